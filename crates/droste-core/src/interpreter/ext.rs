@@ -1,0 +1,27 @@
+//! Comfort on top of [`CodeInterpreter`], kept out of the trait so that backends stay small.
+
+use async_trait::async_trait;
+
+use super::{CodeInterpreter, Session};
+use crate::Result;
+
+/// What every interpreter can do besides its contract. Implemented for all of them; not to be implemented by hand.
+#[async_trait]
+pub trait CodeInterpreterExt: CodeInterpreter + Sized + 'static {
+    /// Wraps the interpreter in a [`Session`]: the contract's checks and a plain REPL.
+    fn into_session(self) -> Session {
+        Session::new(Box::new(self))
+    }
+
+    /// Starts the interpreter and wraps it in a [`Session`].
+    ///
+    /// # Errors
+    /// Those of [`CodeInterpreter::start`].
+    async fn start_session(self) -> Result<Session> {
+        let mut session = self.into_session();
+        session.start().await?;
+        Ok(session)
+    }
+}
+
+impl<T: CodeInterpreter + Sized + 'static> CodeInterpreterExt for T {}

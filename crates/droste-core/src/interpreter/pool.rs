@@ -1,0 +1,187 @@
+//! Warm sessions, kept ready so that a run does not wait for one to start.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::{Capabilities, CodeInterpreter, InterpreterFactory};
+use crate::Result;
+
+/// How many sessions a [`Pool`] keeps warm, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct PoolConfig {
+    /// Sessions kept started and unused. Default 2.
+    pub size: usize,
+    /// How long a session waits to be used before it is shut down. Default 300 s.
+    #[serde(with = "crate::seconds")]
+    pub idle_limit: Duration,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self { size: 2, idle_limit: Duration::from_secs(300) }
+    }
+}
+
+impl PoolConfig {
+    /// Sets how many sessions are kept warm.
+    pub fn size(mut self, size: usize) -> Self {
+        self.size = size;
+        self
+    }
+
+    /// Sets how long a session waits to be used.
+    pub fn idle_limit(mut self, limit: Duration) -> Self {
+        self.idle_limit = limit;
+        self
+    }
+}
+
+/// An [`InterpreterFactory`] that hands out started sessions of another one and starts new ones in the background.
+///
+/// A session is used once and never returned: two runs share nothing (C15). Sessions that died or waited too long are
+/// dropped, and an empty pool starts a session on the spot. Needs a tokio runtime.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    factory: Arc<dyn InterpreterFactory>,
+    config: PoolConfig,
+    shelf: Mutex<Shelf>,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    warm: VecDeque<Warm>,
+    starting: usize,
+}
+
+#[derive(Debug)]
+struct Warm {
+    since: Instant,
+    session: Box<dyn CodeInterpreter>,
+}
+
+impl Pool {
+    /// A pool over `factory`, empty until [`warm`](Self::warm) or the first [`create`](InterpreterFactory::create).
+    pub fn new(factory: impl InterpreterFactory + 'static, config: PoolConfig) -> Self {
+        let inner = Inner { factory: Arc::new(factory), config, shelf: Mutex::default() };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Fills the pool and waits until it is full.
+    ///
+    /// # Errors
+    /// The first error of a session that does not start.
+    pub async fn warm(&self) -> Result<()> {
+        for _ in 0..self.inner.claim_places() {
+            Inner::start_one(&self.inner).await?;
+        }
+        Ok(())
+    }
+
+    /// How many sessions are ready now.
+    pub fn ready(&self) -> usize {
+        self.inner.shelf().warm.len()
+    }
+
+    fn refill(&self) {
+        for _ in 0..self.inner.claim_places() {
+            let inner = self.inner.clone();
+            tokio::spawn(async move {
+                if let Err(error) = Inner::start_one(&inner).await {
+                    tracing::warn!(%error, "a warm session could not be started");
+                }
+            });
+        }
+    }
+}
+
+impl Inner {
+    /// A poisoned shelf is still a shelf: it holds no invariant that a panic could break.
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Claims the places that are neither filled nor being filled.
+    fn claim_places(&self) -> usize {
+        let mut shelf = self.shelf();
+        let free = self.config.size.saturating_sub(shelf.warm.len() + shelf.starting);
+        shelf.starting += free;
+        free
+    }
+
+    /// Starts one session into a claimed place.
+    async fn start_one(self: &Arc<Self>) -> Result<()> {
+        let place = Place(self);
+        let mut session = self.factory.create().await?;
+        session.start().await?;
+        self.shelf().warm.push_back(Warm { since: Instant::now(), session });
+        drop(place);
+        tokio::spawn(expire_later(Arc::downgrade(self), self.config.idle_limit));
+        Ok(())
+    }
+
+    fn take_expired(&self) -> Vec<Warm> {
+        let limit = self.config.idle_limit;
+        let mut shelf = self.shelf();
+        let (expired, warm) = shelf.warm.drain(..).partition(|warm| warm.since.elapsed() >= limit);
+        shelf.warm = warm;
+        Vec::from_iter::<VecDeque<_>>(expired)
+    }
+}
+
+/// A claimed place, given back when the start is over, also when it was cancelled.
+struct Place<'a>(&'a Arc<Inner>);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.shelf().starting -= 1;
+    }
+}
+
+async fn expire_later(pool: Weak<Inner>, limit: Duration) {
+    tokio::time::sleep(limit).await;
+    let Some(pool) = pool.upgrade() else { return };
+    for mut expired in pool.take_expired() {
+        if let Err(error) = expired.session.shutdown().await {
+            tracing::warn!(%error, "an idle session did not shut down cleanly");
+        }
+    }
+}
+
+#[async_trait]
+impl InterpreterFactory for Pool {
+    fn name(&self) -> &str {
+        self.inner.factory.name()
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        self.inner.factory.capabilities()
+    }
+
+    async fn create(&self) -> Result<Box<dyn CodeInterpreter>> {
+        loop {
+            let warm = self.inner.shelf().warm.pop_front();
+            let Some(mut warm) = warm else { break };
+            // `start` on a started session says whether it is still alive (C1).
+            if warm.since.elapsed() < self.inner.config.idle_limit && warm.session.start().await.is_ok() {
+                self.refill();
+                return Ok(warm.session);
+            }
+        }
+        self.refill();
+        self.inner.factory.create().await
+    }
+}

@@ -1,0 +1,226 @@
+//! The wrapper that enforces life cycle, names and policy once for every backend, and a plain REPL for a person.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use super::{
+    Capabilities, Cell, CodeInterpreter, HostFunctions, NoHostFunctions, Observation, PythonError, Scope,
+    Stage, Submission,
+};
+use crate::{
+    CodePolicy, Error, ErrorKind, Result, Value,
+    names::{self, NameUse},
+};
+
+/// An interpreter with the contract's checks around it, and a plain REPL on top.
+///
+/// ```no_run
+/// # async fn example(interpreter: impl droste_core::CodeInterpreter + 'static) -> droste_core::Result<()> {
+/// use droste_core::CodeInterpreterExt;
+///
+/// let mut repl = interpreter.start_session().await?;
+/// repl.set_variable("context", "a very long text").await?;
+/// let seen = repl.run_code("len(context)").await?;
+/// assert_eq!(seen.value.unwrap().to_string(), "16");
+/// assert!(!repl.is_terminated());
+/// repl.run_code("FINAL(context.upper())").await?;
+/// assert!(repl.is_terminated());
+/// # Ok(()) }
+/// ```
+pub struct Session {
+    inner: Box<dyn CodeInterpreter>,
+    host: Arc<dyn HostFunctions>,
+    policy: Option<Arc<CodePolicy>>,
+    scope: Arc<Scope>,
+    time_limit: Option<Duration>,
+    max_output_chars: usize,
+    submission: Option<Submission>,
+    ended: Option<String>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("inner", &self.inner)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Wraps an interpreter.
+    pub fn new(inner: Box<dyn CodeInterpreter>) -> Self {
+        Self {
+            inner,
+            host: Arc::new(NoHostFunctions),
+            policy: None,
+            scope: Arc::default(),
+            time_limit: Some(Cell::TIME_LIMIT),
+            max_output_chars: Cell::MAX_OUTPUT_CHARS,
+            submission: None,
+            ended: None,
+        }
+    }
+
+    /// Checks every cell against `policy` before it runs.
+    pub fn with_policy(mut self, policy: impl Into<Option<Arc<CodePolicy>>>) -> Self {
+        self.policy = policy.into();
+        self
+    }
+
+    /// Serves the calls of [`run_code`](Self::run_code) through `host`, whose functions `scope` describes.
+    pub fn with_host(mut self, scope: impl Into<Arc<Scope>>, host: Arc<dyn HostFunctions>) -> Self {
+        self.scope = scope.into();
+        self.host = host;
+        self
+    }
+
+    /// Sets the time limit of [`run_code`](Self::run_code). Default 120 s.
+    pub fn with_time_limit(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.time_limit = limit.into();
+        self
+    }
+
+    /// Sets the output cap of [`run_code`](Self::run_code). Default 10 000 characters.
+    pub fn with_max_output_chars(mut self, chars: usize) -> Self {
+        self.max_output_chars = chars;
+        self
+    }
+
+    /// Runs a plain piece of Python in the session.
+    ///
+    /// # Errors
+    /// Those of [`CodeInterpreter::execute`]. A Python exception is in the observation.
+    pub async fn run_code(&mut self, code: impl Into<String>) -> Result<Observation> {
+        let cell = self.cell(code);
+        let host = self.host.clone();
+        self.execute(cell, &*host).await
+    }
+
+    /// Sets a variable: any [`Value`], text of any size.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if the name is not a Python identifier or is one of the session's own.
+    pub async fn set_variable(&mut self, name: impl Into<String>, value: impl Into<Value>) -> Result<()> {
+        let cell = self.cell("").variable(name, value);
+        let observation = self.execute(cell, &NoHostFunctions).await?;
+        match (observation.error, observation.session_ended) {
+            (None, None) => Ok(()),
+            (Some(error), _) => Err(Error::new(ErrorKind::InvalidInput, error.to_string())),
+            (None, Some(reason)) => Err(Error::new(ErrorKind::SessionEnded, reason)),
+        }
+    }
+
+    /// Reads a variable; `None` if there is none of that name. Values outside JSON are converted as in C7.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for a name that is not an identifier, and for a value that cannot be converted
+    /// (it contains itself, or is nested too deep).
+    pub async fn get_variable(&mut self, name: &str) -> Result<Option<Value>> {
+        let cell = self.cell("").read(name);
+        let mut observation = self.execute(cell, &NoHostFunctions).await?;
+        if let Some(error) = observation.error {
+            return Err(Error::new(ErrorKind::InvalidInput, error.to_string()).with("variable", name));
+        }
+        Ok(observation.variables.shift_remove(name))
+    }
+
+    /// Whether a cell has submitted, by any of the four ways.
+    pub fn is_terminated(&self) -> bool {
+        self.submission.is_some()
+    }
+
+    /// The last submission of this session.
+    pub fn final_answer(&self) -> Option<&Submission> {
+        self.submission.as_ref()
+    }
+
+    /// Why the session is over, if it is.
+    pub fn ended(&self) -> Option<&str> {
+        self.ended.as_deref()
+    }
+
+    fn cell(&self, code: impl Into<String>) -> Cell {
+        Cell::new(code)
+            .scope(self.scope.clone())
+            .time_limit(self.time_limit)
+            .max_output_chars(self.max_output_chars)
+    }
+
+    fn check_alive(&self) -> Result<()> {
+        match &self.ended {
+            Some(reason) => {
+                Err(Error::new(ErrorKind::SessionEnded, format!("the session has ended: {reason}")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Remembers the end of the session, so that every later call gives the same reason.
+    fn note_end<T>(&mut self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result
+            && error.is_session_lost()
+            && self.ended.is_none()
+        {
+            self.ended = Some(error.message().to_owned());
+        }
+        result
+    }
+}
+
+/// What the model reads when a cell breaks the policy.
+fn blocked(violation: &crate::Violation) -> Observation {
+    let text = violation.to_string();
+    let message = text.strip_prefix("Blocked: ").unwrap_or(&text).to_owned();
+    Observation {
+        error: Some(
+            PythonError::new("Blocked", message)
+                .stage(Stage::Policy)
+                .line(u32::try_from(violation.line).ok()),
+        ),
+        ..Observation::default()
+    }
+}
+
+#[async_trait]
+impl CodeInterpreter for Session {
+    fn capabilities(&self) -> &Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn start(&mut self) -> Result<()> {
+        self.check_alive()?;
+        let result = self.inner.start().await;
+        self.note_end(result)
+    }
+
+    async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
+        self.check_alive()?;
+        for (name, _) in &cell.variables {
+            names::check_name(name, NameUse::Input)?;
+        }
+        for name in &cell.reads {
+            names::check_identifier(name)?;
+        }
+        if let Some(policy) = &self.policy
+            && let Err(violation) = policy.check(&cell.code)
+        {
+            return Ok(blocked(&violation));
+        }
+        let result = self.inner.execute(cell, host).await;
+        let observation = self.note_end(result)?;
+        if let Some(submission) = &observation.submission {
+            self.submission = Some(submission.clone());
+        }
+        if let Some(reason) = &observation.session_ended {
+            self.ended = Some(reason.clone());
+        }
+        Ok(observation)
+    }
+
+    async fn shutdown(&mut self) -> Result<()> {
+        self.ended.get_or_insert_with(|| "it was shut down".to_owned());
+        self.inner.shutdown().await
+    }
+}

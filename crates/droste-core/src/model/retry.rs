@@ -1,0 +1,137 @@
+//! Trying a failed call again: how often, how long to wait, and when not to.
+
+use std::{future::Future, time::Duration};
+
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// How a failed call is tried again: only temporary errors, with exponential waits, half of each at random, and never
+/// sooner than the provider's `Retry-After`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct RetryPolicy {
+    /// Tries after the first one. Default 3.
+    pub max_retries: u32,
+    /// Wait before the first retry; doubles with each. Default 0.5 s.
+    #[serde(with = "crate::seconds")]
+    pub first_wait: Duration,
+    /// Longest wait. A provider that asks for more is not waited for: its error is returned at once. Default 60 s.
+    #[serde(with = "crate::seconds")]
+    pub max_wait: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { max_retries: 3, first_wait: Duration::from_millis(500), max_wait: Duration::from_secs(60) }
+    }
+}
+
+impl RetryPolicy {
+    /// A policy that never tries again.
+    pub fn none() -> Self {
+        Self { max_retries: 0, ..Self::default() }
+    }
+
+    /// Sets the tries after the first one.
+    pub fn max_retries(mut self, retries: u32) -> Self {
+        self.max_retries = retries;
+        self
+    }
+
+    /// Sets the wait before the first retry.
+    pub fn first_wait(mut self, wait: Duration) -> Self {
+        self.first_wait = wait;
+        self
+    }
+
+    /// Sets the longest wait.
+    pub fn max_wait(mut self, wait: Duration) -> Self {
+        self.max_wait = wait;
+        self
+    }
+
+    /// Calls `attempt` until it succeeds, fails for good, or the tries are used up. An error that was given up on is
+    /// [`permanent`](Error::permanent) and says how often it was tried.
+    ///
+    /// # Errors
+    /// The last error of `attempt`.
+    pub async fn run<T, F: Future<Output = Result<T>>>(
+        &self,
+        mut attempt: impl FnMut(u32) -> F,
+    ) -> Result<T> {
+        let mut retry = 0;
+        loop {
+            let error = match attempt(retry).await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let Some(wait) = self.wait_after(&error, retry) else { return Err(given_up(error, retry)) };
+            tracing::warn!(%error, wait_seconds = wait.as_secs_f64(), retry = retry + 1, "trying again");
+            tokio::time::sleep(wait).await;
+            retry += 1;
+        }
+    }
+
+    /// How long to wait after the error of try number `retry`; `None` if it is not tried again.
+    fn wait_after(&self, error: &Error, retry: u32) -> Option<Duration> {
+        if !error.is_temporary() || retry >= self.max_retries {
+            return None;
+        }
+        let full = self.first_wait.saturating_mul(2u32.saturating_pow(retry)).min(self.max_wait);
+        let jittered = full.mul_f64(rand::rng().random_range(0.5..=1.0));
+        let wait = error.retry_after().map_or(jittered, |asked| asked.max(jittered));
+        (wait <= self.max_wait).then_some(wait)
+    }
+}
+
+fn given_up(error: Error, retries: u32) -> Error {
+    match retries {
+        0 => error.permanent(),
+        _ => error.with("tries", retries + 1).permanent(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::ErrorKind;
+
+    async fn tries(policy: RetryPolicy, kind: ErrorKind) -> u32 {
+        let count = AtomicU32::new(0);
+        let result: Result<()> = policy
+            .run(|_| async {
+                count.fetch_add(1, Ordering::Relaxed);
+                Err(Error::new(kind, "no"))
+            })
+            .await;
+        assert!(!result.unwrap_err().is_temporary(), "what was given up on is permanent");
+        count.into_inner()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_temporary_errors_are_tried_again() {
+        assert_eq!(tries(RetryPolicy::default(), ErrorKind::Server).await, 4);
+        assert_eq!(tries(RetryPolicy::default(), ErrorKind::Auth).await, 1);
+        assert_eq!(tries(RetryPolicy::none(), ErrorKind::Server).await, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_the_provider_asks_for_is_kept_up_to_the_longest() {
+        let asked = |seconds| ErrorKind::RateLimited { retry_after: Some(Duration::from_secs(seconds)) };
+        let start = tokio::time::Instant::now();
+        assert_eq!(tries(RetryPolicy::default().max_retries(1), asked(20)).await, 2);
+        assert_eq!(start.elapsed(), Duration::from_secs(20));
+        assert_eq!(tries(RetryPolicy::default(), asked(86_400)).await, 1);
+    }
+
+    #[test]
+    fn defaults_are_pinned() {
+        let json = serde_json::to_value(RetryPolicy::default()).unwrap();
+        assert_eq!(json, serde_json::json!({"max_retries": 3, "first_wait": 0.5, "max_wait": 60.0}));
+    }
+}

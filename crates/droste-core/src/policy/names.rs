@@ -1,0 +1,80 @@
+//! The names of a cell and what they are bound to, scope by scope, in the order of the text.
+
+use std::collections::{HashMap, HashSet};
+
+use super::values::{BUILTINS, Value};
+
+/// The scopes that are open at one place, the module's first.
+#[derive(Debug)]
+pub(super) struct Names<'a> {
+    scopes: Vec<Scope<'a>>,
+    /// How many statements that may not run enclose this place.
+    pub(super) conditional: usize,
+}
+
+#[derive(Debug, Default)]
+struct Scope<'a> {
+    bound: HashMap<&'a str, Value>,
+    global: HashSet<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    pub(super) fn new() -> Self {
+        Self { scopes: vec![Scope::default()], conditional: 0 }
+    }
+
+    pub(super) fn enter(&mut self) {
+        self.scopes.push(Scope::default());
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.scopes.pop();
+    }
+
+    pub(super) fn bind(&mut self, name: &'a str, value: Option<Value>) {
+        let value = value.unwrap_or(Value::Own);
+        // What may not run must not hide what the name stands for if it does not.
+        if self.conditional > 0 && value == Value::Own && self.scopes.len() == 1 && self.is_special(name) {
+            return;
+        }
+        if let Some(scope) = self.scope(name) {
+            scope.bound.insert(name, value);
+        }
+    }
+
+    pub(super) fn unbind(&mut self, name: &'a str) {
+        if let Some(scope) = self.scope(name) {
+            scope.bound.remove(name);
+        }
+    }
+
+    pub(super) fn declare_global(&mut self, name: &'a str) {
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.global.insert(name);
+        }
+    }
+
+    /// What `name` stands for. One that nothing binds is a built-in, or left over from an earlier cell: then it is
+    /// taken at its word.
+    pub(super) fn lookup(&self, name: &str, denied: bool) -> Value {
+        match self.scopes.iter().rev().find_map(|scope| scope.bound.get(name)) {
+            Some(value) => value.clone(),
+            None if name == "__builtins__" => Value::Path(BUILTINS.to_owned()),
+            None if denied || LOOKUPS.contains(&name) => Value::Path(format!("{BUILTINS}.{name}")),
+            None => Value::Path(name.to_owned()),
+        }
+    }
+
+    fn is_special(&self, name: &str) -> bool {
+        let bound = self.scopes.iter().rev().find_map(|scope| scope.bound.get(name));
+        bound.is_none_or(|value| *value != Value::Own)
+    }
+
+    fn scope(&mut self, name: &str) -> Option<&mut Scope<'a>> {
+        let is_global = self.scopes.last().is_some_and(|scope| scope.global.contains(name));
+        if is_global { self.scopes.first_mut() } else { self.scopes.last_mut() }
+    }
+}
+
+/// Built-ins that answer members by name.
+const LOOKUPS: &[&str] = &["getattr", "vars", "globals", "locals", "__import__"];

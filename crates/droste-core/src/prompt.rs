@@ -1,0 +1,213 @@
+//! What the model reads: the first messages, observations, nudges, and how its replies are parsed.
+//!
+//! Prompt texts are data files beside this module. A conversation only ever grows at its end, so that providers'
+//! prompt caches hit on every turn.
+
+mod observation;
+pub mod reply;
+mod template;
+mod tools;
+
+pub use self::observation::render_observation;
+pub(crate) use self::tools::describe_module;
+
+use self::template::fill;
+use crate::{
+    Capabilities, FieldType, FunctionSpec, Limits, Message, ParameterKind, TaskSignature, Value,
+    rlm::{Inputs, Remaining},
+};
+
+const SYSTEM: &str = include_str!("prompt/system.md");
+const TASK: &str = include_str!("prompt/task.md");
+const EXTRACT: &str = include_str!("prompt/extract.md");
+const NUDGE: &str = include_str!("prompt/nudge.md");
+const NO_CODE: &str = include_str!("prompt/no_code.md");
+const OTHER_LANGUAGE: &str = include_str!("prompt/other_language.md");
+const SYNTAX: &str = include_str!("prompt/syntax.md");
+const SESSION_LOST: &str = include_str!("prompt/session_lost.md");
+const REFUSED: &str = include_str!("prompt/refused.md");
+
+/// What the first messages are made of.
+pub(crate) struct Opening<'a> {
+    pub(crate) signature: &'a TaskSignature,
+    pub(crate) inputs: &'a Inputs,
+    pub(crate) builtins: &'a [FunctionSpec],
+    pub(crate) tools: &'a [FunctionSpec],
+    pub(crate) python_tools: &'a [FunctionSpec],
+    pub(crate) capabilities: &'a Capabilities,
+    pub(crate) limits: &'a Limits,
+}
+
+/// The system message and the task: the beginning of every request of a run.
+pub(crate) fn opening(opening: &Opening<'_>) -> Vec<Message> {
+    vec![Message::system(system(opening)), Message::user(task(opening))]
+}
+
+fn system(opening: &Opening<'_>) -> String {
+    let functions: Vec<_> = opening.builtins.iter().map(describe_function).collect();
+    let tools: Vec<_> = opening.tools.iter().chain(opening.python_tools).map(describe_function).collect();
+    let tools = match tools.is_empty() {
+        true => String::new(),
+        false => format!("\nTools for this task:\n{}\n", tools.join("\n")),
+    };
+    let notes: String = opening.capabilities.notes.iter().map(|note| format!("- {note}\n")).collect();
+    fill(
+        SYSTEM,
+        &[
+            ("outputs", &outputs(opening.signature)),
+            ("submit", &submit_example(opening.signature)),
+            ("functions", &functions.join("\n")),
+            ("tools", &tools),
+            ("notes", &notes),
+            ("max_output_chars", &opening.limits.max_output_chars.to_string()),
+            ("max_iterations", &opening.limits.max_iterations.to_string()),
+            ("max_llm_calls", &opening.limits.max_llm_calls.to_string()),
+            (
+                "cell_seconds",
+                &opening.limits.cell_time.map_or("no".into(), |limit| limit.as_secs().to_string()),
+            ),
+        ],
+    )
+}
+
+fn task(opening: &Opening<'_>) -> String {
+    let instructions = match opening.signature.instructions() {
+        Some(text) => format!("{}\n\n", text.trim()),
+        None => String::new(),
+    };
+    let inputs: Vec<_> = opening
+        .inputs
+        .iter()
+        .map(|(name, value)| {
+            let description = opening.signature.input(name).and_then(|field| field.description());
+            describe_input(name, value, description, opening.limits.max_preview_chars)
+        })
+        .collect();
+    let inputs = if inputs.is_empty() { "(none)".to_owned() } else { inputs.join("\n\n") };
+    fill(
+        TASK,
+        &[
+            ("instructions", &instructions),
+            ("signature", &opening.signature.to_string()),
+            ("inputs", &inputs),
+        ],
+    )
+}
+
+fn outputs(signature: &TaskSignature) -> String {
+    let lines: Vec<_> = signature
+        .outputs()
+        .iter()
+        .map(|field| match field.description() {
+            Some(text) => format!("- {}: {} ({text})", field.name(), field.ty()),
+            None => format!("- {}: {}", field.name(), field.ty()),
+        })
+        .collect();
+    lines.join("\n")
+}
+
+/// `SUBMIT(a=..., b=...)` for this signature.
+pub(crate) fn submit_example(signature: &TaskSignature) -> String {
+    let arguments: Vec<_> = signature.outputs().iter().map(|field| format!("{}=...", field.name())).collect();
+    format!("SUBMIT({})", arguments.join(", "))
+}
+
+/// `name(a: str, b: int = 0) -> list` and its first words, as a list item.
+fn describe_function(function: &FunctionSpec) -> String {
+    let mut keyword_only = false;
+    let mut parameters = Vec::new();
+    for parameter in &function.parameters {
+        if parameter.kind == ParameterKind::KeywordOnly && !keyword_only {
+            keyword_only = true;
+            parameters.push("*".to_owned());
+        }
+        let stars = match parameter.kind {
+            ParameterKind::VarPositional => "*",
+            ParameterKind::VarKeyword => "**",
+            _ => "",
+        };
+        let annotation = parameter.annotation.as_ref().map(|ty| format!(": {ty}")).unwrap_or_default();
+        let default =
+            parameter.default.as_ref().map(|value| format!(" = {}", value.repr(60))).unwrap_or_default();
+        parameters.push(format!("{stars}{}{annotation}{default}", parameter.name));
+    }
+    let returns = function.returns.as_ref().map(|ty| format!(" -> {ty}")).unwrap_or_default();
+    let head = format!("- `{}({}){returns}`", function.name, parameters.join(", "));
+    match function.description.trim() {
+        "" => head,
+        text => format!("{head}\n  {}", text.replace('\n', "\n  ")),
+    }
+}
+
+/// Name, type, size and preview of an input; never the whole of a long one.
+fn describe_input(name: &str, value: &Value, description: Option<&str>, max_chars: usize) -> String {
+    let size = match value {
+        Value::Text(text) => format!(", {} characters", text.chars_len()),
+        Value::Bytes(bytes) => format!(", {} bytes", bytes.len()),
+        Value::List(items) => format!(", {} items", items.len()),
+        Value::Dict(entries) => format!(", {} keys", entries.len()),
+        _ => String::new(),
+    };
+    let description = description.map(|text| format!("\n{}", text.trim())).unwrap_or_default();
+    let (label, preview) = match value {
+        Value::Text(text) => {
+            let label = if text.chars_len() <= max_chars { "content" } else { "beginning and end" };
+            (label, text.preview(max_chars).into_owned())
+        }
+        other => ("value", other.repr(max_chars)),
+    };
+    format!("`{name}` ({}{size}){description}\n{label}:\n{}", value.type_name(), quoted(&preview))
+}
+
+/// A text between fences longer than any inside.
+fn quoted(text: &str) -> String {
+    let longest = text.split(|char| char != '`').map(str::len).max().unwrap_or_default();
+    let ticks = "`".repeat((longest + 1).max(3));
+    format!("{ticks}\n{text}\n{ticks}")
+}
+
+/// The user message after a cell: what it produced, and what is left of the budget.
+pub(crate) fn after_cell(observation: &str, remaining: &Remaining) -> String {
+    format!("{observation}\n\n{remaining}")
+}
+
+/// Asks once more for code.
+pub(crate) fn nudge(signature: &TaskSignature, remaining: &Remaining) -> String {
+    after_cell(&fill(NUDGE, &[("submit", &submit_example(signature))]), remaining)
+}
+
+/// Says that a reply without code is no answer to this signature.
+pub(crate) fn no_code(signature: &TaskSignature, remaining: &Remaining) -> String {
+    after_cell(&fill(NO_CODE, &[("submit", &submit_example(signature))]), remaining)
+}
+
+/// Says that a block of another language does not run.
+pub(crate) fn other_language(tag: &str, remaining: &Remaining) -> String {
+    after_cell(&fill(OTHER_LANGUAGE, &[("tag", tag)]), remaining)
+}
+
+/// Answers a cell that does not compile.
+pub(crate) fn syntax_error(traceback: &str) -> String {
+    fill(SYNTAX, &[("traceback", traceback.trim_end())])
+}
+
+/// Says that the session died and what is left.
+pub(crate) fn session_lost(reason: &str) -> String {
+    fill(SESSION_LOST, &[("reason", reason)])
+}
+
+/// Says what does not fit in a submission.
+pub(crate) fn refused(problems: &str, signature: &TaskSignature) -> String {
+    fill(REFUSED, &[("problems", problems.trim_end()), ("outputs", &outputs(signature))])
+}
+
+/// Asks for the outputs from what is known so far.
+pub(crate) fn extract(reason: &str, signature: &TaskSignature) -> String {
+    let schema = serde_json::to_string_pretty(&signature.json_schema()).unwrap_or_default();
+    fill(EXTRACT, &[("reason", reason), ("outputs", &outputs(signature)), ("schema", &schema)])
+}
+
+/// Whether text alone can be the answer: one output, of type `str`.
+pub(crate) fn takes_prose(signature: &TaskSignature) -> bool {
+    matches!(signature.outputs(), [only] if *only.ty() == FieldType::Str)
+}

@@ -1,0 +1,232 @@
+//! A model's reply, parsed: its code, or why there is none.
+
+mod json;
+mod layout;
+mod lines;
+mod markers;
+mod search;
+mod strings;
+#[cfg(test)]
+mod tests;
+mod thoughts;
+
+use std::ops::Range;
+
+use self::layout::{Block, Kind, Layout, layout};
+use crate::python;
+
+/// What a model's reply asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reply {
+    /// A cell to run.
+    #[non_exhaustive]
+    Code {
+        /// The text around the cell, without thoughts.
+        reasoning: String,
+        /// The cell, with LF newlines and without the last one.
+        code: String,
+        /// How many further blocks of Python the reply holds. They do not run.
+        ignored_blocks: usize,
+    },
+    /// Text without any code, without thoughts. Empty if there was nothing but thoughts.
+    Text(String),
+    /// Fences in other languages and none in Python: nothing to run.
+    #[non_exhaustive]
+    OtherLanguage {
+        /// The first such fence's tag, as the model wrote it.
+        tag: String,
+        /// The whole reply without thoughts.
+        text: String,
+    },
+}
+
+/// Finds the cell in a model's reply.
+///
+/// The first block of Python runs: a fence of three or more backticks or tildes, tagged `python`, `py`, `python3`, `py3`,
+/// `ipython`, `repl` or `tool_code` in any case, attributes allowed, indented, quoted or in a list. It ends where Python's strings
+/// let it end, so a cell may hold fences in its own strings; a fence that is never closed runs to the end. Also taken
+/// for code, in this order:
+///
+/// - a reply that as a whole is a Python program. A word, a number, `yes, no` or `Answer: 42` is not one;
+/// - a JSON object with the texts `reasoning` and `code`, on its own or in a fence;
+/// - the `[[ ## code ## ]]` field of DSPy's chat format, fenced or not;
+/// - a fence without a tag, if no fence has a Python tag and its content is valid Python and more than data.
+///
+/// Thoughts (`<think>`, `<thinking>`, `<thought>`, and `<reasoning>` where closed and at the start of a line) are taken out first, except
+/// within code:
+///
+/// - a closing tag without an opening one ends a thought that began in the prompt: all before it is dropped. Amid
+///   a line of prose that holds only if no code came before it, and never if nothing follows it;
+/// - an opening tag that starts a line and is never closed drops everything after it, unless the reply ends in a
+///   complete Python fence: then it was not cut off, and that fence is the cell;
+/// - tags in quotation marks or backticks are mentions.
+///
+/// It takes time linear in the length of the text, whatever the text is.
+#[must_use]
+pub fn parse_reply(text: &str) -> Reply {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if let Some(reply) = undivided(text) {
+        return reply;
+    }
+    let found = layout(text);
+    let after_thoughts = lead(text, &found.thoughts);
+    if after_thoughts > 0
+        && let Some(reply) = undivided(&text[after_thoughts..])
+    {
+        return reply;
+    }
+    if let Some(index) = chosen_block(text, &found) {
+        return Reply::Code {
+            reasoning: reasoning(text, &found, index),
+            code: found.blocks[index].code(text),
+            ignored_blocks: ignored_blocks(text, &found, index),
+        };
+    }
+    let mut fenced =
+        found.blocks.iter().filter(|block| !matches!(block.kind, Kind::Python { .. })).take(BARE_ATTEMPTS);
+    if let Some(reply) = fenced.find_map(|block| object(&block.code(text))) {
+        return reply;
+    }
+    let visible = without(text, found.thoughts.iter().cloned()).trim().to_owned();
+    let tag = found.blocks.iter().find_map(|block| match block.kind {
+        Kind::Other { tag, .. } => Some(tag.to_owned()),
+        _ => None,
+    });
+    match tag {
+        Some(tag) => Reply::OtherLanguage { tag, text: visible },
+        None => Reply::Text(visible),
+    }
+}
+
+/// Wraps code in a fence that [`parse_reply`] reads back, whatever fences the code holds itself.
+#[must_use]
+pub fn fence(code: &str) -> String {
+    let mut longest = 0;
+    let mut run = 0;
+    for byte in code.bytes() {
+        run = if byte == b'`' { run + 1 } else { 0 };
+        longest = longest.max(run);
+    }
+    let ticks = "`".repeat((longest + 1).max(3));
+    let newline = if code.is_empty() || code.ends_with('\n') { "" } else { "\n" };
+    format!("{ticks}python\n{code}{newline}{ticks}")
+}
+
+/// A reply that is code as a whole: a program without a fence, or an object with a field for it.
+fn undivided(text: &str) -> Option<Reply> {
+    let body = text.trim_end();
+    // Only blank lines are taken off the front: the indentation of the first line belongs to the code.
+    let start = body.len() - body.trim_start().len();
+    let start = body[..start].rfind('\n').map_or(0, |newline| newline + 1);
+    let body = &body[start..];
+    if python::is_program(body) {
+        return Some(Reply::Code {
+            reasoning: String::new(),
+            code: body.replace("\r\n", "\n"),
+            ignored_blocks: 0,
+        });
+    }
+    object(body)
+}
+
+/// A JSON object's code, which may be fenced in turn.
+fn object(text: &str) -> Option<Reply> {
+    let json::Fields { reasoning, code } = json::fields(text)?;
+    let reasoning = reasoning.trim().to_owned();
+    if !python::is_valid(&code) {
+        let found = layout(&code);
+        if let Some(index) = chosen_block(&code, &found) {
+            let ignored_blocks = ignored_blocks(&code, &found, index);
+            return Some(Reply::Code { reasoning, code: found.blocks[index].code(&code), ignored_blocks });
+        }
+    }
+    let code = code.replace("\r\n", "\n").trim_end_matches('\n').to_owned();
+    (!code.trim().is_empty()).then_some(Reply::Code { reasoning, code, ignored_blocks: 0 })
+}
+
+/// The block to run: a field named `code` before all else, then Python by its tag, then Python by its looks.
+fn chosen_block(text: &str, found: &Layout<'_>) -> Option<usize> {
+    let field = found.code_field.unwrap_or(0);
+    let runs = |block: &Block<'_>| is_tagged(block) && !block.is_blank(text);
+    let within = |block: &Block<'_>| {
+        runs(block)
+            || (found.code_field.is_some()
+                && matches!(block.kind, Kind::Bare { .. })
+                && !block.is_blank(text))
+    };
+    let blocks = &found.blocks;
+    blocks
+        .iter()
+        .position(|block| block.outer.start >= field && within(block))
+        .or_else(|| blocks.iter().position(runs))
+        .or_else(|| {
+            let bare = blocks.iter().enumerate().filter(|(_, block)| matches!(block.kind, Kind::Bare { .. }));
+            let mut attempts = bare.filter(|(_, block)| !block.is_blank(text)).take(BARE_ATTEMPTS);
+            attempts.find(|(_, block)| looks_like_code(&block.code(text))).map(|(index, _)| index)
+        })
+}
+
+fn is_tagged(block: &Block<'_>) -> bool {
+    matches!(block.kind, Kind::Python { .. } | Kind::Field)
+}
+
+/// Valid Python, or so close to it that the syntax error is the answer the model needs.
+fn looks_like_code(code: &str) -> bool {
+    python::is_code(code)
+        || code.lines().any(|line| {
+            let line = line.trim();
+            let is_header = ["def ", "for ", "while ", "if ", "with ", "class "]
+                .iter()
+                .any(|word| line.starts_with(word));
+            is_header && line.ends_with(':') || line.starts_with("print(") || python_import(line)
+        })
+}
+
+fn python_import(line: &str) -> bool {
+    (line.starts_with("import ") || line.starts_with("from ") && line.contains(" import "))
+        && python::is_valid(line)
+}
+
+fn ignored_blocks(text: &str, found: &Layout<'_>, chosen: usize) -> usize {
+    found.blocks[chosen + 1..].iter().filter(|block| is_tagged(block) && !block.is_blank(text)).count()
+}
+
+/// The text around the code, with neither thoughts nor markers nor blocks of Python that did not run.
+fn reasoning(text: &str, found: &Layout<'_>, chosen: usize) -> String {
+    let blocks = found.blocks.iter().enumerate();
+    let mut left_out: Vec<_> = blocks
+        .filter(|(index, block)| *index == chosen || is_tagged(block) || block.is_blank(text))
+        .map(|(_, block)| block.outer.clone())
+        .collect();
+    left_out.extend(found.thoughts.iter().chain(&found.decoration).cloned());
+    left_out.sort_by_key(|range| range.start);
+    without(text, left_out.into_iter()).trim().to_owned()
+}
+
+/// The text without ranges, which come in order.
+fn without(text: &str, ranges: impl Iterator<Item = Range<usize>>) -> String {
+    let mut kept = String::new();
+    let mut at = 0;
+    for range in ranges {
+        kept.push_str(text.get(at..range.start).unwrap_or_default());
+        at = at.max(range.end);
+    }
+    kept.push_str(text.get(at..).unwrap_or_default());
+    kept
+}
+
+/// Where the thoughts end that the text begins with.
+fn lead(text: &str, thoughts: &[Range<usize>]) -> usize {
+    let mut end = 0;
+    for thought in thoughts {
+        if !text.get(end..thought.start).unwrap_or_default().trim().is_empty() {
+            break;
+        }
+        end = thought.end;
+    }
+    end
+}
+
+/// How many fences without a Python tag are looked into.
+const BARE_ATTEMPTS: usize = 32;

@@ -1,0 +1,45 @@
+//! Hostile replies come to an end: with quadratic time anywhere, these would run for hours.
+
+use super::super::parse_reply;
+
+const SIZE: usize = if cfg!(debug_assertions) { 1 << 18 } else { 5 << 20 };
+
+#[test]
+fn hostile_replies_come_to_an_end() {
+    for unit in [
+        "`",
+        "~",
+        "```\n",
+        "```python\n",
+        "```python\n'''\n```\n",
+        "```python\n\\'''\n```\n",
+        "```python\nx = f'''{\n```\n",
+        "```\n\\'''\n```\n",
+        "```\n```python\n",
+        "```python\n</think>\n\\'''\n",
+        "<think>",
+        "</think>",
+        "a <think>",
+        "<reasoning>```x ",
+        "<think></think>```x ",
+        "<think></think>\n",
+        "[[ ## code ## ]]\n'''\n",
+        "[[ ## code ## ]]\n```\n",
+        "```json\n{}\n```\n",
+        "```\nx y\n```\n",
+        "> ```python\n",
+        "1. ```\n",
+        "(",
+        "[[",
+        "x\n",
+        "the answer ",
+        "\n",
+        " ",
+        "{\"a\":",
+        "'",
+        "\\",
+    ] {
+        let reply = unit.repeat(SIZE / unit.len());
+        let _ = parse_reply(&reply);
+    }
+}

@@ -1,0 +1,178 @@
+//! What a run has used and may still use: reserved before a call, settled after it, shared by everything in the run.
+
+use std::{
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
+
+use super::{Limits, Status};
+use crate::{HostError, Usage};
+
+/// The budget of one run.
+#[derive(Debug)]
+pub(super) struct Budget {
+    limits: Limits,
+    deadline: Option<Instant>,
+    in_flight: Semaphore,
+    used: Mutex<Used>,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    iterations: u32,
+    sub_calls: u32,
+    usage: Usage,
+}
+
+impl Budget {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            limits: limits.clone(),
+            deadline: limits.max_time.map(|limit| Instant::now() + limit),
+            in_flight: Semaphore::new(limits.max_concurrent_calls),
+            used: Mutex::default(),
+        }
+    }
+
+    /// Reserves an iteration, or says which limit ends the run.
+    pub(super) fn reserve_iteration(&self) -> Result<(), Status> {
+        let mut used = self.used();
+        if used.iterations >= self.limits.max_iterations {
+            return Err(Status::MaxIterations);
+        }
+        self.exhausted(&used.usage).map_or(Ok(()), Err)?;
+        used.iterations += 1;
+        Ok(())
+    }
+
+    /// Reserves `count` sub-calls at once, so that a batch runs whole or not at all.
+    pub(super) fn reserve_sub_calls(&self, count: u32) -> Result<(), HostError> {
+        let mut used = self.used();
+        if let Some(status) = self.exhausted(&used.usage) {
+            return Err(HostError::runtime_error(format!(
+                "the run's budget is used up: {}",
+                self.describe(status)
+            )));
+        }
+        let wanted = used.sub_calls.saturating_add(count);
+        if wanted > self.limits.max_llm_calls {
+            let left = self.limits.max_llm_calls - used.sub_calls;
+            return Err(HostError::runtime_error(format!(
+                "sub-call limit: {count} more asked for, {left} of {} left, so none was made. \
+                 Work with what you have, in Python, or with fewer and larger prompts.",
+                self.limits.max_llm_calls
+            )));
+        }
+        used.sub_calls = wanted;
+        Ok(())
+    }
+
+    /// Waits until one more call may be in flight.
+    pub(super) async fn flight(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed; a closed one would only mean that nothing is limited.
+        self.in_flight.acquire().await.ok()
+    }
+
+    /// Settles what a call used.
+    pub(super) fn settle(&self, usage: Usage) {
+        self.used().usage += usage;
+    }
+
+    /// What was used so far.
+    pub(super) fn usage(&self) -> Usage {
+        self.used().usage
+    }
+
+    /// Which limit on time, tokens or cost is used up.
+    pub(super) fn exhausted_now(&self) -> Option<Status> {
+        self.exhausted(&self.used().usage)
+    }
+
+    /// `limit`, or the time left of the run if that is less.
+    pub(super) fn within_run(&self, limit: Option<Duration>) -> Option<Duration> {
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match (limit, left) {
+            (Some(limit), Some(left)) => Some(limit.min(left)),
+            (limit, None) => limit,
+            (None, left) => left,
+        }
+    }
+
+    /// What is left, for the model to read.
+    pub(super) fn remaining(&self) -> Remaining {
+        let used = self.used();
+        Remaining {
+            turn: used.iterations,
+            max_iterations: self.limits.max_iterations,
+            sub_calls_left: self.limits.max_llm_calls.saturating_sub(used.sub_calls),
+            max_llm_calls: self.limits.max_llm_calls,
+            time_left: self.within_run(None),
+        }
+    }
+
+    /// A limit in words.
+    pub(super) fn describe(&self, status: Status) -> String {
+        let limits = &self.limits;
+        match status {
+            Status::MaxIterations => format!("all {} turns are used", limits.max_iterations),
+            Status::MaxTime => {
+                format!("the time of {:.0} s is over", limits.max_time.unwrap_or_default().as_secs_f64())
+            }
+            Status::MaxTokens => format!("the {} tokens are used", limits.max_tokens.unwrap_or_default()),
+            Status::MaxCost => format!("the {} dollars are used", limits.max_cost.unwrap_or_default()),
+            Status::Submitted | Status::Answered => "the run is over".to_owned(),
+        }
+    }
+
+    fn exhausted(&self, usage: &Usage) -> Option<Status> {
+        let over = |limit: Option<u64>, used: Option<u64>| {
+            limit.zip(used).is_some_and(|(limit, used)| used >= limit)
+        };
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            Some(Status::MaxTime)
+        } else if over(self.limits.max_tokens, usage.total_tokens()) {
+            Some(Status::MaxTokens)
+        } else if self.limits.max_cost.zip(usage.cost).is_some_and(|(limit, used)| used >= limit) {
+            Some(Status::MaxCost)
+        } else {
+            None
+        }
+    }
+
+    fn used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is left of a budget, as the model reads it after every turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Remaining {
+    turn: u32,
+    max_iterations: u32,
+    sub_calls_left: u32,
+    max_llm_calls: u32,
+    time_left: Option<Duration>,
+}
+
+impl fmt::Display for Remaining {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "(turn {} of {}; {} of {} sub-calls left",
+            self.turn, self.max_iterations, self.sub_calls_left, self.max_llm_calls
+        )?;
+        if let Some(left) = self.time_left {
+            write!(f, "; {:.0} s left", left.as_secs_f64())?;
+        }
+        if self.turn + 1 == self.max_iterations {
+            f.write_str("; the next turn is the last: submit in it")?;
+        }
+        f.write_str(")")
+    }
+}

@@ -1,0 +1,90 @@
+//! A graceful end: the outputs from what is known, when a limit is reached.
+
+use indexmap::IndexMap;
+
+use super::{Status, run::Run};
+use crate::{
+    Error, ErrorKind, Message, Result, Value,
+    prompt::{
+        self,
+        reply::{self, Reply},
+    },
+    trajectory::Purpose,
+};
+
+/// Extract calls before the run gives up: one, and one with the problems of the first.
+const MAX_TRIES: u32 = 2;
+/// Opening braces of a reply that are looked at.
+const MAX_OBJECTS: usize = 200;
+
+impl Run<'_> {
+    /// Asks the model for the outputs as JSON, because `limit` is reached.
+    ///
+    /// The extract call is not subject to the limit that led to it; its time is that of one model call.
+    pub(super) async fn extract(&mut self, limit: Status) -> Result<(IndexMap<String, Value>, Status)> {
+        let reason = self.budget.describe(limit);
+        let mut ask = prompt::extract(&reason, &self.shared.signature);
+        let mut problems = String::new();
+        for _ in 0..MAX_TRIES {
+            self.say(Message::user(ask));
+            let response = self.ask(Purpose::Extract, Some(self.shared.limits.model_time)).await?;
+            self.say(Message::assistant(response.text.clone()));
+            match self.read_outputs(&response.text) {
+                Ok(outputs) => return Ok((outputs, limit)),
+                Err(found) => problems = found,
+            }
+            ask = prompt::refused(&problems, &self.shared.signature);
+        }
+        let message = format!("{reason}, and the model gave no outputs that fit: {}", problems.trim_end());
+        Err(Error::new(ErrorKind::LimitReached, message).operation("Rlm::run").with("limit", limit))
+    }
+
+    fn read_outputs(&self, text: &str) -> Result<IndexMap<String, Value>, String> {
+        let signature = &self.shared.signature;
+        let text = match reply::parse_reply(text) {
+            Reply::Text(visible) | Reply::OtherLanguage { text: visible, .. } => visible,
+            Reply::Code { .. } => text.to_owned(),
+        };
+        match last_object(&text) {
+            Some(fields) => signature.coerce_outputs(fields).map_err(|problems| problems.to_string()),
+            None if prompt::takes_prose(signature) && !text.trim().is_empty() => {
+                let answer = Value::from(text.trim());
+                signature.coerce_single(answer).map_err(|problems| problems.to_string())
+            }
+            None => Err("the reply holds no JSON object".to_owned()),
+        }
+    }
+}
+
+/// The last JSON object in a text, fenced or not. Models may show an example or a draft before it.
+fn last_object(text: &str) -> Option<IndexMap<String, Value>> {
+    let (mut last, mut rest) = (None, text);
+    for _ in 0..MAX_OBJECTS {
+        let Some(start) = rest.find('{') else { break };
+        rest = &rest[start..];
+        let mut objects = serde_json::Deserializer::from_str(rest).into_iter::<serde::de::IgnoredAny>();
+        let length = match objects.next() {
+            Some(Ok(_)) => objects.byte_offset(),
+            _ => 0,
+        };
+        if let Ok(Value::Dict(fields)) = Value::parse_json(&rest[..length]) {
+            last = Some(fields);
+        }
+        rest = &rest[length.max(1)..];
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_object_counts() {
+        let text = "Like {\"a\": 1}? No {braces}:\n```json\n{\"a\": {\"b\": 2}, \"c\": 123456789012345678901234567890}\n```\n";
+        let fields = last_object(text).unwrap();
+        assert_eq!(fields.keys().collect::<Vec<_>>(), ["a", "c"]);
+        assert_eq!(fields["c"], Value::BigInt("123456789012345678901234567890".into()));
+        assert_eq!(last_object("no { object"), None);
+    }
+}

@@ -1,0 +1,109 @@
+//! What a run ends in.
+
+use std::fmt;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{Error, ErrorKind, Result, Trajectory, Usage, Value};
+
+/// What a run ends in: typed outputs, how they came about, and the record of it all.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Prediction {
+    outputs: IndexMap<String, Value>,
+    status: Status,
+    usage: Usage,
+    trajectory: Trajectory,
+}
+
+impl Prediction {
+    pub(crate) fn new(
+        outputs: IndexMap<String, Value>,
+        status: Status,
+        usage: Usage,
+        trajectory: Trajectory,
+    ) -> Self {
+        Self { outputs, status, usage, trajectory }
+    }
+
+    /// Reads one output.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if the signature has no output of that name, [`ErrorKind::OutputType`] if it is
+    /// not a `T`.
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        let value = self.outputs.get(name).ok_or_else(|| {
+            let names: Vec<_> = self.outputs.keys().map(|name| format!("`{name}`")).collect();
+            Error::new(ErrorKind::InvalidInput, format!("no output `{name}`; there is {}", names.join(", ")))
+        })?;
+        value.to().map_err(|error| error.context(format!("output `{name}`")))
+    }
+
+    /// Reads all outputs into a struct with a field for each.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutputType`] if they do not fit.
+    pub fn output<T: DeserializeOwned>(&self) -> Result<T> {
+        Value::Dict(self.outputs.clone()).to()
+    }
+
+    /// The outputs by name, in the signature's order.
+    pub fn outputs(&self) -> &IndexMap<String, Value> {
+        &self.outputs
+    }
+
+    /// How the run ended.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// What the run used, sub-calls included.
+    pub fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// The complete record of the run.
+    pub fn trajectory(&self) -> &Trajectory {
+        &self.trajectory
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Status {
+    /// The model submitted outputs that fit.
+    Submitted,
+    /// The model answered in words where words are enough: one output, of type `str`.
+    Answered,
+    /// The iterations were used up; the outputs were extracted from what was known.
+    MaxIterations,
+    /// The time was used up; the outputs were extracted from what was known.
+    MaxTime,
+    /// The tokens were used up; the outputs were extracted from what was known.
+    MaxTokens,
+    /// The money was used up; the outputs were extracted from what was known.
+    MaxCost,
+}
+
+impl Status {
+    /// Whether the model ended the run by itself.
+    pub fn is_complete(self) -> bool {
+        matches!(self, Status::Submitted | Status::Answered)
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Status::Submitted => "submitted",
+            Status::Answered => "answered",
+            Status::MaxIterations => "max_iterations",
+            Status::MaxTime => "max_time",
+            Status::MaxTokens => "max_tokens",
+            Status::MaxCost => "max_cost",
+        })
+    }
+}

@@ -1,0 +1,90 @@
+//! Checks inputs before a run starts.
+
+use super::{CoerceError, Field, TaskSignature, suggest::did_you_mean};
+use crate::{Error, ErrorKind, Result, Value, names::ticked};
+
+#[cfg(test)]
+mod tests;
+
+impl TaskSignature {
+    /// Whether these are the names of all inputs.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] with all missing and all unknown names at once, and the signature.
+    pub fn check_inputs<N: AsRef<str>>(&self, names: impl IntoIterator<Item = N>) -> Result<()> {
+        let given: Vec<N> = names.into_iter().collect();
+        let is_given = |name: &str| given.iter().any(|other| other.as_ref() == name);
+        let missing: Vec<&str> = self.inputs.iter().map(Field::name).filter(|name| !is_given(name)).collect();
+        let unknown: Vec<&str> =
+            given.iter().map(AsRef::as_ref).filter(|name| self.input(name).is_none()).collect();
+        let mut problems = Vec::new();
+        if !missing.is_empty() {
+            problems.push(format!(
+                "missing {}: {}",
+                plural(missing.len()),
+                list(missing.iter().map(|name| ticked(name)))
+            ));
+        }
+        if !unknown.is_empty() {
+            let candidates =
+                if missing.is_empty() { self.inputs.iter().map(Field::name).collect() } else { missing };
+            let named = unknown
+                .iter()
+                .map(|name| format!("{}{}", ticked(name), did_you_mean(name, candidates.iter().copied())));
+            problems.push(format!("unknown {}: {}", plural(unknown.len()), list(named)));
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let message = format!("{}; the signature is `{self}`", problems.join("; "));
+        Err(Error::new(ErrorKind::InvalidInput, message))
+    }
+
+    /// Whether an input fits its declared type, perhaps after [conversion](Self::coerce_input). An input without a
+    /// declared type takes any value.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`], saying what was expected and what came; also if there is no such input.
+    pub fn check_input(&self, name: &str, value: &Value) -> Result<()> {
+        match self.declared(name)? {
+            // Most inputs are as declared, and large ones should not be copied to find that out.
+            field if !field.has_explicit_type() || field.ty().matches(value) => Ok(()),
+            field => field.ty().coerce(value.clone()).map(drop).map_err(|error| misfit(name, error)),
+        }
+    }
+
+    /// The input as its declared type, so that the session holds what the signature says: `"3"` becomes `3` for an
+    /// `int`. See [`FieldType::coerce`](super::FieldType::coerce) for what is converted.
+    ///
+    /// # Errors
+    /// As [`check_input`](Self::check_input).
+    pub fn coerce_input(&self, name: &str, value: Value) -> Result<Value> {
+        match self.declared(name)? {
+            field if !field.has_explicit_type() => Ok(value),
+            field => field.ty().coerce(value).map_err(|error| misfit(name, error)),
+        }
+    }
+
+    fn declared(&self, name: &str) -> Result<&Field> {
+        self.input(name).ok_or_else(|| {
+            let near = did_you_mean(name, self.inputs.iter().map(Field::name));
+            let message = format!("unknown input {}{near}; the signature is `{self}`", ticked(name));
+            Error::new(ErrorKind::InvalidInput, message)
+        })
+    }
+}
+
+fn misfit(name: &str, error: CoerceError) -> Error {
+    // The advice is about submissions, so it is left to the model's side.
+    let place = if error.path().is_empty() { String::new() } else { format!("at {}: ", error.path()) };
+    let message = format!("input `{name}`: {place}expected {}, got {}", error.expected(), error.got());
+    Error::new(ErrorKind::InvalidInput, message)
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "input" } else { "inputs" }
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,126 @@
+//! An interpreter that answers from a script. It runs no Python.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+
+use crate::{
+    Capabilities, Cell, CodeInterpreter, Error, ErrorKind, HostCall, HostFunctions, InterpreterFactory,
+    Isolation, Observation, Result,
+};
+
+type Answer = dyn Fn(&Cell) -> Result<Scripted> + Send + Sync;
+
+/// What a scripted cell does: host calls to make, then what it produced.
+#[derive(Debug, Default)]
+struct Scripted {
+    calls: Vec<HostCall>,
+    observation: Observation,
+}
+
+/// An interpreter that answers every cell with what a closure makes of it, and remembers the cells. It runs no
+/// Python, so that the loop can be tested without one.
+#[derive(Clone)]
+pub struct ScriptedInterpreter {
+    capabilities: Capabilities,
+    answer: Arc<Answer>,
+    cells: Arc<Mutex<Vec<Cell>>>,
+    ended: bool,
+}
+
+impl fmt::Debug for ScriptedInterpreter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScriptedInterpreter").field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+impl ScriptedInterpreter {
+    /// Answers every cell with what the closure makes of it.
+    pub fn from_fn(answer: impl Fn(&Cell) -> Result<Observation> + Send + Sync + 'static) -> Self {
+        Self::build(move |cell| Ok(Scripted { calls: Vec::new(), observation: answer(cell)? }))
+    }
+
+    /// Makes the calls that the closure gives for a cell, all at the same time, then answers with an empty
+    /// observation whose value is the list of their results.
+    pub fn calling(calls: impl Fn(&Cell) -> Vec<HostCall> + Send + Sync + 'static) -> Self {
+        Self::build(move |cell| Ok(Scripted { calls: calls(cell), observation: Observation::default() }))
+    }
+
+    fn build(answer: impl Fn(&Cell) -> Result<Scripted> + Send + Sync + 'static) -> Self {
+        Self {
+            capabilities: Capabilities::new(Isolation::None),
+            answer: Arc::new(answer),
+            cells: Arc::default(),
+            ended: false,
+        }
+    }
+
+    /// The cells so far, those of all clones and sessions together.
+    pub fn cells(&self) -> Vec<Cell> {
+        self.cells.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A factory of sessions that follow this script.
+    pub fn factory(&self) -> ScriptedFactory {
+        ScriptedFactory { session: self.clone() }
+    }
+}
+
+#[async_trait]
+impl CodeInterpreter for ScriptedInterpreter {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn start(&mut self) -> Result<()> {
+        match self.ended {
+            true => Err(Error::new(ErrorKind::SessionEnded, "the session has ended: it was shut down")),
+            false => Ok(()),
+        }
+    }
+
+    async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
+        self.start().await?;
+        let scripted = (self.answer)(&cell);
+        self.cells.lock().unwrap_or_else(PoisonError::into_inner).push(cell);
+        let Scripted { calls, mut observation } = scripted?;
+        if !calls.is_empty() {
+            let results = futures_util::future::join_all(calls.into_iter().map(|call| host.call(call))).await;
+            let shown: Vec<String> = results
+                .into_iter()
+                .map(|result| result.map_or_else(|error| error.to_string(), |value| value.repr(10_000)))
+                .collect();
+            observation.value = Some(shown.join("\n").into());
+        }
+        Ok(observation)
+    }
+
+    async fn shutdown(&mut self) -> Result<()> {
+        self.ended = true;
+        Ok(())
+    }
+}
+
+/// Makes sessions that follow a [`ScriptedInterpreter`]'s script.
+#[derive(Clone, Debug)]
+pub struct ScriptedFactory {
+    session: ScriptedInterpreter,
+}
+
+#[async_trait]
+impl InterpreterFactory for ScriptedFactory {
+    fn name(&self) -> &str {
+        "scripted"
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.session.capabilities
+    }
+
+    async fn create(&self) -> Result<Box<dyn CodeInterpreter>> {
+        Ok(Box::new(self.session.clone()))
+    }
+}
