@@ -62,12 +62,16 @@ fn system(opening: &Opening<'_>) -> String {
             ("max_output_chars", &opening.limits.max_output_chars.to_string()),
             ("max_iterations", &opening.limits.max_iterations.to_string()),
             ("max_llm_calls", &opening.limits.max_llm_calls.to_string()),
-            (
-                "cell_seconds",
-                &opening.limits.cell_time.map_or("no".into(), |limit| limit.as_secs().to_string()),
-            ),
+            ("cell_limit", &cell_limit(opening.limits)),
         ],
     )
+}
+
+/// A sentence on the time limit of a cell, where there is one.
+fn cell_limit(limits: &Limits) -> String {
+    limits
+        .cell_time
+        .map_or_else(String::new, |limit| format!("A cell may take {} seconds. ", limit.as_secs_f64()))
 }
 
 fn task(opening: &Opening<'_>) -> String {

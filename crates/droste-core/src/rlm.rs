@@ -104,7 +104,7 @@ impl Rlm {
     pub async fn run(&self, inputs: impl Into<Inputs>) -> Result<Prediction> {
         let inputs = self.checked(inputs.into())?;
         let span = tracing::info_span!("run", signature = %self.shared.signature);
-        run::Run::new(&self.shared, &inputs).to_end().instrument(span).await
+        run::Run::new(&self.shared, &inputs).finish().instrument(span).await
     }
 
     /// The inputs as their declared types, in the signature's order.

@@ -57,7 +57,7 @@ impl<'a> Run<'a> {
     }
 
     /// Runs to the end, and closes the record whatever that end is.
-    pub(super) async fn to_end(mut self) -> Result<Prediction> {
+    pub(super) async fn finish(mut self) -> Result<Prediction> {
         self.open();
         let ended = self.turns().await;
         let usage = self.budget.usage();
