@@ -1,0 +1,231 @@
+"""Output of a cell: bounded in memory, exact in count, streamed while it grows."""
+
+import io
+from _thread import RLock
+from os import write as write_fd
+from time import monotonic
+
+# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+__builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
+
+STREAM_CHARS = 8192  # the head is handed on in batches of at least this many characters ...
+STREAM_SECONDS = 0.05  # ... or when this much time has passed since the last batch
+
+
+class Capture:
+    """Keeps the first half and the last half of what is allowed, and counts the rest.
+
+    Of `cap` characters the first `cap // 2` are the head and the last `cap - cap // 2` the tail, so a text of up to
+    `cap` characters is head + tail, complete. The head leaves early through `emit(name, text)`, so that output written
+    before a kill is not lost. Any thread may write. The lock is reentrant because a finaliser or a signal
+    handler of the cell may print while this very thread is inside `write`.
+    """
+
+    def __init__(self, name, emit, gate):
+        self.name = name
+        self._emit = emit
+        self._gate = gate
+        self._lock = RLock()
+        self._active = False
+        self._direct_fd = None
+        self._reset(0)
+
+    def _reset(self, cap):
+        self.total = 0
+        self._head_room = cap // 2
+        self._waiting = []  # pieces of the head not handed on yet
+        self._waiting_chars = 0
+        self._tail = []
+        self._tail_chars = 0
+        self._tail_cap = cap - cap // 2
+        self._last_emit = monotonic()
+
+    def begin(self, cap):
+        """Start a cell that may show `cap` characters. Text written between cells is nobody's and is dropped."""
+        with self._lock:
+            self._reset(cap)
+            self._active = True
+
+    def end(self):
+        """Finish a cell: the part of the head not streamed yet, the tail, and the true number of characters."""
+        with self._lock:
+            self._active = False
+            answer = {"head": "".join(self._waiting), "tail": self._joined_tail(), "total": self.total}
+            self._reset(0)
+        return answer
+
+    def write(self, text):
+        """Take `text` (an exact str)."""
+        held = self._gate.hold()
+        try:
+            with self._lock:
+                if self._direct_fd is None:
+                    self._append(text)
+                else:
+                    self._waiting.append(text)
+                    if "\n" in text:  # whole lines, for parent and child write to the same pipe
+                        self._write_direct()
+        finally:
+            self._gate.release(held)
+
+    def flush(self):
+        """Hand on what waits of the head: when the cell asks, before a host call, and before an interrupt is raised."""
+        if not self._waiting:
+            return
+        held = self._gate.hold()
+        try:
+            with self._lock:
+                if self._direct_fd is None:
+                    self._hand_on()
+                else:
+                    self._write_direct()
+        finally:
+            self._gate.release(held)
+
+    def detach_to(self, fd):
+        """In a forked child: write to the descriptor, whose other end the parent reads."""
+        self._lock = RLock()  # another thread of the parent may have held the old one
+        self._waiting = []  # the parent's
+        self._direct_fd = fd
+
+    def _append(self, text):
+        size = len(text)
+        if not self._active:
+            return
+        self.total += size
+        room = self._head_room
+        if room:
+            part = text if size <= room else text[:room]
+            taken = len(part)
+            self._waiting.append(part)
+            self._waiting_chars += taken
+            self._head_room -= taken
+            if self._waiting_chars >= STREAM_CHARS or monotonic() - self._last_emit >= STREAM_SECONDS:
+                self._hand_on()
+            if taken == size:
+                return
+            text = text[taken:] if size - taken <= self._tail_cap else text
+            size = len(text)
+        self._append_tail(text, size)
+
+    def _append_tail(self, text, size):
+        cap = self._tail_cap
+        if size >= cap:
+            self._tail = [text[size - cap :]]
+            self._tail_chars = cap
+            return
+        self._tail.append(text)
+        self._tail_chars += size
+        if self._tail_chars > 2 * cap + STREAM_CHARS:  # cut rarely: the cost per character stays constant
+            self._tail = [self._joined_tail()]
+            self._tail_chars = cap
+
+    def _joined_tail(self):
+        text = "".join(self._tail)
+        return text[len(text) - self._tail_cap :] if len(text) > self._tail_cap else text
+
+    def _hand_on(self):
+        pieces, self._waiting, self._waiting_chars = self._waiting, [], 0
+        self._last_emit = monotonic()
+        if pieces:
+            self._emit(self.name, "".join(pieces))
+
+    def _write_direct(self):
+        pieces, self._waiting = self._waiting, []
+        data = memoryview("".join(pieces).encode("utf-8", "replace"))
+        while data:
+            data = data[write_fd(self._direct_fd, data) :]
+
+
+class TextOut(io.TextIOBase):
+    """`sys.stdout` and `sys.stderr` of a session."""
+
+    encoding = "utf-8"
+    errors = "replace"
+    newlines = None
+    line_buffering = True
+    write_through = True
+    mode = "w"
+
+    def __init__(self, capture):
+        self._capture = capture
+        self.name = f"<{capture.name}>"
+        self.buffer = ByteOut(capture, self)
+
+    def write(self, text):
+        """Write `text`; answers the number of characters."""
+        if type(text) is not str:
+            if not isinstance(text, str):
+                raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+            text = str.__str__(text)  # a subclass may lie about its slices
+        self._capture.write(text)
+        return len(text)
+
+    def writelines(self, lines):
+        """Write every string of `lines`."""
+        for line in lines:
+            self.write(line)
+
+    def writable(self):
+        """Always true."""
+        return True
+
+    def flush(self):
+        """Hand on what was written, so that it outlives even the session."""
+        self._capture.flush()
+
+    def close(self):
+        """Do nothing: a session's output outlives a cell that closes it."""
+
+    def reconfigure(self, **_options):
+        """Accept and ignore what programs set on a terminal."""
+
+
+class ByteOut(io.RawIOBase):
+    """`sys.stdout.buffer`: bytes are decoded as UTF-8, unreadable ones replaced."""
+
+    mode = "wb"
+
+    def __init__(self, capture, text):
+        self._capture = capture
+        self.name = text.name
+
+    def write(self, data):
+        """Write bytes; answers their number."""
+        data = bytes(data)
+        self._capture.write(data.decode("utf-8", "replace"))
+        return len(data)
+
+    def writable(self):
+        """Always true."""
+        return True
+
+    def flush(self):
+        """Do nothing: nothing written here waits for a flush."""
+
+    def close(self):
+        """Do nothing, as for the text stream."""
+
+
+class NoInput(io.TextIOBase):
+    """`sys.stdin` of a session: at its end from the start, and `input()` says why."""
+
+    encoding = "utf-8"
+    errors = "replace"
+    name = "<stdin>"
+    mode = "r"
+
+    def readable(self):
+        """True, so that readers get the end of input instead of an odd error."""
+        return True
+
+    def read(self, _size=-1):
+        """Nothing, as at the end of a file."""
+        return ""
+
+    def readline(self, _size=-1):
+        """Refuse: this is what `input()` calls."""
+        raise EOFError("input() is not available in a session: nobody can type here")
+
+    def close(self):
+        """Do nothing."""

@@ -1,0 +1,164 @@
+"""From any Python object to plain data (None, bool, int, float, str, bytes, list, dict with str keys), by stated rules.
+
+PROTOCOL.md has the table. Types of libraries are recognised without importing them: an object of a library's class can
+only exist once that library is in `sys.modules`.
+"""
+
+import sys
+from _collections_abc import Mapping, Sequence, Set
+
+# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+__builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
+
+MAX_DEPTH = 100
+_modules = sys.modules
+_PLAIN = frozenset((type(None), bool, int, float, str, bytes))
+_ONLY_STR = frozenset((str,))
+_GENERATOR = type(item for item in ())
+_VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
+_ITERABLE = (list, tuple, range, _GENERATOR, map, filter, zip, enumerate, reversed) + _VIEWS
+
+
+def plain(value):
+    """`value` as plain data. Raises ValueError for a cycle or for nesting deeper than MAX_DEPTH."""
+    if type(value) in _PLAIN:
+        return value
+    return _convert(value, 0, set())
+
+
+def plain_fields(fields):
+    """`plain` for each value of a dict; an error names the field."""
+    answer = {}
+    for name, value in fields.items():
+        try:
+            answer[name] = plain(value)
+        except ValueError as problem:
+            raise ValueError(f"{name}: {problem}") from None
+    return answer
+
+
+def _convert(value, depth, above):
+    """One node. `above` holds the ids of the containers around it."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if depth > MAX_DEPTH:
+        raise ValueError(f"the value is nested more than {MAX_DEPTH} levels deep")
+    if id(value) in above:
+        raise ValueError(f"the value contains itself (a {kind.__name__} inside the same {kind.__name__})")
+    above.add(id(value))
+    try:
+        if kind is list or kind is tuple:
+            return _from_items(value, depth, above)
+        if kind is dict:
+            return _from_mapping(value, depth, above)
+        return _convert_other(value, kind, depth, above)
+    finally:
+        above.discard(id(value))
+
+
+def _from_items(items, depth, above):
+    """A list. When all items are plain already, which is checked at C speed, a list is passed on as it is."""
+    if type(items) is not list:
+        items = list(items)
+    if _PLAIN.issuperset(map(type, items)):
+        return items
+    return [_convert(item, depth + 1, above) for item in items]
+
+
+def _from_mapping(mapping, depth, above):
+    """A dict with str keys."""
+    if type(mapping) is dict and _ONLY_STR.issuperset(map(type, mapping)):
+        if _PLAIN.issuperset(map(type, mapping.values())):
+            return mapping
+        return {key: _convert(item, depth + 1, above) for key, item in mapping.items()}
+    return {_key(key): _convert(mapping[key], depth + 1, above) for key in mapping}
+
+
+def _from_set(items, depth, above):
+    """A list in stable order: sorted if the items can be compared, else by type name and repr."""
+    items = list(items)
+    try:
+        items.sort()
+    except TypeError:
+        items.sort(key=lambda item: (type(item).__name__, _text(item, repr)))
+    return _from_items(items, depth, above)
+
+
+def _key(key):
+    """A key as `json.dumps` writes it; what that refuses becomes `str(key)`."""
+    enum = _modules.get("enum")
+    if enum is not None and isinstance(key, enum.Enum):
+        key = key.value
+    if isinstance(key, str):
+        return str.__str__(key)
+    if key is None:
+        return "null"
+    if key is True or key is False:
+        return "true" if key else "false"
+    return _text(key, str)
+
+
+def _convert_other(value, kind, depth, above):
+    """Everything that is not a plain scalar, list, tuple or dict; the order of the questions matters."""
+    enum = _modules.get("enum")
+    if enum is not None and isinstance(value, enum.Enum):
+        return _convert(value.value, depth + 1, above)
+    for base, as_base in ((str, str.__str__), (int, int.__int__), (float, float.__float__)):
+        if isinstance(value, base):
+            return as_base(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    if isinstance(value, type):
+        return _text(value, str)
+    fields = _record(value, kind)
+    if fields is not None:
+        return _from_mapping(fields, depth, above)
+    if isinstance(value, (set, frozenset)):
+        return _from_set(value, depth, above)
+    if isinstance(value, _ITERABLE):
+        return _from_items(value, depth, above)
+    if isinstance(value, Mapping):
+        return _from_mapping(value, depth, above)
+    return _convert_library(value, kind, depth, above)
+
+
+def _record(value, kind):
+    """The fields of a namedtuple, dataclass, pydantic model (2, then 1) or attrs object; None for anything else."""
+    if isinstance(value, tuple) and isinstance(getattr(kind, "_fields", None), tuple):
+        return dict(zip(kind._fields, value))
+    if hasattr(kind, "__dataclass_fields__"):
+        return {field.name: getattr(value, field.name) for field in _modules["dataclasses"].fields(value)}
+    if hasattr(kind, "model_dump"):
+        return value.model_dump()
+    if hasattr(kind, "__attrs_attrs__"):
+        return {field.name: getattr(value, field.name) for field in kind.__attrs_attrs__}
+    if hasattr(kind, "__fields__") and hasattr(kind, "dict"):
+        return value.dict()
+    return None
+
+
+def _convert_library(value, kind, depth, above):
+    """Dates, arrays, tables, paths, collections of other libraries; at last `str(value)`."""
+    datetime = _modules.get("datetime")
+    if datetime is not None and isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if hasattr(kind, "to_dicts"):  # polars
+        return _convert(value.to_dicts(), depth + 1, above)
+    if hasattr(kind, "to_dict") and hasattr(kind, "columns"):  # pandas
+        return _convert(value.to_dict("records"), depth + 1, above)
+    if hasattr(kind, "tolist"):  # numpy arrays and scalars, pandas series, array.array, tensors
+        return _convert(value.tolist(), depth + 1, above)
+    if isinstance(value, Set):
+        return _from_set(value, depth, above)
+    if hasattr(kind, "popleft") or (isinstance(value, Sequence) and not hasattr(kind, "casefold")):
+        return _from_items(value, depth, above)
+    return _text(value, str)
+
+
+def _text(value, convert):
+    """`str(value)` or `repr(value)`, whatever the class does."""
+    try:
+        return str.__str__(convert(value))
+    except Exception:
+        return f"<unprintable {type(value).__name__} object>"

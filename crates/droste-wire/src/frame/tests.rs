@@ -1,0 +1,121 @@
+//! Frames survive being split, merged, truncated and replaced by garbage.
+
+use proptest::{collection::vec, prelude::*};
+use tokio::io::AsyncWriteExt;
+
+use super::*;
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn bytes_of(frames: &[Frame]) -> Vec<u8> {
+    run(async {
+        let mut writer = FrameWriter::new(Vec::new());
+        frames.iter().cloned().for_each(|frame| writer.push(frame));
+        writer.flush().await.unwrap();
+        writer.output
+    })
+}
+
+/// Reads everything, handing the reader pieces of the given sizes in turn.
+fn read_in_pieces(bytes: &[u8], pieces: &[usize]) -> (Vec<Frame>, FrameError) {
+    run(async {
+        let (mut sender, receiver) = tokio::io::duplex(1 << 16);
+        let sending = async {
+            let (mut rest, mut pieces) = (bytes, pieces.iter().cycle());
+            while !rest.is_empty() {
+                let (piece, later) = rest.split_at((*pieces.next().unwrap()).clamp(1, rest.len()));
+                if sender.write_all(piece).await.is_err() {
+                    break; // The reader has seen enough.
+                }
+                tokio::task::yield_now().await;
+                rest = later;
+            }
+            drop(sender);
+        };
+        let reading = async {
+            let mut reader = FrameReader::new(receiver, FrameLimits::default());
+            let mut frames = Vec::new();
+            loop {
+                match reader.next().await {
+                    Ok(frame) => frames.push(frame),
+                    Err(error) => return (frames, error),
+                }
+            }
+        };
+        let ((), read) = tokio::join!(sending, reading);
+        read
+    })
+}
+
+fn any_frame() -> impl Strategy<Value = Frame> {
+    (vec(any::<u8>(), 0..300), vec(vec(any::<u8>(), 0..3000), 0..4))
+        .prop_map(|(header, blobs)| Frame { header, blobs: blobs.into_iter().map(Bytes::from).collect() })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn split_and_merged_frames_arrive_whole(frames in vec(any_frame(), 0..5), pieces in vec(1usize..2000, 1..6)) {
+        let (read, error) = read_in_pieces(&bytes_of(&frames), &pieces);
+        prop_assert_eq!(read, frames);
+        let at_the_end = matches!(error, FrameError::Ended { in_frame: false });
+        prop_assert!(at_the_end);
+    }
+
+    #[test]
+    fn a_truncated_frame_is_not_a_frame(frame in any_frame(), at in any::<prop::sample::Index>()) {
+        let bytes = bytes_of(std::slice::from_ref(&frame));
+        let (read, error) = read_in_pieces(&bytes[..at.index(bytes.len())], &[100_000]);
+        prop_assert!(read.is_empty());
+        let expected = at.index(bytes.len()) > 0;
+        let ended = matches!(error, FrameError::Ended { in_frame } if in_frame == expected);
+        prop_assert!(ended);
+    }
+
+    #[test]
+    fn garbage_never_panics_and_never_reads_as_more_than_it_is(bytes in vec(any::<u8>(), 0..2000)) {
+        let (read, _) = read_in_pieces(&bytes, &[500]);
+        let total: usize = read.iter().map(|frame| frame.header.len()).sum();
+        prop_assert!(total <= bytes.len());
+    }
+
+    #[test]
+    fn dropping_a_read_loses_nothing(frame in any_frame(), cut in any::<prop::sample::Index>()) {
+        let bytes = bytes_of(std::slice::from_ref(&frame));
+        let (first, second) = bytes.split_at(cut.index(bytes.len()));
+        let read = run(async {
+            let (mut sender, receiver) = tokio::io::duplex(1 << 16);
+            let mut reader = FrameReader::new(receiver, FrameLimits::default());
+            sender.write_all(first).await.unwrap();
+            let pending = tokio::time::timeout(std::time::Duration::from_millis(1), reader.next()).await;
+            assert!(pending.is_err(), "half a frame is no frame");
+            sender.write_all(second).await.unwrap();
+            reader.next().await
+        });
+        prop_assert_eq!(read.unwrap(), frame);
+    }
+}
+
+#[test]
+fn a_frame_over_the_limit_is_refused_before_it_is_read() {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend(u32::MAX.to_be_bytes());
+    bytes.extend(0u32.to_be_bytes());
+    assert!(matches!(read_in_pieces(&bytes, &[100]).1, FrameError::Garbage(_)));
+
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend(2u32.to_be_bytes());
+    bytes.extend(2u32.to_be_bytes());
+    bytes.extend(u64::MAX.to_be_bytes());
+    bytes.extend(u64::MAX.to_be_bytes());
+    assert!(matches!(read_in_pieces(&bytes, &[100]).1, FrameError::Garbage(_)));
+}
+
+#[test]
+fn what_is_no_frame_is_shown_escaped() {
+    let (_, error) = read_in_pieces(b"hello\x1b[31m\n", &[100]);
+    assert_eq!(error.to_string(), "not a message of the protocol: it begins with \"hello\\u{1b}[31m\\n\"");
+}

@@ -1,0 +1,98 @@
+//! Puts an observation together from what a driver sends while a cell runs.
+
+use std::time::Instant;
+
+use droste_core::{Captured, Interruption, Observation, Submission};
+
+use crate::message::{Done, Rest, Stream};
+
+/// What arrived of a cell so far. Bounded, whatever the driver sends.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    started: Instant,
+    max_chars: usize,
+    stdout: Streamed,
+    stderr: Streamed,
+    submission: Option<Submission>,
+}
+
+/// The beginning of a stream, as it was sent while the cell ran.
+#[derive(Debug, Default)]
+struct Streamed {
+    text: String,
+    chars: usize,
+}
+
+impl Collector {
+    pub(crate) fn new(max_chars: usize) -> Self {
+        Self {
+            started: Instant::now(),
+            max_chars,
+            stdout: Streamed::default(),
+            stderr: Streamed::default(),
+            submission: None,
+        }
+    }
+
+    pub(crate) fn output(&mut self, stream: Stream, text: &str) {
+        let streamed = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        let room = self.max_chars.saturating_sub(streamed.chars);
+        streamed.text.extend(text.chars().take(room));
+        streamed.chars += text.chars().count();
+    }
+
+    /// Keeps the first submission.
+    pub(crate) fn submit(&mut self, submission: Submission) {
+        self.submission.get_or_insert(submission);
+    }
+
+    /// The observation of a cell that came to its end.
+    pub(crate) fn finish(self, done: Done, interrupted_by_limit: bool) -> Observation {
+        let mut observation = Observation::default();
+        observation.stdout = self.stdout.finish(done.stdout);
+        observation.stderr = self.stderr.finish(done.stderr);
+        observation.value = done.value.map(|(text, total)| value(text, total));
+        observation.error = done.error;
+        observation.submission = self.submission;
+        observation.changed = done.changed;
+        observation.changed_total = done.changed_total.max(observation.changed.len());
+        observation.variables = done.variables;
+        observation.interruption =
+            (interrupted_by_limit && done.interrupted).then_some(Interruption::Interrupted);
+        observation.duration = self.started.elapsed();
+        observation
+    }
+
+    /// The observation of a cell in which the session died.
+    pub(crate) fn lost(self, reason: String, killed: bool) -> Observation {
+        let mut observation = Observation::default();
+        observation.stdout = self.stdout.cut_off();
+        observation.stderr = self.stderr.cut_off();
+        observation.submission = self.submission;
+        observation.interruption = killed.then_some(Interruption::Killed);
+        observation.session_ended = Some(reason);
+        observation.duration = self.started.elapsed();
+        observation
+    }
+}
+
+impl Streamed {
+    fn finish(self, rest: Rest) -> Captured {
+        Captured::cut(self.text + &rest.head, rest.tail, rest.total)
+    }
+
+    /// What there is of a stream whose end was lost with the session.
+    fn cut_off(self) -> Captured {
+        Captured::cut(self.text, "", self.chars)
+    }
+}
+
+/// The value's text comes with its cut already in it; the total is only known for some types.
+fn value(text: String, total: Option<usize>) -> Captured {
+    let mut value = Captured::whole(text);
+    value.total_chars = total.unwrap_or(value.total_chars).max(value.total_chars);
+    value
+}
