@@ -1,0 +1,120 @@
+//! Requests as they are written, and the many forms of answers.
+
+use serde_json::json;
+
+use super::*;
+
+fn sent(config: &OpenAiConfig, request: &Request) -> String {
+    String::from_utf8(body(request, "m", "max_tokens", config).unwrap().to_vec()).unwrap()
+}
+
+fn answer(message: Value) -> Result<Response, Unusable> {
+    completion(&json!({"choices": [{"message": message, "finish_reason": "stop"}]}))
+}
+
+fn malformed(message: Value) -> String {
+    match answer(message) {
+        Err(Unusable::Malformed(what)) => what,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_request_wins_over_the_configuration_and_extra_fields_over_both() {
+    let config = OpenAiConfig::new("m").max_tokens(10).temperature(0.5).extra("top_p", 0.9);
+    let request = Request::prompt("hi");
+    let start = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]"#;
+    assert_eq!(
+        sent(&config, &request),
+        format!(r#"{start},"max_tokens":10,"temperature":0.5,"top_p":0.9}}"#)
+    );
+    let other = request.clone().max_tokens(20).temperature(1.0);
+    assert_eq!(sent(&config, &other), format!(r#"{start},"max_tokens":20,"temperature":1.0,"top_p":0.9}}"#));
+    let config = config.extra("max_completion_tokens", 7).extra("temperature", Value::Null);
+    assert_eq!(sent(&config, &other), format!(r#"{start},"max_completion_tokens":7,"top_p":0.9}}"#));
+    assert_eq!(sent(&OpenAiConfig::new("m"), &request), format!("{start}}}"));
+}
+
+#[test]
+fn texts() {
+    assert_eq!(answer(json!({"content": "hi", "refusal": null, "tool_calls": []})).unwrap().text, "hi");
+    assert_eq!(answer(json!({"content": ""})).unwrap().text, "");
+    let parts =
+        json!({"content": [{"type": "text", "text": "a"}, {"type": "thinking", "thinking": []}, "b"]});
+    assert_eq!(answer(parts).unwrap().text, "ab");
+    assert_eq!(
+        answer(json!({"content": "text", "tool_calls": [{"function": {"name": "f"}}]})).unwrap().text,
+        "text"
+    );
+}
+
+#[test]
+fn answers_without_a_text_say_why() {
+    assert!(malformed(json!({"content": null})).contains("no `content`"));
+    assert!(malformed(json!({"content": 5})).contains("neither"));
+    assert!(malformed(json!(null)).contains("no `message`"));
+    let tool = malformed(json!({"content": null, "tool_calls": [{"function": {"name": "search"}}]}));
+    assert!(tool.contains("(search)"), "{tool}");
+    assert!(malformed(json!({"function_call": {"name": "old"}})).contains("(old)"));
+    for refused in [
+        json!({"content": null, "refusal": "I can't."}),
+        json!({"content": [{"type": "refusal", "refusal": "I can't."}]}),
+    ] {
+        assert_eq!(answer(refused), Err(Unusable::Refused("I can't.".into())));
+    }
+    let filtered = json!({"choices": [{"message": {"content": null}, "finish_reason": "content_filter"}]});
+    assert!(matches!(completion(&filtered), Err(Unusable::Refused(_))));
+    for wrong in [json!({}), json!([]), json!("x"), json!({"choices": []}), json!({"choices": [null]})] {
+        assert!(matches!(completion(&wrong), Err(Unusable::Malformed(_))), "{wrong}");
+    }
+}
+
+#[test]
+fn a_text_cut_by_the_length_limit_is_an_answer() {
+    for content in [json!("so far"), json!(null)] {
+        let cut = json!({"choices": [{"message": {"content": content}, "finish_reason": "length"}]});
+        assert_eq!(completion(&cut).unwrap().finish_reason, FinishReason::Length);
+    }
+    assert_eq!(finish_reason(Some("MAX_TOKENS")), FinishReason::Length);
+    assert_eq!(finish_reason(None), FinishReason::Stop);
+    assert_eq!(finish_reason(Some("tool_calls")), FinishReason::Other("tool_calls".into()));
+}
+
+#[test]
+fn usage_in_its_forms() {
+    let told = json!({"prompt_tokens": "12", "completion_tokens": 3.0, "cost": 0.5,
+        "prompt_tokens_details": {"cached_tokens": 4}, "completion_tokens_details": {"reasoning_tokens": 2}});
+    let known = usage(Some(&told));
+    assert_eq!((known.calls, known.input_tokens, known.output_tokens), (1, Some(12), Some(3)));
+    assert_eq!((known.cached_tokens, known.reasoning_tokens, known.cost), (Some(4), Some(2), Some(0.5)));
+    for unknown in
+        [json!(null), json!({"prompt_tokens": -1, "completion_tokens": null, "cost": "NaN"}), json!(7)]
+    {
+        assert_eq!(usage(Some(&unknown)), Usage::call(), "{unknown}");
+    }
+    assert_eq!(count(&json!(1e300)), None);
+    assert_eq!(usage(None), Usage::call());
+}
+
+#[test]
+fn errors_in_their_forms() {
+    let found = |answer: Value| ProviderError::find_in_failure(&answer).unwrap();
+    let openai = found(json!({"error": {"message": "no", "type": "T", "code": "C", "param": null}}));
+    assert_eq!((openai.message.as_str(), openai.codes), ("no", vec!["c".to_owned(), "t".to_owned()]));
+    let gemini = found(json!([{"error": {"code": 429, "message": "slow", "status": "RESOURCE_EXHAUSTED",
+        "details": [{"@type": "RetryInfo", "retryDelay": "34.5s"}]}}]));
+    assert_eq!((gemini.status, gemini.retry_after), (Some(429), Some(34.5)));
+    assert_eq!(found(json!({"object": "error", "message": "too long", "code": 400})).status, Some(400));
+    assert_eq!(found(json!({"error": "model not found"})).message, "model not found");
+    assert_eq!(
+        found(json!({"detail": [{"msg": "field required"}]})).message,
+        r#"[{"msg":"field required"}]"#
+    );
+    let router =
+        json!({"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": "why"}}});
+    assert_eq!(found(router).message, "Provider returned error: why");
+    let in_choice =
+        json!({"choices": [{"error": {"code": 502, "message": "gone"}, "message": {"content": ""}}]});
+    assert!(matches!(completion(&in_choice), Err(Unusable::Failed(error)) if error.status == Some(502)));
+    assert!(completion(&json!({"error": null, "choices": [{"message": {"content": "x"}}]})).is_ok());
+}
