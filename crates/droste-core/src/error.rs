@@ -40,6 +40,8 @@ pub enum ErrorKind {
     // The caller's.
     /// A builder or a configuration cannot work as given.
     Config,
+    /// There is no configuration at all where one was looked for: no model in the environment.
+    NotConfigured,
     /// Inputs do not fit the signature, or a name cannot be used.
     InvalidInput,
     /// A signature does not parse.
@@ -135,7 +137,7 @@ impl Error {
     pub fn blame(&self) -> Blame {
         use ErrorKind::*;
         match self.0.kind {
-            Config | InvalidInput | Signature | OutputType | Unsupported | Io => Blame::Caller,
+            Config | NotConfigured | InvalidInput | Signature | OutputType | Unsupported | Io => Blame::Caller,
             Unavailable | SessionEnded | Protocol => Blame::Session,
             RateLimited { .. }
             | QuotaExceeded

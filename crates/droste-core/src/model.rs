@@ -32,6 +32,15 @@ pub trait LanguageModel: Send + Sync + fmt::Debug {
     /// The model's name, for trajectories and messages.
     fn name(&self) -> &str;
 
+    /// Whether the model could be asked at all: a key is there, the address is one. Asks nobody. `Rlm`'s builder
+    /// calls it, so that a mistake surfaces before a run.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) or [`ErrorKind::Auth`](crate::ErrorKind::Auth).
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Answers a request.
     ///
     /// # Errors
@@ -44,6 +53,10 @@ pub trait LanguageModel: Send + Sync + fmt::Debug {
 impl<T: LanguageModel + ?Sized> LanguageModel for Arc<T> {
     fn name(&self) -> &str {
         (**self).name()
+    }
+
+    fn check(&self) -> Result<()> {
+        (**self).check()
     }
 
     async fn complete(&self, request: &Request) -> Result<Response> {

@@ -21,7 +21,7 @@ impl OpenAiConfig {
     /// OpenAI's own: a folder should not decide alone where the key of the account goes.
     ///
     /// # Errors
-    /// `Config` if no model is configured, or a variable or the file cannot be used. No value of a key, and no line
+    /// `NotConfigured` if no model is configured; `Config` if a variable or the file cannot be used. No value of a key, and no line
     /// of the file, is in the message.
     pub fn from_env() -> Result<Self> {
         Self::from_vars(&process, &working_directory()?)
@@ -88,7 +88,7 @@ impl<'a> Sources<'a> {
         let model = model.or(configured).ok_or_else(|| {
             let message = "no model is configured: set `DROSTE_MODEL` (for example `openai/gpt-5-mini`) in the \
                            environment or in `.env`, and the provider's key (for example `OPENAI_API_KEY`)";
-            Error::new(ErrorKind::Config, message)
+            Error::new(ErrorKind::NotConfigured, message)
         })?;
         let mut config = OpenAiConfig::new(model);
 

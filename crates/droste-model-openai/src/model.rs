@@ -145,6 +145,10 @@ impl LanguageModel for OpenAiModel {
         &self.0.name
     }
 
+    fn check(&self) -> Result<()> {
+        OpenAiModel::check(self)
+    }
+
     async fn complete(&self, request: &Request) -> Result<Response> {
         let ready = self.ready()?;
         let model = match &request.model {

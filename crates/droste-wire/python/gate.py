@@ -1,6 +1,7 @@
 """Where an interrupt may surface: inside the cell's code, never inside the driver's own."""
 
 from _thread import get_ident, interrupt_main
+from sys import setprofile, settrace
 
 # Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
@@ -80,6 +81,11 @@ class Gate:
             return None, problem
         finally:
             self.open = False
+            try:  # what the cell left behind must not run inside the driver; one that raises is gone by that
+                setprofile(None)
+                settrace(None)
+            except BaseException:
+                settrace(None)
 
     def hold(self):
         """Close the gate on the way from the cell into the driver. Give the answer to `release`."""

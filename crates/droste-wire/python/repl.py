@@ -53,6 +53,7 @@ class Repl:
         self.stderr = Capture("stderr", host.output, self.gate)
         self.gate.before_raise = self.flush
         self._streams = (TextOut(self.stdout), TextOut(self.stderr), NoInput())
+        self._stream_states = [dict(vars(stream)) for stream in self._streams]
         self.module = type(sys)("__main__")
         self.variables = vars(self.module)
         self.variables["__builtins__"] = builtins
@@ -111,7 +112,7 @@ class Repl:
         cap = request.get("max_output_chars", DEFAULT_OUTPUT_CHARS)
         self.stdout.begin(cap)
         self.stderr.begin(cap)
-        sys.stdout, sys.stderr, sys.stdin = self._streams
+        self._restore_streams()
         _modules["__main__"] = self.module
         self._submissions.begin()
         self.gate.begin()
@@ -163,8 +164,17 @@ class Repl:
             return None
         return self.gate.attempt(self._submissions.settle_answer, current)[1]
 
+    def _restore_streams(self):
+        """A cell may have replaced the streams, or set attributes of ours."""
+        sys.stdout, sys.stderr, sys.stdin = self._streams
+        for stream, state in zip(self._streams, self._stream_states):
+            vars(stream).clear()
+            vars(stream).update(state)
+
     def _restore(self):
         variables = self.variables
+        variables.setdefault("__name__", "__main__")
+        variables.setdefault("__builtins__", builtins)
         for name, value in self._provided.items():
             if variables.get(name) is not value:
                 variables[name] = value
@@ -316,19 +326,23 @@ class Sources:
 
     def publish(self):
         """Give linecache what it does not have yet."""
-        import linecache
+        try:
+            import linecache
 
-        for name, source in self._waiting.items():
-            lines = [line + "\n" for line in source.split("\n")]
-            linecache.cache[name] = (len(source), None, lines, name)
+            for name, source in self._waiting.items():
+                lines = [line + "\n" for line in source.split("\n")]
+                linecache.cache[name] = (len(source), None, lines, name)
+        except BaseException:  # a cell broke linecache: tracebacks go without source lines then
+            pass
         self._waiting.clear()
 
     def _forget(self, name):
         del self._names[name]
         self._waiting.pop(name, None)
-        linecache = _modules.get("linecache")
-        if linecache is not None:
-            linecache.cache.pop(name, None)
+        try:
+            _modules["linecache"].cache.pop(name, None)
+        except BaseException:  # not imported yet, or broken by a cell
+            pass
 
 
 def _compile_cell(code, cell):

@@ -389,7 +389,7 @@ class Driver:
         kind = message["type"]
         if kind == "shutdown":
             _exit(EXIT_OK)
-        if kind != "run" or type(message.get("id")) is not int or type(message.get("code")) is not str:
+        if kind != "run" or type(message.get("id")) is not int:
             raise wire.ProtocolError(f"unexpected message {kind!r}")
         signal(SIGINT, self._handler)
         self._channel.install_wakeup()
@@ -406,6 +406,8 @@ class Driver:
             answer["error"] = errors.report(problem, "scope", "")
             return answer
         del blobs, message
+        if type(request.get("code")) is not str:
+            raise wire.ProtocolError("a 'run' without code")
         return self._repl.run(request)
 
     def _send_done(self, run, answer):

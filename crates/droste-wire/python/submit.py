@@ -171,7 +171,7 @@ class Answer(dict):
 
     def __setitem__(self, key, value):
         dict.__setitem__(self, key, value)
-        if key == "value" or (key == "content" and self._given != "value"):
+        if key in ("value", "content"):
             self._given = key
         if key == "ready" and value and self._given is not None:
             self.submit()

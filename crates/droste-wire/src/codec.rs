@@ -4,26 +4,34 @@ use std::cell::RefCell;
 
 use bytes::Bytes;
 use droste_core::{Text, Value};
-use serde::{Serialize, Serializer, ser::SerializeMap, ser::SerializeSeq};
+use serde::{
+    Serialize, Serializer,
+    ser::{Error, SerializeMap, SerializeSeq},
+};
 use serde_json::Value as Json;
 
 /// Texts of this many bytes and more travel as blobs.
 const BLOB_BYTES: usize = 8192;
-/// How deep values from a driver may nest. `serde_json` refuses more than 128 levels by itself.
-const MAX_DEPTH: usize = 120;
+/// How deep values may nest, both ways. Readers on both sides recurse, and `serde_json` stops at 128 levels by itself.
+const MAX_DEPTH: usize = 100;
 
 /// The blobs of a frame in the making.
 pub(crate) type Blobs = RefCell<Vec<Bytes>>;
 
 /// A value that writes its large parts to `blobs` when it is serialised.
 pub(crate) struct Encoded<'a> {
-    pub(crate) value: &'a Value,
-    pub(crate) blobs: &'a Blobs,
+    value: &'a Value,
+    blobs: &'a Blobs,
+    depth: usize,
 }
 
 impl<'a> Encoded<'a> {
+    pub(crate) fn new(value: &'a Value, blobs: &'a Blobs) -> Self {
+        Self { value, blobs, depth: 0 }
+    }
+
     fn inner(&self, value: &'a Value) -> Encoded<'a> {
-        Encoded { value, blobs: self.blobs }
+        Encoded { value, blobs: self.blobs, depth: self.depth + 1 }
     }
 
     fn blob<S: Serializer>(&self, tag: &str, bytes: Bytes, serializer: S) -> Result<S::Ok, S::Error> {
@@ -41,6 +49,9 @@ fn tagged<S: Serializer>(tag: &str, value: &impl Serialize, serializer: S) -> Re
 
 impl Serialize for Encoded<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.depth > MAX_DEPTH {
+            return Err(S::Error::custom(format!("a value is nested deeper than {MAX_DEPTH} levels")));
+        }
         match self.value {
             Value::None => serializer.serialize_unit(),
             Value::Bool(value) => serializer.serialize_bool(*value),
@@ -226,7 +237,7 @@ mod tests {
         #[test]
         fn values_cross_unchanged(value in any_value()) {
             let blobs = Blobs::default();
-            let header = serde_json::to_vec(&Encoded { value: &value, blobs: &blobs }).unwrap();
+            let header = serde_json::to_vec(&Encoded::new(&value, &blobs)).unwrap();
             let json = serde_json::from_slice(&header).unwrap();
             prop_assert_eq!(decode(json, &mut blobs.into_inner()), Ok(value));
         }
@@ -242,7 +253,7 @@ mod tests {
     #[test]
     fn not_a_number_crosses() {
         let blobs = Blobs::default();
-        let header = serde_json::to_vec(&Encoded { value: &Value::Float(f64::NAN), blobs: &blobs }).unwrap();
+        let header = serde_json::to_vec(&Encoded::new(&Value::Float(f64::NAN), &blobs)).unwrap();
         assert_eq!(header, br#"{"$float":"nan"}"#);
         let back = decode(serde_json::from_slice(&header).unwrap(), &mut []);
         assert!(matches!(back, Ok(Value::Float(float)) if float.is_nan()));

@@ -77,11 +77,11 @@ impl HostMessage<'_> {
                 code = Value::from(cell.code.as_str());
                 HostJson::Run {
                     id: *id,
-                    code: Encoded { value: &code, blobs: &blobs },
+                    code: Encoded::new(&code, &blobs),
                     variables: cell
                         .variables
                         .iter()
-                        .map(|(name, value)| (name.as_str(), Encoded { value, blobs: &blobs }))
+                        .map(|(name, value)| (name.as_str(), Encoded::new(value, &blobs)))
                         .collect(),
                     scope: *scope,
                     reads: &cell.reads,
@@ -91,7 +91,7 @@ impl HostMessage<'_> {
             HostMessage::Result { call, result } => HostJson::Result {
                 call: *call,
                 outcome: match result {
-                    Ok(value) => OutcomeJson::Value(Encoded { value, blobs: &blobs }),
+                    Ok(value) => OutcomeJson::Value(Encoded::new(value, &blobs)),
                     Err(error) => OutcomeJson::Error { type_name: &error.type_name, message: &error.message },
                 },
             },
@@ -131,6 +131,8 @@ pub(crate) struct Done {
     pub(crate) changed: Vec<droste_core::ChangedVariable>,
     pub(crate) changed_total: usize,
     pub(crate) variables: IndexMap<String, Value>,
+    /// Variables that cannot be converted, with the reason.
+    pub(crate) unreadable: IndexMap<String, String>,
     pub(crate) interrupted: bool,
 }
 
@@ -189,6 +191,8 @@ struct DoneJson {
     changed_total: usize,
     #[serde(default)]
     variables: IndexMap<String, Json>,
+    #[serde(default)]
+    unreadable: IndexMap<String, String>,
     #[serde(default)]
     interrupted: bool,
 }
@@ -253,6 +257,7 @@ impl Done {
                 .filter(|error| !error.is_null())
                 .map(|error| python_error(error, blobs))
                 .transpose()?,
+            unreadable: done.unreadable,
             changed: done.changed,
             changed_total: done.changed_total,
             variables: decode_all(done.variables, blobs)?,

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use droste_core::{Captured, Interruption, Observation, Submission};
+use droste_core::{Captured, Interruption, Observation, PythonError, Submission};
+use indexmap::IndexMap;
 
 use crate::message::{Done, Rest, Stream};
 
@@ -55,7 +56,7 @@ impl Collector {
         observation.stdout = self.stdout.finish(done.stdout);
         observation.stderr = self.stderr.finish(done.stderr);
         observation.value = done.value.map(|(text, total)| value(text, total));
-        observation.error = done.error;
+        observation.error = done.error.or_else(|| unreadable(&done.unreadable));
         observation.submission = self.submission;
         observation.changed = done.changed;
         observation.changed_total = done.changed_total.max(observation.changed.len());
@@ -88,6 +89,12 @@ impl Streamed {
     fn cut_off(self) -> Captured {
         Captured::cut(self.text, "", self.chars)
     }
+}
+
+/// A variable that was asked for and cannot be converted is an error of the cell that asked.
+fn unreadable(variables: &IndexMap<String, String>) -> Option<PythonError> {
+    let (name, reason) = variables.first()?;
+    Some(PythonError::new("ValueError", format!("the variable `{name}` cannot be read: {reason}")))
 }
 
 /// The value's text comes with its cut already in it; the total is only known for some types.

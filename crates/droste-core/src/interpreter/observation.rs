@@ -227,6 +227,14 @@ impl Submission {
     pub fn value(via: Via, value: impl Into<Value>) -> Self {
         Self { via, submitted: Submitted::Value(value.into()) }
     }
+
+    /// What was submitted as one value: outputs by name are a dict.
+    pub fn to_value(&self) -> Value {
+        match &self.submitted {
+            Submitted::Fields(fields) => Value::Dict(fields.clone()),
+            Submitted::Value(value) => value.clone(),
+        }
+    }
 }
 
 /// What was submitted.

@@ -142,6 +142,18 @@ impl RlmBuilder {
         self
     }
 
+    /// Sets how many tokens a run may use, as far as the provider reports them. Default: no limit.
+    pub fn max_tokens(mut self, tokens: impl Into<Option<u64>>) -> Self {
+        self.limits.max_tokens = tokens.into();
+        self
+    }
+
+    /// Sets how many model calls may be in flight at once. Default 16.
+    pub fn max_concurrent_calls(mut self, calls: usize) -> Self {
+        self.limits.max_concurrent_calls = calls;
+        self
+    }
+
     /// Sets how failed model calls are tried again, for models that do not do so themselves.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
@@ -178,6 +190,9 @@ impl RlmBuilder {
         let model = self.model.ok_or_else(|| missing("model", "call `.model(...)` on the builder"))?;
         let factory =
             self.factory.ok_or_else(|| missing("interpreter", "call `.interpreter(...)` on the builder"))?;
+        let sub_model = self.sub_model.unwrap_or_else(|| model.clone());
+        model.check().map_err(|error| error.context("model"))?;
+        sub_model.check().map_err(|error| error.context("sub-model"))?;
         check_limits(&self.limits)?;
         let python_tools = describe_all(&self.modules)?;
         check_names(&signature, &self.tools, &python_tools)?;
@@ -190,7 +205,7 @@ impl RlmBuilder {
         scope.modules = self.modules;
         Ok(Rlm {
             shared: Arc::new(Shared {
-                sub_model: self.sub_model.unwrap_or_else(|| model.clone()),
+                sub_model,
                 signature,
                 model,
                 factory,

@@ -1,6 +1,6 @@
 //! One run: turns until a submission, a limit, or an error.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use indexmap::IndexMap;
 use tracing::Instrument;
@@ -155,7 +155,7 @@ impl<'a> Run<'a> {
     pub(super) async fn ask(
         &self,
         purpose: Purpose,
-        limit: Option<std::time::Duration>,
+        limit: Option<Duration>,
     ) -> Result<crate::Response> {
         let host = RunHost::new(self.shared, &self.budget, &self.recorder);
         let request = Request::new(self.messages.clone());
@@ -254,7 +254,7 @@ impl<'a> Run<'a> {
         host.set_turn(self.turn);
         let span = tracing::info_span!("cell", turn = self.turn);
         let started = Instant::now();
-        let observation = match session.execute(cell, &host).instrument(span).await {
+        let mut observation = match session.execute(cell, &host).instrument(span).await {
             Ok(observation) => observation,
             Err(error) if error.is_session_lost() => Observation {
                 session_ended: Some(error.message().to_owned()),
@@ -263,6 +263,8 @@ impl<'a> Run<'a> {
             },
             Err(error) => return Err(error),
         };
+        // As exact as it is written, so that a record reads back as it was.
+        observation.duration = Duration::from_micros(observation.duration.as_micros().try_into().unwrap_or(u64::MAX));
         self.recorder.record(Event::CellFinished { turn: self.turn, observation: observation.clone() });
         Ok(observation)
     }
