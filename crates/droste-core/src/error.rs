@@ -137,7 +137,9 @@ impl Error {
     pub fn blame(&self) -> Blame {
         use ErrorKind::*;
         match self.0.kind {
-            Config | NotConfigured | InvalidInput | Signature | OutputType | Unsupported | Io => Blame::Caller,
+            Config | NotConfigured | InvalidInput | Signature | OutputType | Unsupported | Io => {
+                Blame::Caller
+            }
             Unavailable | SessionEnded | Protocol => Blame::Session,
             RateLimited { .. }
             | QuotaExceeded

@@ -1,4 +1,5 @@
 //! Every mistake in a builder surfaces in `build`, by name.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Sub-calls and tools: budgets, order, errors, and what the record keeps of them.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 

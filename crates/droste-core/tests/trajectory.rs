@@ -1,4 +1,5 @@
 //! The record of a run: complete, readable again, and no reason to lose a run.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 

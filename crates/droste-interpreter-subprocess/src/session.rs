@@ -30,7 +30,11 @@ pub(crate) async fn spawn(shared: &Shared) -> Result<Live> {
     };
     let parent = config.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
     let private = Permissions::from_mode(0o700);
-    let work_dir = tempfile::Builder::new().prefix("droste-").permissions(private).tempdir_in(parent).map_err(|error| failed("cannot make a working directory for the session", error))?;
+    let work_dir = tempfile::Builder::new()
+        .prefix("droste-")
+        .permissions(private)
+        .tempdir_in(parent)
+        .map_err(|error| failed("cannot make a working directory for the session", error))?;
     let connect = || -> std::io::Result<_> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;

@@ -7,7 +7,8 @@ use std::{
 };
 
 use droste_core::{
-    CodeInterpreter, CodeInterpreterExt, ErrorKind, InterpreterFactory, Observation, Pool, PoolConfig, Session,
+    CodeInterpreter, CodeInterpreterExt, ErrorKind, InterpreterFactory, Observation, Pool, PoolConfig,
+    Session,
 };
 use droste_interpreter_subprocess::{SubprocessConfig, SubprocessFactory};
 
@@ -46,7 +47,11 @@ async fn the_working_directory_is_private_and_removed() {
     let mut session = session(SubprocessConfig::default()).await;
     let code = "import os, stat\nopen('left.txt', 'w').write('x')\n\
                 f'{os.getcwd()} {stat.S_IMODE(os.stat(os.getcwd()).st_mode):o}'";
-    let (dir, mode) = value(&mut session, code).await.split_once(' ').map(|(a, b)| (PathBuf::from(a), b.to_owned())).unwrap();
+    let (dir, mode) = value(&mut session, code)
+        .await
+        .split_once(' ')
+        .map(|(a, b)| (PathBuf::from(a), b.to_owned()))
+        .unwrap();
     assert_eq!(mode, "700");
     assert!(dir.join("left.txt").exists());
     session.shutdown().await.unwrap();
@@ -103,7 +108,10 @@ async fn dropping_a_session_leaves_nothing() {
 #[tokio::test]
 async fn a_kill_from_outside_is_named() {
     let mut session = session(SubprocessConfig::default()).await;
-    let observation = session.run_code("import os, signal\nprint('so far', flush=True)\nos.kill(os.getpid(), signal.SIGKILL)").await.unwrap();
+    let observation = session
+        .run_code("import os, signal\nprint('so far', flush=True)\nos.kill(os.getpid(), signal.SIGKILL)")
+        .await
+        .unwrap();
     assert_eq!(observation.stdout.to_string(), "so far\n");
     let reason = observation.session_ended.unwrap();
     assert!(reason.contains("signal 9") && reason.contains("memory"), "{reason}");
@@ -117,7 +125,10 @@ async fn a_python_that_is_not_there_says_what_to_do() {
     let missing = SubprocessFactory::new(SubprocessConfig::new().python("python-that-is-not-there"));
     let error = missing.session().start_session().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.message().contains("no `python-that-is-not-there`") && error.message().contains("install"), "{error}");
+    assert!(
+        error.message().contains("no `python-that-is-not-there`") && error.message().contains("install"),
+        "{error}"
+    );
 
     let other = SubprocessFactory::new(SubprocessConfig::new().python("/bin/false"));
     let error = other.session().start_session().await.unwrap_err();
@@ -158,7 +169,9 @@ async fn a_hundred_sessions_leave_no_descriptor_and_no_zombie() {
         session.shutdown().await.unwrap();
     }
     assert!(open() <= before + 2, "{before} descriptors before, {} after", open());
-    let zombies = std::process::Command::new("ps").args(["-o", "stat=", "--ppid", &std::process::id().to_string()]).output();
+    let zombies = std::process::Command::new("ps")
+        .args(["-o", "stat=", "--ppid", &std::process::id().to_string()])
+        .output();
     let zombies = String::from_utf8(zombies.unwrap().stdout).unwrap();
     assert_eq!(zombies.lines().filter(|state| state.starts_with('Z')).count(), 0, "{zombies}");
 }

@@ -108,7 +108,8 @@ class Repl:
 
     def _begin(self, request):
         """Put everything in place that a former cell may have moved."""
-        self._count += 1
+        if request.get("code"):  # a cell that only sets variables is none to the model, which counts too
+            self._count += 1
         cap = request.get("max_output_chars", DEFAULT_OUTPUT_CHARS)
         self.stdout.begin(cap)
         self.stderr.begin(cap)

@@ -29,7 +29,9 @@ pub fn render_observation(observation: &Observation, max_chars: usize) -> String
         })
         .collect();
     rendered.extend(ending(observation));
-    rendered.extend(observation.submission.as_ref().map(|submission| format!("[submitted by {}]", submission.via)));
+    rendered.extend(
+        observation.submission.as_ref().map(|submission| format!("[submitted by {}]", submission.via)),
+    );
     if rendered.is_empty() && observation.is_ok() {
         rendered.push("(the cell ran without output; print what you want to see)".to_owned());
     }

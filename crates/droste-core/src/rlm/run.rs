@@ -152,11 +152,7 @@ impl<'a> Run<'a> {
     }
 
     /// Sends the conversation to the root model and records its reply.
-    pub(super) async fn ask(
-        &self,
-        purpose: Purpose,
-        limit: Option<Duration>,
-    ) -> Result<crate::Response> {
+    pub(super) async fn ask(&self, purpose: Purpose, limit: Option<Duration>) -> Result<crate::Response> {
         let host = RunHost::new(self.shared, &self.budget, &self.recorder);
         let request = Request::new(self.messages.clone());
         let started = Instant::now();
@@ -264,7 +260,8 @@ impl<'a> Run<'a> {
             Err(error) => return Err(error),
         };
         // As exact as it is written, so that a record reads back as it was.
-        observation.duration = Duration::from_micros(observation.duration.as_micros().try_into().unwrap_or(u64::MAX));
+        observation.duration =
+            Duration::from_micros(observation.duration.as_micros().try_into().unwrap_or(u64::MAX));
         self.recorder.record(Event::CellFinished { turn: self.turn, observation: observation.clone() });
         Ok(observation)
     }
