@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+
+pub use droste_core::*;
+
+#[cfg(feature = "subprocess")]
+pub use droste_interpreter_subprocess::{SubprocessConfig, SubprocessFactory, SubprocessInterpreter};
+#[cfg(feature = "openai")]
+pub use droste_model_openai::{OpenAiConfig, OpenAiModel};
+
+/// Everything a program usually needs: `use droste::prelude::*;`
+pub mod prelude {
+    pub use droste_core::{
+        CodeInterpreter, CodeInterpreterExt, CodePolicy, Error, Event, HostError, InterpreterFactory,
+        LanguageModel, Limits, Observation, Pool, PoolConfig, Prediction, Rlm, Session, Signature, Status,
+        TaskSignature, Text, Tool, Trajectory, Value, inputs,
+    };
+
+    #[cfg(feature = "openai")]
+    pub use crate::{OpenAiConfig, OpenAiModel};
+    #[cfg(feature = "subprocess")]
+    pub use crate::{SubprocessConfig, SubprocessFactory, SubprocessInterpreter};
+}
