@@ -1,0 +1,1 @@
+//! Whole runs over several crates live in `tests/` of this package.

@@ -1,0 +1,219 @@
+//! Whole runs with a real Python: what the loop, the session, the tools and the record make of each other.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::time::Duration;
+
+use droste::{
+    ErrorKind, Event, HostError, LanguageModel, Pool, PoolConfig, Request, Response, Rlm, RlmBuilder, Status,
+    SubprocessFactory, Text, Tool, Trajectory, Value, inputs, testing::ScriptedModel,
+};
+use indexmap::IndexMap;
+
+fn cell(code: &str) -> String {
+    format!("```python\n{code}\n```")
+}
+
+fn rlm(signature: &str, cells: &[&str]) -> (RlmBuilder, ScriptedModel) {
+    let model = ScriptedModel::replies(cells.iter().map(|code| cell(code)));
+    (Rlm::builder(signature).model(model.clone()).interpreter(SubprocessFactory::default()), model)
+}
+
+fn said(model: &ScriptedModel, index: usize) -> String {
+    model.requests()[index].messages.last().unwrap().content.clone()
+}
+
+#[tokio::test]
+async fn inputs_sub_calls_tools_and_types_work_together() {
+    let sub = ScriptedModel::from_fn(|request| {
+        let prompt = &request.messages[0].content;
+        Ok(Response::new(prompt.split("name: ").nth(1).unwrap_or("none").to_uppercase()))
+    });
+    let shout = Tool::from_parts(
+        "shout",
+        "Adds marks.",
+        vec![droste::ParameterSpec::new("text").annotation("str")],
+        |arguments: IndexMap<String, Value>| async move {
+            let text = arguments["text"].as_text().ok_or_else(|| HostError::type_error("text is a str"))?;
+            Ok(Value::from(format!("{text}!")))
+        },
+    );
+    let (builder, model) = rlm(
+        "docs, wanted: int -> names: list[str], total: int, share: float | None",
+        &[
+            "lines = docs.splitlines()\nprint(len(lines), wanted + 1)",
+            "names = llm_query_batched([line for line in lines if 'name' in line])\nnames = [shout(n) for n in names]\nnames",
+            "SUBMIT(names=names, total=str(len(names)), share=None)",
+        ],
+    );
+    let docs: String =
+        (0..50_000).map(|n| if n % 25_000 == 7 { format!("name: n{n}\n") } else { "x\n".into() }).collect();
+    let answer = builder
+        .sub_model(sub)
+        .tool(shout)
+        .build()
+        .unwrap()
+        .run(inputs! { docs: docs, wanted: "3" })
+        .await
+        .unwrap();
+    assert_eq!(answer.get::<Vec<String>>("names").unwrap(), ["N7!", "N25007!"]);
+    assert_eq!(answer.get::<u8>("total").unwrap(), 2);
+    assert_eq!(answer.get::<Option<f64>>("share").unwrap(), None);
+    assert!(said(&model, 1).contains("50000 4"), "{}", said(&model, 1));
+    assert!(said(&model, 1).contains("lines: list[50000]"));
+    let calls = answer.trajectory().events().filter(|event| matches!(event, Event::SubCall { .. })).count();
+    assert_eq!((calls, answer.usage().calls), (2, 5));
+}
+
+#[tokio::test]
+async fn a_failing_cell_is_explained_and_repaired() {
+    let (builder, model) = rlm(
+        "q -> a: int",
+        &[
+            "x = 41\nprint('before')\ny = x.upper()",
+            "def f(:\n    pass",
+            "def f():\n    return x + 1",
+            "FINAL(f())",
+        ],
+    );
+    let answer = builder.max_iterations(3).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    assert_eq!(answer.get::<i64>("a").unwrap(), 42);
+    let first = said(&model, 1);
+    assert!(
+        first.contains("before") && first.contains("line 3") && first.contains("y = x.upper()"),
+        "{first}"
+    );
+    let repair = said(&model, 2);
+    assert!(
+        repair.contains("SyntaxError") && repair.contains("^") && repair.contains("costs no turn"),
+        "{repair}"
+    );
+}
+
+#[tokio::test]
+async fn python_tools_are_offered_and_described() {
+    let tools = "import re\n\ndef headings(text: str, level: int = 1) -> list:\n    \"\"\"Finds markdown headings.\"\"\"\n    \
+                 return re.findall(r'^#{%d} (.*)$' % level, text, re.M)\n";
+    let (builder, model) =
+        rlm("docs -> found: list[str]", &["headings = None", "SUBMIT(headings(docs, level=2))"]);
+    let rlm = builder.python_tools("tools.py", tools).build().unwrap();
+    let answer = rlm.run(inputs! { docs: "# a\n## b\n## c" }).await.unwrap();
+    assert_eq!(answer.get::<Vec<String>>("found").unwrap(), ["b", "c"]);
+    let system = model.requests()[0].messages[0].content.clone();
+    assert!(system.contains("`headings(text: str, level: int = 1) -> list`"), "{system}");
+
+    let (builder, _) = rlm_with_broken_tools();
+    let error = builder.build().unwrap().run(inputs! { docs: "" }).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.message().contains("tools.py") && error.message().contains("ZeroDivisionError"), "{error}");
+}
+
+fn rlm_with_broken_tools() -> (RlmBuilder, ScriptedModel) {
+    let (builder, model) = rlm("docs -> found", &[]);
+    (builder.python_tools("tools.py", "x = 1 / 0\ndef f(): ..."), model)
+}
+
+#[tokio::test]
+async fn a_session_that_dies_is_replaced_with_its_inputs() {
+    let (builder, model) = rlm(
+        "docs -> a",
+        &[
+            "kept = 1\nprint('last words', flush=True)\nimport os; os._exit(7)",
+            "print('kept' in globals())",
+            "SUBMIT(docs[-3:])",
+        ],
+    );
+    let answer =
+        builder.build().unwrap().run(inputs! { docs: Text::from("abc".repeat(100_000)) }).await.unwrap();
+    assert_eq!(answer.get::<String>("a").unwrap(), "abc");
+    let after = said(&model, 1);
+    assert!(
+        after.contains("last words") && after.contains("code 7") && after.contains("fresh session"),
+        "{after}"
+    );
+    assert!(said(&model, 2).contains("False"));
+}
+
+#[tokio::test]
+async fn a_cell_over_its_time_is_interrupted_with_its_state_kept() {
+    let (builder, model) = rlm("q -> a: int", &["n = 5\nwhile True: pass", "SUBMIT(n)"]);
+    let rlm = builder.cell_time(Duration::from_millis(700)).build().unwrap();
+    let answer = rlm.run(inputs! { q: "?" }).await.unwrap();
+    assert_eq!(answer.get::<i64>("a").unwrap(), 5);
+    assert!(said(&model, 1).contains("interrupted") && said(&model, 1).contains("Variables are kept"));
+}
+
+#[tokio::test]
+async fn a_submission_survives_whatever_the_cell_does_after_it() {
+    let code = "try:\n    SUBMIT('kept')\nexcept BaseException:\n    pass\nfinally:\n    SUBMIT = None\nraise ValueError('late')";
+    let (builder, _) = rlm("q -> a", &[code]);
+    let answer = builder.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    assert_eq!((answer.get::<String>("a").unwrap().as_str(), answer.status()), ("kept", Status::Submitted));
+}
+
+#[tokio::test]
+async fn runs_at_the_same_time_from_a_pool_share_nothing() {
+    let pool = Pool::new(SubprocessFactory::default(), PoolConfig::default().size(2));
+    let model = ScriptedModel::from_fn(|request| {
+        let task = &request.messages[1].content;
+        let number =
+            task.split("```\n").nth(1).and_then(|rest| rest.split('\n').next()).unwrap_or("?").to_owned();
+        Ok(Response::new(cell(&format!(
+            "assert 'mine' not in globals()\nmine = {number}\nSUBMIT(int(q) * 2)"
+        ))))
+    });
+    let rlm = Rlm::builder("q -> a: int").model(model).interpreter(pool).build().unwrap();
+    let runs: Vec<_> = (0..6)
+        .map(|n| {
+            tokio::spawn({
+                let rlm = rlm.clone();
+                async move { rlm.run(inputs! { q: n.to_string() }).await }
+            })
+        })
+        .collect();
+    for (n, run) in runs.into_iter().enumerate() {
+        assert_eq!(run.await.unwrap().unwrap().get::<usize>("a").unwrap(), 2 * n);
+    }
+}
+
+/// Answers the first request with a cell, and never the second.
+#[derive(Debug)]
+struct Silent(ScriptedModel);
+
+#[async_trait::async_trait]
+impl LanguageModel for Silent {
+    fn name(&self) -> &str {
+        "silent"
+    }
+
+    async fn complete(&self, request: &Request) -> droste::Result<Response> {
+        match self.0.complete(request).await {
+            Ok(response) => Ok(response),
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_run_leaves_no_process_and_keeps_its_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = dir.path().join("run.jsonl");
+    let model = Silent(ScriptedModel::replies([cell("import os\nprint(os.getpid())")]));
+    let rlm = Rlm::builder("q -> a")
+        .model(model)
+        .interpreter(SubprocessFactory::default())
+        .trace(&trace)
+        .build()
+        .unwrap();
+    let dropped = tokio::time::timeout(Duration::from_secs(3), rlm.run(inputs! { q: "?" })).await;
+    assert!(dropped.is_err());
+    let record = Trajectory::load(&trace).unwrap();
+    let seen = record.turns()[0].observation.clone().unwrap().stdout.to_string();
+    let cmdline = format!("/proc/{}/cmdline", seen.trim());
+    for _ in 0..200 {
+        if std::fs::read(&cmdline).map_or(true, |line| line.is_empty()) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!std::path::Path::new(&cmdline).exists(), "the session's process lives on");
+}
