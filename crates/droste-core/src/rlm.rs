@@ -24,7 +24,7 @@ use tracing::Instrument;
 
 use crate::{
     CodePolicy, EventSink, FunctionSpec, InterpreterFactory, LanguageModel, Result, RetryPolicy, Scope,
-    Signature, TaskSignature, Tool,
+    Signature, TaskSignature, Tool, signature::IntoSignature,
 };
 
 /// A Recursive Language Model: a signature, models, a backend, tools and limits, ready to run any number of times,
@@ -68,8 +68,8 @@ struct Shared {
 impl Rlm {
     /// Begins with a signature: its string form, or a [`TaskSignature`]. Every mistake surfaces in
     /// [`build`](RlmBuilder::build).
-    pub fn builder(signature: impl TryInto<TaskSignature, Error: Into<crate::Error>>) -> RlmBuilder {
-        RlmBuilder::new(signature.try_into().map_err(Into::into))
+    pub fn builder(signature: impl IntoSignature) -> RlmBuilder {
+        RlmBuilder::new(signature.into_signature())
     }
 
     /// Begins with a typed signature.

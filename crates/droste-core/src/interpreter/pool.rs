@@ -85,8 +85,8 @@ impl Pool {
     /// # Errors
     /// The first error of a session that does not start.
     pub async fn warm(&self) -> Result<()> {
-        for _ in 0..self.inner.claim_places() {
-            Inner::start_one(&self.inner).await?;
+        while let Some(place) = Place::claim(&self.inner) {
+            place.fill().await?;
         }
         Ok(())
     }
@@ -97,10 +97,9 @@ impl Pool {
     }
 
     fn refill(&self) {
-        for _ in 0..self.inner.claim_places() {
-            let inner = self.inner.clone();
+        while let Some(place) = Place::claim(&self.inner) {
             tokio::spawn(async move {
-                if let Err(error) = Inner::start_one(&inner).await {
+                if let Err(error) = place.fill().await {
                     tracing::warn!(%error, "a warm session could not be started");
                 }
             });
@@ -114,25 +113,6 @@ impl Inner {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Claims the places that are neither filled nor being filled.
-    fn claim_places(&self) -> usize {
-        let mut shelf = self.shelf();
-        let free = self.config.size.saturating_sub(shelf.warm.len() + shelf.starting);
-        shelf.starting += free;
-        free
-    }
-
-    /// Starts one session into a claimed place.
-    async fn start_one(self: &Arc<Self>) -> Result<()> {
-        let place = Place(self);
-        let mut session = self.factory.create().await?;
-        session.start().await?;
-        self.shelf().warm.push_back(Warm { since: Instant::now(), session });
-        drop(place);
-        tokio::spawn(expire_later(Arc::downgrade(self), self.config.idle_limit));
-        Ok(())
-    }
-
     fn take_expired(&self) -> Vec<Warm> {
         let limit = self.config.idle_limit;
         let mut shelf = self.shelf();
@@ -142,12 +122,36 @@ impl Inner {
     }
 }
 
-/// A claimed place, given back when the start is over, also when it was cancelled.
-struct Place<'a>(&'a Arc<Inner>);
+/// A place for a session that is being started: given back when the start is over, also when it failed or was
+/// cancelled.
+struct Place {
+    pool: Arc<Inner>,
+}
 
-impl Drop for Place<'_> {
+impl Place {
+    /// A place that is neither filled nor being filled, if there is one.
+    fn claim(pool: &Arc<Inner>) -> Option<Self> {
+        let mut shelf = pool.shelf();
+        if shelf.warm.len() + shelf.starting >= pool.config.size {
+            return None;
+        }
+        shelf.starting += 1;
+        Some(Self { pool: pool.clone() })
+    }
+
+    /// Starts a session into this place.
+    async fn fill(self) -> Result<()> {
+        let mut session = self.pool.factory.create().await?;
+        session.start().await?;
+        self.pool.shelf().warm.push_back(Warm { since: Instant::now(), session });
+        tokio::spawn(expire_later(Arc::downgrade(&self.pool), self.pool.config.idle_limit));
+        Ok(())
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        self.0.shelf().starting -= 1;
+        self.pool.shelf().starting -= 1;
     }
 }
 

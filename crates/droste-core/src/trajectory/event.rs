@@ -1,6 +1,6 @@
 //! What happens in a run, as it is recorded and shown.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -224,4 +224,10 @@ pub struct InputSummary {
 pub trait EventSink: Send + Sync + fmt::Debug {
     /// Takes note of an event.
     fn record(&self, record: &Record);
+}
+
+impl<T: EventSink + ?Sized> EventSink for Arc<T> {
+    fn record(&self, record: &Record) {
+        (**self).record(record);
+    }
 }

@@ -57,9 +57,8 @@ impl Text {
             Error::new(
                 ErrorKind::Io,
                 format!(
-                    "cannot read `{}` as text: byte {at} (0x{byte:02x}) is not UTF-8; convert the file, replace \
-                     what does not fit with `Text::from_file_lossy`, or pass it on as bytes with \
-                     `Value::bytes_from_file`",
+                    "cannot read `{}` as text: byte {at} (0x{byte:02x}) is not UTF-8; convert the file to \
+                     UTF-8, or pass it on as bytes",
                     path.display()
                 ),
             )

@@ -79,8 +79,8 @@ fn file_errors_name_the_file_and_the_reason() {
     std::fs::write(&path, b"caf\xe9").unwrap();
     assert_eq!(
         message(&path),
-        "cannot read `DIR/latin1.txt` as text: byte 3 (0xe9) is not UTF-8; convert the file, replace what does \
-         not fit with `Text::from_file_lossy`, or pass it on as bytes with `Value::bytes_from_file`"
+        "cannot read `DIR/latin1.txt` as text: byte 3 (0xe9) is not UTF-8; convert the file to UTF-8, or \
+         pass it on as bytes"
     );
     assert_eq!(Text::from_file_lossy(&path).unwrap(), "caf\u{fffd}");
 }

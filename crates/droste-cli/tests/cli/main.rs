@@ -1,0 +1,11 @@
+//! The command as a user meets it: its arguments, its output, its exit codes.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod demo;
+mod doctor;
+mod interpreter;
+mod run;
+mod server;
+mod support;

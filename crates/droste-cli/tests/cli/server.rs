@@ -1,0 +1,91 @@
+//! An OpenAI-compatible server on the loopback interface, as small as can be.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use serde_json::{Value, json};
+
+/// What is answered: a status and a body.
+pub(crate) type Answer = (u16, Value);
+
+/// A server that answers each request with what a closure makes of its body.
+pub(crate) struct Server {
+    port: u16,
+    requests: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Server {
+    pub(crate) fn start(answer: impl Fn(&Value) -> Answer + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (seen, answer) = (requests.clone(), Arc::new(answer));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (seen, answer) = (seen.clone(), answer.clone());
+                thread::spawn(move || serve(stream, &seen, &*answer));
+            }
+        });
+        Self { port, requests }
+    }
+
+    /// A server whose root model gives these replies in turn, and whose sub-model repeats its prompt in capitals.
+    pub(crate) fn scripted(replies: &'static [&'static str]) -> Self {
+        Self::start(move |request| (200, completion(&reply(replies, request))))
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/v1", self.port)
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Value> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+fn reply(replies: &[&str], request: &Value) -> String {
+    let messages = request["messages"].as_array().unwrap();
+    if messages[0]["role"] != "system" {
+        return messages[0]["content"].as_str().unwrap().to_uppercase();
+    }
+    let turn = messages.iter().filter(|message| message["role"] == "assistant").count();
+    replies[turn.min(replies.len() - 1)].to_owned()
+}
+
+/// A completion of this text.
+pub(crate) fn completion(text: &str) -> Value {
+    json!({
+        "id": "c1", "object": "chat.completion", "model": "test-model",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
+    })
+}
+
+fn serve(stream: TcpStream, seen: &Mutex<Vec<Value>>, answer: &dyn Fn(&Value) -> Answer) {
+    let mut reader = BufReader::new(&stream);
+    let (mut length, mut line) = (0, String::new());
+    while reader.read_line(&mut line).is_ok_and(|read| read > 0) && line != "\r\n" {
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    if reader.read_exact(&mut body).is_err() || body.is_empty() {
+        return;
+    }
+    let request: Value = serde_json::from_slice(&body).unwrap();
+    let (status, body) = answer(&request);
+    seen.lock().unwrap().push(request);
+    let body = body.to_string();
+    let head = format!(
+        "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    // A client that is gone wants no answer.
+    let _ = (&stream).write_all(format!("{head}{body}").as_bytes());
+}

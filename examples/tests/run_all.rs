@@ -1,0 +1,111 @@
+//! Runs every example as its users do, without a model, and looks at what it prints.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test, its helpers included")]
+
+use std::{
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+/// Runs an example away from any `.env` and without a model in its environment.
+fn run(name: &str, arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(binary(name));
+    command.args(arguments).current_dir(&folder);
+    for (name, _) in std::env::vars_os() {
+        let of_models =
+            |name: &str| ["DROSTE_", "DSPY_", "OPENAI_"].iter().any(|start| name.starts_with(start));
+        if name.to_str().is_some_and(of_models) {
+            command.env_remove(name);
+        }
+    }
+    command.output().unwrap()
+}
+
+/// Cargo builds the examples for `cargo test`, into a folder beside the tests' own.
+fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let file = format!("examples/{name}{}", std::env::consts::EXE_SUFFIX);
+    let found = test.ancestors().skip(1).map(|folder| folder.join(&file)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("no {file}: run `cargo test -p droste-examples` without naming a target"))
+}
+
+/// Runs an example and asks for lines that begin so. All its checks have to hold.
+fn expect(name: &str, arguments: &[&str], lines: &[&str]) {
+    let output = run(name, arguments);
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let report = format!("{name} printed:\n{stdout}\nand on stderr:\n{stderr}");
+    assert!(output.status.success(), "{report}");
+    assert!(
+        stdout.lines().filter(|line| line.starts_with("check: ")).all(|line| line.ends_with(": yes")),
+        "{report}"
+    );
+    for start in lines {
+        assert!(
+            stdout.lines().any(|line| line.starts_with(start)),
+            "no line starts with {start:?}: {report}"
+        );
+    }
+}
+
+#[test]
+fn fibonacci() {
+    let numbers = "numbers: [0, 1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89]";
+    expect("fibonacci", &[], &[numbers, "run: submitted after 3 turns", "check: the numbers are"]);
+}
+
+#[test]
+fn architecture() {
+    let lines = ["design principles: ", "run: submitted", "check: features: ", "check: types: "];
+    expect("architecture", &[], &lines);
+}
+
+#[test]
+fn endpoints() {
+    expect("endpoints", &[], &["found ", "  - ", "run: submitted after 2 turns", "check: endpoints: "]);
+}
+
+#[test]
+fn error_patterns() {
+    let lines =
+        ["found ", "memory: ", "run: submitted after 5 turns", "check: the total ", "check: every fix "];
+    expect("error_patterns", &[], &lines);
+}
+
+#[test]
+fn trajectory() {
+    let lines = ["turn 3:", "summary: ", "a sub-call of ", "check: the loaded events ", "check: the file "];
+    expect("trajectory", &[], &lines);
+}
+
+#[test]
+fn custom_tool() {
+    let lines =
+        ["structure: ", "run: submitted after 3 turns", "check: the headers ", "check: the code blocks "];
+    expect("custom_tool", &[], &lines);
+}
+
+#[test]
+fn repl() {
+    let lines = [
+        "value: (200000, 4400000)",
+        "stdout: \"before\\n\", error: ZeroDivisionError: division by zero, line Some(3)",
+        "policy: Blocked",
+        "final by FINAL_VAR: 1",
+        "after the end: ",
+    ];
+    expect("repl", &[], &lines);
+}
+
+#[test]
+fn the_first_argument_names_the_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.md");
+    std::fs::write(&path, "# Notes\n\n- Fix a panic in `a::b()`.\n").unwrap();
+    let path = path.to_str().unwrap();
+    expect("endpoints", &[path], &["found 1 endpoints", "  - a::b"]);
+    expect("error_patterns", &[path], &["found 1 error patterns", "crash: 1 errors"]);
+    expect("custom_tool", &[path], &["found 1 headers and 0 code blocks"]);
+    expect("architecture", &[path], &["0 features", "0 types"]);
+    expect("trajectory", &[path], &["turn 1:"]);
+}

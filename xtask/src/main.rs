@@ -1,0 +1,45 @@
+//! The workspace's own commands. Run them with `cargo xtask <command>`.
+
+mod ci;
+mod command;
+mod fix;
+mod test;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+
+/// The workspace's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check everything but the tests, and write nothing: format, lints, docs, tidy.
+    Ci,
+    /// Repair what can be repaired by a tool: format and lints.
+    Fix,
+    /// Run all tests: Rust, doc examples, Python.
+    Test(test::Args),
+    /// Check the workspace's own rules: layers, file sizes, headers, conformance targets.
+    Tidy,
+}
+
+fn main() -> std::process::ExitCode {
+    let result = match Cli::parse().command {
+        Command::Ci => ci::run(),
+        Command::Fix => fix::run(),
+        Command::Test(args) => test::run(&args),
+        Command::Tidy => tidy::run(),
+    };
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("xtask: {problem}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
