@@ -188,3 +188,33 @@ fn sessions_outlive_a_runtime_without_a_panic() {
     drop(session);
     assert!(eventually(|| !is_running(&pid)));
 }
+
+/// Not a test by itself: the program that `a_killed_host_takes_its_sessions_along` starts and kills.
+#[tokio::test]
+async fn host_to_be_killed() {
+    if std::env::var_os("DROSTE_TEST_HOST").is_none() {
+        return;
+    }
+    let mut session = session(SubprocessConfig::default()).await;
+    println!("session {}", value(&mut session, "import os\nos.getpid()").await);
+    let _ = session.run_code("while True: pass").await;
+}
+
+#[test]
+fn a_killed_host_takes_its_sessions_along() {
+    use std::io::{BufRead, BufReader};
+
+    let mut host = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "host_to_be_killed", "--nocapture"])
+        .env("DROSTE_TEST_HOST", "1")
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(host.stdout.take().unwrap()).lines();
+    let pid =
+        lines.map_while(Result::ok).find_map(|line| Some(line.split_once("session ")?.1.to_owned())).unwrap();
+    assert!(eventually(|| is_running(&pid)));
+    host.kill().unwrap();
+    host.wait().unwrap();
+    assert!(eventually(|| !is_running(&pid)), "the session's process outlived its host");
+}

@@ -8,7 +8,7 @@ use tracing::Instrument;
 use super::{Inputs, Prediction, Shared, Status, budget::Budget, builtins, host::RunHost};
 use crate::{
     Cell, CodeInterpreter, Error, ErrorKind, Event, FinishReason, Message, NoHostFunctions, Observation,
-    Request, Result, Session, Submission, Submitted, Value,
+    Request, Response, Result, Session, Submission, Submitted, Value,
     prompt::{
         self, Opening, render_observation,
         reply::{self, Reply},
@@ -39,6 +39,8 @@ enum Step {
     Continue(String),
     /// The run is over.
     Done(IndexMap<String, Value>, Status),
+    /// A limit was reached in the middle of a turn.
+    Exhausted(Status),
 }
 
 impl<'a> Run<'a> {
@@ -118,41 +120,36 @@ impl<'a> Run<'a> {
 
     async fn turns_in(&mut self, session: &mut Session) -> Result<(IndexMap<String, Value>, Status)> {
         loop {
-            if !self.repairing
-                && let Err(limit) = self.budget.reserve_iteration()
-            {
-                return self.extract(limit).await;
+            if !self.repairing {
+                if let Err(limit) = self.budget.reserve_iteration() {
+                    return self.extract(limit).await;
+                }
+                self.turn += 1;
             }
-            let step = match self.model_turn().await {
-                Ok(reply) => self.take_turn(session, reply).await?,
-                // The run's own time cut the call off; that is a limit, not the model's failure.
-                Err(error) => match self.budget.exhausted_now() {
-                    Some(limit) if error.kind() == ErrorKind::ModelTimeout => {
-                        return self.extract(limit).await;
-                    }
-                    _ => return Err(error),
-                },
-            };
-            match step {
-                Step::Done(outputs, status) => return Ok((outputs, status)),
+            let span = tracing::info_span!("turn", number = self.turn);
+            match self.take_turn(session).instrument(span).await? {
                 Step::Continue(message) => self.say(Message::user(message)),
+                Step::Done(outputs, status) => return Ok((outputs, status)),
+                Step::Exhausted(limit) => return self.extract(limit).await,
             }
         }
     }
 
-    /// Asks the root model for the next cell.
-    async fn model_turn(&mut self) -> Result<(String, FinishReason)> {
+    /// One turn: asks the root model for a cell and acts on its reply.
+    async fn take_turn(&mut self, session: &mut Session) -> Result<Step> {
         let purpose = if self.repairing { Purpose::Repair } else { Purpose::Act };
-        if purpose == Purpose::Act {
-            self.turn += 1;
+        match self.ask(purpose, None).await {
+            Ok(response) => self.act_on(session, response).await,
+            // The run's own time cut the call off; that is a limit, not the model's failure.
+            Err(error) => match self.budget.exhausted_now() {
+                Some(limit) if error.kind() == ErrorKind::ModelTimeout => Ok(Step::Exhausted(limit)),
+                _ => Err(error),
+            },
         }
-        let span = tracing::info_span!("turn", number = self.turn);
-        let response = self.ask(purpose, None).instrument(span).await?;
-        Ok((response.text, response.finish_reason))
     }
 
     /// Sends the conversation to the root model and records its reply.
-    pub(super) async fn ask(&self, purpose: Purpose, limit: Option<Duration>) -> Result<crate::Response> {
+    pub(super) async fn ask(&self, purpose: Purpose, limit: Option<Duration>) -> Result<Response> {
         let host = RunHost::new(self.shared, &self.budget, &self.recorder);
         let request = Request::new(self.messages.clone());
         let started = Instant::now();
@@ -172,8 +169,8 @@ impl<'a> Run<'a> {
     }
 
     /// Acts on a reply of the root model.
-    async fn take_turn(&mut self, session: &mut Session, reply: (String, FinishReason)) -> Result<Step> {
-        let (text, finish_reason) = reply;
+    async fn act_on(&mut self, session: &mut Session, response: Response) -> Result<Step> {
+        let Response { text, finish_reason, .. } = response;
         let repairing = std::mem::take(&mut self.repairing);
         match reply::parse_reply(&text) {
             Reply::Code { reasoning, code, ignored_blocks } => {
