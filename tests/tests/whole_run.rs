@@ -175,6 +175,60 @@ async fn runs_at_the_same_time_from_a_pool_share_nothing() {
     }
 }
 
+#[tokio::test]
+async fn a_hundred_megabytes_of_short_texts_go_in_and_out() {
+    let documents = Value::list(std::iter::repeat_n("x".repeat(1000), 100_000));
+    let tool = Tool::from_parts("fetch", "", Vec::new(), {
+        let documents = documents.clone();
+        move |_| {
+            let documents = documents.clone();
+            async move { Ok(documents) }
+        }
+    });
+    let (builder, _) =
+        rlm("docs -> total: int, same: bool", &["SUBMIT(sum(map(len, docs)), fetch() == docs)"]);
+    let answer = builder.tool(tool).build().unwrap().run(inputs! { docs: documents }).await.unwrap();
+    assert_eq!(answer.get::<usize>("total").unwrap(), 100_000_000);
+    assert!(answer.get::<bool>("same").unwrap());
+}
+
+#[tokio::test]
+async fn a_long_value_keeps_both_of_its_ends() {
+    let (builder, model) = rlm("q -> a", &["'B' + 'x' * 14000 + 'E'", "SUBMIT('done')"]);
+    builder.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    let seen = said(&model, 1);
+    assert!(
+        seen.contains("[value (14004 characters)]\n'Bxx") && seen.contains("xxE'"),
+        "{}",
+        &seen[seen.len() - 200..]
+    );
+    assert!(seen.contains("... (4004 characters omitted) ..."));
+}
+
+#[tokio::test]
+async fn names_come_again_after_a_cell_that_never_got_them() {
+    use droste::{Cell, CodeInterpreter, CodeInterpreterExt, NoHostFunctions, Scope};
+    let scope = std::sync::Arc::new(
+        Scope::new()
+            .module("tools.py", "import time\ntime.sleep(3 * (not globals().get('x')))\ndef g(): return 5"),
+    );
+    let mut session = SubprocessFactory::default().session().start_session().await.unwrap();
+    let slow = Cell::new("g()").scope(scope.clone()).time_limit(Duration::from_millis(300));
+    assert!(session.execute(slow, &NoHostFunctions).await.unwrap().error.is_some());
+    let again = Cell::new("g()").scope(scope).time_limit(Duration::from_secs(20));
+    assert_eq!(session.execute(again, &NoHostFunctions).await.unwrap().value.unwrap().to_string(), "5");
+}
+
+#[tokio::test]
+async fn deep_values_with_odd_keys_are_refused_and_not_fatal() {
+    let deep = "x = {}\nfor _ in range(%d): x = {'$ref': x}\ntry:\n    SUBMIT(x)\nexcept ValueError as e:\n    print('refused', e)";
+    let fine = deep.replace("%d", "30");
+    let (builder, model) = rlm("q -> a: Any", &[&deep.replace("%d", "60"), &fine]);
+    let answer = builder.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    assert!(said(&model, 1).contains("refused"), "{}", said(&model, 1));
+    assert!(answer.outputs()["a"].as_dict().unwrap().contains_key("$ref"));
+}
+
 /// Answers the first request with a cell, and never the second.
 #[derive(Debug)]
 struct Silent(ScriptedModel);

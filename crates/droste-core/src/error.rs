@@ -93,6 +93,14 @@ pub enum ErrorKind {
     Internal,
 }
 
+impl ErrorKind {
+    /// Whether errors of this kind pass by themselves, so that the same call may succeed later.
+    pub fn is_temporary(self) -> bool {
+        use ErrorKind::*;
+        matches!(self, RateLimited { .. } | ModelTimeout | Server | Connection | MalformedReply)
+    }
+}
+
 /// Whose fault an error is, so that a program can decide what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -158,9 +166,7 @@ impl Error {
 
     /// Whether the same call may succeed if it is tried again.
     pub fn is_temporary(&self) -> bool {
-        use ErrorKind::*;
-        !self.0.permanent
-            && matches!(self.0.kind, RateLimited { .. } | ModelTimeout | Server | Connection | MalformedReply)
+        !self.0.permanent && self.0.kind.is_temporary()
     }
 
     /// Whether the session this came from can no longer be used.

@@ -25,6 +25,7 @@ const NO_CODE: &str = include_str!("prompt/no_code.md");
 const OTHER_LANGUAGE: &str = include_str!("prompt/other_language.md");
 const SYNTAX: &str = include_str!("prompt/syntax.md");
 const SESSION_LOST: &str = include_str!("prompt/session_lost.md");
+const EXTRACT_AGAIN: &str = include_str!("prompt/extract_again.md");
 const REFUSED: &str = include_str!("prompt/refused.md");
 
 /// What the first messages are made of.
@@ -209,6 +210,11 @@ pub(crate) fn refused(problems: &str, signature: &TaskSignature) -> String {
 pub(crate) fn extract(reason: &str, signature: &TaskSignature) -> String {
     let schema = serde_json::to_string_pretty(&signature.json_schema()).unwrap_or_default();
     fill(EXTRACT, &[("reason", reason), ("outputs", &outputs(signature)), ("schema", &schema)])
+}
+
+/// Asks for the outputs once more.
+pub(crate) fn extract_again(problems: &str) -> String {
+    fill(EXTRACT_AGAIN, &[("problems", problems.trim_end())])
 }
 
 /// Whether text alone can be the answer: one output, of type `str`.

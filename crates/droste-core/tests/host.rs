@@ -101,6 +101,26 @@ async fn a_batch_over_the_limit_runs_not_at_all() {
     assert_eq!(made, 1);
 }
 
+#[tokio::test]
+async fn no_call_starts_once_the_tokens_are_used() {
+    let sub = ScriptedModel::from_fn(|_| Ok(Response::new("ok").usage(droste_core::Usage::tokens(900, 100))));
+    let prompts = vec!["x"; 50];
+    let (seen, prediction) =
+        calls(vec![batch(&prompts)], |rlm| rlm.sub_model(sub).max_tokens(3000).max_concurrent_calls(1)).await;
+    assert_eq!((seen[0].matches("'ok'").count(), seen[0].matches("budget is used up").count()), (3, 47));
+    assert_eq!(prediction.status(), droste_core::Status::MaxTokens);
+}
+
+#[tokio::test]
+async fn further_positional_arguments_reach_a_tool_under_their_name() {
+    let rest = droste_core::ParameterSpec::new("rest").kind(droste_core::ParameterKind::VarPositional);
+    let tool = Tool::from_parts("count", "", vec![rest], |arguments| async move {
+        Ok(Value::from(arguments["rest"].as_list().map_or(0, <[Value]>::len) as i64))
+    });
+    let call = HostCall::new("count").args(vec![1.into(), 2.into()]);
+    assert_eq!(calls(vec![call], |rlm| rlm.tool(tool)).await.0, ["2"]);
+}
+
 /// Counts how many calls are in flight.
 #[derive(Debug, Default)]
 struct Counting {

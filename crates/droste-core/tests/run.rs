@@ -190,6 +190,51 @@ async fn an_extract_call_that_does_not_fit_is_tried_once_more() {
     assert!(error.trajectory().is_some_and(|trajectory| trajectory.turns().len() == 1));
 }
 
+#[tokio::test(start_paused = true)]
+async fn retries_keep_to_the_time_of_the_run() {
+    let errors = (0..9).map(|_| Err(droste_core::Error::new(ErrorKind::Server, "503")));
+    let answer = Ok(Response::new("{\"a\": 1}"));
+    let model = ScriptedModel::results(errors.take(1).chain([answer]));
+    let rlm = Rlm::builder("q -> a: int").model(model).interpreter(interpreter().factory());
+    let rlm = rlm.retry(droste_core::RetryPolicy::default().first_wait(Duration::from_secs(50)));
+    let started = tokio::time::Instant::now();
+    let prediction =
+        rlm.max_time(Duration::from_secs(5)).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    assert_eq!((prediction.status(), started.elapsed().as_secs()), (Status::MaxTime, 5));
+}
+
+#[tokio::test]
+async fn no_limit_is_too_long() {
+    let (rlm, _) = scripted("q -> a", [cell("submit a=x")]);
+    let rlm = rlm.max_time(Duration::MAX).cell_time(Duration::MAX).build().unwrap();
+    assert!(rlm.run(inputs! { q: "?" }).await.is_ok());
+}
+
+#[tokio::test]
+async fn code_is_no_answer_to_an_extract_call() {
+    let thought = "<think>hm</think>\n```python\nSUBMIT(a='42')\n```";
+    let replies = [cell("print x"), thought.to_owned(), "It is 42.".to_owned()];
+    let (rlm, model) = scripted("q -> a", replies);
+    let prediction = rlm.max_iterations(1).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    assert_eq!(prediction.get::<String>("a").unwrap(), "It is 42.");
+    assert!(said(&model, 2).contains("Answer again"), "{}", said(&model, 2));
+    for request in model.requests() {
+        let roles: Vec<_> = request.messages.iter().map(|message| message.role).collect();
+        assert!(roles.windows(2).all(|pair| pair[0] != pair[1]), "roles take turns: {roles:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_was_cut_off_is_no_answer() {
+    let cut = || Response::new("It is Par").finish_reason(FinishReason::Length);
+    let (rlm, model) = scripted("q -> a", [cut(), cut(), Response::new(""), Response::new("It is Paris.")]);
+    let prediction = rlm.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    assert_eq!(prediction.get::<String>("a").unwrap(), "It is Paris.");
+    assert!(said(&model, 1).contains("length limit"));
+    let empty = &model.requests()[3].messages;
+    assert_eq!(empty[empty.len() - 2].content, "(no reply)");
+}
+
 #[tokio::test]
 async fn a_session_that_dies_is_replaced_twice_and_gets_the_inputs_again() {
     for how in ["die", "vanish"] {

@@ -4,20 +4,26 @@ use std::{
     io::{self, Read},
     os::{
         fd::OwnedFd,
-        unix::{net::UnixStream, process::CommandExt, process::ExitStatusExt},
+        unix::{net::UnixStream, process::CommandExt},
     },
-    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+    process::{Child, ChildStderr, Command, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use droste_wire::Control;
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, kill_process_group, setrlimit};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, kill_process_group,
+    setrlimit, waitid,
+};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-use crate::{SubprocessConfig, spawner::Spawner};
+use crate::{
+    SubprocessConfig,
+    spawner::{Spawner, reap},
+};
 
 /// How long a process that closed its connection may take to be gone.
 const EXIT_PATIENCE: Duration = Duration::from_secs(1);
@@ -79,8 +85,10 @@ fn apply_limits(command: &mut Command, config: &SubprocessConfig) {
 /// Lowers a limit; one that is lower already stays.
 fn lower(resource: Resource, limit: u64) -> io::Result<()> {
     let now = rustix::process::getrlimit(resource);
-    let at_most = |current: Option<u64>| Some(current.map_or(limit, |current| current.min(limit)));
-    setrlimit(resource, Rlimit { current: at_most(now.current), maximum: at_most(now.maximum) })
+    let at_most = |limit: u64, now: Option<u64>| Some(now.map_or(limit, |now| now.min(limit)));
+    // Over the lower limit of processor time comes a signal that says so, over the higher one a plain kill.
+    let hard = if resource == Resource::Cpu { limit.saturating_add(1) } else { limit };
+    setrlimit(resource, Rlimit { current: at_most(limit, now.current), maximum: at_most(hard, now.maximum) })
         .map_err(Into::into)
 }
 
@@ -104,8 +112,8 @@ fn die_with_parent(_: u32) -> io::Result<()> {
 /// A running child with its working directory.
 #[derive(Debug)]
 pub(crate) struct Process {
-    spawner: Spawner,
-    memory_limit: Option<u64>,
+    /// Keeps the thread that started the child: the kernel kills the child when that thread ends.
+    _spawner: Spawner,
     running: Mutex<Option<Running>>,
 }
 
@@ -117,14 +125,9 @@ struct Running {
 }
 
 impl Process {
-    pub(crate) fn new(
-        mut child: Child,
-        work_dir: TempDir,
-        memory_limit: Option<u64>,
-        spawner: Spawner,
-    ) -> Self {
+    pub(crate) fn new(mut child: Child, work_dir: TempDir, spawner: Spawner) -> Self {
         let stderr = child.stderr.take();
-        Self { spawner, memory_limit, running: Mutex::new(Some(Running { child, stderr, work_dir })) }
+        Self { _spawner: spawner, running: Mutex::new(Some(Running { child, stderr, work_dir })) }
     }
 
     fn running(&self) -> MutexGuard<'_, Option<Running>> {
@@ -133,22 +136,26 @@ impl Process {
 
     /// Kills the whole process group and hands it over to be reaped.
     fn end(&self, done: Option<oneshot::Sender<()>>) {
-        if let Some(running) = self.running().take() {
-            // Not reaped yet, so the id is still this child's.
-            if let Some(pid) = pid_of(&running.child) {
-                let _ = kill_process_group(pid, Signal::KILL);
-                let _ = kill_process(pid, Signal::KILL);
-            }
-            // The program may be about to end, and the reaping thread with it, so the directory goes at once. What a
-            // dying process still wrote goes when it is reaped.
-            let _ = std::fs::remove_dir_all(running.work_dir.path());
-            self.spawner.reap(running.child, running.work_dir, done);
+        let Some(running) = self.running().take() else { return };
+        // It is reaped after this and nowhere else, so the id is still this child's.
+        if let Some(pid) = pid_of(&running.child) {
+            let _ = kill_process_group(pid, Signal::KILL);
+            let _ = kill_process(pid, Signal::KILL);
         }
+        if done.is_none() {
+            // Nobody waits: the program may be about to end, and the reaping with it, so the directory goes at once.
+            // What a dying process still wrote goes when it is reaped.
+            let _ = std::fs::remove_dir_all(running.work_dir.path());
+        }
+        reap(running.child, running.work_dir, done);
     }
 
-    /// The exit status, if the child is gone by itself.
-    fn status(&self) -> Option<ExitStatus> {
-        self.running().as_mut().and_then(|running| running.child.try_wait().ok().flatten())
+    /// How the child exited, if it did. It is left to be reaped, so that its id stays its own.
+    fn status(&self) -> Option<WaitIdStatus> {
+        let running = self.running();
+        let pid = pid_of(&running.as_ref()?.child)?;
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(pid), options).ok().flatten()
     }
 
     /// What the child wrote to its stderr before the driver took that over.
@@ -171,6 +178,10 @@ impl Drop for Process {
 
 #[async_trait]
 impl Control for Process {
+    fn is_alive(&self) -> bool {
+        self.running().is_some() && self.status().is_none()
+    }
+
     fn interrupt(&self) -> bool {
         let running = self.running();
         let pid = running.as_ref().and_then(|running| pid_of(&running.child));
@@ -197,7 +208,7 @@ impl Control for Process {
         let words = self.last_words();
         self.kill().await;
         let how = match status {
-            Some(status) => describe(status, self.memory_limit),
+            Some(status) => describe(&status),
             None => "closed its connection and was killed".to_owned(),
         };
         if words.is_empty() { how } else { format!("{how}; its last words: {words}") }
@@ -209,28 +220,22 @@ fn pid_of(child: &Child) -> Option<Pid> {
 }
 
 /// An exit status in words.
-fn describe(status: ExitStatus, memory_limit: Option<u64>) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exited with code {code}"),
-        (None, Some(signal)) => {
-            let name = match signal {
-                4 => " (illegal instruction)",
-                6 => " (abort)",
-                7 => " (bus error)",
-                8 => " (arithmetic error)",
-                9 => " (kill)",
-                11 => " (segmentation fault)",
-                15 => " (termination)",
-                24 => " (processor time limit)",
-                25 => " (file size limit)",
-                _ => "",
-            };
-            let memory = match (signal, memory_limit) {
-                (9, _) => ", perhaps because memory ran out",
-                _ => "",
-            };
-            format!("was killed by signal {signal}{name}{memory}")
-        }
-        (None, None) => "ended".to_owned(),
+fn describe(status: &WaitIdStatus) -> String {
+    if let Some(code) = status.exit_status() {
+        return format!("exited with code {code}");
     }
+    let Some(signal) = status.terminating_signal() else { return "ended".to_owned() };
+    let name = match signal {
+        4 => " (illegal instruction)",
+        6 => " (abort)",
+        7 => " (bus error)",
+        8 => " (arithmetic error)",
+        9 => " (kill), perhaps because memory ran out",
+        11 => " (segmentation fault)",
+        15 => " (termination)",
+        24 => " (processor time limit)",
+        25 => " (file size limit)",
+        _ => "",
+    };
+    format!("was killed by signal {signal}{name}")
 }

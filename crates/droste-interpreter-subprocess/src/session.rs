@@ -47,9 +47,9 @@ pub(crate) async fn spawn(shared: &Shared) -> Result<Live> {
         .spawn(command)
         .await
         .map_err(|error| failed(&format!("cannot start {}", python.executable.display()), error))?;
-    let process = Arc::new(Process::new(child, work_dir, config.memory_limit, spawner.clone()));
+    let process = Arc::new(Process::new(child, work_dir, spawner.clone()));
     let (input, mut output) = socket.into_split();
-    // A child that dies meanwhile is noticed by the handshake, which says how.
-    let _ = output.write_all(&python.bundle).await;
+    // A child that dies or never reads is noticed by the handshake, which says how.
+    let _ = tokio::time::timeout(config.session.start_limit, output.write_all(&python.bundle)).await;
     Ok(DriverSession::new(input, output, process, config.session.clone()))
 }

@@ -157,6 +157,26 @@ async fn a_pool_of_processes_is_warm() {
 }
 
 #[tokio::test]
+async fn a_pool_drops_what_died_while_it_waited() {
+    let factory = SubprocessFactory::default();
+    let pool = Pool::new(factory, PoolConfig::default().size(1));
+    pool.warm().await.unwrap();
+    let children =
+        std::process::Command::new("pkill").args(["-KILL", "-P", &std::process::id().to_string()]).status();
+    assert!(children.unwrap().success(), "there is a warm child to kill");
+    let mut session = Session::new(pool.create().await.unwrap());
+    assert_eq!(value(&mut session, "1 + 1").await, "2");
+}
+
+#[tokio::test]
+async fn used_up_processor_time_is_named() {
+    let mut session = session(SubprocessConfig::new().cpu_limit(Duration::from_secs(1))).await;
+    let observation = session.run_code("while True: pass").await.unwrap();
+    let reason = observation.session_ended.unwrap();
+    assert!(reason.contains("processor time limit"), "{reason}");
+}
+
+#[tokio::test]
 async fn a_hundred_sessions_leave_no_descriptor_and_no_zombie() {
     let factory = SubprocessFactory::default();
     let mut first = factory.session().start_session().await.unwrap();

@@ -67,7 +67,9 @@ def _from_items(items, depth, above):
 
 
 def _from_mapping(mapping, depth, above):
-    """A dict with str keys."""
+    """A dict with str keys. One with a key that starts with `$` takes three levels on the wire."""
+    if any([isinstance(key, str) and key[:1] == "$" for key in mapping]):
+        depth += 2
     if type(mapping) is dict and _ONLY_STR.issuperset(map(type, mapping)):
         if _PLAIN.issuperset(map(type, mapping.values())):
             return mapping

@@ -18,14 +18,16 @@ def clip(text, limit):
 
 
 def show(value, limit):
-    """`(text, total)`: the repr in about `limit` characters, and its true length, or None where it was not built."""
+    """`(head, tail, total)`: the repr, whole or its first and last half, and its true length if it was built."""
     try:
         if _weight(value, limit * 2, set()) <= limit * 2:
             text = str.__str__(repr(value))
-            return clip(text, limit), len(text)
-        return clip(_bounded(value, limit), limit), None
+            if len(text) <= limit:
+                return text, "", len(text)
+            return text[: limit // 2], text[len(text) - (limit - limit // 2) :], len(text)
+        return clip(_bounded(value, limit), limit), "", None
     except BaseException as problem:  # a repr may do anything, even exit
-        return f"<repr failed: {type(problem).__name__}: {clip(message_of(problem), 200)}>", None
+        return f"<repr failed: {type(problem).__name__}: {clip(message_of(problem), 200)}>", "", None
 
 
 def message_of(problem):
@@ -135,8 +137,8 @@ def summary(value, size=None):
 
 def one_line(value, limit=60):
     """A preview for listings."""
-    text, _ = show(value, limit)
-    return " ".join(text.split())
+    head, tail, _ = show(value, limit)
+    return " ".join((f"{head} ... {tail}" if tail else head).split())
 
 
 def is_module(value):

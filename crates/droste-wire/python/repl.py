@@ -198,8 +198,8 @@ class Repl:
         if variables.get("_", self._last) is self._last:  # unless the cell uses the name for something else
             self._last = variables["_"] = value
         shown, problem = self.gate.attempt(show, value, cap)
-        text, total = shown if problem is None else (f"<repr failed: {type(problem).__name__}>", None)
-        return {"text": text, "total": total}
+        head, tail, total = shown if problem is None else (f"<repr failed: {type(problem).__name__}>", "", None)
+        return {"text": head, "tail": tail, "total": total}
 
     # ---- names ----
 

@@ -8,8 +8,8 @@ from os import readv, writev
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 MAGIC = b"DRS1"
-MAX_HEADER = 64 << 20
-MAX_BLOBS = 65536
+MAX_HEADER = 1 << 30
+MAX_BLOBS = 1 << 22
 MAX_BLOB = 8 << 30
 TEXT_BLOB = 8192  # strings of at least this many characters travel as blobs
 READ_BYTES = 65536
@@ -205,7 +205,7 @@ def encode(message, blobs):
     """The parts of one frame. Large texts are not copied: each blob is a part of its own."""
     header = _dumps(message).encode("utf-8", "replace")
     if len(header) > MAX_HEADER:
-        raise ValueError("the value is too large for one message: more than 64 MiB besides its long texts")
+        raise ValueError(f"the value is too large for one message: more than {MAX_HEADER >> 20} MiB besides its long texts")
     prefix = [MAGIC, len(header).to_bytes(4, "big"), len(blobs).to_bytes(4, "big")]
     prefix += [len(blob).to_bytes(8, "big") for blob in blobs]
     prefix.append(header)

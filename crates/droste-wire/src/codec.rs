@@ -30,8 +30,8 @@ impl<'a> Encoded<'a> {
         Self { value, blobs, depth: 0 }
     }
 
-    fn inner(&self, value: &'a Value) -> Encoded<'a> {
-        Encoded { value, blobs: self.blobs, depth: self.depth + 1 }
+    fn inner(&self, value: &'a Value, levels: usize) -> Encoded<'a> {
+        Encoded { value, blobs: self.blobs, depth: self.depth + levels }
     }
 
     fn blob<S: Serializer>(&self, tag: &str, bytes: Bytes, serializer: S) -> Result<S::Ok, S::Error> {
@@ -67,18 +67,19 @@ impl Serialize for Encoded<'_> {
             Value::List(items) => {
                 let mut list = serializer.serialize_seq(Some(items.len()))?;
                 for item in items {
-                    list.serialize_element(&self.inner(item))?;
+                    list.serialize_element(&self.inner(item, 1))?;
                 }
                 list.end()
             }
             Value::Dict(entries) if entries.keys().any(|key| key.starts_with('$')) => {
-                let pairs: Vec<_> = entries.iter().map(|(key, value)| (key, self.inner(value))).collect();
+                // The tag, the list and the pair are a level each.
+                let pairs: Vec<_> = entries.iter().map(|(key, value)| (key, self.inner(value, 3))).collect();
                 tagged("$dict", &pairs, serializer)
             }
             Value::Dict(entries) => {
                 let mut map = serializer.serialize_map(Some(entries.len()))?;
                 for (key, value) in entries {
-                    map.serialize_entry(key, &self.inner(value))?;
+                    map.serialize_entry(key, &self.inner(value, 1))?;
                 }
                 map.end()
             }
@@ -165,11 +166,8 @@ fn decode_tagged(tag: &str, value: Json, blobs: &mut [Bytes], depth: usize) -> R
                 let Json::Array(pair) = pair else {
                     return Err("a $dict holds something that is no pair".into());
                 };
-                let [Json::String(key), value] =
-                    <[Json; 2]>::try_from(pair).map_err(|_| "a $dict pair is no pair")?
-                else {
-                    return Err("a key of a $dict is no text".to_owned());
-                };
+                let [key, value] = <[Json; 2]>::try_from(pair).map_err(|_| "a $dict pair is no pair")?;
+                let key = decode_text(key, blobs)?;
                 entries.insert(key, decode_at(value, blobs, depth + 1)?);
             }
             Ok(Value::Dict(entries))

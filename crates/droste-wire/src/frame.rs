@@ -30,17 +30,37 @@ pub struct Frame {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FrameLimits {
-    /// Bytes of a header. Default 64 MiB.
+    /// Bytes of a header. Default 1 GiB.
     pub header: usize,
-    /// Number of blobs. Default 65 536.
+    /// Number of blobs. Default 4 194 304.
     pub blobs: usize,
     /// Bytes of a whole frame. Default 4 GiB.
     pub total: u64,
 }
 
+impl FrameLimits {
+    /// Whether a frame keeps to the limits, and how not.
+    ///
+    /// # Errors
+    /// What is too large.
+    pub fn check(&self, frame: &Frame) -> Result<(), String> {
+        let total = frame.blobs.iter().map(|blob| blob.len() as u64).sum::<u64>() + frame.header.len() as u64;
+        if frame.header.len() > self.header {
+            return Err(format!("its lists, dicts and short texts take more than {} bytes", self.header));
+        }
+        if frame.blobs.len() > self.blobs {
+            return Err(format!("it holds more than {} long texts or bytes", self.blobs));
+        }
+        if total > self.total {
+            return Err(format!("it is larger than {} bytes", self.total));
+        }
+        Ok(())
+    }
+}
+
 impl Default for FrameLimits {
     fn default() -> Self {
-        Self { header: 64 << 20, blobs: 65_536, total: 4 << 30 }
+        Self { header: 1 << 30, blobs: 1 << 22, total: 4 << 30 }
     }
 }
 
@@ -215,7 +235,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     pub fn push(&mut self, frame: Frame) {
         let mut prefix = BytesMut::with_capacity(PREFIX + 8 * frame.blobs.len() + frame.header.len());
         prefix.put_slice(&MAGIC);
-        // A header is made by this crate and far from 4 GiB; the reader would refuse one that is not.
+        // Frames are checked against the limits when they are made, so neither number is cut.
         prefix.put_u32(u32::try_from(frame.header.len()).unwrap_or(u32::MAX));
         prefix.put_u32(u32::try_from(frame.blobs.len()).unwrap_or(u32::MAX));
         for blob in &frame.blobs {

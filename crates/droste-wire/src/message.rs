@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use crate::{
     codec::{Blobs, Encoded, decode, decode_text},
-    frame::Frame,
+    frame::{Frame, FrameLimits},
 };
 
 /// The version both sides have to speak.
@@ -69,7 +69,7 @@ enum OutcomeJson<'a> {
 
 impl HostMessage<'_> {
     /// The message as a frame.
-    pub(crate) fn to_frame(&self) -> Result<Frame, serde_json::Error> {
+    pub(crate) fn to_frame(&self) -> Result<Frame, String> {
         let blobs = Blobs::default();
         let code;
         let json = match self {
@@ -97,8 +97,10 @@ impl HostMessage<'_> {
             },
             HostMessage::Shutdown => HostJson::Shutdown,
         };
-        let header = serde_json::to_vec(&json)?;
-        Ok(Frame { header, blobs: blobs.into_inner() })
+        let header = serde_json::to_vec(&json).map_err(|error| error.to_string())?;
+        let frame = Frame { header, blobs: blobs.into_inner() };
+        FrameLimits::default().check(&frame)?;
+        Ok(frame)
     }
 }
 
@@ -126,7 +128,7 @@ pub(crate) struct Done {
     pub(crate) run: u64,
     pub(crate) stdout: Rest,
     pub(crate) stderr: Rest,
-    pub(crate) value: Option<(String, Option<usize>)>,
+    pub(crate) value: Option<Shown>,
     pub(crate) error: Option<droste_core::PythonError>,
     pub(crate) changed: Vec<droste_core::ChangedVariable>,
     pub(crate) changed_total: usize,
@@ -134,6 +136,14 @@ pub(crate) struct Done {
     /// Variables that cannot be converted, with the reason.
     pub(crate) unreadable: IndexMap<String, String>,
     pub(crate) interrupted: bool,
+}
+
+/// The value of the last expression: whole, or cut in the middle. The total is known where the whole was built.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) head: String,
+    pub(crate) tail: String,
+    pub(crate) total: Option<usize>,
 }
 
 /// What of a stream was not sent while the cell ran.
@@ -208,6 +218,8 @@ struct RestJson {
 struct ValueJson {
     text: Json,
     #[serde(default)]
+    tail: Json,
+    #[serde(default)]
     total: Option<usize>,
 }
 
@@ -248,10 +260,7 @@ impl Done {
             run: done.run,
             stdout: Rest::decode(done.stdout, blobs)?,
             stderr: Rest::decode(done.stderr, blobs)?,
-            value: done
-                .value
-                .map(|value| Ok::<_, String>((decode_text(value.text, blobs)?, value.total)))
-                .transpose()?,
+            value: done.value.map(|value| Shown::decode(value, blobs)).transpose()?,
             error: done
                 .error
                 .filter(|error| !error.is_null())
@@ -263,6 +272,13 @@ impl Done {
             variables: decode_all(done.variables, blobs)?,
             interrupted: done.interrupted,
         })
+    }
+}
+
+impl Shown {
+    fn decode(value: ValueJson, blobs: &mut [Bytes]) -> Result<Self, String> {
+        let tail = if value.tail.is_null() { String::new() } else { decode_text(value.tail, blobs)? };
+        Ok(Self { head: decode_text(value.text, blobs)?, tail, total: value.total })
     }
 }
 

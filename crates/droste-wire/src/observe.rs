@@ -5,7 +5,10 @@ use std::time::Instant;
 use droste_core::{Captured, Interruption, Observation, PythonError, Submission};
 use indexmap::IndexMap;
 
-use crate::message::{Done, Rest, Stream};
+use crate::message::{Done, Rest, Shown, Stream};
+
+/// Characters over the cap that a driver may send, for its notes on what is missing.
+const MARGIN: usize = 1000;
 
 /// What arrived of a cell so far. Bounded, whatever the driver sends.
 #[derive(Debug)]
@@ -53,9 +56,10 @@ impl Collector {
     /// The observation of a cell that came to its end.
     pub(crate) fn finish(self, done: Done, interrupted_by_limit: bool) -> Observation {
         let mut observation = Observation::default();
-        observation.stdout = self.stdout.finish(done.stdout);
-        observation.stderr = self.stderr.finish(done.stderr);
-        observation.value = done.value.map(|(text, total)| value(text, total));
+        let max_chars = self.max_chars;
+        observation.stdout = bounded(self.stdout.finish(done.stdout), max_chars);
+        observation.stderr = bounded(self.stderr.finish(done.stderr), max_chars);
+        observation.value = done.value.map(|shown| value(shown, max_chars));
         observation.error = done.error.or_else(|| unreadable(&done.unreadable));
         observation.submission = self.submission;
         observation.changed = done.changed;
@@ -97,9 +101,16 @@ fn unreadable(variables: &IndexMap<String, String>) -> Option<PythonError> {
     Some(PythonError::new("ValueError", format!("the variable `{name}` cannot be read: {reason}")))
 }
 
-/// The value's text comes with its cut already in it; the total is only known for some types.
-fn value(text: String, total: Option<usize>) -> Captured {
-    let mut value = Captured::whole(text);
-    value.total_chars = total.unwrap_or(value.total_chars).max(value.total_chars);
-    value
+/// A value that was cut comes in two parts, with its true length.
+fn value(shown: Shown, max_chars: usize) -> Captured {
+    let value = match shown.total {
+        Some(total) if !shown.tail.is_empty() => Captured::cut(shown.head, shown.tail, total),
+        _ => Captured::whole(shown.head + &shown.tail),
+    };
+    bounded(value, max_chars)
+}
+
+/// The driver keeps to the cap; one that does not is cut here. Notes on what is missing may take some more room.
+fn bounded(text: Captured, max_chars: usize) -> Captured {
+    text.shortened(max_chars.saturating_add(MARGIN))
 }

@@ -4,7 +4,7 @@ use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use droste_core::{
-    Cell, Error, ErrorKind, HostCall, HostError, HostFunctions, Observation, Result, Scope, Value,
+    Cell, Error, ErrorKind, HostCall, HostError, HostFunctions, Observation, Result, Scope, Stage, Value,
 };
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,9 @@ impl Default for SessionConfig {
 /// Power over the process behind a session's streams.
 #[async_trait]
 pub trait Control: Send + Sync + fmt::Debug {
+    /// Whether the process is still there, as far as can be told at once.
+    fn is_alive(&self) -> bool;
+
     /// Raises `KeyboardInterrupt` in the cell; whether that could be done. Called on dropped futures too, so it must
     /// not block.
     fn interrupt(&self) -> bool;
@@ -125,6 +128,9 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         self.check_alive()?;
         if self.ready.is_none() {
             self.handshake().await?;
+        } else if !self.control.is_alive() {
+            self.ended = Some(format!("the interpreter {}", self.control.how_it_ended().await));
+            self.check_alive()?;
         }
         self.finish_cancelled().await
     }
@@ -138,11 +144,17 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         let run = self.send_run(&cell)?;
         let mut collector = Collector::new(cell.max_output_chars);
         let mut guard = InterruptOnDrop { control: self.control.clone(), armed: true };
-        let limit = cell.time_limit.map(|limit| Instant::now() + limit);
+        let limit = cell.time_limit.and_then(|limit| Instant::now().checked_add(limit));
         let outcome = self.pump(run, host, &mut collector, limit).await;
         guard.armed = false;
         self.cancelled = None;
         let outcome = outcome?;
+        if let Outcome::Done(done, interrupted) = &outcome
+            && (*interrupted || done.error.as_ref().is_some_and(|error| error.stage == Stage::Scope))
+        {
+            // The driver may not have got to know the names; the next cell brings them again.
+            self.scope_sent = None;
+        }
         Ok(match outcome {
             Outcome::Done(done, interrupted) => collector.finish(*done, interrupted),
             Outcome::Lost(reason, killed) => collector.lost(reason, killed),
@@ -210,7 +222,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         let scope = (!known).then_some(&*cell.scope);
         let run = self.last_run + 1;
         let frame = HostMessage::Run { id: run, cell, scope }.to_frame().map_err(|error| {
-            Error::new(ErrorKind::InvalidInput, format!("the cell cannot be sent: {error}")).source(error)
+            Error::new(ErrorKind::InvalidInput, format!("the cell cannot be sent: {error}"))
         })?;
         self.last_run = run;
         self.scope_sent = Some(cell.scope.clone());
@@ -295,6 +307,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         let mut nothing = Collector::new(0);
         let outcome = self.pump(run, &Cancelled, &mut nothing, Some(Instant::now())).await?;
         self.cancelled = None;
+        self.scope_sent = None;
         match outcome {
             Outcome::Done(..) => Ok(()),
             Outcome::Lost(..) => {

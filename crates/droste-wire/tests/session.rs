@@ -27,6 +27,10 @@ struct FakeProcess {
 
 #[async_trait]
 impl Control for FakeProcess {
+    fn is_alive(&self) -> bool {
+        true
+    }
+
     fn interrupt(&self) -> bool {
         self.interrupts.fetch_add(1, Ordering::SeqCst);
         true

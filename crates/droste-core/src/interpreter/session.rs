@@ -123,6 +123,9 @@ impl Session {
         if let Some(error) = observation.error {
             return Err(Error::new(ErrorKind::InvalidInput, error.to_string()).with("variable", name));
         }
+        if let Some(reason) = observation.session_ended {
+            return Err(Error::new(ErrorKind::SessionEnded, reason));
+        }
         Ok(observation.variables.shift_remove(name))
     }
 
@@ -170,17 +173,10 @@ impl Session {
 }
 
 /// What the model reads when a cell breaks the policy.
-fn blocked(violation: &crate::Violation) -> Observation {
+fn blocked(violation: &crate::Violation) -> PythonError {
     let text = violation.to_string();
     let message = text.strip_prefix("Blocked: ").unwrap_or(&text).to_owned();
-    Observation {
-        error: Some(
-            PythonError::new("Blocked", message)
-                .stage(Stage::Policy)
-                .line(u32::try_from(violation.line).ok()),
-        ),
-        ..Observation::default()
-    }
+    PythonError::new("Blocked", message).stage(Stage::Policy).line(u32::try_from(violation.line).ok())
 }
 
 #[async_trait]
@@ -203,13 +199,17 @@ impl CodeInterpreter for Session {
         for name in &cell.reads {
             names::check_identifier(name)?;
         }
-        if let Some(policy) = &self.policy
-            && let Err(violation) = policy.check(&cell.code)
-        {
-            return Ok(blocked(&violation));
+        let mut cell = cell;
+        let violation = self.policy.as_ref().and_then(|policy| policy.check(&cell.code).err());
+        if violation.is_some() {
+            // The variables that came with it are set and read all the same.
+            cell.code.clear();
         }
         let result = self.inner.execute(cell, host).await;
-        let observation = self.note_end(result)?;
+        let mut observation = self.note_end(result)?;
+        if let Some(violation) = violation {
+            observation.error = Some(blocked(&violation));
+        }
         if let Some(submission) = &observation.submission {
             self.submission = Some(submission.clone());
         }

@@ -34,7 +34,7 @@ impl Budget {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             limits: limits.clone(),
-            deadline: limits.max_time.map(|limit| Instant::now() + limit),
+            deadline: limits.max_time.and_then(|limit| Instant::now().checked_add(limit)),
             in_flight: Semaphore::new(limits.max_concurrent_calls),
             used: Mutex::default(),
         }

@@ -1,6 +1,6 @@
 //! Putting an [`Rlm`] together; every mistake surfaces in [`RlmBuilder::build`], by name.
 
-use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{Limits, RESERVED_FUNCTIONS, Rlm, Shared, builtins};
 use crate::{
@@ -16,7 +16,6 @@ use crate::{
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct RlmBuilder {
     signature: Result<TaskSignature>,
-    problems: Vec<Error>,
     model: Option<Arc<dyn LanguageModel>>,
     sub_model: Option<Arc<dyn LanguageModel>>,
     factory: Option<Arc<dyn InterpreterFactory>>,
@@ -26,13 +25,13 @@ pub struct RlmBuilder {
     limits: Limits,
     retry: RetryPolicy,
     sinks: Vec<Arc<dyn EventSink>>,
+    trace: Option<PathBuf>,
 }
 
 impl RlmBuilder {
     pub(super) fn new(signature: Result<TaskSignature>) -> Self {
         Self {
             signature,
-            problems: Vec::new(),
             model: None,
             sub_model: None,
             factory: None,
@@ -42,6 +41,7 @@ impl RlmBuilder {
             limits: Limits::default(),
             retry: RetryPolicy::default(),
             sinks: Vec::new(),
+            trace: None,
         }
     }
 
@@ -166,12 +166,10 @@ impl RlmBuilder {
         self
     }
 
-    /// Writes the trajectory of every run to a file, as it happens.
-    pub fn trace(mut self, path: impl AsRef<Path>) -> Self {
-        match TrajectoryWriter::create(path) {
-            Ok(writer) => self.sinks.push(Arc::new(writer)),
-            Err(error) => self.problems.push(error),
-        }
+    /// Writes the trajectory to a file, as it happens; [`build`](Self::build) makes the file. It is for one run:
+    /// the events of several would stand in it one after the other, or mixed.
+    pub fn trace(mut self, path: impl Into<PathBuf>) -> Self {
+        self.trace = Some(path.into());
         self
     }
 
@@ -182,9 +180,6 @@ impl RlmBuilder {
     /// [`ErrorKind::InvalidInput`] for a name that cannot be used, [`ErrorKind::Config`] for the rest.
     pub fn build(self) -> Result<Rlm> {
         let signature = self.signature?;
-        if let Some(problem) = self.problems.into_iter().next() {
-            return Err(problem);
-        }
         let missing =
             |what: &str, how: &str| Error::new(ErrorKind::Config, format!("no {what} was given: {how}"));
         let model = self.model.ok_or_else(|| missing("model", "call `.model(...)` on the builder"))?;
@@ -203,6 +198,10 @@ impl RlmBuilder {
             scope = scope.output(field.name(), field.ty().to_string());
         }
         scope.modules = self.modules;
+        let mut sinks = self.sinks;
+        if let Some(path) = self.trace {
+            sinks.push(Arc::new(TrajectoryWriter::create(path)?));
+        }
         Ok(Rlm {
             shared: Arc::new(Shared {
                 sub_model,
@@ -215,7 +214,7 @@ impl RlmBuilder {
                 policy: self.policy,
                 limits: self.limits,
                 retry: self.retry,
-                sinks: self.sinks,
+                sinks,
             }),
         })
     }

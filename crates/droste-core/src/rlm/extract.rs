@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 
 use super::{Status, run::Run};
 use crate::{
-    Error, ErrorKind, Message, Result, Value,
+    Error, ErrorKind, FieldType, Message, Result, Value,
     prompt::{
         self,
         reply::{self, Reply},
@@ -26,14 +26,17 @@ impl Run<'_> {
         let mut ask = prompt::extract(&reason, &self.shared.signature);
         let mut problems = String::new();
         for _ in 0..MAX_TRIES {
-            self.say(Message::user(ask));
-            let response = self.ask(Purpose::Extract, Some(self.shared.limits.model_time)).await?;
+            self.pending = match std::mem::take(&mut self.pending) {
+                earlier if earlier.is_empty() => ask,
+                earlier => format!("{earlier}\n\n{ask}"),
+            };
+            let response = self.ask(Purpose::Extract).await?;
             self.say(Message::assistant(response.text.clone()));
             match self.read_outputs(&response.text) {
                 Ok(outputs) => return Ok((outputs, limit)),
                 Err(found) => problems = found,
             }
-            ask = prompt::refused(&problems, &self.shared.signature);
+            ask = prompt::extract_again(&problems);
         }
         let message = format!("{reason}, and the model gave no outputs that fit: {}", problems.trim_end());
         Err(Error::new(ErrorKind::LimitReached, message).operation("Rlm::run").with("limit", limit))
@@ -41,15 +44,15 @@ impl Run<'_> {
 
     fn read_outputs(&self, text: &str) -> Result<IndexMap<String, Value>, String> {
         let signature = &self.shared.signature;
-        let text = match reply::parse_reply(text) {
-            Reply::Text(visible) | Reply::OtherLanguage { text: visible, .. } => visible,
-            Reply::Code { .. } => text.to_owned(),
+        let (text, is_prose) = match reply::parse_reply(text) {
+            Reply::Text(visible) | Reply::OtherLanguage { text: visible, .. } => (visible, true),
+            // Code is no answer, but a dict in it may be one.
+            Reply::Code { reasoning, code, .. } => (format!("{reasoning}\n{code}"), false),
         };
-        match last_object(&text) {
+        match last_object(&text).or_else(|| python_dict(&text)) {
             Some(fields) => signature.coerce_outputs(fields).map_err(|problems| problems.to_string()),
-            None if prompt::takes_prose(signature) && !text.trim().is_empty() => {
-                let answer = Value::from(text.trim());
-                signature.coerce_single(answer).map_err(|problems| problems.to_string())
+            None if is_prose && prompt::takes_prose(signature) && !text.trim().is_empty() => {
+                signature.coerce_single(Value::from(text.trim())).map_err(|problems| problems.to_string())
             }
             None => Err("the reply holds no JSON object".to_owned()),
         }
@@ -75,6 +78,15 @@ fn last_object(text: &str) -> Option<IndexMap<String, Value>> {
     last
 }
 
+/// The outermost braces of a text as a Python dict, which models write as readily as JSON.
+fn python_dict(text: &str) -> Option<IndexMap<String, Value>> {
+    let braces = text.get(text.find('{')?..=text.rfind('}')?)?;
+    match FieldType::dict(FieldType::Str, FieldType::Any).coerce(Value::from(braces)) {
+        Ok(Value::Dict(fields)) => Some(fields),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,5 +98,7 @@ mod tests {
         assert_eq!(fields.keys().collect::<Vec<_>>(), ["a", "c"]);
         assert_eq!(fields["c"], Value::BigInt("123456789012345678901234567890".into()));
         assert_eq!(last_object("no { object"), None);
+        assert_eq!(python_dict("So: {'a': None, 'b': 2,}").unwrap()["a"], Value::None);
+        assert_eq!(python_dict("no } { dict"), None);
     }
 }

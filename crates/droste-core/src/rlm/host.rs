@@ -15,8 +15,8 @@ use super::{
     builtins::{LLM_BATCH, LLM_QUERY, LLM_QUERY_BATCHED},
 };
 use crate::{
-    Error, ErrorKind, Event, HostCall, HostError, HostFunctions, LanguageModel, Request, Response, Result,
-    Usage, Value,
+    Error, ErrorKind, Event, HostCall, HostError, HostFunctions, LanguageModel, ParameterKind, Request,
+    Response, Result, Usage, Value,
     trajectory::{Outcome, Recorder},
 };
 
@@ -75,7 +75,8 @@ impl<'a> RunHost<'a> {
             }
         }
         let model = model_argument(call)?;
-        self.budget.reserve_sub_calls(u32::try_from(texts.len()).unwrap_or(u32::MAX))?;
+        let asked = texts.iter().filter(|prompt| check_prompt(prompt).is_ok()).count();
+        self.budget.reserve_sub_calls(u32::try_from(asked).unwrap_or(u32::MAX))?;
         let replies = texts.into_iter().map(|prompt| async {
             check_prompt(prompt).map_err(|error| error.message)?;
             let reply = self.sub_call(LLM_QUERY_BATCHED, prompt, model.as_deref()).await;
@@ -89,59 +90,62 @@ impl<'a> RunHost<'a> {
         Ok(Value::list(replies))
     }
 
-    /// One call of the sub-model, already reserved.
+    /// One call of the sub-model, already reserved. What becomes of it is recorded, also if the cell ends first.
     async fn sub_call(&self, function: &str, prompt: &str, model: Option<&str>) -> Result<Response> {
         let _flight = self.budget.flight().await;
-        let started = Instant::now();
+        if let Some(limit) = self.budget.exhausted_now() {
+            let message = format!("the run's budget is used up: {}", self.budget.describe(limit));
+            return Err(Error::new(ErrorKind::LimitReached, message));
+        }
+        let mut record =
+            SubCallRecord { host: self, function, model, prompt, started: Instant::now(), done: false };
         let request = Request::prompt(prompt).model(model.map(str::to_owned));
         let result = self.ask(&*self.shared.sub_model, &request).await;
-        let usage = match &result {
-            Ok(response) => response.usage,
-            Err(_) => Usage::call(),
-        };
-        self.recorder.record(Event::SubCall {
-            turn: self.turn(),
-            function: function.to_owned(),
-            model: model.unwrap_or(self.shared.sub_model.name()).to_owned(),
-            prompt: prompt.to_owned(),
-            outcome: match &result {
-                Ok(response) => Outcome::Result(response.text.clone()),
-                Err(error) => Outcome::Error(error.to_string()),
-            },
-            usage,
-            seconds: started.elapsed().as_secs_f64(),
-        });
+        record.done(&result);
         result
     }
 
     /// Asks a model within the run's time, tries again as the policy says, and settles what it used.
     pub(super) async fn ask(&self, model: &dyn LanguageModel, request: &Request) -> Result<Response> {
-        let limit = self.shared.limits.model_time;
-        self.ask_within(model, request, self.budget.within_run(Some(limit)).unwrap_or(limit)).await
+        let asking = self.ask_freely(model, request);
+        match self.budget.within_run(None) {
+            None => asking.await,
+            Some(left) => {
+                tokio::time::timeout(left, asking).await.unwrap_or_else(|_| Err(timed_out(model, left)))
+            }
+        }
     }
 
-    /// Asks a model with a time limit for each try.
-    pub(super) async fn ask_within(
-        &self,
-        model: &dyn LanguageModel,
-        request: &Request,
-        limit: std::time::Duration,
-    ) -> Result<Response> {
+    /// The same without regard to the time of the run: for the call that ends it.
+    pub(super) async fn ask_freely(&self, model: &dyn LanguageModel, request: &Request) -> Result<Response> {
+        let limit = self.shared.limits.model_time;
         let span = tracing::info_span!("model_call", model = model.name());
         let attempt = |_| async {
             let answer = tokio::time::timeout(limit, model.complete(request)).await;
-            answer.unwrap_or_else(|_| Err(timed_out(model, limit)))
+            let mut answer = answer.unwrap_or_else(|_| Err(timed_out(model, limit)));
+            match &mut answer {
+                Ok(response) => {
+                    response.usage.calls = response.usage.calls.max(1);
+                    self.budget.settle(response.usage);
+                }
+                Err(_) => self.budget.settle(Usage::call()),
+            }
+            answer
         };
-        let mut response = self.shared.retry.run(attempt).instrument(span).await?;
-        response.usage.calls = response.usage.calls.max(1);
-        self.budget.settle(response.usage);
-        Ok(response)
+        self.shared.retry.run(attempt).instrument(span).await
     }
 
     async fn tool(&self, call: HostCall) -> Result<Value, HostError> {
         let Some(tool) = self.shared.tools.iter().find(|tool| tool.name() == call.name) else {
             return Err(HostError::new("NameError", format!("the host has no function `{}`", call.name)));
         };
+        let mut call = call;
+        if let Some(rest) =
+            tool.spec().parameters.iter().find(|given| given.kind == ParameterKind::VarPositional)
+        {
+            // Tools take their arguments by name, so what `*args` took comes under its name.
+            call.kwargs.insert(rest.name.clone(), Value::List(std::mem::take(&mut call.args)));
+        }
         let started = Instant::now();
         let result = tool.call(call.kwargs.clone()).await;
         self.recorder.record(Event::ToolCall {
@@ -155,6 +159,46 @@ impl<'a> RunHost<'a> {
             seconds: started.elapsed().as_secs_f64(),
         });
         result
+    }
+}
+
+/// Records a sub-call when it is over: answered, failed, or dropped with its cell.
+struct SubCallRecord<'a> {
+    host: &'a RunHost<'a>,
+    function: &'a str,
+    model: Option<&'a str>,
+    prompt: &'a str,
+    started: Instant,
+    done: bool,
+}
+
+impl SubCallRecord<'_> {
+    fn done(&mut self, result: &Result<Response>) {
+        self.done = true;
+        match result {
+            Ok(response) => self.record(Outcome::Result(response.text.clone()), response.usage),
+            Err(error) => self.record(Outcome::Error(error.to_string()), Usage::default()),
+        }
+    }
+
+    fn record(&self, outcome: Outcome<String>, usage: Usage) {
+        self.host.recorder.record(Event::SubCall {
+            turn: self.host.turn(),
+            function: self.function.to_owned(),
+            model: self.model.unwrap_or(self.host.shared.sub_model.name()).to_owned(),
+            prompt: self.prompt.to_owned(),
+            outcome,
+            usage,
+            seconds: self.started.elapsed().as_secs_f64(),
+        });
+    }
+}
+
+impl Drop for SubCallRecord<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.record(Outcome::Error("the call was cancelled".to_owned()), Usage::default());
+        }
     }
 }
 

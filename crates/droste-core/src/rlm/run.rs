@@ -8,7 +8,7 @@ use tracing::Instrument;
 use super::{Inputs, Prediction, Shared, Status, budget::Budget, builtins, host::RunHost};
 use crate::{
     Cell, CodeInterpreter, Error, ErrorKind, Event, FinishReason, Message, NoHostFunctions, Observation,
-    Request, Response, Result, Session, Submission, Submitted, Value,
+    Request, Response, Result, Role, Session, Submission, Submitted, Value,
     prompt::{
         self, Opening, render_observation,
         reply::{self, Reply},
@@ -29,6 +29,8 @@ pub(super) struct Run<'a> {
     pub(super) turn: u32,
     sessions_lost: u32,
     replies_without_code: u32,
+    /// What the next request adds as the user's message. Not sent yet, so an extract call may still add to it.
+    pub(super) pending: String,
     /// Whether the reply in progress repairs a cell that did not compile.
     repairing: bool,
 }
@@ -54,6 +56,7 @@ impl<'a> Run<'a> {
             turn: 0,
             sessions_lost: 0,
             replies_without_code: 0,
+            pending: String::new(),
             repairing: false,
         }
     }
@@ -120,15 +123,18 @@ impl<'a> Run<'a> {
 
     async fn turns_in(&mut self, session: &mut Session) -> Result<(IndexMap<String, Value>, Status)> {
         loop {
-            if !self.repairing {
-                if let Err(limit) = self.budget.reserve_iteration() {
-                    return self.extract(limit).await;
-                }
-                self.turn += 1;
+            // A repair takes no iteration, but the run's time, tokens and money count for it too.
+            let reserved = match self.repairing {
+                true => self.budget.exhausted_now().map_or(Ok(()), Err),
+                false => self.budget.reserve_iteration(),
+            };
+            if let Err(limit) = reserved {
+                return self.extract(limit).await;
             }
+            self.turn += u32::from(!self.repairing);
             let span = tracing::info_span!("turn", number = self.turn);
             match self.take_turn(session).instrument(span).await? {
-                Step::Continue(message) => self.say(Message::user(message)),
+                Step::Continue(message) => self.pending = message,
                 Step::Done(outputs, status) => return Ok((outputs, status)),
                 Step::Exhausted(limit) => return self.extract(limit).await,
             }
@@ -138,24 +144,25 @@ impl<'a> Run<'a> {
     /// One turn: asks the root model for a cell and acts on its reply.
     async fn take_turn(&mut self, session: &mut Session) -> Result<Step> {
         let purpose = if self.repairing { Purpose::Repair } else { Purpose::Act };
-        match self.ask(purpose, None).await {
+        match self.ask(purpose).await {
             Ok(response) => self.act_on(session, response).await,
-            // The run's own time cut the call off; that is a limit, not the model's failure.
+            // The run's own time cut the call or its retries off; that is a limit, not the model's failure.
             Err(error) => match self.budget.exhausted_now() {
-                Some(limit) if error.kind() == ErrorKind::ModelTimeout => Ok(Step::Exhausted(limit)),
+                Some(limit) if error.kind().is_temporary() => Ok(Step::Exhausted(limit)),
                 _ => Err(error),
             },
         }
     }
 
     /// Sends the conversation to the root model and records its reply.
-    pub(super) async fn ask(&self, purpose: Purpose, limit: Option<Duration>) -> Result<Response> {
+    pub(super) async fn ask(&mut self, purpose: Purpose) -> Result<Response> {
+        self.send_pending();
         let host = RunHost::new(self.shared, &self.budget, &self.recorder);
         let request = Request::new(self.messages.clone());
         let started = Instant::now();
-        let response = match limit {
-            Some(limit) => host.ask_within(&*self.shared.model, &request, limit).await?,
-            None => host.ask(&*self.shared.model, &request).await?,
+        let response = match purpose {
+            Purpose::Extract => host.ask_freely(&*self.shared.model, &request).await?,
+            _ => host.ask(&*self.shared.model, &request).await?,
         };
         self.recorder.record(Event::ModelReplied {
             turn: self.turn,
@@ -183,23 +190,35 @@ impl<'a> Run<'a> {
                 self.recorder.record(Event::CellStarted { turn: self.turn, reasoning, code: code.clone() });
                 let mut step = self.run_cell(session, code, repairing).await?;
                 if let Step::Continue(message) = &mut step {
-                    note_ignored(message, ignored_blocks, &finish_reason);
+                    if ignored_blocks > 0 {
+                        message.push_str(
+                            "\n(Only the first code block of a reply runs; the later ones were left out.)",
+                        );
+                    }
+                    note_cut(message, &finish_reason);
                 }
                 Ok(step)
             }
             Reply::Text(answer) => {
-                self.say(Message::assistant(text));
+                // Some servers refuse a message without content.
+                self.say(Message::assistant(if answer.is_empty() { "(no reply)" } else { &answer }));
                 self.replies_without_code += 1;
                 let remaining = self.budget.remaining();
                 let signature = &self.shared.signature;
-                Ok(match self.replies_without_code {
-                    1 => Step::Continue(prompt::nudge(signature, &remaining)),
-                    _ if prompt::takes_prose(signature) && !answer.trim().is_empty() => {
+                let is_whole = !answer.trim().is_empty() && finish_reason != FinishReason::Length;
+                let mut message = match self.replies_without_code {
+                    1 => prompt::nudge(signature, &remaining),
+                    _ if prompt::takes_prose(signature) && is_whole => {
                         let name = signature.outputs()[0].name().to_owned();
-                        Step::Done(IndexMap::from([(name, Value::from(answer))]), Status::Answered)
+                        return Ok(Step::Done(
+                            IndexMap::from([(name, Value::from(answer))]),
+                            Status::Answered,
+                        ));
                     }
-                    _ => Step::Continue(prompt::no_code(signature, &remaining)),
-                })
+                    _ => prompt::no_code(signature, &remaining),
+                };
+                note_cut(&mut message, &finish_reason);
+                Ok(Step::Continue(message))
             }
             Reply::OtherLanguage { tag, .. } => {
                 self.say(Message::assistant(text));
@@ -236,7 +255,13 @@ impl<'a> Run<'a> {
             }
         }
         if let Some(reason) = observation.session_ended {
-            shown = format!("{shown}\n{}", self.replace_session(session, &reason).await?);
+            match self.replace_session(session, &reason).await? {
+                Some(note) => shown = format!("{shown}\n{note}"),
+                None => {
+                    self.pending = shown;
+                    return Ok(Step::Exhausted(self.budget.exhausted_now().unwrap_or(Status::MaxTime)));
+                }
+            }
         }
         Ok(Step::Continue(prompt::after_cell(&shown, &self.budget.remaining())))
     }
@@ -263,16 +288,20 @@ impl<'a> Run<'a> {
         Ok(observation)
     }
 
-    /// A fresh session in place of one that died, with the inputs put in again.
-    async fn replace_session(&mut self, session: &mut Session, reason: &str) -> Result<String> {
+    /// A fresh session in place of one that died, with the inputs put in again; `None` if the run is at a limit and
+    /// needs no other.
+    async fn replace_session(&mut self, session: &mut Session, reason: &str) -> Result<Option<String>> {
         self.recorder.record(Event::SessionLost { turn: self.turn, reason: reason.to_owned() });
         self.sessions_lost += 1;
         if self.sessions_lost > MAX_SESSIONS_LOST {
             let message = format!("the session died {} times; the last time: {reason}", self.sessions_lost);
             return Err(Error::new(ErrorKind::SessionEnded, message).operation("Rlm::run"));
         }
+        if self.budget.exhausted_now().is_some() {
+            return Ok(None);
+        }
         *session = self.open_session().await?;
-        Ok(prompt::session_lost(reason))
+        Ok(Some(prompt::session_lost(reason)))
     }
 
     /// A session with the inputs and the user's Python tools in it.
@@ -286,6 +315,14 @@ impl<'a> Run<'a> {
             .scope(shared.scope.clone())
             .time_limit(self.budget.within_run(shared.limits.cell_time));
         let observation = session.execute(cell, &NoHostFunctions).await?;
+        if observation.interruption.is_some() {
+            let (kind, limit) = match self.budget.exhausted_now() {
+                Some(limit) => (ErrorKind::LimitReached, self.budget.describe(limit)),
+                None => (ErrorKind::Unavailable, "it took longer than a cell may".to_owned()),
+            };
+            let message = format!("the session could not be set up with its inputs and tools: {limit}");
+            return Err(Error::new(kind, message).operation("Rlm::run"));
+        }
         if let Some(error) = observation.error {
             let message = format!("the session could not be set up: {}", error.traceback.trim_end());
             return Err(Error::new(ErrorKind::Config, message).operation("Rlm::run"));
@@ -307,6 +344,26 @@ impl<'a> Run<'a> {
         .map_err(|problems| problems.to_string())
     }
 
+    /// Sends what is pending along with the next request.
+    ///
+    /// Two messages of the user in a row are made one, because many chat templates take no others: after a failed
+    /// call the last message is the user's, and grows at its end.
+    fn send_pending(&mut self) {
+        let text = std::mem::take(&mut self.pending);
+        if text.is_empty() {
+            return;
+        }
+        match self.messages.last_mut() {
+            Some(last) if last.role == Role::User && self.turn > 0 => {
+                last.content.push_str("\n\n");
+                last.content.push_str(&text);
+                self.recorder
+                    .record(Event::MessageAppended { turn: self.turn, message: Message::user(text) });
+            }
+            _ => self.say(Message::user(text)),
+        }
+    }
+
     /// Appends a message to the conversation. Nothing is ever changed or taken out.
     pub(super) fn say(&mut self, message: Message) {
         self.recorder.record(Event::MessageAppended { turn: self.turn, message: message.clone() });
@@ -314,10 +371,7 @@ impl<'a> Run<'a> {
     }
 }
 
-fn note_ignored(message: &mut String, ignored_blocks: usize, finish_reason: &FinishReason) {
-    if ignored_blocks > 0 {
-        message.push_str("\n(Only the first code block of a reply runs; the later ones were left out.)");
-    }
+fn note_cut(message: &mut String, finish_reason: &FinishReason) {
     if *finish_reason == FinishReason::Length {
         message.push_str("\n(Your reply was cut off by its length limit.)");
     }
