@@ -149,7 +149,10 @@ async fn every_limit_ends_in_an_extract_call() {
 
 #[tokio::test(start_paused = true)]
 async fn the_time_of_the_run_ends_it_too() {
-    let model = SlowModel { inner: ScriptedModel::replies([cell("print a"), "{\"a\": 1}".to_owned()]) };
+    let model = SlowModel {
+        wait: Duration::from_secs(10),
+        inner: ScriptedModel::replies([cell("print a"), "{\"a\": 1}".to_owned()]),
+    };
     let rlm = Rlm::builder("q -> a: int").model(model).interpreter(interpreter().factory());
     let rlm = rlm.max_time(Duration::from_secs(15)).build().unwrap();
     let prediction = rlm.run(inputs! { q: "?" }).await.unwrap();
@@ -158,9 +161,10 @@ async fn the_time_of_the_run_ends_it_too() {
     assert_eq!(prediction.get::<i64>("a").unwrap(), 1);
 }
 
-/// Takes 10 s for every answer.
+/// Takes its time for every answer.
 #[derive(Debug)]
 struct SlowModel {
+    wait: Duration,
     inner: ScriptedModel,
 }
 
@@ -171,7 +175,7 @@ impl droste_core::LanguageModel for SlowModel {
     }
 
     async fn complete(&self, request: &Request) -> droste_core::Result<Response> {
-        tokio::time::sleep(Duration::from_secs(10)).await;
+        tokio::time::sleep(self.wait).await;
         self.inner.complete(request).await
     }
 }
@@ -201,6 +205,17 @@ async fn retries_keep_to_the_time_of_the_run() {
     let prediction =
         rlm.max_time(Duration::from_secs(5)).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
     assert_eq!((prediction.status(), started.elapsed().as_secs()), (Status::MaxTime, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_hangs_is_not_waited_for_at_the_end_either() {
+    let model = SlowModel { wait: Duration::from_secs(100_000), inner: ScriptedModel::replies([""; 0]) };
+    let rlm = Rlm::builder("q -> a").model(model).interpreter(interpreter().factory());
+    let started = tokio::time::Instant::now();
+    let error =
+        rlm.max_time(Duration::from_secs(2)).build().unwrap().run(inputs! { q: "?" }).await.unwrap_err();
+    assert_eq!((error.kind(), started.elapsed().as_secs()), (ErrorKind::ModelTimeout, 62));
+    assert!(error.message().starts_with("the time of 2 s is over, and the extract call failed: "), "{error}");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ const MAX_OBJECTS: usize = 200;
 impl Run<'_> {
     /// Asks the model for the outputs as JSON, because `limit` is reached.
     ///
-    /// The extract call is not subject to the limit that led to it; its time is that of one model call.
+    /// The extract call is not subject to the limit that led to it. If that is the time, it has a minute.
     pub(super) async fn extract(&mut self, limit: Status) -> Result<(IndexMap<String, Value>, Status)> {
         let reason = self.budget.describe(limit);
         let mut ask = prompt::extract(&reason, &self.shared.signature);
@@ -30,7 +30,9 @@ impl Run<'_> {
                 earlier if earlier.is_empty() => ask,
                 earlier => format!("{earlier}\n\n{ask}"),
             };
-            let response = self.ask(Purpose::Extract).await?;
+            let asked = self.ask(Purpose::Extract).await;
+            let response =
+                asked.map_err(|error| error.context(format!("{reason}, and the extract call failed")))?;
             self.say(Message::assistant(response.text.clone()));
             match self.read_outputs(&response.text) {
                 Ok(outputs) => return Ok((outputs, limit)),

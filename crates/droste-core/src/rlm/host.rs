@@ -2,7 +2,7 @@
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use tracing::Instrument;
 
 use super::{
-    Shared,
+    Shared, Status,
     budget::Budget,
     builtins::{LLM_BATCH, LLM_QUERY, LLM_QUERY_BATCHED},
 };
@@ -19,6 +19,9 @@ use crate::{
     Response, Result, Usage, Value,
     trajectory::{Outcome, Recorder},
 };
+
+/// How long the extract call may take when the time of the run is over.
+const EXTRACT_TIME: Duration = Duration::from_secs(60);
 
 /// The host functions of one run.
 pub(super) struct RunHost<'a> {
@@ -116,8 +119,22 @@ impl<'a> RunHost<'a> {
         }
     }
 
-    /// The same without regard to the time of the run: for the call that ends it.
-    pub(super) async fn ask_freely(&self, model: &dyn LanguageModel, request: &Request) -> Result<Response> {
+    /// Asks the root model for the outputs, at the end of a run. Where its time is over already, this call has
+    /// [`EXTRACT_TIME`] with all its retries: who sets a limit does not want to wait for long after it.
+    pub(super) async fn ask_at_the_end(&self, request: &Request) -> Result<Response> {
+        let model = &*self.shared.model;
+        let asking = self.ask_freely(model, request);
+        match self.budget.exhausted_now() {
+            Some(Status::MaxTime) => {
+                let answer = tokio::time::timeout(EXTRACT_TIME, asking).await;
+                answer.unwrap_or_else(|_| Err(timed_out(model, EXTRACT_TIME)))
+            }
+            _ => asking.await,
+        }
+    }
+
+    /// Asks a model without regard to the time of the run.
+    async fn ask_freely(&self, model: &dyn LanguageModel, request: &Request) -> Result<Response> {
         let limit = self.shared.limits.model_time;
         let span = tracing::info_span!("model_call", model = model.name());
         let attempt = |_| async {
@@ -218,7 +235,7 @@ impl HostFunctions for RunHost<'_> {
     }
 }
 
-fn timed_out(model: &dyn LanguageModel, limit: std::time::Duration) -> Error {
+fn timed_out(model: &dyn LanguageModel, limit: Duration) -> Error {
     let message = format!("model `{}` did not answer within {:.1} s", model.name(), limit.as_secs_f64());
     Error::new(ErrorKind::ModelTimeout, message)
 }

@@ -29,7 +29,8 @@ pub struct Limits {
     /// How long one try of a model call may take. Default 300 s.
     #[serde(with = "crate::seconds")]
     pub model_time: Duration,
-    /// How long the turns of a run may take together. The extract call comes on top. Default none.
+    /// How long the turns of a run may take together. The extract call comes on top, 60 s at most.
+    /// Default none.
     #[serde(with = "crate::seconds::option")]
     pub max_time: Option<Duration>,
     /// Input and output tokens together. Counts what providers report. Default none.

@@ -161,7 +161,7 @@ impl<'a> Run<'a> {
         let request = Request::new(self.messages.clone());
         let started = Instant::now();
         let response = match purpose {
-            Purpose::Extract => host.ask_freely(&*self.shared.model, &request).await?,
+            Purpose::Extract => host.ask_at_the_end(&request).await?,
             _ => host.ask(&*self.shared.model, &request).await?,
         };
         self.recorder.record(Event::ModelReplied {
