@@ -179,7 +179,9 @@ impl EventSink for Progress {
                     Purpose::Repair => {
                         self.print(&format!("turn {turn}: the model repaired a cell that did not compile"))
                     }
-                    Purpose::Extract => self.print("the model gave its best outputs from what it knows"),
+                    Purpose::Extract => {
+                        self.print("the model was asked for its best outputs from what it knows")
+                    }
                     _ => {}
                 }
             }

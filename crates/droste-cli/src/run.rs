@@ -3,9 +3,13 @@
 mod inputs;
 mod output;
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
-use droste::{CodePolicy, Rlm, RlmBuilder, TaskSignature, Text, TrajectoryWriter};
+use droste::{CodePolicy, EventSink, Record, Rlm, RlmBuilder, TaskSignature, Text, TrajectoryWriter};
 
 use crate::{
     args::{LimitArgs, Policy, RunArgs},
@@ -50,19 +54,21 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     let detail = if args.verbose { Detail::Turns } else { Detail::Lines };
     let progress = Arc::new(Progress::new(Target::Stderr, detail));
     builder = builder.on_event(progress.clone());
-    let trace = args.trace.as_deref().map(TrajectoryWriter::create).transpose();
-    let trace = trace.map_err(|error| Failure::before_run(&error))?.map(Arc::new);
-    if let Some(trace) = &trace {
-        builder = builder.on_event(trace.clone());
-    }
+    let trace = Arc::new(Trace::default());
+    builder = builder.on_event(trace.clone());
     let rlm = builder.build().map_err(|error| Failure::before_run(&error))?;
+    if let Some(path) = &args.trace {
+        // Last of all, so that no mistake on the command line costs an earlier trace.
+        check_trace(path, &args)?;
+        trace.open(path)?;
+    }
 
     let started = Instant::now();
     let ended = signals::unless_stopped(rlm.run(inputs)).await;
     let seconds = started.elapsed().as_secs_f64();
     progress.finish();
     if let Some(path) = &args.trace {
-        match trace.and_then(|trace| trace.failure()) {
+        match trace.failure() {
             Some(problem) => {
                 terminal::say(&format!("droste: warning: {} is not complete: {problem}", path.display()))
             }
@@ -110,4 +116,41 @@ fn with_tool(builder: RlmBuilder, path: &Path) -> Result<RlmBuilder, Failure> {
     let source = Text::from_file(path).map_err(|error| Failure::before_run(&error.context("--tool")))?;
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     Ok(builder.python_tools(name, source.into_string()))
+}
+
+/// A trajectory file that is opened when everything else is in order.
+#[derive(Debug, Default)]
+struct Trace(OnceLock<TrajectoryWriter>);
+
+impl Trace {
+    fn open(&self, path: &Path) -> Result<(), Failure> {
+        let writer = TrajectoryWriter::create(path).map_err(|error| Failure::before_run(&error))?;
+        self.0.get_or_init(|| writer);
+        Ok(())
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.0.get().and_then(TrajectoryWriter::failure)
+    }
+}
+
+impl EventSink for Trace {
+    fn record(&self, record: &Record) {
+        if let Some(writer) = self.0.get() {
+            writer.record(record);
+        }
+    }
+}
+
+/// The trace replaces a file of its name, which must not be one that the run reads.
+fn check_trace(trace: &Path, args: &RunArgs) -> Result<(), Failure> {
+    let Ok(trace) = trace.canonicalize() else { return Ok(()) };
+    let files = args.input.iter().filter_map(|input| input.value.strip_prefix('@')).map(Path::new);
+    for file in files.chain(args.tool.iter().map(AsRef::as_ref)) {
+        if file.canonicalize().is_ok_and(|file| file == trace) {
+            let message = format!("--trace would overwrite `{}`, which this run reads", file.display());
+            return Err(Failure::usage(message).hint("name another file"));
+        }
+    }
+    Ok(())
 }

@@ -47,7 +47,7 @@ impl Python {
                     let what = match error.kind() {
                         IoErrorKind::NotFound => format!(
                             "there is no `{shown}` here: install Python {}.{} or later, or name another one \
-                         (SubprocessConfig::python, --python)",
+                         as the `python` to use",
                             OLDEST.0, OLDEST.1
                         ),
                         _ => format!("`{shown}` cannot be started: {error}"),
@@ -81,7 +81,7 @@ impl Python {
         if (major, minor) < OLDEST {
             return Err(unusable(format!(
                 "`{shown}` is Python {major}.{minor}.{patch}, but Droste needs {}.{} or later: name another one \
-                 (SubprocessConfig::python, --python)",
+                 as the `python` to use",
                 OLDEST.0, OLDEST.1
             )));
         }

@@ -30,6 +30,17 @@ fn is_running(pid: &str) -> bool {
     std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
+/// The processes that this one started and that still run.
+fn children() -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let lists =
+        tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default());
+    lists
+        .flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .filter(|pid| is_running(pid))
+        .collect()
+}
+
 /// Waits until something holds, for at most five seconds.
 fn eventually(what: impl Fn() -> bool) -> bool {
     let start = Instant::now();
@@ -161,9 +172,11 @@ async fn a_pool_drops_what_died_while_it_waited() {
     let factory = SubprocessFactory::default();
     let pool = Pool::new(factory, PoolConfig::default().size(1));
     pool.warm().await.unwrap();
-    let children =
-        std::process::Command::new("pkill").args(["-KILL", "-P", &std::process::id().to_string()]).status();
-    assert!(children.unwrap().success(), "there is a warm child to kill");
+    let pids = children();
+    assert_eq!(pids.len(), 1, "there is one warm child to kill");
+    let pid = rustix::process::Pid::from_raw(pids[0].parse().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    assert!(eventually(|| !is_running(&pids[0])));
     let mut session = Session::new(pool.create().await.unwrap());
     assert_eq!(value(&mut session, "1 + 1").await, "2");
 }

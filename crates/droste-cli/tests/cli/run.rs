@@ -134,7 +134,7 @@ fn a_limit_gives_an_estimate_and_a_warning() {
     );
     let server = Server::scripted(&["```python\n1\n```", "I have no idea."]);
     let ended = place(&server).run(&["run", "-s", "q -> n: int", "-i", "q=x", "--max-iterations", "1"]);
-    ended.failed(5, &["all 1 turns are used", "--max-iterations"]);
+    ended.failed(5, &["no turn is left of 1", "--max-iterations"]);
 }
 
 #[test]

@@ -120,7 +120,7 @@ impl Budget {
     pub(super) fn describe(&self, status: Status) -> String {
         let limits = &self.limits;
         match status {
-            Status::MaxIterations => format!("all {} turns are used", limits.max_iterations),
+            Status::MaxIterations => format!("no turn is left of {}", limits.max_iterations),
             Status::MaxTime => {
                 format!("the time of {:.0} s is over", limits.max_time.unwrap_or_default().as_secs_f64())
             }
