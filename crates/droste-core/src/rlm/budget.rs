@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{Limits, Status};
-use crate::{HostError, Usage};
+use crate::{Error, ErrorKind, HostError, Usage};
 
 /// The budget of one run.
 #[derive(Debug)]
@@ -53,13 +53,8 @@ impl Budget {
 
     /// Reserves `count` sub-calls at once, so that a batch runs whole or not at all.
     pub(super) fn reserve_sub_calls(&self, count: u32) -> Result<(), HostError> {
+        self.check()?;
         let mut used = self.used();
-        if let Some(status) = self.exhausted(&used.usage) {
-            return Err(HostError::runtime_error(format!(
-                "the run's budget is used up: {}",
-                self.describe(status)
-            )));
-        }
         let wanted = used.sub_calls.saturating_add(count);
         if wanted > self.limits.max_llm_calls {
             let left = self.limits.max_llm_calls - used.sub_calls;
@@ -71,6 +66,17 @@ impl Budget {
         }
         used.sub_calls = wanted;
         Ok(())
+    }
+
+    /// Whether time, tokens and cost allow another call.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match self.exhausted_now() {
+            Some(limit) => {
+                let message = format!("the run's budget is used up: {}", self.describe(limit));
+                Err(Error::new(ErrorKind::LimitReached, message))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Waits until one more call may be in flight.

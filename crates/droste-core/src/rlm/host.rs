@@ -96,10 +96,7 @@ impl<'a> RunHost<'a> {
     /// One call of the sub-model, already reserved. What becomes of it is recorded, also if the cell ends first.
     async fn sub_call(&self, function: &str, prompt: &str, model: Option<&str>) -> Result<Response> {
         let _flight = self.budget.flight().await;
-        if let Some(limit) = self.budget.exhausted_now() {
-            let message = format!("the run's budget is used up: {}", self.budget.describe(limit));
-            return Err(Error::new(ErrorKind::LimitReached, message));
-        }
+        self.budget.check()?;
         let mut record =
             SubCallRecord { host: self, function, model, prompt, started: Instant::now(), done: false };
         let request = Request::prompt(prompt).model(model.map(str::to_owned));
@@ -110,26 +107,29 @@ impl<'a> RunHost<'a> {
 
     /// Asks a model within the run's time, tries again as the policy says, and settles what it used.
     pub(super) async fn ask(&self, model: &dyn LanguageModel, request: &Request) -> Result<Response> {
-        let asking = self.ask_freely(model, request);
-        match self.budget.within_run(None) {
-            None => asking.await,
-            Some(left) => {
-                tokio::time::timeout(left, asking).await.unwrap_or_else(|_| Err(timed_out(model, left)))
-            }
-        }
+        self.ask_within(model, request, self.budget.within_run(None)).await
     }
 
     /// Asks the root model for the outputs, at the end of a run. Where its time is over already, this call has
     /// [`EXTRACT_TIME`] with all its retries: who sets a limit does not want to wait for long after it.
     pub(super) async fn ask_at_the_end(&self, request: &Request) -> Result<Response> {
-        let model = &*self.shared.model;
+        let is_late = self.budget.exhausted_now() == Some(Status::MaxTime);
+        self.ask_within(&*self.shared.model, request, is_late.then_some(EXTRACT_TIME)).await
+    }
+
+    /// Asks a model with a limit on all its tries together.
+    async fn ask_within(
+        &self,
+        model: &dyn LanguageModel,
+        request: &Request,
+        limit: Option<Duration>,
+    ) -> Result<Response> {
         let asking = self.ask_freely(model, request);
-        match self.budget.exhausted_now() {
-            Some(Status::MaxTime) => {
-                let answer = tokio::time::timeout(EXTRACT_TIME, asking).await;
-                answer.unwrap_or_else(|_| Err(timed_out(model, EXTRACT_TIME)))
+        match limit {
+            None => asking.await,
+            Some(limit) => {
+                tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err(timed_out(model, limit)))
             }
-            _ => asking.await,
         }
     }
 
