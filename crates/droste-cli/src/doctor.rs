@@ -18,16 +18,19 @@ use crate::{
 const CELL: &str = "import sys; print(sys.executable); print(sys.version.split()[0])";
 /// Longest wait for that.
 const CELL_TIME: Duration = Duration::from_secs(30);
+/// Longest wait for a model's answer, with all tries.
+const CHECK_TIME: Duration = Duration::from_secs(30);
 /// Enough for models that think before they speak.
 const REPLY_TOKENS: u32 = 512;
 
 pub(crate) async fn run(args: DoctorArgs) -> std::result::Result<Exit, Failure> {
     let report = signals::unless_stopped(examine(&args)).await??;
     terminal::write(&if args.json { report.json() } else { report.text() })?;
-    Ok(if report.backends.iter().any(|backend| backend.health.is_ok()) {
-        Exit::Ok
-    } else {
-        Exit::Unavailable
+    let works = report.backends.iter().any(|backend| backend.health.is_ok());
+    Ok(match &report.model.check {
+        _ if !works => Exit::Unavailable,
+        Some(Err(_)) => Exit::Model,
+        _ => Exit::Ok,
     })
 }
 
@@ -84,7 +87,11 @@ async fn model(args: &DoctorArgs) -> Model {
         Ok(ready) => {
             model.host = models::host(&ready);
             if args.check_model {
-                model.check = Some(ask(&ready).await.map_err(|error| error.to_string()));
+                let asked = tokio::time::timeout(CHECK_TIME, ask(&ready)).await;
+                model.check = Some(match asked {
+                    Ok(asked) => asked.map_err(|error| error.to_string()),
+                    Err(_) => Err(format!("no answer within {} s", CHECK_TIME.as_secs())),
+                });
             }
         }
         Err(error) => model.problem = Some(error.to_string()),

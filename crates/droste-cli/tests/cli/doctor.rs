@@ -48,3 +48,13 @@ fn a_model_is_named_and_asked_only_on_request() {
     assert_eq!(doctor(&["--check-model"])["answers"], true);
     assert_eq!(server.requests().len(), 1);
 }
+
+#[test]
+fn a_model_that_does_not_answer_fails_the_check() {
+    let server = Server::start(|_| (401, serde_json::json!({"error": {"message": "wrong key"}})));
+    let place = Place::new();
+    place.write(".env", format!("DROSTE_API_KEY=sk-canary\nDROSTE_API_BASE={}\n", server.url()));
+    let ended = place.run(&["doctor", "--json", "--model", "some-model", "--check-model"]);
+    assert_eq!(ended.code, 4, "{ended:?}");
+    assert!(!format!("{ended:?}").contains("canary"), "{ended:?}");
+}
