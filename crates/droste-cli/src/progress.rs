@@ -144,7 +144,7 @@ impl Progress {
                 if let Some(error) = &observation.error {
                     facts.push(error.to_string().lines().next().unwrap_or_default().to_owned());
                 }
-                if let Some(reason) = &observation.session_ended {
+                if let Some(reason) = observation.session_ended.as_ref().or(observation.restored.as_ref()) {
                     facts.push(reason.clone());
                 }
                 if !facts.is_empty() {

@@ -75,8 +75,12 @@ impl Case {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Need {
+    /// `concurrent_calls`: host calls from pools, threads and `asyncio` are in flight together.
+    ConcurrentCalls,
     /// `crash_isolated`: the session can be killed, and the host survives it.
     CrashIsolated,
+    /// `fork`: a live session can be copied.
+    Fork,
     /// `interrupt`: a cell can be stopped with its state kept.
     Interrupt,
     /// `memory_limit` is set.
@@ -85,8 +89,12 @@ pub enum Need {
     NativePackages,
     /// `processes` is not denied.
     Processes,
+    /// `restores`: a session that crashed comes back.
+    Restores,
     /// The session runs in another process or sandbox than the host.
     Separate,
+    /// `snapshot`: a session can be saved to bytes and restored.
+    Snapshot,
     /// `threads`.
     Threads,
 }
@@ -95,12 +103,16 @@ impl Need {
     /// Whether a backend with these capabilities has it.
     pub fn is_met_by(self, capabilities: &Capabilities) -> bool {
         match self {
+            Self::ConcurrentCalls => capabilities.concurrent_calls,
             Self::CrashIsolated => capabilities.crash_isolated,
+            Self::Fork => capabilities.fork,
             Self::Interrupt => capabilities.interrupt,
             Self::MemoryLimit => capabilities.memory_limit.is_some(),
             Self::NativePackages => capabilities.native_packages,
             Self::Processes => capabilities.processes != Access::Denied,
+            Self::Restores => capabilities.restores,
             Self::Separate => capabilities.isolation != Isolation::None,
+            Self::Snapshot => capabilities.snapshot,
             Self::Threads => capabilities.threads,
         }
     }
@@ -110,12 +122,16 @@ impl Need {
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::ConcurrentCalls => "concurrent calls",
             Self::CrashIsolated => "crash isolation",
+            Self::Fork => "fork",
             Self::Interrupt => "interrupts",
             Self::MemoryLimit => "a memory limit",
             Self::NativePackages => "native packages",
             Self::Processes => "processes",
+            Self::Restores => "restored sessions",
             Self::Separate => "isolation",
+            Self::Snapshot => "snapshots",
             Self::Threads => "threads",
         })
     }

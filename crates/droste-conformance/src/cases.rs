@@ -12,6 +12,7 @@ mod crashes;
 mod exceptions;
 mod files;
 mod floods;
+mod forks;
 mod host_functions;
 mod independence;
 mod input;
@@ -22,6 +23,7 @@ mod namespace;
 mod network;
 mod output;
 mod session;
+mod snapshots;
 mod state_after_errors;
 mod submission;
 mod syntax;
@@ -62,6 +64,8 @@ pub(crate) fn all() -> Vec<&'static Case> {
         files::CASES,
         network::CASES,
         independence::CASES,
+        forks::CASES,
+        snapshots::CASES,
     ];
     themes.into_iter().flatten().collect()
 }
@@ -74,7 +78,7 @@ mod tests {
 
     #[test]
     fn every_clause_has_several_cases() {
-        for clause in 1..=15 {
+        for clause in 1..=16 {
             let count = all().iter().filter(|case| case.clause() == clause).count();
             assert!(count >= 3, "C{clause} has {count} cases");
         }

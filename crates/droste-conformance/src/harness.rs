@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use droste_core::{Capabilities, CodeInterpreter, ErrorKind, InterpreterFactory, Result};
+use droste_core::{Capabilities, CodeInterpreter, Error, ErrorKind, InterpreterFactory, Result};
 
 /// How a backend presents itself to the suite. [`FactoryHarness`] is enough for most.
 #[async_trait]
@@ -30,6 +30,16 @@ pub trait Harness: Send + Sync + 'static {
     /// # Errors
     /// Fails the case.
     async fn session(&self) -> Result<(Self::Guard, Box<dyn CodeInterpreter>)>;
+
+    /// A session from a snapshot of another one of this harness (C16). For backends that declare
+    /// [`Capabilities::snapshot`].
+    ///
+    /// # Errors
+    /// What the backend says of the bytes; a case looks at it.
+    async fn restore(&self, snapshot: &[u8]) -> Result<(Self::Guard, Box<dyn CodeInterpreter>)> {
+        let _ = snapshot;
+        Err(Error::new(ErrorKind::Unsupported, "this harness restores no sessions"))
+    }
 }
 
 #[async_trait]
@@ -51,6 +61,10 @@ impl<T: Harness + ?Sized> Harness for Arc<T> {
 
     async fn session(&self) -> Result<(Self::Guard, Box<dyn CodeInterpreter>)> {
         (**self).session().await
+    }
+
+    async fn restore(&self, snapshot: &[u8]) -> Result<(Self::Guard, Box<dyn CodeInterpreter>)> {
+        (**self).restore(snapshot).await
     }
 }
 
@@ -95,6 +109,10 @@ impl<F: InterpreterFactory + 'static> Harness for FactoryHarness<F> {
     async fn session(&self) -> Result<((), Box<dyn CodeInterpreter>)> {
         Ok(((), self.factory.create().await?))
     }
+
+    async fn restore(&self, snapshot: &[u8]) -> Result<((), Box<dyn CodeInterpreter>)> {
+        Ok(((), self.factory.restore(snapshot).await?))
+    }
 }
 
 /// A harness without its guard's type, for the inside of the suite.
@@ -104,6 +122,7 @@ pub(crate) trait AnyHarness: Send + Sync {
     fn capabilities(&self) -> &Capabilities;
     async fn prerequisite(&self) -> Result<(), String>;
     async fn session(&self) -> Result<(Box<dyn Send>, Box<dyn CodeInterpreter>)>;
+    async fn restore(&self, snapshot: &[u8]) -> Result<(Box<dyn Send>, Box<dyn CodeInterpreter>)>;
 }
 
 #[async_trait]
@@ -122,6 +141,11 @@ impl<T: Harness> AnyHarness for T {
 
     async fn session(&self) -> Result<(Box<dyn Send>, Box<dyn CodeInterpreter>)> {
         let (guard, session) = Harness::session(self).await?;
+        Ok((Box::new(guard), session))
+    }
+
+    async fn restore(&self, snapshot: &[u8]) -> Result<(Box<dyn Send>, Box<dyn CodeInterpreter>)> {
+        let (guard, session) = Harness::restore(self, snapshot).await?;
         Ok((Box::new(guard), session))
     }
 }

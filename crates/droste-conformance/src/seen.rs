@@ -176,7 +176,9 @@ impl Seen {
     #[track_caller]
     pub(crate) fn interrupted_within(&self, limit: Duration) -> &Self {
         self.stopped_within(limit);
-        let holds = self.interruption == Some(Interruption::Interrupted) && self.session_ended.is_none();
+        let holds = self.interruption == Some(Interruption::Interrupted)
+            && self.session_ended.is_none()
+            && self.restored.is_none();
         self.expect(holds, "expected an interrupt that keeps the session")
     }
 
@@ -235,6 +237,9 @@ impl Seen {
         }
         if let Some(interruption) = self.interruption {
             row("interruption", format!("{interruption:?}"));
+        }
+        if let Some(reason) = &self.restored {
+            row("restored", reason.clone());
         }
         if let Some(reason) = &self.session_ended {
             row("session ended", reason.clone());

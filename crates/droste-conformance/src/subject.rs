@@ -4,7 +4,7 @@ use std::{
     panic::Location,
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -27,11 +27,14 @@ use crate::{
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 pub(crate) const SLACK: Duration = Duration::from_secs(3);
 
+/// What a session lives on; its forks live on it, too.
+type Guard = Arc<Mutex<Box<dyn Send>>>;
+
 /// A fresh session with what the case put around it.
 pub(crate) struct Subject {
     // In this order: the session goes before what it lives on.
     interpreter: Box<dyn CodeInterpreter>,
-    _guard: Box<dyn Send>,
+    guard: Guard,
     harness: Arc<dyn AnyHarness>,
     host: Arc<dyn HostFunctions>,
     scope: Arc<Scope>,
@@ -43,23 +46,86 @@ impl Subject {
     const TIME_LIMIT: Duration = Duration::from_secs(25);
 
     pub(crate) async fn open(harness: Arc<dyn AnyHarness>) -> Self {
-        let (guard, interpreter) = match harness.session().await {
-            Ok(session) => session,
+        match harness.session().await {
+            Ok((guard, interpreter)) => Self {
+                interpreter,
+                guard: Arc::new(Mutex::new(guard)),
+                harness,
+                host: Arc::new(NoHostFunctions),
+                scope: Arc::default(),
+                steps: AtomicU32::new(0),
+            },
             Err(error) => fail(format!("no session could be made: {error:?}")),
-        };
-        Self {
-            interpreter,
-            _guard: guard,
-            harness,
-            host: Arc::new(NoHostFunctions),
-            scope: Arc::default(),
-            steps: AtomicU32::new(0),
         }
     }
 
     /// A second session of the same backend.
     pub(crate) fn another(&self) -> impl Future<Output = Subject> + Send + use<> {
         Subject::open(self.harness.clone())
+    }
+
+    /// A copy of the session, which must succeed, with the same scope and host.
+    #[track_caller]
+    pub(crate) fn fork(&mut self) -> impl Future<Output = Subject> + Send + '_ {
+        let at = Location::caller();
+        async move {
+            match self.try_fork().await {
+                Ok(fork) => fork,
+                Err(error) => fail_at(at, format!("fork failed: {error:?}")),
+            }
+        }
+    }
+
+    pub(crate) async fn try_fork(&mut self) -> Result<Subject> {
+        Ok(Subject {
+            interpreter: self.interpreter.fork().await?,
+            guard: self.guard.clone(),
+            harness: self.harness.clone(),
+            host: self.host.clone(),
+            scope: self.scope.clone(),
+            steps: AtomicU32::new(0),
+        })
+    }
+
+    /// The session as bytes, which must succeed.
+    #[track_caller]
+    pub(crate) fn snapshot(&mut self) -> impl Future<Output = Vec<u8>> + Send + '_ {
+        let at = Location::caller();
+        async move {
+            match self.try_snapshot().await {
+                Ok(bytes) => bytes,
+                Err(error) => fail_at(at, format!("snapshot failed: {error:?}")),
+            }
+        }
+    }
+
+    pub(crate) async fn try_snapshot(&mut self) -> Result<Vec<u8>> {
+        self.interpreter.snapshot().await
+    }
+
+    /// A session from a snapshot, which must succeed, with the same scope and host.
+    #[track_caller]
+    pub(crate) fn restore<'a>(&'a self, snapshot: &'a [u8]) -> impl Future<Output = Subject> + Send + 'a {
+        let at = Location::caller();
+        let restored = self.try_restore(snapshot);
+        async move {
+            match restored.await {
+                Ok(restored) => restored,
+                Err(error) => fail_at(at, format!("restore failed: {error:?}")),
+            }
+        }
+    }
+
+    pub(crate) fn try_restore<'a>(
+        &self,
+        snapshot: &'a [u8],
+    ) -> impl Future<Output = Result<Subject>> + Send + use<'a> {
+        let (harness, host, scope) = (self.harness.clone(), self.host.clone(), self.scope.clone());
+        async move {
+            let (guard, interpreter) = harness.restore(snapshot).await?;
+            let guard = Arc::new(Mutex::new(guard));
+            Ok(Subject { interpreter, guard, harness, host, scope, steps: AtomicU32::new(0) })
+        }
     }
 
     /// The session inside a core [`Session`], with the guard it lives on.
@@ -240,7 +306,8 @@ impl Subject {
         self.cell(&format!("f'step {{{step}}}'"))
     }
 
-    /// Runs a cell that must end the session, and answers the reason given.
+    /// Runs a cell that must end the session or, where the backend brings sessions back, the cell; answers the reason
+    /// given.
     #[track_caller]
     pub(crate) fn ends(&mut self, cell: impl IntoCell) -> impl Future<Output = String> + Send + '_ {
         let at = Location::caller();
@@ -249,15 +316,28 @@ impl Subject {
             let reason = match self.try_run(cell).await {
                 Err(error) if error.is_session_lost() => error.to_string(),
                 Err(error) => fail_at(at, format!("the session should have ended, but: {error:?}")),
-                Ok(seen) => match &seen.session_ended {
-                    Some(reason) => reason.clone(),
-                    None => fail_at(at, seen.complaint("this cell should have ended the session")),
+                Ok(seen) => match (&seen.session_ended, &seen.restored) {
+                    (Some(reason), None) => reason.clone(),
+                    (None, Some(reason)) if self.declared().restores => reason.clone(),
+                    _ => fail_at(at, seen.complaint("this cell should have ended the session")),
                 },
             };
             if reason.trim().is_empty() {
                 fail_at(at, "the session ended without a reason");
             }
             reason
+        }
+    }
+
+    /// After [`ends`](Self::ends): the session is over, or back and usable where the backend declares that.
+    #[track_caller]
+    pub(crate) fn is_over_or_back(&mut self) -> impl Future<Output = ()> + Send + '_ {
+        let at = Location::caller();
+        async move {
+            let usable = self.usable_or_ended().await;
+            if usable != self.declared().restores {
+                fail_at(at, format!("the session should be {}", if usable { "over" } else { "back" }));
+            }
         }
     }
 

@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 
 use common::interpreter;
 use droste_core::{
-    Cell, CodeInterpreter, CodeInterpreterExt, CodePolicy, ErrorKind, InterpreterFactory, NoHostFunctions,
-    Pool, PoolConfig, Stage,
+    Capabilities, Cell, CodeInterpreter, CodeInterpreterExt, CodePolicy, ErrorKind, HostFunctions,
+    InterpreterFactory, Isolation, NoHostFunctions, Observation, Pool, PoolConfig, Result, Scope, Stage,
 };
 
 #[tokio::test]
@@ -72,4 +72,135 @@ async fn a_pool_hands_out_warm_sessions_and_refills() {
     tokio::task::yield_now().await;
     assert_eq!(pool.ready(), 0, "sessions that nobody uses are let go");
     assert!(pool.create().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_fork_goes_on_by_itself_with_all_that_is_around_it() {
+    let interpreter = interpreter();
+    let scope = Arc::new(Scope::new().output("answer", "str"));
+    let mut session = (interpreter.clone().into_session())
+        .with_policy(Arc::new(CodePolicy::guard_rail()))
+        .with_host(scope.clone(), Arc::new(NoHostFunctions))
+        .with_time_limit(Duration::from_secs(7))
+        .with_max_output_chars(70);
+    session.run_code("final 42").await.unwrap();
+
+    let mut fork = session.fork().await.unwrap();
+    assert!(fork.is_terminated(), "a submission is part of what is copied");
+    session.shutdown().await.unwrap();
+    assert_eq!(fork.ended(), None);
+    let refused = fork.run_code("import socket").await.unwrap().error.unwrap();
+    assert_eq!(refused.stage, Stage::Policy);
+    fork.run_code("print a").await.unwrap();
+    let cell = interpreter.cells().pop().unwrap();
+    assert!(Arc::ptr_eq(&cell.scope, &scope));
+    assert_eq!((cell.time_limit, cell.max_output_chars), (Some(Duration::from_secs(7)), 70));
+
+    let error = session.fork().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SessionEnded);
+    let mut fork_of_fork = fork.fork().await.unwrap();
+    fork.run_code("die").await.unwrap();
+    assert_eq!(fork.fork().await.unwrap_err().kind(), ErrorKind::SessionEnded);
+    assert_eq!(fork.snapshot().await.unwrap_err().kind(), ErrorKind::SessionEnded);
+    fork_of_fork.run_code("print a").await.unwrap();
+}
+
+#[tokio::test]
+async fn many_forks_are_as_many_sessions() {
+    let mut plain = interpreter();
+    let mut forks = plain.fork_many(3).await.unwrap();
+    forks[0].shutdown().await.unwrap();
+    assert!(forks[1].start().await.is_ok());
+    assert_eq!(forks.len(), 3);
+
+    let mut session = interpreter().into_session();
+    session.run_code("final 42").await.unwrap();
+    let forks = session.fork_many(2).await.unwrap();
+    assert_eq!(forks.iter().filter(|fork| fork.is_terminated()).count(), 2);
+    assert!(session.fork_many(0).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_snapshot_is_restored_by_the_factory_also_through_a_pool() {
+    let interpreter = interpreter();
+    let mut session = interpreter.clone().start_session().await.unwrap();
+    let snapshot = session.snapshot().await.unwrap();
+    let factory = Arc::new(interpreter.factory());
+    let pool = Pool::new(factory.clone(), PoolConfig::default().size(0));
+    for factory in [&factory as &dyn InterpreterFactory, &pool] {
+        let mut restored = factory.restore(&snapshot).await.unwrap().into_session();
+        restored.run_code("print a").await.unwrap();
+        let error = factory.restore(&snapshot[1..]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
+}
+
+#[tokio::test]
+async fn a_power_that_is_not_declared_is_refused_with_what_to_do() {
+    let plain = interpreter().with_capabilities(Capabilities::new(Isolation::Process));
+    let mut session = plain.start_session().await.unwrap();
+    let fork = session.fork().await.unwrap_err();
+    let many = session.fork_many(2).await.unwrap_err();
+    let snapshot = session.snapshot().await.unwrap_err();
+    for (error, power) in [(fork, "`fork`"), (many, "`fork`"), (snapshot, "`snapshot`")] {
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        for part in ["in a process", power, "use the wasm backend"] {
+            assert!(error.message().contains(part), "{part} is not in: {error}");
+        }
+    }
+    session.run_code("print a").await.unwrap();
+}
+
+/// A backend from before there were such powers.
+#[derive(Debug)]
+struct Least(Capabilities);
+
+#[async_trait::async_trait]
+impl CodeInterpreter for Least {
+    fn capabilities(&self) -> &Capabilities {
+        &self.0
+    }
+
+    async fn start(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn execute(&mut self, _: Cell, _: &dyn HostFunctions) -> Result<Observation> {
+        Ok(Observation::default())
+    }
+
+    async fn shutdown(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl InterpreterFactory for Least {
+    fn name(&self) -> &str {
+        "least"
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.0
+    }
+
+    async fn create(&self) -> Result<Box<dyn CodeInterpreter>> {
+        Ok(Box::new(Least(self.0.clone())))
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_says_nothing_of_forks_refuses_them() {
+    let factory = Arc::new(Least(Capabilities::new(Isolation::Container)));
+    let mut boxed = factory.create().await.unwrap();
+    let errors = [
+        boxed.fork().await.unwrap_err(),
+        boxed.fork_many(1).await.unwrap_err(),
+        boxed.snapshot().await.unwrap_err(),
+        factory.restore(b"").await.unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.message().contains("in a container"), "{error}");
+    }
 }

@@ -88,6 +88,7 @@ fn capabilities(config: &SubprocessConfig) -> Capabilities {
     capabilities.interrupt = true;
     capabilities.crash_isolated = true;
     capabilities.threads = true;
+    capabilities.concurrent_calls = true;
     capabilities.native_packages = true;
     capabilities.notes = vec![
         "Packages installed for this machine's Python, such as numpy, can be imported if they are there."

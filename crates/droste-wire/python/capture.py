@@ -68,6 +68,16 @@ class Capture:
         finally:
             self._gate.release(held)
 
+    def skip(self, chars):
+        """Count `chars` characters that were written elsewhere and not kept."""
+        held = self._gate.hold()
+        try:
+            with self._lock:
+                if self._active:
+                    self.total += chars
+        finally:
+            self._gate.release(held)
+
     def flush(self):
         """Hand on what waits of the head: when the cell asks, before a host call, and before an interrupt is raised."""
         if not self._waiting:

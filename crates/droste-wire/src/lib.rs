@@ -4,14 +4,17 @@
 //! a [`DriverSession`]: that is the whole contract of a session, kept once for all such backends. `PROTOCOL.md` beside
 //! this crate is the specification, for drivers and hosts in other languages.
 //!
-//! All Python source of Droste lives here too ([`python`]), also for backends that need no wire.
+//! All Python source of Droste lives here too ([`python`]), also for backends that need no wire; [`repl`] is what these
+//! need on the host's side.
 
 mod codec;
 mod frame;
 mod message;
-mod observe;
 pub mod python;
+pub mod repl;
 mod session;
+#[cfg(test)]
+mod testing;
 
 pub use self::{
     frame::{Frame, FrameError, FrameLimits, FrameReader, FrameWriter, MAGIC},

@@ -1,7 +1,7 @@
 //! The messages of the protocol, as the host writes and reads them. `PROTOCOL.md` is the specification.
 
 use bytes::Bytes;
-use droste_core::{Cell, HostCall, HostError, Scope, Submission, Value, Via};
+use droste_core::{Cell, HostCall, HostError, Scope, Submission, Value};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use crate::{
     codec::{Blobs, Encoded, decode, decode_text},
     frame::{Frame, FrameLimits},
+    repl::{Done, Rest, Shown, Stream, submission},
 };
 
 /// The version both sides have to speak.
@@ -111,47 +112,8 @@ pub(crate) enum DriverMessage {
     Call { run: u64, id: u64, call: HostCall },
     Submit { run: u64, submission: Submission },
     Output { run: u64, stream: Stream, text: String },
-    Done(Box<Done>),
+    Done { run: u64, done: Box<Done> },
     Fatal(String),
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Stream {
-    Stdout,
-    Stderr,
-}
-
-/// The end of a cell.
-#[derive(Debug)]
-pub(crate) struct Done {
-    pub(crate) run: u64,
-    pub(crate) stdout: Rest,
-    pub(crate) stderr: Rest,
-    pub(crate) value: Option<Shown>,
-    pub(crate) error: Option<droste_core::PythonError>,
-    pub(crate) changed: Vec<droste_core::ChangedVariable>,
-    pub(crate) changed_total: usize,
-    pub(crate) variables: IndexMap<String, Value>,
-    /// Variables that cannot be converted, with the reason.
-    pub(crate) unreadable: IndexMap<String, String>,
-    pub(crate) interrupted: bool,
-}
-
-/// The value of the last expression: whole, or cut in the middle. The total is known where the whole was built.
-#[derive(Debug)]
-pub(crate) struct Shown {
-    pub(crate) head: String,
-    pub(crate) tail: String,
-    pub(crate) total: Option<usize>,
-}
-
-/// What of a stream was not sent while the cell ran.
-#[derive(Debug, Default)]
-pub(crate) struct Rest {
-    pub(crate) head: String,
-    pub(crate) tail: String,
-    pub(crate) total: usize,
 }
 
 #[derive(Deserialize)]
@@ -169,7 +131,7 @@ enum DriverJson {
     },
     Submit {
         run: u64,
-        via: Via,
+        via: String,
         #[serde(default)]
         fields: Option<Json>,
         #[serde(default)]
@@ -236,57 +198,47 @@ impl DriverMessage {
                 DriverMessage::Call { run, id, call }
             }
             DriverJson::Submit { run, via, fields, value } => {
-                let submission = match fields {
-                    Some(fields) => match decode(fields, blobs)? {
-                        Value::Dict(fields) => Submission::fields(via, fields),
-                        _ => return Err("submitted fields are no dict".to_owned()),
-                    },
-                    None => Submission::value(via, decode(value, blobs)?),
-                };
+                let fields = fields.map(|fields| decode(fields, blobs)).transpose()?;
+                let submission = submission(&via, fields, decode(value, blobs)?)?;
                 DriverMessage::Submit { run, submission }
             }
             DriverJson::Output { run, stream, text } => {
                 DriverMessage::Output { run, stream, text: decode_text(text, blobs)? }
             }
-            DriverJson::Done(done) => DriverMessage::Done(Box::new(Done::decode(*done, blobs)?)),
+            DriverJson::Done(done) => {
+                DriverMessage::Done { run: done.run, done: Box::new(decode_done(*done, blobs)?) }
+            }
             DriverJson::Fatal { message } => DriverMessage::Fatal(message),
         })
     }
 }
 
-impl Done {
-    fn decode(done: DoneJson, blobs: &mut [Bytes]) -> Result<Self, String> {
-        Ok(Self {
-            run: done.run,
-            stdout: Rest::decode(done.stdout, blobs)?,
-            stderr: Rest::decode(done.stderr, blobs)?,
-            value: done.value.map(|value| Shown::decode(value, blobs)).transpose()?,
-            error: done
-                .error
-                .filter(|error| !error.is_null())
-                .map(|error| python_error(error, blobs))
-                .transpose()?,
-            unreadable: done.unreadable,
-            changed: done.changed,
-            changed_total: done.changed_total,
-            variables: decode_all(done.variables, blobs)?,
-            interrupted: done.interrupted,
-        })
-    }
+fn decode_done(json: DoneJson, blobs: &mut [Bytes]) -> Result<Done, String> {
+    Ok(Done {
+        stdout: decode_rest(json.stdout, blobs)?,
+        stderr: decode_rest(json.stderr, blobs)?,
+        value: json.value.map(|value| decode_shown(value, blobs)).transpose()?,
+        error: json
+            .error
+            .filter(|error| !error.is_null())
+            .map(|error| python_error(error, blobs))
+            .transpose()?,
+        unreadable: json.unreadable,
+        changed: json.changed,
+        changed_total: json.changed_total,
+        variables: decode_all(json.variables, blobs)?,
+        interrupted: json.interrupted,
+    })
 }
 
-impl Shown {
-    fn decode(value: ValueJson, blobs: &mut [Bytes]) -> Result<Self, String> {
-        let tail = if value.tail.is_null() { String::new() } else { decode_text(value.tail, blobs)? };
-        Ok(Self { head: decode_text(value.text, blobs)?, tail, total: value.total })
-    }
+fn decode_shown(json: ValueJson, blobs: &mut [Bytes]) -> Result<Shown, String> {
+    let tail = if json.tail.is_null() { String::new() } else { decode_text(json.tail, blobs)? };
+    Ok(Shown { head: decode_text(json.text, blobs)?, tail, total: json.total })
 }
 
-impl Rest {
-    fn decode(rest: RestJson, blobs: &mut [Bytes]) -> Result<Self, String> {
-        let (head, tail) = (decode_text(rest.head, blobs)?, decode_text(rest.tail, blobs)?);
-        Ok(Self { head, tail, total: rest.total })
-    }
+fn decode_rest(json: RestJson, blobs: &mut [Bytes]) -> Result<Rest, String> {
+    let (head, tail) = (decode_text(json.head, blobs)?, decode_text(json.tail, blobs)?);
+    Ok(Rest { head, tail, total: json.total })
 }
 
 /// The texts of an error may be long enough to travel as blobs.

@@ -15,8 +15,8 @@ use tokio::{
 
 use crate::{
     frame::{FrameError, FrameLimits, FrameReader, FrameWriter},
-    message::{Done, DriverMessage, HostMessage, PROTOCOL_VERSION, Ready},
-    observe::Collector,
+    message::{DriverMessage, HostMessage, PROTOCOL_VERSION, Ready},
+    repl::{Collector, Done},
 };
 
 /// Calls of one cell that may be in flight at once; more are refused, one by one.
@@ -255,7 +255,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
                         }
                     };
                     match DriverMessage::from_frame(frame) {
-                        Ok(DriverMessage::Done(done)) if done.run == run => {
+                        Ok(DriverMessage::Done { run: of, done }) if of == run => {
                             self.abandon(&open);
                             return Ok(Outcome::Done(done, patience.interrupts > 0));
                         }
@@ -271,7 +271,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
                             collector.output(stream, &text);
                         }
                         // Late words of an earlier cell, which was interrupted.
-                        Ok(DriverMessage::Submit { .. } | DriverMessage::Output { .. } | DriverMessage::Done(_)) => {}
+                        Ok(DriverMessage::Submit { .. } | DriverMessage::Output { .. } | DriverMessage::Done { .. }) => {}
                         Ok(DriverMessage::Fatal(message)) => {
                             self.control.kill().await;
                             return Ok(self.lose(format!("the interpreter failed: {message}"), false));

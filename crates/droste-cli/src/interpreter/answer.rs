@@ -25,6 +25,14 @@ pub(super) fn cell(observation: Observation, outputs: &[String], limit: Duration
         .then(|| format!("the cell was interrupted at its time limit of {} s", limit.as_secs_f64()));
     let error = match (observation.session_ended, observation.error) {
         (Some(reason), _) => Some(error("SessionEnded", &reason, "")),
+        _ if observation.restored.is_some() => {
+            let reason = observation.restored.unwrap_or_default();
+            Some(error(
+                "SessionRestored",
+                &format!("{reason}; the session is as it was before this cell"),
+                "",
+            ))
+        }
         (None, Some(PythonError { type_name, message, traceback, .. })) => {
             let message = interrupted.filter(|_| message.is_empty()).unwrap_or(message);
             Some(error(&type_name, &message, &traceback))

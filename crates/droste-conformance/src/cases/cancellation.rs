@@ -79,7 +79,7 @@ cases! {
     }
 
     /// C13: dropped with four calls in flight.
-    #[needs(Threads)]
+    #[needs(ConcurrentCalls)]
     async fn dropped_in_four_host_calls(s) {
         let host = Host::new().wait_forever();
         s.serve(&host);

@@ -93,7 +93,52 @@ cases! {
         tokio::time::sleep(std::time::Duration::from_millis(800)).await;
         // Whether the death was noticed before the cell was sent is a matter of luck.
         s.ends("1 + 1").await;
-        s.has_ended().await;
+        s.is_over_or_back().await;
+    }
+
+    /// C4: where sessions are brought back, a crash undoes what its cell did to variables and files, keeps its output
+    /// and its submission, and the cells after it go on.
+    #[needs(Restores)]
+    async fn a_crash_undoes_its_cell(s) {
+        s.run("import os\nrows = [1]\ndef total(): return sum(rows)\nopen('kept', 'w').write('a')").await.ok();
+        let seen = s
+            .run(
+                r#"
+                    rows.append(2)
+                    del total
+                    new = 1
+                    open('kept', 'w').write('b')
+                    open('other', 'w').write('c')
+                    print('printed', flush=True)
+                    answer['value'] = 5
+                    answer['ready'] = True
+                    os._exit(3)
+                "#,
+            )
+            .await;
+        seen.stdout_is("printed\n").submitted();
+        seen.expect(seen.session_ended.is_none(), "expected the session to go on");
+        let reason = seen.restored.clone().unwrap_or_default();
+        seen.expect(reason.contains('3'), "expected the reason to name the exit code");
+        s.run("rows, total(), 'new' in globals(), sorted(os.listdir()), open('kept').read()")
+            .await
+            .value_is("([1], 1, False, ['kept'], 'a')");
+        s.run("rows.append(3)\nrows").await.value_is("[1, 3]");
+        s.ends("import os\nos._exit(4)").await;
+        s.run("rows").await.value_is("[1, 3]");
+    }
+
+    /// C4: the same after a kill by the time limit.
+    #[needs(Restores)]
+    async fn a_kill_undoes_its_cell(s) {
+        s.run("rows = [1]").await.ok();
+        let code = "rows.append(2)\nwhile True:\n    try:\n        while True: pass\n    except BaseException: pass";
+        let cell = s.cell(code).time_limit(std::time::Duration::from_millis(300));
+        let seen = s.run(cell).await;
+        seen.expect(seen.interruption == Some(droste_core::Interruption::Killed), "expected a kill");
+        seen.expect(seen.restored.is_some(), "expected the session to be brought back");
+        s.run("rows").await.value_is("[1]");
+        s.in_step().await;
     }
 
     /// C14: a session that crashed is shut down like any other, and leaves no process.
@@ -119,6 +164,6 @@ async fn crashes(s: &mut Subject, code: &str) {
     let mut session = s.another().await;
     session.run("1").await.value_is("1");
     session.ends(code).await;
-    session.has_ended().await;
+    session.is_over_or_back().await;
     s.run("x").await.value_is("'untouched'");
 }

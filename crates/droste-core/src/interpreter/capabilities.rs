@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Error, ErrorKind};
+
 /// What stands between the code in a session and the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -51,8 +53,23 @@ pub struct Capabilities {
     pub interrupt: bool,
     /// Whether a session outlives its own crash: `os._exit` and a segfault end the session, never the host.
     pub crash_isolated: bool,
+    /// Whether a session whose cell crashed or had to be killed comes back as it was before that cell, instead of
+    /// ending; see [`Observation::restored`](super::Observation::restored).
+    #[serde(default)]
+    pub restores: bool,
     /// Whether Python threads run.
     pub threads: bool,
+    /// Whether host calls made through `ThreadPoolExecutor`, `threading.Thread` and `asyncio` are in flight at the same
+    /// time. True for every backend with real threads; one without may still have it.
+    #[serde(default)]
+    pub concurrent_calls: bool,
+    /// Whether a live session can be copied with [`CodeInterpreter::fork`](super::CodeInterpreter::fork).
+    #[serde(default)]
+    pub fork: bool,
+    /// Whether a session can be saved to bytes with [`CodeInterpreter::snapshot`](super::CodeInterpreter::snapshot) and
+    /// restored, in this process or another.
+    #[serde(default)]
+    pub snapshot: bool,
     /// Whether packages with native code (numpy, pandas) can be imported where they are installed.
     pub native_packages: bool,
     /// What the model should know about this backend, as sentences for its prompt.
@@ -71,9 +88,44 @@ impl Capabilities {
             memory_limit: None,
             interrupt: false,
             crash_isolated: false,
+            restores: false,
             threads: false,
+            concurrent_calls: false,
+            fork: false,
+            snapshot: false,
             native_packages: false,
             notes: Vec::new(),
         }
+    }
+
+    /// The error of a power that the backend does not have: `forked` or `saved to bytes`.
+    pub(super) fn refuse(&self, what: &str, capability: &str) -> Error {
+        let isolation = match self.isolation {
+            Isolation::None => "without isolation",
+            Isolation::Process => "in a process",
+            Isolation::Container => "in a container",
+            Isolation::Wasm => "in WebAssembly",
+        };
+        Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "a session {isolation} cannot be {what} here: its backend lacks `{capability}`; use the wasm backend"
+            ),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_before_a_power_was_known_still_loads() {
+        let mut json = serde_json::to_value(Capabilities::new(Isolation::Process)).unwrap();
+        for power in ["restores", "concurrent_calls", "fork", "snapshot"] {
+            assert_eq!(json.as_object_mut().unwrap().remove(power), Some(false.into()), "{power}");
+        }
+        let loaded: Capabilities = serde_json::from_value(json).unwrap();
+        assert_eq!(loaded, Capabilities::new(Isolation::Process));
     }
 }

@@ -22,6 +22,19 @@ pub trait CodeInterpreterExt: CodeInterpreter + Sized + 'static {
         session.start().await?;
         Ok(session)
     }
+
+    /// So many copies of the session as it is now, to try as many continuations; or none: those made before a failure
+    /// are dropped. A [`Session`] has a method of the same name that answers [`Session`]s.
+    ///
+    /// # Errors
+    /// Those of [`CodeInterpreter::fork`].
+    async fn fork_many(&mut self, count: usize) -> Result<Vec<Box<dyn CodeInterpreter>>> {
+        let mut forks = Vec::new();
+        for _ in 0..count {
+            forks.push(self.fork().await?);
+        }
+        Ok(forks)
+    }
 }
 
 impl<T: CodeInterpreter + Sized + 'static> CodeInterpreterExt for T {}

@@ -42,6 +42,11 @@ pub struct Observation {
     /// Why the session is over, if this cell ended it. Every later call answers `SessionEnded`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_ended: Option<String>,
+    /// What happened to the interpreter, if this cell crashed it or had to be killed and the session was put back to
+    /// its state before the cell. Nothing the cell did to variables and files is kept; its output and submission are.
+    /// For backends that declare [`Capabilities::restores`](super::Capabilities::restores).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restored: Option<String>,
     /// How long the cell took, host calls included.
     #[serde(rename = "seconds", with = "crate::seconds")]
     pub duration: Duration,
@@ -59,7 +64,10 @@ impl Observation {
 
     /// Whether the cell ended without an exception.
     pub fn is_ok(&self) -> bool {
-        self.error.is_none() && self.interruption.is_none() && self.session_ended.is_none()
+        self.error.is_none()
+            && self.interruption.is_none()
+            && self.session_ended.is_none()
+            && self.restored.is_none()
     }
 }
 
@@ -303,6 +311,6 @@ impl ChangedVariable {
 pub enum Interruption {
     /// The cell was interrupted; variables and the session are kept.
     Interrupted,
-    /// The cell did not answer the interrupt; the session is gone.
+    /// The cell did not answer the interrupt; the session is gone, or was put back to its state before the cell.
     Killed,
 }

@@ -166,6 +166,7 @@ async fn expire_later(pool: Weak<Inner>, limit: Duration) {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl InterpreterFactory for Pool {
     fn name(&self) -> &str {
         self.inner.factory.name()
@@ -187,5 +188,10 @@ impl InterpreterFactory for Pool {
         }
         self.refill();
         self.inner.factory.create().await
+    }
+
+    /// A restored session is never one of the warm ones.
+    async fn restore(&self, snapshot: &[u8]) -> Result<Box<dyn CodeInterpreter>> {
+        self.inner.factory.restore(snapshot).await
     }
 }

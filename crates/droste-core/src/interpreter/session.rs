@@ -105,10 +105,11 @@ impl Session {
     pub async fn set_variable(&mut self, name: impl Into<String>, value: impl Into<Value>) -> Result<()> {
         let cell = self.cell("").variable(name, value);
         let observation = self.execute(cell, &NoHostFunctions).await?;
-        match (observation.error, observation.session_ended) {
-            (None, None) => Ok(()),
-            (Some(error), _) => Err(Error::new(ErrorKind::InvalidInput, error.to_string())),
-            (None, Some(reason)) => Err(Error::new(ErrorKind::SessionEnded, reason)),
+        match (observation.error, observation.session_ended, observation.restored) {
+            (None, None, None) => Ok(()),
+            (Some(error), ..) => Err(Error::new(ErrorKind::InvalidInput, error.to_string())),
+            (None, Some(reason), _) => Err(Error::new(ErrorKind::SessionEnded, reason)),
+            (None, None, Some(reason)) => Err(Error::new(ErrorKind::InvalidInput, reason)),
         }
     }
 
@@ -127,6 +128,98 @@ impl Session {
             return Err(Error::new(ErrorKind::SessionEnded, reason));
         }
         Ok(observation.variables.shift_remove(name))
+    }
+
+    /// A second session that goes on from here by itself, with the same policy, host functions, scope, limits and
+    /// submission. The host functions are the same object: what they count or keep, they count and keep for both.
+    ///
+    /// "Try three continuations and keep one", with [`fork_many`](Self::fork_many):
+    ///
+    /// ```
+    /// use droste_core::{CodeInterpreter, CodeInterpreterExt, Observation, testing::ScriptedInterpreter};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> droste_core::Result<()> {
+    /// // Any backend that declares `Capabilities::fork`.
+    /// let interpreter = ScriptedInterpreter::from_fn(|_| Ok(Observation::default()));
+    /// let mut repl = interpreter.start_session().await?;
+    /// repl.run_code("rows = parse(context)").await?;
+    ///
+    /// let ideas = ["rows.sort()", "rows = rows[:10]", "rows.clear()"];
+    /// for (fork, idea) in repl.fork_many(ideas.len()).await?.iter_mut().zip(ideas) {
+    ///     let seen = fork.run_code(idea).await?;
+    ///     println!("{idea}: {:?}", seen.error);
+    /// }
+    /// repl.run_code("rows").await?; // as they were
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`CodeInterpreter::fork`].
+    pub async fn fork(&mut self) -> Result<Session> {
+        self.check_alive()?;
+        if !self.capabilities().fork {
+            return Err(self.capabilities().refuse("forked", "fork"));
+        }
+        let result = self.inner.fork().await;
+        let inner = self.note_end(result)?;
+        Ok(Session {
+            inner,
+            host: self.host.clone(),
+            policy: self.policy.clone(),
+            scope: self.scope.clone(),
+            time_limit: self.time_limit,
+            max_output_chars: self.max_output_chars,
+            submission: self.submission.clone(),
+            ended: None,
+        })
+    }
+
+    /// So many forks, or none: those made before a failure are dropped.
+    ///
+    /// # Errors
+    /// Those of [`fork`](Self::fork).
+    pub async fn fork_many(&mut self, count: usize) -> Result<Vec<Session>> {
+        let mut forks = Vec::new();
+        for _ in 0..count {
+            forks.push(self.fork().await?);
+        }
+        Ok(forks)
+    }
+
+    /// What runs in the session as bytes, to go on from here later or elsewhere. What is around it (policy, host
+    /// functions, limits, the submission) is not in them: the restored session is wrapped anew.
+    ///
+    /// "Resume after a crash":
+    ///
+    /// ```
+    /// use droste_core::{
+    ///     CodeInterpreter, CodeInterpreterExt, InterpreterFactory, Observation, testing::ScriptedInterpreter,
+    /// };
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> droste_core::Result<()> {
+    /// // Any backend that declares `Capabilities::snapshot`.
+    /// let factory = ScriptedInterpreter::from_fn(|_| Ok(Observation::default())).factory();
+    /// let mut repl = factory.create().await?.into_session();
+    /// repl.run_code("rows = an_hour_of_work(context)").await?;
+    /// let saved = repl.snapshot().await?;
+    ///
+    /// // Later, or in another process:
+    /// let mut repl = factory.restore(&saved).await?.into_session();
+    /// repl.run_code("len(rows)").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`CodeInterpreter::snapshot`].
+    pub async fn snapshot(&mut self) -> Result<Vec<u8>> {
+        self.check_alive()?;
+        if !self.capabilities().snapshot {
+            return Err(self.capabilities().refuse("saved to bytes", "snapshot"));
+        }
+        let result = self.inner.snapshot().await;
+        self.note_end(result)
     }
 
     /// Whether a cell has submitted, by any of the four ways.
@@ -180,6 +273,7 @@ fn blocked(violation: &crate::Violation) -> PythonError {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl CodeInterpreter for Session {
     fn capabilities(&self) -> &Capabilities {
         self.inner.capabilities()
@@ -222,5 +316,13 @@ impl CodeInterpreter for Session {
     async fn shutdown(&mut self) -> Result<()> {
         self.ended.get_or_insert_with(|| "it was shut down".to_owned());
         self.inner.shutdown().await
+    }
+
+    async fn fork(&mut self) -> Result<Box<dyn CodeInterpreter>> {
+        Ok(Box::new(Session::fork(self).await?))
+    }
+
+    async fn snapshot(&mut self) -> Result<Vec<u8>> {
+        Session::snapshot(self).await
     }
 }

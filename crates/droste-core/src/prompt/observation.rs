@@ -50,6 +50,11 @@ fn error_text(error: &PythonError) -> String {
 /// What to say about a cell that its time limit or its session's end cut short.
 fn ending(observation: &Observation) -> Option<String> {
     let seconds = observation.duration.as_secs_f64();
+    if let Some(reason) = &observation.restored {
+        return Some(format!(
+            "[session restored]\n{reason}. Variables and files are as they were before this cell."
+        ));
+    }
     match (observation.interruption, &observation.session_ended) {
         (Some(Interruption::Interrupted), None) => {
             Some(format!("[time limit]\nThe cell was interrupted after {seconds:.1} s. Variables are kept."))

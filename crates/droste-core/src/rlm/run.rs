@@ -327,7 +327,7 @@ impl<'a> Run<'a> {
             let message = format!("the session could not be set up: {}", error.traceback.trim_end());
             return Err(Error::new(ErrorKind::Config, message).operation("Rlm::run"));
         }
-        if let Some(reason) = observation.session_ended {
+        if let Some(reason) = observation.session_ended.or(observation.restored) {
             let message = format!("the session could not be set up: {reason}");
             return Err(Error::new(ErrorKind::Unavailable, message).operation("Rlm::run"));
         }

@@ -12,6 +12,9 @@ use crate::{
     Isolation, Observation, Result,
 };
 
+/// All that is in a snapshot: the script comes from the factory.
+const SNAPSHOT: &[u8] = b"scripted session 1";
+
 type Answer = dyn Fn(&Cell) -> Result<Scripted> + Send + Sync;
 
 /// What a scripted cell does: host calls to make, then what it produced.
@@ -23,6 +26,8 @@ struct Scripted {
 
 /// An interpreter that answers every cell with what a closure makes of it, and remembers the cells. It runs no
 /// Python, so that the loop can be tested without one.
+///
+/// It can be forked and saved: the closure is all there is to copy, and what that keeps is shared by all.
 #[derive(Clone)]
 pub struct ScriptedInterpreter {
     capabilities: Capabilities,
@@ -50,12 +55,15 @@ impl ScriptedInterpreter {
     }
 
     fn build(answer: impl Fn(&Cell) -> Result<Scripted> + Send + Sync + 'static) -> Self {
-        Self {
-            capabilities: Capabilities::new(Isolation::None),
-            answer: Arc::new(answer),
-            cells: Arc::default(),
-            ended: false,
-        }
+        let mut capabilities = Capabilities::new(Isolation::None);
+        (capabilities.fork, capabilities.snapshot) = (true, true);
+        Self { capabilities, answer: Arc::new(answer), cells: Arc::default(), ended: false }
+    }
+
+    /// Sets what it declares. Default: no isolation, and that it can be forked and saved.
+    pub fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
+        self.capabilities = capabilities;
+        self
     }
 
     /// The cells so far, those of all clones and sessions together.
@@ -102,6 +110,16 @@ impl CodeInterpreter for ScriptedInterpreter {
         self.ended = true;
         Ok(())
     }
+
+    async fn fork(&mut self) -> Result<Box<dyn CodeInterpreter>> {
+        self.start().await?;
+        Ok(Box::new(self.clone()))
+    }
+
+    async fn snapshot(&mut self) -> Result<Vec<u8>> {
+        self.start().await?;
+        Ok(SNAPSHOT.to_vec())
+    }
 }
 
 /// Makes sessions that follow a [`ScriptedInterpreter`]'s script.
@@ -122,5 +140,15 @@ impl InterpreterFactory for ScriptedFactory {
 
     async fn create(&self) -> Result<Box<dyn CodeInterpreter>> {
         Ok(Box::new(self.session.clone()))
+    }
+
+    async fn restore(&self, snapshot: &[u8]) -> Result<Box<dyn CodeInterpreter>> {
+        match snapshot == SNAPSHOT {
+            true => self.create().await,
+            false => Err(Error::new(
+                ErrorKind::InvalidInput,
+                "this is no snapshot of a scripted session, version 1",
+            )),
+        }
     }
 }

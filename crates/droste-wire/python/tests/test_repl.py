@@ -246,6 +246,14 @@ class Output(ReplCase):
         self.assertEqual((len(stream["head"]), len(stream["tail"])), (5000, 5000))
         self.assertTrue(stream["tail"].endswith("x\nend\n"))
 
+    def test_what_was_skipped_is_counted(self):
+        self.host.answer = lambda *_: self.repl.stdout.skip(7)
+        self.ok(scope={"functions": [ECHO]})
+        stream = self.ok("print('a', end='')\necho('b')\nprint('c', end='')")["stdout"]
+        self.assertEqual((stream["head"] + stream["tail"], stream["total"]), ("ac", 9))
+        self.repl.stdout.skip(7)  # between cells, which is nobody's
+        self.assertEqual(self.ok()["stdout"]["total"], 0)
+
     def test_streamed_in_order(self):
         stream = self.ok("for i in range(5000): print(i)", max_output_chars=100_000)["stdout"]
         self.assertGreater(len(self.host.pieces), 1)

@@ -1,18 +1,29 @@
-//! Puts an observation together from what a driver sends while a cell runs.
+//! Puts an observation together from what arrives while a cell runs.
 
 use std::time::Instant;
 
 use droste_core::{Captured, Interruption, Observation, PythonError, Submission};
 use indexmap::IndexMap;
+use serde::Deserialize;
 
-use crate::message::{Done, Rest, Shown, Stream};
+use super::done::{Done, Rest, Shown};
 
 /// Characters over the cap that a driver may send, for its notes on what is missing.
 const MARGIN: usize = 1000;
 
-/// What arrived of a cell so far. Bounded, whatever the driver sends.
+/// One of the two streams a cell writes to.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Hash)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    /// `sys.stdout`.
+    Stdout,
+    /// `sys.stderr`.
+    Stderr,
+}
+
+/// What arrived of a cell so far. Bounded, whatever is sent.
 #[derive(Debug)]
-pub(crate) struct Collector {
+pub struct Collector {
     started: Instant,
     max_chars: usize,
     stdout: Streamed,
@@ -28,7 +39,9 @@ struct Streamed {
 }
 
 impl Collector {
-    pub(crate) fn new(max_chars: usize) -> Self {
+    /// A collector for a cell that starts now, with its
+    /// [`max_output_chars`](droste_core::Cell::max_output_chars).
+    pub fn new(max_chars: usize) -> Self {
         Self {
             started: Instant::now(),
             max_chars,
@@ -38,7 +51,8 @@ impl Collector {
         }
     }
 
-    pub(crate) fn output(&mut self, stream: Stream, text: &str) {
+    /// Takes the next piece of the head of a stream.
+    pub fn output(&mut self, stream: Stream, text: &str) {
         let streamed = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
@@ -49,12 +63,13 @@ impl Collector {
     }
 
     /// Keeps the first submission.
-    pub(crate) fn submit(&mut self, submission: Submission) {
+    pub fn submit(&mut self, submission: Submission) {
         self.submission.get_or_insert(submission);
     }
 
-    /// The observation of a cell that came to its end.
-    pub(crate) fn finish(self, done: Done, interrupted_by_limit: bool) -> Observation {
+    /// The observation of a cell that came to its end. `interrupted_by_limit`: the host interrupted it at its time
+    /// limit, which counts if it came in time ([`Done::interrupted`]).
+    pub fn finish(self, done: Done, interrupted_by_limit: bool) -> Observation {
         let mut observation = Observation::default();
         let max_chars = self.max_chars;
         observation.stdout = bounded(self.stdout.finish(done.stdout), max_chars);
@@ -71,14 +86,14 @@ impl Collector {
         observation
     }
 
-    /// The observation of a cell in which the session died.
-    pub(crate) fn lost(self, reason: String, killed: bool) -> Observation {
+    /// The observation of a cell in which the session died, for `reason`; whether its time limit killed it.
+    pub fn lost(self, reason: impl Into<String>, killed: bool) -> Observation {
         let mut observation = Observation::default();
         observation.stdout = self.stdout.cut_off();
         observation.stderr = self.stderr.cut_off();
         observation.submission = self.submission;
         observation.interruption = killed.then_some(Interruption::Killed);
-        observation.session_ended = Some(reason);
+        observation.session_ended = Some(reason.into());
         observation.duration = self.started.elapsed();
         observation
     }
