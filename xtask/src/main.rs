@@ -3,6 +3,7 @@
 mod ci;
 mod command;
 mod fix;
+mod python_wasm;
 mod test;
 mod tidy;
 
@@ -22,6 +23,8 @@ enum Command {
     Ci,
     /// Repair what can be repaired by a tool: format and lints.
     Fix,
+    /// Build the data of the crate droste-python-wasm: CPython for WASI with its standard library.
+    PythonWasm(python_wasm::Args),
     /// Run all tests: Rust, doc examples, Python.
     Test(test::Args),
     /// Check the workspace's own rules: layers, file sizes, headers, conformance targets.
@@ -32,6 +35,7 @@ fn main() -> std::process::ExitCode {
     let result = match Cli::parse().command {
         Command::Ci => ci::run(),
         Command::Fix => fix::run(),
+        Command::PythonWasm(args) => python_wasm::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Tidy => tidy::run(),
     };

@@ -12,6 +12,7 @@ use crate::command::{Result, root};
 /// The layer of each crate. A crate may use those of lower layers only.
 const LAYERS: &[(&str, u32)] = &[
     ("droste-core", 0),
+    ("droste-python-wasm", 0),
     ("droste-conformance", 1),
     ("droste-wire", 1),
     ("droste-interpreter-subprocess", 2),

@@ -1,0 +1,22 @@
+// What the C files of the guest share. The other side of these functions is described in GUEST.md.
+#ifndef DROSTE_H
+#define DROSTE_H
+
+#define PY_SSIZE_T_CLEAN
+#define Py_BUILD_CORE 1
+#include "Python.h"
+#include <stdint.h>
+
+#define DROSTE_IMPORT(name) __attribute__((import_module("droste"), import_name(name)))
+#define DROSTE_EXPORT(name) __attribute__((export_name(name), visibility("default"), used))
+
+// host.c: the module `_droste_guest`.
+PyObject *droste_module_init(void);
+
+// values.c: takes the message of `size` bytes that the host prepared. A new reference, or NULL with an exception.
+PyObject *droste_take(int32_t size);
+
+// The version of marshal that crosses: the last one without references between objects.
+#define DROSTE_MARSHAL_VERSION 2
+
+#endif

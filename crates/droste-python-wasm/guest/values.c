@@ -1,0 +1,113 @@
+// Values that come from the host: marshal data, and long texts that the host writes straight into Python's memory.
+#include "droste.h"
+#include "marshal.h"
+#include <stdlib.h>
+
+DROSTE_IMPORT("longs") uint32_t host_longs(void);
+DROSTE_IMPORT("long") void host_long(uint32_t at, uint32_t *size_and_kind);
+DROSTE_IMPORT("fill") void host_fill(uint32_t at, void *to);
+DROSTE_IMPORT("copy") void host_copy(char *to);
+
+// Long objects in the order in which they stand in the data, and how many of them are used already.
+static PyObject *made;
+static Py_ssize_t used;
+
+static int keep(PyObject *object) {
+    if (made == NULL && (made = PyList_New(0)) == NULL) {
+        Py_DECREF(object);
+        return -1;
+    }
+    int failed = PyList_Append(made, object);
+    Py_DECREF(object);
+    return failed;
+}
+
+// A text of `chars` characters, none above `max_char`; NULL if there is no memory.
+static void *make_text(uint32_t chars, uint32_t max_char) {
+    PyObject *text = PyUnicode_New((Py_ssize_t)chars, (Py_UCS4)max_char);
+    if (text == NULL) return NULL;
+    void *data = PyUnicode_DATA(text);
+    return keep(text) ? NULL : data;
+}
+
+static void *make_bytes(uint32_t size) {
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    if (bytes == NULL) return NULL;
+    void *data = PyBytes_AS_STRING(bytes);
+    return keep(bytes) ? NULL : data;
+}
+
+// Makes the long objects of a message and lets the host fill them in.
+static int make_all(void) {
+    uint32_t count = host_longs();
+    for (uint32_t at = 0; at < count; at++) {
+        uint32_t size_and_kind[2];
+        host_long(at, size_and_kind);
+        void *data = size_and_kind[1] ? make_text(size_and_kind[0], size_and_kind[1]) : make_bytes(size_and_kind[0]);
+        if (data == NULL) return -1;
+        host_fill(at, data);
+    }
+    return 0;
+}
+
+static void forget_made(void) {
+    Py_CLEAR(made);
+    used = 0;
+}
+
+// The next long object, for a mark. A new reference.
+static PyObject *next_made(void) {
+    if (made == NULL || used >= PyList_GET_SIZE(made)) {
+        PyErr_SetString(PyExc_SystemError, "the host sent fewer texts than marks");
+        return NULL;
+    }
+    return Py_NewRef(PyList_GET_ITEM(made, used++));
+}
+
+// Puts the long objects in place of the marks (Ellipsis, which no value of ours can be). Takes over `value`, and answers
+// what is to stand in its place.
+static PyObject *fill(PyObject *value) {
+    if (value == Py_Ellipsis) {
+        Py_DECREF(value);
+        return next_made();
+    }
+    if (PyList_CheckExact(value) || PyTuple_CheckExact(value)) {
+        PyObject **items = PySequence_Fast_ITEMS(value);
+        Py_ssize_t size = PySequence_Fast_GET_SIZE(value);
+        for (Py_ssize_t at = 0; at < size; at++) {
+            PyObject *item = fill(items[at]);
+            if (item == NULL) {
+                items[at] = Py_NewRef(Py_None);  // the old one is gone
+                Py_DECREF(value);
+                return NULL;
+            }
+            items[at] = item;
+        }
+    } else if (PyDict_CheckExact(value)) {
+        PyObject *key, *item;
+        Py_ssize_t at = 0;
+        while (PyDict_Next(value, &at, &key, &item)) {
+            PyObject *filled = fill(Py_NewRef(item));
+            // Setting a key that is there does not disturb the iteration.
+            if (filled == NULL || (filled != item && PyDict_SetItem(value, key, filled))) {
+                Py_XDECREF(filled);
+                Py_DECREF(value);
+                return NULL;
+            }
+            Py_DECREF(filled);
+        }
+    }
+    return value;
+}
+
+PyObject *droste_take(int32_t size) {
+    PyObject *value = NULL;
+    char *data = malloc(size > 0 ? (size_t)size : 1);
+    if (data == NULL) return PyErr_NoMemory();
+    host_copy(data);
+    if (make_all() == 0) value = PyMarshal_ReadObjectFromString(data, size);
+    free(data);
+    if (value != NULL && made != NULL) value = fill(value);
+    forget_made();
+    return value;
+}
