@@ -16,6 +16,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("droste-conformance", 1),
     ("droste-wire", 1),
     ("droste-interpreter-subprocess", 2),
+    ("droste-interpreter-wasm", 2),
     ("droste-model-openai", 2),
     ("droste", 3),
     ("droste-cli", 4),

@@ -16,6 +16,9 @@ PyObject *droste_module_init(void);
 // values.c: takes the message of `size` bytes that the host prepared. A new reference, or NULL with an exception.
 PyObject *droste_take(int32_t size);
 
+// immortal.c: makes everything that exists immortal.
+void droste_make_all_immortal(void);
+
 // The version of marshal that crosses: the last one without references between objects.
 #define DROSTE_MARSHAL_VERSION 2
 

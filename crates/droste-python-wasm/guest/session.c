@@ -64,7 +64,9 @@ DROSTE_EXPORT("droste_init") int32_t droste_init(void) {
     if (module == NULL) return failed("the session's own modules cannot be imported");
     run = PyObject_GetAttrString(module, "run");
     Py_DECREF(module);
-    return run == NULL ? failed("_droste_wasm has no `run`") : 0;
+    if (run == NULL) return failed("_droste_wasm has no `run`");
+    droste_make_all_immortal();
+    return 0;
 }
 
 // Where the host has to write to raise SIGINT's handler at the next bytecode: three addresses, and the bit for the third.

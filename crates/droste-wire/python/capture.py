@@ -92,6 +92,10 @@ class Capture:
         finally:
             self._gate.release(held)
 
+    def waiting(self):
+        """Whether something of the head was not handed on yet."""
+        return bool(self._waiting)
+
     def detach_to(self, fd):
         """In a forked child: write to the descriptor, whose other end the parent reads."""
         self._lock = RLock()  # another thread of the parent may have held the old one

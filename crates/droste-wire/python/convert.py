@@ -13,6 +13,7 @@ __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__b
 MAX_DEPTH = 100
 _modules = sys.modules
 _PLAIN = frozenset((type(None), bool, int, float, str, bytes))
+are_plain = _PLAIN.issuperset  # takes types
 _ONLY_STR = frozenset((str,))
 _GENERATOR = type(item for item in ())
 _VIEWS = (type({}.keys()), type({}.values()), type({}.items()))

@@ -67,7 +67,7 @@ class Repl:
         self._count = 0
         self._recursion_limit = _get_recursion_limit()
         self.before_end = None  # a transport collects late output here
-        self.after_cell = None  # ... and may end a forked child here
+        self.after_cell = None  # ... and may end a forked child here, or answer what went wrong in work left over
         self._set_scope({})
         if preload:
             self._import_lazy("".join(_DYNAMIC))
@@ -135,7 +135,7 @@ class Repl:
             return
         value, problem = self.gate.attempt(_execute, parts, self.variables)
         if self.after_cell is not None:
-            self.after_cell(problem)
+            problem = self.after_cell(problem) or problem
         late = self._settle()
         if problem is None or is_stop(problem):
             problem = late
@@ -248,7 +248,8 @@ class Repl:
         try:
             if not self.gate.running:
                 raise RuntimeError(f"{name}(): no cell is running; host functions work only while one is")
-            self.flush()
+            if self.stdout.waiting() or self.stderr.waiting():
+                self.flush()
             return self.host.call(name, args, kwargs)
         finally:
             self.gate.release(held)

@@ -2,7 +2,7 @@
 
 import sys
 
-from _droste.convert import plain, plain_fields
+from _droste.convert import are_plain, plain, plain_fields
 from _droste.errors import FILE, hide_frames_of
 
 # Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
@@ -91,7 +91,11 @@ def _converting(host_call):
     """Convert arguments while the gate is still open: conversion may run code of the cell."""
 
     def call(name, args, kwargs):
-        return host_call(name, plain(list(args)), plain_fields(kwargs))
+        # Most arguments are plain as they are, which is found out at C speed.
+        args = plain(list(args)) if args else []
+        if not are_plain(map(type, kwargs.values())):
+            kwargs = plain_fields(kwargs)
+        return host_call(name, args, kwargs)
 
     return call
 

@@ -1,0 +1,270 @@
+//! The standard library: a tar archive, shared by all sessions, read in place.
+
+use std::{collections::BTreeMap, fmt, io::Cursor, ops::Range, path::Component, sync::OnceLock};
+
+use super::{Errno, Kind, Stat};
+
+/// Where guests find it.
+pub(crate) const LIBRARY: &str = "/lib/python3.13";
+/// The directory itself; known without the archive.
+pub(super) const ROOT: usize = 0;
+/// What `stat` says it lies on.
+pub(super) const DEVICE: u64 = 3;
+
+/// A read-only tree of files that is made when it is first looked into: most sessions never need it.
+pub(crate) struct Library {
+    load: Box<Load>,
+    index: OnceLock<Index>,
+}
+
+/// Makes the archive: an uncompressed tar with relative paths. An error is a sentence for the log.
+type Load = dyn Fn() -> Result<Vec<u8>, String> + Send + Sync;
+
+struct Index {
+    archive: Vec<u8>,
+    nodes: Vec<Entry>,
+}
+
+struct Entry {
+    parent: usize,
+    name: Box<str>,
+    /// Nanoseconds since 1970.
+    modified: u64,
+    body: Body,
+}
+
+enum Body {
+    Directory(BTreeMap<Box<str>, usize>),
+    File(Range<usize>),
+}
+
+impl Library {
+    /// A library from what `load` answers, which is asked at most once.
+    pub(crate) fn new(load: impl Fn() -> Result<Vec<u8>, String> + Send + Sync + 'static) -> Self {
+        Self { load: Box::new(load), index: OnceLock::new() }
+    }
+
+    pub(super) fn find(&self, dir: usize, name: &str) -> Result<Option<usize>, Errno> {
+        Ok(self.entries(dir)?.get(name).copied())
+    }
+
+    /// The directory above; `None` above the library's root.
+    pub(super) fn parent(&self, node: usize) -> Option<usize> {
+        if node == ROOT { None } else { self.entry(node).ok().map(|entry| entry.parent) }
+    }
+
+    pub(super) fn name(&self, node: usize) -> &str {
+        self.entry(node).map_or("", |entry| &entry.name)
+    }
+
+    pub(super) fn stat(&self, node: usize) -> Result<Stat, Errno> {
+        if node == ROOT {
+            return Ok(Stat::constant(DEVICE, 1, Kind::Directory, 0, 0));
+        }
+        let entry = self.entry(node)?;
+        Ok(Stat::constant(DEVICE, node as u64 + 1, entry.kind(), entry.size(), entry.modified))
+    }
+
+    /// The entries of a directory, by name.
+    pub(super) fn list(&self, dir: usize) -> Result<impl Iterator<Item = (usize, &str, Kind)>, Errno> {
+        let entries = self.entries(dir)?.iter();
+        Ok(entries.filter_map(|(name, node)| Some((*node, &**name, self.entry(*node).ok()?.kind()))))
+    }
+
+    pub(super) fn read_at(&self, node: usize, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let Body::File(range) = &self.entry(node)?.body else { return Err(Errno::IsDirectory) };
+        let bytes = &self.index().archive[range.clone()];
+        let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or(&[]);
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+
+    fn entries(&self, dir: usize) -> Result<&BTreeMap<Box<str>, usize>, Errno> {
+        match &self.entry(dir)?.body {
+            Body::Directory(entries) => Ok(entries),
+            Body::File(_) => Err(Errno::NotDirectory),
+        }
+    }
+
+    fn entry(&self, node: usize) -> Result<&Entry, Errno> {
+        self.index().nodes.get(node).ok_or(Errno::NotFound)
+    }
+
+    fn index(&self) -> &Index {
+        self.index.get_or_init(|| {
+            (self.load)().and_then(Index::new).unwrap_or_else(|reason| {
+                tracing::error!(reason, "the standard library cannot be read; {LIBRARY} stays empty");
+                Index::empty()
+            })
+        })
+    }
+}
+
+impl fmt::Debug for Library {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Library").field("loaded", &self.index.get().is_some()).finish_non_exhaustive()
+    }
+}
+
+impl Index {
+    fn empty() -> Self {
+        Self { archive: Vec::new(), nodes: vec![Entry::directory(ROOT, "")] }
+    }
+
+    /// Notes where each file is in the archive.
+    fn new(archive: Vec<u8>) -> Result<Self, String> {
+        let mut index = Self::empty();
+        let mut reader = tar::Archive::new(Cursor::new(&archive));
+        for entry in reader.entries_with_seek().map_err(|error| error.to_string())? {
+            let entry = entry.map_err(|error| error.to_string())?;
+            let path = entry.path().map_err(|error| error.to_string())?.into_owned();
+            let mut names = Vec::new();
+            for component in path.components() {
+                match component {
+                    Component::Normal(name) => names.push(name.to_str().ok_or("a name is not UTF-8")?),
+                    Component::CurDir => {}
+                    _ => return Err(format!("the path `{}` leads out of the archive", path.display())),
+                }
+            }
+            let header = entry.header();
+            if header.entry_type().is_dir() {
+                index.directory(&names)?;
+            } else if header.entry_type().is_file()
+                && let Some((name, above)) = names.split_last()
+            {
+                let start = usize::try_from(entry.raw_file_position()).unwrap_or(usize::MAX);
+                let end = start.saturating_add(usize::try_from(entry.size()).unwrap_or(usize::MAX));
+                if end > archive.len() {
+                    return Err(format!("the archive ends within `{}`", path.display()));
+                }
+                let modified = header.mtime().unwrap_or(0).saturating_mul(1_000_000_000);
+                let parent = index.directory(above)?;
+                index.insert(parent, name, modified, Body::File(start..end))?;
+            }
+        }
+        index.archive = archive;
+        Ok(index)
+    }
+
+    /// The directory at a path; made, with those above it, if it is not there yet.
+    fn directory(&mut self, path: &[&str]) -> Result<usize, String> {
+        path.iter().try_fold(ROOT, |dir, name| match &self.nodes[dir].body {
+            Body::Directory(entries) => match entries.get(*name) {
+                Some(node) => Ok(*node),
+                None => self.insert(dir, name, 0, Body::Directory(BTreeMap::new())),
+            },
+            Body::File(_) => Err(format!("`{}` is a file and a directory", self.nodes[dir].name)),
+        })
+    }
+
+    fn insert(&mut self, parent: usize, name: &str, modified: u64, body: Body) -> Result<usize, String> {
+        let node = self.nodes.len();
+        let Body::Directory(entries) = &mut self.nodes[parent].body else {
+            return Err(format!("`{name}` is in a file"));
+        };
+        entries.insert(name.into(), node);
+        self.nodes.push(Entry { parent, name: name.into(), modified, body });
+        Ok(node)
+    }
+}
+
+impl Entry {
+    fn directory(parent: usize, name: &str) -> Self {
+        Self { parent, name: name.into(), modified: 0, body: Body::Directory(BTreeMap::new()) }
+    }
+
+    fn kind(&self) -> Kind {
+        match self.body {
+            Body::Directory(_) => Kind::Directory,
+            Body::File(_) => Kind::File,
+        }
+    }
+
+    fn size(&self) -> u64 {
+        match &self.body {
+            Body::Directory(_) => 0,
+            Body::File(range) => range.len() as u64,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(in crate::fs) mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+
+    /// An archive of these files.
+    pub(in crate::fs) fn archive(files: &[(&str, &str)]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (path, text) in files {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(text.len() as u64);
+            header.set_mtime(5);
+            header.set_mode(0o644);
+            builder.append_data(&mut header, path, text.as_bytes()).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn walk(library: &Library, path: &[&str]) -> usize {
+        path.iter().fold(ROOT, |dir, name| library.find(dir, name).unwrap().unwrap())
+    }
+
+    #[test]
+    fn finds_files_and_the_directories_above_them() {
+        let bytes =
+            archive(&[("./os.py", "import abc"), ("json/decoder.py", "x = 1\n"), ("json/__init__.py", "")]);
+        let library = Library::new(move || Ok(bytes.clone()));
+        let names: Vec<_> =
+            library.list(ROOT).unwrap().map(|(_, name, kind)| (name.to_owned(), kind)).collect();
+        assert_eq!(names, [("json".to_owned(), Kind::Directory), ("os.py".to_owned(), Kind::File)]);
+        let decoder = walk(&library, &["json", "decoder.py"]);
+        let stat = library.stat(decoder).unwrap();
+        assert_eq!((stat.kind, stat.size, stat.modified), (Kind::File, 6, 5_000_000_000));
+        assert_eq!(library.parent(decoder), Some(walk(&library, &["json"])));
+        let mut buffer = [0; 10];
+        assert_eq!(library.read_at(decoder, 0, &mut buffer), Ok(6));
+        assert_eq!(&buffer[..6], b"x = 1\n");
+        assert_eq!(library.read_at(decoder, 4, &mut buffer[..1]), Ok(1));
+        assert_eq!(library.read_at(decoder, 6, &mut buffer), Ok(0));
+        assert_eq!(library.read_at(decoder, u64::MAX, &mut buffer), Ok(0));
+        assert_eq!(library.read_at(ROOT, 0, &mut buffer), Err(Errno::IsDirectory));
+        assert_eq!(library.find(decoder, "x"), Err(Errno::NotDirectory));
+        assert_eq!(library.find(ROOT, "none.py"), Ok(None));
+    }
+
+    #[test]
+    fn is_loaded_once_and_only_when_needed() {
+        let loads = Arc::new(AtomicUsize::new(0));
+        let counter = loads.clone();
+        let library = Library::new(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+            Ok(archive(&[("os.py", "")]))
+        });
+        library.stat(ROOT).unwrap();
+        assert_eq!(library.parent(ROOT), None);
+        assert_eq!(loads.load(Ordering::Relaxed), 0);
+        walk(&library, &["os.py"]);
+        walk(&library, &["os.py"]);
+        assert_eq!(loads.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_is_empty() {
+        let cut = archive(&[("os.py", &"x".repeat(2000))])[..1024].to_vec();
+        for library in [
+            Library::new(|| Err("no".into())),
+            Library::new(|| Ok(vec![7; 2000])),
+            Library::new(move || Ok(cut.clone())),
+            Library::new(|| Ok(archive(&[("a", "file"), ("a/b", "in a file")]))),
+        ] {
+            assert_eq!(library.list(ROOT).unwrap().count(), 0, "{library:?}");
+            assert_eq!(library.stat(1), Err(Errno::NotFound));
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What is said while an interpreter is prepared: it takes some seconds, once on a machine.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+/// A step of preparing the interpreter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// Another process prepares it at this moment; this one waits for it.
+    Waiting,
+    /// CPython's own start is compiled.
+    Compiling,
+    /// CPython starts and imports its modules.
+    Initialising,
+    /// The finished snapshot is compiled.
+    CompilingSnapshot,
+    /// It is ready, after this time.
+    Ready(Duration),
+    /// It works, but cannot be kept for the next process; the text says why.
+    NotKept(String),
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Progress::Waiting => f.write_str("waiting for another process that prepares Python"),
+            Progress::Compiling => f.write_str("preparing Python, once on this machine: compiling"),
+            Progress::Initialising => f.write_str("preparing Python, once on this machine: starting it"),
+            Progress::CompilingSnapshot => {
+                f.write_str("preparing Python, once on this machine: compiling the snapshot")
+            }
+            Progress::Ready(time) => write!(f, "Python is ready, after {:.1} s", time.as_secs_f64()),
+            Progress::NotKept(why) => {
+                write!(f, "the prepared Python cannot be kept for the next time: {why}")
+            }
+        }
+    }
+}
+
+/// Whoever wants to know.
+#[derive(Clone, Default)]
+pub(crate) struct Reporter(Option<Arc<dyn Fn(Progress) + Send + Sync>>);
+
+impl Reporter {
+    pub(crate) fn new(report: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(report)))
+    }
+
+    pub(crate) fn report(&self, progress: Progress) {
+        match &progress {
+            Progress::NotKept(_) => tracing::warn!("{progress}"),
+            _ => tracing::info!("{progress}"),
+        }
+        if let Some(report) = &self.0 {
+            report(progress);
+        }
+    }
+}
+
+impl fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Reporter(..)" } else { "Reporter(None)" })
+    }
+}

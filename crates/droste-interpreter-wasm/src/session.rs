@@ -1,0 +1,410 @@
+//! A live session: runs cells in an instance, serves its calls, keeps its time limits, and brings it back after a crash.
+
+use std::{fmt, future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
+
+use async_trait::async_trait;
+use droste_core::{
+    Cell, Error, ErrorKind, HostCall, HostError, HostFunctions, Observation, PythonError, Result, Scope,
+    Stage, Value,
+};
+use droste_wire::repl::{Collector, Done, scope_value};
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    checkpoint::Checkpoint,
+    door::Message,
+    mailbox::Mailbox,
+    marshal::Encoder,
+    runtime::Runtime,
+    saved,
+    text::Layout,
+    ticker::Ticking,
+    vm::{Failure, Vm},
+};
+
+/// Stands for "no limit": longer than any process lives.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// A live session.
+pub(crate) struct Live {
+    runtime: Arc<Runtime>,
+    mailbox: Mailbox,
+    state: State,
+    /// The state before the cell that runs, or before the last one.
+    checkpoint: Option<Checkpoint>,
+    scope_sent: Option<Arc<Scope>>,
+    /// Whether the next cell has to make `random` different from what it was copied from.
+    reseed: bool,
+}
+
+enum State {
+    Idle(Box<Vm>),
+    /// A cell runs, or is frozen in the middle because its future was dropped.
+    Running(Running),
+    Ended(String),
+}
+
+/// A cell in the middle. It owns the instance, so a dropped `execute` leaves it as it is, to be finished by the next
+/// call.
+struct Running {
+    cell: Pin<Box<dyn Future<Output = (Box<Vm>, Result<Value, Failure>)> + Send>>,
+    _ticking: Ticking,
+}
+
+/// How a cell came to its end.
+enum Outcome {
+    Done(Box<Vm>, Value),
+    NoMemory(Box<Vm>),
+    /// The instance is gone, for this reason; whether a time limit ended it.
+    Lost(String, bool),
+    Garbage(String),
+}
+
+/// A host call in flight.
+type Serving<'a> = BoxFuture<'a, (u32, Result<Value, HostError>)>;
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Idle(_) => "idle",
+            State::Running(_) => "running",
+            State::Ended(reason) => reason,
+        };
+        f.debug_struct("Live").field("state", &state).finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    /// A fresh session.
+    pub(crate) async fn new(runtime: Arc<Runtime>) -> Result<Self> {
+        let mailbox = Mailbox::default();
+        let vm = runtime.instance(mailbox.clone()).await?;
+        Ok(Self::with(runtime, mailbox, vm, false))
+    }
+
+    /// The session that [`save`](Self::save) wrote.
+    pub(crate) async fn restore(runtime: Arc<Runtime>, bytes: &[u8]) -> Result<Self> {
+        let checkpoint = saved::read(bytes, &runtime.key)?;
+        Self::copy(runtime, &checkpoint, None).await
+    }
+
+    async fn copy(runtime: Arc<Runtime>, checkpoint: &Checkpoint, scope: Option<Arc<Scope>>) -> Result<Self> {
+        let mailbox = Mailbox::default();
+        let vm = checkpoint.restore(&runtime, mailbox.clone()).await?;
+        let mut live = Self::with(runtime, mailbox, vm, true);
+        live.scope_sent = scope;
+        Ok(live)
+    }
+
+    fn with(runtime: Arc<Runtime>, mailbox: Mailbox, vm: Box<Vm>, reseed: bool) -> Self {
+        Self { runtime, mailbox, state: State::Idle(vm), checkpoint: None, scope_sent: None, reseed }
+    }
+
+    /// Why the session is over, if it is.
+    pub(crate) fn ended(&self) -> Option<&str> {
+        match &self.state {
+            State::Ended(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Cleans up after a cell whose future was dropped.
+    pub(crate) async fn start(&mut self) -> Result<()> {
+        if let State::Running(_) = self.state {
+            let outcome = self.pump(&Cancelled, Some(Instant::now()), &mut 0).await;
+            self.scope_sent = None;
+            match outcome {
+                Outcome::Done(vm, _) | Outcome::NoMemory(vm) => self.state = State::Idle(vm),
+                Outcome::Lost(reason, _) | Outcome::Garbage(reason) => {
+                    let reason = format!("a cancelled cell did not stop in order: the interpreter {reason}");
+                    self.come_back(reason).await;
+                }
+            }
+            self.mailbox.lock().end();
+        }
+        match &self.state {
+            State::Ended(reason) => Err(session_ended(reason)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs one cell. See [`CodeInterpreter::execute`](droste_core::CodeInterpreter::execute).
+    pub(crate) async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
+        self.start().await?;
+        let request = self.request(&cell)?;
+        let State::Idle(mut vm) =
+            std::mem::replace(&mut self.state, State::Ended("it was cut off".to_owned()))
+        else {
+            return Err(Error::new(ErrorKind::Internal, "a session that was started is not idle"));
+        };
+        if self.runtime.config.checkpoints {
+            self.checkpoint = Some(Checkpoint::take(&vm, self.runtime.pristine(), self.checkpoint.as_ref()));
+        }
+        vm.wasi_mut().set_window(window(cell.max_output_chars));
+        self.mailbox.lock().begin(Collector::new(cell.max_output_chars));
+        self.state =
+            State::Running(Running { cell: Box::pin(vm.run(request)), _ticking: self.runtime.ticker.tick() });
+        let limit = cell.time_limit.and_then(|limit| Instant::now().checked_add(limit));
+        let mut interrupts = 0;
+        let outcome = self.pump(host, limit, &mut interrupts).await;
+        let collector = self.mailbox.lock().end().unwrap_or_else(|| Collector::new(0));
+        self.observe(outcome, collector, &cell, interrupts > 0).await
+    }
+
+    /// A second session in the state of this one.
+    pub(crate) async fn fork(&mut self) -> Result<Self> {
+        let checkpoint = self.settled().await?;
+        Self::copy(self.runtime.clone(), &checkpoint, self.scope_sent.clone()).await
+    }
+
+    /// The session as bytes.
+    pub(crate) async fn save(&mut self) -> Result<Vec<u8>> {
+        let checkpoint = self.settled().await?;
+        saved::write(&checkpoint, &self.runtime.key)
+    }
+
+    /// The state between two cells.
+    async fn settled(&mut self) -> Result<Checkpoint> {
+        self.start().await?;
+        match &self.state {
+            State::Idle(vm) => Ok(Checkpoint::take(vm, self.runtime.pristine(), self.checkpoint.as_ref())),
+            _ => Err(Error::new(ErrorKind::Internal, "a session that was started is not idle")),
+        }
+    }
+
+    async fn observe(
+        &mut self,
+        outcome: Outcome,
+        collector: Collector,
+        cell: &Cell,
+        interrupted: bool,
+    ) -> Result<Observation> {
+        match outcome {
+            Outcome::Done(vm, answer) => match Done::from_value(answer) {
+                Ok(done) => {
+                    self.state = State::Idle(vm);
+                    self.reseed = false;
+                    let unknown =
+                        interrupted || done.error.as_ref().is_some_and(|error| error.stage == Stage::Scope);
+                    // The driver may not have got to know the names; the next cell brings them again.
+                    self.scope_sent = (!unknown).then(|| cell.scope.clone());
+                    Ok(collector.finish(done, interrupted))
+                }
+                Err(problem) => Err(self.garbage(&problem)),
+            },
+            Outcome::NoMemory(vm) => {
+                self.state = State::Idle(vm);
+                let mut observation = collector.finish(Done::default(), false);
+                observation.error = Some(self.no_memory(cell));
+                Ok(observation)
+            }
+            Outcome::Lost(reason, killed) => {
+                let reason = if killed { reason } else { format!("the interpreter {reason}") };
+                let mut observation = collector.lost(reason.clone(), killed);
+                if self.come_back(reason.clone()).await {
+                    observation.session_ended = None;
+                    observation.restored = Some(reason);
+                }
+                Ok(observation)
+            }
+            Outcome::Garbage(problem) => Err(self.garbage(&problem)),
+        }
+    }
+
+    /// Puts the session back to the checkpoint before the cell; without one, or if that fails, it is over.
+    async fn come_back(&mut self, reason: String) -> bool {
+        self.scope_sent = None;
+        self.state = State::Ended(reason);
+        let Some(checkpoint) = &self.checkpoint else { return false };
+        match checkpoint.restore(&self.runtime, self.mailbox.clone()).await {
+            Ok(vm) => {
+                self.state = State::Idle(vm);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a session could not be brought back");
+                false
+            }
+        }
+    }
+
+    fn garbage(&mut self, problem: &str) -> Error {
+        let reason =
+            format!("the interpreter sent an invalid message and was ended: {}", problem.escape_debug());
+        self.state = State::Ended(reason.clone());
+        Error::new(ErrorKind::Protocol, reason)
+    }
+
+    /// The cell as `Repl.run` takes it. The names that the session offers go along only when they changed.
+    fn request(&self, cell: &Cell) -> Result<Message> {
+        let known = self
+            .scope_sent
+            .as_ref()
+            .is_some_and(|sent| Arc::ptr_eq(sent, &cell.scope) || **sent == *cell.scope);
+        let mut encoder = Encoder::default();
+        let encoded = encode(&mut encoder, cell, (!known).then_some(&*cell.scope), self.reseed);
+        encoded.map_err(|problem| {
+            Error::new(ErrorKind::InvalidInput, format!("the cell cannot be sent: {problem}"))
+        })?;
+        Ok(encoder.into())
+    }
+
+    /// What was to go in does not fit.
+    fn no_memory(&self, cell: &Cell) -> PythonError {
+        let limit = self.runtime.config.memory_limit >> 20;
+        let largest = cell.variables.iter().map(|(name, value)| (size(value), name)).max();
+        let what = match largest {
+            Some((size, name)) if size > 1 << 20 => format!("the variable `{name}` ({} MiB)", size >> 20),
+            _ => "the cell".to_owned(),
+        };
+        let message = format!(
+            "{what} does not fit what is left of the session's memory; its `memory_limit` is {limit} MiB"
+        );
+        PythonError::new("MemoryError", message).stage(Stage::Scope)
+    }
+
+    /// Runs the cell and serves its calls until it ends, it is killed, or the instance is lost.
+    async fn pump(
+        &mut self,
+        host: &dyn HostFunctions,
+        limit: Option<Instant>,
+        interrupts: &mut u32,
+    ) -> Outcome {
+        let mut calls: FuturesUnordered<Serving<'_>> = FuturesUnordered::new();
+        let mut patience = Patience::new(limit, self.runtime.config.grace);
+        let mut alarm = Box::pin(sleep_until(patience.next));
+        loop {
+            let State::Running(running) = &mut self.state else {
+                return Outcome::Lost("was not running".to_owned(), false);
+            };
+            let ended = poll_fn(|context| {
+                loop {
+                    if let Poll::Ready(ended) = running.cell.as_mut().poll(context) {
+                        return Poll::Ready(Some(ended));
+                    }
+                    for (number, call) in self.mailbox.lock().take_fresh() {
+                        calls.push(Box::pin(serve(host, number, call)));
+                    }
+                    let mut answered = false;
+                    while let Poll::Ready(Some((number, result))) = calls.poll_next_unpin(context) {
+                        self.mailbox.lock().finish(number, result);
+                        answered = true;
+                    }
+                    if !answered {
+                        break;
+                    }
+                }
+                alarm.as_mut().poll(context).map(|()| None)
+            })
+            .await;
+            let Some((vm, result)) = ended else {
+                if patience.up() {
+                    *interrupts += 1;
+                    self.mailbox.lock().interrupt();
+                    alarm.as_mut().reset(patience.next);
+                    continue;
+                }
+                // Dropping the cell ends it where it stands: it gives way every few milliseconds.
+                let limit =
+                    "the cell ran over its time limit, did not stop when it was interrupted, and was killed";
+                self.state = State::Ended(limit.to_owned());
+                return Outcome::Lost(limit.to_owned(), true);
+            };
+            self.state = State::Ended("it was cut off".to_owned());
+            return match result {
+                Ok(answer) => Outcome::Done(vm, answer),
+                Err(Failure::NoMemory) => Outcome::NoMemory(vm),
+                Err(Failure::Lost(reason)) => Outcome::Lost(reason, false),
+                Err(Failure::Garbage(problem)) => Outcome::Garbage(problem),
+            };
+        }
+    }
+}
+
+pub(crate) fn session_ended(reason: &str) -> Error {
+    Error::new(ErrorKind::SessionEnded, format!("the session has ended: {reason}"))
+}
+
+async fn serve(host: &dyn HostFunctions, number: u32, call: HostCall) -> (u32, Result<Value, HostError>) {
+    (number, host.call(call).await)
+}
+
+fn encode(encoder: &mut Encoder, cell: &Cell, scope: Option<&Scope>, reseed: bool) -> Result<(), String> {
+    encoder.begin_dict();
+    encoder.text("code")?;
+    encoder.value(&Value::from(cell.code.as_str()))?;
+    if !cell.variables.is_empty() {
+        encoder.text("variables")?;
+        encoder.begin_dict();
+        for (name, value) in &cell.variables {
+            encoder.text(name)?;
+            encoder.value(value).map_err(|problem| format!("variable `{name}`: {problem}"))?;
+        }
+        encoder.end_dict();
+    }
+    if let Some(scope) = scope {
+        encoder.text("scope")?;
+        encoder.value(&scope_value(scope))?;
+    }
+    if !cell.reads.is_empty() {
+        encoder.text("reads")?;
+        encoder.begin_list(cell.reads.len())?;
+        cell.reads.iter().try_for_each(|name| encoder.text(name))?;
+    }
+    encoder.text("max_output_chars")?;
+    encoder.int(i64::try_from(cell.max_output_chars).unwrap_or(i64::MAX))?;
+    if reseed {
+        encoder.text("reseed")?;
+        encoder.bool(true);
+    }
+    encoder.end_dict();
+    Ok(())
+}
+
+/// Bytes to keep from each end of what is written to descriptors 1 and 2, so that no character is missed that is shown.
+fn window(max_output_chars: usize) -> usize {
+    max_output_chars.saturating_mul(4).clamp(64 << 10, 64 << 20)
+}
+
+/// About how many bytes a value takes in the guest.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => Layout::of(text).size(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::List(items) => items.iter().map(size).sum(),
+        Value::Dict(entries) => entries.values().map(size).sum(),
+        _ => 0,
+    }
+}
+
+/// When to interrupt a cell, and when to give up on it.
+struct Patience {
+    next: Instant,
+    grace: Duration,
+    interrupts: u32,
+}
+
+impl Patience {
+    fn new(limit: Option<Instant>, grace: Duration) -> Self {
+        let next = limit.unwrap_or_else(|| Instant::now() + FOREVER);
+        Self { next, grace, interrupts: 0 }
+    }
+
+    /// The time is up: whether to interrupt once more, at once and half-way through the grace. Else kill.
+    fn up(&mut self) -> bool {
+        self.interrupts += 1;
+        self.next = Instant::now() + self.grace / 2;
+        self.interrupts <= 2
+    }
+}
+
+/// Answers the calls of a cell that nobody waits for any more.
+struct Cancelled;
+
+#[async_trait]
+impl HostFunctions for Cancelled {
+    async fn call(&self, _: HostCall) -> Result<Value, HostError> {
+        Err(HostError::runtime_error("the cell was cancelled"))
+    }
+}

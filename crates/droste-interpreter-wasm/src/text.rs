@@ -1,0 +1,136 @@
+//! Text as CPython keeps it: 1, 2 or 4 bytes for every character, by the widest one.
+
+/// How a text lies in CPython's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// How many characters it has.
+    pub(crate) chars: usize,
+    /// The largest code point of its kind, as `PyUnicode_New` wants to know it.
+    pub(crate) max_char: u32,
+    /// Bytes for a character.
+    pub(crate) width: usize,
+}
+
+impl Layout {
+    /// The layout of a text. Two passes at memory speed.
+    pub(crate) fn of(text: &str) -> Self {
+        // Of the bytes of a character the first is the largest, and it grows with the code point.
+        let (max_char, width) = match text.bytes().max().unwrap_or(0) {
+            0..0x80 => return Self { chars: text.len(), max_char: 0x7f, width: 1 },
+            0x80..0xc4 => (0xff, 1),
+            0xc4..0xf0 => (0xffff, 2),
+            0xf0.. => (0x10_ffff, 4),
+        };
+        Self { chars: text.chars().count(), max_char, width }
+    }
+
+    /// Bytes of the text in the guest, without its header.
+    pub(crate) fn size(&self) -> usize {
+        self.chars * self.width
+    }
+
+    /// Writes the text into `memory`, which has exactly [`size`](Self::size) bytes. WebAssembly is little-endian,
+    /// whatever the host is.
+    pub(crate) fn write(&self, text: &str, memory: &mut [u8]) {
+        debug_assert_eq!(memory.len(), self.size());
+        match (self.width, self.max_char) {
+            (1, 0x7f) => memory.copy_from_slice(text.as_bytes()),
+            (1, _) => write_latin1(text, memory),
+            (2, _) => write_utf16(text, memory),
+            (_, _) => {
+                for (place, character) in memory.chunks_exact_mut(4).zip(text.chars()) {
+                    place.copy_from_slice(&u32::from(character).to_le_bytes());
+                }
+            }
+        }
+    }
+}
+
+/// Bytes of text converted at a time: what is converted stays in the processor's cache until it is copied.
+const PIECE: usize = 8 << 10;
+
+fn write_latin1(text: &str, mut memory: &mut [u8]) {
+    let mut piece = [0_u8; PIECE];
+    for part in pieces(text) {
+        let written = encoding_rs::mem::convert_utf8_to_latin1_lossy(part.as_bytes(), &mut piece);
+        let (place, rest) = memory.split_at_mut(written);
+        place.copy_from_slice(&piece[..written]);
+        memory = rest;
+    }
+}
+
+fn write_utf16(text: &str, mut memory: &mut [u8]) {
+    // The converter wants one unit more than it can ever write.
+    let mut piece = [0_u16; PIECE + 1];
+    for part in pieces(text) {
+        let written = encoding_rs::mem::convert_str_to_utf16(part, &mut piece);
+        let units = &mut piece[..written];
+        units.iter_mut().for_each(|unit| *unit = unit.to_le());
+        let (place, rest) = memory.split_at_mut(2 * written);
+        place.copy_from_slice(bytemuck::cast_slice(units));
+        memory = rest;
+    }
+}
+
+/// The text in parts of at most [`PIECE`] bytes, cut between characters.
+fn pieces(mut text: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let (part, rest) = text.split_at(text.floor_char_boundary(PIECE));
+        text = rest;
+        (!part.is_empty()).then_some(part)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(text: &str) -> (Layout, Vec<u8>) {
+        let layout = Layout::of(text);
+        let mut memory = vec![0xaa; layout.size()];
+        layout.write(text, &mut memory);
+        (layout, memory)
+    }
+
+    #[test]
+    fn the_widest_character_decides() {
+        let width = |text: &str| (Layout::of(text).max_char, Layout::of(text).width);
+        assert_eq!(width(""), (0x7f, 1));
+        assert_eq!(width("plain"), (0x7f, 1));
+        assert_eq!(width("\u{80}"), (0xff, 1));
+        assert_eq!(width("naïve ÿ"), (0xff, 1));
+        assert_eq!(width("Ā"), (0xffff, 2));
+        assert_eq!(width("日本"), (0xffff, 2));
+        assert_eq!(width("\u{ffff}"), (0xffff, 2));
+        assert_eq!(width("\u{10000}"), (0x10_ffff, 4));
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        for unit in ["é", "aé", "日", "a日本", "😀", "é😀a"] {
+            let text = unit.repeat(3 * PIECE / unit.len() + 7);
+            let (layout, memory) = written(&text);
+            assert_eq!(read(layout, &memory), text);
+        }
+    }
+
+    fn read(layout: Layout, memory: &[u8]) -> String {
+        let point = |place: &[u8]| {
+            let mut bytes = [0; 4];
+            bytes[..place.len()].copy_from_slice(place);
+            char::from_u32(u32::from_le_bytes(bytes)).unwrap()
+        };
+        memory.chunks_exact(layout.width).map(point).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_is_written_as_it_is(text in ".{0,300}") {
+            let (layout, memory) = written(&text);
+            prop_assert_eq!(layout.chars, text.chars().count());
+            prop_assert_eq!(read(layout, &memory), text);
+        }
+    }
+}
