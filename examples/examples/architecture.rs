@@ -19,7 +19,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .describe("design_principles", "a few sentences on what the authors design for")
         .model(models.plans.clone())
         .sub_model(models.answers.clone())
-        .interpreter(SubprocessInterpreter::factory())
+        .interpreter(WasmInterpreter::factory())
         .max_iterations(25)
         .build()?;
 

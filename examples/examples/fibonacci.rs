@@ -9,7 +9,7 @@ async fn main() -> droste::Result<()> {
     let rlm = Rlm::builder("-> numbers: list[int]")
         .instructions("Give the first twelve Fibonacci numbers, starting with 0 and 1.")
         .model(models.plans.clone())
-        .interpreter(SubprocessInterpreter::factory())
+        .interpreter(WasmInterpreter::factory())
         .max_iterations(15)
         .build()?;
 

@@ -1,9 +1,12 @@
 //! Does the conformance suite bite? An interpreter with one deliberate fault must fail exactly the cases that name it.
 //!
-//! Faults are planted in two places: in the Python driver's source, and between the suite and a good interpreter. Each
-//! is run against every theme that is not about time, floods or crashes: those take long, and no fault here is theirs.
+//! Faults are planted in three places: in the Python driver's source, between the suite and a good interpreter, and in
+//! how sessions are copied. The first two are run against every theme that is not about time, floods or crashes: those
+//! take long, and no fault here is theirs. The last are run against the themes of forks, snapshots and life cycle.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
+#[path = "planted_faults/copies.rs"]
+mod copies;
 #[path = "planted_faults/driver.rs"]
 mod driver;
 #[path = "planted_faults/wrapper.rs"]
@@ -34,11 +37,19 @@ const LONG_CASES: [&str; 4] = [
 
 /// Runs the suite over a faulty interpreter, and wants to see exactly these cases fail.
 fn fails(harness: impl Harness, expected: &[&str]) {
+    let is_long = |name: &&str| LONG.iter().any(|theme| name.starts_with(theme)) || LONG_CASES.contains(name);
+    fail_of(case_names().into_iter().filter(|name| !is_long(name)).collect(), harness, expected);
+}
+
+/// The same for a fault that can show in these themes only, on a backend that has more cases.
+fn fails_in(themes: &[&str], harness: impl Harness, expected: &[&str]) {
+    let is_of =
+        |name: &&str| themes.iter().any(|theme| name.starts_with(theme)) && !LONG_CASES.contains(name);
+    fail_of(case_names().into_iter().filter(is_of).collect(), harness, expected);
+}
+
+fn fail_of(names: Vec<&'static str>, harness: impl Harness, expected: &[&str]) {
     let suite = Suite::new(harness);
-    let names: Vec<_> = case_names()
-        .into_iter()
-        .filter(|name| !LONG.iter().any(|theme| name.starts_with(theme)) && !LONG_CASES.contains(name))
-        .collect();
     let half = names.len() / 2;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let failed_of = async |names: &[&'static str]| {

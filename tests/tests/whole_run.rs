@@ -1,29 +1,65 @@
-//! Whole runs with a real Python: what the loop, the session, the tools and the record make of each other.
+//! Whole runs with a real Python, on each backend: what the loop, the session, the tools and the record make of each other.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::Duration;
 
 use droste::{
-    ErrorKind, Event, HostError, LanguageModel, Pool, PoolConfig, Request, Response, Rlm, RlmBuilder, Status,
-    SubprocessFactory, Text, Tool, Trajectory, Value, inputs, testing::ScriptedModel,
+    ErrorKind, Event, HostError, InterpreterFactory, LanguageModel, Pool, PoolConfig, Request, Response, Rlm,
+    RlmBuilder, Status, SubprocessFactory, Text, Tool, Trajectory, Value, WasmConfig, WasmFactory, inputs,
+    testing::ScriptedModel,
 };
 use indexmap::IndexMap;
+
+/// Runs tests that take a factory on every backend: `subprocess::name`, `wasm::name`.
+macro_rules! on_each_backend {
+    ($($name:ident),* $(,)?) => {
+        mod subprocess {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(droste::SubprocessFactory::default()).await;
+            })*
+        }
+
+        mod wasm {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(droste::WasmFactory::default()).await;
+            })*
+        }
+    };
+}
+
+on_each_backend! {
+    inputs_sub_calls_tools_and_types_work_together,
+    a_failing_cell_is_explained_and_repaired,
+    python_tools_are_offered_and_described,
+    tools_that_fail_are_named,
+    a_cell_over_its_time_is_interrupted_with_its_state_kept,
+    a_submission_survives_whatever_the_cell_does_after_it,
+    runs_at_the_same_time_from_a_pool_share_nothing,
+    a_long_value_keeps_both_of_its_ends,
+    names_come_again_after_a_cell_that_never_got_them,
+    deep_values_with_odd_keys_are_refused_and_not_fatal,
+}
 
 fn cell(code: &str) -> String {
     format!("```python\n{code}\n```")
 }
 
-fn rlm(signature: &str, cells: &[&str]) -> (RlmBuilder, ScriptedModel) {
+fn rlm(
+    backend: impl InterpreterFactory + 'static,
+    signature: &str,
+    cells: &[&str],
+) -> (RlmBuilder, ScriptedModel) {
     let model = ScriptedModel::replies(cells.iter().map(|code| cell(code)));
-    (Rlm::builder(signature).model(model.clone()).interpreter(SubprocessFactory::default()), model)
+    (Rlm::builder(signature).model(model.clone()).interpreter(backend), model)
 }
 
 fn said(model: &ScriptedModel, index: usize) -> String {
     model.requests()[index].messages.last().unwrap().content.clone()
 }
 
-#[tokio::test]
-async fn inputs_sub_calls_tools_and_types_work_together() {
+async fn inputs_sub_calls_tools_and_types_work_together(backend: impl InterpreterFactory + 'static) {
     let sub = ScriptedModel::from_fn(|request| {
         let prompt = &request.messages[0].content;
         Ok(Response::new(prompt.split("name: ").nth(1).unwrap_or("none").to_uppercase()))
@@ -38,6 +74,7 @@ async fn inputs_sub_calls_tools_and_types_work_together() {
         },
     );
     let (builder, model) = rlm(
+        backend,
         "docs, wanted: int -> names: list[str], total: int, share: float | None",
         &[
             "lines = docs.splitlines()\nprint(len(lines), wanted + 1)",
@@ -64,9 +101,9 @@ async fn inputs_sub_calls_tools_and_types_work_together() {
     assert_eq!((calls, answer.usage().calls), (2, 5));
 }
 
-#[tokio::test]
-async fn a_failing_cell_is_explained_and_repaired() {
+async fn a_failing_cell_is_explained_and_repaired(backend: impl InterpreterFactory + 'static) {
     let (builder, model) = rlm(
+        backend,
         "q -> a: int",
         &[
             "x = 41\nprint('before')\ny = x.upper()",
@@ -89,32 +126,30 @@ async fn a_failing_cell_is_explained_and_repaired() {
     );
 }
 
-#[tokio::test]
-async fn python_tools_are_offered_and_described() {
+async fn python_tools_are_offered_and_described(backend: impl InterpreterFactory + 'static) {
     let tools = "import re\n\ndef headings(text: str, level: int = 1) -> list:\n    \"\"\"Finds markdown headings.\"\"\"\n    \
                  return re.findall(r'^#{%d} (.*)$' % level, text, re.M)\n";
     let (builder, model) =
-        rlm("docs -> found: list[str]", &["headings = None", "SUBMIT(headings(docs, level=2))"]);
+        rlm(backend, "docs -> found: list[str]", &["headings = None", "SUBMIT(headings(docs, level=2))"]);
     let rlm = builder.python_tools("tools.py", tools).build().unwrap();
     let answer = rlm.run(inputs! { docs: "# a\n## b\n## c" }).await.unwrap();
     assert_eq!(answer.get::<Vec<String>>("found").unwrap(), ["b", "c"]);
     let system = model.requests()[0].messages[0].content.clone();
     assert!(system.contains("`headings(text: str, level: int = 1) -> list`"), "{system}");
+}
 
-    let (builder, _) = rlm_with_broken_tools();
+async fn tools_that_fail_are_named(backend: impl InterpreterFactory + 'static) {
+    let (builder, _) = rlm(backend, "docs -> found", &[]);
+    let builder = builder.python_tools("tools.py", "x = 1 / 0\ndef f(): ...");
     let error = builder.build().unwrap().run(inputs! { docs: "" }).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().contains("tools.py") && error.message().contains("ZeroDivisionError"), "{error}");
 }
 
-fn rlm_with_broken_tools() -> (RlmBuilder, ScriptedModel) {
-    let (builder, model) = rlm("docs -> found", &[]);
-    (builder.python_tools("tools.py", "x = 1 / 0\ndef f(): ..."), model)
-}
-
 #[tokio::test]
 async fn a_session_that_dies_is_replaced_with_its_inputs() {
     let (builder, model) = rlm(
+        SubprocessFactory::default(),
         "docs -> a",
         &[
             "kept = 1\nprint('last words', flush=True)\nimport os; os._exit(7)",
@@ -134,25 +169,43 @@ async fn a_session_that_dies_is_replaced_with_its_inputs() {
 }
 
 #[tokio::test]
-async fn a_cell_over_its_time_is_interrupted_with_its_state_kept() {
-    let (builder, model) = rlm("q -> a: int", &["n = 5\nwhile True: pass", "SUBMIT(n)"]);
+async fn a_session_that_crashes_is_put_back() {
+    let (builder, model) = rlm(
+        WasmFactory::default(),
+        "docs -> a",
+        &[
+            "kept = 1\ndocs = docs[-3:]",
+            "kept = 2\nprint('last words', flush=True)\nimport os; os._exit(7)",
+            "print('kept is', kept)",
+            "SUBMIT(docs)",
+        ],
+    );
+    let answer =
+        builder.build().unwrap().run(inputs! { docs: Text::from("abc".repeat(100_000)) }).await.unwrap();
+    assert_eq!(answer.get::<String>("a").unwrap(), "abc");
+    let after = said(&model, 2);
+    assert!(after.contains("last words") && after.contains("code 7"), "{after}");
+    assert!(!after.contains("fresh session"), "{after}");
+    assert!(said(&model, 3).contains("kept is 1"));
+}
+
+async fn a_cell_over_its_time_is_interrupted_with_its_state_kept(backend: impl InterpreterFactory + 'static) {
+    let (builder, model) = rlm(backend, "q -> a: int", &["n = 5\nwhile True: pass", "SUBMIT(n)"]);
     let rlm = builder.cell_time(Duration::from_millis(700)).build().unwrap();
     let answer = rlm.run(inputs! { q: "?" }).await.unwrap();
     assert_eq!(answer.get::<i64>("a").unwrap(), 5);
     assert!(said(&model, 1).contains("interrupted") && said(&model, 1).contains("Variables are kept"));
 }
 
-#[tokio::test]
-async fn a_submission_survives_whatever_the_cell_does_after_it() {
+async fn a_submission_survives_whatever_the_cell_does_after_it(backend: impl InterpreterFactory + 'static) {
     let code = "try:\n    SUBMIT('kept')\nexcept BaseException:\n    pass\nfinally:\n    SUBMIT = None\nraise ValueError('late')";
-    let (builder, _) = rlm("q -> a", &[code]);
+    let (builder, _) = rlm(backend, "q -> a", &[code]);
     let answer = builder.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
     assert_eq!((answer.get::<String>("a").unwrap().as_str(), answer.status()), ("kept", Status::Submitted));
 }
 
-#[tokio::test]
-async fn runs_at_the_same_time_from_a_pool_share_nothing() {
-    let pool = Pool::new(SubprocessFactory::default(), PoolConfig::default().size(2));
+async fn runs_at_the_same_time_from_a_pool_share_nothing(backend: impl InterpreterFactory + 'static) {
+    let pool = Pool::new(backend, PoolConfig::default().size(2));
     let model = ScriptedModel::from_fn(|request| {
         let task = &request.messages[1].content;
         let number =
@@ -177,6 +230,16 @@ async fn runs_at_the_same_time_from_a_pool_share_nothing() {
 
 #[tokio::test]
 async fn a_hundred_megabytes_of_short_texts_go_in_and_out() {
+    a_hundred_megabytes(SubprocessFactory::default()).await;
+}
+
+/// They are there twice, and while they come in once more: over the 512 MiB that a session has by default.
+#[tokio::test]
+async fn a_hundred_megabytes_go_in_and_out_of_a_gigabyte() {
+    a_hundred_megabytes(WasmFactory::new(WasmConfig::new().memory_limit(1 << 30))).await;
+}
+
+async fn a_hundred_megabytes(backend: impl InterpreterFactory + 'static) {
     let documents = Value::list(std::iter::repeat_n("x".repeat(1000), 100_000));
     let tool = Tool::from_parts("fetch", "", Vec::new(), {
         let documents = documents.clone();
@@ -186,15 +249,14 @@ async fn a_hundred_megabytes_of_short_texts_go_in_and_out() {
         }
     });
     let (builder, _) =
-        rlm("docs -> total: int, same: bool", &["SUBMIT(sum(map(len, docs)), fetch() == docs)"]);
+        rlm(backend, "docs -> total: int, same: bool", &["SUBMIT(sum(map(len, docs)), fetch() == docs)"]);
     let answer = builder.tool(tool).build().unwrap().run(inputs! { docs: documents }).await.unwrap();
     assert_eq!(answer.get::<usize>("total").unwrap(), 100_000_000);
     assert!(answer.get::<bool>("same").unwrap());
 }
 
-#[tokio::test]
-async fn a_long_value_keeps_both_of_its_ends() {
-    let (builder, model) = rlm("q -> a", &["'B' + 'x' * 14000 + 'E'", "SUBMIT('done')"]);
+async fn a_long_value_keeps_both_of_its_ends(backend: impl InterpreterFactory + 'static) {
+    let (builder, model) = rlm(backend, "q -> a", &["'B' + 'x' * 14000 + 'E'", "SUBMIT('done')"]);
     builder.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
     let seen = said(&model, 1);
     assert!(
@@ -205,25 +267,23 @@ async fn a_long_value_keeps_both_of_its_ends() {
     assert!(seen.contains("... (4004 characters omitted) ..."));
 }
 
-#[tokio::test]
-async fn names_come_again_after_a_cell_that_never_got_them() {
+async fn names_come_again_after_a_cell_that_never_got_them(backend: impl InterpreterFactory + 'static) {
     use droste::{Cell, CodeInterpreter, CodeInterpreterExt, NoHostFunctions, Scope};
     let scope = std::sync::Arc::new(
         Scope::new()
             .module("tools.py", "import time\ntime.sleep(3 * (not globals().get('x')))\ndef g(): return 5"),
     );
-    let mut session = SubprocessFactory::default().session().start_session().await.unwrap();
+    let mut session = backend.create().await.unwrap().start_session().await.unwrap();
     let slow = Cell::new("g()").scope(scope.clone()).time_limit(Duration::from_millis(300));
     assert!(session.execute(slow, &NoHostFunctions).await.unwrap().error.is_some());
     let again = Cell::new("g()").scope(scope).time_limit(Duration::from_secs(20));
     assert_eq!(session.execute(again, &NoHostFunctions).await.unwrap().value.unwrap().to_string(), "5");
 }
 
-#[tokio::test]
-async fn deep_values_with_odd_keys_are_refused_and_not_fatal() {
+async fn deep_values_with_odd_keys_are_refused_and_not_fatal(backend: impl InterpreterFactory + 'static) {
     let deep = "x = {}\nfor _ in range(%d): x = {'$ref': x}\ntry:\n    SUBMIT(x)\nexcept ValueError as e:\n    print('refused', e)";
     let fine = deep.replace("%d", "30");
-    let (builder, model) = rlm("q -> a: Any", &[&deep.replace("%d", "60"), &fine]);
+    let (builder, model) = rlm(backend, "q -> a: Any", &[&deep.replace("%d", "60"), &fine]);
     let answer = builder.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
     assert!(said(&model, 1).contains("refused"), "{}", said(&model, 1));
     assert!(answer.outputs()["a"].as_dict().unwrap().contains_key("$ref"));

@@ -41,7 +41,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn python() -> Result<()> {
     let embedded = python_3_13();
     if embedded.is_none() {
-        eprintln!("xtask: there is no Python 3.13 here, so the tests of the wasm backend's Python skip themselves");
+        eprintln!(
+            "xtask: there is no Python 3.13 here, so the tests of the wasm backend's Python skip themselves"
+        );
     }
     let embedded = embedded.unwrap_or_else(|| PathBuf::from("python3"));
     for (python, tests) in [

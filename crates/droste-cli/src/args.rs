@@ -36,6 +36,9 @@ pub(crate) enum Command {
     /// Which interpreters and models work on this machine, and how to get the others
     #[command(after_help = TABLE)]
     Doctor(DoctorArgs),
+    /// Prepare the embedded Python now, instead of at its first use on this machine: for images
+    #[command(after_help = TABLE)]
+    Warm,
 }
 
 #[derive(Debug, Args)]
@@ -150,10 +153,11 @@ pub(crate) struct InterpreterArgs {
     /// Time of one cell in seconds, tool calls included
     #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds_over_zero)]
     pub(crate) cell_timeout: Duration,
-    /// Most memory of the session, in MB of 1024 KB [default: 4096]
+    /// Most memory of the session, in MB of 1024 KB [default: 512 for wasm, 4096 for subprocess]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(16..=1 << 30))]
     pub(crate) memory_mb: Option<u64>,
-    /// Most size of a file the session writes, in MB of 1024 KB [default: 1024]
+    /// Most size of what the session writes: wasm, all files together [default: 64]; subprocess, each file
+    /// [default: 1024]; in MB of 1024 KB
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
     pub(crate) disk_mb: Option<u64>,
     /// Characters kept of stdout, of stderr and of the value, each: the first and the last half

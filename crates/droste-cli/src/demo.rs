@@ -18,12 +18,8 @@ use crate::{
     signals, terminal,
 };
 
-/// Address space that a session has besides its text.
-const MEMORY: u64 = 4 << 30;
-
 pub(crate) async fn run(args: DemoArgs) -> Result<Exit, Failure> {
-    // Python holds the text, and for a moment what it is made from.
-    let memory = MEMORY + 3 * args.size;
+    let memory = backend::memory_for(&args.backend.interpreter, args.size);
     let settings = Settings { python: args.backend.python.clone(), memory: Some(memory), disk: None };
     let factory = backend::factory(&args.backend.interpreter, &settings)?;
     signals::unless_stopped(both_parts(&args, factory)).await?

@@ -38,10 +38,16 @@ async fn examine(args: &DoctorArgs) -> std::result::Result<Report, Failure> {
     let settings = Settings { python: args.python.clone(), ..Settings::default() };
     let mut backends = Vec::new();
     for name in COMPILED {
+        let settings = match name {
+            "subprocess" => settings.clone(),
+            _ => Settings::default(),
+        };
         let factory = backend::factory(name, &settings)?;
         backends.push(Backend {
             name: name.to_owned(),
             capabilities: factory.capabilities().clone(),
+            // Before the trial, which fills it.
+            cache: (name == "wasm").then(|| backend::wasm(&settings).cache_state().ok()).flatten(),
             health: try_out(&*factory).await.map_err(|error| error.to_string()),
         });
     }

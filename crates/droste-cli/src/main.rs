@@ -12,6 +12,7 @@ mod progress;
 mod run;
 mod signals;
 mod terminal;
+mod warm;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -49,5 +50,6 @@ async fn perform(command: Command) -> Result<Exit, Failure> {
         Command::Demo(args) => Box::pin(demo::run(args)).await,
         Command::Interpreter(args) => Box::pin(interpreter::run(args)).await,
         Command::Doctor(args) => Box::pin(doctor::run(args)).await,
+        Command::Warm => Box::pin(warm::run()).await,
     }
 }

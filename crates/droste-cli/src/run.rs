@@ -92,7 +92,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
 }
 
 fn settings(args: &RunArgs) -> backend::Settings {
-    backend::Settings { python: args.backend.python.clone(), ..backend::Settings::default() }
+    let memory = backend::memory_for(&args.backend.interpreter, inputs::about_bytes(&args.input));
+    backend::Settings { python: args.backend.python.clone(), memory: Some(memory), disk: None }
 }
 
 fn limited(mut builder: RlmBuilder, limits: &LimitArgs) -> RlmBuilder {

@@ -75,7 +75,7 @@ impl Case {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Need {
-    /// `concurrent_calls`: host calls from pools, threads and `asyncio` are in flight together.
+    /// `concurrent_calls`: threads run, or take turns, with their host calls in flight together.
     ConcurrentCalls,
     /// `crash_isolated`: the session can be killed, and the host survives it.
     CrashIsolated,

@@ -39,7 +39,7 @@ async fn idle(checkpoints: bool) {
         run(&mut session, Cell::new("x = 1")).await;
         sessions.push(session);
     }
-    let each = (private() - before) / u64::from(SESSIONS) >> 10;
+    let each = ((private() - before) / u64::from(SESSIONS)) >> 10;
     println!("  checkpoints {:<5} {each:>7} KB each", if checkpoints { "on" } else { "off" });
     for session in &mut sessions {
         assert_eq!(run(session, Cell::new("x")).await, "1");

@@ -10,8 +10,8 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use divan::{Bencher, black_box};
 use droste_core::{
-    Cell, CodeInterpreter, FunctionSpec, HostCall, HostError, HostFunctions,
-    NoHostFunctions, Observation, ParameterSpec, Scope, Value,
+    Cell, CodeInterpreter, FunctionSpec, HostCall, HostError, HostFunctions, NoHostFunctions, Observation,
+    ParameterSpec, Scope, Value,
 };
 use droste_interpreter_wasm::{WasmConfig, WasmFactory, WasmInterpreter};
 use tokio::runtime::Runtime;

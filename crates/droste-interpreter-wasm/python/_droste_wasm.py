@@ -61,7 +61,7 @@ def _set_up_process():
 
     tempfile.tempdir = TEMPORARY
     os.environ.clear()
-    sys.argv, sys.orig_argv, sys.executable = [""], [""], ""
+    sys.argv, sys.orig_argv, sys.executable = ["droste"], ["droste"], ""
     sys.path[:] = ["", *[path for path in sys.path if path and path != _HERE and os.path.isdir(path)]]
     try:
         os.chdir(WORK)

@@ -170,7 +170,7 @@ impl Entry {
     fn load(&self, engine: &Engine) -> Result<Module, Refused> {
         let text = match fs::read_to_string(self.dir.join(SUM)) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Refused::Missing),
+            Err(error) if load::is_missing(&error) => return Err(Refused::Missing),
             Err(error) => return Err(Refused::Damaged(format!("{}: {error}", self.dir.display()))),
         };
         let numbers = text.split_once(' ').and_then(|(length, sum)| {

@@ -27,12 +27,17 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The state of `vm`, sharing with the state before what has not changed.
-    pub(crate) fn take(vm: &Vm, pristine: &[u8], before: Option<&Checkpoint>) -> Self {
+    /// The state of `vm`, sharing with the state before what has not changed. `None` if more than `limit` bytes were
+    /// written to.
+    pub(crate) fn take(vm: &Vm, pristine: &[u8], before: Option<&Checkpoint>, limit: u64) -> Option<Self> {
         let memory = vm.memory();
+        let touched = pages::touched(memory);
+        if touched.len() as u64 * PAGE as u64 > limit {
+            return None;
+        }
         let mut known = before.map_or(&[][..], |before| &before.pages);
         let mut changed = Vec::with_capacity(known.len() + 64);
-        for number in pages::touched(memory) {
+        for number in touched {
             let at = number as usize * PAGE;
             let Some(page) = memory.get(at..at + PAGE) else { continue };
             while known.first().is_some_and(|(other, _)| *other < number) {
@@ -46,7 +51,7 @@ impl Checkpoint {
                 _ => changed.push((number, Arc::new(Box::from(page)))),
             }
         }
-        Self { len: memory.len(), pages: changed, wasi: vm.wasi().checkpoint() }
+        Some(Self { len: memory.len(), pages: changed, wasi: vm.wasi().checkpoint() })
     }
 
     /// A fresh instance in this state.

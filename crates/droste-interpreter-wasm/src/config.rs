@@ -25,13 +25,17 @@ pub struct WasmConfig {
     /// back as it was before that cell. Costs time in proportion to the memory that changed since the cell before, and
     /// a copy of what the session changed. Default true.
     pub checkpoints: bool,
+    /// Most memory a checkpoint may hold, in bytes. A session that changed more, as by an input of that size, goes on
+    /// without: a crash ends it then. A checkpoint of 100 MB takes 100 MB of the host's memory, and about 20 ms a cell.
+    /// Default 256 MiB.
+    pub checkpoint_limit: u64,
     /// How long a cell may go on after its time limit, before it is killed: it is interrupted at once and half-way.
     /// Default 1.5 s, within the 2 s of contract clause C10.
     #[serde(with = "droste_core::seconds")]
     pub grace: Duration,
     /// Files and directories of the host that sessions can read. Default none.
     pub mounts: Vec<Mount>,
-    /// Where the prepared interpreter is kept, about 60 MB. Default: the environment variable `DROSTE_CACHE_DIR`, else
+    /// Where the prepared interpreter is kept, about 45 MB. Default: the environment variable `DROSTE_CACHE_DIR`, else
     /// `droste` in the platform's directory for caches (`~/.cache` on Linux).
     pub cache_dir: Option<PathBuf>,
     /// Whether the prepared interpreter is kept on disk at all. Without, each process prepares it anew, in some
@@ -56,6 +60,7 @@ impl Default for WasmConfig {
             max_sessions: 1000,
             slot_wait: Duration::from_secs(30),
             checkpoints: true,
+            checkpoint_limit: 256 << 20,
             grace: Duration::from_millis(1500),
             mounts: Vec::new(),
             cache_dir: None,
@@ -100,6 +105,12 @@ impl WasmConfig {
         self
     }
 
+    /// Sets the most memory a checkpoint may hold, in bytes.
+    pub fn checkpoint_limit(mut self, bytes: u64) -> Self {
+        self.checkpoint_limit = bytes;
+        self
+    }
+
     /// Sets how long a cell may go on after its time limit.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
@@ -137,6 +148,7 @@ mod tests {
         assert_eq!((config.memory_limit, config.disk_limit), (512 << 20, 64 << 20));
         assert_eq!((config.max_sessions, config.slot_wait), (1000, Duration::from_secs(30)));
         assert_eq!((config.checkpoints, config.grace), (true, Duration::from_millis(1500)));
+        assert_eq!(config.checkpoint_limit, 256 << 20);
         assert!(config.mounts.is_empty() && config.cache_dir.is_none() && config.cache);
     }
 

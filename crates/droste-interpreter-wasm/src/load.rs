@@ -63,12 +63,17 @@ pub(crate) fn checksum(file: &Path) -> io::Result<(u64, u64)> {
     }
 }
 
+/// Whether a path leads nowhere.
+pub(crate) fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 /// Whether a file and the two directories around it belong to this user and can be written by no other.
 fn check_owner(file: &Path) -> Result<(), Refused> {
     for path in file.ancestors().take(3) {
         let status = match fs::metadata(path) {
             Ok(status) => status,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Refused::Missing),
+            Err(error) if is_missing(&error) => return Err(Refused::Missing),
             Err(error) => return Err(Refused::Damaged(format!("{}: {error}", path.display()))),
         };
         check_one(path, &status)?;

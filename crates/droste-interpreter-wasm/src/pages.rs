@@ -29,7 +29,7 @@ fn by_the_system(memory: &[u8]) -> Option<Vec<u32>> {
     const SHARED: u64 = 1 << 61;
 
     let first = memory.as_ptr().addr();
-    if rustix::param::page_size() != PAGE || first % PAGE != 0 {
+    if rustix::param::page_size() != PAGE || !first.is_multiple_of(PAGE) {
         return None;
     }
     let file = File::open("/proc/self/pagemap").ok()?;

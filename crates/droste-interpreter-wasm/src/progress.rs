@@ -37,7 +37,7 @@ impl fmt::Display for Progress {
     }
 }
 
-/// Whoever wants to know.
+/// Whoever wants to know; the log, if nobody does.
 #[derive(Clone, Default)]
 pub(crate) struct Reporter(Option<Arc<dyn Fn(Progress) + Send + Sync>>);
 
@@ -47,12 +47,10 @@ impl Reporter {
     }
 
     pub(crate) fn report(&self, progress: Progress) {
-        match &progress {
-            Progress::NotKept(_) => tracing::warn!("{progress}"),
-            _ => tracing::info!("{progress}"),
-        }
-        if let Some(report) = &self.0 {
-            report(progress);
+        match (&self.0, &progress) {
+            (Some(report), _) => report(progress),
+            (None, Progress::NotKept(_)) => tracing::warn!("{progress}"),
+            (None, _) => tracing::info!("{progress}"),
         }
     }
 }

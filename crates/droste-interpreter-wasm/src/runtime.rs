@@ -97,13 +97,17 @@ impl Runtime {
     /// An instance as the snapshot has it, after waiting for a place if all are taken.
     pub(crate) async fn instance(&self, mailbox: Mailbox) -> Result<Box<Vm>> {
         let slot = self.slot().await?;
-        self.template
-            .instance(Wasi::new(self.files.clone()), mailbox, Some(slot))
-            .await
-            .map(Box::new)
-            .map_err(|error| {
-                Error::new(ErrorKind::Unavailable, format!("cannot make a WebAssembly instance: {error:#}"))
-            })
+        let wasi = Wasi::new(self.files.clone());
+        self.template.instance(wasi, mailbox, Some(slot)).await.map(Box::new).map_err(|error| {
+            let hint = match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+                Some(std::io::ErrorKind::OutOfMemory) => {
+                    "; on Linux a session takes about eight memory mappings, and a process may have as many as \
+                     `sysctl vm.max_map_count` says"
+                }
+                _ => "",
+            };
+            Error::new(ErrorKind::Unavailable, format!("cannot make a WebAssembly instance: {error:#}{hint}"))
+        })
     }
 
     async fn slot(&self) -> Result<OwnedSemaphorePermit> {

@@ -1,6 +1,6 @@
 //! A live session: runs cells in an instance, serves its calls, keeps its time limits, and brings it back after a crash.
 
-use std::{fmt, future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use std::{fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use async_trait::async_trait;
 use droste_core::{
@@ -48,7 +48,7 @@ enum State {
 /// A cell in the middle. It owns the instance, so a dropped `execute` leaves it as it is, to be finished by the next
 /// call.
 struct Running {
-    cell: Pin<Box<dyn Future<Output = (Box<Vm>, Result<Value, Failure>)> + Send>>,
+    cell: BoxFuture<'static, (Box<Vm>, Result<Value, Failure>)>,
     _ticking: Ticking,
 }
 
@@ -139,7 +139,8 @@ impl Live {
             return Err(Error::new(ErrorKind::Internal, "a session that was started is not idle"));
         };
         if self.runtime.config.checkpoints {
-            self.checkpoint = Some(Checkpoint::take(&vm, self.runtime.pristine(), self.checkpoint.as_ref()));
+            let limit = self.runtime.config.checkpoint_limit;
+            self.checkpoint = Checkpoint::take(&vm, self.runtime.pristine(), self.checkpoint.as_ref(), limit);
         }
         vm.wasi_mut().set_window(window(cell.max_output_chars));
         self.mailbox.lock().begin(Collector::new(cell.max_output_chars));
@@ -168,7 +169,10 @@ impl Live {
     async fn settled(&mut self) -> Result<Checkpoint> {
         self.start().await?;
         match &self.state {
-            State::Idle(vm) => Ok(Checkpoint::take(vm, self.runtime.pristine(), self.checkpoint.as_ref())),
+            State::Idle(vm) => {
+                let taken = Checkpoint::take(vm, self.runtime.pristine(), self.checkpoint.as_ref(), u64::MAX);
+                taken.ok_or_else(|| Error::new(ErrorKind::Internal, "a session is larger than any can be"))
+            }
             _ => Err(Error::new(ErrorKind::Internal, "a session that was started is not idle")),
         }
     }

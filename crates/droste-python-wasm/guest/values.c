@@ -103,11 +103,15 @@ static PyObject *fill(PyObject *value) {
 PyObject *droste_take(int32_t size) {
     PyObject *value = NULL;
     char *data = malloc(size > 0 ? (size_t)size : 1);
-    if (data == NULL) return PyErr_NoMemory();
-    host_copy(data);
-    if (make_all() == 0) value = PyMarshal_ReadObjectFromString(data, size);
-    free(data);
-    if (value != NULL && made != NULL) value = fill(value);
-    forget_made();
+    if (data != NULL) {
+        host_copy(data);
+        if (make_all() == 0) value = PyMarshal_ReadObjectFromString(data, size);
+        free(data);
+        if (value != NULL && made != NULL) value = fill(value);
+        forget_made();
+    }
+    if (value == NULL && (data == NULL || PyErr_ExceptionMatches(PyExc_MemoryError))) {
+        PyErr_SetString(PyExc_MemoryError, "a value from the host does not fit what is left of the session's memory");
+    }
     return value;
 }

@@ -4,6 +4,8 @@ pub use droste_core::*;
 
 #[cfg(feature = "subprocess")]
 pub use droste_interpreter_subprocess::{SubprocessConfig, SubprocessFactory, SubprocessInterpreter};
+#[cfg(feature = "wasm")]
+pub use droste_interpreter_wasm::{CacheState, Mount, Progress, WasmConfig, WasmFactory, WasmInterpreter};
 #[cfg(feature = "openai")]
 pub use droste_model_openai::{OpenAiConfig, OpenAiModel};
 
@@ -19,4 +21,6 @@ pub mod prelude {
     pub use crate::{OpenAiConfig, OpenAiModel};
     #[cfg(feature = "subprocess")]
     pub use crate::{SubprocessConfig, SubprocessFactory, SubprocessInterpreter};
+    #[cfg(feature = "wasm")]
+    pub use crate::{WasmConfig, WasmFactory, WasmInterpreter};
 }

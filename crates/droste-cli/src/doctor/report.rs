@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, time::Duration};
 
-use droste::{Access, Capabilities, Isolation, Value};
+use droste::{Access, CacheState, Capabilities, Isolation, Value};
 
 use crate::{backend::LATER, json, terminal::escape};
 
@@ -18,6 +18,8 @@ pub(super) struct Report {
 pub(super) struct Backend {
     pub(super) name: String,
     pub(super) capabilities: Capabilities,
+    /// The prepared interpreter on disk, for a backend that has one.
+    pub(super) cache: Option<CacheState>,
     /// What ran, or why nothing does.
     pub(super) health: Result<Health, String>,
 }
@@ -85,7 +87,11 @@ impl Backend {
         let name = &self.name;
         match &self.health {
             Ok(health) => {
-                let _ = writeln!(text, "  ok  {name:<11} Python {} at {}", health.version, health.python);
+                let place = match health.python.as_str() {
+                    "" => "(embedded)".to_owned(),
+                    path => format!("at {path}"),
+                };
+                let _ = writeln!(text, "  ok  {name:<11} Python {} {place}", health.version);
                 let _ = writeln!(
                     text,
                     "      {:<11} first cell after {:.1} ms, in later sessions {:.1} ms",
@@ -97,6 +103,9 @@ impl Backend {
             Err(problem) => {
                 let _ = writeln!(text, "  NO  {name:<11} {problem}");
             }
+        }
+        if let Some(cache) = &self.cache {
+            let _ = writeln!(text, "      {:<11} {}", "", cached(cache));
         }
         let caps = &self.capabilities;
         let memory = match caps.memory_limit {
@@ -120,12 +129,27 @@ impl Backend {
             vec![("name", self.name.as_str().into()), ("works", self.health.is_ok().into())];
         match &self.health {
             Ok(health) => fields.extend([
-                ("python", health.python.as_str().into()),
+                (
+                    "python",
+                    if health.python.is_empty() { Value::None } else { health.python.as_str().into() },
+                ),
                 ("version", health.version.as_str().into()),
                 ("first_cell_seconds", seconds(health.first)),
                 ("later_cell_seconds", seconds(health.later)),
             ]),
             Err(problem) => fields.push(("problem", problem.as_str().into())),
+        }
+        if let Some(cache) = &self.cache {
+            let path = cache.path.as_ref().map(|path| path.display().to_string());
+            fields.push((
+                "cache",
+                Value::dict([
+                    ("ready", cache.ready.into()),
+                    ("path", path.map_or(Value::None, Value::from)),
+                    ("bytes", Value::from(cache.bytes)),
+                    ("problem", cache.problem.as_deref().map_or(Value::None, Value::from)),
+                ]),
+            ));
         }
         let memory = caps.memory_limit.map_or(Value::None, Value::from);
         fields.extend([
@@ -184,6 +208,16 @@ impl Model {
             None => {}
         }
         Value::dict(fields)
+    }
+}
+
+/// The cache, as it was when the doctor came.
+fn cached(cache: &CacheState) -> String {
+    let path = cache.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    match (&cache.problem, cache.ready) {
+        (Some(problem), _) => format!("cache: cannot be used: {problem}"),
+        (None, true) => format!("cache: ready, {} MB in {path}", cache.bytes >> 20),
+        (None, false) => format!("cache: was empty; filled now, or ahead by `droste warm`: {path}"),
     }
 }
 

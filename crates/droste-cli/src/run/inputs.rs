@@ -25,6 +25,18 @@ pub(super) fn check_once(given: &[Named]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// About how many bytes the inputs have, without reading them.
+pub(super) fn about_bytes(given: &[Named]) -> u64 {
+    /// What stdin may bring.
+    const STDIN: u64 = 1 << 30;
+    let bytes = |input: &Named| match (input.value.as_str(), input.value.strip_prefix('@')) {
+        ("-", _) => STDIN,
+        (_, Some(path)) => std::fs::metadata(path).map_or(0, |status| status.len()),
+        (text, None) => text.len() as u64,
+    };
+    given.iter().map(bytes).sum()
+}
+
 /// Reads all inputs.
 pub(super) fn read(given: &[Named]) -> Result<Inputs, Failure> {
     let read = |input: &Named| value(input).map(|value| (input.name.clone(), value));

@@ -76,8 +76,8 @@ fn tools_that_cannot_be_used() {
 #[test]
 fn options_that_make_no_sense() {
     let more = |args: &[&str], parts: &[&str]| fails(&[&["-s", "q -> a", "-i", "q=1"], args].concat(), parts);
-    more(&["--interpreter", "wasm"], &["`wasm` is not in this version", "subprocess"]);
-    more(&["--interpreter", "perl"], &["`perl` is no interpreter", "subprocess"]);
+    more(&["--interpreter", "docker"], &["`docker` is not in this version", "wasm, subprocess"]);
+    more(&["--interpreter", "perl"], &["`perl` is no interpreter", "wasm, subprocess"]);
     more(&["--max-iterations", "0"], &["max_iterations"]);
     more(&["--max-time", "soon"], &["expected a time"]);
     more(&["--max-cost", "-1"], &["max"]);
@@ -103,16 +103,29 @@ fn no_model_and_no_key() {
 #[test]
 fn no_python() {
     let place = place();
-    let args = ["run", "-s", "q -> a", "-i", "q=1"];
+    let args = ["run", "-s", "q -> a", "-i", "q=1", "--interpreter", "subprocess"];
     let empty = place.folder.path().to_owned();
     let ended = place.command(&args).env("PATH", &empty).output().unwrap();
     crate::support::Ended::from(ended).failed(3, &["python3", "doctor"]);
     place.run(&[&args[..], &["--python", "/no/python"]].concat()).failed(3, &["/no/python"]);
 }
 
+/// `wasm` brings its own Python, which is not what who names one asked for.
+#[test]
+fn a_python_for_an_interpreter_that_takes_none() {
+    let place = place();
+    let args = ["run", "-s", "q -> a", "-i", "q=1", "--python", "/no/python"];
+    let parts = ["--python /no/python", "`wasm`", "`subprocess`"];
+    place.run(&args).failed(2, &parts);
+    place.run(&[&args[..], &["--interpreter", "wasm"]].concat()).failed(2, &parts);
+    place.run(&["demo", "--python", "/no/python"]).failed(2, &parts);
+    place.run(&["interpreter", "--python", "/no/python"]).failed(2, &parts);
+    place.run(&["warm", "--python", "/no/python"]).failed(2, &["--python"]);
+}
+
 #[test]
 fn help_has_the_exit_codes() {
-    for command in [&["--help"][..], &["run", "--help"], &["interpreter", "--help"]] {
+    for command in [&["--help"][..], &["run", "--help"], &["interpreter", "--help"], &["warm", "--help"]] {
         let ended = Place::new().run(command);
         assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
         assert!(

@@ -5,15 +5,19 @@ use crate::support::Place;
 #[test]
 fn finds_what_was_hidden() {
     let place = Place::new();
-    for seed in ["1", "42"] {
-        let ended = place.run(&["demo", "--json", "--size", "200KB", "--seed", seed]);
+    for (seed, interpreter) in [("1", "wasm"), ("42", "wasm"), ("42", "subprocess")] {
+        let mut args = vec!["demo", "--json", "--size", "200KB", "--seed", seed];
+        if interpreter != "wasm" {
+            args.extend(["--interpreter", interpreter]);
+        }
+        let ended = place.run(&args);
         assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
         let object = ended.json();
         let keys: Vec<_> = object.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(keys, ["answer", "expected", "status", "turns", "interpreter", "seconds"]);
         assert!(object["answer"].as_u64().is_some_and(|answer| (1_000_000..10_000_000).contains(&answer)));
         assert_eq!(object["answer"], object["expected"]);
-        assert_eq!((&object["status"], &object["interpreter"]), (&"submitted".into(), &"subprocess".into()));
+        assert_eq!((&object["status"], &object["interpreter"]), (&"submitted".into(), &interpreter.into()));
         assert!(object["turns"].as_u64().unwrap() >= 3 && object["seconds"].as_f64().unwrap() > 0.0);
     }
 }
@@ -40,8 +44,11 @@ fn sizes_and_names_are_checked() {
     place.run(&["demo", "--size", "10"]).failed(2, &["the smallest text is 1KB"]);
     place.run(&["demo", "--size", "3GB"]).failed(2, &["the largest text is 2GB"]);
     place.run(&["demo", "--size", "many"]).failed(2, &["expected a size, such as"]);
-    place.run(&["demo", "--interpreter", "wasm"]).failed(2, &["`wasm` is not in this version", "subprocess"]);
-    place.run(&["demo", "--json", "--python", "/no/python"]).failed(3, &["/no/python", "doctor"]);
+    place
+        .run(&["demo", "--interpreter", "pyo3"])
+        .failed(2, &["`pyo3` is not in this version", "wasm, subprocess"]);
+    let missing = ["demo", "--json", "--interpreter", "subprocess", "--python", "/no/python"];
+    place.run(&missing).failed(3, &["/no/python", "doctor"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::{
     server::{Server, completion},
-    support::Place,
+    support::{CACHE, Place},
 };
 
 #[test]
@@ -10,21 +10,54 @@ fn tells_what_works() {
     let ended = Place::new().run(&["doctor", "--json"]);
     assert_eq!(ended.code, 0, "{ended:?}");
     let report = ended.json();
-    let backend = &report["backends"][0];
-    assert_eq!((&backend["name"], &backend["works"]), (&"subprocess".into(), &true.into()));
-    assert!(backend["version"].as_str().unwrap().starts_with("3."), "{backend}");
-    assert_eq!(backend["isolation"], "process");
-    assert_eq!(report["not_in_this_version"], serde_json::json!(["wasm", "docker", "pyo3"]));
+    assert_eq!(report["backends"].as_array().unwrap().len(), 2);
+    for (backend, name, isolation) in
+        [(&report["backends"][0], "wasm", "wasm"), (&report["backends"][1], "subprocess", "process")]
+    {
+        assert_eq!((&backend["name"], &backend["works"]), (&name.into(), &true.into()));
+        assert!(backend["version"].as_str().unwrap().starts_with("3."), "{backend}");
+        assert_eq!(backend["isolation"], isolation);
+    }
+    assert_eq!(report["not_in_this_version"], serde_json::json!(["docker", "pyo3"]));
     assert_eq!(report["model"]["configured"], false);
     let text = Place::new().run(&["doctor"]).stdout;
-    assert!(text.contains("ok  subprocess") && text.contains("DROSTE_MODEL"), "{text}");
+    for part in ["ok  wasm", "ok  subprocess", "DROSTE_MODEL"] {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+}
+
+/// `works` is of each by itself: the command fails if none does.
+#[test]
+fn no_python_is_a_finding() {
+    let ended = Place::new().run(&["doctor", "--json", "--python", "/no/python"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let report = ended.json();
+    assert_eq!(
+        (&report["backends"][0]["works"], &report["backends"][1]["works"]),
+        (&true.into(), &false.into())
+    );
+    let text = Place::new().run(&["doctor", "--python", "/no/python"]);
+    assert_eq!(text.code, 0, "{text:?}");
+    assert!(text.stdout.contains("ok  wasm"), "{text:?}");
+    assert!(text.stdout.contains("NO  subprocess") && text.stdout.contains("/no/python"), "{text:?}");
 }
 
 #[test]
-fn no_python_is_a_finding_with_a_code() {
-    let ended = Place::new().run(&["doctor", "--python", "/no/python"]);
-    assert_eq!(ended.code, 3, "{ended:?}");
-    assert!(ended.stdout.contains("NO  subprocess") && ended.stdout.contains("/no/python"), "{ended:?}");
+fn the_cache_is_shown() {
+    let place = Place::new();
+    let report = place.run(&["doctor", "--json"]).json();
+    let cache = &report["backends"][0]["cache"];
+    let keys: Vec<_> = cache.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["ready", "path", "bytes", "problem"]);
+    assert_eq!((&cache["ready"], &cache["problem"]), (&true.into(), &serde_json::Value::Null));
+    let path = cache["path"].as_str().unwrap();
+    assert!(path.starts_with(CACHE) && std::path::Path::new(path).is_dir(), "{cache}");
+    let bytes = cache["bytes"].as_u64().unwrap();
+    assert!(bytes > 10 << 20, "{cache}");
+    assert!(report["backends"][1].get("cache").is_none(), "{report}");
+    let text = place.run(&["doctor"]).stdout;
+    let line = format!("cache: ready, {} MB in {path}", bytes >> 20);
+    assert!(text.contains(&line), "{line} is not in:\n{text}");
 }
 
 #[test]

@@ -10,12 +10,15 @@ use serde_json::{Value, json};
 
 use crate::support::{Place, eventually, exit_within, is_alive, signal};
 
+/// For what is about a process of its own.
+const SUBPROCESS: [&str; 2] = ["--backend", "subprocess"];
+
 /// A host.
 struct Host {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
-    _place: Place,
+    place: Place,
 }
 
 impl Host {
@@ -24,7 +27,7 @@ impl Host {
         let mut child =
             place.command(&[&["interpreter"], args].concat()).stdin(Stdio::piped()).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
-        Self { child, stdin, stdout, _place: place }
+        Self { child, stdin, stdout, place }
     }
 
     fn send(&mut self, line: impl AsRef<[u8]>) {
@@ -225,13 +228,113 @@ fn lines_sent_ahead_are_taken_in_order() {
 
 #[test]
 fn a_lost_session_says_so_and_exits() {
-    let mut host = Host::start(&[]);
+    let mut host = Host::start(&SUBPROCESS);
     let answer = host.ask(r#"{"code": "import os\nprint('last words', flush=True)\nos._exit(1)"}"#);
     assert_eq!(
         (&answer["error"]["type"], &answer["stdout"]),
         (&"SessionEnded".into(), &"last words\n".into())
     );
     assert_eq!((host.line().as_str(), host.exit()), ("", 7));
+}
+
+#[test]
+fn a_crashed_session_comes_back() {
+    let mut host = Host::start(&[]);
+    host.run("kept = ['before']\nopen('notes.txt', 'w').write('before')");
+    let answer = host.ask(
+        r#"{"code": "kept.append(given)\nopen('notes.txt', 'w').write('lost')\nprint('last words', flush=True)\nimport os\nos._exit(3)", "variables": {"given": 5}}"#,
+    );
+    assert_eq!(
+        (&answer["error"]["type"], &answer["stdout"]),
+        (&"SessionRestored".into(), &"last words\n".into())
+    );
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(message.contains("code 3") && message.contains("as it was before this cell"), "{answer}");
+    let answer = host.run("kept, open('notes.txt').read(), 'given' in globals(), 'os' in globals()");
+    assert_eq!(answer["value"], "(['before'], 'before', False, False)");
+    // Tools too, any number of times; and what was submitted before the crash is not lost.
+    host.ask(r#"{"code": "f()", "tool_names": ["f"]}"#);
+    assert_eq!(host.ask(r#"{"tool_result": 1}"#)["value"], "1");
+    for _ in 0..3 {
+        let answer = host.ask(r#"{"code": "try:\n    SUBMIT(1)\nfinally:\n    import os\n    os.abort()"}"#);
+        assert_eq!(
+            (&answer["error"]["type"], &answer["final"]),
+            (&"SessionRestored".into(), &json!({"output": 1}))
+        );
+        assert_eq!(host.ask(r#"{"code": "f()"}"#)["tool_call"]["name"], "f");
+        assert_eq!(host.ask(r#"{"tool_result": "again"}"#)["value"], "'again'");
+    }
+    host.close_stdin();
+    assert_eq!((host.line().as_str(), host.exit()), ("", 0));
+}
+
+/// The end of a cell that nothing interrupts: killed, and the session as it was.
+#[test]
+fn a_killed_session_comes_back() {
+    let mut host = Host::start(&["--cell-timeout", "0.5"]);
+    host.run("x = 1");
+    let answer = host.ask(
+        r#"{"code": "x = 2\nwhile True:\n    try:\n        while True: pass\n    except BaseException: pass"}"#,
+    );
+    assert_eq!(answer["error"]["type"], "SessionRestored", "{answer}");
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(message.contains("time limit") && message.contains("killed"), "{answer}");
+    assert_eq!(host.run("x")["value"], "1");
+}
+
+#[test]
+fn memory_and_files_are_limited() {
+    let mut host = Host::start(&["--memory-mb", "64"]);
+    host.run("x = 1");
+    assert_eq!(host.ask(r#"{"code": "y = bytearray(100 << 20)"}"#)["error"]["type"], "MemoryError");
+    // What goes in counts as well as what is made there.
+    let line = json!({"code": "len(docs)", "variables": {"docs": "x".repeat(40 << 20)}}).to_string();
+    let error = host.ask(line)["error"].clone();
+    assert_eq!(error["type"], "MemoryError");
+    assert!(error["message"].as_str().unwrap().contains("`docs` (40 MiB)"), "{error}");
+    assert_eq!(host.run("x, len(bytearray(5 << 20))")["value"], "(1, 5242880)");
+
+    let mut host = Host::start(&["--disk-mb", "1"]);
+    let error = host.ask(r#"{"code": "open('big', 'wb').write(bytes(2 << 20))"}"#)["error"].clone();
+    assert_eq!(error["type"], "OSError");
+    assert!(error["message"].as_str().unwrap().contains("No space left on device"), "{error}");
+    // All files together, and what is removed can be used again.
+    host.run("import os\nos.remove('big')\nopen('a', 'wb').write(bytes(700 << 10))");
+    let error = host.ask(r#"{"code": "open('b', 'wb').write(bytes(700 << 10))"}"#)["error"].clone();
+    assert!(error["message"].as_str().unwrap().contains("No space left on device"), "{error}");
+    host.run("os.remove('a'); os.remove('b')\nopen('b', 'wb').write(bytes(700 << 10))");
+}
+
+/// The machine's files are not there, unlike with `subprocess`.
+#[test]
+fn nothing_of_the_machine_is_seen() {
+    let mut host = Host::start(&[]);
+    let name = host.place.path("secret.txt");
+    std::fs::write(&name, "secret").unwrap();
+    let code = format!("open({:?}).read()", name.to_str().unwrap());
+    assert_eq!(host.ask(json!({"code": code}).to_string())["error"]["type"], "FileNotFoundError");
+    assert_eq!(host.run("import os; dict(os.environ)")["value"], "{}");
+    let error = host.ask(r#"{"code": "import subprocess; subprocess.run(['true'])"}"#)["error"].clone();
+    assert!(error["type"].is_string(), "{error}");
+    host.run("open('left.txt', 'w').write('x')");
+    assert!(!host.place.path("left.txt").exists());
+}
+
+#[test]
+fn the_end_of_stdin_ends_it_promptly() {
+    for code in ["while True: pass", "import time; time.sleep(100)", "f()"] {
+        let mut host = Host::start(&[]);
+        host.run("1");
+        host.send(json!({"code": code, "tool_names": ["f"]}).to_string());
+        if code == "f()" {
+            assert_eq!(host.receive()["tool_call"]["name"], "f");
+        } else {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        host.close_stdin();
+        assert!(["SessionEnded", "EOFError"].contains(&host.receive()["error"]["type"].as_str().unwrap()));
+        assert_eq!((host.line().as_str(), host.exit()), ("", 0), "{code}");
+    }
 }
 
 #[test]
@@ -264,7 +367,7 @@ fn output_over_the_cap_keeps_both_ends() {
 #[test]
 fn the_end_of_stdin_leaves_no_child() {
     for code in ["while True: pass", "import time; time.sleep(100)", "f()"] {
-        let mut host = Host::start(&[]);
+        let mut host = Host::start(&SUBPROCESS);
         let pid: i64 = host.run("import os; os.getpid()")["value"].as_str().unwrap().parse().unwrap();
         assert!(is_alive(pid));
         host.send(json!({"code": code, "tool_names": ["f"]}).to_string());
@@ -283,25 +386,43 @@ fn the_end_of_stdin_leaves_no_child() {
 #[test]
 fn signals_and_a_closed_stdout_end_it() {
     for (name, code) in [("TERM", 143), ("INT", 130)] {
-        let mut host = Host::start(&[]);
+        let mut host = Host::start(&SUBPROCESS);
         let pid: i64 = host.run("import os; os.getpid()")["value"].as_str().unwrap().parse().unwrap();
         signal(&host.child, name);
         assert_eq!(host.exit(), code);
         eventually("the child is gone", || !is_alive(pid));
+        // Also in the middle of a cell that never gives way by itself.
+        for args in [&[][..], &SUBPROCESS] {
+            let mut host = Host::start(args);
+            host.run("1");
+            host.send(r#"{"code": "while True: pass"}"#);
+            std::thread::sleep(Duration::from_millis(200));
+            signal(&host.child, name);
+            assert_eq!(host.exit(), code, "{args:?}");
+        }
     }
-    let place = Place::new();
-    let mut child = place.command(&["interpreter"]).stdin(Stdio::piped()).spawn().unwrap();
-    drop(child.stdout.take());
-    child.stdin.as_mut().unwrap().write_all(b"{\"code\": \"1\"}\n").unwrap();
-    assert_eq!(exit_within(&mut child, Duration::from_secs(10)), 6);
+    for args in [&[][..], &SUBPROCESS] {
+        let place = Place::new();
+        let mut child =
+            place.command(&[&["interpreter"], args].concat()).stdin(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        child.stdin.as_mut().unwrap().write_all(b"{\"code\": \"1\"}\n").unwrap();
+        assert_eq!(exit_within(&mut child, Duration::from_secs(10)), 6, "{args:?}");
+    }
 }
 
 #[test]
 fn it_says_at_once_when_it_cannot_start() {
     let place = Place::new();
-    place.run(&["interpreter", "--python", "/no/python"]).failed(3, &["/no/python"]);
+    place
+        .run(&["interpreter", "--backend", "subprocess", "--python", "/no/python"])
+        .failed(3, &["/no/python"]);
     place
         .run(&["interpreter", "--backend", "docker"])
-        .failed(2, &["`docker` is not in this version", "subprocess"]);
+        .failed(2, &["`docker` is not in this version", "wasm, subprocess"]);
+    place.run(&["interpreter", "--memory-mb", "16"]).failed(2, &["16 M", "too small", "Python"]);
+    place.run(&["interpreter", "--memory-mb", "5000"]).failed(2, &["5000 M", "4096 M"]);
+    place.run(&["interpreter", "--memory-mb", "15"]).failed(2, &["--memory-mb", "15", "16"]);
+    place.run(&["interpreter", "--disk-mb", "0"]).failed(2, &["--disk-mb", "0"]);
     place.run(&["interpreter", "--cell-timeout", "0"]).failed(2, &["more than 0"]);
 }

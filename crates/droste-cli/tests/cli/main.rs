@@ -9,3 +9,4 @@ mod interpreter;
 mod run;
 mod server;
 mod support;
+mod warm;

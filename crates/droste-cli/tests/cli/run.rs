@@ -73,7 +73,7 @@ fn inputs_of_all_kinds_a_tool_a_sub_call_a_trace() {
     assert_eq!(object["outputs"]["count"], 100_000);
     assert!(ended.stdout.contains("\"big\": 1000000000000000000000000000000, \"odd\": \"NaN\""), "{ended:?}");
     assert_eq!((&object["status"], &object["turns"]), (&"submitted".into(), &2.into()));
-    assert_eq!((&object["interpreter"], &object["trace"]), (&"subprocess".into(), &"run.jsonl".into()));
+    assert_eq!((&object["interpreter"], &object["trace"]), (&"wasm".into(), &"run.jsonl".into()));
     assert_eq!(object["usage"]["calls"], 3);
     assert!(object["seconds"].as_f64().unwrap() > 0.0);
     let requests = server.requests();
@@ -187,7 +187,23 @@ fn an_unreachable_server_is_named() {
 #[test]
 fn a_session_that_keeps_dying_has_its_code() {
     let server = Server::scripted(&["```python\nimport os\nos._exit(3)\n```"]);
-    place(&server).run(&["run", "-s", "q -> text", "-i", "q=x"]).failed(7, &["died 3 times"]);
+    place(&server)
+        .run(&["run", "-s", "q -> text", "-i", "q=x", "--interpreter", "subprocess"])
+        .failed(7, &["died 3 times"]);
+}
+
+#[test]
+fn a_session_that_crashes_goes_on() {
+    let server = Server::scripted(&[
+        "```python\nkept = 'still here'\n```",
+        "```python\nkept = 'lost'\nimport os\nos._exit(3)\n```",
+        "```python\nSUBMIT(kept)\n```",
+    ]);
+    let ended = ok(place(&server).run(&["run", "-s", "q -> text", "-i", "q=x"]));
+    assert_eq!(ended.stdout, "still here\n");
+    assert!(ended.stderr.contains("turn 2: the interpreter exited with code 3"), "{ended:?}");
+    let all = serde_json::to_string(&server.requests()).unwrap();
+    assert!(all.contains("exited with code 3"), "the model was not told: {all}");
 }
 
 #[test]

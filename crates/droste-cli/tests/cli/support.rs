@@ -4,10 +4,14 @@ use std::{
     io::Write,
     path::Path,
     process::{Child, Command, Output, Stdio},
+    sync::Once,
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
+
+/// Where the prepared Python of all these tests is kept.
+pub(crate) const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/cache");
 
 /// A folder to run commands in, and what they are run with.
 pub(crate) struct Place {
@@ -16,7 +20,14 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        let place = Self { folder: tempfile::tempdir().unwrap() };
+        // So that no test meets what the first use on a machine says.
+        static WARM: Once = Once::new();
+        WARM.call_once(|| {
+            let warmed = place.command(&["warm"]).output().unwrap();
+            assert!(warmed.status.success(), "{warmed:?}");
+        });
+        place
     }
 
     pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
@@ -35,6 +46,7 @@ impl Place {
                 command.env(name, value);
             }
         }
+        command.env("DROSTE_CACHE_DIR", CACHE);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

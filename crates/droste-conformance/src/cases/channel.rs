@@ -263,7 +263,7 @@ cases! {
     }
 
     /// C12: a thread that a cell leaves behind may print as it likes: answers stay with their cells.
-    #[needs(Threads)]
+    #[needs(ConcurrentCalls)]
     async fn a_printing_thread_stays_out_of_it(s) {
         s.run(
             r#"

@@ -256,7 +256,7 @@ cases! {
     }
 
     /// C8: a thread that a cell leaves behind gets no answers from the next one's calls.
-    #[needs(Threads)]
+    #[needs(ConcurrentCalls)]
     async fn a_thread_left_behind_does_not_mix_in(s) {
         s.serve(&Host::new().echo());
         s.run(

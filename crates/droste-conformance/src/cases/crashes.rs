@@ -96,7 +96,7 @@ cases! {
         s.is_over_or_back().await;
     }
 
-    /// C4: where sessions are brought back, a crash undoes what its cell did to variables and files, keeps its output
+    /// C14: where sessions are brought back (C4), a crash undoes what its cell did to variables and files, keeps its output
     /// and its submission, and the cells after it go on.
     #[needs(Restores)]
     async fn a_crash_undoes_its_cell(s) {
@@ -128,7 +128,7 @@ cases! {
         s.run("rows").await.value_is("[1, 3]");
     }
 
-    /// C4: the same after a kill by the time limit.
+    /// C14: the same after a kill by the time limit.
     #[needs(Restores)]
     async fn a_kill_undoes_its_cell(s) {
         s.run("rows = [1]").await.ok();

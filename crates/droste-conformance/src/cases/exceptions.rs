@@ -170,7 +170,7 @@ cases! {
     }
 
     /// C4: nor does one in another thread.
-    #[needs(Threads)]
+    #[needs(ConcurrentCalls)]
     async fn a_thread_may_fail(s) {
         s.run(
             r#"
@@ -187,7 +187,7 @@ cases! {
     }
 
     /// C4: an exit in a thread ends that thread alone.
-    #[needs(Threads)]
+    #[needs(ConcurrentCalls)]
     async fn a_thread_may_exit(s) {
         s.run(
             r#"

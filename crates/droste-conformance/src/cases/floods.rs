@@ -134,7 +134,7 @@ cases! {
     }
 
     /// C11: threads that flood together do no harm.
-    #[needs(Threads)]
+    #[needs(ConcurrentCalls)]
     async fn threads_can_flood(s) {
         let seen = s
             .run(

@@ -117,7 +117,7 @@ cases! {
     }
 
     /// C1: a thread that a cell left behind does not hold up the shutdown.
-    #[needs(Threads)]
+    #[needs(ConcurrentCalls)]
     async fn shutdown_does_not_wait_for_threads(s) {
         s.run(
             "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=False).start()",

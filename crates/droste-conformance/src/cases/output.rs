@@ -184,7 +184,7 @@ cases! {
     }
 
     /// C5: what threads print arrives.
-    #[needs(Threads)]
+    #[needs(ConcurrentCalls)]
     async fn threads_can_print(s) {
         let code = r#"
             import threading

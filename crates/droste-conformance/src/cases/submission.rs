@@ -264,7 +264,7 @@ cases! {
     }
 
     /// C7: neither can a thread.
-    #[needs(Threads)]
+    #[needs(ConcurrentCalls)]
     async fn a_thread_cannot_swallow_it(s) {
         s.run(
             r#"

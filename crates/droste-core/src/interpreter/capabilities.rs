@@ -54,7 +54,7 @@ pub struct Capabilities {
     /// Whether a session outlives its own crash: `os._exit` and a segfault end the session, never the host.
     pub crash_isolated: bool,
     /// Whether a session whose cell crashed or had to be killed comes back as it was before that cell, instead of
-    /// ending; see [`Observation::restored`](super::Observation::restored).
+    /// ending; see [`Observation::restored`](super::Observation::restored). A backend may have a limit of size for that.
     #[serde(default)]
     pub restores: bool,
     /// Whether Python threads run.

@@ -41,6 +41,7 @@ impl Record {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "most of a record's memory is text on the heap, not the enum")]
 pub enum Event {
     /// The run begins.
     #[non_exhaustive]

@@ -1,0 +1,424 @@
+#![allow(clippy::unwrap_used, clippy::panic, reason = "scratch")]
+mod common;
+use async_trait::async_trait;
+use common::{factory, session, session_of, told, value};
+use droste_core::*;
+use droste_interpreter_wasm::{WasmConfig, WasmFactory};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+#[derive(Debug)]
+struct Ready;
+#[async_trait]
+impl HostFunctions for Ready {
+    async fn call(&self, _: HostCall) -> Result<Value, HostError> {
+        Ok(Value::from(1))
+    }
+}
+#[derive(Debug)]
+struct Never;
+#[async_trait]
+impl HostFunctions for Never {
+    async fn call(&self, c: HostCall) -> Result<Value, HostError> {
+        std::mem::forget(c.args.len());
+        futures_util::future::pending().await
+    }
+}
+fn scope() -> Arc<Scope> {
+    Arc::new(
+        Scope::new().function(
+            FunctionSpec::new("f", "x").parameter(ParameterSpec::new("x").default_value(Value::None)),
+        ),
+    )
+}
+fn rss() -> u64 {
+    let s = std::fs::read_to_string("/proc/self/status").unwrap();
+    s.lines()
+        .find(|l| l.starts_with("VmRSS"))
+        .unwrap()
+        .split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<u64>()
+        .unwrap()
+        >> 10
+}
+
+// P: starvation
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn starve() {
+    let s = factory().session();
+    let mut s = s;
+    s.start().await.unwrap();
+    let code = "import _droste_guest as g\nfrom collections import deque\nq = deque()\nwhile True:\n    q.append(g.start('f', (), {}))\n    if len(q) > 5000:\n        n = q.popleft()\n        try: g.reply(n)\n        except RuntimeError: q.append(n)\n";
+    let (tx, rx) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        rt.block_on(async move {
+            let t = Instant::now();
+            let seen = s
+                .execute(Cell::new(code).scope(scope()).time_limit(Duration::from_secs(1)), &Ready)
+                .await
+                .unwrap();
+            let _ = tx.send((t.elapsed(), seen));
+        });
+    });
+    match rx.recv_timeout(Duration::from_secs(20)) {
+        Ok((t, seen)) => println!("STARVE ended after {t:?} {}", told(&seen)),
+        Err(_) => println!("STARVE: HANG, not ended after 20 s with a limit of 1 s"),
+    }
+    std::process::exit(0);
+}
+
+// B: big ints
+#[tokio::test]
+async fn bigint() {
+    for bits in [1_000_000u64, 4_000_000, 16_000_000] {
+        let mut s = session().await;
+        let t = Instant::now();
+        let seen = s
+            .execute(
+                Cell::new(format!("SUBMIT(1 << {bits})"))
+                    .scope(Arc::new(Scope::new().output("a", "int")))
+                    .time_limit(Duration::from_secs(1)),
+                &NoHostFunctions,
+            )
+            .await;
+        println!("BIGINT {bits} {:?} ok={}", t.elapsed(), seen.is_ok());
+    }
+}
+
+// A: host memory
+#[tokio::test]
+async fn host_memory() {
+    let mut s = factory().session();
+    let before = rss();
+    let code = "import _droste_guest as g\nbig = [None] * 20_000_000\nx = g.start('f', (big,), {})\nimport time; time.sleep(0.5)";
+    let peak = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let p2 = peak.clone();
+    std::thread::spawn(move || {
+        loop {
+            p2.fetch_max(rss(), std::sync::atomic::Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    let _ = s.execute(Cell::new(code).scope(scope()), &Never).await.unwrap();
+    println!(
+        "MEM one call of 20M None: before {before} peak {} MiB",
+        peak.load(std::sync::atomic::Ordering::Relaxed)
+    );
+    peak.store(0, std::sync::atomic::Ordering::Relaxed);
+    let code = "import _droste_guest as g\nbig = 'x' * 20_000_000\nfor _ in range(100): g.start('f', (big,), {})\nimport time; time.sleep(0.5)";
+    let _ = s.execute(Cell::new(code).scope(scope()), &Never).await.unwrap();
+    println!("MEM 100 calls of 20 MB: peak {} MiB", peak.load(std::sync::atomic::Ordering::Relaxed));
+    peak.store(0, std::sync::atomic::Ordering::Relaxed);
+    let code = "from concurrent.futures import ThreadPoolExecutor\nbig = 'x' * 20_000_000\np = ThreadPoolExecutor(100)\nr = p.map(f, [big] * 100)\nlist(r)";
+    let seen =
+        s.execute(Cell::new(code).scope(scope()).time_limit(Duration::from_secs(5)), &Never).await.unwrap();
+    println!(
+        "MEM pool.map(f, [20 MB]*100): peak {} MiB {:?}",
+        peak.load(std::sync::atomic::Ordering::Relaxed),
+        seen.interruption
+    );
+}
+
+// K: come_back under contention
+#[tokio::test]
+async fn come_back_contended() {
+    let f = WasmFactory::new(WasmConfig::new().max_sessions(1).slot_wait(Duration::from_secs(5)));
+    let mut a = f.session();
+    a.execute(Cell::new("x = 42"), &NoHostFunctions).await.unwrap();
+    let g = f.clone();
+    let waiter = tokio::spawn(async move {
+        let mut b = g.session();
+        let r = b.start().await;
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        r.is_ok()
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let t = Instant::now();
+    let seen = a
+        .execute(Cell::new("import os; os._exit(1)").time_limit(Duration::from_secs(1)), &NoHostFunctions)
+        .await
+        .unwrap();
+    println!("COMEBACK took {:?} restored={:?} ended={:?}", t.elapsed(), seen.restored, seen.session_ended);
+    println!("COMEBACK waiter got it: {}", waiter.await.unwrap());
+    println!("COMEBACK later: {:?}", a.execute(Cell::new("x"), &NoHostFunctions).await.map(|o| o.value));
+}
+
+// dropped while coming back
+#[tokio::test]
+async fn come_back_dropped() {
+    let f = WasmFactory::new(WasmConfig::new().max_sessions(1).slot_wait(Duration::from_secs(5)));
+    let mut a = f.session();
+    a.execute(Cell::new("x = 42"), &NoHostFunctions).await.unwrap();
+    let g = f.clone();
+    let waiter = tokio::spawn(async move {
+        let mut b = g.session();
+        let r = b.start().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        r.is_ok()
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let _ = tokio::time::timeout(
+        Duration::from_millis(300),
+        a.execute(Cell::new("import os; os._exit(1)"), &NoHostFunctions),
+    )
+    .await;
+    waiter.await.unwrap();
+    println!("DROPPED later: {:?}", a.execute(Cell::new("x"), &NoHostFunctions).await.map(|o| o.value));
+}
+
+// AC: long last words
+#[tokio::test]
+async fn last_words() {
+    let mut s = session().await;
+    let seen = s.run_code("import os\nos.write(2, b'x' * 1_000_000)\nos.abort()").await.unwrap();
+    println!(
+        "WORDS restored has {} chars, stderr {}",
+        seen.restored.as_ref().unwrap().len(),
+        seen.stderr.total_chars
+    );
+    let seen = s.run_code("print('kept?')\nimport os\nos._exit(1)").await.unwrap();
+    println!("LOST print: {:?}", seen.stdout);
+    let seen = s.run_code("import os\nos.write(1, b'raw?')\nos._exit(1)").await.unwrap();
+    println!("LOST raw: {:?}", seen.stdout);
+    let seen = s.run_code("print('x' * 50_000)\nimport os\nos._exit(1)").await.unwrap();
+    println!("LOST long print: {} {} ", seen.stdout.total_chars, seen.stdout.omitted_chars);
+}
+
+// interrupts that hit the next cell
+#[tokio::test]
+async fn late_interrupts() {
+    let mut s = factory().session();
+    s.execute(Cell::new("x = list(range(300000))"), &NoHostFunctions).await.unwrap();
+    let (mut bad, mut int, mut killed) = (0, 0, 0);
+    for n in 0..600u64 {
+        let limit = Duration::from_micros(n * 50);
+        let seen = s
+            .execute(
+                Cell::new("y = sorted(x, key=lambda v: -v)").time_limit(limit).read("x"),
+                &NoHostFunctions,
+            )
+            .await
+            .unwrap();
+        match seen.interruption {
+            Some(Interruption::Interrupted) => int += 1,
+            Some(_) => killed += 1,
+            None => {}
+        }
+        if seen.interruption.is_none() && seen.error.is_some() {
+            println!("ODD {}", told(&seen));
+        }
+        let next = s
+            .execute(Cell::new("1 + 1\nz = [i for i in range(1000)]\nlen(z)"), &NoHostFunctions)
+            .await
+            .unwrap();
+        if !next.is_ok() {
+            bad += 1;
+            println!("NEXT {}", told(&next));
+        }
+    }
+    println!("LATE interrupted {int} killed {killed} next-cell hit {bad}");
+    // the same with drops
+    let mut bad = 0;
+    for n in 0..300u64 {
+        let _ = tokio::time::timeout(
+            Duration::from_micros(n * 100),
+            s.execute(Cell::new("y = sorted(x, key=lambda v: -v)"), &NoHostFunctions),
+        )
+        .await;
+        let next =
+            s.execute(Cell::new("z = [i for i in range(1000)]\nlen(z)"), &NoHostFunctions).await.unwrap();
+        if !next.is_ok() {
+            bad += 1;
+            println!("NEXT {}", told(&next));
+        }
+    }
+    println!("LATE after drops: next-cell hit {bad}");
+}
+
+// checkpoint correctness over many crashes, with growth
+#[tokio::test]
+async fn checkpoints() {
+    let mut s = factory().session();
+    for n in 0..30u32 {
+        let seen = s.execute(Cell::new(format!("try: d\nexcept NameError: d = {{}}\nd[{n}] = bytearray([{n}]) * {}\nif {n} > 5: d.pop({n} - 5)\nh = sum(sum(v[::4096]) for v in d.values())\nh", 1_000_000 * (1 + n % 7))), &NoHostFunctions).await.unwrap();
+        let h = seen.value.clone().unwrap().to_string();
+        let crash = [
+            "import os; d.clear(); os._exit(1)",
+            "d.clear(); d[1] = bytearray(200_000_000); import os; os.abort()",
+            "import faulthandler; d.clear(); faulthandler._sigsegv()",
+        ][n as usize % 3];
+        let seen = s.execute(Cell::new(crash), &NoHostFunctions).await.unwrap();
+        assert!(seen.restored.is_some(), "{}", told(&seen));
+        let mut fork = s.fork().await.unwrap();
+        let bytes = s.snapshot().await.unwrap();
+        let mut back = factory().restore(&bytes).await.unwrap();
+        for t in [&mut s as &mut dyn CodeInterpreter, &mut *fork, &mut *back] {
+            let seen = t
+                .execute(Cell::new("sum(sum(v[::4096]) for v in d.values()) == h and h"), &NoHostFunctions)
+                .await
+                .unwrap();
+            assert_eq!(seen.value.unwrap().to_string(), h, "{n}");
+        }
+    }
+    println!("CHECKPOINTS ok");
+}
+
+#[tokio::test]
+async fn depth() {
+    for (name, make) in [
+        ("list", "x = [x]"),
+        ("dict", "x = {'a': x}"),
+        ("dollar", "x = {'$a': x}"),
+        ("tuple", "x = (x,)"),
+        ("enumlist", "x = [x, {1, 2}]"),
+    ] {
+        let mut s = session().await;
+        for n in [98, 99, 100, 101, 102, 105, 120, 400] {
+            let seen = s.run_code(&format!("x = 1\nfor _ in range({n}): {make}\nFINAL(x)")).await;
+            println!(
+                "DEPTH {name} {n}: {}",
+                match seen {
+                    Ok(o) => format!("{:?} sub={}", o.error.map(|e| e.to_string()), o.submission.is_some()),
+                    Err(e) => format!("ERR {e}"),
+                }
+            );
+            if s.ended().is_some() {
+                s = session().await;
+            }
+        }
+    }
+    let mut s = factory().session();
+    for n in [99, 100, 101, 102] {
+        let mut v = Value::from(1);
+        for _ in 0..n {
+            v = Value::List(vec![v]);
+        }
+        let seen = s.execute(Cell::new("1").variable("x", v).read("x"), &NoHostFunctions).await;
+        println!("DEPTH in {n}: {:?}", seen.map(|o| (o.error, o.variables.len())).map_err(|e| e.to_string()));
+    }
+}
+
+#[tokio::test]
+async fn odd_values() {
+    let mut s = session().await;
+    for code in [
+        "import enum\nclass E(enum.IntEnum):\n    A = 1\nclass S(str): pass\nclass F(float): pass\nclass B(bytes): pass\nclass I(int): pass\nFINAL([E.A, S('x'), F(1), B(b'x'), I(3), bytearray(b'x'), memoryview(b'xy'), {S('k'): 1}, {1: 2}, 1j, ..., 2**100, -2**100, -2**31, 2**31, -0.0, float('nan'), '\\ud800', {'\\ud800': 1, '?': 2}, b''])",
+        "FINAL('\\ud800' * 20000)",
+        "print('\\ud800' * 3)",
+        "FINAL(-2**63)",
+        "FINAL(Ellipsis)",
+    ] {
+        match s.run_code(code).await {
+            Ok(o) => println!(
+                "ODD {:?} {:?} {:?}",
+                o.error,
+                o.submission.map(|s| s.to_value().repr(400)),
+                o.stdout.head
+            ),
+            Err(e) => println!("ODD ERR {e}"),
+        }
+    }
+    let mut s = factory().session();
+    for v in [
+        Value::Float(-0.0),
+        Value::Float(f64::NAN),
+        Value::from(i64::MIN),
+        Value::from(i64::MAX),
+        Value::int_from_decimal("-9223372036854775809").unwrap(),
+        Value::from(i32::MIN as i64),
+        Value::from(""),
+        Value::Bytes(Default::default()),
+        Value::List(vec![]),
+        Value::from("\u{10ffff}".repeat(20000)),
+        Value::from("é".repeat(20000)),
+        Value::from("日".repeat(20000)),
+        Value::from("x".repeat(16384)),
+        Value::list([
+            Value::from("x".repeat(16384)),
+            Value::dict([
+                ("a", Value::list([Value::from("y".repeat(20000))])),
+                ("b", Value::from("z".repeat(20000))),
+            ]),
+        ]),
+    ] {
+        let seen =
+            s.execute(Cell::new("").variable("x", v.clone()).read("x"), &NoHostFunctions).await.unwrap();
+        let ok = format!("{:?}", seen.variables.get("x")) == format!("{:?}", Some(&v));
+        if !ok {
+            println!("ROUND {} {:?}", v.repr(50), seen.variables.get("x").map(|v| v.repr(50)));
+        }
+    }
+}
+
+// many cancelled cells with calls in flight
+#[tokio::test]
+async fn cancelled() {
+    let mut s = factory().session();
+    s.execute(Cell::new("k = 1").scope(scope()), &Ready).await.unwrap();
+    for code in [
+        "f()",
+        "while True:\n    try: f()\n    except BaseException: pass",
+        "import time; time.sleep(100)",
+        "from concurrent.futures import ThreadPoolExecutor\nlist(ThreadPoolExecutor(8).map(f, range(20)))",
+        "import asyncio\nawait asyncio.gather(*[asyncio.to_thread(f) for _ in range(10)])",
+        "try: f()\nfinally:\n    f()",
+        "while True: pass",
+    ] {
+        let t = Instant::now();
+        let _ = tokio::time::timeout(
+            Duration::from_millis(50),
+            s.execute(Cell::new(code).scope(scope()), &Never),
+        )
+        .await;
+        let mut fk = s.fork().await.unwrap();
+        let a = s.execute(Cell::new("f(), k").scope(scope()), &Ready).await.unwrap();
+        let b = fk.execute(Cell::new("f(), k").scope(scope()), &Ready).await.unwrap();
+        println!(
+            "CANCEL {:?} {:?} {:?} {code:?}",
+            t.elapsed(),
+            a.value.map(|v| v.to_string()).or(a.error.map(|e| e.to_string())),
+            b.value.map(|v| v.to_string()).or(b.error.map(|e| e.to_string()))
+        );
+    }
+    let _ = tokio::time::timeout(Duration::from_millis(50), s.execute(Cell::new("while True: pass"), &Never))
+        .await;
+    s.shutdown().await.unwrap();
+    println!("CANCEL shutdown: {}", s.start().await.unwrap_err());
+}
+
+#[tokio::test]
+async fn misc() {
+    let _ = value(&mut session().await, "1").await;
+    let _ = session_of(factory()).await;
+    for limit in [None, Some(Duration::ZERO), Some(Duration::MAX)] {
+        let mut s = factory().session();
+        let o = s.execute(Cell::new("1").time_limit(limit), &NoHostFunctions).await.unwrap();
+        println!(
+            "LIMIT {limit:?} {:?} {:?} {:?}",
+            o.value.map(|v| v.to_string()),
+            o.interruption,
+            o.error.map(|e| e.to_string())
+        );
+    }
+    let f = WasmFactory::new(WasmConfig::new().max_sessions(2).grace(Duration::ZERO));
+    let mut s = f.session();
+    let o = s
+        .execute(Cell::new("while True: pass").time_limit(Duration::from_millis(50)), &NoHostFunctions)
+        .await
+        .unwrap();
+    println!("GRACE0 {:?}", o.interruption);
+    let f = WasmFactory::new(WasmConfig::new().max_sessions(2).grace(Duration::MAX));
+    let mut s = f.session();
+    let o = tokio::spawn(async move {
+        s.execute(Cell::new("while True: pass").time_limit(Duration::from_millis(50)), &NoHostFunctions)
+            .await
+            .map(|o| o.interruption)
+    })
+    .await;
+    println!("GRACEMAX {:?}", o);
+}
