@@ -44,7 +44,7 @@ async fn a_case_may_be_called_by_its_short_name() {
 async fn a_missing_power_is_a_skip_with_its_reason() {
     assert_eq!(
         run_case(Fake::new(Manner::Silent), LACKS).await,
-        Outcome::Skipped("fake lacks threads".to_owned())
+        Outcome::Skipped("fake lacks concurrent calls".to_owned())
     );
 }
 

@@ -19,7 +19,7 @@ pub const PASSES: &str = "c01_lifecycle::shutdown_twice_is_fine";
 /// A case that it fails.
 pub const FAILS: &str = "c01_lifecycle::start_is_optional";
 /// A case that asks for what it does not declare.
-pub const LACKS: &str = "c14_crashes::a_crash_between_cells_is_noticed";
+pub const LACKS: &str = "c08_concurrency::a_thread_left_behind_does_not_mix_in";
 
 /// How the interpreter misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
