@@ -422,3 +422,180 @@ async fn misc() {
     .await;
     println!("GRACEMAX {:?}", o);
 }
+
+#[derive(Debug)]
+struct Panics;
+#[async_trait]
+impl HostFunctions for Panics {
+    async fn call(&self, _: HostCall) -> Result<Value, HostError> { panic!("tool bug") }
+}
+#[derive(Debug)]
+struct Echo;
+#[async_trait]
+impl HostFunctions for Echo {
+    async fn call(&self, mut c: HostCall) -> Result<Value, HostError> { tokio::task::yield_now().await; Ok(c.args.pop().unwrap_or_default()) }
+}
+
+#[tokio::test]
+async fn starve_ordinary() {
+    for code in ["while True: f()", "import asyncio\nwhile True: await asyncio.gather(*[asyncio.to_thread(f) for _ in range(100)])",
+        "from concurrent.futures import ThreadPoolExecutor\np = ThreadPoolExecutor(64)\nwhile True: list(p.map(f, range(1000)))",
+        "from concurrent.futures import ThreadPoolExecutor\np = ThreadPoolExecutor(64)\nlist(p.map(f, range(1_000_000)))"] {
+        let mut s = factory().session();
+        s.start().await.unwrap();
+        let t = Instant::now();
+        let o = s.execute(Cell::new(code).scope(scope()).time_limit(Duration::from_secs(1)), &Ready).await.unwrap();
+        println!("ORDINARY {:?} {:?} {:?} {code:?}", t.elapsed(), o.interruption, o.error.map(|e| e.to_string()));
+    }
+}
+
+#[tokio::test]
+async fn late2() {
+    let mut s = factory().session();
+    s.execute(Cell::new("x = list(range(300000))"), &NoHostFunctions).await.unwrap();
+    let (mut bad, mut int, mut killed, mut none) = (0, 0, 0, 0);
+    for n in 0..2000u64 {
+        let limit = Duration::from_micros((n % 300) * 100);
+        let seen = s.execute(Cell::new(format!("for _ in range({}): pass", (n * 7919) % 2_000_000)).time_limit(limit), &NoHostFunctions).await.unwrap();
+        match (seen.interruption, &seen.error) { (Some(Interruption::Interrupted), Some(_)) => int += 1, (Some(Interruption::Interrupted), None) => println!("interrupted but no error"), (Some(_), _) => killed += 1, (None, Some(_)) => println!("ODD {}", told(&seen)), _ => none += 1 }
+        let next = s.execute(Cell::new("z = [i for i in range(1000)]\nlen(z)"), &NoHostFunctions).await.unwrap();
+        if !next.is_ok() { bad += 1; println!("NEXT {}", told(&next)); }
+    }
+    println!("LATE2 interrupted {int} killed {killed} in time {none} next-cell hit {bad}");
+    let mut bad = 0;
+    for n in 0..1000u64 {
+        let _ = tokio::time::timeout(Duration::from_micros((n % 300) * 100), s.execute(Cell::new(format!("for _ in range({}): pass", (n * 7919) % 2_000_000)), &NoHostFunctions)).await;
+        let next = s.execute(Cell::new("z = [i for i in range(1000)]\nlen(z)"), &NoHostFunctions).await.unwrap();
+        if !next.is_ok() { bad += 1; println!("NEXT {}", told(&next)); }
+    }
+    println!("LATE2 after drops: next-cell hit {bad}");
+    // and with time.sleep, host calls
+    let mut bad = 0;
+    for n in 0..300u64 {
+        let code = ["import time\ntime.sleep(0.01)", "f()\nf()\nf()", "from concurrent.futures import ThreadPoolExecutor\nlist(ThreadPoolExecutor(8).map(f, range(200)))"][n as usize % 3];
+        let o = s.execute(Cell::new(code).scope(scope()).time_limit(Duration::from_micros((n * 131) % 12000)), &Echo).await.unwrap();
+        if o.restored.is_some() || o.session_ended.is_some() { println!("{}", told(&o)); }
+        let next = s.execute(Cell::new("z = [i for i in range(1000)]\nf(len(z))").scope(scope()), &Echo).await.unwrap();
+        if !next.is_ok() || next.value.as_ref().unwrap().to_string() != "1000" { bad += 1; println!("NEXT {}", told(&next)); }
+    }
+    println!("LATE2 sleeps and calls: next-cell hit {bad}");
+}
+
+#[tokio::test]
+async fn huge_error() {
+    let mut s = session().await;
+    let o = s.run_code("raise ValueError('x' * 30_000_000)").await.unwrap();
+    let e = o.error.unwrap();
+    println!("HUGE message {} traceback {}", e.message.len(), e.traceback.len());
+    let o = s.run_code("class A: pass\nA.__name__ = 'n' * 10_000_000\na = A()\nraise type('T' * 10_000_000, (Exception,), {})()").await.unwrap();
+    let e = o.error.unwrap();
+    println!("HUGE type {} message {} traceback {} changed {:?}", e.type_name.len(), e.message.len(), e.traceback.len(), o.changed.iter().map(|c| (c.name.len(), c.type_name.len(), c.summary.len())).collect::<Vec<_>>());
+    let o = s.run_code("globals()['v' * 10_000_000] = 1").await.unwrap();
+    println!("HUGE name {:?}", o.changed.iter().map(|c| (c.name.len(), c.type_name.len(), c.summary.len())).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn panics() {
+    let mut s = factory().session();
+    s.execute(Cell::new("k = 5").scope(scope()), &Ready).await.unwrap();
+    let mut s = tokio::spawn(async move {
+        let r = std::panic::AssertUnwindSafe(s.execute(Cell::new("f()").scope(scope()), &Panics));
+        let r = futures_util::FutureExt::catch_unwind(r).await.is_err();
+        println!("PANIC caught {r}");
+        s
+    }).await.unwrap();
+    println!("PANIC then {:?}", s.execute(Cell::new("f(), k").scope(scope()), &Ready).await.map(|o| o.value.map(|v| v.to_string())));
+}
+
+#[tokio::test]
+async fn detached_arguments() {
+    let mut s = factory().session();
+    for code in ["from concurrent.futures import ThreadPoolExecutor\nimport datetime\nlist(ThreadPoolExecutor(4).map(f, [{1}, datetime.date(2020,1,1), (1,2), 1j, bytearray(b'x')]))",
+        "import asyncio, datetime\nawait asyncio.gather(*[asyncio.to_thread(f, v) for v in [{1}, datetime.date(2020,1,1), (1,2), 1j, f]])",
+        "f({1})", "x = []\nfor _ in range(300): x = [x]\nlist(ThreadPoolExecutor(4).map(f, [x]))"] {
+        match s.execute(Cell::new(code).scope(scope()), &Echo).await { Ok(o) => println!("DETACHED {:?} {:?}", o.value.map(|v| v.to_string()), o.error.map(|e| e.to_string())), Err(e) => println!("DETACHED ERR {e}") }
+    }
+}
+
+// longest time for which the executor does nothing else
+#[tokio::test(flavor = "current_thread")]
+async fn stalls() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    let worst = Arc::new(AtomicU64::new(0));
+    let w = worst.clone();
+    tokio::spawn(async move { let mut last = Instant::now(); loop { tokio::time::sleep(Duration::from_millis(1)).await; let gap = last.elapsed().as_millis() as u64; w.fetch_max(gap, Ordering::Relaxed); last = Instant::now(); } });
+    let f = WasmFactory::new(WasmConfig::new().max_sessions(4).memory_limit(2 << 30));
+    f.warm().await.unwrap();
+    let mut s = f.session();
+    s.start().await.unwrap();
+    let peak = Arc::new(AtomicU64::new(0)); let p2 = peak.clone();
+    std::thread::spawn(move || loop { p2.fetch_max(rss(), Ordering::Relaxed); std::thread::sleep(Duration::from_millis(5)); });
+    for (name, code) in [("SUBMIT 20M None", "FINAL([None] * 20_000_000)"), ("urandom 500MB", "import os\nx = os.urandom(500_000_000)"), ("next cell (checkpoint of 500 MB)", "1"), ("again", "2"), ("rewrite", "x = bytearray(x)"), ("next", "3"), ("print 200MB", "import sys\nx = None\nsys.stdout.write('x' * 200_000_000)"), ("os.write", "import os\nfor _ in range(10): os.write(1, b'x' * 100_000_000)")] {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        worst.store(0, Ordering::Relaxed);
+        peak.store(0, Ordering::Relaxed);
+        let t = Instant::now();
+        let o = s.execute(Cell::new(code), &NoHostFunctions).await.unwrap();
+        let took = t.elapsed();
+        drop(o);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        println!("STALL {name}: {} ms of {took:?}, peak rss {}", worst.load(Ordering::Relaxed), peak.load(Ordering::Relaxed));
+    }
+    s.execute(Cell::new("import os\ny = os.urandom(300_000_000)"), &NoHostFunctions).await.unwrap();
+    worst.store(0, Ordering::Relaxed);
+    let b = s.snapshot().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    println!("STALL snapshot of {} MB: {} ms", b.len() >> 20, worst.load(Ordering::Relaxed));
+    worst.store(0, Ordering::Relaxed);
+    let _r = f.restore(&b).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    println!("STALL restore: {} ms", worst.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn hostile_snapshots() {
+    use sha2::Digest;
+    let mut s = factory().session();
+    s.execute(Cell::new("import os\nos.makedirs('/work/a/b')\nf = open('/work/a/x', 'w')\nf.write('hello'); f.flush()\ng = open('/tmp/y', 'wb')\ng.write(b'z' * 100000)\nk = 1"), &NoHostFunctions).await.unwrap();
+    let good = s.snapshot().await.unwrap();
+    drop(s);
+    let head = 20 + 4 + 32 + 32;
+    let pages = u32::from_le_bytes(good[head + 8..head + 12].try_into().unwrap()) as usize;
+    let files = head + 12 + pages * 4100;
+    println!("SNAP {} bytes, {pages} pages, {} of files", good.len(), good.len() - files);
+    let mut x = 0x1234_5678_9abc_def0u64;
+    let mut rnd = || { x ^= x << 13; x ^= x >> 7; x ^= x << 17; x };
+    let (mut ok, mut refused, mut ended) = (0, 0, 0);
+    let t = Instant::now();
+    let mut n = 0;
+    while t.elapsed() < Duration::from_secs(25) {
+        n += 1;
+        let mut b = good.clone();
+        match n % 4 {
+            0 => { for _ in 0..1 + rnd() % 3 { let at = files + (rnd() as usize) % (b.len() - files).min(300); b[at] = [0, 1, 2, 4, 0x7f, 0x80, 0xff, 3][rnd() as usize % 8]; } }
+            1 => { let at = b.len() - 1 - rnd() as usize % 200; b[at] = [0, 1, 2, 7, 0x7f, 0x80, 0xff, 3][rnd() as usize % 8]; }
+            2 => { for _ in 0..50 { let at = head + 12 + (rnd() as usize) % (pages * 4100); b[at] = rnd() as u8; } }
+            _ => { let at = head + (rnd() as usize % 12); b[at] = rnd() as u8; }
+        }
+        let sum = sha2::Sha256::digest(&b[head..]);
+        b[head - 32..head].copy_from_slice(&sum);
+        match factory().restore(&b).await {
+            Err(e) => { assert!(matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Config), "{e:?}"); refused += 1 }
+            Ok(mut s) => match s.execute(Cell::new("import os\nfor d in ('/work', '/tmp', '/work/a'):\n    try: print(os.listdir(d), os.stat(d))\n    except OSError as e: print(e)\ntry: f.write('more'); f.flush(); f.tell(); f.truncate(3)\nexcept BaseException as e: print(e)\nopen('/work/new', 'w').write('x')\nos.write(1, b'raw')\nopen('/tmp/y', 'ab').write(b'1')\nk").time_limit(Duration::from_secs(2)), &NoHostFunctions).await {
+                Ok(o) => { if o.session_ended.is_some() { ended += 1 } else { ok += 1 } let _ = s.snapshot().await; let _ = s.fork().await; }
+                Err(_) => ended += 1,
+            }
+        }
+    }
+    println!("SNAP fuzz: {n} tried, {ok} ok, {refused} refused, {ended} ended");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn cold() {
+    let f = WasmFactory::new(WasmConfig::new().cache(false).max_sessions(2));
+    let t = Instant::now();
+    let r = tokio::time::timeout(Duration::from_secs(2), f.warm()).await;
+    println!("COLD dropped after {:?}: {}", t.elapsed(), r.is_err());
+    let r = f.warm().await;
+    println!("COLD ready after {:?}: {}", t.elapsed(), r.is_ok());
+}
