@@ -433,7 +433,7 @@ impl HostFunctions for Panics {
 struct Echo;
 #[async_trait]
 impl HostFunctions for Echo {
-    async fn call(&self, mut c: HostCall) -> Result<Value, HostError> { tokio::task::yield_now().await; Ok(c.args.pop().unwrap_or_default()) }
+    async fn call(&self, mut c: HostCall) -> Result<Value, HostError> { tokio::task::yield_now().await; Ok(c.args.pop().or_else(|| c.kwargs.pop().map(|(_, v)| v)).unwrap_or_default()) }
 }
 
 #[tokio::test]
@@ -598,4 +598,58 @@ async fn cold() {
     println!("COLD dropped after {:?}: {}", t.elapsed(), r.is_err());
     let r = f.warm().await;
     println!("COLD ready after {:?}: {}", t.elapsed(), r.is_ok());
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn big_checkpoint() {
+    let f = WasmFactory::new(WasmConfig::new().max_sessions(4).memory_limit(2 << 30));
+    let mut s = f.session();
+    for code in ["import os\nx = os.urandom(200_000_000)\nh = hash(x)\nlen(x)", "1", "2", "hash(x) == h", "y = bytearray(x)\nlen(y)", "3", "4"] {
+        let t = Instant::now();
+        let o = s.execute(Cell::new(code), &NoHostFunctions).await.unwrap();
+        println!("BIG {code:?} {:?} rss {} {:?} {:?}", t.elapsed(), rss(), o.value.map(|v| v.to_string()), o.error.map(|e| e.to_string()));
+    }
+    let o = s.execute(Cell::new("y[:] = b''\nx = None\nimport gc; gc.collect(); z = bytearray(500_000_000)\nimport os; os._exit(1)"), &NoHostFunctions).await.unwrap();
+    println!("BIG {:?}", o.restored);
+    let t = Instant::now();
+    let o = s.execute(Cell::new("import os; hash(x) == h and hash(bytes(y)) == h"), &NoHostFunctions).await.unwrap();
+    println!("BIG {:?} {:?} {:?} rss {}", o.value.map(|v| v.to_string()), o.error.map(|e| e.to_string()), t.elapsed(), rss());
+    let t = Instant::now();
+    let b = s.snapshot().await.unwrap();
+    println!("BIG snapshot {} {:?}", b.len() >> 20, t.elapsed());
+}
+
+/// The session's own words after it was killed, when no slot is free: how long does execute take?
+#[tokio::test]
+async fn kill_contended() {
+    let f = WasmFactory::new(WasmConfig::new().max_sessions(1).slot_wait(Duration::from_secs(30)));
+    let mut a = f.session();
+    a.execute(Cell::new("x = 42"), &NoHostFunctions).await.unwrap();
+    let g = f.clone();
+    let _waiter = tokio::spawn(async move { let mut b = g.session(); let _ = b.start().await; tokio::time::sleep(Duration::from_secs(12)).await; });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let t = Instant::now();
+    let o = a.execute(Cell::new("while True:\n    try:\n        while True: pass\n    except BaseException: pass").time_limit(Duration::from_secs(1)), &NoHostFunctions).await.unwrap();
+    println!("KILL limit 1 s, took {:?} {:?} restored={:?}", t.elapsed(), o.interruption, o.restored.is_some());
+}
+
+/// One cell, ordinary names only: how far can the host be driven?
+#[tokio::test]
+async fn host_memory_2() {
+    let peak = Arc::new(std::sync::atomic::AtomicU64::new(0)); let p2 = peak.clone();
+    std::thread::spawn(move || loop { let r = rss(); p2.fetch_max(r, std::sync::atomic::Ordering::Relaxed); if r > 10_000 { println!("MEM2 over 10 GB of host memory from a session of 512 MiB: stopped"); std::process::exit(0) } std::thread::sleep(Duration::from_millis(5)); });
+    let mut s = factory().session();
+    let code = "import asyncio\nbig = 'x' * 100_000_000\nawait asyncio.gather(*[asyncio.to_thread(f, big) for _ in range(1000)])";
+    let o = s.execute(Cell::new(code).scope(scope()).time_limit(Duration::from_secs(20)), &Never).await.unwrap();
+    println!("MEM2 peak {} {:?}", peak.load(std::sync::atomic::Ordering::Relaxed), o.error.map(|e| e.to_string()));
+}
+#[tokio::test]
+async fn host_memory_3() {
+    let peak = Arc::new(std::sync::atomic::AtomicU64::new(0)); let p2 = peak.clone();
+    std::thread::spawn(move || loop { let r = rss(); p2.fetch_max(r, std::sync::atomic::Ordering::Relaxed); if r > 10_000 { println!("MEM3 over 10 GB of host memory from a session of 512 MiB: stopped"); std::process::exit(0) } std::thread::sleep(Duration::from_millis(5)); });
+    let mut s = factory().session();
+    let o = s.execute(Cell::new("x = [[]] * 50_000_000\nFINAL([x, x])").scope(scope()).time_limit(Duration::from_secs(20)), &Never).await.unwrap();
+    println!("MEM3 peak {} {:?} {}", peak.load(std::sync::atomic::Ordering::Relaxed), o.error.map(|e| e.to_string()), o.submission.is_some());
+    let o = s.execute(Cell::new("x = [None] * 60_000_000\nFINAL(x)").scope(scope()).time_limit(Duration::from_secs(20)), &Never).await.unwrap();
+    println!("MEM3 peak {} {:?} {}", peak.load(std::sync::atomic::Ordering::Relaxed), o.error.map(|e| e.to_string()), o.submission.is_some());
 }

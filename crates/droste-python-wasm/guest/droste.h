@@ -19,6 +19,9 @@ PyObject *droste_take(int32_t size);
 // immortal.c: makes everything that exists immortal.
 void droste_make_all_immortal(void);
 
+// heap.c: fills the holes of Python's heap.
+void droste_fill_holes(void);
+
 // The version of marshal that crosses: the last one without references between objects.
 #define DROSTE_MARSHAL_VERSION 2
 

@@ -66,6 +66,7 @@ DROSTE_EXPORT("droste_init") int32_t droste_init(void) {
     Py_DECREF(module);
     if (run == NULL) return failed("_droste_wasm has no `run`");
     droste_make_all_immortal();
+    droste_fill_holes();
     return 0;
 }
 
