@@ -77,6 +77,8 @@ class Session:
         self._guest = guest
         self._scheduler = modules["tasks"].scheduler
         self.repl = modules["repl"].Repl(modules["host"].Host(guest), preload=True)
+        # A piece of output costs next to nothing here, and what was handed on outlives a crash.
+        modules["capture"].STREAM_CHARS = 1
         self.repl.gate.by_signal = True
         self.repl.before_end = self._collect_raw
         self.repl.after_cell = self._scheduler.after_cell

@@ -250,12 +250,15 @@ impl Entry {
 
     fn store(&self, code: &[u8]) -> io::Result<()> {
         self.remove_leftovers();
-        let fresh = tempfile::Builder::new().prefix("new-").tempdir_in(&self.parent)?;
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+        let fresh = builder.prefix("new-").tempdir_in(&self.parent)?;
         let file = fresh.path().join(CODE);
-        fs::write(&file, code)?;
+        write_private(&file, code)?;
         // Read back: what a full disk left out shows here.
-        let (length, sum) = load::checksum(&file)?;
-        fs::write(fresh.path().join(SUM), format!("{length} {sum:016x}\n"))?;
+        let (length, sum) = load::checksum(&mut fs::File::open(&file)?)?;
+        write_private(&fresh.path().join(SUM), format!("{length} {sum:016x}\n").as_bytes())?;
         fs::File::open(&file)?.sync_all()?;
         match fs::remove_dir_all(&self.dir) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -286,6 +289,15 @@ fn compile(engine: &Engine, snapshot: &[u8]) -> Result<Module> {
 
 fn not_compiled(error: wasmtime::Error) -> Error {
     Error::new(ErrorKind::Unavailable, format!("cannot compile the prepared Python: {error:#}"))
+}
+
+/// A file that only this user can write, whatever the user's umask is.
+fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    io::Write::write_all(&mut options.open(path)?, content)
 }
 
 /// A directory that only this user can write.

@@ -8,7 +8,13 @@ use std::sync::Arc;
 
 use droste_core::Result;
 
-use crate::{mailbox::Mailbox, pages, runtime::Runtime, vm::Vm, wasi};
+use crate::{
+    mailbox::Mailbox,
+    pages,
+    runtime::{Runtime, Slot},
+    vm::Vm,
+    wasi,
+};
 
 /// Bytes that are compared and copied at a time.
 pub(crate) const PAGE: usize = 4096;
@@ -27,17 +33,14 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The state of `vm`, sharing with the state before what has not changed. `None` if more than `limit` bytes were
-    /// written to.
+    /// The state of `vm`, sharing with the state before what has not changed. `None` if that is more than
+    /// `limit` bytes.
     pub(crate) fn take(vm: &Vm, pristine: &[u8], before: Option<&Checkpoint>, limit: u64) -> Option<Self> {
         let memory = vm.memory();
-        let touched = pages::touched(memory);
-        if touched.len() as u64 * PAGE as u64 > limit {
-            return None;
-        }
+        let most = usize::try_from(limit / PAGE as u64).unwrap_or(usize::MAX);
         let mut known = before.map_or(&[][..], |before| &before.pages);
         let mut changed = Vec::with_capacity(known.len() + 64);
-        for number in touched {
+        for number in pages::touched(memory) {
             let at = number as usize * PAGE;
             let Some(page) = memory.get(at..at + PAGE) else { continue };
             while known.first().is_some_and(|(other, _)| *other < number) {
@@ -50,13 +53,16 @@ impl Checkpoint {
                 _ if is_pristine(pristine, at, page) => {}
                 _ => changed.push((number, Arc::new(Box::from(page)))),
             }
+            if changed.len() > most {
+                return None;
+            }
         }
         Some(Self { len: memory.len(), pages: changed, wasi: vm.wasi().checkpoint() })
     }
 
     /// A fresh instance in this state.
-    pub(crate) async fn restore(&self, runtime: &Runtime, mailbox: Mailbox) -> Result<Box<Vm>> {
-        let mut vm = runtime.instance(mailbox).await?;
+    pub(crate) async fn restore(&self, runtime: &Runtime, mailbox: Mailbox, slot: Slot) -> Result<Box<Vm>> {
+        let mut vm = runtime.instance(mailbox, slot).await?;
         let memory = vm.memory_mut(self.len)?;
         for (number, page) in &self.pages {
             let at = *number as usize * PAGE;

@@ -111,7 +111,7 @@ fn start(mut caller: Caller<'_, Guest>, at: u32, size: u32) -> wasmtime::Result<
     let (Some(name), Value::List(args), Value::Dict(kwargs)) = (name.as_text(), args, kwargs) else {
         return Err(garbage("a call that is none"));
     };
-    Ok(guest.mailbox.lock().start(HostCall::new(name).args(args).kwargs(kwargs)))
+    Ok(guest.mailbox.lock().start(HostCall::new(name).args(args).kwargs(kwargs), size as usize))
 }
 
 /// Waits without holding a thread: the fiber of the guest is suspended, and whoever polls the cell polls this.

@@ -1,12 +1,13 @@
 //! Loads compiled code from the cache: the one unsafe call of this crate.
 //!
 //! # The argument
-//! [`Module::deserialize_file`] is unsafe because the file holds machine code, which is run without being looked at:
+//! [`Module::deserialize_open_file`] is unsafe because the file holds machine code, which is run without being looked at:
 //! whoever can write the file can run anything as this user. Its safe counterpart would compile anew (some seconds in
 //! every process). So before the call:
 //!
-//! - the file, its directory and the cache's are checked to belong to this user (or root) and to be writable by nobody
-//!   else: whoever could plant code there can do so anyway, by being this user;
+//! - the file is opened once, and that very file is checked to belong to this user (or root) and to be writable by
+//!   nobody else, as are the two directories around it: whoever could write code into it can run code anyway, by being
+//!   this user;
 //! - the file is checked against the length and the checksum that were written beside it, so that what a full disk, a
 //!   crash or a bad sector left is never run;
 //! - wasmtime itself checks that the same version of it wrote the file, with the same settings, for the same processor.
@@ -37,20 +38,27 @@ pub(crate) enum Refused {
 }
 
 /// Loads compiled code that [`checksum`] was asked about when it was written.
-pub(crate) fn load(engine: &Engine, file: &Path, length: u64, sum: u64) -> Result<Module, Refused> {
-    check_owner(file)?;
-    let damaged = |error: &dyn std::fmt::Display| Refused::Damaged(format!("{}: {error}", file.display()));
-    if checksum(file).map_err(|error| damaged(&error))? != (length, sum) {
+pub(crate) fn load(engine: &Engine, path: &Path, length: u64, sum: u64) -> Result<Module, Refused> {
+    check_owner(path)?;
+    let damaged = |error: &dyn std::fmt::Display| Refused::Damaged(format!("{}: {error}", path.display()));
+    // Opened once: what is checked is what is mapped, whatever happens to the path meanwhile.
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if is_missing(&error) => return Err(Refused::Missing),
+        Err(error) => return Err(damaged(&error)),
+    };
+    check_one(path, &file.metadata().map_err(|error| damaged(&error))?)?;
+    if checksum(&mut file).map_err(|error| damaged(&error))? != (length, sum) {
         return Err(damaged(&"it is not what was written"));
     }
     // SAFETY: see the top of this file.
-    unsafe { Module::deserialize_file(engine, file) }.map_err(|error| damaged(&format!("{error:#}")))
+    unsafe { Module::deserialize_open_file(engine, file) }.map_err(|error| damaged(&format!("{error:#}")))
 }
 
-/// Length and checksum of a file. The checksum is against accidents, not against attackers: those are kept out by
-/// the check of the owner.
-pub(crate) fn checksum(file: &Path) -> io::Result<(u64, u64)> {
-    let (mut file, mut hasher, mut length) = (File::open(file)?, Xxh3Default::new(), 0);
+/// Length and checksum of a file, from where it stands. The checksum is against accidents, not against attackers:
+/// those are kept out by the check of the owner.
+pub(crate) fn checksum(file: &mut File) -> io::Result<(u64, u64)> {
+    let (mut hasher, mut length) = (Xxh3Default::new(), 0);
     let mut buffer = vec![0; 256 << 10];
     loop {
         match file.read(&mut buffer)? {

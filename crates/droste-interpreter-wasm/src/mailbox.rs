@@ -13,6 +13,9 @@ use droste_wire::repl::{Collector, Stream};
 /// Calls of one cell that may be in flight at once, as in `droste-wire`.
 const MAX_CALLS_IN_FLIGHT: usize = 10_000;
 
+/// Bytes that calls of one cell in flight may hold on the host; one call may always be larger.
+const MAX_BYTES_IN_FLIGHT: usize = 512 << 20;
+
 /// A handle to the mailbox of a session.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mailbox(Arc<Mutex<Inner>>);
@@ -24,6 +27,9 @@ pub(crate) struct Inner {
     fresh: Vec<(u32, HostCall)>,
     /// All calls whose reply was not taken; `None` while they run.
     calls: HashMap<u32, Option<Result<Value, HostError>>>,
+    /// Sizes of the calls that run, as the guest sent them, and their sum.
+    sizes: HashMap<u32, usize>,
+    held: usize,
     /// Finished calls that no `wait(0)` has reported.
     finished: VecDeque<u32>,
     last_call: u32,
@@ -60,6 +66,7 @@ impl Inner {
 
     /// A call is finished.
     pub(crate) fn finish(&mut self, call: u32, result: Result<Value, HostError>) {
+        self.held -= self.sizes.remove(&call).unwrap_or(0);
         if let Some(place) = self.calls.get_mut(&call) {
             *place = Some(result);
             self.finished.push_back(call);
@@ -74,13 +81,16 @@ impl Inner {
 
 /// The guest's side.
 impl Inner {
-    /// Begins a call; 0 if there are too many or no cell runs.
-    pub(crate) fn start(&mut self, call: HostCall) -> u32 {
-        if self.calls.len() >= MAX_CALLS_IN_FLIGHT || self.collector.is_none() {
+    /// Begins a call of `size` bytes; 0 if there are too many, they hold too much, or no cell runs.
+    pub(crate) fn start(&mut self, call: HostCall, size: usize) -> u32 {
+        let fits = self.held == 0 || self.held + size <= MAX_BYTES_IN_FLIGHT;
+        if self.calls.len() >= MAX_CALLS_IN_FLIGHT || !fits || self.collector.is_none() {
             return 0;
         }
         self.last_call = self.last_call.wrapping_add(1).max(1);
         self.calls.insert(self.last_call, None);
+        self.sizes.insert(self.last_call, size);
+        self.held += size;
         self.fresh.push((self.last_call, call));
         self.last_call
     }
@@ -101,7 +111,10 @@ impl Inner {
     /// The reply of a finished call, once.
     pub(crate) fn take_reply(&mut self, call: u32) -> Option<Result<Value, HostError>> {
         match self.calls.get(&call) {
-            Some(Some(_)) => self.calls.remove(&call).flatten(),
+            Some(Some(_)) => {
+                self.finished.retain(|other| *other != call);
+                self.calls.remove(&call).flatten()
+            }
             _ => None,
         }
     }

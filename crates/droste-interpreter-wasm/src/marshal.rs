@@ -17,6 +17,10 @@ pub(crate) use self::{
 const MAX_DEPTH: usize = 100;
 /// Texts and bytes of at least this size do not travel in the data: the host writes them into the guest's memory.
 const LONG: usize = 16 << 10;
+/// Most containers and items of a message. The guest refuses larger values with an error for the model.
+const MAX_PARTS: usize = 4_100_000;
+/// Most bits of an integer: more take too long to write in decimal. The driver refuses them with an error for the model.
+const MAX_INT_BITS: usize = 400_000;
 /// Big integers are a row of digits of this many bits.
 const DIGIT_BITS: u32 = 15;
 

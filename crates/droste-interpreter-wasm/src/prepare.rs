@@ -38,7 +38,7 @@ pub(crate) async fn snapshot(reporter: &Reporter) -> Result<Vec<u8>> {
     let mut vm =
         template.instance(wasi, Mailbox::default(), None).await.map_err(failed("cannot start Python"))?;
     if let Err(error) = initialise(&mut vm).await {
-        let words = vm.written().unwrap_or_default();
+        let words = vm.written(1).unwrap_or_default();
         return Err(Error::new(ErrorKind::Unavailable, format!("Python does not start: {error:#}\n{words}")));
     }
     wizer.snapshot(&context, &mut Initialised(vm)).await.map_err(failed("cannot write the snapshot"))

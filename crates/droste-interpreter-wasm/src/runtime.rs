@@ -31,6 +31,9 @@ const MIN_MEMORY: u64 = 64 << 20;
 /// A 32-bit Python can address this much.
 const MAX_MEMORY: u64 = 4 << 30;
 
+/// A session's place among those that may live at once. Instances hold it too, so it is free when the last is gone.
+pub(crate) type Slot = Arc<OwnedSemaphorePermit>;
+
 /// What all sessions of a factory share.
 pub(crate) struct Runtime {
     pub(crate) config: WasmConfig,
@@ -94,9 +97,8 @@ impl Runtime {
         Ok(Self { config, key, ticker, template, pristine, files, slots })
     }
 
-    /// An instance as the snapshot has it, after waiting for a place if all are taken.
-    pub(crate) async fn instance(&self, mailbox: Mailbox) -> Result<Box<Vm>> {
-        let slot = self.slot().await?;
+    /// An instance as the snapshot has it.
+    pub(crate) async fn instance(&self, mailbox: Mailbox, slot: Slot) -> Result<Box<Vm>> {
         let wasi = Wasi::new(self.files.clone());
         self.template.instance(wasi, mailbox, Some(slot)).await.map(Box::new).map_err(|error| {
             let hint = match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
@@ -110,10 +112,11 @@ impl Runtime {
         })
     }
 
-    async fn slot(&self) -> Result<OwnedSemaphorePermit> {
+    /// A place for a session, after waiting for one if all are taken.
+    pub(crate) async fn slot(&self) -> Result<Slot> {
         let (limit, sessions) = (self.config.slot_wait, self.config.max_sessions);
         match tokio::time::timeout(limit, self.slots.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
+            Ok(Ok(permit)) => Ok(Arc::new(permit)),
             _ => Err(Error::new(
                 ErrorKind::Unavailable,
                 format!(

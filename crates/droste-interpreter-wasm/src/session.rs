@@ -16,13 +16,14 @@ use crate::{
     door::Message,
     mailbox::Mailbox,
     marshal::Encoder,
-    runtime::Runtime,
+    runtime::{Runtime, Slot},
     saved,
     text::Layout,
-    ticker::Ticking,
     vm::{Failure, Vm},
 };
 
+/// How often calls are answered and the guest goes on before others of the same thread have their turn.
+const ROUNDS: usize = 64;
 /// Stands for "no limit": longer than any process lives.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
@@ -34,22 +35,21 @@ pub(crate) struct Live {
     /// The state before the cell that runs, or before the last one.
     checkpoint: Option<Checkpoint>,
     scope_sent: Option<Arc<Scope>>,
+    /// The session's place among those that may live at once: kept when an instance is lost, so that its successor need
+    /// not wait for one. `None` once the session is over.
+    slot: Option<Slot>,
     /// Whether the next cell has to make `random` different from what it was copied from.
     reseed: bool,
 }
 
 enum State {
     Idle(Box<Vm>),
-    /// A cell runs, or is frozen in the middle because its future was dropped.
-    Running(Running),
+    /// A cell runs, or is frozen in the middle because its future was dropped. It owns the instance, so a dropped
+    /// `execute` leaves it as it is, to be finished by the next call.
+    Running(BoxFuture<'static, (Box<Vm>, Result<Value, Failure>)>),
+    /// The instance is gone, for this reason; the checkpoint before the cell is there.
+    Lost(String),
     Ended(String),
-}
-
-/// A cell in the middle. It owns the instance, so a dropped `execute` leaves it as it is, to be finished by the next
-/// call.
-struct Running {
-    cell: BoxFuture<'static, (Box<Vm>, Result<Value, Failure>)>,
-    _ticking: Ticking,
 }
 
 /// How a cell came to its end.
@@ -69,6 +69,7 @@ impl fmt::Debug for Live {
         let state = match &self.state {
             State::Idle(_) => "idle",
             State::Running(_) => "running",
+            State::Lost(_) => "lost",
             State::Ended(reason) => reason,
         };
         f.debug_struct("Live").field("state", &state).finish_non_exhaustive()
@@ -78,9 +79,9 @@ impl fmt::Debug for Live {
 impl Live {
     /// A fresh session.
     pub(crate) async fn new(runtime: Arc<Runtime>) -> Result<Self> {
-        let mailbox = Mailbox::default();
-        let vm = runtime.instance(mailbox.clone()).await?;
-        Ok(Self::with(runtime, mailbox, vm, false))
+        let (mailbox, slot) = (Mailbox::default(), runtime.slot().await?);
+        let vm = runtime.instance(mailbox.clone(), slot.clone()).await?;
+        Ok(Self::with(runtime, mailbox, slot, vm, false))
     }
 
     /// The session that [`save`](Self::save) wrote.
@@ -90,15 +91,16 @@ impl Live {
     }
 
     async fn copy(runtime: Arc<Runtime>, checkpoint: &Checkpoint, scope: Option<Arc<Scope>>) -> Result<Self> {
-        let mailbox = Mailbox::default();
-        let vm = checkpoint.restore(&runtime, mailbox.clone()).await?;
-        let mut live = Self::with(runtime, mailbox, vm, true);
+        let (mailbox, slot) = (Mailbox::default(), runtime.slot().await?);
+        let vm = checkpoint.restore(&runtime, mailbox.clone(), slot.clone()).await?;
+        let mut live = Self::with(runtime, mailbox, slot, vm, true);
         live.scope_sent = scope;
         Ok(live)
     }
 
-    fn with(runtime: Arc<Runtime>, mailbox: Mailbox, vm: Box<Vm>, reseed: bool) -> Self {
-        Self { runtime, mailbox, state: State::Idle(vm), checkpoint: None, scope_sent: None, reseed }
+    fn with(runtime: Arc<Runtime>, mailbox: Mailbox, slot: Slot, vm: Box<Vm>, reseed: bool) -> Self {
+        let state = State::Idle(vm);
+        Self { runtime, mailbox, state, checkpoint: None, scope_sent: None, slot: Some(slot), reseed }
     }
 
     /// Why the session is over, if it is.
@@ -123,6 +125,11 @@ impl Live {
             }
             self.mailbox.lock().end();
         }
+        if let State::Lost(reason) = &self.state {
+            // The call that lost it was dropped before the session was back.
+            let reason = reason.clone();
+            self.come_back(reason).await;
+        }
         match &self.state {
             State::Ended(reason) => Err(session_ended(reason)),
             _ => Ok(()),
@@ -144,8 +151,7 @@ impl Live {
         }
         vm.wasi_mut().set_window(window(cell.max_output_chars));
         self.mailbox.lock().begin(Collector::new(cell.max_output_chars));
-        self.state =
-            State::Running(Running { cell: Box::pin(vm.run(request)), _ticking: self.runtime.ticker.tick() });
+        self.state = State::Running(Box::pin(vm.run(request)));
         let limit = cell.time_limit.and_then(|limit| Instant::now().checked_add(limit));
         let mut interrupts = 0;
         let outcome = self.pump(host, limit, &mut interrupts).await;
@@ -219,24 +225,35 @@ impl Live {
     /// Puts the session back to the checkpoint before the cell; without one, or if that fails, it is over.
     async fn come_back(&mut self, reason: String) -> bool {
         self.scope_sent = None;
-        self.state = State::Ended(reason);
-        let Some(checkpoint) = &self.checkpoint else { return false };
-        match checkpoint.restore(&self.runtime, self.mailbox.clone()).await {
+        let (Some(checkpoint), Some(slot)) = (&self.checkpoint, &self.slot) else {
+            self.end(reason);
+            return false;
+        };
+        self.state = State::Lost(reason.clone());
+        match checkpoint.restore(&self.runtime, self.mailbox.clone(), slot.clone()).await {
             Ok(vm) => {
                 self.state = State::Idle(vm);
                 true
             }
             Err(error) => {
                 tracing::warn!(%error, "a session could not be brought back");
+                self.end(reason);
                 false
             }
         }
     }
 
+    /// The session is over, and its place free.
+    fn end(&mut self, reason: String) {
+        self.state = State::Ended(reason);
+        self.checkpoint = None;
+        self.slot = None;
+    }
+
     fn garbage(&mut self, problem: &str) -> Error {
         let reason =
             format!("the interpreter sent an invalid message and was ended: {}", problem.escape_debug());
-        self.state = State::Ended(reason.clone());
+        self.end(reason.clone());
         Error::new(ErrorKind::Protocol, reason)
     }
 
@@ -278,13 +295,15 @@ impl Live {
         let mut calls: FuturesUnordered<Serving<'_>> = FuturesUnordered::new();
         let mut patience = Patience::new(limit, self.runtime.config.grace);
         let mut alarm = Box::pin(sleep_until(patience.next));
+        let _ticking = self.runtime.ticker.tick();
         loop {
             let State::Running(running) = &mut self.state else {
                 return Outcome::Lost("was not running".to_owned(), false);
             };
             let ended = poll_fn(|context| {
-                loop {
-                    if let Poll::Ready(ended) = running.cell.as_mut().poll(context) {
+                // A guest whose calls are answered at once must not keep this loop, and with it the thread, to itself.
+                for _ in 0..ROUNDS {
+                    if let Poll::Ready(ended) = running.as_mut().poll(context) {
                         return Poll::Ready(Some(ended));
                     }
                     for (number, call) in self.mailbox.lock().take_fresh() {
@@ -296,9 +315,10 @@ impl Live {
                         answered = true;
                     }
                     if !answered {
-                        break;
+                        return alarm.as_mut().poll(context).map(|()| None);
                     }
                 }
+                context.waker().wake_by_ref();
                 alarm.as_mut().poll(context).map(|()| None)
             })
             .await;
@@ -398,7 +418,8 @@ impl Patience {
     /// The time is up: whether to interrupt once more, at once and half-way through the grace. Else kill.
     fn up(&mut self) -> bool {
         self.interrupts += 1;
-        self.next = Instant::now() + self.grace / 2;
+        let now = Instant::now();
+        self.next = now.checked_add(self.grace / 2).unwrap_or(now + FOREVER);
         self.interrupts <= 2
     }
 }

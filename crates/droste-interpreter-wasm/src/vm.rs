@@ -1,15 +1,19 @@
 //! One instance of the guest: the memory of a session and the function that runs its cells.
 
 use droste_core::{Error, ErrorKind, Result, Value};
-use tokio::sync::OwnedSemaphorePermit;
+use droste_wire::repl::Stream;
 use wasmtime::{Engine, Instance, InstancePre, Linker, Module, Store, Trap, TypedFunc, UpdateDeadline};
 
 use crate::{
     door::{self, Garbage, Message},
     guest::Guest,
     mailbox::Mailbox,
+    runtime::Slot,
     wasi::{self, GuestExit, Wasi},
 };
+
+/// Characters of what CPython says before its end that go into the reason of it.
+const LAST_WORDS: usize = 300;
 
 /// One instance of the guest.
 pub(crate) struct Vm {
@@ -17,7 +21,7 @@ pub(crate) struct Vm {
     pub(crate) instance: Instance,
     run: TypedFunc<(), i32>,
     /// The place of this instance among those that may live at once.
-    _slot: Option<OwnedSemaphorePermit>,
+    _slot: Option<Slot>,
 }
 
 /// How a cell failed to be answered.
@@ -55,7 +59,7 @@ impl Template {
         &self,
         wasi: Wasi,
         mailbox: Mailbox,
-        slot: Option<OwnedSemaphorePermit>,
+        slot: Option<Slot>,
     ) -> wasmtime::Result<Vm> {
         let memory_limit = usize::try_from(self.memory_limit).unwrap_or(usize::MAX);
         let mut guest = Guest::new(wasi, mailbox, memory_limit);
@@ -144,10 +148,14 @@ impl Vm {
     /// Completes "the interpreter …".
     fn why(&mut self, error: &wasmtime::Error) -> String {
         if let Some(GuestExit(code)) = error.downcast_ref() {
+            self.last_words();
             return format!("exited with code {code}");
         }
         match error.downcast_ref() {
-            Some(Trap::StackOverflow) => "ran out of stack: a recursion went too deep for it".to_owned(),
+            Some(Trap::StackOverflow) => {
+                self.last_words();
+                "ran out of stack: a recursion went too deep for it".to_owned()
+            }
             Some(Trap::UnreachableCodeReached) => self.with_last_words("aborted"),
             Some(
                 Trap::MemoryOutOfBounds
@@ -166,17 +174,24 @@ impl Vm {
         }
     }
 
-    /// What CPython wrote to descriptor 2 before its end: its line on a fatal error, or the last one.
+    /// Hands on what was written to the descriptors and not collected by the cell, whose end this is. Of descriptor 2
+    /// the line on a fatal error is answered, or the last one.
     fn last_words(&mut self) -> Option<String> {
-        let words = self.written()?;
+        let mailbox = self.store.data().mailbox.clone();
+        if let Some(words) = self.written(0) {
+            mailbox.lock().output(Stream::Stdout, &words);
+        }
+        let words = self.written(1)?;
+        mailbox.lock().output(Stream::Stderr, &words);
         let mut lines = words.lines().map(str::trim).filter(|line| !line.is_empty());
         let fatal = lines.clone().find(|line| line.starts_with("Fatal Python error"));
-        fatal.or_else(|| lines.next_back()).map(str::to_owned)
+        let line = fatal.or_else(|| lines.next_back())?;
+        Some(line.chars().filter(|character| !character.is_control()).take(LAST_WORDS).collect())
     }
 
-    /// All that was written to descriptor 2 and not taken, or its beginning and end.
-    pub(crate) fn written(&mut self) -> Option<String> {
-        let (head, _, tail) = self.store.data_mut().wasi.take_output(1)?;
+    /// All that was written to descriptor 1 (stream 0) or 2 and not taken, or its beginning and end.
+    pub(crate) fn written(&mut self, stream: usize) -> Option<String> {
+        let (head, _, tail) = self.store.data_mut().wasi.take_output(stream)?;
         Some([String::from_utf8_lossy(&head), String::from_utf8_lossy(&tail)].concat())
     }
 }

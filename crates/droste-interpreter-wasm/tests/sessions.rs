@@ -73,7 +73,9 @@ async fn sockets_and_processes_are_refused() {
 async fn hostile_code_stays_inside() {
     let mut witness = session().await;
     value(&mut witness, "kept = 'untouched'").await;
-    let mut s = session().await.with_time_limit(Duration::from_secs(2));
+    // Memory that was filled and freed stays changed, so the checkpoints here may be large.
+    let factory = WasmFactory::new(WasmConfig::new().max_sessions(2).checkpoint_limit(1 << 30));
+    let mut s = session_of(&factory).await.with_time_limit(Duration::from_secs(2));
     value(&mut s, "kept = 1").await;
     for code in [
         "while True: pass",
@@ -119,7 +121,7 @@ async fn hostile_code_stays_inside() {
         let outcome = s.run_code(code).await;
         if s.ended().is_some() {
             assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Protocol, "{code}");
-            s = session().await.with_time_limit(Duration::from_secs(2));
+            s = session_of(&factory).await.with_time_limit(Duration::from_secs(2));
             value(&mut s, "kept = 1").await;
         }
         let after = s.run_code("kept").await.unwrap();
@@ -151,6 +153,74 @@ async fn without_checkpoints_a_crash_ends_the_session() {
     let seen = next.execute(cell.time_limit(Duration::from_millis(300)), &NoHostFunctions).await.unwrap();
     assert_eq!(seen.interruption, Some(Interruption::Killed));
     assert!(seen.session_ended.is_some());
+}
+
+#[tokio::test]
+async fn a_crash_over_the_checkpoint_limit_ends_the_session() {
+    let factory = WasmFactory::new(WasmConfig::new().checkpoint_limit(8 << 20).max_sessions(1));
+    let mut s = factory.session();
+    let crash = || Cell::new("import os; os._exit(1)");
+    assert!(s.execute(crash(), &NoHostFunctions).await.unwrap().restored.is_some());
+    s.execute(Cell::new("x = b'x' * (20 << 20)"), &NoHostFunctions).await.unwrap();
+    assert!(s.execute(crash(), &NoHostFunctions).await.unwrap().session_ended.is_some());
+}
+
+/// The place of a crashed session is its own: others that wait do not get it.
+#[tokio::test]
+async fn a_crashed_session_comes_back_before_others_begin() {
+    let factory = WasmFactory::new(WasmConfig::new().max_sessions(1).slot_wait(Duration::from_millis(500)));
+    let mut s = factory.session();
+    s.execute(Cell::new("kept = 1"), &NoHostFunctions).await.unwrap();
+    let waiting = async { factory.session().start().await };
+    let (waited, seen) =
+        tokio::join!(waiting, s.execute(Cell::new("import os; os._exit(1)"), &NoHostFunctions));
+    assert_eq!(waited.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert!(seen.unwrap().restored.is_some());
+    let seen = s.execute(Cell::new("kept"), &NoHostFunctions).await.unwrap();
+    assert_eq!(seen.value.unwrap().to_string(), "1");
+}
+
+/// A guest that has its calls answered at once cannot keep the thread to itself.
+#[tokio::test(flavor = "current_thread")]
+async fn calls_without_end_are_stopped() {
+    #[derive(Debug)]
+    struct AtOnce;
+
+    #[async_trait]
+    impl HostFunctions for AtOnce {
+        async fn call(&self, _: HostCall) -> Result<Value, HostError> {
+            Ok(Value::None)
+        }
+    }
+
+    let scope = Arc::new(Scope::new().function(FunctionSpec::new("f", "Answers at once.")));
+    let code = "import _droste_guest as g\nfrom collections import deque\nq = deque()\nwhile True:\n    \
+                q.append(g.start('f', (), {}))\n    if len(q) > 5000:\n        n = q.popleft()\n        \
+                try: g.reply(n)\n        except RuntimeError: q.append(n)";
+    let mut s = factory().session();
+    let cell = Cell::new(code).scope(scope).time_limit(Duration::from_millis(500));
+    let seen = s.execute(cell, &AtOnce).await.unwrap();
+    assert!(seen.interruption.is_some(), "{}", told(&seen));
+}
+
+#[tokio::test]
+async fn what_is_too_large_to_pass_on_is_refused_in_python() {
+    let mut s = session().await;
+    assert!(error(&mut s, "FINAL(1 << 1_000_000)").await.contains("1000001 bits is too large"));
+    assert!(error(&mut s, "FINAL([1, 'x', 1 << 1_000_000])").await.contains("too large to pass on"));
+    assert!(error(&mut s, "FINAL([None] * 5_000_000)").await.contains("4000000 parts"));
+    let seen = s.run_code("FINAL([1 << 300_000, -(1 << 64)] + [0] * 1000)").await.unwrap();
+    assert!(seen.submission.is_some(), "{}", told(&seen));
+}
+
+#[tokio::test]
+async fn what_was_printed_before_a_crash_is_kept() {
+    let mut s = session().await;
+    let seen =
+        s.run_code("import os\nprint('printed')\nos.write(1, b'written\\n')\nos._exit(1)").await.unwrap();
+    assert_eq!(seen.stdout.to_string(), "printed\nwritten\n");
+    let seen = s.run_code("import os\nos.write(2, b'x' * 1_000_000)\nos.abort()").await.unwrap();
+    assert!(seen.restored.unwrap().len() < 400);
 }
 
 #[tokio::test]

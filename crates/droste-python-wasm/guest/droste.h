@@ -16,6 +16,9 @@ PyObject *droste_module_init(void);
 // values.c: takes the message of `size` bytes that the host prepared. A new reference, or NULL with an exception.
 PyObject *droste_take(int32_t size);
 
+// values.c: 0 if a value may be passed on to the host, whose memory it takes; else -1 with an exception.
+int droste_check(PyObject *value);
+
 // immortal.c: makes everything that exists immortal.
 void droste_make_all_immortal(void);
 

@@ -18,7 +18,7 @@ static PyObject *packed(PyObject *const *arguments, Py_ssize_t count, Py_ssize_t
     PyObject *tuple = PyTuple_New(count);
     if (tuple == NULL) return NULL;
     for (Py_ssize_t at = 0; at < count; at++) PyTuple_SET_ITEM(tuple, at, Py_NewRef(arguments[at]));
-    PyObject *data = PyMarshal_WriteObjectToString(tuple, DROSTE_MARSHAL_VERSION);
+    PyObject *data = droste_check(tuple) ? NULL : PyMarshal_WriteObjectToString(tuple, DROSTE_MARSHAL_VERSION);
     Py_DECREF(tuple);
     return data;
 }
@@ -29,7 +29,7 @@ static PyObject *guest_start(PyObject *Py_UNUSED(module), PyObject *const *argum
     uint32_t call = host_start(PyBytes_AS_STRING(data), (uint32_t)PyBytes_GET_SIZE(data));
     Py_DECREF(data);
     if (call == 0) {
-        PyErr_SetString(PyExc_RuntimeError, "the call was refused: too many are in flight");
+        PyErr_SetString(PyExc_RuntimeError, "the call was refused: too many calls are in flight, or they hold too much");
         return NULL;
     }
     return PyLong_FromUnsignedLong(call);

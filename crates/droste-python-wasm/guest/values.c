@@ -100,7 +100,42 @@ static PyObject *fill(PyObject *value) {
     return value;
 }
 
+// Containers and items of one value: on the host each takes some ten times its size in a message.
+#define MOST_PARTS 4000000
+
+static int count(PyObject *value, Py_ssize_t *parts) {
+    if (++*parts > MOST_PARTS) {
+        PyErr_Format(PyExc_ValueError, "a value of more than %d parts is too large to pass on; pass it as text, or less of it",
+                     MOST_PARTS);
+        return -1;
+    }
+    int failed = 0;
+    if (PyList_CheckExact(value) || PyTuple_CheckExact(value)) {
+        if (Py_EnterRecursiveCall(" while passing a value on")) return -1;
+        for (Py_ssize_t at = 0; !failed && at < PySequence_Fast_GET_SIZE(value); at++) {
+            failed = count(PySequence_Fast_GET_ITEM(value, at), parts);
+        }
+        Py_LeaveRecursiveCall();
+    } else if (PyDict_CheckExact(value)) {
+        if (Py_EnterRecursiveCall(" while passing a value on")) return -1;
+        PyObject *key, *item;
+        Py_ssize_t at = 0;
+        while (!failed && PyDict_Next(value, &at, &key, &item)) failed = count(item, parts);
+        Py_LeaveRecursiveCall();
+    }
+    return failed;
+}
+
+int droste_check(PyObject *value) {
+    Py_ssize_t parts = 0;
+    return count(value, &parts);
+}
+
 PyObject *droste_take(int32_t size) {
+    if (size < 0) {
+        PyErr_SetString(PyExc_MemoryError, "a message from the host is too large for a 32-bit Python");
+        return NULL;
+    }
     PyObject *value = NULL;
     char *data = malloc(size > 0 ? (size_t)size : 1);
     if (data != NULL) {

@@ -11,10 +11,13 @@ from _collections_abc import Mapping, Sequence, Set
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 MAX_DEPTH = 100
+MAX_INT_BITS = 400_000  # about 120 000 digits: more take too long to write in decimal
+_LARGEST_INT = (1 << MAX_INT_BITS) - 1
 _modules = sys.modules
 _PLAIN = frozenset((type(None), bool, int, float, str, bytes))
-are_plain = _PLAIN.issuperset  # takes types
+are_simple = (_PLAIN - {int}).issuperset  # takes types: those whose every value can be passed on as it is
 _ONLY_STR = frozenset((str,))
+_ONLY_INT = frozenset((int,))
 _GENERATOR = type(item for item in ())
 _VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
 _ITERABLE = (list, tuple, range, _GENERATOR, map, filter, zip, enumerate, reversed) + _VIEWS
@@ -22,8 +25,9 @@ _ITERABLE = (list, tuple, range, _GENERATOR, map, filter, zip, enumerate, revers
 
 def plain(value):
     """`value` as plain data. Raises ValueError for a cycle or for nesting deeper than MAX_DEPTH."""
-    if type(value) in _PLAIN:
-        return value
+    kind = type(value)
+    if kind in _PLAIN:
+        return value if kind is not int else _passable(value)
     return _convert(value, 0, set())
 
 
@@ -42,7 +46,7 @@ def _convert(value, depth, above):
     """One node. `above` holds the ids of the containers around it."""
     kind = type(value)
     if kind in _PLAIN:
-        return value
+        return value if kind is not int else _passable(value)
     if depth > MAX_DEPTH:
         raise ValueError(f"the value is nested more than {MAX_DEPTH} levels deep")
     if id(value) in above:
@@ -58,11 +62,31 @@ def _convert(value, depth, above):
         above.discard(id(value))
 
 
+def _passable(number):
+    """An int, if it is not absurdly large: the other side may have to write it in decimal."""
+    if -_LARGEST_INT <= number <= _LARGEST_INT:
+        return number
+    raise ValueError(f"an integer of {number.bit_length()} bits is too large to pass on")
+
+
+def _check_ints(items):
+    """The same for all ints of a collection of plain items."""
+    kinds = set(map(type, items))
+    if kinds == _ONLY_INT:  # at C speed
+        _passable(min(items))
+        _passable(max(items))
+    elif int in kinds:
+        for item in items:
+            if type(item) is int:
+                _passable(item)
+
+
 def _from_items(items, depth, above):
     """A list. When all items are plain already, which is checked at C speed, a list is passed on as it is."""
     if type(items) is not list:
         items = list(items)
     if _PLAIN.issuperset(map(type, items)):
+        _check_ints(items)
         return items
     return [_convert(item, depth + 1, above) for item in items]
 
@@ -73,6 +97,7 @@ def _from_mapping(mapping, depth, above):
         depth += 2
     if type(mapping) is dict and _ONLY_STR.issuperset(map(type, mapping)):
         if _PLAIN.issuperset(map(type, mapping.values())):
+            _check_ints(mapping.values())
             return mapping
         return {key: _convert(item, depth + 1, above) for key, item in mapping.items()}
     return {_key(key): _convert(mapping[key], depth + 1, above) for key in mapping}

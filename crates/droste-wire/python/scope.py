@@ -2,7 +2,7 @@
 
 import sys
 
-from _droste.convert import are_plain, plain, plain_fields
+from _droste.convert import are_simple, plain, plain_fields
 from _droste.errors import FILE, hide_frames_of
 
 # Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
@@ -93,7 +93,7 @@ def _converting(host_call):
     def call(name, args, kwargs):
         # Most arguments are plain as they are, which is found out at C speed.
         args = plain(list(args)) if args else []
-        if not are_plain(map(type, kwargs.values())):
+        if not are_simple(map(type, kwargs.values())):
             kwargs = plain_fields(kwargs)
         return host_call(name, args, kwargs)
 

@@ -26,7 +26,7 @@ class Fresh(WorldCase):
 
     def test_the_process(self):
         self.value("import sys, os, tempfile\nsys.path[0], sys.argv, sys.executable, dict(os.environ), tempfile.gettempdir()",
-                   "('', [''], '', {}, '/tmp')")  # fmt: skip
+                   "('', ['droste'], '', {}, '/tmp')")  # fmt: skip
         self.value("import os; os.getcwd()", repr("/work" if os.path.isdir("/work") else os.getcwd()))
         self.value("__name__, __import__('__main__').__dict__ is globals(), callable(help), callable(exit)",
                    "('__main__', True, True, True)")  # fmt: skip

@@ -65,6 +65,16 @@ fn what_was_made_once_is_loaded() {
     assert!(place.entry().load(&place.engine).is_ok());
 }
 
+/// Also where a umask lets the user's group write what the user makes.
+#[test]
+fn only_the_user_can_write_what_is_kept() {
+    let place = Place::new();
+    place.get();
+    for path in [place.code(), place.entry().dir.join(SUM), place.entry().dir, place.entry().parent] {
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o077, 0, "{}", path.display());
+    }
+}
+
 #[test]
 fn damaged_files_are_replaced() {
     let place = Place::new();
@@ -92,7 +102,7 @@ fn foreign_code_is_replaced() {
     let place = Place::new();
     place.get();
     fs::write(place.code(), b"code of another version").unwrap();
-    let (length, sum) = load::checksum(&place.code()).unwrap();
+    let (length, sum) = load::checksum(&mut fs::File::open(place.code()).unwrap()).unwrap();
     fs::write(place.entry().dir.join(SUM), format!("{length} {sum:016x}\n")).unwrap();
     assert!(matches!(place.entry().load(&place.engine), Err(Refused::Damaged(_))));
     assert!(place.get());

@@ -5,14 +5,14 @@ use droste_core::Value;
 use indexmap::IndexMap;
 use num_bigint::{BigInt, BigUint, Sign};
 
-use super::{DIGIT_BITS, MAX_DEPTH, tag};
+use super::{DIGIT_BITS, MAX_DEPTH, MAX_INT_BITS, MAX_PARTS, tag};
 
 /// Containers around the values of a message: the message, its fields, lists of those.
 const MARGIN: usize = 8;
 
 /// Reads one value. Tuples are lists.
 pub(crate) fn decode(data: &[u8]) -> Result<Value, String> {
-    let mut reader = Reader { rest: data };
+    let mut reader = Reader { rest: data, parts: 0 };
     let value = reader.value(0)?;
     match reader.rest {
         [] => Ok(value),
@@ -22,6 +22,7 @@ pub(crate) fn decode(data: &[u8]) -> Result<Value, String> {
 
 struct Reader<'a> {
     rest: &'a [u8],
+    parts: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -34,6 +35,10 @@ impl<'a> Reader<'a> {
         if depth > MAX_DEPTH + MARGIN {
             return Err(format!("a value is nested deeper than {MAX_DEPTH} levels"));
         }
+        self.parts += 1;
+        if self.parts > MAX_PARTS {
+            return Err(format!("a value has more than {MAX_PARTS} parts"));
+        }
         Ok(match tag {
             tag::NONE => Value::None,
             tag::FALSE => Value::Bool(false),
@@ -45,7 +50,7 @@ impl<'a> Reader<'a> {
             tag::TEXT | tag::INTERNED => Value::from(self.text()?),
             tag::LIST | tag::TUPLE => {
                 let len = self.len()?;
-                let mut items = Vec::with_capacity(len.min(self.rest.len()));
+                let mut items = Vec::with_capacity(len.min(self.rest.len()).min(MAX_PARTS));
                 for _ in 0..len {
                     items.push(self.value(depth + 1)?);
                 }
@@ -98,7 +103,11 @@ impl<'a> Reader<'a> {
 
     fn big(&mut self) -> Result<Value, String> {
         let count = self.int()?;
-        let digits = self.take(2 * count.unsigned_abs() as usize)?;
+        let len = count.unsigned_abs() as usize;
+        if len * DIGIT_BITS as usize > MAX_INT_BITS + DIGIT_BITS as usize {
+            return Err(format!("an integer of more than {MAX_INT_BITS} bits"));
+        }
+        let digits = self.take(2 * len)?;
         let mut words = Vec::with_capacity(digits.len() / 4 + 1);
         let (mut rest, mut bits) = (0_u64, 0);
         for digit in digits.chunks_exact(2) {

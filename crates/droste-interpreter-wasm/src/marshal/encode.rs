@@ -6,7 +6,7 @@ use bytes::Bytes;
 use droste_core::{Text, Value};
 use num_bigint::{BigInt, Sign};
 
-use super::{DIGIT_BITS, LONG, MAX_DEPTH, tag};
+use super::{DIGIT_BITS, LONG, MAX_DEPTH, MAX_INT_BITS, tag};
 use crate::text::Layout;
 
 /// Marshal data, and the long texts and bytes that are not in it.
@@ -90,6 +90,9 @@ impl Encoder {
             Value::None => self.data.push(tag::NONE),
             Value::Bool(value) => self.bool(*value),
             Value::Int(value) => self.int(*value)?,
+            Value::BigInt(digits) if digits.len() > MAX_INT_BITS / 3 => {
+                return Err(format!("an integer of {} digits is too large to pass on", digits.len()));
+            }
             Value::BigInt(digits) => {
                 let number = BigInt::from_str(digits).map_err(|_| "a big integer is no number".to_owned())?;
                 self.big(&number)?;
