@@ -27,6 +27,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let tests = |command: &mut Command| {
         command.args(&what).args(targets).args(["--all-features", "--locked", "--"]).args(&args.filter);
     };
+    if args.package.is_none() && args.filter.is_empty() {
+        // The first use on a machine prepares the embedded Python, in some seconds. One test does that before many wait
+        // for it at once, each within its own time limit.
+        command::run(&mut tests_named(runner, targets, "the_standard_library_is_there"))?;
+    }
     let mut rust = cargo(runner);
     tests(&mut rust);
     command::run(&mut rust)?;
@@ -35,6 +40,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         python()?;
     }
     Ok(())
+}
+
+/// The workspace's tests of one name, built like all of them.
+fn tests_named(runner: &[&str], targets: &[&str], name: &str) -> Command {
+    let mut command = cargo(runner);
+    command.arg("--workspace").args(targets).args(["--all-features", "--locked", "--", name]);
+    command
 }
 
 /// The Python sources have tests of their own: the driver's for any Python, the rest for the one that is embedded.

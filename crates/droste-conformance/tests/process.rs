@@ -66,7 +66,12 @@ fn trials() -> Vec<Trial> {
         }),
         ("a_missing_power_is_ignored_with_its_name", || {
             let run = run("silent", &["--exact", LACKS], "")?;
-            check(run.success && run.text.contains("[lacks concurrent calls]") && run.text.contains("1 ignored"), &run)
+            check(
+                run.success
+                    && run.text.contains("[lacks concurrent calls]")
+                    && run.text.contains("1 ignored"),
+                &run,
+            )
         }),
         ("a_backend_that_cannot_run_is_ignored_with_the_reason", || {
             let run = run("absent", &["--exact", PASSES], "another")?;

@@ -28,7 +28,7 @@ fn cpython_writes_the_same() {
     ]);
     let expected =
         b"[\x08\0\0\0NTi\x07\0\0\0l\xfd\xff\xff\xff\0\0\0\0\0\x04g\0\0\0\0\0\0\xf8?u\x03\0\0\0a\xc3\xa9\
-                     s\x01\0\0\0b{u\x01\0\0\0k[\0\0\0\00";
+                     s\x01\0\0\0b{u\x01\0\0\0k[\0\0\0\x000";
     assert_eq!(encode(&value), expected);
     assert_eq!(decode(expected).unwrap(), value);
 }
