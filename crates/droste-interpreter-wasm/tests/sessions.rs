@@ -75,8 +75,6 @@ async fn hostile_code_stays_inside() {
     value(&mut witness, "kept = 'untouched'").await;
     // Memory that was filled and freed stays changed, so the checkpoints here may be large.
     let factory = WasmFactory::new(WasmConfig::new().max_sessions(2).checkpoint_limit(1 << 30));
-    let mut s = session_of(&factory).await.with_time_limit(Duration::from_secs(2));
-    value(&mut s, "kept = 1").await;
     for code in [
         "while True: pass",
         "import re; re.match(r'(a+)+$', 'a' * 40 + 'b')",
@@ -118,6 +116,8 @@ async fn hostile_code_stays_inside() {
         "import sys\nsys.modules.clear()\nimport json",
         "import builtins\nfor n in list(vars(builtins)):\n    delattr(builtins, n)",
     ] {
+        let mut s = session_of(&factory).await.with_time_limit(Duration::from_secs(2));
+        value(&mut s, "kept = 1").await;
         let outcome = s.run_code(code).await;
         if s.ended().is_some() {
             assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Protocol, "{code}");
@@ -133,6 +133,39 @@ async fn hostile_code_stays_inside() {
         );
     }
     assert_eq!(value(&mut witness, "kept").await, "'untouched'");
+}
+
+/// A cell that fills the memory leaves enough for the next one: for its own report, and to delete what it is full of.
+#[tokio::test]
+async fn a_full_memory_can_be_emptied() {
+    // Without checkpoints nothing but the session itself can help.
+    let factory =
+        WasmFactory::new(WasmConfig::new().memory_limit(96 << 20).checkpoints(false).max_sessions(1));
+    for code in [
+        "x = []\nwhile True: x.append('x' * 1000)",
+        "x = []\nwhile True: x.append(bytes(7))",
+        "x = {}\nfor n in range(10**9): x[n] = [n]",
+        "x = None\nwhile True: x = [x]",
+        "x = []\ntry:\n    while True: x.append(object())\nexcept MemoryError: pass",
+        "x = []\ntry:\n    while True: x.append('x' * 1000)\nexcept MemoryError:\n    try:\n        while True: x.append(object())\n    except MemoryError: pass",
+    ] {
+        let mut s = session_of(&factory).await.with_time_limit(Duration::from_secs(20));
+        let full = s.run_code(code).await.unwrap();
+        assert_eq!(full.session_ended, None, "{code}\n{}", told(&full));
+        for wanted in ["True", "True"] {
+            let next = s.run_code("x is not None").await.unwrap();
+            assert_eq!(
+                next.value.as_ref().map(ToString::to_string).as_deref(),
+                Some(wanted),
+                "{code}\n{}",
+                told(&next)
+            );
+        }
+        // Not anything of another size: this malloc keeps its pages for objects of the size they once held.
+        let emptied = s.run_code("del x\nlen([str(n) for n in range(1000)])").await.unwrap();
+        let value = emptied.value.as_ref().map(ToString::to_string);
+        assert_eq!(value.as_deref(), Some("1000"), "{code}\n{}", told(&emptied));
+    }
 }
 
 #[tokio::test]

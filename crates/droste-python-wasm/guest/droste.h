@@ -25,6 +25,10 @@ void droste_make_all_immortal(void);
 // heap.c: fills the holes of Python's heap.
 void droste_fill_holes(void);
 
+// reserve.c: memory kept back for what has to be done when the rest is full.
+void droste_use_reserve(void);
+void droste_restock_reserve(void);
+
 // The version of marshal that crosses: the last one without references between objects.
 #define DROSTE_MARSHAL_VERSION 2
 

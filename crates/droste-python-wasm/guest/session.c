@@ -54,6 +54,7 @@ DROSTE_EXPORT("droste_init") int32_t droste_init(void) {
     preconfig.utf8_mode = 1;
     PyStatus status = Py_PreInitialize(&preconfig);
     if (PyStatus_Exception(status)) return failed(status.err_msg);
+    droste_use_reserve();
     if (PyImport_AppendInittab("_droste_guest", droste_module_init)) return failed("no memory for a module");
     PyConfig config;
     status = configure(&config);
@@ -67,6 +68,7 @@ DROSTE_EXPORT("droste_init") int32_t droste_init(void) {
     if (run == NULL) return failed("_droste_wasm has no `run`");
     droste_make_all_immortal();
     droste_fill_holes();
+    droste_restock_reserve();
     return 0;
 }
 
@@ -83,6 +85,7 @@ DROSTE_EXPORT("droste_interrupt") uint32_t *droste_interrupt(void) {
 // Runs the cell that the host prepared, and answers it. 0: done; 1: the request does not fit the memory, nothing ran;
 // -1: the driver failed, with a traceback on stderr.
 DROSTE_EXPORT("droste_run") int32_t droste_run(void) {
+    droste_restock_reserve();
     PyObject *request = droste_take(host_request());
     if (request == NULL && PyErr_ExceptionMatches(PyExc_MemoryError)) {
         PyErr_Clear();

@@ -4,11 +4,11 @@
 pub const PYTHON_VERSION: &str = "3.13.5";
 
 /// The sha256 of [`python_wasm`](crate::python_wasm), in hexadecimal.
-pub const PYTHON_WASM_SHA256: &str = "0c45edf540eb21414b03bd16ca3b4d386ec6124414f34257b185eca92e948377";
+pub const PYTHON_WASM_SHA256: &str = "0d252e3c8a337ec37798572f27a8eb79c81fb235fc8e3845b0431b923fe12b36";
 
 /// The sha256 of [`stdlib_tar`](crate::stdlib_tar), in hexadecimal.
 pub const STDLIB_SHA256: &str = "5b389f6e2bc9ad2cd96f6c598993cb878a86ab897ddef54845028d9a4bbd905f";
 
-pub(crate) const PYTHON_WASM_SIZE: usize = 6678447;
+pub(crate) const PYTHON_WASM_SIZE: usize = 6679176;
 
 pub(crate) const STDLIB_SIZE: usize = 9482240;
