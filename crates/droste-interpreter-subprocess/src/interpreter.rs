@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use droste_core::{
-    Access, Capabilities, Cell, CodeInterpreter, Error, ErrorKind, HostFunctions, InterpreterFactory,
-    Isolation, Observation, Result,
+    Access, Capabilities, Cell, CodeInterpreter, HostFunctions, InterpreterFactory, Isolation, Observation,
+    Result,
 };
-use droste_wire::python;
-use tokio::sync::OnceCell;
+use droste_wire::{DriverInterpreter, DriverSession, Launcher, python};
+use tokio::{
+    net::unix::{OwnedReadHalf, OwnedWriteHalf},
+    sync::OnceCell,
+};
 
-use crate::{SubprocessConfig, probe::Python, session, session::Live, spawner::Spawner};
+use crate::{SubprocessConfig, probe::Python, session, spawner::Spawner};
 
 /// Makes sessions that run Python in a child process. Clones share what was found out about that Python.
 ///
@@ -60,7 +63,7 @@ impl SubprocessFactory {
 
     /// A session of its own, not started.
     pub fn session(&self) -> SubprocessInterpreter {
-        SubprocessInterpreter { shared: self.shared.clone(), state: State::New }
+        SubprocessInterpreter(DriverInterpreter::new(self.shared.clone()))
     }
 }
 
@@ -74,6 +77,20 @@ impl Shared {
                 Ok((Python::find(&self.config.python, &driver).await?, Spawner::new()?))
             })
             .await
+    }
+}
+
+#[async_trait]
+impl Launcher for Shared {
+    type Reader = OwnedReadHalf;
+    type Writer = OwnedWriteHalf;
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn launch(&self) -> Result<DriverSession<OwnedReadHalf, OwnedWriteHalf>> {
+        session::spawn(self).await
     }
 }
 
@@ -114,17 +131,7 @@ impl InterpreterFactory for SubprocessFactory {
 
 /// A session in a child process. See [`SubprocessFactory`].
 #[derive(Debug)]
-pub struct SubprocessInterpreter {
-    shared: Arc<Shared>,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    New,
-    Live(Box<Live>),
-    Ended(String),
-}
+pub struct SubprocessInterpreter(DriverInterpreter<Shared>);
 
 impl SubprocessInterpreter {
     /// A session with the default configuration. Many sessions are better made by one [`SubprocessFactory`].
@@ -135,19 +142,6 @@ impl SubprocessInterpreter {
     /// A factory with the default configuration.
     pub fn factory() -> SubprocessFactory {
         SubprocessFactory::default()
-    }
-
-    async fn live(&mut self) -> Result<&mut Live> {
-        if let State::New = self.state {
-            self.state = State::Live(Box::new(session::spawn(&self.shared).await?));
-        }
-        match &mut self.state {
-            State::Live(live) => Ok(live),
-            State::Ended(reason) => {
-                Err(Error::new(ErrorKind::SessionEnded, format!("the session has ended: {reason}")))
-            }
-            State::New => Err(Error::new(ErrorKind::Internal, "a session was neither started nor ended")),
-        }
     }
 }
 
@@ -160,30 +154,18 @@ impl Default for SubprocessInterpreter {
 #[async_trait]
 impl CodeInterpreter for SubprocessInterpreter {
     fn capabilities(&self) -> &Capabilities {
-        &self.shared.capabilities
+        self.0.capabilities()
     }
 
     async fn start(&mut self) -> Result<()> {
-        self.live().await?.start().await
+        self.0.start().await
     }
 
     async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
-        self.live().await?.execute(cell, host).await
+        self.0.execute(cell, host).await
     }
 
     async fn shutdown(&mut self) -> Result<()> {
-        let before = std::mem::replace(&mut self.state, State::Ended("it was shut down".to_owned()));
-        match before {
-            State::Live(mut live) => {
-                let reason = live.ended().map(str::to_owned);
-                live.shutdown().await;
-                if let Some(reason) = reason {
-                    self.state = State::Ended(reason);
-                }
-            }
-            State::Ended(reason) => self.state = State::Ended(reason),
-            State::New => {}
-        }
-        Ok(())
+        self.0.shutdown().await
     }
 }

@@ -18,11 +18,8 @@ use crate::{
     process::{self, Process},
 };
 
-/// A session over the child's socket.
-pub(crate) type Live = DriverSession<OwnedReadHalf, OwnedWriteHalf>;
-
 /// Starts a child and hands it the driver.
-pub(crate) async fn spawn(shared: &Shared) -> Result<Live> {
+pub(crate) async fn spawn(shared: &Shared) -> Result<DriverSession<OwnedReadHalf, OwnedWriteHalf>> {
     let (python, spawner) = shared.python().await?;
     let config = &shared.config;
     let failed = |what: &str, error: std::io::Error| {

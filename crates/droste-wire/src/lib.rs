@@ -1,7 +1,8 @@
 //! The wire between Droste and a Python driver.
 //!
 //! A backend that runs Python somewhere else starts the driver there, connects its standard streams, and hands them to
-//! a [`DriverSession`]: that is the whole contract of a session, kept once for all such backends. `PROTOCOL.md` beside
+//! a [`DriverSession`]: that is the whole contract of a session, kept once for all such backends. A [`Launcher`] says how
+//! that is done; [`DriverInterpreter`] makes a `CodeInterpreter` of it. `PROTOCOL.md` beside
 //! this crate is the specification, for drivers and hosts in other languages.
 //!
 //! All Python source of Droste lives here too ([`python`]), also for backends that need no wire; [`repl`] is what these
@@ -9,6 +10,7 @@
 
 mod codec;
 mod frame;
+mod interpreter;
 mod message;
 pub mod python;
 pub mod repl;
@@ -18,6 +20,7 @@ mod testing;
 
 pub use self::{
     frame::{Frame, FrameError, FrameLimits, FrameReader, FrameWriter, MAGIC},
+    interpreter::{DriverInterpreter, Launcher},
     message::{PROTOCOL_VERSION, Ready},
     session::{Control, DriverSession, SessionConfig},
 };
