@@ -3,18 +3,21 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod backend_tests;
 mod case;
 mod cases;
 mod harness;
 mod host;
 mod machine;
 mod outcome;
+mod prerequisite;
 mod runner;
 mod seen;
 mod subject;
 mod suite;
 
 pub use self::{
+    backend_tests::BackendTests,
     case::{Case, Need},
     harness::{FactoryHarness, Harness},
     outcome::Outcome,

@@ -19,11 +19,8 @@ use crate::{
     cases,
     harness::{AnyHarness, Harness},
     outcome::Outcome,
-    runner,
+    prerequisite, runner,
 };
-
-/// The environment variable that lists, with commas, the backends which must be able to run.
-const REQUIRE: &str = "DROSTE_REQUIRE";
 
 /// The suite over one backend.
 pub struct Suite {
@@ -128,18 +125,15 @@ impl Suite {
         }
         let arguments = Arguments::from_args();
         // Listing must not depend on what this machine has.
-        let obstacle = if arguments.list { None } else { self.obstacle() };
+        let obstacle = if arguments.list { None } else { prerequisite::obstacle(&*self.harness) };
         let suite = Arc::new(self);
         let mut trials: Vec<Trial> =
             cases::all().into_iter().map(|case| suite.trial(case, obstacle.as_deref())).collect();
         if let Some(reason) = obstacle {
             complain(&format!("{} cannot run here: {reason}", suite.harness.name()));
-            if suite.is_required() {
-                trials.push(Trial::test("prerequisite", move || {
-                    Err(Failed::from(format!(
-                        "{REQUIRE} asks for this backend, which cannot run here: {reason}"
-                    )))
-                }));
+            if prerequisite::is_required(suite.harness.name()) {
+                let problem = prerequisite::required_but(&reason);
+                trials.push(Trial::test("prerequisite", move || Err(Failed::from(problem))));
             }
         }
         libtest_mimic::run(&arguments, trials).exit_code()
@@ -174,29 +168,6 @@ impl Suite {
 
     fn limit_of(&self, case: &Case) -> Duration {
         self.limit.unwrap_or(case.limit())
-    }
-
-    /// Why the backend cannot run here, if it cannot.
-    fn obstacle(&self) -> Option<String> {
-        let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
-        {
-            Ok(runtime) => runtime,
-            Err(error) => return Some(format!("no runtime to ask it: {error}")),
-        };
-        let asked = runtime.block_on(async {
-            tokio::time::timeout(Duration::from_secs(120), self.harness.prerequisite()).await
-        });
-        runtime.shutdown_timeout(Duration::from_secs(1));
-        match asked {
-            Ok(Ok(())) => None,
-            Ok(Err(reason)) => Some(reason),
-            Err(_) => Some("it did not say whether it can within 120 s".to_owned()),
-        }
-    }
-
-    fn is_required(&self) -> bool {
-        let required = std::env::var(REQUIRE).unwrap_or_default();
-        required.split(',').any(|name| name.trim() == self.harness.name())
     }
 }
 

@@ -1,13 +1,12 @@
 //! A live session: runs cells in an instance, serves its calls, keeps its time limits, and brings it back after a crash.
 
-use std::{fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
+use std::{fmt, future::poll_fn, sync::Arc, task::Poll};
 
-use async_trait::async_trait;
 use droste_core::{
     Cell, Error, ErrorKind, HostCall, HostError, HostFunctions, Observation, PythonError, Result, Scope,
     Stage, Value,
 };
-use droste_wire::repl::{Collector, Done, scope_value};
+use droste_wire::repl::{Cancelled, Collector, Done, Patience, scope_value};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until};
 
@@ -24,8 +23,6 @@ use crate::{
 
 /// How often calls are answered and the guest goes on before others of the same thread have their turn.
 const ROUNDS: usize = 64;
-/// Stands for "no limit": longer than any process lives.
-const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// A live session.
 pub(crate) struct Live {
@@ -294,7 +291,7 @@ impl Live {
     ) -> Outcome {
         let mut calls: FuturesUnordered<Serving<'_>> = FuturesUnordered::new();
         let mut patience = Patience::new(limit, self.runtime.config.grace);
-        let mut alarm = Box::pin(sleep_until(patience.next));
+        let mut alarm = Box::pin(sleep_until(patience.next()));
         let _ticking = self.runtime.ticker.tick();
         loop {
             let State::Running(running) = &mut self.state else {
@@ -326,7 +323,7 @@ impl Live {
                 if patience.up() {
                     *interrupts += 1;
                     self.mailbox.lock().interrupt();
-                    alarm.as_mut().reset(patience.next);
+                    alarm.as_mut().reset(patience.next());
                     continue;
                 }
                 // Dropping the cell ends it where it stands: it gives way every few milliseconds.
@@ -346,6 +343,7 @@ impl Live {
     }
 }
 
+/// What every call answers after the session's end.
 pub(crate) fn session_ended(reason: &str) -> Error {
     Error::new(ErrorKind::SessionEnded, format!("the session has ended: {reason}"))
 }
@@ -399,37 +397,5 @@ fn size(value: &Value) -> usize {
         Value::List(items) => items.iter().map(size).sum(),
         Value::Dict(entries) => entries.values().map(size).sum(),
         _ => 0,
-    }
-}
-
-/// When to interrupt a cell, and when to give up on it.
-struct Patience {
-    next: Instant,
-    grace: Duration,
-    interrupts: u32,
-}
-
-impl Patience {
-    fn new(limit: Option<Instant>, grace: Duration) -> Self {
-        let next = limit.unwrap_or_else(|| Instant::now() + FOREVER);
-        Self { next, grace, interrupts: 0 }
-    }
-
-    /// The time is up: whether to interrupt once more, at once and half-way through the grace. Else kill.
-    fn up(&mut self) -> bool {
-        self.interrupts += 1;
-        let now = Instant::now();
-        self.next = now.checked_add(self.grace / 2).unwrap_or(now + FOREVER);
-        self.interrupts <= 2
-    }
-}
-
-/// Answers the calls of a cell that nobody waits for any more.
-struct Cancelled;
-
-#[async_trait]
-impl HostFunctions for Cancelled {
-    async fn call(&self, _: HostCall) -> Result<Value, HostError> {
-        Err(HostError::runtime_error("the cell was cancelled"))
     }
 }

@@ -113,8 +113,7 @@ class Repl:
         cap = request.get("max_output_chars", DEFAULT_OUTPUT_CHARS)
         self.stdout.begin(cap)
         self.stderr.begin(cap)
-        self._restore_streams()
-        _modules["__main__"] = self.module
+        self._enter()
         self._submissions.begin()
         self.gate.begin()
 
@@ -164,6 +163,11 @@ class Repl:
         if current is self._submissions.answer and not current.is_ready():
             return None
         return self.gate.attempt(self._submissions.settle_answer, current)[1]
+
+    def _enter(self):
+        """Be the program of this process. A backend whose sessions share one replaces this."""
+        self._restore_streams()
+        _modules["__main__"] = self.module
 
     def _restore_streams(self):
         """A cell may have replaced the streams, or set attributes of ours."""

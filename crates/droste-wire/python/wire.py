@@ -249,12 +249,14 @@ class FrameWriter:
     def _write(self, parts):
         """No call but to C from the first byte on. What cuts a frame all the same ends the session."""
         fd = self._fd
-        if len(parts) == 1 and len(parts[0]) <= _ATOMIC:  # the system takes all of it or nothing
+        if len(parts) == 1 and len(parts[0]) <= _ATOMIC:  # a pipe takes all of it or nothing; a socket may take a part
             try:
-                writev(fd, parts)
+                written = writev(fd, parts)
             except OSError:
                 raise ChannelClosed from None
-            return
+            if written == len(parts[0]):
+                return
+            parts = [memoryview(parts[0])[written:]]
         try:
             rest, index = [memoryview(part) for part in parts], 0
             while index < len(rest):

@@ -8,12 +8,14 @@
 
 mod collector;
 mod done;
+mod patience;
 
 use droste_core::{Scope, Submission, Value, Via};
 
 pub use self::{
     collector::{Collector, Stream},
     done::{Done, Rest, Shown},
+    patience::{Cancelled, Patience},
 };
 
 /// The scope as `Repl` takes it, with every `default` as the value itself.

@@ -10,21 +10,19 @@ use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 
 use crate::{
     frame::{FrameError, FrameLimits, FrameReader, FrameWriter},
     message::{DriverMessage, HostMessage, PROTOCOL_VERSION, Ready},
-    repl::{Collector, Done},
+    repl::{Cancelled, Collector, Done, Patience},
 };
 
 /// Calls of one cell that may be in flight at once; more are refused, one by one.
 const MAX_CALLS_IN_FLIGHT: usize = 10_000;
 /// How long the driver's stream may take to accept a last message.
 const GOODBYE: Duration = Duration::from_millis(50);
-/// Stands for "no limit": longer than any process lives.
-const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Times of a driver session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,8 +51,13 @@ pub trait Control: Send + Sync + fmt::Debug {
     fn is_alive(&self) -> bool;
 
     /// Raises `KeyboardInterrupt` in the cell; whether that could be done. Called on dropped futures too, so it must
-    /// not block.
+    /// not block. Where the interrupt is only on its way when this returns, see [`settle`](Self::settle).
     fn interrupt(&self) -> bool;
+
+    /// Waits until no interrupt is on its way any more. Called before the cell that follows an interrupted one, which a
+    /// late interrupt would hit. By default there is nothing to wait for: a signal has been delivered when `kill(2)`
+    /// returns.
+    async fn settle(&self) {}
 
     /// Kills what still runs. Fine to call twice.
     async fn kill(&self);
@@ -80,6 +83,8 @@ pub struct DriverSession<R, W> {
     last_run: u64,
     /// The cell that the driver may still be running because its future was dropped.
     cancelled: Option<u64>,
+    /// Whether an interrupt may be on its way.
+    unsettled: bool,
     ended: Option<String>,
 }
 
@@ -106,6 +111,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
             scope_sent: None,
             last_run: 0,
             cancelled: None,
+            unsettled: false,
             ended: None,
         }
     }
@@ -132,7 +138,11 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
             self.ended = Some(format!("the interpreter {}", self.control.how_it_ended().await));
             self.check_alive()?;
         }
-        self.finish_cancelled().await
+        self.finish_cancelled().await?;
+        if std::mem::take(&mut self.unsettled) {
+            self.control.settle().await;
+        }
+        Ok(())
     }
 
     /// Runs one cell. See [`CodeInterpreter::execute`](droste_core::CodeInterpreter::execute).
@@ -242,7 +252,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         let mut calls: FuturesUnordered<Serving<'_>> = FuturesUnordered::new();
         let mut open: HashSet<u64> = HashSet::new();
         let mut patience = Patience::new(limit, self.config.grace);
-        let mut alarm = Box::pin(sleep_until(patience.next));
+        let mut alarm = Box::pin(sleep_until(patience.next()));
         loop {
             tokio::select! {
                 frame = self.reader.next() => {
@@ -257,7 +267,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
                     match DriverMessage::from_frame(frame) {
                         Ok(DriverMessage::Done { run: of, done }) if of == run => {
                             self.abandon(&open);
-                            return Ok(Outcome::Done(done, patience.interrupts > 0));
+                            return Ok(Outcome::Done(done, patience.interrupted()));
                         }
                         Ok(DriverMessage::Call { run: of, id, call }) => {
                             if of != run || open.len() >= MAX_CALLS_IN_FLIGHT || !open.insert(id) {
@@ -288,15 +298,17 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
                     open.remove(&id);
                     self.answer(id, &result);
                 }
-                () = &mut alarm => match patience.up() {
-                    Alarm::Interrupt if self.control.interrupt() => rearm(&mut alarm, patience.next),
-                    _ => {
-                        self.control.kill().await;
-                        let limit = "the cell ran over its time limit, did not stop when it was interrupted, \
-                                     and was killed";
-                        return Ok(self.lose(limit.to_owned(), true));
+                () = &mut alarm => {
+                    if patience.up() && self.control.interrupt() {
+                        self.unsettled = true;
+                        alarm.as_mut().reset(patience.next());
+                        continue;
                     }
-                },
+                    self.control.kill().await;
+                    let limit = "the cell ran over its time limit, did not stop when it was interrupted, \
+                                 and was killed";
+                    return Ok(self.lose(limit.to_owned(), true));
+                }
             }
         }
     }
@@ -304,6 +316,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
     /// Waits for a cell to stop whose future was dropped; it has been interrupted already.
     async fn finish_cancelled(&mut self) -> Result<()> {
         let Some(run) = self.cancelled else { return Ok(()) };
+        self.unsettled = true;
         let mut nothing = Collector::new(0);
         let outcome = self.pump(run, &Cancelled, &mut nothing, Some(Instant::now())).await?;
         self.cancelled = None;
@@ -353,38 +366,6 @@ async fn serve(host: &dyn HostFunctions, id: u64, call: HostCall) -> (u64, Resul
     (id, host.call(call).await)
 }
 
-fn rearm(alarm: &mut std::pin::Pin<Box<Sleep>>, at: Instant) {
-    alarm.as_mut().reset(at);
-}
-
-/// When to interrupt a cell and when to kill it.
-struct Patience {
-    next: Instant,
-    grace: Duration,
-    interrupts: u32,
-}
-
-enum Alarm {
-    Interrupt,
-    Kill,
-}
-
-impl Patience {
-    fn new(limit: Option<Instant>, grace: Duration) -> Self {
-        Self { next: limit.unwrap_or_else(|| Instant::now() + FOREVER), grace, interrupts: 0 }
-    }
-
-    /// The alarm went off: interrupt at the limit and once more, then kill.
-    fn up(&mut self) -> Alarm {
-        if self.interrupts == 2 {
-            return Alarm::Kill;
-        }
-        self.interrupts += 1;
-        self.next = Instant::now() + self.grace / 2;
-        Alarm::Interrupt
-    }
-}
-
 /// Interrupts a cell whose future is dropped, so that it does not go on until the next call.
 struct InterruptOnDrop {
     control: Arc<dyn Control>,
@@ -396,15 +377,5 @@ impl Drop for InterruptOnDrop {
         if self.armed {
             self.control.interrupt();
         }
-    }
-}
-
-/// Answers the calls of a cell that was cancelled.
-struct Cancelled;
-
-#[async_trait]
-impl HostFunctions for Cancelled {
-    async fn call(&self, _: HostCall) -> Result<Value, HostError> {
-        Err(HostError::new("KeyboardInterrupt", "the cell was cancelled"))
     }
 }

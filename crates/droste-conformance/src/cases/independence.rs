@@ -17,6 +17,7 @@ cases! {
     }
 
     /// C15: neither are changes to modules, builtins, the search path and the environment.
+    #[needs(Separate)]
     async fn modules_are_not_shared(s) {
         let mut other = s.another().await;
         other.run("import math, sys, os").await.ok();
@@ -163,6 +164,7 @@ cases! {
     }
 
     /// C15: the working directory of one session is its own.
+    #[needs(Separate)]
     async fn the_working_directory_is_not_shared(s) {
         let mut other = s.another().await;
         let place = other.run("import os\nos.getcwd()").await.shown().unwrap_or_default().to_owned();

@@ -17,6 +17,8 @@ pub enum Isolation {
     Container,
     /// A WebAssembly sandbox without any kernel interface.
     Wasm,
+    /// Another machine: what is declared open there is open as far as that machine goes.
+    Machine,
 }
 
 /// How far code in a session reaches something of the host.
@@ -105,6 +107,7 @@ impl Capabilities {
             Isolation::Process => "in a process",
             Isolation::Container => "in a container",
             Isolation::Wasm => "in WebAssembly",
+            Isolation::Machine => "on another machine",
         };
         Error::new(
             ErrorKind::Unsupported,
