@@ -15,6 +15,8 @@ const LAYERS: &[(&str, u32)] = &[
     ("droste-python-wasm", 0),
     ("droste-conformance", 1),
     ("droste-wire", 1),
+    ("droste-interpreter-docker", 2),
+    ("droste-interpreter-pyo3", 2),
     ("droste-interpreter-subprocess", 2),
     ("droste-interpreter-wasm", 2),
     ("droste-model-openai", 2),
@@ -22,6 +24,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("droste-cli", 4),
     ("droste-examples", 4),
     ("droste-tests", 4),
+    ("droste-third-party-backend", 4),
 ];
 
 /// Lines of a file without its tests. Most files are far below.
