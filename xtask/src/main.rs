@@ -2,6 +2,8 @@
 
 mod ci;
 mod command;
+mod docker_test_env;
+mod docker_test_image;
 mod fix;
 mod python_wasm;
 mod test;
@@ -21,6 +23,9 @@ struct Cli {
 enum Command {
     /// Check everything but the tests, and write nothing: format, lints, docs, tidy.
     Ci,
+    /// Start or stop a Docker engine of its own for the tests.
+    #[command(subcommand)]
+    DockerTestEnv(docker_test_env::Action),
     /// Repair what can be repaired by a tool: format and lints.
     Fix,
     /// Build the data of the crate droste-python-wasm: CPython for WASI with its standard library.
@@ -34,6 +39,7 @@ enum Command {
 fn main() -> std::process::ExitCode {
     let result = match Cli::parse().command {
         Command::Ci => ci::run(),
+        Command::DockerTestEnv(action) => docker_test_env::run(&action),
         Command::Fix => fix::run(),
         Command::PythonWasm(args) => python_wasm::run(&args),
         Command::Test(args) => test::run(&args),
