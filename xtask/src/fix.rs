@@ -1,16 +1,12 @@
 //! `cargo xtask fix`: the only command that writes.
 
-use crate::command::{self, Result, cargo};
+use crate::{
+    command::{self, Result, cargo},
+    selection,
+};
 
 pub(crate) fn run() -> Result<()> {
-    command::run(&mut cargo(&[
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--all-features",
-        "--fix",
-        "--allow-dirty",
-        "--allow-staged",
-    ]))?;
+    let mut clippy = cargo(&["clippy", "--all-targets", "--fix", "--allow-dirty", "--allow-staged"]);
+    command::run(clippy.args(selection::everything()?))?;
     command::run(&mut cargo(&["fmt", "--all"]))
 }

@@ -6,6 +6,7 @@ mod docker_test_env;
 mod docker_test_image;
 mod fix;
 mod python_wasm;
+mod selection;
 mod test;
 mod tidy;
 

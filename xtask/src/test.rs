@@ -1,8 +1,15 @@
 //! `cargo xtask test`: all tests of the workspace.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use crate::command::{self, Result, cargo, exists, root};
+use crate::{
+    command::{self, Result, cargo, exists, root},
+    selection,
+};
 
 /// What to test.
 #[derive(clap::Args)]
@@ -16,37 +23,43 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let what = match &args.package {
-        Some(package) => vec!["--package", package],
-        None => vec!["--workspace"],
+    let what: Vec<String> = match &args.package {
+        Some(package) => ["--package", package, "--all-features", "--locked"].map(str::to_owned).into(),
+        None => selection::everything()?,
     };
     // nextest runs each test in a process of its own and in parallel; without it cargo's own runner does.
     let runner: &[&str] =
         if exists("cargo", &["nextest", "--version"]) { &["nextest", "run"] } else { &["test"] };
     let targets: &[&str] = if runner == ["test"] { &["--lib", "--bins", "--tests"] } else { &[] };
-    let tests = |command: &mut Command| {
-        command.args(&what).args(targets).args(["--all-features", "--locked", "--"]).args(&args.filter);
+    let tests = |filter: &[String]| -> Command {
+        let mut command = cargo(runner);
+        command.args(targets).args(&what).arg("--").args(filter);
+        command
     };
-    if args.package.is_none() && args.filter.is_empty() {
+    let is_all = args.package.is_none() && args.filter.is_empty();
+    if is_all {
         // The first use on a machine prepares the embedded Python, in some seconds. One test does that before many wait
         // for it at once, each within its own time limit.
-        command::run(&mut tests_named(runner, targets, "the_standard_library_is_there"))?;
+        command::run(&mut tests(&["the_standard_library_is_there".to_owned()]))?;
     }
-    let mut rust = cargo(runner);
-    tests(&mut rust);
-    command::run(&mut rust)?;
-    if args.package.is_none() && args.filter.is_empty() {
-        command::run(&mut cargo(&["test", "--workspace", "--doc", "--all-features", "--locked"]))?;
+    let ignored = root().join("target/ignored-tests.txt");
+    let _ = std::fs::remove_file(&ignored);
+    let outcome = command::run(tests(&args.filter).env("DROSTE_IGNORED", &ignored));
+    for line in lines_once(&ignored) {
+        eprintln!("xtask: ignored: the tests of {line}");
+    }
+    outcome?;
+    if is_all {
+        command::run(cargo(&["test", "--doc"]).args(&what))?;
         python()?;
     }
     Ok(())
 }
 
-/// The workspace's tests of one name, built like all of them.
-fn tests_named(runner: &[&str], targets: &[&str], name: &str) -> Command {
-    let mut command = cargo(runner);
-    command.arg("--workspace").args(targets).args(["--all-features", "--locked", "--", name]);
-    command
+/// The lines of a file that may not be there, each once.
+fn lines_once(file: &Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
 }
 
 /// The Python sources have tests of their own: the driver's for any Python, the rest for the one that is embedded.
@@ -60,6 +73,8 @@ fn python() -> Result<()> {
     let embedded = embedded.unwrap_or_else(|| PathBuf::from("python3"));
     for (python, tests) in [
         (PathBuf::from("python3"), "crates/droste-wire/python/tests"),
+        (PathBuf::from("python3"), "crates/droste-interpreter-pyo3/python/tests"),
+        (PathBuf::from("python3"), "examples/third-party-backend/tests"),
         (embedded, "crates/droste-interpreter-wasm/python/tests"),
     ] {
         let mut command = Command::new(python);

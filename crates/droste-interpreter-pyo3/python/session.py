@@ -1,0 +1,102 @@
+"""A session that shares its process with the host and with others."""
+
+import _signal  # noqa: F401  (3.11.2 crashes in `interrupt_main` when nobody imported it)
+import os
+import sys
+from _thread import get_ident
+from ctypes import c_ulong, py_object, pythonapi
+from itertools import count
+
+from _droste import places, threads
+from _droste.errors import hide_frames_of, report
+from _droste.repl import Repl
+from _droste.scope import host_error
+
+# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+__builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
+
+_numbers = count(1)
+_exit, _getpid, _write = os._exit, os.getpid, os.write
+_set_exception = pythonapi.PyThreadState_SetAsyncExc
+
+hide_frames_of(lambda: None)
+hide_frames_of(threads.current)
+hide_frames_of(places.install)
+
+
+class Host:
+    """The host, as `Repl` calls it."""
+
+    def __init__(self, call, submit, output):
+        self._call, self.submit, self.output = call, submit, output
+
+    def call(self, name, args, kwargs):
+        """A host function."""
+        reply = self._call(name, args, kwargs)
+        if reply is None:
+            return None  # interrupted: KeyboardInterrupt is raised as soon as the gate opens
+        succeeded, value = reply
+        if succeeded:
+            return value
+        raise host_error(*value)
+
+
+class Session(Repl):
+    """A `Repl` with streams, `__main__`, sleep and threads of its own in a process it does not own."""
+
+    def __init__(self, call, submit, output):
+        self.number = next(_numbers)
+        self.thread = get_ident()
+        self.sleeper = threads.Sleeper()
+        self.streams = dict.fromkeys(places.STREAMS)
+        self._process = _getpid()
+        threads.adopt(self)
+        super().__init__(Host(call, submit, output))
+        self.after_cell = self._end_forked_child
+
+    def _enter(self):
+        """Called when a cell begins."""
+        places.reclaim()
+        self._restore_streams()
+
+    def interrupt(self):
+        """Ask the running cell to stop, also when it sleeps. From any thread."""
+        super().interrupt()
+        self.sleeper.wake()
+
+    def abandon(self):
+        """Ask every thread of the session to end, over and over until they do; answers how many are left."""
+        left = [thread for thread in threads.threads_of(self) if thread != get_ident()]
+        for thread in left:
+            _set_exception(c_ulong(thread), py_object(SystemExit))
+        self.sleeper.wake()
+        return len(left)
+
+    def close(self):
+        """The session is over; called in its own thread. Its variables go, its threads are asked to end."""
+        self.gate.end()
+        self.abandon()
+        places.lines.forget(self.number)
+        self.variables.clear()
+        threads.release()
+
+    def _end_forked_child(self, problem):
+        """A child process made by `os.fork` ends with the cell; the session goes on in the parent."""
+        if _getpid() == self._process:
+            return None
+        code = 0
+        if isinstance(problem, SystemExit):
+            code = problem.code if isinstance(problem.code, int) else int(problem.code is not None)
+        elif problem is not None:
+            _write(2, report(problem, "run", "")["traceback"].encode("utf-8", "replace"))
+            code = 1
+        _exit(code & 0xFF)
+
+
+def about():
+    """What this Python is, for reports."""
+    return sys.executable or "", ".".join(map(str, sys.version_info[:3]))
+
+
+threads.install()
+places.install()

@@ -1,0 +1,107 @@
+"""Which session a thread belongs to. A session has the thread that runs its cells, and those that its code starts."""
+
+import _thread
+import time
+from _thread import get_ident
+
+# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+__builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
+
+_owners = {}  # thread -> session
+_sleep = time.sleep
+_allocate_lock = _thread.allocate_lock
+_STARTERS = ("start_new_thread", "start_new", "start_joinable_thread")
+
+
+def current():
+    """The session of the calling thread, or None for a thread of the host's own."""
+    return _owners.get(get_ident())
+
+
+def adopt(session):
+    """The calling thread is the session's from now on."""
+    _owners[get_ident()] = session
+
+
+def release():
+    """The calling thread is nobody's any more."""
+    _owners.pop(get_ident(), None)
+
+
+def threads_of(session):
+    """The threads of a session."""
+    return [thread for thread, owner in list(_owners.items()) if owner is session]
+
+
+class Sleeper:
+    """`time.sleep` for a session's own thread, which an interrupt ends: Python itself only stops the main thread's."""
+
+    def __init__(self):
+        self._lock = _allocate_lock()
+        self._lock.acquire()
+        self._asleep = False
+
+    def sleep(self, seconds):
+        """Sleep until the time is over or `wake` is called."""
+        self._asleep = True
+        try:
+            # A pending interrupt is raised as soon as this returns to the interpreter's loop.
+            if self._lock.acquire(timeout=seconds):
+                pass
+        finally:
+            self._asleep = False
+
+    def wake(self):
+        """End the sleep, from another thread."""
+        if self._asleep and self._lock.locked():
+            self._lock.release()
+
+
+def _interruptible_sleep(seconds):
+    session = _owners.get(get_ident())
+    # Wrong arguments get Python's own error; a short sleep is over before it matters.
+    if session is None or session.thread != get_ident() or type(seconds) not in (int, float) or not 0.001 < seconds < 4e6:
+        return _sleep(seconds)
+    session.sleeper.sleep(seconds)
+
+
+_interruptible_sleep.__name__ = _interruptible_sleep.__qualname__ = "sleep"
+_interruptible_sleep.__module__ = "time"
+_interruptible_sleep.__doc__ = _sleep.__doc__
+
+
+def _inheriting(start):
+    """A thread that a session's code starts belongs to that session."""
+
+    def start_thread(function, *args, **kwargs):
+        session = current()
+        if session is None or not callable(function):  # which Python refuses in its own words
+            return start(function, *args, **kwargs)
+
+        def run(*args, **kwargs):
+            adopt(session)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                release()
+
+        return start(run, *args, **kwargs)
+
+    start_thread.__name__ = start_thread.__qualname__ = start.__name__
+    start_thread.__module__, start_thread.__doc__ = start.__module__, start.__doc__
+    return start_thread
+
+
+def install():
+    """Take the place of the functions that start threads, and of `time.sleep`, for all code of the process."""
+    import threading
+
+    for name in _STARTERS:
+        start = getattr(_thread, name, None)
+        if start is None:
+            continue
+        replacement = _inheriting(start)
+        setattr(_thread, name, replacement)
+        if hasattr(threading, "_" + name):
+            setattr(threading, "_" + name, replacement)
+    time.sleep = _interruptible_sleep

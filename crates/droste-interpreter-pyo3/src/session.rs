@@ -1,0 +1,327 @@
+//! A live session: hands cells to its thread, serves their calls, and keeps their time limits.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use droste_core::{
+    Cell, Error, ErrorKind, HostCall, HostError, HostFunctions, Observation, Result, Scope, Stage, Value,
+};
+use droste_wire::repl::{Cancelled, Collector, Done, Patience};
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use pyo3::prelude::*;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until, timeout},
+};
+
+use crate::{
+    Pyo3Config,
+    host::{Call, Door},
+    python::Started,
+    spin::spin_task,
+    worker::{Job, Worker},
+};
+
+/// How long an idle session may take to close.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+/// How often the threads of a session that was given up are asked to end, and how long.
+const ASK_EVERY: Duration = Duration::from_millis(20);
+const ASK_TIMES: u32 = 500;
+
+/// A live session.
+pub(crate) struct Live {
+    config: Pyo3Config,
+    python: Started,
+    door: Arc<Door>,
+    worker: Option<Worker>,
+    /// The cell that runs, also one whose future was dropped.
+    running: Option<Running>,
+    scope_sent: Option<Arc<Scope>>,
+    ended: Option<String>,
+}
+
+struct Running {
+    calls: mpsc::UnboundedReceiver<Call>,
+    done: oneshot::Receiver<Result<Done, String>>,
+}
+
+/// How a cell came to its end.
+enum Outcome {
+    Done(Box<Done>),
+    /// The thread failed.
+    Failed(String),
+    /// The cell could not be stopped.
+    Stuck(String),
+}
+
+/// A host call in flight.
+type Serving<'a> = BoxFuture<'a, (u64, Result<Value, HostError>)>;
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live").field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    /// A fresh session.
+    pub(crate) async fn new(config: &Pyo3Config, python: Started) -> Result<Self> {
+        let door = Arc::new(Door::default());
+        let worker = timeout(config.start_limit, Worker::start(&python, door.clone())).await.map_err(|_| {
+            Error::new(
+                ErrorKind::Unavailable,
+                format!(
+                    "a session was not ready after {:.1} s: other code of this process holds Python's lock",
+                    config.start_limit.as_secs_f64()
+                ),
+            )
+        })??;
+        let config = config.clone();
+        Ok(Self { config, python, door, worker: Some(worker), running: None, scope_sent: None, ended: None })
+    }
+
+    /// Why the session is over, if it is.
+    pub(crate) fn ended(&self) -> Option<&str> {
+        self.ended.as_deref()
+    }
+
+    /// Cleans up after a cell whose future was dropped.
+    pub(crate) async fn start(&mut self) -> Result<()> {
+        if let Some(running) = self.running.take() {
+            self.scope_sent = None;
+            let outcome = self
+                .pump(running, &Cancelled, &mut Patience::new(Some(Instant::now()), self.config.grace))
+                .await;
+            self.door.close();
+            if let Outcome::Failed(reason) | Outcome::Stuck(reason) = outcome {
+                self.ended = Some(format!("a cancelled cell did not stop in order: {reason}"));
+            }
+        }
+        match &self.ended {
+            Some(reason) => Err(session_ended(reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs one cell. See [`CodeInterpreter::execute`](droste_core::CodeInterpreter::execute).
+    pub(crate) async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
+        self.start().await?;
+        let (scope, limit) = (cell.scope.clone(), cell.time_limit);
+        let limit = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let known =
+            self.scope_sent.as_ref().is_some_and(|sent| Arc::ptr_eq(sent, &scope) || **sent == *scope);
+        let calls = self.door.open(Collector::new(cell.max_output_chars));
+        let (done, receiver) = oneshot::channel();
+        let job = Job { cell, scope: (!known).then(|| scope.clone()), done };
+        if self.worker.as_ref().is_none_or(|worker| worker.jobs.send(job).is_err()) {
+            let reason = "the thread of the session failed";
+            self.end(reason);
+            return Err(session_ended(reason));
+        }
+        let mut patience = Patience::new(limit, self.config.grace);
+        self.running = Some(Running { calls, done: receiver });
+        let outcome = self.guarded(host, &mut patience).await;
+        let collector = self.door.close();
+        let interrupted = patience.interrupted();
+        Ok(match outcome {
+            Outcome::Done(done) => {
+                let unknown =
+                    interrupted || done.error.as_ref().is_some_and(|error| error.stage == Stage::Scope);
+                // The driver may not have got to know the names; the next cell brings them again.
+                self.scope_sent = (!unknown).then_some(scope);
+                collector.finish(*done, interrupted)
+            }
+            Outcome::Failed(reason) => {
+                self.end(&reason);
+                collector.lost(reason, false)
+            }
+            Outcome::Stuck(reason) => {
+                self.end(&reason);
+                collector.lost(reason, true)
+            }
+        })
+    }
+
+    /// Ends the session. Fine to call twice.
+    pub(crate) async fn shutdown(&mut self) {
+        // A cell that still runs is stopped first.
+        let _ = self.start().await;
+        if self.ended.is_none() {
+            self.ended = Some("it was shut down".to_owned());
+        }
+        if let Some(Worker { jobs, gone, .. }) = self.worker.take() {
+            drop(jobs);
+            if timeout(CLOSE_LIMIT, gone).await.is_err() {
+                tracing::warn!("a session did not close within {} s", CLOSE_LIMIT.as_secs());
+            }
+        }
+    }
+
+    /// Pumps with an interrupt ready for the case that this future is dropped; what runs then stays in `running`.
+    async fn guarded(&mut self, host: &dyn HostFunctions, patience: &mut Patience) -> Outcome {
+        let Some(running) = &mut self.running else { return Outcome::Failed("no cell runs".to_owned()) };
+        let Some(worker) = &self.worker else { return Outcome::Failed("there is no thread".to_owned()) };
+        let interrupter = Interrupter::new(&self.python, &self.door, worker);
+        let mut guard = InterruptOnDrop { interrupter: &interrupter, armed: true };
+        let outcome = pump(running, &interrupter, &self.door, host, patience).await;
+        guard.armed = false;
+        self.running = None;
+        outcome
+    }
+
+    async fn pump(&self, mut running: Running, host: &dyn HostFunctions, patience: &mut Patience) -> Outcome {
+        let Some(worker) = &self.worker else { return Outcome::Failed("there is no thread".to_owned()) };
+        let interrupter = Interrupter::new(&self.python, &self.door, worker);
+        pump(&mut running, &interrupter, &self.door, host, patience).await
+    }
+
+    /// The session is over. Its thread may still run: it is asked to end, in the background.
+    fn end(&mut self, reason: &str) {
+        self.ended = Some(reason.to_owned());
+        if let Some(worker) = self.worker.take() {
+            abandon(worker);
+        }
+    }
+}
+
+/// A session that is dropped while a cell runs, or that was cancelled, does not keep its thread.
+impl Drop for Live {
+    fn drop(&mut self) {
+        if self.running.is_some()
+            && let Some(worker) = self.worker.take()
+        {
+            abandon(worker);
+        }
+    }
+}
+
+/// Runs the cell and serves its calls until it ends or is given up.
+async fn pump(
+    running: &mut Running,
+    interrupter: &Interrupter,
+    door: &Door,
+    host: &dyn HostFunctions,
+    patience: &mut Patience,
+) -> Outcome {
+    let mut calls: FuturesUnordered<Serving<'_>> = FuturesUnordered::new();
+    let mut alarm = Box::pin(sleep_until(patience.next()));
+    loop {
+        if calls.is_empty() {
+            // What comes at once is found at once; what does not is waited for below.
+            let call = spin_task(|| match running.calls.try_recv() {
+                Ok(call) => Some(Some(call)),
+                Err(_) => (!running.done.is_empty()).then_some(None),
+            });
+            if let Some(Some((number, call))) = call.await {
+                calls.push(Box::pin(serve(host, number, call)));
+            }
+        }
+        tokio::select! {
+            biased;
+            done = &mut running.done => return match done {
+                Ok(Ok(done)) => Outcome::Done(Box::new(done)),
+                Ok(Err(problem)) => Outcome::Failed(format!("the driver failed: {problem}")),
+                Err(_) => Outcome::Failed("the thread of the session failed".to_owned()),
+            },
+            Some((number, call)) = running.calls.recv() => calls.push(Box::pin(serve(host, number, call))),
+            Some((number, result)) = calls.next(), if !calls.is_empty() => door.finish(number, result),
+            () = &mut alarm => {
+                if !patience.up() {
+                    return Outcome::Stuck(interrupter.why_stuck());
+                }
+                interrupter.interrupt();
+                alarm.as_mut().reset(patience.next());
+            }
+        }
+    }
+}
+
+async fn serve(host: &dyn HostFunctions, number: u64, call: HostCall) -> (u64, Result<Value, HostError>) {
+    (number, host.call(call).await)
+}
+
+/// Stops the cell of a session. Python's lock may be held by others for long, so a thread waits for it.
+struct Interrupter {
+    python: Started,
+    door: Arc<Door>,
+    session: Arc<Py<PyAny>>,
+    delivered: Arc<AtomicBool>,
+}
+
+impl Interrupter {
+    fn new(python: &Started, door: &Arc<Door>, worker: &Worker) -> Self {
+        let (python, door, session) = (python.clone(), door.clone(), worker.session.clone());
+        Self { python, door, session, delivered: Arc::default() }
+    }
+
+    fn interrupt(&self) {
+        let (door, session, delivered) = (self.door.clone(), self.session.clone(), self.delivered.clone());
+        self.python.later(move || {
+            Python::attach(|py| {
+                if let Err(error) = session.bind(py).call_method0("interrupt") {
+                    tracing::warn!(%error, "a cell could not be interrupted");
+                }
+                // After that: the thread must find the interrupt when it comes back to Python.
+                door.interrupt();
+            });
+            delivered.store(true, Ordering::Release);
+        });
+    }
+
+    fn why_stuck(&self) -> String {
+        let why = if self.delivered.load(Ordering::Acquire) {
+            "the code it is in does not come back to Python, or catches every exception"
+        } else {
+            "code written in C holds Python's lock and does not let it go"
+        };
+        format!(
+            "the cell ran over its time limit and did not stop when it was interrupted: {why}. Its thread cannot be \
+             ended from outside and may go on, so the session was given up"
+        )
+    }
+}
+
+/// Interrupts a cell whose future is dropped, so that it does not go on until the next call.
+struct InterruptOnDrop<'a> {
+    interrupter: &'a Interrupter,
+    armed: bool,
+}
+
+impl Drop for InterruptOnDrop<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.interrupter.interrupt();
+        }
+    }
+}
+
+/// Asks the threads of a session that nobody waits for to end, until they do or it has proved hopeless. Most Python code
+/// does: what catches one exception is hit by the next.
+fn abandon(worker: Worker) {
+    let Worker { jobs, session, mut gone } = worker;
+    drop(jobs);
+    let ask = move || {
+        for _ in 0..ASK_TIMES {
+            if !matches!(gone.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
+                return;
+            }
+            Python::attach(|py| session.bind(py).call_method0("abandon").map(|_| ()).ok());
+            std::thread::sleep(ASK_EVERY);
+        }
+        tracing::warn!("a thread of a session that was given up still runs");
+    };
+    if let Err(error) = std::thread::Builder::new().name("droste-abandon".to_owned()).spawn(ask) {
+        tracing::warn!(%error, "no thread to end a session with");
+    }
+}
+
+/// What every call answers after the session's end.
+pub(crate) fn session_ended(reason: &str) -> Error {
+    Error::new(ErrorKind::SessionEnded, format!("the session has ended: {reason}"))
+}

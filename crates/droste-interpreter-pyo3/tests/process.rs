@@ -1,0 +1,134 @@
+//! What only shows in a process of its own: virtual environments, exits, and what happens at the end of the program.
+//! Each test runs this very program again, as a child that plays one part.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+mod common;
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+use common::{session, value};
+use droste_core::{CodeInterpreterExt, ErrorKind, InterpreterFactory};
+use droste_interpreter_pyo3::{Pyo3Config, Pyo3Factory};
+
+const PART: &str = "DROSTE_TEST_PART";
+
+/// Runs the test `name` again in a child, as the part that `argument` describes.
+fn play(name: &str, argument: impl AsRef<std::ffi::OsStr>) -> Output {
+    let program = std::env::current_exe().unwrap();
+    Command::new(program).args(["--exact", name, "--nocapture"]).env(PART, argument).output().unwrap()
+}
+
+fn part() -> Option<String> {
+    std::env::var(PART).ok()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// `os._exit` ends the host: this backend cannot stop it.
+#[tokio::test]
+async fn os_exit_ends_the_program() {
+    if part().is_some() {
+        let mut s = session().await;
+        let _ = s.run_code("import os; os._exit(7)").await;
+        unreachable!("the program goes on");
+    }
+    assert_eq!(play("os_exit_ends_the_program", "1").status.code(), Some(7));
+}
+
+/// The program ends when it wants to: exit handlers do not run, and no thread of a cell holds it.
+#[tokio::test]
+async fn the_end_of_the_program_waits_for_nothing() {
+    if part().is_some() {
+        let mut s = session().await;
+        let code = "import atexit, threading, time\natexit.register(print, 'an exit handler ran')\n\
+                    threading.Thread(target=time.sleep, args=(60,), daemon=False).start()";
+        value(&mut s, code).await;
+        return;
+    }
+    let started = Instant::now();
+    let output = play("the_end_of_the_program_waits_for_nothing", "1");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(started.elapsed() < Duration::from_secs(30));
+    assert!(!text(&output.stdout).contains("exit handler"), "{}", text(&output.stdout));
+}
+
+/// Python does not take Ctrl-C from the host.
+#[cfg(unix)]
+#[tokio::test]
+async fn an_interrupt_signal_is_the_host_s() {
+    if part().is_some() {
+        let mut s = session().await;
+        let mut signals = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).unwrap();
+        let code =
+            "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT); time.sleep(0.1); 'untouched'";
+        assert_eq!(value(&mut s, code).await, "'untouched'");
+        signals.recv().await.unwrap();
+        println!("the host has it");
+        return;
+    }
+    let output = play("an_interrupt_signal_is_the_host_s", "1");
+    assert!(text(&output.stdout).contains("the host has it"), "{}", text(&output.stderr));
+}
+
+/// The packages of a virtual environment can be imported; another one cannot be had in the same process.
+#[tokio::test]
+async fn a_virtual_environment_can_be_named() {
+    if let Some(directory) = part() {
+        let factory = Pyo3Factory::new(Pyo3Config::new().venv(&directory));
+        let mut s = factory.create().await.unwrap().start_session().await.unwrap();
+        assert_eq!(value(&mut s, "import droste_test_package; droste_test_package.ANSWER").await, "42");
+        assert_eq!(value(&mut s, "import sys; sys.prefix != sys.base_prefix").await, "True");
+        for other in [Pyo3Config::new(), Pyo3Config::new().venv(Path::new(&directory).join("."))] {
+            Pyo3Factory::new(other).create().await.unwrap().start_session().await.unwrap();
+        }
+        let other = Path::new(&directory).join("../other");
+        let factory = Pyo3Factory::new(Pyo3Config::new().venv(other));
+        let problem = factory.create().await.unwrap().start_session().await.unwrap_err();
+        assert_eq!(problem.kind(), ErrorKind::Config);
+        assert!(problem.message().contains("one process has one Python"), "{problem}");
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let mut s = session().await;
+    let (python, version) = (
+        value(&mut s, "import sys; sys.executable").await,
+        value(&mut s, "'%d.%d' % sys.version_info[:2]").await,
+    );
+    for name in ["it", "other"] {
+        let directory = place.path().join(name);
+        let made = Command::new(python.trim_matches('\''))
+            .args(["-m", "venv", "--without-pip"])
+            .arg(&directory)
+            .status();
+        assert!(made.is_ok_and(|status| status.success()), "{python} makes no virtual environment");
+    }
+    let packages = place.path().join(format!("it/lib/python{}/site-packages", version.trim_matches('\'')));
+    std::fs::write(packages.join("droste_test_package.py"), "ANSWER = 42").unwrap();
+    let output = play("a_virtual_environment_can_be_named", place.path().join("it"));
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
+#[tokio::test]
+async fn what_is_no_virtual_environment_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let start = async |directory: &Path| {
+        let factory = Pyo3Factory::new(Pyo3Config::new().venv(directory));
+        factory.create().await.unwrap().start_session().await.unwrap_err()
+    };
+    let problem = start(place.path()).await;
+    assert_eq!(problem.kind(), ErrorKind::Config);
+    assert!(problem.message().contains("is not a virtual environment"), "{problem}");
+    assert!(problem.message().contains("-m venv"), "{problem}");
+    std::fs::write(place.path().join("pyvenv.cfg"), "home = /usr/bin\nversion = 2.7.18\n").unwrap();
+    let problem = start(place.path()).await;
+    assert!(problem.message().contains("is for Python 2.7.18, but this program is linked to"), "{problem}");
+    // Neither keeps Python from starting.
+    assert_eq!(value(&mut session().await, "1 + 1").await, "2");
+}

@@ -1,0 +1,251 @@
+//! What sessions share and what they do not, and what becomes of code that cannot be stopped.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+mod common;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use common::{error, session, value};
+use droste_core::{
+    Access, Cell, CodeInterpreter, InterpreterFactory, Interruption, Isolation, NoHostFunctions, Session,
+};
+use droste_interpreter_pyo3::Pyo3Factory;
+
+/// With the grace of C10, and what a busy machine adds.
+const PROMPT: Duration = Duration::from_secs(10);
+
+#[test]
+fn nothing_is_promised_that_is_not_there() {
+    let factory = Pyo3Factory::default();
+    let capabilities = factory.capabilities();
+    assert_eq!(capabilities.isolation, Isolation::None);
+    for access in
+        [capabilities.network, capabilities.host_files, capabilities.environment, capabilities.processes]
+    {
+        assert_eq!(access, Access::Open);
+    }
+    assert!(!capabilities.crash_isolated && capabilities.memory_limit.is_none());
+    assert!(capabilities.notes.iter().any(|note| note.contains("inside the host program")));
+}
+
+/// Sessions print at the same time, through every way there is to print; one of them into a text of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn output_never_mixes() {
+    let tasks: Vec<_> = (0..6)
+        .map(|number| {
+            tokio::spawn(async move {
+                let mut session = session().await;
+                let code = format!(
+                    "import sys, threading, contextlib, io, warnings\n\
+                     from concurrent.futures import ThreadPoolExecutor\n\
+                     me = 'session{number};'\n\
+                     def speak(_=None):\n    \
+                         for _ in range(200): print(me); sys.stdout.write(me); sys.__class__; print(me, file=sys.stderr)\n\
+                     threads = [threading.Thread(target=speak) for _ in range(2)]\n\
+                     for t in threads: t.start()\n\
+                     with ThreadPoolExecutor(2) as pool: list(pool.map(speak, range(2)))\n\
+                     speak()\n\
+                     for t in threads: t.join()\n\
+                     if {number} % 2:\n    \
+                         with contextlib.redirect_stdout(io.StringIO()) as own: speak()\n    \
+                         assert own.getvalue().count(me) == 400, own.getvalue().count(me)\n    \
+                         assert set(own.getvalue().replace('\\n', '').split(';')) == {{me[:-1], ''}}\n\
+                     import __main__; __main__.me"
+                );
+                let cell = Cell::new(code).max_output_chars(1_000_000);
+                let seen = session.execute(cell, &NoHostFunctions).await.unwrap();
+                assert!(seen.is_ok(), "{seen:#?}");
+                let (stdout, stderr) = (seen.stdout.to_string(), seen.stderr.to_string());
+                let mine = format!("session{number};");
+                assert_eq!((stdout.matches(&mine).count(), stderr.matches(&mine).count()), (2000, if number % 2 == 1 { 1200 } else { 1000 }));
+                let all = |text: &str| text.matches("session").count();
+                assert_eq!((all(&stdout), all(&stderr)), (stdout.matches(&mine).count(), stderr.matches(&mine).count()));
+                assert_eq!(seen.value.unwrap().to_string(), format!("'{mine}'"));
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+/// `<cell 2>` exists in every session; each sees the lines of its own.
+#[tokio::test]
+async fn tracebacks_show_the_session_s_own_lines() {
+    let (mut a, mut b) = (session().await, session().await);
+    for session in [&mut a, &mut b] {
+        value(session, "import linecache").await;
+    }
+    value(&mut a, "def f():\n    raise ValueError('a')  # of a").await;
+    value(&mut b, "def f():\n    raise ValueError('b')  # of b").await;
+    for (session, mine) in [(&mut a, "# of a"), (&mut b, "# of b")] {
+        let seen = session.run_code("f()").await.unwrap();
+        assert!(seen.error.unwrap().traceback.contains(mine));
+        assert!(value(session, "import inspect; inspect.getsource(f)").await.contains(mine));
+    }
+}
+
+/// A regular expression that computes for long neither looks for interrupts nor lets other threads run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn code_that_holds_the_lock_ends_its_session_and_hangs_no_other() {
+    let (mut stuck, mut other) = (session().await, session().await);
+    value(&mut other, "x = 1").await;
+    let ended = Arc::new(AtomicBool::new(false));
+    let done = ended.clone();
+    let started = Instant::now();
+    let task = tokio::spawn(async move {
+        // Some seconds on any machine.
+        let code = "import re; re.match(r'(a+)+$', 'a' * 27 + 'b')";
+        let cell = Cell::new(code).time_limit(Duration::from_millis(200));
+        let seen = stuck.execute(cell, &NoHostFunctions).await.unwrap();
+        done.store(true, Ordering::SeqCst);
+        (seen, stuck)
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let cell = Cell::new("x").time_limit(Duration::from_millis(200));
+    let seen = other.execute(cell, &NoHostFunctions).await.unwrap();
+    // On a fast machine, or with luck, the expression was over or had not begun.
+    assert!(
+        seen.is_ok() || seen.session_ended.as_deref().is_some_and(|why| why.contains("holds Python's lock")),
+        "{seen:#?}"
+    );
+    let (seen, mut stuck) = task.await.unwrap();
+    assert!(started.elapsed() < PROMPT, "the host waited {:?}", started.elapsed());
+    let why = seen.session_ended.as_deref().unwrap_or_else(|| panic!("{seen:#?}"));
+    assert!(why.contains("code written in C holds Python's lock"), "{why}");
+    assert_eq!(seen.interruption, Some(Interruption::Killed));
+    let problem = stuck.run_code("1").await.unwrap_err();
+    assert!(problem.message().contains("the session was given up"), "{problem}");
+    // When the expression is over, sessions start again.
+    assert_eq!(value(&mut patient_session().await, "1 + 1").await, "2");
+}
+
+async fn patient_session() -> Session {
+    for _ in 0..60 {
+        let session = Pyo3Factory::default().create().await.unwrap();
+        if let Ok(session) = droste_core::CodeInterpreterExt::start_session(session).await {
+            return session;
+        }
+    }
+    panic!("no session starts any more")
+}
+
+/// What waits for ever, or catches everything, ends its own session only; its thread is asked to end until it does.
+#[tokio::test]
+async fn code_that_does_not_stop_is_given_up() {
+    let mut other = session().await;
+    value(&mut other, "x = 1").await;
+    for code in [
+        "import threading\nlock = threading.Lock(); lock.acquire(); lock.acquire(timeout=6)",
+        "import queue; queue.Queue().get(timeout=6)",
+        "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
+    ] {
+        let mut stuck = session().await;
+        let cell = Cell::new(code).time_limit(Duration::from_millis(200));
+        let seen = stuck.execute(cell, &NoHostFunctions).await.unwrap();
+        match seen.session_ended.as_deref() {
+            Some(why) => {
+                assert!(why.contains("does not come back to Python, or catches every exception"), "{why}");
+            }
+            // With luck an interrupt hits the loop where nothing is caught.
+            None => assert!(code.contains("while") && seen.interruption == Some(Interruption::Interrupted)),
+        }
+        assert_eq!(value(&mut other, "x").await, "1");
+    }
+    drop(other);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while session_threads() > 0 {
+        assert!(Instant::now() < deadline, "{} threads of sessions are left", session_threads());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Threads of this process that run cells, where the system tells.
+fn session_threads() -> usize {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return 0 };
+    tasks
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok())
+        .filter(|name| name.trim() == "droste-session")
+        .count()
+}
+
+/// Threads that a cell leaves behind are asked to end with their session, daemon or not.
+#[tokio::test]
+async fn threads_end_with_their_session() {
+    let mut witness = session().await;
+    let mut leaving = session().await;
+    value(&mut witness, "import builtins; builtins.ticks = []").await;
+    let code = "import threading, builtins\n\
+                def tick():\n    \
+                    while True: builtins.ticks.append(1); threading.Event().wait(0.001)\n\
+                for daemon in (True, False): threading.Thread(target=tick, daemon=daemon).start()";
+    value(&mut leaving, code).await;
+    leaving.shutdown().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let code = "import time\nbefore = len(builtins.ticks); time.sleep(0.3); (before > 0, len(builtins.ticks) - before)";
+    assert_eq!(value(&mut witness, code).await, "(True, 0)");
+}
+
+#[tokio::test]
+async fn python_leaves_signals_to_the_host() {
+    let mut s = session().await;
+    let seen = error(&mut s, "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)").await;
+    assert!(seen.contains("main thread"), "{seen}");
+    assert!(error(&mut s, "raise SystemExit(3)").await.starts_with("SystemExit"));
+    assert_eq!(value(&mut s, "'goes on'").await, "'goes on'");
+}
+
+/// A child made by `os.fork` ends with its cell, whatever it did, and the session goes on in the parent.
+#[tokio::test]
+async fn a_forked_child_ends_with_its_cell() {
+    let mut s = session().await;
+    let code = "import os, warnings\nwarnings.simplefilter('ignore')\npid = os.fork()\nif pid == 0: raise SystemExit(7)\n\
+                os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])";
+    assert_eq!(value(&mut s, code).await, "7");
+    assert_eq!(value(&mut s, "pid > 0").await, "True");
+}
+
+/// Whatever a cell does to the places that sessions share, the next cell and the other sessions find them.
+#[tokio::test]
+async fn shared_places_are_taken_back() {
+    let (mut a, mut b) = (session().await, session().await);
+    for code in [
+        "import sys; vars(sys)['stdout'] = None; vars(sys)['stderr'] = 5",
+        "import sys; sys.modules['__main__'] = None",
+        "import sys; del sys.modules['__main__']",
+        "import linecache; linecache.cache = {}; linecache.clearcache()",
+        "import sys; sys.stdout = None; sys.stderr.close()",
+        "import sys; del sys.stdout",
+    ] {
+        let _ = a.run_code(code).await.unwrap();
+        for session in [&mut a, &mut b] {
+            let seen = session.run_code("import __main__; print('here'); __main__.__name__").await.unwrap();
+            assert_eq!(seen.stdout.to_string(), "here\n", "{code}\n{seen:#?}");
+            assert_eq!(seen.value.unwrap().to_string(), "'__main__'", "{code}");
+            let seen = session.run_code("1 / 0  # shown").await.unwrap().error.unwrap();
+            assert!(seen.traceback.contains("# shown"), "{code}\n{}", seen.traceback);
+        }
+    }
+}
+
+/// A hundred megabytes go in and come back, of one, two and four bytes a character, with nothing lost.
+#[tokio::test]
+async fn large_texts_go_both_ways() {
+    let mut s = session().await;
+    for text in ["line of text\n", "строка ", "🦀 crab "] {
+        let text = text.repeat(30_000_000 / text.len());
+        let cell = Cell::new("n = len(text)").variable("text", text.clone()).read("text").read("n");
+        let seen = s.execute(cell, &NoHostFunctions).await.unwrap();
+        assert!(seen.is_ok(), "{:?}", seen.error);
+        assert_eq!(seen.variables["n"].as_i64(), i64::try_from(text.chars().count()).ok());
+        assert!(seen.variables["text"].as_text() == Some(&text), "another text came back");
+    }
+}
