@@ -46,9 +46,12 @@ pub(crate) struct BackendArgs {
     /// Where the Python runs
     #[arg(long, value_name = "NAME", default_value = COMPILED[0])]
     pub(crate) interpreter: String,
-    /// The Python of the `subprocess` interpreter: a name or a path [default: python3]
+    /// The Python to run: a name or a path, in the image for `docker` [default: python3]; for `pyo3`, a virtual environment
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<PathBuf>,
+    /// The image of the `docker` interpreter [default: python:3.13-slim]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) image: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -153,10 +156,10 @@ pub(crate) struct InterpreterArgs {
     /// Time of one cell in seconds, tool calls included
     #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds_over_zero)]
     pub(crate) cell_timeout: Duration,
-    /// Most memory of the session, in MB of 1024 KB [default: 512 for wasm, 4096 for subprocess]
+    /// Most memory of the session, in MB of 1024 KB [default: 512 for wasm and docker, 4096 for subprocess]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(16..=1 << 30))]
     pub(crate) memory_mb: Option<u64>,
-    /// Most size of what the session writes: wasm, all files together [default: 64]; subprocess, each file
+    /// Most size of what the session writes: wasm and docker, all files together [default: 64]; subprocess, each file
     /// [default: 1024]; in MB of 1024 KB
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
     pub(crate) disk_mb: Option<u64>,
@@ -166,9 +169,12 @@ pub(crate) struct InterpreterArgs {
     /// Longest line taken from stdin, in MB of 1024 KB
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     pub(crate) max_line_mb: u64,
-    /// The Python of the `subprocess` backend: a name or a path [default: python3]
+    /// The Python to run: a name or a path, in the image for `docker` [default: python3]; for `pyo3`, a virtual environment
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<PathBuf>,
+    /// The image of the `docker` backend [default: python:3.13-slim]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) image: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -178,6 +184,9 @@ pub(crate) struct DoctorArgs {
     /// The Python of the `subprocess` interpreter: a name or a path [default: python3]
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<PathBuf>,
+    /// The image of the `docker` interpreter [default: python:3.13-slim]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) image: Option<String>,
     /// Ask the model one tiny question, to see that key and connection work
     #[arg(long)]
     pub(crate) check_model: bool,

@@ -10,7 +10,7 @@ use droste::{InterpreterFactory, Prediction, Rlm, Text, Value, inputs};
 
 use self::haystack::Haystack;
 use crate::{
-    args::DemoArgs,
+    args::{BackendArgs, DemoArgs},
     backend::{self, Settings},
     exit::{Exit, Failure},
     json,
@@ -20,7 +20,9 @@ use crate::{
 
 pub(crate) async fn run(args: DemoArgs) -> Result<Exit, Failure> {
     let memory = backend::memory_for(&args.backend.interpreter, args.size);
-    let settings = Settings { python: args.backend.python.clone(), memory: Some(memory), disk: None };
+    let BackendArgs { python, image, .. } = &args.backend;
+    let settings =
+        Settings { python: python.clone(), image: image.clone(), memory: Some(memory), disk: None };
     let factory = backend::factory(&args.backend.interpreter, &settings)?;
     signals::unless_stopped(both_parts(&args, factory)).await?
 }

@@ -35,14 +35,19 @@ pub(crate) async fn run(args: DoctorArgs) -> std::result::Result<Exit, Failure> 
 }
 
 async fn examine(args: &DoctorArgs) -> std::result::Result<Report, Failure> {
-    let settings = Settings { python: args.python.clone(), ..Settings::default() };
     let mut backends = Vec::new();
-    for name in COMPILED {
+    for &name in COMPILED {
         let settings = match name {
-            "subprocess" => settings.clone(),
+            "subprocess" => Settings { python: args.python.clone(), ..Settings::default() },
+            "docker" => Settings { image: args.image.clone(), ..Settings::default() },
             _ => Settings::default(),
         };
-        let factory = backend::factory(name, &settings)?;
+        let factory = match name {
+            // Whoever asks for advice has not asked for a download.
+            #[cfg(feature = "docker")]
+            "docker" => std::sync::Arc::new(backend::docker(&settings, droste::Pull::Never)),
+            _ => backend::factory(name, &settings)?,
+        };
         backends.push(Backend {
             name: name.to_owned(),
             capabilities: factory.capabilities().clone(),

@@ -28,9 +28,16 @@ const MB: u64 = 1024 * 1024;
 pub(crate) async fn run(args: InterpreterArgs) -> Result<Exit, Failure> {
     let settings = Settings {
         python: args.python.clone(),
+        image: args.image.clone(),
         memory: args.memory_mb.map(|mb| mb * MB),
         disk: args.disk_mb.map(|mb| mb * MB),
     };
+    if args.backend == "pyo3" && (args.memory_mb.is_some() || args.disk_mb.is_some()) {
+        return Err(Failure::usage(
+            "--memory-mb and --disk-mb cannot hold here: `pyo3` runs the code in this very process, without limits"
+                .to_owned(),
+        ));
+    }
     let factory = backend::factory(&args.backend, &settings)?;
     // Reading begins at once: what is there before the first cell runs was sent together with it.
     let reader = Reader::start(usize::try_from(args.max_line_mb * MB).unwrap_or(usize::MAX))?;

@@ -12,7 +12,7 @@ use std::{
 use droste::{CodePolicy, EventSink, Record, Rlm, RlmBuilder, TaskSignature, Text, TrajectoryWriter};
 
 use crate::{
-    args::{LimitArgs, Policy, RunArgs},
+    args::{BackendArgs, LimitArgs, Policy, RunArgs},
     backend,
     exit::{Exit, Failure},
     models,
@@ -93,7 +93,8 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
 
 fn settings(args: &RunArgs) -> backend::Settings {
     let memory = backend::memory_for(&args.backend.interpreter, inputs::about_bytes(&args.input));
-    backend::Settings { python: args.backend.python.clone(), memory: Some(memory), disk: None }
+    let BackendArgs { python, image, .. } = &args.backend;
+    backend::Settings { python: python.clone(), image: image.clone(), memory: Some(memory), disk: None }
 }
 
 fn limited(mut builder: RlmBuilder, limits: &LimitArgs) -> RlmBuilder {

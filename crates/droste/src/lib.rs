@@ -2,6 +2,12 @@
 
 pub use droste_core::*;
 
+#[cfg(feature = "docker")]
+pub use droste_interpreter_docker::{
+    Bind, DockerConfig, DockerFactory, DockerInterpreter, Engine, Progress as DockerProgress, Pull,
+};
+#[cfg(feature = "pyo3")]
+pub use droste_interpreter_pyo3::{Pyo3Config, Pyo3Factory, Pyo3Interpreter};
 #[cfg(feature = "subprocess")]
 pub use droste_interpreter_subprocess::{SubprocessConfig, SubprocessFactory, SubprocessInterpreter};
 #[cfg(feature = "wasm")]
@@ -17,8 +23,12 @@ pub mod prelude {
         TaskSignature, Text, Tool, Trajectory, Value, inputs,
     };
 
+    #[cfg(feature = "docker")]
+    pub use crate::{DockerConfig, DockerFactory, DockerInterpreter};
     #[cfg(feature = "openai")]
     pub use crate::{OpenAiConfig, OpenAiModel};
+    #[cfg(feature = "pyo3")]
+    pub use crate::{Pyo3Config, Pyo3Factory, Pyo3Interpreter};
     #[cfg(feature = "subprocess")]
     pub use crate::{SubprocessConfig, SubprocessFactory, SubprocessInterpreter};
     #[cfg(feature = "wasm")]

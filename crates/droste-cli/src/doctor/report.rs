@@ -4,7 +4,7 @@ use std::{fmt::Write, time::Duration};
 
 use droste::{Access, CacheState, Capabilities, Isolation, Value};
 
-use crate::{backend::LATER, json, terminal::escape};
+use crate::{backend::LEFT_OUT, json, terminal::escape};
 
 /// What was found.
 #[derive(Debug)]
@@ -61,8 +61,8 @@ impl Report {
         for backend in &self.backends {
             backend.describe(&mut text);
         }
-        for (name, what) in LATER {
-            let _ = writeln!(text, "  -   {name:<11} not in this version ({what})");
+        for (name, how) in LEFT_OUT {
+            let _ = writeln!(text, "  -   {name:<11} not in this `droste`: {how}");
         }
         text.push_str("\nModel\n");
         self.model.describe(&mut text);
@@ -71,10 +71,10 @@ impl Report {
 
     /// For programs: one object on one line.
     pub(super) fn json(&self) -> String {
-        let later: Vec<_> = LATER.iter().map(|(name, _)| *name).collect();
+        let left_out: Vec<_> = LEFT_OUT.iter().map(|(name, _)| *name).collect();
         let object = Value::dict([
             ("backends", Value::list(self.backends.iter().map(Backend::value))),
-            ("not_in_this_version", Value::list(later)),
+            ("left_out", Value::list(left_out)),
             ("model", self.model.value()),
         ]);
         format!("{}\n", json::strict(&object))
@@ -231,6 +231,7 @@ fn isolation(isolation: Isolation) -> &'static str {
         Isolation::Process => "process",
         Isolation::Container => "container",
         Isolation::Wasm => "wasm",
+        Isolation::Machine => "machine",
         _ => "other",
     }
 }

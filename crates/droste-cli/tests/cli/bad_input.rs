@@ -76,7 +76,6 @@ fn tools_that_cannot_be_used() {
 #[test]
 fn options_that_make_no_sense() {
     let more = |args: &[&str], parts: &[&str]| fails(&[&["-s", "q -> a", "-i", "q=1"], args].concat(), parts);
-    more(&["--interpreter", "docker"], &["`docker` is not in this version", "wasm, subprocess"]);
     more(&["--interpreter", "perl"], &["`perl` is no interpreter", "wasm, subprocess"]);
     more(&["--max-iterations", "0"], &["max_iterations"]);
     more(&["--max-time", "soon"], &["expected a time"]);

@@ -45,8 +45,8 @@ fn sizes_and_names_are_checked() {
     place.run(&["demo", "--size", "3GB"]).failed(2, &["the largest text is 2GB"]);
     place.run(&["demo", "--size", "many"]).failed(2, &["expected a size, such as"]);
     place
-        .run(&["demo", "--interpreter", "pyo3"])
-        .failed(2, &["`pyo3` is not in this version", "wasm, subprocess"]);
+        .run(&["demo", "--interpreter", "perl"])
+        .failed(2, &["`perl` is no interpreter", "wasm, subprocess"]);
     let missing = ["demo", "--json", "--interpreter", "subprocess", "--python", "/no/python"];
     place.run(&missing).failed(3, &["/no/python", "doctor"]);
 }

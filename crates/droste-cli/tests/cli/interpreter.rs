@@ -418,8 +418,8 @@ fn it_says_at_once_when_it_cannot_start() {
         .run(&["interpreter", "--backend", "subprocess", "--python", "/no/python"])
         .failed(3, &["/no/python"]);
     place
-        .run(&["interpreter", "--backend", "docker"])
-        .failed(2, &["`docker` is not in this version", "wasm, subprocess"]);
+        .run(&["interpreter", "--backend", "perl"])
+        .failed(2, &["`perl` is no interpreter", "wasm, subprocess"]);
     place.run(&["interpreter", "--memory-mb", "16"]).failed(2, &["16 M", "too small", "Python"]);
     place.run(&["interpreter", "--memory-mb", "5000"]).failed(2, &["5000 M", "4096 M"]);
     place.run(&["interpreter", "--memory-mb", "15"]).failed(2, &["--memory-mb", "15", "16"]);

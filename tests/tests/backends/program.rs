@@ -8,8 +8,7 @@
 //!   that compares with `errno.ENOENT` does not see it;
 //! - addresses of objects and names of threads, which no cell here shows;
 //! - paths of the standard library, and the lines of it that a traceback passes: no cell here raises inside of it;
-//! - what happens to a session whose interpreter is gone, see `a_crash_is_seen_alike_and_ends_differently`.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+//! - what happens to a session whose interpreter is gone, see `a_crash_is_seen_alike`.
 
 use std::{
     sync::{Arc, Mutex},
@@ -19,9 +18,11 @@ use std::{
 use async_trait::async_trait;
 use droste::{
     Cell, CodeInterpreter, FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory, Observation,
-    ParameterKind, ParameterSpec, Scope, SubprocessFactory, Value, WasmFactory,
+    ParameterKind, ParameterSpec, Scope, SubprocessFactory, Value,
 };
 use tokio::sync::Barrier;
+
+use crate::Backend;
 
 /// What the cells can call, and what they called.
 #[derive(Debug)]
@@ -205,27 +206,31 @@ const CELLS: &[&str] = &[
     "with ThreadPoolExecutor(1) as pool:\n    pool.submit(SUBMIT, 'from a thread', []).exception()\nprint('on')",
 ];
 
-#[tokio::test]
-async fn the_same_program_observes_the_same() {
-    let (mut here, mut there) = (Run::new(SubprocessFactory::default()).await, Run::new(wasm()).await);
+/// Every cell gives the same observation as on subprocess.
+pub(crate) async fn the_same_program_observes_the_same(backend: Backend) {
+    let name = backend.name().to_owned();
+    let (mut here, mut there) = (Run::new(SubprocessFactory::default()).await, Run::new(backend).await);
     let mut differences = String::new();
     for (index, cell) in program().into_iter().enumerate() {
         let code = cell.code.clone();
         let (seen, other) = tokio::join!(here.observe(cell.clone()), there.observe(cell));
         if seen != other {
             differences
-                .push_str(&format!("cell {}:\n{code}\nsubprocess: {seen}\nwasm: {other}\n\n", index + 1));
+                .push_str(&format!("cell {}:\n{code}\nsubprocess: {seen}\n{name}: {other}\n\n", index + 1));
         }
     }
     assert!(differences.is_empty(), "{differences}");
 }
 
-/// Both tell what was printed and submitted before; then one session is over, and the other is as it was.
-#[tokio::test]
-async fn a_crash_is_seen_alike_and_ends_differently() {
+/// All that survive a crash tell what was printed and submitted before; then the session is over, or as it was.
+pub(crate) async fn a_crash_is_seen_alike(backend: Backend) {
     let crash = "kept = 2\nprint('last words', flush=True)\ntry:\n    SUBMIT('t', [1])\nfinally:\n    import os; os._exit(3)";
+    let (survives, restores) = (backend.capabilities().crash_isolated, backend.capabilities().restores);
+    if !survives {
+        return; // The exit would be that of this program.
+    }
+    let (mut here, mut there) = (Run::new(SubprocessFactory::default()).await, Run::new(backend).await);
     let mut ends = Vec::new();
-    let (mut here, mut there) = (Run::new(SubprocessFactory::default()).await, Run::new(wasm()).await);
     for run in [&mut here, &mut there] {
         run.execute(Cell::new("kept = 1")).await.unwrap();
         let mut seen = run.execute(Cell::new(crash).scope(Arc::new(scope()))).await.unwrap();
@@ -233,14 +238,13 @@ async fn a_crash_is_seen_alike_and_ends_differently() {
         run.last = plain(seen);
     }
     assert_eq!(here.last, there.last);
-    let told = |end: &Option<String>| end.as_ref().is_some_and(|reason| reason.contains("code 3"));
-    assert!(told(&ends[0].0) && ends[0].1.is_none() && ends[1].0.is_none() && told(&ends[1].1), "{ends:?}");
-    assert!(here.execute(Cell::new("kept")).await.unwrap_err().is_session_lost());
-    assert_eq!(there.execute(Cell::new("kept")).await.unwrap().value.unwrap().to_string(), "1");
-}
-
-fn wasm() -> WasmFactory {
-    WasmFactory::default()
+    let (ended, restored) = &ends[1];
+    let (told, other) = if restores { (restored, ended) } else { (ended, restored) };
+    assert!(told.as_ref().is_some_and(|reason| reason.contains("code 3")) && other.is_none(), "{ends:?}");
+    match there.execute(Cell::new("kept")).await {
+        Ok(seen) => assert!(restores && seen.value.unwrap().to_string() == "1"),
+        Err(error) => assert!(!restores && error.is_session_lost(), "{error}"),
+    }
 }
 
 struct Run {

@@ -1,0 +1,110 @@
+//! What must be the same on every backend: the observations of one program, and whole runs.
+//!
+//! A backend that cannot run here shows as ignored, with the reason.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+#[path = "backends/program.rs"]
+mod program;
+#[path = "backends/runs.rs"]
+mod runs;
+
+use std::{process::ExitCode, sync::Arc};
+
+use droste::{DockerConfig, DockerFactory, InterpreterFactory, SubprocessFactory, WasmFactory};
+use droste_conformance::{BackendTests, FactoryHarness};
+
+/// Any backend.
+type Backend = Arc<dyn InterpreterFactory>;
+
+/// The tests of one backend, each called `backend::test`.
+macro_rules! tests {
+    ($backend:expr; $($module:ident::$name:ident),* $(,)?) => {{
+        let backend: Backend = $backend;
+        let tests = BackendTests::new(FactoryHarness::new(backend.clone()));
+        $(let tests = {
+            let (name, backend) = (format!("{}::{}", backend.name(), stringify!($name)), backend.clone());
+            tests.test(name, move || $module::$name(backend))
+        };)*
+        tests
+    }};
+}
+
+fn main() -> ExitCode {
+    // Sessions in this process share its working directory, and one cell lists its own.
+    let place = tempfile::tempdir().unwrap();
+    std::env::set_current_dir(place.path()).unwrap();
+    let backends: [Backend; 4] = [
+        Arc::new(SubprocessFactory::default()),
+        Arc::new(WasmFactory::default()),
+        pyo3(),
+        Arc::new(docker()),
+    ];
+    let tests = backends.map(|backend| {
+        tests![
+            backend;
+            program::the_same_program_observes_the_same,
+            program::a_crash_is_seen_alike,
+            runs::inputs_sub_calls_tools_and_types_work_together,
+            runs::a_failing_cell_is_explained_and_repaired,
+            runs::python_tools_are_offered_and_described,
+            runs::tools_that_fail_are_named,
+            runs::a_cell_over_its_time_is_interrupted_with_its_state_kept,
+            runs::a_submission_survives_whatever_the_cell_does_after_it,
+            runs::runs_at_the_same_time_from_a_pool_share_nothing,
+            runs::a_long_value_keeps_both_of_its_ends,
+            runs::names_come_again_after_a_cell_that_never_got_them,
+            runs::deep_values_with_odd_keys_are_refused_and_not_fatal,
+        ]
+    });
+    BackendTests::main_of(tests.into(), true)
+}
+
+/// The engine that is there, with the image that the tests were given.
+fn docker() -> DockerFactory {
+    let config = DockerConfig::new();
+    DockerFactory::new(match std::env::var("DROSTE_DOCKER_IMAGE") {
+        Ok(image) => config.image(image),
+        Err(_) => config,
+    })
+}
+
+#[cfg(feature = "pyo3")]
+fn pyo3() -> Backend {
+    Arc::new(droste::Pyo3Factory::default())
+}
+
+#[cfg(not(feature = "pyo3"))]
+fn pyo3() -> Backend {
+    Arc::new(left_out::LeftOut::new("pyo3"))
+}
+
+#[cfg(not(feature = "pyo3"))]
+mod left_out {
+    //! Stands for a backend that these tests were built without.
+
+    use droste::{Capabilities, CodeInterpreter, Error, ErrorKind, InterpreterFactory, Isolation, Result};
+
+    #[derive(Debug)]
+    pub(super) struct LeftOut(&'static str, Capabilities);
+
+    impl LeftOut {
+        pub(super) fn new(name: &'static str) -> Self {
+            Self(name, Capabilities::new(Isolation::None))
+        }
+    }
+
+    #[async_trait::async_trait]
+    impl InterpreterFactory for LeftOut {
+        fn name(&self) -> &str {
+            self.0
+        }
+
+        fn capabilities(&self) -> &Capabilities {
+            &self.1
+        }
+
+        async fn create(&self) -> Result<Box<dyn CodeInterpreter>> {
+            Err(Error::new(ErrorKind::Unavailable, format!("built without the feature `{}`", self.0)))
+        }
+    }
+}
