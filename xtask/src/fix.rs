@@ -7,6 +7,6 @@ use crate::{
 
 pub(crate) fn run() -> Result<()> {
     let mut clippy = cargo(&["clippy", "--all-targets", "--fix", "--allow-dirty", "--allow-staged"]);
-    command::run(clippy.args(selection::everything()?))?;
+    command::run(clippy.args(selection::everything(None)?))?;
     command::run(&mut cargo(&["fmt", "--all"]))
 }

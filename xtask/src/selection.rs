@@ -1,10 +1,10 @@
 //! What of the workspace can be built here: all of it, or all but what links libpython.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use cargo_metadata::{Metadata, MetadataCommand};
 
-use crate::command::{Result, root};
+use crate::command::{Result, exists, root};
 
 /// The feature that links libpython, and the crate that is nothing else.
 const FEATURE: &str = "pyo3";
@@ -25,11 +25,15 @@ elif not os.path.exists(library):
     print(library + " is not there; on Debian and Ubuntu it comes with python3-dev")
 "#;
 
-/// The arguments by which cargo builds all that can be built here. What is left out is said, and is an error if
-/// `DROSTE_REQUIRE` names it.
-pub(crate) fn everything() -> Result<Vec<String>> {
-    let all = ["--workspace", "--all-features", "--locked"].map(str::to_owned);
-    let Some(reason) = no_libpython() else { return Ok(all.into()) };
+/// The arguments by which cargo builds all of the workspace, or of one package, that can be built here. What is left out
+/// is said, and is an error if `DROSTE_REQUIRE` names it.
+pub(crate) fn everything(of: Option<&str>) -> Result<Vec<String>> {
+    let what = of.map_or_else(|| vec!["--workspace"], |package| vec!["--package", package]);
+    let mut arguments: Vec<String> = what.into_iter().chain(["--locked"]).map(str::to_owned).collect();
+    let Some(reason) = no_libpython().filter(|_| of != Some(CRATE)) else {
+        arguments.push("--all-features".to_owned());
+        return Ok(arguments);
+    };
     let required = std::env::var("DROSTE_REQUIRE").unwrap_or_default();
     if required.split(',').any(|name| name.trim() == FEATURE) {
         return Err(format!("DROSTE_REQUIRE names {FEATURE}, but {reason}"));
@@ -40,25 +44,41 @@ pub(crate) fn everything() -> Result<Vec<String>> {
         .no_deps()
         .exec()
         .map_err(|error| format!("cargo metadata failed: {error}"))?;
-    let mut arguments =
-        ["--workspace", "--exclude", CRATE, "--locked", "--features"].map(str::to_owned).to_vec();
-    arguments.push(other_features(&metadata).join(","));
+    if of.is_none() {
+        arguments.extend(["--exclude", CRATE].map(str::to_owned));
+    }
+    arguments.extend(["--features".to_owned(), other_features(&metadata, of).join(",")]);
     Ok(arguments)
 }
 
-/// Every feature of every package, but those that link libpython.
-fn other_features(metadata: &Metadata) -> Vec<String> {
+/// Every feature of the packages, but those that link libpython.
+fn other_features(metadata: &Metadata, of: Option<&str>) -> Vec<String> {
     let packages = metadata.workspace_packages();
-    let of_package = packages.iter().filter(|package| package.name.as_str() != CRATE).flat_map(|package| {
+    let chosen = |name: &str| name != CRATE && of.is_none_or(|of| of == name);
+    let of_package = packages.iter().filter(|package| chosen(package.name.as_str())).flat_map(|package| {
         let features = package.features.keys().filter(|feature| *feature != FEATURE);
         features.map(|feature| format!("{}/{feature}", package.name))
     });
     of_package.collect()
 }
 
-/// Why the Python that pyo3 would link cannot be linked.
+/// The Python that pyo3 would link: it looks in this order.
+fn python() -> String {
+    if let Ok(python) = std::env::var("PYO3_PYTHON") {
+        return python;
+    }
+    for place in ["VIRTUAL_ENV", "CONDA_PREFIX"] {
+        if let Some(place) = std::env::var_os(place) {
+            return Path::new(&place).join("bin/python").display().to_string();
+        }
+    }
+    let is_python_3 = |name: &&str| exists(name, &["-c", "import sys; sys.exit(sys.version_info[0] != 3)"]);
+    ["python", "python3"].into_iter().find(is_python_3).unwrap_or("python3").to_owned()
+}
+
+/// Why that Python cannot be linked.
 fn no_libpython() -> Option<String> {
-    let python = std::env::var("PYO3_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let python = python();
     match Command::new(&python).args(["-I", "-c", PROBE]).output() {
         Ok(output) if output.status.success() && output.stdout.is_empty() => None,
         Ok(output) if output.status.success() => {

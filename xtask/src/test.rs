@@ -23,10 +23,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let what: Vec<String> = match &args.package {
-        Some(package) => ["--package", package, "--all-features", "--locked"].map(str::to_owned).into(),
-        None => selection::everything()?,
-    };
+    let what = selection::everything(args.package.as_deref())?;
     // nextest runs each test in a process of its own and in parallel; without it cargo's own runner does.
     let runner: &[&str] =
         if exists("cargo", &["nextest", "--version"]) { &["nextest", "run"] } else { &["test"] };

@@ -66,7 +66,16 @@ pub(crate) fn factory(name: &str, settings: &Settings) -> Result<Arc<dyn Interpr
         #[cfg(feature = "docker")]
         "docker" => Ok(Arc::new(docker(settings, droste::Pull::Missing))),
         #[cfg(feature = "pyo3")]
-        "pyo3" => Ok(Arc::new(droste::Pyo3Factory::new(pyo3(settings)?))),
+        "pyo3" => {
+            let config = pyo3(settings)?;
+            crate::standard::keep_for_ourselves().map_err(|error| {
+                Failure::new(
+                    crate::exit::Exit::Failed,
+                    format!("cannot keep stdin and stdout from the cells: {error}"),
+                )
+            })?;
+            Ok(Arc::new(droste::Pyo3Factory::new(config)))
+        }
         _ => {
             let what = match LEFT_OUT.iter().find(|(left_out, _)| *left_out == name) {
                 Some((_, how)) => format!("is not in this `droste` ({how})"),

@@ -4,7 +4,7 @@ mod report;
 
 use std::time::{Duration, Instant};
 
-use droste::{InterpreterFactory, LanguageModel, OpenAiModel, Request, Result, Session};
+use droste::{CodeInterpreter, InterpreterFactory, LanguageModel, OpenAiModel, Request, Result, Session};
 
 use self::report::{Backend, Health, Model, Report};
 use crate::{
@@ -65,11 +65,13 @@ async fn try_out(factory: &dyn InterpreterFactory) -> Result<Health> {
     let mut session = Session::new(factory.create().await?).with_time_limit(CELL_TIME);
     let observation = session.run_code(CELL).await?;
     let first = started.elapsed();
+    session.shutdown().await?;
     // The first start looks for Python and compiles the driver; later ones of the same process do not.
     let started = Instant::now();
     let mut second = Session::new(factory.create().await?).with_time_limit(CELL_TIME);
     second.run_code("pass").await?;
     let later = started.elapsed();
+    second.shutdown().await?;
     let stdout = observation.stdout.to_string();
     let mut lines = stdout.lines().map(str::to_owned);
     Ok(Health {

@@ -11,6 +11,7 @@ mod models;
 mod progress;
 mod run;
 mod signals;
+mod standard;
 mod terminal;
 mod warm;
 

@@ -71,7 +71,7 @@ impl Progress {
         let write = || match self.target {
             // A reader that is gone does not end the run: the answer may still go to a file.
             Target::Stderr => drop(writeln!(io::stderr().lock(), "{text}")),
-            Target::Stdout => drop(writeln!(io::stdout().lock(), "{text}")),
+            Target::Stdout => drop(writeln!(crate::standard::output(), "{text}")),
         };
         match &self.spinner {
             Some(spinner) => spinner.suspend(write),

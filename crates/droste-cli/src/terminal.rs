@@ -8,7 +8,10 @@ use std::{
 
 use tracing_subscriber::EnvFilter;
 
-use crate::exit::{Exit, Failure};
+use crate::{
+    exit::{Exit, Failure},
+    standard,
+};
 
 /// Shows warnings, or what `DROSTE_LOG` asks for, on stderr.
 pub(crate) fn start_log() {
@@ -37,7 +40,7 @@ pub(crate) fn say(line: &str) {
 
 /// Writes text to stdout as it is.
 pub(crate) fn write(text: &str) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
+    let mut stdout = standard::output();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
         // Who closed it, as `head` does, knows.
         io::ErrorKind::BrokenPipe => Failure::quiet(Exit::Output),

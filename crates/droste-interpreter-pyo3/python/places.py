@@ -17,6 +17,28 @@ _host_streams = {name: getattr(sys, name) for name in STREAMS}
 _host_main = sys.modules.get("__main__")
 
 
+class CaptureOfWriter:
+    """Takes what is written to a session's stream to the capture of the session that writes.
+
+    What all sessions share, such as a handler of `logging`, keeps the stream of the session that was there first.
+    """
+
+    def __init__(self, session, name):
+        self._session = session
+        self.name = name
+
+    def _capture(self):
+        return getattr(current() or self._session, self.name)
+
+    def write(self, text):
+        """As of a `Capture`."""
+        self._capture().write(text)
+
+    def flush(self):
+        """As of a `Capture`."""
+        self._capture().flush()
+
+
 class Stream:
     """What `print` and C code find as `sys.stdout`: hands everything on to the stream of the calling thread."""
 
@@ -24,8 +46,9 @@ class Stream:
         self._name = name
 
     def write(self, text):
-        """Write to the stream of the calling thread."""
-        return _stream(self._name).write(text)
+        """Write to the stream of the calling thread; nowhere if that is None, which `print` cannot see."""
+        stream = _stream(self._name)
+        return len(text) if stream is None else stream.write(text)
 
     def flush(self):
         """Flush the stream of the calling thread."""

@@ -8,6 +8,7 @@ from ctypes import c_ulong, py_object, pythonapi
 from itertools import count
 
 from _droste import places, threads
+from _droste.capture import TextOut
 from _droste.errors import hide_frames_of, report
 from _droste.repl import Repl
 from _droste.scope import host_error
@@ -29,9 +30,12 @@ class Host:
 
     def __init__(self, call, submit, output):
         self._call, self.submit, self.output = call, submit, output
+        self._process = _getpid()
 
     def call(self, name, args, kwargs):
         """A host function."""
+        if _getpid() != self._process:  # where nobody would ever answer
+            raise RuntimeError("a forked process cannot talk to the host")
         reply = self._call(name, args, kwargs)
         if reply is None:
             return None  # interrupted: KeyboardInterrupt is raised as soon as the gate opens
@@ -50,8 +54,13 @@ class Session(Repl):
         self.sleeper = threads.Sleeper()
         self.streams = dict.fromkeys(places.STREAMS)
         self._process = _getpid()
+        self._cell = 0  # the number of the cell that runs, or ran last
+        self._stopped = None  # the number of the cell that was to stop last
         threads.adopt(self)
         super().__init__(Host(call, submit, output))
+        captures = [places.CaptureOfWriter(self, name) for name in ("stdout", "stderr")]
+        self._streams = (*map(TextOut, captures), self._streams[2])
+        self._stream_states = [dict(vars(stream)) for stream in self._streams]
         self.after_cell = self._end_forked_child
 
     def _enter(self):
@@ -59,10 +68,25 @@ class Session(Repl):
         places.reclaim()
         self._restore_streams()
 
-    def interrupt(self):
-        """Ask the running cell to stop, also when it sleeps. From any thread."""
+    def run_cell(self, number, request):
+        """Run a cell, which `interrupt` knows by its number."""
+        self._cell = number
+        return self.run(request)
+
+    def _run_cell(self, request, cap, answer):
+        if self._stopped == self._cell:  # the interrupt was there first
+            super().interrupt()
+        super()._run_cell(request, cap, answer)
+
+    def interrupt(self, number):
+        """Ask a cell to stop, also when it sleeps, and tell whether it is the one that runs. From any thread."""
+        self._stopped = number
+        if number != self._cell or not self.running:
+            return False
         super().interrupt()
         self.sleeper.wake()
+        threads.wake(self.thread)
+        return True
 
     def abandon(self):
         """Ask every thread of the session to end, over and over until they do; answers how many are left."""
@@ -74,11 +98,16 @@ class Session(Repl):
 
     def close(self):
         """The session is over; called in its own thread. Its variables go, its threads are asked to end."""
-        self.gate.end()
-        self.abandon()
-        places.lines.forget(self.number)
-        self.variables.clear()
-        threads.release()
+        while True:
+            try:
+                self.gate.end()
+                self.abandon()
+                places.lines.forget(self.number)
+                self.variables.clear()
+                threads.release()
+                return
+            except SystemExit:  # the host called `abandon` meanwhile, because this took too long
+                pass
 
     def _end_forked_child(self, problem):
         """A child process made by `os.fork` ends with the cell; the session goes on in the parent."""

@@ -1,6 +1,8 @@
 """Which session a thread belongs to. A session has the thread that runs its cells, and those that its code starts."""
 
 import _thread
+import sys
+import threading
 import time
 from _thread import get_ident
 
@@ -10,6 +12,8 @@ __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__b
 _owners = {}  # thread -> session
 _sleep = time.sleep
 _allocate_lock = _thread.allocate_lock
+_current_frames = sys._current_frames
+_WAIT = threading.Condition.wait.__code__
 _STARTERS = ("start_new_thread", "start_new", "start_joinable_thread")
 
 
@@ -43,6 +47,7 @@ class Sleeper:
 
     def sleep(self, seconds):
         """Sleep until the time is over or `wake` is called."""
+        self._lock.acquire(False)  # a wake that came too late for the last sleep
         self._asleep = True
         try:
             # A pending interrupt is raised as soon as this returns to the interpreter's loop.
@@ -70,6 +75,29 @@ _interruptible_sleep.__module__ = "time"
 _interruptible_sleep.__doc__ = _sleep.__doc__
 
 
+def wake(thread):
+    """End the wait of a thread in an event loop or for a condition, on which events, queues and futures are built.
+
+    It finds nothing to do there, and on its way back the exception that was set for it before.
+    """
+    frame = _current_frames().get(thread)
+    try:
+        while frame is not None:
+            code = frame.f_code
+            if code is _WAIT:
+                return frame.f_locals["waiter"].release()
+            if code.co_name == "_run_once" and code is _code_of_loops():
+                return frame.f_locals["self"]._write_to_self()
+            frame = frame.f_back
+    except Exception:  # it does not wait yet, or not any more
+        pass
+
+
+def _code_of_loops():
+    loops = sys.modules.get("asyncio.base_events")
+    return loops and loops.BaseEventLoop._run_once.__code__
+
+
 def _inheriting(start):
     """A thread that a session's code starts belongs to that session."""
 
@@ -94,8 +122,6 @@ def _inheriting(start):
 
 def install():
     """Take the place of the functions that start threads, and of `time.sleep`, for all code of the process."""
-    import threading
-
     for name in _STARTERS:
         start = getattr(_thread, name, None)
         if start is None:

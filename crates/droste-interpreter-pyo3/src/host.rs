@@ -44,6 +44,10 @@ pub(crate) struct Door {
 struct State {
     /// Of the cell that runs.
     cell: Option<Open>,
+    /// Its number.
+    number: u64,
+    /// Whether it was interrupted.
+    interrupted: bool,
     /// The threads that wait for a reply, by the number of their call.
     waiting: HashMap<u64, oneshot::Sender<Reply>>,
     last: u64,
@@ -70,9 +74,11 @@ impl Door {
     }
 
     /// A cell begins; its calls arrive at the receiver.
-    pub(crate) fn open(&self, collector: Collector) -> mpsc::UnboundedReceiver<Call> {
+    pub(crate) fn open(&self, number: u64, collector: Collector) -> mpsc::UnboundedReceiver<Call> {
         let (calls, receiver) = mpsc::unbounded_channel();
-        self.lock().cell = Some(Open { calls, collector });
+        let mut state = self.lock();
+        (state.number, state.interrupted) = (number, false);
+        state.cell = Some(Open { calls, collector });
         receiver
     }
 
@@ -94,13 +100,18 @@ impl Door {
         }
     }
 
-    /// Sends the thread that runs the cells back to Python, should it wait for a call.
-    pub(crate) fn interrupt(&self) {
+    /// Sends the thread that runs this cell back to Python, should it wait for a call. The cell's other threads get an
+    /// error, now and for every later call: that thread may wait for them, and cannot be reached while it does.
+    pub(crate) fn interrupt(&self, cell: u64) {
         let mut state = self.lock();
-        if let Some(call) = state.own_call.take()
-            && let Some(reply) = state.waiting.remove(&call)
-        {
-            let _ = reply.send(Reply::Interrupted);
+        if state.number != cell {
+            return;
+        }
+        state.interrupted = true;
+        let own = state.own_call.take();
+        for (number, reply) in std::mem::take(&mut state.waiting) {
+            let is_own = own == Some(number);
+            let _ = reply.send(if is_own { Reply::Interrupted } else { Reply::Result(Err(interrupted())) });
         }
     }
 
@@ -109,6 +120,10 @@ impl Door {
         if state.waiting.len() >= MAX_CALLS_IN_FLIGHT {
             return Err(HostError::runtime_error("the call was refused"));
         }
+        let is_own = state.own_thread == Some(std::thread::current().id());
+        if state.interrupted && !is_own {
+            return Err(interrupted());
+        }
         state.last += 1;
         let number = state.last;
         let ended = || HostError::runtime_error("no cell is running");
@@ -116,7 +131,7 @@ impl Door {
         open.calls.send((number, call)).map_err(|_| ended())?;
         let (reply, receiver) = oneshot::channel();
         state.waiting.insert(number, reply);
-        if state.own_thread == Some(std::thread::current().id()) {
+        if is_own {
             state.own_call = Some(number);
         }
         Ok((number, receiver))
@@ -144,6 +159,10 @@ impl Door {
             open.collector.output(stream, text);
         }
     }
+}
+
+fn interrupted() -> HostError {
+    HostError::new("KeyboardInterrupt", "the cell was interrupted")
 }
 
 /// `call(name, args, kwargs)`, `submit(via, fields, value)` and `output(stream, text)`, for Python.

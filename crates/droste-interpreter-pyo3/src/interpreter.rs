@@ -7,7 +7,7 @@ use droste_core::{
     Capabilities, Cell, CodeInterpreter, Error, ErrorKind, HostFunctions, InterpreterFactory, Isolation,
     Observation, Result,
 };
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::timeout};
 
 use crate::{
     Pyo3Config,
@@ -58,10 +58,22 @@ impl Pyo3Factory {
 }
 
 impl Shared {
-    /// The Python of this process, started on first use. A failure is not remembered.
+    /// A session in the Python of this process, which is started on first use. A failure is not remembered.
     async fn live(&self) -> Result<Live> {
-        let python = self.python.get_or_try_init(|| Started::get(self.config.venv.clone())).await?;
-        Live::new(&self.config, python.clone()).await
+        let start = async {
+            let python = self.python.get_or_try_init(|| Started::get(self.config.venv.clone())).await?;
+            Live::new(&self.config, python.clone()).await
+        };
+        // Python's lock is needed for both.
+        timeout(self.config.start_limit, start).await.map_err(|_| {
+            Error::new(
+                ErrorKind::Unavailable,
+                format!(
+                    "a session was not ready after {:.1} s: other code of this process holds Python's lock",
+                    self.config.start_limit.as_secs_f64()
+                ),
+            )
+        })?
     }
 }
 

@@ -158,14 +158,22 @@ fn usable_environment(directory: &Path) -> Result<PathBuf> {
         matches!(key.trim(), "version" | "version_info").then(|| value.trim().to_owned())
     });
     let of = |version: &str| version.split('.').take(2).map(str::to_owned).collect::<Vec<_>>().join(".");
-    match version {
-        Some(version) if of(&version) != linked => Err(problem(format!(
+    if let Some(version) = version.filter(|version| of(version) != linked) {
+        return Err(problem(format!(
             "the virtual environment `{}` is for Python {version}, but this program is linked to Python {linked}: make \
              one with `python{linked} -m venv`",
             directory.display()
-        ))),
-        _ => std::path::absolute(directory).map_err(|error| problem(error.to_string())),
+        )));
     }
+    let executable = executable_of(directory);
+    if !executable.exists() {
+        return Err(problem(format!(
+            "the virtual environment `{}` has no {}: make it again with `python{linked} -m venv`",
+            directory.display(),
+            executable.display()
+        )));
+    }
+    std::path::absolute(directory).map_err(|error| problem(error.to_string()))
 }
 
 fn executable_of(venv: &Path) -> PathBuf {

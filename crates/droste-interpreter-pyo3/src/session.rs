@@ -42,11 +42,14 @@ pub(crate) struct Live {
     worker: Option<Worker>,
     /// The cell that runs, also one whose future was dropped.
     running: Option<Running>,
+    /// How many cells there were.
+    cells: u64,
     scope_sent: Option<Arc<Scope>>,
     ended: Option<String>,
 }
 
 struct Running {
+    number: u64,
     calls: mpsc::UnboundedReceiver<Call>,
     done: oneshot::Receiver<Result<Done, String>>,
 }
@@ -73,17 +76,18 @@ impl Live {
     /// A fresh session.
     pub(crate) async fn new(config: &Pyo3Config, python: Started) -> Result<Self> {
         let door = Arc::new(Door::default());
-        let worker = timeout(config.start_limit, Worker::start(&python, door.clone())).await.map_err(|_| {
-            Error::new(
-                ErrorKind::Unavailable,
-                format!(
-                    "a session was not ready after {:.1} s: other code of this process holds Python's lock",
-                    config.start_limit.as_secs_f64()
-                ),
-            )
-        })??;
+        let worker = Worker::start(&python, door.clone()).await?;
         let config = config.clone();
-        Ok(Self { config, python, door, worker: Some(worker), running: None, scope_sent: None, ended: None })
+        Ok(Self {
+            config,
+            python,
+            door,
+            worker: Some(worker),
+            running: None,
+            cells: 0,
+            scope_sent: None,
+            ended: None,
+        })
     }
 
     /// Why the session is over, if it is.
@@ -116,16 +120,18 @@ impl Live {
         let limit = limit.and_then(|limit| Instant::now().checked_add(limit));
         let known =
             self.scope_sent.as_ref().is_some_and(|sent| Arc::ptr_eq(sent, &scope) || **sent == *scope);
-        let calls = self.door.open(Collector::new(cell.max_output_chars));
+        self.cells += 1;
+        let number = self.cells;
+        let calls = self.door.open(number, Collector::new(cell.max_output_chars));
         let (done, receiver) = oneshot::channel();
-        let job = Job { cell, scope: (!known).then(|| scope.clone()), done };
+        let job = Job { number, cell, scope: (!known).then(|| scope.clone()), done };
         if self.worker.as_ref().is_none_or(|worker| worker.jobs.send(job).is_err()) {
             let reason = "the thread of the session failed";
             self.end(reason);
             return Err(session_ended(reason));
         }
         let mut patience = Patience::new(limit, self.config.grace);
-        self.running = Some(Running { calls, done: receiver });
+        self.running = Some(Running { number, calls, done: receiver });
         let outcome = self.guarded(host, &mut patience).await;
         let collector = self.door.close();
         let interrupted = patience.interrupted();
@@ -155,10 +161,11 @@ impl Live {
         if self.ended.is_none() {
             self.ended = Some("it was shut down".to_owned());
         }
-        if let Some(Worker { jobs, gone, .. }) = self.worker.take() {
+        if let Some(Worker { jobs, session, mut gone }) = self.worker.take() {
             drop(jobs);
-            if timeout(CLOSE_LIMIT, gone).await.is_err() {
+            if timeout(CLOSE_LIMIT, &mut gone).await.is_err() {
                 tracing::warn!("a session did not close within {} s", CLOSE_LIMIT.as_secs());
+                abandon(session, gone);
             }
         }
     }
@@ -167,7 +174,7 @@ impl Live {
     async fn guarded(&mut self, host: &dyn HostFunctions, patience: &mut Patience) -> Outcome {
         let Some(running) = &mut self.running else { return Outcome::Failed("no cell runs".to_owned()) };
         let Some(worker) = &self.worker else { return Outcome::Failed("there is no thread".to_owned()) };
-        let interrupter = Interrupter::new(&self.python, &self.door, worker);
+        let interrupter = Interrupter::new(&self.python, &self.door, worker, running.number);
         let mut guard = InterruptOnDrop { interrupter: &interrupter, armed: true };
         let outcome = pump(running, &interrupter, &self.door, host, patience).await;
         guard.armed = false;
@@ -177,15 +184,15 @@ impl Live {
 
     async fn pump(&self, mut running: Running, host: &dyn HostFunctions, patience: &mut Patience) -> Outcome {
         let Some(worker) = &self.worker else { return Outcome::Failed("there is no thread".to_owned()) };
-        let interrupter = Interrupter::new(&self.python, &self.door, worker);
+        let interrupter = Interrupter::new(&self.python, &self.door, worker, running.number);
         pump(&mut running, &interrupter, &self.door, host, patience).await
     }
 
     /// The session is over. Its thread may still run: it is asked to end, in the background.
     fn end(&mut self, reason: &str) {
         self.ended = Some(reason.to_owned());
-        if let Some(worker) = self.worker.take() {
-            abandon(worker);
+        if let Some(Worker { session, gone, .. }) = self.worker.take() {
+            abandon(session, gone);
         }
     }
 }
@@ -194,9 +201,9 @@ impl Live {
 impl Drop for Live {
     fn drop(&mut self) {
         if self.running.is_some()
-            && let Some(worker) = self.worker.take()
+            && let Some(Worker { session, gone, .. }) = self.worker.take()
         {
-            abandon(worker);
+            abandon(session, gone);
         }
     }
 }
@@ -251,24 +258,29 @@ struct Interrupter {
     python: Started,
     door: Arc<Door>,
     session: Arc<Py<PyAny>>,
+    /// The cell: an interrupt that comes late must not hit the next one.
+    cell: u64,
     delivered: Arc<AtomicBool>,
 }
 
 impl Interrupter {
-    fn new(python: &Started, door: &Arc<Door>, worker: &Worker) -> Self {
+    fn new(python: &Started, door: &Arc<Door>, worker: &Worker, cell: u64) -> Self {
         let (python, door, session) = (python.clone(), door.clone(), worker.session.clone());
-        Self { python, door, session, delivered: Arc::default() }
+        Self { python, door, session, cell, delivered: Arc::default() }
     }
 
     fn interrupt(&self) {
         let (door, session, delivered) = (self.door.clone(), self.session.clone(), self.delivered.clone());
+        let cell = self.cell;
         self.python.later(move || {
             Python::attach(|py| {
-                if let Err(error) = session.bind(py).call_method0("interrupt") {
-                    tracing::warn!(%error, "a cell could not be interrupted");
+                let interrupted = session.bind(py).call_method1("interrupt", (cell,));
+                match interrupted.and_then(|interrupted| interrupted.extract::<bool>()) {
+                    // After that: the thread must find the interrupt when it comes back to Python.
+                    Ok(true) => door.interrupt(cell),
+                    Ok(false) => {}
+                    Err(error) => tracing::warn!(%error, "a cell could not be interrupted"),
                 }
-                // After that: the thread must find the interrupt when it comes back to Python.
-                door.interrupt();
             });
             delivered.store(true, Ordering::Release);
         });
@@ -303,9 +315,7 @@ impl Drop for InterruptOnDrop<'_> {
 
 /// Asks the threads of a session that nobody waits for to end, until they do or it has proved hopeless. Most Python code
 /// does: what catches one exception is hit by the next.
-fn abandon(worker: Worker) {
-    let Worker { jobs, session, mut gone } = worker;
-    drop(jobs);
+fn abandon(session: Arc<Py<PyAny>>, mut gone: oneshot::Receiver<()>) {
     let ask = move || {
         for _ in 0..ASK_TIMES {
             if !matches!(gone.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {

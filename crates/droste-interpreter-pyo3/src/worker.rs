@@ -20,6 +20,8 @@ const STACK_SIZE: usize = 64 << 20;
 
 /// A cell to run.
 pub(crate) struct Job {
+    /// The number of the cell in its session, by which an interrupt finds it.
+    pub(crate) number: u64,
     pub(crate) cell: Cell,
     pub(crate) scope: Option<Arc<Scope>>,
     pub(crate) done: oneshot::Sender<Result<Done, String>>,
@@ -108,6 +110,7 @@ fn run(session: &Bound<'_, PyAny>, job: &Job) -> Result<Done, String> {
     let py = session.py();
     let request: Bound<'_, PyDict> =
         request(py, &job.cell, job.scope.as_deref()).map_err(|error| error.to_string())?;
-    let answer = session.call_method1("run", (request,)).map_err(|error| error.to_string())?;
+    let answer =
+        session.call_method1("run_cell", (job.number, request)).map_err(|error| error.to_string())?;
     Done::from_value(from_python(&answer)?)
 }

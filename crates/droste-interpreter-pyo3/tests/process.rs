@@ -115,6 +115,25 @@ async fn a_virtual_environment_can_be_named() {
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
 }
 
+/// A program that waits for a session while it holds Python's lock hears so, in time.
+#[test]
+fn a_host_that_holds_the_lock_is_told() {
+    if part().is_some() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        pyo3::Python::initialize();
+        let factory = Pyo3Factory::new(Pyo3Config::new().start_limit(Duration::from_millis(300)));
+        let start = || runtime.block_on(async { factory.create().await.unwrap().start().await });
+        let problem = pyo3::Python::attach(|_| start()).unwrap_err();
+        assert!(problem.message().contains("holds Python's lock"), "{problem}");
+        start().unwrap();
+        return;
+    }
+    let started = Instant::now();
+    let output = play("a_host_that_holds_the_lock_is_told", "1");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(started.elapsed() < Duration::from_secs(30));
+}
+
 #[tokio::test]
 async fn what_is_no_virtual_environment_is_refused() {
     let place = tempfile::tempdir().unwrap();
@@ -129,6 +148,9 @@ async fn what_is_no_virtual_environment_is_refused() {
     std::fs::write(place.path().join("pyvenv.cfg"), "home = /usr/bin\nversion = 2.7.18\n").unwrap();
     let problem = start(place.path()).await;
     assert!(problem.message().contains("is for Python 2.7.18, but this program is linked to"), "{problem}");
-    // Neither keeps Python from starting.
+    std::fs::write(place.path().join("pyvenv.cfg"), "home = /usr/bin\n").unwrap();
+    let problem = start(place.path()).await;
+    assert!(problem.message().contains("bin/python3"), "{problem}");
+    // None of it keeps Python from starting.
     assert_eq!(value(&mut session().await, "1 + 1").await, "2");
 }

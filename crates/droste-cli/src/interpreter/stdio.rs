@@ -29,7 +29,11 @@ impl Reader {
     /// Begins to read. A line over `most` bytes is skipped, and reported as a bad one.
     pub(super) fn start(most: usize) -> Result<Self, Failure> {
         let (sender, lines) = mpsc::channel(READ_AHEAD);
-        let read = move || read_lines(io::stdin().lock(), most, |line| sender.blocking_send(line).is_ok());
+        let read = move || {
+            read_lines(io::BufReader::new(crate::standard::input()), most, |line| {
+                sender.blocking_send(line).is_ok()
+            })
+        };
         // It is left alone at the end: a thread that waits for stdin cannot be stopped.
         thread::Builder::new().name("stdin".to_owned()).spawn(read).map_err(no_thread)?;
         Ok(Self { lines })
@@ -108,7 +112,7 @@ impl Writer {
         let broken = std::sync::Arc::new(Notify::new());
         let tell = broken.clone();
         let write = move || {
-            let mut stdout = io::stdout();
+            let mut stdout = crate::standard::output();
             for line in lines {
                 if stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()).is_err() {
                     tell.notify_one();

@@ -65,8 +65,7 @@ fn value(input: &Named) -> Result<Value, Failure> {
 
 fn stdin(name: &str) -> Result<Text, Failure> {
     let mut bytes = Vec::new();
-    std::io::stdin()
-        .lock()
+    crate::standard::input()
         .read_to_end(&mut bytes)
         .map_err(|error| Failure::new(Exit::Usage, format!("input `{name}`: cannot read stdin: {error}")))?;
     String::from_utf8(bytes).map(Text::from).map_err(|error| {

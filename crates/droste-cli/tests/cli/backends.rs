@@ -69,3 +69,20 @@ fn what_cannot_hold_in_this_process_is_refused() {
         place.run(args).failed(2, &parts);
     }
 }
+
+/// Code in this process may write to descriptor 1 and start programs that read 0: neither is a channel of the command's.
+#[cfg(feature = "pyo3")]
+#[test]
+fn cells_do_not_reach_the_commands_own_streams() {
+    let place = Place::new();
+    let code = "import os, subprocess\nos.write(1, b'raw\\n')\nsubprocess.run(['sh', '-c', 'echo child; cat'])\n'done'";
+    let line = |code: &str| format!("{}\n", serde_json::json!({ "code": code }));
+    let requests = [line(code), line("'next'")].concat();
+    let ended = place.run_with_stdin(&["interpreter", "--backend", "pyo3"], requests.as_bytes());
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let answers: Vec<serde_json::Value> =
+        ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let values: Vec<_> = answers.iter().map(|answer| &answer["value"]).collect();
+    assert_eq!(values, ["'done'", "'next'"], "{ended:?}");
+    assert!(ended.stderr.contains("raw") && ended.stderr.contains("child"), "{ended:?}");
+}

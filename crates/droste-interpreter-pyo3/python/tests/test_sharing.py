@@ -1,5 +1,6 @@
 """What sessions of one process share and what they do not: the files beside this directory, with hosts in Python."""
 
+import builtins
 import io
 import linecache
 import os
@@ -31,7 +32,7 @@ class Worker:
     """A session in a thread of its own, as the host has it."""
 
     def __init__(self, call=None):
-        self.pieces = []
+        self.pieces, self.cells = [], 0
         self.call = call or (lambda name, args, kwargs: (True, None))
         self._jobs, self._answers = [], []
         self._wake, self._done = threading.Semaphore(0), threading.Semaphore(0)
@@ -48,7 +49,8 @@ class Worker:
             if job is None:
                 self.session.close()
                 return
-            self._answers.append(self.session.run(job))
+            self.cells += 1
+            self._answers.append(self.session.run_cell(self.cells, job))
             self._done.release()
 
     def begin(self, code, **request):
@@ -135,10 +137,34 @@ class Sharing(unittest.TestCase):
         self.a.run("import time; kept = 1")
         self.a.begin("time.sleep(60)")
         time.sleep(0.2)
-        self.a.session.interrupt()
+        self.assertTrue(self.a.session.interrupt(self.a.cells))
         answer = self.a.finish()
         self.assertEqual((answer["error"]["type"], answer["interrupted"]), ("KeyboardInterrupt", True))
         self.assertEqual(self.value(self.a, "kept"), "1")
+
+    def test_a_late_interrupt_hits_no_other_cell(self):
+        self.a.run("import time")
+        late = self.a.cells
+        self.assertFalse(self.a.session.interrupt(late))
+        self.a.begin("time.sleep(0.3); 'untouched'")
+        time.sleep(0.1)
+        self.assertFalse(self.a.session.interrupt(late))
+        answer = self.a.finish()
+        self.assertEqual((answer["error"], answer["interrupted"]), (None, False))
+
+    def test_an_interrupt_that_comes_early_finds_its_cell(self):
+        self.a.run("x = 1")
+        self.assertFalse(self.a.session.interrupt(self.a.cells + 1))
+        answer = self.a.run("while True: pass")
+        self.assertEqual((answer["error"]["type"], answer["interrupted"]), ("KeyboardInterrupt", True))
+        self.assertEqual(self.value(self.a, "x"), "1")
+
+    def test_waits_are_interrupted(self):
+        for code in ("import queue; queue.Queue().get()", "import asyncio; await asyncio.sleep(60)"):
+            self.a.begin(code)
+            time.sleep(0.3)
+            self.assertTrue(self.a.session.interrupt(self.a.cells))
+            self.assertEqual(self.a.finish()["error"]["type"], "KeyboardInterrupt", code)
 
     def test_a_wake_that_comes_late_shortens_no_sleep(self):
         self.a.run("import time; time.sleep(0.01)")
@@ -150,6 +176,26 @@ class Sharing(unittest.TestCase):
         for code, kind in (("time.sleep(-1)", "ValueError"), ("time.sleep('1')", "TypeError"), ("time.sleep()", "TypeError")):
             self.assertEqual(self.a.run("import time; " + code)["error"]["type"], kind)
         self.assertEqual(self.value(self.a, "time.sleep.__name__, time.sleep(0)"), "('sleep', None)")
+
+    def test_a_kept_stream_is_that_of_the_writer(self):
+        self.a.run("import sys, builtins; builtins.kept = sys.stdout")
+        self.addCleanup(lambda: delattr(builtins, "kept"))
+        answer = self.b.run("kept.write('from b'); kept.flush()")
+        self.assertEqual(answer["stdout"], "from b")
+        self.assertEqual(self.a.run("1")["stdout"], "")
+
+    def test_no_stream_is_silence(self):
+        self.assertIsNone(self.a.run("import sys; sys.stdout = None; print('nowhere')")["error"])
+
+    def test_close_outlasts_those_who_ask_to_end(self):
+        worker = Worker()
+        worker.run("class Slow:\n    def __del__(self):\n        while True: pass\nit = Slow()")
+        thread = worker.session.thread
+        asking = threading.Timer(0.2, worker.session.abandon)
+        asking.start()
+        worker.close()
+        asking.join()
+        self.assertNotIn(thread, session_module.threads._owners)
 
     def test_lines_of_cells_are_the_session_s_own(self):
         self.a.run("import linecache\ndef f(): raise ValueError  # of a")
