@@ -1,5 +1,6 @@
 //! The workspace's own commands. Run them with `cargo xtask <command>`.
 
+mod bench;
 mod ci;
 mod command;
 mod docker_test_env;
@@ -9,6 +10,8 @@ mod python_wasm;
 mod selection;
 mod test;
 mod tidy;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -22,6 +25,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure how fast everything is, beside its peers. Takes arguments of its own: try `bench --help`.
+    Bench(bench::Args),
     /// Check everything but the tests, and write nothing: format, lints, docs, tidy.
     Ci,
     /// Start or stop a Docker engine of its own for the tests.
@@ -37,8 +42,10 @@ enum Command {
     Tidy,
 }
 
-fn main() -> std::process::ExitCode {
+fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        // Its exit code is the benchmarks' own.
+        Command::Bench(args) => return finish(bench::run(&args)),
         Command::Ci => ci::run(),
         Command::DockerTestEnv(action) => docker_test_env::run(&action),
         Command::Fix => fix::run(),
@@ -46,11 +53,15 @@ fn main() -> std::process::ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Tidy => tidy::run(),
     };
+    finish(result.map(|()| ExitCode::SUCCESS))
+}
+
+fn finish(result: command::Result<ExitCode>) -> ExitCode {
     match result {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(problem) => {
             eprintln!("xtask: {problem}");
-            std::process::ExitCode::FAILURE
+            ExitCode::FAILURE
         }
     }
 }

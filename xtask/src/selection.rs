@@ -30,14 +30,10 @@ elif not os.path.exists(library):
 pub(crate) fn everything(of: Option<&str>) -> Result<Vec<String>> {
     let what = of.map_or_else(|| vec!["--workspace"], |package| vec!["--package", package]);
     let mut arguments: Vec<String> = what.into_iter().chain(["--locked"]).map(str::to_owned).collect();
-    let Some(reason) = no_libpython().filter(|_| of != Some(CRATE)) else {
+    let Some(reason) = no_libpython()?.filter(|_| of != Some(CRATE)) else {
         arguments.push("--all-features".to_owned());
         return Ok(arguments);
     };
-    let required = std::env::var("DROSTE_REQUIRE").unwrap_or_default();
-    if required.split(',').any(|name| name.trim() == FEATURE) {
-        return Err(format!("DROSTE_REQUIRE names {FEATURE}, but {reason}"));
-    }
     eprintln!("xtask: ignored: all that is about {FEATURE}, because {reason}");
     let metadata = MetadataCommand::new()
         .current_dir(root())
@@ -76,8 +72,17 @@ fn python() -> String {
     ["python", "python3"].into_iter().find(is_python_3).unwrap_or("python3").to_owned()
 }
 
-/// Why that Python cannot be linked.
-fn no_libpython() -> Option<String> {
+/// Why the Python that pyo3 would link cannot be linked, if that is so; an error if `DROSTE_REQUIRE` names it.
+pub(crate) fn no_libpython() -> Result<Option<String>> {
+    let Some(reason) = missing() else { return Ok(None) };
+    let required = std::env::var("DROSTE_REQUIRE").unwrap_or_default();
+    if required.split(',').any(|name| name.trim() == FEATURE) {
+        return Err(format!("DROSTE_REQUIRE names {FEATURE}, but {reason}"));
+    }
+    Ok(Some(reason))
+}
+
+fn missing() -> Option<String> {
     let python = python();
     match Command::new(&python).args(["-I", "-c", PROBE]).output() {
         Ok(output) if output.status.success() && output.stdout.is_empty() => None,

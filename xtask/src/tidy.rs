@@ -21,6 +21,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("droste-interpreter-wasm", 2),
     ("droste-model-openai", 2),
     ("droste", 3),
+    ("droste-benches", 4),
     ("droste-cli", 4),
     ("droste-examples", 4),
     ("droste-tests", 4),

@@ -1,0 +1,6 @@
+//! Lets benchmarks with the feature `pyo3` find the libpython they were linked with, wherever that is.
+
+fn main() {
+    #[cfg(feature = "pyo3")]
+    pyo3_build_config::add_libpython_rpath_link_args();
+}

@@ -1,0 +1,286 @@
+//! Runs a scenario: all subjects are made ready, then take turns, so that noise of the machine hits all of them alike.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio::task::{JoinError, spawn};
+
+use crate::{
+    record::{Point, Row, ScenarioRecord},
+    say,
+    scenario::{Scenario, Subject, Trial},
+};
+
+/// Least time for a subject to get ready, whatever its samples take.
+const READY: Duration = Duration::from_secs(180);
+
+/// Runs one scenario with all of its points, or only with the smallest and once.
+pub(crate) async fn run(scenario: &Arc<dyn Scenario>, subjects: &[Subject], quick: bool) -> ScenarioRecord {
+    let axis = scenario.axis();
+    let mut values: Vec<Option<u64>> = match &axis {
+        Some((_, values)) => values.iter().copied().map(Some).collect(),
+        None => vec![None],
+    };
+    if quick {
+        values = values.into_iter().min().into_iter().collect();
+    }
+    let mut subjects = subjects.to_vec();
+    subjects.extend(scenario.floors().into_iter().map(Subject::Floor));
+    let name = axis.map(|(name, _)| name);
+    let mut points = Vec::new();
+    for at in values {
+        let place = name.zip(at).map(|(name, at)| format!(", {name} {at}")).unwrap_or_default();
+        say(&format!("{}{place}", scenario.title()));
+        points.push(Point { at, rows: point(scenario, &subjects, at, quick).await });
+    }
+    ScenarioRecord {
+        name: scenario.name().to_owned(),
+        title: scenario.title().to_owned(),
+        workload: scenario.workload().to_owned(),
+        unit: scenario.unit(),
+        axis: name.map(str::to_owned),
+        points,
+    }
+}
+
+async fn point(scenario: &Arc<dyn Scenario>, subjects: &[Subject], at: Option<u64>, quick: bool) -> Vec<Row> {
+    let mut racers = Vec::new();
+    for subject in subjects {
+        racers.extend(Racer::ready(scenario, subject, at).await);
+    }
+    // What a first time costs (caches, lazy allocation) is not what is measured, unless there is but one time.
+    let counted = if quick { 1 } else { scenario.samples().max(1) };
+    let warm_up = usize::from(counted > 1);
+    for round in 0..warm_up + counted {
+        for racer in &mut racers {
+            racer.take_turn(scenario.limit(), round >= warm_up).await;
+        }
+    }
+    let mut rows: Vec<Row> = racers.into_iter().map(|racer| racer.row).collect();
+    for row in &mut rows {
+        // Some goals are a multiple of a floor, which is known only now.
+        row.goal = scenario.goal(&row.subject, at);
+    }
+    rows
+}
+
+/// A subject in a scenario.
+struct Racer {
+    row: Row,
+    /// `None` when it dropped out.
+    trial: Option<Box<dyn Trial>>,
+}
+
+impl Racer {
+    /// `None` if the subject has no part in the scenario.
+    async fn ready(scenario: &Arc<dyn Scenario>, subject: &Subject, at: Option<u64>) -> Option<Self> {
+        let name = subject.name();
+        let row = Row {
+            kind: subject.kind(),
+            samples: Vec::new(),
+            goal: None,
+            problem: None,
+            failed: false,
+            subject: name,
+        };
+        let (scenario, subject) = (scenario.clone(), subject.clone());
+        let limit = READY.max(2 * scenario.limit());
+        let prepared = apart(async move { scenario.prepare(&subject, at).await }, limit).await;
+        match prepared.and_then(|answer| answer) {
+            Ok(None) => None,
+            Ok(trial) => Some(Self { row, trial }),
+            Err(reason) => {
+                // Peers have limits, and not every floor is everywhere. What Droste cannot do is a failure.
+                let failed = row.kind.is_ours();
+                let mut racer = Self { row, trial: None };
+                racer.drop_out(&reason, failed);
+                Some(racer)
+            }
+        }
+    }
+
+    async fn take_turn(&mut self, limit: Duration, counts: bool) {
+        let Some(mut trial) = self.trial.take() else { return };
+        let sampled = apart(async move { (trial.sample().await, trial) }, limit).await;
+        match sampled {
+            Ok((Ok(value), trial)) if value.is_finite() && value >= 0.0 => {
+                self.trial = Some(trial);
+                if counts {
+                    self.row.samples.push(value);
+                }
+            }
+            Ok((Ok(value), _)) => self.drop_out(&format!("it measured {value}"), true),
+            Ok((Err(reason), _)) | Err(reason) => self.drop_out(&reason, true),
+        }
+    }
+
+    fn drop_out(&mut self, reason: &str, failed: bool) {
+        let reason = one_line(reason);
+        say(&format!("  {} {}: {reason}", self.row.subject, if failed { "failed" } else { "takes no part" }));
+        self.row.problem = Some(reason);
+        self.row.failed = failed;
+    }
+}
+
+/// Does something in a task of its own, so that a panic or a thread that is never given back ends nothing else.
+async fn apart<T: Send + 'static>(
+    what: impl Future<Output = T> + Send + 'static,
+    limit: Duration,
+) -> Result<T, String> {
+    let mut task = spawn(what);
+    match tokio::time::timeout(limit, &mut task).await {
+        Ok(done) => done.map_err(how_it_ended),
+        Err(_) => {
+            task.abort();
+            Err(format!("it did not come to its end within {} s", limit.as_secs_f64()))
+        }
+    }
+}
+
+fn how_it_ended(error: JoinError) -> String {
+    let Ok(payload) = error.try_into_panic() else { return "it was cancelled".to_owned() };
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("without a message");
+    format!("it panicked: {text}")
+}
+
+/// Reasons stand in tables: one line, and not a page.
+fn one_line(reason: &str) -> String {
+    const LONGEST: usize = 300;
+    let line = reason.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{} ...", &line[..end]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::scenario::Unit;
+
+    /// A scenario whose floors behave as their names say.
+    #[derive(Debug)]
+    pub(crate) struct Plain {
+        name: &'static str,
+        taken: Arc<AtomicUsize>,
+    }
+
+    impl Plain {
+        pub(crate) fn named(name: &'static str) -> Self {
+            Self { name, taken: Arc::default() }
+        }
+    }
+
+    #[async_trait]
+    impl Scenario for Plain {
+        fn name(&self) -> &'static str {
+            self.name
+        }
+
+        fn title(&self) -> &'static str {
+            "plain"
+        }
+
+        fn workload(&self) -> &'static str {
+            "Nothing."
+        }
+
+        fn unit(&self) -> Unit {
+            Unit::Seconds
+        }
+
+        fn axis(&self) -> Option<(&'static str, Vec<u64>)> {
+            Some(("megabytes", vec![10, 1]))
+        }
+
+        fn samples(&self) -> usize {
+            3
+        }
+
+        fn floors(&self) -> Vec<&'static str> {
+            vec!["good", "dies", "hangs", "panics", "lies", "absent", "unable"]
+        }
+
+        fn limit(&self) -> Duration {
+            Duration::from_millis(700)
+        }
+
+        async fn prepare(
+            &self,
+            subject: &Subject,
+            at: Option<u64>,
+        ) -> Result<Option<Box<dyn Trial>>, String> {
+            let Subject::Floor(behaviour) = subject else {
+                return Err("cannot".into());
+            };
+            match *behaviour {
+                "absent" => Ok(None),
+                "unable" => Err("no such\n  thing".into()),
+                behaviour => Ok(Some(Box::new(Behaves { behaviour, at, taken: self.taken.clone() }))),
+            }
+        }
+    }
+
+    struct Behaves {
+        behaviour: &'static str,
+        at: Option<u64>,
+        taken: Arc<AtomicUsize>,
+    }
+
+    #[async_trait]
+    impl Trial for Behaves {
+        async fn sample(&mut self) -> Result<f64, String> {
+            let taken = self.taken.fetch_add(1, Ordering::Relaxed);
+            match self.behaviour {
+                "dies" if taken > 5 => Err("it died".into()),
+                "hangs" => {
+                    tokio::time::sleep(Duration::from_secs(3600)).await;
+                    Ok(0.0)
+                }
+                "panics" => panic!("at the disco"),
+                "lies" => Ok(f64::NAN),
+                _ => Ok(self.at.unwrap_or(0) as f64),
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whoever_fails_drops_out_with_a_reason_and_the_others_go_on() {
+        let scenario: Arc<dyn Scenario> = Arc::new(Plain::named("plain"));
+        let record = run(&scenario, &[Subject::Loop], false).await;
+        assert_eq!(record.points.iter().map(|point| point.at).collect::<Vec<_>>(), [Some(10), Some(1)]);
+        let rows = &record.points[0].rows;
+        let shown: Vec<(&str, usize, Option<&str>, bool)> = rows
+            .iter()
+            .map(|row| (row.subject.as_str(), row.samples.len(), row.problem.as_deref(), row.failed))
+            .collect();
+        let late = "it did not come to its end within 0.7 s";
+        assert_eq!(shown[0], ("loop", 0, Some("cannot"), true));
+        assert_eq!(shown[1], ("good", 3, None, false));
+        assert_eq!((shown[2].0, shown[2].2, shown[2].3), ("dies", Some("it died"), true));
+        assert_eq!(shown[3], ("hangs", 0, Some(late), true));
+        assert_eq!(shown[4], ("panics", 0, Some("it panicked: at the disco"), true));
+        assert_eq!(shown[5], ("lies", 0, Some("it measured NaN"), true));
+        assert_eq!(shown[6], ("unable", 0, Some("no such thing"), false));
+        assert_eq!(shown.len(), 7);
+        assert_eq!(rows[1].samples, [10.0; 3]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_quick_run_takes_one_sample_of_the_smallest_point() {
+        let scenario: Arc<dyn Scenario> = Arc::new(Plain::named("plain"));
+        let record = run(&scenario, &[], true).await;
+        assert_eq!(record.points.len(), 1);
+        assert_eq!(record.points[0].at, Some(1));
+        assert_eq!(record.points[0].rows[0].samples, [1.0]);
+    }
+
+    #[test]
+    fn a_long_reason_is_cut() {
+        assert_eq!(one_line(&"é".repeat(400)).chars().count(), 304);
+    }
+}

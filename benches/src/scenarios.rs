@@ -1,0 +1,59 @@
+//! All scenarios, in the order of the report, each in a file of its own, and what several of them share.
+
+mod batch;
+mod cell;
+mod cell_inputs;
+mod flood_memory;
+mod fork;
+mod haystack;
+mod history;
+mod host_call;
+mod idle_memory;
+mod in_flight;
+mod loop_overhead;
+mod measured;
+mod memory;
+mod planner;
+mod python_speed;
+mod requests;
+mod runs;
+mod start;
+mod text_in;
+mod variables;
+mod warm_start;
+mod work;
+
+#[cfg(test)]
+mod tests;
+
+use crate::scenario::Scenario;
+
+/// All scenarios.
+pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
+    let mut all: Vec<Box<dyn Scenario>> = vec![
+        Box::new(start::Start::default()),
+        Box::new(warm_start::WarmStart),
+        Box::new(cell::CellRoundTrip),
+        Box::new(host_call::HostCalls),
+        Box::new(text_in::TextIn::ascii()),
+        Box::new(text_in::TextIn::cyrillic()),
+        Box::new(batch::Batch),
+        Box::new(loop_overhead::LoopOverhead),
+        Box::new(runs::Runs),
+        Box::new(in_flight::InFlight::time()),
+        Box::new(in_flight::InFlight::memory()),
+        Box::new(history::History),
+        Box::new(variables::Variables),
+        Box::new(cell_inputs::CellInputs::default()),
+        Box::new(haystack::Haystack::default()),
+        Box::new(idle_memory::IdleMemory::bare()),
+        Box::new(idle_memory::IdleMemory::after_10mb()),
+        Box::new(flood_memory::FloodMemory),
+        Box::new(fork::Fork),
+        Box::new(requests::Requests::bytes()),
+        Box::new(requests::Requests::prefix()),
+        Box::new(requests::Requests::prefix_messages()),
+    ];
+    all.extend(python_speed::all());
+    all
+}

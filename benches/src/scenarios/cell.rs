@@ -1,0 +1,108 @@
+//! Scenario `cell`. One more cell in a session that has run some: `x = x + 1`, then `x` as the last expression, with
+//! its full observation (streams, value, changed variables). A sample is the mean of a hundred cells one after the
+//! other; every value is checked.
+//!
+//! Floors: a line to `cat` and back over bare pipes; a line to three lines of Python in a container and back, over
+//! the attached connection.
+
+use std::time::Instant;
+
+use async_trait::async_trait;
+use droste::{Cell, CodeInterpreter};
+
+use super::work::{Made, check, made, of_peer, ready, run, seconds, value};
+use crate::{
+    floors::{container::RoundTrip, pipe::Pipe},
+    scenario::{Scenario, Subject, Trial, Unit},
+};
+
+const PIPE: &str = "bare pipe";
+const ATTACHED: &str = "bare container's pipe";
+const CELLS: u32 = 100;
+
+/// The scenario.
+#[derive(Debug)]
+pub(crate) struct CellRoundTrip;
+
+#[async_trait]
+impl Scenario for CellRoundTrip {
+    fn name(&self) -> &'static str {
+        "cell"
+    }
+
+    fn title(&self) -> &'static str {
+        "cell round trip"
+    }
+
+    fn workload(&self) -> &'static str {
+        "one more cell in a session: `x = x + 1`, `x`, with its full observation (mean of 100)"
+    }
+
+    fn unit(&self) -> Unit {
+        Unit::Seconds
+    }
+
+    fn goal(&self, subject: &str, _at: Option<u64>) -> Option<f64> {
+        goal(subject)
+    }
+
+    fn floors(&self) -> Vec<&'static str> {
+        vec![PIPE, ATTACHED]
+    }
+
+    async fn prepare(&self, subject: &Subject, at: Option<u64>) -> Made {
+        match subject {
+            Subject::Backend(factory) => {
+                let session = ready(&**factory).await?;
+                made(Counting::in_session(session).await?)
+            }
+            Subject::Floor(PIPE) => made(Pipe::start()?),
+            Subject::Floor(ATTACHED) => made(RoundTrip::prepare().await?),
+            Subject::Peer(peer) => of_peer(peer, self.name(), at).await,
+            Subject::Floor(_) | Subject::Loop => Ok(None),
+        }
+    }
+}
+
+/// What DESIGN.md asks of a cell round trip.
+pub(super) fn goal(subject: &str) -> Option<f64> {
+    match subject {
+        "wasm" => Some(25e-6),
+        "subprocess" => Some(50e-6),
+        "docker" => Some(250e-6),
+        "pyo3" => Some(10e-6),
+        _ => None,
+    }
+}
+
+/// Counts in a session, one cell after the other.
+pub(super) struct Counting {
+    session: Box<dyn CodeInterpreter>,
+    x: u64,
+}
+
+impl Counting {
+    /// Begins at 0, and runs some cells to warm up.
+    ///
+    /// # Errors
+    /// The session's.
+    pub(super) async fn in_session(mut session: Box<dyn CodeInterpreter>) -> Result<Self, String> {
+        run(&mut *session, Cell::new("x = 0")).await?;
+        let mut trial = Self { session, x: 0 };
+        trial.sample().await?;
+        Ok(trial)
+    }
+}
+
+#[async_trait]
+impl Trial for Counting {
+    async fn sample(&mut self) -> Result<f64, String> {
+        let started = Instant::now();
+        for _ in 0..CELLS {
+            self.x += 1;
+            let seen = value(&mut *self.session, Cell::new("x = x + 1\nx")).await?;
+            check("x", seen, self.x.to_string())?;
+        }
+        Ok(seconds(started) / f64::from(CELLS))
+    }
+}

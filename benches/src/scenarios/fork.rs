@@ -1,0 +1,66 @@
+//! Scenario `fork`. A live session with 10 000 strings in a list and a function is copied, and the copy runs its
+//! first cell, which calls the function on the list. For backends that can (wasm). The copy's end is not timed.
+
+use std::time::Instant;
+
+use async_trait::async_trait;
+use droste::{Cell, CodeInterpreter};
+
+use super::work::{Made, check, made, ready, run, seconds, value, words};
+use crate::scenario::{Scenario, Subject, Trial, Unit};
+
+/// The scenario.
+#[derive(Debug)]
+pub(crate) struct Fork;
+
+#[async_trait]
+impl Scenario for Fork {
+    fn name(&self) -> &'static str {
+        "fork"
+    }
+
+    fn title(&self) -> &'static str {
+        "fork of a live session to its first output"
+    }
+
+    fn workload(&self) -> &'static str {
+        "a session with 10 000 strings and a function is copied, and the copy has run a cell on them"
+    }
+
+    fn unit(&self) -> Unit {
+        Unit::Seconds
+    }
+
+    fn goal(&self, subject: &str, _at: Option<u64>) -> Option<f64> {
+        (subject == "wasm").then_some(5e-3)
+    }
+
+    async fn prepare(&self, subject: &Subject, _at: Option<u64>) -> Made {
+        let Subject::Backend(factory) = subject else { return Ok(None) };
+        if !factory.capabilities().fork {
+            return Ok(None);
+        }
+        let mut session = ready(&**factory).await?;
+        let code = "rows = [str(n) for n in range(10_000)]\ndef total(): return len(rows)\ntotal()";
+        run(&mut *session, Cell::new(code)).await?;
+        let mut trial = Forked { session };
+        trial.sample().await?;
+        made(trial)
+    }
+}
+
+struct Forked {
+    session: Box<dyn CodeInterpreter>,
+}
+
+#[async_trait]
+impl Trial for Forked {
+    async fn sample(&mut self) -> Result<f64, String> {
+        let started = Instant::now();
+        let mut fork = self.session.fork().await.map_err(words)?;
+        let seen = value(&mut *fork, Cell::new("total()")).await?;
+        let taken = seconds(started);
+        check("the total", seen.as_str(), "10000")?;
+        Ok(taken)
+    }
+}

@@ -1,0 +1,40 @@
+//! Samples that a goal is a multiple of: "1.5 times what a bare Python takes here".
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::scenario::Trial;
+
+/// The samples of one subject, shared with the scenario whose goal follows from them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Measured(Arc<Mutex<Vec<f64>>>);
+
+impl Measured {
+    /// The median so far.
+    pub(crate) fn median(&self) -> Option<f64> {
+        let mut samples = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        samples.sort_by(f64::total_cmp);
+        samples.get(samples.len() / 2).copied()
+    }
+
+    /// The same trial, with its samples noted here.
+    pub(crate) fn note(&self, trial: impl Trial + 'static) -> Noted {
+        Noted { trial: Box::new(trial), samples: self.clone() }
+    }
+}
+
+/// A trial whose samples are noted.
+pub(crate) struct Noted {
+    trial: Box<dyn Trial>,
+    samples: Measured,
+}
+
+#[async_trait]
+impl Trial for Noted {
+    async fn sample(&mut self) -> Result<f64, String> {
+        let sample = self.trial.sample().await?;
+        self.samples.0.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
+        Ok(sample)
+    }
+}

@@ -1,0 +1,148 @@
+//! Who takes part: our backends, each tried once before anything is measured, and the peers.
+
+use std::{sync::Arc, time::Duration};
+
+use droste::{
+    DockerConfig, DockerFactory, InterpreterFactory, Pull, Session, SubprocessConfig, SubprocessFactory,
+    WasmConfig, WasmFactory,
+};
+
+use crate::{
+    peers,
+    record::{Kind, SubjectRecord},
+    say,
+    scenario::Subject,
+};
+
+/// Our backends, in the order of the tables.
+pub(crate) const BACKENDS: &[&str] = &["wasm", "subprocess", "docker", "pyo3"];
+
+/// Sessions of wasm that scenarios may have at the same time. A thousand idle ones are measured.
+const WASM_SESSIONS: u32 = 1200;
+/// Memory of a session, where the defaults are too little for inputs of 1 GB. Everything else is as users get it.
+const MEMORY: u64 = 4 << 30;
+/// How long the trial of a backend may take: wasm prepares its Python the first time, and an engine may be slow.
+const TRIAL: Duration = Duration::from_secs(180);
+
+/// Somebody who takes part, or the reason why not.
+pub(crate) struct Entrant {
+    pub(crate) record: SubjectRecord,
+    pub(crate) subject: Option<Subject>,
+}
+
+impl Subject {
+    /// As tables call it.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Backend(factory) => factory.name().to_owned(),
+            Self::Loop => "loop".to_owned(),
+            Self::Floor(name) => (*name).to_owned(),
+            Self::Peer(peer) => peer.name().to_owned(),
+        }
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Backend(_) => Kind::Backend,
+            Self::Loop => Kind::Loop,
+            Self::Floor(_) => Kind::Floor,
+            Self::Peer(_) => Kind::Peer,
+        }
+    }
+}
+
+/// The backends of these names, each after a trial.
+pub(crate) async fn backends(names: &[&'static str]) -> Vec<Entrant> {
+    let mut entrants = Vec::new();
+    for name in names {
+        let tried = match factory(name) {
+            Ok(factory) => try_out(factory.as_ref()).await.map(|version| (factory, version)),
+            Err(reason) => Err(reason),
+        };
+        entrants.push(entrant(
+            name,
+            Kind::Backend,
+            tried.map(|(factory, version)| (Subject::Backend(factory), version)),
+        ));
+    }
+    entrants
+}
+
+/// The peers, installed and started.
+pub(crate) async fn peers() -> Vec<Entrant> {
+    let started = peers::start().await.into_iter();
+    let entrants = started.map(|peer| match peer {
+        Ok(peer) => {
+            let (name, version) = (peer.name().to_owned(), peer.version().to_owned());
+            entrant(&name, Kind::Peer, Ok((Subject::Peer(peer), version)))
+        }
+        Err((name, reason)) => entrant(&name, Kind::Peer, Err(reason)),
+    });
+    entrants.collect()
+}
+
+fn entrant(name: &str, kind: Kind, tried: Result<(Subject, String), String>) -> Entrant {
+    let (subject, version, problem) = match tried {
+        Ok((subject, version)) => (Some(subject), version, None),
+        Err(reason) => {
+            say(&format!("{name} is not here: {reason}"));
+            (None, String::new(), Some(reason))
+        }
+    };
+    Entrant { record: SubjectRecord { name: name.to_owned(), kind, version, problem }, subject }
+}
+
+fn factory(name: &str) -> Result<Arc<dyn InterpreterFactory>, String> {
+    match name {
+        "wasm" => {
+            let config = WasmConfig::new().max_sessions(WASM_SESSIONS).memory_limit(MEMORY);
+            Ok(Arc::new(WasmFactory::reporting(config, |progress| say(&progress.to_string()))))
+        }
+        // Its limit counts addresses, of which Python takes more than it uses.
+        "subprocess" => {
+            Ok(Arc::new(SubprocessFactory::new(SubprocessConfig::new().memory_limit(2 * MEMORY))))
+        }
+        "docker" => Ok(Arc::new(DockerFactory::new(docker()))),
+        "pyo3" => pyo3(),
+        _ => Err("there is no such backend".to_owned()),
+    }
+}
+
+fn docker() -> DockerConfig {
+    // Whoever measures has not asked for a download.
+    let config = DockerConfig::new().pull(Pull::Never).memory_limit(MEMORY);
+    match std::env::var("DROSTE_DOCKER_IMAGE") {
+        Ok(image) if !image.is_empty() => config.image(image),
+        _ => config,
+    }
+}
+
+#[cfg(feature = "pyo3")]
+fn pyo3() -> Result<Arc<dyn InterpreterFactory>, String> {
+    Ok(Arc::new(droste::Pyo3Factory::default()))
+}
+
+#[cfg(not(feature = "pyo3"))]
+fn pyo3() -> Result<Arc<dyn InterpreterFactory>, String> {
+    // `cargo xtask bench` says why it built this so.
+    let reason =
+        std::env::var("DROSTE_BENCH_NO_PYO3").unwrap_or_else(|_| "the feature `pyo3` is off".to_owned());
+    Err(format!("this was built without it: {reason}"))
+}
+
+/// Starts a session and runs a cell in it. Answers the Python that ran it.
+async fn try_out(factory: &dyn InterpreterFactory) -> Result<String, String> {
+    let tried = tokio::time::timeout(TRIAL, async {
+        let interpreter = factory.create().await.map_err(|error| error.to_string())?;
+        let mut session = Session::new(interpreter);
+        let code = "import platform; print(platform.python_version())";
+        let observation = session.run_code(code).await.map_err(|error| error.to_string())?;
+        let version = observation.stdout.to_string().trim().to_owned();
+        match observation.error {
+            Some(error) => Err(format!("its first cell failed: {error}")),
+            None if version.is_empty() => Err("its first cell printed nothing".to_owned()),
+            None => Ok(format!("Python {version}")),
+        }
+    });
+    tried.await.unwrap_or_else(|_| Err(format!("its first cell took over {} s", TRIAL.as_secs())))
+}
