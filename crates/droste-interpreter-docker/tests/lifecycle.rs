@@ -139,8 +139,8 @@ async fn a_killed_host_is_swept_after() {
     assert_eq!(containers_of(host.id()).await.len(), 1, "who lives is left alone");
     host.kill().unwrap();
     host.wait().unwrap();
-    // Tests that run at the same time sweep too, so who removed it is a matter of luck.
-    assert!(factory.sweep().await.unwrap() <= 1);
+    // Tests that run at the same time leave containers and sweep too, so how many this one finds is a matter of luck.
+    factory.sweep().await.unwrap();
     assert!(eventually(|| async { containers_of(host.id()).await.is_empty() }).await);
     assert_eq!(value(&mut other, "6 * 7").await, "42");
 }
