@@ -97,14 +97,13 @@ impl Live {
 
     /// Cleans up after a cell whose future was dropped.
     pub(crate) async fn start(&mut self) -> Result<()> {
-        if let Some(running) = self.running.take() {
+        if self.running.is_some() {
             self.scope_sent = None;
-            let outcome = self
-                .pump(running, &Cancelled, &mut Patience::new(Some(Instant::now()), self.config.grace))
-                .await;
+            let mut patience = Patience::new(Some(Instant::now()), self.config.grace);
+            let outcome = self.guarded(&Cancelled, &mut patience).await;
             self.door.close();
             if let Outcome::Failed(reason) | Outcome::Stuck(reason) = outcome {
-                self.ended = Some(format!("a cancelled cell did not stop in order: {reason}"));
+                self.end(&format!("a cancelled cell did not stop in order: {reason}"));
             }
         }
         match &self.ended {
@@ -170,7 +169,8 @@ impl Live {
         }
     }
 
-    /// Pumps with an interrupt ready for the case that this future is dropped; what runs then stays in `running`.
+    /// Pumps with an interrupt ready for the case that this future is dropped; what runs then stays in `running`, also
+    /// when it is a clean-up that is dropped.
     async fn guarded(&mut self, host: &dyn HostFunctions, patience: &mut Patience) -> Outcome {
         let Some(running) = &mut self.running else { return Outcome::Failed("no cell runs".to_owned()) };
         let Some(worker) = &self.worker else { return Outcome::Failed("there is no thread".to_owned()) };
@@ -180,12 +180,6 @@ impl Live {
         guard.armed = false;
         self.running = None;
         outcome
-    }
-
-    async fn pump(&self, mut running: Running, host: &dyn HostFunctions, patience: &mut Patience) -> Outcome {
-        let Some(worker) = &self.worker else { return Outcome::Failed("there is no thread".to_owned()) };
-        let interrupter = Interrupter::new(&self.python, &self.door, worker, running.number);
-        pump(&mut running, &interrupter, &self.door, host, patience).await
     }
 
     /// The session is over. Its thread may still run: it is asked to end, in the background.

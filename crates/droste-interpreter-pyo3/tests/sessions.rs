@@ -170,6 +170,28 @@ async fn code_that_does_not_stop_is_given_up() {
     }
 }
 
+/// The same for a cell whose future was dropped, while the session is still there.
+#[tokio::test]
+async fn a_dropped_cell_that_does_not_stop_is_given_up() {
+    let mut stuck = session().await;
+    let code = "def spin():\n    while True: pass\nn = 0\nwhile n < 50:\n    try: spin()\n    except BaseException: n += 1";
+    let dropped =
+        tokio::time::timeout(Duration::from_millis(200), stuck.execute(Cell::new(code), &NoHostFunctions));
+    assert!(dropped.await.is_err());
+    match stuck.run_code("1").await {
+        Err(problem) => {
+            assert!(problem.message().contains("a cancelled cell did not stop in order"), "{problem}");
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while session_threads() > 0 {
+                assert!(Instant::now() < deadline, "the thread of the session goes on");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        // With luck an interrupt hits the loop where nothing is caught.
+        Ok(seen) => assert_eq!(seen.value.unwrap().to_string(), "1"),
+    }
+}
+
 /// A host that never answers.
 #[derive(Debug)]
 struct Silent;

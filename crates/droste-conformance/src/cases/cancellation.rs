@@ -153,6 +153,38 @@ cases! {
         }
     }
 
+    /// C13: dropped again and again while the session cleans up after a cell that holds on for a while: what that
+    /// prints and calls reaches no other cell.
+    async fn dropped_while_cleaning_up(s) {
+        let host = Host::new().wait_forever().echo();
+        s.serve(&host);
+        let code = r#"
+            import time
+            for n in range(20):
+                try:
+                    if n: time.sleep(0.02)
+                    else: wait_forever()
+                except BaseException: pass
+                try: print('stale'); echo('stale')
+                except BaseException: pass
+        "#;
+        s.abandon(code, host.entered(1).boxed()).await;
+        let calls = host.calls().len();
+        for _ in 0..4 {
+            let _ = tokio::time::timeout(Duration::from_millis(10), s.start()).await;
+            s.abandon("'dropped'", after(10)).await;
+        }
+        if let Ok(seen) = s.try_run("'own'").await
+            && seen.session_ended.is_none()
+        {
+            seen.value_is("'own'").stdout_is("");
+        }
+        if host.calls().len() != calls {
+            fail("the dropped cell should not call the host any more");
+        }
+        steady(s).await;
+    }
+
     /// C13: after a dropped cell, shutting down is prompt.
     async fn shutdown_after_a_drop_is_prompt(s) {
         s.abandon("import time\ntime.sleep(30)", after(150)).await;
