@@ -7,13 +7,10 @@ use droste_core::{
     Capabilities, Cell, CodeInterpreter, Error, ErrorKind, HostFunctions, InterpreterFactory, Isolation,
     Observation, Result,
 };
+use droste_wire::repl::Life;
 use tokio::{sync::OnceCell, time::timeout};
 
-use crate::{
-    Pyo3Config,
-    python::Started,
-    session::{Live, session_ended},
-};
+use crate::{Pyo3Config, python::Started, session::Live};
 
 /// Makes sessions that run Python in this very process: for code you trust. Clones share their state.
 ///
@@ -53,7 +50,7 @@ impl Pyo3Factory {
 
     /// A session of its own, not started.
     pub fn session(&self) -> Pyo3Interpreter {
-        Pyo3Interpreter { shared: self.shared.clone(), state: State::New }
+        Pyo3Interpreter { shared: self.shared.clone(), life: Life::default() }
     }
 }
 
@@ -112,14 +109,7 @@ impl InterpreterFactory for Pyo3Factory {
 #[derive(Debug)]
 pub struct Pyo3Interpreter {
     shared: Arc<Shared>,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    New,
-    Live(Box<Live>),
-    Ended(String),
+    life: Life<Live>,
 }
 
 impl Pyo3Interpreter {
@@ -134,14 +124,7 @@ impl Pyo3Interpreter {
     }
 
     async fn live(&mut self) -> Result<&mut Live> {
-        if let State::New = self.state {
-            self.state = State::Live(Box::new(self.shared.live().await?));
-        }
-        match &mut self.state {
-            State::Live(live) => Ok(live),
-            State::Ended(reason) => Err(session_ended(reason)),
-            State::New => Err(Error::new(ErrorKind::Internal, "a session was neither started nor ended")),
-        }
+        self.life.live(|| self.shared.live()).await
     }
 }
 
@@ -166,17 +149,8 @@ impl CodeInterpreter for Pyo3Interpreter {
     }
 
     async fn shutdown(&mut self) -> Result<()> {
-        let before = std::mem::replace(&mut self.state, State::Ended("it was shut down".to_owned()));
-        match before {
-            State::Live(mut live) => {
-                let reason = live.ended().map(str::to_owned);
-                live.shutdown().await;
-                if let Some(reason) = reason {
-                    self.state = State::Ended(reason);
-                }
-            }
-            State::Ended(reason) => self.state = State::Ended(reason),
-            State::New => {}
+        if let Some(mut live) = self.life.end(Live::ended) {
+            live.shutdown().await;
         }
         Ok(())
     }

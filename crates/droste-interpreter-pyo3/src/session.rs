@@ -9,10 +9,8 @@ use std::{
     time::Duration,
 };
 
-use droste_core::{
-    Cell, Error, ErrorKind, HostCall, HostError, HostFunctions, Observation, Result, Scope, Stage, Value,
-};
-use droste_wire::repl::{Cancelled, Collector, Done, Patience};
+use droste_core::{Cell, HostCall, HostError, HostFunctions, Observation, Result, Scope, Stage, Value};
+use droste_wire::repl::{Cancelled, Collector, Done, Patience, session_ended};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use pyo3::prelude::*;
 use tokio::{
@@ -323,9 +321,4 @@ fn abandon(session: Arc<Py<PyAny>>, mut gone: oneshot::Receiver<()>) {
     if let Err(error) = std::thread::Builder::new().name("droste-abandon".to_owned()).spawn(ask) {
         tracing::warn!(%error, "no thread to end a session with");
     }
-}
-
-/// What every call answers after the session's end.
-pub(crate) fn session_ended(reason: &str) -> Error {
-    Error::new(ErrorKind::SessionEnded, format!("the session has ended: {reason}"))
 }

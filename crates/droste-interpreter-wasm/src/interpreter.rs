@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use droste_core::{
-    Access, Capabilities, Cell, CodeInterpreter, Error, ErrorKind, HostFunctions, InterpreterFactory,
-    Isolation, Observation, Result,
+    Access, Capabilities, Cell, CodeInterpreter, HostFunctions, InterpreterFactory, Isolation, Observation,
+    Result,
 };
+use droste_wire::repl::Life;
 use tokio::sync::OnceCell;
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     cache::{self, CacheState},
     progress::{Progress, Reporter},
     runtime::Runtime,
-    session::{Live, session_ended},
+    session::Live,
 };
 
 /// Makes sessions that run CPython in WebAssembly. Clones share the compiled interpreter and the places for sessions,
@@ -70,14 +71,15 @@ impl WasmFactory {
 
     /// A session of its own, not started.
     pub fn session(&self) -> WasmInterpreter {
-        WasmInterpreter { shared: self.shared.clone(), state: State::New }
+        WasmInterpreter { shared: self.shared.clone(), life: Life::default() }
     }
 
     /// Loads the interpreter, preparing it first if this machine has not done so yet. The first session does the same.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for a configuration that cannot work, [`ErrorKind::Unavailable`] if WebAssembly cannot be
-    /// run here. A cache that cannot be used is no error; see [`Progress::NotKept`].
+    /// [`ErrorKind::Config`](droste_core::ErrorKind::Config) for a configuration that cannot work,
+    /// [`ErrorKind::Unavailable`](droste_core::ErrorKind::Unavailable) if WebAssembly cannot be run here. A cache that
+    /// cannot be used is no error; see [`Progress::NotKept`].
     pub async fn warm(&self) -> Result<()> {
         self.shared.runtime().await.map(|_| ())
     }
@@ -85,7 +87,7 @@ impl WasmFactory {
     /// What is in the cache, without changing anything.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] if WebAssembly cannot be run here.
+    /// [`ErrorKind::Unavailable`](droste_core::ErrorKind::Unavailable) if WebAssembly cannot be run here.
     pub fn cache_state(&self) -> Result<CacheState> {
         cache::look(&self.shared.config)
     }
@@ -142,7 +144,7 @@ impl InterpreterFactory for WasmFactory {
 
     async fn restore(&self, snapshot: &[u8]) -> Result<Box<dyn CodeInterpreter>> {
         let live = Live::restore(self.shared.runtime().await?, snapshot).await?;
-        Ok(Box::new(WasmInterpreter { shared: self.shared.clone(), state: State::Live(Box::new(live)) }))
+        Ok(Box::new(WasmInterpreter { shared: self.shared.clone(), life: Life::of(live) }))
     }
 }
 
@@ -150,14 +152,7 @@ impl InterpreterFactory for WasmFactory {
 #[derive(Debug)]
 pub struct WasmInterpreter {
     shared: Arc<Shared>,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    New,
-    Live(Box<Live>),
-    Ended(String),
+    life: Life<Live>,
 }
 
 impl WasmInterpreter {
@@ -173,15 +168,7 @@ impl WasmInterpreter {
     }
 
     async fn live(&mut self) -> Result<&mut Live> {
-        if let State::New = self.state {
-            let live = Live::new(self.shared.runtime().await?).await?;
-            self.state = State::Live(Box::new(live));
-        }
-        match &mut self.state {
-            State::Live(live) => Ok(live),
-            State::Ended(reason) => Err(session_ended(reason)),
-            State::New => Err(Error::new(ErrorKind::Internal, "a session was neither started nor ended")),
-        }
+        self.life.live(|| async { Live::new(self.shared.runtime().await?).await }).await
     }
 }
 
@@ -207,7 +194,7 @@ impl CodeInterpreter for WasmInterpreter {
 
     async fn fork(&mut self) -> Result<Box<dyn CodeInterpreter>> {
         let live = self.live().await?.fork().await?;
-        Ok(Box::new(WasmInterpreter { shared: self.shared.clone(), state: State::Live(Box::new(live)) }))
+        Ok(Box::new(WasmInterpreter { shared: self.shared.clone(), life: Life::of(live) }))
     }
 
     async fn snapshot(&mut self) -> Result<Vec<u8>> {
@@ -215,16 +202,7 @@ impl CodeInterpreter for WasmInterpreter {
     }
 
     async fn shutdown(&mut self) -> Result<()> {
-        let before = std::mem::replace(&mut self.state, State::Ended("it was shut down".to_owned()));
-        match before {
-            State::Live(live) => {
-                if let Some(reason) = live.ended() {
-                    self.state = State::Ended(reason.to_owned());
-                }
-            }
-            State::Ended(reason) => self.state = State::Ended(reason),
-            State::New => {}
-        }
+        drop(self.life.end(Live::ended));
         Ok(())
     }
 }

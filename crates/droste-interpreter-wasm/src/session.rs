@@ -6,7 +6,7 @@ use droste_core::{
     Cell, Error, ErrorKind, HostCall, HostError, HostFunctions, Observation, PythonError, Result, Scope,
     Stage, Value,
 };
-use droste_wire::repl::{Cancelled, Collector, Done, Patience, scope_value};
+use droste_wire::repl::{Cancelled, Collector, Done, Patience, scope_value, session_ended};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until};
 
@@ -341,11 +341,6 @@ impl Live {
             };
         }
     }
-}
-
-/// What every call answers after the session's end.
-pub(crate) fn session_ended(reason: &str) -> Error {
-    Error::new(ErrorKind::SessionEnded, format!("the session has ended: {reason}"))
 }
 
 async fn serve(host: &dyn HostFunctions, number: u32, call: HostCall) -> (u32, Result<Value, HostError>) {

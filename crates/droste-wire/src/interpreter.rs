@@ -3,12 +3,10 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use droste_core::{
-    Capabilities, Cell, CodeInterpreter, Error, ErrorKind, HostFunctions, Observation, Result,
-};
+use droste_core::{Capabilities, Cell, CodeInterpreter, HostFunctions, Observation, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::DriverSession;
+use crate::{DriverSession, repl::Life};
 
 /// Starts drivers. With this a backend has said all that is its own; [`DriverInterpreter`] is the rest.
 #[async_trait]
@@ -24,50 +22,33 @@ pub trait Launcher: Send + Sync + fmt::Debug {
     /// Starts a driver of its own and connects to it. [`DriverSession::start`] waits for it to be ready.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] if none can be started here, saying what is missing.
+    /// [`ErrorKind::Unavailable`](droste_core::ErrorKind::Unavailable) if none can be started here, saying what is missing.
     async fn launch(&self) -> Result<DriverSession<Self::Reader, Self::Writer>>;
 }
 
 /// A session whose driver is started when it is first needed.
 pub struct DriverInterpreter<L: Launcher> {
     launcher: Arc<L>,
-    state: State<L>,
-}
-
-enum State<L: Launcher> {
-    New,
-    Live(Box<DriverSession<L::Reader, L::Writer>>),
-    Ended(String),
+    life: Life<DriverSession<L::Reader, L::Writer>>,
 }
 
 impl<L: Launcher> DriverInterpreter<L> {
     /// A session of its own, not started.
     pub fn new(launcher: Arc<L>) -> Self {
-        Self { launcher, state: State::New }
+        Self { launcher, life: Life::default() }
     }
 
     async fn live(&mut self) -> Result<&mut DriverSession<L::Reader, L::Writer>> {
-        if let State::New = self.state {
-            self.state = State::Live(Box::new(self.launcher.launch().await?));
-        }
-        match &mut self.state {
-            State::Live(live) => Ok(live),
-            State::Ended(reason) => {
-                Err(Error::new(ErrorKind::SessionEnded, format!("the session has ended: {reason}")))
-            }
-            State::New => Err(Error::new(ErrorKind::Internal, "a session was neither started nor ended")),
-        }
+        self.life.live(|| self.launcher.launch()).await
     }
 }
 
 impl<L: Launcher> fmt::Debug for DriverInterpreter<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.state {
-            State::New => "new",
-            State::Live(_) => "live",
-            State::Ended(reason) => reason,
-        };
-        f.debug_struct("DriverInterpreter").field("launcher", &self.launcher).field("state", &state).finish()
+        f.debug_struct("DriverInterpreter")
+            .field("launcher", &self.launcher)
+            .field("ended", &self.life.ended())
+            .finish_non_exhaustive()
     }
 }
 
@@ -86,17 +67,8 @@ impl<L: Launcher> CodeInterpreter for DriverInterpreter<L> {
     }
 
     async fn shutdown(&mut self) -> Result<()> {
-        let before = std::mem::replace(&mut self.state, State::Ended("it was shut down".to_owned()));
-        match before {
-            State::Live(mut live) => {
-                let reason = live.ended().map(str::to_owned);
-                live.shutdown().await;
-                if let Some(reason) = reason {
-                    self.state = State::Ended(reason);
-                }
-            }
-            State::Ended(reason) => self.state = State::Ended(reason),
-            State::New => {}
+        if let Some(mut live) = self.life.end(DriverSession::ended) {
+            live.shutdown().await;
         }
         Ok(())
     }

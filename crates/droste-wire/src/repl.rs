@@ -8,6 +8,7 @@
 
 mod collector;
 mod done;
+mod life;
 mod patience;
 
 use droste_core::{Scope, Submission, Value, Via};
@@ -15,6 +16,7 @@ use droste_core::{Scope, Submission, Value, Via};
 pub use self::{
     collector::{Collector, Stream},
     done::{Done, Rest, Shown},
+    life::{Life, session_ended},
     patience::{Cancelled, Patience},
 };
 

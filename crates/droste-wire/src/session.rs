@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     frame::{FrameError, FrameLimits, FrameReader, FrameWriter},
     message::{DriverMessage, HostMessage, PROTOCOL_VERSION, Ready},
-    repl::{Cancelled, Collector, Done, Patience},
+    repl::{Cancelled, Collector, Done, Patience, session_ended},
 };
 
 /// Calls of one cell that may be in flight at once; more are refused, one by one.
@@ -192,9 +192,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
 
     fn check_alive(&self) -> Result<()> {
         match &self.ended {
-            Some(reason) => {
-                Err(Error::new(ErrorKind::SessionEnded, format!("the session has ended: {reason}")))
-            }
+            Some(reason) => Err(session_ended(reason)),
             None => Ok(()),
         }
     }
