@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use droste_core::{Cell, HostCall, HostError, HostFunctions, Observation, Result, Scope, Stage, Value};
-use droste_wire::repl::{Cancelled, Collector, Done, Patience, session_ended};
+use droste_core::{Cell, HostCall, HostError, HostFunctions, Observation, Result, Value};
+use droste_wire::repl::{Cancelled, Collector, Done, KnownScope, Patience, session_ended};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use pyo3::prelude::*;
 use tokio::{
@@ -42,7 +42,7 @@ pub(crate) struct Live {
     running: Option<Running>,
     /// How many cells there were.
     cells: u64,
-    scope_sent: Option<Arc<Scope>>,
+    known_scope: KnownScope,
     ended: Option<String>,
 }
 
@@ -83,7 +83,7 @@ impl Live {
             worker: Some(worker),
             running: None,
             cells: 0,
-            scope_sent: None,
+            known_scope: KnownScope::default(),
             ended: None,
         })
     }
@@ -96,7 +96,7 @@ impl Live {
     /// Cleans up after a cell whose future was dropped.
     pub(crate) async fn start(&mut self) -> Result<()> {
         if self.running.is_some() {
-            self.scope_sent = None;
+            self.known_scope.forget();
             let mut patience = Patience::new(Some(Instant::now()), self.config.grace);
             let outcome = self.guarded(&Cancelled, &mut patience).await;
             self.door.close();
@@ -115,13 +115,11 @@ impl Live {
         self.start().await?;
         let (scope, limit) = (cell.scope.clone(), cell.time_limit);
         let limit = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let known =
-            self.scope_sent.as_ref().is_some_and(|sent| Arc::ptr_eq(sent, &scope) || **sent == *scope);
         self.cells += 1;
         let number = self.cells;
         let calls = self.door.open(number, Collector::new(cell.max_output_chars));
         let (done, receiver) = oneshot::channel();
-        let job = Job { number, cell, scope: (!known).then(|| scope.clone()), done };
+        let job = Job { number, cell, scope: self.known_scope.changed(&scope).cloned(), done };
         if self.worker.as_ref().is_none_or(|worker| worker.jobs.send(job).is_err()) {
             let reason = "the thread of the session failed";
             self.end(reason);
@@ -134,10 +132,7 @@ impl Live {
         let interrupted = patience.interrupted();
         Ok(match outcome {
             Outcome::Done(done) => {
-                let unknown =
-                    interrupted || done.error.as_ref().is_some_and(|error| error.stage == Stage::Scope);
-                // The driver may not have got to know the names; the next cell brings them again.
-                self.scope_sent = (!unknown).then_some(scope);
+                self.known_scope.learn(&scope, &done, interrupted);
                 collector.finish(*done, interrupted)
             }
             Outcome::Failed(reason) => {

@@ -6,7 +6,7 @@ use droste_core::{
     Cell, Error, ErrorKind, HostCall, HostError, HostFunctions, Observation, PythonError, Result, Scope,
     Stage, Value,
 };
-use droste_wire::repl::{Cancelled, Collector, Done, Patience, scope_value, session_ended};
+use droste_wire::repl::{Cancelled, Collector, Done, KnownScope, Patience, scope_value, session_ended};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until};
 
@@ -31,7 +31,7 @@ pub(crate) struct Live {
     state: State,
     /// The state before the cell that runs, or before the last one.
     checkpoint: Option<Checkpoint>,
-    scope_sent: Option<Arc<Scope>>,
+    known_scope: KnownScope,
     /// The session's place among those that may live at once: kept when an instance is lost, so that its successor need
     /// not wait for one. `None` once the session is over.
     slot: Option<Slot>,
@@ -84,20 +84,20 @@ impl Live {
     /// The session that [`save`](Self::save) wrote.
     pub(crate) async fn restore(runtime: Arc<Runtime>, bytes: &[u8]) -> Result<Self> {
         let checkpoint = saved::read(bytes, &runtime.key)?;
-        Self::copy(runtime, &checkpoint, None).await
+        Self::copy(runtime, &checkpoint, KnownScope::default()).await
     }
 
-    async fn copy(runtime: Arc<Runtime>, checkpoint: &Checkpoint, scope: Option<Arc<Scope>>) -> Result<Self> {
+    async fn copy(runtime: Arc<Runtime>, checkpoint: &Checkpoint, known_scope: KnownScope) -> Result<Self> {
         let (mailbox, slot) = (Mailbox::default(), runtime.slot().await?);
         let vm = checkpoint.restore(&runtime, mailbox.clone(), slot.clone()).await?;
         let mut live = Self::with(runtime, mailbox, slot, vm, true);
-        live.scope_sent = scope;
+        live.known_scope = known_scope;
         Ok(live)
     }
 
     fn with(runtime: Arc<Runtime>, mailbox: Mailbox, slot: Slot, vm: Box<Vm>, reseed: bool) -> Self {
-        let state = State::Idle(vm);
-        Self { runtime, mailbox, state, checkpoint: None, scope_sent: None, slot: Some(slot), reseed }
+        let (state, known_scope) = (State::Idle(vm), KnownScope::default());
+        Self { runtime, mailbox, state, checkpoint: None, known_scope, slot: Some(slot), reseed }
     }
 
     /// Why the session is over, if it is.
@@ -112,7 +112,7 @@ impl Live {
     pub(crate) async fn start(&mut self) -> Result<()> {
         if let State::Running(_) = self.state {
             let outcome = self.pump(&Cancelled, Some(Instant::now()), &mut 0).await;
-            self.scope_sent = None;
+            self.known_scope.forget();
             match outcome {
                 Outcome::Done(vm, _) | Outcome::NoMemory(vm) => self.state = State::Idle(vm),
                 Outcome::Lost(reason, _) | Outcome::Garbage(reason) => {
@@ -159,7 +159,7 @@ impl Live {
     /// A second session in the state of this one.
     pub(crate) async fn fork(&mut self) -> Result<Self> {
         let checkpoint = self.settled().await?;
-        Self::copy(self.runtime.clone(), &checkpoint, self.scope_sent.clone()).await
+        Self::copy(self.runtime.clone(), &checkpoint, self.known_scope.clone()).await
     }
 
     /// The session as bytes.
@@ -192,10 +192,7 @@ impl Live {
                 Ok(done) => {
                     self.state = State::Idle(vm);
                     self.reseed = false;
-                    let unknown =
-                        interrupted || done.error.as_ref().is_some_and(|error| error.stage == Stage::Scope);
-                    // The driver may not have got to know the names; the next cell brings them again.
-                    self.scope_sent = (!unknown).then(|| cell.scope.clone());
+                    self.known_scope.learn(&cell.scope, &done, interrupted);
                     Ok(collector.finish(done, interrupted))
                 }
                 Err(problem) => Err(self.garbage(&problem)),
@@ -221,7 +218,7 @@ impl Live {
 
     /// Puts the session back to the checkpoint before the cell; without one, or if that fails, it is over.
     async fn come_back(&mut self, reason: String) -> bool {
-        self.scope_sent = None;
+        self.known_scope.forget();
         let (Some(checkpoint), Some(slot)) = (&self.checkpoint, &self.slot) else {
             self.end(reason);
             return false;
@@ -256,12 +253,9 @@ impl Live {
 
     /// The cell as `Repl.run` takes it. The names that the session offers go along only when they changed.
     fn request(&self, cell: &Cell) -> Result<Message> {
-        let known = self
-            .scope_sent
-            .as_ref()
-            .is_some_and(|sent| Arc::ptr_eq(sent, &cell.scope) || **sent == *cell.scope);
+        let scope = self.known_scope.changed(&cell.scope).map(Arc::as_ref);
         let mut encoder = Encoder::default();
-        let encoded = encode(&mut encoder, cell, (!known).then_some(&*cell.scope), self.reseed);
+        let encoded = encode(&mut encoder, cell, scope, self.reseed);
         encoded.map_err(|problem| {
             Error::new(ErrorKind::InvalidInput, format!("the cell cannot be sent: {problem}"))
         })?;

@@ -8,6 +8,7 @@
 
 mod collector;
 mod done;
+mod known;
 mod life;
 mod patience;
 
@@ -16,6 +17,7 @@ use droste_core::{Scope, Submission, Value, Via};
 pub use self::{
     collector::{Collector, Stream},
     done::{Done, Rest, Shown},
+    known::KnownScope,
     life::{Life, session_ended},
     patience::{Cancelled, Patience},
 };

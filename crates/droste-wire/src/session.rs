@@ -3,9 +3,7 @@
 use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use droste_core::{
-    Cell, Error, ErrorKind, HostCall, HostError, HostFunctions, Observation, Result, Scope, Stage, Value,
-};
+use droste_core::{Cell, Error, ErrorKind, HostCall, HostError, HostFunctions, Observation, Result, Value};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -16,7 +14,7 @@ use tokio::{
 use crate::{
     frame::{FrameError, FrameLimits, FrameReader, FrameWriter},
     message::{DriverMessage, HostMessage, PROTOCOL_VERSION, Ready},
-    repl::{Cancelled, Collector, Done, Patience, session_ended},
+    repl::{Cancelled, Collector, Done, KnownScope, Patience, session_ended},
 };
 
 /// Calls of one cell that may be in flight at once; more are refused, one by one.
@@ -79,7 +77,7 @@ pub struct DriverSession<R, W> {
     writable: bool,
     control: Arc<dyn Control>,
     ready: Option<Ready>,
-    scope_sent: Option<Arc<Scope>>,
+    known_scope: KnownScope,
     last_run: u64,
     /// The cell that the driver may still be running because its future was dropped.
     cancelled: Option<u64>,
@@ -108,7 +106,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
             writable: true,
             control,
             ready: None,
-            scope_sent: None,
+            known_scope: KnownScope::default(),
             last_run: 0,
             cancelled: None,
             unsettled: false,
@@ -158,15 +156,11 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         let outcome = self.pump(run, host, &mut collector, limit).await;
         guard.armed = false;
         self.cancelled = None;
-        let outcome = outcome?;
-        if let Outcome::Done(done, interrupted) = &outcome
-            && (*interrupted || done.error.as_ref().is_some_and(|error| error.stage == Stage::Scope))
-        {
-            // The driver may not have got to know the names; the next cell brings them again.
-            self.scope_sent = None;
-        }
-        Ok(match outcome {
-            Outcome::Done(done, interrupted) => collector.finish(*done, interrupted),
+        Ok(match outcome? {
+            Outcome::Done(done, interrupted) => {
+                self.known_scope.learn(&cell.scope, &done, interrupted);
+                collector.finish(*done, interrupted)
+            }
             Outcome::Lost(reason, killed) => collector.lost(reason, killed),
         })
     }
@@ -223,17 +217,12 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
 
     /// Sends a cell. The names that the session offers go along only when they changed.
     fn send_run(&mut self, cell: &Cell) -> Result<u64> {
-        let known = self
-            .scope_sent
-            .as_ref()
-            .is_some_and(|sent| Arc::ptr_eq(sent, &cell.scope) || **sent == *cell.scope);
-        let scope = (!known).then_some(&*cell.scope);
+        let scope = self.known_scope.changed(&cell.scope).map(Arc::as_ref);
         let run = self.last_run + 1;
         let frame = HostMessage::Run { id: run, cell, scope }.to_frame().map_err(|error| {
             Error::new(ErrorKind::InvalidInput, format!("the cell cannot be sent: {error}"))
         })?;
         self.last_run = run;
-        self.scope_sent = Some(cell.scope.clone());
         self.writer.push(frame);
         self.cancelled = Some(run);
         Ok(run)
@@ -318,7 +307,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         let mut nothing = Collector::new(0);
         let outcome = self.pump(run, &Cancelled, &mut nothing, Some(Instant::now())).await?;
         self.cancelled = None;
-        self.scope_sent = None;
+        self.known_scope.forget();
         match outcome {
             Outcome::Done(..) => Ok(()),
             Outcome::Lost(..) => {
