@@ -4,6 +4,8 @@ use std::{path::PathBuf, sync::Arc};
 
 use droste::{InterpreterFactory, SubprocessConfig, SubprocessFactory, WasmConfig, WasmFactory};
 
+#[cfg(feature = "pyo3")]
+use crate::{exit::Exit, standard};
 use crate::{exit::Failure, terminal};
 
 /// What sessions of any backend are made with, as far as the backend knows it.
@@ -68,11 +70,8 @@ pub(crate) fn factory(name: &str, settings: &Settings) -> Result<Arc<dyn Interpr
         #[cfg(feature = "pyo3")]
         "pyo3" => {
             let config = pyo3(settings)?;
-            crate::standard::keep_for_ourselves().map_err(|error| {
-                Failure::new(
-                    crate::exit::Exit::Failed,
-                    format!("cannot keep stdin and stdout from the cells: {error}"),
-                )
+            standard::keep_for_ourselves().map_err(|error| {
+                Failure::new(Exit::Failed, format!("cannot keep stdin and stdout from the cells: {error}"))
             })?;
             Ok(Arc::new(droste::Pyo3Factory::new(config)))
         }

@@ -155,15 +155,12 @@ lines = Lines(linecache.cache)
 
 def install():
     """Take the places."""
-    linecache.cache = lines
     sys.__class__ = Sys
-    for name in STREAMS:
-        vars(sys)[name] = Stream(name)
-    sys.modules["__main__"] = main
+    reclaim()
 
 
 def reclaim():
-    """Put back what a cell may have replaced in the dicts of the process."""
+    """Take those that are in dicts of the process, in which a cell may have replaced what was there."""
     values = vars(sys)
     for name in STREAMS:
         if type(values.get(name)) is not Stream:

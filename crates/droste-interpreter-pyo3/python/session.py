@@ -2,14 +2,13 @@
 
 import _signal  # noqa: F401  (3.11.2 crashes in `interrupt_main` when nobody imported it)
 import os
-import sys
 from _thread import get_ident
 from ctypes import c_ulong, py_object, pythonapi
 from itertools import count
 
 from _droste import places, threads
 from _droste.capture import TextOut
-from _droste.errors import hide_frames_of, report
+from _droste.errors import hide_frames_of, last_words
 from _droste.repl import Repl
 from _droste.scope import host_error
 
@@ -34,7 +33,7 @@ class Host:
 
     def call(self, name, args, kwargs):
         """A host function."""
-        if _getpid() != self._process:  # where nobody would ever answer
+        if self.forked():  # where nobody would ever answer
             raise RuntimeError("a forked process cannot talk to the host")
         reply = self._call(name, args, kwargs)
         if reply is None:
@@ -43,6 +42,10 @@ class Host:
         if succeeded:
             return value
         raise host_error(*value)
+
+    def forked(self):
+        """Whether this process is a child that a cell made by `os.fork`."""
+        return _getpid() != self._process
 
 
 class Session(Repl):
@@ -53,7 +56,6 @@ class Session(Repl):
         self.thread = get_ident()
         self.sleeper = threads.Sleeper()
         self.streams = dict.fromkeys(places.STREAMS)
-        self._process = _getpid()
         self._cell = 0  # the number of the cell that runs, or ran last
         self._stopped = None  # the number of the cell that was to stop last
         threads.adopt(self)
@@ -89,12 +91,11 @@ class Session(Repl):
         return True
 
     def abandon(self):
-        """Ask every thread of the session to end, over and over until they do; answers how many are left."""
-        left = [thread for thread in threads.threads_of(self) if thread != get_ident()]
-        for thread in left:
-            _set_exception(c_ulong(thread), py_object(SystemExit))
+        """Ask every thread of the session to end; called over and over until they do."""
+        for thread in threads.threads_of(self):
+            if thread != get_ident():
+                _set_exception(c_ulong(thread), py_object(SystemExit))
         self.sleeper.wake()
-        return len(left)
 
     def close(self):
         """The session is over; called in its own thread. Its variables go, its threads are asked to end."""
@@ -111,20 +112,12 @@ class Session(Repl):
 
     def _end_forked_child(self, problem):
         """A child process made by `os.fork` ends with the cell; the session goes on in the parent."""
-        if _getpid() == self._process:
-            return None
-        code = 0
-        if isinstance(problem, SystemExit):
-            code = problem.code if isinstance(problem.code, int) else int(problem.code is not None)
-        elif problem is not None:
-            _write(2, report(problem, "run", "")["traceback"].encode("utf-8", "replace"))
-            code = 1
-        _exit(code & 0xFF)
-
-
-def about():
-    """What this Python is, for reports."""
-    return sys.executable or "", ".".join(map(str, sys.version_info[:3]))
+        if self.host.forked():
+            code, words = last_words(problem)
+            try:
+                _write(2, words.encode("utf-8", "replace"))
+            finally:  # nobody may read them, or the cell closed the descriptor
+                _exit(code)
 
 
 threads.install()

@@ -51,8 +51,7 @@ class Sleeper:
         self._asleep = True
         try:
             # A pending interrupt is raised as soon as this returns to the interpreter's loop.
-            if self._lock.acquire(timeout=seconds):
-                pass
+            self._lock.acquire(timeout=seconds)
         finally:
             self._asleep = False
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::ThreadId,
 };
 
@@ -26,6 +26,8 @@ const MAX_CALLS_IN_FLIGHT: usize = 10_000;
 /// A call from Python, and its number.
 pub(crate) type Call = (u64, HostCall);
 
+type Function<'py> = Bound<'py, PyCFunction>;
+
 /// How a call ends for the thread that made it.
 #[derive(Debug)]
 enum Reply {
@@ -44,10 +46,6 @@ pub(crate) struct Door {
 struct State {
     /// Of the cell that runs.
     cell: Option<Open>,
-    /// Its number.
-    number: u64,
-    /// Whether it was interrupted.
-    interrupted: bool,
     /// The threads that wait for a reply, by the number of their call.
     waiting: HashMap<u64, oneshot::Sender<Reply>>,
     last: u64,
@@ -59,6 +57,10 @@ struct State {
 
 #[derive(Debug)]
 struct Open {
+    /// The number of the cell.
+    number: u64,
+    /// Whether it was interrupted.
+    interrupted: bool,
     calls: mpsc::UnboundedSender<Call>,
     collector: Collector,
 }
@@ -76,9 +78,7 @@ impl Door {
     /// A cell begins; its calls arrive at the receiver.
     pub(crate) fn open(&self, number: u64, collector: Collector) -> mpsc::UnboundedReceiver<Call> {
         let (calls, receiver) = mpsc::unbounded_channel();
-        let mut state = self.lock();
-        (state.number, state.interrupted) = (number, false);
-        state.cell = Some(Open { calls, collector });
+        self.lock().cell = Some(Open { number, interrupted: false, calls, collector });
         receiver
     }
 
@@ -104,10 +104,10 @@ impl Door {
     /// error, now and for every later call: that thread may wait for them, and cannot be reached while it does.
     pub(crate) fn interrupt(&self, cell: u64) {
         let mut state = self.lock();
-        if state.number != cell {
-            return;
+        match &mut state.cell {
+            Some(open) if open.number == cell => open.interrupted = true,
+            _ => return,
         }
-        state.interrupted = true;
         let own = state.own_call.take();
         for (number, reply) in std::mem::take(&mut state.waiting) {
             let is_own = own == Some(number);
@@ -115,32 +115,33 @@ impl Door {
         }
     }
 
-    fn begin_call(&self, call: HostCall) -> Result<(u64, oneshot::Receiver<Reply>), HostError> {
+    fn begin_call(&self, call: HostCall) -> Result<oneshot::Receiver<Reply>, HostError> {
         let mut state = self.lock();
+        let state = &mut *state;
         if state.waiting.len() >= MAX_CALLS_IN_FLIGHT {
             return Err(HostError::runtime_error("the call was refused"));
         }
         let is_own = state.own_thread == Some(std::thread::current().id());
-        if state.interrupted && !is_own {
+        let ended = || HostError::runtime_error("no cell is running");
+        let Some(open) = &state.cell else { return Err(ended()) };
+        if open.interrupted && !is_own {
             return Err(interrupted());
         }
         state.last += 1;
         let number = state.last;
-        let ended = || HostError::runtime_error("no cell is running");
-        let Some(open) = &state.cell else { return Err(ended()) };
         open.calls.send((number, call)).map_err(|_| ended())?;
         let (reply, receiver) = oneshot::channel();
         state.waiting.insert(number, reply);
         if is_own {
             state.own_call = Some(number);
         }
-        Ok((number, receiver))
+        Ok(receiver)
     }
 
     /// Makes a call and waits for it. Called without Python's lock.
     fn call(&self, call: HostCall) -> Reply {
         match self.begin_call(call) {
-            Ok((_, mut receiver)) => match spin(|| receiver.try_recv().ok()) {
+            Ok(mut receiver) => match spin(|| receiver.try_recv().ok()) {
                 Some(reply) => reply,
                 None => receiver.blocking_recv().unwrap_or(Reply::Interrupted),
             },
@@ -168,8 +169,8 @@ fn interrupted() -> HostError {
 /// `call(name, args, kwargs)`, `submit(via, fields, value)` and `output(stream, text)`, for Python.
 pub(crate) fn functions<'py>(
     py: Python<'py>,
-    door: &std::sync::Arc<Door>,
-) -> PyResult<[Bound<'py, PyCFunction>; 3]> {
+    door: &Arc<Door>,
+) -> PyResult<(Function<'py>, Function<'py>, Function<'py>)> {
     let (for_calls, for_submissions, for_output) = (door.clone(), door.clone(), door.clone());
     let call = PyCFunction::new_closure(py, Some(c"call"), None, move |args, _| call(&for_calls, args))?;
     let submit =
@@ -180,7 +181,7 @@ pub(crate) fn functions<'py>(
         PyCFunction::new_closure(py, Some(c"output"), None, move |args, _: Option<&Bound<'_, PyDict>>| {
             output(&for_output, args)
         })?;
-    Ok([call, submit, output])
+    Ok((call, submit, output))
 }
 
 /// Answers `(True, value)`, `(False, (type, message))`, or `None` if the cell is interrupted.

@@ -3,7 +3,7 @@
 //! CPython exists once per process, so this is the one place of Droste with a static.
 
 use std::{
-    ffi::{CString, c_int},
+    ffi::CString,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, mpsc},
@@ -177,7 +177,7 @@ fn usable_environment(directory: &Path) -> Result<PathBuf> {
 }
 
 fn executable_of(venv: &Path) -> PathBuf {
-    venv.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python3" })
+    venv.join("bin/python3")
 }
 
 fn unavailable(what: impl Into<String>) -> Error {
@@ -207,7 +207,7 @@ fn initialize(executable: Option<&Path>) -> Result<()> {
         check(ffi::Py_PreInitialize(&raw const preconfig))?;
         let mut config = std::mem::zeroed::<ffi::PyConfig>();
         ffi::PyConfig_InitIsolatedConfig(&raw mut config);
-        config.write_bytecode = 0 as c_int;
+        config.write_bytecode = 0;
         let mut status = ffi::PyStatus_Ok();
         if let Some(executable) = &executable {
             let field = &raw mut config.executable;

@@ -72,8 +72,7 @@ fn serve(
     queue: &mut mpsc::Receiver<Job>,
     ready: oneshot::Sender<Result<Arc<Py<PyAny>>, String>>,
 ) {
-    let made = host::functions(py, door)
-        .and_then(|functions| module.getattr("Session")?.call1(functions_tuple(functions)));
+    let made = host::functions(py, door).and_then(|functions| module.getattr("Session")?.call1(functions));
     let session = match made {
         Ok(session) => session,
         Err(error) => {
@@ -100,10 +99,6 @@ fn serve(
     if let Err(error) = session.call_method0("close") {
         tracing::warn!(%error, "a session did not close in order");
     }
-}
-
-fn functions_tuple<T>([call, submit, output]: [T; 3]) -> (T, T, T) {
-    (call, submit, output)
 }
 
 fn run(session: &Bound<'_, PyAny>, job: &Job) -> Result<Done, String> {

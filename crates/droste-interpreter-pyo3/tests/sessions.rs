@@ -322,6 +322,9 @@ async fn a_forked_child_ends_with_its_cell() {
     let code = "import os, warnings\nwarnings.simplefilter('ignore')\npid = os.fork()\nif pid == 0: raise SystemExit(7)\n\
                 os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])";
     assert_eq!(value(&mut s, code).await, "7");
+    // Also one that has nowhere to say what went wrong.
+    let code = code.replace("raise SystemExit(7)", "os.close(2); 1 / 0");
+    assert_eq!(value(&mut s, &code).await, "1");
     assert_eq!(value(&mut s, "pid > 0").await, "True");
 }
 

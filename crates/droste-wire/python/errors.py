@@ -36,6 +36,16 @@ def bare_report(problem, stage):
     return {"type": name, "message": "", "traceback": f"{name}\n", "stage": stage, "line": None}
 
 
+def last_words(problem):
+    """How a forked child ends that comes to the end of the cell: its exit code, and what it says on stderr."""
+    if problem is None:
+        return 0, ""
+    if isinstance(problem, SystemExit):
+        code = problem.code if isinstance(problem.code, int) else int(problem.code is not None)
+        return code & 0xFF, ""
+    return 1, report(problem, "run", "")["traceback"]
+
+
 def type_of(problem):
     """The class name, with its module unless that is obvious."""
     kind = type(problem)

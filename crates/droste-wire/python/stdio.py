@@ -435,14 +435,10 @@ class Driver:
         """A child that comes to the end of the cell ends; the cell goes on in the parent alone."""
         if not self._host.forked:
             return
-        code = 0
-        if isinstance(problem, SystemExit):
-            code = problem.code if isinstance(problem.code, int) else int(problem.code is not None)
-        elif problem is not None:
-            self._repl.stderr.write(errors.report(problem, "run", "")["traceback"])
-            code = 1
+        code, words = errors.last_words(problem)
+        self._repl.stderr.write(words)
         self._repl.flush()
-        _exit(code & 0xFF)
+        _exit(code)
 
 
 class ForkWarning:
