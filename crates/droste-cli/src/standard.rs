@@ -3,10 +3,11 @@
 //! Where cells run in this very process, whatever they start or write by number would find them at descriptors 0 and 1,
 //! in the middle of answers and requests. So they move away before Python starts.
 
+#[cfg(feature = "pyo3")]
+use std::os::fd::AsFd;
 use std::{
     fs::File,
     io::{self, Read, Write},
-    os::fd::AsFd,
     sync::OnceLock,
 };
 
