@@ -1,63 +1,77 @@
 //! The state of a session between two cells: what differs from the snapshot.
 //!
 //! A session's memory begins as the snapshot, so a checkpoint is the pages that were changed since, and its files. One
-//! that follows another shares the pages that stayed the same. Putting it into a fresh instance gives the session back:
+//! that follows another is the same but for what was written to between them. Putting it into a fresh instance gives the session back:
 //! the same one after a crash, a second one as a fork, or one in another process.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use droste_core::Result;
 
 use crate::{
     mailbox::Mailbox,
-    pages,
+    pages::Since,
     runtime::{Runtime, Slot},
     vm::Vm,
     wasi,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Bytes that are compared and copied at a time.
 pub(crate) const PAGE: usize = 4096;
 
 /// A page of memory.
-pub(crate) type Page = Box<[u8]>;
+pub(crate) type Page = [u8];
 
 /// The state of a session between two cells.
 #[derive(Clone, Debug)]
 pub(crate) struct Checkpoint {
     /// Size of the memory.
     pub(crate) len: usize,
-    /// The changed pages, by number, in order.
-    pub(crate) pages: Vec<(u32, Arc<Page>)>,
+    /// The changed pages, by number.
+    pub(crate) pages: BTreeMap<u32, Arc<Page>>,
     pub(crate) wasi: wasi::Checkpoint,
 }
 
 impl Checkpoint {
-    /// The state of `vm`, sharing with the state before what has not changed. `None` if that is more than
-    /// `limit` bytes.
-    pub(crate) fn take(vm: &Vm, pristine: &[u8], before: Option<&Checkpoint>, limit: u64) -> Option<Self> {
+    /// The state of `vm`, whose last checkpoint was `before`: only what was written to since is looked at. Without one,
+    /// all is. `None` if it is more than `limit` bytes.
+    pub(crate) fn take(vm: &mut Vm, pristine: &[u8], before: Option<Checkpoint>, limit: u64) -> Option<Self> {
+        let since = if before.is_some() { Since::LastTime } else { Since::Snapshot };
+        let written = vm.written_pages(since);
         let memory = vm.memory();
-        let most = usize::try_from(limit / PAGE as u64).unwrap_or(usize::MAX);
-        let mut known = before.map_or(&[][..], |before| &before.pages);
-        let mut changed = Vec::with_capacity(known.len() + 64);
-        for number in pages::touched(memory) {
+        let mut pages = before.map(|before| before.pages).unwrap_or_default();
+        for number in written {
             let at = number as usize * PAGE;
-            let Some(page) = memory.get(at..at + PAGE) else { continue };
-            while known.first().is_some_and(|(other, _)| *other < number) {
-                known = &known[1..];
-            }
-            match known.first() {
-                Some((other, same)) if *other == number && ***same == *page => {
-                    changed.push((number, same.clone()));
-                }
-                _ if is_pristine(pristine, at, page) => {}
-                _ => changed.push((number, Arc::new(Box::from(page)))),
-            }
-            if changed.len() > most {
-                return None;
+            let Some(now) = memory.get(at..at + PAGE) else { continue };
+            match pages.entry(number) {
+                Entry::Occupied(known) if **known.get() == *now => {}
+                Entry::Occupied(known) if is_pristine(pristine, at, now) => drop(known.remove()),
+                Entry::Occupied(mut known) => match Arc::get_mut(known.get_mut()) {
+                    Some(page) => page.copy_from_slice(now),
+                    None => drop(known.insert(Arc::from(now))),
+                },
+                Entry::Vacant(_) if is_pristine(pristine, at, now) => {}
+                Entry::Vacant(place) => drop(place.insert(Arc::from(now))),
             }
         }
-        Some(Self { len: memory.len(), pages: changed, wasi: vm.wasi().checkpoint() })
+        let checkpoint = Self { len: memory.len(), pages, wasi: vm.wasi().checkpoint() };
+        checkpoint.fits(limit).then_some(checkpoint)
+    }
+
+    /// The state of an instance that did not run yet.
+    pub(crate) fn of_fresh(vm: &Vm) -> Self {
+        Self { len: vm.memory().len(), pages: BTreeMap::new(), wasi: vm.wasi().checkpoint() }
+    }
+
+    /// Whether it holds no more than `limit` bytes.
+    pub(crate) fn fits(&self, limit: u64) -> bool {
+        (self.pages.len() * PAGE) as u64 <= limit
     }
 
     /// A fresh instance in this state.

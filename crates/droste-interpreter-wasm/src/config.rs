@@ -26,7 +26,8 @@ pub struct WasmConfig {
     /// a copy of what the session changed. Default true.
     pub checkpoints: bool,
     /// Most memory a checkpoint may hold, in bytes. A session that changed more, as by an input of that size, goes on
-    /// without: a crash ends it then. A checkpoint of 100 MB takes 100 MB of the host's memory, and about 20 ms a cell.
+    /// without: a crash ends it then. A checkpoint of 100 MB takes 100 MB of the host's memory. Time it takes for what
+    /// the last cell wrote, or for all it holds where the system does not track writes (Linux does since 6.7).
     /// Default 256 MiB.
     pub checkpoint_limit: u64,
     /// How long a cell may go on after its time limit, before it is killed: it is interrupted at once and half-way.

@@ -7,6 +7,7 @@ mod door;
 mod files;
 mod fs;
 mod guest;
+mod hot;
 mod interpreter;
 mod load;
 mod mailbox;

@@ -11,6 +11,7 @@ use crate::{
     cache::{self, Key},
     files,
     fs::FileSystem,
+    hot,
     mailbox::Mailbox,
     progress::Reporter,
     ticker::Ticker,
@@ -41,7 +42,7 @@ pub(crate) struct Runtime {
     pub(crate) key: Key,
     pub(crate) ticker: Ticker,
     template: Template,
-    /// An instance that never runs a cell: its memory is the snapshot's.
+    /// An instance that never runs: its memory is the snapshot's.
     pristine: Vm,
     /// The files that every session begins with.
     files: FileSystem,
@@ -89,9 +90,12 @@ impl Runtime {
                 ),
             ));
         }
-        let mut pristine =
-            template.instance(Wasi::new(files.clone()), Mailbox::default(), None).await.map_err(broken)?;
-        template.interrupt = pristine.interrupt_cells().await.map_err(broken)?;
+        let fresh = |mailbox| template.instance(Wasi::new(files.clone()), mailbox, None);
+        let pristine = fresh(Mailbox::default()).await.map_err(broken)?;
+        let mailbox = Mailbox::default();
+        let mut trial = fresh(mailbox.clone()).await.map_err(broken)?;
+        template.interrupt = trial.interrupt_cells().await.map_err(broken)?;
+        template.hot = hot::pages(trial, &mailbox, pristine.memory()).await?;
         let ticker = Ticker::new(&engine)?;
         let slots = Arc::new(Semaphore::new(config.max_sessions as usize));
         Ok(Self { config, key, ticker, template, pristine, files, slots })
@@ -174,7 +178,8 @@ pub(crate) fn pooling(config: &WasmConfig) -> Config {
         .total_stacks(instances)
         .max_core_instance_size(1 << 20)
         .max_memory_size(memory)
-        .table_elements(TABLE_ELEMENTS);
+        .table_elements(TABLE_ELEMENTS)
+        .table_keep_resident(TABLE_ELEMENTS * size_of::<usize>());
     let mut engine = engine_config();
     engine
         .epoch_interruption(true)

@@ -8,7 +8,7 @@
 //! Integers are little-endian. The pages are what differs from the interpreter's snapshot, so the bytes are of use only
 //! with the very same interpreter: the key says which.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use droste_core::{Error, ErrorKind, Result};
 use sha2::{Digest, Sha256};
@@ -75,14 +75,14 @@ fn parse(bytes: &[u8], key: &Key) -> Result<Checkpoint, String> {
     let len =
         take(&mut rest, 8).and_then(|len| usize::try_from(u64::from_le_bytes(len.try_into().ok()?)).ok());
     let (len, count) = (len.ok_or(early)?, take_u32(&mut rest).ok_or(early)?);
-    let mut pages = Vec::new();
+    let mut pages = BTreeMap::new();
     for _ in 0..count {
         let number = take_u32(&mut rest).ok_or(early)?;
         let page = take(&mut rest, PAGE).ok_or(early)?;
         if (number as usize + 1).checked_mul(PAGE).is_none_or(|end| end > len) {
             return Err("it has a page outside of its memory".to_owned());
         }
-        pages.push((number, Arc::new(Box::from(page))));
+        pages.insert(number, Arc::from(page));
     }
     Ok(Checkpoint { len, pages, wasi: wasi::Checkpoint::from_bytes(rest)? })
 }

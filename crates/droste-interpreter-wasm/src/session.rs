@@ -29,8 +29,10 @@ pub(crate) struct Live {
     runtime: Arc<Runtime>,
     mailbox: Mailbox,
     state: State,
-    /// The state before the cell that runs, or before the last one.
+    /// The state before the cell that runs, or before the last one. With `None` a crash is the end.
     checkpoint: Option<Checkpoint>,
+    /// Whether a cell ran since the checkpoint was taken.
+    used: bool,
     known_scope: KnownScope,
     /// The session's place among those that may live at once: kept when an instance is lost, so that its successor need
     /// not wait for one. `None` once the session is over.
@@ -78,26 +80,36 @@ impl Live {
     pub(crate) async fn new(runtime: Arc<Runtime>) -> Result<Self> {
         let (mailbox, slot) = (Mailbox::default(), runtime.slot().await?);
         let vm = runtime.instance(mailbox.clone(), slot.clone()).await?;
-        Ok(Self::with(runtime, mailbox, slot, vm, false))
+        let checkpoint = Checkpoint::of_fresh(&vm);
+        Ok(Self::with(runtime, mailbox, slot, vm, checkpoint, false))
     }
 
     /// The session that [`save`](Self::save) wrote.
     pub(crate) async fn restore(runtime: Arc<Runtime>, bytes: &[u8]) -> Result<Self> {
         let checkpoint = saved::read(bytes, &runtime.key)?;
-        Self::copy(runtime, &checkpoint, KnownScope::default()).await
+        Self::copy(runtime, checkpoint, KnownScope::default()).await
     }
 
-    async fn copy(runtime: Arc<Runtime>, checkpoint: &Checkpoint, known_scope: KnownScope) -> Result<Self> {
+    async fn copy(runtime: Arc<Runtime>, checkpoint: Checkpoint, known_scope: KnownScope) -> Result<Self> {
         let (mailbox, slot) = (Mailbox::default(), runtime.slot().await?);
         let vm = checkpoint.restore(&runtime, mailbox.clone(), slot.clone()).await?;
-        let mut live = Self::with(runtime, mailbox, slot, vm, true);
+        let mut live = Self::with(runtime, mailbox, slot, vm, checkpoint, true);
         live.known_scope = known_scope;
         Ok(live)
     }
 
-    fn with(runtime: Arc<Runtime>, mailbox: Mailbox, slot: Slot, vm: Box<Vm>, reseed: bool) -> Self {
-        let (state, known_scope) = (State::Idle(vm), KnownScope::default());
-        Self { runtime, mailbox, state, checkpoint: None, known_scope, slot: Some(slot), reseed }
+    fn with(
+        runtime: Arc<Runtime>,
+        mailbox: Mailbox,
+        slot: Slot,
+        vm: Box<Vm>,
+        checkpoint: Checkpoint,
+        reseed: bool,
+    ) -> Self {
+        let (state, slot, known_scope) = (State::Idle(vm), Some(slot), KnownScope::default());
+        let keep = runtime.config.checkpoints && checkpoint.fits(runtime.config.checkpoint_limit);
+        let checkpoint = keep.then_some(checkpoint);
+        Self { runtime, mailbox, state, checkpoint, used: false, known_scope, slot, reseed }
     }
 
     /// Why the session is over, if it is.
@@ -142,10 +154,12 @@ impl Live {
         else {
             return Err(Error::new(ErrorKind::Internal, "a session that was started is not idle"));
         };
-        if self.runtime.config.checkpoints {
+        if self.runtime.config.checkpoints && self.used {
             let limit = self.runtime.config.checkpoint_limit;
-            self.checkpoint = Checkpoint::take(&vm, self.runtime.pristine(), self.checkpoint.as_ref(), limit);
+            self.checkpoint =
+                Checkpoint::take(&mut vm, self.runtime.pristine(), self.checkpoint.take(), limit);
         }
+        self.used = true;
         vm.wasi_mut().set_window(window(cell.max_output_chars));
         self.mailbox.lock().begin(Collector::new(cell.max_output_chars));
         self.state = State::Running(Box::pin(vm.run(request)));
@@ -159,7 +173,7 @@ impl Live {
     /// A second session in the state of this one.
     pub(crate) async fn fork(&mut self) -> Result<Self> {
         let checkpoint = self.settled().await?;
-        Self::copy(self.runtime.clone(), &checkpoint, self.known_scope.clone()).await
+        Self::copy(self.runtime.clone(), checkpoint, self.known_scope.clone()).await
     }
 
     /// The session as bytes.
@@ -169,14 +183,30 @@ impl Live {
     }
 
     /// The state between two cells.
-    async fn settled(&mut self) -> Result<Checkpoint> {
+    pub(crate) async fn settled(&mut self) -> Result<Checkpoint> {
         self.start().await?;
+        let State::Idle(vm) = &mut self.state else {
+            return Err(Error::new(ErrorKind::Internal, "a session that was started is not idle"));
+        };
+        let mut state = self.checkpoint.take();
+        if self.used || state.is_none() {
+            state = Checkpoint::take(vm, self.runtime.pristine(), state, u64::MAX);
+        }
+        let state =
+            state.ok_or_else(|| Error::new(ErrorKind::Internal, "a session is larger than any can be"))?;
+        if self.runtime.config.checkpoints && state.fits(self.runtime.config.checkpoint_limit) {
+            self.checkpoint = Some(state.clone());
+            self.used = false;
+        }
+        Ok(state)
+    }
+
+    /// The memory between two cells.
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> Option<&[u8]> {
         match &self.state {
-            State::Idle(vm) => {
-                let taken = Checkpoint::take(vm, self.runtime.pristine(), self.checkpoint.as_ref(), u64::MAX);
-                taken.ok_or_else(|| Error::new(ErrorKind::Internal, "a session is larger than any can be"))
-            }
-            _ => Err(Error::new(ErrorKind::Internal, "a session that was started is not idle")),
+            State::Idle(vm) => Some(vm.memory()),
+            _ => None,
         }
     }
 
@@ -227,6 +257,7 @@ impl Live {
         match checkpoint.restore(&self.runtime, self.mailbox.clone(), slot.clone()).await {
             Ok(vm) => {
                 self.state = State::Idle(vm);
+                self.used = false;
                 true
             }
             Err(error) => {
@@ -253,13 +284,7 @@ impl Live {
 
     /// The cell as `Repl.run` takes it. The names that the session offers go along only when they changed.
     fn request(&self, cell: &Cell) -> Result<Message> {
-        let scope = self.known_scope.changed(&cell.scope).map(Arc::as_ref);
-        let mut encoder = Encoder::default();
-        let encoded = encode(&mut encoder, cell, scope, self.reseed);
-        encoded.map_err(|problem| {
-            Error::new(ErrorKind::InvalidInput, format!("the cell cannot be sent: {problem}"))
-        })?;
-        Ok(encoder.into())
+        message(cell, self.known_scope.changed(&cell.scope).map(Arc::as_ref), self.reseed)
     }
 
     /// What was to go in does not fit.
@@ -339,6 +364,15 @@ impl Live {
 
 async fn serve(host: &dyn HostFunctions, number: u32, call: HostCall) -> (u32, Result<Value, HostError>) {
     (number, host.call(call).await)
+}
+
+/// A cell as the guest takes it.
+pub(crate) fn message(cell: &Cell, scope: Option<&Scope>, reseed: bool) -> Result<Message> {
+    let mut encoder = Encoder::default();
+    encode(&mut encoder, cell, scope, reseed).map_err(|problem| {
+        Error::new(ErrorKind::InvalidInput, format!("the cell cannot be sent: {problem}"))
+    })?;
+    Ok(encoder.into())
 }
 
 fn encode(encoder: &mut Encoder, cell: &Cell, scope: Option<&Scope>, reseed: bool) -> Result<(), String> {

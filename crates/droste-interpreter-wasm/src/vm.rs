@@ -1,5 +1,7 @@
 //! One instance of the guest: the memory of a session and the function that runs its cells.
 
+use std::{ops::Range, sync::Arc};
+
 use droste_core::{Error, ErrorKind, Result, Value};
 use droste_wire::repl::Stream;
 use wasmtime::{Engine, Instance, InstancePre, Linker, Module, Store, Trap, TypedFunc, UpdateDeadline};
@@ -8,6 +10,7 @@ use crate::{
     door::{self, Garbage, Message},
     guest::Guest,
     mailbox::Mailbox,
+    pages::{self, Since, Watch, Watcher},
     runtime::Slot,
     wasi::{self, GuestExit, Wasi},
 };
@@ -17,6 +20,8 @@ const LAST_WORDS: usize = 300;
 
 /// One instance of the guest.
 pub(crate) struct Vm {
+    // First, for it has to be gone before the memory is.
+    watch: Watch,
     pub(crate) store: Store<Guest>,
     pub(crate) instance: Instance,
     run: TypedFunc<(), i32>,
@@ -42,6 +47,9 @@ pub(crate) struct Template {
     /// Where CPython looks for signals, the same in all instances; zeros until it is known.
     pub(crate) interrupt: [u32; 4],
     pub(crate) memory_limit: u64,
+    /// The pages that every session writes to; none until they are known.
+    pub(crate) hot: Vec<Range<u32>>,
+    watcher: Arc<Watcher>,
 }
 
 impl Template {
@@ -51,7 +59,14 @@ impl Template {
         door::add_to_linker(&mut linker)?;
         wasi::add_to_linker(&mut linker)?;
         let guest = linker.instantiate_pre(module)?;
-        Ok(Self { engine: engine.clone(), guest, interrupt: [0; 4], memory_limit })
+        Ok(Self {
+            engine: engine.clone(),
+            guest,
+            interrupt: [0; 4],
+            memory_limit,
+            hot: Vec::new(),
+            watcher: Watcher::new(),
+        })
     }
 
     /// A fresh instance.
@@ -77,9 +92,12 @@ impl Template {
         });
         let instance = self.guest.instantiate_async(&mut store).await?;
         let memory = instance.get_memory(&mut store, "memory");
+        if let Some(memory) = memory {
+            pages::populate(memory.data_mut(&mut store), &self.hot);
+        }
         store.data_mut().memory = memory;
         let run = instance.get_typed_func(&mut store, "droste_run")?;
-        Ok(Vm { store, instance, run, _slot: slot })
+        Ok(Vm { watch: Watch::new(self.watcher.clone()), store, instance, run, _slot: slot })
     }
 }
 
@@ -109,6 +127,12 @@ impl Vm {
     /// The linear memory.
     pub(crate) fn memory(&self) -> &[u8] {
         self.store.data().memory.map_or(&[], |memory| memory.data(&self.store))
+    }
+
+    /// The numbers of the pages of the linear memory that were written to, or more of them.
+    pub(crate) fn written_pages(&mut self, since: Since) -> Vec<u32> {
+        let memory = self.store.data().memory.map_or(&[][..], |memory| memory.data(&self.store));
+        self.watch.written(memory, since)
     }
 
     /// The linear memory, grown to `len` bytes if it is smaller.

@@ -1,0 +1,71 @@
+//! A checkpoint is the whole state, whichever way it was found: compared with all of the memory, byte by byte.
+
+use droste_core::{Cell, NoHostFunctions};
+
+use super::*;
+use crate::{WasmConfig, session::Live};
+
+/// Cells that write here and there, a lot and a little, and give memory back.
+const CELLS: [&str; 10] = [
+    "x = 1",
+    "x = x + 1\nx",
+    "big = bytearray(30_000_000)\nbig[::4096] = b'x' * len(big[::4096])",
+    "big[12_345_678] = 7",
+    "x = [str(n) for n in range(50_000)]",
+    "del x[::2]",
+    "big = None",
+    "open('/work/file', 'w').write('kept')",
+    "x = {n: n for n in range(100_000)}",
+    "print(len(x))",
+];
+
+async fn runtime() -> Arc<Runtime> {
+    let config = WasmConfig::new().max_sessions(1);
+    Arc::new(Runtime::load(config, crate::progress::Reporter::default()).await.unwrap())
+}
+
+async fn run(live: &mut Live, code: &str) {
+    let observation = live.execute(Cell::new(code), &NoHostFunctions).await.unwrap();
+    assert!(observation.is_ok(), "{code}: {observation:?}");
+}
+
+/// The first page that is not as the checkpoint has it.
+fn difference(checkpoint: &Checkpoint, pristine: &[u8], memory: &[u8]) -> Option<u32> {
+    const ZEROS: [u8; PAGE] = [0; PAGE];
+    assert_eq!(checkpoint.len, memory.len());
+    (0..).zip(memory.chunks_exact(PAGE)).find_map(|(number, now)| {
+        let at = number as usize * PAGE;
+        let before = pristine.get(at..at + PAGE).unwrap_or(&ZEROS);
+        let kept = checkpoint.pages.get(&number).map_or(before, |page| page);
+        (kept != now).then_some(number)
+    })
+}
+
+#[tokio::test]
+async fn every_checkpoint_is_the_whole_memory() {
+    let runtime = runtime().await;
+    let mut live = Live::new(runtime.clone()).await.unwrap();
+    for round in 0..3 {
+        for code in CELLS {
+            run(&mut live, code).await;
+            let checkpoint = live.settled().await.unwrap();
+            let memory = live.memory().unwrap();
+            assert_eq!(difference(&checkpoint, runtime.pristine(), memory), None, "{round}: {code}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_session_wrote_is_not_found_by_the_next() {
+    let runtime = runtime().await;
+    for _ in 0..3 {
+        let mut live = Live::new(runtime.clone()).await.unwrap();
+        let fresh = live.settled().await.unwrap();
+        assert!(fresh.pages.is_empty());
+        assert_eq!(difference(&fresh, runtime.pristine(), live.memory().unwrap()), None);
+        for code in CELLS {
+            run(&mut live, code).await;
+        }
+        live.settled().await.unwrap();
+    }
+}

@@ -1,0 +1,39 @@
+//! Systems that do not tell which pages were written to.
+
+use std::{convert::Infallible, io, ops::Range};
+
+use super::Since;
+
+/// There is none.
+#[derive(Debug)]
+pub(super) struct Tracking(Infallible);
+
+impl Tracking {
+    pub(super) fn new() -> Option<Self> {
+        None
+    }
+
+    pub(super) fn begin(&self, _: &Range<usize>) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    pub(super) fn end(&self, _: &Range<usize>) {
+        match self.0 {}
+    }
+
+    pub(super) fn written(&self, _: &Range<usize>, _: Since) -> io::Result<Vec<u32>> {
+        match self.0 {}
+    }
+
+    pub(super) fn present(&self, _: &Range<usize>) -> io::Result<Vec<u32>> {
+        match self.0 {}
+    }
+}
+
+/// Not known.
+pub(super) fn present(_: &[u8]) -> Option<Vec<u32>> {
+    None
+}
+
+/// Nothing to gain.
+pub(super) fn populate(_: &mut [u8]) {}

@@ -1,0 +1,256 @@
+//! What Linux tells about pages.
+//!
+//! *Tracking* (Linux 6.7) is write protection that costs the writer one short fault and nobody a signal: the memory is
+//! registered with a `userfaultfd` in its asynchronous mode, and `PAGEMAP_SCAN` both tells which pages lost their
+//! protection by a write and protects them again. Sandboxes that forbid it, and older kernels, have `/proc/self/pagemap`,
+//! which tells of each page whether it was ever written to.
+//!
+//! # Safety
+//! The calls of this file change nothing that a program can see in its memory, whatever addresses they are given: they
+//! set and read bits of the page table. The descriptors do not leave the file. In asynchronous mode the kernel itself
+//! lifts the protection of a page that is written to, in the middle of a system call too, so no write ever fails or
+//! waits.
+
+#![allow(unsafe_code, reason = "the argument is above")]
+
+use std::{
+    fs::File,
+    io,
+    ops::Range,
+    os::{fd::OwnedFd, unix::fs::FileExt},
+};
+
+use rustix::{
+    ioctl::{Opcode, Updater, ioctl, opcode},
+    mm::{Advice, UserfaultfdFlags, madvise, userfaultfd},
+};
+
+use super::{PAGE, Since, count};
+
+/// Ranges of pages that one call reports.
+const REGIONS: usize = 256;
+
+/// The API version of `userfaultfd`, of which there is one.
+const API: u64 = 0xaa;
+/// Faults inside of system calls are not handed out: without it only privileged processes get a `userfaultfd`.
+const USER_MODE_ONLY: u32 = 1;
+/// The kernel lifts the protection itself.
+const ASYNCHRONOUS: u64 = 1 << 15;
+const WRITE_PROTECT: u64 = 1 << 1;
+
+const INIT: Opcode = opcode::read_write::<Init>(0xaa, 0x3f);
+const REGISTER: Opcode = opcode::read_write::<Register>(0xaa, 0x00);
+const UNREGISTER: Opcode = opcode::read::<Addresses>(0xaa, 0x01);
+const SCAN: Opcode = opcode::read_write::<Scan>(b'f', 16);
+
+/// Protect what is reported.
+const PROTECT: u64 = 1;
+/// Fail where writes are not tracked, rather than report everything.
+const MUST_BE_TRACKED: u64 = 2;
+
+/// Not protected, or not any more.
+const WRITTEN: u64 = 1 << 1;
+/// As the file has it: never written to.
+const FILE: u64 = 1 << 2;
+const PRESENT: u64 = 1 << 3;
+/// Only pages that were written to go to swap.
+const SWAPPED: u64 = 1 << 4;
+/// The page of zeros that all processes share.
+const ZERO: u64 = 1 << 5;
+
+/// `struct uffdio_api`
+#[repr(C)]
+struct Init {
+    api: u64,
+    features: u64,
+    ioctls: u64,
+}
+
+/// `struct uffdio_range`
+#[repr(C)]
+struct Addresses {
+    start: u64,
+    len: u64,
+}
+
+/// `struct uffdio_register`
+#[repr(C)]
+struct Register {
+    range: Addresses,
+    mode: u64,
+    ioctls: u64,
+}
+
+/// `struct pm_scan_arg`
+#[repr(C)]
+struct Scan {
+    size: u64,
+    flags: u64,
+    start: u64,
+    end: u64,
+    walk_end: u64,
+    regions: u64,
+    regions_len: u64,
+    max_pages: u64,
+    /// Categories that are asked for by their absence.
+    inverted: u64,
+    /// All of these must be as asked.
+    all_of: u64,
+    /// One of these at least.
+    any_of: u64,
+    /// What a region is reported to be; regions of different kinds are not joined.
+    reported: u64,
+}
+
+/// `struct page_region`
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Region {
+    start: u64,
+    end: u64,
+    categories: u64,
+}
+
+/// A kernel that tracks writes.
+#[derive(Debug)]
+pub(super) struct Tracking {
+    userfault: OwnedFd,
+    pagemap: File,
+    /// Both belong to the memory of this process, and would still after a fork.
+    process: u32,
+}
+
+impl Tracking {
+    /// `None` where the kernel is too old or will not.
+    pub(super) fn new() -> Option<Self> {
+        if rustix::param::page_size() != PAGE {
+            return None;
+        }
+        let flags = UserfaultfdFlags::CLOEXEC | UserfaultfdFlags::from_bits_retain(USER_MODE_ONLY);
+        // SAFETY: see the top of the file.
+        let userfault = unsafe { userfaultfd(flags) }.ok()?;
+        let mut init = Init { api: API, features: ASYNCHRONOUS, ioctls: 0 };
+        // SAFETY: see the top of the file; `INIT` takes an `Init`.
+        unsafe { ioctl(&userfault, Updater::<INIT, _>::new(&mut init)) }.ok()?;
+        let pagemap = File::open("/proc/self/pagemap").ok()?;
+        Some(Self { userfault, pagemap, process: std::process::id() })
+    }
+
+    /// Tracks writes from here on. All that was written to before counts as written since the last time.
+    pub(super) fn begin(&self, range: &Range<usize>) -> io::Result<()> {
+        self.check_process()?;
+        let mut register = Register { range: addresses(range), mode: WRITE_PROTECT, ioctls: 0 };
+        // SAFETY: see the top of the file; `REGISTER` takes a `Register`.
+        Ok(unsafe { ioctl(&self.userfault, Updater::<REGISTER, _>::new(&mut register)) }?)
+    }
+
+    /// Tracks them no more, and leaves no protection behind.
+    pub(super) fn end(&self, range: &Range<usize>) {
+        if self.check_process().is_ok() {
+            // SAFETY: see the top of the file; `UNREGISTER` takes an `Addresses`.
+            let ended =
+                unsafe { ioctl(&self.userfault, Updater::<UNREGISTER, _>::new(&mut addresses(range))) };
+            if let Err(error) = ended {
+                tracing::warn!(%error, "the memory of a session is still tracked");
+            }
+        }
+    }
+
+    /// The pages that were written to, and the next question begins here.
+    pub(super) fn written(&self, range: &Range<usize>, since: Since) -> io::Result<Vec<u32>> {
+        self.scan(range, PROTECT | MUST_BE_TRACKED, if since == Since::LastTime { WRITTEN } else { 0 })
+    }
+
+    /// The pages that were ever written to. Where writes are not tracked, nothing else is known.
+    pub(super) fn present(&self, range: &Range<usize>) -> io::Result<Vec<u32>> {
+        self.scan(range, 0, 0)
+    }
+
+    fn scan(&self, range: &Range<usize>, flags: u64, all_of: u64) -> io::Result<Vec<u32>> {
+        self.check_process()?;
+        let mut found = Vec::new();
+        let mut start = range.start as u64;
+        let end = range.end as u64;
+        while start < end {
+            // The kernel fills in as many as it has: after them comes an empty one.
+            let mut regions = [Region { start: 0, end: 0, categories: 0 }; REGIONS];
+            let mut scan = Scan {
+                size: size_of::<Scan>() as u64,
+                flags,
+                start,
+                end,
+                walk_end: 0,
+                regions: regions.as_mut_ptr().expose_provenance() as u64,
+                regions_len: REGIONS as u64,
+                max_pages: 0,
+                inverted: FILE | ZERO,
+                all_of: FILE | ZERO | all_of,
+                any_of: PRESENT | SWAPPED,
+                reported: 0,
+            };
+            // SAFETY: see the top of the file; `SCAN` takes a `Scan`, whose `regions` are an array of that length.
+            unsafe { ioctl(&self.pagemap, Updater::<SCAN, _>::new(&mut scan)) }?;
+            for region in regions.iter().take_while(|region| region.end > 0) {
+                let page = |address: u64| (address as usize - range.start) / PAGE;
+                found.extend(page(region.start) as u32..page(region.end) as u32);
+            }
+            if scan.walk_end <= start {
+                return Err(io::Error::other("a scan that does not get on"));
+            }
+            start = scan.walk_end;
+        }
+        Ok(found)
+    }
+
+    fn check_process(&self) -> io::Result<()> {
+        if self.process == std::process::id() { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
+    }
+}
+
+fn addresses(range: &Range<usize>) -> Addresses {
+    Addresses { start: range.start as u64, len: range.len() as u64 }
+}
+
+/// Makes copies of pages that are going to be written to, at once rather than one by one at the first write.
+pub(super) fn populate(memory: &mut [u8]) {
+    // SAFETY: see the top of the file; the range is that of a slice, so all of it may be written to.
+    let populated = unsafe { madvise(memory.as_mut_ptr().cast(), memory.len(), Advice::LinuxPopulateWrite) };
+    // A kernel that cannot (before 5.14), or has no memory left: the first writes will tell.
+    if let Err(error) = populated {
+        tracing::trace!(%error, "pages cannot be made ready");
+    }
+}
+
+/// The pages that belong to this process alone, for they were written to.
+pub(super) fn present(memory: &[u8]) -> Option<Vec<u32>> {
+    /// Bytes the system keeps for a page.
+    const ENTRY: usize = 8;
+    /// The page is in memory.
+    const PRESENT: u64 = 1 << 63;
+    /// The page is in swap: only pages that were written to go there.
+    const SWAPPED: u64 = 1 << 62;
+    /// The page belongs to a file, or to memory that processes share.
+    const SHARED: u64 = 1 << 61;
+
+    let first = memory.as_ptr().addr();
+    if rustix::param::page_size() != PAGE || !first.is_multiple_of(PAGE) {
+        return None;
+    }
+    let file = File::open("/proc/self/pagemap").ok()?;
+    let mut found = Vec::new();
+    let mut buffer = [0; 4096 * ENTRY];
+    let (mut number, end) = (0, count(memory));
+    while number < end {
+        let batch = (end - number).min(4096) as usize;
+        let entries = &mut buffer[..batch * ENTRY];
+        file.read_exact_at(entries, ((first / PAGE + number as usize) * ENTRY) as u64).ok()?;
+        for (offset, entry) in (0..).zip(entries.as_chunks::<ENTRY>().0) {
+            let entry = u64::from_ne_bytes(*entry);
+            if entry & SWAPPED != 0 || (entry & PRESENT != 0 && entry & SHARED == 0) {
+                found.push(number + offset);
+            }
+        }
+        number += batch as u32;
+    }
+    Some(found)
+}
