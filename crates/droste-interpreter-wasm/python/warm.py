@@ -39,15 +39,18 @@ SCOPE = {
                 {"name": "model", "annotation": "str | None", "default": None},
             ],
         },
-        {
-            "name": "llm_query_batched",
-            "doc": "Ask a language model many things at once.",
-            "returns": "list[str]",
-            "parameters": [
-                {"name": "prompts", "annotation": "list[str]"},
-                {"name": "model", "annotation": "str | None", "default": None},
-            ],
-        },
+        *(
+            {
+                "name": name,
+                "doc": "Ask a language model many things at once.",
+                "returns": "list[str]",
+                "parameters": [
+                    {"name": "prompts", "annotation": "list[str]"},
+                    {"name": "model", "annotation": "str | None", "default": None},
+                ],
+            }
+            for name in ("llm_query_batched", "llm_batch")
+        ),
         {"name": "any", "parameters": [{"name": "args", **_ANY, "kind": "var_positional"}]},
         {"name": "named", "parameters": [{"name": "x", **_ANY, "kind": "keyword_only", "default": 1}]},
     ],

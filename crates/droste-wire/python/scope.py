@@ -29,7 +29,7 @@ def host_function(spec, host_call):
     # The helpers reach the function by closure, under names no parameter of it has.
     call_name = _free_name("call", {parameter["name"] for parameter in parameters})
     space = {"__builtins__": __builtins__, "__name__": "droste"}
-    exec(compile(_source(spec, parameters, call_name), FILE, "exec", dont_inherit=True), space)
+    exec(_compiled(_source(spec, parameters, call_name)), space)
     function = space["build"](_converting(host_call), defaults)
     function.__qualname__ = spec["name"]
     function.__doc__ = spec.get("doc")
@@ -65,6 +65,18 @@ def _source(spec, parameters, call_name):
         f"    return {call_name}({name!r}, {args}, {{{', '.join(by_name)}}})\n"
         f"  return {name}\n"
     )
+
+
+_codes = {}  # source -> code: sessions begin with much the same functions, and a snapshot has them compiled
+
+
+def _compiled(source):
+    code = _codes.get(source)
+    if code is None:
+        if len(_codes) > 1000:
+            _codes.clear()
+        code = _codes[source] = compile(source, FILE, "exec", dont_inherit=True)
+    return code
 
 
 def _free_name(wish, taken):
