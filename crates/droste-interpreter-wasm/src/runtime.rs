@@ -132,6 +132,12 @@ impl Runtime {
         }
     }
 
+    /// The pages that every session writes to.
+    #[cfg(test)]
+    pub(crate) fn hot(&self) -> &[std::ops::Range<u32>] {
+        &self.template.hot
+    }
+
     /// The memory of the snapshot.
     pub(crate) fn pristine(&self) -> &[u8] {
         self.pristine.memory()
