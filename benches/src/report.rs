@@ -45,7 +45,11 @@ fn generated(record: &Record) -> String {
 /// What it was measured on, and with.
 pub(crate) fn machine(record: &Record) -> Table {
     let machine = &record.machine;
-    let busy = if machine.is_busy() { ", so that something else was running" } else { "" };
+    let busy = if machine.is_busy() {
+        ", so that something else was running: a build just before, perhaps"
+    } else {
+        ""
+    };
     // Before its end nobody knows.
     let took = if record.seconds > 0.0 { Unit::Seconds.show(record.seconds) } else { String::new() };
     let mut table = Table::new(&["", "of the run"]);

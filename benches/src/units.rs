@@ -20,6 +20,9 @@ impl Unit {
 
     /// The same for an axis, where values are round.
     pub(crate) fn show_round(self, value: f64) -> String {
+        if value == 0.0 {
+            return "0".to_owned();
+        }
         let shown = self.show(value);
         let Some((number, unit)) = shown.split_once(' ').filter(|_| shown.contains('.')) else {
             return shown;
@@ -129,7 +132,7 @@ mod tests {
         assert_eq!((percent(0.034), percent(0.25)), ("3.4 %".to_owned(), "25 %".to_owned()));
         assert_eq!((count(1), count(12_345)), ("1".to_owned(), "12 345".to_owned()));
         let axis = [0.0, 0.01, 0.0025, 0.1].map(|tick| Unit::Seconds.show_round(tick));
-        assert_eq!(axis, ["0 ns", "10 ms", "2.5 ms", "100 ms"]);
+        assert_eq!(axis, ["0", "10 ms", "2.5 ms", "100 ms"]);
         assert_eq!(Unit::PerSecond.show_round(2000.0), "2 000 /s");
         assert_eq!((digits(f64::NAN), digits(-1234.0)), ("-".to_owned(), "-1 234".to_owned()));
     }
