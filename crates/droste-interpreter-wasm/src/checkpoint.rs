@@ -59,9 +59,11 @@ impl Checkpoint {
                 Entry::Vacant(_) if is_pristine(pristine, at, now) => {}
                 Entry::Vacant(place) => drop(place.insert(Arc::from(now))),
             }
+            if !fits(&pages, limit) {
+                return None;
+            }
         }
-        let checkpoint = Self { len: memory.len(), pages, wasi: vm.wasi().checkpoint() };
-        checkpoint.fits(limit).then_some(checkpoint)
+        Some(Self { len: memory.len(), pages, wasi: vm.wasi().checkpoint() })
     }
 
     /// The state of an instance that did not run yet.
@@ -71,7 +73,7 @@ impl Checkpoint {
 
     /// Whether it holds no more than `limit` bytes.
     pub(crate) fn fits(&self, limit: u64) -> bool {
-        (self.pages.len() * PAGE) as u64 <= limit
+        fits(&self.pages, limit)
     }
 
     /// A fresh instance in this state.
@@ -87,6 +89,10 @@ impl Checkpoint {
         vm.wasi_mut().restore(&self.wasi);
         Ok(vm)
     }
+}
+
+fn fits(pages: &BTreeMap<u32, Arc<Page>>, limit: u64) -> bool {
+    (pages.len() * PAGE) as u64 <= limit
 }
 
 /// Whether a page is as the snapshot has it; behind its end, memory begins as zeros.

@@ -29,6 +29,9 @@ pub(crate) struct Live {
     runtime: Arc<Runtime>,
     mailbox: Mailbox,
     state: State,
+    /// Whether cells begin with a checkpoint: not any more once the session was larger than one may be. It stays so,
+    /// for a guest gives no memory back.
+    checkpoints: bool,
     /// The state before the cell that runs, or before the last one. With `None` a crash is the end.
     checkpoint: Option<Checkpoint>,
     /// Whether a cell ran since the checkpoint was taken.
@@ -107,9 +110,9 @@ impl Live {
         reseed: bool,
     ) -> Self {
         let (state, slot, known_scope) = (State::Idle(vm), Some(slot), KnownScope::default());
-        let keep = runtime.config.checkpoints && checkpoint.fits(runtime.config.checkpoint_limit);
-        let checkpoint = keep.then_some(checkpoint);
-        Self { runtime, mailbox, state, checkpoint, used: false, known_scope, slot, reseed }
+        let checkpoints = runtime.config.checkpoints && checkpoint.fits(runtime.config.checkpoint_limit);
+        let checkpoint = checkpoints.then_some(checkpoint);
+        Self { runtime, mailbox, state, checkpoints, checkpoint, used: false, known_scope, slot, reseed }
     }
 
     /// Why the session is over, if it is.
@@ -154,10 +157,10 @@ impl Live {
         else {
             return Err(Error::new(ErrorKind::Internal, "a session that was started is not idle"));
         };
-        if self.runtime.config.checkpoints && self.used {
-            let limit = self.runtime.config.checkpoint_limit;
-            self.checkpoint =
-                Checkpoint::take(&mut vm, self.runtime.pristine(), self.checkpoint.take(), limit);
+        if self.checkpoints && self.used {
+            let (before, limit) = (self.checkpoint.take(), self.runtime.config.checkpoint_limit);
+            self.checkpoint = Checkpoint::take(&mut vm, self.runtime.pristine(), before, limit);
+            self.checkpoints = self.checkpoint.is_some();
         }
         self.used = true;
         vm.wasi_mut().set_window(window(cell.max_output_chars));
@@ -194,7 +197,7 @@ impl Live {
         }
         let state =
             state.ok_or_else(|| Error::new(ErrorKind::Internal, "a session is larger than any can be"))?;
-        if self.runtime.config.checkpoints && state.fits(self.runtime.config.checkpoint_limit) {
+        if self.checkpoints && state.fits(self.runtime.config.checkpoint_limit) {
             self.checkpoint = Some(state.clone());
             self.used = false;
         }

@@ -20,7 +20,10 @@ const CELLS: [&str; 10] = [
 ];
 
 async fn runtime() -> Arc<Runtime> {
-    let config = WasmConfig::new().max_sessions(1);
+    with(WasmConfig::new().max_sessions(1)).await
+}
+
+async fn with(config: WasmConfig) -> Arc<Runtime> {
     Arc::new(Runtime::load(config, crate::progress::Reporter::default()).await.unwrap())
 }
 
@@ -68,4 +71,18 @@ async fn what_a_session_wrote_is_not_found_by_the_next() {
         }
         live.settled().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_session_over_the_limit_goes_on_without() {
+    let runtime = with(WasmConfig::new().max_sessions(1).checkpoint_limit(8 << 20)).await;
+    let mut live = Live::new(runtime.clone()).await.unwrap();
+    run(&mut live, "x = 1").await;
+    let dies = Cell::new("import os\nos._exit(1)");
+    let observation = live.execute(dies.clone(), &NoHostFunctions).await.unwrap();
+    assert!(observation.restored.is_some(), "{observation:?}");
+    run(&mut live, "big = bytearray(b'x') * 10_000_000").await;
+    run(&mut live, "del big").await;
+    let observation = live.execute(dies, &NoHostFunctions).await.unwrap();
+    assert!(observation.restored.is_none() && observation.session_ended.is_some(), "{observation:?}");
 }
