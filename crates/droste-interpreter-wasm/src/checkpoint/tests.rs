@@ -44,17 +44,33 @@ fn difference(checkpoint: &Checkpoint, pristine: &[u8], memory: &[u8]) -> Option
     })
 }
 
+async fn assert_whole(live: &mut Live, runtime: &Runtime, when: &str) {
+    let checkpoint = live.settled().await.unwrap();
+    assert_eq!(difference(&checkpoint, runtime.pristine(), live.memory().unwrap()), None, "{when}");
+}
+
 #[tokio::test]
 async fn every_checkpoint_is_the_whole_memory() {
-    let runtime = runtime().await;
+    let runtime = with(WasmConfig::new().max_sessions(2)).await;
     let mut live = Live::new(runtime.clone()).await.unwrap();
     for round in 0..3 {
         for code in CELLS {
             run(&mut live, code).await;
-            let checkpoint = live.settled().await.unwrap();
-            let memory = live.memory().unwrap();
-            assert_eq!(difference(&checkpoint, runtime.pristine(), memory), None, "{round}: {code}");
+            assert_whole(&mut live, &runtime, &format!("{round}: {code}")).await;
         }
+        // Also when some cells passed since the last, when the session came back after a crash, and in a copy.
+        run(&mut live, CELLS[0]).await;
+        run(&mut live, CELLS[2]).await;
+        let dies = Cell::new("y = bytearray(9_000_000)\nimport os\nos._exit(1)");
+        let observation = live.execute(dies, &NoHostFunctions).await.unwrap();
+        assert!(observation.restored.is_some(), "{observation:?}");
+        assert_whole(&mut live, &runtime, "after a crash").await;
+        run(&mut live, CELLS[3]).await;
+        assert_whole(&mut live, &runtime, "a cell after a crash").await;
+        let mut copy = live.fork().await.unwrap();
+        run(&mut copy, CELLS[4]).await;
+        assert_whole(&mut copy, &runtime, "a copy").await;
+        assert_whole(&mut live, &runtime, "what was copied").await;
     }
 }
 
