@@ -10,7 +10,9 @@ An exception is answered with {"error": "..."}. Only calls of the peer's public 
 is checked.
 """
 
+import functools
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -25,6 +27,9 @@ LINES = {
     "text-in": "a line of some text, fifty characters long, or so.\n",
     "text-in-cyrillic": "строкатекстаизсорокашестибуквбезпробелов",
 }
+# Of samples that are not counted. What takes long, or large memory, has fewer of them than the rest.
+WARM_UPS = {"batch": 0, "text-in": 1, "text-in-cyrillic": 1}
+OTHER_WARM_UPS = 3
 # More would need ten and more times as much memory in some peers.
 MEGABYTES = 100
 
@@ -41,6 +46,12 @@ def mean(sample):
     return lambda: sum(sample() for _ in range(CELLS)) / CELLS
 
 
+def counting(run):
+    """A sample of cells that count up: `run(count)` takes one, checks the count, and answers its seconds."""
+    counts = itertools.count(1)
+    return mean(lambda: run(next(counts)))
+
+
 def check(seen, expected):
     """A sample whose work was not done is none."""
     if seen != expected:
@@ -55,6 +66,14 @@ def text(scenario, megabytes):
     return line * (megabytes * 1_000_000 // len(line.encode()))
 
 
+def chosen(name, at, makers, text_in):
+    """The sample of a scenario, made by the maker of that name or, of a text, by `text_in`. None: no such thing."""
+    if name in LINES:
+        value = text(name, at)
+        return None if value is None else functools.partial(text_in, value)
+    return makers[name]() if name in makers else None
+
+
 def brief(error):
     """An error on one line. Where it quotes another program's output: what that calls an error, and the cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -67,7 +86,7 @@ def version(package):
     return f"{package} {importlib.metadata.version(package)}, Python {platform.python_version()}"
 
 
-def serve(package, scenarios, warm_ups):
+def serve(package, scenarios):
     """Answer requests until stdin ends.
 
     `scenarios` makes of a name and a point a function that takes one sample, in seconds; None: no such thing.
@@ -88,7 +107,7 @@ def serve(package, scenarios, warm_ups):
                 name = request["scenario"]
                 sample = scenarios(name, request.get("at"))
                 if sample is not None:
-                    for _ in range(warm_ups.get(name, 3)):
+                    for _ in range(WARM_UPS.get(name, OTHER_WARM_UPS)):
                         sample()
                 reply(ready=sample is not None)
             else:

@@ -23,11 +23,9 @@ def echo(value: str) -> str:
 
 
 def scenarios(interpreter, name, at):
-    make = {"start": start, "cell": cell, "host-call": host_call, "batch": batch}
-    if name in common.LINES:
-        value = common.text(name, at)
-        return None if value is None else functools.partial(text_in, interpreter, value)
-    return make[name](interpreter) if name in make else None
+    makers = {"start": start, "cell": cell, "host-call": host_call, "batch": batch}
+    makers = {name: functools.partial(make, interpreter) for name, make in makers.items()}
+    return common.chosen(name, at, makers, functools.partial(text_in, interpreter))
 
 
 def start(interpreter):
@@ -46,17 +44,14 @@ def start(interpreter):
 def cell(interpreter):
     session = interpreter()
     session.execute("x = 0")
-    runs = 0
 
-    def sample():
-        nonlocal runs
+    def run(count):
         seconds, seen = common.timed(lambda: session.execute(CELL))
-        runs += 1
         # The Deno interpreter answers with text.
-        common.check(str(seen), str(runs))
+        common.check(str(seen), str(count))
         return seconds
 
-    return common.mean(sample)
+    return common.counting(run)
 
 
 def host_call(interpreter):
@@ -126,5 +121,4 @@ def batch(interpreter):
 
 
 def serve(interpreter):
-    warm_ups = {"batch": 0, "text-in": 1, "text-in-cyrillic": 1}
-    common.serve("dspy", functools.partial(scenarios, interpreter), warm_ups)
+    common.serve("dspy", functools.partial(scenarios, interpreter))

@@ -1,6 +1,5 @@
 """pyeryx with `Session`: CPython for WebAssembly, in the process of the program. It knows no models."""
 
-import functools
 import pathlib
 import tempfile
 
@@ -16,11 +15,7 @@ def run(session, code, expected):
 
 
 def scenarios(name, at):
-    make = {"start": lambda: start, "cell": cell, "host-call": host_call}
-    if name in common.LINES:
-        value = common.text(name, at)
-        return None if value is None else functools.partial(text_in, value)
-    return make[name]() if name in make else None
+    return common.chosen(name, at, {"start": lambda: start, "cell": cell, "host-call": host_call}, text_in)
 
 
 def start():
@@ -31,14 +26,7 @@ def start():
 def cell():
     session = eryx.Session()
     session.execute("x = 0")
-    runs = 0
-
-    def sample():
-        nonlocal runs
-        runs += 1
-        return run(session, "x = x + 1\nprint(x)", runs)
-
-    return common.mean(sample)
+    return common.counting(lambda count: run(session, "x = x + 1\nprint(x)", count))
 
 
 def echo(value: str):
@@ -65,4 +53,4 @@ def text_in(value):
         return seconds + run(session, code, len(value))
 
 
-common.serve("pyeryx", scenarios, {"text-in": 1, "text-in-cyrillic": 1})
+common.serve("pyeryx", scenarios)

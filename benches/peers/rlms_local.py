@@ -1,7 +1,6 @@
 """rlms with `LocalREPL`: `exec` in the process of the program, so a host call is a plain call."""
 
 import asyncio
-import functools
 
 import common
 from rlm.clients.base_lm import BaseLM
@@ -18,11 +17,8 @@ def run(session, code, expected):
 
 
 def scenarios(name, at):
-    make = {"start": lambda: start, "cell": cell, "host-call": host_call, "batch": batch}
-    if name in common.LINES:
-        value = common.text(name, at)
-        return None if value is None else functools.partial(text_in, value)
-    return make[name]() if name in make else None
+    makers = {"start": lambda: start, "cell": cell, "host-call": host_call, "batch": batch}
+    return common.chosen(name, at, makers, text_in)
 
 
 def start():
@@ -34,14 +30,7 @@ def start():
 def cell():
     session = LocalREPL()
     session.execute_code("x = 0")
-    runs = 0
-
-    def sample():
-        nonlocal runs
-        runs += 1
-        return run(session, "x = x + 1\nprint(x)", runs)
-
-    return common.mean(sample)
+    return common.counting(lambda count: run(session, "x = x + 1\nprint(x)", count))
 
 
 def host_call():
@@ -81,4 +70,4 @@ def batch():
     return lambda: run(session, "answers = llm_query_batched(prompts)\nprint(answers == prompts)", True)
 
 
-common.serve("rlms", scenarios, {"batch": 0, "text-in": 1, "text-in-cyrillic": 1})
+common.serve("rlms", scenarios)

@@ -1,8 +1,8 @@
 //! The state of a session between two cells: what differs from the snapshot.
 //!
 //! A session's memory begins as the snapshot, so a checkpoint is the pages that were changed since, and its files. One
-//! that follows another is the same but for what was written to between them. Putting it into a fresh instance gives the session back:
-//! the same one after a crash, a second one as a fork, or one in another process.
+//! that follows another is the same but for what was written to between them. Putting it into a fresh instance gives the
+//! session back: the same one after a crash, a second one as a fork, or one in another process.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
