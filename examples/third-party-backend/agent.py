@@ -48,6 +48,7 @@ SHORTEST_SECRET = 16
 LONGEST_LINE = 1 << 17
 MEETING_SECONDS = 10  # for the lines that begin a connection
 LINGER_SECONDS = 2  # for the host to take the last words of a process
+CLOSE_SECONDS = 5  # for the sessions to clean up after themselves when the agent ends
 LAST_WORDS = 4096
 
 LIMITS = {
@@ -327,7 +328,8 @@ class Watchdog:
     """The process that cleans up after the agent."""
 
     def __init__(self):
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._left = set()  # the processes that it remembers
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-c", WATCHDOG],
             stdin=subprocess.PIPE,
@@ -338,25 +340,30 @@ class Watchdog:
 
     def remember(self, process, directory):
         """From now on this group and its directory are to be cleaned up."""
-        self._tell(process, directory)
+        with self._changed:
+            self._left.add(process)
+            self._tell(process, directory)
 
     def forget(self, process):
         """They are gone."""
-        self._tell(process, None)
+        with self._changed:
+            self._left.discard(process)
+            self._changed.notify_all()
+            self._tell(process, None)
 
     def close(self):
-        """Has everything cleaned up that is left, and waits for that."""
-        with self._lock:
+        """Waits until nothing is left; what still is after a while is cleaned up from here."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._left, CLOSE_SECONDS)
             self._process.stdin.close()
         self._process.wait()
 
     def _tell(self, process, directory):
-        with self._lock:
-            try:
-                self._process.stdin.write(json.dumps([process, directory]).encode() + b"\n")
-                self._process.stdin.flush()
-            except (OSError, ValueError):  # killed, or the agent is ending
-                pass
+        try:
+            self._process.stdin.write(json.dumps([process, directory]).encode() + b"\n")
+            self._process.stdin.flush()
+        except (OSError, ValueError):  # killed, or the agent is ending
+            pass
 
 
 class Agent:
@@ -384,7 +391,7 @@ class Agent:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def close(self):
-        """Ends all sessions, and returns when nothing is left of them."""
+        """Ends all sessions, and returns when their processes and directories are gone."""
         for session in list(self._sessions.values()):
             session.kill("was killed because its agent ended")
         self.watchdog.close()

@@ -1,12 +1,13 @@
 //! Whole runs in which backends differ, or that one backend is enough for. What all have in common is in `backends.rs`.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use droste::{
     InterpreterFactory, LanguageModel, Request, Response, Rlm, RlmBuilder, SubprocessFactory, Text, Tool,
     Trajectory, Value, WasmConfig, WasmFactory, inputs, testing::ScriptedModel,
 };
+use tokio::sync::Notify;
 
 fn cell(code: &str) -> String {
     format!("```python\n{code}\n```")
@@ -95,9 +96,12 @@ async fn a_hundred_megabytes(backend: impl InterpreterFactory + 'static) {
     assert!(answer.get::<bool>("same").unwrap());
 }
 
-/// Answers the first request with a cell, and never the second.
+/// Answers the first request with a cell, and never the second, which it tells of.
 #[derive(Debug)]
-struct Silent(ScriptedModel);
+struct Silent {
+    first: ScriptedModel,
+    asked_again: Arc<Notify>,
+}
 
 #[async_trait::async_trait]
 impl LanguageModel for Silent {
@@ -106,9 +110,12 @@ impl LanguageModel for Silent {
     }
 
     async fn complete(&self, request: &Request) -> droste::Result<Response> {
-        match self.0.complete(request).await {
+        match self.first.complete(request).await {
             Ok(response) => Ok(response),
-            Err(_) => std::future::pending().await,
+            Err(_) => {
+                self.asked_again.notify_one();
+                std::future::pending().await
+            }
         }
     }
 }
@@ -117,19 +124,24 @@ impl LanguageModel for Silent {
 async fn a_dropped_run_leaves_no_process_and_keeps_its_record() {
     let dir = tempfile::tempdir().unwrap();
     let trace = dir.path().join("run.jsonl");
-    let model = Silent(ScriptedModel::replies([cell("import os\nprint(os.getpid())")]));
+    let asked_again = Arc::new(Notify::new());
+    let first = ScriptedModel::replies([cell("import os\nprint(os.getpid())")]);
+    let model = Silent { first, asked_again: asked_again.clone() };
     let rlm = Rlm::builder("q -> a")
         .model(model)
         .interpreter(SubprocessFactory::default())
         .trace(&trace)
         .build()
         .unwrap();
-    let dropped = tokio::time::timeout(Duration::from_secs(3), rlm.run(inputs! { q: "?" })).await;
-    assert!(dropped.is_err());
+    let dropped = tokio::select! {
+        _ = rlm.run(inputs! { q: "?" }) => false,
+        asked = tokio::time::timeout(Duration::from_secs(60), asked_again.notified()) => asked.is_ok(),
+    };
+    assert!(dropped, "the model is not asked a second time");
     let record = Trajectory::load(&trace).unwrap();
     let seen = record.turns()[0].observation.clone().unwrap().stdout.to_string();
     let cmdline = format!("/proc/{}/cmdline", seen.trim());
-    for _ in 0..200 {
+    for _ in 0..1000 {
         if std::fs::read(&cmdline).map_or(true, |line| line.is_empty()) {
             return;
         }

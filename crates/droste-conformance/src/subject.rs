@@ -218,6 +218,10 @@ impl Subject {
         let cell = cell.into_cell(self);
         let code = cell.code.clone();
         let host = self.host.clone();
+        if cell.time_limit.is_some_and(|limit| limit < Self::TIME_LIMIT) {
+            // How long the cell takes is compared with its limit, of which the session's start is no part.
+            self.start().await?;
+        }
         let begun = Instant::now();
         let observation = self.interpreter.execute(cell, &*host).await?;
         Ok(Seen::new(code, observation, begun.elapsed()))

@@ -60,7 +60,7 @@ async fn a_hung_case_is_a_failure_and_holds_nobody_up() {
         let begun = Instant::now();
         let message = message(suite.run_case(FAILS).await);
         assert!(message.contains("hung: not done after 200ms"), "{message}");
-        assert!(begun.elapsed() < Duration::from_secs(5));
+        assert!(begun.elapsed() < Duration::from_secs(60));
     }
 }
 

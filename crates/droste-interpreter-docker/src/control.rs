@@ -20,10 +20,13 @@ use crate::{
     streams::Link,
 };
 
-/// How long a container whose output ended may take to be gone.
-const EXIT_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a container whose output ended may take to be gone. A busy engine takes seconds to say so, and only it knows
+/// the reason.
+const EXIT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a session waits for its container to be gone. The removal goes on after that.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
+/// The same for a cell that ran over its time limit. With the grace of 1.2 s it stays within the 2 s of clause C10.
+const OVERTIME_PATIENCE: Duration = Duration::from_millis(750);
 /// How long an interrupt may take to arrive. After that the session goes on as if it had.
 const INTERRUPT_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -41,6 +44,8 @@ pub(crate) struct Container {
     endings: Endings,
     /// Whether its removal has been asked for.
     removed: AtomicBool,
+    /// Whether a cell was interrupted, and no other has begun since.
+    interrupted: AtomicBool,
 }
 
 impl Container {
@@ -51,13 +56,18 @@ impl Container {
         link: Arc<Link>,
         endings: Endings,
     ) -> Self {
-        Self { client, name, config, link, endings, removed: AtomicBool::new(false) }
+        let (removed, interrupted) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { client, name, config, link, endings, removed, interrupted }
     }
 
     /// Kills and removes it, and waits until it is gone, but not for an engine that does not answer.
     pub(crate) async fn remove(&self) {
+        self.remove_within(KILL_PATIENCE).await;
+    }
+
+    async fn remove_within(&self, patience: Duration) {
         if let Some(removal) = self.removal() {
-            let _ = tokio::time::timeout(KILL_PATIENCE, self.client.keeper.see_through(removal)).await;
+            let _ = tokio::time::timeout(patience, self.client.keeper.see_through(removal)).await;
         }
     }
 
@@ -105,6 +115,7 @@ impl Control for Container {
         if !self.is_alive() {
             return false;
         }
+        self.interrupted.store(true, Ordering::Release);
         let (docker, name, on_its_way) =
             (self.client.docker.clone(), self.name.clone(), self.link.interrupt());
         self.client.keeper.spawn(async move {
@@ -120,10 +131,12 @@ impl Control for Container {
 
     async fn settle(&self) {
         self.link.settled().await;
+        self.interrupted.store(false, Ordering::Release);
     }
 
     async fn kill(&self) {
-        self.remove().await;
+        let overtime = self.interrupted.load(Ordering::Acquire);
+        self.remove_within(if overtime { OVERTIME_PATIENCE } else { KILL_PATIENCE }).await;
     }
 
     async fn how_it_ended(&self) -> String {

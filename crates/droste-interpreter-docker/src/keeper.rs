@@ -182,29 +182,27 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_seen_through_outlives_its_caller() {
-        let done = Arc::new(AtomicBool::new(false));
         let keeper = Keeper::start().unwrap();
-        let flag = done.clone();
+        let (go_on, leave) = oneshot::channel::<()>();
+        let (end, ended) = oneshot::channel();
         let call = keeper.see_through(async move {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            flag.store(true, Ordering::SeqCst);
+            leave.await.unwrap();
+            end.send(()).unwrap();
         });
         assert!(tokio::time::timeout(Duration::from_millis(1), call).await.is_err());
-        drop(keeper);
-        assert!(done.load(Ordering::SeqCst));
+        go_on.send(()).unwrap();
+        tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap().unwrap();
     }
 
     #[tokio::test]
     async fn what_is_run_is_given_up_with_its_caller() {
-        let done = Arc::new(AtomicBool::new(false));
         let keeper = Keeper::start().unwrap();
-        let flag = done.clone();
+        let (held, dropped) = oneshot::channel::<()>();
         let call = keeper.run(async move {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            flag.store(true, Ordering::SeqCst);
+            let _held = held;
+            std::future::pending::<()>().await;
         });
         assert!(tokio::time::timeout(Duration::from_millis(1), call).await.is_err());
-        tokio::time::sleep(Duration::from_millis(60)).await;
-        assert!(!done.load(Ordering::SeqCst));
+        assert!(tokio::time::timeout(Duration::from_secs(10), dropped).await.unwrap().is_err());
     }
 }

@@ -6,10 +6,11 @@ mod common;
 use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use common::value;
+use common::{Begun, value};
 use droste_core::{CodeInterpreter, CodeInterpreterExt, ErrorKind};
 use droste_interpreter_docker::{DockerFactory, Pull};
 use tempfile::TempDir;
@@ -111,11 +112,14 @@ async fn an_engine_that_is_restarted() {
     let mut busy = factory.session().start_session().await.unwrap();
     let mut idle = factory.session().start_session().await.unwrap();
     assert_eq!(value(&mut idle, "6 * 7").await, "42");
+    let begun = Arc::new(Begun::default());
+    let host = begun.clone();
     let cell = tokio::spawn(async move {
-        let seen = busy.run_code("import time\nprint('so far', flush=True)\ntime.sleep(60)").await;
+        let cell = Begun::cell("import time\nprint('so far', flush=True)\nbegun()\ntime.sleep(60)");
+        let seen = busy.execute(cell, &*host).await;
         (busy, seen)
     });
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    begun.heard().await;
     let mut daemon = tokio::task::spawn_blocking(move || {
         daemon.stop();
         daemon

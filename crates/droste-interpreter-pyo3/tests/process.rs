@@ -1,4 +1,5 @@
-//! What only shows in a process of its own: virtual environments, exits, and what happens at the end of the program.
+//! What only shows in a process of its own: virtual environments, exits, what happens at the end of the program, and a
+//! lock that nobody else can have meanwhile.
 //! Each test runs this very program again, as a child that plays one part.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
@@ -8,12 +9,18 @@ mod common;
 use std::{
     path::Path,
     process::{Command, Output},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use common::{session, value};
-use droste_core::{CodeInterpreterExt, ErrorKind, InterpreterFactory};
+use droste_core::{
+    Cell, CodeInterpreter, CodeInterpreterExt, ErrorKind, FunctionSpec, HostCall, HostError, HostFunctions,
+    InterpreterFactory, Interruption, NoHostFunctions, Scope, Session, Value,
+};
 use droste_interpreter_pyo3::{Pyo3Config, Pyo3Factory};
+use tokio::sync::Notify;
 
 const PART: &str = "DROSTE_TEST_PART";
 
@@ -121,17 +128,84 @@ fn a_host_that_holds_the_lock_is_told() {
     if part().is_some() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         pyo3::Python::initialize();
-        let factory = Pyo3Factory::new(Pyo3Config::new().start_limit(Duration::from_millis(300)));
-        let start = || runtime.block_on(async { factory.create().await.unwrap().start().await });
-        let problem = pyo3::Python::attach(|_| start()).unwrap_err();
+        let start = |config| {
+            let factory = Pyo3Factory::new(config);
+            runtime.block_on(async { factory.create().await.unwrap().start().await })
+        };
+        let hasty = Pyo3Config::new().start_limit(Duration::from_millis(300));
+        let problem = pyo3::Python::attach(|_| start(hasty)).unwrap_err();
         assert!(problem.message().contains("holds Python's lock"), "{problem}");
-        start().unwrap();
+        start(Pyo3Config::new()).unwrap();
         return;
     }
     let started = Instant::now();
     let output = play("a_host_that_holds_the_lock_is_told", "1");
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(started.elapsed() < Duration::from_secs(30));
+}
+
+/// A host that hears when it is called, and answers.
+#[derive(Debug, Default)]
+struct Bell(Notify);
+
+#[async_trait]
+impl HostFunctions for Bell {
+    async fn call(&self, _: HostCall) -> Result<Value, HostError> {
+        self.0.notify_one();
+        Ok(Value::None)
+    }
+}
+
+/// A call into C that keeps Python's lock neither looks for interrupts nor lets other threads run. A long regular
+/// expression does the same, but for how long depends on the machine.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn code_that_holds_the_lock_ends_its_session_and_hangs_no_other() {
+    if part().is_none() {
+        let output = play("code_that_holds_the_lock_ends_its_session_and_hangs_no_other", "1");
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        return;
+    }
+    let (mut stuck, mut other) = (session().await, session().await);
+    value(&mut other, "x = 1").await;
+    value(&mut stuck, "import ctypes").await;
+    let bell = Arc::new(Bell::default());
+    let host = bell.clone();
+    let started = Instant::now();
+    let task = tokio::spawn(async move {
+        let ring = FunctionSpec::new("ring", "Tells that the cell has begun.");
+        let cell = Cell::new("ring(); ctypes.PyDLL(None).sleep(9)").scope(Scope::new().function(ring).into());
+        let seen = stuck.execute(cell.time_limit(Duration::from_secs(2)), &*host).await.unwrap();
+        (seen, stuck)
+    });
+    tokio::time::timeout(Duration::from_secs(10), bell.0.notified()).await.unwrap();
+    let cell = Cell::new("x").time_limit(Duration::from_secs(2));
+    let seen = other.execute(cell, &NoHostFunctions).await.unwrap();
+    // It may come before the call, and on a slow machine be there still when the call is over.
+    assert!(
+        seen.is_ok()
+            || seen.interruption == Some(Interruption::Interrupted)
+            || seen.session_ended.as_deref().is_some_and(|why| why.contains("holds Python's lock")),
+        "{seen:#?}"
+    );
+    let (seen, mut stuck) = task.await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(9), "the host waited {:?}", started.elapsed());
+    let why = seen.session_ended.as_deref().unwrap_or_else(|| panic!("{seen:#?}"));
+    assert!(why.contains("code written in C holds Python's lock"), "{why}");
+    assert_eq!(seen.interruption, Some(Interruption::Killed));
+    let problem = stuck.run_code("1").await.unwrap_err();
+    assert!(problem.message().contains("the session was given up"), "{problem}");
+    // When the call is over, sessions start again.
+    assert_eq!(value(&mut patient_session().await, "1 + 1").await, "2");
+}
+
+async fn patient_session() -> Session {
+    for _ in 0..60 {
+        let session = Pyo3Factory::default().create().await.unwrap();
+        if let Ok(session) = session.start_session().await {
+            return session;
+        }
+    }
+    panic!("no session starts any more")
 }
 
 #[tokio::test]

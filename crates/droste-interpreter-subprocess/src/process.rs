@@ -25,8 +25,9 @@ use crate::{
     spawner::{Spawner, reap},
 };
 
-/// How long a process that closed its connection may take to be gone.
-const EXIT_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a process that closed its connection may take to be gone. One that ends is gone as soon as it gets any time
+/// of a processor; one that lives on keeps its cell waiting for as long as this, even over its time limit.
+const EXIT_PATIENCE: Duration = Duration::from_secs(3);
 /// How much of what a process said before it failed is shown.
 const LAST_WORDS: u64 = 4096;
 

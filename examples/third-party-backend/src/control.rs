@@ -19,6 +19,8 @@ const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a kill may take to be confirmed. With the grace of 1.5 s it stays within the 2 s of clause C10. The agent
 /// kills what has lost its connection, so what is not confirmed in time comes about all the same.
 const KILL_PATIENCE: Duration = Duration::from_millis(450);
+/// How long an interrupt may take to be confirmed. After that the session is over: the interrupt could hit any cell.
+const INTERRUPT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Power over the process. Dropping it closes the connection, and with that the agent ends the session.
 #[derive(Debug)]
@@ -95,7 +97,7 @@ impl Control for RemoteControl {
     /// An interrupt and the cells travel on two connections: one that is late would hit the next cell.
     async fn settle(&self) {
         let quiet = self.news.until(|state| state.under_way == 0 || state.ended.is_some());
-        if tokio::time::timeout(KILL_PATIENCE, quiet).await.is_err() {
+        if tokio::time::timeout(INTERRUPT_PATIENCE, quiet).await.is_err() {
             let _ = self.line.shutdown(Shutdown::Both);
             self.news.lost();
         }

@@ -12,8 +12,8 @@ use crate::{RemoteConfig, Secret, secret};
 
 /// The program; `agent.py` beside this crate's `Cargo.toml`.
 const AGENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/agent.py");
-/// How long the agent may take to clean up.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the agent may take to clean up, for which it gives its sessions 5 s.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An agent on this machine's loopback, with a secret that nobody else knows. It ends with this value, and also when
 /// this program is killed.

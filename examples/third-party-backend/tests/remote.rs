@@ -10,13 +10,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use droste_core::{
-    Cell, CodeInterpreter, CodeInterpreterExt, Error, ErrorKind, InterpreterFactory, Interruption,
-    NoHostFunctions, Result, Session,
+    Cell, CodeInterpreter, CodeInterpreterExt, Error, ErrorKind, FunctionSpec, HostCall, HostError,
+    HostFunctions, InterpreterFactory, Interruption, NoHostFunctions, Result, Scope, Session, Value,
 };
 use droste_third_party_backend::{LocalAgent, RemoteConfig, RemoteFactory};
 use libtest_mimic::{Arguments, Completion, Trial};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Notify,
+};
 
 /// One trial for each function: run against an agent of its own, and ignored with the reason where there can be none.
 macro_rules! trials {
@@ -106,6 +110,28 @@ fn eventually(what: impl Fn() -> bool) -> bool {
     true
 }
 
+/// What a session says of its end, once it has heard of it.
+async fn end_of(session: &mut Session) -> Error {
+    let start = Instant::now();
+    while session.start().await.is_ok() {
+        assert!(start.elapsed() < Duration::from_secs(10), "the session does not hear of its end");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    session.run_code("1").await.unwrap_err()
+}
+
+/// Hears `begun()`, by which a cell tells how far it is. What it printed before has arrived then.
+#[derive(Debug, Default)]
+struct Begun(Notify);
+
+#[async_trait]
+impl HostFunctions for Begun {
+    async fn call(&self, _: HostCall) -> Result<Value, HostError> {
+        self.0.notify_one();
+        Ok(Value::None)
+    }
+}
+
 /// Something that listens, says one thing to each of two connections, and answers whatever it hears with another.
 fn listen(first: &'static str, then: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -180,11 +206,14 @@ async fn a_silent_address_is_given_up(_: LocalAgent) {
 async fn an_agent_killed_in_mid_cell_ends_the_session(mut agent: LocalAgent) {
     let mut session = session(&agent).await;
     let (process, child, directory) = places(&mut session).await;
+    let begun = Begun::default();
     let killer = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::timeout(Duration::from_secs(10), begun.0.notified()).await.unwrap();
         agent.kill();
     };
-    let (seen, ()) = tokio::join!(session.run_code("print('so far', flush=True)\nwhile True: pass"), killer);
+    let scope = Scope::new().function(FunctionSpec::new("begun", "Tells that the cell has come so far."));
+    let cell = Cell::new("print('so far', flush=True)\nbegun()\nwhile True: pass").scope(scope.into());
+    let (seen, ()) = tokio::join!(session.execute(cell, &begun), killer);
     let seen = seen.unwrap();
     assert_eq!(seen.stdout.to_string(), "so far\n");
     let reason = seen.session_ended.unwrap();
@@ -224,16 +253,16 @@ async fn a_shut_down_session_leaves_no_group(agent: LocalAgent) {
     let mut session = session(&agent).await;
     let (process, child, directory) = places(&mut session).await;
     session.shutdown().await.unwrap();
-    assert!(!is_running(&process), "the process is gone when shutdown returns");
-    assert!(eventually(|| !is_running(&child) && !Path::new(&directory).exists()));
+    assert!(eventually(|| !is_running(&process) && !is_running(&child) && !Path::new(&directory).exists()));
 }
 
 async fn an_ended_agent_leaves_nothing(agent: LocalAgent) {
     let mut session = session(&agent).await;
     let (process, child, directory) = places(&mut session).await;
     drop(agent);
-    assert!(!is_running(&process) && !is_running(&child) && !Path::new(&directory).exists());
-    let error = session.start().await.unwrap_err();
+    assert!(!is_running(&process) && !Path::new(&directory).exists(), "they are gone when the agent is");
+    assert!(eventually(|| !is_running(&child)));
+    let error = end_of(&mut session).await;
     assert_eq!(error.kind(), ErrorKind::SessionEnded);
     assert!(error.message().contains("agent"), "{error}");
 }
@@ -242,9 +271,7 @@ async fn a_dead_session_is_known_between_cells(agent: LocalAgent) {
     let mut session = session(&agent).await;
     let (process, ..) = places(&mut session).await;
     assert!(std::process::Command::new("kill").args(["-9", &process]).status().unwrap().success());
-    assert!(eventually(|| !is_running(&process)));
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let error = session.start().await.unwrap_err();
+    let error = end_of(&mut session).await;
     assert_eq!(error.kind(), ErrorKind::SessionEnded);
     assert!(error.message().contains("SIGKILL"), "{error}");
 }
@@ -281,12 +308,13 @@ async fn the_secret_is_out_of_sight(agent: LocalAgent) {
 async fn interrupts_stay_with_their_cell(agent: LocalAgent) {
     let mut config = agent.config();
     config.address = slow_control(agent.address().to_owned()).await;
+    config.session.grace = Duration::from_secs(10);
     let mut session = try_session(config).await.unwrap();
-    for _ in 0..3 {
+    for _ in 0..2 {
         let cell = Cell::new("import time\ntime.sleep(0.1)\n'done'").time_limit(Duration::from_millis(30));
         let seen = session.execute(cell, &NoHostFunctions).await.unwrap();
         assert!(seen.is_ok(), "{seen:?}");
-        let seen = session.run_code("time.sleep(0.5)\n'untouched'").await.unwrap();
+        let seen = session.run_code("time.sleep(2.5)\n'untouched'").await.unwrap();
         assert!(seen.is_ok() && seen.interruption.is_none(), "{seen:?}");
     }
     let stubborn = Cell::new("time.sleep(60)").time_limit(Duration::from_millis(30));
@@ -317,7 +345,7 @@ async fn relay(host: tokio::net::TcpStream, agent: tokio::net::TcpStream) {
         while let Ok(length @ 1..) = from_host.read(&mut data).await {
             is_control |= data[..length].windows(9).any(|part| part == b"\"control\"");
             if is_control {
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                tokio::time::sleep(Duration::from_millis(1500)).await;
             }
             let _ = to_agent.write_all(&data[..length]).await;
         }

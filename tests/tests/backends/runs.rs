@@ -112,7 +112,7 @@ pub(crate) async fn tools_that_fail_are_named(backend: Backend) {
 
 pub(crate) async fn a_cell_over_its_time_is_interrupted_with_its_state_kept(backend: Backend) {
     let (builder, model) = rlm(backend, "q -> a: int", &["n = 5\nwhile True: pass", "SUBMIT(n)"]);
-    let rlm = builder.cell_time(Duration::from_millis(700)).build().unwrap();
+    let rlm = builder.cell_time(Duration::from_secs(2)).build().unwrap();
     let answer = rlm.run(inputs! { q: "?" }).await.unwrap();
     assert_eq!(answer.get::<i64>("a").unwrap(), 5);
     assert!(said(&model, 1).contains("interrupted") && said(&model, 1).contains("Variables are kept"));

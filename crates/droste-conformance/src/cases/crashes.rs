@@ -1,5 +1,7 @@
 //! C14: with crash isolation, a crash ends the session with its reason, and nothing else.
 
+use droste_core::{FunctionSpec, Value};
+
 use crate::{
     case::cases,
     host::Host,
@@ -70,14 +72,22 @@ cases! {
     }
 
     /// C14: a crash in the middle of a call of the host drops the call.
-    #[needs(CrashIsolated, Threads)]
+    #[needs(ConcurrentCalls, CrashIsolated, Threads)]
     async fn a_crash_drops_calls_in_flight(s) {
         let host = Host::new().wait_forever();
-        s.serve(&host);
+        let waiting = host.clone();
+        let spec = FunctionSpec::new("until_it_waits", "Answers once `wait_forever` was entered.");
+        s.serve(&host.clone().asynchronous(spec, move |_| {
+            let waiting = waiting.clone();
+            async move {
+                waiting.entered(1).await;
+                Ok(Value::None)
+            }
+        }));
         let code = r#"
-            import os, threading, time
+            import os, threading
             threading.Thread(target=wait_forever, daemon=True).start()
-            time.sleep(0.3)
+            until_it_waits()
             os._exit(1)
         "#;
         s.ends(code).await;
@@ -89,10 +99,10 @@ cases! {
     /// C14: a crash between two cells is noticed by the next one.
     #[needs(CrashIsolated, Threads)]
     async fn a_crash_between_cells_is_noticed(s) {
-        s.run("import os, threading\nthreading.Timer(0.2, os._exit, args=(9,)).start()").await.ok();
+        s.run("import os, threading\nthreading.Timer(0.5, os._exit, args=(9,)).start()").await.ok();
         tokio::time::sleep(std::time::Duration::from_millis(800)).await;
-        // Whether the death was noticed before the cell was sent is a matter of luck.
-        s.ends("1 + 1").await;
+        // Whether the death was noticed before the cell was sent is a matter of luck. A late timer ends it half-way.
+        s.ends("import time\ntime.sleep(10)").await;
         s.is_over_or_back().await;
     }
 
@@ -133,7 +143,7 @@ cases! {
     async fn a_kill_undoes_its_cell(s) {
         s.run("rows = [1]").await.ok();
         let code = "rows.append(2)\nwhile True:\n    try:\n        while True: pass\n    except BaseException: pass";
-        let cell = s.cell(code).time_limit(std::time::Duration::from_millis(300));
+        let cell = s.cell(code).time_limit(std::time::Duration::from_secs(2));
         let seen = s.run(cell).await;
         seen.expect(seen.interruption == Some(droste_core::Interruption::Killed), "expected a kill");
         seen.expect(seen.restored.is_some(), "expected the session to be brought back");

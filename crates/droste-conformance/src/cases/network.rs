@@ -17,9 +17,6 @@ cases! {
     /// C14: a connection to the host is heard if the network is declared open, and not otherwise.
     async fn tcp_is_as_declared(s) {
         let (listener, port) = tcp().await;
-        let heard = tokio::spawn(async move {
-            tokio::time::timeout(HEARING, listener.accept()).await.is_ok_and(|heard| heard.is_ok())
-        });
         let _ = s
             .run(
                 format!(
@@ -32,7 +29,7 @@ cases! {
                 .as_str(),
             )
             .await;
-        let heard = heard.await.unwrap_or(false);
+        let heard = is_heard(listener.accept()).await;
         judge(s, heard, "a TCP connection");
         s.in_step().await;
     }
@@ -44,10 +41,6 @@ cases! {
             Err(error) => skip(format!("the host cannot listen: {error}")),
         };
         let port = socket.local_addr().map_or(0, |address| address.port());
-        let heard = tokio::spawn(async move {
-            let mut buffer = [0; 16];
-            tokio::time::timeout(HEARING, socket.recv(&mut buffer)).await.is_ok_and(|heard| heard.is_ok())
-        });
         let code = format!(
             r#"
                 import socket
@@ -57,22 +50,19 @@ cases! {
             "#
         );
         let _ = s.run(code.as_str()).await;
-        let heard = heard.await.unwrap_or(false);
+        let heard = is_heard(socket.recv(&mut [0; 16])).await;
         judge(s, heard, "a datagram");
     }
 
     /// C14: so is a request by a library, which fails in words and in time.
     async fn http_is_as_declared(s) {
         let (listener, port) = tcp().await;
-        let heard = tokio::spawn(async move {
-            tokio::time::timeout(HEARING, listener.accept()).await.is_ok_and(|heard| heard.is_ok())
-        });
         let code = format!(
             "import urllib.request\nurllib.request.urlopen('http://127.0.0.1:{port}/', timeout=1).read()"
         );
         let seen = s.run(code.as_str()).await;
         seen.expect(seen.error.is_some(), "expected the request to fail: nobody answers it");
-        let heard = heard.await.unwrap_or(false);
+        let heard = is_heard(listener.accept()).await;
         judge(s, heard, "an HTTP request");
     }
 
@@ -100,7 +90,10 @@ cases! {
     }
 }
 
-const HEARING: Duration = Duration::from_millis(2500);
+/// Whether something came. Asked after the cell: the system keeps what came meanwhile.
+async fn is_heard<T>(hearing: impl Future<Output = std::io::Result<T>>) -> bool {
+    tokio::time::timeout(Duration::from_secs(1), hearing).await.is_ok_and(|heard| heard.is_ok())
+}
 
 async fn tcp() -> (TcpListener, u16) {
     match TcpListener::bind("127.0.0.1:0").await {

@@ -313,6 +313,7 @@ cases! {
     /// C7: it is recorded when called: a cell that must be stopped afterwards has submitted.
     #[needs(Interrupt)]
     async fn a_stopped_cell_has_submitted(s) {
+        let limit = Duration::from_millis(1500);
         let cell = s
             .cell(
                 r#"
@@ -322,18 +323,17 @@ cases! {
                     while True: pass
                 "#,
             )
-            .time_limit(Duration::from_millis(500));
-        let seen = s.run(cell).await;
-        seen.stopped_within(Duration::from_millis(500)).submitted_value(Via::Final, "kept");
+            .time_limit(limit);
+        s.run(cell).await.stopped_within(limit).submitted_value(Via::Final, "kept");
     }
 
     /// C7: so has a cell whose session had to be killed.
     #[needs(CrashIsolated)]
     async fn a_killed_cell_has_submitted(s) {
         let code = format!("try:\n    FINAL('kept')\nexcept BaseException: pass\n{CATCHES_EVERYTHING}");
-        let cell = s.cell(&code).time_limit(Duration::from_millis(500));
-        let seen = s.run(cell).await;
-        seen.stopped_within(Duration::from_millis(500)).submitted_value(Via::Final, "kept");
+        let limit = Duration::from_millis(1500);
+        let cell = s.cell(&code).time_limit(limit);
+        s.run(cell).await.stopped_within(limit).submitted_value(Via::Final, "kept");
     }
 
     /// C7: the submission of one cell is not that of the next, and the session goes on.

@@ -6,12 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use bollard::{
     Docker,
     query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder},
 };
-use droste_core::{CodeInterpreterExt, Observation, Session};
+use droste_core::{
+    Cell, CodeInterpreterExt, FunctionSpec, HostCall, HostError, HostFunctions, Observation, Scope, Session,
+    Value,
+};
 use droste_interpreter_docker::{DockerConfig, DockerFactory};
+use tokio::sync::Notify;
 
 /// The `main` of a target with these tests, one after the other: they look at what containers there are. A test may be
 /// preceded by what it needs, as `Option<String>` that says why it cannot be had.
@@ -53,6 +58,31 @@ pub(crate) fn shown(observation: &Observation) -> String {
 pub(crate) async fn error(session: &mut Session, code: &str) -> String {
     let observation = session.run_code(code).await.unwrap();
     observation.error.unwrap_or_else(|| panic!("no error from {code}")).type_name
+}
+
+/// Hears `begun()`, by which a cell tells how far it is. What it printed before has arrived then.
+#[derive(Debug, Default)]
+pub(crate) struct Begun(Notify);
+
+impl Begun {
+    /// A cell that calls it.
+    pub(crate) fn cell(code: &str) -> Cell {
+        let begun = FunctionSpec::new("begun", "Tells that the cell has come so far.");
+        Cell::new(code).scope(Scope::new().function(begun).into())
+    }
+
+    /// Waits until it is called.
+    pub(crate) async fn heard(&self) {
+        tokio::time::timeout(Duration::from_secs(10), self.0.notified()).await.unwrap();
+    }
+}
+
+#[async_trait]
+impl HostFunctions for Begun {
+    async fn call(&self, _: HostCall) -> Result<Value, HostError> {
+        self.0.notify_one();
+        Ok(Value::None)
+    }
 }
 
 /// The engine, without the crate's help.

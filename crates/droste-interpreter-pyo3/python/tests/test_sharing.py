@@ -36,7 +36,8 @@ class Worker:
         self.call = call or (lambda name, args, kwargs: (True, None))
         self._jobs, self._answers = [], []
         self._wake, self._done = threading.Semaphore(0), threading.Semaphore(0)
-        self._thread = threading.Thread(target=self._serve)
+        # Not waited for at exit: a test that fails because it does not end is to say so.
+        self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
         self._done.acquire()
 
@@ -73,7 +74,8 @@ class Worker:
     def close(self):
         self._jobs.append(None)
         self._wake.release()
-        self._thread.join()
+        self._thread.join(30)
+        assert not self._thread.is_alive(), "the session does not close"
 
 
 class Sharing(unittest.TestCase):
@@ -134,8 +136,10 @@ class Sharing(unittest.TestCase):
         self.assertEqual(answer["error"]["type"], "TypeError")
 
     def test_a_sleep_is_interrupted(self):
-        self.a.run("import time; kept = 1")
-        self.a.begin("time.sleep(60)")
+        begun = threading.Event()
+        self.a.run("import time; kept = 1", variables={"begun": begun})
+        self.a.begin("begun.set(); time.sleep(60)")
+        self.assertTrue(begun.wait(30))
         time.sleep(0.2)
         self.assertTrue(self.a.session.interrupt(self.a.cells))
         answer = self.a.finish()
@@ -160,8 +164,10 @@ class Sharing(unittest.TestCase):
         self.assertEqual(self.value(self.a, "x"), "1")
 
     def test_waits_are_interrupted(self):
-        for code in ("import queue; queue.Queue().get()", "import asyncio; await asyncio.sleep(60)"):
-            self.a.begin(code)
+        for code in ("import queue; begun.set(); queue.Queue().get()", "import asyncio; begun.set(); await asyncio.sleep(60)"):
+            begun = threading.Event()
+            self.a.begin(code, variables={"begun": begun})
+            self.assertTrue(begun.wait(30))
             time.sleep(0.3)
             self.assertTrue(self.a.session.interrupt(self.a.cells))
             self.assertEqual(self.a.finish()["error"]["type"], "KeyboardInterrupt", code)
@@ -188,13 +194,23 @@ class Sharing(unittest.TestCase):
         self.assertIsNone(self.a.run("import sys; sys.stdout = None; print('nowhere')")["error"])
 
     def test_close_outlasts_those_who_ask_to_end(self):
-        worker = Worker()
-        worker.run("class Slow:\n    def __del__(self):\n        while True: pass\nit = Slow()")
+        worker, closing, closed = Worker(), threading.Event(), threading.Event()
+        code = "class Slow:\n    def __del__(self, closing=closing):\n        closing.set()\n        while True: pass\nit = Slow()"
+        worker.run(code, variables={"closing": closing})
         thread = worker.session.thread
-        asking = threading.Timer(0.2, worker.session.abandon)
+
+        def ask():
+            closing.wait(30)
+            while not closed.wait(0.02):
+                worker.session.abandon()
+
+        asking = threading.Thread(target=ask)
         asking.start()
-        worker.close()
-        asking.join()
+        try:
+            worker.close()
+        finally:
+            closed.set()
+            asking.join()
         self.assertNotIn(thread, session_module.threads._owners)
 
     def test_lines_of_cells_are_the_session_s_own(self):

@@ -74,7 +74,7 @@ async fn a_server_that_keeps_failing_is_given_up_with_a_full_report() {
     assert_eq!(error.to_string(), format!("{host} failed (500): no capacity"));
     let report = format!("{error:?}");
     for fact in
-        ["model: test-model", &format!("host: {host}"), "status: 500", "tries: 4", "elapsed: 0.", "req_42"]
+        ["model: test-model", &format!("host: {host}"), "status: 500", "tries: 4", "elapsed: ", "req_42"]
     {
         assert!(report.contains(fact), "{fact} in {report}");
     }

@@ -99,11 +99,14 @@ class Session:
         self.runs += 1
         self.send({"type": "run", "id": self.runs, "code": textwrap.dedent(code), **fields}, blobs)
 
-    def finish(self):
-        """Serve until `done`; answers it with `output` texts, submissions and calls added."""
+    def finish(self, message=None):
+        """Serve until `done`; answers it with `output` texts, submissions and calls added.
+
+        `message` is one that was received and not served yet.
+        """
         streamed, submits, calls = {"stdout": "", "stderr": ""}, [], []
         while True:
-            message = self.receive()
+            message = message or self.receive()
             kind = message["type"]
             assert message.get("run", self.runs) == self.runs, message
             if kind == "output":
@@ -119,6 +122,7 @@ class Session:
                 return {**message, "submits": submits, "calls": calls}
             else:
                 raise AssertionError(message)
+            message = None
 
     def reply(self, message):
         try:

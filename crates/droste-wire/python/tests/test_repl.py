@@ -393,7 +393,9 @@ class Interrupts(ReplCase):
         answers = []
         worker = threading.Thread(target=lambda: answers.append(self.repl.run({"code": "x = 1\nwhile True: x = 2"})))
         worker.start()
-        time.sleep(0.1)
+        deadline = time.monotonic() + 10
+        while self.repl.variables.get("x") != 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
         self.repl.interrupt()
         worker.join(10)
         self.assertEqual((answers[0]["error"]["type"], answers[0]["interrupted"]), ("KeyboardInterrupt", True))

@@ -106,7 +106,7 @@ fn large_cells_are_quick() {
     ] {
         let start = Instant::now();
         let _ = CodePolicy::guard_rail().check(&code);
-        assert!(start.elapsed() < Duration::from_secs(10), "{:?}: {}", start.elapsed(), &code[..20]);
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}: {}", start.elapsed(), &code[..20]);
     }
 }
 
