@@ -33,7 +33,7 @@ class Capture:
     def _reset(self, cap):
         self.total = 0
         self._head_room = cap // 2
-        self._waiting = []  # pieces of the head not handed on yet
+        self.waiting = []  # pieces of the head not handed on yet
         self._waiting_chars = 0
         self._tail = []
         self._tail_chars = 0
@@ -50,7 +50,7 @@ class Capture:
         """Finish a cell: the part of the head not streamed yet, the tail, and the true number of characters."""
         with self._lock:
             self._active = False
-            answer = {"head": "".join(self._waiting), "tail": self._joined_tail(), "total": self.total}
+            answer = {"head": "".join(self.waiting), "tail": self._joined_tail(), "total": self.total}
             self._reset(0)
         return answer
 
@@ -62,7 +62,7 @@ class Capture:
                 if self._direct_fd is None:
                     self._append(text)
                 else:
-                    self._waiting.append(text)
+                    self.waiting.append(text)
                     if "\n" in text:  # whole lines, for parent and child write to the same pipe
                         self._write_direct()
         finally:
@@ -80,7 +80,7 @@ class Capture:
 
     def flush(self):
         """Hand on what waits of the head: when the cell asks, before a host call, and before an interrupt is raised."""
-        if not self._waiting:
+        if not self.waiting:
             return
         held = self._gate.hold()
         try:
@@ -92,14 +92,10 @@ class Capture:
         finally:
             self._gate.release(held)
 
-    def waiting(self):
-        """Whether something of the head was not handed on yet."""
-        return bool(self._waiting)
-
     def detach_to(self, fd):
         """In a forked child: write to the descriptor, whose other end the parent reads."""
         self._lock = RLock()  # another thread of the parent may have held the old one
-        self._waiting = []  # the parent's
+        self.waiting = []  # the parent's
         self._direct_fd = fd
 
     def _append(self, text):
@@ -111,7 +107,7 @@ class Capture:
         if room:
             part = text if size <= room else text[:room]
             taken = len(part)
-            self._waiting.append(part)
+            self.waiting.append(part)
             self._waiting_chars += taken
             self._head_room -= taken
             if self._waiting_chars >= STREAM_CHARS or monotonic() - self._last_emit >= STREAM_SECONDS:
@@ -139,13 +135,13 @@ class Capture:
         return text[len(text) - self._tail_cap :] if len(text) > self._tail_cap else text
 
     def _hand_on(self):
-        pieces, self._waiting, self._waiting_chars = self._waiting, [], 0
+        pieces, self.waiting, self._waiting_chars = self.waiting, [], 0
         self._last_emit = monotonic()
         if pieces:
             self._emit(self.name, "".join(pieces))
 
     def _write_direct(self):
-        pieces, self._waiting = self._waiting, []
+        pieces, self.waiting = self.waiting, []
         data = memoryview("".join(pieces).encode("utf-8", "replace"))
         while data:
             data = data[write_fd(self._direct_fd, data) :]

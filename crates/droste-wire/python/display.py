@@ -6,6 +6,7 @@ __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__b
 _MODULE = type(__import__("sys"))
 _FUNCTION = type(lambda: None)
 _SIZED = frozenset((str, bytes, bytearray, list, tuple, dict, set, frozenset))
+_UNSIZED = frozenset((int, float, bool, complex, type(None), type, _FUNCTION))  # the common ones
 _BRACKETS = {list: "[]", tuple: "()", set: "{}", dict: "{}"}
 
 
@@ -107,7 +108,7 @@ def size_of(value):
     kind = type(value)
     if kind in _SIZED:
         return len(value)
-    if kind.__module__ == "builtins":
+    if kind in _UNSIZED or kind.__module__ == "builtins":
         return None
     if hasattr(kind, "shape"):
         shape = getattr(value, "shape", None)

@@ -63,6 +63,7 @@ class Repl:
         self._provided = {}
         self._lazy = dict.fromkeys(PREIMPORTED)
         self._seen = {}  # name -> (id, size) of every user variable after the last cell
+        self._others = {}  # name -> value of what is no user variable: what the session provides, modules
         self._last = None  # the value of `_`
         self._count = 0
         self._recursion_limit = _get_recursion_limit()
@@ -222,7 +223,7 @@ class Repl:
         given.update(self._tools.load(scope.get("modules") or (), given))
         for name in self._provided.keys() - given.keys():
             self.variables.pop(name, None)
-        self._provided = given
+        self._provided, self._others = given, dict(given)
         self._restore()
 
     def _set_variables(self, variables):
@@ -248,15 +249,16 @@ class Repl:
 
     def _host_call(self, name, args, kwargs):
         """What the generated host functions call: the gate is closed while the transport works."""
-        held = self.gate.hold()
+        gate = self.gate
+        held = gate.hold()
         try:
-            if not self.gate.running:
+            if not gate.running:
                 raise RuntimeError(f"{name}(): no cell is running; host functions work only while one is")
-            if self.stdout.waiting() or self.stderr.waiting():
+            if self.stdout.waiting or self.stderr.waiting:
                 self.flush()
             return self.host.call(name, args, kwargs)
         finally:
-            self.gate.release(held)
+            gate.release(held)
 
     def _show_vars_function(self):
         def SHOW_VARS():
@@ -270,12 +272,18 @@ class Repl:
 
     def _user_variables(self):
         """The names that are the model's or the user's, with their values."""
-        provided = self._provided
+        others = self._others
         return [
             (name, value)
             for name, value in list(self.variables.items())
-            if name[:1] != "_" and name not in provided and not is_module(value)
+            if others.get(name, MISSING) is not value and name[:1] != "_" and self._is_variable(name, value)
         ]
+
+    def _is_variable(self, name, value):
+        if is_module(value):
+            self._others[name] = value  # most sessions keep a dozen, which is then found out at once
+            return False
+        return name not in self._provided
 
     def _note_changes(self, answer):
         """Compare the namespace with the one after the last cell: by identity and size, never by content."""
@@ -322,19 +330,19 @@ class Sources:
 
     def add(self, name, source):
         """Register the text of a file that exists nowhere."""
-        self._names.pop(name, None)
-        self._names[name] = None
+        names = self._names
+        names.pop(name, None)
+        names[name] = None
         self._waiting[name] = source
-        if len(self._names) > SOURCES_KEPT:
-            self._forget(next(iter(self._names)))
+        if len(names) > SOURCES_KEPT:
+            self._forget(next(iter(names)))
         if "linecache" in _modules or "import" in source:
             self.publish()
 
     def publish(self):
         """Give linecache what it does not have yet."""
         try:
-            import linecache
-
+            linecache = _modules.get("linecache") or _import("linecache")
             for name, source in self._waiting.items():
                 lines = [line + "\n" for line in source.split("\n")]
                 linecache.cache[name] = (len(source), None, lines, name)

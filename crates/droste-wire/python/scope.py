@@ -26,22 +26,35 @@ def host_function(spec, host_call):
     """
     parameters = spec.get("parameters") or []
     defaults = [parameter["default"] for parameter in parameters if "default" in parameter]
-    # The helpers reach the function by closure, under names no parameter of it has.
-    call_name = _free_name("call", {parameter["name"] for parameter in parameters})
-    space = {"__builtins__": __builtins__, "__name__": "droste"}
-    exec(_compiled(_source(spec, parameters, call_name)), space)
-    function = space["build"](_converting(host_call), defaults)
+    function = _builder(spec["name"], parameters)(_converting(host_call), defaults)
     function.__qualname__ = spec["name"]
     function.__doc__ = spec.get("doc")
     function.__annotations__ = _annotations(spec, parameters)
     return function
 
 
-def _source(spec, parameters, call_name):
+_builders = {}  # what makes a signature -> its builder: sessions begin with much the same, and a snapshot has them
+
+
+def _builder(name, parameters):
+    """`build(call, d)` of `_source`, made once for all functions that look alike."""
+    looks = (name, *[(each["name"], each.get("kind"), "default" in each) for each in parameters])
+    build = _builders.get(looks)
+    if build is None:
+        if len(_builders) > 1000:
+            _builders.clear()
+        space = {"__builtins__": __builtins__, "__name__": "droste"}
+        exec(compile(_source(name, parameters), FILE, "exec", dont_inherit=True), space)
+        build = _builders[looks] = space["build"]
+    return build
+
+
+def _source(name, parameters):
     """`def build(call, d): def f(a, b=d[0], *c): return call("f", c, {"a": a, "b": b}); return f`."""
-    name = spec["name"]
     _check_identifier(name)
-    defaults_name = _free_name("d", {parameter["name"] for parameter in parameters})
+    # The helpers reach the function by closure, under names no parameter of it has.
+    taken = {parameter["name"] for parameter in parameters}
+    call_name, defaults_name = _free_name("call", taken), _free_name("d", taken)
     signature, by_name, args = [], [], "()"
     default_index, starred = 0, False
     for parameter in parameters:
@@ -65,18 +78,6 @@ def _source(spec, parameters, call_name):
         f"    return {call_name}({name!r}, {args}, {{{', '.join(by_name)}}})\n"
         f"  return {name}\n"
     )
-
-
-_codes = {}  # source -> code: sessions begin with much the same functions, and a snapshot has them compiled
-
-
-def _compiled(source):
-    code = _codes.get(source)
-    if code is None:
-        if len(_codes) > 1000:
-            _codes.clear()
-        code = _codes[source] = compile(source, FILE, "exec", dont_inherit=True)
-    return code
 
 
 def _free_name(wish, taken):
