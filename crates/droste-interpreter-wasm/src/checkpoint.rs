@@ -4,16 +4,13 @@
 //! that follows another is the same but for what was written to between them. Putting it into a fresh instance gives the
 //! session back: the same one after a crash, a second one as a fork, or one in another process.
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use droste_core::Result;
 
 use crate::{
     mailbox::Mailbox,
-    pages::Since,
+    pages::{Seen, Since},
     runtime::{Runtime, Slot},
     vm::Vm,
     wasi,
@@ -25,6 +22,9 @@ mod tests;
 /// Bytes that are compared and copied at a time.
 pub(crate) const PAGE: usize = 4096;
 
+/// New pages that are put in their places one by one.
+const FEW: usize = 8;
+
 /// A page of memory.
 pub(crate) type Page = [u8];
 
@@ -33,8 +33,8 @@ pub(crate) type Page = [u8];
 pub(crate) struct Checkpoint {
     /// Size of the memory.
     pub(crate) len: usize,
-    /// The changed pages, by number.
-    pub(crate) pages: BTreeMap<u32, Arc<Page>>,
+    /// The changed pages, in the order of their numbers.
+    pub(crate) pages: Vec<(u32, Arc<Page>)>,
     pub(crate) wasi: wasi::Checkpoint,
 }
 
@@ -46,34 +46,68 @@ impl Checkpoint {
         let written = vm.written_pages(since);
         let memory = vm.memory();
         let mut pages = before.map(|before| before.pages).unwrap_or_default();
+        let mut seen = Vec::with_capacity(written.len());
+        let (mut fresh, mut gone, mut place) = (Vec::new(), Vec::new(), 0);
         for number in written {
             let at = number as usize * PAGE;
             let Some(now) = memory.get(at..at + PAGE) else { continue };
-            match pages.entry(number) {
-                Entry::Occupied(known) if **known.get() == *now => {}
-                Entry::Occupied(known) if is_pristine(pristine, at, now) => drop(known.remove()),
-                Entry::Occupied(mut known) => match Arc::get_mut(known.get_mut()) {
-                    Some(page) => page.copy_from_slice(now),
-                    None => drop(known.insert(Arc::from(now))),
-                },
-                Entry::Vacant(_) if is_pristine(pristine, at, now) => {}
-                Entry::Vacant(place) => drop(place.insert(Arc::from(now))),
-            }
-            if !fits(&pages, limit) {
+            place += pages[place..].partition_point(|(other, _)| *other < number);
+            let known = pages.get_mut(place).filter(|(other, _)| *other == number);
+            let changed = match known {
+                Some((_, known)) if **known == *now => false,
+                None if is_pristine(pristine, at, now) => false,
+                Some(_) if is_pristine(pristine, at, now) => {
+                    gone.push(number);
+                    true
+                }
+                Some((_, known)) => {
+                    match Arc::get_mut(known) {
+                        Some(page) => page.copy_from_slice(now),
+                        None => *known = Arc::from(now),
+                    }
+                    true
+                }
+                None => {
+                    fresh.push((number, Arc::from(now)));
+                    true
+                }
+            };
+            seen.push(Seen { page: number, changed });
+            if !fits(pages.len() + fresh.len() - gone.len(), limit) {
                 return None;
             }
         }
-        Some(Self { len: memory.len(), pages, wasi: vm.wasi().checkpoint() })
+        if !gone.is_empty() {
+            pages.retain(|(number, _)| gone.binary_search(number).is_err());
+        }
+        if fresh.len() > FEW {
+            pages.append(&mut fresh);
+            pages.sort_by_key(|(number, _)| *number); // two sorted runs: one pass
+        }
+        for (number, page) in fresh {
+            let place = pages.partition_point(|(other, _)| *other < number);
+            pages.insert(place, (number, page));
+        }
+        let checkpoint = Self { len: memory.len(), pages, wasi: vm.wasi().checkpoint() };
+        vm.seen(&seen);
+        Some(checkpoint)
     }
 
     /// The state of an instance that did not run yet.
     pub(crate) fn of_fresh(vm: &Vm) -> Self {
-        Self { len: vm.memory().len(), pages: BTreeMap::new(), wasi: vm.wasi().checkpoint() }
+        Self { len: vm.memory().len(), pages: Vec::new(), wasi: vm.wasi().checkpoint() }
+    }
+
+    /// A changed page.
+    #[cfg(test)]
+    fn page(&self, number: u32) -> Option<&Page> {
+        let at = self.pages.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        Some(&self.pages[at].1)
     }
 
     /// Whether it holds no more than `limit` bytes.
     pub(crate) fn fits(&self, limit: u64) -> bool {
-        fits(&self.pages, limit)
+        fits(self.pages.len(), limit)
     }
 
     /// A fresh instance in this state.
@@ -91,8 +125,8 @@ impl Checkpoint {
     }
 }
 
-fn fits(pages: &BTreeMap<u32, Arc<Page>>, limit: u64) -> bool {
-    (pages.len() * PAGE) as u64 <= limit
+fn fits(pages: usize, limit: u64) -> bool {
+    (pages * PAGE) as u64 <= limit
 }
 
 /// Whether a page is as the snapshot has it; behind its end, memory begins as zeros.

@@ -4,20 +4,27 @@
 //! middle of a cell, and makes all processors forget the old one. It is the same hundred pages in nearly every session,
 //! so they are copied beforehand, which takes half the time.
 
-use std::ops::Range;
+use std::{future::poll_fn, ops::Range, pin::pin, sync::Arc, task::Poll};
 
-use droste_core::{Cell, Result};
+use droste_core::{Cell, FunctionSpec, ParameterSpec, Result, Scope, Value};
 use droste_wire::repl::Collector;
 
-use crate::{checkpoint::PAGE, mailbox::Mailbox, pages::Since, session::message, vm::Vm};
+use crate::{
+    checkpoint::PAGE,
+    mailbox::Mailbox,
+    pages::{Since, ranges},
+    session::message,
+    vm::{Failure, Vm},
+};
 
-/// What most sessions do: output, names, a value, text, a function, an answer.
-const CELLS: [&str; 4] = [
+/// What most sessions do: output, names, a value, text, a function, calls, an answer.
+const CELLS: [&str; 5] = [
     "x = [1]\nprint(x)\nx",
-    "def words(text):\n    return [word.lower() for word in text.split()]\n\nlines = 'a b\\nc d\\n'.splitlines()\n\
-     print(len(lines), lines[0])",
+    "def words(text):\n    return [word.lower() for word in text.split()]\n\nlines = context.splitlines()\n\
+     print(len(context), len(lines), lines[0])",
     "total = sum(len(words(line)) for line in lines)\nprint(f'{total} words')",
-    "SUBMIT(total)",
+    "seen = llm_query('what is it?')\nprint(seen, llm_query_batched([seen, seen]))",
+    "SUBMIT(answer=total)",
 ];
 
 /// Where more pages seem to be written to, the system does not tell which.
@@ -28,25 +35,58 @@ const MOST: usize = 1000;
 /// `vm` is an instance that did not run yet, and `pristine` the memory of another.
 pub(crate) async fn pages(vm: Vm, mailbox: &Mailbox, pristine: &[u8]) -> Result<Vec<Range<u32>>> {
     let mut vm = Box::new(vm);
-    for code in CELLS {
+    let scope = Arc::new(scope());
+    let input = Cell::new("").variable("context", Value::from("a line of some text\n".repeat(100)));
+    let cells = std::iter::once(input).chain(CELLS.map(Cell::new));
+    for (at, cell) in cells.enumerate() {
         mailbox.lock().begin(Collector::new(1000));
         let outcome;
-        (vm, outcome) = vm.run(message(&Cell::new(code), None, false)?).await;
+        (vm, outcome) = run(vm, mailbox, &cell, (at == 0).then_some(&*scope)).await?;
         if outcome.is_err() {
             return Ok(Vec::new()); // sessions will say what is wrong
         }
     }
     let end = u32::try_from(pristine.len() / PAGE).unwrap_or(u32::MAX);
-    let mut ranges: Vec<Range<u32>> = Vec::new();
     // Also those that are as they were: most have counts of references that went up and down.
-    for page in vm.written_pages(Since::Snapshot).into_iter().filter(|page| *page < end) {
-        match ranges.last_mut() {
-            Some(range) if range.end == page => range.end += 1,
-            _ => ranges.push(page..page + 1),
-        }
-    }
+    let ranges = ranges(vm.written_pages(Since::Snapshot).into_iter().filter(|page| *page < end));
     let count: usize = ranges.iter().map(Range::len).sum();
     Ok(if count <= MOST { ranges } else { Vec::new() })
+}
+
+/// The names that a run offers, or some like them.
+fn scope() -> Scope {
+    let function = |name: &str, parameter: &str| {
+        let model = ParameterSpec::new("model").default_value(Value::None);
+        FunctionSpec::new(name, "Asks a model.").parameter(ParameterSpec::new(parameter)).parameter(model)
+    };
+    let scope = Scope::new().function(function("llm_query", "prompt"));
+    scope.function(function("llm_query_batched", "prompts")).output("answer", "int")
+}
+
+/// Runs a cell whose calls are answered at once.
+async fn run(
+    vm: Box<Vm>,
+    mailbox: &Mailbox,
+    cell: &Cell,
+    scope: Option<&Scope>,
+) -> Result<(Box<Vm>, Result<Value, Failure>)> {
+    let mut cell = pin!(vm.run(message(cell, scope, false)?));
+    let ended = poll_fn(|context| {
+        loop {
+            if let Poll::Ready(ended) = cell.as_mut().poll(context) {
+                return Poll::Ready(ended);
+            }
+            let mut mailbox = mailbox.lock();
+            let calls = mailbox.take_fresh();
+            if calls.is_empty() {
+                return Poll::Pending;
+            }
+            for (number, _) in calls {
+                mailbox.finish(number, Ok(Value::from("a reply")));
+            }
+        }
+    });
+    Ok(ended.await)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Both sides run on the same task and take turns, so the lock is never contended: it only proves that to the compiler.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -25,16 +25,24 @@ pub(crate) struct Mailbox(Arc<Mutex<Inner>>);
 pub(crate) struct Inner {
     /// Started by the guest, not seen by the pump.
     fresh: Vec<(u32, HostCall)>,
-    /// All calls whose reply was not taken; `None` while they run.
-    calls: HashMap<u32, Option<Result<Value, HostError>>>,
-    /// Sizes of the calls that run, as the guest sent them, and their sum.
-    sizes: HashMap<u32, usize>,
+    /// All calls whose reply was not taken. Most of the time it is one, so a hash would take longer than the rest.
+    calls: BTreeMap<u32, Flight>,
+    /// The sum of the sizes of the calls that run.
     held: usize,
     /// Finished calls that no `wait(0)` has reported.
     finished: VecDeque<u32>,
     last_call: u32,
     collector: Option<Collector>,
     interrupt: bool,
+}
+
+/// A call whose reply was not taken.
+#[derive(Debug)]
+struct Flight {
+    /// Its size as the guest sent it.
+    size: usize,
+    /// `None` while it runs.
+    reply: Option<Result<Value, HostError>>,
 }
 
 impl Mailbox {
@@ -66,9 +74,9 @@ impl Inner {
 
     /// A call is finished.
     pub(crate) fn finish(&mut self, call: u32, result: Result<Value, HostError>) {
-        self.held -= self.sizes.remove(&call).unwrap_or(0);
-        if let Some(place) = self.calls.get_mut(&call) {
-            *place = Some(result);
+        if let Some(flight) = self.calls.get_mut(&call) {
+            self.held -= std::mem::take(&mut flight.size);
+            flight.reply = Some(result);
             self.finished.push_back(call);
         }
     }
@@ -88,8 +96,7 @@ impl Inner {
             return 0;
         }
         self.last_call = self.last_call.wrapping_add(1).max(1);
-        self.calls.insert(self.last_call, None);
-        self.sizes.insert(self.last_call, size);
+        self.calls.insert(self.last_call, Flight { size, reply: None });
         self.held += size;
         self.fresh.push((self.last_call, call));
         self.last_call
@@ -101,7 +108,7 @@ impl Inner {
         if call == 0 {
             return self.finished.pop_front();
         }
-        let finished = !matches!(self.calls.get(&call), Some(None));
+        let finished = self.calls.get(&call).is_none_or(|flight| flight.reply.is_some());
         if finished {
             self.finished.retain(|other| *other != call);
         }
@@ -110,13 +117,10 @@ impl Inner {
 
     /// The reply of a finished call, once.
     pub(crate) fn take_reply(&mut self, call: u32) -> Option<Result<Value, HostError>> {
-        match self.calls.get(&call) {
-            Some(Some(_)) => {
-                self.finished.retain(|other| *other != call);
-                self.calls.remove(&call).flatten()
-            }
-            _ => None,
-        }
+        let reply = self.calls.get_mut(&call)?.reply.take()?;
+        self.calls.remove(&call);
+        self.finished.retain(|other| *other != call);
+        Some(reply)
     }
 
     /// Whether an interrupt was asked for, once.

@@ -1,9 +1,11 @@
 //! Which pages of a session's memory were written to: the operating system knows.
 //!
 //! A session's memory is a private mapping of the snapshot. The first write to a page makes a copy of it that belongs to
-//! the session, and Linux can tell which pages those are. Since version 6.7 it can also tell which of them were written
-//! to since it was last asked ([`linux`]), so that a checkpoint costs what the last cell wrote, however much a session
-//! holds. Elsewhere all pages are looked at.
+//! the session, and Linux can tell which pages those are. All of them have to be looked at, to see what changed.
+//!
+//! A session that holds much would pay for that at every checkpoint. Since version 6.7 Linux can also track which pages are
+//! written to ([`linux`]). But the first write to a tracked page takes as long as looking at a dozen, and every cell writes
+//! to the same hundred pages. So writes are tracked to those pages that cells leave alone, such as inputs.
 
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
@@ -45,57 +47,135 @@ impl Watcher {
     }
 }
 
-/// Pages that a session may have looked at before its writes are tracked. Tracking makes the first write to a page after
-/// each question slower, and reading new pages too; a session of a few cells is better off without.
+/// A page that was looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) page: u32,
+    /// Whether it was not as it had been the last time.
+    pub(crate) changed: bool,
+}
+
+/// Pages that a session may have looked at before tracking begins, which takes as long as some checkpoints.
 const LOOKS: usize = 2048;
+/// New pages that are looked at a few more times before writes to them are tracked. More at once are an input, or what a
+/// cell made of one.
+const FEW: usize = 256;
+/// How many times in a row a page is found unchanged before writes to it are tracked.
+const PATIENCE: u8 = 8;
 
 /// What is known about the memory of one instance. It must be dropped before that memory is used for another.
 #[derive(Debug)]
 pub(crate) struct Watch {
     watcher: Arc<Watcher>,
-    /// Pages that were found so far, and had to be looked at.
+    /// Pages that were looked at before tracking began.
     looked: usize,
-    /// The addresses in which the system tracks writes.
+    /// The addresses in which writes can be tracked.
     tracked: Option<Range<usize>>,
+    /// Addresses in it where they are not yet.
+    untracked: Option<Range<usize>>,
+    /// Pages in which they are not any more, in order, with what is left of the patience with each.
+    open: Vec<(u32, u8)>,
 }
 
 impl Watch {
     /// Knows nothing yet.
     pub(crate) fn new(watcher: Arc<Watcher>) -> Self {
-        Self { watcher, looked: 0, tracked: None }
+        Self { watcher, looked: 0, tracked: None, untracked: None, open: Vec::new() }
     }
 
-    /// The numbers of the pages that were written to, in order; or more of them, where the system does not know better.
+    /// The numbers of the pages that may have been written to, in order.
     pub(crate) fn written(&mut self, memory: &[u8], since: Since) -> Vec<u32> {
         let found = self.by_tracking(memory, since).or_else(|| linux::present(memory));
         found.unwrap_or_else(|| (0..count(memory)).collect())
     }
 
-    fn by_tracking(&mut self, memory: &[u8], since: Since) -> Option<Vec<u32>> {
-        let tracking = self.watcher.0.as_ref()?;
-        let first = memory.as_ptr().addr();
-        let range = first..first + count(memory) as usize * PAGE;
-        if self.tracked.is_none() {
-            let found = tracking.present(&range).ok()?;
-            self.looked += found.len();
-            if self.looked <= LOOKS {
-                return Some(found);
+    /// What came of looking at the pages that [`written`](Self::written) answered. Nothing may have written in between.
+    pub(crate) fn seen(&mut self, pages: &[Seen]) {
+        let Some(start) = self.tracked.as_ref().map(|range| range.start) else { return };
+        let place = |page: u32| start + page as usize * PAGE;
+        let (quiet, untracked) = (self.quiet(pages, place), self.untracked.take());
+        let quiet = ranges(quiet).into_iter().map(|pages| place(pages.start)..place(pages.end));
+        if untracked.into_iter().chain(quiet).any(|range| !self.track(&range)) {
+            self.stop();
+        }
+    }
+
+    /// The pages among those that were looked at to which writes are to be tracked from here on.
+    fn quiet(&mut self, pages: &[Seen], place: impl Fn(u32) -> usize) -> Vec<u32> {
+        let new = |page| self.untracked.as_ref().is_some_and(|untracked| untracked.contains(&place(page)));
+        let before = std::mem::take(&mut self.open);
+        let mut before = before.into_iter().peekable();
+        let mut left = |page: u32| {
+            while before.next_if(|(other, _)| *other < page).is_some() {}
+            before.next_if(|(other, _)| *other == page).map(|(_, left)| left)
+        };
+        let pages = pages.iter().filter(|seen| !new(seen.page)).map(|seen| (seen, left(seen.page)));
+        let pages: Vec<_> = pages.collect();
+        let few = pages.iter().filter(|(_, left)| left.is_none()).count() <= FEW;
+        let mut quiet = Vec::new();
+        for (Seen { page, changed }, left) in pages {
+            let left = match left {
+                None if few => PATIENCE,
+                None => 0,
+                Some(_) if *changed => PATIENCE,
+                Some(left) => left - 1,
+            };
+            match left {
+                0 => quiet.push(*page),
+                _ => self.open.push((*page, left)),
             }
         }
-        if self.tracked.as_ref() != Some(&range) {
-            // Also when it has grown: what was tracked before stays so.
-            tracking.begin(&range).ok()?;
-            self.tracked = Some(range.clone());
+        quiet
+    }
+
+    fn by_tracking(&mut self, memory: &[u8], since: Since) -> Option<Vec<u32>> {
+        let range = addresses(memory);
+        if self.tracked.as_ref().is_some_and(|tracked| tracked.start != range.start) {
+            self.stop();
         }
-        tracking.written(&range, since).ok()
+        let tracking = self.watcher.0.as_ref()?;
+        let Some(tracked) = self.tracked.clone() else {
+            let found = tracking.present(&range).ok()?;
+            self.looked += found.len();
+            if self.looked > LOOKS && tracking.begin(&range).is_ok() {
+                (self.tracked, self.untracked) = (Some(range.clone()), Some(range));
+            }
+            return Some(found);
+        };
+        if tracked != range {
+            // It has grown. What was tracked before stays so.
+            tracking.begin(&range).ok()?;
+            let untracked = self.untracked.take().unwrap_or(tracked.end..tracked.end);
+            (self.tracked, self.untracked) = (Some(range.clone()), Some(untracked.start..range.end));
+        }
+        let untracked = match (since, &self.untracked) {
+            (Since::Snapshot, _) => range.clone(),
+            (Since::LastTime, Some(untracked)) => untracked.clone(),
+            (Since::LastTime, None) => range.end..range.end,
+        };
+        let mut found = tracking.written(&(range.start..untracked.start)).ok()?;
+        let first = u32::try_from((untracked.start - range.start) / PAGE).ok()?;
+        found.extend(tracking.present(&untracked).ok()?.into_iter().map(|page| first + page));
+        Some(found)
+    }
+
+    fn track(&self, range: &Range<usize>) -> bool {
+        self.watcher.0.as_ref().is_some_and(|tracking| tracking.track(range).is_ok())
+    }
+
+    /// Back to the beginning: all pages are to be looked at.
+    fn stop(&mut self) {
+        if let (Some(tracking), Some(range)) = (&self.watcher.0, self.tracked.take()) {
+            tracking.end(&range);
+        }
+        (self.looked, self.untracked) = (0, None);
+        self.open.clear();
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if let (Some(tracking), Some(range)) = (&self.watcher.0, &self.tracked) {
-            tracking.end(range);
-        }
+        self.stop();
     }
 }
 
@@ -106,6 +186,24 @@ pub(crate) fn populate(memory: &mut [u8], pages: &[Range<u32>]) {
             linux::populate(part);
         }
     }
+}
+
+/// Where memory is, in whole pages.
+fn addresses(memory: &[u8]) -> Range<usize> {
+    let first = memory.as_ptr().addr();
+    first..first + count(memory) as usize * PAGE
+}
+
+/// Pages in order, as few ranges.
+pub(crate) fn ranges(pages: impl IntoIterator<Item = u32>) -> Vec<Range<u32>> {
+    let mut ranges: Vec<Range<u32>> = Vec::new();
+    for page in pages {
+        match ranges.last_mut() {
+            Some(range) if range.end == page => range.end += 1,
+            _ => ranges.push(page..page + 1),
+        }
+    }
+    ranges
 }
 
 fn count(memory: &[u8]) -> u32 {

@@ -90,10 +90,10 @@ impl Runtime {
                 ),
             ));
         }
-        let fresh = |mailbox| template.instance(Wasi::new(files.clone()), mailbox, None);
-        let pristine = fresh(Mailbox::default()).await.map_err(broken)?;
+        let wasi = || Wasi::new(files.clone());
+        let pristine = template.instance(wasi(), Mailbox::default(), None).await.map_err(broken)?;
         let mailbox = Mailbox::default();
-        let mut trial = fresh(mailbox.clone()).await.map_err(broken)?;
+        let mut trial = template.instance(wasi(), mailbox.clone(), None).await.map_err(broken)?;
         template.interrupt = trial.interrupt_cells().await.map_err(broken)?;
         template.hot = hot::pages(trial, &mailbox, pristine.memory()).await?;
         let ticker = Ticker::new(&engine)?;

@@ -8,14 +8,14 @@
 //! Integers are little-endian. The pages are what differs from the interpreter's snapshot, so the bytes are of use only
 //! with the very same interpreter: the key says which.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use droste_core::{Error, ErrorKind, Result};
 use sha2::{Digest, Sha256};
 
 use crate::{
     cache::Key,
-    checkpoint::{Checkpoint, PAGE},
+    checkpoint::{Checkpoint, PAGE, Page},
     wasi,
 };
 
@@ -75,14 +75,17 @@ fn parse(bytes: &[u8], key: &Key) -> Result<Checkpoint, String> {
     let len =
         take(&mut rest, 8).and_then(|len| usize::try_from(u64::from_le_bytes(len.try_into().ok()?)).ok());
     let (len, count) = (len.ok_or(early)?, take_u32(&mut rest).ok_or(early)?);
-    let mut pages = BTreeMap::new();
+    let mut pages: Vec<(u32, Arc<Page>)> = Vec::new();
     for _ in 0..count {
         let number = take_u32(&mut rest).ok_or(early)?;
         let page = take(&mut rest, PAGE).ok_or(early)?;
         if (number as usize + 1).checked_mul(PAGE).is_none_or(|end| end > len) {
             return Err("it has a page outside of its memory".to_owned());
         }
-        pages.insert(number, Arc::from(page));
+        if pages.last().is_some_and(|(last, _)| *last >= number) {
+            return Err("its pages are out of order".to_owned());
+        }
+        pages.push((number, Arc::from(page)));
     }
     Ok(Checkpoint { len, pages, wasi: wasi::Checkpoint::from_bytes(rest)? })
 }

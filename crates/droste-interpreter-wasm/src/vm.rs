@@ -10,7 +10,7 @@ use crate::{
     door::{self, Garbage, Message},
     guest::Guest,
     mailbox::Mailbox,
-    pages::{self, Since, Watch, Watcher},
+    pages::{self, Seen, Since, Watch, Watcher},
     runtime::Slot,
     wasi::{self, GuestExit, Wasi},
 };
@@ -133,6 +133,11 @@ impl Vm {
     pub(crate) fn written_pages(&mut self, since: Since) -> Vec<u32> {
         let memory = self.store.data().memory.map_or(&[][..], |memory| memory.data(&self.store));
         self.watch.written(memory, since)
+    }
+
+    /// What came of looking at the pages that [`written_pages`](Self::written_pages) answered.
+    pub(crate) fn seen(&mut self, pages: &[Seen]) {
+        self.watch.seen(pages);
     }
 
     /// The linear memory, grown to `len` bytes if it is smaller.

@@ -39,7 +39,7 @@ fn difference(checkpoint: &Checkpoint, pristine: &[u8], memory: &[u8]) -> Option
     (0..).zip(memory.chunks_exact(PAGE)).find_map(|(number, now)| {
         let at = number as usize * PAGE;
         let before = pristine.get(at..at + PAGE).unwrap_or(&ZEROS);
-        let kept = checkpoint.pages.get(&number).map_or(before, |page| page);
+        let kept = checkpoint.page(number).unwrap_or(before);
         (kept != now).then_some(number)
     })
 }

@@ -2,8 +2,6 @@
 
 use std::{convert::Infallible, io, ops::Range};
 
-use super::Since;
-
 /// There is none.
 #[derive(Debug)]
 pub(super) struct Tracking(Infallible);
@@ -21,7 +19,11 @@ impl Tracking {
         match self.0 {}
     }
 
-    pub(super) fn written(&self, _: &Range<usize>, _: Since) -> io::Result<Vec<u32>> {
+    pub(super) fn track(&self, _: &Range<usize>) -> io::Result<()> {
+        match self.0 {}
+    }
+
+    pub(super) fn written(&self, _: &Range<usize>) -> io::Result<Vec<u32>> {
         match self.0 {}
     }
 

@@ -1,9 +1,9 @@
 //! What Linux tells about pages.
 //!
 //! *Tracking* (Linux 6.7) is write protection that costs the writer one short fault and nobody a signal: the memory is
-//! registered with a `userfaultfd` in its asynchronous mode, and `PAGEMAP_SCAN` both tells which pages lost their
-//! protection by a write and protects them again. Sandboxes that forbid it, and older kernels, have `/proc/self/pagemap`,
-//! which tells of each page whether it was ever written to.
+//! registered with a `userfaultfd` in its asynchronous mode, pages are protected, and `PAGEMAP_SCAN` tells which lost their
+//! protection by a write, or never had it. Sandboxes that forbid it, and older kernels, have `/proc/self/pagemap`, which
+//! tells of each page whether it was ever written to.
 //!
 //! # Safety
 //! The calls of this file change nothing that a program can see in its memory, whatever addresses they are given: they
@@ -25,7 +25,7 @@ use rustix::{
     mm::{Advice, UserfaultfdFlags, madvise, userfaultfd},
 };
 
-use super::{PAGE, Since, count};
+use super::{PAGE, count};
 
 /// Ranges of pages that one call reports.
 const REGIONS: usize = 256;
@@ -37,14 +37,14 @@ const USER_MODE_ONLY: u32 = 1;
 /// The kernel lifts the protection itself.
 const ASYNCHRONOUS: u64 = 1 << 15;
 const WRITE_PROTECT: u64 = 1 << 1;
+const PROTECTED: u64 = 1;
 
 const INIT: Opcode = opcode::read_write::<Init>(0xaa, 0x3f);
 const REGISTER: Opcode = opcode::read_write::<Register>(0xaa, 0x00);
 const UNREGISTER: Opcode = opcode::read::<Addresses>(0xaa, 0x01);
+const PROTECT: Opcode = opcode::read_write::<Protect>(0xaa, 0x06);
 const SCAN: Opcode = opcode::read_write::<Scan>(b'f', 16);
 
-/// Protect what is reported.
-const PROTECT: u64 = 1;
 /// Fail where writes are not tracked, rather than report everything.
 const MUST_BE_TRACKED: u64 = 2;
 
@@ -81,6 +81,13 @@ struct Register {
     ioctls: u64,
 }
 
+/// `struct uffdio_writeprotect`
+#[repr(C)]
+struct Protect {
+    range: Addresses,
+    mode: u64,
+}
+
 /// `struct pm_scan_arg`
 #[repr(C)]
 struct Scan {
@@ -111,6 +118,16 @@ struct Region {
     categories: u64,
 }
 
+/// Categories of pages to look for.
+#[derive(Clone, Copy)]
+struct Asked {
+    not: u64,
+    all_of: u64,
+    any_of: u64,
+    /// Pages that differ in these are reported as regions of their own.
+    reported: u64,
+}
+
 /// A kernel that tracks writes.
 #[derive(Debug)]
 pub(super) struct Tracking {
@@ -136,7 +153,7 @@ impl Tracking {
         Some(Self { userfault, pagemap, process: std::process::id() })
     }
 
-    /// Tracks writes from here on. All that was written to before counts as written since the last time.
+    /// From here on writes can be tracked.
     pub(super) fn begin(&self, range: &Range<usize>) -> io::Result<()> {
         self.check_process()?;
         let mut register = Register { range: addresses(range), mode: WRITE_PROTECT, ioctls: 0 };
@@ -144,7 +161,7 @@ impl Tracking {
         Ok(unsafe { ioctl(&self.userfault, Updater::<REGISTER, _>::new(&mut register)) }?)
     }
 
-    /// Tracks them no more, and leaves no protection behind.
+    /// Tracks no more, and leaves no protection behind.
     pub(super) fn end(&self, range: &Range<usize>) {
         if self.check_process().is_ok() {
             // SAFETY: see the top of the file; `UNREGISTER` takes an `Addresses`.
@@ -156,17 +173,27 @@ impl Tracking {
         }
     }
 
-    /// The pages that were written to, and the next question begins here.
-    pub(super) fn written(&self, range: &Range<usize>, since: Since) -> io::Result<Vec<u32>> {
-        self.scan(range, PROTECT | MUST_BE_TRACKED, if since == Since::LastTime { WRITTEN } else { 0 })
+    /// Tracks writes to pages, those that are not there yet too: they are not found until something writes to them.
+    pub(super) fn track(&self, range: &Range<usize>) -> io::Result<()> {
+        self.check_process()?;
+        let mut protect = Protect { range: addresses(range), mode: PROTECTED };
+        // SAFETY: see the top of the file; `PROTECT` takes a `Protect`.
+        Ok(unsafe { ioctl(&self.userfault, Updater::<PROTECT, _>::new(&mut protect)) }?)
     }
 
-    /// The pages that were ever written to. Where writes are not tracked, nothing else is known.
+    /// The pages that are not tracked, and those that were written to since they are. All of `range` has to be tracked
+    /// once, or pages that are not there yet are among them.
+    pub(super) fn written(&self, range: &Range<usize>) -> io::Result<Vec<u32>> {
+        // For this question, and no other, the kernel looks at nothing but the page table.
+        self.scan(range, MUST_BE_TRACKED, Asked { not: 0, all_of: WRITTEN, any_of: 0, reported: WRITTEN })
+    }
+
+    /// The pages that were ever written to.
     pub(super) fn present(&self, range: &Range<usize>) -> io::Result<Vec<u32>> {
-        self.scan(range, 0, 0)
+        self.scan(range, 0, Asked { not: FILE | ZERO, all_of: 0, any_of: PRESENT | SWAPPED, reported: 0 })
     }
 
-    fn scan(&self, range: &Range<usize>, flags: u64, all_of: u64) -> io::Result<Vec<u32>> {
+    fn scan(&self, range: &Range<usize>, flags: u64, asked: Asked) -> io::Result<Vec<u32>> {
         self.check_process()?;
         let mut found = Vec::new();
         let mut start = range.start as u64;
@@ -183,10 +210,10 @@ impl Tracking {
                 regions: regions.as_mut_ptr().expose_provenance() as u64,
                 regions_len: REGIONS as u64,
                 max_pages: 0,
-                inverted: FILE | ZERO,
-                all_of: FILE | ZERO | all_of,
-                any_of: PRESENT | SWAPPED,
-                reported: 0,
+                inverted: asked.not,
+                all_of: asked.not | asked.all_of,
+                any_of: asked.any_of,
+                reported: asked.reported,
             };
             // SAFETY: see the top of the file; `SCAN` takes a `Scan`, whose `regions` are an array of that length.
             unsafe { ioctl(&self.pagemap, Updater::<SCAN, _>::new(&mut scan)) }?;

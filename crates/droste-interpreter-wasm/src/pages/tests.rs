@@ -36,29 +36,47 @@ fn every(step: usize) -> Vec<u32> {
     (0..PAGES as u32).step_by(step).collect()
 }
 
-#[track_caller]
-fn assert_includes(found: &[u32], wanted: &[u32]) {
-    assert!(found.is_sorted(), "{found:?}");
-    let missing: Vec<_> = wanted.iter().filter(|page| !found.contains(page)).collect();
-    assert!(missing.is_empty(), "{missing:?} were written to and not found");
+/// A session that looks at its memory as a checkpoint does.
+struct Looker {
+    watch: Watch,
+    kept: Vec<u8>,
+}
+
+impl Looker {
+    fn new(watcher: Arc<Watcher>) -> Self {
+        Self { watch: Watch::new(watcher), kept: vec![0; PAGES * PAGE] }
+    }
+
+    /// The pages that were found since the last look, or with `Since::Snapshot` all.
+    fn look(&mut self, memory: &Memory, since: Since) -> Vec<u32> {
+        let found = self.watch.written(memory.get(), since);
+        let look = |page: &u32| {
+            let place = *page as usize * PAGE..(*page as usize + 1) * PAGE;
+            let changed = self.kept[place.clone()] != memory.get()[place.clone()];
+            self.kept[place.clone()].copy_from_slice(&memory.get()[place]);
+            Seen { page: *page, changed }
+        };
+        let seen: Vec<_> = found.iter().map(look).collect();
+        self.watch.seen(&seen);
+        assert_eq!(self.kept[..memory.pages * PAGE], *memory.get(), "a page was written to and not found");
+        found
+    }
+
+    fn last(&mut self, memory: &Memory) -> Vec<u32> {
+        self.look(memory, Since::LastTime)
+    }
 }
 
 fn all_writes_are_found(watcher: Arc<Watcher>) {
     let mut memory = Memory::new(PAGES);
-    let mut watch = Watch::new(watcher);
-    memory.write([1, 17, 3000]);
-    assert_includes(&watch.written(memory.get(), Since::LastTime), &[1, 17, 3000]);
-    memory.write(every(3));
-    assert_includes(&watch.written(memory.get(), Since::LastTime), &every(3));
-    memory.write(every(5));
-    assert_includes(&watch.written(memory.get(), Since::LastTime), &every(5));
-    memory.write([7, 4000]);
-    assert_includes(&watch.written(memory.get(), Since::LastTime), &[7, 4000]);
-    memory.write([8]);
-    let all = watch.written(memory.get(), Since::Snapshot);
-    for written in [every(3), every(5), vec![7, 8, 4000]] {
-        assert_includes(&all, &written);
+    let mut looker = Looker::new(watcher);
+    let writes = [vec![1, 17, 3], every(3), every(5), vec![7, 2000], vec![8], vec![], every(1)];
+    for write in writes.into_iter().cycle().take(50) {
+        memory.write(write);
+        looker.last(&memory);
     }
+    let all = looker.look(&memory, Since::Snapshot);
+    assert_eq!(all, every(1));
 }
 
 #[test]
@@ -74,54 +92,68 @@ fn all_writes_are_found_on_an_old_system() {
 #[test]
 fn writes_of_the_system_are_found() {
     let mut memory = Memory::new(PAGES);
-    let mut watch = Watch::new(Watcher::new());
+    let mut looker = Looker::new(Watcher::new());
     memory.write(every(1));
-    watch.written(memory.get(), Since::LastTime);
+    looker.last(&memory);
     let mut file = tempfile::tempfile().unwrap();
     std::io::Write::write_all(&mut file, &[7; PAGE]).unwrap();
     let to = memory.first + 40 * PAGE;
     std::os::unix::fs::FileExt::read_exact_at(&file, &mut memory.bytes[to..to + PAGE], 0).unwrap();
     assert_eq!(memory.bytes[to + 17], 7);
-    assert_includes(&watch.written(memory.get(), Since::LastTime), &[40]);
+    assert!(looker.last(&memory).contains(&40));
 }
 
 #[test]
-fn where_the_system_tracks_writes_nothing_else_is_found() {
+fn where_the_system_tracks_writes_quiet_pages_are_not_looked_at() {
     let watcher = Watcher::new();
     if watcher.0.is_none() {
         return; // an old kernel, or a sandbox that forbids it: the other tests hold there
     }
+    let nothing: [u32; 0] = [];
     let mut memory = Memory::new(PAGES);
     memory.write(every(1));
-    let mut watch = Watch::new(watcher.clone());
-    assert_eq!(watch.written(memory.get(), Since::Snapshot), every(1));
-    assert_eq!(watch.written(memory.get(), Since::LastTime), [0_u32; 0]);
+    let mut looker = Looker::new(watcher.clone());
+    assert_eq!(looker.last(&memory), every(1));
+    assert_eq!(looker.last(&memory), nothing, "so many are tracked at once");
     // Every second page is a region of its own.
     memory.write(every(2));
-    let found = watch.written(memory.get(), Since::LastTime);
-    assert_includes(&found, &every(2));
-    if found.len() == PAGES / 2 {
-        memory.write([100]);
-        assert_eq!(watch.written(memory.get(), Since::LastTime), [100]);
-    } // else the memory is made of huge pages
-    assert_eq!(watch.written(memory.get(), Since::Snapshot), every(1));
+    if looker.last(&memory).len() > PAGES / 2 {
+        return; // the memory is made of huge pages
+    }
+    assert_eq!(looker.last(&memory), nothing);
+    for _ in 0..2 * PATIENCE {
+        memory.write([100, 1000]);
+        assert_eq!(looker.last(&memory), [100, 1000]);
+    }
+    memory.write([1000]);
+    for quiet in 1..=PATIENCE {
+        assert_eq!(looker.last(&memory), [100, 1000], "{quiet}");
+    }
+    assert_eq!(looker.last(&memory), [1000], "it changed once more");
+    assert_eq!(looker.last(&memory), nothing);
+    assert_eq!(looker.look(&memory, Since::Snapshot), every(1));
 
     // Who comes next knows nothing of it, and has to be told everything.
-    drop(watch);
-    let mut watch = Watch::new(watcher);
-    assert_eq!(watch.written(memory.get(), Since::LastTime), every(1));
+    drop(looker);
+    assert_eq!(Watch::new(watcher).written(memory.get(), Since::LastTime), every(1));
 }
 
 #[test]
 fn memory_that_grows_is_tracked_as_a_whole() {
     let mut memory = Memory::new(PAGES);
-    let mut watch = Watch::new(Watcher::new());
+    let mut looker = Looker::new(Watcher::new());
     memory.pages = LOOKS + 10;
     memory.write(0..LOOKS as u32 + 10);
-    assert_includes(&watch.written(memory.get(), Since::LastTime), &[0, 9, LOOKS as u32 + 9]);
+    looker.last(&memory);
     memory.pages = PAGES;
-    memory.write([3, 4000]);
-    assert_includes(&watch.written(memory.get(), Since::LastTime), &[3, 4000]);
-    memory.write([4, 4001]);
-    assert_includes(&watch.written(memory.get(), Since::LastTime), &[4, 4001]);
+    for pages in [[3, 2040], [4, 2041], [2042, 2043], [5, 2040]] {
+        memory.write(pages);
+        looker.last(&memory);
+    }
+}
+
+#[test]
+fn ranges_are_few() {
+    assert_eq!(ranges([1, 2, 3, 5, 7, 8]), [1..4, 5..6, 7..9]);
+    assert_eq!(ranges([]), []);
 }
