@@ -8,6 +8,7 @@ from _droste.errors import FILE, hide_frames_of
 # Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
+_USUAL = "positional_or_keyword"
 _STARS = {"var_positional": "*", "var_keyword": "**"}
 _SIMPLE_TYPES = {kind.__name__: kind for kind in (bool, bytes, dict, float, int, list, set, str, tuple)}
 _SIMPLE_TYPES["None"] = None
@@ -38,7 +39,7 @@ _builders = {}  # what makes a signature -> its builder: sessions begin with muc
 
 def _builder(name, parameters):
     """`build(call, d)` of `_source`, made once for all functions that look alike."""
-    looks = (name, *[(each["name"], each.get("kind"), "default" in each) for each in parameters])
+    looks = (name, *[(each["name"], each.get("kind", _USUAL), "default" in each) for each in parameters])
     build = _builders.get(looks)
     if build is None:
         if len(_builders) > 1000:
@@ -58,7 +59,7 @@ def _source(name, parameters):
     signature, by_name, args = [], [], "()"
     default_index, starred = 0, False
     for parameter in parameters:
-        own, kind = parameter["name"], parameter.get("kind", "positional_or_keyword")
+        own, kind = parameter["name"], parameter.get("kind", _USUAL)
         _check_identifier(own)
         if kind == "keyword_only" and not starred:
             signature.append("*")
