@@ -23,7 +23,7 @@ mod tests;
 pub(crate) const PAGE: usize = 4096;
 
 /// New pages that are put in their places one by one.
-const FEW: usize = 8;
+const INSERTED: usize = 2;
 
 /// A page of memory.
 pub(crate) type Page = [u8];
@@ -39,8 +39,8 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The state of `vm`, whose last checkpoint was `before`: only what was written to since is looked at. Without one,
-    /// all is. `None` if it is more than `limit` bytes.
+    /// The state of `vm`, whose last checkpoint was `before`: where the system tracks writes, only what was
+    /// written to since is looked at. Without one all is. `None` if it is more than `limit` bytes.
     pub(crate) fn take(vm: &mut Vm, pristine: &[u8], before: Option<Checkpoint>, limit: u64) -> Option<Self> {
         let since = if before.is_some() { Since::LastTime } else { Since::Snapshot };
         let written = vm.written_pages(since);
@@ -80,7 +80,7 @@ impl Checkpoint {
         if !gone.is_empty() {
             pages.retain(|(number, _)| gone.binary_search(number).is_err());
         }
-        if fresh.len() > FEW {
+        if fresh.len() > INSERTED {
             pages.append(&mut fresh);
             pages.sort_by_key(|(number, _)| *number); // two sorted runs: one pass
         }

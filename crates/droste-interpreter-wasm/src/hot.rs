@@ -1,8 +1,8 @@
 //! The pages of memory that every session writes to, found out by running some cells.
 //!
 //! A session's memory is the snapshot's until it is written to: then the system copies the page, one at a time, in the
-//! middle of a cell, and makes all processors forget the old one. It is the same hundred pages in nearly every session,
-//! so they are copied beforehand, which takes half the time.
+//! middle of a cell, and makes all processors forget the old one. It is much the same pages in every session, so
+//! they are copied beforehand, which takes half the time.
 
 use std::{future::poll_fn, ops::Range, pin::pin, sync::Arc, task::Poll};
 
@@ -42,7 +42,9 @@ pub(crate) async fn pages(vm: Vm, mailbox: &Mailbox, pristine: &[u8]) -> Result<
         mailbox.lock().begin(Collector::new(1000));
         let outcome;
         (vm, outcome) = run(vm, mailbox, &cell, (at == 0).then_some(&*scope)).await?;
-        if outcome.is_err() {
+        let failed =
+            |answer: &Value| answer.as_dict().and_then(|answer| answer.get("error")) != Some(&Value::None);
+        if outcome.as_ref().map_or(true, failed) {
             return Ok(Vec::new()); // sessions will say what is wrong
         }
     }

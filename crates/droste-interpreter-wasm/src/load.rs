@@ -1,4 +1,4 @@
-//! Loads compiled code from the cache: the one unsafe call of this crate.
+//! Loads compiled code from the cache: an unsafe call.
 //!
 //! # The argument
 //! [`Module::deserialize_open_file`] is unsafe because the file holds machine code, which is run without being looked at:

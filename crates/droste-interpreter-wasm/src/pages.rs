@@ -4,8 +4,9 @@
 //! the session, and Linux can tell which pages those are. All of them have to be looked at, to see what changed.
 //!
 //! A session that holds much would pay for that at every checkpoint. Since version 6.7 Linux can also track which pages are
-//! written to ([`linux`]). But the first write to a tracked page takes as long as looking at a dozen, and every cell writes
-//! to the same hundred pages. So writes are tracked to those pages that cells leave alone, such as inputs.
+//! written to ([`linux`]). But the first write to a tracked page takes as long as looking at several, and every cell writes
+//! to the same hundred pages. So writes are tracked to those pages that cells leave alone, such as inputs. (Where writes can be
+//! tracked, pages are also read in one by one, no more in groups: one more reason to begin late.)
 
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
@@ -51,17 +52,19 @@ impl Watcher {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
     pub(crate) page: u32,
-    /// Whether it was not as it had been the last time.
+    /// Whether something else was in it the last time.
     pub(crate) changed: bool,
 }
 
 /// Pages that a session may have looked at before tracking begins, which takes as long as some checkpoints.
 const LOOKS: usize = 2048;
-/// New pages that are looked at a few more times before writes to them are tracked. More at once are an input, or what a
-/// cell made of one.
+/// New pages that are looked at for a while before writes to them are tracked. More at once are an input, or what a cell
+/// made of one: they are looked at once more.
 const FEW: usize = 256;
 /// How many times in a row a page is found unchanged before writes to it are tracked.
-const PATIENCE: u8 = 8;
+const LONG: u8 = 8;
+/// Tracking some pages more than once takes less than asking for each range.
+const GAP: u32 = 30;
 
 /// What is known about the memory of one instance. It must be dropped before that memory is used for another.
 #[derive(Debug)]
@@ -70,17 +73,17 @@ pub(crate) struct Watch {
     /// Pages that were looked at before tracking began.
     looked: usize,
     /// The addresses in which writes can be tracked.
-    tracked: Option<Range<usize>>,
+    registered: Option<Range<usize>>,
     /// Addresses in it where they are not yet.
     untracked: Option<Range<usize>>,
-    /// Pages in which they are not any more, in order, with what is left of the patience with each.
+    /// Pages in which they are not any more, in order, each with how often it has still to be found unchanged.
     open: Vec<(u32, u8)>,
 }
 
 impl Watch {
     /// Knows nothing yet.
     pub(crate) fn new(watcher: Arc<Watcher>) -> Self {
-        Self { watcher, looked: 0, tracked: None, untracked: None, open: Vec::new() }
+        Self { watcher, looked: 0, registered: None, untracked: None, open: Vec::new() }
     }
 
     /// The numbers of the pages that may have been written to, in order.
@@ -91,13 +94,32 @@ impl Watch {
 
     /// What came of looking at the pages that [`written`](Self::written) answered. Nothing may have written in between.
     pub(crate) fn seen(&mut self, pages: &[Seen]) {
-        let Some(start) = self.tracked.as_ref().map(|range| range.start) else { return };
+        let Some(start) = self.registered.as_ref().map(|range| range.start) else { return };
         let place = |page: u32| start + page as usize * PAGE;
         let (quiet, untracked) = (self.quiet(pages, place), self.untracked.take());
-        let quiet = ranges(quiet).into_iter().map(|pages| place(pages.start)..place(pages.end));
+        let quiet = self.joined(ranges(quiet));
+        let quiet = quiet.into_iter().map(|pages| place(pages.start)..place(pages.end));
         if untracked.into_iter().chain(quiet).any(|range| !self.track(&range)) {
             self.stop();
         }
+    }
+
+    /// Ranges over gaps in which no page is open. Writes to what lies in these are tracked already.
+    fn joined(&self, ranges: Vec<Range<u32>>) -> Vec<Range<u32>> {
+        let is_open = |gap: Range<u32>| {
+            let next = self.open.partition_point(|(page, _)| *page < gap.start);
+            self.open.get(next).is_some_and(|(page, _)| gap.contains(page))
+        };
+        let mut joined: Vec<Range<u32>> = Vec::new();
+        for pages in ranges {
+            match joined.last_mut() {
+                Some(last) if pages.start - last.end <= GAP && !is_open(last.end..pages.start) => {
+                    last.end = pages.end;
+                }
+                _ => joined.push(pages),
+            }
+        }
+        joined
     }
 
     /// The pages among those that were looked at to which writes are to be tracked from here on.
@@ -115,9 +137,9 @@ impl Watch {
         let mut quiet = Vec::new();
         for (Seen { page, changed }, left) in pages {
             let left = match left {
-                None if few => PATIENCE,
-                None => 0,
-                Some(_) if *changed => PATIENCE,
+                None if few => LONG,
+                None => 1,
+                Some(_) if *changed => LONG,
                 Some(left) => left - 1,
             };
             match left {
@@ -130,29 +152,27 @@ impl Watch {
 
     fn by_tracking(&mut self, memory: &[u8], since: Since) -> Option<Vec<u32>> {
         let range = addresses(memory);
-        if self.tracked.as_ref().is_some_and(|tracked| tracked.start != range.start) {
+        let moved = self.registered.as_ref().is_some_and(|registered| registered.start != range.start);
+        if moved || since == Since::Snapshot {
             self.stop();
         }
         let tracking = self.watcher.0.as_ref()?;
-        let Some(tracked) = self.tracked.clone() else {
+        let Some(registered) = self.registered.clone() else {
             let found = tracking.present(&range).ok()?;
             self.looked += found.len();
-            if self.looked > LOOKS && tracking.begin(&range).is_ok() {
-                (self.tracked, self.untracked) = (Some(range.clone()), Some(range));
+            // Who asks for all of it has no use for what changed.
+            if since == Since::LastTime && self.looked > LOOKS && tracking.begin(&range).is_ok() {
+                (self.registered, self.untracked) = (Some(range.clone()), Some(range));
             }
             return Some(found);
         };
-        if tracked != range {
+        if registered != range {
             // It has grown. What was tracked before stays so.
             tracking.begin(&range).ok()?;
-            let untracked = self.untracked.take().unwrap_or(tracked.end..tracked.end);
-            (self.tracked, self.untracked) = (Some(range.clone()), Some(untracked.start..range.end));
+            let untracked = self.untracked.take().unwrap_or(registered.end..registered.end);
+            (self.registered, self.untracked) = (Some(range.clone()), Some(untracked.start..range.end));
         }
-        let untracked = match (since, &self.untracked) {
-            (Since::Snapshot, _) => range.clone(),
-            (Since::LastTime, Some(untracked)) => untracked.clone(),
-            (Since::LastTime, None) => range.end..range.end,
-        };
+        let untracked = self.untracked.clone().unwrap_or(range.end..range.end);
         let mut found = tracking.written(&(range.start..untracked.start)).ok()?;
         let first = u32::try_from((untracked.start - range.start) / PAGE).ok()?;
         found.extend(tracking.present(&untracked).ok()?.into_iter().map(|page| first + page));
@@ -164,8 +184,8 @@ impl Watch {
     }
 
     /// Back to the beginning: all pages are to be looked at.
-    fn stop(&mut self) {
-        if let (Some(tracking), Some(range)) = (&self.watcher.0, self.tracked.take()) {
+    pub(crate) fn stop(&mut self) {
+        if let (Some(tracking), Some(range)) = (&self.watcher.0, self.registered.take()) {
             tracking.end(&range);
         }
         (self.looked, self.untracked) = (0, None);

@@ -161,6 +161,9 @@ impl Live {
             let (before, limit) = (self.checkpoint.take(), self.runtime.config.checkpoint_limit);
             self.checkpoint = Checkpoint::take(&mut vm, self.runtime.pristine(), before, limit);
             self.checkpoints = self.checkpoint.is_some();
+            if !self.checkpoints {
+                vm.unwatch();
+            }
         }
         self.used = true;
         vm.wasi_mut().set_window(window(cell.max_output_chars));

@@ -140,6 +140,11 @@ impl Vm {
         self.watch.seen(pages);
     }
 
+    /// Nobody is going to ask for written pages any more.
+    pub(crate) fn unwatch(&mut self) {
+        self.watch.stop();
+    }
+
     /// The linear memory, grown to `len` bytes if it is smaller.
     pub(crate) fn memory_mut(&mut self, len: usize) -> Result<&mut [u8]> {
         let missing = || Error::new(ErrorKind::Internal, "the guest has no memory");

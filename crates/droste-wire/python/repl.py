@@ -281,7 +281,8 @@ class Repl:
 
     def _is_variable(self, name, value):
         if is_module(value):
-            self._others[name] = value  # most sessions keep a dozen, which is then found out at once
+            if _modules.get(name) is value:  # most sessions keep a dozen, which is then found out at once
+                self._others[name] = value
             return False
         return name not in self._provided
 

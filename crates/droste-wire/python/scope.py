@@ -46,7 +46,7 @@ def _builder(name, parameters):
             _builders.clear()
         space = {"__builtins__": __builtins__, "__name__": "droste"}
         exec(compile(_source(name, parameters), FILE, "exec", dont_inherit=True), space)
-        build = _builders[looks] = space["build"]
+        build = _builders[looks] = space.pop("build")  # functions of all sessions share what is left
     return build
 
 

@@ -55,8 +55,6 @@ const FILE: u64 = 1 << 2;
 const PRESENT: u64 = 1 << 3;
 /// Only pages that were written to go to swap.
 const SWAPPED: u64 = 1 << 4;
-/// The page of zeros that all processes share.
-const ZERO: u64 = 1 << 5;
 
 /// `struct uffdio_api`
 #[repr(C)]
@@ -158,7 +156,11 @@ impl Tracking {
         self.check_process()?;
         let mut register = Register { range: addresses(range), mode: WRITE_PROTECT, ioctls: 0 };
         // SAFETY: see the top of the file; `REGISTER` takes a `Register`.
-        Ok(unsafe { ioctl(&self.userfault, Updater::<REGISTER, _>::new(&mut register)) }?)
+        let begun = unsafe { ioctl(&self.userfault, Updater::<REGISTER, _>::new(&mut register)) };
+        if begun.is_err() {
+            self.end(range); // a part of it may have been registered
+        }
+        Ok(begun?)
     }
 
     /// Tracks no more, and leaves no protection behind.
@@ -188,9 +190,10 @@ impl Tracking {
         self.scan(range, MUST_BE_TRACKED, Asked { not: 0, all_of: WRITTEN, any_of: 0, reported: WRITTEN })
     }
 
-    /// The pages that were ever written to.
+    /// The pages that were ever written to, and some that were not. (A page that holds zeros may have been written to: when
+    /// the system splits a huge page it gives back what is all zeros.)
     pub(super) fn present(&self, range: &Range<usize>) -> io::Result<Vec<u32>> {
-        self.scan(range, 0, Asked { not: FILE | ZERO, all_of: 0, any_of: PRESENT | SWAPPED, reported: 0 })
+        self.scan(range, 0, Asked { not: FILE, all_of: 0, any_of: PRESENT | SWAPPED, reported: 0 })
     }
 
     fn scan(&self, range: &Range<usize>, flags: u64, asked: Asked) -> io::Result<Vec<u32>> {

@@ -120,13 +120,14 @@ fn where_the_system_tracks_writes_quiet_pages_are_not_looked_at() {
     if looker.last(&memory).len() > PAGES / 2 {
         return; // the memory is made of huge pages
     }
+    assert_eq!(looker.last(&memory), every(2), "so many are looked at once more");
     assert_eq!(looker.last(&memory), nothing);
-    for _ in 0..2 * PATIENCE {
+    for _ in 0..2 * LONG {
         memory.write([100, 1000]);
         assert_eq!(looker.last(&memory), [100, 1000]);
     }
     memory.write([1000]);
-    for quiet in 1..=PATIENCE {
+    for quiet in 1..=LONG {
         assert_eq!(looker.last(&memory), [100, 1000], "{quiet}");
     }
     assert_eq!(looker.last(&memory), [1000], "it changed once more");
@@ -150,6 +151,43 @@ fn memory_that_grows_is_tracked_as_a_whole() {
         memory.write(pages);
         looker.last(&memory);
     }
+}
+
+#[test]
+fn questions_that_nobody_looked_after_lose_nothing() {
+    let mut memory = Memory::new(PAGES);
+    let mut looker = Looker::new(Watcher::new());
+    memory.pages = LOOKS + 10;
+    for round in 0..20 {
+        memory.write([round, 1000 + round]);
+        if round == 10 {
+            memory.write(0..LOOKS as u32);
+        }
+        looker.watch.written(memory.get(), Since::LastTime);
+        memory.pages += 3; // grown before anybody looked
+        memory.write([memory.pages as u32 - 1]);
+        looker.watch.written(memory.get(), Since::LastTime);
+        memory.write([round + 1]);
+        looker.last(&memory);
+    }
+}
+
+#[test]
+fn who_asks_for_all_is_not_told_of_pages_that_are_not_there() {
+    let watcher = Watcher::new();
+    if watcher.0.is_none() {
+        return;
+    }
+    let mut memory = Memory::new(PAGES);
+    let mut looker = Looker::new(watcher);
+    for _ in 0..=LOOKS / 100 {
+        memory.write(0..100);
+        looker.last(&memory);
+    }
+    assert!(looker.watch.registered.is_some());
+    let found = looker.look(&memory, Since::Snapshot);
+    assert!(looker.watch.registered.is_none());
+    assert!((0..100).all(|page| found.contains(&page)), "{found:?}");
 }
 
 #[test]
