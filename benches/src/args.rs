@@ -10,7 +10,7 @@ use crate::{
     subjects::BACKENDS,
 };
 
-/// Measure how fast Droste is on this machine, beside its peers.
+/// Measure how fast Abyme is on this machine, beside its peers.
 ///
 /// Prints tables, keeps the run in target/bench, draws charts. A run of everything also refreshes BENCHMARKS.md.
 #[derive(Clone, Debug, Default, Parser)]

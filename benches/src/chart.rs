@@ -235,7 +235,7 @@ mod tests {
         draw(&places, &run, true).unwrap();
         assert!(places.kept_charts().join("text-in.svg").exists());
         assert!(!places.kept_charts().join("gone.svg").exists());
-        if let Ok(shown) = std::env::var("DROSTE_SHOW_CHARTS") {
+        if let Ok(shown) = std::env::var("ABYME_SHOW_CHARTS") {
             draw(&Places::at(shown.as_ref()), &run, false).unwrap();
         }
     }

@@ -15,7 +15,7 @@ pub(crate) struct Machine {
     /// Processes that wanted to run when it began, over the minute before: on a quiet machine far below the cores.
     pub(crate) load: Option<f64>,
     pub(crate) rustc: String,
-    /// Droste's commit, with `+` if its code was changed since.
+    /// Abyme's commit, with `+` if its code was changed since.
     pub(crate) commit: String,
     /// The `python3` on PATH.
     pub(crate) python: String,

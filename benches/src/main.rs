@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: how fast Droste is on this machine, beside its peers.
+//! `cargo xtask bench`: how fast Abyme is on this machine, beside its peers.
 
 mod args;
 mod chart;

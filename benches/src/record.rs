@@ -48,7 +48,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Whether it is Droste that does the work.
+    /// Whether it is Abyme that does the work.
     pub(crate) fn is_ours(self) -> bool {
         matches!(self, Self::Backend | Self::Loop)
     }

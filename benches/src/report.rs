@@ -69,7 +69,7 @@ pub(crate) fn machine(record: &Record) -> Table {
         ("system", machine.system.clone()),
         ("load at the start", machine.load.map(|load| format!("{}{busy}", digits(load))).unwrap_or_default()),
         ("Rust", machine.rustc.clone()),
-        ("Droste's commit", machine.commit.clone()),
+        ("Abyme's commit", machine.commit.clone()),
         ("`python3`", machine.python.clone()),
     ] {
         if !value.is_empty() {

@@ -89,7 +89,7 @@ impl Racer {
             Ok(None) => None,
             Ok(trial) => Some(Self { row, trial }),
             Err(reason) => {
-                // Peers have limits, and not every floor is everywhere. What Droste cannot do is a failure.
+                // Peers have limits, and not every floor is everywhere. What Abyme cannot do is a failure.
                 let failed = row.kind.is_ours();
                 let mut racer = Self { row, trial: None };
                 racer.drop_out(&reason, failed);

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use abyme::InterpreterFactory;
 use async_trait::async_trait;
-use droste::InterpreterFactory;
 use serde::{Deserialize, Serialize};
 
 /// Who does the work.
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Subject {
     /// One of our backends.
     Backend(Arc<dyn InterpreterFactory>),
-    /// Droste without any Python: the loop itself.
+    /// Abyme without any Python: the loop itself.
     Loop,
     /// The least that the work can cost here, such as a bare pipe: not a system anybody would use.
     Floor(&'static str),

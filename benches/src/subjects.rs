@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use droste::{
+use abyme::{
     DockerConfig, DockerFactory, InterpreterFactory, Pull, Session, SubprocessConfig, SubprocessFactory,
     WasmConfig, WasmFactory,
 };
@@ -111,7 +111,7 @@ fn factory(name: &str) -> Result<Arc<dyn InterpreterFactory>, String> {
 fn docker() -> DockerConfig {
     // Whoever measures has not asked for a download.
     let config = DockerConfig::new().pull(Pull::Never).memory_limit(MEMORY);
-    match std::env::var("DROSTE_DOCKER_IMAGE") {
+    match std::env::var("ABYME_DOCKER_IMAGE") {
         Ok(image) if !image.is_empty() => config.image(image),
         _ => config,
     }
@@ -119,14 +119,14 @@ fn docker() -> DockerConfig {
 
 #[cfg(feature = "pyo3")]
 fn pyo3() -> Result<Arc<dyn InterpreterFactory>, String> {
-    Ok(Arc::new(droste::Pyo3Factory::default()))
+    Ok(Arc::new(abyme::Pyo3Factory::default()))
 }
 
 #[cfg(not(feature = "pyo3"))]
 fn pyo3() -> Result<Arc<dyn InterpreterFactory>, String> {
     // `cargo xtask bench` says why it built this so.
     let reason =
-        std::env::var("DROSTE_BENCH_NO_PYO3").unwrap_or_else(|_| "the feature `pyo3` is off".to_owned());
+        std::env::var("ABYME_BENCH_NO_PYO3").unwrap_or_else(|_| "the feature `pyo3` is off".to_owned());
     Err(format!("this was built without it: {reason}"))
 }
 

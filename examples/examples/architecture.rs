@@ -3,8 +3,8 @@
 
 use std::{collections::BTreeSet, error::Error};
 
-use droste::prelude::*;
-use droste_examples::{Models, cell, document, number, report};
+use abyme::prelude::*;
+use abyme_examples::{Models, cell, document, number, report};
 use regex::Regex;
 
 #[tokio::main]

@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-use droste::prelude::*;
-use droste_examples::{Models, cell, document, printed, report};
+use abyme::prelude::*;
+use abyme_examples::{Models, cell, document, printed, report};
 use regex::RegexBuilder;
 use schemars::JsonSchema;
 use serde::Deserialize;

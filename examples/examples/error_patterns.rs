@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, error::Error};
 
-use droste::prelude::*;
-use droste_examples::{Models, cell, document, number, printed, report};
+use abyme::prelude::*;
+use abyme_examples::{Models, cell, document, number, printed, report};
 use regex::Regex;
 
 #[derive(serde::Deserialize)]

@@ -1,10 +1,10 @@
 //! The smallest run: no inputs, one typed output. The model writes Python, looks at what it printed, and submits.
 
-use droste::prelude::*;
-use droste_examples::{Models, cell, printed, report};
+use abyme::prelude::*;
+use abyme_examples::{Models, cell, printed, report};
 
 #[tokio::main]
-async fn main() -> droste::Result<()> {
+async fn main() -> abyme::Result<()> {
     let models = Models::choose(plan, |_| "no sub-call is needed".to_owned())?;
     let rlm = Rlm::builder("-> numbers: list[int]")
         .instructions("Give the first twelve Fibonacci numbers, starting with 0 and 1.")

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use droste::{CodePolicy, Submitted, prelude::*};
+use abyme::{CodePolicy, Submitted, prelude::*};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

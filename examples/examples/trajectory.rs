@@ -3,8 +3,8 @@
 
 use std::error::Error;
 
-use droste::{Event, Trajectory, prelude::*};
-use droste_examples::{Models, cell, document, printed, report};
+use abyme::{Event, Trajectory, prelude::*};
+use abyme_examples::{Models, cell, document, printed, report};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

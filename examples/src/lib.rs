@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
+use abyme::{Error, ErrorKind, Response, Result, prelude::*, testing::ScriptedModel};
 use cargo_metadata::{MetadataCommand, Package};
-use droste::{Error, ErrorKind, Response, Result, prelude::*, testing::ScriptedModel};
 
 /// A long text: the file that the first argument names, or the READMEs and changelogs of all crates that this
 /// workspace depends on (several megabytes), each under a line `===== name version: file =====`.

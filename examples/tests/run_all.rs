@@ -14,7 +14,7 @@ fn run(name: &str, arguments: &[&str]) -> Output {
     command.args(arguments).current_dir(&folder);
     for (name, _) in std::env::vars_os() {
         let of_models =
-            |name: &str| ["DROSTE_", "DSPY_", "OPENAI_"].iter().any(|start| name.starts_with(start));
+            |name: &str| ["ABYME_", "DSPY_", "OPENAI_"].iter().any(|start| name.starts_with(start));
         if name.to_str().is_some_and(of_models) {
             command.env_remove(name);
         }
@@ -27,7 +27,7 @@ fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let file = format!("examples/{name}{}", std::env::consts::EXE_SUFFIX);
     let found = test.ancestors().skip(1).map(|folder| folder.join(&file)).find(|path| path.is_file());
-    found.unwrap_or_else(|| panic!("no {file}: run `cargo test -p droste-examples` without naming a target"))
+    found.unwrap_or_else(|| panic!("no {file}: run `cargo test -p abyme-examples` without naming a target"))
 }
 
 /// Runs an example and asks for lines that begin so. All its checks have to hold.

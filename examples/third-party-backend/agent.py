@@ -1,13 +1,13 @@
-"""Runs Droste sessions for hosts on other machines: `python3 agent.py --listen 127.0.0.1:7411`.
+"""Runs Abyme sessions for hosts on other machines: `python3 agent.py --listen 127.0.0.1:7411`.
 
-The agent needs Python 3.9 or later on a Unix machine and nothing else: no package, and no code of Droste, which each
-host sends along. Host and agent share a secret, in the environment variable DROSTE_AGENT_SECRET. It proves who both
+The agent needs Python 3.9 or later on a Unix machine and nothing else: no package, and no code of Abyme, which each
+host sends along. Host and agent share a secret, in the environment variable ABYME_AGENT_SECRET. It proves who both
 are; it encrypts nothing. Listen on loopback or inside a private network, and bring hosts there through an ssh tunnel or
 WireGuard.
 
 Each session has two connections. Both begin with three lines of JSON:
 
-    agent  {"agent": "droste", "version": 1, "nonce": N}
+    agent  {"agent": "abyme", "version": 1, "nonce": N}
     host   {"version": 1, "nonce": M, "proof": HMAC("host:N:M"), "ask": "control" or "stream", ...}
     agent  {"ok": true, "proof": HMAC("agent:N:M"), ...} or {"ok": false, "error": KIND, "message": TEXT}
 
@@ -42,8 +42,8 @@ import threading
 import time
 
 VERSION = 1
-SECRET = "DROSTE_AGENT_SECRET"
-SECRET_FD = "DROSTE_AGENT_SECRET_FD"
+SECRET = "ABYME_AGENT_SECRET"
+SECRET_FD = "ABYME_AGENT_SECRET_FD"
 SHORTEST_SECRET = 16
 LONGEST_LINE = 1 << 17
 MEETING_SECONDS = 10  # for the lines that begin a connection
@@ -199,7 +199,7 @@ class Session:
 
     def serve(self, stream, ask, welcome):
         """Starts the process on `stream`, and returns when all of it is gone."""
-        directory = tempfile.mkdtemp(prefix="droste-agent-", dir=self._agent.temp_dir)
+        directory = tempfile.mkdtemp(prefix="abyme-agent-", dir=self._agent.temp_dir)
         process = None
         try:
             process = self._start(stream, ask, directory)
@@ -416,7 +416,7 @@ class Agent:
         deadline = time.monotonic() + MEETING_SECONDS
         nonce = secrets.token_hex(16)
         connection.settimeout(MEETING_SECONDS)
-        send_line(connection, {"agent": "droste", "version": VERSION, "nonce": nonce})
+        send_line(connection, {"agent": "abyme", "version": VERSION, "nonce": nonce})
         ask = read_first_line(connection, deadline)
         if ask.get("version") != VERSION:
             raise Refused("version", f"this agent speaks version {VERSION}, not {ask.get('version')}")
@@ -516,7 +516,7 @@ def listen(where):
 
 def main():
     """The command line."""
-    parser = argparse.ArgumentParser(description="Runs Droste sessions for hosts on other machines.")
+    parser = argparse.ArgumentParser(description="Runs Abyme sessions for hosts on other machines.")
     parser.add_argument("--listen", type=address, required=True, metavar="HOST:PORT", help="port 0 picks a free one")
     parser.add_argument("--python", default=sys.executable, help="the Python of the sessions; default: this one")
     parser.add_argument("--temp-dir", help="where the sessions' directories are made; default: the system's place")

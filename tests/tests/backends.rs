@@ -10,8 +10,8 @@ mod runs;
 
 use std::{process::ExitCode, sync::Arc};
 
-use droste::{DockerConfig, DockerFactory, InterpreterFactory, SubprocessFactory, WasmFactory};
-use droste_conformance::{BackendTests, FactoryHarness};
+use abyme::{DockerConfig, DockerFactory, InterpreterFactory, SubprocessFactory, WasmFactory};
+use abyme_conformance::{BackendTests, FactoryHarness};
 
 /// Any backend.
 type Backend = Arc<dyn InterpreterFactory>;
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 /// The engine that is there, with the image that the tests were given.
 fn docker() -> DockerFactory {
     let config = DockerConfig::new();
-    DockerFactory::new(match std::env::var("DROSTE_DOCKER_IMAGE") {
+    DockerFactory::new(match std::env::var("ABYME_DOCKER_IMAGE") {
         Ok(image) => config.image(image),
         Err(_) => config,
     })
@@ -70,7 +70,7 @@ fn docker() -> DockerFactory {
 
 #[cfg(feature = "pyo3")]
 fn pyo3() -> Backend {
-    Arc::new(droste::Pyo3Factory::default())
+    Arc::new(abyme::Pyo3Factory::default())
 }
 
 #[cfg(not(feature = "pyo3"))]
@@ -82,7 +82,7 @@ fn pyo3() -> Backend {
 mod left_out {
     //! Stands for a backend that these tests were built without.
 
-    use droste::{Capabilities, CodeInterpreter, Error, ErrorKind, InterpreterFactory, Isolation, Result};
+    use abyme::{Capabilities, CodeInterpreter, Error, ErrorKind, InterpreterFactory, Isolation, Result};
 
     #[derive(Debug)]
     pub(super) struct LeftOut(&'static str, Capabilities);

@@ -1,7 +1,7 @@
 //! A whole run through the real model client, against a server on loopback.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use droste::{ErrorKind, OpenAiConfig, OpenAiModel, Rlm, SubprocessFactory, inputs};
+use abyme::{ErrorKind, OpenAiConfig, OpenAiModel, Rlm, SubprocessFactory, inputs};
 use serde_json::{Value as Json, json};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers};
 

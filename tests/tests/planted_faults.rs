@@ -12,7 +12,7 @@ mod driver;
 #[path = "planted_faults/wrapper.rs"]
 mod wrapper;
 
-use droste_conformance::{Harness, Outcome, Suite, case_names};
+use abyme_conformance::{Harness, Outcome, Suite, case_names};
 
 /// Themes that no fault of this file is about, and that take long.
 const LONG: [&str; 9] = [

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use droste::{
+use abyme::{
     InterpreterFactory, LanguageModel, Request, Response, Rlm, RlmBuilder, SubprocessFactory, Text, Tool,
     Trajectory, Value, WasmConfig, WasmFactory, inputs, testing::ScriptedModel,
 };
@@ -109,7 +109,7 @@ impl LanguageModel for Silent {
         "silent"
     }
 
-    async fn complete(&self, request: &Request) -> droste::Result<Response> {
+    async fn complete(&self, request: &Request) -> abyme::Result<Response> {
         match self.first.complete(request).await {
             Ok(response) => Ok(response),
             Err(_) => {

@@ -18,11 +18,11 @@ pub(crate) struct Args {
 
 /// Answers the exit code of the benchmarks: 0, 1 if something failed while it was measured, 2 for bad arguments.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let mut command = cargo(&["run", "--release", "--locked", "--package", "droste-benches"]);
+    let mut command = cargo(&["run", "--release", "--locked", "--package", "abyme-benches"]);
     match selection::no_libpython()? {
         None => command.args(["--features", "pyo3"]),
         // The benchmarks say it where the results of pyo3 would be.
-        Some(reason) => command.env("DROSTE_BENCH_NO_PYO3", reason),
+        Some(reason) => command.env("ABYME_BENCH_NO_PYO3", reason),
     };
     command.arg("--").args(&args.arguments);
     let shown = show(&command);

@@ -10,8 +10,8 @@ pub(crate) fn run() -> Result<()> {
     let everything = selection::everything(None)?;
     clippy(["--all-targets"].into_iter().chain(everything.iter().map(String::as_str)))?;
     // The facade with few features, so that unification with the others hides nothing.
-    clippy(["--package", "droste", "--no-default-features", "--locked"])?;
-    clippy(["--package", "droste", "--no-default-features", "--features", "openai", "--locked"])?;
+    clippy(["--package", "abyme", "--no-default-features", "--locked"])?;
+    clippy(["--package", "abyme", "--no-default-features", "--features", "openai", "--locked"])?;
     let mut docs = cargo(&["doc", "--no-deps"]);
     command::run(docs.args(&everything).env("RUSTDOCFLAGS", "-D warnings"))?;
     tidy::run()

@@ -31,14 +31,14 @@ pub(crate) enum Action {
 pub(crate) struct Env {
     /// For `DOCKER_HOST`.
     pub(crate) docker_host: String,
-    /// For `DROSTE_DOCKER_IMAGE`.
+    /// For `ABYME_DOCKER_IMAGE`.
     pub(crate) image: String,
 }
 
 impl Env {
     /// The variables to set.
     pub(crate) fn variables(&self) -> [(&'static str, &str); 2] {
-        [("DOCKER_HOST", &self.docker_host), ("DROSTE_DOCKER_IMAGE", &self.image)]
+        [("DOCKER_HOST", &self.docker_host), ("ABYME_DOCKER_IMAGE", &self.image)]
     }
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn start() -> Result<Env> {
     } else {
         if !is_root() {
             return Err("the test engine needs root; or start an engine yourself, and set DOCKER_HOST and \
-                        DROSTE_DOCKER_IMAGE"
+                        ABYME_DOCKER_IMAGE"
                 .to_owned());
         }
         install()?;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What the image is called.
-pub(crate) const IMAGE: &str = "droste-test-python:latest";
+pub(crate) const IMAGE: &str = "abyme-test-python:latest";
 
 /// Dependencies that Python runs without: they serve installation, or modules that no test imports.
 const NOT_NEEDED: &[&str] = &[

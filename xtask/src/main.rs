@@ -34,7 +34,7 @@ enum Command {
     DockerTestEnv(docker_test_env::Action),
     /// Repair what can be repaired by a tool: format and lints.
     Fix,
-    /// Build the data of the crate droste-python-wasm: CPython for WASI with its standard library.
+    /// Build the data of the crate abyme-python-wasm: CPython for WASI with its standard library.
     PythonWasm(python_wasm::Args),
     /// Run all tests: Rust, doc examples, Python.
     Test(test::Args),

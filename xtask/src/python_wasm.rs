@@ -1,4 +1,4 @@
-//! `cargo xtask python-wasm`: builds the data of the crate `droste-python-wasm`, or checks that building it again gives
+//! `cargo xtask python-wasm`: builds the data of the crate `abyme-python-wasm`, or checks that building it again gives
 //! the same bytes.
 
 use std::{
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 fn crate_dir() -> PathBuf {
-    root().join("crates/droste-python-wasm")
+    root().join("crates/abyme-python-wasm")
 }
 
 /// Where builds are kept between runs, so that a changed guest is a relink of seconds.
@@ -134,7 +134,7 @@ pub(crate) const STDLIB_SIZE: usize = {stdlib_size};
 
 fn check() -> Result<()> {
     let started = Instant::now();
-    let fresh = std::env::temp_dir().join(format!("droste-python-wasm-{}", std::process::id()));
+    let fresh = std::env::temp_dir().join(format!("abyme-python-wasm-{}", std::process::id()));
     create_dir(&fresh)?;
     let output = fresh.join("output");
     build(&fresh.join("work"), &output).map_err(|problem| format!("{problem}; see {}", fresh.display()))?;
@@ -142,7 +142,7 @@ fn check() -> Result<()> {
     println!("built in {:.1} s", started.elapsed().as_secs_f64());
     if !differences.is_empty() {
         return Err(format!(
-            "building again gives something else than crates/droste-python-wasm/data:\n  {}\nWhat was built is in {}. \
+            "building again gives something else than crates/abyme-python-wasm/data:\n  {}\nWhat was built is in {}. \
              When the sources have changed, run `cargo xtask python-wasm` and commit the data",
             differences.join("\n  "),
             output.display()
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     fn dir_with(name: &str, files: &[(&str, &str)]) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("droste-xtask-{}-{name}", std::process::id()));
+        let dir = std::env::temp_dir().join(format!("abyme-xtask-{}-{name}", std::process::id()));
         create_dir(&dir.join("licenses")).unwrap();
         for (name, content) in files {
             write_file(&dir.join(name), content.as_bytes()).unwrap();

@@ -8,7 +8,7 @@ use crate::command::{Result, exists, root};
 
 /// The feature that links libpython, and the crate that is nothing else.
 const FEATURE: &str = "pyo3";
-const CRATE: &str = "droste-interpreter-pyo3";
+const CRATE: &str = "abyme-interpreter-pyo3";
 
 /// Prints what is missing of the Python that would be linked, if anything is.
 const PROBE: &str = r#"
@@ -26,7 +26,7 @@ elif not os.path.exists(library):
 "#;
 
 /// The arguments by which cargo builds all of the workspace, or of one package, that can be built here. What is left out
-/// is said, and is an error if `DROSTE_REQUIRE` names it.
+/// is said, and is an error if `ABYME_REQUIRE` names it.
 pub(crate) fn everything(of: Option<&str>) -> Result<Vec<String>> {
     let what = of.map_or_else(|| vec!["--workspace"], |package| vec!["--package", package]);
     let mut arguments: Vec<String> = what.into_iter().chain(["--locked"]).map(str::to_owned).collect();
@@ -72,12 +72,12 @@ fn python() -> String {
     ["python", "python3"].into_iter().find(is_python_3).unwrap_or("python3").to_owned()
 }
 
-/// Why the Python that pyo3 would link cannot be linked, if that is so; an error if `DROSTE_REQUIRE` names it.
+/// Why the Python that pyo3 would link cannot be linked, if that is so; an error if `ABYME_REQUIRE` names it.
 pub(crate) fn no_libpython() -> Result<Option<String>> {
     let Some(reason) = missing() else { return Ok(None) };
-    let required = std::env::var("DROSTE_REQUIRE").unwrap_or_default();
+    let required = std::env::var("ABYME_REQUIRE").unwrap_or_default();
     if required.split(',').any(|name| name.trim() == FEATURE) {
-        return Err(format!("DROSTE_REQUIRE names {FEATURE}, but {reason}"));
+        return Err(format!("ABYME_REQUIRE names {FEATURE}, but {reason}"));
     }
     Ok(Some(reason))
 }

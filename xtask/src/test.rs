@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let ignored = root().join("target/ignored-tests.txt");
     let _ = std::fs::remove_file(&ignored);
-    let outcome = command::run(tests(&args.filter).env("DROSTE_IGNORED", &ignored));
+    let outcome = command::run(tests(&args.filter).env("ABYME_IGNORED", &ignored));
     for line in lines_once(&ignored) {
         eprintln!("xtask: ignored: the tests of {line}");
     }
@@ -69,10 +69,10 @@ fn python() -> Result<()> {
     }
     let embedded = embedded.unwrap_or_else(|| PathBuf::from("python3"));
     for (python, tests) in [
-        (PathBuf::from("python3"), "crates/droste-wire/python/tests"),
-        (PathBuf::from("python3"), "crates/droste-interpreter-pyo3/python/tests"),
+        (PathBuf::from("python3"), "crates/abyme-driver/python/tests"),
+        (PathBuf::from("python3"), "crates/abyme-interpreter-pyo3/python/tests"),
         (PathBuf::from("python3"), "examples/third-party-backend/tests"),
-        (embedded, "crates/droste-interpreter-wasm/python/tests"),
+        (embedded, "crates/abyme-interpreter-wasm/python/tests"),
     ] {
         let mut command = Command::new(python);
         command::run(command.args(["-m", "unittest", "discover", "-s", tests]).current_dir(root()))?;

@@ -11,21 +11,21 @@ use crate::command::{Result, root};
 
 /// The layer of each crate. A crate may use those of lower layers only.
 const LAYERS: &[(&str, u32)] = &[
-    ("droste-core", 0),
-    ("droste-python-wasm", 0),
-    ("droste-conformance", 1),
-    ("droste-wire", 1),
-    ("droste-interpreter-docker", 2),
-    ("droste-interpreter-pyo3", 2),
-    ("droste-interpreter-subprocess", 2),
-    ("droste-interpreter-wasm", 2),
-    ("droste-model-openai", 2),
-    ("droste", 3),
-    ("droste-benches", 4),
-    ("droste-cli", 4),
-    ("droste-examples", 4),
-    ("droste-tests", 4),
-    ("droste-third-party-backend", 4),
+    ("abyme-core", 0),
+    ("abyme-python-wasm", 0),
+    ("abyme-conformance", 1),
+    ("abyme-driver", 1),
+    ("abyme-interpreter-docker", 2),
+    ("abyme-interpreter-pyo3", 2),
+    ("abyme-interpreter-subprocess", 2),
+    ("abyme-interpreter-wasm", 2),
+    ("abyme-model-openai", 2),
+    ("abyme", 3),
+    ("abyme-benches", 4),
+    ("abyme-cli", 4),
+    ("abyme-examples", 4),
+    ("abyme-tests", 4),
+    ("abyme-third-party-backend", 4),
 ];
 
 /// Lines of a file without its tests. Most files are far below.
@@ -34,7 +34,7 @@ const MAX_LINES: usize = 800;
 /// Files over the limit, each with its reason.
 const LONG_FILES: &[(&str, &str)] = &[];
 
-/// Crates that must not be found below `droste-core`.
+/// Crates that must not be found below `abyme-core`.
 const FOREIGN_TO_CORE: &[&str] = &["bollard", "hyper", "pyo3", "reqwest", "wasmtime"];
 
 pub(crate) fn run() -> Result<()> {
@@ -90,7 +90,7 @@ fn check_layer(package: &Package, metadata: &Metadata, problems: &mut Vec<String
 fn check_package(package: &Package, problems: &mut Vec<String>) {
     let name = package.name.as_str();
     let has_suite = package.targets.iter().any(|target| target.name == "conformance");
-    if name.starts_with("droste-interpreter-") && !has_suite {
+    if name.starts_with("abyme-interpreter-") && !has_suite {
         problems.push(format!("{name} has no `conformance` test target"));
     }
     if package.description.is_none() {
@@ -106,12 +106,12 @@ fn readme_exists(package: &Package, readme: &str) -> bool {
     package.manifest_path.parent().is_some_and(|dir| dir.join(readme).exists())
 }
 
-/// `droste-core` has no HTTP, Python, WASM or Docker in it, with any feature.
+/// `abyme-core` has no HTTP, Python, WASM or Docker in it, with any feature.
 fn check_core(metadata: &Metadata, problems: &mut Vec<String>) {
     let Some(resolve) = &metadata.resolve else { return };
     let node = |id: &cargo_metadata::PackageId| resolve.nodes.iter().find(|node| node.id == *id);
     let name_of = |id: &cargo_metadata::PackageId| metadata[id].name.to_string();
-    let Some(core) = resolve.nodes.iter().find(|node| name_of(&node.id) == "droste-core") else { return };
+    let Some(core) = resolve.nodes.iter().find(|node| name_of(&node.id) == "abyme-core") else { return };
     let (mut queue, mut seen) = (vec![core], Vec::new());
     while let Some(current) = queue.pop() {
         for dependency in &current.deps {
@@ -124,7 +124,7 @@ fn check_core(metadata: &Metadata, problems: &mut Vec<String>) {
         }
     }
     for name in seen.iter().map(name_of).filter(|name| FOREIGN_TO_CORE.contains(&name.as_str())) {
-        problems.push(format!("droste-core must not depend on {name}, not even through others"));
+        problems.push(format!("abyme-core must not depend on {name}, not even through others"));
     }
 }
 
@@ -153,12 +153,12 @@ fn check_protocol_version(problems: &mut Vec<String>) -> Result<()> {
     let read = |path: &str| {
         fs::read_to_string(root().join(path)).map_err(|error| format!("cannot read {path}: {error}"))
     };
-    let code = read("crates/droste-wire/src/message.rs")?;
+    let code = read("crates/abyme-driver/src/message.rs")?;
     let version = code
         .lines()
         .find_map(|line| line.strip_prefix("pub const PROTOCOL_VERSION: u32 = ")?.strip_suffix(';'))
         .unwrap_or("?");
-    let specification = read("crates/droste-wire/PROTOCOL.md")?;
+    let specification = read("crates/abyme-driver/PROTOCOL.md")?;
     if !specification.lines().take(10).any(|line| line.to_lowercase().contains(&format!("version {version}")))
     {
         problems.push(format!("PROTOCOL.md does not name version {version} in its first lines"));

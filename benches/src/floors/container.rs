@@ -2,6 +2,7 @@
 
 use std::{env, fmt, pin::Pin, time::Instant};
 
+use abyme::DockerConfig;
 use async_trait::async_trait;
 use bollard::{
     Docker,
@@ -10,7 +11,6 @@ use bollard::{
     models::{ContainerCreateBody, HostConfig},
     query_parameters::{AttachContainerOptionsBuilder, CreateContainerOptionsBuilder},
 };
-use droste::DockerConfig;
 use futures_util::{Stream, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
@@ -28,7 +28,7 @@ struct Engine {
 
 impl Engine {
     async fn find() -> Result<Self, String> {
-        let image = env::var("DROSTE_DOCKER_IMAGE").ok().filter(|image| !image.is_empty());
+        let image = env::var("ABYME_DOCKER_IMAGE").ok().filter(|image| !image.is_empty());
         let image = image.unwrap_or_else(|| DockerConfig::new().image);
         let docker = match env::var("DOCKER_HOST") {
             // The client's word for a connection that is not encrypted.

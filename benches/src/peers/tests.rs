@@ -1,5 +1,5 @@
 //! The protocol with a process, against scripts that play a peer; and all of the real ones, by hand:
-//! `cargo test --release -p droste-benches peers -- --ignored --nocapture`.
+//! `cargo test --release -p abyme-benches peers -- --ignored --nocapture`.
 
 use super::*;
 

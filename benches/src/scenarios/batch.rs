@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
+use abyme::{Rlm, Text, inputs};
 use async_trait::async_trait;
-use droste::{Rlm, Text, inputs};
 
 use super::{
     planner::{Planner, SlowEcho},

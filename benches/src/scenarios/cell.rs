@@ -7,8 +7,8 @@
 
 use std::time::Instant;
 
+use abyme::{Cell, CodeInterpreter};
 use async_trait::async_trait;
-use droste::{Cell, CodeInterpreter};
 
 use super::work::{Made, check, made, of_peer, ready, run, seconds, value};
 use crate::{

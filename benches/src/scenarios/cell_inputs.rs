@@ -1,8 +1,8 @@
 //! Scenario `cell-inputs`. What a cell costs in a session that holds an input of so many megabytes: the cell and the
 //! check are those of `cell`. The input went in once, before; it should cost nothing any more.
 
+use abyme::{Cell, Text};
 use async_trait::async_trait;
-use droste::{Cell, Text};
 
 use super::{
     cell::{self, Counting},

@@ -2,8 +2,8 @@
 //! grew by at its highest (the kernel's mark, cleared before). What Python itself takes counts where Python is in the
 //! program (wasm, pyo3), and not where it is elsewhere. The observation has to know how much was printed. Linux only.
 
+use abyme::{Cell, CodeInterpreter};
 use async_trait::async_trait;
-use droste::{Cell, CodeInterpreter};
 
 use super::{
     memory,

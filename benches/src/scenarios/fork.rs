@@ -3,8 +3,8 @@
 
 use std::time::Instant;
 
+use abyme::{Cell, CodeInterpreter};
 use async_trait::async_trait;
-use droste::{Cell, CodeInterpreter};
 
 use super::work::{Made, check, made, ready, run, seconds, value, words};
 use crate::scenario::{Scenario, Subject, Trial, Unit};

@@ -1,12 +1,12 @@
 //! Scenario `haystack`. A whole run that finds one line in a text of so many megabytes, as in the S-NIAH task of
-//! RULER and the RLM paper (the task of `droste demo`): a session starts, the text goes in, a cell searches it with a
+//! RULER and the RLM paper (the task of `abyme demo`): a session starts, the text goes in, a cell searches it with a
 //! regular expression and prints what it found, the next one submits the number. The model answers at once and takes
 //! the number from what was printed. The lines of the text differ; the needle is in its third quarter.
 
 use std::{fmt::Write, sync::Arc, time::Instant};
 
+use abyme::{Request, Response, Rlm, Text, inputs, testing::ScriptedModel};
 use async_trait::async_trait;
-use droste::{Request, Response, Rlm, Text, inputs, testing::ScriptedModel};
 
 use super::{
     memory,

@@ -5,8 +5,8 @@
 
 use std::{sync::Arc, time::Instant};
 
+use abyme::{Cell, CodeInterpreter, Scope};
 use async_trait::async_trait;
-use droste::{Cell, CodeInterpreter, Scope};
 
 use super::work::{Echo, Made, check, made, of_peer, ready, seconds, succeeded};
 use crate::{

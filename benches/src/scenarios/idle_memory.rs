@@ -9,8 +9,8 @@
 
 use std::sync::Arc;
 
+use abyme::{Cell, CodeInterpreter, InterpreterFactory, Isolation, Text, WasmConfig, WasmFactory};
 use async_trait::async_trait;
-use droste::{Cell, CodeInterpreter, InterpreterFactory, Isolation, Text, WasmConfig, WasmFactory};
 
 use super::{
     memory,

@@ -15,8 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use abyme::{InterpreterFactory, Pool, PoolConfig, Rlm, WasmConfig, WasmFactory};
 use async_trait::async_trait;
-use droste::{InterpreterFactory, Pool, PoolConfig, Rlm, WasmConfig, WasmFactory};
 use tokio::task::JoinSet;
 
 use super::{

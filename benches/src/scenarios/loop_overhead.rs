@@ -1,10 +1,10 @@
-//! Scenario `loop`. What Droste's own loop costs, without a model and without Python: from a model's reply to the
+//! Scenario `loop`. What Abyme's own loop costs, without a model and without Python: from a model's reply to the
 //! next request. In it are the parsing of the reply, the check of the cell, the rendering of the observation, the
 //! record, and the messages of the next request. The model answers from a list, the interpreter is the scripted one
 //! of the tests and answers each cell with 200 characters of output. A sample is the mean over ten runs of 20 turns.
 
+use abyme::{Observation, Rlm, Submission, Text, Value, Via, inputs, testing::ScriptedInterpreter};
 use async_trait::async_trait;
-use droste::{Observation, Rlm, Submission, Text, Value, Via, inputs, testing::ScriptedInterpreter};
 
 use super::{
     planner::{Planner, Stamp},

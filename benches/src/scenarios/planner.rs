@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use abyme::{Error, ErrorKind, LanguageModel, Request, Response, Role};
 use async_trait::async_trait;
-use droste::{Error, ErrorKind, LanguageModel, Request, Response, Role};
 
 /// Answers the first, second, third ... request of a run with the first, second, third ... reply, any number of runs
 /// at a time. Unlike the scripted model of the tests it keeps no requests, which would be timed too.

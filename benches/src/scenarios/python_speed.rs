@@ -2,13 +2,13 @@
 //! million steps, `fib(25)`, a regular expression over 10 MB, splitting 10 MB, counting 1.3 million words, writing
 //! and reading 5 MB of JSON, sorting 200 000 floats. The data is made before. The time is taken inside of Python, by
 //! its own clock, so that the way in and out is not in it; the result is checked. The programs are nearly those of
-//! `crates/droste-interpreter-wasm/benches/speed.py`.
+//! `crates/abyme-interpreter-wasm/benches/speed.py`.
 //!
 //! Floors: the `python3` of this machine, and its `python3.13`, the version that the wasm backend is, where there is
 //! one.
 
+use abyme::{Cell, CodeInterpreter};
 use async_trait::async_trait;
-use droste::{Cell, CodeInterpreter};
 
 use super::{
     measured::Measured,

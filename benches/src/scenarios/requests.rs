@@ -5,9 +5,9 @@
 //!
 //! The turns are the same for all three subjects: a thought of 140 characters, a cell of 200, an output of 1 500, and
 //! in every fifth turn one of 30 000, which is over everybody's limit. So are the system message and the description
-//! of the inputs: Droste's own. Only the shape of what follows differs:
+//! of the inputs: Abyme's own. Only the shape of what follows differs:
 //!
-//! - Droste: what it sent, taken from a run with a scripted model.
+//! - Abyme: what it sent, taken from a run with a scripted model.
 //! - DSPy's shape (3.4, `dspy.RLM` with its chat adapter): each request is a system and one user message. That holds
 //!   the description, then all turns so far as text, numbered, each with its thought, its fenced code, and the output
 //!   under a line with its length, cut to 10 000 characters, first and last half; last comes the number of the turn.
@@ -16,11 +16,11 @@
 //!
 //! Both shapes are computed here from those rules; neither system runs.
 
-use async_trait::async_trait;
-use droste::{
+use abyme::{
     Captured, Message, Observation, Request, Response, Rlm, Role, Text, inputs,
     testing::{ScriptedInterpreter, ScriptedModel},
 };
+use async_trait::async_trait;
 
 use super::{
     loop_overhead::submission,
@@ -215,7 +215,7 @@ fn rlms(requests: Vec<Request>) -> Vec<Vec<Message>> {
     (0..TURNS).map(request).collect()
 }
 
-/// Droste's system message and its description of the task and the inputs.
+/// Abyme's system message and its description of the task and the inputs.
 fn opening(requests: &[Request]) -> (String, String) {
     let messages = requests.first().map(|request| request.messages.as_slice()).unwrap_or_default();
     let content = |at: usize| messages.get(at).map(|message| message.content.clone()).unwrap_or_default();

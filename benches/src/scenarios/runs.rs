@@ -4,8 +4,8 @@
 
 use std::time::{Duration, Instant};
 
+use abyme::{InterpreterFactory, Rlm, Text, inputs};
 use async_trait::async_trait;
-use droste::{InterpreterFactory, Rlm, Text, inputs};
 
 use super::{
     planner::Planner,

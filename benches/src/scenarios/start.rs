@@ -7,8 +7,8 @@
 
 use std::{sync::Arc, time::Instant};
 
+use abyme::{Cell, CodeInterpreter, InterpreterFactory};
 use async_trait::async_trait;
-use droste::{Cell, CodeInterpreter, InterpreterFactory};
 
 use super::{
     measured::Measured,

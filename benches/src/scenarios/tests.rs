@@ -6,12 +6,12 @@ use crate::{
     subjects,
 };
 
-/// Prints what it sees: `DROSTE_BENCH=text-in DROSTE_BENCH_AT=100 cargo test ... -- --ignored --nocapture`.
+/// Prints what it sees: `ABYME_BENCH=text-in ABYME_BENCH_AT=100 cargo test ... -- --ignored --nocapture`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes a minute, and `cargo xtask bench --quick` shows the same"]
 async fn every_scenario_runs() {
-    let only = std::env::var("DROSTE_BENCH").ok();
-    let at = std::env::var("DROSTE_BENCH_AT").ok().and_then(|at| at.parse().ok());
+    let only = std::env::var("ABYME_BENCH").ok();
+    let at = std::env::var("ABYME_BENCH_AT").ok().and_then(|at| at.parse().ok());
     let backends = subjects::backends(&["wasm", "subprocess"]).await;
     let backends: Vec<_> = backends.into_iter().filter_map(|entrant| entrant.subject).collect();
     let mut failed = Vec::new();

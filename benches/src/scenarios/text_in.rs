@@ -7,8 +7,8 @@
 
 use std::{hint::black_box, sync::Arc, time::Instant};
 
+use abyme::{Cell, InterpreterFactory, Text};
 use async_trait::async_trait;
-use droste::{Cell, InterpreterFactory, Text};
 
 use super::{
     memory,

@@ -2,8 +2,8 @@
 //! of `cell`. A third of the variables are numbers, a third texts, a third lists of three. At most linear growth is
 //! asked for; a cell has to find out which variables it changed.
 
+use abyme::Cell;
 use async_trait::async_trait;
-use droste::Cell;
 
 use super::{
     cell::Counting,

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
+use abyme::{Pool, PoolConfig};
 use async_trait::async_trait;
-use droste::{Pool, PoolConfig};
 
 use super::{
     start::first_output,

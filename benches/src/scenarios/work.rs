@@ -6,11 +6,11 @@ use std::{
     time::Instant,
 };
 
-use async_trait::async_trait;
-use droste::{
+use abyme::{
     Cell, CodeInterpreter, Error, FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory,
     NoHostFunctions, Observation, ParameterSpec, Scope, Text, Value,
 };
+use async_trait::async_trait;
 
 use crate::{peers::Peer, scenario::Trial};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use droste_wire::SessionConfig;
+use abyme_driver::SessionConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::Secret;
@@ -20,7 +20,7 @@ pub struct RemoteConfig {
     /// Address space of the process, in bytes. Default 4 GiB; `None` is no limit.
     pub memory_limit: Option<u64>,
     /// Processor time of the whole session, in whole seconds. Default none: cells have a time limit.
-    #[serde(with = "droste_core::seconds::option")]
+    #[serde(with = "abyme_core::seconds::option")]
     pub cpu_limit: Option<Duration>,
     /// Size of a file the session writes, in bytes. Default 1 GiB; `None` is no limit.
     pub file_size_limit: Option<u64>,
@@ -30,7 +30,7 @@ pub struct RemoteConfig {
     /// Open files of the process. Default 1 024; `None` is no limit.
     pub max_open_files: Option<u64>,
     /// How long the agent may take to accept a connection. Default 10 s.
-    #[serde(with = "droste_core::seconds")]
+    #[serde(with = "abyme_core::seconds")]
     pub connect_limit: Duration,
     /// Time limits of the session.
     pub session: SessionConfig,

@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
+use abyme_driver::Control;
 use async_trait::async_trait;
-use droste_wire::Control;
 use serde::Deserialize;
 use tokio::sync::Notify;
 

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use droste_core::{
+use abyme_core::{
     Access, Capabilities, CodeInterpreter, Error, ErrorKind, InterpreterFactory, Isolation, Result,
 };
-use droste_wire::{
+use abyme_driver::{
     DriverInterpreter, DriverSession, Launcher,
     python::{self, BOOT, BundleKind},
 };
+use async_trait::async_trait;
 use tokio::{
     io::AsyncWriteExt,
     net::tcp::{OwnedReadHalf, OwnedWriteHalf},
@@ -24,11 +24,11 @@ use crate::{
 /// Makes sessions that run Python where an agent is.
 ///
 /// ```no_run
-/// # async fn example() -> droste_core::Result<()> {
-/// use droste_core::{CodeInterpreterExt, InterpreterFactory};
-/// use droste_third_party_backend::{RemoteConfig, RemoteFactory};
+/// # async fn example() -> abyme_core::Result<()> {
+/// use abyme_core::{CodeInterpreterExt, InterpreterFactory};
+/// use abyme_third_party_backend::{RemoteConfig, RemoteFactory};
 ///
-/// let secret = std::env::var("DROSTE_AGENT_SECRET").unwrap_or_default();
+/// let secret = std::env::var("ABYME_AGENT_SECRET").unwrap_or_default();
 /// let factory = RemoteFactory::new(RemoteConfig::new("127.0.0.1:7411", secret));
 /// let mut repl = factory.create().await?.start_session().await?;
 /// assert_eq!(repl.run_code("6 * 7").await?.value.unwrap().to_string(), "42");
@@ -68,7 +68,7 @@ impl InterpreterFactory for RemoteFactory {
         if self.shared.config.secret.is_empty() {
             return Err(Error::new(
                 ErrorKind::Config,
-                "the remote backend has no secret: give it the one in the agent's DROSTE_AGENT_SECRET",
+                "the remote backend has no secret: give it the one in the agent's ABYME_AGENT_SECRET",
             ));
         }
         Ok(Box::new(DriverInterpreter::new(self.shared.clone())))

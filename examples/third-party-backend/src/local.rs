@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use droste_core::{Error, ErrorKind, Result};
+use abyme_core::{Error, ErrorKind, Result};
 
 use crate::{RemoteConfig, Secret, secret};
 
@@ -35,7 +35,7 @@ impl LocalAgent {
         let secret = Secret::from(nonce()? + &nonce()?);
         let mut process = Command::new("python3")
             .args([AGENT, "--listen", "127.0.0.1:0", "--with-stdin"])
-            .env("DROSTE_AGENT_SECRET", secret.expose())
+            .env("ABYME_AGENT_SECRET", secret.expose())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

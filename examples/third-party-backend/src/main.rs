@@ -1,14 +1,14 @@
 //! The backend at work: a session, and a function of this program that Python calls. The agent is one on this machine,
-//! without any set-up, or the one that `DROSTE_AGENT` and `DROSTE_AGENT_SECRET` name.
+//! without any set-up, or the one that `ABYME_AGENT` and `ABYME_AGENT_SECRET` name.
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use droste_core::{
+use abyme_core::{
     CodeInterpreter, CodeInterpreterExt, FunctionSpec, HostCall, HostError, HostFunctions,
     InterpreterFactory, ParameterSpec, Result, Scope, Value,
 };
-use droste_third_party_backend::{LocalAgent, RemoteConfig, RemoteFactory};
+use abyme_third_party_backend::{LocalAgent, RemoteConfig, RemoteFactory};
+use async_trait::async_trait;
 
 /// What Python calls: it runs here, whatever machine the session is on.
 struct Stock;
@@ -26,9 +26,9 @@ impl HostFunctions for Stock {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let (_agent, config) = match std::env::var("DROSTE_AGENT") {
+    let (_agent, config) = match std::env::var("ABYME_AGENT") {
         Ok(address) => {
-            (None, RemoteConfig::new(address, std::env::var("DROSTE_AGENT_SECRET").unwrap_or_default()))
+            (None, RemoteConfig::new(address, std::env::var("ABYME_AGENT_SECRET").unwrap_or_default()))
         }
         Err(_) => {
             let agent = LocalAgent::start()?;

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use droste_core::{Error, ErrorKind, Result};
+use abyme_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
@@ -99,10 +99,10 @@ async fn try_to_meet(config: &RemoteConfig, ask: Ask<'_>) -> Result<(TcpStream, 
     tune(&stream).map_err(|error| cannot_connect(address, error))?;
     let mut lines = Lines::new(stream);
     let stranger =
-        || unavailable(format!("what listens at {address} is not a Droste agent: check the address"));
+        || unavailable(format!("what listens at {address} is not a Abyme agent: check the address"));
     let greeting = lines.next().await.map_err(|error| stranger().source(error))?;
     let greeting: Greeting = serde_json::from_str(&greeting).map_err(|error| stranger().source(error))?;
-    if greeting.agent != "droste" {
+    if greeting.agent != "abyme" {
         return Err(stranger());
     }
     if greeting.version != VERSION {
@@ -171,7 +171,7 @@ fn refused(address: &str, answer: &Answer) -> Error {
             ErrorKind::Config,
             format!(
                 "the agent at {address} has another secret: give this program the one in the agent's \
-                 DROSTE_AGENT_SECRET"
+                 ABYME_AGENT_SECRET"
             ),
         ),
         _ => unavailable(format!("the agent at {address} refused: {why}")),

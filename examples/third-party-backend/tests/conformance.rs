@@ -1,9 +1,9 @@
 //! The shared conformance suite over the remote backend: every session through one agent on loopback.
 
+use abyme_conformance::Harness;
+use abyme_core::{Capabilities, CodeInterpreter, InterpreterFactory, Result};
+use abyme_third_party_backend::{LocalAgent, RemoteConfig, RemoteFactory};
 use async_trait::async_trait;
-use droste_conformance::Harness;
-use droste_core::{Capabilities, CodeInterpreter, InterpreterFactory, Result};
-use droste_third_party_backend::{LocalAgent, RemoteConfig, RemoteFactory};
 use tokio::sync::OnceCell;
 
 /// An agent that is started when the first case needs it, and ends with the suite.
@@ -48,7 +48,7 @@ impl Harness for OnLoopback {
     }
 }
 
-droste_conformance::interpreter_suite! {
+abyme_conformance::interpreter_suite! {
     harness: OnLoopback::new(),
     xfail: []
 }

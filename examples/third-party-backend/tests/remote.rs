@@ -10,12 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
-use droste_core::{
+use abyme_core::{
     Cell, CodeInterpreter, CodeInterpreterExt, Error, ErrorKind, FunctionSpec, HostCall, HostError,
     HostFunctions, InterpreterFactory, Interruption, NoHostFunctions, Result, Scope, Session, Value,
 };
-use droste_third_party_backend::{LocalAgent, RemoteConfig, RemoteFactory};
+use abyme_third_party_backend::{LocalAgent, RemoteConfig, RemoteFactory};
+use async_trait::async_trait;
 use libtest_mimic::{Arguments, Completion, Trial};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -173,12 +173,12 @@ async fn another_program_is_no_agent(_: LocalAgent) {
         let error =
             error(RemoteConfig::new(listen(greeting, "HTTP/1.1 400 Bad Request\r\n\r\n"), "secret")).await;
         assert_eq!(error.kind(), ErrorKind::Unavailable);
-        assert!(error.message().contains("not a Droste agent"), "{error}");
+        assert!(error.message().contains("not a Abyme agent"), "{error}");
     }
 }
 
 async fn an_agent_of_another_version_is_named(_: LocalAgent) {
-    let newer = listen("{\"agent\": \"droste\", \"version\": 2, \"nonce\": \"x\"}\n", "");
+    let newer = listen("{\"agent\": \"abyme\", \"version\": 2, \"nonce\": \"x\"}\n", "");
     let error = error(RemoteConfig::new(newer, "secret")).await;
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("speaks version 2"), "{error}");
@@ -187,7 +187,7 @@ async fn an_agent_of_another_version_is_named(_: LocalAgent) {
 /// Whoever took the agent's place agrees to everything, but cannot prove that it knows the secret.
 async fn an_impostor_gets_nothing(_: LocalAgent) {
     let impostor = listen(
-        "{\"agent\": \"droste\", \"version\": 1, \"nonce\": \"x\"}\n",
+        "{\"agent\": \"abyme\", \"version\": 1, \"nonce\": \"x\"}\n",
         "{\"ok\": true, \"proof\": \"00\", \"session\": \"x\"}\n",
     );
     let error = error(RemoteConfig::new(impostor, "secret")).await;
@@ -300,7 +300,7 @@ async fn the_secret_is_out_of_sight(agent: LocalAgent) {
     let code = "import os\n\
                 ids, files = (os.getpid(), os.getppid()), ('environ', 'cmdline')\n\
                 seen = repr(os.environ) + ''.join(open(f'/proc/{i}/{f}').read() for i in ids for f in files)\n\
-                'agent.py' in seen, 'DROSTE_AGENT_SECRET=' in seen";
+                'agent.py' in seen, 'ABYME_AGENT_SECRET=' in seen";
     assert_eq!(value(&mut session, code).await, "(True, False)");
 }
 

@@ -1,4 +1,4 @@
-"""The agent as a process, spoken to by a host made here. No code of Droste runs: any Python text can be a session."""
+"""The agent as a process, spoken to by a host made here. No code of Abyme runs: any Python text can be a session."""
 
 import hashlib
 import hmac
@@ -21,7 +21,7 @@ print(os.getpid(), subprocess.Popen(["sleep", "1000"]).pid, os.getcwd(), flush=T
 
 
 def start(*arguments, secret=SECRET):
-    environment = {**os.environ, "DROSTE_AGENT_SECRET": secret}
+    environment = {**os.environ, "ABYME_AGENT_SECRET": secret}
     return subprocess.Popen(
         [sys.executable, AGENT, "--listen", "127.0.0.1:0", "--with-stdin", *arguments],
         env=environment,
@@ -265,7 +265,7 @@ class CommandLine(unittest.TestCase):
         return words.decode()
 
     def test_mistakes(self):
-        self.assertIn("set DROSTE_AGENT_SECRET", self.fails(secret=""))
+        self.assertIn("set ABYME_AGENT_SECRET", self.fails(secret=""))
         self.assertIn("at least 16 characters", self.fails(secret="short"))
         self.assertIn("is not an address", self.fails("--listen", "7411"))
         self.assertIn("cannot listen", self.fails("--listen", "192.0.2.1:1"))

@@ -15,11 +15,11 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
-use droste::{
+use abyme::{
     Cell, CodeInterpreter, FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory, Observation,
     ParameterKind, ParameterSpec, Scope, SubprocessFactory, Value,
 };
+use async_trait::async_trait;
 use tokio::sync::Barrier;
 
 use crate::Backend;
@@ -258,7 +258,7 @@ impl Run {
         Self { session: factory.create().await.unwrap(), host: Host::new(), last: String::new() }
     }
 
-    async fn execute(&mut self, cell: Cell) -> droste::Result<Observation> {
+    async fn execute(&mut self, cell: Cell) -> abyme::Result<Observation> {
         self.session.execute(cell, &self.host).await
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use droste::{
+use abyme::{
     ErrorKind, Event, HostError, InterpreterFactory, Pool, PoolConfig, Response, Rlm, RlmBuilder, Status,
     Tool, Value, inputs, testing::ScriptedModel,
 };
@@ -31,7 +31,7 @@ pub(crate) async fn inputs_sub_calls_tools_and_types_work_together(backend: Back
     let shout = Tool::from_parts(
         "shout",
         "Adds marks.",
-        vec![droste::ParameterSpec::new("text").annotation("str")],
+        vec![abyme::ParameterSpec::new("text").annotation("str")],
         |arguments: IndexMap<String, Value>| async move {
             let text = arguments["text"].as_text().ok_or_else(|| HostError::type_error("text is a str"))?;
             Ok(Value::from(format!("{text}!")))
@@ -162,7 +162,7 @@ pub(crate) async fn a_long_value_keeps_both_of_its_ends(backend: Backend) {
 }
 
 pub(crate) async fn names_come_again_after_a_cell_that_never_got_them(backend: Backend) {
-    use droste::{Cell, CodeInterpreter, CodeInterpreterExt, NoHostFunctions, Scope};
+    use abyme::{Cell, CodeInterpreter, CodeInterpreterExt, NoHostFunctions, Scope};
     let scope = std::sync::Arc::new(
         Scope::new()
             .module("tools.py", "import time\ntime.sleep(3 * (not globals().get('x')))\ndef g(): return 5"),

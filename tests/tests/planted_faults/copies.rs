@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use droste::{
+use abyme::{
     Capabilities, Cell, CodeInterpreter, Error, ErrorKind, HostFunctions, InterpreterFactory,
     NoHostFunctions, Observation, Result, Scope, WasmConfig, WasmFactory,
 };
-use droste_conformance::{FactoryHarness, Harness};
+use abyme_conformance::{FactoryHarness, Harness};
+use async_trait::async_trait;
 use tokio::sync::Mutex;
 
 use super::fails_in;

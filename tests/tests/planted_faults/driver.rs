@@ -1,13 +1,13 @@
 //! Faults planted in the Python driver's source.
 
-use droste::{SubprocessConfig, SubprocessFactory};
-use droste_conformance::FactoryHarness;
+use abyme::{SubprocessConfig, SubprocessFactory};
+use abyme_conformance::FactoryHarness;
 
 use super::fails;
 
 /// A driver in which one place of one file reads differently.
 fn patched(file: &str, good: &str, faulty: &str) -> FactoryHarness<SubprocessFactory> {
-    let driver: Vec<(&str, String)> = droste_wire::python::DRIVER
+    let driver: Vec<(&str, String)> = abyme_driver::python::DRIVER
         .iter()
         .map(|(name, source)| {
             if *name != file {

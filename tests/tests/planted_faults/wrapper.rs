@@ -1,10 +1,10 @@
 //! Faults planted between the suite and a good interpreter.
 
-use async_trait::async_trait;
-use droste::{
+use abyme::{
     Capabilities, Cell, CodeInterpreter, HostFunctions, Observation, Result, SubprocessFactory, Value,
 };
-use droste_conformance::Harness;
+use abyme_conformance::Harness;
+use async_trait::async_trait;
 
 use super::fails;
 
@@ -61,7 +61,7 @@ struct FaultyHarness<F> {
 impl<F> FaultyHarness<F> {
     fn new(fault: F) -> Self {
         let factory = SubprocessFactory::default();
-        let capabilities = droste::InterpreterFactory::capabilities(&factory).clone();
+        let capabilities = abyme::InterpreterFactory::capabilities(&factory).clone();
         Self { fault, factory, capabilities }
     }
 }

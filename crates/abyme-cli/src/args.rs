@@ -1,0 +1,225 @@
+//! The command line.
+
+mod parse;
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
+
+pub(crate) use self::parse::Named;
+use self::parse::{duration, named, seconds_over_zero, size};
+use crate::{
+    backend::COMPILED,
+    exit::{Failure, TABLE},
+    terminal,
+};
+
+/// Recursive Language Models: answer questions over inputs far larger than a context window.
+#[derive(Debug, Parser)]
+#[command(name = "abyme", version, after_help = TABLE, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a task: a model writes Python over your inputs until it submits the outputs
+    #[command(after_help = TABLE)]
+    Run(Box<RunArgs>),
+    /// A real run with no key and no network: find one line in 10 MB of text
+    #[command(after_help = TABLE)]
+    Demo(DemoArgs),
+    /// One Python session on stdin and stdout, JSON lines, for any language to drive
+    #[command(after_help = TABLE)]
+    Interpreter(InterpreterArgs),
+    /// Which interpreters and models work on this machine, and how to get the others
+    #[command(after_help = TABLE)]
+    Doctor(DoctorArgs),
+    /// Prepare the embedded Python now, instead of at its first use on this machine: for images
+    #[command(after_help = TABLE)]
+    Warm,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackendArgs {
+    /// Where the Python runs
+    #[arg(long, value_name = "NAME", default_value = COMPILED[0])]
+    pub(crate) interpreter: String,
+    /// The Python to run: a name or a path, in the image for `docker` [default: python3]; for `pyo3`, a virtual environment
+    #[arg(long, value_name = "PATH")]
+    pub(crate) python: Option<PathBuf>,
+    /// The image of the `docker` interpreter [default: python:3.13-slim]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) image: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    /// The model that plans [default: ABYME_MODEL, from the environment or .env]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) model: Option<String>,
+    /// Base URL of an OpenAI-compatible API [default: ABYME_API_BASE, or the model's provider]
+    #[arg(long, value_name = "URL")]
+    pub(crate) api_base: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Inputs and outputs with types: "docs, query -> modules: list[str]"
+    #[arg(long, short, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) signature: String,
+    /// An input: name=text, name=@file (.json files are parsed), or name=- for stdin; repeatable
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = named)]
+    pub(crate) input: Vec<Named>,
+    /// What the task is and how to go about it
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) instructions: Option<String>,
+    /// Describe an input or output for the model; repeatable
+    #[arg(long, value_name = "NAME=TEXT", value_parser = named)]
+    pub(crate) describe: Vec<Named>,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// The model that answers llm_query [default: the one that plans]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sub_model: Option<String>,
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
+    /// A Python file whose public functions become tools; repeatable
+    #[arg(long, value_name = "FILE.py")]
+    pub(crate) tool: Vec<PathBuf>,
+    /// Check each cell before it runs: a guard rail, not a wall
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: Option<Policy>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    /// Print one JSON object instead of the outputs
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the run to a file as it happens, one event a line
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) trace: Option<PathBuf>,
+    /// Show each turn whole on stderr: reasoning, code, what it produced
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LimitArgs {
+    /// Replies the model has [default: 20]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_iterations: Option<u32>,
+    /// Sub-calls the cells may make [default: 200]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_llm_calls: Option<u32>,
+    /// US dollars, as far as the provider reports them [default: no limit]
+    #[arg(long, value_name = "USD", allow_negative_numbers = true)]
+    pub(crate) max_cost: Option<f64>,
+    /// Time of all turns, such as 90s, 10m, 1h [default: no limit]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) max_time: Option<Duration>,
+    /// Characters the model sees of what a cell produced [default: 10000]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_output_chars: Option<usize>,
+    /// Time of one cell, such as 30 (seconds) or 5m [default: 120s]
+    #[arg(long, value_name = "TIME", value_parser = seconds_over_zero)]
+    pub(crate) cell_timeout: Option<Duration>,
+}
+
+/// Code policies by name.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Policy {
+    /// No processes, network, files or native code by mistake
+    GuardRail,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Which text and which number: the same seed gives the same ones
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// How much text: 200KB, 10MB, 1.5GB
+    #[arg(long, value_name = "SIZE", default_value = "10MB", value_parser = size)]
+    pub(crate) size: u64,
+    /// Print one JSON object and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InterpreterArgs {
+    /// Where the Python runs
+    #[arg(long, value_name = "NAME", default_value = COMPILED[0])]
+    pub(crate) backend: String,
+    /// Time of one cell in seconds, tool calls included
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds_over_zero)]
+    pub(crate) cell_timeout: Duration,
+    /// Most memory of the session, in MB of 1024 KB [default: 512 for wasm and docker, 4096 for subprocess]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(16..=1 << 30))]
+    pub(crate) memory_mb: Option<u64>,
+    /// Most size of what the session writes: wasm and docker, all files together [default: 64]; subprocess, each file
+    /// [default: 1024]; in MB of 1024 KB
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    pub(crate) disk_mb: Option<u64>,
+    /// Characters kept of stdout, of stderr and of the value, each: the first and the last half
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub(crate) max_output_chars: usize,
+    /// Longest line taken from stdin, in MB of 1024 KB
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    pub(crate) max_line_mb: u64,
+    /// The Python to run: a name or a path, in the image for `docker` [default: python3]; for `pyo3`, a virtual environment
+    #[arg(long, value_name = "PATH")]
+    pub(crate) python: Option<PathBuf>,
+    /// The image of the `docker` backend [default: python:3.13-slim]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) image: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// The Python of the `subprocess` interpreter: a name or a path [default: python3]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) python: Option<PathBuf>,
+    /// The image of the `docker` interpreter [default: python:3.13-slim]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) image: Option<String>,
+    /// Ask the model one tiny question, to see that key and connection work
+    #[arg(long)]
+    pub(crate) check_model: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Reads the command line. Help and version are printed here.
+pub(crate) fn parse() -> Result<Command, Failure> {
+    Cli::try_parse().map(|cli| cli.command).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            match terminal::write(&error.render().to_string()) {
+                Ok(()) => Failure::quiet(crate::exit::Exit::Ok),
+                Err(failure) => failure,
+            }
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            terminal::say(error.render().to_string().trim_end());
+            Failure::quiet(crate::exit::Exit::Usage)
+        }
+        _ => parse::in_one_line(&error.render().to_string(), std::env::args().nth(1).as_deref()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,148 @@
+//! The interpreters this command was built with, by name.
+
+use std::{path::PathBuf, sync::Arc};
+
+use abyme::{InterpreterFactory, SubprocessConfig, SubprocessFactory, WasmConfig, WasmFactory};
+
+#[cfg(feature = "pyo3")]
+use crate::{exit::Exit, standard};
+use crate::{exit::Failure, terminal};
+
+/// What sessions of any backend are made with, as far as the backend knows it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) python: Option<PathBuf>,
+    /// The image of containers.
+    pub(crate) image: Option<String>,
+    /// Bytes a session may take.
+    pub(crate) memory: Option<u64>,
+    /// Bytes of a session's files: of one, or of all together, as the backend counts them.
+    pub(crate) disk: Option<u64>,
+}
+
+/// The backends compiled in; the first is the default.
+pub(crate) const COMPILED: &[&str] = &[
+    "wasm",
+    "subprocess",
+    #[cfg(feature = "docker")]
+    "docker",
+    #[cfg(feature = "pyo3")]
+    "pyo3",
+];
+
+/// The backends left out, each with how to get it.
+pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
+    #[cfg(not(feature = "docker"))]
+    ("docker", "build `abyme` with `--features docker`"),
+    #[cfg(not(feature = "pyo3"))]
+    ("pyo3", "build `abyme` with `--features pyo3`, which needs libpython (Debian: python3-dev)"),
+];
+
+/// Bytes of memory that a session needs in which Python holds `text` bytes, and for a moment what they are made from.
+pub(crate) fn memory_for(name: &str, text: u64) -> u64 {
+    const ALL_OF_32_BITS: u64 = 4 << 30;
+    match name {
+        "wasm" => (512 << 20).max((256 << 20) + 3 * text).min(ALL_OF_32_BITS),
+        "docker" => (512 << 20).max((256 << 20) + 3 * text),
+        _ => (4 << 30) + 3 * text,
+    }
+}
+
+/// Makes a factory by its backend's name.
+pub(crate) fn factory(name: &str, settings: &Settings) -> Result<Arc<dyn InterpreterFactory>, Failure> {
+    if let ("wasm", Some(python)) = (name, &settings.python) {
+        return Err(Failure::usage(format!(
+            "--python {} is for the other interpreters, and this is `wasm`, which brings its own Python; \
+             choose `subprocess`, or leave --python out",
+            python.display()
+        )));
+    }
+    if let (Some(image), true) = (&settings.image, name != "docker") {
+        return Err(Failure::usage(format!(
+            "--image {image} is for the `docker` interpreter, and this is `{name}`"
+        )));
+    }
+    match name {
+        "wasm" => Ok(Arc::new(wasm(settings))),
+        "subprocess" => Ok(Arc::new(SubprocessFactory::new(subprocess(settings)))),
+        #[cfg(feature = "docker")]
+        "docker" => Ok(Arc::new(docker(settings, abyme::Pull::Missing))),
+        #[cfg(feature = "pyo3")]
+        "pyo3" => {
+            let config = pyo3(settings)?;
+            standard::keep_for_ourselves().map_err(|error| {
+                Failure::new(Exit::Failed, format!("cannot keep stdin and stdout from the cells: {error}"))
+            })?;
+            Ok(Arc::new(abyme::Pyo3Factory::new(config)))
+        }
+        _ => {
+            let what = match LEFT_OUT.iter().find(|(left_out, _)| *left_out == name) {
+                Some((_, how)) => format!("is not in this `abyme` ({how})"),
+                None => "is no interpreter".to_owned(),
+            };
+            Err(Failure::usage(format!("`{name}` {what}; this `abyme` has: {}", COMPILED.join(", "))))
+        }
+    }
+}
+
+/// The `wasm` backend, which says on stderr what it does while it prepares Python for this machine.
+pub(crate) fn wasm(settings: &Settings) -> WasmFactory {
+    // One run needs one session, and each place reserves addresses, which may be limited (`ulimit -v`).
+    let mut config = WasmConfig::new().max_sessions(4);
+    if let Some(bytes) = settings.memory {
+        config = config.memory_limit(bytes);
+    }
+    if let Some(bytes) = settings.disk {
+        config = config.disk_limit(bytes);
+    }
+    WasmFactory::reporting(config, |progress| terminal::say(&format!("abyme: {progress}")))
+}
+
+fn subprocess(settings: &Settings) -> SubprocessConfig {
+    let mut config = SubprocessConfig::new();
+    if let Some(python) = &settings.python {
+        config = config.python(python);
+    }
+    if let Some(bytes) = settings.memory {
+        config = config.memory_limit(bytes);
+    }
+    if let Some(bytes) = settings.disk {
+        config = config.file_size_limit(bytes);
+    }
+    config
+}
+
+/// The `docker` backend, which says on stderr that it fetches an image.
+#[cfg(feature = "docker")]
+pub(crate) fn docker(settings: &Settings, pull: abyme::Pull) -> abyme::DockerFactory {
+    let mut config = abyme::DockerConfig::new().pull(pull);
+    if let Some(image) = &settings.image {
+        config = config.image(image);
+    }
+    if let Some(python) = &settings.python {
+        config = config.python(python.display().to_string());
+    }
+    if let Some(bytes) = settings.memory {
+        config = config.memory_limit(bytes);
+    }
+    if let Some(bytes) = settings.disk {
+        config = config.work_size(bytes);
+    }
+    abyme::DockerFactory::reporting(config, |progress| terminal::say(&format!("abyme: {progress}")))
+}
+
+/// The `pyo3` backend: its Python is linked, so a path can only name a virtual environment.
+#[cfg(feature = "pyo3")]
+fn pyo3(settings: &Settings) -> Result<abyme::Pyo3Config, Failure> {
+    let config = abyme::Pyo3Config::new();
+    let Some(path) = &settings.python else { return Ok(config) };
+    let is_venv = |directory: &std::path::Path| directory.join("pyvenv.cfg").exists();
+    match path.ancestors().take(3).find(|directory| is_venv(directory)) {
+        Some(venv) => Ok(config.venv(venv)),
+        None => Err(Failure::usage(format!(
+            "--python {} is in no virtual environment; the `pyo3` interpreter runs the Python that `abyme` is linked \
+             with, and takes a virtual environment of that",
+            path.display()
+        ))),
+    }
+}

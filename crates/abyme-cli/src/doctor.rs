@@ -1,0 +1,120 @@
+//! `abyme doctor`: what works on this machine, and how to get the rest.
+
+mod report;
+
+use std::time::{Duration, Instant};
+
+use abyme::{CodeInterpreter, InterpreterFactory, LanguageModel, OpenAiModel, Request, Result, Session};
+
+use self::report::{Backend, Health, Model, Report};
+use crate::{
+    args::DoctorArgs,
+    backend::{self, COMPILED, Settings},
+    exit::{Exit, Failure},
+    models, signals, terminal,
+};
+
+/// What each backend has to run.
+const CELL: &str = "import sys; print(sys.executable); print(sys.version.split()[0])";
+/// Longest wait for that.
+const CELL_TIME: Duration = Duration::from_secs(30);
+/// Longest wait for a model's answer, with all tries.
+const CHECK_TIME: Duration = Duration::from_secs(30);
+/// Enough for models that think before they speak.
+const REPLY_TOKENS: u32 = 512;
+
+pub(crate) async fn run(args: DoctorArgs) -> std::result::Result<Exit, Failure> {
+    let report = signals::unless_stopped(examine(&args)).await??;
+    terminal::write(&if args.json { report.json() } else { report.text() })?;
+    let works = report.backends.iter().any(|backend| backend.health.is_ok());
+    Ok(match &report.model.check {
+        _ if !works => Exit::Unavailable,
+        Some(Err(_)) => Exit::Model,
+        _ => Exit::Ok,
+    })
+}
+
+async fn examine(args: &DoctorArgs) -> std::result::Result<Report, Failure> {
+    let mut backends = Vec::new();
+    for &name in COMPILED {
+        let settings = match name {
+            "subprocess" => Settings { python: args.python.clone(), ..Settings::default() },
+            "docker" => Settings { image: args.image.clone(), ..Settings::default() },
+            _ => Settings::default(),
+        };
+        let factory = match name {
+            // Whoever asks for advice has not asked for a download.
+            #[cfg(feature = "docker")]
+            "docker" => std::sync::Arc::new(backend::docker(&settings, abyme::Pull::Never)),
+            _ => backend::factory(name, &settings)?,
+        };
+        backends.push(Backend {
+            name: name.to_owned(),
+            capabilities: factory.capabilities().clone(),
+            // Before the trial, which fills it.
+            cache: (name == "wasm").then(|| backend::wasm(&settings).cache_state().ok()).flatten(),
+            health: try_out(&*factory).await.map_err(|error| error.to_string()),
+        });
+    }
+    Ok(Report { backends, model: model(args).await })
+}
+
+/// Runs a real cell.
+async fn try_out(factory: &dyn InterpreterFactory) -> Result<Health> {
+    let started = Instant::now();
+    let mut session = Session::new(factory.create().await?).with_time_limit(CELL_TIME);
+    let observation = session.run_code(CELL).await?;
+    let first = started.elapsed();
+    session.shutdown().await?;
+    // The first start looks for Python and compiles the driver; later ones of the same process do not.
+    let started = Instant::now();
+    let mut second = Session::new(factory.create().await?).with_time_limit(CELL_TIME);
+    second.run_code("pass").await?;
+    let later = started.elapsed();
+    second.shutdown().await?;
+    let stdout = observation.stdout.to_string();
+    let mut lines = stdout.lines().map(str::to_owned);
+    Ok(Health {
+        python: lines.next().unwrap_or_default(),
+        version: lines.next().unwrap_or_default(),
+        first,
+        later,
+    })
+}
+
+async fn model(args: &DoctorArgs) -> Model {
+    let (name, api_base) = (args.model.model.as_deref(), args.model.api_base.as_deref());
+    let config = match models::config(name, api_base) {
+        Ok(config) => config,
+        Err(error) => return Model::problem(error.to_string()),
+    };
+    let mut model = Model {
+        name: Some(config.model.clone()),
+        source: Some(models::source(name)),
+        host: None,
+        key: config.api_key.is_some(),
+        problem: None,
+        check: None,
+    };
+    match OpenAiModel::from_config(config) {
+        Ok(ready) => {
+            model.host = models::host(&ready);
+            if args.check_model {
+                let asked = tokio::time::timeout(CHECK_TIME, ask(&ready)).await;
+                model.check = Some(match asked {
+                    Ok(asked) => asked.map_err(|error| error.to_string()),
+                    Err(_) => Err(format!("no answer within {} s", CHECK_TIME.as_secs())),
+                });
+            }
+        }
+        Err(error) => model.problem = Some(error.to_string()),
+    }
+    model
+}
+
+/// One tiny request.
+async fn ask(model: &OpenAiModel) -> Result<Duration> {
+    let started = Instant::now();
+    model.complete(&Request::prompt("Reply with the word: ok").max_tokens(REPLY_TOKENS)).await?;
+    Ok(started.elapsed())
+}

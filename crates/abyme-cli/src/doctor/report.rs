@@ -1,0 +1,246 @@
+//! What the doctor found, for people and for programs.
+
+use std::{fmt::Write, time::Duration};
+
+use abyme::{Access, CacheState, Capabilities, Isolation, Value};
+
+use crate::{backend::LEFT_OUT, json, terminal::escape};
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) backends: Vec<Backend>,
+    pub(super) model: Model,
+}
+
+/// A backend that is compiled in.
+#[derive(Debug)]
+pub(super) struct Backend {
+    pub(super) name: String,
+    pub(super) capabilities: Capabilities,
+    /// The prepared interpreter on disk, for a backend that has one.
+    pub(super) cache: Option<CacheState>,
+    /// What ran, or why nothing does.
+    pub(super) health: Result<Health, String>,
+}
+
+/// A backend that works.
+#[derive(Debug)]
+pub(super) struct Health {
+    pub(super) python: String,
+    pub(super) version: String,
+    /// Time to the end of the first session's first cell.
+    pub(super) first: Duration,
+    /// The same for the next session.
+    pub(super) later: Duration,
+}
+
+/// The model that is configured. A key is there or not; it is never shown.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    pub(super) name: Option<String>,
+    pub(super) source: Option<String>,
+    pub(super) host: Option<String>,
+    pub(super) key: bool,
+    /// Why it cannot be asked.
+    pub(super) problem: Option<String>,
+    /// What came of asking it.
+    pub(super) check: Option<Result<Duration, String>>,
+}
+
+impl Model {
+    pub(super) fn problem(problem: String) -> Self {
+        Self { problem: Some(problem), ..Self::default() }
+    }
+}
+
+impl Report {
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::from("Interpreters\n");
+        for backend in &self.backends {
+            backend.describe(&mut text);
+        }
+        for (name, how) in LEFT_OUT {
+            let _ = writeln!(text, "  -   {name:<11} not in this `abyme`: {how}");
+        }
+        text.push_str("\nModel\n");
+        self.model.describe(&mut text);
+        escape(&text).into_owned()
+    }
+
+    /// For programs: one object on one line.
+    pub(super) fn json(&self) -> String {
+        let left_out: Vec<_> = LEFT_OUT.iter().map(|(name, _)| *name).collect();
+        let object = Value::dict([
+            ("backends", Value::list(self.backends.iter().map(Backend::value))),
+            ("left_out", Value::list(left_out)),
+            ("model", self.model.value()),
+        ]);
+        format!("{}\n", json::strict(&object))
+    }
+}
+
+impl Backend {
+    // Writing to a String cannot fail.
+    fn describe(&self, text: &mut String) {
+        let name = &self.name;
+        match &self.health {
+            Ok(health) => {
+                let place = match health.python.as_str() {
+                    "" => "(embedded)".to_owned(),
+                    path => format!("at {path}"),
+                };
+                let _ = writeln!(text, "  ok  {name:<11} Python {} {place}", health.version);
+                let _ = writeln!(
+                    text,
+                    "      {:<11} first cell after {:.1} ms, in later sessions {:.1} ms",
+                    "",
+                    health.first.as_secs_f64() * 1e3,
+                    health.later.as_secs_f64() * 1e3
+                );
+            }
+            Err(problem) => {
+                let _ = writeln!(text, "  NO  {name:<11} {problem}");
+            }
+        }
+        if let Some(cache) = &self.cache {
+            let _ = writeln!(text, "      {:<11} {}", "", cached(cache));
+        }
+        let caps = &self.capabilities;
+        let memory = match caps.memory_limit {
+            Some(bytes) => format!("{} MB at most", bytes >> 20),
+            None => "not limited".to_owned(),
+        };
+        let _ = writeln!(
+            text,
+            "      {:<11} isolation: {}; network {}; files {}; environment {}; memory {memory}",
+            "",
+            isolation(caps.isolation),
+            access(caps.network),
+            access(caps.host_files),
+            access(caps.environment),
+        );
+    }
+
+    fn value(&self) -> Value {
+        let caps = &self.capabilities;
+        let mut fields: Vec<(&str, Value)> =
+            vec![("name", self.name.as_str().into()), ("works", self.health.is_ok().into())];
+        match &self.health {
+            Ok(health) => fields.extend([
+                (
+                    "python",
+                    if health.python.is_empty() { Value::None } else { health.python.as_str().into() },
+                ),
+                ("version", health.version.as_str().into()),
+                ("first_cell_seconds", seconds(health.first)),
+                ("later_cell_seconds", seconds(health.later)),
+            ]),
+            Err(problem) => fields.push(("problem", problem.as_str().into())),
+        }
+        if let Some(cache) = &self.cache {
+            let path = cache.path.as_ref().map(|path| path.display().to_string());
+            fields.push((
+                "cache",
+                Value::dict([
+                    ("ready", cache.ready.into()),
+                    ("path", path.map_or(Value::None, Value::from)),
+                    ("bytes", Value::from(cache.bytes)),
+                    ("problem", cache.problem.as_deref().map_or(Value::None, Value::from)),
+                ]),
+            ));
+        }
+        let memory = caps.memory_limit.map_or(Value::None, Value::from);
+        fields.extend([
+            ("isolation", isolation(caps.isolation).into()),
+            ("network", access(caps.network).into()),
+            ("files", access(caps.host_files).into()),
+            ("environment", access(caps.environment).into()),
+            ("memory_limit", memory),
+        ]);
+        Value::dict(fields)
+    }
+}
+
+impl Model {
+    fn describe(&self, text: &mut String) {
+        let ok = if self.problem.is_none() { "ok" } else { "NO" };
+        if let Some(name) = &self.name {
+            let source = self.source.as_deref().unwrap_or("the environment");
+            let _ = writeln!(text, "  {ok}  {name} (from {source})");
+            let host = self.host.as_deref().unwrap_or("unknown");
+            let key = if self.key { "there is one" } else { "none" };
+            let _ = writeln!(text, "      host: {host}; key: {key}");
+        }
+        if let Some(problem) = &self.problem {
+            let _ = writeln!(text, "  {}  {problem}", if self.name.is_some() { "  " } else { ok });
+        }
+        match &self.check {
+            Some(Ok(time)) => {
+                let _ = writeln!(text, "      asked: it answered after {:.2} s", time.as_secs_f64());
+            }
+            Some(Err(problem)) => {
+                let _ = writeln!(text, "      asked: {problem}");
+            }
+            None if self.problem.is_none() => {
+                text.push_str("      not asked: `abyme doctor --check-model` does\n")
+            }
+            None => {}
+        }
+    }
+
+    fn value(&self) -> Value {
+        let text = |text: &Option<String>| text.as_deref().map_or(Value::None, Value::from);
+        let mut fields = vec![
+            ("configured", self.problem.is_none().into()),
+            ("name", text(&self.name)),
+            ("source", text(&self.source)),
+            ("host", text(&self.host)),
+            ("key", self.key.into()),
+            ("problem", text(&self.problem)),
+        ];
+        match &self.check {
+            Some(Ok(time)) => fields.extend([("answers", true.into()), ("answer_seconds", seconds(*time))]),
+            Some(Err(problem)) => {
+                fields.extend([("answers", false.into()), ("answer_problem", problem.as_str().into())])
+            }
+            None => {}
+        }
+        Value::dict(fields)
+    }
+}
+
+/// The cache, as it was when the doctor came.
+fn cached(cache: &CacheState) -> String {
+    let path = cache.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    match (&cache.problem, cache.ready) {
+        (Some(problem), _) => format!("cache: cannot be used: {problem}"),
+        (None, true) => format!("cache: ready, {} MB in {path}", cache.bytes >> 20),
+        (None, false) => format!("cache: was empty; filled now, or ahead by `abyme warm`: {path}"),
+    }
+}
+
+fn seconds(time: Duration) -> Value {
+    ((time.as_secs_f64() * 1e6).round() / 1e6).into()
+}
+
+fn isolation(isolation: Isolation) -> &'static str {
+    match isolation {
+        Isolation::None => "none",
+        Isolation::Process => "process",
+        Isolation::Container => "container",
+        Isolation::Wasm => "wasm",
+        Isolation::Machine => "machine",
+        _ => "other",
+    }
+}
+
+fn access(access: Access) -> &'static str {
+    match access {
+        Access::Denied => "denied",
+        Access::AllowList => "allow-list",
+        Access::Open => "open",
+        _ => "other",
+    }
+}

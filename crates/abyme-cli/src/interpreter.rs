@@ -1,0 +1,57 @@
+//! `abyme interpreter`: one session on stdin and stdout, JSON lines, so that any language can drive it.
+//!
+//! The lines are described in the crate's README. stdout carries nothing else, ever.
+
+mod answer;
+mod calls;
+mod lines;
+mod server;
+mod stdio;
+
+use std::sync::Arc;
+
+use abyme::{CodeInterpreter, Session};
+
+use self::{
+    server::Server,
+    stdio::{Reader, Writer},
+};
+use crate::{
+    args::InterpreterArgs,
+    backend::{self, Settings},
+    exit::{Exit, Failure},
+    signals,
+};
+
+const MB: u64 = 1024 * 1024;
+
+pub(crate) async fn run(args: InterpreterArgs) -> Result<Exit, Failure> {
+    let settings = Settings {
+        python: args.python.clone(),
+        image: args.image.clone(),
+        memory: args.memory_mb.map(|mb| mb * MB),
+        disk: args.disk_mb.map(|mb| mb * MB),
+    };
+    if args.backend == "pyo3" && (args.memory_mb.is_some() || args.disk_mb.is_some()) {
+        return Err(Failure::usage(
+            "--memory-mb and --disk-mb cannot hold here: `pyo3` runs the code in this very process, without limits"
+                .to_owned(),
+        ));
+    }
+    let factory = backend::factory(&args.backend, &settings)?;
+    // Reading begins at once: what is there before the first cell runs was sent together with it.
+    let reader = Reader::start(usize::try_from(args.max_line_mb * MB).unwrap_or(usize::MAX))?;
+    let writer = Arc::new(Writer::start()?);
+    let serve = async {
+        let mut session = Session::new(factory.create().await?);
+        session.start().await?;
+        Server::new(&args, reader, writer.clone()).serve(session).await
+    };
+    let ended = tokio::select! {
+        ended = signals::unless_stopped(serve) => ended?,
+        // Who closed stdout is not interested any more; the session ends with this.
+        () = writer.broken() => return Err(Failure::quiet(Exit::Output)),
+    };
+    writer.finish().await;
+    ended
+}

@@ -1,0 +1,66 @@
+//! Which model to ask: flags first, then the environment, then `.env`.
+
+use std::path::Path;
+
+use abyme::{Error, ErrorKind, OpenAiConfig, OpenAiModel, Result};
+
+/// The configuration of a model; `model` and `api_base` are what flags say.
+///
+/// # Errors
+/// Those of [`OpenAiConfig::from_env`].
+pub(crate) fn config(model: Option<&str>, api_base: Option<&str>) -> Result<OpenAiConfig> {
+    let Some(api_base) = api_base else {
+        return match model {
+            // Not as if `ABYME_MODEL` were set: a key kept for another provider's model must not go along.
+            Some(model) => OpenAiConfig::from_env_for(model),
+            None => OpenAiConfig::from_env(),
+        };
+    };
+    let vars = |name: &str| match (name, model) {
+        ("ABYME_API_BASE", _) => Some(api_base.to_owned()),
+        ("ABYME_MODEL", Some(model)) => Some(model.to_owned()),
+        _ => std::env::var(name).ok(),
+    };
+    OpenAiConfig::from_vars(&vars, &working_directory()?)
+}
+
+/// A model ready to be asked.
+///
+/// # Errors
+/// Those of [`config`] and [`OpenAiModel::from_config`].
+pub(crate) fn model(model: Option<&str>, api_base: Option<&str>) -> Result<OpenAiModel> {
+    OpenAiModel::from_config(config(model, api_base)?)
+}
+
+/// Where the model's name comes from, in words.
+pub(crate) fn source(model: Option<&str>) -> String {
+    if model.is_some() {
+        return "--model".to_owned();
+    }
+    let set = |name: &&str| std::env::var(name).is_ok_and(|value| !value.trim().is_empty());
+    match ["ABYME_MODEL", "DSPY_LM_MODEL"].iter().find(|name| set(name)) {
+        Some(name) => format!("{name} in the environment"),
+        None => match env_file() {
+            Some(path) => path.display().to_string(),
+            None => "the environment".to_owned(),
+        },
+    }
+}
+
+fn env_file() -> Option<std::path::PathBuf> {
+    let directory = working_directory().ok()?;
+    directory.ancestors().map(|folder: &Path| folder.join(".env")).find(|path| path.is_file())
+}
+
+fn working_directory() -> Result<std::path::PathBuf> {
+    std::env::current_dir()
+        .map_err(|error| Error::new(ErrorKind::Io, "the working directory cannot be found").source(error))
+}
+
+/// Who would be asked, as far as the model tells.
+pub(crate) fn host(model: &OpenAiModel) -> Option<String> {
+    // Its `Debug` form is the only place that says; a missing host costs a line of the report.
+    let shown = format!("{model:?}");
+    let host = shown.split("host: Some(\"").nth(1)?.split('"').next()?;
+    Some(host.to_owned())
+}

@@ -1,0 +1,158 @@
+//! `abyme run`: one task over inputs of any size.
+
+mod inputs;
+mod output;
+
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
+
+use abyme::{CodePolicy, EventSink, Record, Rlm, RlmBuilder, TaskSignature, Text, TrajectoryWriter};
+
+use crate::{
+    args::{BackendArgs, LimitArgs, Policy, RunArgs},
+    backend,
+    exit::{Exit, Failure},
+    models,
+    progress::{Detail, Progress, Target},
+    signals, terminal,
+};
+
+pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
+    // Everything that can be wrong is looked at before anything costs time or money: what was typed first.
+    let signature: TaskSignature = args.signature.parse().map_err(|error| Failure::before_run(&error))?;
+    let names = args.input.iter().map(|input| input.name.as_str());
+    inputs::check_once(&args.input)?;
+    signature.check_inputs(names).map_err(|error| Failure::before_run(&error))?;
+    let factory = backend::factory(&args.backend.interpreter, &settings(&args))?;
+    let mut builder = Rlm::builder(args.signature.as_str()).interpreter(factory.clone());
+    builder = limited(builder, &args.limits);
+    if let Some(text) = &args.instructions {
+        builder = builder.instructions(text);
+    }
+    for described in &args.describe {
+        builder = builder.describe(&described.name, described.value.as_str());
+    }
+    for path in &args.tool {
+        builder = with_tool(builder, path)?;
+    }
+    if let Some(Policy::GuardRail) = args.policy {
+        builder = builder.policy(CodePolicy::guard_rail());
+    }
+    let inputs = inputs::read(&args.input)?;
+    let api_base = args.model.api_base.as_deref();
+    let model = models::model(args.model.model.as_deref(), api_base);
+    builder = builder.model(model.map_err(|error| Failure::before_run(&error))?);
+    if let Some(sub_model) = &args.sub_model {
+        let sub_model =
+            models::model(Some(sub_model), api_base).map_err(|error| Failure::before_run(&error))?;
+        builder = builder.sub_model(sub_model);
+    }
+
+    let detail = if args.verbose { Detail::Turns } else { Detail::Lines };
+    let progress = Arc::new(Progress::new(Target::Stderr, detail));
+    builder = builder.on_event(progress.clone());
+    let trace = Arc::new(Trace::default());
+    builder = builder.on_event(trace.clone());
+    let rlm = builder.build().map_err(|error| Failure::before_run(&error))?;
+    if let Some(path) = &args.trace {
+        // Last of all, so that no mistake on the command line costs an earlier trace.
+        check_trace(path, &args)?;
+        trace.open(path)?;
+    }
+
+    let started = Instant::now();
+    let ended = signals::unless_stopped(rlm.run(inputs)).await;
+    let seconds = started.elapsed().as_secs_f64();
+    progress.finish();
+    if let Some(path) = &args.trace {
+        match trace.failure() {
+            Some(problem) => {
+                terminal::say(&format!("abyme: warning: {} is not complete: {problem}", path.display()))
+            }
+            None => terminal::say(&format!("the run is recorded in {}", path.display())),
+        }
+    }
+    let prediction = ended??;
+    let status = prediction.status();
+    if !status.is_complete() {
+        terminal::say(&format!(
+            "abyme: warning: the run ended by its limit `{status}`; the outputs are the model's estimate"
+        ));
+    }
+    if args.json {
+        let trace = args.trace.as_deref().map(Path::to_path_buf);
+        terminal::write(&output::object(&prediction, seconds, factory.name(), trace.as_deref()))?;
+    } else {
+        terminal::write(&output::plain(prediction.outputs()))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn settings(args: &RunArgs) -> backend::Settings {
+    let memory = backend::memory_for(&args.backend.interpreter, inputs::about_bytes(&args.input));
+    let BackendArgs { python, image, .. } = &args.backend;
+    backend::Settings { python: python.clone(), image: image.clone(), memory: Some(memory), disk: None }
+}
+
+fn limited(mut builder: RlmBuilder, limits: &LimitArgs) -> RlmBuilder {
+    if let Some(iterations) = limits.max_iterations {
+        builder = builder.max_iterations(iterations);
+    }
+    if let Some(calls) = limits.max_llm_calls {
+        builder = builder.max_llm_calls(calls);
+    }
+    if let Some(chars) = limits.max_output_chars {
+        builder = builder.max_output_chars(chars);
+    }
+    if let Some(limit) = limits.cell_timeout {
+        builder = builder.cell_time(limit);
+    }
+    builder.max_time(limits.max_time).max_cost(limits.max_cost)
+}
+
+/// Offers the functions of a Python file.
+fn with_tool(builder: RlmBuilder, path: &Path) -> Result<RlmBuilder, Failure> {
+    let source = Text::from_file(path).map_err(|error| Failure::before_run(&error.context("--tool")))?;
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    Ok(builder.python_tools(name, source.into_string()))
+}
+
+/// A trajectory file that is opened when everything else is in order.
+#[derive(Debug, Default)]
+struct Trace(OnceLock<TrajectoryWriter>);
+
+impl Trace {
+    fn open(&self, path: &Path) -> Result<(), Failure> {
+        let writer = TrajectoryWriter::create(path).map_err(|error| Failure::before_run(&error))?;
+        self.0.get_or_init(|| writer);
+        Ok(())
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.0.get().and_then(TrajectoryWriter::failure)
+    }
+}
+
+impl EventSink for Trace {
+    fn record(&self, record: &Record) {
+        if let Some(writer) = self.0.get() {
+            writer.record(record);
+        }
+    }
+}
+
+/// The trace replaces a file of its name, which must not be one that the run reads.
+fn check_trace(trace: &Path, args: &RunArgs) -> Result<(), Failure> {
+    let Ok(trace) = trace.canonicalize() else { return Ok(()) };
+    let files = args.input.iter().filter_map(|input| input.value.strip_prefix('@')).map(Path::new);
+    for file in files.chain(args.tool.iter().map(AsRef::as_ref)) {
+        if file.canonicalize().is_ok_and(|file| file == trace) {
+            let message = format!("--trace would overwrite `{}`, which this run reads", file.display());
+            return Err(Failure::usage(message).hint("name another file"));
+        }
+    }
+    Ok(())
+}

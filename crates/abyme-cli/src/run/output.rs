@@ -1,0 +1,59 @@
+//! What `abyme run` prints at the end.
+
+use std::path::Path;
+
+use abyme::{Event, Prediction, Value};
+use indexmap::IndexMap;
+
+use crate::{
+    json::{self, NonFinite},
+    terminal::escape,
+};
+
+/// One output as its text; several as `name: value` lines.
+pub(super) fn plain(outputs: &IndexMap<String, Value>) -> String {
+    let mut text = String::new();
+    for (name, value) in outputs {
+        if outputs.len() > 1 {
+            text.push_str(name);
+            text.push_str(": ");
+        }
+        match value {
+            Value::Text(value) => text.push_str(&escape(value)),
+            value => json::write(&mut text, value, NonFinite::Text),
+        }
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// Everything as one JSON object, on one line.
+pub(super) fn object(
+    prediction: &Prediction,
+    seconds: f64,
+    interpreter: &str,
+    trace: Option<&Path>,
+) -> String {
+    let turns = prediction.trajectory().events().find_map(|event| match event {
+        Event::RunFinished { turns, .. } => Some(*turns),
+        _ => None,
+    });
+    // A usage that cannot be written would be a bug; the answer counts more than that.
+    let usage = Value::from_serialize(prediction.usage()).unwrap_or_default();
+    let mut fields = IndexMap::from([
+        ("outputs".to_owned(), Value::Dict(prediction.outputs().clone())),
+        ("status".to_owned(), prediction.status().to_string().into()),
+        ("turns".to_owned(), i64::from(turns.unwrap_or_default()).into()),
+        ("usage".to_owned(), usage),
+        ("seconds".to_owned(), ((seconds * 1e6).round() / 1e6).into()),
+        ("interpreter".to_owned(), interpreter.into()),
+    ]);
+    if let Some(path) = trace {
+        fields.insert("trace".to_owned(), path.to_string_lossy().into_owned().into());
+    }
+    let mut line = json::strict(&Value::Dict(fields));
+    line.push('\n');
+    line
+}

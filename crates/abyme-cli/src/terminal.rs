@@ -1,0 +1,95 @@
+//! Writing to stdout and stderr: nothing panics when they are closed, and nothing a model or a cell wrote can steer
+//! the terminal.
+
+use std::{
+    borrow::Cow,
+    io::{self, IsTerminal, Write},
+};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    exit::{Exit, Failure},
+    standard,
+};
+
+/// Shows warnings, or what `ABYME_LOG` asks for, on stderr.
+pub(crate) fn start_log() {
+    let asked = EnvFilter::try_from_env("ABYME_LOG");
+    let log = tracing_subscriber::fmt().with_writer(log_line).with_ansi(false).log_internal_errors(false);
+    // A second logger cannot be there; without one there is nothing to tell about it.
+    let _ = match asked {
+        Ok(filter) => log.with_env_filter(filter).try_init(),
+        Err(_) => log.with_env_filter("warn").without_time().with_target(false).try_init(),
+    };
+}
+
+/// stderr for a line of the log. A spinner that stands there gives way; it is drawn again with its next tick.
+fn log_line() -> io::Stderr {
+    let mut stderr = io::stderr();
+    if stderr.is_terminal() {
+        let _ = stderr.write_all(b"\r\x1b[2K");
+    }
+    stderr
+}
+
+/// Writes a line to stderr. Control characters are escaped.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", escape(line));
+}
+
+/// Writes text to stdout as it is.
+pub(crate) fn write(text: &str) -> Result<(), Failure> {
+    let mut stdout = standard::output();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
+        // Who closed it, as `head` does, knows.
+        io::ErrorKind::BrokenPipe => Failure::quiet(Exit::Output),
+        _ => Failure::new(Exit::Output, format!("cannot write the answer to stdout: {error}")),
+    })
+}
+
+/// The text with everything visible that would steer a terminal or hide text: control characters other than line
+/// ends and tabs, and the marks that change the direction of writing.
+pub(crate) fn escape(text: &str) -> Cow<'_, str> {
+    let mut escaped = String::new();
+    let mut done = 0;
+    for (at, char) in text.char_indices() {
+        let fine = match char {
+            '\n' | '\t' => true,
+            '\r' => text[at + 1..].starts_with('\n'),
+            _ => !steers(char),
+        };
+        if !fine {
+            escaped.push_str(&text[done..at]);
+            escaped.extend(char.escape_default());
+            done = at + char.len_utf8();
+        }
+    }
+    if done == 0 {
+        return Cow::Borrowed(text);
+    }
+    escaped.push_str(&text[done..]);
+    Cow::Owned(escaped)
+}
+
+/// Whether a character does something to a terminal instead of being shown.
+pub(crate) fn steers(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_sequences_become_visible() {
+        assert_eq!(escape("\u{1b}[2Ja\u{9b}31m\u{7}"), "\\u{1b}[2Ja\\u{9b}31m\\u{7}");
+        assert_eq!(escape("safe\rEVIL\r\n\u{202e}txt"), "safe\\rEVIL\r\n\\u{202e}txt");
+    }
+
+    #[test]
+    fn text_stays_text() {
+        assert!(matches!(escape("naïve\t日本 👩‍🚀\r\nend"), Cow::Borrowed(_)));
+    }
+}

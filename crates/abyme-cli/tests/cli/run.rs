@@ -1,0 +1,223 @@
+//! `abyme run` against a server on the loopback interface.
+
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    server::{Server, completion},
+    support::{Ended, Place, eventually, exit_within, signal},
+};
+
+/// A place whose model is `server`'s.
+fn place(server: &Server) -> Place {
+    let place = Place::new();
+    place.write(
+        ".env",
+        format!(
+            "ABYME_MODEL=test-model\nABYME_API_KEY=sk-canary-0123456789\nABYME_API_BASE={}\n",
+            server.url()
+        ),
+    );
+    place
+}
+
+fn ok(ended: Ended) -> Ended {
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(!format!("{ended:?}").contains("canary"), "{ended:?}");
+    ended
+}
+
+#[test]
+fn inputs_of_all_kinds_a_tool_a_sub_call_a_trace() {
+    let server = Server::scripted(&[
+        "Look first.\n```python\nprint(len(docs), meta['k'], note, shout(question), llm_query('sub ' + question))\n```",
+        "Done.\n```python\nSUBMIT(count=docs.count('needle'), big=10**30, odd=float('nan'))\n```",
+    ]);
+    let place = place(&server);
+    place.write("docs.txt", "hay needle hay needle\n".repeat(50_000));
+    place.write("meta.json", r#"{"k": [1, 2.5, 123456789012345678901234567890]}"#);
+    place.write(
+        "tools.py",
+        "def shout(text: str) -> str:\n    \"\"\"Shouts.\"\"\"\n    return text.upper() + '!'\n",
+    );
+    let ended = ok(place.run_with_stdin(
+        &[
+            "run",
+            "--signature",
+            "docs, meta: dict, note, question -> count: int, big: int, odd: float",
+            "--input",
+            "docs=@docs.txt",
+            "--input",
+            "meta=@meta.json",
+            "--input",
+            "note=-",
+            "--input",
+            "question=a=b",
+            "--tool",
+            "tools.py",
+            "--json",
+            "--trace",
+            "run.jsonl",
+            "--instructions",
+            "Count needles.",
+            "--describe",
+            "docs=The hay.",
+        ],
+        "von stdin é".as_bytes(),
+    ));
+    let object: Value = ended.json();
+    assert_eq!(object["outputs"]["count"], 100_000);
+    assert!(ended.stdout.contains("\"big\": 1000000000000000000000000000000, \"odd\": \"NaN\""), "{ended:?}");
+    assert_eq!((&object["status"], &object["turns"]), (&"submitted".into(), &2.into()));
+    assert_eq!((&object["interpreter"], &object["trace"]), (&"wasm".into(), &"run.jsonl".into()));
+    assert_eq!(object["usage"]["calls"], 3);
+    assert!(object["seconds"].as_f64().unwrap() > 0.0);
+    let requests = server.requests();
+    let all = serde_json::to_string(&requests).unwrap();
+    for part in [
+        "Count needles.",
+        "The hay.",
+        "Shouts.",
+        "1100000 [1, 2.5, 123456789012345678901234567890] von stdin é A=B! SUB A=B",
+    ] {
+        assert!(all.contains(part), "the model never read `{part}`");
+    }
+    let trace = std::fs::read_to_string(place.path("run.jsonl")).unwrap();
+    let first: Value = serde_json::from_str(trace.lines().next().unwrap()).unwrap();
+    assert_eq!(first["event"], "run_started");
+    assert!(trace.contains("run_finished") && !trace.contains("canary"));
+    assert!(ended.stderr.contains("turn 1: running a cell (1 line)"), "{ended:?}");
+    assert!(ended.stderr.contains("turn 1: 1 sub-call"), "{ended:?}");
+}
+
+#[test]
+fn one_output_is_its_text_and_several_are_lines() {
+    let server = Server::scripted(&["```python\nSUBMIT('two\\nlines')\n```"]);
+    let ended = ok(place(&server).run(&["run", "-s", "q -> text", "-i", "q=x"]));
+    assert_eq!(ended.stdout, "two\nlines\n");
+    let server = Server::scripted(&["```python\nSUBMIT('a', [1, 'x'])\n```"]);
+    let ended = ok(place(&server).run(&["run", "-s", "q -> text, items: list", "-i", "q=x"]));
+    assert_eq!(ended.stdout, "text: a\nitems: [1, \"x\"]\n");
+}
+
+#[test]
+fn terminal_controls_are_shown_not_obeyed() {
+    let reply = "Reason\u{1b}[2J\n```python\nprint('\\x1b[31mred\\r\\x9b2J')\nSUBMIT('\\x1b]0;title\\x07x\\u202ey')\n```";
+    let reply: &'static [&'static str] =
+        Box::leak(Box::new([&*Box::leak(reply.to_owned().into_boxed_str())]));
+    let server = Server::scripted(reply);
+    let place = place(&server);
+    let ended = ok(place.run(&["run", "-s", "q -> text", "-i", "q=x", "--verbose"]));
+    let shown = format!("{}{}", ended.stdout, ended.stderr);
+    assert!(shown.chars().all(|char| char == '\n' || !char.is_control()), "{ended:?}");
+    assert_eq!(ended.stdout, "\\u{1b}]0;title\\u{7}x\\u{202e}y\n");
+    assert!(
+        ended.stderr.contains("Reason\\u{1b}[2J") && ended.stderr.contains("red\\r\\u{9b}2J"),
+        "{ended:?}"
+    );
+    let ended = ok(place.run(&["run", "-s", "q -> text", "-i", "q=x", "--json"]));
+    assert_eq!(ended.json()["outputs"]["text"], "\u{1b}]0;title\u{7}x\u{202e}y");
+}
+
+#[test]
+fn a_limit_gives_an_estimate_and_a_warning() {
+    let server = Server::scripted(&["```python\n1\n```", "{\"n\": 7}"]);
+    let ended = ok(place(&server).run(&["run", "-s", "q -> n: int", "-i", "q=x", "--max-iterations", "1"]));
+    assert_eq!(ended.stdout, "7\n");
+    assert!(
+        ended.stderr.contains("abyme: warning: ") && ended.stderr.contains("max_iterations"),
+        "{ended:?}"
+    );
+    let server = Server::scripted(&["```python\n1\n```", "I have no idea."]);
+    let ended = place(&server).run(&["run", "-s", "q -> n: int", "-i", "q=x", "--max-iterations", "1"]);
+    ended.failed(5, &["no turn is left of 1", "--max-iterations"]);
+}
+
+#[test]
+fn the_policy_and_the_sub_model_are_used() {
+    let server = Server::scripted(&[
+        "```python\nimport subprocess\nsubprocess.run(['true'])\n```",
+        "```python\nSUBMIT(llm_query('hi'))\n```",
+    ]);
+    let args = [
+        "run",
+        "-s",
+        "q -> text",
+        "-i",
+        "q=x",
+        "--policy",
+        "guard-rail",
+        "--sub-model",
+        "small-model",
+        "--verbose",
+    ];
+    let ended = ok(place(&server).run(&args));
+    assert_eq!(ended.stdout, "HI\n");
+    assert!(ended.stderr.contains("Blocked: "), "{ended:?}");
+    let models: Vec<_> = server.requests().iter().map(|request| request["model"].clone()).collect();
+    assert_eq!(models, ["test-model", "test-model", "small-model"]);
+}
+
+#[test]
+fn a_wrong_key_is_one_line_without_the_key() {
+    let server = Server::start(|_| {
+        (
+            401,
+            json!({"error": {"message": "Incorrect API key provided: sk-canary-0123456789.", "code": "invalid_api_key"}}),
+        )
+    });
+    let ended = place(&server).run(&["run", "-s", "q -> text", "-i", "q=x", "--trace", "run.jsonl"]);
+    ended.failed(4, &["API key", "401"]);
+    assert!(!format!("{ended:?}").contains("canary"), "{ended:?}");
+}
+
+#[test]
+fn an_unreachable_server_is_named() {
+    let place = Place::new();
+    let args = ["run", "-s", "q -> text", "-i", "q=x", "--model", "m", "--api-base", "http://127.0.0.1:9/v1"];
+    let started = Instant::now();
+    place.run(&args).failed(4, &["127.0.0.1", "--api-base"]);
+    assert!(started.elapsed() < Duration::from_secs(30));
+}
+
+#[test]
+fn a_session_that_keeps_dying_has_its_code() {
+    let server = Server::scripted(&["```python\nimport os\nos._exit(3)\n```"]);
+    place(&server)
+        .run(&["run", "-s", "q -> text", "-i", "q=x", "--interpreter", "subprocess"])
+        .failed(7, &["died 3 times"]);
+}
+
+#[test]
+fn a_session_that_crashes_goes_on() {
+    let server = Server::scripted(&[
+        "```python\nkept = 'still here'\n```",
+        "```python\nkept = 'lost'\nimport os\nos._exit(3)\n```",
+        "```python\nSUBMIT(kept)\n```",
+    ]);
+    let ended = ok(place(&server).run(&["run", "-s", "q -> text", "-i", "q=x"]));
+    assert_eq!(ended.stdout, "still here\n");
+    assert!(ended.stderr.contains("turn 2: the interpreter exited with code 3"), "{ended:?}");
+    let all = serde_json::to_string(&server.requests()).unwrap();
+    assert!(all.contains("exited with code 3"), "the model was not told: {all}");
+}
+
+#[test]
+fn ctrl_c_ends_the_run_and_keeps_the_trace() {
+    let server = Server::start(|_| {
+        std::thread::sleep(Duration::from_secs(60));
+        (200, completion("late"))
+    });
+    let place = place(&server);
+    let args = ["run", "-s", "q -> text", "-i", "q=x", "--trace", "run.jsonl"];
+    let mut child = place.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let trace = || std::fs::read_to_string(place.path("run.jsonl")).unwrap_or_default();
+    eventually("the run has begun", || trace().contains("run_started"));
+    signal(&child, "INT");
+    assert_eq!(exit_within(&mut child, Duration::from_secs(5)), 130);
+    assert!(trace().ends_with('\n'));
+}

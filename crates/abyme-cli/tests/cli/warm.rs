@@ -1,0 +1,43 @@
+//! `abyme warm`. Preparing Python takes many seconds in a debug build: the one test here does it twice, side by side.
+
+use crate::support::{Ended, Place};
+
+#[test]
+fn an_empty_cache_is_filled_and_one_that_cannot_be_is_a_failure() {
+    let place = Place::new();
+    place.write("file", "not a directory");
+    let cache = place.path("new/cache");
+    let warm = || place.command(&["warm"]).env("ABYME_CACHE_DIR", &cache).spawn().unwrap();
+    let blocked = place.command(&["warm"]).env("ABYME_CACHE_DIR", place.path("file/cache")).spawn().unwrap();
+    // Two at once: one prepares, the other waits for it.
+    let (first, second) = (warm(), warm());
+    let [first, second, blocked] =
+        [first, second, blocked].map(|child| Ended::from(child.wait_with_output().unwrap()));
+
+    for ended in [&first, &second] {
+        assert_eq!(ended.code, 0, "{ended:?}");
+        let (path, size) = path_and_size(&ended.stdout);
+        assert!(
+            path.starts_with(cache.to_str().unwrap()) && std::path::Path::new(path).is_dir(),
+            "{ended:?}"
+        );
+        assert!(size > 10, "{ended:?}");
+    }
+    let prepared = |ended: &Ended| ended.stderr.contains("abyme: preparing Python");
+    assert!(prepared(&first) != prepared(&second), "{first:?} {second:?}");
+    let again = Ended::from(warm().wait_with_output().unwrap());
+    // Quick: nothing is prepared, so nothing is said of it.
+    assert_eq!((again.code, again.stderr.as_str()), (0, ""), "{again:?}");
+    assert_eq!(path_and_size(&again.stdout), path_and_size(&first.stdout));
+
+    blocked.failed(1, &["cannot be kept", place.path("file/cache").to_str().unwrap(), "Not a directory"]);
+    assert!(prepared(&blocked), "{blocked:?}");
+}
+
+/// From `ready after 0.05 s: PATH (41 MB)`.
+fn path_and_size(stdout: &str) -> (&str, u64) {
+    let parts = stdout.strip_prefix("ready after ").and_then(|rest| rest.strip_suffix(" MB)\n"));
+    let (_, rest) = parts.and_then(|rest| rest.split_once(" s: ")).unwrap_or_else(|| panic!("{stdout:?}"));
+    let (path, size) = rest.rsplit_once(" (").unwrap();
+    (path, size.parse().unwrap())
+}

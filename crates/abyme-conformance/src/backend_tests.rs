@@ -1,0 +1,103 @@
+//! Tests of a backend besides the suite.
+
+use std::{fmt, process::ExitCode, sync::Arc};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use crate::{
+    case::CaseFuture,
+    harness::{AnyHarness, Harness},
+    prerequisite,
+};
+
+/// Tests of a backend besides the suite, for a target with `harness = false`. Where the backend cannot run they show as
+/// ignored, with the reason, and fail if `ABYME_REQUIRE` names the backend: as the suite's cases do.
+///
+/// ```no_run
+/// # use abyme_conformance::{BackendTests, Harness};
+/// # fn example(harness: impl Harness) -> std::process::ExitCode {
+/// async fn it_starts() {}
+///
+/// BackendTests::new(harness).test("it_starts", it_starts).main()
+/// # }
+/// ```
+pub struct BackendTests {
+    harness: Arc<dyn AnyHarness>,
+    tests: Vec<(String, Option<String>, Test)>,
+}
+
+type Test = Box<dyn FnOnce() -> CaseFuture<'static> + Send>;
+
+impl fmt::Debug for BackendTests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackendTests").field("harness", &self.harness.name()).finish_non_exhaustive()
+    }
+}
+
+impl BackendTests {
+    /// No tests yet, for the backend of `harness`.
+    pub fn new(harness: impl Harness) -> Self {
+        Self { harness: Arc::new(harness), tests: Vec::new() }
+    }
+
+    /// Adds a test. It gets a multi-threaded runtime of its own, and fails by panicking.
+    pub fn test<T: Future<Output = ()> + Send + 'static>(
+        self,
+        name: impl Into<String>,
+        test: impl FnOnce() -> T + Send + 'static,
+    ) -> Self {
+        self.test_unless(None, name, test)
+    }
+
+    /// Adds a test that needs more of the machine than the backend itself does; `obstacle` says what is missing.
+    pub fn test_unless<T: Future<Output = ()> + Send + 'static>(
+        mut self,
+        obstacle: Option<String>,
+        name: impl Into<String>,
+        test: impl FnOnce() -> T + Send + 'static,
+    ) -> Self {
+        self.tests.push((name.into(), obstacle, Box::new(|| Box::pin(test()))));
+        self
+    }
+
+    /// The `main` of a test target.
+    pub fn main(self) -> ExitCode {
+        Self::main_of(vec![self], true)
+    }
+
+    /// The same for tests that must not run side by side.
+    pub fn main_in_turn(self) -> ExitCode {
+        Self::main_of(vec![self], false)
+    }
+
+    /// The `main` of a target with the tests of several backends.
+    pub fn main_of(backends: Vec<Self>, side_by_side: bool) -> ExitCode {
+        let mut arguments = Arguments::from_args();
+        if !side_by_side {
+            arguments.test_threads = Some(1);
+        }
+        let trials = backends.into_iter().flat_map(|backend| backend.trials(arguments.list)).collect();
+        libtest_mimic::run(&arguments, trials).exit_code()
+    }
+
+    fn trials(self, is_list: bool) -> Vec<Trial> {
+        // Listing must not depend on what this machine has.
+        let obstacle = if is_list { None } else { prerequisite::obstacle(&*self.harness) };
+        let is_required = prerequisite::is_required(self.harness.name());
+        let trial = |(name, own_obstacle, test): (String, Option<String>, Test)| {
+            let obstacle = obstacle.clone().or(own_obstacle);
+            Trial::ignorable_test(name, move || match obstacle {
+                Some(reason) if is_required => Err(Failed::from(prerequisite::required_but(&reason))),
+                Some(reason) => Ok(Completion::ignored_with(reason)),
+                None => run(test),
+            })
+        };
+        self.tests.into_iter().map(trial).collect()
+    }
+}
+
+fn run(test: Test) -> Result<Completion, Failed> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(|error| Failed::from(format!("no runtime: {error}")))?.block_on(test());
+    Ok(Completion::Completed)
+}

@@ -1,0 +1,191 @@
+//! What a case is, and the macro that writes each name once.
+
+use std::{fmt, pin::Pin, time::Duration};
+
+use abyme_core::{Access, Capabilities, Isolation};
+
+use crate::subject::Subject;
+
+/// A case's future, borrowing the session it examines.
+pub(crate) type CaseFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// One case: a small program with an expectation, for one clause of the contract.
+pub struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) clause: u8,
+    pub(crate) doc: &'static str,
+    pub(crate) needs: &'static [Need],
+    pub(crate) alone: Option<&'static str>,
+    pub(crate) limit: Duration,
+    pub(crate) run: for<'a> fn(&'a mut Subject) -> CaseFuture<'a>,
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Case").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Case {
+    /// Default of [`limit`](Self::limit).
+    pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+    /// The theme and the case's own name: `c07_submission::the_first_one_wins`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The number of the clause in the docs of [`CodeInterpreter`](abyme_core::CodeInterpreter).
+    pub fn clause(&self) -> u8 {
+        self.clause
+    }
+
+    /// What is expected, in a sentence or two.
+    pub fn doc(&self) -> &'static str {
+        self.doc.trim()
+    }
+
+    /// What a backend must declare for the case to apply.
+    pub fn needs(&self) -> &'static [Need] {
+        self.needs
+    }
+
+    /// Why the case runs with no other beside it, if it does: it measures the process, or fills the memory.
+    pub fn alone(&self) -> Option<&'static str> {
+        self.alone
+    }
+
+    /// How long the case may take before it counts as hung.
+    pub fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Whether `name` means this case: the full name, or what follows `::`.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.name.rsplit("::").next() == Some(name)
+    }
+
+    /// What `capabilities` lack of what the case needs.
+    pub fn lacking(&self, capabilities: &Capabilities) -> Option<Need> {
+        self.needs.iter().copied().find(|need| !need.is_met_by(capabilities))
+    }
+}
+
+/// A power or wall that a case is about. Without it there is nothing to examine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Need {
+    /// `concurrent_calls`: threads run, or take turns, with their host calls in flight together.
+    ConcurrentCalls,
+    /// `crash_isolated`: the session can be killed, and the host survives it.
+    CrashIsolated,
+    /// `fork`: a live session can be copied.
+    Fork,
+    /// `interrupt`: a cell can be stopped with its state kept.
+    Interrupt,
+    /// `memory_limit` is set.
+    MemoryLimit,
+    /// `native_packages`.
+    NativePackages,
+    /// `processes` is not denied.
+    Processes,
+    /// `restores`: a session that crashed comes back.
+    Restores,
+    /// The session runs in another process or sandbox than the host.
+    Separate,
+    /// `snapshot`: a session can be saved to bytes and restored.
+    Snapshot,
+    /// `threads`.
+    Threads,
+}
+
+impl Need {
+    /// Whether a backend with these capabilities has it.
+    pub fn is_met_by(self, capabilities: &Capabilities) -> bool {
+        match self {
+            Self::ConcurrentCalls => capabilities.concurrent_calls,
+            Self::CrashIsolated => capabilities.crash_isolated,
+            Self::Fork => capabilities.fork,
+            Self::Interrupt => capabilities.interrupt,
+            Self::MemoryLimit => capabilities.memory_limit.is_some(),
+            Self::NativePackages => capabilities.native_packages,
+            Self::Processes => capabilities.processes != Access::Denied,
+            Self::Restores => capabilities.restores,
+            Self::Separate => capabilities.isolation != Isolation::None,
+            Self::Snapshot => capabilities.snapshot,
+            Self::Threads => capabilities.threads,
+        }
+    }
+}
+
+/// As it completes "lacks ...".
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ConcurrentCalls => "concurrent calls",
+            Self::CrashIsolated => "crash isolation",
+            Self::Fork => "fork",
+            Self::Interrupt => "interrupts",
+            Self::MemoryLimit => "a memory limit",
+            Self::NativePackages => "native packages",
+            Self::Processes => "processes",
+            Self::Restores => "restored sessions",
+            Self::Separate => "isolation",
+            Self::Snapshot => "snapshots",
+            Self::Threads => "threads",
+        })
+    }
+}
+
+/// Defines the cases of one theme and the table `CASES` of them. Each name is written once, here.
+///
+/// After the doc comment, a case may state `#[needs(Threads, ...)]`, `#[alone = "why"]` (nothing else runs
+/// meanwhile), and `#[limit(seconds)]`, in this order.
+macro_rules! cases {
+    (
+        theme $theme:ident, clause $clause:literal;
+        $(
+            $(#[doc = $doc:literal])+
+            $(#[needs($($need:ident),+)])?
+            $(#[alone = $alone:literal])?
+            $(#[limit($limit:literal)])?
+            async fn $name:ident($subject:ident) $body:block
+        )*
+    ) => {
+        /// The cases of this theme.
+        pub(super) const CASES: &[$crate::case::Case] = &[$($crate::case::Case {
+            name: concat!(stringify!($theme), "::", stringify!($name)),
+            clause: $clause,
+            doc: concat!($($doc, "\n"),+),
+            needs: &[$($($crate::case::Need::$need),+)?],
+            alone: $crate::case::alone!($($alone)?),
+            limit: $crate::case::limit!($($limit)?),
+            run: |subject| Box::pin($name(subject)),
+        }),*];
+
+        $(
+            $(#[doc = $doc])+
+            async fn $name($subject: &mut $crate::subject::Subject) $body
+        )*
+    };
+}
+
+macro_rules! alone {
+    () => {
+        None
+    };
+    ($why:literal) => {
+        Some($why)
+    };
+}
+
+macro_rules! limit {
+    () => {
+        $crate::case::Case::LIMIT
+    };
+    ($seconds:literal) => {
+        ::std::time::Duration::from_secs($seconds)
+    };
+}
+
+pub(crate) use {alone, cases, limit};

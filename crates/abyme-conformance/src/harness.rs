@@ -1,0 +1,151 @@
+//! How a backend presents itself to the suite.
+
+use std::sync::Arc;
+
+use abyme_core::{Capabilities, CodeInterpreter, Error, ErrorKind, InterpreterFactory, Result};
+use async_trait::async_trait;
+
+/// How a backend presents itself to the suite. [`FactoryHarness`] is enough for most.
+#[async_trait]
+pub trait Harness: Send + Sync + 'static {
+    /// What a session needs besides itself and what goes away after it: a directory, a container. `()` if nothing.
+    type Guard: Send + 'static;
+
+    /// The backend's short name; `ABYME_REQUIRE` uses it.
+    fn name(&self) -> &str;
+
+    /// What the backend declares. Cases that need a power it does not have are shown as ignored, with the reason.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// Whether the backend can run on this machine as things are. Asked once, before the first case.
+    ///
+    /// # Errors
+    /// Why it cannot: every case is then ignored for this reason, unless `ABYME_REQUIRE` names the backend.
+    async fn prerequisite(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// A fresh session, not shared with any other case. The session is dropped first, then the guard.
+    ///
+    /// # Errors
+    /// Fails the case.
+    async fn session(&self) -> Result<(Self::Guard, Box<dyn CodeInterpreter>)>;
+
+    /// A session from a snapshot of another one of this harness (C16). For backends that declare
+    /// [`Capabilities::snapshot`].
+    ///
+    /// # Errors
+    /// What the backend says of the bytes; a case looks at it.
+    async fn restore(&self, snapshot: &[u8]) -> Result<(Self::Guard, Box<dyn CodeInterpreter>)> {
+        let _ = snapshot;
+        Err(Error::new(ErrorKind::Unsupported, "this harness restores no sessions"))
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<T: Harness + ?Sized> Harness for Arc<T> {
+    type Guard = T::Guard;
+
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        (**self).capabilities()
+    }
+
+    async fn prerequisite(&self) -> Result<(), String> {
+        (**self).prerequisite().await
+    }
+
+    async fn session(&self) -> Result<(Self::Guard, Box<dyn CodeInterpreter>)> {
+        (**self).session().await
+    }
+
+    async fn restore(&self, snapshot: &[u8]) -> Result<(Self::Guard, Box<dyn CodeInterpreter>)> {
+        (**self).restore(snapshot).await
+    }
+}
+
+/// The harness of any [`InterpreterFactory`]: it can run here if one session can be made and started.
+#[derive(Clone, Debug)]
+pub struct FactoryHarness<F> {
+    factory: F,
+}
+
+impl<F: InterpreterFactory + 'static> FactoryHarness<F> {
+    /// A harness whose sessions come from `factory`.
+    pub fn new(factory: F) -> Self {
+        Self { factory }
+    }
+}
+
+#[async_trait]
+impl<F: InterpreterFactory + 'static> Harness for FactoryHarness<F> {
+    type Guard = ();
+
+    fn name(&self) -> &str {
+        self.factory.name()
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        self.factory.capabilities()
+    }
+
+    /// Only [`ErrorKind::Unavailable`] excuses a backend: any other failure is for the cases to report.
+    async fn prerequisite(&self) -> Result<(), String> {
+        let started = async {
+            let mut session = self.factory.create().await?;
+            session.start().await?;
+            session.shutdown().await
+        };
+        match started.await {
+            Err(error) if error.kind() == ErrorKind::Unavailable => Err(error.to_string()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn session(&self) -> Result<((), Box<dyn CodeInterpreter>)> {
+        Ok(((), self.factory.create().await?))
+    }
+
+    async fn restore(&self, snapshot: &[u8]) -> Result<((), Box<dyn CodeInterpreter>)> {
+        Ok(((), self.factory.restore(snapshot).await?))
+    }
+}
+
+/// A harness without its guard's type, for the inside of the suite.
+#[async_trait]
+pub(crate) trait AnyHarness: Send + Sync {
+    fn name(&self) -> &str;
+    fn capabilities(&self) -> &Capabilities;
+    async fn prerequisite(&self) -> Result<(), String>;
+    async fn session(&self) -> Result<(Box<dyn Send>, Box<dyn CodeInterpreter>)>;
+    async fn restore(&self, snapshot: &[u8]) -> Result<(Box<dyn Send>, Box<dyn CodeInterpreter>)>;
+}
+
+#[async_trait]
+impl<T: Harness> AnyHarness for T {
+    fn name(&self) -> &str {
+        Harness::name(self)
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        Harness::capabilities(self)
+    }
+
+    async fn prerequisite(&self) -> Result<(), String> {
+        Harness::prerequisite(self).await
+    }
+
+    async fn session(&self) -> Result<(Box<dyn Send>, Box<dyn CodeInterpreter>)> {
+        let (guard, session) = Harness::session(self).await?;
+        Ok((Box::new(guard), session))
+    }
+
+    async fn restore(&self, snapshot: &[u8]) -> Result<(Box<dyn Send>, Box<dyn CodeInterpreter>)> {
+        let (guard, session) = Harness::restore(self, snapshot).await?;
+        Ok((Box::new(guard), session))
+    }
+}

@@ -1,0 +1,50 @@
+//! What a backend needs of the machine: where it is missing, tests show as ignored, unless somebody insists.
+
+use std::{io::Write, time::Duration};
+
+use crate::harness::AnyHarness;
+
+/// The environment variable that lists, with commas, the backends which must be able to run.
+const REQUIRE: &str = "ABYME_REQUIRE";
+/// The environment variable that names a file in which everything is noted that was ignored, with its reason: some test
+/// runners do not show it.
+const IGNORED: &str = "ABYME_IGNORED";
+/// How long a backend may take to say whether it can run.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Why the backend cannot run here, if it cannot.
+pub(crate) fn obstacle(harness: &dyn AnyHarness) -> Option<String> {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Some(format!("no runtime to ask it: {error}")),
+    };
+    let asked = runtime.block_on(async { tokio::time::timeout(PATIENCE, harness.prerequisite()).await });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    let reason = match asked {
+        Ok(Ok(())) => return None,
+        Ok(Err(reason)) => reason,
+        Err(_) => format!("it did not say whether it can within {} s", PATIENCE.as_secs()),
+    };
+    note(harness.name(), &reason);
+    Some(reason)
+}
+
+/// One write, because other test programs may write to the same file.
+fn note(backend: &str, reason: &str) {
+    if let Some(path) = std::env::var_os(IGNORED)
+        && let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(path)
+    {
+        let _ = file.write_all(format!("{backend}: {reason}\n").as_bytes());
+    }
+}
+
+/// Whether a backend that cannot run is a failure.
+pub(crate) fn is_required(backend: &str) -> bool {
+    let required = std::env::var(REQUIRE).unwrap_or_default();
+    required.split(',').any(|name| name.trim() == backend)
+}
+
+/// What that failure says.
+pub(crate) fn required_but(reason: &str) -> String {
+    format!("{REQUIRE} asks for this backend, which cannot run here: {reason}")
+}

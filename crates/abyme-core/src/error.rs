@@ -1,0 +1,282 @@
+//! The one error type of the workspace: what happened, to what, who is to blame, and whether trying again helps.
+
+use std::{error::Error as StdError, fmt, time::Duration};
+
+use crate::trajectory::Trajectory;
+
+/// Shorthand for results of this workspace.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Something that went wrong on the host, in a session, or at a model's provider.
+///
+/// A Python exception is *not* an `Error`: it is part of an [`Observation`](crate::Observation), for the model to
+/// read. `Display` is one line; `Debug` is a report with context and the chain of causes.
+///
+/// ```
+/// use abyme_core::{Error, ErrorKind};
+///
+/// let error = Error::new(ErrorKind::InvalidInput, "input `query` is missing")
+///     .operation("Rlm::run")
+///     .with("signature", "docs, query -> answer");
+/// assert_eq!(error.to_string(), "input `query` is missing");
+/// assert!(!error.is_temporary());
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    operation: Option<&'static str>,
+    context: Vec<(&'static str, String)>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+    permanent: bool,
+    trajectory: Option<Trajectory>,
+}
+
+/// What kind of thing went wrong. Retries and budgets decide on this, never on a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    // The caller's.
+    /// A builder or a configuration cannot work as given.
+    Config,
+    /// There is no configuration at all where one was looked for: no model in the environment.
+    NotConfigured,
+    /// Inputs do not fit the signature, or a name cannot be used.
+    InvalidInput,
+    /// A signature does not parse.
+    Signature,
+    /// Outputs do not have the types that were asked for.
+    OutputType,
+    /// The backend does not have the power that was asked for (see `Capabilities`).
+    Unsupported,
+    /// A file or stream of the caller's could not be read or written.
+    Io,
+
+    // The session's.
+    /// A backend cannot run on this machine as things are: no `python3`, no daemon, no permission.
+    Unavailable,
+    /// The session is over: shut down, crashed, or killed. Its state is gone; nothing restarts by itself.
+    SessionEnded,
+    /// The session sent something that is not a message of the protocol. It has been ended.
+    Protocol,
+
+    // The model's provider's.
+    /// Too many requests. The provider may have said how long to wait.
+    RateLimited {
+        /// What `Retry-After` asked for.
+        retry_after: Option<Duration>,
+    },
+    /// The account has no quota left. Waiting does not help.
+    QuotaExceeded,
+    /// No answer within the time limit of the call.
+    ModelTimeout,
+    /// The key is missing, wrong, or not allowed to use this model.
+    Auth,
+    /// The request is longer than the model's context.
+    ContextTooLong,
+    /// The provider does not accept the request as it is.
+    BadRequest,
+    /// The provider or the model refused to answer this content.
+    ContentRefused,
+    /// The provider failed (5xx).
+    Server,
+    /// No connection, or it broke.
+    Connection,
+    /// The provider answered with something that is not a completion.
+    MalformedReply,
+
+    // The run's.
+    /// A limit of the run is used up, and there was no way to end gracefully.
+    LimitReached,
+    /// A bug in Abyme. Please report it.
+    Internal,
+}
+
+impl ErrorKind {
+    /// Whether errors of this kind pass by themselves, so that the same call may succeed later.
+    pub fn is_temporary(self) -> bool {
+        use ErrorKind::*;
+        matches!(self, RateLimited { .. } | ModelTimeout | Server | Connection | MalformedReply)
+    }
+}
+
+/// Whose fault an error is, so that a program can decide what to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Blame {
+    /// The program or person that called Abyme.
+    Caller,
+    /// The interpreter's backend or the code that ran in it.
+    Session,
+    /// The model or its provider.
+    Model,
+    /// A limit that the caller set.
+    Limit,
+    /// Abyme itself.
+    Abyme,
+}
+
+impl Error {
+    /// An error of `kind` that says `message` (lower case, no full stop, names what it is about).
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            operation: None,
+            context: Vec::new(),
+            source: None,
+            permanent: false,
+            trajectory: None,
+        }))
+    }
+
+    /// What kind of thing went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The message alone.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Whose fault it is.
+    pub fn blame(&self) -> Blame {
+        use ErrorKind::*;
+        match self.0.kind {
+            Config | NotConfigured | InvalidInput | Signature | OutputType | Unsupported | Io => {
+                Blame::Caller
+            }
+            Unavailable | SessionEnded | Protocol => Blame::Session,
+            RateLimited { .. }
+            | QuotaExceeded
+            | ModelTimeout
+            | Auth
+            | ContextTooLong
+            | BadRequest
+            | ContentRefused
+            | Server
+            | Connection
+            | MalformedReply => Blame::Model,
+            LimitReached => Blame::Limit,
+            Internal => Blame::Abyme,
+        }
+    }
+
+    /// Whether the same call may succeed if it is tried again.
+    pub fn is_temporary(&self) -> bool {
+        !self.0.permanent && self.0.kind.is_temporary()
+    }
+
+    /// Whether the session this came from can no longer be used.
+    pub fn is_session_lost(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::SessionEnded | ErrorKind::Protocol)
+    }
+
+    /// How long the provider asked to wait before the next try.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.0.kind {
+            ErrorKind::RateLimited { retry_after } => retry_after,
+            _ => None,
+        }
+    }
+
+    /// The record of the run that ended in this error, where there was one.
+    pub fn trajectory(&self) -> Option<&Trajectory> {
+        self.0.trajectory.as_ref()
+    }
+
+    /// Names the operation that failed.
+    pub fn operation(mut self, operation: &'static str) -> Self {
+        self.0.operation = Some(operation);
+        self
+    }
+
+    /// Adds a fact to the report. Never a secret.
+    pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
+        self.0.context.push((key, value.to_string()));
+        self
+    }
+
+    /// Keeps the cause.
+    pub fn source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Marks a temporary error as final, so that an outer layer does not try again what an inner one gave up on.
+    pub fn permanent(mut self) -> Self {
+        self.0.permanent = true;
+        self
+    }
+
+    /// Puts `prefix: ` before the message, to say what the failed thing was for.
+    pub fn context(mut self, prefix: impl fmt::Display) -> Self {
+        self.0.message = format!("{prefix}: {}", self.0.message);
+        self
+    }
+
+    pub(crate) fn with_trajectory(mut self, trajectory: Trajectory) -> Self {
+        self.0.trajectory = Some(trajectory);
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:?})", self.0.message, self.0.kind)?;
+        if let Some(operation) = self.0.operation {
+            write!(f, "\n  in: {operation}")?;
+        }
+        for (key, value) in &self.0.context {
+            write!(f, "\n  {key}: {value}")?;
+        }
+        let mut cause = self.0.source.as_deref().map(|source| source as &dyn StdError);
+        while let Some(error) = cause {
+            write!(f, "\n  caused by: {error}")?;
+            cause = error.source();
+        }
+        if self.0.trajectory.is_some() {
+            write!(f, "\n  (the trajectory so far is kept in this error)")?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exhausted_retry_is_no_longer_temporary() {
+        let error = Error::new(ErrorKind::Server, "503 from the provider");
+        assert!(error.is_temporary());
+        assert!(!error.permanent().is_temporary());
+    }
+
+    #[test]
+    fn the_report_lists_context_and_causes() {
+        let cause = std::io::Error::other("disk on fire");
+        let error = Error::new(ErrorKind::Io, "cannot read a.txt")
+            .operation("read")
+            .with("path", "a.txt")
+            .source(cause);
+        assert_eq!(
+            format!("{error:?}"),
+            "cannot read a.txt (Io)\n  in: read\n  path: a.txt\n  caused by: disk on fire"
+        );
+    }
+}

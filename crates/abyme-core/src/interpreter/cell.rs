@@ -1,0 +1,89 @@
+//! One piece of Python to run, with what it needs.
+
+use std::{sync::Arc, time::Duration};
+
+use super::Scope;
+use crate::Value;
+
+/// One piece of Python to run in a session.
+///
+/// ```
+/// use abyme_core::Cell;
+/// use std::time::Duration;
+///
+/// let cell = Cell::new("print(len(docs))").variable("docs", "a long text").time_limit(Duration::from_secs(5));
+/// assert_eq!(cell.code, "print(len(docs))");
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Cell {
+    /// The source. May be empty, to only put variables in or read them.
+    pub code: String,
+    /// Variables to set before the code runs, in order.
+    pub variables: Vec<(String, Value)>,
+    /// Variables to read after the code ran, into [`Observation::variables`](super::Observation::variables).
+    pub reads: Vec<String>,
+    /// The names the session offers to the code: host functions, outputs, the user's Python tools. The same `Arc`
+    /// from cell to cell costs nothing.
+    pub scope: Arc<Scope>,
+    /// How long the cell may take, host calls included. Default 120 s; `None` is no limit.
+    pub time_limit: Option<Duration>,
+    /// Most characters kept of stdout, of stderr and of the value, each: the first and the last half. Default
+    /// 10 000.
+    pub max_output_chars: usize,
+}
+
+impl Cell {
+    /// Default of [`time_limit`](Self::time_limit).
+    pub const TIME_LIMIT: Duration = Duration::from_secs(120);
+    /// Default of [`max_output_chars`](Self::max_output_chars).
+    pub const MAX_OUTPUT_CHARS: usize = 10_000;
+
+    /// A cell that runs `code`, with the defaults.
+    pub fn new(code: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            variables: Vec::new(),
+            reads: Vec::new(),
+            scope: Arc::default(),
+            time_limit: Some(Self::TIME_LIMIT),
+            max_output_chars: Self::MAX_OUTPUT_CHARS,
+        }
+    }
+
+    /// Sets a variable before the code runs.
+    pub fn variable(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets several variables before the code runs.
+    pub fn variables(mut self, variables: impl IntoIterator<Item = (String, Value)>) -> Self {
+        self.variables.extend(variables);
+        self
+    }
+
+    /// Reads a variable after the code ran.
+    pub fn read(mut self, name: impl Into<String>) -> Self {
+        self.reads.push(name.into());
+        self
+    }
+
+    /// Sets the names the session offers.
+    pub fn scope(mut self, scope: Arc<Scope>) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    /// Sets how long the cell may take.
+    pub fn time_limit(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.time_limit = limit.into();
+        self
+    }
+
+    /// Sets how much output is kept.
+    pub fn max_output_chars(mut self, chars: usize) -> Self {
+        self.max_output_chars = chars;
+        self
+    }
+}

@@ -1,0 +1,120 @@
+//! Functions that Python calls and the host runs.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use indexmap::IndexMap;
+
+use crate::{Error, Value};
+
+/// Serves the calls a cell makes: `llm_query` and its family, and the user's tools.
+///
+/// Calls of one cell may be in flight at the same time, on one task: an implementation that computes for long should
+/// move that to `spawn_blocking`.
+#[async_trait]
+pub trait HostFunctions: Send + Sync {
+    /// Runs one call. Its failure raises in Python (C8).
+    async fn call(&self, call: HostCall) -> Result<Value, HostError>;
+}
+
+/// One call from Python. Arguments of named parameters arrive by name, with the defaults filled in; `args` holds
+/// only what a `*args` parameter took.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct HostCall {
+    /// The function's name.
+    pub name: String,
+    /// What `*args` took.
+    pub args: Vec<Value>,
+    /// Arguments by name.
+    pub kwargs: IndexMap<String, Value>,
+}
+
+impl HostCall {
+    /// A call of `name` without arguments.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
+    /// Sets the positional arguments.
+    pub fn args(mut self, args: Vec<Value>) -> Self {
+        self.args = args;
+        self
+    }
+
+    /// Sets the arguments by name.
+    pub fn kwargs(mut self, kwargs: IndexMap<String, Value>) -> Self {
+        self.kwargs = kwargs;
+        self
+    }
+
+    /// Adds one argument by name.
+    pub fn kwarg(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.kwargs.insert(name.into(), value.into());
+        self
+    }
+}
+
+/// What a failed call raises in Python: a built-in exception if `type_name` is one, else a `RuntimeError` of that
+/// name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HostError {
+    /// The exception's class name, such as `ValueError`.
+    pub type_name: String,
+    /// Its message.
+    pub message: String,
+}
+
+impl HostError {
+    /// An exception of class `type_name` with `message`.
+    pub fn new(type_name: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { type_name: type_name.into(), message: message.into() }
+    }
+
+    /// The exception Python raises for wrong arguments.
+    pub fn type_error(message: impl Into<String>) -> Self {
+        Self::new("TypeError", message)
+    }
+
+    /// The exception Python raises for a bad value.
+    pub fn value_error(message: impl Into<String>) -> Self {
+        Self::new("ValueError", message)
+    }
+
+    /// The exception for everything else.
+    pub fn runtime_error(message: impl Into<String>) -> Self {
+        Self::new("RuntimeError", message)
+    }
+}
+
+impl fmt::Display for HostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.type_name, self.message)
+    }
+}
+
+/// Any Rust error can be raised in Python. Its type's name becomes the exception's, except for errors of Abyme,
+/// which are `RuntimeError`. (`HostError` itself is no `std::error::Error`, which is what makes this possible.)
+impl<E: std::error::Error + 'static> From<E> for HostError {
+    fn from(error: E) -> Self {
+        if (&error as &dyn std::any::Any).is::<Error>() {
+            return Self::runtime_error(error.to_string());
+        }
+        let path = std::any::type_name::<E>();
+        let name = path.split('<').next().and_then(|path| path.rsplit("::").next()).unwrap_or("RuntimeError");
+        let name = if name == "Error" { "RuntimeError" } else { name };
+        Self::new(name, error.to_string())
+    }
+}
+
+/// A host without functions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoHostFunctions;
+
+#[async_trait]
+impl HostFunctions for NoHostFunctions {
+    async fn call(&self, call: HostCall) -> Result<Value, HostError> {
+        Err(HostError::new("NameError", format!("the host has no function `{}`", call.name)))
+    }
+}

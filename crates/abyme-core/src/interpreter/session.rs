@@ -1,0 +1,328 @@
+//! The wrapper that enforces life cycle, names and policy once for every backend, and a plain REPL for a person.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use super::{
+    Capabilities, Cell, CodeInterpreter, HostFunctions, NoHostFunctions, Observation, PythonError, Scope,
+    Stage, Submission,
+};
+use crate::{
+    CodePolicy, Error, ErrorKind, Result, Value,
+    names::{self, NameUse},
+};
+
+/// An interpreter with the contract's checks around it, and a plain REPL on top.
+///
+/// ```no_run
+/// # async fn example(interpreter: impl abyme_core::CodeInterpreter + 'static) -> abyme_core::Result<()> {
+/// use abyme_core::CodeInterpreterExt;
+///
+/// let mut repl = interpreter.start_session().await?;
+/// repl.set_variable("context", "a very long text").await?;
+/// let seen = repl.run_code("len(context)").await?;
+/// assert_eq!(seen.value.unwrap().to_string(), "16");
+/// assert!(!repl.is_terminated());
+/// repl.run_code("FINAL(context.upper())").await?;
+/// assert!(repl.is_terminated());
+/// # Ok(()) }
+/// ```
+pub struct Session {
+    inner: Box<dyn CodeInterpreter>,
+    host: Arc<dyn HostFunctions>,
+    policy: Option<Arc<CodePolicy>>,
+    scope: Arc<Scope>,
+    time_limit: Option<Duration>,
+    max_output_chars: usize,
+    submission: Option<Submission>,
+    ended: Option<String>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("inner", &self.inner)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Wraps an interpreter.
+    pub fn new(inner: Box<dyn CodeInterpreter>) -> Self {
+        Self {
+            inner,
+            host: Arc::new(NoHostFunctions),
+            policy: None,
+            scope: Arc::default(),
+            time_limit: Some(Cell::TIME_LIMIT),
+            max_output_chars: Cell::MAX_OUTPUT_CHARS,
+            submission: None,
+            ended: None,
+        }
+    }
+
+    /// Checks every cell against `policy` before it runs.
+    pub fn with_policy(mut self, policy: impl Into<Option<Arc<CodePolicy>>>) -> Self {
+        self.policy = policy.into();
+        self
+    }
+
+    /// Serves the calls of [`run_code`](Self::run_code) through `host`, whose functions `scope` describes.
+    pub fn with_host(mut self, scope: impl Into<Arc<Scope>>, host: Arc<dyn HostFunctions>) -> Self {
+        self.scope = scope.into();
+        self.host = host;
+        self
+    }
+
+    /// Sets the time limit of [`run_code`](Self::run_code). Default 120 s.
+    pub fn with_time_limit(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.time_limit = limit.into();
+        self
+    }
+
+    /// Sets the output cap of [`run_code`](Self::run_code). Default 10 000 characters.
+    pub fn with_max_output_chars(mut self, chars: usize) -> Self {
+        self.max_output_chars = chars;
+        self
+    }
+
+    /// Runs a plain piece of Python in the session.
+    ///
+    /// # Errors
+    /// Those of [`CodeInterpreter::execute`]. A Python exception is in the observation.
+    pub async fn run_code(&mut self, code: impl Into<String>) -> Result<Observation> {
+        let cell = self.cell(code);
+        let host = self.host.clone();
+        self.execute(cell, &*host).await
+    }
+
+    /// Sets a variable: any [`Value`], text of any size.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if the name is not a Python identifier or is one of the session's own.
+    pub async fn set_variable(&mut self, name: impl Into<String>, value: impl Into<Value>) -> Result<()> {
+        let cell = self.cell("").variable(name, value);
+        let observation = self.execute(cell, &NoHostFunctions).await?;
+        match (observation.error, observation.session_ended, observation.restored) {
+            (None, None, None) => Ok(()),
+            (Some(error), ..) => Err(Error::new(ErrorKind::InvalidInput, error.to_string())),
+            (None, Some(reason), _) => Err(Error::new(ErrorKind::SessionEnded, reason)),
+            (None, None, Some(reason)) => Err(Error::new(ErrorKind::InvalidInput, reason)),
+        }
+    }
+
+    /// Reads a variable; `None` if there is none of that name. Values outside JSON are converted as in C7.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for a name that is not an identifier, and for a value that cannot be converted
+    /// (it contains itself, or is nested too deep).
+    pub async fn get_variable(&mut self, name: &str) -> Result<Option<Value>> {
+        let cell = self.cell("").read(name);
+        let mut observation = self.execute(cell, &NoHostFunctions).await?;
+        if let Some(error) = observation.error {
+            return Err(Error::new(ErrorKind::InvalidInput, error.to_string()).with("variable", name));
+        }
+        if let Some(reason) = observation.session_ended {
+            return Err(Error::new(ErrorKind::SessionEnded, reason));
+        }
+        Ok(observation.variables.shift_remove(name))
+    }
+
+    /// A second session that goes on from here by itself, with the same policy, host functions, scope, limits and
+    /// submission. The host functions are the same object: what they count or keep, they count and keep for both.
+    ///
+    /// "Try three continuations and keep one", with [`fork_many`](Self::fork_many):
+    ///
+    /// ```
+    /// use abyme_core::{CodeInterpreter, CodeInterpreterExt, Observation, testing::ScriptedInterpreter};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> abyme_core::Result<()> {
+    /// // Any backend that declares `Capabilities::fork`.
+    /// let interpreter = ScriptedInterpreter::from_fn(|_| Ok(Observation::default()));
+    /// let mut repl = interpreter.start_session().await?;
+    /// repl.run_code("rows = parse(context)").await?;
+    ///
+    /// let ideas = ["rows.sort()", "rows = rows[:10]", "rows.clear()"];
+    /// for (fork, idea) in repl.fork_many(ideas.len()).await?.iter_mut().zip(ideas) {
+    ///     let seen = fork.run_code(idea).await?;
+    ///     println!("{idea}: {:?}", seen.error);
+    /// }
+    /// repl.run_code("rows").await?; // as they were
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`CodeInterpreter::fork`].
+    pub async fn fork(&mut self) -> Result<Session> {
+        self.check_alive()?;
+        if !self.capabilities().fork {
+            return Err(self.capabilities().refuse("forked", "fork"));
+        }
+        let result = self.inner.fork().await;
+        let inner = self.note_end(result)?;
+        Ok(Session {
+            inner,
+            host: self.host.clone(),
+            policy: self.policy.clone(),
+            scope: self.scope.clone(),
+            time_limit: self.time_limit,
+            max_output_chars: self.max_output_chars,
+            submission: self.submission.clone(),
+            ended: None,
+        })
+    }
+
+    /// So many forks, or none: those made before a failure are dropped.
+    ///
+    /// # Errors
+    /// Those of [`fork`](Self::fork).
+    pub async fn fork_many(&mut self, count: usize) -> Result<Vec<Session>> {
+        let mut forks = Vec::new();
+        for _ in 0..count {
+            forks.push(self.fork().await?);
+        }
+        Ok(forks)
+    }
+
+    /// What runs in the session as bytes, to go on from here later or elsewhere. What is around it (policy, host
+    /// functions, limits, the submission) is not in them: the restored session is wrapped anew.
+    ///
+    /// "Resume after a crash":
+    ///
+    /// ```
+    /// use abyme_core::{
+    ///     CodeInterpreter, CodeInterpreterExt, InterpreterFactory, Observation, testing::ScriptedInterpreter,
+    /// };
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> abyme_core::Result<()> {
+    /// // Any backend that declares `Capabilities::snapshot`.
+    /// let factory = ScriptedInterpreter::from_fn(|_| Ok(Observation::default())).factory();
+    /// let mut repl = factory.create().await?.into_session();
+    /// repl.run_code("rows = an_hour_of_work(context)").await?;
+    /// let saved = repl.snapshot().await?;
+    ///
+    /// // Later, or in another process:
+    /// let mut repl = factory.restore(&saved).await?.into_session();
+    /// repl.run_code("len(rows)").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`CodeInterpreter::snapshot`].
+    pub async fn snapshot(&mut self) -> Result<Vec<u8>> {
+        self.check_alive()?;
+        if !self.capabilities().snapshot {
+            return Err(self.capabilities().refuse("saved to bytes", "snapshot"));
+        }
+        let result = self.inner.snapshot().await;
+        self.note_end(result)
+    }
+
+    /// Whether a cell has submitted, by any of the four ways.
+    pub fn is_terminated(&self) -> bool {
+        self.submission.is_some()
+    }
+
+    /// The last submission of this session.
+    pub fn final_answer(&self) -> Option<&Submission> {
+        self.submission.as_ref()
+    }
+
+    /// Why the session is over, if it is.
+    pub fn ended(&self) -> Option<&str> {
+        self.ended.as_deref()
+    }
+
+    fn cell(&self, code: impl Into<String>) -> Cell {
+        Cell::new(code)
+            .scope(self.scope.clone())
+            .time_limit(self.time_limit)
+            .max_output_chars(self.max_output_chars)
+    }
+
+    fn check_alive(&self) -> Result<()> {
+        match &self.ended {
+            Some(reason) => {
+                Err(Error::new(ErrorKind::SessionEnded, format!("the session has ended: {reason}")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Remembers the end of the session, so that every later call gives the same reason.
+    fn note_end<T>(&mut self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result
+            && error.is_session_lost()
+            && self.ended.is_none()
+        {
+            self.ended = Some(error.message().to_owned());
+        }
+        result
+    }
+}
+
+/// What the model reads when a cell breaks the policy.
+fn blocked(violation: &crate::Violation) -> PythonError {
+    let text = violation.to_string();
+    let message = text.strip_prefix("Blocked: ").unwrap_or(&text).to_owned();
+    PythonError::new("Blocked", message).stage(Stage::Policy).line(u32::try_from(violation.line).ok())
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl CodeInterpreter for Session {
+    fn capabilities(&self) -> &Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn start(&mut self) -> Result<()> {
+        self.check_alive()?;
+        let result = self.inner.start().await;
+        self.note_end(result)
+    }
+
+    async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
+        self.check_alive()?;
+        for (name, _) in &cell.variables {
+            names::check_name(name, NameUse::Input)?;
+        }
+        for name in &cell.reads {
+            names::check_identifier(name)?;
+        }
+        let mut cell = cell;
+        let violation = self.policy.as_ref().and_then(|policy| policy.check(&cell.code).err());
+        if violation.is_some() {
+            // The variables that came with it are set and read all the same.
+            cell.code.clear();
+        }
+        let result = self.inner.execute(cell, host).await;
+        let mut observation = self.note_end(result)?;
+        if let Some(violation) = violation {
+            observation.error = Some(blocked(&violation));
+        }
+        if let Some(submission) = &observation.submission {
+            self.submission = Some(submission.clone());
+        }
+        if let Some(reason) = &observation.session_ended {
+            self.ended = Some(reason.clone());
+        }
+        Ok(observation)
+    }
+
+    async fn shutdown(&mut self) -> Result<()> {
+        self.ended.get_or_insert_with(|| "it was shut down".to_owned());
+        self.inner.shutdown().await
+    }
+
+    async fn fork(&mut self) -> Result<Box<dyn CodeInterpreter>> {
+        Ok(Box::new(Session::fork(self).await?))
+    }
+
+    async fn snapshot(&mut self) -> Result<Vec<u8>> {
+        Session::snapshot(self).await
+    }
+}

@@ -1,0 +1,47 @@
+//! Recursive Language Models: the traits, the types and the loop.
+//!
+//! A Recursive Language Model keeps a task's inputs, however long, as variables in a persistent Python session. A
+//! language model writes Python to look at them, calls models on the pieces it picks, and submits typed outputs.
+//!
+//! This crate is layer 0 of Abyme: it has no HTTP client, no Python, no WASM and no Docker in it. Users depend on the
+//! facade crate `abyme`; authors of a backend or a model depend on this crate.
+//!
+//! | to | start at |
+//! |---|---|
+//! | run a task | [`Rlm::builder`] |
+//! | write a backend | [`CodeInterpreter`], then the crate `abyme-conformance` |
+//! | connect a model | [`LanguageModel`] |
+//! | read what a run did | [`Trajectory`] |
+
+mod error;
+pub mod interpreter;
+pub mod model;
+pub mod names;
+pub mod policy;
+pub mod prompt;
+mod python;
+mod rlm;
+pub mod seconds;
+pub mod signature;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod tool;
+pub mod trajectory;
+pub mod value;
+
+pub use self::{
+    error::{Blame, Error, ErrorKind, Result},
+    interpreter::{
+        Access, Capabilities, Captured, Cell, ChangedVariable, CodeInterpreter, CodeInterpreterExt,
+        FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory, Interruption, Isolation,
+        NoHostFunctions, Observation, OutputSpec, ParameterKind, ParameterSpec, Pool, PoolConfig,
+        PythonError, Scope, Session, Stage, Submission, Submitted, Via,
+    },
+    model::{FinishReason, LanguageModel, Message, Request, Response, RetryPolicy, Role, Usage},
+    policy::{CodePolicy, Violation},
+    rlm::{Inputs, Limits, Prediction, Rlm, RlmBuilder, Status},
+    signature::{Field, FieldType, Signature, TaskSignature},
+    tool::Tool,
+    trajectory::{Event, EventSink, Record, Trajectory, TrajectoryWriter, Turn},
+    value::{Text, Value},
+};

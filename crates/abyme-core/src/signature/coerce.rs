@@ -1,0 +1,270 @@
+//! Brings submitted values to their declared types: helpful like pydantic's lax mode, and never lossy.
+
+use std::{borrow::Cow, collections::HashSet, fmt};
+
+use indexmap::{IndexMap, map::Entry};
+
+use super::{FieldType, scalar};
+use crate::{
+    Value,
+    value::{Dialect, Reader, text_repr},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// How much of an offending value a message shows.
+const SHOWN_CHARS: usize = 60;
+
+/// A value that is not of its declared type: where, what was expected, what came, and what to submit instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoerceError {
+    path: String,
+    expected: String,
+    got: String,
+    hint: Cow<'static, str>,
+}
+
+impl CoerceError {
+    fn new(expected: impl fmt::Display, value: &Value, hint: impl Into<Cow<'static, str>>) -> Self {
+        Self { path: String::new(), expected: expected.to_string(), got: shown(value), hint: hint.into() }
+    }
+
+    fn at_index(mut self, index: usize) -> Self {
+        self.path.insert_str(0, &format!("[{index}]"));
+        self
+    }
+
+    fn at_key(mut self, key: &str) -> Self {
+        let key: String = key.chars().take(SHOWN_CHARS).collect();
+        self.path.insert_str(0, &format!("[{key:?}]"));
+        self
+    }
+
+    /// Where inside the value, such as `[2]["name"]`; empty for the value itself.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The type that was expected there, as a Python annotation.
+    pub fn expected(&self) -> &str {
+        &self.expected
+    }
+
+    /// What came: its Python type and the start of its `repr`.
+    pub fn got(&self) -> &str {
+        &self.got
+    }
+
+    /// What to submit instead, where that is known.
+    pub fn hint(&self) -> Option<&str> {
+        (!self.hint.is_empty()).then_some(&*self.hint)
+    }
+}
+
+impl fmt::Display for CoerceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "at {}: ", self.path)?;
+        }
+        write!(f, "expected {}, got {}", self.expected, self.got)?;
+        match self.hint() {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for CoerceError {}
+
+/// Type and bounded `repr`.
+pub(super) fn shown(value: &Value) -> String {
+    match value {
+        Value::None => "None".to_owned(),
+        other => format!("{} {}", other.type_name(), other.repr(SHOWN_CHARS)),
+    }
+}
+
+impl FieldType {
+    /// The value as this type, if it can be had without loss or guess.
+    ///
+    /// | to | from |
+    /// |---|---|
+    /// | `str` | numbers and bools as Python's `str()` writes them; not `None`, lists, dicts or bytes |
+    /// | `int` | whole floats (`3.0`), text that `int()` takes, `"3.0"`; not bools, not `3.7` |
+    /// | `float` | ints that a float holds exactly, text that `float()` takes, `"nan"` too; not bools |
+    /// | `bool` | `0`, `1`, and pydantic's words (`"true"`, `"No"`, `"on"` ...) |
+    /// | `None` | the text `"None"` or `"null"` |
+    /// | `bytes` | text, as its UTF-8 bytes |
+    /// | `date`, `datetime` | ISO 8601 text; a `date` also from a midnight, a `datetime` from a date |
+    /// | lists, sets, tuples | a list, or text of one (JSON or as Python's `repr` prints it); each item converted |
+    /// | `dict[K, V]` | a dict, or text of one; keys stay text but must read as a `K` |
+    /// | `Literal` | the very option first, else one that the value converts to (`"1"` for `1`); case matters |
+    /// | unions | the first member the value is of [as it stands](Self::matches), else the first that it converts to |
+    ///
+    /// Pydantic's lax mode also makes ints of bools; that is refused here, since a submitted bool is nearly always a
+    /// comparison where a count was meant, and the model can still say `int(value)`.
+    ///
+    /// ```
+    /// use abyme_core::{Value, signature::FieldType};
+    ///
+    /// let ty: FieldType = "dict[str, list[int]]".parse()?;
+    /// let value = ty.coerce(Value::dict([("a", Value::from(["1", " 2 "]))])).unwrap();
+    /// assert_eq!(value.repr(40), "{'a': [1, 2]}");
+    /// let error = ty.coerce(Value::dict([("a", vec![1.5])])).unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     r#"at ["a"][0]: expected int, got float 1.5; submit round(value) or int(value) if a whole number is meant"#
+    /// );
+    /// # Ok::<(), abyme_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`CoerceError`] for the first part that does not fit.
+    pub fn coerce(&self, value: Value) -> Result<Value, CoerceError> {
+        let converted = match self {
+            FieldType::Any => return Ok(value),
+            FieldType::None => scalar::none(&value),
+            FieldType::Bool => scalar::bool(&value),
+            FieldType::Int => scalar::int(&value),
+            FieldType::Float => scalar::float(&value),
+            FieldType::Str => scalar::str(&value),
+            FieldType::Bytes => scalar::bytes(&value),
+            FieldType::Date => scalar::date(&value),
+            FieldType::Datetime => scalar::datetime(&value),
+            FieldType::Literal(options) => scalar::literal(options, &value),
+            FieldType::List(item) | FieldType::TupleOf(item) => {
+                return each(self.coerce_items(value)?, |_| item).map(Value::List);
+            }
+            FieldType::Set(item) => {
+                return each(self.coerce_items(value)?, |_| item).map(|items| Value::List(unique(items)));
+            }
+            FieldType::Tuple(types) => return self.coerce_tuple(types, value),
+            FieldType::Dict(key, inner) => return self.coerce_dict(key, inner, value),
+            FieldType::Union(members) => return self.coerce_union(members, value),
+        };
+        converted.map_err(|hint| CoerceError::new(self, &value, hint))
+    }
+
+    /// The items of a list, or of a text that holds one.
+    fn coerce_items(&self, value: Value) -> Result<Vec<Value>, CoerceError> {
+        match value {
+            Value::List(items) => Ok(items),
+            Value::Text(text) if text.trim_start().starts_with(['[', '(']) => match structure(&text) {
+                Ok(Value::List(items)) => Ok(items),
+                Ok(_) => Err(CoerceError::new(self, &text.into(), "submit the list itself")),
+                Err(hint) => Err(CoerceError::new(self, &text.into(), hint)),
+            },
+            other => {
+                let single = !matches!(other, Value::None | Value::Dict(_));
+                let hint = if single { "submit [value] for a list of one" } else { "" };
+                Err(CoerceError::new(self, &other, hint))
+            }
+        }
+    }
+
+    fn coerce_tuple(&self, types: &[FieldType], value: Value) -> Result<Value, CoerceError> {
+        let items = self.coerce_items(value)?;
+        if items.len() != types.len() {
+            let hint = format!("that is {} of {} items", items.len(), types.len());
+            return Err(CoerceError::new(self, &Value::List(items), hint));
+        }
+        each(items, |index| &types[index]).map(Value::List)
+    }
+
+    fn coerce_dict(&self, key: &FieldType, inner: &FieldType, value: Value) -> Result<Value, CoerceError> {
+        let entries = match value {
+            Value::Dict(entries) => entries,
+            Value::Text(text) if text.trim_start().starts_with('{') => match structure(&text) {
+                Ok(Value::Dict(entries)) => entries,
+                Ok(_) => return Err(CoerceError::new(self, &text.into(), "submit the dict itself")),
+                Err(hint) => return Err(CoerceError::new(self, &text.into(), hint)),
+            },
+            other => return Err(CoerceError::new(self, &other, "")),
+        };
+        let mut converted = IndexMap::with_capacity(entries.len());
+        for (name, value) in entries {
+            let name = key.coerce_key(&name)?;
+            let value = inner.coerce(value).map_err(|error| error.at_key(&name))?;
+            match converted.entry(name) {
+                Entry::Vacant(entry) => entry.insert(value),
+                Entry::Occupied(entry) => {
+                    let twice = Value::from(entry.key().as_str());
+                    let hint = format!("two keys mean the same {key}");
+                    return Err(CoerceError::new(format_args!("each key once in {self}"), &twice, hint));
+                }
+            };
+        }
+        Ok(Value::Dict(converted))
+    }
+
+    /// The text of a key that reads as this type: the number `" 3 "` becomes `"3"`.
+    pub(super) fn coerce_key(&self, key: &str) -> Result<String, CoerceError> {
+        if matches!(self, FieldType::Str | FieldType::Any) {
+            return Ok(key.to_owned());
+        }
+        match self.coerce(Value::from(key)) {
+            Ok(Value::Text(text)) => Ok(text.into()),
+            // The text of a tuple, say: it reads as one, and that is all that can be said of a key.
+            Ok(Value::List(_) | Value::Dict(_) | Value::Bytes(_)) => Ok(key.to_owned()),
+            Ok(simple) => Ok(simple.repr(usize::MAX)),
+            Err(error) => Err(CoerceError {
+                path: String::new(),
+                expected: format!("keys of type {self}"),
+                got: format!("the key {}", text_repr(key, SHOWN_CHARS)),
+                hint: error.hint,
+            }),
+        }
+    }
+
+    fn coerce_union(&self, members: &[FieldType], value: Value) -> Result<Value, CoerceError> {
+        if let Some(member) = members.iter().find(|member| member.matches(&value)) {
+            return member.coerce(value);
+        }
+        let mut errors = Vec::new();
+        for member in members {
+            match member.coerce(value.clone()) {
+                Ok(value) => return Ok(value),
+                Err(error) => errors.push((member, error)),
+            }
+        }
+        // With one real choice, its error says the most; and so does one from inside a list or dict.
+        let choices = errors.iter().filter(|(member, _)| **member != FieldType::None).count();
+        let telling = errors.into_iter().find_map(|(member, error)| {
+            let real = *member != FieldType::None && choices == 1;
+            (real || !error.path.is_empty()).then_some(error)
+        });
+        match telling {
+            Some(error) if !error.path.is_empty() => Err(error),
+            Some(error) => Err(CoerceError { expected: self.to_string(), ..error }),
+            None => Err(CoerceError::new(self, &value, "")),
+        }
+    }
+}
+
+/// Converts every item.
+fn each<'a>(items: Vec<Value>, ty: impl Fn(usize) -> &'a FieldType) -> Result<Vec<Value>, CoerceError> {
+    items
+        .into_iter()
+        .enumerate()
+        .map(|(index, item)| ty(index).coerce(item).map_err(|error| error.at_index(index)))
+        .collect()
+}
+
+/// The first of each.
+fn unique(mut items: Vec<Value>) -> Vec<Value> {
+    let mut seen = HashSet::new();
+    items.retain(|item| seen.insert(item.repr(usize::MAX)));
+    items
+}
+
+/// The list or dict that a text holds as JSON, or as Python prints it.
+fn structure(text: &str) -> Result<Value, String> {
+    let json = match Reader::new(text, 0, Dialect::Json).only_value() {
+        Ok(value) => return Ok(value),
+        Err(problem) => problem,
+    };
+    Reader::new(text, 0, Dialect::Python).only_value().map_err(|_| {
+        format!("the text is not JSON: {} at character {}", json.message, text[..json.at].chars().count())
+    })
+}

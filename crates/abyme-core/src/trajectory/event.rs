@@ -1,0 +1,234 @@
+//! What happens in a run, as it is recorded and shown.
+
+use std::{fmt, sync::Arc};
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Limits, Observation, Status, TaskSignature, Usage, Value, Via,
+    model::{FinishReason, Message},
+};
+
+/// An event with its time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Record {
+    /// Seconds since the run's start.
+    pub at: f64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+impl Record {
+    pub(super) fn new(at: f64, event: Event) -> Self {
+        Self { at: (at * 1e6).round() / 1e6, event }
+    }
+
+    /// The record as one line of JSON, with its end of line.
+    pub fn to_line(&self) -> String {
+        // An event holds only types that JSON can write; the fallback keeps a bug from costing a run.
+        let mut line = serde_json::to_string(self).unwrap_or_else(|error| {
+            serde_json::json!({"at": self.at, "unwritable": error.to_string()}).to_string()
+        });
+        line.push('\n');
+        line
+    }
+}
+
+/// What happens in a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "most of a record's memory is text on the heap, not the enum")]
+pub enum Event {
+    /// The run begins.
+    #[non_exhaustive]
+    RunStarted {
+        /// Version of Abyme.
+        abyme: String,
+        /// Wall clock, in milliseconds since 1970.
+        unix_ms: u64,
+        /// The task.
+        signature: TaskSignature,
+        /// The inputs, without their contents.
+        inputs: Vec<InputSummary>,
+        /// The model that plans.
+        model: String,
+        /// The model that answers `llm_query`.
+        sub_model: String,
+        /// The backend.
+        interpreter: String,
+        /// The limits of the run.
+        limits: Limits,
+        /// The first messages of every request of this run.
+        messages: Vec<Message>,
+    },
+    /// The root model answered.
+    #[non_exhaustive]
+    ModelReplied {
+        /// The turn it belongs to, from 1.
+        turn: u32,
+        /// What it was asked for.
+        purpose: Purpose,
+        /// The reply, whole.
+        text: String,
+        /// Why the model stopped.
+        finish_reason: FinishReason,
+        /// What the call used.
+        usage: Usage,
+        /// How long it took.
+        seconds: f64,
+    },
+    /// The message that the next request ends with, as the model reads it.
+    #[non_exhaustive]
+    MessageAppended {
+        /// The turn it belongs to.
+        turn: u32,
+        /// The message.
+        message: Message,
+    },
+    /// A cell is about to run.
+    #[non_exhaustive]
+    CellStarted {
+        /// The turn it belongs to.
+        turn: u32,
+        /// What the model wrote around the code.
+        reasoning: String,
+        /// The code.
+        code: String,
+    },
+    /// A model call made from a cell was answered or failed.
+    #[non_exhaustive]
+    SubCall {
+        /// The turn it belongs to.
+        turn: u32,
+        /// `llm_query` or `llm_query_batched`.
+        function: String,
+        /// The model asked.
+        model: String,
+        /// The prompt, whole.
+        prompt: String,
+        /// The reply, or why there is none.
+        #[serde(flatten)]
+        outcome: Outcome<String>,
+        /// What the call used.
+        usage: Usage,
+        /// How long it took.
+        seconds: f64,
+    },
+    /// A tool was called from a cell.
+    #[non_exhaustive]
+    ToolCall {
+        /// The turn it belongs to.
+        turn: u32,
+        /// The tool's name.
+        tool: String,
+        /// Its arguments.
+        arguments: IndexMap<String, Value>,
+        /// What it returned, or why it failed.
+        #[serde(flatten)]
+        outcome: Outcome<Value>,
+        /// How long it took.
+        seconds: f64,
+    },
+    /// A cell ended.
+    #[non_exhaustive]
+    CellFinished {
+        /// The turn it belongs to.
+        turn: u32,
+        /// What it produced.
+        observation: Observation,
+    },
+    /// A session died. A fresh one gets the inputs again, if the run goes on.
+    #[non_exhaustive]
+    SessionLost {
+        /// The turn in which it died.
+        turn: u32,
+        /// Why.
+        reason: String,
+    },
+    /// Outputs were submitted that do not fit the signature.
+    #[non_exhaustive]
+    SubmissionRefused {
+        /// The turn it belongs to.
+        turn: u32,
+        /// Which way was used.
+        via: Via,
+        /// What does not fit.
+        problems: String,
+    },
+    /// The run ended with a prediction.
+    #[non_exhaustive]
+    RunFinished {
+        /// How it ended.
+        status: Status,
+        /// The outputs.
+        outputs: IndexMap<String, Value>,
+        /// What the run used, sub-calls included.
+        usage: Usage,
+        /// Turns taken.
+        turns: u32,
+    },
+    /// The run ended without one.
+    #[non_exhaustive]
+    RunFailed {
+        /// Why.
+        error: String,
+        /// What the run used until then.
+        usage: Usage,
+        /// Turns taken.
+        turns: u32,
+    },
+}
+
+/// What a call came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome<T> {
+    /// It returned this.
+    Result(T),
+    /// It failed, saying this.
+    Error(String),
+}
+
+/// What the root model was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Purpose {
+    /// A next cell.
+    Act,
+    /// A repair of a cell that does not compile; costs no iteration.
+    Repair,
+    /// The outputs, from what is known, because a limit was reached.
+    Extract,
+}
+
+/// An input, without its contents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct InputSummary {
+    /// Its name.
+    pub name: String,
+    /// Its Python type.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// Characters of a text, bytes of bytes, items of a list or dict.
+    pub len: Option<usize>,
+}
+
+/// Something that watches a run: a progress display, a log, a file.
+///
+/// Called on the run's own task: it should be quick, and must not block.
+pub trait EventSink: Send + Sync + fmt::Debug {
+    /// Takes note of an event.
+    fn record(&self, record: &Record);
+}
+
+impl<T: EventSink + ?Sized> EventSink for Arc<T> {
+    fn record(&self, record: &Record) {
+        (**self).record(record);
+    }
+}

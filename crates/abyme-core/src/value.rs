@@ -1,0 +1,187 @@
+//! Values as Python has them: what goes into a session and what comes out.
+//!
+//! JSON alone is not enough: Python has integers of any size, NaN, infinities and bytes, and one text input may be a
+//! gigabyte. [`Value`] holds all of them; [`Text`] is shared, so an input is never copied to be handed on.
+
+mod convert;
+mod file;
+mod json;
+mod literal;
+mod repr;
+mod serde_impl;
+mod text;
+
+pub(crate) use self::{
+    literal::{Dialect, Reader},
+    repr::{float_repr, text_repr},
+};
+pub use self::{serde_impl::ConvertError, text::Text};
+
+use bytes::Bytes;
+use indexmap::IndexMap;
+
+use crate::{Error, ErrorKind, Result};
+
+/// A Python value on the host's side.
+///
+/// `serde` writes it as plain JSON, except for what JSON lacks: `{"$int": "123…"}`, `{"$float": "nan"}` (or `inf`,
+/// `-inf`), `{"$bytes": "base64"}`, and `{"$dict": [[k, v], …]}` for a dict with a key that starts with `$`. Nothing
+/// is lost on the way there and back. For plain JSON see [`to_json`](Self::to_json) and
+/// [`parse_json`](Self::parse_json).
+///
+/// ```
+/// use abyme_core::Value;
+///
+/// let value = Value::dict([("id", Value::from(u64::MAX)), ("scores", Value::from(vec![0.5, f64::NAN]))]);
+/// assert_eq!(
+///     serde_json::to_string(&value)?,
+///     r#"{"id":{"$int":"18446744073709551615"},"scores":[0.5,{"$float":"nan"}]}"#
+/// );
+/// assert_eq!(value.repr(80), "{'id': 18446744073709551615, 'scores': [0.5, nan]}");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub enum Value {
+    /// `None`.
+    #[default]
+    None,
+    /// `True` or `False`.
+    Bool(bool),
+    /// An `int` that fits 64 bits.
+    Int(i64),
+    /// Any other `int`, in decimal digits with an optional `-`. Make one with
+    /// [`int_from_decimal`](Self::int_from_decimal), so that each number has one form only.
+    BigInt(String),
+    /// A `float`, NaN and infinities included.
+    Float(f64),
+    /// A `str`.
+    Text(Text),
+    /// A `bytes`.
+    Bytes(Bytes),
+    /// A `list`.
+    List(Vec<Value>),
+    /// A `dict` with text keys, in order.
+    Dict(IndexMap<String, Value>),
+}
+
+impl Value {
+    /// A list of anything that is a value.
+    pub fn list<T: Into<Value>>(items: impl IntoIterator<Item = T>) -> Value {
+        Value::List(items.into_iter().map(Into::into).collect())
+    }
+
+    /// A dict of anything that is a value. Where a key comes twice, the last value wins, as in Python.
+    pub fn dict<K: Into<String>, T: Into<Value>>(entries: impl IntoIterator<Item = (K, T)>) -> Value {
+        Value::Dict(entries.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
+    }
+
+    /// An `int` of any size from decimal digits with an optional sign; `None` for any other text.
+    pub fn int_from_decimal(text: &str) -> Option<Value> {
+        let (minus, digits) = match text.as_bytes().first()? {
+            b'-' => ("-", &text[1..]),
+            b'+' => ("", &text[1..]),
+            _ => ("", text),
+        };
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let digits = digits.trim_start_matches('0');
+        let canonical = format!("{minus}{}", if digits.is_empty() { "0" } else { digits });
+        Some(canonical.parse().map_or(Value::BigInt(canonical), Value::Int))
+    }
+
+    /// The Python name of this value's type: `"str"`, `"list"`, `"NoneType"` and so on.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Value::None => "NoneType",
+            Value::Bool(_) => "bool",
+            Value::Int(_) | Value::BigInt(_) => "int",
+            Value::Float(_) => "float",
+            Value::Text(_) => "str",
+            Value::Bytes(_) => "bytes",
+            Value::List(_) => "list",
+            Value::Dict(_) => "dict",
+        }
+    }
+
+    /// Whether this is `None`.
+    pub fn is_none(&self) -> bool {
+        matches!(self, Value::None)
+    }
+
+    /// The truth value, if this is a `bool`.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Value::Bool(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The number, if this is an `int` that fits 64 bits.
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Value::Int(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The number, if this is a `float`.
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Value::Float(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The text, if this is a `str`.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Value::Text(text) => Some(text.as_str()),
+            _ => None,
+        }
+    }
+
+    /// The bytes, if this is a `bytes`.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match self {
+            Value::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The items, if this is a `list`.
+    pub fn as_list(&self) -> Option<&[Value]> {
+        match self {
+            Value::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The entries, if this is a `dict`.
+    pub fn as_dict(&self) -> Option<&IndexMap<String, Value>> {
+        match self {
+            Value::Dict(entries) => Some(entries),
+            _ => None,
+        }
+    }
+
+    /// Reads a Rust type out of the value.
+    ///
+    /// An `int` is accepted for a float, never the other way round. An enum is a text or a dict with one entry.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutputType`], saying where in the value, what was expected and what came.
+    pub fn to<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
+        T::deserialize(self).map_err(|error| Error::new(ErrorKind::OutputType, error.to_string()))
+    }
+
+    /// Makes a value of anything `serde` can write.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if `T`'s `Serialize` fails, or has map keys that are not text, numbers or bools
+    /// (the latter become text, as Python's `str` writes them).
+    pub fn from_serialize<T: serde::Serialize + ?Sized>(value: &T) -> Result<Value> {
+        serde_impl::to_value(value).map_err(|error| Error::new(ErrorKind::InvalidInput, error.to_string()))
+    }
+}

@@ -1,0 +1,68 @@
+//! Every mistake in a builder surfaces in `build`, by name.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use abyme_core::{ErrorKind, Rlm, RlmBuilder, Tool, testing::ScriptedModel};
+use common::{interpreter, scripted};
+
+fn problem(builder: RlmBuilder) -> (ErrorKind, String) {
+    let error = builder.build().unwrap_err();
+    (error.kind(), error.to_string())
+}
+
+fn builder(signature: &str) -> RlmBuilder {
+    scripted(signature, [""; 0]).0
+}
+
+fn tool(name: &str) -> Tool {
+    Tool::from_parts(name, "", Vec::new(), |_| async { Ok(abyme_core::Value::None) })
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let (kind, message) = problem(Rlm::builder("q -> a").interpreter(interpreter().factory()));
+    assert!(kind == ErrorKind::Config && message.contains("no model"), "{message}");
+    let (kind, message) = problem(Rlm::builder("q -> a").model(ScriptedModel::replies([""; 0])));
+    assert!(kind == ErrorKind::Config && message.contains("no interpreter"), "{message}");
+}
+
+#[test]
+fn a_signature_that_does_not_parse_says_where() {
+    let (kind, message) = problem(builder("docs -> total: inte"));
+    assert!(kind == ErrorKind::Signature && message.contains("`int`"), "{message}");
+}
+
+#[test]
+fn names_are_checked() {
+    for (tool_name, part) in
+        [("lambda", "keyword"), ("llm_query", "session"), ("SUBMIT", "session"), ("my tool", "name")]
+    {
+        let (kind, message) = problem(builder("q -> a").tool(tool(tool_name)));
+        assert!(kind == ErrorKind::InvalidInput && message.contains(part), "{message}");
+    }
+    assert!(problem(builder("q -> a").tool(tool("f")).tool(tool("f"))).1.contains("two tools"));
+    assert!(problem(builder("f -> a").tool(tool("f"))).1.contains("both an input and a tool"));
+    assert!(problem(builder("q -> a").describe("b", "?")).1.contains("`b`"));
+}
+
+#[test]
+fn python_tools_are_read_when_building() {
+    assert!(problem(builder("q -> a").python_tools("tools.py", "def f(:")).1.starts_with("tools.py, line 1"));
+    assert!(problem(builder("q -> a").python_tools("tools.py", "x = 1")).1.contains("no public function"));
+    assert!(problem(builder("q -> a").python_tools("tools.py", "def SUBMIT(): ...")).1.contains("SUBMIT"));
+    assert!(builder("q -> a").python_tools("tools.py", "def find(text: str) -> list: ...").build().is_ok());
+}
+
+#[test]
+fn limits_that_cannot_work_are_refused() {
+    assert!(problem(builder("q -> a").max_iterations(0)).1.contains("max_iterations"));
+    assert!(problem(builder("q -> a").max_output_chars(0)).1.contains("max_output_chars"));
+    assert!(problem(builder("q -> a").max_cost(f64::NAN)).1.contains("max_cost"));
+}
+
+#[test]
+fn a_trace_that_cannot_be_written_is_a_mistake_too() {
+    let (kind, message) = problem(builder("q -> a").trace("/nonexistent/run.jsonl"));
+    assert!(kind == ErrorKind::Io && message.contains("/nonexistent/run.jsonl"), "{message}");
+}

@@ -1,0 +1,198 @@
+//! Sub-calls and tools: budgets, order, errors, and what the record keeps of them.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use abyme_core::{
+    Error, ErrorKind, Event, HostCall, HostError, LanguageModel, Prediction, Request, Response, Result, Rlm,
+    RlmBuilder, Tool, Value, inputs,
+    testing::{ScriptedInterpreter, ScriptedModel},
+};
+use common::cell;
+
+fn query(prompt: &str) -> HostCall {
+    HostCall::new("llm_query").kwarg("prompt", prompt)
+}
+
+fn batch(prompts: &[&str]) -> HostCall {
+    HostCall::new("llm_query_batched").kwarg("prompts", Value::list(prompts.iter().copied()))
+}
+
+/// Runs one cell that makes these calls and gives back what came of them, a line each.
+async fn calls(
+    calls: Vec<HostCall>,
+    change: impl FnOnce(RlmBuilder) -> RlmBuilder,
+) -> (Vec<String>, Prediction) {
+    let interpreter = ScriptedInterpreter::calling(move |cell| match cell.code.as_str() {
+        "call" => calls.clone(),
+        _ => Vec::new(),
+    });
+    let root = ScriptedModel::replies([cell("call"), "as text".into(), "as text".into()]);
+    let sub = ScriptedModel::from_fn(|request| match request.messages[0].content.as_str() {
+        "fail" => Err(Error::new(ErrorKind::ContentRefused, "the model refused")),
+        prompt => Ok(Response::new(format!("re: {prompt}"))),
+    });
+    let builder =
+        Rlm::builder("q -> a").model(root).sub_model(sub.named("small")).interpreter(interpreter.factory());
+    let prediction = change(builder).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    let turns = prediction.trajectory().turns();
+    let value = turns[0].observation.clone().unwrap().value.unwrap().to_string();
+    (value.lines().map(str::to_owned).collect(), prediction)
+}
+
+#[tokio::test]
+async fn a_sub_call_is_answered_and_recorded() {
+    let (seen, prediction) = calls(vec![query("hello")], |rlm| rlm).await;
+    assert_eq!(seen, ["'re: hello'"]);
+    let recorded: Vec<_> = prediction
+        .trajectory()
+        .events()
+        .filter_map(|event| match event {
+            Event::SubCall { prompt, model, .. } => Some((prompt.as_str(), model.as_str())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(recorded, [("hello", "small")]);
+}
+
+#[tokio::test]
+async fn a_batch_keeps_its_order_and_a_failure_its_place() {
+    let (seen, _) = calls(vec![batch(&["a", "fail", "", "b"])], |rlm| rlm).await;
+    assert_eq!(seen, ["['re: a', '[ERROR] the model refused', '[ERROR] the prompt is empty', 're: b']"]);
+}
+
+#[tokio::test]
+async fn a_failed_sub_call_raises() {
+    let (seen, _) = calls(vec![query("fail"), query("  ")], |rlm| rlm).await;
+    assert_eq!(seen, ["RuntimeError: the model refused", "ValueError: the prompt is empty"]);
+}
+
+#[tokio::test]
+async fn a_text_is_not_taken_for_a_list_of_prompts() {
+    let text = HostCall::new("llm_batch").kwarg("prompts", "abc");
+    let mixed =
+        HostCall::new("llm_query_batched").kwarg("prompts", Value::list([Value::from("a"), Value::from(3)]));
+    let (seen, prediction) = calls(vec![text, mixed], |rlm| rlm).await;
+    assert_eq!(seen[0], "TypeError: llm_batch() needs a list of str as `prompts`, not str");
+    assert_eq!(seen[1], "TypeError: llm_query_batched() needs a list of str, but prompts[1] is of type int");
+    assert!(!prediction.trajectory().events().any(|event| matches!(event, Event::SubCall { .. })));
+}
+
+#[tokio::test]
+async fn a_batch_over_the_limit_runs_not_at_all() {
+    let (seen, prediction) =
+        calls(vec![query("one"), batch(&["a", "b", "c"])], |rlm| rlm.max_llm_calls(3)).await;
+    assert_eq!(seen[0], "'re: one'");
+    assert!(
+        seen[1].starts_with("RuntimeError: sub-call limit: 3 more asked for, 2 of 3 left"),
+        "{}",
+        seen[1]
+    );
+    let made =
+        prediction.trajectory().events().filter(|event| matches!(event, Event::SubCall { .. })).count();
+    assert_eq!(made, 1);
+}
+
+#[tokio::test]
+async fn no_call_starts_once_the_tokens_are_used() {
+    let sub = ScriptedModel::from_fn(|_| Ok(Response::new("ok").usage(abyme_core::Usage::tokens(900, 100))));
+    let prompts = vec!["x"; 50];
+    let (seen, prediction) =
+        calls(vec![batch(&prompts)], |rlm| rlm.sub_model(sub).max_tokens(3000).max_concurrent_calls(1)).await;
+    assert_eq!((seen[0].matches("'ok'").count(), seen[0].matches("budget is used up").count()), (3, 47));
+    assert_eq!(prediction.status(), abyme_core::Status::MaxTokens);
+}
+
+#[tokio::test]
+async fn further_positional_arguments_reach_a_tool_under_their_name() {
+    let rest = abyme_core::ParameterSpec::new("rest").kind(abyme_core::ParameterKind::VarPositional);
+    let tool = Tool::from_parts("count", "", vec![rest], |arguments| async move {
+        Ok(Value::from(arguments["rest"].as_list().map_or(0, <[Value]>::len) as i64))
+    });
+    let call = HostCall::new("count").args(vec![1.into(), 2.into()]);
+    assert_eq!(calls(vec![call], |rlm| rlm.tool(tool)).await.0, ["2"]);
+}
+
+/// Counts how many calls are in flight.
+#[derive(Debug, Default)]
+struct Counting {
+    now: AtomicUsize,
+    most: Arc<AtomicUsize>,
+}
+
+#[async_trait::async_trait]
+impl LanguageModel for Counting {
+    fn name(&self) -> &str {
+        "counting"
+    }
+
+    async fn complete(&self, _: &Request) -> Result<Response> {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        self.now.fetch_sub(1, Ordering::SeqCst);
+        Ok("ok".into())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_runs_at_the_same_time_up_to_the_limit() {
+    let prompts: Vec<&str> = vec!["x"; 100];
+    let most = Arc::new(AtomicUsize::new(0));
+    let model = Counting { now: AtomicUsize::new(0), most: most.clone() };
+    let start = tokio::time::Instant::now();
+    calls(vec![batch(&prompts)], |rlm| rlm.sub_model(model)).await;
+    assert_eq!(most.load(Ordering::SeqCst), 16);
+    assert_eq!(start.elapsed().as_millis(), 50 * 100u128.div_ceil(16));
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct Args {
+    text: String,
+    #[serde(default)]
+    times: Option<usize>,
+}
+
+fn repeat() -> Tool {
+    Tool::new("repeat", "Repeats a text.", |args: Args| async move {
+        match args.times {
+            Some(0) => Err(HostError::value_error("times is 0")),
+            Some(99) => "x".parse::<u8>().map(|_| String::new()).map_err(HostError::from),
+            times => Ok(args.text.repeat(times.unwrap_or(2))),
+        }
+    })
+}
+
+#[tokio::test]
+async fn tools_take_typed_arguments_and_raise_typed_errors() {
+    let call = |times: Value| HostCall::new("repeat").kwarg("text", "ab").kwarg("times", times);
+    let wrong = HostCall::new("repeat").kwarg("text", 3);
+    let all = vec![
+        call(Value::None),
+        call(3.into()),
+        call(0.into()),
+        call(99.into()),
+        wrong,
+        HostCall::new("nope"),
+    ];
+    let (seen, _) = calls(all, |rlm| rlm.tool(repeat())).await;
+    assert_eq!(seen[..3], ["'abab'", "'ababab'", "ValueError: times is 0"]);
+    assert_eq!(seen[3], "ParseIntError: invalid digit found in string");
+    assert!(seen[4].starts_with("TypeError: ") && seen[4].contains("text"), "{}", seen[4]);
+    assert_eq!(seen[5], "NameError: the host has no function `nope`");
+}
+
+#[tokio::test]
+async fn a_tool_that_panics_is_an_exception_in_python() {
+    let tool = Tool::from_parts("boom", "", Vec::new(), |_| async { panic!("at the disco") });
+    let (seen, _) = calls(vec![HostCall::new("boom")], |rlm| rlm.tool(tool)).await;
+    assert_eq!(seen, ["RuntimeError: tool `boom` panicked: at the disco"]);
+}

@@ -1,0 +1,78 @@
+//! The record of a run: complete, readable again, and no reason to lose a run.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex},
+};
+
+use abyme_core::{Event, Trajectory, TrajectoryWriter, inputs};
+use common::{cell, scripted};
+
+#[tokio::test]
+async fn a_record_reads_back_as_it_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("run.jsonl");
+    let replies =
+        [cell("print a\nraise b"), cell("submit x=nan;names=[1]"), cell("submit x=nan;names=[\"1\"]")];
+    let (rlm, _) = scripted("q -> x: float, names: list[str]", replies);
+    let prediction = rlm.trace(&path).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+
+    let written = Trajectory::load(&path).unwrap();
+    assert_eq!(written.to_jsonl(), prediction.trajectory().to_jsonl());
+    assert_eq!(written.events().count(), prediction.trajectory().events().count());
+    assert!(matches!(written.events().next(), Some(Event::RunStarted { .. })));
+    assert!(matches!(written.events().last(), Some(Event::RunFinished { .. })));
+    let shown: String = written.turns().iter().map(ToString::to_string).collect();
+    assert!(shown.contains("turn 1") && shown.contains("ValueError: b"), "{shown}");
+}
+
+#[test]
+fn a_line_that_a_crash_cut_short_is_left_out() {
+    let (whole, cut) =
+        ("{\"at\":0.5,\"event\":\"session_lost\",\"turn\":1,\"reason\":\"x\"}\n", "{\"at\":0.6,\"ev");
+    let trajectory = Trajectory::from_jsonl(&format!("{whole}\n{cut}")).unwrap();
+    assert_eq!(trajectory.events().count(), 1);
+    let error = Trajectory::from_jsonl(&format!("{whole}{cut}\n{whole}")).unwrap_err();
+    assert!(error.to_string().starts_with("line 2 "), "{error}");
+}
+
+/// A disk that is full after some bytes.
+#[derive(Clone)]
+struct FullDisk {
+    room: usize,
+    written: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Write for FullDisk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut written = self.written.lock().unwrap();
+        if written.len() + bytes.len() > self.room {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        written.extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_costs_the_file_and_not_the_run() {
+    let disk = FullDisk { room: 20_000, written: Arc::default() };
+    let replies = (0..8)
+        .map(|_| cell("print a"))
+        .chain([cell(&format!("print {}\nsubmit a=done", "x".repeat(20_000)))]);
+    let (rlm, _) = scripted("q -> a", replies);
+    let rlm = rlm.on_event(TrajectoryWriter::to_writer("run.jsonl", disk.clone())).build().unwrap();
+    let prediction = rlm.run(inputs! { q: "?" }).await.unwrap();
+    assert_eq!(prediction.get::<String>("a").unwrap(), "done");
+    let written = String::from_utf8(disk.written.lock().unwrap().clone()).unwrap();
+    let kept = Trajectory::from_jsonl(&written).unwrap();
+    assert!(written.ends_with('\n') && kept.events().count() > 3, "what was written are whole events");
+    assert!(kept.events().count() < prediction.trajectory().events().count());
+}

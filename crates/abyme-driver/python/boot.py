@@ -1,0 +1,61 @@
+"""Brings the driver up without a file on disk: `python3 -I -c <this>`, with a bundle as the first bytes of stdin.
+
+A bundle is `J` or `M`, a length (8 bytes, big endian), and that many bytes: for `J` a JSON object of file names and
+sources; for `M` what `probe.py` made of them with this very Python, which saves compiling them. Every driver file
+becomes a module of the package `_abyme`; `stdio` is run. Standard input then goes on with the protocol.
+"""
+
+import sys
+from os import read
+
+
+def _read(size):
+    parts = []
+    while size:
+        part = read(0, min(size, 1 << 20))
+        if not part:
+            sys.exit("the driver's source ended early")
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _codes():
+    kind, size = _read(1), int.from_bytes(_read(8), "big")
+    data = _read(size)
+    if kind == b"M":
+        from marshal import loads
+
+        return loads(data)
+    from json import loads
+
+    return {name: compile(text, f"<abyme>/{name}.py", "exec", 0, True) for name, text in loads(data).items()}
+
+
+class _Finder:
+    """Finds `_abyme.<file>` in the bundle."""
+
+    def __init__(self, codes):
+        self.codes = codes
+
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith("_abyme.") and name[8:] in self.codes:
+            return type(sys.__spec__)(name, self, origin="abyme")
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        exec(self.codes.pop(module.__name__[8:]), module.__dict__)
+        if not self.codes:  # cells import without it
+            sys.meta_path.remove(self)
+
+
+def _boot():
+    codes = _codes()
+    stdio = codes.pop("stdio")
+    sys.meta_path.insert(0, _Finder(codes))
+    exec(stdio, {"__name__": "__main__", "__file__": "<abyme>/stdio.py", "__builtins__": __builtins__})
+
+
+_boot()

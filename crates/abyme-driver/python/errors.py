@@ -1,0 +1,100 @@
+"""What the model sees of an exception: the cell's own frames, with lines and source, and none of the driver's."""
+
+from _abyme.display import clip, message_of
+
+# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+__builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
+
+TRACEBACK_CHARS = 8000
+MESSAGE_CHARS = 4000
+FILE = "<abyme>"  # the file name of generated code
+_hidden = {FILE}
+
+
+def hide_frames_of(function):
+    """Keep the frames of the file that defines `function` out of tracebacks."""
+    _hidden.add(function.__code__.co_filename)
+
+
+hide_frames_of(hide_frames_of)
+
+
+def report(problem, stage, cell):
+    """The `error` object of a `done` message. `cell` is the file name of the cell, for `line`."""
+    return {
+        "type": type_of(problem),
+        "message": clip(_message(problem), MESSAGE_CHARS),
+        "traceback": clip(_traceback(problem, cell), TRACEBACK_CHARS),
+        "stage": stage,
+        "line": _line(problem, cell),
+    }
+
+
+def bare_report(problem, stage):
+    """The same without running any code of the exception's class: the last resort."""
+    name = type(problem).__name__
+    return {"type": name, "message": "", "traceback": f"{name}\n", "stage": stage, "line": None}
+
+
+def last_words(problem):
+    """How a forked child ends that comes to the end of the cell: its exit code, and what it says on stderr."""
+    if problem is None:
+        return 0, ""
+    if isinstance(problem, SystemExit):
+        code = problem.code if isinstance(problem.code, int) else int(problem.code is not None)
+        return code & 0xFF, ""
+    return 1, report(problem, "run", "")["traceback"]
+
+
+def type_of(problem):
+    """The class name, with its module unless that is obvious."""
+    kind = type(problem)
+    module = getattr(kind, "__module__", None)
+    if not isinstance(module, str) or module in ("builtins", "__main__"):
+        return kind.__qualname__
+    return f"{module}.{kind.__qualname__}"
+
+
+def _message(problem):
+    if type(problem) is SystemExit:
+        return f"the cell asked to exit with code {problem.code!r}; the session goes on"
+    return message_of(problem)
+
+
+def _line(problem, cell):
+    """The line of the cell: of its innermost frame, or of the syntax error in it."""
+    line = None
+    trace = problem.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == cell:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    if line is None and isinstance(problem, SyntaxError) and problem.filename == cell:
+        line = problem.lineno
+    return line
+
+
+def _traceback(problem, cell):
+    try:
+        from traceback import TracebackException
+
+        view = TracebackException(type(problem), problem, problem.__traceback__)
+        _drop_driver_frames(view, set())
+        files = [frame.filename for frame in view.stack]
+        if cell in files:  # what comes before it, asyncio for example, only carried the cell
+            del view.stack[: files.index(cell)]
+        return "".join(view.format())
+    except Exception:  # the cell may have broken the traceback module, or the exception breaks everything
+        return f"{type_of(problem)}: {message_of(problem)}\n"
+
+
+def _drop_driver_frames(view, seen):
+    """Filter the stack of an exception and of all it is chained to or groups."""
+    if view is None or id(view) in seen:
+        return
+    seen.add(id(view))
+    view.stack[:] = [frame for frame in view.stack if frame.filename not in _hidden]
+    _drop_driver_frames(view.__cause__, seen)
+    _drop_driver_frames(view.__context__, seen)
+    for member in getattr(view, "exceptions", None) or ():
+        _drop_driver_frames(member, seen)

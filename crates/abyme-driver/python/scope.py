@@ -1,0 +1,184 @@
+"""The names a session provides besides its own: host functions, and the public names of the user's Python tools."""
+
+import sys
+
+from _abyme.convert import are_simple, plain, plain_fields
+from _abyme.errors import FILE, hide_frames_of
+
+# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+__builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
+
+_USUAL = "positional_or_keyword"
+_STARS = {"var_positional": "*", "var_keyword": "**"}
+_SIMPLE_TYPES = {kind.__name__: kind for kind in (bool, bytes, dict, float, int, list, set, str, tuple)}
+_SIMPLE_TYPES["None"] = None
+_ModuleType = type(sys)
+
+hide_frames_of(lambda: None)
+
+
+# ---- host functions ----
+
+
+def host_function(spec, host_call):
+    """A plain Python function for `spec`, so that `help`, `inspect.signature` and Python's own TypeErrors just work.
+
+    `host_call(name, args, kwargs)` gets what a call binds: named parameters by name, and `args` only from `*args`.
+    """
+    parameters = spec.get("parameters") or []
+    defaults = [parameter["default"] for parameter in parameters if "default" in parameter]
+    function = _builder(spec["name"], parameters)(_converting(host_call), defaults)
+    function.__qualname__ = spec["name"]
+    function.__doc__ = spec.get("doc")
+    function.__annotations__ = _annotations(spec, parameters)
+    return function
+
+
+_builders = {}  # what makes a signature -> its builder: sessions begin with much the same, and a snapshot has them
+
+
+def _builder(name, parameters):
+    """`build(call, d)` of `_source`, made once for all functions that look alike."""
+    looks = (name, *[(each["name"], each.get("kind", _USUAL), "default" in each) for each in parameters])
+    build = _builders.get(looks)
+    if build is None:
+        if len(_builders) > 1000:
+            _builders.clear()
+        space = {"__builtins__": __builtins__, "__name__": "abyme"}
+        exec(compile(_source(name, parameters), FILE, "exec", dont_inherit=True), space)
+        build = _builders[looks] = space.pop("build")  # functions of all sessions share what is left
+    return build
+
+
+def _source(name, parameters):
+    """`def build(call, d): def f(a, b=d[0], *c): return call("f", c, {"a": a, "b": b}); return f`."""
+    _check_identifier(name)
+    # The helpers reach the function by closure, under names no parameter of it has.
+    taken = {parameter["name"] for parameter in parameters}
+    call_name, defaults_name = _free_name("call", taken), _free_name("d", taken)
+    signature, by_name, args = [], [], "()"
+    default_index, starred = 0, False
+    for parameter in parameters:
+        own, kind = parameter["name"], parameter.get("kind", _USUAL)
+        _check_identifier(own)
+        if kind == "keyword_only" and not starred:
+            signature.append("*")
+            starred = True
+        text = _STARS.get(kind, "") + own
+        if "default" in parameter:
+            text += f"={defaults_name}[{default_index}]"
+            default_index += 1
+        signature.append(text)
+        if kind == "var_positional":
+            args, starred = own, True
+        else:
+            by_name.append(f"**{own}" if kind == "var_keyword" else f"{own!r}: {own}")
+    return (
+        f"def build({call_name}, {defaults_name}):\n"
+        f"  def {name}({', '.join(signature)}):\n"
+        f"    return {call_name}({name!r}, {args}, {{{', '.join(by_name)}}})\n"
+        f"  return {name}\n"
+    )
+
+
+def _free_name(wish, taken):
+    while wish in taken:
+        wish += "_"
+    return wish
+
+
+def _check_identifier(name):
+    """Names become source, so nothing but a name may pass. (A keyword fails in the compiler.)"""
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f"{name!r} is not a Python name")
+
+
+def _annotations(spec, parameters):
+    """Text, except for the simple builtin types, which `help()` shows more nicely as themselves."""
+    found = {parameter["name"]: parameter["annotation"] for parameter in parameters if parameter.get("annotation")}
+    if spec.get("returns"):
+        found["return"] = spec["returns"]
+    return {name: _SIMPLE_TYPES.get(text, text) for name, text in found.items()}
+
+
+def _converting(host_call):
+    """Convert arguments while the gate is still open: conversion may run code of the cell."""
+
+    def call(name, args, kwargs):
+        # Most arguments are plain as they are, which is found out at C speed.
+        args = plain(list(args)) if args else []
+        if not are_simple(map(type, kwargs.values())):
+            kwargs = plain_fields(kwargs)
+        return host_call(name, args, kwargs)
+
+    return call
+
+
+# ---- errors of host functions ----
+
+_error_types = {}
+
+
+def host_error(name, message):
+    """The exception for an error the host reports: a builtin Exception by name, else a RuntimeError of that name."""
+    kind = __builtins__.get(name)
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        try:
+            return kind(message)
+        except TypeError:  # wants more arguments, as UnicodeDecodeError does
+            pass
+    kind = _error_types.get(name)
+    if kind is None:
+        if len(_error_types) > 1000:
+            _error_types.clear()
+        kind = _error_types[name] = type(name, (RuntimeError,), {"__module__": "__main__"})
+    return kind(message)
+
+
+# ---- the user's Python tools ----
+
+
+class ToolModules:
+    """Python tools given as source. Each runs once, in a module of its own, until its source changes."""
+
+    def __init__(self, register_source):
+        self._register_source = register_source
+        self._loaded = {}  # name -> (source, module)
+
+    def load(self, specs, given):
+        """Run what is new and answer all public names. `given` are the names tools may use and must not define."""
+        kept, names = {}, {}
+        for spec in specs:
+            name, source = spec["name"], spec["source"]
+            known = self._loaded.get(name)
+            if known is not None and known[0] == source:
+                module = known[1]
+                vars(module).update(given)
+            else:
+                module = self._run(name, source, given)
+            kept[name] = (source, module)
+            names.update(_public_names(name, module, given))
+        self._loaded = kept
+        return names
+
+    def _run(self, name, source, given):
+        stem = name[:-3] if name.endswith(".py") else name
+        module = _ModuleType("abyme_tools_" + "".join(char if char.isalnum() else "_" for char in stem))
+        file = f"<{name}>"
+        self._register_source(file, source)
+        vars(module).update(given)
+        sys.modules[module.__name__] = module  # dataclasses, pickle and get_type_hints look there
+        exec(compile(source, file, "exec", dont_inherit=True), vars(module))
+        return module
+
+
+def _public_names(name, module, given):
+    """Functions and classes defined in the module itself, without a leading underscore."""
+    found = {}
+    for key, value in vars(module).items():
+        if key.startswith("_") or getattr(value, "__module__", None) != module.__name__ or not callable(value):
+            continue
+        if key in given:
+            raise ValueError(f"{name} defines {key!r}, a name the session provides")
+        found[key] = value
+    return found

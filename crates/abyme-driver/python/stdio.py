@@ -1,0 +1,473 @@
+"""Runs a session over its own standard input and output: `python3 -I stdio.py`. PROTOCOL.md is the specification.
+
+The protocol moves to private duplicates of descriptors 0 and 1 before anything else happens. Descriptor 0 then is
+/dev/null, and 1 and 2 are pipes into the capture of the running cell, so nothing a cell, its subprocesses or C code
+write can be taken for a frame.
+"""
+
+import os
+import sys
+
+import _warnings
+from _signal import SIGINT, set_wakeup_fd, signal
+from _thread import RLock, allocate_lock, get_ident, start_new_thread
+from codecs import getincrementaldecoder
+from itertools import count
+from select import POLLIN, poll
+
+# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+__builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
+
+
+def _load_driver():
+    """Import the other files as package `_abyme`, and take it out of the cells' sight again."""
+    package = type(sys)("_abyme")
+    package.__path__ = [os.path.dirname(os.path.abspath(__file__))]
+    sys.modules["_abyme"] = package
+    try:
+        from _abyme import errors, repl, scope, wire
+
+        return errors, repl, scope, wire
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "_abyme"]:
+            del sys.modules[name]
+
+
+errors, repl, scope, wire = _load_driver()
+errors.hide_frames_of(_load_driver)
+
+PROTOCOL = 1
+EXIT_OK, EXIT_PROTOCOL = 0, 70
+FOLLOWER_SECONDS = 0.05  # how often the main thread looks for an interrupt while another thread reads
+PRIVATE_FD = 120
+DRAIN_ROUNDS = 64  # of 64 KiB, per stream at the end of a cell
+_REENTERED = "a host function cannot be called from a finaliser or signal handler at this moment"
+_exit, _read_fd, _poll_in = os._exit, os.read, POLLIN
+
+
+class Slot:
+    """A place where somebody waits for a message."""
+
+    __slots__ = ("frame", "lock")
+
+    def __init__(self):
+        self.frame = None
+        self.lock = allocate_lock()
+        self.lock.acquire()
+
+    def wake(self):
+        """Let the waiting thread look again."""
+        try:
+            self.lock.release()
+        except RuntimeError:  # nobody sleeps there
+            pass
+
+
+class Channel:
+    """Frames from and to the host, shared by all threads.
+
+    There is no reader thread. Whoever waits while nobody reads becomes the reader, hands to others what is theirs, and
+    when served passes the duty on. A lone call thus costs one write and one read.
+    """
+
+    def __init__(self, fd_in, fd_out, gate):
+        self._reader = wire.FrameReader(fd_in)
+        self._writer = wire.FrameWriter(fd_out)
+        self._gate = gate
+        self._reading = RLock()
+        self._busy = False  # the reader is between two states
+        self._run = None  # id of the current run
+        self._main = get_ident()
+        self._calls = {}  # call id -> Slot
+        self._inbox = Slot()  # what is not the answer to a call: for the main thread
+        self._call_ids = count(1)  # next() of it is atomic
+        self._wakeup = self._install_wakeup()
+        self._poll = poll()
+        self._poll.register(fd_in, _poll_in)
+        self._poll.register(self._wakeup[0], _poll_in)
+
+    def begin(self, run):
+        """Messages of run `run` may go out from here on."""
+        self._run = run
+
+    def end(self, run, values):
+        """Send `done`. Nothing of this run goes out after it, and threads left behind wait no longer.
+
+        The calls are failed first: else a thread that reads for all could take the next request, find its own
+        call unanswered, and block on the empty channel while that request's cell waits for the thread.
+        """
+        with self._writer.lock:
+            self._run = None
+        self._abandon_calls()
+        self.send({"type": "done", "run": run}, values)
+
+    def send(self, message, values=None):
+        """Send a message; `values` are packed into it. ValueError if they are too large."""
+        self._write(message, values, None)
+
+    def send_of_run(self, message, values):
+        """Send a message that belongs to the current run."""
+        run = message["run"] = self._run
+        if run is None or not self._write(message, values, lambda: self._run == run):
+            raise RuntimeError("no cell is running: its functions work only while it runs")
+
+    def _write(self, message, values, allowed):
+        blobs = []
+        if values:
+            for key, value in values.items():
+                message[key] = wire.pack(value, blobs)
+        parts = wire.encode(message, blobs)
+        try:
+            return self._writer.write(parts, allowed)
+        except wire.ChannelClosed:
+            _exit(EXIT_OK)
+
+    def next_request(self):
+        """Block until there is a message that is not an answer: `(message, blobs)`. Interrupts do not matter here."""
+        inbox = self._inbox
+        self._wait(inbox, None)
+        frame, inbox.frame = inbox.frame, None
+        return frame
+
+    def call(self, message, values):
+        """Send a call and block for its result: `(message, blobs)`, or None if an interrupt came first."""
+        if self._writer.busy_here():
+            raise RuntimeError(_REENTERED)
+        _check_headroom(12)
+        call = next(self._call_ids)
+        slot = self._calls[call] = Slot()
+        message["id"] = call
+        try:
+            self.send_of_run(message, values)
+            self._wait(slot, self._gate if get_ident() == self._main else None)
+        except (wire.ProtocolError, wire.ChannelClosed) as problem:
+            self.fatal(problem)
+        finally:
+            self._calls.pop(call, None)
+            if slot.frame is None:
+                self._pass_on()  # the duty to read may just have been handed to us
+        return slot.frame
+
+    def fatal(self, problem):
+        """End the process: nothing sensible can follow."""
+        if isinstance(problem, wire.ChannelClosed):
+            _exit(EXIT_PROTOCOL if problem.partial else EXIT_OK)
+        text = str(problem) if isinstance(problem, wire.ProtocolError) else f"driver error: {problem!r}"
+        try:
+            self.send({"type": "fatal", "message": text[:1000]})
+        finally:
+            _exit(EXIT_PROTOCOL)
+
+    def install_wakeup(self):
+        """Take the wake-up descriptor back, should a cell have taken it."""
+        set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
+
+    def _abandon_calls(self):
+        """Fail what leftover threads wait for: their cell is over."""
+        for call in list(self._calls):
+            slot = self._calls.pop(call, None)
+            if slot is not None and slot.frame is None:
+                error = {"type": "RuntimeError", "message": "the cell that made this call is over"}
+                slot.frame = ({"type": "result", "error": error}, [])
+                slot.wake()
+
+    def _install_wakeup(self):
+        wakeup = os.pipe()
+        for fd in wakeup:
+            os.set_blocking(fd, False)
+        set_wakeup_fd(wakeup[1], warn_on_full_buffer=False)
+        return wakeup
+
+    def _wait(self, slot, gate):
+        """Return when `slot` is filled, or an interrupt is pending at `gate`."""
+        while slot.frame is None:
+            if self._reading.acquire(False):
+                try:
+                    self._lead(slot, gate)
+                finally:
+                    self._reading.release()
+                    self._pass_on()
+            elif gate is None:
+                slot.lock.acquire()
+            else:
+                slot.lock.acquire(True, FOLLOWER_SECONDS)
+            if gate is not None and gate.pending:
+                return
+
+    def _lead(self, slot, gate):
+        """Read for everybody until `slot` is filled."""
+        while slot.frame is None:
+            if self._guarded(self._deliver):
+                continue
+            if gate is None or self._readable():
+                self._guarded(self._reader.fill)
+            if gate is not None and gate.pending:
+                return
+
+    def _deliver(self):
+        """Give a complete frame, if there is one, to whom it belongs. It is dropped last, so it cannot get lost."""
+        frame = self._reader.peek()
+        if frame is None:
+            return False
+        self._dispatch(frame)
+        self._reader.drop()
+        return True
+
+    def _guarded(self, step):
+        """Do a step of reading that a signal handler or finaliser of the cell must not enter a second time."""
+        if self._busy:
+            raise RuntimeError(_REENTERED)
+        self._busy = True
+        try:
+            return step()
+        finally:
+            self._busy = False
+
+    def _readable(self):
+        """Block until there is input, or a signal arrived: it wrote to the wake-up pipe, however early it came."""
+        found = False
+        for fd, _event in self._poll.poll(1000):
+            if fd != self._wakeup[0]:
+                found = True
+                continue
+            try:
+                _read_fd(fd, 512)
+            except BlockingIOError:
+                pass
+        return found
+
+    def _dispatch(self, frame):
+        """Give a message to whom it belongs. The result of an abandoned call belongs to nobody."""
+        message = frame[0]
+        if message["type"] == "result":
+            slot = self._calls.pop(message.get("call"), None)
+            if slot is None:
+                return
+        else:
+            slot = self._inbox
+            if slot.frame is not None or self._gate.running:
+                raise wire.ProtocolError(f"unexpected message {message['type']!r} while a cell is running")
+        slot.frame = frame
+        slot.wake()
+
+    def _pass_on(self):
+        """Wake one thread that still waits, so that somebody reads."""
+        for slot in list(self._calls.values()):
+            if slot.frame is None:
+                slot.wake()
+                return
+        if not self._gate.running:  # else the main thread is not waiting for a request
+            self._inbox.wake()
+
+
+def _check_headroom(frames):
+    """Raise RecursionError now if the stack is nearly used up, instead of in the middle of an exchange."""
+    if frames:
+        _check_headroom(frames - 1)
+
+
+class Host:
+    """What `Repl` calls: each call becomes messages."""
+
+    def __init__(self, channel=None):
+        self.channel = channel
+        self.forked = False
+
+    def call(self, name, args, kwargs):
+        """A host function."""
+        self._check_alive()
+        frame = self.channel.call({"type": "call", "run": 0, "id": 0, "name": name}, {"args": args, "kwargs": kwargs})
+        if frame is None:
+            return None  # interrupted: KeyboardInterrupt is raised as soon as the gate opens
+        try:
+            message = wire.unpack(*frame)
+        except wire.ProtocolError as problem:
+            self.channel.fatal(problem)
+        error = message.get("error")
+        if error is not None:
+            raise scope.host_error(str(error.get("type")), str(error.get("message")))
+        return message.get("value")
+
+    def submit(self, via, fields, value):
+        """A submission."""
+        self._check_alive()
+        values = {"fields": fields} if fields is not None else {"value": value}
+        self.channel.send_of_run({"type": "submit", "run": 0, "via": via}, values)
+
+    def output(self, stream, text):
+        """A piece of output."""
+        if not self.forked:
+            self.channel.send_of_run({"type": "output", "run": 0, "stream": stream}, {"text": text})
+
+    def _check_alive(self):
+        if self.forked:
+            raise RuntimeError("a forked process cannot talk to the host")
+
+
+class Pump:
+    """Carries what is written to descriptors 1 and 2 into the captures."""
+
+    def __init__(self, captures):
+        self._lock = allocate_lock()
+        self._captures = {}
+        self._polls = (poll(), poll())  # one for the thread, one for the main thread
+        for capture, fd in captures:
+            read_end, write_end = os.pipe()
+            os.dup2(write_end, fd)  # inheritable, unlike the pipe itself
+            os.close(write_end)
+            os.set_blocking(read_end, False)
+            self._captures[read_end] = (capture, getincrementaldecoder("utf-8")("replace"))
+            for poller in self._polls:
+                poller.register(read_end, _poll_in)
+
+    def run(self):
+        """The thread: wait for output, carry it, for ever."""
+        while True:
+            self._polls[0].poll()
+            with self._lock:
+                self._carry(self._polls[0].poll(0))
+
+    def drain(self):
+        """Carry what is there now, but not for ever: a child may be writing all the time."""
+        with self._lock:
+            for _ in range(DRAIN_ROUNDS):
+                ready = self._polls[1].poll(0)
+                if not ready:
+                    return
+                self._carry(ready)
+
+    def _carry(self, ready):
+        for fd, _event in ready:
+            capture, decoder = self._captures[fd]
+            try:
+                data = _read_fd(fd, 65536)
+            except BlockingIOError:
+                continue
+            capture.write(decoder.decode(data))
+
+
+class Driver:
+    """The main loop: read a request, run it, answer."""
+
+    def __init__(self):
+        fd_in, fd_out = _private(0, os.O_RDONLY), _private(1, os.O_WRONLY)
+        self._fds = (fd_in, fd_out)
+        self._host = Host()
+        self._repl = repl.Repl(self._host)
+        self._gate = self._repl.gate
+        self._gate.by_signal = True
+        self._channel = self._host.channel = Channel(fd_in, fd_out, self._gate)
+        self._pump = Pump(((self._repl.stdout, 1), (self._repl.stderr, 2)))
+        self._handler = self._gate.on_signal
+        self._repl.before_end = self._pump.drain
+        self._repl.after_cell = self._end_forked_child
+        signal(SIGINT, self._handler)
+        os.register_at_fork(after_in_child=self._in_forked_child)
+        start_new_thread(self._pump.run, ())
+        _warnings.filters.insert(0, ("ignore", ForkWarning, DeprecationWarning, None, 0))
+
+    def serve(self):
+        """Answer requests until the host says `shutdown` or goes away."""
+        try:
+            self._channel.send(
+                {
+                    "type": "ready",
+                    "protocol": PROTOCOL,
+                    "python": ".".join(map(str, sys.version_info[:3])),
+                    "executable": sys.executable,
+                    "pid": os.getpid(),
+                }
+            )
+            while True:
+                self._answer(*self._channel.next_request())
+        except BaseException as problem:
+            if self._host.forked:
+                _exit(EXIT_PROTOCOL)
+            self._channel.fatal(problem)
+
+    def _answer(self, message, blobs):
+        kind = message["type"]
+        if kind == "shutdown":
+            _exit(EXIT_OK)
+        if kind != "run" or type(message.get("id")) is not int:
+            raise wire.ProtocolError(f"unexpected message {kind!r}")
+        signal(SIGINT, self._handler)
+        self._channel.install_wakeup()
+        self._channel.begin(message["id"])
+        self._send_done(message["id"], self._run(message, blobs))
+
+    def _run(self, message, blobs):
+        """Unpack and run a request; values that do not fit into memory are an error of the cell, not of the session."""
+        try:
+            request = {key: wire.unpack(value, blobs) for key, value in message.items()}
+        except MemoryError as problem:
+            request = {"code": "", "name": message.get("name")}
+            answer = self._repl.run(request)
+            answer["error"] = errors.report(problem, "scope", "")
+            return answer
+        del blobs, message
+        if type(request.get("code")) is not str:
+            raise wire.ProtocolError("a 'run' without code")
+        return self._repl.run(request)
+
+    def _send_done(self, run, answer):
+        try:
+            self._channel.end(run, answer)
+        except (ValueError, MemoryError) as problem:  # too large: everything but the values still arrives
+            reason = str(problem) or "not enough memory"
+            answer["unreadable"].update(dict.fromkeys(answer["variables"], reason))
+            answer["variables"] = {}
+            self._channel.end(run, answer)
+
+    def _in_forked_child(self):
+        """A child has the parent's memory but not its voice."""
+        self._host.forked = True
+        for fd in self._fds:
+            try:
+                os.close(fd)
+            except OSError:
+                pass
+        set_wakeup_fd(-1)
+        self._repl.stdout.detach_to(1)
+        self._repl.stderr.detach_to(2)
+
+    def _end_forked_child(self, problem):
+        """A child that comes to the end of the cell ends; the cell goes on in the parent alone."""
+        if not self._host.forked:
+            return
+        code, words = errors.last_words(problem)
+        self._repl.stderr.write(words)
+        self._repl.flush()
+        _exit(code)
+
+
+class ForkWarning:
+    """Matches the text of Python 3.12's warning about fork and threads: `Pump` would make it come every time."""
+
+    @staticmethod
+    def match(text):
+        """What the warnings filter calls."""
+        return text.startswith("This process (pid=") and "fork" in text
+
+
+def _private(fd, mode):
+    """Move a standard descriptor to a private, close-on-exec one; /dev/null takes its place."""
+    try:
+        own = os.dup2(fd, PRIVATE_FD + fd, inheritable=False)  # out of the way of `os.closerange(3, 64)` and the like
+    except OSError:  # fewer descriptors are allowed
+        own = os.dup(fd)
+    null = os.open(os.devnull, mode)
+    os.dup2(null, fd)
+    os.close(null)
+    return own
+
+
+def main():
+    """Set the process up as a session, and serve."""
+    sys.argv = ["abyme"]
+    Driver().serve()
+
+
+if __name__ == "__main__":
+    # Through a frame with other globals, because Python 3.9 hands the caller's builtins on within one module.
+    eval("main()", {"main": main, "__builtins__": {}})

@@ -1,0 +1,221 @@
+"""The ways to end a run from a cell: SUBMIT, FINAL, FINAL_VAR and the `answer` dict."""
+
+from _thread import RLock, get_ident
+
+from _abyme.convert import plain, plain_fields
+from _abyme.errors import hide_frames_of
+
+# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+__builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
+
+hide_frames_of(lambda: None)
+MISSING = object()  # the cell deleted the name
+_STOPPED = object()
+
+
+class Submitted(BaseException):
+    """Stops the cell after a submission. Catching it changes nothing: the host has the submission already."""
+
+
+def is_stop(problem):
+    """Whether `problem` is the stop after a submission, also one that a thread pool carried over from its thread."""
+    return isinstance(problem, Submitted) or (type(problem) is SystemExit and problem.code is _STOPPED)
+
+
+class Submissions:
+    """Takes the first submission of each cell and passes it on at that very moment."""
+
+    def __init__(self, host, gate, variables):
+        self._host = host
+        self._gate = gate
+        self._variables = variables  # () -> {name: value} as the cell sees them
+        self._lock = RLock()
+        self._open = False
+        self.outputs = []
+        self.taken = False
+        self.answer = Answer(self._from_answer)
+
+    def begin(self):
+        """Start a cell."""
+        self.taken = False
+        self._open = True
+
+    def end(self):
+        """End a cell: what threads left behind submit from now on is refused."""
+        self._open = False
+
+    def functions(self):
+        """The provided names, fresh functions each bound to this session."""
+
+        def SUBMIT(*args, **kwargs):
+            """Submit the final outputs, by position in their order or by name, and stop the cell."""
+            if self.outputs or (kwargs and not args):
+                fields = {name: self._meant(value) for name, value in self._bind(args, kwargs).items()}
+                self._take("SUBMIT", fields=plain_fields(fields))
+            else:
+                if kwargs:
+                    raise TypeError("SUBMIT() takes either values or names, not both: no outputs are declared")
+                self._take("SUBMIT", value=plain(args[0] if len(args) == 1 else list(args)))
+            self._stop()
+
+        def FINAL(value):
+            """Submit `value` as the final answer and stop the cell."""
+            self._take("FINAL", value=plain(value))
+            self._stop()
+
+        def FINAL_VAR(name):
+            """Submit the variable called `name` as the final answer and stop the cell."""
+            self._take("FINAL_VAR", value=plain(self._look_up(name)))
+            self._stop()
+
+        functions = {"SUBMIT": SUBMIT, "FINAL": FINAL, "FINAL_VAR": FINAL_VAR}
+        for name, function in functions.items():
+            function.__module__, function.__qualname__ = "abyme", name
+        if self.outputs:
+            SUBMIT.__doc__ += f"\n\nOutputs: {self._outputs_text()}"
+        return functions
+
+    def settle_answer(self, current):
+        """At the end of a cell: read a ready `answer`, follow a rebinding of the name, and reset what was read."""
+        special = self.answer
+        if current is not special:
+            special.adopt(current)
+        if special.is_ready():
+            try:
+                special.submit()
+            finally:
+                special.reset()
+
+    def _take(self, via, fields=None, value=None):
+        """Record the first submission of the cell; the host has it when this returns."""
+        held = self._gate.hold()
+        try:
+            with self._lock:
+                if not self._open:
+                    raise RuntimeError("no cell is running: a submission must come from a running cell")
+                if not self.taken:
+                    self.taken = True
+                    self._host.submit(via, fields, value)
+        finally:
+            self._gate.release(held)
+
+    def _stop(self):
+        """Leave the cell. A thread ends by a plain SystemExit, which Python does not report there."""
+        if get_ident() == self._gate.main:
+            raise Submitted
+        raise SystemExit(_STOPPED)
+
+    def _from_answer(self, value):
+        if self._open and not self.taken:
+            self._take("answer", value=plain(value))
+
+    def _bind(self, args, kwargs):
+        """The fields of a SUBMIT call, or a TypeError that shows the right call."""
+        names = [output["name"] for output in self.outputs]
+        if not names:
+            return kwargs
+        problems = []
+        if len(args) > len(names):
+            problems.append(f"got {len(args)} values for {len(names)} output{'s' if len(names) > 1 else ''}")
+        fields = dict(zip(names, args))
+        twice = [name for name in kwargs if name in fields]
+        unknown = [name for name in kwargs if name not in names]
+        fields.update(kwargs)
+        missing = [name for name in names if name not in fields]
+        for label, found in (("given twice", twice), ("unknown", unknown), ("missing", missing)):
+            if found:
+                problems.append(f"{label}: {', '.join(found)}")
+        if problems:
+            call = ", ".join(f"{name}=..." for name in names)
+            raise TypeError(f"SUBMIT() {'; '.join(problems)}. Call SUBMIT({call}) with {self._outputs_text()}")
+        return {name: fields[name] for name in names}
+
+    def _meant(self, value):
+        """What a cell means by `SUBMIT(answer=answer)`: an earlier cell's `answer = x` lives on in the special dict."""
+        return value.given() if value is self.answer else value
+
+    def _outputs_text(self):
+        return ", ".join(f"{output['name']}: {output.get('type') or 'any'}" for output in self.outputs)
+
+    def _look_up(self, name):
+        """The variable called `name`; what is not a str is taken for the value itself."""
+        if not isinstance(name, str):
+            return name
+        variables = self._variables()
+        wanted = name.strip().strip("'\"")
+        if wanted not in variables:
+            known = ", ".join(sorted(key for key in variables if not key.startswith("_"))) or "none"
+            raise NameError(f"FINAL_VAR(): there is no variable {wanted!r}. Variables: {known}")
+        return variables[wanted]
+
+
+class Answer(dict):
+    """The `answer` dict: set `value` or `content`, then `ready = True`.
+
+    When `ready` becomes true and there is something to submit, it is submitted at once, so that nothing the cell does
+    afterwards can lose it. Otherwise the end of the cell decides.
+    """
+
+    __slots__ = ("_submit_value", "_given")
+
+    def __init__(self, submit_value):
+        super().__init__()
+        self._submit_value = submit_value
+        self.reset()
+
+    def reset(self):
+        """Back to empty and not ready."""
+        self._given = None
+        dict.clear(self)
+        dict.update(self, {"value": None, "content": "", "ready": False})
+
+    def __setitem__(self, key, value):
+        dict.__setitem__(self, key, value)
+        if key in ("value", "content"):
+            self._given = key
+        if key == "ready" and value and self._given is not None:
+            self.submit()
+
+    def update(self, *args, **kwargs):
+        """As for any dict; `ready` is looked at last."""
+        items = dict(*args, **kwargs)
+        ready = items.pop("ready", MISSING)
+        for key, value in items.items():
+            self[key] = value
+        if ready is not MISSING:
+            self["ready"] = ready
+
+    def __ior__(self, other):
+        self.update(other)
+        return self
+
+    def setdefault(self, key, default=None):
+        """As for any dict."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def adopt(self, other):
+        """Take over what the cell bound to the name `answer` instead; a plain value becomes `value`."""
+        if other is MISSING:
+            return
+        self.reset()
+        if isinstance(other, dict):
+            items = dict(other)
+            self._given = "value" if "value" in items else "content" if "content" in items else None
+            dict.update(self, items)
+        else:
+            self._given = "value"
+            dict.__setitem__(self, "value", other)
+
+    def is_ready(self):
+        """Whether `ready` is true."""
+        return bool(dict.get(self, "ready"))
+
+    def submit(self):
+        """Submit what was given; None if `ready` was set and nothing else."""
+        self._submit_value(self.given())
+
+    def given(self):
+        """The value that was set."""
+        return dict.get(self, self._given or "value")

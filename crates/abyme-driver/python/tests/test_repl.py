@@ -1,0 +1,423 @@
+"""A session without a process: namespace, values, errors, output, tampering, interrupts."""
+
+import builtins
+import os
+import sys
+import threading
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from repl_case import ECHO, FakeHost, ReplCase, repl_module  # noqa: E402
+from support import full  # noqa: E402
+
+
+class Namespace(ReplCase):
+    def test_state_and_rebinding(self):
+        self.ok("k = 1\ndef f(): return k")
+        self.ok("k = 2")
+        self.assertEqual(self.value("f()"), "2")
+
+    def test_main_module(self):
+        self.ok("""
+            import dataclasses, pickle, typing, inspect, sys
+            @dataclasses.dataclass
+            class P:
+                x: "int"
+                y: list = dataclasses.field(default_factory=list)
+            def g():
+                # a comment
+                return 1
+            """)
+        self.assertEqual(self.value("pickle.loads(pickle.dumps(P(3))) == P(3)"), "True")
+        self.assertEqual(self.value("typing.get_type_hints(P)['x']"), "<class 'int'>")
+        self.assertIn("a comment", self.value("inspect.getsource(g)"))
+        self.assertEqual(self.out("if __name__ == '__main__': print('main')"), "main\n")
+        self.assertEqual(self.value("import __main__; __main__.__dict__ is globals()"), "True")
+
+    def test_source_of_cell_without_import(self):
+        self.ok("def plain():\n    return 'here'")
+        self.assertIn("here", self.value("import inspect\ninspect.getsource(plain)"))
+        self.ok("def again():\n    return 'there'")
+        self.assertIn("there", self.value("inspect.getsource(again)"))
+
+    def test_sources_are_bounded(self):
+        sources = repl_module.Sources()
+        for number in range(3000):
+            sources.add(f"<bounded {number}>", "x")
+        self.assertEqual(len(sources._names), repl_module.SOURCES_KEPT)
+        self.assertLessEqual(len(sources._waiting), repl_module.SOURCES_KEPT)
+
+    def test_future_flags(self):
+        self.assertEqual(
+            self.value("from __future__ import annotations\ndef f(a: nope): pass\nf.__annotations__"), "{'a': 'nope'}"
+        )
+        self.fails("def f(a: nope): pass", "NameError")
+
+    def test_preimported(self):
+        for name in repl_module.PREIMPORTED:
+            self.assertEqual(self.value(f"import sys\n{name} is sys.modules['{name}']"), "True")
+        fresh = repl_module.Repl(self.host)
+        answer = fresh.run({"code": "sorted(k for k in globals() if k[0] != '_')"})
+        self.assertIn("textwrap", answer["value"]["text"])
+
+    def test_input_named_like_a_module(self):
+        self.assertEqual(self.value("string", variables={"string": 5}), "5")
+        self.assertEqual(self.value("globals()['string']"), "5")
+
+    def test_variables_keep_edits(self):
+        data = [1]
+        self.ok("data.append(2)", variables={"data": data})
+        self.assertEqual(self.value("data"), "[1, 2]")
+        self.ok("data = 'mine'")
+        self.assertEqual(self.value("data"), "'mine'")
+
+    def test_two_sessions_share_nothing(self):
+        other = repl_module.Repl(FakeHost())
+        self.ok("x = 1; answer['content'] = 'a'")
+        answer = other.run({"code": "answer['content'], 'x' in globals()"})
+        self.assertEqual(answer["value"]["text"], "('', False)")
+
+    def test_odd_values_in(self):
+        self.assertEqual(
+            self.value("n, b, big", variables={"n": None, "b": b"\0", "big": 10**30}), f"(None, b'\\x00', {10**30})"
+        )
+
+
+class Values(ReplCase):
+    def test_last_expression(self):
+        self.assertEqual(self.value("1 + 1"), "2")
+        self.assertIsNone(self.value("None"))
+        self.assertIsNone(self.value("x = 5"))
+        self.assertEqual(self.value("x"), "5")
+        self.assertEqual(self.value("_ + 1"), "6")
+        self.assertEqual(self.value("'only a string'"), "'only a string'")
+        self.assertIsNone(self.value(""))
+
+    def test_underscore_of_the_cell(self):
+        self.ok("_ = 'gettext'")
+        self.ok("3")
+        self.assertEqual(self.value("_"), "'gettext'")
+
+    def test_failing_repr(self):
+        text = self.value("class B:\n  def __repr__(self): raise ValueError('bad')\nB()")
+        self.assertEqual(text, "<repr failed: ValueError: bad>")
+        self.assertIn("SystemExit", self.value("class C:\n  def __repr__(self): exit(1)\nC()"))
+        self.assertIn("RecursionError", self.value("class D:\n  def __repr__(self): return repr(self)\nD()"))
+        self.assertIn("TypeError", self.value("class E:\n  def __repr__(self): return 5\nE()"))
+
+    def test_huge_values_are_bounded(self):
+        for code in (
+            "'x' * 10**8",
+            "b'x' * 10**8",
+            "list(range(10**6))",
+            "{i: i for i in range(10**5)}",
+            "['y' * 10**7] * 10",
+            "set(range(10**5))",
+            "(('z' * 10**7,),)",
+            "{'k': {'k': 'v' * 10**7}}",
+            "frozenset(range(10**5))",
+        ):
+            value = self.ok(code, max_output_chars=1000)["value"]
+            self.assertLess(len(value["text"]), 1300, code)
+            self.assertIsNone(value["total"])
+        text = self.value("list(range(10**6))", max_output_chars=100)
+        self.assertTrue(text.startswith("[0, 1,") and text.endswith("999999]"), text)
+
+    def test_known_length(self):
+        value = self.ok("['ab'] * 300", max_output_chars=1000)["value"]
+        self.assertEqual(value["total"], 1800)
+        self.assertEqual((len(value["text"]), len(value["tail"])), (500, 500))
+        self.assertTrue(value["tail"].endswith("'ab']"))
+        self.assertEqual(self.value("x = [1]; x.append(x); x"), "[1, [...]]")
+
+    def test_top_level_await(self):
+        self.assertEqual(self.value("import asyncio\nasync def f(): return 7\nx = await f()\nx + await f()"), "14")
+        self.assertEqual(self.out("async with __import__('contextlib').AsyncExitStack(): print('in')"), "in\n")
+        self.assertEqual(self.fails("async def g(): return 1/0\nawait g()", "ZeroDivisionError")["line"], 1)
+        self.assertEqual(self.submitted("async def h(): SUBMIT(4)\nawait h()"), [("SUBMIT", 4)])
+
+    def test_asyncio_run_and_loop_state(self):
+        self.assertEqual(
+            self.value("import asyncio\nasync def f(): return await asyncio.sleep(0, 3)\nasyncio.run(f())"), "3"
+        )
+
+
+class Errors(ReplCase):
+    def test_state_and_output_before_stay(self):
+        answer = self.run_cell("x = 1\nprint('seen')\n1/0")
+        self.assertEqual(full(answer["stdout"]), "seen\n")
+        self.assertEqual(answer["error"]["line"], 3)
+        self.assertEqual(self.value("x"), "1")
+
+    def test_traceback_has_only_the_cell(self):
+        self.ok("def inner(v):\n    return 1 / v")
+        error = self.fails("def outer():\n    return inner(0)\nouter()", "ZeroDivisionError")
+        trace = error["traceback"]
+        for part in (
+            '"<cell 1>", line 2, in inner',
+            "return 1 / v",
+            '"<cell 2>", line 2, in outer',
+            "return inner(0)",
+            "outer()",
+        ):
+            self.assertIn(part, trace)
+        self.assertNotIn("abyme", trace)
+        self.assertEqual(error["line"], 2)
+
+    def test_chained(self):
+        trace = self.fails(
+            "try:\n    {}['k']\nexcept KeyError as e:\n    raise RuntimeError('up') from e", "RuntimeError"
+        )["traceback"]
+        self.assertIn("KeyError: 'k'", trace)
+        self.assertIn("direct cause", trace)
+        self.assertNotIn("abyme", trace)
+
+    def test_every_base_exception(self):
+        self.assertIn("code 3", self.fails("import sys; sys.exit(3)", "SystemExit")["message"])
+        self.fails("raise KeyboardInterrupt", "KeyboardInterrupt")
+        self.fails("raise GeneratorExit", "GeneratorExit")
+        self.fails("class Mine(BaseException): pass\nraise Mine('m')", "Mine")
+        self.assertEqual(self.fails("import zlib\nzlib.decompress(b'')", "zlib.error")["line"], 2)
+
+    def test_user_class_named_like_ours(self):
+        self.fails("class Submitted(Exception): pass\nraise Submitted", "Submitted")
+
+    def test_syntax_errors(self):
+        error = self.fails("x = 1\ny = = 2", "SyntaxError", "compile")
+        self.assertEqual(error["line"], 2)
+        self.assertIn("^", error["traceback"])
+        self.assertNotIn("Traceback", error["traceback"])
+        self.fails("x", "NameError")
+        self.fails("if True:\nx", "IndentationError", "compile")
+        self.assertIsNotNone(self.run_cell("x = '\0'")["error"])
+        self.fails("x = '\ud800'", "UnicodeEncodeError", "compile")
+        self.fails("return 5", "SyntaxError", "compile")
+        deep = self.run_cell("-" * 20000 + "1" if sys.version_info >= (3, 11) else "(" * 300)
+        self.assertIsNotNone(deep["error"])
+        self.assertEqual(self.value("1"), "1")
+
+    def test_syntax_error_of_an_inner_compile_is_a_run_error(self):
+        self.fails("eval('1 +')", "SyntaxError", "run")
+
+    def test_exceptions_that_cannot_be_shown(self):
+        self.fails("class E(Exception):\n  def __str__(self): raise ValueError\n  __repr__ = __str__\nraise E", "E")
+        self.fails("class F(Exception):\n  def __str__(self): return 5\nraise F", "F")
+        self.fails("class G(Exception):\n  def __str__(self): exit()\nraise G", "G")
+        self.assertEqual(self.value("1"), "1")
+
+    def test_recursion(self):
+        error = self.fails("def f(): f()\nf()", "RecursionError")
+        self.assertLess(len(error["traceback"]), 9000)
+        error = self.fails("def a(): b()\ndef b(): a()\na()", "RecursionError")
+        self.assertLess(len(error["traceback"]), 9000)
+        self.fails("def p():\n    print('x', end='')\n    p()\np()", "RecursionError")
+        self.assertEqual(self.value("2"), "2")
+
+    def test_huge_message(self):
+        error = self.fails("raise ValueError('x' * 10**7)", "ValueError")
+        self.assertLess(len(error["message"]) + len(error["traceback"]), 20000)
+
+    def test_input_is_closed(self):
+        self.assertIn("input() is not available", self.fails("input('name? ')", "EOFError")["message"])
+        self.assertEqual(self.value("import sys; sys.stdin.read()"), "''")
+
+
+class Output(ReplCase):
+    def test_streams(self):
+        answer = self.ok("import sys\nprint('o')\nprint('e', file=sys.stderr)")
+        self.assertEqual((full(answer["stdout"]), full(answer["stderr"])), ("o\n", "e\n"))
+
+    def test_head_tail_total(self):
+        for count in (0, 1, 9, 10, 11, 12, 50):
+            for cap in (0, 1, 10, 11):
+                text = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"[:count]
+                for code in (f"print({text!r}, end='')", f"for c in {text!r}: print(c, end='')"):
+                    stream = self.ok(code, max_output_chars=cap)["stdout"]
+                    self.assertEqual(stream["total"], count)
+                    tail_cap = cap - cap // 2
+                    self.assertEqual(stream["head"], text[: cap // 2])
+                    rest = text[cap // 2 :]
+                    self.assertEqual(stream["tail"], rest[max(0, len(rest) - tail_cap) :])
+
+    def test_a_lot_is_counted_not_kept(self):
+        stream = self.ok("for _ in range(200): print('x' * 10**6)\nprint('end')")["stdout"]
+        self.assertEqual(stream["total"], 200 * (10**6 + 1) + 4)
+        self.assertEqual((len(stream["head"]), len(stream["tail"])), (5000, 5000))
+        self.assertTrue(stream["tail"].endswith("x\nend\n"))
+
+    def test_what_was_skipped_is_counted(self):
+        self.host.answer = lambda *_: self.repl.stdout.skip(7)
+        self.ok(scope={"functions": [ECHO]})
+        stream = self.ok("print('a', end='')\necho('b')\nprint('c', end='')")["stdout"]
+        self.assertEqual((stream["head"] + stream["tail"], stream["total"]), ("ac", 9))
+        self.repl.stdout.skip(7)  # between cells, which is nobody's
+        self.assertEqual(self.ok()["stdout"]["total"], 0)
+
+    def test_streamed_in_order(self):
+        stream = self.ok("for i in range(5000): print(i)", max_output_chars=100_000)["stdout"]
+        self.assertGreater(len(self.host.pieces), 1)
+        self.assertEqual(full(stream), "".join(f"{i}\n" for i in range(5000)))
+
+    def test_flushed_before_a_call(self):
+        self.host.answer = lambda *_: list(self.host.pieces)
+        self.ok(scope={"functions": [ECHO]})
+        self.assertEqual(self.value("print('before')\necho('a')"), "[('stdout', 'before\\n')]")
+
+    def test_odd_text(self):
+        self.assertEqual(self.out("print('\\ud800é')"), "\ud800é\n")
+        self.assertEqual(
+            self.out("import sys\nsys.stdout.buffer.write(b'a\\xff')\nsys.stdout.writelines(['b', 'c'])"), "a�bc"
+        )
+        self.fails("import sys; sys.stdout.write(5)", "TypeError")
+        self.fails("import sys; sys.stdout.fileno()", "io.UnsupportedOperation")
+        self.assertEqual(
+            self.value("import sys; sys.stdout.isatty(), sys.stdout.encoding, sys.stdout.closed"),
+            "(False, 'utf-8', False)",
+        )
+
+    def test_restored_each_cell(self):
+        self.ok("import sys; sys.stdout = None; sys.stderr.close()")
+        self.assertEqual(self.out("print('back')"), "back\n")
+        self.assertEqual(
+            self.out(
+                "import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()): print('no')\nprint('yes')"
+            ),
+            "yes\n",
+        )
+
+    def test_threads(self):
+        code = """\
+            import threading
+            ts = [threading.Thread(target=lambda: [print('x' * 9) for _ in range(500)]) for _ in range(8)]
+            """
+        stream = self.ok(code + "[t.start() for t in ts]; [t.join() for t in ts]; None", max_output_chars=10**6)[
+            "stdout"
+        ]
+        self.assertEqual(sum(c == "x" for c in full(stream)), 8 * 500 * 9)
+
+    def test_finaliser_that_prints(self):
+        code = """\
+            class N:
+              def __init__(self): self.me = self
+              def __del__(self): print('d')
+            for _ in range(3000): N(); print('.', end='')
+            import gc; gc.collect();
+            """
+        self.ok(code, max_output_chars=10**6)
+
+    def test_output_that_looks_like_protocol(self):
+        self.assertEqual(self.out('print(\'ABY1{"type": "done"}\')'), 'ABY1{"type": "done"}\n')
+
+
+class Tampering(ReplCase):
+    def test_builtins(self):
+        self.addCleanup(vars(builtins).update, dict(vars(builtins)))
+        for name in (
+            "len",
+            "isinstance",
+            "print",
+            "type",
+            "repr",
+            "str",
+            "compile",
+            "exec",
+            "__import__",
+            "BaseException",
+            "dict",
+        ):
+            self.ok(f"import builtins; builtins.{name} = None")
+            self.assertEqual(self.value("len('abc')"), "3")
+        self.ok("import builtins; del builtins.print; builtins.extra = 5")
+        self.assertEqual(self.out("print(extra)"), "5\n")
+        del builtins.extra
+
+    def test_errors_while_broken(self):
+        self.addCleanup(vars(builtins).update, dict(vars(builtins)))
+        self.fails(
+            "import builtins; builtins.len = builtins.isinstance = builtins.str = None; 1/0", "ZeroDivisionError"
+        )
+        self.assertIn(
+            "ZeroDivisionError",
+            self.fails("import traceback; traceback.TracebackException = None; 1/0", "ZeroDivisionError")["traceback"],
+        )
+        import importlib
+        import traceback
+
+        importlib.reload(traceback)
+
+    def test_library(self):
+        import json
+        import time
+
+        for module, name in ((json, "dumps"), (os, "write"), (time, "monotonic"), (sys, "getrecursionlimit")):
+            self.addCleanup(setattr, module, name, getattr(module, name))
+            self.ok(f"import {module.__name__}; {module.__name__}.{name} = None")
+            self.assertEqual(self.out("print(1)"), "1\n")
+
+    def test_names_come_back(self):
+        self.ok(scope={"functions": [ECHO]})
+        for name in ("echo", "SUBMIT", "FINAL", "FINAL_VAR", "SHOW_VARS", "answer"):
+            before = self.repl.variables[name]
+            self.ok(f"{name} = lambda *a: 'fake'")
+            self.assertIs(self.repl.variables[name], before)
+            self.ok(f"del {name}")
+            self.assertIs(self.repl.variables[name], before)
+            self.run_cell(f"{name} = 1\n1/0")
+            self.assertIs(self.repl.variables[name], before)
+
+    def test_globals_clear(self):
+        self.run_cell("globals().clear()")
+        self.assertEqual(self.value("x = 1; x + len('ab')"), "3")
+        self.assertEqual(self.submitted("SUBMIT(1)"), [("SUBMIT", 1)])
+
+    def test_main_replaced(self):
+        self.ok("import sys; sys.modules['__main__'] = None")
+        self.assertEqual(self.value("import __main__; __main__.__name__"), "'__main__'")
+
+    def test_low_recursion_limit(self):
+        self.run_cell("import sys; sys.setrecursionlimit(60)")
+        self.assertEqual(self.value("1"), "1")
+
+    def test_driver_is_out_of_sight(self):
+        self.fails("import _abyme", "ModuleNotFoundError")
+        self.assertEqual(self.value("import sys; [m for m in sys.modules if m.startswith('_abyme')]"), "[]")
+
+
+class Interrupts(ReplCase):
+    def test_reaches_only_a_running_cell(self):
+        self.repl.interrupt()
+        self.assertFalse(self.ok("1")["interrupted"])
+
+    def test_session_in_a_thread(self):
+        answers = []
+        worker = threading.Thread(target=lambda: answers.append(self.repl.run({"code": "x = 1\nwhile True: x = 2"})))
+        worker.start()
+        deadline = time.monotonic() + 10
+        while self.repl.variables.get("x") != 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.repl.interrupt()
+        worker.join(10)
+        self.assertEqual((answers[0]["error"]["type"], answers[0]["interrupted"]), ("KeyboardInterrupt", True))
+        self.assertEqual(self.value("x"), "2")
+
+    def test_gate(self):
+        gate = self.repl.gate
+        gate.begin()
+        gate.on_signal(None, None)
+        self.assertTrue(gate.pending)
+        value, problem = gate.attempt(lambda: 5)
+        self.assertIsInstance(problem, KeyboardInterrupt)
+        self.assertEqual(gate.attempt(lambda: 5), (5, None))
+
+        def inside():
+            held = gate.hold()
+            gate.on_signal(None, None)
+            gate.release(held)
+
+        self.assertIsInstance(gate.attempt(inside)[1], KeyboardInterrupt)
+        self.assertTrue(gate.end())
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,411 @@
+"""Frames: PROTOCOL.md in code. Values to bytes and back, and a reader and a writer over a pair of descriptors."""
+
+from _thread import RLock, get_ident
+from os import read as read_fd
+from os import readv, writev
+
+# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+__builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
+
+MAGIC = b"ABY1"
+MAX_HEADER = 1 << 30
+MAX_BLOBS = 1 << 22
+MAX_BLOB = 8 << 30
+TEXT_BLOB = 8192  # strings of at least this many characters travel as blobs
+READ_BYTES = 65536
+MAX_INT_BITS = 400_000  # about 120 000 digits: more take too long to write in decimal
+
+_PREFIX = 12
+_NONE = type(None)
+_ATOMIC = 4096  # PIPE_BUF: a write of this size to a pipe is never cut
+_WRITE_PARTS = 512  # below IOV_MAX of every system
+
+
+class ProtocolError(Exception):
+    """The other side does not speak the protocol."""
+
+
+class ChannelClosed(Exception):
+    """The other side is gone. `partial` when it left in the middle of a frame."""
+
+    def __init__(self, partial=False):
+        super().__init__("the channel ended in the middle of a frame" if partial else "the channel is closed")
+        self.partial = partial
+
+
+# ---- JSON ----
+
+
+def _json_functions():
+    """`(dumps, loads)` from the C accelerator: importing `json` itself would nearly double Python's start-up time."""
+    try:
+        import _json
+
+        class Options:
+            strict, object_hook, object_pairs_hook, memo = True, None, None, {}
+            parse_float, parse_int, parse_constant = float, int, None
+
+        encode = _json.make_encoder(None, None, _json.encode_basestring, None, ":", ",", False, False, False)
+        scan = _json.make_scanner(Options)
+
+        def dumps(value):
+            return "".join(encode(value, 0))
+
+        def loads(text):
+            value, end = scan(text, 0)
+            if end != len(text) and text[end:].strip():
+                raise ValueError("more than one JSON value")
+            return value
+
+        if loads(dumps({"a": [1, 2.5, "x", None]})) == {"a": [1, 2.5, "x", None]}:
+            return dumps, loads
+    except Exception:  # another Python, another accelerator
+        pass
+    import json
+
+    return json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode, json.loads
+
+
+_dumps, _loads = _json_functions()
+
+
+# ---- values ----
+
+
+def pack(value, blobs):
+    """Plain data (see convert.py) as Abyme JSON; long texts and all bytes are appended to `blobs`."""
+    kind = type(value)
+    if kind is str:
+        if len(value) < TEXT_BLOB:
+            return value
+        return _blob("$text", value.encode("utf-8", "replace"), blobs)
+    if kind is bool or value is None:
+        return value
+    if kind is int:
+        return value if -(1 << 63) <= value < 1 << 63 else {"$int": _decimal(value)}
+    if kind is float:
+        return value if value - value == 0 else {"$float": _FLOATS.get(value, "nan")}
+    if kind is bytes:
+        return _blob("$bytes", value, blobs)
+    if kind is list:
+        return value if _passes(value) else [pack(item, blobs) for item in value]
+    if kind is dict:
+        return _pack_dict(value, blobs)
+    raise TypeError(f"{kind.__name__} is not plain data")
+
+
+def _pack_dict(value, blobs):
+    if any([key[:1] == "$" for key in value]):
+        return {"$dict": [[pack(key, blobs), pack(item, blobs)] for key, item in value.items()]}
+    packed = {}
+    for key, item in value.items():
+        kind = type(item)
+        if item is not None and kind is not bool and (kind is not str or len(item) >= TEXT_BLOB):
+            item = pack(item, blobs)
+        packed[key] = item
+    return packed
+
+
+_FLOATS = {float("inf"): "inf", float("-inf"): "-inf"}
+
+
+def _passes(items):
+    """Whether a list of scalars is its own Abyme JSON, found out at C speed."""
+    kinds = set(map(type, items))
+    kinds -= {_NONE, bool}
+    if not kinds:
+        return True
+    if len(kinds) > 1 or len(kinds) < len(set(map(type, items))):
+        return False
+    kind = kinds.pop()
+    if kind is str:
+        return max(map(len, items)) < TEXT_BLOB
+    if kind is int:
+        return -(1 << 63) <= min(items) and max(items) < 1 << 63
+    if kind is float:
+        total = sum(items)
+        return total - total == 0  # false for an overflow of the sum, too: then they are looked at one by one
+    return False
+
+
+def _blob(mark, data, blobs):
+    if len(blobs) >= MAX_BLOBS:
+        raise ValueError(f"the value has more than {MAX_BLOBS} long texts or bytes objects")
+    blobs.append(data)
+    return {mark: len(blobs) - 1}
+
+
+def _decimal(value):
+    """Decimal digits of a big integer, past the limit Python sets on them."""
+    if value.bit_length() > MAX_INT_BITS:
+        raise ValueError(f"an integer of {value.bit_length()} bits is too large to pass on")
+    try:
+        return str(value)
+    except ValueError:
+        import sys
+
+        limit = sys.get_int_max_str_digits()
+        sys.set_int_max_str_digits(0)
+        try:
+            return str(value)
+        finally:
+            sys.set_int_max_str_digits(limit)
+
+
+def unpack(value, blobs):
+    """Abyme JSON as Python objects. Each blob is used once and released at once, to halve the peak of memory."""
+    kind = type(value)
+    if kind is list:
+        kinds = set(map(type, value))
+        return [unpack(item, blobs) for item in value] if list in kinds or dict in kinds else value
+    if kind is not dict:
+        return value
+    if len(value) == 1:
+        ((mark, inner),) = value.items()
+        if mark[:1] == "$":
+            return _unpack_special(mark, inner, blobs)
+    return {key: unpack(item, blobs) for key, item in value.items()}
+
+
+def _unpack_special(mark, inner, blobs):
+    try:
+        if mark == "$text" or mark == "$bytes":
+            blob, blobs[inner] = blobs[inner], None
+            if blob is _TOO_LARGE:
+                raise MemoryError("not enough memory for a value from the host")
+            return str(blob, "utf-8") if mark == "$text" else bytes(blob)
+        if mark == "$int":
+            return _parse_int(inner)
+        if mark == "$float":
+            return {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}[inner]
+        if mark == "$dict":
+            return {unpack(key, blobs): unpack(item, blobs) for key, item in inner}
+    except (KeyError, IndexError, TypeError, ValueError) as problem:
+        raise ProtocolError(f"bad {mark} value: {problem}") from None
+    raise ProtocolError(f"unknown value mark {mark!r}")
+
+
+def _parse_int(text):
+    try:
+        return int(text)
+    except ValueError:
+        if not text.lstrip("-").isdigit() or len(text) > MAX_INT_BITS // 3:
+            raise
+        value = 0
+        for start in range(0, len(text.lstrip("-")), 4000):
+            piece = text.lstrip("-")[start : start + 4000]
+            value = value * 10 ** len(piece) + int(piece)
+        return -value if text.startswith("-") else value
+
+
+# ---- frames out ----
+
+
+def encode(message, blobs):
+    """The parts of one frame. Large texts are not copied: each blob is a part of its own."""
+    header = _dumps(message).encode("utf-8", "replace")
+    if len(header) > MAX_HEADER:
+        raise ValueError(f"the value is too large for one message: more than {MAX_HEADER >> 20} MiB besides its long texts")
+    prefix = [MAGIC, len(header).to_bytes(4, "big"), len(blobs).to_bytes(4, "big")]
+    prefix += [len(blob).to_bytes(8, "big") for blob in blobs]
+    prefix.append(header)
+    return [b"".join(prefix), *blobs]
+
+
+class FrameWriter:
+    """Writes whole frames, one at a time, from any thread."""
+
+    def __init__(self, fd):
+        self._fd = fd
+        self.lock = RLock()
+        self._owner = None  # the thread in the middle of a frame
+        self._waiting = []
+
+    def write(self, parts, allowed=None):
+        """Write a frame, unless `allowed()` says it comes too late; answers whether it was taken.
+
+        A finaliser or signal handler of the cell may get here while this very thread is writing (the lock is
+        reentrant); its frame then waits until the one begun is complete.
+        """
+        with self.lock:
+            if allowed is not None and not allowed():
+                return False
+            if self._owner is not None:
+                self._waiting.append(parts)
+                return True
+            self._owner = get_ident()
+            try:
+                self._write(parts)
+                while self._waiting:
+                    self._write(self._waiting.pop(0))
+            finally:
+                self._owner = None
+        return True
+
+    def busy_here(self):
+        """Whether the calling thread is in the middle of a frame further down its stack."""
+        return self._owner == get_ident()
+
+    def _write(self, parts):
+        """No call but to C from the first byte on. What cuts a frame all the same ends the session."""
+        fd = self._fd
+        if len(parts) == 1 and len(parts[0]) <= _ATOMIC:  # a pipe takes all of it or nothing; a socket may take a part
+            try:
+                written = writev(fd, parts)
+            except OSError:
+                raise ChannelClosed from None
+            if written == len(parts[0]):
+                return
+            parts = [memoryview(parts[0])[written:]]
+        try:
+            rest, index = [memoryview(part) for part in parts], 0
+            while index < len(rest):
+                written = writev(fd, rest[index : index + _WRITE_PARTS])
+                while index < len(rest) and written >= len(rest[index]):
+                    written -= len(rest[index])
+                    index += 1
+                if index < len(rest):
+                    rest[index] = rest[index][written:]
+        except BaseException:
+            raise ChannelClosed(partial=True) from None
+
+
+# ---- frames in ----
+
+_TOO_LARGE = object()
+
+
+class FrameReader:
+    """Collects frames: `fill()` reads once, `peek()` answers a complete frame or None, `drop()` says it was delivered.
+
+    All progress is kept in the object, so a frame may arrive in any number of pieces and calls. Small frames come out
+    of one buffer; large blobs are read straight into memory of their own size. The caller keeps signal handlers and
+    finalisers of the cell from entering a second time.
+    """
+
+    def __init__(self, fd):
+        self._fd = fd
+        self._buffer = b""  # bytes read and not used yet
+        self._sizes = None  # sizes of header and blobs, once known
+        self._header = None
+        self._blobs = []
+        self._target = None  # what is being filled directly: [memory, bytes filled]
+        self._target_size = 0
+
+    def fill(self):
+        """Block until there are more bytes, and keep them."""
+        try:
+            if self._target is not None:
+                self._fill_target()
+                return
+            data = read_fd(self._fd, READ_BYTES)
+        except OSError:
+            raise ChannelClosed from None
+        if not data:
+            raise ChannelClosed(partial=bool(self._buffer) or self._sizes is not None)
+        self._buffer = self._buffer + data if self._buffer else data
+
+    def peek(self):
+        """`(message, blobs)` if a frame is complete: the header as parsed JSON, values still packed."""
+        if self._sizes is None and not self._take_sizes():
+            return None
+        if self._header is None and not self._take_header():
+            return None
+        while len(self._blobs) < len(self._sizes) - 1:
+            if not self._take_blob(self._sizes[len(self._blobs) + 1]):
+                return None
+        return _parse_header(self._header), self._blobs
+
+    def drop(self):
+        """Forget the frame that `peek` answered."""
+        self._sizes, self._header, self._blobs = None, None, []
+
+    def _take_sizes(self):
+        buffer = self._buffer
+        if len(buffer) < _PREFIX:
+            if buffer[:4] != MAGIC[: len(buffer)]:
+                raise ProtocolError(f"not a frame: it begins with {bytes(buffer[:16])!r}")
+            return False
+        if buffer[:4] != MAGIC:
+            raise ProtocolError(f"not a frame: it begins with {bytes(buffer[:16])!r}")
+        header, count = int.from_bytes(buffer[4:8], "big"), int.from_bytes(buffer[8:12], "big")
+        if header > MAX_HEADER or count > MAX_BLOBS:
+            raise ProtocolError(f"a frame with a header of {header} bytes and {count} blobs is over the limits")
+        end = _PREFIX + 8 * count
+        if len(buffer) < end:
+            return False
+        sizes = [int.from_bytes(buffer[at : at + 8], "big") for at in range(_PREFIX, end, 8)]
+        if sizes and max(sizes) > MAX_BLOB:
+            raise ProtocolError(f"a blob of {max(sizes)} bytes is over the limit")
+        self._buffer, self._sizes = buffer[end:], [header, *sizes]
+        return True
+
+    def _take_header(self):
+        piece = self._take_piece(self._sizes[0])
+        if piece is None:
+            return False
+        self._header = piece
+        return True
+
+    def _take_blob(self, size):
+        piece = self._take_piece(size)
+        if piece is None:
+            return False
+        self._blobs.append(piece)
+        return True
+
+    def _take_piece(self, size):
+        """`size` bytes from the buffer or, for more than it may hold, from memory that `fill` fills."""
+        if self._target is not None:
+            memory, filled = self._target
+            if filled < size:
+                return None
+            self._target = None
+            return memory
+        if len(self._buffer) >= size:
+            piece, self._buffer = self._buffer[:size], self._buffer[size:]
+            return piece
+        if size > READ_BYTES:
+            self._begin_target(size)
+        return None
+
+    def _begin_target(self, size):
+        memory, start = _memory(size), self._buffer
+        if memory is not _TOO_LARGE:
+            memory[: len(start)] = start
+        self._target, self._target_size, self._buffer = [memory, len(start)], size, b""
+
+    def _fill_target(self):
+        target = self._target
+        memory, filled = target
+        if memory is _TOO_LARGE:  # read past it: the session goes on with a MemoryError
+            got = len(read_fd(self._fd, min(READ_BYTES, self._target_size - filled)))
+        else:
+            got = readv(self._fd, [memoryview(memory)[filled : self._target_size]])
+        if not got:
+            raise ChannelClosed(partial=True)
+        target[1] = filled + got
+
+
+def _memory(size):
+    """Writable memory for a blob. Anonymous pages need no clearing first and go back to the system after use."""
+    try:
+        if size < 1 << 20:
+            return bytearray(size)
+        from mmap import mmap
+
+        return mmap(-1, size)
+    except (MemoryError, OSError, ImportError):
+        return _TOO_LARGE
+
+
+def _parse_header(data):
+    if data is _TOO_LARGE:
+        raise ProtocolError("not enough memory for a header")
+    try:
+        message = _loads(str(data, "utf-8"))
+    except (ValueError, StopIteration) as problem:
+        raise ProtocolError(f"bad header: {problem or 'not JSON'}") from None
+    if type(message) is not dict or type(message.get("type")) is not str:
+        raise ProtocolError("a header must be an object with a type")
+    return message

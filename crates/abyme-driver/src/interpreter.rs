@@ -1,0 +1,75 @@
+//! The life of a session over streams: what a backend that runs the driver somewhere has in common with all others.
+
+use std::{fmt, sync::Arc};
+
+use abyme_core::{Capabilities, Cell, CodeInterpreter, HostFunctions, Observation, Result};
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{DriverSession, repl::Life};
+
+/// Starts drivers. With this a backend has said all that is its own; [`DriverInterpreter`] is the rest.
+#[async_trait]
+pub trait Launcher: Send + Sync + fmt::Debug {
+    /// Where the driver's messages come from.
+    type Reader: AsyncRead + Unpin + Send + 'static;
+    /// Where messages to the driver go.
+    type Writer: AsyncWrite + Unpin + Send + 'static;
+
+    /// What the sessions can do and what they keep the code from doing.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// Starts a driver of its own and connects to it. [`DriverSession::start`] waits for it to be ready.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](abyme_core::ErrorKind::Unavailable) if none can be started here, saying what is missing.
+    async fn launch(&self) -> Result<DriverSession<Self::Reader, Self::Writer>>;
+}
+
+/// A session whose driver is started when it is first needed.
+pub struct DriverInterpreter<L: Launcher> {
+    launcher: Arc<L>,
+    life: Life<DriverSession<L::Reader, L::Writer>>,
+}
+
+impl<L: Launcher> DriverInterpreter<L> {
+    /// A session of its own, not started.
+    pub fn new(launcher: Arc<L>) -> Self {
+        Self { launcher, life: Life::default() }
+    }
+
+    async fn live(&mut self) -> Result<&mut DriverSession<L::Reader, L::Writer>> {
+        self.life.live(|| self.launcher.launch()).await
+    }
+}
+
+impl<L: Launcher> fmt::Debug for DriverInterpreter<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DriverInterpreter")
+            .field("launcher", &self.launcher)
+            .field("ended", &self.life.ended())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl<L: Launcher> CodeInterpreter for DriverInterpreter<L> {
+    fn capabilities(&self) -> &Capabilities {
+        self.launcher.capabilities()
+    }
+
+    async fn start(&mut self) -> Result<()> {
+        self.live().await?.start().await
+    }
+
+    async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
+        self.live().await?.execute(cell, host).await
+    }
+
+    async fn shutdown(&mut self) -> Result<()> {
+        if let Some(mut live) = self.life.end(DriverSession::ended) {
+            live.shutdown().await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,49 @@
+//! All Python source of Abyme, embedded as text.
+
+/// The driver's files, by module name. `stdio` is the one that runs; `PROTOCOL.md` says how they load.
+pub const DRIVER: &[(&str, &str)] = &[
+    ("capture", include_str!("../python/capture.py")),
+    ("convert", include_str!("../python/convert.py")),
+    ("display", include_str!("../python/display.py")),
+    ("errors", include_str!("../python/errors.py")),
+    ("gate", include_str!("../python/gate.py")),
+    ("repl", include_str!("../python/repl.py")),
+    ("scope", include_str!("../python/scope.py")),
+    ("stdio", include_str!("../python/stdio.py")),
+    ("submit", include_str!("../python/submit.py")),
+    ("wire", include_str!("../python/wire.py")),
+];
+
+/// For `python3 -I -c`: brings the driver up from a bundle on stdin, without a file on disk.
+pub const BOOT: &str = include_str!("../python/boot.py");
+
+/// For `python3 -I -c`: says what a Python is and compiles the driver for it.
+pub const PROBE: &str = include_str!("../python/probe.py");
+
+/// The driver's sources as one JSON object, which [`PROBE`] reads.
+pub fn sources_json(driver: &[(&str, &str)]) -> Vec<u8> {
+    let sources: serde_json::Map<String, serde_json::Value> =
+        driver.iter().map(|(name, source)| ((*name).to_owned(), (*source).into())).collect();
+    serde_json::Value::Object(sources).to_string().into_bytes()
+}
+
+/// What [`BOOT`] reads: sources for any Python, or code that [`PROBE`] compiled for this one.
+pub fn bundle(kind: BundleKind, data: &[u8]) -> Vec<u8> {
+    let mut bundle = Vec::with_capacity(9 + data.len());
+    bundle.push(match kind {
+        BundleKind::Sources => b'J',
+        BundleKind::Compiled => b'M',
+    });
+    bundle.extend((data.len() as u64).to_be_bytes());
+    bundle.extend(data);
+    bundle
+}
+
+/// What a bundle holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BundleKind {
+    /// Sources, as [`sources_json`] writes them.
+    Sources,
+    /// Code, as [`PROBE`] compiled it.
+    Compiled,
+}

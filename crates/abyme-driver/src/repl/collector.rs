@@ -1,0 +1,131 @@
+//! Puts an observation together from what arrives while a cell runs.
+
+use std::time::Instant;
+
+use abyme_core::{Captured, Interruption, Observation, PythonError, Submission};
+use indexmap::IndexMap;
+use serde::Deserialize;
+
+use super::done::{Done, Rest, Shown};
+
+/// Characters over the cap that a driver may send, for its notes on what is missing.
+const MARGIN: usize = 1000;
+
+/// One of the two streams a cell writes to.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Hash)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    /// `sys.stdout`.
+    Stdout,
+    /// `sys.stderr`.
+    Stderr,
+}
+
+/// What arrived of a cell so far. Bounded, whatever is sent.
+#[derive(Debug)]
+pub struct Collector {
+    started: Instant,
+    max_chars: usize,
+    stdout: Streamed,
+    stderr: Streamed,
+    submission: Option<Submission>,
+}
+
+/// The beginning of a stream, as it was sent while the cell ran.
+#[derive(Debug, Default)]
+struct Streamed {
+    text: String,
+    chars: usize,
+}
+
+impl Collector {
+    /// A collector for a cell that starts now, with its
+    /// [`max_output_chars`](abyme_core::Cell::max_output_chars).
+    pub fn new(max_chars: usize) -> Self {
+        Self {
+            started: Instant::now(),
+            max_chars,
+            stdout: Streamed::default(),
+            stderr: Streamed::default(),
+            submission: None,
+        }
+    }
+
+    /// Takes the next piece of the head of a stream.
+    pub fn output(&mut self, stream: Stream, text: &str) {
+        let streamed = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        let room = self.max_chars.saturating_sub(streamed.chars);
+        streamed.text.extend(text.chars().take(room));
+        streamed.chars += text.chars().count();
+    }
+
+    /// Keeps the first submission.
+    pub fn submit(&mut self, submission: Submission) {
+        self.submission.get_or_insert(submission);
+    }
+
+    /// The observation of a cell that came to its end. `interrupted_by_limit`: the host interrupted it at its time
+    /// limit, which counts if it came in time ([`Done::interrupted`]).
+    pub fn finish(self, done: Done, interrupted_by_limit: bool) -> Observation {
+        let mut observation = Observation::default();
+        let max_chars = self.max_chars;
+        observation.stdout = bounded(self.stdout.finish(done.stdout), max_chars);
+        observation.stderr = bounded(self.stderr.finish(done.stderr), max_chars);
+        observation.value = done.value.map(|shown| value(shown, max_chars));
+        observation.error = done.error.or_else(|| unreadable(&done.unreadable));
+        observation.submission = self.submission;
+        observation.changed = done.changed;
+        observation.changed_total = done.changed_total.max(observation.changed.len());
+        observation.variables = done.variables;
+        observation.interruption =
+            (interrupted_by_limit && done.interrupted).then_some(Interruption::Interrupted);
+        observation.duration = self.started.elapsed();
+        observation
+    }
+
+    /// The observation of a cell in which the session died, for `reason`; whether its time limit killed it.
+    pub fn lost(self, reason: impl Into<String>, killed: bool) -> Observation {
+        let mut observation = Observation::default();
+        observation.stdout = self.stdout.cut_off();
+        observation.stderr = self.stderr.cut_off();
+        observation.submission = self.submission;
+        observation.interruption = killed.then_some(Interruption::Killed);
+        observation.session_ended = Some(reason.into());
+        observation.duration = self.started.elapsed();
+        observation
+    }
+}
+
+impl Streamed {
+    fn finish(self, rest: Rest) -> Captured {
+        Captured::cut(self.text + &rest.head, rest.tail, rest.total)
+    }
+
+    /// What there is of a stream whose end was lost with the session.
+    fn cut_off(self) -> Captured {
+        Captured::cut(self.text, "", self.chars)
+    }
+}
+
+/// A variable that was asked for and cannot be converted is an error of the cell that asked.
+fn unreadable(variables: &IndexMap<String, String>) -> Option<PythonError> {
+    let (name, reason) = variables.first()?;
+    Some(PythonError::new("ValueError", format!("the variable `{name}` cannot be read: {reason}")))
+}
+
+/// A value that was cut comes in two parts, with its true length.
+fn value(shown: Shown, max_chars: usize) -> Captured {
+    let value = match shown.total {
+        Some(total) if !shown.tail.is_empty() => Captured::cut(shown.head, shown.tail, total),
+        _ => Captured::whole(shown.head + &shown.tail),
+    };
+    bounded(value, max_chars)
+}
+
+/// The driver keeps to the cap; one that does not is cut here. Notes on what is missing may take some more room.
+fn bounded(text: Captured, max_chars: usize) -> Captured {
+    text.shortened(max_chars.saturating_add(MARGIN))
+}

@@ -1,0 +1,254 @@
+//! The host's side of a session against drivers that do what no good driver does.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use abyme_core::{
+    Cell, ErrorKind, HostCall, HostError, HostFunctions, Interruption, NoHostFunctions, Observation, Result,
+    Value,
+};
+use abyme_driver::{Control, DriverSession, Frame, FrameLimits, FrameReader, FrameWriter, SessionConfig};
+use async_trait::async_trait;
+use serde_json::{Value as Json, json};
+use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
+
+/// Notes what was done to the "process".
+#[derive(Debug, Default)]
+struct FakeProcess {
+    interrupts: AtomicUsize,
+    kills: AtomicUsize,
+}
+
+#[async_trait]
+impl Control for FakeProcess {
+    fn is_alive(&self) -> bool {
+        true
+    }
+
+    fn interrupt(&self) -> bool {
+        self.interrupts.fetch_add(1, Ordering::SeqCst);
+        true
+    }
+
+    async fn kill(&self) {
+        self.kills.fetch_add(1, Ordering::SeqCst);
+    }
+
+    async fn how_it_ended(&self) -> String {
+        "exited with code 3".to_owned()
+    }
+}
+
+type Session = DriverSession<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>>;
+
+/// The driver's end of the wire.
+struct Driver {
+    reader: FrameReader<ReadHalf<DuplexStream>>,
+    writer: FrameWriter<WriteHalf<DuplexStream>>,
+}
+
+fn pair() -> (Session, Driver, Arc<FakeProcess>) {
+    let (host, driver) = duplex(1 << 20);
+    let ((host_in, host_out), (driver_in, driver_out)) = (split(host), split(driver));
+    let process = Arc::new(FakeProcess::default());
+    let session = DriverSession::new(host_in, host_out, process.clone(), SessionConfig::default());
+    let driver = Driver {
+        reader: FrameReader::new(driver_in, FrameLimits::default()),
+        writer: FrameWriter::new(driver_out),
+    };
+    (session, driver, process)
+}
+
+impl Driver {
+    async fn send(&mut self, message: Json) {
+        self.writer.push(Frame { header: message.to_string().into_bytes(), blobs: Vec::new() });
+        let _ = self.writer.flush().await;
+    }
+
+    async fn ready(&mut self) {
+        self.send(json!({"type": "ready", "protocol": 1, "python": "3.13.0", "executable": "", "pid": 1}))
+            .await;
+    }
+
+    async fn next(&mut self) -> Json {
+        serde_json::from_slice(&self.reader.next().await.unwrap().header).unwrap()
+    }
+
+    async fn done(&mut self, run: u64) {
+        let nothing = json!({"head": "", "tail": "", "total": 0});
+        self.send(json!({"type": "done", "run": run, "stdout": nothing, "stderr": nothing})).await;
+    }
+}
+
+/// Runs one cell against a driver that answers the `run` message with these raw messages.
+async fn answered(messages: Vec<Json>) -> (Result<Observation>, Session, Arc<FakeProcess>) {
+    let (mut session, mut driver, process) = pair();
+    let driving = async {
+        driver.ready().await;
+        driver.next().await;
+        for message in messages {
+            driver.send(message).await;
+        }
+    };
+    let (result, ()) = tokio::join!(session.execute(Cell::new("x"), &NoHostFunctions), driving);
+    (result, session, process)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_never_gets_ready_is_given_up() {
+    let (mut session, _driver, process) = pair();
+    let error = session.start().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.message().contains("not ready after 10.0 s"), "{error}");
+    assert_eq!(process.kills.load(Ordering::SeqCst), 1);
+    assert_eq!(session.start().await.unwrap_err().kind(), ErrorKind::SessionEnded);
+}
+
+#[tokio::test]
+async fn another_version_of_the_protocol_is_refused() {
+    let (mut session, mut driver, _) = pair();
+    driver.send(json!({"type": "ready", "protocol": 2})).await;
+    assert!(session.start().await.unwrap_err().message().contains("protocol 2, not 1"));
+}
+
+#[tokio::test]
+async fn garbage_ends_the_session() {
+    let nothing = json!({"head": "", "tail": "", "total": 0});
+    for message in [
+        json!({"type": "nonsense"}),
+        json!(["done"]),
+        json!({"type": "ready", "protocol": 1}),
+        json!({"type": "submit", "run": 1, "via": "SHOUT", "value": 1}),
+        json!({"type": "call", "run": 1, "id": 1, "name": "f", "kwargs": {"a": {"$bytes": 7}}}),
+        json!({"type": "done", "run": 1, "stdout": nothing, "stderr": {"head": 1, "tail": "", "total": 0}}),
+    ] {
+        let (result, mut session, process) = answered(vec![message.clone()]).await;
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Protocol, "{message}");
+        assert_eq!(process.kills.load(Ordering::SeqCst), 1);
+        let after = session.execute(Cell::new("x"), &NoHostFunctions).await.unwrap_err();
+        assert_eq!(after.kind(), ErrorKind::SessionEnded);
+    }
+}
+
+#[tokio::test]
+async fn words_about_other_cells_are_left_out() {
+    let nothing = json!({"head": "", "tail": "", "total": 0});
+    let (result, ..) = answered(vec![
+        json!({"type": "submit", "run": 7, "via": "FINAL", "value": "of another cell"}),
+        json!({"type": "output", "run": 7, "stream": "stdout", "text": "late"}),
+        json!({"type": "done", "run": 7, "stdout": nothing, "stderr": nothing}),
+        json!({"type": "done", "run": 1, "stdout": nothing, "stderr": nothing}),
+    ])
+    .await;
+    assert_eq!(result.unwrap().submission, None);
+}
+
+#[tokio::test]
+async fn a_flood_of_output_is_counted_and_not_kept() {
+    let mut messages =
+        vec![json!({"type": "output", "run": 1, "stream": "stdout", "text": "x".repeat(9_000)}); 50];
+    messages.push(json!({"type": "fatal", "message": "enough"}));
+    let (result, ..) = answered(messages).await;
+    let observation = result.unwrap();
+    assert_eq!((observation.stdout.total_chars, observation.stdout.head.len()), (450_000, 10_000));
+    assert!(observation.session_ended.unwrap().contains("enough"));
+}
+
+#[tokio::test]
+async fn a_driver_that_dies_in_a_cell_leaves_an_observation() {
+    let (mut session, mut driver, _) = pair();
+    let driving = async move {
+        driver.ready().await;
+        driver.next().await;
+        driver.send(json!({"type": "output", "run": 1, "stream": "stdout", "text": "so far"})).await;
+        driver.send(json!({"type": "submit", "run": 1, "via": "FINAL", "value": 42})).await;
+    };
+    let (result, ()) = tokio::join!(session.execute(Cell::new("x"), &NoHostFunctions), driving);
+    let observation = result.unwrap();
+    assert_eq!(observation.stdout.head, "so far");
+    assert!(observation.submission.is_some());
+    assert_eq!(observation.session_ended.as_deref(), Some("the interpreter exited with code 3"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cell_that_ignores_interrupts_is_killed_within_two_seconds() {
+    let (mut session, mut driver, process) = pair();
+    driver.ready().await;
+    let started = tokio::time::Instant::now();
+    let cell = Cell::new("x").time_limit(Duration::from_secs(5));
+    let observation = session.execute(cell, &NoHostFunctions).await.unwrap();
+    assert_eq!(observation.interruption, Some(Interruption::Killed));
+    assert!(started.elapsed() <= Duration::from_secs(7), "{:?}", started.elapsed());
+    assert_eq!((process.interrupts.load(Ordering::SeqCst), process.kills.load(Ordering::SeqCst)), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_cell_is_interrupted_and_cleaned_up_by_the_next_call() {
+    let (mut session, mut driver, process) = pair();
+    driver.ready().await;
+    let dropped =
+        tokio::time::timeout(Duration::from_secs(1), session.execute(Cell::new("x"), &NoHostFunctions));
+    assert!(dropped.await.is_err());
+    assert_eq!(process.interrupts.load(Ordering::SeqCst), 1);
+    let driving = async move {
+        assert_eq!(driver.next().await["id"], 1);
+        driver.send(json!({"type": "call", "run": 1, "id": 1, "name": "f"})).await;
+        let answer = driver.next().await;
+        assert!(answer["error"]["message"].as_str().unwrap().contains("cancelled"));
+        driver.done(1).await;
+        assert_eq!(driver.next().await["id"], 2);
+        driver.done(2).await;
+    };
+    let (result, ()) = tokio::join!(session.execute(Cell::new("y"), &NoHostFunctions), driving);
+    assert!(result.unwrap().is_ok());
+}
+
+/// Answers each call with its argument, the later ones first.
+struct Reversing;
+
+#[async_trait]
+impl HostFunctions for Reversing {
+    async fn call(&self, call: HostCall) -> Result<Value, HostError> {
+        let number = call.args[0].as_i64().unwrap();
+        tokio::time::sleep(Duration::from_millis(u64::try_from(10 - number).unwrap())).await;
+        Ok(Value::Int(number))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_are_answered_in_any_order_by_their_ids() {
+    let (mut session, mut driver, _) = pair();
+    let driving = async move {
+        driver.ready().await;
+        driver.next().await;
+        for id in 0..5 {
+            driver.send(json!({"type": "call", "run": 1, "id": 100 + id, "name": "f", "args": [id]})).await;
+        }
+        let mut answers = Vec::new();
+        for _ in 0..5 {
+            let answer = driver.next().await;
+            answers.push((answer["call"].as_u64().unwrap(), answer["value"].as_i64().unwrap()));
+        }
+        assert_eq!(answers, [(104, 4), (103, 3), (102, 2), (101, 1), (100, 0)]);
+        driver.done(1).await;
+    };
+    let (result, ()) = tokio::join!(session.execute(Cell::new("x"), &Reversing), driving);
+    assert!(result.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_frame_end_the_session() {
+    let (host, mut wire) = duplex(1 << 16);
+    let (input, output) = split(host);
+    let process = Arc::new(FakeProcess::default());
+    let mut session = DriverSession::new(input, output, process, SessionConfig::default());
+    wire.write_all(b"Traceback (most recent call last):\n").await.unwrap();
+    let error = session.start().await.unwrap_err();
+    assert!(error.message().contains("it begins with \"Traceback"), "{error}");
+}

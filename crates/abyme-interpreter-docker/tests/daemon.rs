@@ -1,0 +1,162 @@
+//! An engine that ends, comes back, or has no room left. Needs root and `dockerd`, for an engine of its own.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+mod common;
+
+use std::{
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use abyme_core::{CodeInterpreter, CodeInterpreterExt, ErrorKind};
+use abyme_interpreter_docker::{DockerFactory, Pull};
+use common::{Begun, value};
+use tempfile::TempDir;
+
+fn main() -> std::process::ExitCode {
+    run![
+        an_engine_that_is_restarted unless no_engine_of_its_own(),
+        an_engine_without_room unless no_engine_of_its_own(),
+    ]
+}
+
+/// An engine in a directory of its own, ended when dropped.
+struct Daemon {
+    dir: TempDir,
+    process: Option<Child>,
+}
+
+/// Why this machine cannot run an engine of its own.
+fn no_engine_of_its_own() -> Option<String> {
+    let runs = |program: &str, argument: &str| Command::new(program).arg(argument).output();
+    let possible =
+        runs("id", "-u").is_ok_and(|id| id.stdout == b"0\n") && runs("dockerd", "--version").is_ok();
+    (!possible).then(|| "it needs root and `dockerd`, for an engine of its own".to_owned())
+}
+
+fn shell(script: &str) {
+    let status = Command::new("sh").args(["-ec", script]).stdout(Stdio::null()).status().unwrap();
+    assert!(status.success(), "{script}");
+}
+
+impl Daemon {
+    /// `room` is the size of its disk, if that is to be small.
+    fn new(room: Option<&str>) -> Self {
+        let dir = tempfile::Builder::new().prefix("abyme-dockerd-").tempdir().unwrap();
+        let mut daemon = Self { dir, process: None };
+        if let Some(room) = room {
+            std::fs::create_dir(daemon.path("data")).unwrap();
+            shell(&format!("mount -t tmpfs -o size={room} none {}", daemon.path("data").display()));
+        }
+        daemon.start();
+        let (image, host) = (common::config().image, daemon.host());
+        shell(&format!("docker save {image} | docker -H {host} load"));
+        daemon
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn host(&self) -> String {
+        format!("unix://{}", self.path("sock").display())
+    }
+
+    fn start(&mut self) {
+        let log = std::fs::File::create(self.path("log")).unwrap();
+        let mut command = Command::new("dockerd");
+        command.args(["--iptables=false", "--ip6tables=false", "--ip-forward=false", "--bridge=none"]);
+        command.args(["--host", &self.host()]).stdout(log.try_clone().unwrap()).stderr(log);
+        for (flag, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
+            command.arg(flag).arg(self.path(name));
+        }
+        self.process = Some(command.spawn().unwrap());
+        let started = Instant::now();
+        let answers = || Command::new("docker").args(["-H", &self.host(), "version"]).output().unwrap();
+        while !answers().status.success() {
+            let log = std::fs::read_to_string(self.path("log")).unwrap();
+            assert!(started.elapsed() < Duration::from_secs(30), "{log}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = Command::new("kill").arg(process.id().to_string()).status();
+            let _ = process.wait();
+        }
+    }
+
+    fn factory(&self) -> DockerFactory {
+        DockerFactory::new(common::config().host(self.host()).pull(Pull::Never))
+    }
+
+    fn containers(&self) -> String {
+        let output = Command::new("docker").args(["-H", &self.host(), "ps", "-aq"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.stop();
+        let _ = Command::new("umount").arg("-l").arg(self.path("data")).stderr(Stdio::null()).status();
+    }
+}
+
+async fn an_engine_that_is_restarted() {
+    let mut daemon = Daemon::new(None);
+    let factory = daemon.factory();
+    let mut busy = factory.session().start_session().await.unwrap();
+    let mut idle = factory.session().start_session().await.unwrap();
+    assert_eq!(value(&mut idle, "6 * 7").await, "42");
+    let begun = Arc::new(Begun::default());
+    let host = begun.clone();
+    let cell = tokio::spawn(async move {
+        let cell = Begun::cell("import time\nprint('so far', flush=True)\nbegun()\ntime.sleep(60)");
+        let seen = busy.execute(cell, &*host).await;
+        (busy, seen)
+    });
+    begun.heard().await;
+    let mut daemon = tokio::task::spawn_blocking(move || {
+        daemon.stop();
+        daemon
+    })
+    .await
+    .unwrap();
+    let (mut busy, seen) = cell.await.unwrap();
+    let seen = seen.unwrap();
+    assert_eq!(seen.stdout.to_string(), "so far\n");
+    assert!(seen.session_ended.is_some(), "{seen:?}");
+    for session in [&mut busy, &mut idle] {
+        let error = session.run_code("1").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::SessionEnded, "{error}");
+    }
+    let error = factory.session().start_session().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.message().contains("no Docker engine answers"), "{error}");
+
+    daemon.start();
+    assert_eq!(daemon.containers(), "");
+    let mut session = factory.session().start_session().await.unwrap();
+    assert_eq!(value(&mut session, "6 * 7").await, "42");
+    session.shutdown().await.unwrap();
+    assert_eq!(daemon.containers(), "");
+}
+
+async fn an_engine_without_room() {
+    let daemon = Daemon::new(Some("150m"));
+    let factory = daemon.factory();
+    factory.warm().await.unwrap();
+    let fill = daemon.path("data/fill");
+    shell(&format!("dd if=/dev/zero of={} bs=64k 2>/dev/null || true", fill.display()));
+    let error = factory.session().start_session().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.message().contains("the engine's disk is full"), "{error}");
+    std::fs::remove_file(fill).unwrap();
+    assert_eq!(daemon.containers(), "");
+    let mut session = factory.session().start_session().await.unwrap();
+    assert_eq!(value(&mut session, "6 * 7").await, "42");
+}

@@ -1,0 +1,27 @@
+"""Loads the files of the driver (PROTOCOL.md section 8) and those beside this one, from text, once per process.
+
+`load(sources)` takes `{file name: text}` and answers the module `session`. The modules are the package `_abyme` while
+they load; afterwards no cell can import them.
+"""
+
+import sys
+
+ORDER = ("gate", "capture", "convert", "display", "errors", "scope", "submit", "repl", "threads", "places", "session")
+
+
+def load(sources):
+    """Load all files; answers the last one's module."""
+    package = type(sys)("_abyme")
+    package.__path__ = []
+    sys.modules["_abyme"] = package
+    try:
+        for name in ORDER:
+            module = type(sys)("_abyme." + name)
+            module.__package__ = "_abyme"
+            sys.modules[module.__name__] = module
+            setattr(package, name, module)
+            exec(compile(sources[name], f"<abyme/{name}.py>", "exec", dont_inherit=True), vars(module))
+        return module
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "_abyme"]:
+            del sys.modules[name]

@@ -1,0 +1,124 @@
+"""A session that shares its process with the host and with others."""
+
+import _signal  # noqa: F401  (3.11.2 crashes in `interrupt_main` when nobody imported it)
+import os
+from _thread import get_ident
+from ctypes import c_ulong, py_object, pythonapi
+from itertools import count
+
+from _abyme import places, threads
+from _abyme.capture import TextOut
+from _abyme.errors import hide_frames_of, last_words
+from _abyme.repl import Repl
+from _abyme.scope import host_error
+
+# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+__builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
+
+_numbers = count(1)
+_exit, _getpid, _write = os._exit, os.getpid, os.write
+_set_exception = pythonapi.PyThreadState_SetAsyncExc
+
+hide_frames_of(lambda: None)
+hide_frames_of(threads.current)
+hide_frames_of(places.install)
+
+
+class Host:
+    """The host, as `Repl` calls it."""
+
+    def __init__(self, call, submit, output):
+        self._call, self.submit, self.output = call, submit, output
+        self._process = _getpid()
+
+    def call(self, name, args, kwargs):
+        """A host function."""
+        if self.forked():  # where nobody would ever answer
+            raise RuntimeError("a forked process cannot talk to the host")
+        reply = self._call(name, args, kwargs)
+        if reply is None:
+            return None  # interrupted: KeyboardInterrupt is raised as soon as the gate opens
+        succeeded, value = reply
+        if succeeded:
+            return value
+        raise host_error(*value)
+
+    def forked(self):
+        """Whether this process is a child that a cell made by `os.fork`."""
+        return _getpid() != self._process
+
+
+class Session(Repl):
+    """A `Repl` with streams, `__main__`, sleep and threads of its own in a process it does not own."""
+
+    def __init__(self, call, submit, output):
+        self.number = next(_numbers)
+        self.thread = get_ident()
+        self.sleeper = threads.Sleeper()
+        self.streams = dict.fromkeys(places.STREAMS)
+        self._cell = 0  # the number of the cell that runs, or ran last
+        self._stopped = None  # the number of the cell that was to stop last
+        threads.adopt(self)
+        super().__init__(Host(call, submit, output))
+        captures = [places.CaptureOfWriter(self, name) for name in ("stdout", "stderr")]
+        self._streams = (*map(TextOut, captures), self._streams[2])
+        self._stream_states = [dict(vars(stream)) for stream in self._streams]
+        self.after_cell = self._end_forked_child
+
+    def _enter(self):
+        """Called when a cell begins."""
+        places.reclaim()
+        self._restore_streams()
+
+    def run_cell(self, number, request):
+        """Run a cell, which `interrupt` knows by its number."""
+        self._cell = number
+        return self.run(request)
+
+    def _run_cell(self, request, cap, answer):
+        if self._stopped == self._cell:  # the interrupt was there first
+            super().interrupt()
+        super()._run_cell(request, cap, answer)
+
+    def interrupt(self, number):
+        """Ask a cell to stop, also when it sleeps, and tell whether it is the one that runs. From any thread."""
+        self._stopped = number
+        if number != self._cell or not self.running:
+            return False
+        super().interrupt()
+        self.sleeper.wake()
+        threads.wake(self.thread)
+        return True
+
+    def abandon(self):
+        """Ask every thread of the session to end; called over and over until they do."""
+        for thread in threads.threads_of(self):
+            if thread != get_ident():
+                _set_exception(c_ulong(thread), py_object(SystemExit))
+        self.sleeper.wake()
+
+    def close(self):
+        """The session is over; called in its own thread. Its variables go, its threads are asked to end."""
+        while True:
+            try:
+                self.gate.end()
+                self.abandon()
+                places.lines.forget(self.number)
+                self.variables.clear()
+                threads.release()
+                return
+            except SystemExit:  # the host called `abandon` meanwhile, because this took too long
+                pass
+
+    def _end_forked_child(self, problem):
+        """A child process made by `os.fork` ends with the cell; the session goes on in the parent."""
+        if self.host.forked():
+            code, words = last_words(problem)
+            try:
+                _write(2, words.encode("utf-8", "replace"))
+            finally:  # nobody may read them, or the cell closed the descriptor
+                _exit(code)
+
+
+threads.install()
+places.install()

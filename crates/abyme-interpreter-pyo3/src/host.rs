@@ -1,0 +1,224 @@
+//! The door between a session's threads and the task that serves them.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::ThreadId,
+};
+
+use abyme_core::{HostCall, HostError, Result, Submission, Value};
+use abyme_driver::repl::{Collector, Stream, submission};
+use pyo3::{
+    exceptions::{PyRuntimeError, PyValueError},
+    prelude::*,
+    types::{PyCFunction, PyDict, PyString, PyTuple},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    convert::{from_python, text_of, to_python},
+    spin::spin,
+};
+
+/// Calls of one cell that may be in flight at once; more are refused, one by one.
+const MAX_CALLS_IN_FLIGHT: usize = 10_000;
+
+/// A call from Python, and its number.
+pub(crate) type Call = (u64, HostCall);
+
+type Function<'py> = Bound<'py, PyCFunction>;
+
+/// How a call ends for the thread that made it.
+#[derive(Debug)]
+enum Reply {
+    Result(Result<Value, HostError>),
+    /// The cell is interrupted: the thread goes back to Python, which raises.
+    Interrupted,
+}
+
+/// The door. Its lock is never held while Python's is waited for.
+#[derive(Debug, Default)]
+pub(crate) struct Door {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Of the cell that runs.
+    cell: Option<Open>,
+    /// The threads that wait for a reply, by the number of their call.
+    waiting: HashMap<u64, oneshot::Sender<Reply>>,
+    last: u64,
+    /// The thread that runs the cells.
+    own_thread: Option<ThreadId>,
+    /// The call that this thread waits for.
+    own_call: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Open {
+    /// The number of the cell.
+    number: u64,
+    /// Whether it was interrupted.
+    interrupted: bool,
+    calls: mpsc::UnboundedSender<Call>,
+    collector: Collector,
+}
+
+impl Door {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The calling thread is the one that runs the cells.
+    pub(crate) fn claim(&self) {
+        self.lock().own_thread = Some(std::thread::current().id());
+    }
+
+    /// A cell begins; its calls arrive at the receiver.
+    pub(crate) fn open(&self, number: u64, collector: Collector) -> mpsc::UnboundedReceiver<Call> {
+        let (calls, receiver) = mpsc::unbounded_channel();
+        self.lock().cell = Some(Open { number, interrupted: false, calls, collector });
+        receiver
+    }
+
+    /// The cell is over: what it printed and submitted, and an error for every thread that still waits.
+    pub(crate) fn close(&self) -> Collector {
+        let mut state = self.lock();
+        let open = state.cell.take();
+        for (_, reply) in std::mem::take(&mut state.waiting) {
+            let error = HostError::runtime_error("the cell ended before the call returned");
+            let _ = reply.send(Reply::Result(Err(error)));
+        }
+        open.map_or_else(|| Collector::new(0), |open| open.collector)
+    }
+
+    /// Hands a result to the thread that waits for it.
+    pub(crate) fn finish(&self, call: u64, result: Result<Value, HostError>) {
+        if let Some(reply) = self.lock().waiting.remove(&call) {
+            let _ = reply.send(Reply::Result(result));
+        }
+    }
+
+    /// Sends the thread that runs this cell back to Python, should it wait for a call. The cell's other threads get an
+    /// error, now and for every later call: that thread may wait for them, and cannot be reached while it does.
+    pub(crate) fn interrupt(&self, cell: u64) {
+        let mut state = self.lock();
+        match &mut state.cell {
+            Some(open) if open.number == cell => open.interrupted = true,
+            _ => return,
+        }
+        let own = state.own_call.take();
+        for (number, reply) in std::mem::take(&mut state.waiting) {
+            let is_own = own == Some(number);
+            let _ = reply.send(if is_own { Reply::Interrupted } else { Reply::Result(Err(interrupted())) });
+        }
+    }
+
+    fn begin_call(&self, call: HostCall) -> Result<oneshot::Receiver<Reply>, HostError> {
+        let mut state = self.lock();
+        let state = &mut *state;
+        if state.waiting.len() >= MAX_CALLS_IN_FLIGHT {
+            return Err(HostError::runtime_error("the call was refused"));
+        }
+        let is_own = state.own_thread == Some(std::thread::current().id());
+        let ended = || HostError::runtime_error("no cell is running");
+        let Some(open) = &state.cell else { return Err(ended()) };
+        if open.interrupted && !is_own {
+            return Err(interrupted());
+        }
+        state.last += 1;
+        let number = state.last;
+        open.calls.send((number, call)).map_err(|_| ended())?;
+        let (reply, receiver) = oneshot::channel();
+        state.waiting.insert(number, reply);
+        if is_own {
+            state.own_call = Some(number);
+        }
+        Ok(receiver)
+    }
+
+    /// Makes a call and waits for it. Called without Python's lock.
+    fn call(&self, call: HostCall) -> Reply {
+        match self.begin_call(call) {
+            Ok(mut receiver) => match spin(|| receiver.try_recv().ok()) {
+                Some(reply) => reply,
+                None => receiver.blocking_recv().unwrap_or(Reply::Interrupted),
+            },
+            Err(error) => Reply::Result(Err(error)),
+        }
+    }
+
+    fn submit(&self, submission: Submission) {
+        if let Some(open) = &mut self.lock().cell {
+            open.collector.submit(submission);
+        }
+    }
+
+    fn output(&self, stream: Stream, text: &str) {
+        if let Some(open) = &mut self.lock().cell {
+            open.collector.output(stream, text);
+        }
+    }
+}
+
+fn interrupted() -> HostError {
+    HostError::new("KeyboardInterrupt", "the cell was interrupted")
+}
+
+/// `call(name, args, kwargs)`, `submit(via, fields, value)` and `output(stream, text)`, for Python.
+pub(crate) fn functions<'py>(
+    py: Python<'py>,
+    door: &Arc<Door>,
+) -> PyResult<(Function<'py>, Function<'py>, Function<'py>)> {
+    let (for_calls, for_submissions, for_output) = (door.clone(), door.clone(), door.clone());
+    let call = PyCFunction::new_closure(py, Some(c"call"), None, move |args, _| call(&for_calls, args))?;
+    let submit =
+        PyCFunction::new_closure(py, Some(c"submit"), None, move |args, _: Option<&Bound<'_, PyDict>>| {
+            submit(&for_submissions, args)
+        })?;
+    let output =
+        PyCFunction::new_closure(py, Some(c"output"), None, move |args, _: Option<&Bound<'_, PyDict>>| {
+            output(&for_output, args)
+        })?;
+    Ok((call, submit, output))
+}
+
+/// Answers `(True, value)`, `(False, (type, message))`, or `None` if the cell is interrupted.
+fn call(door: &Door, args: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
+    let py = args.py();
+    let name = args.get_item(0)?;
+    let name = text_of(name.cast::<PyString>()?);
+    let plain = |index: usize| from_python(&args.get_item(index)?).map_err(PyValueError::new_err);
+    let (Value::List(positional), Value::Dict(by_name)) = (plain(1)?, plain(2)?) else {
+        return Err(PyValueError::new_err("a call's arguments are a list and a dict"));
+    };
+    let call = HostCall::new(name).args(positional).kwargs(by_name);
+    match py.detach(|| door.call(call)) {
+        Reply::Result(Ok(value)) => Ok((true, to_python(py, &value)?).into_pyobject(py)?.into_any().unbind()),
+        Reply::Result(Err(error)) => {
+            Ok((false, (error.type_name, error.message)).into_pyobject(py)?.into_any().unbind())
+        }
+        Reply::Interrupted => Ok(py.None()),
+    }
+}
+
+fn submit(door: &Door, args: &Bound<'_, PyTuple>) -> PyResult<()> {
+    let via = text_of(args.get_item(0)?.cast::<PyString>()?);
+    let plain = |index: usize| from_python(&args.get_item(index)?).map_err(PyValueError::new_err);
+    let taken = submission(&via, Some(plain(1)?), plain(2)?).map_err(PyRuntimeError::new_err)?;
+    door.submit(taken);
+    Ok(())
+}
+
+fn output(door: &Door, args: &Bound<'_, PyTuple>) -> PyResult<()> {
+    let name = args.get_item(0)?;
+    let stream = if name.cast::<PyString>()?.to_str()? == "stderr" { Stream::Stderr } else { Stream::Stdout };
+    let text = args.get_item(1)?;
+    let text = text.cast::<PyString>()?;
+    match text.to_str() {
+        Ok(text) => door.output(stream, text),
+        Err(_) => door.output(stream, &text_of(text)),
+    }
+    Ok(())
+}

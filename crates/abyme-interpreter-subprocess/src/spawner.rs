@@ -1,0 +1,96 @@
+//! One long-lived thread that starts child processes.
+//!
+//! The kernel's "die with your parent" follows the *thread* that started a process, not the program: a child started
+//! from a runtime's worker or blocking thread would die with that thread.
+
+use std::{
+    io,
+    process::{Child, Command},
+    sync::mpsc,
+};
+
+use abyme_core::{Error, ErrorKind, Result};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+/// A handle on the thread. The thread lives as long as a handle does.
+#[derive(Clone, Debug)]
+pub(crate) struct Spawner {
+    jobs: mpsc::Sender<Job>,
+}
+
+struct Job {
+    command: Box<Command>,
+    started: oneshot::Sender<io::Result<Fresh>>,
+}
+
+/// A child that nobody has taken over yet: should its future be dropped, it does not live on.
+struct Fresh(Option<Child>);
+
+impl Fresh {
+    fn take_over(mut self) -> io::Result<Child> {
+        self.0.take().ok_or_else(|| io::Error::other("a child process was taken over twice"))
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Spawner {
+    /// Starts the thread.
+    pub(crate) fn new() -> Result<Self> {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        std::thread::Builder::new().name("abyme-spawner".to_owned()).spawn(move || work(&queue)).map_err(
+            |error| {
+                Error::new(
+                    ErrorKind::Unavailable,
+                    format!("cannot start a thread for child processes: {error}"),
+                )
+                .source(error)
+            },
+        )?;
+        Ok(Self { jobs })
+    }
+
+    /// Starts a child process.
+    pub(crate) async fn spawn(&self, command: Command) -> io::Result<Child> {
+        let (started, answer) = oneshot::channel();
+        let gone = || io::Error::other("the thread for child processes is gone");
+        self.jobs.send(Job { command: Box::new(command), started }).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())??.take_over()
+    }
+}
+
+/// Waits for a killed child to be gone and then removes its working directory. Returns at once; `done` hears of it.
+///
+/// A thread of its own, because a directory may be large and starting others must not wait for it.
+pub(crate) fn reap(mut child: Child, work_dir: TempDir, done: Option<oneshot::Sender<()>>) {
+    let work = move || {
+        let _ = child.wait();
+        if let Err(error) = work_dir.close()
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "a session's working directory could not be removed");
+        }
+        if let Some(done) = done {
+            let _ = done.send(());
+        }
+    };
+    // Without a thread what was moved into it is dropped: the directory goes, and the child stays a zombie.
+    if let Err(error) = std::thread::Builder::new().name("abyme-reaper".to_owned()).spawn(work) {
+        tracing::warn!(%error, "no thread to reap a child process");
+    }
+}
+
+fn work(queue: &mpsc::Receiver<Job>) {
+    while let Ok(Job { mut command, started }) = queue.recv() {
+        // A child nobody waits for any more is dropped here, which kills it.
+        let _ = started.send(command.spawn().map(|child| Fresh(Some(child))));
+    }
+}

@@ -1,0 +1,242 @@
+//! What only this backend promises: where its process comes from, what it may use, and that nothing of it is left.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use abyme_core::{
+    CodeInterpreter, CodeInterpreterExt, ErrorKind, InterpreterFactory, Observation, Pool, PoolConfig,
+    Session,
+};
+use abyme_interpreter_subprocess::{SubprocessConfig, SubprocessFactory};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+
+async fn session(config: SubprocessConfig) -> Session {
+    SubprocessFactory::new(config).session().start_session().await.unwrap()
+}
+
+fn shown(observation: &Observation) -> String {
+    assert!(observation.is_ok(), "{observation:?}");
+    observation.value.as_ref().unwrap().to_string().trim_matches('\'').to_owned()
+}
+
+async fn value(session: &mut Session, code: &str) -> String {
+    shown(&session.run_code(code).await.unwrap())
+}
+
+fn is_running(pid: &str) -> bool {
+    // A zombie has no command line any more.
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+}
+
+/// Whether a child can be waited for: a moment after its memory and its command line are gone, and no sooner does its
+/// parent hear of its end.
+fn has_exited(child: Pid) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(child), options).is_ok_and(|status| status.is_some())
+}
+
+/// The processes that this one started and that run in a directory below `dir`.
+fn children_in(dir: &Path) -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let lists = tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    lists
+        .flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .filter(|pid| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(dir)))
+        .collect()
+}
+
+/// Waits until something holds, for at most five seconds.
+fn eventually(what: impl Fn() -> bool) -> bool {
+    let start = Instant::now();
+    while !what() {
+        if start.elapsed() > Duration::from_secs(5) {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
+}
+
+#[tokio::test]
+async fn the_working_directory_is_private_and_removed() {
+    let mut session = session(SubprocessConfig::default()).await;
+    let code = "import os, stat\nopen('left.txt', 'w').write('x')\n\
+                f'{os.getcwd()} {stat.S_IMODE(os.stat(os.getcwd()).st_mode):o}'";
+    let (dir, mode) = value(&mut session, code)
+        .await
+        .split_once(' ')
+        .map(|(a, b)| (PathBuf::from(a), b.to_owned()))
+        .unwrap();
+    assert_eq!(mode, "700");
+    assert!(dir.join("left.txt").exists());
+    session.shutdown().await.unwrap();
+    assert!(!dir.exists(), "the directory is gone when shutdown returns");
+}
+
+#[tokio::test]
+async fn the_environment_is_an_allow_list() {
+    let config = SubprocessConfig::new().env("GIVEN", "yes").allow_env("CARGO_PKG_NAME");
+    let mut session = session(config).await;
+    let names = value(&mut session, "import os\n' '.join(sorted(os.environ))").await;
+    let names: Vec<_> = names.split(' ').collect();
+    assert!(names.contains(&"GIVEN") && names.contains(&"CARGO_PKG_NAME"), "{names:?}");
+    assert!(!names.contains(&"CARGO_MANIFEST_DIR") && !names.contains(&"USER"), "{names:?}");
+}
+
+#[tokio::test]
+async fn the_limits_are_set() {
+    let config = SubprocessConfig::new()
+        .memory_limit(2 << 30)
+        .file_size_limit(1 << 20)
+        .max_open_files(64)
+        .max_processes(1000)
+        .cpu_limit(Duration::from_secs(77));
+    let mut session = session(config).await;
+    let code = "import resource as r\n\
+                [r.getrlimit(x)[0] for x in (r.RLIMIT_AS, r.RLIMIT_FSIZE, r.RLIMIT_NOFILE, r.RLIMIT_NPROC, r.RLIMIT_CPU, r.RLIMIT_CORE)]";
+    assert_eq!(value(&mut session, code).await, "[2147483648, 1048576, 64, 1000, 77, 0]");
+    let observation = session.run_code("open('big', 'wb').write(bytes(2 << 20))").await.unwrap();
+    assert_eq!(observation.error.unwrap().type_name, "OSError");
+    let observation = session.run_code("x = bytearray(3 << 30)").await.unwrap();
+    assert_eq!(observation.error.unwrap().type_name, "MemoryError");
+    assert_eq!(value(&mut session, "6 * 7").await, "42");
+}
+
+#[tokio::test]
+async fn the_whole_group_is_killed() {
+    let mut session = session(SubprocessConfig::default()).await;
+    let child = value(&mut session, "import subprocess\nsubprocess.Popen(['sleep', '1000']).pid").await;
+    assert!(eventually(|| is_running(&child)));
+    session.shutdown().await.unwrap();
+    assert!(eventually(|| !is_running(&child)), "a process that a cell started lives on");
+}
+
+#[tokio::test]
+async fn dropping_a_session_leaves_nothing() {
+    let mut dropped = session(SubprocessConfig::default()).await;
+    let seen = value(&mut dropped, "import os\nf'{os.getpid()} {os.getcwd()}'").await;
+    let (pid, dir) = seen.split_once(' ').unwrap();
+    drop(dropped);
+    assert!(eventually(|| !is_running(pid) && !Path::new(dir).exists()));
+}
+
+#[tokio::test]
+async fn a_kill_from_outside_is_named() {
+    let mut session = session(SubprocessConfig::default()).await;
+    let observation = session
+        .run_code("import os, signal\nprint('so far', flush=True)\nos.kill(os.getpid(), signal.SIGKILL)")
+        .await
+        .unwrap();
+    assert_eq!(observation.stdout.to_string(), "so far\n");
+    let reason = observation.session_ended.unwrap();
+    assert!(reason.contains("signal 9") && reason.contains("memory"), "{reason}");
+    let error = session.run_code("1").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SessionEnded);
+    assert!(error.message().contains("signal 9"), "{error}");
+}
+
+#[tokio::test]
+async fn a_python_that_is_not_there_says_what_to_do() {
+    let missing = SubprocessFactory::new(SubprocessConfig::new().python("python-that-is-not-there"));
+    let error = missing.session().start_session().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(
+        error.message().contains("no `python-that-is-not-there`") && error.message().contains("install"),
+        "{error}"
+    );
+
+    let other = SubprocessFactory::new(SubprocessConfig::new().python("/bin/false"));
+    let error = other.session().start_session().await.unwrap_err();
+    assert!(error.message().contains("not a Python that Abyme can use"), "{error}");
+
+    let nowhere = SubprocessFactory::new(SubprocessConfig::new().temp_dir("/nonexistent"));
+    let error = nowhere.session().start_session().await.unwrap_err();
+    assert!(error.message().contains("working directory"), "{error}");
+}
+
+#[tokio::test]
+async fn the_real_python_is_found_once() {
+    let factory = SubprocessFactory::default();
+    let mut first = factory.session().start_session().await.unwrap();
+    let executable = value(&mut first, "import sys\nsys.executable").await;
+    assert!(Path::new(&executable).is_absolute() && !executable.contains("shims"), "{executable}");
+}
+
+#[tokio::test]
+async fn a_pool_of_processes_is_warm() {
+    let pool = Pool::new(SubprocessFactory::default(), PoolConfig::default().size(2));
+    pool.warm().await.unwrap();
+    let mut session = Session::new(pool.create().await.unwrap());
+    assert_eq!(value(&mut session, "1 + 1").await, "2");
+    assert!(pool.ready() >= 1);
+}
+
+#[tokio::test]
+async fn a_pool_drops_what_died_while_it_waited() {
+    // Tests that run in this process at the same time have children of their own.
+    let dir = tempfile::tempdir().unwrap();
+    let factory = SubprocessFactory::new(SubprocessConfig::new().temp_dir(dir.path()));
+    let pool = Pool::new(factory, PoolConfig::default().size(1));
+    pool.warm().await.unwrap();
+    let pids = children_in(&dir.path().canonicalize().unwrap());
+    assert_eq!(pids.len(), 1, "there is one warm child to kill");
+    let pid = Pid::from_raw(pids[0].parse().unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    assert!(eventually(|| has_exited(pid)));
+    let mut session = Session::new(pool.create().await.unwrap());
+    assert_eq!(value(&mut session, "1 + 1").await, "2");
+}
+
+#[tokio::test]
+async fn used_up_processor_time_is_named() {
+    let mut session = session(SubprocessConfig::new().cpu_limit(Duration::from_secs(1))).await;
+    let observation = session.run_code("while True: pass").await.unwrap();
+    let reason = observation.session_ended.unwrap();
+    assert!(reason.contains("processor time limit"), "{reason}");
+}
+
+#[test]
+fn sessions_outlive_a_runtime_without_a_panic() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (session, pid) = runtime.block_on(async {
+        let mut session = session(SubprocessConfig::default()).await;
+        let pid = value(&mut session, "import os\nos.getpid()").await;
+        (session, pid)
+    });
+    drop(runtime);
+    drop(session);
+    assert!(eventually(|| !is_running(&pid)));
+}
+
+/// Not a test by itself: the program that `a_killed_host_takes_its_sessions_along` starts and kills.
+#[tokio::test]
+async fn host_to_be_killed() {
+    if std::env::var_os("ABYME_TEST_HOST").is_none() {
+        return;
+    }
+    let mut session = session(SubprocessConfig::default()).await;
+    println!("session {}", value(&mut session, "import os\nos.getpid()").await);
+    let _ = session.run_code("while True: pass").await;
+}
+
+#[test]
+fn a_killed_host_takes_its_sessions_along() {
+    use std::io::{BufRead, BufReader};
+
+    let mut host = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "host_to_be_killed", "--nocapture"])
+        .env("ABYME_TEST_HOST", "1")
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(host.stdout.take().unwrap()).lines();
+    let pid =
+        lines.map_while(Result::ok).find_map(|line| Some(line.split_once("session ")?.1.to_owned())).unwrap();
+    assert!(eventually(|| is_running(&pid)));
+    host.kill().unwrap();
+    host.wait().unwrap();
+    assert!(eventually(|| !is_running(&pid)), "the session's process outlived its host");
+}

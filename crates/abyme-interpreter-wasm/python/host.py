@@ -1,0 +1,124 @@
+"""The host, as `Repl` sees it, over the door `_abyme_guest`; and host calls that nobody waits for."""
+
+from _contextvars import Context
+from functools import partial
+from weakref import WeakKeyDictionary
+
+from _abyme import repl as repl_module
+from _abyme.errors import hide_frames_of
+from _abyme.scope import host_error, host_function
+from _abyme.tasks import scheduler
+
+# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+__builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
+
+hide_frames_of(lambda: None)
+_STREAMS = {"stdout": 0, "stderr": 1}
+_ContextRun = type(Context().run)
+_specs = WeakKeyDictionary()  # host function -> its spec
+_starters = WeakKeyDictionary()  # host function -> the same function, but it starts the call and answers its number
+
+
+class Host:
+    """What `Repl` calls."""
+
+    def __init__(self, guest):
+        self.submit = guest.submit
+        self.call = _call_function(guest)
+        self._output = guest.output
+
+    def output(self, stream, text):
+        """A piece of output."""
+        self._output(_STREAMS[stream], text)
+
+
+def _call_function(guest):
+    """`Host.call`, a closure because it is the hot path. The gate is closed in it."""
+    start, wait, reply = guest.start, guest.wait, guest.reply
+    queue, calls, timers, finish_call = scheduler.queue, scheduler.calls, scheduler.timers, scheduler.finish_call
+
+    def call(name, args, kwargs):
+        """A host function. Nobody else is there: start, wait, take the reply. Else others run meanwhile."""
+        number = start(name, args, kwargs)
+        if not (queue or calls or timers or scheduler.depth) and wait(number, -1.0):
+            ok, value = reply(number)
+            if ok:
+                return value
+            raise host_error(value[0], value[1])
+        outcome = finish_call(number)
+        if outcome is None:
+            return None  # interrupted: KeyboardInterrupt is raised as soon as the gate opens
+        value, problem = outcome_of(outcome)
+        if problem is not None:
+            raise problem
+        return value
+
+    return call
+
+
+def outcome_of(reply):
+    """`(value, None)` or `(None, exception)`."""
+    if isinstance(reply, BaseException):
+        return None, reply
+    ok, value = reply
+    return (value, None) if ok else (None, host_error(value[0], value[1]))
+
+
+# ---- calls that nobody waits for ----
+
+
+def detached(function, args, kwargs):
+    """A function that starts the call and answers its number, if `function` is a host function; else None.
+
+    It is looked for inside of `functools.partial`, and of the `partial(context.run, function)` of `asyncio.to_thread`.
+    """
+    while True:
+        if type(function) is partial:
+            args, kwargs = function.args + args, {**function.keywords, **kwargs}
+            function = function.func
+        elif type(function) is _ContextRun and type(function.__self__) is Context and args and _is_run(function):
+            function, args = args[0], args[1:]
+        else:
+            break
+    try:
+        starter = _starters.get(function) or _make_starter(function)
+    except TypeError:  # not hashable, or no weak references: no host function
+        return None
+    return partial(starter, *args, **kwargs) if starter is not None else None
+
+
+def _is_run(method):
+    return method.__name__ == "run"
+
+
+def _make_starter(function):
+    spec = _specs.get(function)
+    if spec is None:
+        return None
+    starter = _starters[function] = host_function(spec, _start)
+    return starter
+
+
+def _start(name, args, kwargs):
+    """In the place of `Repl._host_call`: begin the call and leave it to the scheduler."""
+    gate = scheduler.gate
+    held = gate.hold()
+    try:
+        if not gate.running:
+            raise RuntimeError(f"{name}(): no cell is running; host functions work only while one is")
+        gate.before_raise()  # hands on the output that waits
+        return scheduler.guest.start(name, args, kwargs)
+    finally:
+        gate.release(held)
+
+
+def _noting_host_function(spec, host_call):
+    """In the place of `host_function` for `Repl`: the same, but we know its functions again."""
+    function = host_function(spec, host_call)
+    _specs[function] = spec
+    return function
+
+
+def install():
+    """Know the host functions of all scopes to come."""
+    repl_module.host_function = _noting_host_function

@@ -1,0 +1,310 @@
+//! The prepared interpreter on disk: one directory for each version of everything that went into it.
+//!
+//! ```text
+//! <cache>/wasm/lock                 held while one process prepares
+//! <cache>/wasm/<key>/guest.cwasm    compiled code with CPython's memory in it
+//! <cache>/wasm/<key>/sum            its length and checksum
+//! ```
+//!
+//! An entry is made beside its place and renamed into it. Nothing that goes wrong here is fatal: what is damaged is
+//! replaced, and what cannot be kept is used without being kept.
+
+use std::{
+    fmt, fs,
+    hash::{Hash, Hasher},
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
+};
+
+use abyme_core::{Error, ErrorKind, Result};
+use etcetera::BaseStrategy;
+use sha2::{Digest, Sha256};
+use wasmtime::{Engine, Module};
+use xxhash_rust::xxh3::Xxh3Default;
+
+use crate::{
+    WasmConfig, files,
+    load::{self, Refused},
+    prepare,
+    progress::{Progress, Reporter},
+    runtime,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// Where to look for the cache, before the platform's own place.
+pub(crate) const VARIABLE: &str = "ABYME_CACHE_DIR";
+
+const CODE: &str = "guest.cwasm";
+const SUM: &str = "sum";
+/// Entries of other versions are removed after this time.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// What went into a prepared interpreter: its name in the cache, and in the snapshots of its sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Key(String);
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Key {
+    /// The key of this build on this machine.
+    pub(crate) fn new(engine: &Engine) -> Self {
+        let mut hasher = Sha256::new();
+        let mut add = |what: &[u8]| {
+            hasher.update((what.len() as u64).to_le_bytes());
+            hasher.update(what);
+        };
+        add(env!("CARGO_PKG_VERSION").as_bytes());
+        add(abyme_python_wasm::PYTHON_WASM_SHA256.as_bytes());
+        add(abyme_python_wasm::STDLIB_SHA256.as_bytes());
+        for (name, source) in files::sources() {
+            add(name.as_bytes());
+            add(source.as_bytes());
+        }
+        // wasmtime's version, the processor it compiles for, and all settings that the code depends on.
+        let mut settings = Xxh3Default::new();
+        engine.precompile_compatibility_hash().hash(&mut settings);
+        add(&settings.finish().to_le_bytes());
+        Self(hasher.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// The compiled guest: from the cache, or prepared now and kept there.
+pub(crate) async fn module(
+    engine: &Engine,
+    config: &WasmConfig,
+    reporter: Reporter,
+) -> Result<(Module, Key)> {
+    let key = Key::new(engine);
+    let entry = Entry::new(config, &key);
+    let (engine, handle) = (engine.clone(), tokio::runtime::Handle::current());
+    // Compiling takes seconds of a thread. It goes on if the caller goes away: the next one finds it done.
+    let work = move || {
+        let prepare = || handle.block_on(prepare::snapshot(&reporter));
+        match entry {
+            Ok(entry) => entry.load_or_make(&engine, &reporter, prepare),
+            Err(why) => {
+                reporter.report(Progress::NotKept(why));
+                compile(&engine, &prepare()?)
+            }
+        }
+    };
+    let module = tokio::task::spawn_blocking(work).await.map_err(|error| {
+        Error::new(ErrorKind::Internal, format!("preparing Python was cut off: {error}")).source(error)
+    })??;
+    Ok((module, key))
+}
+
+/// What `abyme doctor` tells of the cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CacheState {
+    /// Where this version's prepared interpreter is kept. `None`: it is not kept, as configured or for the reason in
+    /// [`problem`](Self::problem).
+    pub path: Option<PathBuf>,
+    /// Whether it is there.
+    pub ready: bool,
+    /// Its size in bytes, if it is there.
+    pub bytes: u64,
+    /// Why it cannot be used or kept.
+    pub problem: Option<String>,
+}
+
+/// Looks at the cache without changing anything.
+pub(crate) fn state(engine: &Engine, config: &WasmConfig) -> CacheState {
+    let entry = match Entry::new(config, &Key::new(engine)) {
+        Ok(entry) => entry,
+        Err(why) => {
+            let problem = config.cache.then_some(why);
+            return CacheState { path: None, ready: false, bytes: 0, problem };
+        }
+    };
+    let loaded = entry.load(engine);
+    let bytes = fs::metadata(entry.dir.join(CODE)).map_or(0, |status| status.len());
+    let problem = match &loaded {
+        Ok(_) | Err(Refused::Missing) => None,
+        Err(Refused::Damaged(why) | Refused::Unsafe(why)) => Some(why.clone()),
+    };
+    CacheState { ready: loaded.is_ok(), path: Some(entry.dir), bytes, problem }
+}
+
+/// The same, for who has no engine yet. Slots do not count: an engine of one is the same to the compiler.
+pub(crate) fn look(config: &WasmConfig) -> Result<CacheState> {
+    let engine = Engine::new(&runtime::pooling(&config.clone().max_sessions(1))).map_err(|error| {
+        Error::new(ErrorKind::Unavailable, format!("WebAssembly cannot be set up here: {error:#}"))
+    })?;
+    Ok(state(&engine, config))
+}
+
+/// One prepared interpreter in the cache.
+#[derive(Debug)]
+struct Entry {
+    /// The directory of all of them.
+    parent: PathBuf,
+    dir: PathBuf,
+}
+
+impl Entry {
+    /// Where it is or will be; an error says why nothing can be kept.
+    fn new(config: &WasmConfig, key: &Key) -> Result<Self, String> {
+        if !config.cache {
+            return Err("the cache is switched off".to_owned());
+        }
+        let root = match (&config.cache_dir, std::env::var_os(VARIABLE).filter(|value| !value.is_empty())) {
+            (Some(dir), _) => dir.clone(),
+            (None, Some(dir)) => PathBuf::from(dir),
+            (None, None) => etcetera::choose_base_strategy()
+                .map(|strategy| strategy.cache_dir().join("abyme"))
+                .map_err(|_| format!("there is no home directory; set {VARIABLE} to a directory of yours"))?,
+        };
+        let parent = root.join("wasm");
+        Ok(Self { dir: parent.join(&key.0), parent })
+    }
+
+    fn load(&self, engine: &Engine) -> Result<Module, Refused> {
+        let text = match fs::read_to_string(self.dir.join(SUM)) {
+            Ok(text) => text,
+            Err(error) if load::is_missing(&error) => return Err(Refused::Missing),
+            Err(error) => return Err(Refused::Damaged(format!("{}: {error}", self.dir.display()))),
+        };
+        let numbers = text.split_once(' ').and_then(|(length, sum)| {
+            Some((length.parse().ok()?, u64::from_str_radix(sum.trim(), 16).ok()?))
+        });
+        let Some((length, sum)) = numbers else {
+            return Err(Refused::Damaged(format!("{}: its checksum is unreadable", self.dir.display())));
+        };
+        load::load(engine, &self.dir.join(CODE), length, sum)
+    }
+
+    fn load_or_make(
+        &self,
+        engine: &Engine,
+        reporter: &Reporter,
+        prepare: impl FnOnce() -> Result<Vec<u8>>,
+    ) -> Result<Module> {
+        let mut refused = match self.load(engine) {
+            Ok(module) => return Ok(module),
+            Err(refused) => refused,
+        };
+        let lock = self.lock(reporter);
+        if lock.is_ok() && !matches!(refused, Refused::Unsafe(_)) {
+            // Another process may have made it while this one waited.
+            match self.load(engine) {
+                Ok(module) => return Ok(module),
+                Err(again) => refused = again,
+            }
+        }
+        if let Refused::Damaged(why) = &refused {
+            tracing::warn!("the prepared Python is made anew, for the one in the cache is damaged: {why}");
+        }
+        let started = Instant::now();
+        let snapshot = prepare()?;
+        reporter.report(Progress::CompilingSnapshot);
+        let kept = match (lock, refused) {
+            (_, Refused::Unsafe(why)) => Err(why),
+            (Err(error), _) => Err(format!("{}: {error}", self.parent.display())),
+            (Ok(_lock), _) => {
+                self.keep(engine, &snapshot)?.map_err(|error| format!("{}: {error}", self.dir.display()))
+            }
+        };
+        let module = match kept {
+            Ok(()) => self.load(engine).map_err(|refused| format!("{refused:?}")),
+            Err(why) => Err(why),
+        };
+        let module = match module {
+            Ok(module) => module,
+            Err(why) => {
+                reporter.report(Progress::NotKept(why));
+                compile(engine, &snapshot)?
+            }
+        };
+        reporter.report(Progress::Ready(started.elapsed()));
+        Ok(module)
+    }
+
+    /// Waits until no other process prepares. Dropping the file gives the lock back.
+    fn lock(&self, reporter: &Reporter) -> io::Result<fs::File> {
+        make_private_dir(&self.parent)?;
+        let file = fs::OpenOptions::new().create(true).append(true).open(self.parent.join("lock"))?;
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::WouldBlock) => reporter.report(Progress::Waiting),
+            // A file system without locks: two processes may both prepare, and the rename decides.
+            Err(fs::TryLockError::Error(_)) => return Ok(file),
+        }
+        file.lock()?;
+        Ok(file)
+    }
+
+    /// Compiles and stores. The outer error is the compiler's, the inner one the disk's.
+    fn keep(&self, engine: &Engine, snapshot: &[u8]) -> Result<io::Result<()>> {
+        let code = engine.precompile_module(snapshot).map_err(not_compiled)?;
+        Ok(self.store(&code))
+    }
+
+    fn store(&self, code: &[u8]) -> io::Result<()> {
+        self.remove_leftovers();
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+        let fresh = builder.prefix("new-").tempdir_in(&self.parent)?;
+        let file = fresh.path().join(CODE);
+        write_private(&file, code)?;
+        // Read back: what a full disk left out shows here.
+        let (length, sum) = load::checksum(&mut fs::File::open(&file)?)?;
+        write_private(&fresh.path().join(SUM), format!("{length} {sum:016x}\n").as_bytes())?;
+        fs::File::open(&file)?.sync_all()?;
+        match fs::remove_dir_all(&self.dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        fs::rename(fresh.path(), &self.dir)?;
+        let _ = fresh.keep();
+        Ok(())
+    }
+
+    /// Removes what interrupted processes and other versions left. Under the lock, so nobody is writing.
+    fn remove_leftovers(&self) {
+        for entry in fs::read_dir(&self.parent).into_iter().flatten().flatten() {
+            let age = entry.metadata().and_then(|status| status.modified()).ok();
+            let age = age.and_then(|modified| SystemTime::now().duration_since(modified).ok());
+            let leftover = entry.file_name().to_string_lossy().starts_with("new-");
+            let old = age.is_some_and(|age| age > KEPT);
+            if entry.path().is_dir() && entry.path() != self.dir && (leftover || old) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+}
+
+fn compile(engine: &Engine, snapshot: &[u8]) -> Result<Module> {
+    Module::new(engine, snapshot).map_err(not_compiled)
+}
+
+fn not_compiled(error: wasmtime::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("cannot compile the prepared Python: {error:#}"))
+}
+
+/// A file that only this user can write, whatever the user's umask is.
+fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    io::Write::write_all(&mut options.open(path)?, content)
+}
+
+/// A directory that only this user can write.
+fn make_private_dir(dir: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)
+}

@@ -1,0 +1,138 @@
+//! The state of a session between two cells: what differs from the snapshot.
+//!
+//! A session's memory begins as the snapshot, so a checkpoint is the pages that were changed since, and its files. One
+//! that follows another is the same but for what was written to between them. Putting it into a fresh instance gives the
+//! session back: the same one after a crash, a second one as a fork, or one in another process.
+
+use std::sync::Arc;
+
+use abyme_core::Result;
+
+use crate::{
+    mailbox::Mailbox,
+    pages::{Seen, Since},
+    runtime::{Runtime, Slot},
+    vm::Vm,
+    wasi,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// Bytes that are compared and copied at a time.
+pub(crate) const PAGE: usize = 4096;
+
+/// New pages that are put in their places one by one.
+const INSERTED: usize = 2;
+
+/// A page of memory.
+pub(crate) type Page = [u8];
+
+/// The state of a session between two cells.
+#[derive(Clone, Debug)]
+pub(crate) struct Checkpoint {
+    /// Size of the memory.
+    pub(crate) len: usize,
+    /// The changed pages, in the order of their numbers.
+    pub(crate) pages: Vec<(u32, Arc<Page>)>,
+    pub(crate) wasi: wasi::Checkpoint,
+}
+
+impl Checkpoint {
+    /// The state of `vm`, whose last checkpoint was `before`: where the system tracks writes, only what was
+    /// written to since is looked at. Without one all is. `None` if it is more than `limit` bytes.
+    pub(crate) fn take(vm: &mut Vm, pristine: &[u8], before: Option<Checkpoint>, limit: u64) -> Option<Self> {
+        let since = if before.is_some() { Since::LastTime } else { Since::Snapshot };
+        let written = vm.written_pages(since);
+        let memory = vm.memory();
+        let mut pages = before.map(|before| before.pages).unwrap_or_default();
+        let mut seen = Vec::with_capacity(written.len());
+        let (mut fresh, mut gone, mut place) = (Vec::new(), Vec::new(), 0);
+        for number in written {
+            let at = number as usize * PAGE;
+            let Some(now) = memory.get(at..at + PAGE) else { continue };
+            place += pages[place..].partition_point(|(other, _)| *other < number);
+            let known = pages.get_mut(place).filter(|(other, _)| *other == number);
+            let changed = match known {
+                Some((_, known)) if **known == *now => false,
+                None if is_pristine(pristine, at, now) => false,
+                Some(_) if is_pristine(pristine, at, now) => {
+                    gone.push(number);
+                    true
+                }
+                Some((_, known)) => {
+                    match Arc::get_mut(known) {
+                        Some(page) => page.copy_from_slice(now),
+                        None => *known = Arc::from(now),
+                    }
+                    true
+                }
+                None => {
+                    fresh.push((number, Arc::from(now)));
+                    true
+                }
+            };
+            seen.push(Seen { page: number, changed });
+            if !fits(pages.len() + fresh.len() - gone.len(), limit) {
+                return None;
+            }
+        }
+        if !gone.is_empty() {
+            pages.retain(|(number, _)| gone.binary_search(number).is_err());
+        }
+        if fresh.len() > INSERTED {
+            pages.append(&mut fresh);
+            pages.sort_by_key(|(number, _)| *number); // two sorted runs: one pass
+        }
+        for (number, page) in fresh {
+            let place = pages.partition_point(|(other, _)| *other < number);
+            pages.insert(place, (number, page));
+        }
+        let checkpoint = Self { len: memory.len(), pages, wasi: vm.wasi().checkpoint() };
+        vm.seen(&seen);
+        Some(checkpoint)
+    }
+
+    /// The state of an instance that did not run yet.
+    pub(crate) fn of_fresh(vm: &Vm) -> Self {
+        Self { len: vm.memory().len(), pages: Vec::new(), wasi: vm.wasi().checkpoint() }
+    }
+
+    /// A changed page.
+    #[cfg(test)]
+    fn page(&self, number: u32) -> Option<&Page> {
+        let at = self.pages.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        Some(&self.pages[at].1)
+    }
+
+    /// Whether it holds no more than `limit` bytes.
+    pub(crate) fn fits(&self, limit: u64) -> bool {
+        fits(self.pages.len(), limit)
+    }
+
+    /// A fresh instance in this state.
+    pub(crate) async fn restore(&self, runtime: &Runtime, mailbox: Mailbox, slot: Slot) -> Result<Box<Vm>> {
+        let mut vm = runtime.instance(mailbox, slot).await?;
+        let memory = vm.memory_mut(self.len)?;
+        for (number, page) in &self.pages {
+            let at = *number as usize * PAGE;
+            if let Some(place) = memory.get_mut(at..at + PAGE) {
+                place.copy_from_slice(page);
+            }
+        }
+        vm.wasi_mut().restore(&self.wasi);
+        Ok(vm)
+    }
+}
+
+fn fits(pages: usize, limit: u64) -> bool {
+    (pages * PAGE) as u64 <= limit
+}
+
+/// Whether a page is as the snapshot has it; behind its end, memory begins as zeros.
+fn is_pristine(pristine: &[u8], at: usize, page: &[u8]) -> bool {
+    match pristine.get(at..at + PAGE) {
+        Some(original) => original == page,
+        None => page.iter().all(|byte| *byte == 0),
+    }
+}

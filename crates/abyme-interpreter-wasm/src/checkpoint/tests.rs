@@ -1,0 +1,104 @@
+//! A checkpoint is the whole state, whichever way it was found: compared with all of the memory, byte by byte.
+
+use abyme_core::{Cell, NoHostFunctions};
+
+use super::*;
+use crate::{WasmConfig, session::Live};
+
+/// Cells that write here and there, a lot and a little, and give memory back.
+const CELLS: [&str; 10] = [
+    "x = 1",
+    "x = x + 1\nx",
+    "big = bytearray(30_000_000)\nbig[::4096] = b'x' * len(big[::4096])",
+    "big[12_345_678] = 7",
+    "x = [str(n) for n in range(50_000)]",
+    "del x[::2]",
+    "big = None",
+    "open('/work/file', 'w').write('kept')",
+    "x = {n: n for n in range(100_000)}",
+    "print(len(x))",
+];
+
+async fn runtime() -> Arc<Runtime> {
+    with(WasmConfig::new().max_sessions(1)).await
+}
+
+async fn with(config: WasmConfig) -> Arc<Runtime> {
+    Arc::new(Runtime::load(config, crate::progress::Reporter::default()).await.unwrap())
+}
+
+async fn run(live: &mut Live, code: &str) {
+    let observation = live.execute(Cell::new(code), &NoHostFunctions).await.unwrap();
+    assert!(observation.is_ok(), "{code}: {observation:?}");
+}
+
+/// The first page that is not as the checkpoint has it.
+fn difference(checkpoint: &Checkpoint, pristine: &[u8], memory: &[u8]) -> Option<u32> {
+    const ZEROS: [u8; PAGE] = [0; PAGE];
+    assert_eq!(checkpoint.len, memory.len());
+    (0..).zip(memory.chunks_exact(PAGE)).find_map(|(number, now)| {
+        let at = number as usize * PAGE;
+        let before = pristine.get(at..at + PAGE).unwrap_or(&ZEROS);
+        let kept = checkpoint.page(number).unwrap_or(before);
+        (kept != now).then_some(number)
+    })
+}
+
+async fn assert_whole(live: &mut Live, runtime: &Runtime, when: &str) {
+    let checkpoint = live.settled().await.unwrap();
+    assert_eq!(difference(&checkpoint, runtime.pristine(), live.memory().unwrap()), None, "{when}");
+}
+
+#[tokio::test]
+async fn every_checkpoint_is_the_whole_memory() {
+    let runtime = with(WasmConfig::new().max_sessions(2)).await;
+    let mut live = Live::new(runtime.clone()).await.unwrap();
+    for round in 0..3 {
+        for code in CELLS {
+            run(&mut live, code).await;
+            assert_whole(&mut live, &runtime, &format!("{round}: {code}")).await;
+        }
+        // Also when some cells passed since the last, when the session came back after a crash, and in a copy.
+        run(&mut live, CELLS[0]).await;
+        run(&mut live, CELLS[2]).await;
+        let dies = Cell::new("y = bytearray(9_000_000)\nimport os\nos._exit(1)");
+        let observation = live.execute(dies, &NoHostFunctions).await.unwrap();
+        assert!(observation.restored.is_some(), "{observation:?}");
+        assert_whole(&mut live, &runtime, "after a crash").await;
+        run(&mut live, CELLS[3]).await;
+        assert_whole(&mut live, &runtime, "a cell after a crash").await;
+        let mut copy = live.fork().await.unwrap();
+        run(&mut copy, CELLS[4]).await;
+        assert_whole(&mut copy, &runtime, "a copy").await;
+        assert_whole(&mut live, &runtime, "what was copied").await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_session_wrote_is_not_found_by_the_next() {
+    let runtime = runtime().await;
+    for _ in 0..3 {
+        let mut live = Live::new(runtime.clone()).await.unwrap();
+        let fresh = live.settled().await.unwrap();
+        assert!(fresh.pages.is_empty());
+        assert_eq!(difference(&fresh, runtime.pristine(), live.memory().unwrap()), None);
+        for code in CELLS {
+            run(&mut live, code).await;
+        }
+        live.settled().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_session_over_the_limit_goes_on_without() {
+    let runtime = with(WasmConfig::new().max_sessions(1).checkpoint_limit(8 << 20)).await;
+    let mut live = Live::new(runtime.clone()).await.unwrap();
+    run(&mut live, "x = 1").await;
+    let dies = Cell::new("import os\nos._exit(1)");
+    let observation = live.execute(dies.clone(), &NoHostFunctions).await.unwrap();
+    assert!(observation.restored.is_some(), "{observation:?}");
+    run(&mut live, "big = bytearray(b'x') * 10_000_000").await;
+    run(&mut live, "del big").await;
+    let observation = live.execute(dies, &NoHostFunctions).await.unwrap();
+    assert!(observation.restored.is_none() && observation.session_ended.is_some(), "{observation:?}");
+}

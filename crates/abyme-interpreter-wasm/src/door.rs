@@ -1,0 +1,247 @@
+//! The imports of the module `abyme`: the only door from a guest to its host. `GUEST.md` of `abyme-python-wasm`
+//! describes them.
+//!
+//! Everything a guest passes is checked; what makes no sense ends it with [`Garbage`].
+
+use std::{fmt, future::poll_fn, pin::pin, task::Poll, time::Duration};
+
+use abyme_core::{HostCall, Value};
+use abyme_driver::repl::{Stream, submission};
+use bytes::Bytes;
+use wasmtime::{Caller, Linker};
+
+use crate::{
+    guest::Guest,
+    marshal::{Encoder, Long, decode},
+};
+
+const MODULE: &str = "abyme";
+
+/// What the host prepared for the guest to take.
+#[derive(Debug, Default)]
+pub(crate) struct Message {
+    pub(crate) data: Vec<u8>,
+    pub(crate) longs: Vec<Long>,
+}
+
+impl From<Encoder> for Message {
+    fn from(encoder: Encoder) -> Self {
+        let (data, longs) = encoder.finish();
+        Self { data, longs }
+    }
+}
+
+impl Message {
+    fn size(&self) -> i32 {
+        i32::try_from(self.data.len()).unwrap_or(-1)
+    }
+}
+
+/// The guest sent something that no guest of ours sends.
+#[derive(Debug)]
+pub(crate) struct Garbage(pub(crate) String);
+
+impl fmt::Display for Garbage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Garbage {}
+
+fn garbage(what: impl Into<String>) -> wasmtime::Error {
+    wasmtime::Error::new(Garbage(what.into()))
+}
+
+/// Adds all imports of the module.
+pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    linker.func_wrap(MODULE, "request", |mut caller: Caller<'_, Guest>| {
+        let guest = caller.data_mut();
+        guest.prepared = std::mem::take(&mut guest.request);
+        guest.prepared.size()
+    })?;
+    linker.func_wrap(MODULE, "answer", answer)?;
+    linker.func_wrap(MODULE, "start", start)?;
+    linker.func_wrap_async(MODULE, "wait", |caller, arguments| Box::new(wait(caller, arguments)))?;
+    linker.func_wrap(MODULE, "reply", reply)?;
+    linker.func_wrap(MODULE, "raw", raw)?;
+    linker.func_wrap(MODULE, "copy", copy)?;
+    linker.func_wrap(MODULE, "longs", |caller: Caller<'_, Guest>| {
+        u32::try_from(caller.data().prepared.longs.len()).unwrap_or(u32::MAX)
+    })?;
+    linker.func_wrap(MODULE, "long", long)?;
+    linker.func_wrap(MODULE, "fill", fill)?;
+    linker.func_wrap(MODULE, "output", output)?;
+    linker.func_wrap(MODULE, "submit", submit)?;
+    Ok(())
+}
+
+/// `size` bytes of the guest's memory at `at`, and the guest.
+fn slice<'a>(
+    caller: &'a mut Caller<'_, Guest>,
+    at: u32,
+    size: usize,
+) -> wasmtime::Result<(&'a mut [u8], &'a mut Guest)> {
+    let memory = caller.data().memory()?;
+    let (memory, guest) = memory.data_and_store_mut(caller);
+    let end = (at as usize).checked_add(size).filter(|end| *end <= memory.len());
+    match end {
+        Some(end) => Ok((&mut memory[at as usize..end], guest)),
+        None => Err(garbage("an address outside of its memory")),
+    }
+}
+
+/// A value of the guest's, which must be a list of `N` items.
+fn items<const N: usize>(data: &[u8], what: &str) -> wasmtime::Result<[Value; N]> {
+    let value = decode(data).map_err(|problem| garbage(format!("a bad {what}: {problem}")))?;
+    let Value::List(items) = value else { return Err(garbage(format!("a {what} that is no tuple"))) };
+    items.try_into().map_err(|_| garbage(format!("a {what} of another length")))
+}
+
+fn answer(mut caller: Caller<'_, Guest>, at: u32, size: u32) -> wasmtime::Result<()> {
+    let (data, guest) = slice(&mut caller, at, size as usize)?;
+    let value = decode(data).map_err(|problem| garbage(format!("a bad answer: {problem}")))?;
+    guest.answer = Some(value);
+    Ok(())
+}
+
+fn start(mut caller: Caller<'_, Guest>, at: u32, size: u32) -> wasmtime::Result<u32> {
+    let (data, guest) = slice(&mut caller, at, size as usize)?;
+    let [name, args, kwargs] = items(data, "call")?;
+    let (Some(name), Value::List(args), Value::Dict(kwargs)) = (name.as_text(), args, kwargs) else {
+        return Err(garbage("a call that is none"));
+    };
+    Ok(guest.mailbox.lock().start(HostCall::new(name).args(args).kwargs(kwargs), size as usize))
+}
+
+/// Waits without holding a thread: the fiber of the guest is suspended, and whoever polls the cell polls this.
+async fn wait(mut caller: Caller<'_, Guest>, (call, seconds): (u32, f64)) -> wasmtime::Result<u32> {
+    let mailbox = caller.data().mailbox.clone();
+    let limit = (seconds >= 0.0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
+    // Most calls of a test or a cache are finished at once; a timer is only made for the others.
+    let mut sleep = pin!(futures_util::future::OptionFuture::from(limit.map(sleep)));
+    let finished = poll_fn(|context| {
+        let mut mailbox = mailbox.lock();
+        if let Some(finished) = mailbox.finished(call) {
+            return Poll::Ready(Some(finished));
+        }
+        if mailbox.take_interrupt() {
+            return Poll::Ready(None);
+        }
+        drop(mailbox);
+        match limit {
+            Some(_) => sleep.as_mut().poll(context).map(|_| Some(0)),
+            None => Poll::Pending,
+        }
+    })
+    .await;
+    match finished {
+        Some(call) => Ok(call),
+        None => {
+            Guest::interrupt(&mut caller)?;
+            Ok(0)
+        }
+    }
+}
+
+async fn sleep(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+fn reply(mut caller: Caller<'_, Guest>, call: u32) -> i32 {
+    let guest = caller.data_mut();
+    let Some(result) = guest.mailbox.lock().take_reply(call) else { return -1 };
+    let mut encoder = Encoder::default();
+    let encoded = match &result {
+        Ok(value) => encoder.begin_tuple(2).and_then(|()| {
+            encoder.bool(true);
+            encoder.value(value)
+        }),
+        Err(error) => failure(&mut encoder, &error.type_name, &error.message),
+    };
+    if let Err(problem) = encoded {
+        encoder = Encoder::default();
+        // Two short texts always fit.
+        let _ = failure(&mut encoder, "RuntimeError", &format!("the result cannot be sent: {problem}"));
+    }
+    guest.prepared = encoder.into();
+    guest.prepared.size()
+}
+
+fn failure(encoder: &mut Encoder, type_name: &str, message: &str) -> Result<(), String> {
+    encoder.begin_tuple(2)?;
+    encoder.bool(false);
+    encoder.begin_list(2)?;
+    encoder.text(type_name)?;
+    encoder.value(&Value::from(message))
+}
+
+/// What was written to a descriptor since the last time.
+fn raw(mut caller: Caller<'_, Guest>, stream: u32) -> wasmtime::Result<i32> {
+    let guest = caller.data_mut();
+    let Some((head, omitted, tail)) = guest.wasi.take_output(stream as usize) else { return Ok(0) };
+    let mut encoder = Encoder::default();
+    let bytes = |bytes: Vec<u8>| Value::Bytes(Bytes::from(bytes));
+    let encoded = encoder.begin_tuple(3).and_then(|()| {
+        encoder.value(&bytes(head))?;
+        encoder.int(i64::try_from(omitted).unwrap_or(i64::MAX))?;
+        encoder.value(&bytes(tail))
+    });
+    encoded.map_err(garbage)?;
+    guest.prepared = encoder.into();
+    Ok(guest.prepared.size())
+}
+
+fn copy(mut caller: Caller<'_, Guest>, to: u32) -> wasmtime::Result<()> {
+    let data = std::mem::take(&mut caller.data_mut().prepared.data);
+    let (memory, _) = slice(&mut caller, to, data.len())?;
+    memory.copy_from_slice(&data);
+    Ok(())
+}
+
+fn long(mut caller: Caller<'_, Guest>, at: u32, to: u32) -> wasmtime::Result<()> {
+    let (memory, guest) = slice(&mut caller, to, 8)?;
+    let (len, max_char) = match guest.prepared.longs.get(at as usize) {
+        Some(Long::Text(_, layout)) => (layout.chars, layout.max_char),
+        Some(Long::Bytes(bytes)) => (bytes.len(), 0),
+        None => return Err(garbage("a question for a long object that there is not")),
+    };
+    // Lengths were checked when the message was made.
+    let len = u32::try_from(len).unwrap_or(u32::MAX);
+    memory[..4].copy_from_slice(&len.to_le_bytes());
+    memory[4..].copy_from_slice(&max_char.to_le_bytes());
+    Ok(())
+}
+
+fn fill(mut caller: Caller<'_, Guest>, at: u32, to: u32) -> wasmtime::Result<()> {
+    let missing = || garbage("a question for a long object that there is not");
+    let long = caller.data().prepared.longs.get(at as usize).cloned().ok_or_else(missing)?;
+    match long {
+        Long::Text(text, layout) => {
+            let (memory, _) = slice(&mut caller, to, layout.size())?;
+            layout.write(&text, memory);
+        }
+        Long::Bytes(bytes) => {
+            let (memory, _) = slice(&mut caller, to, bytes.len())?;
+            memory.copy_from_slice(&bytes);
+        }
+    }
+    Ok(())
+}
+
+fn output(mut caller: Caller<'_, Guest>, stream: u32, at: u32, size: u32) -> wasmtime::Result<()> {
+    let stream = if stream == 0 { Stream::Stdout } else { Stream::Stderr };
+    let (data, guest) = slice(&mut caller, at, size as usize)?;
+    let text = std::str::from_utf8(data).map_err(|_| garbage("output that is not UTF-8"))?;
+    guest.mailbox.lock().output(stream, text);
+    Ok(())
+}
+
+fn submit(mut caller: Caller<'_, Guest>, at: u32, size: u32) -> wasmtime::Result<()> {
+    let (data, guest) = slice(&mut caller, at, size as usize)?;
+    let [via, fields, value] = items(data, "submission")?;
+    let via = via.as_text().unwrap_or_default();
+    let submission = submission(via, Some(fields), value).map_err(garbage)?;
+    guest.mailbox.lock().submit(submission);
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! What a guest finds in its file system: the standard library, the mounts, and while it is prepared the driver.
+
+use std::{fs, io, path::PathBuf, sync::Arc};
+
+use abyme_core::{Error, ErrorKind, Result};
+use abyme_driver::python::DRIVER;
+
+use crate::{
+    WasmConfig,
+    fs::{FileSystem, Library, Limits, Mount, MountPoint},
+};
+
+/// Where the guest finds its own modules while it is prepared.
+const ABYME: &str = "/abyme";
+/// The parts of the driver that speak a protocol over streams: there are none here.
+const TRANSPORT: [&str; 2] = ["stdio", "wire"];
+/// The Python of this backend.
+const OWN: &[(&str, &str)] = &[
+    ("_abyme_wasm.py", include_str!("../python/_abyme_wasm.py")),
+    ("event_loop.py", include_str!("../python/event_loop.py")),
+    ("host.py", include_str!("../python/host.py")),
+    ("local.py", include_str!("../python/local.py")),
+    ("locks.py", include_str!("../python/locks.py")),
+    ("pool.py", include_str!("../python/pool.py")),
+    ("task.py", include_str!("../python/task.py")),
+    ("tasks.py", include_str!("../python/tasks.py")),
+    ("threads.py", include_str!("../python/threads.py")),
+    ("warm.py", include_str!("../python/warm.py")),
+];
+
+/// All Python that is in the snapshot besides the standard library: paths below `/abyme`, and sources.
+pub(crate) fn sources() -> impl Iterator<Item = (String, &'static str)> {
+    let driver = DRIVER.iter().filter(|(name, _)| !TRANSPORT.contains(name));
+    let driver = driver.map(|(name, source)| (format!("driver/{name}.py"), *source));
+    OWN.iter().map(|(name, source)| ((*name).to_owned(), *source)).chain(driver)
+}
+
+/// The files that a session begins with.
+pub(crate) fn of_session(config: &WasmConfig, library: Arc<Library>) -> Result<FileSystem> {
+    let mounts =
+        config.mounts.iter().map(|mount| MountPoint { guest: mount.guest.clone(), host: mount.host.clone() });
+    let mounts =
+        Mount::open_all(&mounts.collect::<Vec<_>>()).map_err(|why| Error::new(ErrorKind::Config, why))?;
+    let limits = Limits { disk: config.disk_limit, ..Limits::default() };
+    Ok(FileSystem::new(limits, library, &mounts))
+}
+
+/// The standard library, unpacked when a guest first looks into it.
+pub(crate) fn library() -> Arc<Library> {
+    Arc::new(Library::new(|| abyme_python_wasm::stdlib_tar().map_err(|error| error.to_string())))
+}
+
+/// The sources as files of the host, for a guest that is being prepared. Removed on drop.
+#[derive(Debug)]
+pub(crate) struct Sources(tempfile::TempDir);
+
+impl Sources {
+    pub(crate) fn write() -> Result<Self> {
+        let write = || -> io::Result<Self> {
+            let dir = tempfile::Builder::new().prefix("abyme-").tempdir()?;
+            fs::create_dir(dir.path().join("driver"))?;
+            for (name, source) in sources() {
+                fs::write(dir.path().join(name), source)?;
+            }
+            Ok(Self(dir))
+        };
+        write().map_err(|error| {
+            let what = "cannot write the driver to a temporary directory";
+            Error::new(ErrorKind::Unavailable, format!("{what}: {error}")).source(error)
+        })
+    }
+
+    /// A file system with them in it.
+    pub(crate) fn files(&self) -> Result<FileSystem> {
+        let mount = MountPoint { guest: ABYME.to_owned(), host: PathBuf::from(self.0.path()) };
+        let mounts = Mount::open_all(&[mount]).map_err(|why| Error::new(ErrorKind::Unavailable, why))?;
+        Ok(FileSystem::new(Limits::default(), library(), &mounts))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_python_file_is_embedded() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/python");
+        let mut files: Vec<_> = std::fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.ends_with(".py"))
+            .collect();
+        files.sort();
+        let own: Vec<_> = OWN.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(own, files);
+        assert_eq!(sources().count(), OWN.len() + DRIVER.len() - TRANSPORT.len());
+    }
+}

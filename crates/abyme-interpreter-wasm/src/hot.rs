@@ -1,0 +1,112 @@
+//! The pages of memory that every session writes to, found out by running some cells.
+//!
+//! A session's memory is the snapshot's until it is written to: then the system copies the page, one at a time, in the
+//! middle of a cell, and makes all processors forget the old one. It is much the same pages in every session, so
+//! they are copied beforehand, which takes half the time.
+
+use std::{future::poll_fn, ops::Range, pin::pin, sync::Arc, task::Poll};
+
+use abyme_core::{Cell, FunctionSpec, ParameterSpec, Result, Scope, Value};
+use abyme_driver::repl::Collector;
+
+use crate::{
+    checkpoint::PAGE,
+    mailbox::Mailbox,
+    pages::{Since, ranges},
+    session::message,
+    vm::{Failure, Vm},
+};
+
+/// What most sessions do: output, names, a value, text, a function, calls, an answer.
+const CELLS: [&str; 5] = [
+    "x = [1]\nprint(x)\nx",
+    "def words(text):\n    return [word.lower() for word in text.split()]\n\nlines = context.splitlines()\n\
+     print(len(context), len(lines), lines[0])",
+    "total = sum(len(words(line)) for line in lines)\nprint(f'{total} words')",
+    "seen = llm_query('what is it?')\nprint(seen, llm_query_batched([seen, seen]))",
+    "SUBMIT(answer=total)",
+];
+
+/// Where more pages seem to be written to, the system does not tell which.
+const MOST: usize = 1000;
+
+/// The pages that these cells write to. None of those that they add: there a session may write or not.
+///
+/// `vm` is an instance that did not run yet, and `pristine` the memory of another.
+pub(crate) async fn pages(vm: Vm, mailbox: &Mailbox, pristine: &[u8]) -> Result<Vec<Range<u32>>> {
+    let mut vm = Box::new(vm);
+    let scope = Arc::new(scope());
+    let input = Cell::new("").variable("context", Value::from("a line of some text\n".repeat(100)));
+    let cells = std::iter::once(input).chain(CELLS.map(Cell::new));
+    for (at, cell) in cells.enumerate() {
+        mailbox.lock().begin(Collector::new(1000));
+        let outcome;
+        (vm, outcome) = run(vm, mailbox, &cell, (at == 0).then_some(&*scope)).await?;
+        let failed =
+            |answer: &Value| answer.as_dict().and_then(|answer| answer.get("error")) != Some(&Value::None);
+        if outcome.as_ref().map_or(true, failed) {
+            return Ok(Vec::new()); // sessions will say what is wrong
+        }
+    }
+    let end = u32::try_from(pristine.len() / PAGE).unwrap_or(u32::MAX);
+    // Also those that are as they were: most have counts of references that went up and down.
+    let ranges = ranges(vm.written_pages(Since::Snapshot).into_iter().filter(|page| *page < end));
+    let count: usize = ranges.iter().map(Range::len).sum();
+    Ok(if count <= MOST { ranges } else { Vec::new() })
+}
+
+/// The names that a run offers, or some like them.
+fn scope() -> Scope {
+    let function = |name: &str, parameter: &str| {
+        let model = ParameterSpec::new("model").default_value(Value::None);
+        FunctionSpec::new(name, "Asks a model.").parameter(ParameterSpec::new(parameter)).parameter(model)
+    };
+    let scope = Scope::new().function(function("llm_query", "prompt"));
+    scope.function(function("llm_query_batched", "prompts")).output("answer", "int")
+}
+
+/// Runs a cell whose calls are answered at once.
+async fn run(
+    vm: Box<Vm>,
+    mailbox: &Mailbox,
+    cell: &Cell,
+    scope: Option<&Scope>,
+) -> Result<(Box<Vm>, Result<Value, Failure>)> {
+    let mut cell = pin!(vm.run(message(cell, scope, false)?));
+    let ended = poll_fn(|context| {
+        loop {
+            if let Poll::Ready(ended) = cell.as_mut().poll(context) {
+                return Poll::Ready(ended);
+            }
+            let mut mailbox = mailbox.lock();
+            let calls = mailbox.take_fresh();
+            if calls.is_empty() {
+                return Poll::Pending;
+            }
+            for (number, _) in calls {
+                mailbox.finish(number, Ok(Value::from("a reply")));
+            }
+        }
+    });
+    Ok(ended.await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{WasmConfig, progress::Reporter, runtime::Runtime};
+
+    #[tokio::test]
+    async fn they_are_some_of_the_snapshots() {
+        let runtime = Runtime::load(WasmConfig::new().max_sessions(1), Reporter::default()).await.unwrap();
+        let (hot, all) = (runtime.hot(), runtime.pristine().len() / PAGE);
+        if !std::path::Path::new("/proc/self/pagemap").exists() {
+            assert!(hot.is_empty(), "nothing can be known here: {hot:?}");
+            return;
+        }
+        assert!(hot.is_sorted_by(|one, next| one.end < next.start), "{hot:?}");
+        assert!(hot.iter().all(|pages| !pages.is_empty() && (pages.end as usize) <= all), "{hot:?}");
+        let count: usize = hot.iter().map(|pages| pages.len()).sum();
+        assert!((10..=MOST).contains(&count), "{count} of {all}");
+    }
+}

@@ -1,0 +1,113 @@
+//! Loads compiled code from the cache: an unsafe call.
+//!
+//! # The argument
+//! [`Module::deserialize_open_file`] is unsafe because the file holds machine code, which is run without being looked at:
+//! whoever can write the file can run anything as this user. Its safe counterpart would compile anew (some seconds in
+//! every process). So before the call:
+//!
+//! - the file is opened once, and that very file is checked to belong to this user (or root) and to be writable by
+//!   nobody else, as are the two directories around it: whoever could write code into it can run code anyway, by being
+//!   this user;
+//! - the file is checked against the length and the checksum that were written beside it, so that what a full disk, a
+//!   crash or a bad sector left is never run;
+//! - wasmtime itself checks that the same version of it wrote the file, with the same settings, for the same processor.
+//!
+//! The file is mapped, not read, so it must not change while it is used: nobody but this user can, and Abyme only ever
+//! renames complete files into place.
+
+#![allow(unsafe_code, reason = "the argument is above")]
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+};
+
+use wasmtime::{Engine, Module};
+use xxhash_rust::xxh3::Xxh3Default;
+
+/// Why a file of the cache is not used.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// It is not there.
+    Missing,
+    /// It is not what was written, or of another version: it can be replaced.
+    Damaged(String),
+    /// Others could have written it: it must not be used, nor replaced.
+    Unsafe(String),
+}
+
+/// Loads compiled code that [`checksum`] was asked about when it was written.
+pub(crate) fn load(engine: &Engine, path: &Path, length: u64, sum: u64) -> Result<Module, Refused> {
+    check_owner(path)?;
+    let damaged = |error: &dyn std::fmt::Display| Refused::Damaged(format!("{}: {error}", path.display()));
+    // Opened once: what is checked is what is mapped, whatever happens to the path meanwhile.
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if is_missing(&error) => return Err(Refused::Missing),
+        Err(error) => return Err(damaged(&error)),
+    };
+    check_one(path, &file.metadata().map_err(|error| damaged(&error))?)?;
+    if checksum(&mut file).map_err(|error| damaged(&error))? != (length, sum) {
+        return Err(damaged(&"it is not what was written"));
+    }
+    // SAFETY: see the top of this file.
+    unsafe { Module::deserialize_open_file(engine, file) }.map_err(|error| damaged(&format!("{error:#}")))
+}
+
+/// Length and checksum of a file, from where it stands. The checksum is against accidents, not against attackers:
+/// those are kept out by the check of the owner.
+pub(crate) fn checksum(file: &mut File) -> io::Result<(u64, u64)> {
+    let (mut hasher, mut length) = (Xxh3Default::new(), 0);
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok((length, hasher.digest())),
+            count => {
+                hasher.update(&buffer[..count]);
+                length += count as u64;
+            }
+        }
+    }
+}
+
+/// Whether a path leads nowhere.
+pub(crate) fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Whether a file and the two directories around it belong to this user and can be written by no other.
+fn check_owner(file: &Path) -> Result<(), Refused> {
+    for path in file.ancestors().take(3) {
+        let status = match fs::metadata(path) {
+            Ok(status) => status,
+            Err(error) if is_missing(&error) => return Err(Refused::Missing),
+            Err(error) => return Err(Refused::Damaged(format!("{}: {error}", path.display()))),
+        };
+        check_one(path, &status)?;
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn check_one(path: &Path, status: &fs::Metadata) -> Result<(), Refused> {
+    use std::os::unix::fs::MetadataExt;
+
+    let user = rustix::process::geteuid().as_raw();
+    if status.uid() != user && status.uid() != 0 {
+        let owner = status.uid();
+        return Err(Refused::Unsafe(format!("{} belongs to user {owner}, not to {user}", path.display())));
+    }
+    if status.mode() & 0o022 != 0 {
+        return Err(Refused::Unsafe(format!(
+            "{} can be written by other users (chmod go-w)",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn check_one(_: &Path, _: &fs::Metadata) -> Result<(), Refused> {
+    Ok(())
+}

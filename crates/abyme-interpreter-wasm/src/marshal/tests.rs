@@ -1,0 +1,112 @@
+//! What is written is what is read, and nothing that is read can do harm.
+
+use abyme_core::Value;
+use proptest::prelude::*;
+
+use super::{Encoder, LONG, decode};
+
+fn encode(value: &Value) -> Vec<u8> {
+    let mut encoder = Encoder::default();
+    encoder.value(value).unwrap();
+    let (data, longs) = encoder.finish();
+    assert!(longs.is_empty());
+    data
+}
+
+/// Made with `marshal.dumps(..., 2)` of CPython 3.13.
+#[test]
+fn cpython_writes_the_same() {
+    let value = Value::list([
+        Value::None,
+        Value::Bool(true),
+        Value::Int(7),
+        Value::Int(-1 << 40),
+        Value::Float(1.5),
+        Value::from("aé"),
+        Value::Bytes("b".into()),
+        Value::dict([("k", Value::list([0_i64; 0]))]),
+    ]);
+    let expected =
+        b"[\x08\0\0\0NTi\x07\0\0\0l\xfd\xff\xff\xff\0\0\0\0\0\x04g\0\0\0\0\0\0\xf8?u\x03\0\0\0a\xc3\xa9\
+                     s\x01\0\0\0b{u\x01\0\0\0k[\0\0\0\x000";
+    assert_eq!(encode(&value), expected);
+    assert_eq!(decode(expected).unwrap(), value);
+}
+
+#[test]
+fn long_texts_and_bytes_are_kept_apart() {
+    let text = "x".repeat(LONG);
+    let mut encoder = Encoder::default();
+    encoder.value(&Value::list([Value::from(text.as_str()), Value::Bytes(vec![1; LONG].into())])).unwrap();
+    let (data, longs) = encoder.finish();
+    assert_eq!(data, b"[\x02\0\0\0..");
+    assert_eq!(longs.len(), 2);
+}
+
+#[test]
+fn lone_surrogates_become_question_marks() {
+    assert_eq!(decode(b"u\x05\0\0\0a\xed\xa0\x80b").unwrap(), Value::from("a?b"));
+    assert_eq!(decode(b"u\x02\0\0\0a\xff").unwrap(), Value::from("a?"));
+}
+
+#[test]
+fn nothing_over_two_gigabytes_is_sent() {
+    use super::encode::fits;
+
+    assert!(fits(2_000_000_000).is_ok());
+    let problem = fits(1 << 31).unwrap_err();
+    assert!(problem.contains("2048 MiB"), "{problem}");
+}
+
+#[test]
+fn nesting_is_bounded() {
+    let mut value = Value::None;
+    for _ in 0..=super::MAX_DEPTH {
+        value = Value::list([value]);
+    }
+    assert!(Encoder::default().value(&value).unwrap_err().contains("nested deeper than 100"));
+    let data = [b'[', 1, 0, 0, 0].repeat(100_000);
+    assert!(decode(&data).unwrap_err().contains("nested deeper than 100"));
+}
+
+#[test]
+fn short_data_is_refused() {
+    let data = encode(&Value::dict([("key", Value::list([1_i64, 1 << 50]))]));
+    for len in 0..data.len() {
+        assert!(decode(&data[..len]).is_err(), "{len}");
+    }
+    // A length that promises more than there is takes no memory.
+    assert!(decode(b"[\xff\xff\xff\x7f").is_err());
+    assert!(decode(b"[\xff\xff\xff\xff").is_err());
+}
+
+fn values() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::None),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<i32>().prop_map(|number| Value::from(i64::from(number))),
+        "-?[1-9][0-9]{19,120}".prop_map(|digits| Value::int_from_decimal(&digits).unwrap()),
+        any::<f64>().prop_filter("NaN is not itself", |number| !number.is_nan()).prop_map(Value::from),
+        ".{0,20}".prop_map(Value::from),
+        prop::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| Value::Bytes(bytes.into())),
+    ];
+    leaf.prop_recursive(5, 60, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::List),
+            prop::collection::vec((".{0,8}", inner), 0..6).prop_map(Value::dict),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn all_values_come_back(value in values()) {
+        prop_assert_eq!(decode(&encode(&value)).unwrap(), value);
+    }
+
+    #[test]
+    fn garbage_is_an_error_and_never_a_panic(data in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = decode(&data);
+    }
+}

@@ -1,0 +1,195 @@
+//! What all sessions of a factory share: the engine, the compiled guest, and the places for instances.
+
+use std::{fmt, sync::Arc};
+
+use abyme_core::{Error, ErrorKind, Result};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+
+use crate::{
+    WasmConfig,
+    cache::{self, Key},
+    files,
+    fs::FileSystem,
+    hot,
+    mailbox::Mailbox,
+    progress::Reporter,
+    ticker::Ticker,
+    vm::{Template, Vm},
+    wasi::Wasi,
+};
+
+/// Stack of the guest's WebAssembly code. Python's own limits on recursion fit into it with room to spare.
+const WASM_STACK: usize = 16 << 20;
+/// The stack of a fiber also holds the host functions that the guest calls.
+const FIBER_STACK: usize = WASM_STACK + (1 << 20);
+/// Elements of the table of functions; CPython has about 8 000.
+const TABLE_ELEMENTS: usize = 20_000;
+/// A page of WebAssembly memory.
+const WASM_PAGE: u64 = 64 << 10;
+/// The pool takes no module that is larger than its places, whatever the limit of a session is.
+const MIN_MEMORY: u64 = 64 << 20;
+/// A 32-bit Python can address this much.
+const MAX_MEMORY: u64 = 4 << 30;
+
+/// A session's place among those that may live at once. Instances hold it too, so it is free when the last is gone.
+pub(crate) type Slot = Arc<OwnedSemaphorePermit>;
+
+/// What all sessions of a factory share.
+pub(crate) struct Runtime {
+    pub(crate) config: WasmConfig,
+    /// What the snapshot was made of: sessions of another one cannot be restored here.
+    pub(crate) key: Key,
+    pub(crate) ticker: Ticker,
+    template: Template,
+    /// An instance that never runs: its memory is the snapshot's.
+    pristine: Vm,
+    /// The files that every session begins with.
+    files: FileSystem,
+    slots: Arc<Semaphore>,
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("config", &self.config)
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.ticker.stop();
+    }
+}
+
+impl Runtime {
+    /// Loads the guest, preparing it first if this machine has not done so yet.
+    pub(crate) async fn load(config: WasmConfig, reporter: Reporter) -> Result<Self> {
+        check(&config)?;
+        let files = files::of_session(&config, files::library())?;
+        let engine = Engine::new(&pooling(&config)).map_err(|error| {
+            let what = "cannot reserve addresses for WebAssembly sessions; lower `max_sessions`, or lift the limit \
+                        on virtual memory (`ulimit -v`)";
+            Error::new(ErrorKind::Unavailable, format!("{what}: {error:#}"))
+        })?;
+        let (module, key) = cache::module(&engine, &config, reporter).await?;
+        let broken = |error: wasmtime::Error| {
+            Error::new(ErrorKind::Unavailable, format!("the prepared interpreter cannot be used: {error:#}"))
+        };
+        let mut template = Template::new(&engine, &module, config.memory_limit).map_err(broken)?;
+        let needed = module.resources_required().max_initial_memory_size.map(|pages| pages * WASM_PAGE);
+        if let Some(needed) = needed.filter(|needed| *needed > config.memory_limit) {
+            return Err(Error::new(
+                ErrorKind::Config,
+                format!(
+                    "a `memory_limit` of {} MiB is too small: Python alone takes {} MiB",
+                    config.memory_limit >> 20,
+                    needed.div_ceil(1 << 20)
+                ),
+            ));
+        }
+        let wasi = || Wasi::new(files.clone());
+        let pristine = template.instance(wasi(), Mailbox::default(), None).await.map_err(broken)?;
+        let mailbox = Mailbox::default();
+        let mut trial = template.instance(wasi(), mailbox.clone(), None).await.map_err(broken)?;
+        template.interrupt = trial.interrupt_cells().await.map_err(broken)?;
+        template.hot = hot::pages(trial, &mailbox, pristine.memory()).await?;
+        let ticker = Ticker::new(&engine)?;
+        let slots = Arc::new(Semaphore::new(config.max_sessions as usize));
+        Ok(Self { config, key, ticker, template, pristine, files, slots })
+    }
+
+    /// An instance as the snapshot has it.
+    pub(crate) async fn instance(&self, mailbox: Mailbox, slot: Slot) -> Result<Box<Vm>> {
+        let wasi = Wasi::new(self.files.clone());
+        self.template.instance(wasi, mailbox, Some(slot)).await.map(Box::new).map_err(|error| {
+            let hint = match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+                Some(std::io::ErrorKind::OutOfMemory) => {
+                    "; on Linux a session takes about eight memory mappings, and a process may have as many as \
+                     `sysctl vm.max_map_count` says"
+                }
+                _ => "",
+            };
+            Error::new(ErrorKind::Unavailable, format!("cannot make a WebAssembly instance: {error:#}{hint}"))
+        })
+    }
+
+    /// A place for a session, after waiting for one if all are taken.
+    pub(crate) async fn slot(&self) -> Result<Slot> {
+        let (limit, sessions) = (self.config.slot_wait, self.config.max_sessions);
+        match tokio::time::timeout(limit, self.slots.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(Arc::new(permit)),
+            _ => Err(Error::new(
+                ErrorKind::Unavailable,
+                format!(
+                    "no session became free within {:.1} s: all {sessions} are in use; shut sessions down, or raise \
+                     `max_sessions` or `slot_wait`",
+                    limit.as_secs_f64()
+                ),
+            )),
+        }
+    }
+
+    /// The pages that every session writes to.
+    #[cfg(test)]
+    pub(crate) fn hot(&self) -> &[std::ops::Range<u32>] {
+        &self.template.hot
+    }
+
+    /// The memory of the snapshot.
+    pub(crate) fn pristine(&self) -> &[u8] {
+        self.pristine.memory()
+    }
+}
+
+/// What can be said of a configuration before anything is loaded.
+fn check(config: &WasmConfig) -> Result<()> {
+    let problem = if config.max_sessions == 0 {
+        "`max_sessions` is 0: no session could ever live".to_owned()
+    } else if config.memory_limit > MAX_MEMORY {
+        format!(
+            "a `memory_limit` of {} MiB is over 4096 MiB, all that a 32-bit Python can address",
+            config.memory_limit >> 20
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorKind::Config, problem))
+}
+
+/// What both engines have in common: the one that prepares the interpreter, and the one that runs sessions.
+pub(crate) fn engine_config() -> Config {
+    let mut config = Config::new();
+    config
+        .max_wasm_stack(WASM_STACK)
+        .async_stack_size(FIBER_STACK)
+        .wasm_backtrace_max_frames(None)
+        .generate_address_map(false)
+        .native_unwind_info(false)
+        .cranelift_opt_level(OptLevel::Speed);
+    config
+}
+
+/// Instances from a pool: making one takes some microseconds, and its memory is the snapshot's until it is written.
+pub(crate) fn pooling(config: &WasmConfig) -> Config {
+    let instances = config.max_sessions.saturating_add(1); // and the pristine one
+    let memory = config.memory_limit.next_multiple_of(WASM_PAGE).max(MIN_MEMORY);
+    let memory = usize::try_from(memory).unwrap_or(usize::MAX);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(instances)
+        .total_memories(instances)
+        .total_tables(instances)
+        .total_stacks(instances)
+        .max_core_instance_size(1 << 20)
+        .max_memory_size(memory)
+        .table_elements(TABLE_ELEMENTS)
+        .table_keep_resident(TABLE_ELEMENTS * size_of::<usize>());
+    let mut engine = engine_config();
+    engine
+        .epoch_interruption(true)
+        .memory_init_cow(true)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    engine
+}

@@ -1,0 +1,101 @@
+//! A session as bytes, for another process or another day.
+//!
+//! ```text
+//! magic (19 bytes)   version (4)   key of the interpreter (32)   SHA-256 of the rest (32)
+//! size of the memory (8)   number of pages (4)   pages: number (4), 4096 bytes   the files, to the end
+//! ```
+//!
+//! Integers are little-endian. The pages are what differs from the interpreter's snapshot, so the bytes are of use only
+//! with the very same interpreter: the key says which.
+
+use std::sync::Arc;
+
+use abyme_core::{Error, ErrorKind, Result};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    cache::Key,
+    checkpoint::{Checkpoint, PAGE, Page},
+    wasi,
+};
+
+const MAGIC: &[u8; 19] = b"abyme-wasm-session\n";
+const VERSION: u32 = 1;
+const KEY: usize = 32;
+const SUM: usize = 32;
+
+/// Writes a session.
+pub(crate) fn write(checkpoint: &Checkpoint, key: &Key) -> Result<Vec<u8>> {
+    let files = checkpoint.wasi.to_bytes().map_err(|error| {
+        Error::new(ErrorKind::Internal, format!("the files of the session cannot be written down: {error}"))
+    })?;
+    let mut rest = Vec::with_capacity(checkpoint.pages.len() * (PAGE + 4) + files.len() + 12);
+    rest.extend((checkpoint.len as u64).to_le_bytes());
+    rest.extend((checkpoint.pages.len() as u32).to_le_bytes());
+    for (number, page) in &checkpoint.pages {
+        rest.extend(number.to_le_bytes());
+        rest.extend_from_slice(page);
+    }
+    rest.extend(files);
+    let mut bytes = Vec::with_capacity(MAGIC.len() + 4 + KEY + SUM + rest.len());
+    bytes.extend(MAGIC);
+    bytes.extend(VERSION.to_le_bytes());
+    bytes.extend(key.to_string().bytes());
+    bytes.extend(Sha256::digest(&rest));
+    bytes.extend(rest);
+    Ok(bytes)
+}
+
+/// Reads a session, which may be anything.
+pub(crate) fn read(bytes: &[u8], key: &Key) -> Result<Checkpoint> {
+    parse(bytes, key).map_err(|problem| {
+        Error::new(ErrorKind::InvalidInput, format!("the session cannot be restored: {problem}"))
+    })
+}
+
+fn parse(bytes: &[u8], key: &Key) -> Result<Checkpoint, String> {
+    let mut rest = bytes;
+    if take(&mut rest, MAGIC.len()) != Some(MAGIC) {
+        return Err("this is not a snapshot of a wasm session".to_owned());
+    }
+    let early = "it ends early";
+    let version = take_u32(&mut rest).ok_or(early)?;
+    if version != VERSION {
+        return Err(format!(
+            "it has version {version} of the format, and this program reads version {VERSION}"
+        ));
+    }
+    if take(&mut rest, KEY).ok_or(early)? != key.to_string().as_bytes() {
+        return Err("it was made by another build of Abyme's Python, or for another processor".to_owned());
+    }
+    let sum = take(&mut rest, SUM).ok_or(early)?;
+    if *Sha256::digest(rest) != *sum {
+        return Err("it is damaged: its checksum is wrong".to_owned());
+    }
+    let len =
+        take(&mut rest, 8).and_then(|len| usize::try_from(u64::from_le_bytes(len.try_into().ok()?)).ok());
+    let (len, count) = (len.ok_or(early)?, take_u32(&mut rest).ok_or(early)?);
+    let mut pages: Vec<(u32, Arc<Page>)> = Vec::new();
+    for _ in 0..count {
+        let number = take_u32(&mut rest).ok_or(early)?;
+        let page = take(&mut rest, PAGE).ok_or(early)?;
+        if (number as usize + 1).checked_mul(PAGE).is_none_or(|end| end > len) {
+            return Err("it has a page outside of its memory".to_owned());
+        }
+        if pages.last().is_some_and(|(last, _)| *last >= number) {
+            return Err("its pages are out of order".to_owned());
+        }
+        pages.push((number, Arc::from(page)));
+    }
+    Ok(Checkpoint { len, pages, wasi: wasi::Checkpoint::from_bytes(rest)? })
+}
+
+fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
+    let (taken, after) = rest.split_at_checked(len)?;
+    *rest = after;
+    Some(taken)
+}
+
+fn take_u32(rest: &mut &[u8]) -> Option<u32> {
+    Some(u32::from_le_bytes(take(rest, 4)?.try_into().ok()?))
+}

@@ -1,0 +1,430 @@
+//! A live session: runs cells in an instance, serves its calls, keeps its time limits, and brings it back after a crash.
+
+use std::{fmt, future::poll_fn, sync::Arc, task::Poll};
+
+use abyme_core::{
+    Cell, Error, ErrorKind, HostCall, HostError, HostFunctions, Observation, PythonError, Result, Scope,
+    Stage, Value,
+};
+use abyme_driver::repl::{Cancelled, Collector, Done, KnownScope, Patience, scope_value, session_ended};
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    checkpoint::Checkpoint,
+    door::Message,
+    mailbox::Mailbox,
+    marshal::Encoder,
+    runtime::{Runtime, Slot},
+    saved,
+    text::Layout,
+    vm::{Failure, Vm},
+};
+
+/// How often calls are answered and the guest goes on before others of the same thread have their turn.
+const ROUNDS: usize = 64;
+
+/// A live session.
+pub(crate) struct Live {
+    runtime: Arc<Runtime>,
+    mailbox: Mailbox,
+    state: State,
+    /// Whether cells begin with a checkpoint: not any more once the session was larger than one may be. It stays so,
+    /// for a guest gives no memory back.
+    checkpoints: bool,
+    /// The state before the cell that runs, or before the last one. With `None` a crash is the end.
+    checkpoint: Option<Checkpoint>,
+    /// Whether a cell ran since the checkpoint was taken.
+    used: bool,
+    known_scope: KnownScope,
+    /// The session's place among those that may live at once: kept when an instance is lost, so that its successor need
+    /// not wait for one. `None` once the session is over.
+    slot: Option<Slot>,
+    /// Whether the next cell has to make `random` different from what it was copied from.
+    reseed: bool,
+}
+
+enum State {
+    Idle(Box<Vm>),
+    /// A cell runs, or is frozen in the middle because its future was dropped. It owns the instance, so a dropped
+    /// `execute` leaves it as it is, to be finished by the next call.
+    Running(BoxFuture<'static, (Box<Vm>, Result<Value, Failure>)>),
+    /// The instance is gone, for this reason; the checkpoint before the cell is there.
+    Lost(String),
+    Ended(String),
+}
+
+/// How a cell came to its end.
+enum Outcome {
+    Done(Box<Vm>, Value),
+    NoMemory(Box<Vm>),
+    /// The instance is gone, for this reason; whether a time limit ended it.
+    Lost(String, bool),
+    Garbage(String),
+}
+
+/// A host call in flight.
+type Serving<'a> = BoxFuture<'a, (u32, Result<Value, HostError>)>;
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Idle(_) => "idle",
+            State::Running(_) => "running",
+            State::Lost(_) => "lost",
+            State::Ended(reason) => reason,
+        };
+        f.debug_struct("Live").field("state", &state).finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    /// A fresh session.
+    pub(crate) async fn new(runtime: Arc<Runtime>) -> Result<Self> {
+        let (mailbox, slot) = (Mailbox::default(), runtime.slot().await?);
+        let vm = runtime.instance(mailbox.clone(), slot.clone()).await?;
+        let checkpoint = Checkpoint::of_fresh(&vm);
+        Ok(Self::with(runtime, mailbox, slot, vm, checkpoint, false))
+    }
+
+    /// The session that [`save`](Self::save) wrote.
+    pub(crate) async fn restore(runtime: Arc<Runtime>, bytes: &[u8]) -> Result<Self> {
+        let checkpoint = saved::read(bytes, &runtime.key)?;
+        Self::copy(runtime, checkpoint, KnownScope::default()).await
+    }
+
+    async fn copy(runtime: Arc<Runtime>, checkpoint: Checkpoint, known_scope: KnownScope) -> Result<Self> {
+        let (mailbox, slot) = (Mailbox::default(), runtime.slot().await?);
+        let vm = checkpoint.restore(&runtime, mailbox.clone(), slot.clone()).await?;
+        let mut live = Self::with(runtime, mailbox, slot, vm, checkpoint, true);
+        live.known_scope = known_scope;
+        Ok(live)
+    }
+
+    fn with(
+        runtime: Arc<Runtime>,
+        mailbox: Mailbox,
+        slot: Slot,
+        vm: Box<Vm>,
+        checkpoint: Checkpoint,
+        reseed: bool,
+    ) -> Self {
+        let (state, slot, known_scope) = (State::Idle(vm), Some(slot), KnownScope::default());
+        let checkpoints = runtime.config.checkpoints && checkpoint.fits(runtime.config.checkpoint_limit);
+        let checkpoint = checkpoints.then_some(checkpoint);
+        Self { runtime, mailbox, state, checkpoints, checkpoint, used: false, known_scope, slot, reseed }
+    }
+
+    /// Why the session is over, if it is.
+    pub(crate) fn ended(&self) -> Option<&str> {
+        match &self.state {
+            State::Ended(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Cleans up after a cell whose future was dropped.
+    pub(crate) async fn start(&mut self) -> Result<()> {
+        if let State::Running(_) = self.state {
+            let outcome = self.pump(&Cancelled, Some(Instant::now()), &mut 0).await;
+            self.known_scope.forget();
+            match outcome {
+                Outcome::Done(vm, _) | Outcome::NoMemory(vm) => self.state = State::Idle(vm),
+                Outcome::Lost(reason, _) | Outcome::Garbage(reason) => {
+                    let reason = format!("a cancelled cell did not stop in order: the interpreter {reason}");
+                    self.come_back(reason).await;
+                }
+            }
+            self.mailbox.lock().end();
+        }
+        if let State::Lost(reason) = &self.state {
+            // The call that lost it was dropped before the session was back.
+            let reason = reason.clone();
+            self.come_back(reason).await;
+        }
+        match &self.state {
+            State::Ended(reason) => Err(session_ended(reason)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs one cell. See [`CodeInterpreter::execute`](abyme_core::CodeInterpreter::execute).
+    pub(crate) async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
+        self.start().await?;
+        let request = self.request(&cell)?;
+        let State::Idle(mut vm) =
+            std::mem::replace(&mut self.state, State::Ended("it was cut off".to_owned()))
+        else {
+            return Err(Error::new(ErrorKind::Internal, "a session that was started is not idle"));
+        };
+        if self.checkpoints && self.used {
+            let (before, limit) = (self.checkpoint.take(), self.runtime.config.checkpoint_limit);
+            self.checkpoint = Checkpoint::take(&mut vm, self.runtime.pristine(), before, limit);
+            self.checkpoints = self.checkpoint.is_some();
+            if !self.checkpoints {
+                vm.unwatch();
+            }
+        }
+        self.used = true;
+        vm.wasi_mut().set_window(window(cell.max_output_chars));
+        self.mailbox.lock().begin(Collector::new(cell.max_output_chars));
+        self.state = State::Running(Box::pin(vm.run(request)));
+        let limit = cell.time_limit.and_then(|limit| Instant::now().checked_add(limit));
+        let mut interrupts = 0;
+        let outcome = self.pump(host, limit, &mut interrupts).await;
+        let collector = self.mailbox.lock().end().unwrap_or_else(|| Collector::new(0));
+        self.observe(outcome, collector, &cell, interrupts > 0).await
+    }
+
+    /// A second session in the state of this one.
+    pub(crate) async fn fork(&mut self) -> Result<Self> {
+        let checkpoint = self.settled().await?;
+        Self::copy(self.runtime.clone(), checkpoint, self.known_scope.clone()).await
+    }
+
+    /// The session as bytes.
+    pub(crate) async fn save(&mut self) -> Result<Vec<u8>> {
+        let checkpoint = self.settled().await?;
+        saved::write(&checkpoint, &self.runtime.key)
+    }
+
+    /// The state between two cells.
+    pub(crate) async fn settled(&mut self) -> Result<Checkpoint> {
+        self.start().await?;
+        let State::Idle(vm) = &mut self.state else {
+            return Err(Error::new(ErrorKind::Internal, "a session that was started is not idle"));
+        };
+        let mut state = self.checkpoint.take();
+        if self.used || state.is_none() {
+            state = Checkpoint::take(vm, self.runtime.pristine(), state, u64::MAX);
+        }
+        let state =
+            state.ok_or_else(|| Error::new(ErrorKind::Internal, "a session is larger than any can be"))?;
+        if self.checkpoints && state.fits(self.runtime.config.checkpoint_limit) {
+            self.checkpoint = Some(state.clone());
+            self.used = false;
+        }
+        Ok(state)
+    }
+
+    /// The memory between two cells.
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> Option<&[u8]> {
+        match &self.state {
+            State::Idle(vm) => Some(vm.memory()),
+            _ => None,
+        }
+    }
+
+    async fn observe(
+        &mut self,
+        outcome: Outcome,
+        collector: Collector,
+        cell: &Cell,
+        interrupted: bool,
+    ) -> Result<Observation> {
+        match outcome {
+            Outcome::Done(vm, answer) => match Done::from_value(answer) {
+                Ok(done) => {
+                    self.state = State::Idle(vm);
+                    self.reseed = false;
+                    self.known_scope.learn(&cell.scope, &done, interrupted);
+                    Ok(collector.finish(done, interrupted))
+                }
+                Err(problem) => Err(self.garbage(&problem)),
+            },
+            Outcome::NoMemory(vm) => {
+                self.state = State::Idle(vm);
+                let mut observation = collector.finish(Done::default(), false);
+                observation.error = Some(self.no_memory(cell));
+                Ok(observation)
+            }
+            Outcome::Lost(reason, killed) => {
+                let reason = if killed { reason } else { format!("the interpreter {reason}") };
+                let mut observation = collector.lost(reason.clone(), killed);
+                if self.come_back(reason.clone()).await {
+                    observation.session_ended = None;
+                    observation.restored = Some(reason);
+                }
+                Ok(observation)
+            }
+            Outcome::Garbage(problem) => Err(self.garbage(&problem)),
+        }
+    }
+
+    /// Puts the session back to the checkpoint before the cell; without one, or if that fails, it is over.
+    async fn come_back(&mut self, reason: String) -> bool {
+        self.known_scope.forget();
+        let (Some(checkpoint), Some(slot)) = (&self.checkpoint, &self.slot) else {
+            self.end(reason);
+            return false;
+        };
+        self.state = State::Lost(reason.clone());
+        match checkpoint.restore(&self.runtime, self.mailbox.clone(), slot.clone()).await {
+            Ok(vm) => {
+                self.state = State::Idle(vm);
+                self.used = false;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a session could not be brought back");
+                self.end(reason);
+                false
+            }
+        }
+    }
+
+    /// The session is over, and its place free.
+    fn end(&mut self, reason: String) {
+        self.state = State::Ended(reason);
+        self.checkpoint = None;
+        self.slot = None;
+    }
+
+    fn garbage(&mut self, problem: &str) -> Error {
+        let reason =
+            format!("the interpreter sent an invalid message and was ended: {}", problem.escape_debug());
+        self.end(reason.clone());
+        Error::new(ErrorKind::Protocol, reason)
+    }
+
+    /// The cell as `Repl.run` takes it. The names that the session offers go along only when they changed.
+    fn request(&self, cell: &Cell) -> Result<Message> {
+        message(cell, self.known_scope.changed(&cell.scope).map(Arc::as_ref), self.reseed)
+    }
+
+    /// What was to go in does not fit.
+    fn no_memory(&self, cell: &Cell) -> PythonError {
+        let limit = self.runtime.config.memory_limit >> 20;
+        let largest = cell.variables.iter().map(|(name, value)| (size(value), name)).max();
+        let what = match largest {
+            Some((size, name)) if size > 1 << 20 => format!("the variable `{name}` ({} MiB)", size >> 20),
+            _ => "the cell".to_owned(),
+        };
+        let message = format!(
+            "{what} does not fit what is left of the session's memory; its `memory_limit` is {limit} MiB"
+        );
+        PythonError::new("MemoryError", message).stage(Stage::Scope)
+    }
+
+    /// Runs the cell and serves its calls until it ends, it is killed, or the instance is lost.
+    async fn pump(
+        &mut self,
+        host: &dyn HostFunctions,
+        limit: Option<Instant>,
+        interrupts: &mut u32,
+    ) -> Outcome {
+        let mut calls: FuturesUnordered<Serving<'_>> = FuturesUnordered::new();
+        let mut patience = Patience::new(limit, self.runtime.config.grace);
+        let mut alarm = Box::pin(sleep_until(patience.next()));
+        let _ticking = self.runtime.ticker.tick();
+        loop {
+            let State::Running(running) = &mut self.state else {
+                return Outcome::Lost("was not running".to_owned(), false);
+            };
+            let ended = poll_fn(|context| {
+                // A guest whose calls are answered at once must not keep this loop, and with it the thread, to itself.
+                for _ in 0..ROUNDS {
+                    if let Poll::Ready(ended) = running.as_mut().poll(context) {
+                        return Poll::Ready(Some(ended));
+                    }
+                    for (number, call) in self.mailbox.lock().take_fresh() {
+                        calls.push(Box::pin(serve(host, number, call)));
+                    }
+                    let mut answered = false;
+                    while let Poll::Ready(Some((number, result))) = calls.poll_next_unpin(context) {
+                        self.mailbox.lock().finish(number, result);
+                        answered = true;
+                    }
+                    if !answered {
+                        return alarm.as_mut().poll(context).map(|()| None);
+                    }
+                }
+                context.waker().wake_by_ref();
+                alarm.as_mut().poll(context).map(|()| None)
+            })
+            .await;
+            let Some((vm, result)) = ended else {
+                if patience.up() {
+                    *interrupts += 1;
+                    self.mailbox.lock().interrupt();
+                    alarm.as_mut().reset(patience.next());
+                    continue;
+                }
+                // Dropping the cell ends it where it stands: it gives way every few milliseconds.
+                let limit =
+                    "the cell ran over its time limit, did not stop when it was interrupted, and was killed";
+                self.state = State::Ended(limit.to_owned());
+                return Outcome::Lost(limit.to_owned(), true);
+            };
+            self.state = State::Ended("it was cut off".to_owned());
+            return match result {
+                Ok(answer) => Outcome::Done(vm, answer),
+                Err(Failure::NoMemory) => Outcome::NoMemory(vm),
+                Err(Failure::Lost(reason)) => Outcome::Lost(reason, false),
+                Err(Failure::Garbage(problem)) => Outcome::Garbage(problem),
+            };
+        }
+    }
+}
+
+async fn serve(host: &dyn HostFunctions, number: u32, call: HostCall) -> (u32, Result<Value, HostError>) {
+    (number, host.call(call).await)
+}
+
+/// A cell as the guest takes it.
+pub(crate) fn message(cell: &Cell, scope: Option<&Scope>, reseed: bool) -> Result<Message> {
+    let mut encoder = Encoder::default();
+    encode(&mut encoder, cell, scope, reseed).map_err(|problem| {
+        Error::new(ErrorKind::InvalidInput, format!("the cell cannot be sent: {problem}"))
+    })?;
+    Ok(encoder.into())
+}
+
+fn encode(encoder: &mut Encoder, cell: &Cell, scope: Option<&Scope>, reseed: bool) -> Result<(), String> {
+    encoder.begin_dict();
+    encoder.text("code")?;
+    encoder.value(&Value::from(cell.code.as_str()))?;
+    if !cell.variables.is_empty() {
+        encoder.text("variables")?;
+        encoder.begin_dict();
+        for (name, value) in &cell.variables {
+            encoder.text(name)?;
+            encoder.value(value).map_err(|problem| format!("variable `{name}`: {problem}"))?;
+        }
+        encoder.end_dict();
+    }
+    if let Some(scope) = scope {
+        encoder.text("scope")?;
+        encoder.value(&scope_value(scope))?;
+    }
+    if !cell.reads.is_empty() {
+        encoder.text("reads")?;
+        encoder.begin_list(cell.reads.len())?;
+        cell.reads.iter().try_for_each(|name| encoder.text(name))?;
+    }
+    encoder.text("max_output_chars")?;
+    encoder.int(i64::try_from(cell.max_output_chars).unwrap_or(i64::MAX))?;
+    if reseed {
+        encoder.text("reseed")?;
+        encoder.bool(true);
+    }
+    encoder.end_dict();
+    Ok(())
+}
+
+/// Bytes to keep from each end of what is written to descriptors 1 and 2, so that no character is missed that is shown.
+fn window(max_output_chars: usize) -> usize {
+    max_output_chars.saturating_mul(4).clamp(64 << 10, 64 << 20)
+}
+
+/// About how many bytes a value takes in the guest.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => Layout::of(text).size(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::List(items) => items.iter().map(size).sum(),
+        Value::Dict(entries) => entries.values().map(size).sum(),
+        _ => 0,
+    }
+}

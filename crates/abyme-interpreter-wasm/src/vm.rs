@@ -1,0 +1,234 @@
+//! One instance of the guest: the memory of a session and the function that runs its cells.
+
+use std::{ops::Range, sync::Arc};
+
+use abyme_core::{Error, ErrorKind, Result, Value};
+use abyme_driver::repl::Stream;
+use wasmtime::{Engine, Instance, InstancePre, Linker, Module, Store, Trap, TypedFunc, UpdateDeadline};
+
+use crate::{
+    door::{self, Garbage, Message},
+    guest::Guest,
+    mailbox::Mailbox,
+    pages::{self, Seen, Since, Watch, Watcher},
+    runtime::Slot,
+    wasi::{self, GuestExit, Wasi},
+};
+
+/// Characters of what CPython says before its end that go into the reason of it.
+const LAST_WORDS: usize = 300;
+
+/// One instance of the guest.
+pub(crate) struct Vm {
+    // First, for it has to be gone before the memory is.
+    watch: Watch,
+    pub(crate) store: Store<Guest>,
+    pub(crate) instance: Instance,
+    run: TypedFunc<(), i32>,
+    /// The place of this instance among those that may live at once.
+    _slot: Option<Slot>,
+}
+
+/// How a cell failed to be answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// What was to go in does not fit the memory. Nothing ran, the session goes on.
+    NoMemory,
+    /// The instance is lost; completes "the interpreter …".
+    Lost(String),
+    /// The instance is lost, for it sent what no guest sends.
+    Garbage(String),
+}
+
+/// What instances are made of.
+pub(crate) struct Template {
+    pub(crate) engine: Engine,
+    pub(crate) guest: InstancePre<Guest>,
+    /// Where CPython looks for signals, the same in all instances; zeros until it is known.
+    pub(crate) interrupt: [u32; 4],
+    pub(crate) memory_limit: u64,
+    /// The pages that every session writes to; none until they are known.
+    pub(crate) hot: Vec<Range<u32>>,
+    watcher: Arc<Watcher>,
+}
+
+impl Template {
+    /// Connects a module with the host's functions.
+    pub(crate) fn new(engine: &Engine, module: &Module, memory_limit: u64) -> wasmtime::Result<Self> {
+        let mut linker = Linker::new(engine);
+        door::add_to_linker(&mut linker)?;
+        wasi::add_to_linker(&mut linker)?;
+        let guest = linker.instantiate_pre(module)?;
+        Ok(Self {
+            engine: engine.clone(),
+            guest,
+            interrupt: [0; 4],
+            memory_limit,
+            hot: Vec::new(),
+            watcher: Watcher::new(),
+        })
+    }
+
+    /// A fresh instance.
+    pub(crate) async fn instance(
+        &self,
+        wasi: Wasi,
+        mailbox: Mailbox,
+        slot: Option<Slot>,
+    ) -> wasmtime::Result<Vm> {
+        let memory_limit = usize::try_from(self.memory_limit).unwrap_or(usize::MAX);
+        let mut guest = Guest::new(wasi, mailbox, memory_limit);
+        guest.interrupt = self.interrupt;
+        let mut store = Store::new(&self.engine, guest);
+        store.limiter(|guest| guest);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|mut store| {
+            // In a statement of its own, or the mailbox would be locked while memory is written.
+            let interrupted = store.data().mailbox.lock().take_interrupt();
+            if interrupted {
+                Guest::interrupt(&mut store)?;
+            }
+            Ok(UpdateDeadline::Yield(1))
+        });
+        let instance = self.guest.instantiate_async(&mut store).await?;
+        let memory = instance.get_memory(&mut store, "memory");
+        if let Some(memory) = memory {
+            pages::populate(memory.data_mut(&mut store), &self.hot);
+        }
+        store.data_mut().memory = memory;
+        let run = instance.get_typed_func(&mut store, "abyme_run")?;
+        Ok(Vm { watch: Watch::new(self.watcher.clone()), store, instance, run, _slot: slot })
+    }
+}
+
+impl Vm {
+    /// Runs a cell, and gives the instance back with what came of it.
+    pub(crate) async fn run(mut self: Box<Self>, request: Message) -> (Box<Self>, Result<Value, Failure>) {
+        let guest = self.store.data_mut();
+        guest.request = request;
+        guest.answer = None;
+        self.store.set_epoch_deadline(1);
+        let outcome = self.run.call_async(&mut self.store, ()).await;
+        let guest = self.store.data_mut();
+        guest.prepared = Message::default();
+        let answer = guest.answer.take();
+        let outcome = match (outcome, answer) {
+            (Ok(0), Some(answer)) => Ok(answer),
+            (Ok(1), _) => Err(Failure::NoMemory),
+            (Ok(_), _) => Err(Failure::Lost(self.with_last_words("failed in its own code"))),
+            (Err(error), _) => Err(match error.downcast::<Garbage>() {
+                Ok(garbage) => Failure::Garbage(garbage.0),
+                Err(error) => Failure::Lost(self.why(&error)),
+            }),
+        };
+        (self, outcome)
+    }
+
+    /// The linear memory.
+    pub(crate) fn memory(&self) -> &[u8] {
+        self.store.data().memory.map_or(&[], |memory| memory.data(&self.store))
+    }
+
+    /// The numbers of the pages of the linear memory that were written to, or more of them.
+    pub(crate) fn written_pages(&mut self, since: Since) -> Vec<u32> {
+        let memory = self.store.data().memory.map_or(&[][..], |memory| memory.data(&self.store));
+        self.watch.written(memory, since)
+    }
+
+    /// What came of looking at the pages that [`written_pages`](Self::written_pages) answered.
+    pub(crate) fn seen(&mut self, pages: &[Seen]) {
+        self.watch.seen(pages);
+    }
+
+    /// Nobody is going to ask for written pages any more.
+    pub(crate) fn unwatch(&mut self) {
+        self.watch.stop();
+    }
+
+    /// The linear memory, grown to `len` bytes if it is smaller.
+    pub(crate) fn memory_mut(&mut self, len: usize) -> Result<&mut [u8]> {
+        let missing = || Error::new(ErrorKind::Internal, "the guest has no memory");
+        let memory = self.store.data().memory.ok_or_else(missing)?;
+        let pages = len.saturating_sub(memory.data_size(&self.store)).div_ceil(PAGE);
+        memory.grow(&mut self.store, pages as u64).map_err(|_| {
+            let limit = self.store.data().memory_limit >> 20;
+            Error::new(
+                ErrorKind::Config,
+                format!("a session of {} MiB does not fit `memory_limit` ({limit} MiB)", len >> 20),
+            )
+        })?;
+        Ok(memory.data_mut(&mut self.store))
+    }
+
+    /// The system of the session, between cells.
+    pub(crate) fn wasi(&self) -> &Wasi {
+        &self.store.data().wasi
+    }
+
+    /// The same, to change it.
+    pub(crate) fn wasi_mut(&mut self) -> &mut Wasi {
+        &mut self.store.data_mut().wasi
+    }
+
+    /// Asks the guest where it looks for signals.
+    pub(crate) async fn interrupt_cells(&mut self) -> wasmtime::Result<[u32; 4]> {
+        let cells = self.instance.get_typed_func::<(), u32>(&mut self.store, "abyme_interrupt")?;
+        let at = cells.call_async(&mut self.store, ()).await? as usize;
+        let cells = self.memory().get(at..at + 16).ok_or_else(|| wasmtime::Error::msg("a wrong address"))?;
+        let cell = |index: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| cells[4 * index + byte]));
+        Ok([0, 1, 2, 3].map(cell))
+    }
+
+    /// Completes "the interpreter …".
+    fn why(&mut self, error: &wasmtime::Error) -> String {
+        if let Some(GuestExit(code)) = error.downcast_ref() {
+            self.last_words();
+            return format!("exited with code {code}");
+        }
+        match error.downcast_ref() {
+            Some(Trap::StackOverflow) => {
+                self.last_words();
+                "ran out of stack: a recursion went too deep for it".to_owned()
+            }
+            Some(Trap::UnreachableCodeReached) => self.with_last_words("aborted"),
+            Some(
+                Trap::MemoryOutOfBounds
+                | Trap::IndirectCallToNull
+                | Trap::BadSignature
+                | Trap::TableOutOfBounds,
+            ) => self.with_last_words("crashed: it touched memory that is not its own"),
+            _ => self.with_last_words(&format!("crashed: {error:#}")),
+        }
+    }
+
+    fn with_last_words(&mut self, what: &str) -> String {
+        match self.last_words() {
+            Some(words) => format!("{what} ({words})"),
+            None => what.to_owned(),
+        }
+    }
+
+    /// Hands on what was written to the descriptors and not collected by the cell, whose end this is. Of descriptor 2
+    /// the line on a fatal error is answered, or the last one.
+    fn last_words(&mut self) -> Option<String> {
+        let mailbox = self.store.data().mailbox.clone();
+        if let Some(words) = self.written(0) {
+            mailbox.lock().output(Stream::Stdout, &words);
+        }
+        let words = self.written(1)?;
+        mailbox.lock().output(Stream::Stderr, &words);
+        let mut lines = words.lines().map(str::trim).filter(|line| !line.is_empty());
+        let fatal = lines.clone().find(|line| line.starts_with("Fatal Python error"));
+        let line = fatal.or_else(|| lines.next_back())?;
+        Some(line.chars().filter(|character| !character.is_control()).take(LAST_WORDS).collect())
+    }
+
+    /// All that was written to descriptor 1 (stream 0) or 2 and not taken, or its beginning and end.
+    pub(crate) fn written(&mut self, stream: usize) -> Option<String> {
+        let (head, _, tail) = self.store.data_mut().wasi.take_output(stream)?;
+        Some([String::from_utf8_lossy(&head), String::from_utf8_lossy(&tail)].concat())
+    }
+}
+
+/// A page of WebAssembly memory.
+const PAGE: usize = 64 << 10;

@@ -1,0 +1,270 @@
+//! Where a model is served and what it is called there: provider prefixes as LiteLLM writes them, and base URLs.
+
+use abyme_core::{Error, ErrorKind, Result};
+use reqwest::Url;
+
+/// A provider with an OpenAI-compatible endpoint that everyone knows.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Provider {
+    /// What its models' names may begin with. The first is the usual one.
+    prefixes: &'static [&'static str],
+    /// Its endpoint.
+    base_url: &'static str,
+    /// The environment variables that usually hold its key; none if it needs none.
+    pub(crate) key_variables: &'static [&'static str],
+}
+
+/// An endpoint of chat completions.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    /// Where requests go.
+    pub(crate) url: Url,
+    /// Host and port, for messages.
+    pub(crate) host: String,
+    /// Which well-known provider this is.
+    pub(crate) provider: Option<&'static Provider>,
+    /// Whether the base URL was given, not derived from the model's name.
+    given: bool,
+}
+
+impl Endpoint {
+    /// The endpoint of `base_url`, else of the provider that `model` names.
+    pub(crate) fn resolve(base_url: Option<&str>, model: &str) -> Result<Self> {
+        if let Some(base_url) = base_url {
+            let (url, host) = completions_url(base_url)?;
+            let provider = PROVIDERS.iter().find(|provider| provider.host_is(&host));
+            return Ok(Self { url, host, provider, given: true });
+        }
+        let provider = Provider::of(model)?;
+        let (url, host) = completions_url(provider.base_url)?;
+        Ok(Self { url, host, provider: Some(provider), given: false })
+    }
+
+    /// What the model written as `written` is called here.
+    pub(crate) fn model_name(&self, written: &str) -> Result<String> {
+        let openrouter = self.provider.is_some_and(|provider| provider.prefixes[0] == "openrouter");
+        let Some((prefix, rest)) = written.split_once('/').filter(|(_, rest)| !rest.is_empty()) else {
+            return Ok(written.to_owned());
+        };
+        let strip = match self.provider {
+            // OpenRouter's own names have a vendor and a slash: `openrouter/auto`, `openai/gpt-5`.
+            _ if openrouter && !rest.contains('/') => false,
+            _ if self.given => known(prefix),
+            Some(provider) => provider.prefixes.contains(&prefix),
+            None => false,
+        };
+        if !strip && !self.given && self.provider == Some(&PROVIDERS[0]) {
+            let message =
+                format!("model `{written}` is not one of {}: its prefix names another provider", self.host);
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        Ok(if strip { rest } else { written }.to_owned())
+    }
+
+    /// What the field for the most tokens of a reply is called here: OpenAI's newer models refuse the older name,
+    /// and most other servers do not know the newer one.
+    pub(crate) fn max_tokens_field(&self) -> &'static str {
+        if self.provider == Some(&PROVIDERS[0]) { "max_completion_tokens" } else { "max_tokens" }
+    }
+}
+
+impl Provider {
+    /// The provider that a model's name stands for when no base URL is given.
+    pub(crate) fn of(model: &str) -> Result<&'static Self> {
+        let Some((prefix, _)) = model.split_once('/') else { return Ok(&PROVIDERS[0]) };
+        PROVIDERS.iter().find(|provider| provider.prefixes.contains(&prefix)).ok_or_else(|| {
+            let known: Vec<_> = PROVIDERS.iter().map(|provider| provider.prefixes[0]).collect();
+            let message = format!(
+                "no endpoint is known for `{prefix}` of model `{model}`: set a base URL (`ABYME_API_BASE`, or \
+                 `base_url` of the configuration); known without one are {}",
+                known.join(", ")
+            );
+            Error::new(ErrorKind::Config, message)
+        })
+    }
+
+    /// Whether this is OpenAI itself.
+    pub(crate) fn is_openai(&self) -> bool {
+        self.prefixes[0] == "openai"
+    }
+
+    fn host_is(&self, host: &str) -> bool {
+        completions_url(self.base_url).is_ok_and(|(_, own)| own == host)
+    }
+}
+
+/// Whether LiteLLM would take `prefix` for a provider, not for a part of the model's name.
+fn known(prefix: &str) -> bool {
+    ANY_SERVER.contains(&prefix) || PROVIDERS.iter().any(|provider| provider.prefixes.contains(&prefix))
+}
+
+/// `base_url` with `/chat/completions`, and its host.
+fn completions_url(base_url: &str) -> Result<(Url, String)> {
+    // The URL itself is not shown: it may hold a password.
+    let wrong = |why: &str| Error::new(ErrorKind::Config, format!("the base URL {why}"));
+    let mut url = Url::parse(base_url.trim()).map_err(|error| wrong(&format!("is not a URL: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong(&format!("has to begin with http:// or https://, not `{}:`", url.scheme())));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("must not hold a user or a password: set the API key instead"));
+    }
+    let host = url.host_str().unwrap_or_default();
+    let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let path = url.path().trim_end_matches('/').trim_end_matches("/chat/completions").to_owned();
+    url.set_path(&format!("{path}/chat/completions"));
+    url.set_fragment(None);
+    Ok((url, host))
+}
+
+/// Prefixes that say "an OpenAI-compatible server", whose base URL has to be given.
+const ANY_SERVER: &[&str] = &[
+    "litellm_proxy",
+    "azure",
+    "azure_ai",
+    "hosted_vllm",
+    "vllm",
+    "llamafile",
+    "openai_like",
+    "custom_openai",
+    "text-completion-openai",
+];
+
+/// The well-known providers. OpenAI is the first: it is meant where a name has no prefix.
+static PROVIDERS: &[Provider] = &[
+    provider(&["openai"], "https://api.openai.com/v1", &["OPENAI_API_KEY"]),
+    provider(&["openrouter"], "https://openrouter.ai/api/v1", &["OPENROUTER_API_KEY"]),
+    provider(
+        &["gemini"],
+        "https://generativelanguage.googleapis.com/v1beta/openai",
+        &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
+    ),
+    provider(&["anthropic"], "https://api.anthropic.com/v1", &["ANTHROPIC_API_KEY"]),
+    provider(&["groq"], "https://api.groq.com/openai/v1", &["GROQ_API_KEY"]),
+    provider(&["deepseek"], "https://api.deepseek.com/v1", &["DEEPSEEK_API_KEY"]),
+    provider(&["mistral"], "https://api.mistral.ai/v1", &["MISTRAL_API_KEY"]),
+    provider(&["xai"], "https://api.x.ai/v1", &["XAI_API_KEY"]),
+    provider(
+        &["together_ai", "together"],
+        "https://api.together.xyz/v1",
+        &["TOGETHERAI_API_KEY", "TOGETHER_API_KEY"],
+    ),
+    provider(
+        &["fireworks_ai", "fireworks"],
+        "https://api.fireworks.ai/inference/v1",
+        &["FIREWORKS_API_KEY", "FIREWORKS_AI_API_KEY"],
+    ),
+    provider(&["cerebras"], "https://api.cerebras.ai/v1", &["CEREBRAS_API_KEY"]),
+    provider(&["deepinfra"], "https://api.deepinfra.com/v1/openai", &["DEEPINFRA_API_KEY"]),
+    provider(&["ollama", "ollama_chat"], "http://localhost:11434/v1", &[]),
+    provider(&["lm_studio"], "http://localhost:1234/v1", &[]),
+];
+
+const fn provider(
+    prefixes: &'static [&'static str],
+    base_url: &'static str,
+    key_variables: &'static [&'static str],
+) -> Provider {
+    Provider { prefixes, base_url, key_variables }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(base_url: Option<&str>, model: &str) -> (String, String) {
+        let endpoint = Endpoint::resolve(base_url, model).unwrap();
+        (endpoint.url.to_string(), endpoint.model_name(model).unwrap())
+    }
+
+    #[test]
+    fn names_with_a_base_url() {
+        let base = Some("http://localhost:8000/v1/");
+        for (written, expected) in [
+            ("gpt-5-mini", "gpt-5-mini"),
+            ("openai/gemini-3-flash-preview", "gemini-3-flash-preview"),
+            ("hosted_vllm/meta-llama/Llama-3", "meta-llama/Llama-3"),
+            ("meta-llama/Llama-3", "meta-llama/Llama-3"),
+            ("litellm_proxy/gpt-5", "gpt-5"),
+            ("text-completion-openai/x", "x"),
+            ("openai/", "openai/"),
+        ] {
+            let url = "http://localhost:8000/v1/chat/completions";
+            assert_eq!(sent(base, written), (url.into(), expected.into()), "{written}");
+        }
+    }
+
+    #[test]
+    fn names_without_a_base_url() {
+        for (written, host, expected) in [
+            ("gpt-5-mini", "api.openai.com", "gpt-5-mini"),
+            ("openai/gpt-5-mini", "api.openai.com", "gpt-5-mini"),
+            ("openrouter/openai/gpt-5", "openrouter.ai", "openai/gpt-5"),
+            ("openrouter/auto", "openrouter.ai", "openrouter/auto"),
+            ("groq/openai/gpt-oss-120b", "api.groq.com", "openai/gpt-oss-120b"),
+            ("gemini/gemini-3-flash-preview", "generativelanguage.googleapis.com", "gemini-3-flash-preview"),
+            ("ollama/qwen3", "localhost:11434", "qwen3"),
+        ] {
+            let endpoint = Endpoint::resolve(None, written).unwrap();
+            let name = endpoint.model_name(written).unwrap();
+            assert_eq!((endpoint.host.as_str(), name.as_str()), (host, expected), "{written}");
+        }
+        for other in ["hosted_vllm/x", "bedrock/x", "meta-llama/Llama-3"] {
+            let error = Endpoint::resolve(None, other).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(
+                error.to_string().contains("ABYME_API_BASE") && error.to_string().contains(other),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_for_openrouter_by_base_url_keep_their_vendor() {
+        let base = Some("https://openrouter.ai/api/v1");
+        assert_eq!(sent(base, "openai/gpt-5").1, "openai/gpt-5");
+        assert_eq!(sent(base, "openai/openai/gpt-5").1, "openai/gpt-5");
+        assert_eq!(sent(base, "openrouter/openai/gpt-5").1, "openai/gpt-5");
+    }
+
+    #[test]
+    fn another_model_of_the_same_provider() {
+        let groq = Endpoint::resolve(None, "groq/llama").unwrap();
+        assert_eq!(groq.model_name("groq/kimi").unwrap(), "kimi");
+        assert_eq!(groq.model_name("openai/gpt-oss-120b").unwrap(), "openai/gpt-oss-120b");
+        let openai = Endpoint::resolve(None, "gpt-5").unwrap();
+        assert_eq!(openai.model_name("openai/gpt-5-mini").unwrap(), "gpt-5-mini");
+        assert_eq!(openai.model_name("groq/llama").unwrap_err().kind(), ErrorKind::Config);
+    }
+
+    #[test]
+    fn base_urls() {
+        let url = |base| completions_url(base).map(|(url, host)| (url.to_string(), host));
+        assert_eq!(
+            url("https://x.example/openai/v1/chat/completions/?api-version=1").unwrap(),
+            ("https://x.example/openai/v1/chat/completions?api-version=1".into(), "x.example".into())
+        );
+        for wrong in
+            ["", "localhost:8000/v1", "api.openai.com/v1", "ftp://x.example", "https://me:canary@x.example"]
+        {
+            let error = url(wrong).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{wrong}");
+            assert!(!format!("{error:?}").contains("canary"));
+        }
+    }
+
+    #[test]
+    fn openai_has_its_own_name_for_max_tokens() {
+        let field = |base| Endpoint::resolve(base, "x").unwrap().max_tokens_field();
+        assert_eq!(field(None), "max_completion_tokens");
+        assert_eq!(field(Some("https://api.openai.com/v1")), "max_completion_tokens");
+        assert_eq!(field(Some("http://localhost:8000")), "max_tokens");
+    }
+
+    #[test]
+    fn every_well_known_endpoint_parses() {
+        for provider in PROVIDERS {
+            assert!(provider.host_is(&completions_url(provider.base_url).unwrap().1), "{provider:?}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! One HTTP exchange: sends, waits no longer than it may, reads no more than it may, and names what went wrong.
+
+use std::{error::Error as StdError, io, time::Duration};
+
+use abyme_core::{Error, ErrorKind, Result};
+use bytes::Bytes;
+use reqwest::{
+    Client, Response, StatusCode, Url,
+    header::{CONTENT_TYPE, HeaderMap},
+    redirect,
+};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{OpenAiConfig, provider::Endpoint};
+
+/// A complete answer, or as much of a failure's as there was.
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+/// What one exchange may take.
+#[derive(Clone, Copy)]
+pub(crate) struct Allowance {
+    total: Duration,
+    first_byte: Option<Duration>,
+    idle: Duration,
+    connect: Duration,
+    bytes: usize,
+}
+
+impl Allowance {
+    pub(crate) fn new(config: &OpenAiConfig, time_limit: Option<Duration>) -> Self {
+        Self {
+            total: time_limit.map_or(config.timeout, |limit| limit.min(config.timeout)),
+            first_byte: config.first_byte_timeout,
+            idle: config.idle_timeout,
+            connect: config.connect_timeout,
+            bytes: config.max_body_bytes,
+        }
+    }
+}
+
+/// The client for an endpoint.
+pub(crate) fn client(config: &OpenAiConfig, endpoint: &Endpoint) -> Result<Client> {
+    let mut builder = Client::builder()
+        .user_agent(concat!("abyme/", env!("CARGO_PKG_VERSION")))
+        .default_headers(config.header_map()?)
+        .connect_timeout(config.connect_timeout)
+        .tcp_nodelay(true)
+        .redirect(same_origin());
+    if endpoint.url.scheme() == "http" {
+        // Nothing is encrypted, so a machine without root certificates will do.
+        builder = builder.tls_certs_only([]);
+    }
+    if is_loopback(&endpoint.url) {
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(|error| {
+        // What fails here on a machine is its root certificates; small containers often have none.
+        let message =
+            "HTTPS cannot be set up: are there root certificates (`ca-certificates`, `SSL_CERT_FILE`)?";
+        Error::new(ErrorKind::Unavailable, message).source(error.without_url())
+    })
+}
+
+/// Sends `body` and reads the answer, whatever its status.
+pub(crate) async fn exchange(
+    client: &Client,
+    at: &Endpoint,
+    body: Bytes,
+    allowed: Allowance,
+) -> Result<Reply> {
+    let host = &at.host;
+    let start = Instant::now();
+    let deadline = far(start, allowed.total);
+    let first_byte = allowed.first_byte.map_or(deadline, |limit| far(start, limit).min(deadline));
+
+    let request = client.post(at.url.clone()).header(CONTENT_TYPE, "application/json").body(body);
+    let mut response = match timeout_at(first_byte, request.send()).await {
+        Ok(sent) => sent.map_err(|error| not_sent(error, host, allowed.connect))?,
+        Err(_) if first_byte < deadline => {
+            let limit = seconds(first_byte - start);
+            return Err(timed_out(format!("{host} sent nothing within {limit} (first-byte timeout)")));
+        }
+        Err(_) => {
+            let limit = seconds(allowed.total);
+            return Err(timed_out(format!("{host} sent no answer within {limit} (total timeout)")));
+        }
+    };
+
+    let status = response.status();
+    let headers = std::mem::take(response.headers_mut());
+    let failed = !status.is_success();
+    let most = if failed { allowed.bytes.min(1 << 20) } else { allowed.bytes };
+    let mut body = Vec::new();
+    match read(&mut response, &mut body, most, deadline, host, allowed).await {
+        // The status of a failure says enough without the rest of its body.
+        Err(_) if failed => {}
+        outcome => outcome.map_err(|error| error.with("status", status.as_u16()))?,
+    }
+    Ok(Reply { status, headers, body })
+}
+
+async fn read(
+    response: &mut Response,
+    body: &mut Vec<u8>,
+    most: usize,
+    deadline: Instant,
+    host: &str,
+    allowed: Allowance,
+) -> Result<()> {
+    loop {
+        let idle = far(Instant::now(), allowed.idle).min(deadline);
+        let so_far = format_args!("after {} bytes of its answer", body.len()).to_string();
+        match timeout_at(idle, response.chunk()).await {
+            Ok(Ok(Some(chunk))) if body.len() + chunk.len() > most => {
+                let message = format!("the answer of {host} is larger than {most} bytes (`max_body_bytes`)");
+                return Err(Error::new(ErrorKind::MalformedReply, message).permanent());
+            }
+            Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Err(error)) if is_undecodable(&error) => {
+                let message = format!("the answer of {host} cannot be decompressed");
+                return Err(Error::new(ErrorKind::MalformedReply, message).source(error.without_url()));
+            }
+            Ok(Err(error)) => {
+                let message = format!("the answer of {host} was cut after {} bytes", body.len());
+                return Err(Error::new(ErrorKind::Connection, message)
+                    .with("note", "the provider may have charged for it")
+                    .source(error.without_url()));
+            }
+            Err(_) if idle < deadline => {
+                let limit = seconds(allowed.idle);
+                return Err(timed_out(format!("{host} sent nothing for {limit} {so_far} (idle timeout)")));
+            }
+            Err(_) => {
+                let limit = seconds(allowed.total);
+                return Err(timed_out(format!(
+                    "{host} was not done within {limit}, {so_far} (total timeout)"
+                )));
+            }
+        }
+    }
+}
+
+/// The error of a request that got no answer.
+fn not_sent(error: reqwest::Error, host: &str, connect: Duration) -> Error {
+    let error = error.without_url();
+    if error.is_connect() && error.is_timeout() {
+        let limit = seconds(connect);
+        return timed_out(format!("no connection to {host} within {limit} (connect timeout)")).source(error);
+    }
+    if error.is_builder() {
+        return Error::new(ErrorKind::BadRequest, "the request cannot be sent as it is").source(error);
+    }
+    let causes = causes(&error);
+    let says = |words: &[&str]| causes.iter().any(|cause| words.iter().any(|word| cause.contains(word)));
+    let message = if !error.is_connect() {
+        format!("{host} closed the connection before it answered")
+    } else if says(&["dns", "lookup address", "resolve"]) {
+        format!("the name of {host} cannot be resolved (DNS)")
+    } else if says(&["certificate", "tls", "handshake", "unknownissuer", "corrupt message"]) {
+        format!("no secure connection to {host} (TLS)")
+    } else if says(&["proxy", "tunnel"]) {
+        format!("no connection to {host} through the proxy")
+    } else if says(&["refused"]) {
+        format!("{host} refused the connection")
+    } else {
+        format!("no connection to {host}")
+    };
+    let proxied = error.is_connect() && PROXIES.iter().any(|name| std::env::var_os(name).is_some());
+    let failure = Error::new(ErrorKind::Connection, message).source(error);
+    if proxied {
+        failure.with("hint", "the environment sets a proxy, which may be what failed")
+    } else {
+        failure
+    }
+}
+
+/// An error and its causes, in lower case.
+fn causes(error: &dyn StdError) -> Vec<String> {
+    std::iter::successors(error.source(), |&cause| cause.source())
+        .map(|c| c.to_string().to_lowercase())
+        .collect()
+}
+
+/// Whether a body is not what its `Content-Encoding` says, as opposed to cut.
+fn is_undecodable(error: &reqwest::Error) -> bool {
+    let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.any(|cause| {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(kind, Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput))
+    })
+}
+
+/// Follows only what repeats the request at the same origin. The key and the prompt go nowhere else.
+fn same_origin() -> redirect::Policy {
+    redirect::Policy::custom(|attempt| {
+        let repeats = matches!(attempt.status().as_u16(), 307 | 308);
+        let first = attempt.previous().first();
+        let stays = first.is_some_and(|first| first.origin() == attempt.url().origin());
+        if repeats && stays && attempt.previous().len() <= 5 { attempt.follow() } else { attempt.stop() }
+    })
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// `limit` after `start`, or as far away as makes no difference.
+fn far(start: Instant, limit: Duration) -> Instant {
+    start + limit.min(Duration::from_secs(365 * 24 * 3600))
+}
+
+fn timed_out(message: String) -> Error {
+    Error::new(ErrorKind::ModelTimeout, message)
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
+}
+
+const PROXIES: &[&str] =
+    &["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];

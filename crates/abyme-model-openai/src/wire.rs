@@ -1,0 +1,237 @@
+//! The JSON of chat completions: what is sent, and what an answer means.
+
+use std::collections::BTreeMap;
+
+use abyme_core::{Error, ErrorKind, FinishReason, Message, Request, Response, Result, Usage};
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::OpenAiConfig;
+
+/// The body of a request to `model`. What the request does not set, the configuration does.
+pub(crate) fn body(
+    request: &Request,
+    model: &str,
+    max_tokens_field: &str,
+    config: &OpenAiConfig,
+) -> Result<Bytes> {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        model: &'a str,
+        messages: &'a [Message],
+        #[serde(flatten)]
+        options: BTreeMap<&'a str, &'a Value>,
+    }
+
+    let extra = &config.extra_body;
+    let max_tokens = request.max_tokens.or(config.max_tokens).map(Value::from);
+    let max_tokens = max_tokens.filter(|_| !MAX_TOKENS.iter().any(|field| extra.contains_key(*field)));
+    let temperature = request.temperature.or(config.temperature).map(Value::from);
+    let ours = [(max_tokens_field, &max_tokens), ("temperature", &temperature)];
+    let ours = ours.iter().filter_map(|(field, value)| Some((*field, value.as_ref()?)));
+    let mut options: BTreeMap<&str, &Value> = ours.collect();
+    options.extend(extra.iter().map(|(field, value)| (field.as_str(), value)));
+    options.retain(|_, value| !value.is_null());
+
+    let body = Body { model, messages: &request.messages, options };
+    let body = serde_json::to_vec(&body).map_err(|error| {
+        Error::new(ErrorKind::Internal, "the request cannot be written as JSON").source(error)
+    })?;
+    Ok(body.into())
+}
+
+/// An answer that is JSON and not a completion with a text.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Unusable {
+    /// It does not have the form of a completion.
+    Malformed(String),
+    /// The model or a filter refused, in its own words.
+    Refused(String),
+    /// It says that something failed.
+    Failed(ProviderError),
+}
+
+/// What an answer says. Forgiving about all that does not change the text.
+pub(crate) fn completion(answer: &Value) -> Result<Response, Unusable> {
+    let malformed = |what: &str| Unusable::Malformed(what.to_owned());
+    if let Some(error) = ProviderError::find(answer) {
+        return Err(Unusable::Failed(error));
+    }
+    let choices =
+        answer.get("choices").and_then(Value::as_array).ok_or_else(|| malformed("it has no `choices`"))?;
+    let choice = choices.first().ok_or_else(|| malformed("its `choices` are empty"))?;
+    if let Some(error) = ProviderError::find(choice) {
+        return Err(Unusable::Failed(error));
+    }
+    let message = choice.get("message").and_then(Value::as_object);
+    let message = message.ok_or_else(|| malformed("its first choice has no `message`"))?;
+    let finish_reason = finish_reason(choice.get("finish_reason").and_then(Value::as_str));
+
+    let text = match message.get("content") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(Value::Array(parts)) => text_of_parts(parts),
+        Some(_) => return Err(malformed("its `content` is neither a text nor a list of parts")),
+    };
+    let text = match text {
+        Some(text) if !text.is_empty() => text,
+        empty => {
+            if let Some(refusal) = refusal(message) {
+                return Err(Unusable::Refused(refusal));
+            }
+            if finish_reason == FinishReason::ContentFilter {
+                return Err(Unusable::Refused("the content filter left nothing of the answer".into()));
+            }
+            if let Some(tool) = tool_call(message) {
+                return Err(Unusable::Malformed(format!(
+                    "the model called a tool ({tool}) instead of answering"
+                )));
+            }
+            match empty {
+                Some(text) => text,
+                // All tokens went into reasoning.
+                None if finish_reason == FinishReason::Length => String::new(),
+                None => return Err(malformed("its message has no `content`")),
+            }
+        }
+    };
+    let model = answer.get("model").and_then(Value::as_str).map(str::to_owned);
+    Ok(Response::new(text).usage(usage(answer.get("usage"))).finish_reason(finish_reason).model(model))
+}
+
+/// The texts of a list of parts; `None` if there is none among them.
+fn text_of_parts(parts: &[Value]) -> Option<String> {
+    let texts: Vec<&str> =
+        parts.iter().filter_map(|part| part.as_str().or_else(|| part.get("text")?.as_str())).collect();
+    (!texts.is_empty() || parts.is_empty()).then(|| texts.concat())
+}
+
+fn refusal(message: &Map<String, Value>) -> Option<String> {
+    let in_parts = || {
+        let parts = message.get("content")?.as_array()?;
+        parts.iter().find_map(|part| part.get("refusal")?.as_str())
+    };
+    let refusal = message.get("refusal").and_then(Value::as_str).or_else(in_parts)?;
+    (!refusal.is_empty()).then(|| refusal.to_owned())
+}
+
+fn tool_call(message: &Map<String, Value>) -> Option<String> {
+    let calls = message.get("tool_calls").and_then(Value::as_array);
+    let function = match calls.and_then(|calls| calls.first()) {
+        Some(call) => call.get("function"),
+        None => message.get("function_call").filter(|call| !call.is_null()),
+    };
+    let found = function.is_some() || calls.is_some_and(|calls| !calls.is_empty());
+    let name = function.and_then(|function| function.get("name")).and_then(Value::as_str);
+    found.then(|| name.unwrap_or("without a name").to_owned())
+}
+
+fn finish_reason(reason: Option<&str>) -> FinishReason {
+    let Some(reason) = reason else { return FinishReason::Stop };
+    match reason.to_ascii_lowercase().as_str() {
+        "stop" | "end_turn" | "eos" | "stop_sequence" | "" => FinishReason::Stop,
+        "length" | "max_tokens" | "max_output_tokens" => FinishReason::Length,
+        "content_filter" | "safety" => FinishReason::ContentFilter,
+        _ => FinishReason::Other(reason.to_owned()),
+    }
+}
+
+fn usage(told: Option<&Value>) -> Usage {
+    let mut usage = Usage::call();
+    let Some(told) = told else { return usage };
+    let first = |pointers: &[&str]| pointers.iter().find_map(|pointer| count(told.pointer(pointer)?));
+    usage.input_tokens = first(&["/prompt_tokens", "/input_tokens"]);
+    usage.output_tokens = first(&["/completion_tokens", "/output_tokens"]);
+    usage.cached_tokens = first(&[
+        "/prompt_tokens_details/cached_tokens",
+        "/input_tokens_details/cached_tokens",
+        "/prompt_cache_hit_tokens",
+    ]);
+    usage.reasoning_tokens = first(&[
+        "/completion_tokens_details/reasoning_tokens",
+        "/output_tokens_details/reasoning_tokens",
+        "/reasoning_tokens",
+    ]);
+    usage.cost = told.get("cost").and_then(number);
+    usage
+}
+
+/// A count, however it is written. Above 2^53 it is no count of tokens.
+fn count(value: &Value) -> Option<u64> {
+    number(value).filter(|number| number.fract() == 0.0 && *number < 9e15).map(|number| number as u64)
+}
+
+fn number(value: &Value) -> Option<f64> {
+    let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
+    (number.is_finite() && number >= 0.0).then_some(number)
+}
+
+/// An error as providers write it, in one of several forms.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct ProviderError {
+    /// What it says.
+    pub(crate) message: String,
+    /// Its codes and types, in lower case.
+    pub(crate) codes: Vec<String>,
+    /// The status it names, which can differ from that of the answer.
+    pub(crate) status: Option<u16>,
+    /// How many seconds it asks to wait.
+    pub(crate) retry_after: Option<f64>,
+}
+
+impl ProviderError {
+    /// The error in an answer.
+    pub(crate) fn find(answer: &Value) -> Option<Self> {
+        // Gemini puts it into a list.
+        let answer = answer.as_array().and_then(|list| list.first()).unwrap_or(answer);
+        match answer.get("error") {
+            Some(Value::String(message)) if !message.is_empty() => Some(Self::of(answer, message)),
+            Some(error @ Value::Object(_)) => Some(Self::of(error, text(error.get("message")).as_str())),
+            // vLLM and FastChat have it at the top.
+            _ if answer.get("object").and_then(Value::as_str) == Some("error") => {
+                Some(Self::of(answer, text(answer.get("message")).as_str()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The error in an answer whose status says that it is one.
+    pub(crate) fn find_in_failure(answer: &Value) -> Option<Self> {
+        Self::find(answer).or_else(|| {
+            let message = ["message", "detail"].iter().find_map(|field| answer.get(field))?;
+            Some(Self::of(answer, &text(Some(message))))
+        })
+    }
+
+    fn of(error: &Value, message: &str) -> Self {
+        let codes = ["code", "type", "status", "reason"].iter().filter_map(|field| error.get(field));
+        let metadata = error.pointer("/metadata/error_type").into_iter();
+        let status = error.get("code").or_else(|| error.get("status")).and_then(count);
+        let details = error.get("details").and_then(Value::as_array);
+        let delay =
+            details.and_then(|details| details.iter().find_map(|detail| detail.get("retryDelay")?.as_str()));
+        // OpenRouter says "Provider returned error", and keeps what the provider said elsewhere.
+        let upstream = error.pointer("/metadata/raw").and_then(Value::as_str);
+        Self {
+            message: upstream.map_or_else(|| message.to_owned(), |upstream| format!("{message}: {upstream}")),
+            codes: codes.chain(metadata).filter_map(Value::as_str).map(str::to_lowercase).collect(),
+            status: status.and_then(|status| u16::try_from(status).ok()).filter(|s| (400..600).contains(s)),
+            retry_after: delay.and_then(|delay| delay.strip_suffix('s')?.parse().ok()),
+        }
+    }
+}
+
+fn text(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// The names that the most tokens of a reply have had.
+const MAX_TOKENS: &[&str] = &["max_tokens", "max_completion_tokens", "max_output_tokens"];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! What is sent, byte for byte, and what comes of answers that have an HTTP form.
+
+use abyme_core::{ErrorKind, FinishReason, LanguageModel, Message, Request};
+use serde_json::json;
+use wiremock::{Request as Received, ResponseTemplate};
+
+use crate::{ask, completion, config, model, requests, serve};
+
+fn ok(json: serde_json::Value) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(json)
+}
+
+#[tokio::test]
+async fn a_request_as_it_goes_out() {
+    let server = serve(ok(completion("hi"))).await;
+    let config = config(&server.uri())
+        .api_key("sk-test-key")
+        .organization("org-1")
+        .header("X-Title", "Abyme")
+        .max_tokens(100)
+        .extra("reasoning_effort", "low");
+    let request = Request::new(vec![
+        Message::system("Be \"brief\"."),
+        Message::user("Grüße\n"),
+        Message::assistant("ok"),
+    ]);
+    model(config).complete(&request.temperature(0.2)).await.unwrap();
+
+    let received = &server.received_requests().await.unwrap()[0];
+    assert_eq!((received.method.as_str(), received.url.path()), ("POST", "/v1/chat/completions"));
+    assert_eq!(
+        String::from_utf8_lossy(&received.body),
+        concat!(
+            r#"{"model":"test-model","messages":[{"role":"system","content":"Be \"brief\"."},"#,
+            r#"{"role":"user","content":"Grüße\n"},{"role":"assistant","content":"ok"}],"#,
+            r#""max_tokens":100,"reasoning_effort":"low","temperature":0.2}"#
+        )
+    );
+    let header = |name: &str| received.headers[name].to_str().unwrap();
+    assert_eq!(header("authorization"), "Bearer sk-test-key");
+    assert_eq!(header("content-type"), "application/json");
+    assert_eq!(header("openai-organization"), "org-1");
+    assert_eq!(header("x-title"), "Abyme");
+    assert!(header("user-agent").starts_with("abyme/"));
+    assert!(header("accept-encoding").contains("gzip"));
+}
+
+#[tokio::test]
+async fn an_answer_with_all_its_parts() {
+    let server = serve(ok(completion("hi"))).await;
+    let model = model(config(&server.uri()));
+    let response = model.complete(&Request::prompt("x").model("openai/other".to_owned())).await.unwrap();
+    assert_eq!((response.text.as_str(), response.finish_reason), ("hi", FinishReason::Stop));
+    assert_eq!(response.model.as_deref(), Some("test-model-2026"));
+    let usage = response.usage;
+    assert_eq!((usage.calls, usage.input_tokens, usage.output_tokens), (1, Some(9), Some(2)));
+    assert_eq!((usage.cached_tokens, usage.reasoning_tokens, usage.cost), (Some(4), Some(1), None));
+    assert_eq!(model.name(), "openai/test-model");
+    let received = &server.received_requests().await.unwrap()[0];
+    assert_eq!(received.body_json::<serde_json::Value>().unwrap()["model"], "other");
+    assert!(!received.headers.contains_key("authorization"), "no key, no header");
+}
+
+#[tokio::test]
+async fn compressed_answers() {
+    let gzip = |bytes: &[u8]| {
+        let template = ResponseTemplate::new(200).insert_header("content-encoding", "gzip");
+        template.set_body_raw(bytes.to_vec(), "application/json")
+    };
+    let server = serve(gzip(include_bytes!("fixtures/completion.json.gz"))).await;
+    assert_eq!(ask(&server.uri()).await.unwrap().text, "unpacked");
+
+    let bomb = serve(gzip(include_bytes!("fixtures/spaces.gz"))).await;
+    let config = config(&bomb.uri()).max_body_bytes(64 << 10);
+    let error = model(config).complete(&Request::prompt("x")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MalformedReply);
+    assert!(error.to_string().contains("65536 bytes"), "{error}");
+    assert_eq!(requests(&bomb).await, 1, "a second try would be no smaller");
+
+    let garbage = serve(gzip(b"this is not gzip")).await;
+    let error = ask(&garbage.uri()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MalformedReply);
+    assert!(error.to_string().contains("decompressed"), "{error}");
+}
+
+#[tokio::test]
+async fn a_huge_answer_is_not_read_to_its_end() {
+    let server = serve(ok(completion(&"x".repeat(200_000)))).await;
+    let error = model(config(&server.uri()).max_body_bytes(100_000))
+        .complete(&Request::prompt("x"))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("100000 bytes"), "{error}");
+    assert!(!error.is_temporary());
+    assert_eq!(ask(&server.uri()).await.unwrap().text.len(), 200_000);
+}
+
+#[tokio::test]
+async fn what_is_not_a_completion_gets_one_more_chance() {
+    for (body, content_type, expected) in [
+        ("{\"choices\": [", "application/json", "application/json that is not JSON"),
+        ("<html>busy</html>", "text/html", "<html>busy</html>"),
+        ("data: {}\n\ndata: [DONE]", "text/event-stream", "text/event-stream"),
+        ("{\"choices\": []}", "application/json", "`choices` are empty"),
+        ("{\"choices\": [{\"message\": {\"content\": null}}]}", "application/json", "no `content`"),
+        ("\u{feff}", "text/plain", "nothing"),
+    ] {
+        let server = serve(ResponseTemplate::new(200).set_body_raw(body, content_type)).await;
+        let error = ask(&server.uri()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::MalformedReply, "{body}");
+        assert!(error.to_string().contains(expected), "{error}");
+        assert!(format!("{error:?}").contains("tries: 2"), "{error:?}");
+        assert_eq!(requests(&server).await, 2, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn refusals_are_final() {
+    let refusal = json!({"choices": [{"message": {"content": null, "refusal": "I'd rather not."}}]});
+    let server = serve(ok(refusal)).await;
+    let error = ask(&server.uri()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ContentRefused);
+    assert!(error.to_string().contains("I'd rather not."), "{error}");
+    assert_eq!(requests(&server).await, 1);
+}
+
+#[tokio::test]
+async fn redirects_to_another_host_are_not_followed() {
+    let elsewhere = serve(ok(completion("stolen"))).await;
+    for status in [301, 302, 307, 308] {
+        let location = format!("{}/v1/chat/completions?x=1", elsewhere.uri());
+        let server = serve(ResponseTemplate::new(status).insert_header("location", location)).await;
+        let error = model(config(&server.uri()).api_key("sk-canary"))
+            .complete(&Request::prompt("x"))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BadRequest);
+        assert!(error.to_string().contains(&elsewhere.uri()), "{error}");
+        assert_eq!(requests(&server).await, 1);
+    }
+    assert_eq!(requests(&elsewhere).await, 0);
+}
+
+#[tokio::test]
+async fn a_redirect_on_the_same_origin_repeats_the_request() {
+    let server = serve(|request: &Received| match request.url.path() {
+        "/v1/chat/completions" => ResponseTemplate::new(307).insert_header("location", "/v2/"),
+        _ => ok(completion(&String::from_utf8_lossy(&request.body))),
+    })
+    .await;
+    let text = model(config(&server.uri()).api_key("sk-canary"))
+        .complete(&Request::prompt("again"))
+        .await
+        .unwrap()
+        .text;
+    assert!(text.contains("again"), "{text}");
+    let received = server.received_requests().await.unwrap();
+    assert_eq!(received[1].headers["authorization"], "Bearer sk-canary");
+}
+
+#[tokio::test]
+async fn fifty_at_once_get_their_own_answers() {
+    let server = serve(|request: &Received| {
+        let body: serde_json::Value = request.body_json().unwrap();
+        ok(completion(body["messages"][0]["content"].as_str().unwrap()))
+    })
+    .await;
+    let model = model(config(&server.uri()));
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..50 {
+        let model = model.clone();
+        tasks.spawn(async move {
+            let text = model.complete(&Request::prompt(format!("{number}"))).await.unwrap().text;
+            assert_eq!(text, format!("{number}"));
+        });
+    }
+    assert_eq!(tasks.join_all().await.len(), 50);
+}

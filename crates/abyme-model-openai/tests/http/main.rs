@@ -1,0 +1,53 @@
+//! The model against real servers on loopback: well-behaved ones and all others.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers included")]
+
+mod answers;
+mod faults;
+mod retries;
+mod secrets;
+mod server;
+
+use std::time::Duration;
+
+use abyme_core::{LanguageModel, Request, Response, Result, RetryPolicy};
+use abyme_model_openai::{OpenAiConfig, OpenAiModel};
+use wiremock::{Mock, MockServer, Respond, matchers::any};
+
+/// A configuration for the server at `url` whose waits are short.
+fn config(url: &str) -> OpenAiConfig {
+    OpenAiConfig::new("openai/test-model")
+        .base_url(format!("{url}/v1"))
+        .retry(RetryPolicy::default().max_retries(3).first_wait(Duration::from_millis(2)))
+}
+
+fn model(config: OpenAiConfig) -> OpenAiModel {
+    OpenAiModel::from_config(config).unwrap()
+}
+
+/// Asks the model at `url` once.
+async fn ask(url: &str) -> Result<Response> {
+    model(config(url)).complete(&Request::prompt("hello")).await
+}
+
+/// A server that answers everything with `respond`.
+async fn serve(respond: impl Respond + 'static) -> MockServer {
+    let server = MockServer::start().await;
+    Mock::given(any()).respond_with(respond).mount(&server).await;
+    server
+}
+
+/// How many requests the server had.
+async fn requests(server: &MockServer) -> usize {
+    server.received_requests().await.unwrap().len()
+}
+
+/// A completion of this text.
+fn completion(text: &str) -> serde_json::Value {
+    serde_json::json!({
+        "id": "chatcmpl-1", "object": "chat.completion", "model": "test-model-2026",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11,
+            "prompt_tokens_details": {"cached_tokens": 4}, "completion_tokens_details": {"reasoning_tokens": 1}},
+    })
+}

@@ -1,0 +1,36 @@
+#![doc = include_str!("../README.md")]
+
+pub use abyme_core::*;
+
+#[cfg(feature = "docker")]
+pub use abyme_interpreter_docker::{
+    Bind, DockerConfig, DockerFactory, DockerInterpreter, Engine, Progress as DockerProgress, Pull,
+};
+#[cfg(feature = "pyo3")]
+pub use abyme_interpreter_pyo3::{Pyo3Config, Pyo3Factory, Pyo3Interpreter};
+#[cfg(feature = "subprocess")]
+pub use abyme_interpreter_subprocess::{SubprocessConfig, SubprocessFactory, SubprocessInterpreter};
+#[cfg(feature = "wasm")]
+pub use abyme_interpreter_wasm::{CacheState, Mount, Progress, WasmConfig, WasmFactory, WasmInterpreter};
+#[cfg(feature = "openai")]
+pub use abyme_model_openai::{OpenAiConfig, OpenAiModel};
+
+/// Everything a program usually needs: `use abyme::prelude::*;`
+pub mod prelude {
+    pub use abyme_core::{
+        CodeInterpreter, CodeInterpreterExt, CodePolicy, Error, Event, HostError, InterpreterFactory,
+        LanguageModel, Limits, Observation, Pool, PoolConfig, Prediction, Rlm, Session, Signature, Status,
+        TaskSignature, Text, Tool, Trajectory, Value, inputs,
+    };
+
+    #[cfg(feature = "docker")]
+    pub use crate::{DockerConfig, DockerFactory, DockerInterpreter};
+    #[cfg(feature = "openai")]
+    pub use crate::{OpenAiConfig, OpenAiModel};
+    #[cfg(feature = "pyo3")]
+    pub use crate::{Pyo3Config, Pyo3Factory, Pyo3Interpreter};
+    #[cfg(feature = "subprocess")]
+    pub use crate::{SubprocessConfig, SubprocessFactory, SubprocessInterpreter};
+    #[cfg(feature = "wasm")]
+    pub use crate::{WasmConfig, WasmFactory, WasmInterpreter};
+}
