@@ -95,12 +95,12 @@ fn entrant(name: &str, kind: Kind, tried: Result<(Subject, String), String>) -> 
 fn factory(name: &str) -> Result<Arc<dyn InterpreterFactory>, String> {
     match name {
         "wasm" => {
-            let config = WasmConfig::new().max_sessions(WASM_SESSIONS).memory_limit(MEMORY);
+            let config = WasmConfig::new().max_sessions(WASM_SESSIONS).memory_limit_bytes(MEMORY);
             Ok(Arc::new(WasmFactory::reporting(config, |progress| say(&progress.to_string()))))
         }
         // Its limit counts addresses, of which Python takes more than it uses.
         "subprocess" => {
-            Ok(Arc::new(SubprocessFactory::new(SubprocessConfig::new().memory_limit(2 * MEMORY))))
+            Ok(Arc::new(SubprocessFactory::new(SubprocessConfig::new().memory_limit_bytes(2 * MEMORY))))
         }
         "docker" => Ok(Arc::new(DockerFactory::new(docker()))),
         "pyo3" => pyo3(),
@@ -110,7 +110,7 @@ fn factory(name: &str) -> Result<Arc<dyn InterpreterFactory>, String> {
 
 fn docker() -> DockerConfig {
     // Whoever measures has not asked for a download.
-    let config = DockerConfig::new().pull(Pull::Never).memory_limit(MEMORY);
+    let config = DockerConfig::new().pull(Pull::Never).memory_limit_bytes(MEMORY);
     match std::env::var("ABYME_DOCKER_IMAGE") {
         Ok(image) if !image.is_empty() => config.image(image),
         _ => config,

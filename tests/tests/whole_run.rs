@@ -77,7 +77,7 @@ async fn a_hundred_megabytes_of_short_texts_go_in_and_out() {
 /// They are there twice, and while they come in once more: over the 512 MiB that a session has by default.
 #[tokio::test]
 async fn a_hundred_megabytes_go_in_and_out_of_a_gigabyte() {
-    a_hundred_megabytes(WasmFactory::new(WasmConfig::new().memory_limit(1 << 30))).await;
+    a_hundred_megabytes(WasmFactory::new(WasmConfig::new().memory_limit_bytes(1 << 30))).await;
 }
 
 async fn a_hundred_megabytes(backend: impl InterpreterFactory + 'static) {

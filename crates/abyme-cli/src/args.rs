@@ -117,7 +117,7 @@ pub(crate) struct LimitArgs {
     pub(crate) max_cost: Option<f64>,
     /// Time of all turns, such as 90s, 10m, 1h [default: no limit]
     #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub(crate) max_time: Option<Duration>,
+    pub(crate) run_timeout: Option<Duration>,
     /// Characters the model sees of what a cell produced [default: 10000]
     #[arg(long, value_name = "N")]
     pub(crate) max_output_chars: Option<usize>,

@@ -90,10 +90,10 @@ pub(crate) fn wasm(settings: &Settings) -> WasmFactory {
     // One run needs one session, and each place reserves addresses, which may be limited (`ulimit -v`).
     let mut config = WasmConfig::new().max_sessions(4);
     if let Some(bytes) = settings.memory {
-        config = config.memory_limit(bytes);
+        config = config.memory_limit_bytes(bytes);
     }
     if let Some(bytes) = settings.disk {
-        config = config.disk_limit(bytes);
+        config = config.disk_limit_bytes(bytes);
     }
     WasmFactory::reporting(config, |progress| terminal::say(&format!("abyme: {progress}")))
 }
@@ -104,10 +104,10 @@ fn subprocess(settings: &Settings) -> SubprocessConfig {
         config = config.python(python);
     }
     if let Some(bytes) = settings.memory {
-        config = config.memory_limit(bytes);
+        config = config.memory_limit_bytes(bytes);
     }
     if let Some(bytes) = settings.disk {
-        config = config.file_size_limit(bytes);
+        config = config.max_file_bytes(bytes);
     }
     config
 }
@@ -123,10 +123,10 @@ pub(crate) fn docker(settings: &Settings, pull: abyme::Pull) -> abyme::DockerFac
         config = config.python(python.display().to_string());
     }
     if let Some(bytes) = settings.memory {
-        config = config.memory_limit(bytes);
+        config = config.memory_limit_bytes(bytes);
     }
     if let Some(bytes) = settings.disk {
-        config = config.work_size(bytes);
+        config = config.work_limit_bytes(bytes);
     }
     abyme::DockerFactory::reporting(config, |progress| terminal::say(&format!("abyme: {progress}")))
 }

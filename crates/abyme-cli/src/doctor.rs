@@ -62,13 +62,13 @@ async fn examine(args: &DoctorArgs) -> std::result::Result<Report, Failure> {
 /// Runs a real cell.
 async fn try_out(factory: &dyn InterpreterFactory) -> Result<Health> {
     let started = Instant::now();
-    let mut session = Session::new(factory.create().await?).with_time_limit(CELL_TIME);
+    let mut session = Session::new(factory.create().await?).cell_timeout(CELL_TIME);
     let observation = session.run_code(CELL).await?;
     let first = started.elapsed();
     session.shutdown().await?;
     // The first start looks for Python and compiles the driver; later ones of the same process do not.
     let started = Instant::now();
-    let mut second = Session::new(factory.create().await?).with_time_limit(CELL_TIME);
+    let mut second = Session::new(factory.create().await?).cell_timeout(CELL_TIME);
     second.run_code("pass").await?;
     let later = started.elapsed();
     second.shutdown().await?;

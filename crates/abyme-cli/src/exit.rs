@@ -118,7 +118,7 @@ impl From<&Error> for Failure {
             | ContentRefused
             | Server
             | MalformedReply => (Exit::Model, None),
-            LimitReached => (Exit::Limit, Some("raise --max-iterations, --max-time or --max-cost")),
+            LimitReached => (Exit::Limit, Some("raise --max-iterations, --run-timeout or --max-cost")),
             Internal => (Exit::Failed, Some("this is a bug in abyme; ABYME_LOG=debug shows more")),
             // Kinds that came later: blame says whose they are.
             _ => match error.blame() {

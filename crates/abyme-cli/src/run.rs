@@ -108,9 +108,9 @@ fn limited(mut builder: RlmBuilder, limits: &LimitArgs) -> RlmBuilder {
         builder = builder.max_output_chars(chars);
     }
     if let Some(limit) = limits.cell_timeout {
-        builder = builder.cell_time(limit);
+        builder = builder.cell_timeout(limit);
     }
-    builder.max_time(limits.max_time).max_cost(limits.max_cost)
+    builder.run_timeout(limits.run_timeout).max_cost(limits.max_cost)
 }
 
 /// Offers the functions of a Python file.

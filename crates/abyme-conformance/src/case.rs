@@ -83,7 +83,7 @@ pub enum Need {
     Fork,
     /// `interrupt`: a cell can be stopped with its state kept.
     Interrupt,
-    /// `memory_limit` is set.
+    /// `memory_limit_bytes` is set.
     MemoryLimit,
     /// `native_packages`.
     NativePackages,
@@ -107,7 +107,7 @@ impl Need {
             Self::CrashIsolated => capabilities.crash_isolated,
             Self::Fork => capabilities.fork,
             Self::Interrupt => capabilities.interrupt,
-            Self::MemoryLimit => capabilities.memory_limit.is_some(),
+            Self::MemoryLimit => capabilities.memory_limit_bytes.is_some(),
             Self::NativePackages => capabilities.native_packages,
             Self::Processes => capabilities.processes != Access::Denied,
             Self::Restores => capabilities.restores,

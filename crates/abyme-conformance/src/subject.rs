@@ -43,7 +43,7 @@ pub(crate) struct Subject {
 
 impl Subject {
     /// Limit of a cell that states none: below the limit of a case, so that a hung cell is reported as one.
-    const TIME_LIMIT: Duration = Duration::from_secs(25);
+    const TIMEOUT: Duration = Duration::from_secs(25);
 
     pub(crate) async fn open(harness: Arc<dyn AnyHarness>) -> Self {
         match harness.session().await {
@@ -175,7 +175,7 @@ impl Subject {
 
     /// A cell with the scope of this session, to add variables, reads or limits to.
     pub(crate) fn cell(&self, code: &str) -> Cell {
-        Cell::new(dedented(code)).scope(self.scope.clone()).time_limit(Self::TIME_LIMIT)
+        Cell::new(dedented(code)).scope(self.scope.clone()).timeout(Self::TIMEOUT)
     }
 
     pub(crate) async fn start(&mut self) -> Result<()> {
@@ -218,7 +218,7 @@ impl Subject {
         let cell = cell.into_cell(self);
         let code = cell.code.clone();
         let host = self.host.clone();
-        if cell.time_limit.is_some_and(|limit| limit < Self::TIME_LIMIT) {
+        if cell.timeout.is_some_and(|limit| limit < Self::TIMEOUT) {
             // How long the cell takes is compared with its limit, of which the session's start is no part.
             self.start().await?;
         }

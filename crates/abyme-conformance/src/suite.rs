@@ -59,7 +59,7 @@ impl Suite {
     }
 
     /// Replaces the time limit of every case, for backends on far or slow machines.
-    pub fn time_limit(mut self, limit: Duration) -> Self {
+    pub fn timeout(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self
     }

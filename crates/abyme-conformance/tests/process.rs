@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 fn fixture(name: &str) -> ExitCode {
     match name {
         "absent" => Suite::new(Fake::new(Manner::Absent)).main(),
-        "blocks" => Suite::new(Fake::new(Manner::Blocks)).time_limit(Duration::from_millis(300)).main(),
+        "blocks" => Suite::new(Fake::new(Manner::Blocks)).timeout(Duration::from_millis(300)).main(),
         "unknown xfail" => Suite::new(Fake::new(Manner::Silent)).xfail("no_such_case", "why").main(),
         "stale xfail" => Suite::new(Fake::new(Manner::Silent)).xfail(PASSES, "it was broken once").main(),
         _ => {

@@ -56,7 +56,7 @@ async fn a_panic_of_the_backend_is_a_failure() {
 #[tokio::test]
 async fn a_hung_case_is_a_failure_and_holds_nobody_up() {
     for manner in [Manner::Hangs, Manner::Blocks] {
-        let suite = Suite::new(Fake::new(manner)).time_limit(Duration::from_millis(200));
+        let suite = Suite::new(Fake::new(manner)).timeout(Duration::from_millis(200));
         let begun = Instant::now();
         let message = message(suite.run_case(FAILS).await);
         assert!(message.contains("hung: not done after 200ms"), "{message}");

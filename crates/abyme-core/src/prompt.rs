@@ -71,7 +71,7 @@ fn system(opening: &Opening<'_>) -> String {
 /// A sentence on the time limit of a cell, where there is one.
 fn cell_limit(limits: &Limits) -> String {
     limits
-        .cell_time
+        .cell_timeout
         .map_or_else(String::new, |limit| format!("A cell may take {} seconds. ", limit.as_secs_f64()))
 }
 

@@ -154,7 +154,7 @@ async fn the_time_of_the_run_ends_it_too() {
         inner: ScriptedModel::replies([cell("print a"), "{\"a\": 1}".to_owned()]),
     };
     let rlm = Rlm::builder("q -> a: int").model(model).interpreter(interpreter().factory());
-    let rlm = rlm.max_time(Duration::from_secs(15)).build().unwrap();
+    let rlm = rlm.run_timeout(Duration::from_secs(15)).build().unwrap();
     let prediction = rlm.run(inputs! { q: "?" }).await.unwrap();
     // The second call is cut off at 15 s, and the extract call takes its own 10 s.
     assert_eq!(prediction.status(), Status::MaxTime);
@@ -200,10 +200,10 @@ async fn retries_keep_to_the_time_of_the_run() {
     let answer = Ok(Response::new("{\"a\": 1}"));
     let model = ScriptedModel::results(errors.take(1).chain([answer]));
     let rlm = Rlm::builder("q -> a: int").model(model).interpreter(interpreter().factory());
-    let rlm = rlm.retry(abyme_core::RetryPolicy::default().first_wait(Duration::from_secs(50)));
+    let rlm = rlm.retry(abyme_core::RetryPolicy::default().initial_backoff(Duration::from_secs(50)));
     let started = tokio::time::Instant::now();
     let prediction =
-        rlm.max_time(Duration::from_secs(5)).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+        rlm.run_timeout(Duration::from_secs(5)).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
     assert_eq!((prediction.status(), started.elapsed().as_secs()), (Status::MaxTime, 5));
 }
 
@@ -213,7 +213,7 @@ async fn a_model_that_hangs_is_not_waited_for_at_the_end_either() {
     let rlm = Rlm::builder("q -> a").model(model).interpreter(interpreter().factory());
     let started = tokio::time::Instant::now();
     let error =
-        rlm.max_time(Duration::from_secs(2)).build().unwrap().run(inputs! { q: "?" }).await.unwrap_err();
+        rlm.run_timeout(Duration::from_secs(2)).build().unwrap().run(inputs! { q: "?" }).await.unwrap_err();
     assert_eq!((error.kind(), started.elapsed().as_secs()), (ErrorKind::ModelTimeout, 62));
     assert!(error.message().starts_with("the time of 2 s is over, and the extract call failed: "), "{error}");
 }
@@ -221,7 +221,7 @@ async fn a_model_that_hangs_is_not_waited_for_at_the_end_either() {
 #[tokio::test]
 async fn no_limit_is_too_long() {
     let (rlm, _) = scripted("q -> a", [cell("submit a=x")]);
-    let rlm = rlm.max_time(Duration::MAX).cell_time(Duration::MAX).build().unwrap();
+    let rlm = rlm.run_timeout(Duration::MAX).cell_timeout(Duration::MAX).build().unwrap();
     assert!(rlm.run(inputs! { q: "?" }).await.is_ok());
 }
 

@@ -60,7 +60,7 @@ async fn the_policy_answers_instead_of_the_interpreter() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pool_hands_out_warm_sessions_and_refills() {
-    let config = PoolConfig::default().size(2).idle_limit(Duration::from_secs(60));
+    let config = PoolConfig::default().size(2).idle_timeout(Duration::from_secs(60));
     let pool = Pool::new(interpreter().factory(), config);
     pool.warm().await.unwrap();
     assert_eq!(pool.ready(), 2);
@@ -81,7 +81,7 @@ async fn a_fork_goes_on_by_itself_with_all_that_is_around_it() {
     let mut session = (interpreter.clone().into_session())
         .with_policy(Arc::new(CodePolicy::guard_rail()))
         .with_host(scope.clone(), Arc::new(NoHostFunctions))
-        .with_time_limit(Duration::from_secs(7))
+        .cell_timeout(Duration::from_secs(7))
         .with_max_output_chars(70);
     session.run_code("final 42").await.unwrap();
 
@@ -94,7 +94,7 @@ async fn a_fork_goes_on_by_itself_with_all_that_is_around_it() {
     fork.run_code("print a").await.unwrap();
     let cell = interpreter.cells().pop().unwrap();
     assert!(Arc::ptr_eq(&cell.scope, &scope));
-    assert_eq!((cell.time_limit, cell.max_output_chars), (Some(Duration::from_secs(7)), 70));
+    assert_eq!((cell.timeout, cell.max_output_chars), (Some(Duration::from_secs(7)), 70));
 
     let error = session.fork().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::SessionEnded);

@@ -29,7 +29,7 @@ const GOODBYE: Duration = Duration::from_millis(50);
 pub struct SessionConfig {
     /// How long the driver may take to get ready. Default 10 s.
     #[serde(with = "abyme_core::seconds")]
-    pub start_limit: Duration,
+    pub start_timeout: Duration,
     /// How long a cell may go on after its time limit, before it is killed: it is interrupted at once and half-way.
     /// Default 1.5 s, within the 2 s of contract clause C10.
     #[serde(with = "abyme_core::seconds")]
@@ -38,7 +38,7 @@ pub struct SessionConfig {
 
 impl Default for SessionConfig {
     fn default() -> Self {
-        Self { start_limit: Duration::from_secs(10), grace: Duration::from_millis(1500) }
+        Self { start_timeout: Duration::from_secs(10), grace: Duration::from_millis(1500) }
     }
 }
 
@@ -152,7 +152,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         let run = self.send_run(&cell)?;
         let mut collector = Collector::new(cell.max_output_chars);
         let mut guard = InterruptOnDrop { control: self.control.clone(), armed: true };
-        let limit = cell.time_limit.and_then(|limit| Instant::now().checked_add(limit));
+        let limit = cell.timeout.and_then(|limit| Instant::now().checked_add(limit));
         let outcome = self.pump(run, host, &mut collector, limit).await;
         guard.armed = false;
         self.cancelled = None;
@@ -192,7 +192,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
     }
 
     async fn handshake(&mut self) -> Result<()> {
-        let limit = self.config.start_limit;
+        let limit = self.config.start_timeout;
         let problem = match tokio::time::timeout(limit, self.reader.next()).await {
             Ok(Ok(frame)) => match DriverMessage::from_frame(frame) {
                 Ok(DriverMessage::Ready(ready)) if ready.protocol == PROTOCOL_VERSION => {

@@ -181,7 +181,7 @@ async fn a_cell_that_ignores_interrupts_is_killed_within_two_seconds() {
     let (mut session, mut driver, process) = pair();
     driver.ready().await;
     let started = tokio::time::Instant::now();
-    let cell = Cell::new("x").time_limit(Duration::from_secs(5));
+    let cell = Cell::new("x").timeout(Duration::from_secs(5));
     let observation = session.execute(cell, &NoHostFunctions).await.unwrap();
     assert_eq!(observation.interruption, Some(Interruption::Killed));
     assert!(started.elapsed() <= Duration::from_secs(7), "{:?}", started.elapsed());

@@ -26,7 +26,7 @@ fn runtime() -> &'static Runtime {
 }
 
 fn factory() -> DockerFactory {
-    let mut config = DockerConfig::new().memory_limit(1 << 30);
+    let mut config = DockerConfig::new().memory_limit_bytes(1 << 30);
     if let Ok(image) = std::env::var("ABYME_DOCKER_IMAGE") {
         config = config.image(image);
     }

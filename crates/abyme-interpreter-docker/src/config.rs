@@ -20,7 +20,7 @@ pub struct DockerConfig {
     /// The Python to run in the image: a name on its `PATH`, or a path. Default `python3`.
     pub python: String,
     /// Memory of a session with all its processes and files, in bytes; there is no swap on top. Default 512 MiB; `None` is no limit.
-    pub memory_limit: Option<u64>,
+    pub memory_limit_bytes: Option<u64>,
     /// Processors a session may use at a time. Default 1; `None` is all of them.
     pub cpus: Option<f64>,
     /// Processes and threads of a session, its own first two included. Default 128; `None` is no limit.
@@ -28,12 +28,12 @@ pub struct DockerConfig {
     /// Open files of a process. Default 1 024.
     pub max_open_files: u64,
     /// Size of the working directory, in bytes. It is in memory and counts there. Default 64 MiB.
-    pub work_size: u64,
+    pub work_limit_bytes: u64,
     /// Size of `/tmp`, in bytes. It is in memory and counts there. Default 64 MiB.
-    pub tmp_size: u64,
+    pub tmp_limit_bytes: u64,
     /// Size of `/dev/shm`, in bytes, which locks and shared memory of `multiprocessing` need. It is in memory and counts
     /// there. Default 64 MiB; 0 is none.
-    pub shared_memory: u64,
+    pub shm_limit_bytes: u64,
     /// The engine's network to connect to, such as `bridge`. Default none: the session has no network.
     pub network: Option<String>,
     /// Files and directories of the engine's machine that sessions see. Default none.
@@ -86,20 +86,20 @@ pub struct Bind {
 impl Default for DockerConfig {
     fn default() -> Self {
         let mut session = SessionConfig::default();
-        session.start_limit = Duration::from_secs(30);
+        session.start_timeout = Duration::from_secs(30);
         session.grace = Duration::from_millis(1200);
         Self {
             host: None,
             image: "python:3.13-slim".to_owned(),
             pull: Pull::Missing,
             python: "python3".to_owned(),
-            memory_limit: Some(512 << 20),
+            memory_limit_bytes: Some(512 << 20),
             cpus: Some(1.0),
             max_processes: Some(128),
             max_open_files: 1024,
-            work_size: 64 << 20,
-            tmp_size: 64 << 20,
-            shared_memory: 64 << 20,
+            work_limit_bytes: 64 << 20,
+            tmp_limit_bytes: 64 << 20,
+            shm_limit_bytes: 64 << 20,
             network: None,
             mounts: Vec::new(),
             env_allow: Vec::new(),
@@ -144,8 +144,8 @@ impl DockerConfig {
     }
 
     /// Sets the memory of a session, in bytes.
-    pub fn memory_limit(mut self, bytes: impl Into<Option<u64>>) -> Self {
-        self.memory_limit = bytes.into();
+    pub fn memory_limit_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.memory_limit_bytes = bytes.into();
         self
     }
 
@@ -168,20 +168,20 @@ impl DockerConfig {
     }
 
     /// Sets the size of the working directory, in bytes.
-    pub fn work_size(mut self, bytes: u64) -> Self {
-        self.work_size = bytes;
+    pub fn work_limit_bytes(mut self, bytes: u64) -> Self {
+        self.work_limit_bytes = bytes;
         self
     }
 
     /// Sets the size of `/tmp`, in bytes.
-    pub fn tmp_size(mut self, bytes: u64) -> Self {
-        self.tmp_size = bytes;
+    pub fn tmp_limit_bytes(mut self, bytes: u64) -> Self {
+        self.tmp_limit_bytes = bytes;
         self
     }
 
     /// Sets the size of `/dev/shm`, in bytes.
-    pub fn shared_memory(mut self, bytes: u64) -> Self {
-        self.shared_memory = bytes;
+    pub fn shm_limit_bytes(mut self, bytes: u64) -> Self {
+        self.shm_limit_bytes = bytes;
         self
     }
 
@@ -257,13 +257,16 @@ mod tests {
         let config = DockerConfig::default();
         assert_eq!((config.image.as_str(), config.pull), ("python:3.13-slim", Pull::Missing));
         assert_eq!((config.python.as_str(), config.user.as_str()), ("python3", "65534:65534"));
-        assert_eq!((config.memory_limit, config.cpus), (Some(512 << 20), Some(1.0)));
+        assert_eq!((config.memory_limit_bytes, config.cpus), (Some(512 << 20), Some(1.0)));
         assert_eq!((config.max_processes, config.max_open_files), (Some(128), 1024));
-        assert_eq!((config.work_size, config.tmp_size, config.shared_memory), (64 << 20, 64 << 20, 64 << 20));
+        assert_eq!(
+            (config.work_limit_bytes, config.tmp_limit_bytes, config.shm_limit_bytes),
+            (64 << 20, 64 << 20, 64 << 20)
+        );
         assert!(config.network.is_none() && config.mounts.is_empty());
         assert!(config.env_allow.is_empty() && config.env.is_empty() && config.ulimits.is_empty());
         assert!(config.host.is_none() && config.runtime.is_none() && config.init);
-        assert_eq!(config.session.start_limit, Duration::from_secs(30));
+        assert_eq!(config.session.start_timeout, Duration::from_secs(30));
         assert_eq!(config.session.grace, Duration::from_millis(1200));
     }
 

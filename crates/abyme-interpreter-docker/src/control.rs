@@ -147,7 +147,7 @@ impl Control for Container {
             return format!("could not be run: {reason}");
         }
         let how = match ending {
-            Some(Ending::Exited(code)) => problem::describe(code, self.config.memory_limit),
+            Some(Ending::Exited(code)) => problem::describe(code, self.config.memory_limit_bytes),
             Some(Ending::Unknown(reason)) => {
                 format!("was lost with its Docker engine at {}: {reason}", self.client.address)
             }

@@ -59,7 +59,7 @@ pub(crate) fn compile_in_background(shared: &Shared, client: &Client, image: Ima
         return;
     }
     let (config, owner) = (shared.config.clone(), shared.owner.clone());
-    let limit = config.session.start_limit;
+    let limit = config.session.start_timeout;
     // The factory is not kept alive by this.
     let driver = Arc::downgrade(&shared.driver);
     let started = container::start(client.clone(), config, owner, image.clone(), python::PROBE);

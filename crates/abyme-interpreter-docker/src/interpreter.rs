@@ -164,7 +164,7 @@ fn capabilities(config: &DockerConfig) -> Capabilities {
     capabilities.environment = Access::AllowList;
     // Programs of the image can be started, within the container and its limits.
     capabilities.processes = Access::Open;
-    capabilities.memory_limit = config.memory_limit;
+    capabilities.memory_limit_bytes = config.memory_limit_bytes;
     capabilities.interrupt = true;
     capabilities.crash_isolated = true;
     capabilities.threads = true;

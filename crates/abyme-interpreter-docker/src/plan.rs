@@ -54,7 +54,7 @@ pub(crate) fn container(
 }
 
 fn walls(config: &DockerConfig, volumes: &[String]) -> HostConfig {
-    let memory = config.memory_limit.map(signed);
+    let memory = config.memory_limit_bytes.map(signed);
     HostConfig {
         auto_remove: Some(true),
         init: Some(config.init),
@@ -98,7 +98,7 @@ fn environment(config: &DockerConfig) -> Vec<String> {
 
 fn ulimits(config: &DockerConfig) -> Vec<ResourcesUlimits> {
     let mut limits = vec![("core", 0), ("nofile", config.max_open_files)];
-    if let Some(bytes) = config.memory_limit {
+    if let Some(bytes) = config.memory_limit_bytes {
         // What a process asks for is refused a little before its memory is full: a `MemoryError`, not a kill.
         limits.push(("data", bytes - bytes / 16));
     }
@@ -119,10 +119,12 @@ fn own_files(config: &DockerConfig) -> HashMap<String, String> {
     let place = |path: &str, size: u64, own: &str| {
         (path.to_owned(), format!("rw,noexec,nosuid,nodev,size={size},{own}"))
     };
-    let mut places =
-        HashMap::from([place(TMP, config.tmp_size, "mode=1777"), place(WORK, config.work_size, &own)]);
-    if config.shared_memory > 0 {
-        places.extend([place(SHARED, config.shared_memory, "mode=1777")]);
+    let mut places = HashMap::from([
+        place(TMP, config.tmp_limit_bytes, "mode=1777"),
+        place(WORK, config.work_limit_bytes, &own),
+    ]);
+    if config.shm_limit_bytes > 0 {
+        places.extend([place(SHARED, config.shm_limit_bytes, "mode=1777")]);
     }
     places
 }
@@ -172,7 +174,7 @@ fn mounts(config: &DockerConfig, volumes: &[String]) -> Vec<Mount> {
         typ: Some(MountType::TMPFS),
         target: Some(path.clone()),
         tmpfs_options: Some(MountTmpfsOptions {
-            size_bytes: Some(signed(config.tmp_size)),
+            size_bytes: Some(signed(config.tmp_limit_bytes)),
             mode: Some(0o1777),
             ..MountTmpfsOptions::default()
         }),
@@ -232,8 +234,8 @@ mod tests {
             .env("GIVEN", "yes")
             .user("7")
             .runtime("runsc")
-            .shared_memory(0)
-            .memory_limit(None)
+            .shm_limit_bytes(0)
+            .memory_limit_bytes(None)
             .ulimit("nofile", 77);
         let (body, walls) = planned(&config);
         assert_eq!((body.network_disabled, walls.network_mode.as_deref()), (Some(false), Some("bridge")));

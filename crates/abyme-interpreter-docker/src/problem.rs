@@ -132,7 +132,7 @@ pub(crate) fn of_image(said: &str, image: &str, python: &str) -> Option<String> 
 }
 
 /// An exit code, completing the sentence "the interpreter …". Codes over 128 are signals.
-pub(crate) fn describe(code: i64, memory_limit: Option<u64>) -> String {
+pub(crate) fn describe(code: i64, memory_limit_bytes: Option<u64>) -> String {
     let Some(signal) = code.checked_sub(128).filter(|signal| (1..=64).contains(signal)) else {
         return format!("exited with code {code}");
     };
@@ -141,7 +141,7 @@ pub(crate) fn describe(code: i64, memory_limit: Option<u64>) -> String {
         6 => " (abort)".to_owned(),
         7 => " (bus error)".to_owned(),
         8 => " (arithmetic error)".to_owned(),
-        9 => match memory_limit {
+        9 => match memory_limit_bytes {
             Some(bytes) => format!(" (kill), probably because memory ran out (limit {} MB)", bytes >> 20),
             None => " (kill), perhaps because memory ran out".to_owned(),
         },

@@ -43,7 +43,7 @@ pub(crate) async fn launch(shared: &Shared) -> Result<DriverSession<Output, Inpu
     };
     let session = &shared.config.session;
     // A container that dies or never reads is noticed by the handshake, which says how.
-    let _ = tokio::time::timeout(session.start_limit, input.write_all(&shared.driver.bundle(&image))).await;
+    let _ = tokio::time::timeout(session.start_timeout, input.write_all(&shared.driver.bundle(&image))).await;
     driver::compile_in_background(shared, client, image);
     Ok(DriverSession::new(output, input, container as Arc<_>, session.clone()))
 }

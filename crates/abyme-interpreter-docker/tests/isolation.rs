@@ -34,11 +34,11 @@ async fn the_declaration() {
     let declared = factory.capabilities();
     assert_eq!((declared.isolation, declared.network), (Isolation::Container, Access::Denied));
     assert_eq!((declared.host_files, declared.environment), (Access::Denied, Access::AllowList));
-    assert_eq!(declared.memory_limit, Some(512 << 20));
-    let opened = DockerFactory::new(config().network("bridge").mount("/a", "/a").memory_limit(None));
+    assert_eq!(declared.memory_limit_bytes, Some(512 << 20));
+    let opened = DockerFactory::new(config().network("bridge").mount("/a", "/a").memory_limit_bytes(None));
     let opened = opened.capabilities();
     assert_eq!((opened.network, opened.host_files), (Access::Open, Access::AllowList));
-    assert_eq!(opened.memory_limit, None);
+    assert_eq!(opened.memory_limit_bytes, None);
 }
 
 async fn nobody_runs_it() {
@@ -72,7 +72,8 @@ async fn the_root_cannot_be_written() {
 }
 
 async fn own_files_are_sized_and_run_nothing() {
-    let mut session = session(config().work_size(2 << 20).tmp_size(1 << 20).shared_memory(3 << 20)).await;
+    let mut session =
+        session(config().work_limit_bytes(2 << 20).tmp_limit_bytes(1 << 20).shm_limit_bytes(3 << 20)).await;
     let sizes = "import os\ndef size(path):\n    s = os.statvfs(path)\n    return s.f_blocks * s.f_frsize >> 20\n\
                  size('/work'), size('/tmp'), size('/dev/shm')";
     assert_eq!(value(&mut session, sizes).await, "(2, 1, 3)");
@@ -118,14 +119,14 @@ async fn a_fork_bomb_is_contained() {
 }
 
 async fn memory_is_limited_for_a_process() {
-    let mut session = session(config().memory_limit(128 << 20)).await;
+    let mut session = session(config().memory_limit_bytes(128 << 20)).await;
     let hoard = "kept = 1\nhoard = []\nwhile True: hoard.append(b'x' * (1 << 20))";
     assert_eq!(error(&mut session, hoard).await, "MemoryError");
     assert_eq!(value(&mut session, "len(hoard) > 64, kept").await, "(True, 1)");
 }
 
 async fn memory_is_limited_for_all() {
-    let mut session = session(config().memory_limit(128 << 20)).await;
+    let mut session = session(config().memory_limit_bytes(128 << 20)).await;
     // Shared memory is not a process's own, so only the container's limit sees it.
     let fill = "import mmap\nprint('so far', flush=True)\n\
                 m = mmap.mmap(-1, 512 << 20)\nfor n in range(0, len(m), 4096): m[n] = 1";
@@ -223,7 +224,7 @@ async fn mounts_are_read_only_unless_said() {
 }
 
 async fn what_is_opened_is_open() {
-    let mut session = session(config().network("host").user("0:0").shared_memory(0)).await;
+    let mut session = session(config().network("host").user("0:0").shm_limit_bytes(0)).await;
     let seen = "import os\nos.getuid(), len(os.listdir('/sys/class/net')) > 1, os.path.exists('/dev/shm/x')";
     assert_eq!(value(&mut session, seen).await, "(0, True, False)");
 }

@@ -262,7 +262,7 @@ async fn a_hundred_megabytes_go_in_and_out() {
 }
 
 async fn it_works_without_an_init() {
-    let mut session = session(config().init(false)).await.with_time_limit(Duration::from_millis(500));
+    let mut session = session(config().init(false)).await.cell_timeout(Duration::from_millis(500));
     let observation = session.run_code("kept = 1\nwhile True: pass").await.unwrap();
     assert_eq!(observation.error.unwrap().type_name, "KeyboardInterrupt");
     assert_eq!(value(&mut session, "kept").await, "1");
@@ -345,7 +345,7 @@ async fn an_image_for_another_processor() {
 
 async fn limits_that_cannot_be() {
     let error =
-        DockerFactory::new(config().memory_limit(1 << 20)).session().start_session().await.unwrap_err();
+        DockerFactory::new(config().memory_limit_bytes(1 << 20)).session().start_session().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().to_lowercase().contains("memory"), "{error}");
     let error = DockerFactory::new(config().runtime("nonsense")).session().start_session().await.unwrap_err();

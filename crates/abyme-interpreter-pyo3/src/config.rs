@@ -15,7 +15,7 @@ pub struct Pyo3Config {
     pub venv: Option<PathBuf>,
     /// How long a session may take to get ready. Default 10 s.
     #[serde(with = "abyme_core::seconds")]
-    pub start_limit: Duration,
+    pub start_timeout: Duration,
     /// How long a cell may go on after its time limit, before its session is given up: it is interrupted at once and
     /// half-way. Default 1.5 s, within the 2 s of contract clause C10.
     #[serde(with = "abyme_core::seconds")]
@@ -24,7 +24,7 @@ pub struct Pyo3Config {
 
 impl Default for Pyo3Config {
     fn default() -> Self {
-        Self { venv: None, start_limit: Duration::from_secs(10), grace: Duration::from_millis(1500) }
+        Self { venv: None, start_timeout: Duration::from_secs(10), grace: Duration::from_millis(1500) }
     }
 }
 
@@ -41,8 +41,8 @@ impl Pyo3Config {
     }
 
     /// Sets how long a session may take to get ready.
-    pub fn start_limit(mut self, limit: Duration) -> Self {
-        self.start_limit = limit;
+    pub fn start_timeout(mut self, limit: Duration) -> Self {
+        self.start_timeout = limit;
         self
     }
 
@@ -62,7 +62,7 @@ mod tests {
         let config = Pyo3Config::default();
         assert_eq!(config.venv, None);
         assert_eq!(
-            (config.start_limit, config.grace),
+            (config.start_timeout, config.grace),
             (Duration::from_secs(10), Duration::from_millis(1500))
         );
     }

@@ -62,12 +62,12 @@ impl Shared {
             Live::new(&self.config, python.clone()).await
         };
         // Python's lock is needed for both.
-        timeout(self.config.start_limit, start).await.map_err(|_| {
+        timeout(self.config.start_timeout, start).await.map_err(|_| {
             Error::new(
                 ErrorKind::Unavailable,
                 format!(
                     "a session was not ready after {:.1} s: other code of this process holds Python's lock",
-                    self.config.start_limit.as_secs_f64()
+                    self.config.start_timeout.as_secs_f64()
                 ),
             )
         })?

@@ -113,7 +113,7 @@ impl Live {
     /// Runs one cell. See [`CodeInterpreter::execute`](abyme_core::CodeInterpreter::execute).
     pub(crate) async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
         self.start().await?;
-        let (scope, limit) = (cell.scope.clone(), cell.time_limit);
+        let (scope, limit) = (cell.scope.clone(), cell.timeout);
         let limit = limit.and_then(|limit| Instant::now().checked_add(limit));
         self.cells += 1;
         let number = self.cells;

@@ -132,7 +132,7 @@ fn a_host_that_holds_the_lock_is_told() {
             let factory = Pyo3Factory::new(config);
             runtime.block_on(async { factory.create().await.unwrap().start().await })
         };
-        let hasty = Pyo3Config::new().start_limit(Duration::from_millis(300));
+        let hasty = Pyo3Config::new().start_timeout(Duration::from_millis(300));
         let problem = pyo3::Python::attach(|_| start(hasty)).unwrap_err();
         assert!(problem.message().contains("holds Python's lock"), "{problem}");
         start(Pyo3Config::new()).unwrap();
@@ -174,11 +174,11 @@ async fn code_that_holds_the_lock_ends_its_session_and_hangs_no_other() {
     let task = tokio::spawn(async move {
         let ring = FunctionSpec::new("ring", "Tells that the cell has begun.");
         let cell = Cell::new("ring(); ctypes.PyDLL(None).sleep(9)").scope(Scope::new().function(ring).into());
-        let seen = stuck.execute(cell.time_limit(Duration::from_secs(2)), &*host).await.unwrap();
+        let seen = stuck.execute(cell.timeout(Duration::from_secs(2)), &*host).await.unwrap();
         (seen, stuck)
     });
     tokio::time::timeout(Duration::from_secs(10), bell.0.notified()).await.unwrap();
-    let cell = Cell::new("x").time_limit(Duration::from_secs(2));
+    let cell = Cell::new("x").timeout(Duration::from_secs(2));
     let seen = other.execute(cell, &NoHostFunctions).await.unwrap();
     // It may come before the call, and on a slow machine be there still when the call is over.
     assert!(

@@ -27,7 +27,7 @@ fn nothing_is_promised_that_is_not_there() {
     {
         assert_eq!(access, Access::Open);
     }
-    assert!(!capabilities.crash_isolated && capabilities.memory_limit.is_none());
+    assert!(!capabilities.crash_isolated && capabilities.memory_limit_bytes.is_none());
     assert!(capabilities.notes.iter().any(|note| note.contains("inside the host program")));
 }
 
@@ -100,7 +100,7 @@ async fn code_that_does_not_stop_is_given_up() {
         "n = 0\nwhile n < 50:\n    try:\n        while True: pass\n    except BaseException: n += 1",
     ] {
         let mut stuck = session().await;
-        let cell = Cell::new(code).time_limit(Duration::from_millis(200));
+        let cell = Cell::new(code).timeout(Duration::from_millis(200));
         let seen = stuck.execute(cell, &NoHostFunctions).await.unwrap();
         match seen.session_ended.as_deref() {
             Some(why) => {
@@ -174,7 +174,7 @@ async fn threads_that_wait_for_the_host_do_not_hold_their_cell() {
     ] {
         let mut s = session().await;
         value(&mut s, &format!("{import}\nx = 1")).await;
-        let seen = s.execute(asking(code).time_limit(Duration::from_millis(300)), &Silent).await.unwrap();
+        let seen = s.execute(asking(code).timeout(Duration::from_millis(300)), &Silent).await.unwrap();
         assert_interrupted(code, &seen);
         assert_eq!(value(&mut s, "x").await, "1");
         // The same for a future that is dropped.
@@ -196,7 +196,7 @@ async fn event_loops_and_conditions_are_interrupted() {
     ] {
         let mut s = session().await;
         value(&mut s, "x = 1").await;
-        let cell = Cell::new(code).time_limit(Duration::from_millis(300));
+        let cell = Cell::new(code).timeout(Duration::from_millis(300));
         let seen = s.execute(cell, &NoHostFunctions).await.unwrap();
         assert_interrupted(code, &seen);
         assert_eq!(value(&mut s, "x").await, "1");
@@ -292,7 +292,7 @@ async fn a_forked_child_is_refused_by_the_host() {
                     try: ask()\n    \
                     except RuntimeError as error: os._exit('forked' in str(error))\n\
                 os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])";
-    let seen = s.execute(asking(code).time_limit(PROMPT), &Silent).await.unwrap();
+    let seen = s.execute(asking(code).timeout(PROMPT), &Silent).await.unwrap();
     assert_eq!(seen.value.unwrap().to_string(), "1");
 }
 

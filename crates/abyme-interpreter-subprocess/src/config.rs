@@ -13,12 +13,12 @@ pub struct SubprocessConfig {
     /// The Python to run: a name on `PATH`, or a path. Default `python3`. Needs Python 3.9 or later.
     pub python: PathBuf,
     /// Address space of the process, in bytes (`RLIMIT_AS`). Default 4 GiB; `None` is no limit.
-    pub memory_limit: Option<u64>,
+    pub memory_limit_bytes: Option<u64>,
     /// Processor time of the whole session (`RLIMIT_CPU`), in whole seconds. Default none: cells have a time limit.
     #[serde(with = "abyme_core::seconds::option")]
-    pub cpu_limit: Option<Duration>,
+    pub cpu_timeout: Option<Duration>,
     /// Size of a file the session writes, in bytes (`RLIMIT_FSIZE`). Default 1 GiB; `None` is no limit.
-    pub file_size_limit: Option<u64>,
+    pub max_file_bytes: Option<u64>,
     /// Processes and threads of the *user*, all sessions and programs together (`RLIMIT_NPROC`). The kernel does not
     /// apply it to root. Default 4 096; `None` is no limit.
     pub max_processes: Option<u64>,
@@ -38,9 +38,9 @@ impl Default for SubprocessConfig {
     fn default() -> Self {
         Self {
             python: PathBuf::from("python3"),
-            memory_limit: Some(4 << 30),
-            cpu_limit: None,
-            file_size_limit: Some(1 << 30),
+            memory_limit_bytes: Some(4 << 30),
+            cpu_timeout: None,
+            max_file_bytes: Some(1 << 30),
             max_processes: Some(4096),
             max_open_files: Some(1024),
             env_allow: ["LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ"].map(str::to_owned).to_vec(),
@@ -64,20 +64,20 @@ impl SubprocessConfig {
     }
 
     /// Sets the address space of the process, in bytes.
-    pub fn memory_limit(mut self, bytes: impl Into<Option<u64>>) -> Self {
-        self.memory_limit = bytes.into();
+    pub fn memory_limit_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.memory_limit_bytes = bytes.into();
         self
     }
 
     /// Sets the processor time of the whole session.
-    pub fn cpu_limit(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.cpu_limit = limit.into();
+    pub fn cpu_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.cpu_timeout = limit.into();
         self
     }
 
     /// Sets the size of a file the session writes, in bytes.
-    pub fn file_size_limit(mut self, bytes: impl Into<Option<u64>>) -> Self {
-        self.file_size_limit = bytes.into();
+    pub fn max_file_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.max_file_bytes = bytes.into();
         self
     }
 
@@ -126,9 +126,9 @@ mod tests {
     fn defaults_are_pinned() {
         let config = SubprocessConfig::default();
         assert_eq!(config.python, PathBuf::from("python3"));
-        assert_eq!((config.memory_limit, config.file_size_limit), (Some(4 << 30), Some(1 << 30)));
+        assert_eq!((config.memory_limit_bytes, config.max_file_bytes), (Some(4 << 30), Some(1 << 30)));
         assert_eq!(
-            (config.max_processes, config.max_open_files, config.cpu_limit),
+            (config.max_processes, config.max_open_files, config.cpu_timeout),
             (Some(4096), Some(1024), None)
         );
         assert_eq!(config.env_allow, ["LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ"]);

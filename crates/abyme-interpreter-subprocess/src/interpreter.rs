@@ -101,7 +101,7 @@ fn capabilities(config: &SubprocessConfig) -> Capabilities {
     // Its own environment is an allow-list, but code of the same user can read the host's through /proc.
     capabilities.environment = Access::Open;
     capabilities.processes = Access::Open;
-    capabilities.memory_limit = config.memory_limit;
+    capabilities.memory_limit_bytes = config.memory_limit_bytes;
     capabilities.interrupt = true;
     capabilities.crash_isolated = true;
     capabilities.threads = true;

@@ -59,9 +59,9 @@ pub(crate) fn command(
 #[allow(unsafe_code, reason = "limits have to be set between fork and exec")]
 fn apply_limits(command: &mut Command, config: &SubprocessConfig) {
     let limits = [
-        (Resource::As, config.memory_limit),
-        (Resource::Cpu, config.cpu_limit.map(|limit| limit.as_secs().max(1))),
-        (Resource::Fsize, config.file_size_limit),
+        (Resource::As, config.memory_limit_bytes),
+        (Resource::Cpu, config.cpu_timeout.map(|limit| limit.as_secs().max(1))),
+        (Resource::Fsize, config.max_file_bytes),
         (Resource::Nproc, config.max_processes),
         (Resource::Nofile, config.max_open_files),
         (Resource::Core, Some(0)),

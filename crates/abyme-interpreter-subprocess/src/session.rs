@@ -47,6 +47,6 @@ pub(crate) async fn spawn(shared: &Shared) -> Result<DriverSession<OwnedReadHalf
     let process = Arc::new(Process::new(child, work_dir, spawner.clone()));
     let (input, mut output) = socket.into_split();
     // A child that dies or never reads is noticed by the handshake, which says how.
-    let _ = tokio::time::timeout(config.session.start_limit, output.write_all(&python.bundle)).await;
+    let _ = tokio::time::timeout(config.session.start_timeout, output.write_all(&python.bundle)).await;
     Ok(DriverSession::new(input, output, process, config.session.clone()))
 }

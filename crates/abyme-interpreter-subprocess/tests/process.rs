@@ -89,11 +89,11 @@ async fn the_environment_is_an_allow_list() {
 #[tokio::test]
 async fn the_limits_are_set() {
     let config = SubprocessConfig::new()
-        .memory_limit(2 << 30)
-        .file_size_limit(1 << 20)
+        .memory_limit_bytes(2 << 30)
+        .max_file_bytes(1 << 20)
         .max_open_files(64)
         .max_processes(1000)
-        .cpu_limit(Duration::from_secs(77));
+        .cpu_timeout(Duration::from_secs(77));
     let mut session = session(config).await;
     let code = "import resource as r\n\
                 [r.getrlimit(x)[0] for x in (r.RLIMIT_AS, r.RLIMIT_FSIZE, r.RLIMIT_NOFILE, r.RLIMIT_NPROC, r.RLIMIT_CPU, r.RLIMIT_CORE)]";
@@ -192,7 +192,7 @@ async fn a_pool_drops_what_died_while_it_waited() {
 
 #[tokio::test]
 async fn used_up_processor_time_is_named() {
-    let mut session = session(SubprocessConfig::new().cpu_limit(Duration::from_secs(1))).await;
+    let mut session = session(SubprocessConfig::new().cpu_timeout(Duration::from_secs(1))).await;
     let observation = session.run_code("while True: pass").await.unwrap();
     let reason = observation.session_ended.unwrap();
     assert!(reason.contains("processor time limit"), "{reason}");

@@ -48,7 +48,7 @@ async fn idle(checkpoints: bool) {
 
 async fn text(kind: &str, line: &str, megabytes: usize) {
     let factory =
-        WasmFactory::new(WasmConfig::new().max_sessions(1).memory_limit(4 << 30).checkpoints(false));
+        WasmFactory::new(WasmConfig::new().max_sessions(1).memory_limit_bytes(4 << 30).checkpoints(false));
     let mut session = factory.session();
     run(&mut session, Cell::new("1")).await;
     let text = Value::from(line.repeat(megabytes * 1_000_000 / line.len()));

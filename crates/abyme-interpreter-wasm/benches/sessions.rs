@@ -27,8 +27,9 @@ fn runtime() -> &'static Runtime {
 }
 
 fn factory(checkpoints: bool) -> WasmFactory {
-    let factory =
-        WasmFactory::new(WasmConfig::new().checkpoints(checkpoints).max_sessions(64).memory_limit(4 << 30));
+    let factory = WasmFactory::new(
+        WasmConfig::new().checkpoints(checkpoints).max_sessions(64).memory_limit_bytes(4 << 30),
+    );
     runtime().block_on(factory.warm()).unwrap();
     factory
 }

@@ -12,15 +12,15 @@ pub struct WasmConfig {
     /// Memory of a session, in bytes, Python itself included (about 35 MB, of which most is shared between sessions).
     /// Default 512 MiB; at most 4 GiB, which is all a 32-bit Python can address. Code that asks for more gets a
     /// `MemoryError`.
-    pub memory_limit: u64,
+    pub memory_limit_bytes: u64,
     /// What the files of a session may take together, in bytes of the host's memory. Default 64 MiB.
-    pub disk_limit: u64,
+    pub disk_limit_bytes: u64,
     /// Sessions that may live at the same time in one factory. Default 1 000. Further ones wait, see
-    /// [`slot_wait`](Self::slot_wait). Each reserves addresses (4 GiB and a stack), not memory.
+    /// [`queue_timeout`](Self::queue_timeout). Each reserves addresses (4 GiB and a stack), not memory.
     pub max_sessions: u32,
     /// How long a session waits for its turn when [`max_sessions`](Self::max_sessions) live. Default 30 s.
     #[serde(with = "abyme_core::seconds")]
-    pub slot_wait: Duration,
+    pub queue_timeout: Duration,
     /// Whether each cell begins with a checkpoint, so that a session whose cell crashed or had to be killed comes
     /// back as it was before that cell. Costs time in proportion to the memory that changed since the cell before, and
     /// a copy of what the session changed. Default true.
@@ -29,7 +29,7 @@ pub struct WasmConfig {
     /// without: a crash ends it then. A checkpoint of 100 MB takes 100 MB of the host's memory. Time it takes for what
     /// the last cell wrote, or for all it holds where the system does not track writes (Linux does since 6.7).
     /// Default 256 MiB.
-    pub checkpoint_limit: u64,
+    pub checkpoint_limit_bytes: u64,
     /// How long a cell may go on after its time limit, before it is killed: it is interrupted at once and half-way.
     /// Default 1.5 s, within the 2 s of contract clause C10.
     #[serde(with = "abyme_core::seconds")]
@@ -56,12 +56,12 @@ pub struct Mount {
 impl Default for WasmConfig {
     fn default() -> Self {
         Self {
-            memory_limit: 512 << 20,
-            disk_limit: 64 << 20,
+            memory_limit_bytes: 512 << 20,
+            disk_limit_bytes: 64 << 20,
             max_sessions: 1000,
-            slot_wait: Duration::from_secs(30),
+            queue_timeout: Duration::from_secs(30),
             checkpoints: true,
-            checkpoint_limit: 256 << 20,
+            checkpoint_limit_bytes: 256 << 20,
             grace: Duration::from_millis(1500),
             mounts: Vec::new(),
             cache_dir: None,
@@ -77,14 +77,14 @@ impl WasmConfig {
     }
 
     /// Sets the memory of a session, in bytes.
-    pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.memory_limit = bytes;
+    pub fn memory_limit_bytes(mut self, bytes: u64) -> Self {
+        self.memory_limit_bytes = bytes;
         self
     }
 
     /// Sets what the files of a session may take together, in bytes.
-    pub fn disk_limit(mut self, bytes: u64) -> Self {
-        self.disk_limit = bytes;
+    pub fn disk_limit_bytes(mut self, bytes: u64) -> Self {
+        self.disk_limit_bytes = bytes;
         self
     }
 
@@ -95,8 +95,8 @@ impl WasmConfig {
     }
 
     /// Sets how long a session waits for its turn.
-    pub fn slot_wait(mut self, limit: Duration) -> Self {
-        self.slot_wait = limit;
+    pub fn queue_timeout(mut self, limit: Duration) -> Self {
+        self.queue_timeout = limit;
         self
     }
 
@@ -107,8 +107,8 @@ impl WasmConfig {
     }
 
     /// Sets the most memory a checkpoint may hold, in bytes.
-    pub fn checkpoint_limit(mut self, bytes: u64) -> Self {
-        self.checkpoint_limit = bytes;
+    pub fn checkpoint_limit_bytes(mut self, bytes: u64) -> Self {
+        self.checkpoint_limit_bytes = bytes;
         self
     }
 
@@ -146,16 +146,16 @@ mod tests {
     #[test]
     fn defaults_are_pinned() {
         let config = WasmConfig::default();
-        assert_eq!((config.memory_limit, config.disk_limit), (512 << 20, 64 << 20));
-        assert_eq!((config.max_sessions, config.slot_wait), (1000, Duration::from_secs(30)));
+        assert_eq!((config.memory_limit_bytes, config.disk_limit_bytes), (512 << 20, 64 << 20));
+        assert_eq!((config.max_sessions, config.queue_timeout), (1000, Duration::from_secs(30)));
         assert_eq!((config.checkpoints, config.grace), (true, Duration::from_millis(1500)));
-        assert_eq!(config.checkpoint_limit, 256 << 20);
+        assert_eq!(config.checkpoint_limit_bytes, 256 << 20);
         assert!(config.mounts.is_empty() && config.cache_dir.is_none() && config.cache);
     }
 
     #[test]
     fn it_survives_serde() {
-        let config = WasmConfig::new().mount("/srv/docs", "/docs").slot_wait(Duration::from_secs(1));
+        let config = WasmConfig::new().mount("/srv/docs", "/docs").queue_timeout(Duration::from_secs(1));
         let text = serde_json::to_string(&config).unwrap();
         assert_eq!(serde_json::from_str::<WasmConfig>(&text).unwrap(), config);
         assert_eq!(serde_json::from_str::<WasmConfig>("{}").unwrap(), WasmConfig::default());

@@ -41,7 +41,7 @@ pub(crate) fn of_session(config: &WasmConfig, library: Arc<Library>) -> Result<F
         config.mounts.iter().map(|mount| MountPoint { guest: mount.guest.clone(), host: mount.host.clone() });
     let mounts =
         Mount::open_all(&mounts.collect::<Vec<_>>()).map_err(|why| Error::new(ErrorKind::Config, why))?;
-    let limits = Limits { disk: config.disk_limit, ..Limits::default() };
+    let limits = Limits { disk: config.disk_limit_bytes, ..Limits::default() };
     Ok(FileSystem::new(limits, library, &mounts))
 }
 

@@ -23,11 +23,11 @@ pub(crate) struct Guest {
     /// Where CPython looks for signals, see `abyme_interrupt` in `GUEST.md`.
     pub(crate) interrupt: [u32; 4],
     /// Most bytes of linear memory.
-    pub(crate) memory_limit: usize,
+    pub(crate) memory_limit_bytes: usize,
 }
 
 impl Guest {
-    pub(crate) fn new(wasi: Wasi, mailbox: Mailbox, memory_limit: usize) -> Self {
+    pub(crate) fn new(wasi: Wasi, mailbox: Mailbox, memory_limit_bytes: usize) -> Self {
         Self {
             wasi,
             mailbox,
@@ -36,7 +36,7 @@ impl Guest {
             answer: None,
             memory: None,
             interrupt: [0; 4],
-            memory_limit,
+            memory_limit_bytes,
         }
     }
 
@@ -81,7 +81,7 @@ impl HasWasi for Guest {
 /// A guest that asks for more than its limit gets a `MemoryError`, as from any full machine.
 impl ResourceLimiter for Guest {
     fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= self.memory_limit)
+        Ok(desired <= self.memory_limit_bytes)
     }
 
     fn table_growing(&mut self, _: usize, _: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {

@@ -26,7 +26,7 @@ use crate::{
 /// use abyme_core::{CodeInterpreterExt, InterpreterFactory};
 /// use abyme_interpreter_wasm::{WasmConfig, WasmFactory};
 ///
-/// let factory = WasmFactory::new(WasmConfig::new().memory_limit(256 << 20));
+/// let factory = WasmFactory::new(WasmConfig::new().memory_limit_bytes(256 << 20));
 /// let mut repl = factory.create().await?.start_session().await?;
 /// assert_eq!(repl.run_code("6 * 7").await?.value.unwrap().to_string(), "42");
 /// # Ok(()) }
@@ -107,7 +107,7 @@ fn capabilities(config: &WasmConfig) -> Capabilities {
     capabilities.host_files = if config.mounts.is_empty() { Access::Denied } else { Access::AllowList };
     capabilities.environment = Access::Denied;
     capabilities.processes = Access::Denied;
-    capabilities.memory_limit = Some(config.memory_limit);
+    capabilities.memory_limit_bytes = Some(config.memory_limit_bytes);
     capabilities.interrupt = true;
     capabilities.crash_isolated = true;
     capabilities.concurrent_calls = true;

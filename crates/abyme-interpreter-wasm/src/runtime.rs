@@ -78,14 +78,14 @@ impl Runtime {
         let broken = |error: wasmtime::Error| {
             Error::new(ErrorKind::Unavailable, format!("the prepared interpreter cannot be used: {error:#}"))
         };
-        let mut template = Template::new(&engine, &module, config.memory_limit).map_err(broken)?;
+        let mut template = Template::new(&engine, &module, config.memory_limit_bytes).map_err(broken)?;
         let needed = module.resources_required().max_initial_memory_size.map(|pages| pages * WASM_PAGE);
-        if let Some(needed) = needed.filter(|needed| *needed > config.memory_limit) {
+        if let Some(needed) = needed.filter(|needed| *needed > config.memory_limit_bytes) {
             return Err(Error::new(
                 ErrorKind::Config,
                 format!(
-                    "a `memory_limit` of {} MiB is too small: Python alone takes {} MiB",
-                    config.memory_limit >> 20,
+                    "a `memory_limit_bytes` of {} MiB is too small: Python alone takes {} MiB",
+                    config.memory_limit_bytes >> 20,
                     needed.div_ceil(1 << 20)
                 ),
             ));
@@ -118,14 +118,14 @@ impl Runtime {
 
     /// A place for a session, after waiting for one if all are taken.
     pub(crate) async fn slot(&self) -> Result<Slot> {
-        let (limit, sessions) = (self.config.slot_wait, self.config.max_sessions);
+        let (limit, sessions) = (self.config.queue_timeout, self.config.max_sessions);
         match tokio::time::timeout(limit, self.slots.clone().acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Arc::new(permit)),
             _ => Err(Error::new(
                 ErrorKind::Unavailable,
                 format!(
                     "no session became free within {:.1} s: all {sessions} are in use; shut sessions down, or raise \
-                     `max_sessions` or `slot_wait`",
+                     `max_sessions` or `queue_timeout`",
                     limit.as_secs_f64()
                 ),
             )),
@@ -148,10 +148,10 @@ impl Runtime {
 fn check(config: &WasmConfig) -> Result<()> {
     let problem = if config.max_sessions == 0 {
         "`max_sessions` is 0: no session could ever live".to_owned()
-    } else if config.memory_limit > MAX_MEMORY {
+    } else if config.memory_limit_bytes > MAX_MEMORY {
         format!(
-            "a `memory_limit` of {} MiB is over 4096 MiB, all that a 32-bit Python can address",
-            config.memory_limit >> 20
+            "a `memory_limit_bytes` of {} MiB is over 4096 MiB, all that a 32-bit Python can address",
+            config.memory_limit_bytes >> 20
         )
     } else {
         return Ok(());
@@ -175,7 +175,7 @@ pub(crate) fn engine_config() -> Config {
 /// Instances from a pool: making one takes some microseconds, and its memory is the snapshot's until it is written.
 pub(crate) fn pooling(config: &WasmConfig) -> Config {
     let instances = config.max_sessions.saturating_add(1); // and the pristine one
-    let memory = config.memory_limit.next_multiple_of(WASM_PAGE).max(MIN_MEMORY);
+    let memory = config.memory_limit_bytes.next_multiple_of(WASM_PAGE).max(MIN_MEMORY);
     let memory = usize::try_from(memory).unwrap_or(usize::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(instances)

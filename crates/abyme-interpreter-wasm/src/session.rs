@@ -110,7 +110,8 @@ impl Live {
         reseed: bool,
     ) -> Self {
         let (state, slot, known_scope) = (State::Idle(vm), Some(slot), KnownScope::default());
-        let checkpoints = runtime.config.checkpoints && checkpoint.fits(runtime.config.checkpoint_limit);
+        let checkpoints =
+            runtime.config.checkpoints && checkpoint.fits(runtime.config.checkpoint_limit_bytes);
         let checkpoint = checkpoints.then_some(checkpoint);
         Self { runtime, mailbox, state, checkpoints, checkpoint, used: false, known_scope, slot, reseed }
     }
@@ -158,7 +159,7 @@ impl Live {
             return Err(Error::new(ErrorKind::Internal, "a session that was started is not idle"));
         };
         if self.checkpoints && self.used {
-            let (before, limit) = (self.checkpoint.take(), self.runtime.config.checkpoint_limit);
+            let (before, limit) = (self.checkpoint.take(), self.runtime.config.checkpoint_limit_bytes);
             self.checkpoint = Checkpoint::take(&mut vm, self.runtime.pristine(), before, limit);
             self.checkpoints = self.checkpoint.is_some();
             if !self.checkpoints {
@@ -169,7 +170,7 @@ impl Live {
         vm.wasi_mut().set_window(window(cell.max_output_chars));
         self.mailbox.lock().begin(Collector::new(cell.max_output_chars));
         self.state = State::Running(Box::pin(vm.run(request)));
-        let limit = cell.time_limit.and_then(|limit| Instant::now().checked_add(limit));
+        let limit = cell.timeout.and_then(|limit| Instant::now().checked_add(limit));
         let mut interrupts = 0;
         let outcome = self.pump(host, limit, &mut interrupts).await;
         let collector = self.mailbox.lock().end().unwrap_or_else(|| Collector::new(0));
@@ -200,7 +201,7 @@ impl Live {
         }
         let state =
             state.ok_or_else(|| Error::new(ErrorKind::Internal, "a session is larger than any can be"))?;
-        if self.checkpoints && state.fits(self.runtime.config.checkpoint_limit) {
+        if self.checkpoints && state.fits(self.runtime.config.checkpoint_limit_bytes) {
             self.checkpoint = Some(state.clone());
             self.used = false;
         }
@@ -295,14 +296,14 @@ impl Live {
 
     /// What was to go in does not fit.
     fn no_memory(&self, cell: &Cell) -> PythonError {
-        let limit = self.runtime.config.memory_limit >> 20;
+        let limit = self.runtime.config.memory_limit_bytes >> 20;
         let largest = cell.variables.iter().map(|(name, value)| (size(value), name)).max();
         let what = match largest {
             Some((size, name)) if size > 1 << 20 => format!("the variable `{name}` ({} MiB)", size >> 20),
             _ => "the cell".to_owned(),
         };
         let message = format!(
-            "{what} does not fit what is left of the session's memory; its `memory_limit` is {limit} MiB"
+            "{what} does not fit what is left of the session's memory; its `memory_limit_bytes` is {limit} MiB"
         );
         PythonError::new("MemoryError", message).stage(Stage::Scope)
     }

@@ -46,7 +46,7 @@ pub(crate) struct Template {
     pub(crate) guest: InstancePre<Guest>,
     /// Where CPython looks for signals, the same in all instances; zeros until it is known.
     pub(crate) interrupt: [u32; 4],
-    pub(crate) memory_limit: u64,
+    pub(crate) memory_limit_bytes: u64,
     /// The pages that every session writes to; none until they are known.
     pub(crate) hot: Vec<Range<u32>>,
     watcher: Arc<Watcher>,
@@ -54,7 +54,7 @@ pub(crate) struct Template {
 
 impl Template {
     /// Connects a module with the host's functions.
-    pub(crate) fn new(engine: &Engine, module: &Module, memory_limit: u64) -> wasmtime::Result<Self> {
+    pub(crate) fn new(engine: &Engine, module: &Module, memory_limit_bytes: u64) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engine);
         door::add_to_linker(&mut linker)?;
         wasi::add_to_linker(&mut linker)?;
@@ -63,7 +63,7 @@ impl Template {
             engine: engine.clone(),
             guest,
             interrupt: [0; 4],
-            memory_limit,
+            memory_limit_bytes,
             hot: Vec::new(),
             watcher: Watcher::new(),
         })
@@ -76,8 +76,8 @@ impl Template {
         mailbox: Mailbox,
         slot: Option<Slot>,
     ) -> wasmtime::Result<Vm> {
-        let memory_limit = usize::try_from(self.memory_limit).unwrap_or(usize::MAX);
-        let mut guest = Guest::new(wasi, mailbox, memory_limit);
+        let memory_limit_bytes = usize::try_from(self.memory_limit_bytes).unwrap_or(usize::MAX);
+        let mut guest = Guest::new(wasi, mailbox, memory_limit_bytes);
         guest.interrupt = self.interrupt;
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| guest);
@@ -151,10 +151,10 @@ impl Vm {
         let memory = self.store.data().memory.ok_or_else(missing)?;
         let pages = len.saturating_sub(memory.data_size(&self.store)).div_ceil(PAGE);
         memory.grow(&mut self.store, pages as u64).map_err(|_| {
-            let limit = self.store.data().memory_limit >> 20;
+            let limit = self.store.data().memory_limit_bytes >> 20;
             Error::new(
                 ErrorKind::Config,
-                format!("a session of {} MiB does not fit `memory_limit` ({limit} MiB)", len >> 20),
+                format!("a session of {} MiB does not fit `memory_limit_bytes` ({limit} MiB)", len >> 20),
             )
         })?;
         Ok(memory.data_mut(&mut self.store))

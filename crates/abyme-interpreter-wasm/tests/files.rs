@@ -73,7 +73,7 @@ async fn nothing_of_the_host_is_there() {
 
 #[tokio::test]
 async fn the_quota_holds() {
-    let factory = WasmFactory::new(WasmConfig::new().disk_limit(1 << 20).max_sessions(2));
+    let factory = WasmFactory::new(WasmConfig::new().disk_limit_bytes(1 << 20).max_sessions(2));
     let mut s = session_of(&factory).await;
     for code in [
         "open('big', 'wb').write(bytes(2 << 20))",

@@ -75,7 +75,7 @@ async fn hostile_code_stays_inside() {
     let mut witness = session().await;
     value(&mut witness, "kept = 'untouched'").await;
     // Memory that was filled and freed stays changed, so the checkpoints here may be large.
-    let factory = WasmFactory::new(WasmConfig::new().max_sessions(2).checkpoint_limit(1 << 30));
+    let factory = WasmFactory::new(WasmConfig::new().max_sessions(2).checkpoint_limit_bytes(1 << 30));
     for code in [
         "while True: pass",
         "import re; re.match(r'(a+)+$', 'a' * 40 + 'b')",
@@ -117,12 +117,12 @@ async fn hostile_code_stays_inside() {
         "import sys\nsys.modules.clear()\nimport json",
         "import builtins\nfor n in list(vars(builtins)):\n    delattr(builtins, n)",
     ] {
-        let mut s = session_of(&factory).await.with_time_limit(Duration::from_secs(2));
+        let mut s = session_of(&factory).await.cell_timeout(Duration::from_secs(2));
         value(&mut s, "kept = 1").await;
         let outcome = s.run_code(code).await;
         if s.ended().is_some() {
             assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Protocol, "{code}");
-            s = session_of(&factory).await.with_time_limit(Duration::from_secs(2));
+            s = session_of(&factory).await.cell_timeout(Duration::from_secs(2));
             value(&mut s, "kept = 1").await;
         }
         let after = s.run_code("kept").await.unwrap();
@@ -141,7 +141,7 @@ async fn hostile_code_stays_inside() {
 async fn a_full_memory_can_be_emptied() {
     // Without checkpoints nothing but the session itself can help.
     let factory =
-        WasmFactory::new(WasmConfig::new().memory_limit(96 << 20).checkpoints(false).max_sessions(1));
+        WasmFactory::new(WasmConfig::new().memory_limit_bytes(96 << 20).checkpoints(false).max_sessions(1));
     for code in [
         "x = []\nwhile True: x.append('x' * 1000)",
         "x = []\nwhile True: x.append(bytes(7))",
@@ -150,7 +150,7 @@ async fn a_full_memory_can_be_emptied() {
         "x = []\ntry:\n    while True: x.append(object())\nexcept MemoryError: pass",
         "x = []\ntry:\n    while True: x.append('x' * 1000)\nexcept MemoryError:\n    try:\n        while True: x.append(object())\n    except MemoryError: pass",
     ] {
-        let mut s = session_of(&factory).await.with_time_limit(Duration::from_secs(20));
+        let mut s = session_of(&factory).await.cell_timeout(Duration::from_secs(20));
         let full = s.run_code(code).await.unwrap();
         assert_eq!(full.session_ended, None, "{code}\n{}", told(&full));
         for wanted in ["True", "True"] {
@@ -184,14 +184,14 @@ async fn without_checkpoints_a_crash_ends_the_session() {
     let mut next = factory.session();
     assert!(next.execute(Cell::new("1"), &NoHostFunctions).await.unwrap().is_ok());
     let cell = Cell::new("while True:\n    try:\n        while True: pass\n    except BaseException: pass");
-    let seen = next.execute(cell.time_limit(Duration::from_millis(300)), &NoHostFunctions).await.unwrap();
+    let seen = next.execute(cell.timeout(Duration::from_millis(300)), &NoHostFunctions).await.unwrap();
     assert_eq!(seen.interruption, Some(Interruption::Killed));
     assert!(seen.session_ended.is_some());
 }
 
 #[tokio::test]
 async fn a_crash_over_the_checkpoint_limit_ends_the_session() {
-    let factory = WasmFactory::new(WasmConfig::new().checkpoint_limit(8 << 20).max_sessions(1));
+    let factory = WasmFactory::new(WasmConfig::new().checkpoint_limit_bytes(8 << 20).max_sessions(1));
     let mut s = factory.session();
     let crash = || Cell::new("import os; os._exit(1)");
     assert!(s.execute(crash(), &NoHostFunctions).await.unwrap().restored.is_some());
@@ -202,7 +202,8 @@ async fn a_crash_over_the_checkpoint_limit_ends_the_session() {
 /// The place of a crashed session is its own: others that wait do not get it.
 #[tokio::test]
 async fn a_crashed_session_comes_back_before_others_begin() {
-    let factory = WasmFactory::new(WasmConfig::new().max_sessions(1).slot_wait(Duration::from_millis(500)));
+    let factory =
+        WasmFactory::new(WasmConfig::new().max_sessions(1).queue_timeout(Duration::from_millis(500)));
     let mut s = factory.session();
     s.execute(Cell::new("kept = 1"), &NoHostFunctions).await.unwrap();
     let waiting = async { factory.session().start().await };
@@ -232,7 +233,7 @@ async fn calls_without_end_are_stopped() {
                 q.append(g.start('f', (), {}))\n    if len(q) > 5000:\n        n = q.popleft()\n        \
                 try: g.reply(n)\n        except RuntimeError: q.append(n)";
     let mut s = factory().session();
-    let cell = Cell::new(code).scope(scope).time_limit(Duration::from_millis(500));
+    let cell = Cell::new(code).scope(scope).timeout(Duration::from_millis(500));
     let seen = s.execute(cell, &AtOnce).await.unwrap();
     assert!(seen.interruption.is_some(), "{}", told(&seen));
 }
@@ -259,7 +260,7 @@ async fn what_was_printed_before_a_crash_is_kept() {
 
 #[tokio::test]
 async fn sessions_over_the_limit_wait_for_their_turn() {
-    let config = WasmConfig::new().max_sessions(2).slot_wait(Duration::from_millis(200));
+    let config = WasmConfig::new().max_sessions(2).queue_timeout(Duration::from_millis(200));
     let factory = WasmFactory::new(config);
     let (_first, mut second) = (session_of(&factory).await, session_of(&factory).await);
     let problem = factory.session().start().await.unwrap_err();
@@ -269,7 +270,7 @@ async fn sessions_over_the_limit_wait_for_their_turn() {
     // A fork needs a place too.
     assert_eq!(second.fork().await.unwrap_err().kind(), ErrorKind::Unavailable);
     // One that waits gets a place as soon as there is one.
-    let factory = WasmFactory::new(WasmConfig::new().max_sessions(1).slot_wait(Duration::from_secs(30)));
+    let factory = WasmFactory::new(WasmConfig::new().max_sessions(1).queue_timeout(Duration::from_secs(30)));
     let first = session_of(&factory).await;
     let waiting = async {
         let mut third = factory.session();
@@ -292,7 +293,7 @@ async fn a_waiting_call_holds_no_thread() {
         let (host, scope) = (Meet(barrier.clone()), scope.clone());
         async move {
             let mut session = factory().session();
-            let cell = Cell::new("meet()").scope(scope).time_limit(Duration::from_secs(60));
+            let cell = Cell::new("meet()").scope(scope).timeout(Duration::from_secs(60));
             session.execute(cell, &host).await.unwrap()
         }
     });
@@ -314,7 +315,7 @@ impl HostFunctions for Meet {
 
 #[tokio::test]
 async fn what_does_not_fit_the_memory_is_said_so() {
-    let factory = WasmFactory::new(WasmConfig::new().memory_limit(64 << 20).max_sessions(1));
+    let factory = WasmFactory::new(WasmConfig::new().memory_limit_bytes(64 << 20).max_sessions(1));
     let mut s = factory.session();
     let cell = Cell::new("len(docs)").variable("docs", "x".repeat(100 << 20)).variable("n", 1);
     let seen = s.execute(cell, &NoHostFunctions).await.unwrap();
@@ -331,8 +332,8 @@ async fn what_does_not_fit_the_memory_is_said_so() {
 #[tokio::test]
 async fn configurations_that_cannot_work_are_refused() {
     for (config, says) in [
-        (WasmConfig::new().max_sessions(1).memory_limit(8 << 20), "too small"),
-        (WasmConfig::new().max_sessions(1).memory_limit(5 << 30), "4096 MiB"),
+        (WasmConfig::new().max_sessions(1).memory_limit_bytes(8 << 20), "too small"),
+        (WasmConfig::new().max_sessions(1).memory_limit_bytes(5 << 30), "4096 MiB"),
         (WasmConfig::new().max_sessions(0), "`max_sessions`"),
     ] {
         let problem = WasmFactory::new(config).warm().await.unwrap_err();

@@ -160,7 +160,7 @@ impl LanguageModel for OpenAiModel {
         let (tries, malformed) = (AtomicU32::new(0), AtomicU32::new(0));
         let outcome = ready.config.retry.run(async |retry| {
             tries.store(retry + 1, Ordering::Relaxed);
-            let outcome = ready.try_once(&model, body.clone(), request.time_limit, retry).await;
+            let outcome = ready.try_once(&model, body.clone(), request.timeout, retry).await;
             outcome.map_err(|error| {
                 // A provider that does not speak the protocol will not learn it: one more chance, not all of them.
                 let again = error.kind() == ErrorKind::MalformedReply

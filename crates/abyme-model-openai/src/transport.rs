@@ -31,9 +31,9 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    pub(crate) fn new(config: &OpenAiConfig, time_limit: Option<Duration>) -> Self {
+    pub(crate) fn new(config: &OpenAiConfig, timeout: Option<Duration>) -> Self {
         Self {
-            total: time_limit.map_or(config.timeout, |limit| limit.min(config.timeout)),
+            total: timeout.map_or(config.timeout, |limit| limit.min(config.timeout)),
             first_byte: config.first_byte_timeout,
             idle: config.idle_timeout,
             connect: config.connect_timeout,

@@ -18,12 +18,12 @@ pub struct RemoteConfig {
     #[serde(skip_serializing)]
     pub secret: Secret,
     /// Address space of the process, in bytes. Default 4 GiB; `None` is no limit.
-    pub memory_limit: Option<u64>,
+    pub memory_limit_bytes: Option<u64>,
     /// Processor time of the whole session, in whole seconds. Default none: cells have a time limit.
     #[serde(with = "abyme_core::seconds::option")]
-    pub cpu_limit: Option<Duration>,
+    pub cpu_timeout: Option<Duration>,
     /// Size of a file the session writes, in bytes. Default 1 GiB; `None` is no limit.
-    pub file_size_limit: Option<u64>,
+    pub max_file_bytes: Option<u64>,
     /// Processes and threads of the agent's *user*, all its programs together. The kernel does not apply it to root.
     /// Default 4 096; `None` is no limit.
     pub max_processes: Option<u64>,
@@ -41,9 +41,9 @@ impl Default for RemoteConfig {
         Self {
             address: "127.0.0.1:7411".to_owned(),
             secret: Secret::default(),
-            memory_limit: Some(4 << 30),
-            cpu_limit: None,
-            file_size_limit: Some(1 << 30),
+            memory_limit_bytes: Some(4 << 30),
+            cpu_timeout: None,
+            max_file_bytes: Some(1 << 30),
             max_processes: Some(4096),
             max_open_files: Some(1024),
             connect_limit: Duration::from_secs(10),
@@ -59,20 +59,20 @@ impl RemoteConfig {
     }
 
     /// Sets the address space of the process, in bytes.
-    pub fn memory_limit(mut self, bytes: impl Into<Option<u64>>) -> Self {
-        self.memory_limit = bytes.into();
+    pub fn memory_limit_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.memory_limit_bytes = bytes.into();
         self
     }
 
     /// Sets the processor time of the whole session.
-    pub fn cpu_limit(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.cpu_limit = limit.into();
+    pub fn cpu_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.cpu_timeout = limit.into();
         self
     }
 
     /// Sets the size of a file the session writes, in bytes.
-    pub fn file_size_limit(mut self, bytes: impl Into<Option<u64>>) -> Self {
-        self.file_size_limit = bytes.into();
+    pub fn max_file_bytes(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.max_file_bytes = bytes.into();
         self
     }
 
@@ -109,15 +109,16 @@ mod tests {
     fn defaults_are_pinned() {
         let config = RemoteConfig::default();
         assert_eq!(config.address, "127.0.0.1:7411");
-        assert!(config.secret.is_empty() && config.cpu_limit.is_none());
-        assert_eq!((config.memory_limit, config.file_size_limit), (Some(4 << 30), Some(1 << 30)));
+        assert!(config.secret.is_empty() && config.cpu_timeout.is_none());
+        assert_eq!((config.memory_limit_bytes, config.max_file_bytes), (Some(4 << 30), Some(1 << 30)));
         assert_eq!((config.max_processes, config.max_open_files), (Some(4096), Some(1024)));
         assert_eq!(config.connect_limit, Duration::from_secs(10));
     }
 
     #[test]
     fn the_secret_is_read_but_never_written() {
-        let config: RemoteConfig = serde_json::from_str(r#"{"secret": "hunter2", "cpu_limit": 3}"#).unwrap();
+        let config: RemoteConfig =
+            serde_json::from_str(r#"{"secret": "hunter2", "cpu_timeout": 3}"#).unwrap();
         assert!(!config.secret.is_empty());
         let shown = format!("{config:?} {}", serde_json::to_string(&config).unwrap());
         assert!(!shown.contains("hunter2"), "{shown}");

@@ -86,7 +86,7 @@ fn capabilities(config: &RemoteConfig) -> Capabilities {
     capabilities.host_files = Access::Open;
     capabilities.environment = Access::Open;
     capabilities.processes = Access::Open;
-    capabilities.memory_limit = config.memory_limit;
+    capabilities.memory_limit_bytes = config.memory_limit_bytes;
     capabilities.interrupt = true;
     capabilities.crash_isolated = true;
     capabilities.threads = true;
@@ -120,7 +120,7 @@ impl Launcher for Shared {
         // Sources, because the Python over there may be of any version. A process that never reads them is noticed by
         // the handshake, which says how it ended.
         let driver = python::bundle(BundleKind::Sources, &python::sources_json(python::DRIVER));
-        let _ = tokio::time::timeout(config.session.start_limit, output.write_all(&driver)).await;
+        let _ = tokio::time::timeout(config.session.start_timeout, output.write_all(&driver)).await;
         Ok(DriverSession::new(input, output, Arc::new(control), config.session.clone()))
     }
 }

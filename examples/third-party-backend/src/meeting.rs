@@ -40,9 +40,9 @@ pub(crate) struct Limits {
 impl Limits {
     pub(crate) fn of(config: &RemoteConfig) -> Self {
         Self {
-            memory: config.memory_limit,
-            cpu_seconds: config.cpu_limit.map(|limit| limit.as_secs().max(1)),
-            file_size: config.file_size_limit,
+            memory: config.memory_limit_bytes,
+            cpu_seconds: config.cpu_timeout.map(|limit| limit.as_secs().max(1)),
+            file_size: config.max_file_bytes,
             processes: config.max_processes,
             open_files: config.max_open_files,
         }

@@ -279,17 +279,17 @@ async fn a_dead_session_is_known_between_cells(agent: LocalAgent) {
 async fn the_limits_are_set(agent: LocalAgent) {
     let config = agent
         .config()
-        .memory_limit(2 << 30)
-        .file_size_limit(1 << 20)
+        .memory_limit_bytes(2 << 30)
+        .max_file_bytes(1 << 20)
         .max_open_files(64)
         .max_processes(1000)
-        .cpu_limit(Duration::from_secs(77));
+        .cpu_timeout(Duration::from_secs(77));
     let mut session = try_session(config).await.unwrap();
     let code = "import resource as r\n\
                 names = 'AS FSIZE NOFILE NPROC CPU CORE'.split()\n\
                 [r.getrlimit(getattr(r, 'RLIMIT_' + name))[0] for name in names]";
     assert_eq!(value(&mut session, code).await, "[2147483648, 1048576, 64, 1000, 77, 0]");
-    let mut unlimited = try_session(agent.config().memory_limit(None)).await.unwrap();
+    let mut unlimited = try_session(agent.config().memory_limit_bytes(None)).await.unwrap();
     let code = "import resource as r\nr.getrlimit(r.RLIMIT_AS)[0] == r.RLIM_INFINITY";
     assert_eq!(value(&mut unlimited, code).await, "True");
 }
@@ -311,13 +311,13 @@ async fn interrupts_stay_with_their_cell(agent: LocalAgent) {
     config.session.grace = Duration::from_secs(10);
     let mut session = try_session(config).await.unwrap();
     for _ in 0..2 {
-        let cell = Cell::new("import time\ntime.sleep(0.1)\n'done'").time_limit(Duration::from_millis(30));
+        let cell = Cell::new("import time\ntime.sleep(0.1)\n'done'").timeout(Duration::from_millis(30));
         let seen = session.execute(cell, &NoHostFunctions).await.unwrap();
         assert!(seen.is_ok(), "{seen:?}");
         let seen = session.run_code("time.sleep(2.5)\n'untouched'").await.unwrap();
         assert!(seen.is_ok() && seen.interruption.is_none(), "{seen:?}");
     }
-    let stubborn = Cell::new("time.sleep(60)").time_limit(Duration::from_millis(30));
+    let stubborn = Cell::new("time.sleep(60)").timeout(Duration::from_millis(30));
     let seen = session.execute(stubborn, &NoHostFunctions).await.unwrap();
     assert_eq!(seen.interruption, Some(Interruption::Interrupted), "{seen:?}");
 }

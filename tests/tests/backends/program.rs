@@ -124,7 +124,7 @@ fn program() -> Vec<Cell> {
         cell.max_output_chars = 101;
     }
     for cell in cells.iter_mut().filter(|cell| cell.code.contains("while True")) {
-        cell.time_limit = Some(Duration::from_secs(2));
+        cell.timeout = Some(Duration::from_secs(2));
     }
     cells.push(Cell::new("SUBMIT(k=1, other=[2])"));
     cells.push(Cell::new("SUBMIT('alone')"));

@@ -112,7 +112,7 @@ pub(crate) async fn tools_that_fail_are_named(backend: Backend) {
 
 pub(crate) async fn a_cell_over_its_time_is_interrupted_with_its_state_kept(backend: Backend) {
     let (builder, model) = rlm(backend, "q -> a: int", &["n = 5\nwhile True: pass", "SUBMIT(n)"]);
-    let rlm = builder.cell_time(Duration::from_secs(2)).build().unwrap();
+    let rlm = builder.cell_timeout(Duration::from_secs(2)).build().unwrap();
     let answer = rlm.run(inputs! { q: "?" }).await.unwrap();
     assert_eq!(answer.get::<i64>("a").unwrap(), 5);
     assert!(said(&model, 1).contains("interrupted") && said(&model, 1).contains("Variables are kept"));
@@ -168,9 +168,9 @@ pub(crate) async fn names_come_again_after_a_cell_that_never_got_them(backend: B
             .module("tools.py", "import time\ntime.sleep(3 * (not globals().get('x')))\ndef g(): return 5"),
     );
     let mut session = backend.create().await.unwrap().start_session().await.unwrap();
-    let slow = Cell::new("g()").scope(scope.clone()).time_limit(Duration::from_millis(300));
+    let slow = Cell::new("g()").scope(scope.clone()).timeout(Duration::from_millis(300));
     assert!(session.execute(slow, &NoHostFunctions).await.unwrap().error.is_some());
-    let again = Cell::new("g()").scope(scope).time_limit(Duration::from_secs(20));
+    let again = Cell::new("g()").scope(scope).timeout(Duration::from_secs(20));
     assert_eq!(session.execute(again, &NoHostFunctions).await.unwrap().value.unwrap().to_string(), "5");
 }
 

@@ -108,7 +108,7 @@ impl Backend {
             let _ = writeln!(text, "      {:<11} {}", "", cached(cache));
         }
         let caps = &self.capabilities;
-        let memory = match caps.memory_limit {
+        let memory = match caps.memory_limit_bytes {
             Some(bytes) => format!("{} MB at most", bytes >> 20),
             None => "not limited".to_owned(),
         };
@@ -151,13 +151,13 @@ impl Backend {
                 ]),
             ));
         }
-        let memory = caps.memory_limit.map_or(Value::None, Value::from);
+        let memory = caps.memory_limit_bytes.map_or(Value::None, Value::from);
         fields.extend([
             ("isolation", isolation(caps.isolation).into()),
             ("network", access(caps.network).into()),
             ("files", access(caps.host_files).into()),
             ("environment", access(caps.environment).into()),
-            ("memory_limit", memory),
+            ("memory_limit_bytes", memory),
         ]);
         Value::dict(fields)
     }

@@ -35,7 +35,7 @@ pub(super) struct Server {
     stdin_ended: bool,
     scope: Arc<Scope>,
     tools: Vec<String>,
-    time_limit: Duration,
+    timeout: Duration,
     max_output_chars: usize,
 }
 
@@ -49,7 +49,7 @@ impl Server {
             stdin_ended: false,
             scope: Arc::default(),
             tools: Vec::new(),
-            time_limit: args.cell_timeout,
+            timeout: args.cell_timeout,
             max_output_chars: args.max_output_chars,
         }
     }
@@ -91,7 +91,7 @@ impl Server {
         let cell = Cell::new(line.code)
             .variables(line.variables)
             .scope(self.scope.clone())
-            .time_limit(self.time_limit)
+            .timeout(self.timeout)
             .max_output_chars(self.max_output_chars);
         let ended = {
             let calls = self.calls.clone();
@@ -101,7 +101,7 @@ impl Server {
         let (line, exit) = match ended {
             Some(Ok(observation)) => {
                 let exit = observation.session_ended.is_some().then_some(Exit::SessionEnded);
-                (answer::cell(observation, &outputs, self.time_limit), exit)
+                (answer::cell(observation, &outputs, self.timeout), exit)
             }
             Some(Err(error)) => {
                 let exit = error.is_session_lost().then_some(Exit::SessionEnded);

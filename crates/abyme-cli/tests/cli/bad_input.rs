@@ -76,7 +76,7 @@ fn options_that_make_no_sense() {
     let more = |args: &[&str], parts: &[&str]| fails(&[&["-s", "q -> a", "-i", "q=1"], args].concat(), parts);
     more(&["--interpreter", "perl"], &["`perl` is no interpreter", "wasm, subprocess"]);
     more(&["--max-iterations", "0"], &["max_iterations"]);
-    more(&["--max-time", "soon"], &["expected a time"]);
+    more(&["--run-timeout", "soon"], &["expected a time"]);
     more(&["--max-cost", "-1"], &["max"]);
     more(&["--policy", "none"], &["guard-rail"]);
     more(&["--trace", "/no/such/folder/run.jsonl"], &["/no/such/folder/run.jsonl"]);

@@ -115,7 +115,7 @@ cases! {
     #[alone = "fills the memory up to the session's limit"]
     #[limit(120)]
     async fn the_memory_limit_holds(s) {
-        let limit = s.declared().memory_limit.unwrap_or_default();
+        let limit = s.declared().memory_limit_bytes.unwrap_or_default();
         if limit > 8 << 30 {
             skip("the limit is more than this case dares to fill");
         }
@@ -149,7 +149,7 @@ cases! {
     /// C14: a single allocation beyond the limit raises `MemoryError`, and the session goes on.
     #[needs(MemoryLimit)]
     async fn a_huge_allocation_is_refused(s) {
-        let limit = s.declared().memory_limit.unwrap_or_default();
+        let limit = s.declared().memory_limit_bytes.unwrap_or_default();
         s.run(format!("kept = 1\nx = bytearray({})", limit.saturating_add(limit / 2))).await.raises("MemoryError");
         s.run("kept").await.value_is("1");
     }

@@ -142,7 +142,7 @@ cases! {
                     'done'
                 "#
             );
-            let cell = session.cell(&code).time_limit(std::time::Duration::from_secs(3));
+            let cell = session.cell(&code).timeout(std::time::Duration::from_secs(3));
             match session.try_run(cell).await {
                 Ok(seen) if seen.session_ended.is_none() && seen.interruption.is_none() => {
                     seen.value_is("'done'").nothing_submitted();
@@ -181,7 +181,7 @@ cases! {
     #[needs(CrashIsolated)]
     async fn closing_every_descriptor(s) {
         let cell =
-            s.cell("import os\nos.closerange(3, 100)\n'done'").time_limit(std::time::Duration::from_secs(3));
+            s.cell("import os\nos.closerange(3, 100)\n'done'").timeout(std::time::Duration::from_secs(3));
         match s.try_run(cell).await {
             Ok(_) => {}
             Err(error) if error.is_session_lost() => {}

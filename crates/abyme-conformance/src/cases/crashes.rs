@@ -143,7 +143,7 @@ cases! {
     async fn a_kill_undoes_its_cell(s) {
         s.run("rows = [1]").await.ok();
         let code = "rows.append(2)\nwhile True:\n    try:\n        while True: pass\n    except BaseException: pass";
-        let cell = s.cell(code).time_limit(std::time::Duration::from_secs(2));
+        let cell = s.cell(code).timeout(std::time::Duration::from_secs(2));
         let seen = s.run(cell).await;
         seen.expect(seen.interruption == Some(abyme_core::Interruption::Killed), "expected a kill");
         seen.expect(seen.restored.is_some(), "expected the session to be brought back");

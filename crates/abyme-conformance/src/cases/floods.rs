@@ -99,7 +99,7 @@ cases! {
         let before = machine::resident_bytes();
         let cell = s
             .cell("line = 'x' * ((1 << 20) - 1)\nfor _ in range(1024): print(line)")
-            .time_limit(Duration::from_secs(200));
+            .timeout(Duration::from_secs(200));
         let seen = s.run(cell).await;
         seen.ok().expect(seen.stdout.total_chars == 1 << 30, "expected all 2**30 characters to be counted");
         bounded(before);
@@ -125,7 +125,7 @@ cases! {
     async fn an_endless_flood_is_stopped(s) {
         s.run("1").await.ok();
         let (before, limit) = (machine::resident_bytes(), Duration::from_secs(1));
-        let cell = s.cell("while True: print('flood ' * 100)").time_limit(limit);
+        let cell = s.cell("while True: print('flood ' * 100)").timeout(limit);
         let seen = s.run(cell).await;
         seen.stopped_within(limit)
             .expect(seen.stdout.total_chars > 10_000, "expected the flood to be counted");

@@ -143,7 +143,7 @@ cases! {
     #[needs(Fork, Interrupt)]
     async fn a_session_can_be_forked_after_an_interrupt(s) {
         let limit = Duration::from_secs(1);
-        let cell = s.cell("x = 'kept'\nwhile True: pass").time_limit(limit);
+        let cell = s.cell("x = 'kept'\nwhile True: pass").timeout(limit);
         s.run(cell).await.interrupted_within(limit);
         let mut fork = s.fork().await;
         fork.run("x").await.value_is("'kept'");
@@ -156,7 +156,7 @@ cases! {
         s.run("x = 'kept'").await.ok();
         let mut fork = s.fork().await;
         let limit = Duration::from_secs(1);
-        let cell = fork.cell("y = 'kept, too'\nwhile True: pass").time_limit(limit);
+        let cell = fork.cell("y = 'kept, too'\nwhile True: pass").timeout(limit);
         fork.run(cell).await.interrupted_within(limit).raises("KeyboardInterrupt");
         fork.run("(x, y)").await.value_is("('kept', 'kept, too')");
         s.run("x").await.value_is("'kept'");

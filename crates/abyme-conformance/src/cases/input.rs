@@ -96,7 +96,7 @@ cases! {
 /// Runs a cell that could hang. The time limit must not be what ends it.
 #[track_caller]
 fn asks<'a>(s: &'a mut Subject, code: &str) -> impl Future<Output = crate::seen::Seen> + Send + 'a {
-    let cell = s.cell(code).time_limit(Duration::from_secs(8));
+    let cell = s.cell(code).timeout(Duration::from_secs(8));
     let running = s.run(cell);
     async move {
         let seen = running.await;

@@ -108,7 +108,7 @@ cases! {
     /// C1: the wrapper's own time limit reaches the cells.
     #[needs(Interrupt)]
     async fn a_session_has_a_time_limit(s) {
-        let mut repl = s.wrapped().with_time_limit(Duration::from_millis(500));
+        let mut repl = s.wrapped().cell_timeout(Duration::from_millis(500));
         let seen = done(repl.run_code("while True: pass").await);
         check(seen.interruption.is_some(), "the time limit should end the cell");
     }

@@ -323,7 +323,7 @@ cases! {
                     while True: pass
                 "#,
             )
-            .time_limit(limit);
+            .timeout(limit);
         s.run(cell).await.stopped_within(limit).submitted_value(Via::Final, "kept");
     }
 
@@ -332,7 +332,7 @@ cases! {
     async fn a_killed_cell_has_submitted(s) {
         let code = format!("try:\n    FINAL('kept')\nexcept BaseException: pass\n{CATCHES_EVERYTHING}");
         let limit = Duration::from_millis(1500);
-        let cell = s.cell(&code).time_limit(limit);
+        let cell = s.cell(&code).timeout(limit);
         s.run(cell).await.stopped_within(limit).submitted_value(Via::Final, "kept");
     }
 

@@ -21,7 +21,7 @@ cases! {
     /// C10: a loop that computes is interrupted; the exception is a `KeyboardInterrupt`, and the state is kept.
     #[needs(Interrupt)]
     async fn a_loop_is_interrupted(s) {
-        let cell = s.cell("count = 0\nwhile True: count += 1").time_limit(LONG_LIMIT);
+        let cell = s.cell("count = 0\nwhile True: count += 1").timeout(LONG_LIMIT);
         s.run(cell).await.interrupted_within(LONG_LIMIT).raises("KeyboardInterrupt").line_is(2);
         s.run("count > 0").await.value_is("True");
     }
@@ -29,7 +29,7 @@ cases! {
     /// C10: so is a sleep.
     #[needs(Interrupt)]
     async fn a_sleep_is_interrupted(s) {
-        let cell = s.cell("import time\nx = 1\ntime.sleep(60)\nx = 2").time_limit(LONG_LIMIT);
+        let cell = s.cell("import time\nx = 1\ntime.sleep(60)\nx = 2").timeout(LONG_LIMIT);
         s.run(cell).await.interrupted_within(LONG_LIMIT).raises("KeyboardInterrupt");
         s.run("x").await.value_is("1");
     }
@@ -46,28 +46,28 @@ cases! {
                     while True: pass
                 "#,
             )
-            .time_limit(LONG_LIMIT);
+            .timeout(LONG_LIMIT);
         s.run(cell).await.interrupted_within(LONG_LIMIT).stdout_is("begun\n").stderr_is("warned\n");
     }
 
     /// C10: a regular expression that backtracks for ever ends as well.
     #[needs(CrashIsolated)]
     async fn a_regular_expression_is_stopped(s) {
-        let cell = s.cell("import re\nre.match(r'(a+)+$', 'a' * 60 + 'b')").time_limit(LIMIT);
+        let cell = s.cell("import re\nre.match(r'(a+)+$', 'a' * 60 + 'b')").timeout(LIMIT);
         stopped(s, cell).await;
     }
 
     /// C10: so does a loop in C that never looks up.
     #[needs(CrashIsolated)]
     async fn a_loop_in_c_is_stopped(s) {
-        let cell = s.cell("sum(range(10**13))").time_limit(LIMIT);
+        let cell = s.cell("sum(range(10**13))").timeout(LIMIT);
         stopped(s, cell).await;
     }
 
     /// C10: so does one that catches every exception.
     #[needs(CrashIsolated)]
     async fn a_loop_that_catches_everything_is_stopped(s) {
-        let cell = s.cell(CATCHES_EVERYTHING).time_limit(LIMIT);
+        let cell = s.cell(CATCHES_EVERYTHING).timeout(LIMIT);
         stopped(s, cell).await;
     }
 
@@ -81,7 +81,7 @@ cases! {
             except Exception: pass
             while True: pass
         "#;
-        let cell = s.cell(code).time_limit(LIMIT);
+        let cell = s.cell(code).timeout(LIMIT);
         stopped(s, cell).await;
     }
 
@@ -97,7 +97,7 @@ cases! {
                     lock.acquire()
                 "#,
             )
-            .time_limit(LIMIT);
+            .timeout(LIMIT);
         let seen = s.run(cell).await;
         let refused = seen.error.as_ref().is_some_and(|error| error.type_name == "RuntimeError");
         if s.declared().threads || !refused {
@@ -111,7 +111,7 @@ cases! {
     async fn a_host_call_is_stopped(s) {
         let host = Host::new().wait_forever();
         s.serve(&host);
-        let cell = s.cell("x = 1\nwait_forever()").time_limit(LONG_LIMIT);
+        let cell = s.cell("x = 1\nwait_forever()").timeout(LONG_LIMIT);
         s.run(cell).await.stopped_within(LONG_LIMIT);
         if !host.dropped_within(1, Duration::from_secs(3)).await {
             crate::outcome::fail("the host's future should be dropped with the cell it served");
@@ -129,7 +129,7 @@ cases! {
             with ThreadPoolExecutor(4) as pool:
                 list(pool.map(lambda n: wait_forever(), range(4)))
         "#;
-        let cell = s.cell(code).time_limit(LONG_LIMIT);
+        let cell = s.cell(code).timeout(LONG_LIMIT);
         stopped(s, cell).await;
         if !host.dropped_within(4, Duration::from_secs(3)).await {
             crate::outcome::fail("the host's futures should be dropped with the cell they served");
@@ -147,7 +147,7 @@ cases! {
             skip("no Python can be started from inside");
         }
         let cell =
-            s.cell("subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])").time_limit(LIMIT);
+            s.cell("subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])").timeout(LIMIT);
         stopped(s, cell).await;
     }
 
@@ -165,7 +165,7 @@ cases! {
                         cleaned = True
                 "#,
             )
-            .time_limit(LONG_LIMIT);
+            .timeout(LONG_LIMIT);
         s.run(cell).await.interrupted_within(LONG_LIMIT);
         s.run("cleaned").await.value_is("True");
     }
@@ -183,14 +183,14 @@ cases! {
                         best = 'so far'
                 "#,
             )
-            .time_limit(LONG_LIMIT);
+            .timeout(LONG_LIMIT);
         s.run(cell).await.interrupted_within(LONG_LIMIT);
         s.run("best").await.value_is("'so far'");
     }
 
     /// C10: a cell that is done in time is not touched by its limit, nor is the next one.
     async fn a_fast_cell_is_not_touched(s) {
-        let cell = s.cell("1 + 1").time_limit(LONG_LIMIT);
+        let cell = s.cell("1 + 1").timeout(LONG_LIMIT);
         s.run(cell).await.ok().value_is("2");
         s.run("import time\ntime.sleep(2.5)\n'slept'").await.ok().value_is("'slept'");
     }
@@ -201,7 +201,7 @@ cases! {
         s.run("import time").await.ok();
         for round in 0..15_u64 {
             let limit = Duration::from_millis(50);
-            let cell = s.cell(&format!("time.sleep(0.0{})", 45 + round % 10)).time_limit(limit);
+            let cell = s.cell(&format!("time.sleep(0.0{})", 45 + round % 10)).timeout(limit);
             s.run(cell).await;
             s.in_step().await;
         }
@@ -209,14 +209,14 @@ cases! {
 
     /// C10: a cell without a limit may take its time.
     async fn no_limit_is_no_limit(s) {
-        let cell = s.cell("import time\ntime.sleep(0.3)\n'done'").time_limit(None);
+        let cell = s.cell("import time\ntime.sleep(0.3)\n'done'").timeout(None);
         s.run(cell).await.ok().value_is("'done'");
     }
 
     /// C10: after a kill, the observation says so and the session has ended.
     #[needs(CrashIsolated)]
     async fn a_kill_ends_the_session(s) {
-        let cell = s.cell(&format!("print('begun')\n{CATCHES_EVERYTHING}")).time_limit(LONG_LIMIT);
+        let cell = s.cell(&format!("print('begun')\n{CATCHES_EVERYTHING}")).timeout(LONG_LIMIT);
         let seen = s.run(cell).await;
         seen.stopped_within(LONG_LIMIT).stdout_is("begun\n");
         if seen.interruption == Some(abyme_core::Interruption::Killed) {
@@ -232,7 +232,7 @@ cases! {
 
 /// The limit ends the cell, one way or the other, and the session knows where it stands.
 async fn stopped(s: &mut Subject, cell: abyme_core::Cell) {
-    let limit = cell.time_limit.unwrap_or_default();
+    let limit = cell.timeout.unwrap_or_default();
     s.run(cell).await.stopped_within(limit);
     s.usable_or_ended().await;
 }

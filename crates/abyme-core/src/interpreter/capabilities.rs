@@ -50,7 +50,7 @@ pub struct Capabilities {
     /// Whether code can start other processes.
     pub processes: Access,
     /// Most memory a session may take, in bytes, where it is limited.
-    pub memory_limit: Option<u64>,
+    pub memory_limit_bytes: Option<u64>,
     /// Whether a cell over its time limit can be interrupted with its state kept.
     pub interrupt: bool,
     /// Whether a session outlives its own crash: `os._exit` and a segfault end the session, never the host.
@@ -87,7 +87,7 @@ impl Capabilities {
             host_files: Access::Open,
             environment: Access::Open,
             processes: Access::Open,
-            memory_limit: None,
+            memory_limit_bytes: None,
             interrupt: false,
             crash_isolated: false,
             restores: false,

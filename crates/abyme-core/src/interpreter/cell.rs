@@ -11,7 +11,7 @@ use crate::Value;
 /// use abyme_core::Cell;
 /// use std::time::Duration;
 ///
-/// let cell = Cell::new("print(len(docs))").variable("docs", "a long text").time_limit(Duration::from_secs(5));
+/// let cell = Cell::new("print(len(docs))").variable("docs", "a long text").timeout(Duration::from_secs(5));
 /// assert_eq!(cell.code, "print(len(docs))");
 /// ```
 #[derive(Clone, Debug)]
@@ -27,15 +27,15 @@ pub struct Cell {
     /// from cell to cell costs nothing.
     pub scope: Arc<Scope>,
     /// How long the cell may take, host calls included. Default 120 s; `None` is no limit.
-    pub time_limit: Option<Duration>,
+    pub timeout: Option<Duration>,
     /// Most characters kept of stdout, of stderr and of the value, each: the first and the last half. Default
     /// 10 000.
     pub max_output_chars: usize,
 }
 
 impl Cell {
-    /// Default of [`time_limit`](Self::time_limit).
-    pub const TIME_LIMIT: Duration = Duration::from_secs(120);
+    /// Default of [`timeout`](Self::timeout).
+    pub const TIMEOUT: Duration = Duration::from_secs(120);
     /// Default of [`max_output_chars`](Self::max_output_chars).
     pub const MAX_OUTPUT_CHARS: usize = 10_000;
 
@@ -46,7 +46,7 @@ impl Cell {
             variables: Vec::new(),
             reads: Vec::new(),
             scope: Arc::default(),
-            time_limit: Some(Self::TIME_LIMIT),
+            timeout: Some(Self::TIMEOUT),
             max_output_chars: Self::MAX_OUTPUT_CHARS,
         }
     }
@@ -76,8 +76,8 @@ impl Cell {
     }
 
     /// Sets how long the cell may take.
-    pub fn time_limit(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.time_limit = limit.into();
+    pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.timeout = limit.into();
         self
     }
 

@@ -22,12 +22,12 @@ pub struct PoolConfig {
     pub size: usize,
     /// How long a session waits to be used before it is shut down. Default 300 s.
     #[serde(with = "crate::seconds")]
-    pub idle_limit: Duration,
+    pub idle_timeout: Duration,
 }
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        Self { size: 2, idle_limit: Duration::from_secs(300) }
+        Self { size: 2, idle_timeout: Duration::from_secs(300) }
     }
 }
 
@@ -39,8 +39,8 @@ impl PoolConfig {
     }
 
     /// Sets how long a session waits to be used.
-    pub fn idle_limit(mut self, limit: Duration) -> Self {
-        self.idle_limit = limit;
+    pub fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.idle_timeout = limit;
         self
     }
 }
@@ -114,7 +114,7 @@ impl Inner {
     }
 
     fn take_expired(&self) -> Vec<Warm> {
-        let limit = self.config.idle_limit;
+        let limit = self.config.idle_timeout;
         let mut shelf = self.shelf();
         let (expired, warm) = shelf.warm.drain(..).partition(|warm| warm.since.elapsed() >= limit);
         shelf.warm = warm;
@@ -144,7 +144,7 @@ impl Place {
         let mut session = self.pool.factory.create().await?;
         session.start().await?;
         self.pool.shelf().warm.push_back(Warm { since: Instant::now(), session });
-        tokio::spawn(expire_later(Arc::downgrade(&self.pool), self.pool.config.idle_limit));
+        tokio::spawn(expire_later(Arc::downgrade(&self.pool), self.pool.config.idle_timeout));
         Ok(())
     }
 }
@@ -181,7 +181,7 @@ impl InterpreterFactory for Pool {
             let warm = self.inner.shelf().warm.pop_front();
             let Some(mut warm) = warm else { break };
             // `start` on a started session says whether it is still alive (C1).
-            if warm.since.elapsed() < self.inner.config.idle_limit && warm.session.start().await.is_ok() {
+            if warm.since.elapsed() < self.inner.config.idle_timeout && warm.session.start().await.is_ok() {
                 self.refill();
                 return Ok(warm.session);
             }

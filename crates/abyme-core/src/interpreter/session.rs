@@ -33,7 +33,7 @@ pub struct Session {
     host: Arc<dyn HostFunctions>,
     policy: Option<Arc<CodePolicy>>,
     scope: Arc<Scope>,
-    time_limit: Option<Duration>,
+    timeout: Option<Duration>,
     max_output_chars: usize,
     submission: Option<Submission>,
     ended: Option<String>,
@@ -56,7 +56,7 @@ impl Session {
             host: Arc::new(NoHostFunctions),
             policy: None,
             scope: Arc::default(),
-            time_limit: Some(Cell::TIME_LIMIT),
+            timeout: Some(Cell::TIMEOUT),
             max_output_chars: Cell::MAX_OUTPUT_CHARS,
             submission: None,
             ended: None,
@@ -77,8 +77,8 @@ impl Session {
     }
 
     /// Sets the time limit of [`run_code`](Self::run_code). Default 120 s.
-    pub fn with_time_limit(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.time_limit = limit.into();
+    pub fn cell_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.timeout = limit.into();
         self
     }
 
@@ -168,7 +168,7 @@ impl Session {
             host: self.host.clone(),
             policy: self.policy.clone(),
             scope: self.scope.clone(),
-            time_limit: self.time_limit,
+            timeout: self.timeout,
             max_output_chars: self.max_output_chars,
             submission: self.submission.clone(),
             ended: None,
@@ -240,7 +240,7 @@ impl Session {
     fn cell(&self, code: impl Into<String>) -> Cell {
         Cell::new(code)
             .scope(self.scope.clone())
-            .time_limit(self.time_limit)
+            .timeout(self.timeout)
             .max_output_chars(self.max_output_chars)
     }
 

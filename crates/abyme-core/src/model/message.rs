@@ -74,7 +74,7 @@ pub struct Request {
     pub model: Option<String>,
     /// How long one try may take.
     #[serde(skip_serializing_if = "Option::is_none", with = "crate::seconds::option")]
-    pub time_limit: Option<Duration>,
+    pub timeout: Option<Duration>,
 }
 
 impl Request {
@@ -107,8 +107,8 @@ impl Request {
     }
 
     /// Sets how long one try may take.
-    pub fn time_limit(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.time_limit = limit.into();
+    pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.timeout = limit.into();
         self
     }
 }

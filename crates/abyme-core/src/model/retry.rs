@@ -17,15 +17,19 @@ pub struct RetryPolicy {
     pub max_retries: u32,
     /// Wait before the first retry; doubles with each. Default 0.5 s.
     #[serde(with = "crate::seconds")]
-    pub first_wait: Duration,
+    pub initial_backoff: Duration,
     /// Longest wait. A provider that asks for more is not waited for: its error is returned at once. Default 60 s.
     #[serde(with = "crate::seconds")]
-    pub max_wait: Duration,
+    pub max_backoff: Duration,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { max_retries: 3, first_wait: Duration::from_millis(500), max_wait: Duration::from_secs(60) }
+        Self {
+            max_retries: 3,
+            initial_backoff: Duration::from_millis(500),
+            max_backoff: Duration::from_secs(60),
+        }
     }
 }
 
@@ -42,14 +46,14 @@ impl RetryPolicy {
     }
 
     /// Sets the wait before the first retry.
-    pub fn first_wait(mut self, wait: Duration) -> Self {
-        self.first_wait = wait;
+    pub fn initial_backoff(mut self, wait: Duration) -> Self {
+        self.initial_backoff = wait;
         self
     }
 
     /// Sets the longest wait.
-    pub fn max_wait(mut self, wait: Duration) -> Self {
-        self.max_wait = wait;
+    pub fn max_backoff(mut self, wait: Duration) -> Self {
+        self.max_backoff = wait;
         self
     }
 
@@ -80,10 +84,10 @@ impl RetryPolicy {
         if !error.is_temporary() || retry >= self.max_retries {
             return None;
         }
-        let full = self.first_wait.saturating_mul(2u32.saturating_pow(retry)).min(self.max_wait);
+        let full = self.initial_backoff.saturating_mul(2u32.saturating_pow(retry)).min(self.max_backoff);
         let jittered = full.mul_f64(rand::rng().random_range(0.5..=1.0));
         let wait = error.retry_after().map_or(jittered, |asked| asked.max(jittered));
-        (wait <= self.max_wait).then_some(wait)
+        (wait <= self.max_backoff).then_some(wait)
     }
 }
 
@@ -132,6 +136,6 @@ mod tests {
     #[test]
     fn defaults_are_pinned() {
         let json = serde_json::to_value(RetryPolicy::default()).unwrap();
-        assert_eq!(json, serde_json::json!({"max_retries": 3, "first_wait": 0.5, "max_wait": 60.0}));
+        assert_eq!(json, serde_json::json!({"max_retries": 3, "initial_backoff": 0.5, "max_backoff": 60.0}));
     }
 }

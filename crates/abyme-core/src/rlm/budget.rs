@@ -34,7 +34,7 @@ impl Budget {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             limits: limits.clone(),
-            deadline: limits.max_time.and_then(|limit| Instant::now().checked_add(limit)),
+            deadline: limits.run_timeout.and_then(|limit| Instant::now().checked_add(limit)),
             in_flight: Semaphore::new(limits.max_concurrent_calls),
             used: Mutex::default(),
         }
@@ -128,7 +128,7 @@ impl Budget {
         match status {
             Status::MaxIterations => format!("no turn is left of {}", limits.max_iterations),
             Status::MaxTime => {
-                format!("the time of {:.0} s is over", limits.max_time.unwrap_or_default().as_secs_f64())
+                format!("the time of {:.0} s is over", limits.run_timeout.unwrap_or_default().as_secs_f64())
             }
             Status::MaxTokens => format!("the {} tokens are used", limits.max_tokens.unwrap_or_default()),
             Status::MaxCost => format!("the {} dollars are used", limits.max_cost.unwrap_or_default()),

@@ -125,14 +125,14 @@ impl RlmBuilder {
     }
 
     /// Sets how long a cell may take. Default 120 s.
-    pub fn cell_time(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.limits.cell_time = limit.into();
+    pub fn cell_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.limits.cell_timeout = limit.into();
         self
     }
 
     /// Sets how long the turns of a run may take together. Default: no limit.
-    pub fn max_time(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.limits.max_time = limit.into();
+    pub fn run_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.limits.run_timeout = limit.into();
         self
     }
 
@@ -236,9 +236,11 @@ fn check_limits(limits: &Limits) -> Result<()> {
             wrong("max_concurrent_calls is 0: no sub-call could ever start")
         }
         Limits { max_output_chars: 0, .. } => wrong("max_output_chars is 0: the model would see nothing"),
-        Limits { model_time, .. } if model_time.is_zero() => wrong("model_time is 0: no model could answer"),
-        Limits { cell_time: Some(limit), .. } if limit.is_zero() => {
-            wrong("cell_time is 0: no cell could run")
+        Limits { model_timeout, .. } if model_timeout.is_zero() => {
+            wrong("model_timeout is 0: no model could answer")
+        }
+        Limits { cell_timeout: Some(limit), .. } if limit.is_zero() => {
+            wrong("cell_timeout is 0: no cell could run")
         }
         Limits { max_cost: Some(cost), .. } if cost.is_nan() || *cost < 0.0 => {
             wrong("max_cost is not an amount")

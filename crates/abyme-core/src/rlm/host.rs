@@ -135,7 +135,7 @@ impl<'a> RunHost<'a> {
 
     /// Asks a model without regard to the time of the run.
     async fn ask_freely(&self, model: &dyn LanguageModel, request: &Request) -> Result<Response> {
-        let limit = self.shared.limits.model_time;
+        let limit = self.shared.limits.model_timeout;
         let span = tracing::info_span!("model_call", model = model.name());
         let attempt = |_| async {
             let answer = tokio::time::timeout(limit, model.complete(request)).await;

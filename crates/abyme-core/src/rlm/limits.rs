@@ -25,14 +25,14 @@ pub struct Limits {
     pub max_preview_chars: usize,
     /// How long a cell may take, its host calls included. Default 120 s; `None` is no limit.
     #[serde(with = "crate::seconds::option")]
-    pub cell_time: Option<Duration>,
+    pub cell_timeout: Option<Duration>,
     /// How long one try of a model call may take. Default 300 s.
     #[serde(with = "crate::seconds")]
-    pub model_time: Duration,
+    pub model_timeout: Duration,
     /// How long the turns of a run may take together. The extract call comes on top, 60 s at most.
     /// Default none.
     #[serde(with = "crate::seconds::option")]
-    pub max_time: Option<Duration>,
+    pub run_timeout: Option<Duration>,
     /// Input and output tokens together. Counts what providers report. Default none.
     pub max_tokens: Option<u64>,
     /// US dollars. Counts what providers report. Default none.
@@ -47,9 +47,9 @@ impl Default for Limits {
             max_concurrent_calls: 16,
             max_output_chars: 10_000,
             max_preview_chars: 1_000,
-            cell_time: Some(Duration::from_secs(120)),
-            model_time: Duration::from_secs(300),
-            max_time: None,
+            cell_timeout: Some(Duration::from_secs(120)),
+            model_timeout: Duration::from_secs(300),
+            run_timeout: None,
             max_tokens: None,
             max_cost: None,
         }
@@ -65,7 +65,7 @@ mod tests {
         let expected = serde_json::json!({
             "max_iterations": 20, "max_llm_calls": 200, "max_concurrent_calls": 16,
             "max_output_chars": 10_000, "max_preview_chars": 1_000,
-            "cell_time": 120.0, "model_time": 300.0, "max_time": null, "max_tokens": null, "max_cost": null,
+            "cell_timeout": 120.0, "model_timeout": 300.0, "run_timeout": null, "max_tokens": null, "max_cost": null,
         });
         assert_eq!(serde_json::to_value(Limits::default()).unwrap(), expected);
     }

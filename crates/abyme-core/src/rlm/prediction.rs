@@ -101,7 +101,7 @@ impl fmt::Display for Status {
             Status::Submitted => "submitted",
             Status::Answered => "answered",
             Status::MaxIterations => "max_iterations",
-            Status::MaxTime => "max_time",
+            Status::MaxTime => "run_timeout",
             Status::MaxTokens => "max_tokens",
             Status::MaxCost => "max_cost",
         })

@@ -232,7 +232,7 @@ impl<'a> Run<'a> {
         let limits = &self.shared.limits;
         let cell = Cell::new(code)
             .scope(self.shared.scope.clone())
-            .time_limit(self.budget.within_run(limits.cell_time))
+            .timeout(self.budget.within_run(limits.cell_timeout))
             .max_output_chars(limits.max_output_chars);
         let observation = self.execute(session, cell).await?;
         if observation.is_syntax_error() && !repairing {
@@ -313,7 +313,7 @@ impl<'a> Run<'a> {
         let cell = Cell::new("")
             .variables(inputs)
             .scope(shared.scope.clone())
-            .time_limit(self.budget.within_run(shared.limits.cell_time));
+            .timeout(self.budget.within_run(shared.limits.cell_timeout));
         let observation = session.execute(cell, &NoHostFunctions).await?;
         if observation.interruption.is_some() {
             let (kind, limit) = match self.budget.exhausted_now() {

@@ -91,7 +91,7 @@ async fn what_a_session_wrote_is_not_found_by_the_next() {
 
 #[tokio::test]
 async fn a_session_over_the_limit_goes_on_without() {
-    let runtime = with(WasmConfig::new().max_sessions(1).checkpoint_limit(8 << 20)).await;
+    let runtime = with(WasmConfig::new().max_sessions(1).checkpoint_limit_bytes(8 << 20)).await;
     let mut live = Live::new(runtime.clone()).await.unwrap();
     run(&mut live, "x = 1").await;
     let dies = Cell::new("import os\nos._exit(1)");

@@ -147,7 +147,7 @@ async fn the_limit_of_a_request_counts_if_it_is_less() {
     let config = config(&silent.url).timeout(milliseconds(200)).retry(RetryPolicy::none());
     let model = model(config);
     for (asked, used) in [(100, "0.1 s"), (90_000, "0.2 s")] {
-        let error = model.complete(&Request::prompt("x").time_limit(milliseconds(asked))).await.unwrap_err();
+        let error = model.complete(&Request::prompt("x").timeout(milliseconds(asked))).await.unwrap_err();
         assert!(error.to_string().contains(used), "{error}");
     }
 }

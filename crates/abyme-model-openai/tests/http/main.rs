@@ -18,7 +18,7 @@ use wiremock::{Mock, MockServer, Respond, matchers::any};
 fn config(url: &str) -> OpenAiConfig {
     OpenAiConfig::new("openai/test-model")
         .base_url(format!("{url}/v1"))
-        .retry(RetryPolicy::default().max_retries(3).first_wait(Duration::from_millis(2)))
+        .retry(RetryPolicy::default().max_retries(3).initial_backoff(Duration::from_millis(2)))
 }
 
 fn model(config: OpenAiConfig) -> OpenAiModel {
