@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
 use crate::{
-    WasmConfig,
-    cache::{self, CacheState},
+    config::WasmConfig,
+    image::cache::{self, CacheState},
     progress::{Progress, Reporter},
     runtime::Runtime,
     session::Live,

@@ -1,31 +1,23 @@
 #![doc = include_str!("../README.md")]
 
-mod cache;
-mod checkpoint;
 mod config;
-mod door;
-mod files;
+mod engine;
 mod fs;
 mod guest;
-mod hot;
+mod image;
 mod interpreter;
-mod load;
-mod mailbox;
-mod marshal;
-mod pages;
-mod prepare;
+mod memory;
 mod progress;
 mod runtime;
-mod saved;
 mod session;
-mod text;
+mod slots;
 mod ticker;
 mod vm;
 mod wasi;
 
 pub use self::{
-    cache::CacheState,
     config::{Mount, WasmConfig},
+    image::cache::CacheState,
     interpreter::{WasmFactory, WasmInterpreter},
     progress::Progress,
 };

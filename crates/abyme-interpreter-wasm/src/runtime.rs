@@ -1,39 +1,28 @@
 //! What all sessions of a factory share: the engine, the compiled guest, and the places for instances.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use abyme_core::{Error, ErrorKind, Result};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+use wasmtime::Engine;
 
 use crate::{
-    WasmConfig,
-    cache::{self, Key},
-    files,
+    config::WasmConfig,
+    engine::{WASM_PAGE, pooling},
     fs::FileSystem,
-    hot,
-    mailbox::Mailbox,
+    guest::calls::Mailbox,
+    image::{
+        cache::{self, Key},
+        files, prefault,
+    },
     progress::Reporter,
+    slots::{Slot, Slots},
     ticker::Ticker,
     vm::{Template, Vm},
     wasi::Wasi,
 };
 
-/// Stack of the guest's WebAssembly code. Python's own limits on recursion fit into it with room to spare.
-const WASM_STACK: usize = 16 << 20;
-/// The stack of a fiber also holds the host functions that the guest calls.
-const FIBER_STACK: usize = WASM_STACK + (1 << 20);
-/// Elements of the table of functions; CPython has about 8 000.
-const TABLE_ELEMENTS: usize = 20_000;
-/// A page of WebAssembly memory.
-const WASM_PAGE: u64 = 64 << 10;
-/// The pool takes no module that is larger than its places, whatever the limit of a session is.
-const MIN_MEMORY: u64 = 64 << 20;
 /// A 32-bit Python can address this much.
 const MAX_MEMORY: u64 = 4 << 30;
-
-/// A session's place among those that may live at once. Instances hold it too, so it is free when the last is gone.
-pub(crate) type Slot = Arc<OwnedSemaphorePermit>;
 
 /// What all sessions of a factory share.
 pub(crate) struct Runtime {
@@ -46,7 +35,7 @@ pub(crate) struct Runtime {
     pristine: Vm,
     /// The files that every session begins with.
     files: FileSystem,
-    slots: Arc<Semaphore>,
+    slots: Slots,
 }
 
 impl fmt::Debug for Runtime {
@@ -95,9 +84,9 @@ impl Runtime {
         let mailbox = Mailbox::default();
         let mut trial = template.instance(wasi(), mailbox.clone(), None).await.map_err(broken)?;
         template.interrupt = trial.interrupt_cells().await.map_err(broken)?;
-        template.hot = hot::pages(trial, &mailbox, pristine.memory()).await?;
+        template.hot = prefault::pages(trial, &mailbox, pristine.memory()).await?;
         let ticker = Ticker::new(&engine)?;
-        let slots = Arc::new(Semaphore::new(config.max_sessions as usize));
+        let slots = Slots::new(config.max_sessions, config.queue_timeout);
         Ok(Self { config, key, ticker, template, pristine, files, slots })
     }
 
@@ -118,18 +107,7 @@ impl Runtime {
 
     /// A place for a session, after waiting for one if all are taken.
     pub(crate) async fn slot(&self) -> Result<Slot> {
-        let (limit, sessions) = (self.config.queue_timeout, self.config.max_sessions);
-        match tokio::time::timeout(limit, self.slots.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Arc::new(permit)),
-            _ => Err(Error::new(
-                ErrorKind::Unavailable,
-                format!(
-                    "no session became free within {:.1} s: all {sessions} are in use; shut sessions down, or raise \
-                     `max_sessions` or `queue_timeout`",
-                    limit.as_secs_f64()
-                ),
-            )),
-        }
+        self.slots.acquire().await
     }
 
     /// The pages that every session writes to.
@@ -157,39 +135,4 @@ fn check(config: &WasmConfig) -> Result<()> {
         return Ok(());
     };
     Err(Error::new(ErrorKind::Config, problem))
-}
-
-/// What both engines have in common: the one that prepares the interpreter, and the one that runs sessions.
-pub(crate) fn engine_config() -> Config {
-    let mut config = Config::new();
-    config
-        .max_wasm_stack(WASM_STACK)
-        .async_stack_size(FIBER_STACK)
-        .wasm_backtrace_max_frames(None)
-        .generate_address_map(false)
-        .native_unwind_info(false)
-        .cranelift_opt_level(OptLevel::Speed);
-    config
-}
-
-/// Instances from a pool: making one takes some microseconds, and its memory is the snapshot's until it is written.
-pub(crate) fn pooling(config: &WasmConfig) -> Config {
-    let instances = config.max_sessions.saturating_add(1); // and the pristine one
-    let memory = config.memory_limit_bytes.next_multiple_of(WASM_PAGE).max(MIN_MEMORY);
-    let memory = usize::try_from(memory).unwrap_or(usize::MAX);
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_core_instances(instances)
-        .total_memories(instances)
-        .total_tables(instances)
-        .total_stacks(instances)
-        .max_core_instance_size(1 << 20)
-        .max_memory_size(memory)
-        .table_elements(TABLE_ELEMENTS)
-        .table_keep_resident(TABLE_ELEMENTS * size_of::<usize>());
-    let mut engine = engine_config();
-    engine
-        .epoch_interruption(true)
-        .memory_init_cow(true)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    engine
 }

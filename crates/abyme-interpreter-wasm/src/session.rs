@@ -3,21 +3,21 @@
 use std::{fmt, future::poll_fn, sync::Arc, task::Poll};
 
 use abyme_core::{
-    Cell, Error, ErrorKind, HostCall, HostError, HostFunctions, Observation, PythonError, Result, Scope,
-    Stage, Value,
+    Cell, Error, ErrorKind, HostCall, HostError, HostFunctions, Observation, PythonError, Result, Stage,
+    Value,
 };
-use abyme_driver::repl::{Cancelled, Collector, Done, KnownScope, Patience, scope_value, session_ended};
+use abyme_driver::repl::{Cancelled, Collector, Done, KnownScope, Patience, session_ended};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    checkpoint::Checkpoint,
-    door::Message,
-    mailbox::Mailbox,
-    marshal::Encoder,
-    runtime::{Runtime, Slot},
-    saved,
-    text::Layout,
+    guest::{
+        calls::Mailbox,
+        request::{Message, message, size},
+    },
+    memory::{checkpoint::Checkpoint, snapshot},
+    runtime::Runtime,
+    slots::Slot,
     vm::{Failure, Vm},
 };
 
@@ -89,7 +89,7 @@ impl Live {
 
     /// The session that [`save`](Self::save) wrote.
     pub(crate) async fn restore(runtime: Arc<Runtime>, bytes: &[u8]) -> Result<Self> {
-        let checkpoint = saved::read(bytes, &runtime.key)?;
+        let checkpoint = snapshot::read(bytes, &runtime.key)?;
         Self::copy(runtime, checkpoint, KnownScope::default()).await
     }
 
@@ -186,7 +186,7 @@ impl Live {
     /// The session as bytes.
     pub(crate) async fn save(&mut self) -> Result<Vec<u8>> {
         let checkpoint = self.settled().await?;
-        saved::write(&checkpoint, &self.runtime.key)
+        snapshot::write(&checkpoint, &self.runtime.key)
     }
 
     /// The state between two cells.
@@ -373,59 +373,7 @@ async fn serve(host: &dyn HostFunctions, number: u32, call: HostCall) -> (u32, R
     (number, host.call(call).await)
 }
 
-/// A cell as the guest takes it.
-pub(crate) fn message(cell: &Cell, scope: Option<&Scope>, reseed: bool) -> Result<Message> {
-    let mut encoder = Encoder::default();
-    encode(&mut encoder, cell, scope, reseed).map_err(|problem| {
-        Error::new(ErrorKind::InvalidInput, format!("the cell cannot be sent: {problem}"))
-    })?;
-    Ok(encoder.into())
-}
-
-fn encode(encoder: &mut Encoder, cell: &Cell, scope: Option<&Scope>, reseed: bool) -> Result<(), String> {
-    encoder.begin_dict();
-    encoder.text("code")?;
-    encoder.value(&Value::from(cell.code.as_str()))?;
-    if !cell.variables.is_empty() {
-        encoder.text("variables")?;
-        encoder.begin_dict();
-        for (name, value) in &cell.variables {
-            encoder.text(name)?;
-            encoder.value(value).map_err(|problem| format!("variable `{name}`: {problem}"))?;
-        }
-        encoder.end_dict();
-    }
-    if let Some(scope) = scope {
-        encoder.text("scope")?;
-        encoder.value(&scope_value(scope))?;
-    }
-    if !cell.reads.is_empty() {
-        encoder.text("reads")?;
-        encoder.begin_list(cell.reads.len())?;
-        cell.reads.iter().try_for_each(|name| encoder.text(name))?;
-    }
-    encoder.text("max_output_chars")?;
-    encoder.int(i64::try_from(cell.max_output_chars).unwrap_or(i64::MAX))?;
-    if reseed {
-        encoder.text("reseed")?;
-        encoder.bool(true);
-    }
-    encoder.end_dict();
-    Ok(())
-}
-
 /// Bytes to keep from each end of what is written to descriptors 1 and 2, so that no character is missed that is shown.
 fn window(max_output_chars: usize) -> usize {
     max_output_chars.saturating_mul(4).clamp(64 << 10, 64 << 20)
-}
-
-/// About how many bytes a value takes in the guest.
-fn size(value: &Value) -> usize {
-    match value {
-        Value::Text(text) => Layout::of(text).size(),
-        Value::Bytes(bytes) => bytes.len(),
-        Value::List(items) => items.iter().map(size).sum(),
-        Value::Dict(entries) => entries.values().map(size).sum(),
-        _ => 0,
-    }
 }

@@ -7,11 +7,15 @@ use abyme_driver::repl::Stream;
 use wasmtime::{Engine, Instance, InstancePre, Linker, Module, Store, Trap, TypedFunc, UpdateDeadline};
 
 use crate::{
-    door::{self, Garbage, Message},
-    guest::Guest,
-    mailbox::Mailbox,
-    pages::{self, Seen, Since, Watch, Watcher},
-    runtime::Slot,
+    engine::WASM_PAGE,
+    guest::{
+        calls::Mailbox,
+        imports::{self, Garbage},
+        request::Message,
+        state::Guest,
+    },
+    memory::watch::{self, Seen, Since, Watch, Watcher},
+    slots::Slot,
     wasi::{self, GuestExit, Wasi},
 };
 
@@ -56,7 +60,7 @@ impl Template {
     /// Connects a module with the host's functions.
     pub(crate) fn new(engine: &Engine, module: &Module, memory_limit_bytes: u64) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engine);
-        door::add_to_linker(&mut linker)?;
+        imports::add_to_linker(&mut linker)?;
         wasi::add_to_linker(&mut linker)?;
         let guest = linker.instantiate_pre(module)?;
         Ok(Self {
@@ -93,7 +97,7 @@ impl Template {
         let instance = self.guest.instantiate_async(&mut store).await?;
         let memory = instance.get_memory(&mut store, "memory");
         if let Some(memory) = memory {
-            pages::populate(memory.data_mut(&mut store), &self.hot);
+            watch::populate(memory.data_mut(&mut store), &self.hot);
         }
         store.data_mut().memory = memory;
         let run = instance.get_typed_func(&mut store, "abyme_run")?;
@@ -149,7 +153,7 @@ impl Vm {
     pub(crate) fn memory_mut(&mut self, len: usize) -> Result<&mut [u8]> {
         let missing = || Error::new(ErrorKind::Internal, "the guest has no memory");
         let memory = self.store.data().memory.ok_or_else(missing)?;
-        let pages = len.saturating_sub(memory.data_size(&self.store)).div_ceil(PAGE);
+        let pages = len.saturating_sub(memory.data_size(&self.store)).div_ceil(WASM_PAGE as usize);
         memory.grow(&mut self.store, pages as u64).map_err(|_| {
             let limit = self.store.data().memory_limit_bytes >> 20;
             Error::new(
@@ -229,6 +233,3 @@ impl Vm {
         Some([String::from_utf8_lossy(&head), String::from_utf8_lossy(&tail)].concat())
     }
 }
-
-/// A page of WebAssembly memory.
-const PAGE: usize = 64 << 10;

@@ -25,7 +25,7 @@ use rustix::{
     mm::{Advice, UserfaultfdFlags, madvise, userfaultfd},
 };
 
-use super::{PAGE, count};
+use crate::memory::page::{PAGE, count};
 
 /// Ranges of pages that one call reports.
 const REGIONS: usize = 256;

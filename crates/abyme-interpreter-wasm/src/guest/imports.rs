@@ -10,32 +10,12 @@ use abyme_driver::repl::{Stream, submission};
 use bytes::Bytes;
 use wasmtime::{Caller, Linker};
 
-use crate::{
-    guest::Guest,
+use crate::guest::{
     marshal::{Encoder, Long, decode},
+    state::Guest,
 };
 
 const MODULE: &str = "abyme";
-
-/// What the host prepared for the guest to take.
-#[derive(Debug, Default)]
-pub(crate) struct Message {
-    pub(crate) data: Vec<u8>,
-    pub(crate) longs: Vec<Long>,
-}
-
-impl From<Encoder> for Message {
-    fn from(encoder: Encoder) -> Self {
-        let (data, longs) = encoder.finish();
-        Self { data, longs }
-    }
-}
-
-impl Message {
-    fn size(&self) -> i32 {
-        i32::try_from(self.data.len()).unwrap_or(-1)
-    }
-}
 
 /// The guest sent something that no guest of ours sends.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use abyme_core::{Text, Value};
 use bytes::Bytes;
 use num_bigint::{BigInt, Sign};
 
-use super::{DIGIT_BITS, LONG, MAX_DEPTH, MAX_INT_BITS, tag};
-use crate::text::Layout;
+use super::format::{DIGIT_BITS, LONG, MAX_DEPTH, MAX_INT_BITS, tag};
+use crate::guest::pystr::Layout;
 
 /// Marshal data, and the long texts and bytes that are not in it.
 #[derive(Debug, Default)]

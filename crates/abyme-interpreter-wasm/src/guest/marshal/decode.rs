@@ -5,7 +5,7 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 use num_bigint::{BigInt, BigUint, Sign};
 
-use super::{DIGIT_BITS, MAX_DEPTH, MAX_INT_BITS, MAX_PARTS, tag};
+use super::format::{DIGIT_BITS, MAX_DEPTH, MAX_INT_BITS, MAX_PARTS, tag};
 
 /// Containers around the values of a message: the message, its fields, lists of those.
 const MARGIN: usize = 8;

@@ -9,18 +9,19 @@ use std::sync::Arc;
 use abyme_core::Result;
 
 use crate::{
-    mailbox::Mailbox,
-    pages::{Seen, Since},
-    runtime::{Runtime, Slot},
+    guest::calls::Mailbox,
+    memory::{
+        page::PAGE,
+        watch::{Seen, Since},
+    },
+    runtime::Runtime,
+    slots::Slot,
     vm::Vm,
     wasi,
 };
 
 #[cfg(test)]
 mod tests;
-
-/// Bytes that are compared and copied at a time.
-pub(crate) const PAGE: usize = 4096;
 
 /// New pages that are put in their places one by one.
 const INSERTED: usize = 2;

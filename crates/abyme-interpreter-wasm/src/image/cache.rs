@@ -24,11 +24,14 @@ use wasmtime::{Engine, Module};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::{
-    WasmConfig, files,
-    load::{self, Refused},
-    prepare,
+    config::WasmConfig,
+    engine,
+    image::{
+        files,
+        load::{self, Refused},
+        prepare,
+    },
     progress::{Progress, Reporter},
-    runtime,
 };
 
 #[cfg(test)]
@@ -136,7 +139,7 @@ pub(crate) fn state(engine: &Engine, config: &WasmConfig) -> CacheState {
 
 /// The same, for who has no engine yet. Slots do not count: an engine of one is the same to the compiler.
 pub(crate) fn look(config: &WasmConfig) -> Result<CacheState> {
-    let engine = Engine::new(&runtime::pooling(&config.clone().max_sessions(1))).map_err(|error| {
+    let engine = Engine::new(&engine::pooling(&config.clone().max_sessions(1))).map_err(|error| {
         Error::new(ErrorKind::Unavailable, format!("WebAssembly cannot be set up here: {error:#}"))
     })?;
     Ok(state(&engine, config))

@@ -14,8 +14,11 @@ use abyme_core::{Error, ErrorKind, Result};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    cache::Key,
-    checkpoint::{Checkpoint, PAGE, Page},
+    image::cache::Key,
+    memory::{
+        checkpoint::{Checkpoint, Page},
+        page::PAGE,
+    },
     wasi,
 };
 

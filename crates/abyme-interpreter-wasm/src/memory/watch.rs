@@ -20,7 +20,7 @@ use std::{ops::Range, sync::Arc};
 #[cfg(not(target_os = "linux"))]
 use elsewhere as linux;
 
-use crate::checkpoint::PAGE;
+use crate::memory::page::{PAGE, count, ranges};
 
 /// From where on a write counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,20 +212,4 @@ pub(crate) fn populate(memory: &mut [u8], pages: &[Range<u32>]) {
 fn addresses(memory: &[u8]) -> Range<usize> {
     let first = memory.as_ptr().addr();
     first..first + count(memory) as usize * PAGE
-}
-
-/// Pages in order, as few ranges.
-pub(crate) fn ranges(pages: impl IntoIterator<Item = u32>) -> Vec<Range<u32>> {
-    let mut ranges: Vec<Range<u32>> = Vec::new();
-    for page in pages {
-        match ranges.last_mut() {
-            Some(range) if range.end == page => range.end += 1,
-            _ => ranges.push(page..page + 1),
-        }
-    }
-    ranges
-}
-
-fn count(memory: &[u8]) -> u32 {
-    u32::try_from(memory.len() / PAGE).unwrap_or(u32::MAX)
 }

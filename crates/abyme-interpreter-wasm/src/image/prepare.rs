@@ -5,10 +5,10 @@ use wasmtime::{Engine, Module, Val};
 use wasmtime_wizer::{InstanceState, SnapshotVal, ValType, Wizer};
 
 use crate::{
-    files,
-    mailbox::Mailbox,
+    engine::engine_config,
+    guest::calls::Mailbox,
+    image::files,
     progress::{Progress, Reporter},
-    runtime::engine_config,
     vm::{Template, Vm},
     wasi::Wasi,
 };

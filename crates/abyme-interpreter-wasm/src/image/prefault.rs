@@ -10,10 +10,11 @@ use abyme_core::{Cell, FunctionSpec, ParameterSpec, Result, Scope, Value};
 use abyme_driver::repl::Collector;
 
 use crate::{
-    checkpoint::PAGE,
-    mailbox::Mailbox,
-    pages::{Since, ranges},
-    session::message,
+    guest::{calls::Mailbox, request::message},
+    memory::{
+        page::{PAGE, ranges},
+        watch::Since,
+    },
     vm::{Failure, Vm},
 };
 
@@ -94,7 +95,7 @@ async fn run(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{WasmConfig, progress::Reporter, runtime::Runtime};
+    use crate::{config::WasmConfig, progress::Reporter, runtime::Runtime};
 
     #[tokio::test]
     async fn they_are_some_of_the_snapshots() {

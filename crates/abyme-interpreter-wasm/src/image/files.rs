@@ -6,7 +6,7 @@ use abyme_core::{Error, ErrorKind, Result};
 use abyme_driver::python::DRIVER;
 
 use crate::{
-    WasmConfig,
+    config::WasmConfig,
     fs::{FileSystem, Library, Limits, Mount, MountPoint},
 };
 
@@ -16,16 +16,16 @@ const ABYME: &str = "/abyme";
 const TRANSPORT: [&str; 2] = ["stdio", "wire"];
 /// The Python of this backend.
 const OWN: &[(&str, &str)] = &[
-    ("_abyme_wasm.py", include_str!("../python/_abyme_wasm.py")),
-    ("event_loop.py", include_str!("../python/event_loop.py")),
-    ("host.py", include_str!("../python/host.py")),
-    ("local.py", include_str!("../python/local.py")),
-    ("locks.py", include_str!("../python/locks.py")),
-    ("pool.py", include_str!("../python/pool.py")),
-    ("task.py", include_str!("../python/task.py")),
-    ("tasks.py", include_str!("../python/tasks.py")),
-    ("threads.py", include_str!("../python/threads.py")),
-    ("warm.py", include_str!("../python/warm.py")),
+    ("_abyme_wasm.py", include_str!("../../python/_abyme_wasm.py")),
+    ("event_loop.py", include_str!("../../python/event_loop.py")),
+    ("host.py", include_str!("../../python/host.py")),
+    ("local.py", include_str!("../../python/local.py")),
+    ("locks.py", include_str!("../../python/locks.py")),
+    ("pool.py", include_str!("../../python/pool.py")),
+    ("task.py", include_str!("../../python/task.py")),
+    ("tasks.py", include_str!("../../python/tasks.py")),
+    ("threads.py", include_str!("../../python/threads.py")),
+    ("warm.py", include_str!("../../python/warm.py")),
 ];
 
 /// All Python that is in the snapshot besides the standard library: paths below `/abyme`, and sources.

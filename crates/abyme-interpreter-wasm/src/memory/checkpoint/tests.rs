@@ -3,7 +3,7 @@
 use abyme_core::{Cell, NoHostFunctions};
 
 use super::*;
-use crate::{WasmConfig, session::Live};
+use crate::{config::WasmConfig, session::Live};
 
 /// Cells that write here and there, a lot and a little, and give memory back.
 const CELLS: [&str; 10] = [

@@ -3,7 +3,10 @@
 use abyme_core::Value;
 use proptest::prelude::*;
 
-use super::{Encoder, LONG, decode};
+use super::{
+    Encoder, decode,
+    format::{LONG, MAX_DEPTH},
+};
 
 fn encode(value: &Value) -> Vec<u8> {
     let mut encoder = Encoder::default();
@@ -61,7 +64,7 @@ fn nothing_over_two_gigabytes_is_sent() {
 #[test]
 fn nesting_is_bounded() {
     let mut value = Value::None;
-    for _ in 0..=super::MAX_DEPTH {
+    for _ in 0..=MAX_DEPTH {
         value = Value::list([value]);
     }
     assert!(Encoder::default().value(&value).unwrap_err().contains("nested deeper than 100"));

@@ -1,0 +1,30 @@
+//! The tags and the bounds of the format.
+
+/// How deep values may be nested, as in the protocol of `abyme-driver`.
+pub(crate) const MAX_DEPTH: usize = 100;
+/// Texts and bytes of at least this size do not travel in the data: the host writes them into the guest's memory.
+pub(crate) const LONG: usize = 16 << 10;
+/// Most containers and items of a message. The guest refuses larger values with an error for the model.
+pub(crate) const MAX_PARTS: usize = 4_100_000;
+/// Most bits of an integer: more take too long to write in decimal. The driver refuses them with an error for the model.
+pub(crate) const MAX_INT_BITS: usize = 400_000;
+/// Big integers are a row of digits of this many bits.
+pub(crate) const DIGIT_BITS: u32 = 15;
+
+/// The tags of the format.
+pub(crate) mod tag {
+    pub(crate) const NULL: u8 = b'0';
+    pub(crate) const NONE: u8 = b'N';
+    pub(crate) const FALSE: u8 = b'F';
+    pub(crate) const TRUE: u8 = b'T';
+    pub(crate) const ELLIPSIS: u8 = b'.';
+    pub(crate) const INT: u8 = b'i';
+    pub(crate) const LONG: u8 = b'l';
+    pub(crate) const FLOAT: u8 = b'g';
+    pub(crate) const BYTES: u8 = b's';
+    pub(crate) const TEXT: u8 = b'u';
+    pub(crate) const INTERNED: u8 = b't';
+    pub(crate) const LIST: u8 = b'[';
+    pub(crate) const TUPLE: u8 = b'(';
+    pub(crate) const DICT: u8 = b'{';
+}

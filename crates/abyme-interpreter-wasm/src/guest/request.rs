@@ -1,0 +1,81 @@
+//! A cell as the guest takes it.
+
+use abyme_core::{Cell, Error, ErrorKind, Result, Scope, Value};
+use abyme_driver::repl::scope_value;
+
+use crate::guest::{
+    marshal::{Encoder, Long},
+    pystr::Layout,
+};
+
+/// What the host prepared for the guest to take.
+#[derive(Debug, Default)]
+pub(crate) struct Message {
+    pub(crate) data: Vec<u8>,
+    pub(crate) longs: Vec<Long>,
+}
+
+impl From<Encoder> for Message {
+    fn from(encoder: Encoder) -> Self {
+        let (data, longs) = encoder.finish();
+        Self { data, longs }
+    }
+}
+
+impl Message {
+    pub(crate) fn size(&self) -> i32 {
+        i32::try_from(self.data.len()).unwrap_or(-1)
+    }
+}
+
+/// A cell as the guest takes it.
+pub(crate) fn message(cell: &Cell, scope: Option<&Scope>, reseed: bool) -> Result<Message> {
+    let mut encoder = Encoder::default();
+    encode(&mut encoder, cell, scope, reseed).map_err(|problem| {
+        Error::new(ErrorKind::InvalidInput, format!("the cell cannot be sent: {problem}"))
+    })?;
+    Ok(encoder.into())
+}
+
+fn encode(encoder: &mut Encoder, cell: &Cell, scope: Option<&Scope>, reseed: bool) -> Result<(), String> {
+    encoder.begin_dict();
+    encoder.text("code")?;
+    encoder.value(&Value::from(cell.code.as_str()))?;
+    if !cell.variables.is_empty() {
+        encoder.text("variables")?;
+        encoder.begin_dict();
+        for (name, value) in &cell.variables {
+            encoder.text(name)?;
+            encoder.value(value).map_err(|problem| format!("variable `{name}`: {problem}"))?;
+        }
+        encoder.end_dict();
+    }
+    if let Some(scope) = scope {
+        encoder.text("scope")?;
+        encoder.value(&scope_value(scope))?;
+    }
+    if !cell.reads.is_empty() {
+        encoder.text("reads")?;
+        encoder.begin_list(cell.reads.len())?;
+        cell.reads.iter().try_for_each(|name| encoder.text(name))?;
+    }
+    encoder.text("max_output_chars")?;
+    encoder.int(i64::try_from(cell.max_output_chars).unwrap_or(i64::MAX))?;
+    if reseed {
+        encoder.text("reseed")?;
+        encoder.bool(true);
+    }
+    encoder.end_dict();
+    Ok(())
+}
+
+/// About how many bytes a value takes in the guest.
+pub(crate) fn size(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => Layout::of(text).size(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::List(items) => items.iter().map(size).sum(),
+        Value::Dict(entries) => entries.values().map(size).sum(),
+        _ => 0,
+    }
+}

@@ -1,0 +1,89 @@
+//! The host's data of one guest: what its imports work on.
+
+use wasmtime::{AsContextMut, Caller, Memory, ResourceLimiter};
+
+use crate::{
+    guest::{calls::Mailbox, request::Message},
+    wasi::{HasWasi, Wasi},
+};
+
+/// The host's data of one guest.
+pub(crate) struct Guest {
+    pub(crate) wasi: Wasi,
+    pub(crate) mailbox: Mailbox,
+    /// The cell to run, until the guest asks for it.
+    pub(crate) request: Message,
+    /// What the guest takes next.
+    pub(crate) prepared: Message,
+    /// The answer to the last cell.
+    pub(crate) answer: Option<abyme_core::Value>,
+    /// Where the guest's memory is, once it is there.
+    pub(crate) memory: Option<Memory>,
+    /// Where CPython looks for signals, see `abyme_interrupt` in `GUEST.md`.
+    pub(crate) interrupt: [u32; 4],
+    /// Most bytes of linear memory.
+    pub(crate) memory_limit_bytes: usize,
+}
+
+impl Guest {
+    pub(crate) fn new(wasi: Wasi, mailbox: Mailbox, memory_limit_bytes: usize) -> Self {
+        Self {
+            wasi,
+            mailbox,
+            request: Message::default(),
+            prepared: Message::default(),
+            answer: None,
+            memory: None,
+            interrupt: [0; 4],
+            memory_limit_bytes,
+        }
+    }
+
+    pub(crate) fn memory(&self) -> wasmtime::Result<Memory> {
+        self.memory.ok_or_else(|| wasmtime::Error::msg("the guest has no memory yet"))
+    }
+
+    /// Sets CPython's own flags for SIGINT: its handler runs before the next bytecode.
+    pub(crate) fn interrupt(mut store: impl AsContextMut<Data = Guest>) -> wasmtime::Result<()> {
+        let mut store = store.as_context_mut();
+        let [tripped, any, breaker, bit] = store.data().interrupt;
+        if tripped == 0 {
+            return Ok(()); // not started far enough to have a handler
+        }
+        let memory = store.data().memory()?;
+        memory.write(&mut store, tripped as usize, &1_u32.to_le_bytes())?;
+        memory.write(&mut store, any as usize, &1_u32.to_le_bytes())?;
+        let mut flags = [0; 4];
+        memory.read(&store, breaker as usize, &mut flags)?;
+        let flags = u32::from_le_bytes(flags) | bit;
+        memory.write(&mut store, breaker as usize, &flags.to_le_bytes())?;
+        Ok(())
+    }
+}
+
+impl HasWasi for Guest {
+    fn wasi(&mut self) -> &mut Wasi {
+        &mut self.wasi
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        self.memory
+    }
+
+    fn take_interrupt(caller: &mut Caller<'_, Self>) -> bool {
+        let interrupted = caller.data().mailbox.lock().take_interrupt();
+        // Without a place for the flags nobody can be told, and the sleep goes on.
+        interrupted && Guest::interrupt(caller).is_ok()
+    }
+}
+
+/// A guest that asks for more than its limit gets a `MemoryError`, as from any full machine.
+impl ResourceLimiter for Guest {
+    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= self.memory_limit_bytes)
+    }
+
+    fn table_growing(&mut self, _: usize, _: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(maximum.is_some())
+    }
+}

@@ -1,0 +1,23 @@
+//! Pages: what memory is compared and copied in.
+
+use std::ops::Range;
+
+/// Bytes that are compared and copied at a time.
+pub(crate) const PAGE: usize = 4096;
+
+/// How many whole pages a memory has.
+pub(crate) fn count(memory: &[u8]) -> u32 {
+    u32::try_from(memory.len() / PAGE).unwrap_or(u32::MAX)
+}
+
+/// Pages in order, as few ranges.
+pub(crate) fn ranges(pages: impl IntoIterator<Item = u32>) -> Vec<Range<u32>> {
+    let mut ranges: Vec<Range<u32>> = Vec::new();
+    for page in pages {
+        match ranges.last_mut() {
+            Some(range) if range.end == page => range.end += 1,
+            _ => ranges.push(page..page + 1),
+        }
+    }
+    ranges
+}
