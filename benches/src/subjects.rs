@@ -119,7 +119,7 @@ fn docker() -> DockerConfig {
 
 #[cfg(feature = "pyo3")]
 fn pyo3() -> Result<Arc<dyn InterpreterFactory>, String> {
-    Ok(Arc::new(abyme::Pyo3Factory::default()))
+    Ok(Arc::new(abyme::Pyo3::new()))
 }
 
 #[cfg(not(feature = "pyo3"))]

@@ -1,12 +1,14 @@
 //! Says early, and with a way out, that there is no Python to link; lets this package's own programs find its library.
 
-use std::{path::Path, process::exit};
+use std::{env, path::Path, process::exit};
 
 fn main() {
     let config = pyo3_build_config::get();
+    // docs.rs has no libpython, and nothing is linked for documentation.
+    let links = env::var_os("DOCS_RS").is_none();
     let version = config.version();
     let python = config.executable().unwrap_or("the Python that was found");
-    if config.target_abi().kind().is_free_threaded() {
+    if links && config.target_abi().kind().is_free_threaded() {
         fail(&format!(
             "{python} is a free-threaded build, on which sessions would not be kept apart: set PYO3_PYTHON to one with \
              the usual interpreter lock"
@@ -18,7 +20,7 @@ fn main() {
         Some(dir) if !has_library(Path::new(dir), &name) => Some(format!("lib{name}.so is not in {dir}")),
         _ => None,
     };
-    if let Some(missing) = missing {
+    if let Some(missing) = missing.filter(|_| links) {
         fail(&format!(
             "Python {version} cannot be linked: {missing}. Install it (Debian, Ubuntu: `apt-get install python3-dev`; \
              Fedora: `dnf install python3-devel`; pyenv: `PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install`), or set \

@@ -70,7 +70,7 @@ fn docker() -> DockerFactory {
 
 #[cfg(feature = "pyo3")]
 fn pyo3() -> Backend {
-    Arc::new(abyme::Pyo3Factory::default())
+    Arc::new(abyme::Pyo3::new())
 }
 
 #[cfg(not(feature = "pyo3"))]

@@ -69,11 +69,11 @@ pub(crate) fn factory(name: &str, settings: &Settings) -> Result<Arc<dyn Interpr
         "docker" => Ok(Arc::new(docker(settings, abyme::Pull::Missing))),
         #[cfg(feature = "pyo3")]
         "pyo3" => {
-            let config = pyo3(settings)?;
+            let pyo3 = pyo3(settings)?;
             standard::keep_for_ourselves().map_err(|error| {
                 Failure::new(Exit::Failed, format!("cannot keep stdin and stdout from the cells: {error}"))
             })?;
-            Ok(Arc::new(abyme::Pyo3Factory::new(config)))
+            Ok(Arc::new(pyo3))
         }
         _ => {
             let what = match LEFT_OUT.iter().find(|(left_out, _)| *left_out == name) {
@@ -133,12 +133,12 @@ pub(crate) fn docker(settings: &Settings, pull: abyme::Pull) -> abyme::DockerFac
 
 /// The `pyo3` backend: its Python is linked, so a path can only name a virtual environment.
 #[cfg(feature = "pyo3")]
-fn pyo3(settings: &Settings) -> Result<abyme::Pyo3Config, Failure> {
-    let config = abyme::Pyo3Config::new();
-    let Some(path) = &settings.python else { return Ok(config) };
+fn pyo3(settings: &Settings) -> Result<abyme::Pyo3, Failure> {
+    let pyo3 = abyme::Pyo3::new();
+    let Some(path) = &settings.python else { return Ok(pyo3) };
     let is_venv = |directory: &std::path::Path| directory.join("pyvenv.cfg").exists();
     match path.ancestors().take(3).find(|directory| is_venv(directory)) {
-        Some(venv) => Ok(config.venv(venv)),
+        Some(venv) => Ok(pyo3.venv(venv)),
         None => Err(Failure::usage(format!(
             "--python {} is in no virtual environment; the `pyo3` interpreter runs the Python that `abyme` is linked \
              with, and takes a virtual environment of that",

@@ -8,10 +8,10 @@
 use std::sync::{Arc, OnceLock};
 
 use abyme_core::{
-    Cell, CodeInterpreter, FunctionSpec, HostCall, HostError, HostFunctions, NoHostFunctions, Observation,
-    ParameterSpec, Scope, Value,
+    Cell, CodeInterpreter, FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory,
+    NoHostFunctions, Observation, ParameterSpec, Scope, Value,
 };
-use abyme_interpreter_pyo3::{Pyo3Factory, Pyo3Interpreter};
+use abyme_interpreter_pyo3::Pyo3;
 use async_trait::async_trait;
 use divan::Bencher;
 use tokio::runtime::Runtime;
@@ -26,14 +26,18 @@ fn runtime() -> &'static Runtime {
     RUNTIME.get_or_init(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap())
 }
 
-fn run(session: &mut Pyo3Interpreter, cell: Cell) -> Observation {
+fn run(session: &mut dyn CodeInterpreter, cell: Cell) -> Observation {
     let observation = runtime().block_on(session.execute(cell, &NoHostFunctions)).unwrap();
     assert!(observation.is_ok(), "{observation:?}");
     observation
 }
 
-fn ready() -> Pyo3Interpreter {
-    let mut session = Pyo3Factory::default().session();
+fn create(pyo3: &Pyo3) -> Box<dyn CodeInterpreter> {
+    runtime().block_on(pyo3.create()).unwrap()
+}
+
+fn ready() -> Box<dyn CodeInterpreter> {
+    let mut session = create(&Pyo3::new());
     run(&mut session, Cell::new("1"));
     session
 }
@@ -41,9 +45,9 @@ fn ready() -> Pyo3Interpreter {
 /// A session is made, runs `print(6 * 7)`, and the output is there. Python runs already.
 #[divan::bench(sample_count = 200)]
 fn fresh_session_to_first_output(bencher: Bencher<'_, '_>) {
-    let factory = Pyo3Factory::default();
+    let pyo3 = Pyo3::new();
     bencher.bench_local(|| {
-        let mut session = factory.session();
+        let mut session = create(&pyo3);
         let observation = run(&mut session, Cell::new("print(6 * 7)"));
         assert_eq!(observation.stdout.to_string(), "42\n");
         session

@@ -1,6 +1,6 @@
-//! The backend as users see it: a factory, and sessions of it.
+//! The backend as users see it: [`Pyo3`], and the sessions it creates.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use abyme_core::{
     Capabilities, Cell, CodeInterpreter, Error, ErrorKind, HostFunctions, InterpreterFactory, Isolation,
@@ -8,58 +8,98 @@ use abyme_core::{
 };
 use abyme_driver::repl::Life;
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tokio::{sync::OnceCell, time::timeout};
 
-use crate::{Pyo3Config, python::Started, session::Live};
+use crate::{config::Config, python::RunningPython, session::Pyo3Session};
 
-/// Makes sessions that run Python in this very process: for code you trust. Clones share their state.
+/// CPython in the host's own process, for code you trust: the configuration and the factory of its sessions.
+///
+/// Clones share the Python they have started. Serialising writes the configuration; every field has a default.
+///
+/// # Starting Python
+/// The first session starts Python, unless the program has started it already. While it does, no other code of the
+/// program may start Python: CPython offers no way to exclude this. A program that runs Python itself must start
+/// it before the first session of this backend.
 ///
 /// ```no_run
 /// # async fn example() -> abyme_core::Result<()> {
 /// use abyme_core::{CodeInterpreterExt, InterpreterFactory};
-/// use abyme_interpreter_pyo3::{Pyo3Config, Pyo3Factory};
+/// use abyme_interpreter_pyo3::Pyo3;
 ///
-/// let factory = Pyo3Factory::new(Pyo3Config::new().venv(".venv"));
-/// let mut repl = factory.create().await?.start_session().await?;
-/// assert_eq!(repl.run_code("6 * 7").await?.value.unwrap().to_string(), "42");
+/// let pyo3 = Pyo3::new().venv(".venv");
+/// let mut session = pyo3.create().await?.start_session().await?;
+/// assert_eq!(session.run_code("6 * 7").await?.value.unwrap().to_string(), "42");
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug)]
-pub struct Pyo3Factory {
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "Config", into = "Config")]
+pub struct Pyo3 {
     shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    config: Pyo3Config,
+    config: Config,
     capabilities: Capabilities,
-    python: OnceCell<Started>,
+    python: OnceCell<RunningPython>,
 }
 
-impl Default for Pyo3Factory {
+impl Pyo3 {
+    /// The defaults. Nothing is started yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets a virtual environment whose packages cells can import. A Python of the version that this program is
+    /// linked to must have made it. Python starts once per process, so all backends that name a virtual environment
+    /// must name the same one. Default none: the Python that runs already, or the packages of the linked Python.
+    pub fn venv(self, directory: impl Into<PathBuf>) -> Self {
+        self.with(|config| config.venv = Some(directory.into()))
+    }
+
+    /// Sets how long a session may take to start. Default 10 s.
+    pub fn start_timeout(self, limit: Duration) -> Self {
+        self.with(|config| config.start_timeout = limit)
+    }
+
+    /// Sets how long a cell may run after its time limit, before its session is given up. The cell is interrupted at
+    /// its limit and once more half-way through the grace. Default 1.5 s, within the 2 s of contract clause C10.
+    pub fn interrupt_grace(self, grace: Duration) -> Self {
+        self.with(|config| config.interrupt_grace = grace)
+    }
+
+    fn with(self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.shared.config.clone();
+        change(&mut config);
+        Self::from(config)
+    }
+}
+
+impl From<Config> for Pyo3 {
+    fn from(config: Config) -> Self {
+        Self { shared: Arc::new(Shared { config, ..Shared::default() }) }
+    }
+}
+
+impl From<Pyo3> for Config {
+    fn from(pyo3: Pyo3) -> Self {
+        pyo3.shared.config.clone()
+    }
+}
+
+impl Default for Shared {
     fn default() -> Self {
-        Self::new(Pyo3Config::default())
-    }
-}
-
-impl Pyo3Factory {
-    /// A factory with this configuration. Nothing is started yet.
-    pub fn new(config: Pyo3Config) -> Self {
-        Self { shared: Arc::new(Shared { config, capabilities: capabilities(), python: OnceCell::new() }) }
-    }
-
-    /// A session of its own, not started.
-    pub fn session(&self) -> Pyo3Interpreter {
-        Pyo3Interpreter { shared: self.shared.clone(), life: Life::default() }
+        Self { config: Config::default(), capabilities: capabilities(), python: OnceCell::new() }
     }
 }
 
 impl Shared {
-    /// A session in the Python of this process, which is started on first use. A failure is not remembered.
-    async fn live(&self) -> Result<Live> {
+    /// Starts a session in the Python of this process, which is started on first use. A failure is not remembered.
+    async fn start_session(&self) -> Result<Pyo3Session> {
         let start = async {
-            let python = self.python.get_or_try_init(|| Started::get(self.config.venv.clone())).await?;
-            Live::new(&self.config, python.clone()).await
+            let python = self.python.get_or_try_init(|| RunningPython::get(self.config.venv.clone())).await?;
+            Pyo3Session::new(self.config.interrupt_grace, python.clone()).await
         };
         // Python's lock is needed for both.
         timeout(self.config.start_timeout, start).await.map_err(|_| {
@@ -91,7 +131,7 @@ fn capabilities() -> Capabilities {
 }
 
 #[async_trait]
-impl InterpreterFactory for Pyo3Factory {
+impl InterpreterFactory for Pyo3 {
     fn name(&self) -> &str {
         "pyo3"
     }
@@ -101,36 +141,20 @@ impl InterpreterFactory for Pyo3Factory {
     }
 
     async fn create(&self) -> Result<Box<dyn CodeInterpreter>> {
-        Ok(Box::new(self.session()))
+        Ok(Box::new(Pyo3Interpreter { shared: self.shared.clone(), life: Life::default() }))
     }
 }
 
-/// A session in this process. See [`Pyo3Factory`].
+/// A session that starts when it is first used.
 #[derive(Debug)]
-pub struct Pyo3Interpreter {
+struct Pyo3Interpreter {
     shared: Arc<Shared>,
-    life: Life<Live>,
+    life: Life<Pyo3Session>,
 }
 
 impl Pyo3Interpreter {
-    /// A session with the default configuration. Many sessions are better made by one [`Pyo3Factory`].
-    pub fn new() -> Self {
-        Pyo3Factory::default().session()
-    }
-
-    /// A factory with the default configuration.
-    pub fn factory() -> Pyo3Factory {
-        Pyo3Factory::default()
-    }
-
-    async fn live(&mut self) -> Result<&mut Live> {
-        self.life.live(|| self.shared.live()).await
-    }
-}
-
-impl Default for Pyo3Interpreter {
-    fn default() -> Self {
-        Self::new()
+    async fn session(&mut self) -> Result<&mut Pyo3Session> {
+        self.life.live(|| self.shared.start_session()).await
     }
 }
 
@@ -141,17 +165,33 @@ impl CodeInterpreter for Pyo3Interpreter {
     }
 
     async fn start(&mut self) -> Result<()> {
-        self.live().await?.start().await
+        self.session().await?.start().await
     }
 
     async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
-        self.live().await?.execute(cell, host).await
+        self.session().await?.execute(cell, host).await
     }
 
     async fn shutdown(&mut self) -> Result<()> {
-        if let Some(mut live) = self.life.end(Live::ended) {
-            live.shutdown().await;
+        if let Some(mut session) = self.life.end(Pyo3Session::ended) {
+            session.shutdown().await;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_is_what_is_serialised() {
+        let written = serde_json::to_value(Pyo3::new().venv("/venv")).unwrap();
+        assert_eq!(
+            written,
+            serde_json::json!({"venv": "/venv", "start_timeout": 10.0, "interrupt_grace": 1.5})
+        );
+        let read: Pyo3 = serde_json::from_value(written).unwrap();
+        assert_eq!(read.shared.config, Pyo3::new().venv("/venv").shared.config);
     }
 }

@@ -5,12 +5,8 @@ mod convert;
 mod host;
 mod interpreter;
 mod python;
-mod request;
 mod session;
 mod spin;
 mod worker;
 
-pub use self::{
-    config::Pyo3Config,
-    interpreter::{Pyo3Factory, Pyo3Interpreter},
-};
+pub use self::interpreter::Pyo3;

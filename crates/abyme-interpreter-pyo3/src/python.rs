@@ -1,6 +1,6 @@
-//! Python in this process: started once, whoever needs it first.
+//! Python in this process: the first session starts it, once.
 //!
-//! CPython exists once per process, so this is the one place of Abyme with a static.
+//! CPython exists once per process, so what runs is kept in a static.
 
 use std::{
     ffi::CString,
@@ -29,18 +29,18 @@ const LOAD: &str = include_str!("../python/load.py");
 /// Work for the thread that Python was started in.
 type Job = Box<dyn FnOnce() + Send>;
 
-static STARTED: Mutex<Option<Started>> = Mutex::new(None);
+static RUNNING: Mutex<Option<RunningPython>> = Mutex::new(None);
 
 /// The running Python.
 #[derive(Clone, Debug)]
-pub(crate) struct Started {
+pub(crate) struct RunningPython {
     venv: Option<PathBuf>,
     /// The thread that Python calls its main thread. It waits for Python's lock in place of tasks, which must not.
     jobs: mpsc::Sender<Job>,
     module: Arc<Py<PyAny>>,
 }
 
-impl Started {
+impl RunningPython {
     /// Starts Python unless it runs already.
     pub(crate) async fn get(venv: Option<PathBuf>) -> Result<Self> {
         let (answer, started) = oneshot::channel();
@@ -65,11 +65,11 @@ impl Started {
 }
 
 /// Starts Python, answers, and goes on as the thread for jobs; or answers what another thread started.
-fn start(venv: Option<PathBuf>, answer: oneshot::Sender<Result<Started>>) {
+fn start(venv: Option<PathBuf>, answer: oneshot::Sender<Result<RunningPython>>) {
     let (jobs, queue) = mpsc::channel::<Job>();
     let find = || {
         let venv = venv.map(|directory| usable_environment(&directory)).transpose()?;
-        let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut started = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         match &*started {
             Some(running) if venv.is_some() && running.venv != venv => {
                 Err(other_environment(running, venv.as_deref()))
@@ -93,7 +93,7 @@ fn start(venv: Option<PathBuf>, answer: oneshot::Sender<Result<Started>>) {
     }
 }
 
-fn first_start(venv: Option<PathBuf>, jobs: mpsc::Sender<Job>) -> Result<Started> {
+fn first_start(venv: Option<PathBuf>, jobs: mpsc::Sender<Job>) -> Result<RunningPython> {
     if is_running() {
         if venv.is_some() {
             return Err(Error::new(
@@ -112,7 +112,7 @@ fn first_start(venv: Option<PathBuf>, jobs: mpsc::Sender<Job>) -> Result<Started
     }
     let module = Python::attach(load)
         .map_err(|error| unavailable(format!("the driver cannot be loaded into this Python: {error}")))?;
-    Ok(Started { venv, jobs, module: Arc::new(module) })
+    Ok(RunningPython { venv, jobs, module: Arc::new(module) })
 }
 
 /// Compiles the driver and takes the places that sessions share.
@@ -126,7 +126,7 @@ fn load(py: Python<'_>) -> PyResult<Py<PyAny>> {
     Ok(loader.getattr("load")?.call1((sources,))?.unbind())
 }
 
-fn other_environment(running: &Started, wanted: Option<&Path>) -> Error {
+fn other_environment(running: &RunningPython, wanted: Option<&Path>) -> Error {
     let shown = |path: Option<&Path>| match path {
         Some(path) => format!("the virtual environment {}", path.display()),
         None => "no virtual environment".to_owned(),
@@ -195,8 +195,8 @@ fn is_running() -> bool {
 fn initialize(executable: Option<&Path>) -> Result<()> {
     let executable = executable.map(|path| CString::new(path.as_os_str().as_bytes())).transpose();
     let executable = executable.map_err(|_| unavailable("the path of Python has a zero byte"))?;
-    // SAFETY: the caller holds the lock of `STARTED`, and no Python runs, so nothing else starts one here. Both
-    // structures are initialised by CPython before they are read, the strings outlive the calls, and `config` is
+    // SAFETY: no Python runs, and nothing else starts one meanwhile: the caller holds the lock of `RUNNING`, and the
+    // docs of `Pyo3` require the same of the rest of the program. Both structures are initialised by CPython before they are read, the strings outlive the calls, and `config` is
     // cleared on every path. At the end this thread gives up the lock that the start left it with, so that `attach`
     // can take it in any thread.
     unsafe {

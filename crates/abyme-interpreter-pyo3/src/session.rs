@@ -19,9 +19,8 @@ use tokio::{
 };
 
 use crate::{
-    Pyo3Config,
     host::{Call, Door},
-    python::Started,
+    python::RunningPython,
     spin::spin_task,
     worker::{Job, Worker},
 };
@@ -33,9 +32,9 @@ const ASK_EVERY: Duration = Duration::from_millis(20);
 const ASK_TIMES: u32 = 500;
 
 /// A live session.
-pub(crate) struct Live {
-    config: Pyo3Config,
-    python: Started,
+pub(crate) struct Pyo3Session {
+    interrupt_grace: Duration,
+    python: RunningPython,
     door: Arc<Door>,
     worker: Option<Worker>,
     /// The cell that runs, also one whose future was dropped.
@@ -64,20 +63,19 @@ enum Outcome {
 /// A host call in flight.
 type Serving<'a> = BoxFuture<'a, (u64, Result<Value, HostError>)>;
 
-impl fmt::Debug for Live {
+impl fmt::Debug for Pyo3Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Live").field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("Pyo3Session").field("ended", &self.ended).finish_non_exhaustive()
     }
 }
 
-impl Live {
+impl Pyo3Session {
     /// A fresh session.
-    pub(crate) async fn new(config: &Pyo3Config, python: Started) -> Result<Self> {
+    pub(crate) async fn new(interrupt_grace: Duration, python: RunningPython) -> Result<Self> {
         let door = Arc::new(Door::default());
         let worker = Worker::start(&python, door.clone()).await?;
-        let config = config.clone();
         Ok(Self {
-            config,
+            interrupt_grace,
             python,
             door,
             worker: Some(worker),
@@ -97,7 +95,7 @@ impl Live {
     pub(crate) async fn start(&mut self) -> Result<()> {
         if self.running.is_some() {
             self.known_scope.forget();
-            let mut patience = Patience::new(Some(Instant::now()), self.config.grace);
+            let mut patience = Patience::new(Some(Instant::now()), self.interrupt_grace);
             let outcome = self.guarded(&Cancelled, &mut patience).await;
             self.door.close();
             if let Outcome::Failed(reason) | Outcome::Stuck(reason) = outcome {
@@ -125,7 +123,7 @@ impl Live {
             self.end(reason);
             return Err(session_ended(reason));
         }
-        let mut patience = Patience::new(limit, self.config.grace);
+        let mut patience = Patience::new(limit, self.interrupt_grace);
         self.running = Some(Running { number, calls, done: receiver });
         let outcome = self.guarded(host, &mut patience).await;
         let collector = self.door.close();
@@ -185,7 +183,7 @@ impl Live {
 }
 
 /// A session that is dropped while a cell runs, or that was cancelled, does not keep its thread.
-impl Drop for Live {
+impl Drop for Pyo3Session {
     fn drop(&mut self) {
         if self.running.is_some()
             && let Some(Worker { session, gone, .. }) = self.worker.take()
@@ -242,7 +240,7 @@ async fn serve(host: &dyn HostFunctions, number: u64, call: HostCall) -> (u64, R
 
 /// Stops the cell of a session. Python's lock may be held by others for long, so a thread waits for it.
 struct Interrupter {
-    python: Started,
+    python: RunningPython,
     door: Arc<Door>,
     session: Arc<Py<PyAny>>,
     /// The cell: an interrupt that comes late must not hit the next one.
@@ -251,7 +249,7 @@ struct Interrupter {
 }
 
 impl Interrupter {
-    fn new(python: &Started, door: &Arc<Door>, worker: &Worker, cell: u64) -> Self {
+    fn new(python: &RunningPython, door: &Arc<Door>, worker: &Worker, cell: u64) -> Self {
         let (python, door, session) = (python.clone(), door.clone(), worker.session.clone());
         Self { python, door, session, cell, delivered: Arc::default() }
     }

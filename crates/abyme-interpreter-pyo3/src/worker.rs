@@ -3,15 +3,14 @@
 use std::sync::{Arc, mpsc};
 
 use abyme_core::{Cell, Error, ErrorKind, Result, Scope};
-use abyme_driver::repl::Done;
+use abyme_driver::repl::{Done, scope_value};
 use pyo3::{prelude::*, types::PyDict};
 use tokio::sync::oneshot;
 
 use crate::{
-    convert::from_python,
+    convert::{from_python, to_python},
     host::{self, Door},
-    python::Started,
-    request::request,
+    python::RunningPython,
     spin::spin,
 };
 
@@ -39,7 +38,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Starts the thread and waits for its session.
-    pub(crate) async fn start(python: &Started, door: Arc<Door>) -> Result<Self> {
+    pub(crate) async fn start(python: &RunningPython, door: Arc<Door>) -> Result<Self> {
         let (jobs, mut queue) = mpsc::channel();
         let (ready, session) = oneshot::channel();
         let (ended, gone) = oneshot::channel();
@@ -108,4 +107,25 @@ fn run(session: &Bound<'_, PyAny>, job: &Job) -> Result<Done, String> {
     let answer =
         session.call_method1("run_cell", (job.number, request)).map_err(|error| error.to_string())?;
     Done::from_value(from_python(&answer)?)
+}
+
+/// The request for a cell. The names that the session offers go along only when they changed.
+fn request<'py>(py: Python<'py>, cell: &Cell, scope: Option<&Scope>) -> PyResult<Bound<'py, PyDict>> {
+    let request = PyDict::new(py);
+    request.set_item("code", &cell.code)?;
+    if !cell.variables.is_empty() {
+        let variables = PyDict::new(py);
+        for (name, value) in &cell.variables {
+            variables.set_item(name, to_python(py, value)?)?;
+        }
+        request.set_item("variables", variables)?;
+    }
+    if let Some(scope) = scope {
+        request.set_item("scope", to_python(py, &scope_value(scope))?)?;
+    }
+    if !cell.reads.is_empty() {
+        request.set_item("reads", &cell.reads)?;
+    }
+    request.set_item("max_output_chars", cell.max_output_chars)?;
+    Ok(request)
 }

@@ -17,7 +17,7 @@ use abyme_core::{
     Cell, CodeInterpreter, CodeInterpreterExt, ErrorKind, FunctionSpec, HostCall, HostError, HostFunctions,
     InterpreterFactory, Interruption, NoHostFunctions, Scope, Session, Value,
 };
-use abyme_interpreter_pyo3::{Pyo3Config, Pyo3Factory};
+use abyme_interpreter_pyo3::Pyo3;
 use async_trait::async_trait;
 use common::{session, value};
 use tokio::sync::Notify;
@@ -88,16 +88,16 @@ async fn an_interrupt_signal_is_the_host_s() {
 #[tokio::test]
 async fn a_virtual_environment_can_be_named() {
     if let Some(directory) = part() {
-        let factory = Pyo3Factory::new(Pyo3Config::new().venv(&directory));
-        let mut s = factory.create().await.unwrap().start_session().await.unwrap();
+        let pyo3 = Pyo3::new().venv(&directory);
+        let mut s = pyo3.create().await.unwrap().start_session().await.unwrap();
         assert_eq!(value(&mut s, "import abyme_test_package; abyme_test_package.ANSWER").await, "42");
         assert_eq!(value(&mut s, "import sys; sys.prefix != sys.base_prefix").await, "True");
-        for other in [Pyo3Config::new(), Pyo3Config::new().venv(Path::new(&directory).join("."))] {
-            Pyo3Factory::new(other).create().await.unwrap().start_session().await.unwrap();
+        for other in [Pyo3::new(), Pyo3::new().venv(Path::new(&directory).join("."))] {
+            other.create().await.unwrap().start_session().await.unwrap();
         }
         let other = Path::new(&directory).join("../other");
-        let factory = Pyo3Factory::new(Pyo3Config::new().venv(other));
-        let problem = factory.create().await.unwrap().start_session().await.unwrap_err();
+        let pyo3 = Pyo3::new().venv(other);
+        let problem = pyo3.create().await.unwrap().start_session().await.unwrap_err();
         assert_eq!(problem.kind(), ErrorKind::Config);
         assert!(problem.message().contains("one process has one Python"), "{problem}");
         return;
@@ -128,14 +128,11 @@ fn a_host_that_holds_the_lock_is_told() {
     if part().is_some() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         pyo3::Python::initialize();
-        let start = |config| {
-            let factory = Pyo3Factory::new(config);
-            runtime.block_on(async { factory.create().await.unwrap().start().await })
-        };
-        let hasty = Pyo3Config::new().start_timeout(Duration::from_millis(300));
+        let start = |pyo3: Pyo3| runtime.block_on(async { pyo3.create().await.unwrap().start().await });
+        let hasty = Pyo3::new().start_timeout(Duration::from_millis(300));
         let problem = pyo3::Python::attach(|_| start(hasty)).unwrap_err();
         assert!(problem.message().contains("holds Python's lock"), "{problem}");
-        start(Pyo3Config::new()).unwrap();
+        start(Pyo3::new()).unwrap();
         return;
     }
     let started = Instant::now();
@@ -200,7 +197,7 @@ async fn code_that_holds_the_lock_ends_its_session_and_hangs_no_other() {
 
 async fn patient_session() -> Session {
     for _ in 0..60 {
-        let session = Pyo3Factory::default().create().await.unwrap();
+        let session = Pyo3::new().create().await.unwrap();
         if let Ok(session) = session.start_session().await {
             return session;
         }
@@ -212,8 +209,8 @@ async fn patient_session() -> Session {
 async fn what_is_no_virtual_environment_is_refused() {
     let place = tempfile::tempdir().unwrap();
     let start = async |directory: &Path| {
-        let factory = Pyo3Factory::new(Pyo3Config::new().venv(directory));
-        factory.create().await.unwrap().start_session().await.unwrap_err()
+        let pyo3 = Pyo3::new().venv(directory);
+        pyo3.create().await.unwrap().start_session().await.unwrap_err()
     };
     let problem = start(place.path()).await;
     assert_eq!(problem.kind(), ErrorKind::Config);

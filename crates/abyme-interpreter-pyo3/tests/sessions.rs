@@ -10,7 +10,7 @@ use abyme_core::{
     Access, Cell, CodeInterpreter, FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory,
     Interruption, Isolation, NoHostFunctions, Observation, Scope, Value,
 };
-use abyme_interpreter_pyo3::Pyo3Factory;
+use abyme_interpreter_pyo3::Pyo3;
 use async_trait::async_trait;
 use common::{error, session, value};
 
@@ -19,8 +19,8 @@ const PROMPT: Duration = Duration::from_secs(10);
 
 #[test]
 fn nothing_is_promised_that_is_not_there() {
-    let factory = Pyo3Factory::default();
-    let capabilities = factory.capabilities();
+    let pyo3 = Pyo3::new();
+    let capabilities = pyo3.capabilities();
     assert_eq!(capabilities.isolation, Isolation::None);
     for access in
         [capabilities.network, capabilities.host_files, capabilities.environment, capabilities.processes]

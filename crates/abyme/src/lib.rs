@@ -7,7 +7,7 @@ pub use abyme_interpreter_docker::{
     Bind, DockerConfig, DockerFactory, DockerInterpreter, Engine, Progress as DockerProgress, Pull,
 };
 #[cfg(feature = "pyo3")]
-pub use abyme_interpreter_pyo3::{Pyo3Config, Pyo3Factory, Pyo3Interpreter};
+pub use abyme_interpreter_pyo3::Pyo3;
 #[cfg(feature = "subprocess")]
 pub use abyme_interpreter_subprocess::{SubprocessConfig, SubprocessFactory, SubprocessInterpreter};
 #[cfg(feature = "wasm")]
@@ -23,12 +23,12 @@ pub mod prelude {
         TaskSignature, Text, Tool, Trajectory, Value, inputs,
     };
 
+    #[cfg(feature = "pyo3")]
+    pub use crate::Pyo3;
     #[cfg(feature = "docker")]
     pub use crate::{DockerConfig, DockerFactory, DockerInterpreter};
     #[cfg(feature = "openai")]
     pub use crate::{OpenAiConfig, OpenAiModel};
-    #[cfg(feature = "pyo3")]
-    pub use crate::{Pyo3Config, Pyo3Factory, Pyo3Interpreter};
     #[cfg(feature = "subprocess")]
     pub use crate::{SubprocessConfig, SubprocessFactory, SubprocessInterpreter};
     #[cfg(feature = "wasm")]

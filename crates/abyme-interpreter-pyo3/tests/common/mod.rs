@@ -3,10 +3,10 @@
 #![allow(dead_code, reason = "each test program uses a part")]
 
 use abyme_core::{CodeInterpreterExt, InterpreterFactory, Session};
-use abyme_interpreter_pyo3::Pyo3Factory;
+use abyme_interpreter_pyo3::Pyo3;
 
 pub(crate) async fn session() -> Session {
-    Pyo3Factory::default().create().await.unwrap().start_session().await.unwrap()
+    Pyo3::new().create().await.unwrap().start_session().await.unwrap()
 }
 
 /// Runs code that must work, and answers the text of its value.
