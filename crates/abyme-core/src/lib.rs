@@ -37,7 +37,10 @@ pub use self::{
         NoHostFunctions, Observation, OutputSpec, ParameterKind, ParameterSpec, Pool, PoolConfig,
         PythonError, Scope, Session, Stage, Submission, Submitted, Via,
     },
-    model::{FinishReason, LanguageModel, Message, Request, Response, RetryPolicy, Role, Usage},
+    model::{
+        FinishReason, LanguageModel, LanguageModelExt, Message, Request, Response, RetryPolicy, Retrying,
+        Role, Usage,
+    },
     policy::{CodePolicy, Violation},
     rlm::{Inputs, Limits, Prediction, Rlm, RlmBuilder, Status},
     signature::{Field, FieldType, Signature, TaskSignature},

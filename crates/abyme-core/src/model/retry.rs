@@ -5,20 +5,22 @@ use std::{future::Future, time::Duration};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
-/// How a failed call is tried again: only temporary errors, with exponential waits, half of each at random, and never
-/// sooner than the provider's `Retry-After`.
+/// How a failed call is tried again: only temporary errors, with exponential backoff, half of it at random, and never
+/// sooner than the provider's `Retry-After`. A reply that is not a completion
+/// ([`MalformedReply`](ErrorKind::MalformedReply)) is tried again once at most, because a provider that does not
+/// speak the protocol will not learn it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct RetryPolicy {
     /// Tries after the first one. Default 3.
     pub max_retries: u32,
-    /// Wait before the first retry; doubles with each. Default 0.5 s.
+    /// Pause before the first retry; doubles with each. Default 0.5 s.
     #[serde(with = "crate::seconds")]
     pub initial_backoff: Duration,
-    /// Longest wait. A provider that asks for more is not waited for: its error is returned at once. Default 60 s.
+    /// Longest pause. If a provider asks for more, its error is returned at once. Default 60 s.
     #[serde(with = "crate::seconds")]
     pub max_backoff: Duration,
 }
@@ -45,15 +47,15 @@ impl RetryPolicy {
         self
     }
 
-    /// Sets the wait before the first retry.
-    pub fn initial_backoff(mut self, wait: Duration) -> Self {
-        self.initial_backoff = wait;
+    /// Sets the pause before the first retry.
+    pub fn initial_backoff(mut self, backoff: Duration) -> Self {
+        self.initial_backoff = backoff;
         self
     }
 
-    /// Sets the longest wait.
-    pub fn max_backoff(mut self, wait: Duration) -> Self {
-        self.max_backoff = wait;
+    /// Sets the longest pause.
+    pub fn max_backoff(mut self, backoff: Duration) -> Self {
+        self.max_backoff = backoff;
         self
     }
 
@@ -66,28 +68,30 @@ impl RetryPolicy {
         &self,
         mut attempt: impl FnMut(u32) -> F,
     ) -> Result<T> {
-        let mut retry = 0;
+        let (mut retry, mut malformed) = (0, 0);
         loop {
             let error = match attempt(retry).await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let Some(wait) = self.wait_after(&error, retry) else { return Err(given_up(error, retry)) };
-            tracing::warn!(%error, wait_seconds = wait.as_secs_f64(), retry = retry + 1, "trying again");
-            tokio::time::sleep(wait).await;
+            malformed += u32::from(error.kind() == ErrorKind::MalformedReply);
+            let backoff = if malformed > 1 { None } else { self.backoff_after(&error, retry) };
+            let Some(backoff) = backoff else { return Err(given_up(error, retry)) };
+            tracing::warn!(%error, backoff_seconds = backoff.as_secs_f64(), retry = retry + 1, "trying again");
+            tokio::time::sleep(backoff).await;
             retry += 1;
         }
     }
 
-    /// How long to wait after the error of try number `retry`; `None` if it is not tried again.
-    fn wait_after(&self, error: &Error, retry: u32) -> Option<Duration> {
+    /// The pause after the error of try number `retry`; `None` if it is not tried again.
+    fn backoff_after(&self, error: &Error, retry: u32) -> Option<Duration> {
         if !error.is_temporary() || retry >= self.max_retries {
             return None;
         }
         let full = self.initial_backoff.saturating_mul(2u32.saturating_pow(retry)).min(self.max_backoff);
         let jittered = full.mul_f64(rand::rng().random_range(0.5..=1.0));
-        let wait = error.retry_after().map_or(jittered, |asked| asked.max(jittered));
-        (wait <= self.max_backoff).then_some(wait)
+        let backoff = error.retry_after().map_or(jittered, |requested| requested.max(jittered));
+        (backoff <= self.max_backoff).then_some(backoff)
     }
 }
 
@@ -103,7 +107,6 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::ErrorKind;
 
     async fn tries(policy: RetryPolicy, kind: ErrorKind) -> u32 {
         let count = AtomicU32::new(0);
@@ -122,6 +125,7 @@ mod tests {
         assert_eq!(tries(RetryPolicy::default(), ErrorKind::Server).await, 4);
         assert_eq!(tries(RetryPolicy::default(), ErrorKind::Auth).await, 1);
         assert_eq!(tries(RetryPolicy::none(), ErrorKind::Server).await, 1);
+        assert_eq!(tries(RetryPolicy::default(), ErrorKind::MalformedReply).await, 2);
     }
 
     #[tokio::test(start_paused = true)]

@@ -56,6 +56,69 @@ impl Default for Limits {
     }
 }
 
+/// Chained setters, for `.limits(|limits| limits.max_iterations(5).max_cost(0.5))`.
+impl Limits {
+    /// Sets how many replies of the root model a run may use.
+    pub fn max_iterations(mut self, iterations: u32) -> Self {
+        self.max_iterations = iterations;
+        self
+    }
+
+    /// Sets how many model calls the cells may make.
+    pub fn max_llm_calls(mut self, calls: u32) -> Self {
+        self.max_llm_calls = calls;
+        self
+    }
+
+    /// Sets how many model calls may be in flight at once.
+    pub fn max_concurrent_calls(mut self, calls: usize) -> Self {
+        self.max_concurrent_calls = calls;
+        self
+    }
+
+    /// Sets how many characters of an observation the model reads.
+    pub fn max_output_chars(mut self, chars: usize) -> Self {
+        self.max_output_chars = chars;
+        self
+    }
+
+    /// Sets how many characters of an input the first message shows.
+    pub fn max_preview_chars(mut self, chars: usize) -> Self {
+        self.max_preview_chars = chars;
+        self
+    }
+
+    /// Sets how long a cell may take; `None` is no limit.
+    pub fn cell_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.cell_timeout = limit.into();
+        self
+    }
+
+    /// Sets how long one try of a model call may take.
+    pub fn model_timeout(mut self, limit: Duration) -> Self {
+        self.model_timeout = limit;
+        self
+    }
+
+    /// Sets how long the turns of a run may take together; `None` is no limit.
+    pub fn run_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.run_timeout = limit.into();
+        self
+    }
+
+    /// Sets how many tokens a run may use, as far as the provider reports them; `None` is no limit.
+    pub fn max_tokens(mut self, tokens: impl Into<Option<u64>>) -> Self {
+        self.max_tokens = tokens.into();
+        self
+    }
+
+    /// Sets how many US dollars a run may use, as far as the provider reports them; `None` is no limit.
+    pub fn max_cost(mut self, dollars: impl Into<Option<f64>>) -> Self {
+        self.max_cost = dollars.into();
+        self
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,7 +128,8 @@ mod tests {
         let expected = serde_json::json!({
             "max_iterations": 20, "max_llm_calls": 200, "max_concurrent_calls": 16,
             "max_output_chars": 10_000, "max_preview_chars": 1_000,
-            "cell_timeout": 120.0, "model_timeout": 300.0, "run_timeout": null, "max_tokens": null, "max_cost": null,
+            "cell_timeout": 120.0, "model_timeout": 300.0, "run_timeout": null,
+            "max_tokens": null, "max_cost": null,
         });
         assert_eq!(serde_json::to_value(Limits::default()).unwrap(), expected);
     }

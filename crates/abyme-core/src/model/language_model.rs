@@ -1,0 +1,132 @@
+//! The trait for language models, and what every implementation of it can do.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+
+use super::{
+    message::{Request, Response},
+    retry::RetryPolicy,
+};
+use crate::error::Result;
+
+/// A language model behind any API.
+///
+/// # Contract
+/// - **M1** One call answers one request; the model keeps no conversation.
+/// - **M2** One call is one try. The caller decides what is tried again: the loop does so by its [`RetryPolicy`],
+///   and a model that is used alone can be wrapped by [`with_retry`](LanguageModelExt::with_retry). Errors carry a
+///   kind that says who is to blame; [`Error::is_temporary`](crate::Error::is_temporary) says whether the same call
+///   may succeed later. A model that retries by itself marks what it gave up on as
+///   [`permanent`](crate::Error::permanent).
+/// - **M3** Unknown usage is unknown, never 0.
+/// - **M4** A text cut by the length limit is returned with [`FinishReason::Length`](crate::FinishReason::Length),
+///   not as an error.
+/// - **M5** The call ends within [`Request::timeout`], where that is set, with an error of kind
+///   [`ModelTimeout`](crate::ErrorKind::ModelTimeout). The loop sets it, and cuts off a model that ignores it a
+///   moment later. Dropping the future cancels the call.
+/// - **M6** No key appears in an error, in `Debug` or in a log.
+#[async_trait]
+pub trait LanguageModel: Send + Sync + fmt::Debug {
+    /// The model's name, for trajectories and messages.
+    fn name(&self) -> &str;
+
+    /// Checks whether the model could be called at all: a key is there, the address is valid. Sends nothing. `Rlm`'s
+    /// builder calls it, so that a mistake surfaces before a run.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) or [`ErrorKind::Auth`](crate::ErrorKind::Auth).
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Answers a request, with one try.
+    ///
+    /// # Errors
+    /// With the kinds of the provider's group: see [`ErrorKind`](crate::ErrorKind).
+    async fn complete(&self, request: &Request) -> Result<Response>;
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<T: LanguageModel + ?Sized> LanguageModel for Arc<T> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn check(&self) -> Result<()> {
+        (**self).check()
+    }
+
+    async fn complete(&self, request: &Request) -> Result<Response> {
+        (**self).complete(request).await
+    }
+}
+
+/// What every model can do besides its contract. Implemented for all models; not to be implemented by hand.
+pub trait LanguageModelExt: LanguageModel + Sized {
+    /// A model that tries failed calls again as `policy` says, for a model that is used without an
+    /// [`Rlm`](crate::Rlm).
+    ///
+    /// ```
+    /// use abyme_core::{LanguageModel, LanguageModelExt, Request, RetryPolicy, testing::ScriptedModel};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> abyme_core::Result<()> {
+    /// let model = ScriptedModel::replies(["Paris"]).with_retry(RetryPolicy::default().max_retries(5));
+    /// assert_eq!(model.complete(&Request::prompt("The capital of France?")).await?.text, "Paris");
+    /// # Ok(()) }
+    /// ```
+    fn with_retry(self, policy: RetryPolicy) -> Retrying<Self> {
+        Retrying { model: self, policy }
+    }
+}
+
+impl<M: LanguageModel> LanguageModelExt for M {}
+
+/// A model whose failed calls are tried again. Made by [`LanguageModelExt::with_retry`].
+///
+/// [`Request::timeout`] limits each try. What this wrapper gives up on is [`permanent`](crate::Error::permanent).
+#[derive(Clone, Debug)]
+pub struct Retrying<M> {
+    model: M,
+    policy: RetryPolicy,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<M: LanguageModel> LanguageModel for Retrying<M> {
+    fn name(&self) -> &str {
+        self.model.name()
+    }
+
+    fn check(&self) -> Result<()> {
+        self.model.check()
+    }
+
+    async fn complete(&self, request: &Request) -> Result<Response> {
+        self.policy.run(|_| self.model.complete(request)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        error::{Error, ErrorKind},
+        testing::ScriptedModel,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wrapped_model_tries_temporary_failures_again() {
+        let failure = || Err(Error::new(ErrorKind::Server, "503"));
+        let scripted =
+            ScriptedModel::results([failure(), failure(), Ok("answer".into()), failure(), failure()]);
+        let model = scripted.clone().with_retry(RetryPolicy::default().max_retries(2));
+        assert_eq!(model.complete(&Request::prompt("?")).await.unwrap().text, "answer");
+        let once = scripted.with_retry(RetryPolicy::default().max_retries(1));
+        let error = once.complete(&Request::prompt("?")).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::Server && !error.is_temporary());
+        assert_eq!((once.name(), once.model.requests().len()), ("scripted", 5));
+    }
+}
