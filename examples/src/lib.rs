@@ -22,7 +22,7 @@ pub fn document() -> Result<Text> {
         .map_err(|error| {
             let message = "cannot list this workspace's dependencies offline: \
                            run `cargo fetch`, or name a file as the first argument";
-            Error::new(ErrorKind::Io, message).source(error)
+            Error::new(ErrorKind::Io, message).with_source(error)
         })?;
     let mut crates: Vec<&Package> = metadata.packages.iter().filter(|one| one.source.is_some()).collect();
     crates.sort_by_key(|one| (&one.name, &one.version));
@@ -39,7 +39,8 @@ pub fn document() -> Result<Text> {
 
 /// The files of a crate that are written for its users, in order.
 fn guides(folder: &Path) -> Result<Vec<String>> {
-    let failed = |error| Error::new(ErrorKind::Io, format!("cannot list {}", folder.display())).source(error);
+    let failed =
+        |error| Error::new(ErrorKind::Io, format!("cannot list {}", folder.display())).with_source(error);
     let names =
         fs::read_dir(folder).map_err(failed)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let mut names: Vec<String> = names

@@ -53,8 +53,9 @@ fn env_file() -> Option<std::path::PathBuf> {
 }
 
 fn working_directory() -> Result<std::path::PathBuf> {
-    std::env::current_dir()
-        .map_err(|error| Error::new(ErrorKind::Io, "the working directory cannot be found").source(error))
+    std::env::current_dir().map_err(|error| {
+        Error::new(ErrorKind::Io, "the working directory cannot be found").with_source(error)
+    })
 }
 
 /// Who would be asked, as far as the model tells.

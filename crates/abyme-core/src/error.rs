@@ -200,7 +200,7 @@ impl Error {
     }
 
     /// Keeps the cause.
-    pub fn source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }
@@ -273,7 +273,7 @@ mod tests {
         let error = Error::new(ErrorKind::Io, "cannot read a.txt")
             .operation("read")
             .with("path", "a.txt")
-            .source(cause);
+            .with_source(cause);
         assert_eq!(
             format!("{error:?}"),
             "cannot read a.txt (Io)\n  in: read\n  path: a.txt\n  caused by: disk on fire"

@@ -69,7 +69,7 @@ impl Trajectory {
                 Err(_) if !complete => break,
                 Err(error) => {
                     let message = format!("line {} of the trajectory is not an event: {error}", index + 1);
-                    return Err(Error::new(ErrorKind::InvalidInput, message).source(error));
+                    return Err(Error::new(ErrorKind::InvalidInput, message).with_source(error));
                 }
             }
         }
@@ -84,7 +84,7 @@ impl Trajectory {
         let path = path.as_ref();
         std::fs::write(path, self.to_jsonl()).map_err(|error| {
             Error::new(ErrorKind::Io, format!("cannot write the trajectory to {}: {error}", path.display()))
-                .source(error)
+                .with_source(error)
         })
     }
 
@@ -96,7 +96,7 @@ impl Trajectory {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(|error| {
             Error::new(ErrorKind::Io, format!("cannot read the trajectory {}: {error}", path.display()))
-                .source(error)
+                .with_source(error)
         })?;
         Self::from_jsonl(&text)
     }

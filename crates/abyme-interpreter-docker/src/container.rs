@@ -82,7 +82,7 @@ pub(crate) async fn start(
             let said = problem::chain(&error);
             let error = match problem::of_image(&said, &config.image, &config.python) {
                 Some(words) => {
-                    Error::new(ErrorKind::Unavailable, words).with("image", &config.image).source(error)
+                    Error::new(ErrorKind::Unavailable, words).with("image", &config.image).with_source(error)
                 }
                 None => client.failed("cannot start a container", error),
             };

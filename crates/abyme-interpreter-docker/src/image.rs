@@ -88,7 +88,7 @@ async fn pull(client: &Client, config: &DockerConfig, reporter: &Reporter) -> Re
             format!("{}; is its name right, and is there a network?", error.message()),
         )
         .with("image", &config.image)
-        .source(error)
+        .with_source(error)
     })
 }
 

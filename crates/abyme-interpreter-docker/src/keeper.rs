@@ -64,7 +64,7 @@ impl Keeper {
     pub(crate) fn start() -> Result<Arc<Self>> {
         let failed = |error: std::io::Error| {
             let what = format!("cannot start a thread that talks to the Docker engine: {error}");
-            Error::new(ErrorKind::Unavailable, what).source(error)
+            Error::new(ErrorKind::Unavailable, what).with_source(error)
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let handle = runtime.handle().clone();
@@ -114,7 +114,7 @@ impl Keeper {
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T> {
         let mut task = AbortOnDrop(self.runtime.spawn(work));
-        (&mut task.0).await.map_err(|error| interrupted().source(error))
+        (&mut task.0).await.map_err(|error| interrupted().with_source(error))
     }
 
     /// Does something and waits for it; done to its end also when the caller is given up. Its result is dropped then.
@@ -126,7 +126,7 @@ impl Keeper {
         self.owe(async move {
             let _ = send.send(work.await);
         });
-        receive.await.map_err(|error| interrupted().source(error))
+        receive.await.map_err(|error| interrupted().with_source(error))
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn failed(what: &str, error: Docker, address: &Address) -> Error {
         }
         _ => (ErrorKind::Unavailable, connection(&error, address)),
     };
-    Error::new(kind, format!("{what}: {why}")).with("engine", address).source(error)
+    Error::new(kind, format!("{what}: {why}")).with("engine", address).with_source(error)
 }
 
 /// Why the engine was not reached.

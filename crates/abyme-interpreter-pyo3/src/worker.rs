@@ -54,7 +54,8 @@ impl Worker {
             .stack_size(STACK_SIZE)
             .spawn(work)
             .map_err(|error| {
-                Error::new(ErrorKind::Unavailable, format!("no thread for a session: {error}")).source(error)
+                Error::new(ErrorKind::Unavailable, format!("no thread for a session: {error}"))
+                    .with_source(error)
             })?;
         match session.await {
             Ok(Ok(session)) => Ok(Self { jobs, session, gone }),

@@ -52,7 +52,7 @@ impl Python {
                         ),
                         _ => format!("`{shown}` cannot be started: {error}"),
                     };
-                    unusable(what).source(error)
+                    unusable(what).with_source(error)
                 },
             )?;
         let sources = python::sources_json(driver);
@@ -67,7 +67,7 @@ impl Python {
         let output = tokio::time::timeout(PATIENCE, talk)
             .await
             .map_err(|_| unusable(format!("`{shown}` did not answer within {} s", PATIENCE.as_secs())))?
-            .map_err(|error| unusable(format!("`{shown}` failed: {error}")).source(error))?;
+            .map_err(|error| unusable(format!("`{shown}` failed: {error}")).with_source(error))?;
         let answer = output.stdout.iter().position(|&byte| byte == b'\n').and_then(|end| {
             let about: About = serde_json_line(&output.stdout[..end])?;
             Some((about, &output.stdout[end + 1..]))

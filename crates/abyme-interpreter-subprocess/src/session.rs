@@ -23,7 +23,7 @@ pub(crate) async fn spawn(shared: &Shared) -> Result<DriverSession<OwnedReadHalf
     let (python, spawner) = shared.python().await?;
     let config = &shared.config;
     let failed = |what: &str, error: std::io::Error| {
-        Error::new(ErrorKind::Unavailable, format!("{what}: {error}")).source(error)
+        Error::new(ErrorKind::Unavailable, format!("{what}: {error}")).with_source(error)
     };
     let parent = config.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
     let private = Permissions::from_mode(0o700);

@@ -52,7 +52,7 @@ impl Spawner {
                     ErrorKind::Unavailable,
                     format!("cannot start a thread for child processes: {error}"),
                 )
-                .source(error)
+                .with_source(error)
             },
         )?;
         Ok(Self { jobs })

@@ -44,7 +44,7 @@ impl Ticker {
         };
         let thread = thread::Builder::new().name("abyme-wasm-ticker".to_owned());
         thread.spawn(tick).map_err(|error| {
-            Error::new(ErrorKind::Unavailable, format!("cannot start a thread: {error}")).source(error)
+            Error::new(ErrorKind::Unavailable, format!("cannot start a thread: {error}")).with_source(error)
         })?;
         Ok(Self(shared))
     }

@@ -151,14 +151,15 @@ fn process(name: &str) -> Option<String> {
 }
 
 fn working_directory() -> Result<PathBuf> {
-    let failed = |error| Error::new(ErrorKind::Io, "the working directory cannot be found").source(error);
+    let failed =
+        |error| Error::new(ErrorKind::Io, "the working directory cannot be found").with_source(error);
     std::env::current_dir().map_err(failed)
 }
 
 /// The variables in a file, without touching those of the process.
 fn read_file(path: &Path) -> Result<Vec<(String, String)>> {
     let shown = path.display();
-    let unreadable = |error| Error::new(ErrorKind::Config, format!("cannot read {shown}")).source(error);
+    let unreadable = |error| Error::new(ErrorKind::Config, format!("cannot read {shown}")).with_source(error);
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     dotenvy::from_read_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>().map_err(|error| {

@@ -31,7 +31,7 @@ impl Asked<'_> {
         } else {
             match json {
                 Ok(answer) => wire::completion(&answer).map_err(|unusable| self.unusable(unusable, reply)),
-                Err(error) => Err(self.not_json(reply, body).source(error)),
+                Err(error) => Err(self.not_json(reply, body).with_source(error)),
             }
         };
         outcome.map_err(|mut error| {

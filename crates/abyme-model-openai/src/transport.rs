@@ -61,7 +61,7 @@ pub(crate) fn client(config: &OpenAiConfig, endpoint: &Endpoint) -> Result<Clien
         // What fails here on a machine is its root certificates; small containers often have none.
         let message =
             "HTTPS cannot be set up: are there root certificates (`ca-certificates`, `SSL_CERT_FILE`)?";
-        Error::new(ErrorKind::Unavailable, message).source(error.without_url())
+        Error::new(ErrorKind::Unavailable, message).with_source(error.without_url())
     })
 }
 
@@ -123,13 +123,13 @@ async fn read(
             Ok(Ok(None)) => return Ok(()),
             Ok(Err(error)) if is_undecodable(&error) => {
                 let message = format!("the answer of {host} cannot be decompressed");
-                return Err(Error::new(ErrorKind::MalformedReply, message).source(error.without_url()));
+                return Err(Error::new(ErrorKind::MalformedReply, message).with_source(error.without_url()));
             }
             Ok(Err(error)) => {
                 let message = format!("the answer of {host} was cut after {} bytes", body.len());
                 return Err(Error::new(ErrorKind::Connection, message)
                     .with("note", "the provider may have charged for it")
-                    .source(error.without_url()));
+                    .with_source(error.without_url()));
             }
             Err(_) if idle < deadline => {
                 let limit = seconds(allowed.idle);
@@ -150,10 +150,11 @@ fn not_sent(error: reqwest::Error, host: &str, connect: Duration) -> Error {
     let error = error.without_url();
     if error.is_connect() && error.is_timeout() {
         let limit = seconds(connect);
-        return timed_out(format!("no connection to {host} within {limit} (connect timeout)")).source(error);
+        return timed_out(format!("no connection to {host} within {limit} (connect timeout)"))
+            .with_source(error);
     }
     if error.is_builder() {
-        return Error::new(ErrorKind::BadRequest, "the request cannot be sent as it is").source(error);
+        return Error::new(ErrorKind::BadRequest, "the request cannot be sent as it is").with_source(error);
     }
     let causes = causes(&error);
     let says = |words: &[&str]| causes.iter().any(|cause| words.iter().any(|word| cause.contains(word)));
@@ -171,7 +172,7 @@ fn not_sent(error: reqwest::Error, host: &str, connect: Duration) -> Error {
         format!("no connection to {host}")
     };
     let proxied = error.is_connect() && PROXIES.iter().any(|name| std::env::var_os(name).is_some());
-    let failure = Error::new(ErrorKind::Connection, message).source(error);
+    let failure = Error::new(ErrorKind::Connection, message).with_source(error);
     if proxied {
         failure.with("hint", "the environment sets a proxy, which may be what failed")
     } else {

@@ -36,7 +36,7 @@ pub(crate) fn body(
 
     let body = Body { model, messages: &request.messages, options };
     let body = serde_json::to_vec(&body).map_err(|error| {
-        Error::new(ErrorKind::Internal, "the request cannot be written as JSON").source(error)
+        Error::new(ErrorKind::Internal, "the request cannot be written as JSON").with_source(error)
     })?;
     Ok(body.into())
 }

@@ -113,7 +113,8 @@ impl Launcher for Shared {
         let ask = Ask::Stream { session: &session, boot: BOOT, limits: Limits::of(config) };
         let (stream, _) = meet(config, ask).await?;
         let control = RemoteControl::new(line, &config.address).map_err(|error| {
-            Error::new(ErrorKind::Unavailable, format!("cannot listen to the agent: {error}")).source(error)
+            Error::new(ErrorKind::Unavailable, format!("cannot listen to the agent: {error}"))
+                .with_source(error)
         })?;
 
         let (input, mut output) = stream.into_split();

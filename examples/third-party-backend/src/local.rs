@@ -39,7 +39,9 @@ impl LocalAgent {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|error| unavailable(format!("the agent needs a `python3`: {error}")).source(error))?;
+            .map_err(|error| {
+                unavailable(format!("the agent needs a `python3`: {error}")).with_source(error)
+            })?;
         let mut line = String::new();
         if let Some(output) = process.stdout.take() {
             let _ = BufReader::new(output).read_line(&mut line);

@@ -100,8 +100,9 @@ async fn try_to_meet(config: &RemoteConfig, ask: Ask<'_>) -> Result<(TcpStream, 
     let mut lines = Lines::new(stream);
     let stranger =
         || unavailable(format!("what listens at {address} is not a Abyme agent: check the address"));
-    let greeting = lines.next().await.map_err(|error| stranger().source(error))?;
-    let greeting: Greeting = serde_json::from_str(&greeting).map_err(|error| stranger().source(error))?;
+    let greeting = lines.next().await.map_err(|error| stranger().with_source(error))?;
+    let greeting: Greeting =
+        serde_json::from_str(&greeting).map_err(|error| stranger().with_source(error))?;
     if greeting.agent != "abyme" {
         return Err(stranger());
     }
@@ -118,14 +119,14 @@ async fn try_to_meet(config: &RemoteConfig, ask: Ask<'_>) -> Result<(TcpStream, 
     let nonces = format!("{}:{nonce}", greeting.nonce);
     let hello = Hello { version: VERSION, nonce: &nonce, proof: config.secret.proof("host", &nonces), ask };
     let mut hello = serde_json::to_vec(&hello)
-        .map_err(|error| Error::new(ErrorKind::Internal, "a request cannot be written").source(error))?;
+        .map_err(|error| Error::new(ErrorKind::Internal, "a request cannot be written").with_source(error))?;
     hello.push(b'\n');
     let broke = |error: io::Error| {
-        unavailable(format!("the connection to the agent at {address} broke: {error}")).source(error)
+        unavailable(format!("the connection to the agent at {address} broke: {error}")).with_source(error)
     };
     lines.connection().write_all(&hello).await.map_err(broke)?;
     let answer = lines.next().await.map_err(broke)?;
-    let answer: Answer = serde_json::from_str(&answer).map_err(|error| stranger().source(error))?;
+    let answer: Answer = serde_json::from_str(&answer).map_err(|error| stranger().with_source(error))?;
     if !answer.ok {
         return Err(refused(address, &answer));
     }
@@ -161,7 +162,7 @@ fn cannot_connect(address: &str, error: io::Error) -> Error {
         ),
         _ => format!("cannot connect to the agent at {address}: {error}"),
     };
-    unavailable(message).source(error)
+    unavailable(message).with_source(error)
 }
 
 fn refused(address: &str, answer: &Answer) -> Error {

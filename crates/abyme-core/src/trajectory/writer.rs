@@ -40,7 +40,7 @@ impl TrajectoryWriter {
         let path = path.as_ref();
         let file = fs::File::create(path).map_err(|error| {
             Error::new(ErrorKind::Io, format!("cannot write the trajectory to {}: {error}", path.display()))
-                .source(error)
+                .with_source(error)
         })?;
         Ok(Self::to_writer(path, file))
     }

@@ -22,5 +22,5 @@ fn unreadable(path: &Path, error: io::Error) -> Error {
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
     };
-    Error::new(ErrorKind::Io, format!("cannot read `{}`: {what}", path.display())).source(error)
+    Error::new(ErrorKind::Io, format!("cannot read `{}`: {what}", path.display())).with_source(error)
 }

@@ -63,7 +63,7 @@ impl Text {
                 ),
             )
             .operation("Text::from_file")
-            .source(error.utf8_error())
+            .with_source(error.utf8_error())
         })
     }
 

@@ -99,7 +99,7 @@ pub(crate) async fn module(
         }
     };
     let module = tokio::task::spawn_blocking(work).await.map_err(|error| {
-        Error::new(ErrorKind::Internal, format!("preparing Python was cut off: {error}")).source(error)
+        Error::new(ErrorKind::Internal, format!("preparing Python was cut off: {error}")).with_source(error)
     })??;
     Ok((module, key))
 }

@@ -66,7 +66,7 @@ impl Sources {
         };
         write().map_err(|error| {
             let what = "cannot write the driver to a temporary directory";
-            Error::new(ErrorKind::Unavailable, format!("{what}: {error}")).source(error)
+            Error::new(ErrorKind::Unavailable, format!("{what}: {error}")).with_source(error)
         })
     }
 

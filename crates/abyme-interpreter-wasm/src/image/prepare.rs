@@ -19,7 +19,8 @@ const MEMORY: u64 = 256 << 20;
 /// The snapshot as a WebAssembly module. Takes some seconds, of which most are compiling.
 pub(crate) async fn snapshot(reporter: &Reporter) -> Result<Vec<u8>> {
     let python = abyme_python_wasm::python_wasm().map_err(|error| {
-        Error::new(ErrorKind::Unavailable, format!("the embedded Python is damaged: {error}")).source(error)
+        Error::new(ErrorKind::Unavailable, format!("the embedded Python is damaged: {error}"))
+            .with_source(error)
     })?;
     let failed = |what: &'static str| {
         move |error: wasmtime::Error| Error::new(ErrorKind::Unavailable, format!("{what}: {error:#}"))
