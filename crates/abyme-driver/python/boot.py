@@ -8,6 +8,8 @@ becomes a module of the package `_abyme`; `stdio` is run. Standard input then go
 import sys
 from os import read
 
+_PACKAGE = "_abyme."
+
 
 def _read(size):
     parts = []
@@ -39,14 +41,14 @@ class _Finder:
         self.codes = codes
 
     def find_spec(self, name, path=None, target=None):
-        if name.startswith("_abyme.") and name[8:] in self.codes:
+        if name.startswith(_PACKAGE) and name[len(_PACKAGE) :] in self.codes:
             return type(sys.__spec__)(name, self, origin="abyme")
 
     def create_module(self, spec):
         return None
 
     def exec_module(self, module):
-        exec(self.codes.pop(module.__name__[8:]), module.__dict__)
+        exec(self.codes.pop(module.__name__[len(_PACKAGE) :]), module.__dict__)
         if not self.codes:  # cells import without it
             sys.meta_path.remove(self)
 
