@@ -223,12 +223,14 @@ fn parse_prefix(buffer: &mut BytesMut, limits: &FrameLimits) -> Result<Option<Pa
 pub struct FrameWriter<W> {
     output: W,
     queue: VecDeque<Bytes>,
+    /// Whether something was pushed since the last flush that came to its end.
+    dirty: bool,
 }
 
 impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     /// Writes frames to `output`.
     pub fn new(output: W) -> Self {
-        Self { output, queue: VecDeque::new() }
+        Self { output, queue: VecDeque::new(), dirty: false }
     }
 
     /// Puts a frame behind those that are not written yet. Blobs are shared, not copied.
@@ -242,13 +244,14 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
             prefix.put_u64(blob.len() as u64);
         }
         prefix.put_slice(&frame.header);
+        self.dirty = true;
         self.queue.push_back(prefix.freeze());
         self.queue.extend(frame.blobs);
     }
 
-    /// Whether everything is written.
+    /// Whether everything is written and flushed.
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        !self.dirty
     }
 
     /// Writes everything that was pushed.
@@ -268,7 +271,9 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
                 self.queue.pop_front();
             }
         }
-        self.output.flush().await
+        self.output.flush().await?;
+        self.dirty = false;
+        Ok(())
     }
 }
 

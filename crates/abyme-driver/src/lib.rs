@@ -8,6 +8,7 @@
 //! All Python source of Abyme lives here too ([`python`]), also for backends that need no wire; [`repl`] is what these
 //! need on the host's side.
 
+pub mod cell;
 mod codec;
 mod frame;
 mod interpreter;

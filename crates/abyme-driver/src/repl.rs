@@ -10,7 +10,6 @@ mod collector;
 mod done;
 mod known;
 mod life;
-mod patience;
 
 use abyme_core::{Scope, Submission, Value, Via};
 
@@ -19,7 +18,6 @@ pub use self::{
     done::{Done, Rest, Shown},
     known::KnownScope,
     life::{Life, session_ended},
-    patience::{Cancelled, Patience},
 };
 
 /// The scope as `Repl` takes it, with every `default` as the value itself.

@@ -1,24 +1,26 @@
 //! The host's side of a session with a driver, over any pair of streams.
 
-use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
-
-use abyme_core::{Cell, Error, ErrorKind, HostCall, HostError, HostFunctions, Observation, Result, Value};
-use async_trait::async_trait;
-use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use serde::{Deserialize, Serialize};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{Instant, sleep_until},
+use std::{
+    collections::HashSet,
+    fmt,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
 };
+
+use abyme_core::{Cell, Error, ErrorKind, HostError, HostFunctions, Observation, Result, Value};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
+    cell::{Cancelled, CellEnd, CellEvent, InterruptTimer, RunningCell, drive},
     frame::{FrameError, FrameLimits, FrameReader, FrameWriter},
     message::{DriverMessage, HostMessage, PROTOCOL_VERSION, Ready},
-    repl::{Cancelled, Collector, Done, KnownScope, Patience, session_ended},
+    repl::{Collector, Done, KnownScope, session_ended},
 };
 
-/// Calls of one cell that may be in flight at once; more are refused, one by one.
-const MAX_CALLS_IN_FLIGHT: usize = 10_000;
 /// How long the driver's stream may take to accept a last message.
 const GOODBYE: Duration = Duration::from_millis(50);
 
@@ -79,22 +81,20 @@ pub struct DriverSession<R, W> {
     ready: Option<Ready>,
     known_scope: KnownScope,
     last_run: u64,
-    /// The cell that the driver may still be running because its future was dropped.
-    cancelled: Option<u64>,
+    /// The cell that the driver may be running, also one whose future was dropped.
+    in_flight: Option<u64>,
     /// Whether an interrupt may be on its way.
     unsettled: bool,
     ended: Option<String>,
 }
 
-/// How a cell came to its end.
-enum Outcome {
+/// How a cell ended for the caller.
+enum RunEnd {
+    /// Whether the host interrupted it.
     Done(Box<Done>, bool),
-    /// The session is over, for this reason; whether a time limit killed it.
+    /// The session is over, for this reason. Whether a time limit killed it.
     Lost(String, bool),
 }
-
-/// A host call in flight.
-type Serving<'a> = BoxFuture<'a, (u64, Result<Value, HostError>)>;
 
 impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R, W> {
     /// A session over the driver's stdout (`input`) and stdin (`output`).
@@ -108,7 +108,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
             ready: None,
             known_scope: KnownScope::default(),
             last_run: 0,
-            cancelled: None,
+            in_flight: None,
             unsettled: false,
             ended: None,
         }
@@ -151,17 +151,13 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         self.start().await?;
         let run = self.send_run(&cell)?;
         let mut collector = Collector::new(cell.max_output_chars);
-        let mut guard = InterruptOnDrop { control: self.control.clone(), armed: true };
-        let limit = cell.timeout.and_then(|limit| Instant::now().checked_add(limit));
-        let outcome = self.pump(run, host, &mut collector, limit).await;
-        guard.armed = false;
-        self.cancelled = None;
-        Ok(match outcome? {
-            Outcome::Done(done, interrupted) => {
+        let timer = InterruptTimer::new(cell.timeout, self.config.grace);
+        Ok(match self.finish_run(run, host, &mut collector, timer).await? {
+            RunEnd::Done(done, interrupted) => {
                 self.known_scope.learn(&cell.scope, &done, interrupted);
                 collector.finish(*done, interrupted)
             }
-            Outcome::Lost(reason, killed) => collector.lost(reason, killed),
+            RunEnd::Lost(reason, killed) => collector.lost(reason, killed),
         })
     }
 
@@ -224,96 +220,77 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         })?;
         self.last_run = run;
         self.writer.push(frame);
-        self.cancelled = Some(run);
+        self.in_flight = Some(run);
         Ok(run)
     }
 
-    /// Moves messages both ways until the cell ends, it is killed, or the session dies.
-    async fn pump(
+    /// Drives a cell to its end, and ends the session with it if the driver failed.
+    async fn finish_run(
         &mut self,
         run: u64,
         host: &dyn HostFunctions,
         collector: &mut Collector,
-        limit: Option<Instant>,
-    ) -> Result<Outcome> {
-        let mut calls: FuturesUnordered<Serving<'_>> = FuturesUnordered::new();
-        let mut open: HashSet<u64> = HashSet::new();
-        let mut patience = Patience::new(limit, self.config.grace);
-        let mut alarm = Box::pin(sleep_until(patience.next()));
-        loop {
-            tokio::select! {
-                frame = self.reader.next() => {
-                    let frame = match frame {
-                        Ok(frame) => frame,
-                        Err(FrameError::Garbage(what)) => return Err(self.garbage(&what).await),
-                        Err(_) => {
-                            let reason = format!("the interpreter {}", self.control.how_it_ended().await);
-                            return Ok(self.lose(reason, false));
-                        }
-                    };
-                    match DriverMessage::from_frame(frame) {
-                        Ok(DriverMessage::Done { run: of, done }) if of == run => {
-                            self.abandon(&open);
-                            return Ok(Outcome::Done(done, patience.interrupted()));
-                        }
-                        Ok(DriverMessage::Call { run: of, id, call }) => {
-                            if of != run || open.len() >= MAX_CALLS_IN_FLIGHT || !open.insert(id) {
-                                self.answer(id, &Err(HostError::runtime_error("the call was refused")));
-                            } else {
-                                calls.push(Box::pin(serve(host, id, call)));
-                            }
-                        }
-                        Ok(DriverMessage::Submit { run: of, submission }) if of == run => collector.submit(submission),
-                        Ok(DriverMessage::Output { run: of, stream, text }) if of == run => {
-                            collector.output(stream, &text);
-                        }
-                        // Late words of an earlier cell, which was interrupted.
-                        Ok(DriverMessage::Submit { .. } | DriverMessage::Output { .. } | DriverMessage::Done { .. }) => {}
-                        Ok(DriverMessage::Fatal(message)) => {
-                            self.control.kill().await;
-                            return Ok(self.lose(format!("the interpreter failed: {message}"), false));
-                        }
-                        Ok(DriverMessage::Ready(_)) => return Err(self.garbage("a second `ready`").await),
-                        Err(problem) => return Err(self.garbage(&problem).await),
-                    }
-                }
-                written = self.writer.flush(), if self.writable && !self.writer.is_empty() => {
-                    // A broken stream means that the driver is gone; reading says how.
-                    self.writable = written.is_ok();
-                }
-                Some((id, result)) = calls.next(), if !calls.is_empty() => {
-                    open.remove(&id);
-                    self.answer(id, &result);
-                }
-                () = &mut alarm => {
-                    if patience.up() && self.control.interrupt() {
-                        self.unsettled = true;
-                        alarm.as_mut().reset(patience.next());
-                        continue;
-                    }
-                    self.control.kill().await;
-                    let limit = "the cell ran over its time limit, did not stop when it was interrupted, \
-                                 and was killed";
-                    return Ok(self.lose(limit.to_owned(), true));
-                }
+        timer: InterruptTimer,
+    ) -> Result<RunEnd> {
+        let mut cell = DriverCell { session: self, run, collector, open: HashSet::new() };
+        let (reason, killed) = match drive(&mut cell, host, timer).await {
+            CellEnd::Ended { end: DriverEnd::Done(done), interrupted } => {
+                self.in_flight = None;
+                return Ok(RunEnd::Done(done, interrupted));
+            }
+            CellEnd::Ended { end: DriverEnd::Disconnected, .. } => {
+                (format!("the interpreter {}", self.control.how_it_ended().await), false)
+            }
+            CellEnd::Ended { end: DriverEnd::Fatal(message), .. } => {
+                self.control.kill().await;
+                (format!("the interpreter failed: {message}"), false)
+            }
+            CellEnd::Ended { end: DriverEnd::Garbage(problem), .. } => {
+                self.control.kill().await;
+                self.in_flight = None;
+                let reason = format!(
+                    "the interpreter sent an invalid message and was ended: {}",
+                    problem.escape_debug()
+                );
+                self.ended = Some(reason.clone());
+                return Err(Error::new(ErrorKind::Protocol, reason));
+            }
+            CellEnd::TimedOut => {
+                self.control.kill().await;
+                let reason =
+                    "the cell ran over its time limit, did not stop when it was interrupted, and was killed";
+                (reason.to_owned(), true)
+            }
+        };
+        self.in_flight = None;
+        self.ended = Some(reason.clone());
+        Ok(RunEnd::Lost(reason, killed))
+    }
+
+    /// Waits for a cell to stop whose future was dropped. It has been interrupted already.
+    async fn finish_cancelled(&mut self) -> Result<()> {
+        let Some(run) = self.in_flight else { return Ok(()) };
+        self.unsettled = true;
+        let timer = InterruptTimer::expired(self.config.grace);
+        let end = self.finish_run(run, &Cancelled, &mut Collector::new(0), timer).await?;
+        self.known_scope.forget();
+        match end {
+            RunEnd::Done(..) => Ok(()),
+            RunEnd::Lost(..) => {
+                self.ended = Some("a cancelled cell did not stop, so the interpreter was killed".to_owned());
+                self.check_alive()
             }
         }
     }
 
-    /// Waits for a cell to stop whose future was dropped; it has been interrupted already.
-    async fn finish_cancelled(&mut self) -> Result<()> {
-        let Some(run) = self.cancelled else { return Ok(()) };
-        self.unsettled = true;
-        let mut nothing = Collector::new(0);
-        let outcome = self.pump(run, &Cancelled, &mut nothing, Some(Instant::now())).await?;
-        self.cancelled = None;
-        self.known_scope.forget();
-        match outcome {
-            Outcome::Done(..) => Ok(()),
-            Outcome::Lost(..) => {
-                self.ended = Some("a cancelled cell did not stop, so the interpreter was killed".to_owned());
-                self.check_alive()
-            }
+    /// Writes as much as the stream takes now.
+    fn poll_flush(&mut self, context: &mut Context<'_>) {
+        if self.writable
+            && !self.writer.is_empty()
+            && let Poll::Ready(written) = pin!(self.writer.flush()).poll(context)
+        {
+            // A broken stream means that the driver has ended; reading says how.
+            self.writable = written.is_ok();
         }
     }
 
@@ -327,42 +304,82 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
             Err(error) => tracing::error!(%error, call, "a host call's result was lost"),
         }
     }
+}
 
-    /// Answers the calls of threads that outlived their cell, so that they do not wait for ever.
-    fn abandon(&mut self, open: &HashSet<u64>) {
-        for &id in open {
-            self.answer(id, &Err(HostError::runtime_error("the cell ended before the call returned")));
+/// A running cell of a driver.
+struct DriverCell<'a, R, W> {
+    session: &'a mut DriverSession<R, W>,
+    run: u64,
+    collector: &'a mut Collector,
+    /// The calls in flight.
+    open: HashSet<u64>,
+}
+
+/// How a cell ended for its session.
+enum DriverEnd {
+    Done(Box<Done>),
+    Fatal(String),
+    Disconnected,
+    /// The driver sent what is not a message, or not one of this moment.
+    Garbage(String),
+}
+
+impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverCell<'_, R, W> {
+    fn receive(&mut self, message: DriverMessage) -> CellEvent<DriverEnd> {
+        match message {
+            DriverMessage::Call { run, id, call } => {
+                if run == self.run && self.open.insert(id) {
+                    return CellEvent::Call { id, call };
+                }
+                self.session.answer(id, &Err(HostError::runtime_error("the call was refused")));
+            }
+            DriverMessage::Done { run, done } if run == self.run => {
+                // Threads that outlived their cell must not wait for ever.
+                let ended = Err(HostError::runtime_error("the cell ended before the call returned"));
+                for &id in &self.open {
+                    self.session.answer(id, &ended);
+                }
+                return CellEvent::Ended(DriverEnd::Done(done));
+            }
+            DriverMessage::Submit { run, submission } if run == self.run => self.collector.submit(submission),
+            DriverMessage::Output { run, stream, text } if run == self.run => {
+                self.collector.output(stream, &text);
+            }
+            // Late messages of an earlier cell, which was interrupted.
+            DriverMessage::Submit { .. } | DriverMessage::Output { .. } | DriverMessage::Done { .. } => {}
+            DriverMessage::Fatal(message) => return CellEvent::Ended(DriverEnd::Fatal(message)),
+            DriverMessage::Ready(_) => {
+                return CellEvent::Ended(DriverEnd::Garbage("a second `ready`".to_owned()));
+            }
         }
-    }
-
-    fn lose(&mut self, reason: String, killed: bool) -> Outcome {
-        self.ended = Some(reason.clone());
-        Outcome::Lost(reason, killed)
-    }
-
-    async fn garbage(&mut self, what: &str) -> Error {
-        self.control.kill().await;
-        let reason =
-            format!("the interpreter sent an invalid message and was ended: {}", what.escape_debug());
-        self.ended = Some(reason.clone());
-        Error::new(ErrorKind::Protocol, reason)
+        CellEvent::Progress
     }
 }
 
-async fn serve(host: &dyn HostFunctions, id: u64, call: HostCall) -> (u64, Result<Value, HostError>) {
-    (id, host.call(call).await)
-}
+impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> RunningCell for DriverCell<'_, R, W> {
+    type End = DriverEnd;
 
-/// Interrupts a cell whose future is dropped, so that it does not go on until the next call.
-struct InterruptOnDrop {
-    control: Arc<dyn Control>,
-    armed: bool,
-}
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<CellEvent<DriverEnd>> {
+        self.session.poll_flush(context);
+        // Neither future keeps anything of its own: they may be dropped at any point.
+        let frame = ready!(pin!(self.session.reader.next()).poll(context));
+        Poll::Ready(match frame.map(DriverMessage::from_frame) {
+            Ok(Ok(message)) => self.receive(message),
+            Ok(Err(problem)) | Err(FrameError::Garbage(problem)) => {
+                CellEvent::Ended(DriverEnd::Garbage(problem))
+            }
+            Err(FrameError::Io(_) | FrameError::Ended { .. }) => CellEvent::Ended(DriverEnd::Disconnected),
+        })
+    }
 
-impl Drop for InterruptOnDrop {
-    fn drop(&mut self) {
-        if self.armed {
-            self.control.interrupt();
-        }
+    fn answer(&mut self, call: u64, result: Result<Value, HostError>) {
+        self.open.remove(&call);
+        self.session.answer(call, &result);
+    }
+
+    fn interrupt(&mut self) -> bool {
+        let interrupted = self.session.control.interrupt();
+        self.session.unsettled |= interrupted;
+        interrupted
     }
 }

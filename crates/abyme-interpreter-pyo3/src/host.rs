@@ -20,9 +20,6 @@ use crate::{
     spin::spin,
 };
 
-/// Calls of one cell that may be in flight at once; more are refused, one by one.
-const MAX_CALLS_IN_FLIGHT: usize = 10_000;
-
 /// A call from Python, and its number.
 pub(crate) type Call = (u64, HostCall);
 
@@ -118,9 +115,6 @@ impl Door {
     fn begin_call(&self, call: HostCall) -> Result<oneshot::Receiver<Reply>, HostError> {
         let mut state = self.lock();
         let state = &mut *state;
-        if state.waiting.len() >= MAX_CALLS_IN_FLIGHT {
-            return Err(HostError::runtime_error("the call was refused"));
-        }
         let is_own = state.own_thread == Some(std::thread::current().id());
         let ended = || HostError::runtime_error("no cell is running");
         let Some(open) = &state.cell else { return Err(ended()) };

@@ -2,26 +2,30 @@
 
 use std::{
     fmt,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
-use abyme_core::{Cell, HostCall, HostError, HostFunctions, Observation, Result, Value};
-use abyme_driver::repl::{Cancelled, Collector, Done, KnownScope, Patience, session_ended};
-use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use abyme_core::{Cell, HostError, HostFunctions, Observation, Result, Value};
+use abyme_driver::{
+    cell::{Cancelled, CellEnd, CellEvent, InterruptTimer, RunningCell, drive},
+    repl::{Collector, Done, KnownScope, session_ended},
+};
 use pyo3::prelude::*;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep_until, timeout},
+    time::timeout,
 };
 
 use crate::{
     host::{Call, Door},
     python::RunningPython,
-    spin::spin_task,
+    spin::SpinTime,
     worker::{Job, Worker},
 };
 
@@ -51,17 +55,15 @@ struct Running {
     done: oneshot::Receiver<Result<Done, String>>,
 }
 
-/// How a cell came to its end.
-enum Outcome {
-    Done(Box<Done>),
+/// How a cell ended.
+enum RunEnd {
+    /// Whether the host interrupted it.
+    Done(Box<Done>, bool),
     /// The thread failed.
     Failed(String),
     /// The cell could not be stopped.
     Stuck(String),
 }
-
-/// A host call in flight.
-type Serving<'a> = BoxFuture<'a, (u64, Result<Value, HostError>)>;
 
 impl fmt::Debug for Pyo3Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,10 +97,9 @@ impl Pyo3Session {
     pub(crate) async fn start(&mut self) -> Result<()> {
         if self.running.is_some() {
             self.known_scope.forget();
-            let mut patience = Patience::new(Some(Instant::now()), self.interrupt_grace);
-            let outcome = self.guarded(&Cancelled, &mut patience).await;
+            let end = self.run_to_end(&Cancelled, InterruptTimer::expired(self.interrupt_grace)).await;
             self.door.close();
-            if let Outcome::Failed(reason) | Outcome::Stuck(reason) = outcome {
+            if let RunEnd::Failed(reason) | RunEnd::Stuck(reason) = end {
                 self.end(&format!("a cancelled cell did not stop in order: {reason}"));
             }
         }
@@ -111,8 +112,8 @@ impl Pyo3Session {
     /// Runs one cell. See [`CodeInterpreter::execute`](abyme_core::CodeInterpreter::execute).
     pub(crate) async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
         self.start().await?;
-        let (scope, limit) = (cell.scope.clone(), cell.timeout);
-        let limit = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let scope = cell.scope.clone();
+        let timer = InterruptTimer::new(cell.timeout, self.interrupt_grace);
         self.cells += 1;
         let number = self.cells;
         let calls = self.door.open(number, Collector::new(cell.max_output_chars));
@@ -123,21 +124,19 @@ impl Pyo3Session {
             self.end(reason);
             return Err(session_ended(reason));
         }
-        let mut patience = Patience::new(limit, self.interrupt_grace);
         self.running = Some(Running { number, calls, done: receiver });
-        let outcome = self.guarded(host, &mut patience).await;
+        let end = self.run_to_end(host, timer).await;
         let collector = self.door.close();
-        let interrupted = patience.interrupted();
-        Ok(match outcome {
-            Outcome::Done(done) => {
+        Ok(match end {
+            RunEnd::Done(done, interrupted) => {
                 self.known_scope.learn(&scope, &done, interrupted);
                 collector.finish(*done, interrupted)
             }
-            Outcome::Failed(reason) => {
+            RunEnd::Failed(reason) => {
                 self.end(&reason);
                 collector.lost(reason, false)
             }
-            Outcome::Stuck(reason) => {
+            RunEnd::Stuck(reason) => {
                 self.end(&reason);
                 collector.lost(reason, true)
             }
@@ -160,17 +159,24 @@ impl Pyo3Session {
         }
     }
 
-    /// Pumps with an interrupt ready for the case that this future is dropped; what runs then stays in `running`, also
-    /// when it is a clean-up that is dropped.
-    async fn guarded(&mut self, host: &dyn HostFunctions, patience: &mut Patience) -> Outcome {
-        let Some(running) = &mut self.running else { return Outcome::Failed("no cell runs".to_owned()) };
-        let Some(worker) = &self.worker else { return Outcome::Failed("there is no thread".to_owned()) };
+    /// Runs the cell to its end. If this future is dropped, the cell stays in `running`.
+    async fn run_to_end(&mut self, host: &dyn HostFunctions, timer: InterruptTimer) -> RunEnd {
+        let Some(running) = &mut self.running else { return RunEnd::Failed("no cell runs".to_owned()) };
+        let Some(worker) = &self.worker else { return RunEnd::Failed("there is no thread".to_owned()) };
         let interrupter = Interrupter::new(&self.python, &self.door, worker, running.number);
-        let mut guard = InterruptOnDrop { interrupter: &interrupter, armed: true };
-        let outcome = pump(running, &interrupter, &self.door, host, patience).await;
-        guard.armed = false;
+        let mut cell = ThreadCell { running, interrupter, in_flight: 0, spinning: None };
+        let end = match drive(&mut cell, host, timer).await {
+            CellEnd::Ended { end: Ok(Ok(done)), interrupted } => RunEnd::Done(Box::new(done), interrupted),
+            CellEnd::Ended { end: Ok(Err(problem)), .. } => {
+                RunEnd::Failed(format!("the driver failed: {problem}"))
+            }
+            CellEnd::Ended { end: Err(_), .. } => {
+                RunEnd::Failed("the thread of the session failed".to_owned())
+            }
+            CellEnd::TimedOut => RunEnd::Stuck(cell.interrupter.why_stuck()),
+        };
         self.running = None;
-        outcome
+        end
     }
 
     /// The session is over. Its thread may still run: it is asked to end, in the background.
@@ -193,49 +199,48 @@ impl Drop for Pyo3Session {
     }
 }
 
-/// Runs the cell and serves its calls until it ends or is given up.
-async fn pump(
-    running: &mut Running,
-    interrupter: &Interrupter,
-    door: &Door,
-    host: &dyn HostFunctions,
-    patience: &mut Patience,
-) -> Outcome {
-    let mut calls: FuturesUnordered<Serving<'_>> = FuturesUnordered::new();
-    let mut alarm = Box::pin(sleep_until(patience.next()));
-    loop {
-        if calls.is_empty() {
-            // What comes at once is found at once; what does not is waited for below.
-            let call = spin_task(|| match running.calls.try_recv() {
-                Ok(call) => Some(Some(call)),
-                Err(_) => (!running.done.is_empty()).then_some(None),
-            });
-            if let Some(Some((number, call))) = call.await {
-                calls.push(Box::pin(serve(host, number, call)));
-            }
-        }
-        tokio::select! {
-            biased;
-            done = &mut running.done => return match done {
-                Ok(Ok(done)) => Outcome::Done(Box::new(done)),
-                Ok(Err(problem)) => Outcome::Failed(format!("the driver failed: {problem}")),
-                Err(_) => Outcome::Failed("the thread of the session failed".to_owned()),
-            },
-            Some((number, call)) = running.calls.recv() => calls.push(Box::pin(serve(host, number, call))),
-            Some((number, result)) = calls.next(), if !calls.is_empty() => door.finish(number, result),
-            () = &mut alarm => {
-                if !patience.up() {
-                    return Outcome::Stuck(interrupter.why_stuck());
-                }
-                interrupter.interrupt();
-                alarm.as_mut().reset(patience.next());
-            }
-        }
-    }
+/// A running cell, on the thread of its session.
+struct ThreadCell<'a> {
+    running: &'a mut Running,
+    interrupter: Interrupter,
+    /// How many calls are not answered.
+    in_flight: usize,
+    /// Since when the task spins for what comes next.
+    spinning: Option<SpinTime>,
 }
 
-async fn serve(host: &dyn HostFunctions, number: u64, call: HostCall) -> (u64, Result<Value, HostError>) {
-    (number, host.call(call).await)
+impl RunningCell for ThreadCell<'_> {
+    type End = Result<Result<Done, String>, oneshot::error::RecvError>;
+
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<CellEvent<Self::End>> {
+        // What comes at once is found at once; what does not is waited for below.
+        if self.in_flight == 0
+            && self.running.calls.is_empty()
+            && self.running.done.is_empty()
+            && !self.spinning.get_or_insert_with(SpinTime::begin).is_over()
+        {
+            return Poll::Ready(CellEvent::Spin);
+        }
+        if let Poll::Ready(done) = Pin::new(&mut self.running.done).poll(context) {
+            return Poll::Ready(CellEvent::Ended(done));
+        }
+        if let Poll::Ready(Some((id, call))) = self.running.calls.poll_recv(context) {
+            self.in_flight += 1;
+            return Poll::Ready(CellEvent::Call { id, call });
+        }
+        Poll::Pending
+    }
+
+    fn answer(&mut self, call: u64, result: Result<Value, HostError>) {
+        self.in_flight -= 1;
+        self.spinning = None;
+        self.interrupter.door.finish(call, result);
+    }
+
+    fn interrupt(&mut self) -> bool {
+        self.interrupter.interrupt();
+        true
+    }
 }
 
 /// Stops the cell of a session. Python's lock may be held by others for long, so a thread waits for it.
@@ -281,20 +286,6 @@ impl Interrupter {
             "the cell ran over its time limit and did not stop when it was interrupted: {why}. Its thread cannot be \
              ended from outside and may go on, so the session was given up"
         )
-    }
-}
-
-/// Interrupts a cell whose future is dropped, so that it does not go on until the next call.
-struct InterruptOnDrop<'a> {
-    interrupter: &'a Interrupter,
-    armed: bool,
-}
-
-impl Drop for InterruptOnDrop<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            self.interrupter.interrupt();
-        }
     }
 }
 

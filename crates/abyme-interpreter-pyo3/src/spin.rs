@@ -9,42 +9,30 @@ use std::{
 static WORTHWHILE: LazyLock<bool> =
     LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1));
 
-/// Since when somebody waits.
-struct Moment(Instant);
+/// The time that a thread or a task may spin.
+pub(crate) struct SpinTime(Instant);
 
-impl Moment {
+impl SpinTime {
     /// Longer than a short cell takes, which would be twice that if both sides had to be woken.
     const LENGTH: Duration = Duration::from_micros(150);
 
-    fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         Self(Instant::now())
     }
 
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         !*WORTHWHILE || self.0.elapsed() > Self::LENGTH
     }
 }
 
-/// Tries until it has an answer or the moment is over.
+/// Tries until it has an answer or the time is over.
 pub(crate) fn spin<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
-    let moment = Moment::begin();
+    let time = SpinTime::begin();
     loop {
         let answer = attempt();
-        if answer.is_some() || moment.is_over() {
+        if answer.is_some() || time.is_over() {
             return answer;
         }
         std::hint::spin_loop();
-    }
-}
-
-/// The same for a task, which lets others of its thread run in between.
-pub(crate) async fn spin_task<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
-    let moment = Moment::begin();
-    loop {
-        let answer = attempt();
-        if answer.is_some() || moment.is_over() {
-            return answer;
-        }
-        tokio::task::yield_now().await;
     }
 }

@@ -1,14 +1,21 @@
 //! A live session: runs cells in an instance, serves its calls, keeps its time limits, and brings it back after a crash.
 
-use std::{fmt, future::poll_fn, sync::Arc, task::Poll};
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+    vec,
+};
 
 use abyme_core::{
     Cell, Error, ErrorKind, HostCall, HostError, HostFunctions, Observation, PythonError, Result, Stage,
     Value,
 };
-use abyme_driver::repl::{Cancelled, Collector, Done, KnownScope, Patience, session_ended};
-use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use tokio::time::{Instant, sleep_until};
+use abyme_driver::{
+    cell::{Cancelled, CellEnd, CellEvent, InterruptTimer, RunningCell, drive},
+    repl::{Collector, Done, KnownScope, session_ended},
+};
+use futures_util::future::BoxFuture;
 
 use crate::{
     guest::{
@@ -20,9 +27,6 @@ use crate::{
     slots::Slot,
     vm::{Failure, Vm},
 };
-
-/// How often calls are answered and the guest goes on before others of the same thread have their turn.
-const ROUNDS: usize = 64;
 
 /// A live session.
 pub(crate) struct Live {
@@ -48,7 +52,7 @@ enum State {
     Idle(Box<Vm>),
     /// A cell runs, or is frozen in the middle because its future was dropped. It owns the instance, so a dropped
     /// `execute` leaves it as it is, to be finished by the next call.
-    Running(BoxFuture<'static, (Box<Vm>, Result<Value, Failure>)>),
+    Running(BoxFuture<'static, GuestEnd>),
     /// The instance is gone, for this reason; the checkpoint before the cell is there.
     Lost(String),
     Ended(String),
@@ -63,8 +67,49 @@ enum Outcome {
     Garbage(String),
 }
 
-/// A host call in flight.
-type Serving<'a> = BoxFuture<'a, (u32, Result<Value, HostError>)>;
+/// The end of a cell for its guest.
+type GuestEnd = (Box<Vm>, Result<Value, Failure>);
+
+/// A running cell. Its guest is a future that is polled in turn with the calls it makes.
+struct GuestCell<'a> {
+    running: &'a mut BoxFuture<'static, GuestEnd>,
+    mailbox: &'a Mailbox,
+    /// Calls that the guest started.
+    started: vec::IntoIter<(u32, HostCall)>,
+}
+
+impl RunningCell for GuestCell<'_> {
+    type End = GuestEnd;
+
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<CellEvent<GuestEnd>> {
+        let mut next = self.started.next();
+        if next.is_none() {
+            if let Poll::Ready(end) = self.running.as_mut().poll(context) {
+                return Poll::Ready(CellEvent::Ended(end));
+            }
+            self.started = self.mailbox.lock().take_fresh().into_iter();
+            next = self.started.next();
+        }
+        match next {
+            Some((number, call)) => Poll::Ready(CellEvent::Call { id: number.into(), call }),
+            None => Poll::Pending,
+        }
+    }
+
+    fn answer(&mut self, call: u64, result: Result<Value, HostError>) {
+        if let Ok(number) = u32::try_from(call) {
+            self.mailbox.lock().finish(number, result);
+        }
+    }
+
+    fn interrupt(&mut self) -> bool {
+        self.mailbox.lock().interrupt();
+        true
+    }
+
+    /// Leaves the guest as it stands: it only runs while it is polled, and the next call cleans up.
+    fn cancel(&mut self) {}
+}
 
 impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,7 +172,8 @@ impl Live {
     /// Cleans up after a cell whose future was dropped.
     pub(crate) async fn start(&mut self) -> Result<()> {
         if let State::Running(_) = self.state {
-            let outcome = self.pump(&Cancelled, Some(Instant::now()), &mut 0).await;
+            let timer = InterruptTimer::expired(self.runtime.config.grace);
+            let (outcome, _) = self.run_to_end(&Cancelled, timer).await;
             self.known_scope.forget();
             match outcome {
                 Outcome::Done(vm, _) | Outcome::NoMemory(vm) => self.state = State::Idle(vm),
@@ -170,11 +216,10 @@ impl Live {
         vm.wasi_mut().set_window(window(cell.max_output_chars));
         self.mailbox.lock().begin(Collector::new(cell.max_output_chars));
         self.state = State::Running(Box::pin(vm.run(request)));
-        let limit = cell.timeout.and_then(|limit| Instant::now().checked_add(limit));
-        let mut interrupts = 0;
-        let outcome = self.pump(host, limit, &mut interrupts).await;
+        let timer = InterruptTimer::new(cell.timeout, self.runtime.config.grace);
+        let (outcome, interrupted) = self.run_to_end(host, timer).await;
         let collector = self.mailbox.lock().end().unwrap_or_else(|| Collector::new(0));
-        self.observe(outcome, collector, &cell, interrupts > 0).await
+        self.observe(outcome, collector, &cell, interrupted).await
     }
 
     /// A second session in the state of this one.
@@ -308,69 +353,30 @@ impl Live {
         PythonError::new("MemoryError", message).stage(Stage::Scope)
     }
 
-    /// Runs the cell and serves its calls until it ends, it is killed, or the instance is lost.
-    async fn pump(
-        &mut self,
-        host: &dyn HostFunctions,
-        limit: Option<Instant>,
-        interrupts: &mut u32,
-    ) -> Outcome {
-        let mut calls: FuturesUnordered<Serving<'_>> = FuturesUnordered::new();
-        let mut patience = Patience::new(limit, self.runtime.config.grace);
-        let mut alarm = Box::pin(sleep_until(patience.next()));
+    /// Runs the cell to its end. Returns whether it was interrupted, too.
+    async fn run_to_end(&mut self, host: &dyn HostFunctions, timer: InterruptTimer) -> (Outcome, bool) {
+        let State::Running(running) = &mut self.state else {
+            return (Outcome::Lost("was not running".to_owned(), false), false);
+        };
         let _ticking = self.runtime.ticker.tick();
-        loop {
-            let State::Running(running) = &mut self.state else {
-                return Outcome::Lost("was not running".to_owned(), false);
-            };
-            let ended = poll_fn(|context| {
-                // A guest whose calls are answered at once must not keep this loop, and with it the thread, to itself.
-                for _ in 0..ROUNDS {
-                    if let Poll::Ready(ended) = running.as_mut().poll(context) {
-                        return Poll::Ready(Some(ended));
-                    }
-                    for (number, call) in self.mailbox.lock().take_fresh() {
-                        calls.push(Box::pin(serve(host, number, call)));
-                    }
-                    let mut answered = false;
-                    while let Poll::Ready(Some((number, result))) = calls.poll_next_unpin(context) {
-                        self.mailbox.lock().finish(number, result);
-                        answered = true;
-                    }
-                    if !answered {
-                        return alarm.as_mut().poll(context).map(|()| None);
-                    }
-                }
-                context.waker().wake_by_ref();
-                alarm.as_mut().poll(context).map(|()| None)
-            })
-            .await;
-            let Some((vm, result)) = ended else {
-                if patience.up() {
-                    *interrupts += 1;
-                    self.mailbox.lock().interrupt();
-                    alarm.as_mut().reset(patience.next());
-                    continue;
-                }
-                // Dropping the cell ends it where it stands: it gives way every few milliseconds.
-                let limit =
-                    "the cell ran over its time limit, did not stop when it was interrupted, and was killed";
-                self.state = State::Ended(limit.to_owned());
-                return Outcome::Lost(limit.to_owned(), true);
-            };
-            self.state = State::Ended("it was cut off".to_owned());
-            return match result {
-                Ok(answer) => Outcome::Done(vm, answer),
-                Err(Failure::NoMemory) => Outcome::NoMemory(vm),
-                Err(Failure::Lost(reason)) => Outcome::Lost(reason, false),
-                Err(Failure::Garbage(problem)) => Outcome::Garbage(problem),
-            };
-        }
+        let mut cell = GuestCell { running, mailbox: &self.mailbox, started: vec::IntoIter::default() };
+        let end = drive(&mut cell, host, timer).await;
+        let CellEnd::Ended { end: (vm, result), interrupted } = end else {
+            // Dropping the cell ends it where it stands: it gives way every few milliseconds.
+            let limit =
+                "the cell ran over its time limit, did not stop when it was interrupted, and was killed";
+            self.state = State::Ended(limit.to_owned());
+            return (Outcome::Lost(limit.to_owned(), true), true);
+        };
+        self.state = State::Ended("it was cut off".to_owned());
+        let outcome = match result {
+            Ok(answer) => Outcome::Done(vm, answer),
+            Err(Failure::NoMemory) => Outcome::NoMemory(vm),
+            Err(Failure::Lost(reason)) => Outcome::Lost(reason, false),
+            Err(Failure::Garbage(problem)) => Outcome::Garbage(problem),
+        };
+        (outcome, interrupted)
     }
-}
-
-async fn serve(host: &dyn HostFunctions, number: u32, call: HostCall) -> (u32, Result<Value, HostError>) {
-    (number, host.call(call).await)
 }
 
 /// Bytes to keep from each end of what is written to descriptors 1 and 2, so that no character is missed that is shown.

@@ -8,10 +8,10 @@ use std::{
 };
 
 use abyme_core::{HostCall, HostError, Submission, Value};
-use abyme_driver::repl::{Collector, Stream};
-
-/// Calls of one cell that may be in flight at once, as in `abyme-driver`.
-const MAX_CALLS_IN_FLIGHT: usize = 10_000;
+use abyme_driver::{
+    cell::MAX_CALLS_IN_FLIGHT,
+    repl::{Collector, Stream},
+};
 
 /// Bytes that calls of one cell in flight may hold on the host; one call may always be larger.
 const MAX_BYTES_IN_FLIGHT: usize = 512 << 20;

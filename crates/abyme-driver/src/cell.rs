@@ -1,0 +1,230 @@
+//! A running cell, seen from the host: serves its calls and keeps its time limit (contract clauses C10, C12, C13).
+//!
+//! A backend says how its cells move, as a [`RunningCell`]; [`drive`] does the rest. Everything happens on the task of
+//! the caller: there is no task and no thread per cell or per call.
+
+use std::{
+    future::poll_fn,
+    pin::pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use abyme_core::{HostCall, HostError, HostFunctions, Result, Value};
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep_until},
+};
+
+/// Calls of one cell that may be in flight at once. Further ones are refused, one by one.
+pub const MAX_CALLS_IN_FLIGHT: usize = 10_000;
+
+/// Events that are handled before other tasks of the same thread have their turn.
+const MAX_EVENTS_PER_TURN: usize = 64;
+
+/// Stands for "no limit": longer than any process lives.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// A cell of one backend while it runs.
+pub trait RunningCell: Send {
+    /// What the backend learns when the cell ends.
+    type End;
+
+    /// Moves the cell on and returns what happened next. `Pending` as for any future: the context's waker is woken when
+    /// there is more.
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<CellEvent<Self::End>>;
+
+    /// Hands the result of a call to the cell.
+    fn answer(&mut self, call: u64, result: Result<Value, HostError>);
+
+    /// Raises `KeyboardInterrupt` in the cell. Returns whether that could be done. Must not block.
+    fn interrupt(&mut self) -> bool;
+
+    /// Called when the future that drives the cell is dropped. Interrupts the cell by default, so that it does not run
+    /// on until the next call.
+    fn cancel(&mut self) {
+        self.interrupt();
+    }
+}
+
+/// What happens in a running cell.
+#[derive(Debug)]
+pub enum CellEvent<E> {
+    /// The code calls a host function.
+    Call {
+        /// The call's number, unique among the cell's calls in flight.
+        id: u64,
+        /// The function and its arguments.
+        call: HostCall,
+    },
+    /// Something else arrived, such as output, and more may be there.
+    Progress,
+    /// Nothing arrived, but the cell expects something within microseconds and has no call in flight: it is polled
+    /// again as soon as other tasks had their turn.
+    Spin,
+    /// The cell ended.
+    Ended(E),
+}
+
+/// How a cell ended, for the host.
+#[derive(Debug)]
+pub enum CellEnd<E> {
+    /// It came to its end.
+    Ended {
+        /// What the backend learned.
+        end: E,
+        /// Whether it was interrupted at its time limit before.
+        interrupted: bool,
+    },
+    /// It ran over its time limit and did not stop when it was interrupted. It must be killed.
+    TimedOut,
+}
+
+/// Runs a cell to its end: serves its calls with `host` and interrupts it when `timer` says so.
+///
+/// If this future is dropped, the cell is [cancelled](RunningCell::cancel) and can be driven again.
+pub async fn drive<C: RunningCell>(
+    cell: &mut C,
+    host: &dyn HostFunctions,
+    mut timer: InterruptTimer,
+) -> CellEnd<C::End> {
+    let mut guard = CancelOnDrop { cell, armed: true };
+    let mut calls = FuturesUnordered::new();
+    let mut alarm = pin!(sleep_until(timer.deadline()));
+    let end = loop {
+        let ended = poll_fn(|context| {
+            for _ in 0..MAX_EVENTS_PER_TURN {
+                let mut progress = true;
+                match guard.cell.poll_event(context) {
+                    Poll::Ready(CellEvent::Ended(end)) => return Poll::Ready(Some(end)),
+                    Poll::Ready(CellEvent::Call { id, call }) if calls.len() < MAX_CALLS_IN_FLIGHT => {
+                        calls.push(serve(host, id, call));
+                    }
+                    Poll::Ready(CellEvent::Call { id, .. }) => {
+                        guard.cell.answer(id, Err(HostError::runtime_error("the call was refused")));
+                    }
+                    Poll::Ready(CellEvent::Progress) => {}
+                    Poll::Ready(CellEvent::Spin) => {
+                        // This wakes the task once others had their turn. The time limit can wait that long.
+                        let _ = pin!(yield_now()).poll(context);
+                        return Poll::Pending;
+                    }
+                    Poll::Pending => progress = false,
+                }
+                while let Poll::Ready(Some((id, result))) = calls.poll_next_unpin(context) {
+                    guard.cell.answer(id, result);
+                    progress = true;
+                }
+                if !progress {
+                    return alarm.as_mut().poll(context).map(|()| None);
+                }
+            }
+            // A cell whose calls are answered at once must not keep the thread to itself.
+            context.waker().wake_by_ref();
+            alarm.as_mut().poll(context).map(|()| None)
+        })
+        .await;
+        match ended {
+            Some(end) => break CellEnd::Ended { end, interrupted: timer.interrupted() },
+            None if timer.advance() && guard.cell.interrupt() => alarm.as_mut().reset(timer.deadline()),
+            None => break CellEnd::TimedOut,
+        }
+    };
+    guard.armed = false;
+    end
+}
+
+async fn serve(host: &dyn HostFunctions, id: u64, call: HostCall) -> (u64, Result<Value, HostError>) {
+    (id, host.call(call).await)
+}
+
+/// Cancels a cell whose future is dropped.
+struct CancelOnDrop<'a, C: RunningCell> {
+    cell: &'a mut C,
+    armed: bool,
+}
+
+impl<C: RunningCell> Drop for CancelOnDrop<'_, C> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.cell.cancel();
+        }
+    }
+}
+
+/// When to interrupt a cell and when to give up on it: it is interrupted at its time limit and once more half-way
+/// through the grace, and killed after that (contract clause C10).
+#[derive(Debug)]
+pub struct InterruptTimer {
+    deadline: Instant,
+    grace: Duration,
+    interrupts: u32,
+}
+
+impl InterruptTimer {
+    /// For a cell that begins now, must end after `timeout`, and may go on for `grace` after it was interrupted.
+    pub fn new(timeout: Option<Duration>, grace: Duration) -> Self {
+        let now = Instant::now();
+        let deadline = timeout.and_then(|timeout| now.checked_add(timeout)).unwrap_or(now + FOREVER);
+        Self { deadline, grace, interrupts: 0 }
+    }
+
+    /// For a cell that was cancelled, and is interrupted at once.
+    pub fn expired(grace: Duration) -> Self {
+        Self::new(Some(Duration::ZERO), grace)
+    }
+
+    /// When to call [`advance`](Self::advance).
+    fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Advances the timer. Returns whether the cell must be interrupted now; `false` means that it must be killed.
+    fn advance(&mut self) -> bool {
+        if self.interrupts == 2 {
+            return false;
+        }
+        self.interrupts += 1;
+        let now = Instant::now();
+        self.deadline = now.checked_add(self.grace / 2).unwrap_or(now + FOREVER);
+        true
+    }
+
+    /// Whether the cell has been interrupted.
+    fn interrupted(&self) -> bool {
+        self.interrupts > 0
+    }
+}
+
+/// Answers the calls of a cell that was cancelled: no caller waits for them any more (C13).
+#[derive(Clone, Copy, Debug)]
+pub struct Cancelled;
+
+#[async_trait]
+impl HostFunctions for Cancelled {
+    async fn call(&self, _: HostCall) -> Result<Value, HostError> {
+        Err(HostError::new("KeyboardInterrupt", "the cell was cancelled"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn two_interrupts_then_the_end() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut timer = InterruptTimer::new(Some(second), second);
+        assert_eq!((timer.deadline(), timer.interrupted()), (start + second, false));
+        tokio::time::advance(second).await;
+        assert!(timer.advance());
+        assert_eq!((timer.deadline(), timer.interrupted()), (start + second * 3 / 2, true));
+        tokio::time::advance(second / 2).await;
+        assert!(timer.advance());
+        assert_eq!(timer.deadline(), start + second * 2);
+        assert!(!timer.advance());
+    }
+}
