@@ -1,4 +1,4 @@
-//! The life of a session over streams: what a backend that runs the driver somewhere has in common with all others.
+//! A `CodeInterpreter` over a driver session: what all backends that start a driver somewhere have in common.
 
 use std::{fmt, sync::Arc};
 
@@ -6,9 +6,9 @@ use abyme_core::{Capabilities, Cell, CodeInterpreter, HostFunctions, Observation
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{DriverSession, repl::Life};
+use crate::{lazy_session::LazySession, session::DriverSession};
 
-/// Starts drivers. With this a backend has said all that is its own; [`DriverInterpreter`] is the rest.
+/// Starts drivers: the part of a backend that is its own. [`DriverInterpreter`] is the rest.
 #[async_trait]
 pub trait Launcher: Send + Sync + fmt::Debug {
     /// Where the driver's messages come from.
@@ -29,17 +29,17 @@ pub trait Launcher: Send + Sync + fmt::Debug {
 /// A session whose driver is started when it is first needed.
 pub struct DriverInterpreter<L: Launcher> {
     launcher: Arc<L>,
-    life: Life<DriverSession<L::Reader, L::Writer>>,
+    session: LazySession<DriverSession<L::Reader, L::Writer>>,
 }
 
 impl<L: Launcher> DriverInterpreter<L> {
     /// A session of its own, not started.
     pub fn new(launcher: Arc<L>) -> Self {
-        Self { launcher, life: Life::default() }
+        Self { launcher, session: LazySession::default() }
     }
 
-    async fn live(&mut self) -> Result<&mut DriverSession<L::Reader, L::Writer>> {
-        self.life.live(|| self.launcher.launch()).await
+    async fn session(&mut self) -> Result<&mut DriverSession<L::Reader, L::Writer>> {
+        self.session.get_or_start(|| self.launcher.launch()).await
     }
 }
 
@@ -47,7 +47,7 @@ impl<L: Launcher> fmt::Debug for DriverInterpreter<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DriverInterpreter")
             .field("launcher", &self.launcher)
-            .field("ended", &self.life.ended())
+            .field("ended", &self.session.end_reason())
             .finish_non_exhaustive()
     }
 }
@@ -59,16 +59,16 @@ impl<L: Launcher> CodeInterpreter for DriverInterpreter<L> {
     }
 
     async fn start(&mut self) -> Result<()> {
-        self.live().await?.start().await
+        self.session().await?.start().await
     }
 
     async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
-        self.live().await?.execute(cell, host).await
+        self.session().await?.execute(cell, host).await
     }
 
     async fn shutdown(&mut self) -> Result<()> {
-        if let Some(mut live) = self.life.end(DriverSession::ended) {
-            live.shutdown().await;
+        if let Some(mut session) = self.session.end(DriverSession::ended) {
+            session.shutdown().await;
         }
         Ok(())
     }

@@ -1,18 +1,17 @@
-//! The wire between Abyme and a Python driver.
+//! The driver of Abyme, which is the Python program that runs cells for a host, and the host's side of it.
 //!
 //! A backend that runs Python somewhere else starts the driver there, connects its standard streams, and hands them to
-//! a [`DriverSession`]: that is the whole contract of a session, kept once for all such backends. A [`Launcher`] says how
-//! that is done; [`DriverInterpreter`] makes a `CodeInterpreter` of it. `PROTOCOL.md` beside
-//! this crate is the specification, for drivers and hosts in other languages.
+//! a [`DriverSession`], which keeps the whole contract of a session for all such backends. A [`Launcher`] says how that
+//! is done; [`DriverInterpreter`] makes a `CodeInterpreter` of it. `PROTOCOL.md` beside this crate is the specification
+//! of the [protocol], for drivers and hosts in other languages.
 //!
-//! All Python source of Abyme lives here too ([`python`]), also for backends that need no wire; [`repl`] is what these
-//! need on the host's side.
+//! All Python source of Abyme lives here too ([`python`]), also for backends that run it without the protocol. These use
+//! [`repl`] to talk to it and [`cell`] to serve its calls and keep its time limits.
 
 pub mod cell;
-mod codec;
-mod frame;
 mod interpreter;
-mod message;
+mod lazy_session;
+pub mod protocol;
 pub mod python;
 pub mod repl;
 mod session;
@@ -20,8 +19,7 @@ mod session;
 mod testing;
 
 pub use self::{
-    frame::{Frame, FrameError, FrameLimits, FrameReader, FrameWriter, MAGIC},
     interpreter::{DriverInterpreter, Launcher},
-    message::{PROTOCOL_VERSION, Ready},
-    session::{Control, DriverSession, SessionConfig},
+    lazy_session::{LazySession, session_ended},
+    session::{Control, DriverSession, DriverTimeouts},
 };

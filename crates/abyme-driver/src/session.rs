@@ -16,64 +16,65 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     cell::{Cancelled, CellEnd, CellEvent, InterruptTimer, RunningCell, drive},
-    frame::{FrameError, FrameLimits, FrameReader, FrameWriter},
-    message::{DriverMessage, HostMessage, PROTOCOL_VERSION, Ready},
-    repl::{Collector, Done, KnownScope, session_ended},
+    lazy_session::session_ended,
+    protocol::{
+        DriverMessage, FrameError, FrameLimits, FrameReader, FrameWriter, HostMessage, PROTOCOL_VERSION,
+        Ready,
+    },
+    repl::{Collector, Done, KnownScope},
 };
 
-/// How long the driver's stream may take to accept a last message.
-const GOODBYE: Duration = Duration::from_millis(50);
+/// How long the driver's stream may take to accept the last message.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Times of a driver session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-#[non_exhaustive]
-pub struct SessionConfig {
+pub struct DriverTimeouts {
     /// How long the driver may take to get ready. Default 10 s.
     #[serde(with = "abyme_core::seconds")]
     pub start_timeout: Duration,
-    /// How long a cell may go on after its time limit, before it is killed: it is interrupted at once and half-way.
-    /// Default 1.5 s, within the 2 s of contract clause C10.
+    /// How long a cell may go on after its time limit before it is killed. It is interrupted at its time limit and
+    /// half-way through the grace. Default 1.5 s, within the 2 s of contract clause C10.
     #[serde(with = "abyme_core::seconds")]
-    pub grace: Duration,
+    pub interrupt_grace: Duration,
 }
 
-impl Default for SessionConfig {
+impl Default for DriverTimeouts {
     fn default() -> Self {
-        Self { start_timeout: Duration::from_secs(10), grace: Duration::from_millis(1500) }
+        Self { start_timeout: Duration::from_secs(10), interrupt_grace: Duration::from_millis(1500) }
     }
 }
 
-/// Power over the process behind a session's streams.
+/// Control over the process behind a session's streams.
 #[async_trait]
 pub trait Control: Send + Sync + fmt::Debug {
-    /// Whether the process is still there, as far as can be told at once.
+    /// Whether the process still runs, as far as can be said without waiting.
     fn is_alive(&self) -> bool;
 
-    /// Raises `KeyboardInterrupt` in the cell; whether that could be done. Called on dropped futures too, so it must
-    /// not block. Where the interrupt is only on its way when this returns, see [`settle`](Self::settle).
+    /// Raises `KeyboardInterrupt` in the cell. Returns whether that could be done. It is called when a future is dropped
+    /// too, so it must not block. An interrupt that arrives later is waited for by [`settle`](Self::settle).
     fn interrupt(&self) -> bool;
 
-    /// Waits until no interrupt is on its way any more. Called before the cell that follows an interrupted one, which a
-    /// late interrupt would hit. By default there is nothing to wait for: a signal has been delivered when `kill(2)`
-    /// returns.
+    /// Waits until every interrupt has arrived. Called before the cell that follows an interrupted one, which a late
+    /// interrupt would hit. By default there is nothing to wait for: a signal has been delivered when `kill(2)` returns.
     async fn settle(&self) {}
 
-    /// Kills what still runs. Fine to call twice.
+    /// Kills what still runs. It may be called twice.
     async fn kill(&self);
 
-    /// How it ended, completing the sentence "the interpreter …", after the connection ended by itself. Waits a
-    /// moment for the process to be gone and kills it then.
+    /// How the process ended, as the rest of a sentence that begins with "the interpreter". Called after the connection
+    /// ended by itself: it gives the process a moment to end and kills it then.
     async fn how_it_ended(&self) -> String;
 }
 
-/// The host's side of a session: everything of the contract but starting and killing a process.
+/// The host's side of a session: all of the contract except starting and killing a process.
 ///
-/// Its state survives dropped futures: an `execute` that was cancelled is interrupted at once and cleaned up by the
+/// Its state survives dropped futures. A cell whose `execute` is dropped is interrupted at once and cleaned up by the
 /// next call (C13).
 #[derive(Debug)]
 pub struct DriverSession<R, W> {
-    config: SessionConfig,
+    timeouts: DriverTimeouts,
     reader: FrameReader<R>,
     writer: FrameWriter<W>,
     writable: bool,
@@ -83,24 +84,30 @@ pub struct DriverSession<R, W> {
     last_run: u64,
     /// The cell that the driver may be running, also one whose future was dropped.
     in_flight: Option<u64>,
-    /// Whether an interrupt may be on its way.
+    /// Whether an interrupt may not have arrived yet.
     unsettled: bool,
     ended: Option<String>,
 }
 
 /// How a cell ended for the caller.
 enum RunEnd {
-    /// Whether the host interrupted it.
-    Done(Box<Done>, bool),
-    /// The session is over, for this reason. Whether a time limit killed it.
-    Lost(String, bool),
+    Done {
+        done: Box<Done>,
+        interrupted: bool,
+    },
+    /// The session is over.
+    Lost {
+        reason: String,
+        /// Whether it was killed at the cell's time limit.
+        killed: bool,
+    },
 }
 
 impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R, W> {
     /// A session over the driver's stdout (`input`) and stdin (`output`).
-    pub fn new(input: R, output: W, control: Arc<dyn Control>, config: SessionConfig) -> Self {
+    pub fn new(input: R, output: W, control: Arc<dyn Control>, timeouts: DriverTimeouts) -> Self {
         Self {
-            config,
+            timeouts,
             reader: FrameReader::new(input, FrameLimits::default()),
             writer: FrameWriter::new(output),
             writable: true,
@@ -124,7 +131,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         self.ended.as_deref()
     }
 
-    /// Waits for the driver to be ready, or checks that a ready one is still there. Cleans up after a cancelled cell.
+    /// Waits for the driver to be ready, or checks that a ready one still runs. Cleans up after a cancelled cell.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`] if the driver does not come up, [`ErrorKind::SessionEnded`] if the session is over.
@@ -151,32 +158,32 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         self.start().await?;
         let run = self.send_run(&cell)?;
         let mut collector = Collector::new(cell.max_output_chars);
-        let timer = InterruptTimer::new(cell.timeout, self.config.grace);
+        let timer = InterruptTimer::new(cell.timeout, self.timeouts.interrupt_grace);
         Ok(match self.finish_run(run, host, &mut collector, timer).await? {
-            RunEnd::Done(done, interrupted) => {
+            RunEnd::Done { done, interrupted } => {
                 self.known_scope.learn(&cell.scope, &done, interrupted);
                 collector.finish(*done, interrupted)
             }
-            RunEnd::Lost(reason, killed) => collector.lost(reason, killed),
+            RunEnd::Lost { reason, killed } => collector.lost(reason, killed),
         })
     }
 
-    /// Ends the session. Fine to call twice.
+    /// Ends the session. It may be called twice.
     pub async fn shutdown(&mut self) {
         if self.ended.is_none() {
             self.ended = Some("it was shut down".to_owned());
-            self.say_goodbye().await;
+            self.send_shutdown().await;
         }
         self.control.kill().await;
     }
 
-    /// Lets a driver that listens end by itself; the kill that follows does not wait for it.
-    async fn say_goodbye(&mut self) {
+    /// Lets a driver that still reads end by itself. The kill that follows does not wait for it.
+    async fn send_shutdown(&mut self) {
         if let Ok(frame) = HostMessage::Shutdown.to_frame()
             && self.writable
         {
             self.writer.push(frame);
-            let _ = tokio::time::timeout(GOODBYE, self.writer.flush()).await;
+            let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, self.writer.flush()).await;
         }
     }
 
@@ -188,8 +195,8 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
     }
 
     async fn handshake(&mut self) -> Result<()> {
-        let limit = self.config.start_timeout;
-        let problem = match tokio::time::timeout(limit, self.reader.next()).await {
+        let limit = self.timeouts.start_timeout;
+        let problem = match tokio::time::timeout(limit, self.reader.next_frame()).await {
             Ok(Ok(frame)) => match DriverMessage::from_frame(frame) {
                 Ok(DriverMessage::Ready(ready)) if ready.protocol == PROTOCOL_VERSION => {
                     self.ready = Some(ready);
@@ -211,7 +218,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         Err(Error::new(ErrorKind::Unavailable, format!("the Python driver did not start: {problem}")))
     }
 
-    /// Sends a cell. The names that the session offers go along only when they changed.
+    /// Queues a cell for the driver. The scope goes along only if it changed.
     fn send_run(&mut self, cell: &Cell) -> Result<u64> {
         let scope = self.known_scope.changed(&cell.scope).map(Arc::as_ref);
         let run = self.last_run + 1;
@@ -236,7 +243,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         let (reason, killed) = match drive(&mut cell, host, timer).await {
             CellEnd::Ended { end: DriverEnd::Done(done), interrupted } => {
                 self.in_flight = None;
-                return Ok(RunEnd::Done(done, interrupted));
+                return Ok(RunEnd::Done { done, interrupted });
             }
             CellEnd::Ended { end: DriverEnd::Disconnected, .. } => {
                 (format!("the interpreter {}", self.control.how_it_ended().await), false)
@@ -245,7 +252,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
                 self.control.kill().await;
                 (format!("the interpreter failed: {message}"), false)
             }
-            CellEnd::Ended { end: DriverEnd::Garbage(problem), .. } => {
+            CellEnd::Ended { end: DriverEnd::Invalid(problem), .. } => {
                 self.control.kill().await;
                 self.in_flight = None;
                 let reason = format!(
@@ -264,19 +271,19 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         };
         self.in_flight = None;
         self.ended = Some(reason.clone());
-        Ok(RunEnd::Lost(reason, killed))
+        Ok(RunEnd::Lost { reason, killed })
     }
 
     /// Waits for a cell to stop whose future was dropped. It has been interrupted already.
     async fn finish_cancelled(&mut self) -> Result<()> {
         let Some(run) = self.in_flight else { return Ok(()) };
         self.unsettled = true;
-        let timer = InterruptTimer::expired(self.config.grace);
+        let timer = InterruptTimer::expired(self.timeouts.interrupt_grace);
         let end = self.finish_run(run, &Cancelled, &mut Collector::new(0), timer).await?;
         self.known_scope.forget();
         match end {
-            RunEnd::Done(..) => Ok(()),
-            RunEnd::Lost(..) => {
+            RunEnd::Done { .. } => Ok(()),
+            RunEnd::Lost { .. } => {
                 self.ended = Some("a cancelled cell did not stop, so the interpreter was killed".to_owned());
                 self.check_alive()
             }
@@ -286,7 +293,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
     /// Writes as much as the stream takes now.
     fn poll_flush(&mut self, context: &mut Context<'_>) {
         if self.writable
-            && !self.writer.is_empty()
+            && !self.writer.is_flushed()
             && let Poll::Ready(written) = pin!(self.writer.flush()).poll(context)
         {
             // A broken stream means that the driver has ended; reading says how.
@@ -320,8 +327,8 @@ enum DriverEnd {
     Done(Box<Done>),
     Fatal(String),
     Disconnected,
-    /// The driver sent what is not a message, or not one of this moment.
-    Garbage(String),
+    /// The driver sent something that is not a message, or a message that is not allowed in a cell.
+    Invalid(String),
 }
 
 impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverCell<'_, R, W> {
@@ -349,7 +356,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverCell<'_, R
             DriverMessage::Submit { .. } | DriverMessage::Output { .. } | DriverMessage::Done { .. } => {}
             DriverMessage::Fatal(message) => return CellEvent::Ended(DriverEnd::Fatal(message)),
             DriverMessage::Ready(_) => {
-                return CellEvent::Ended(DriverEnd::Garbage("a second `ready`".to_owned()));
+                return CellEvent::Ended(DriverEnd::Invalid("a second `ready`".to_owned()));
             }
         }
         CellEvent::Progress
@@ -361,12 +368,12 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> RunningCell for 
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<CellEvent<DriverEnd>> {
         self.session.poll_flush(context);
-        // Neither future keeps anything of its own: they may be dropped at any point.
-        let frame = ready!(pin!(self.session.reader.next()).poll(context));
+        // The future keeps no state of its own, so a new one for each poll loses nothing.
+        let frame = ready!(pin!(self.session.reader.next_frame()).poll(context));
         Poll::Ready(match frame.map(DriverMessage::from_frame) {
             Ok(Ok(message)) => self.receive(message),
-            Ok(Err(problem)) | Err(FrameError::Garbage(problem)) => {
-                CellEvent::Ended(DriverEnd::Garbage(problem))
+            Ok(Err(problem)) | Err(FrameError::Invalid(problem)) => {
+                CellEvent::Ended(DriverEnd::Invalid(problem))
             }
             Err(FrameError::Io(_) | FrameError::Ended { .. }) => CellEvent::Ended(DriverEnd::Disconnected),
         })

@@ -13,7 +13,10 @@ use abyme_core::{
     Cell, ErrorKind, HostCall, HostError, HostFunctions, Interruption, NoHostFunctions, Observation, Result,
     Value,
 };
-use abyme_driver::{Control, DriverSession, Frame, FrameLimits, FrameReader, FrameWriter, SessionConfig};
+use abyme_driver::{
+    Control, DriverSession, DriverTimeouts,
+    protocol::{Frame, FrameLimits, FrameReader, FrameWriter},
+};
 use async_trait::async_trait;
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
@@ -57,7 +60,7 @@ fn pair() -> (Session, Driver, Arc<FakeProcess>) {
     let (host, driver) = duplex(1 << 20);
     let ((host_in, host_out), (driver_in, driver_out)) = (split(host), split(driver));
     let process = Arc::new(FakeProcess::default());
-    let session = DriverSession::new(host_in, host_out, process.clone(), SessionConfig::default());
+    let session = DriverSession::new(host_in, host_out, process.clone(), DriverTimeouts::default());
     let driver = Driver {
         reader: FrameReader::new(driver_in, FrameLimits::default()),
         writer: FrameWriter::new(driver_out),
@@ -77,7 +80,7 @@ impl Driver {
     }
 
     async fn next(&mut self) -> Json {
-        serde_json::from_slice(&self.reader.next().await.unwrap().header).unwrap()
+        serde_json::from_slice(&self.reader.next_frame().await.unwrap().header).unwrap()
     }
 
     async fn done(&mut self, run: u64) {
@@ -247,7 +250,7 @@ async fn bytes_that_are_no_frame_end_the_session() {
     let (host, mut wire) = duplex(1 << 16);
     let (input, output) = split(host);
     let process = Arc::new(FakeProcess::default());
-    let mut session = DriverSession::new(input, output, process, SessionConfig::default());
+    let mut session = DriverSession::new(input, output, process, DriverTimeouts::default());
     wire.write_all(b"Traceback (most recent call last):\n").await.unwrap();
     let error = session.start().await.unwrap_err();
     assert!(error.message().contains("it begins with \"Traceback"), "{error}");

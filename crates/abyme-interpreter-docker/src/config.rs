@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use abyme_driver::SessionConfig;
+use abyme_driver::DriverTimeouts;
 use serde::{Deserialize, Serialize};
 
 /// How containers are set up. The defaults are the strictest that Python runs under.
@@ -54,7 +54,7 @@ pub struct DockerConfig {
     pub init: bool,
     /// Time limits of the connection. Default: 30 s to start, and 1.2 s from a cell's time limit to its kill, which
     /// itself takes up to half a second.
-    pub session: SessionConfig,
+    pub session: DriverTimeouts,
 }
 
 /// When an image is fetched from its registry.
@@ -85,9 +85,10 @@ pub struct Bind {
 
 impl Default for DockerConfig {
     fn default() -> Self {
-        let mut session = SessionConfig::default();
-        session.start_timeout = Duration::from_secs(30);
-        session.grace = Duration::from_millis(1200);
+        let session = DriverTimeouts {
+            start_timeout: Duration::from_secs(30),
+            interrupt_grace: Duration::from_millis(1200),
+        };
         Self {
             host: None,
             image: "python:3.13-slim".to_owned(),
@@ -242,7 +243,7 @@ impl DockerConfig {
     }
 
     /// Sets the time limits of the connection.
-    pub fn session(mut self, session: SessionConfig) -> Self {
+    pub fn session(mut self, session: DriverTimeouts) -> Self {
         self.session = session;
         self
     }
@@ -267,7 +268,7 @@ mod tests {
         assert!(config.env_allow.is_empty() && config.env.is_empty() && config.ulimits.is_empty());
         assert!(config.host.is_none() && config.runtime.is_none() && config.init);
         assert_eq!(config.session.start_timeout, Duration::from_secs(30));
-        assert_eq!(config.session.grace, Duration::from_millis(1200));
+        assert_eq!(config.session.interrupt_grace, Duration::from_millis(1200));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use abyme_core::{
     Capabilities, Cell, CodeInterpreter, Error, ErrorKind, HostFunctions, InterpreterFactory, Isolation,
     Observation, Result,
 };
-use abyme_driver::repl::Life;
+use abyme_driver::LazySession;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::OnceCell, time::timeout};
@@ -141,7 +141,7 @@ impl InterpreterFactory for Pyo3 {
     }
 
     async fn create(&self) -> Result<Box<dyn CodeInterpreter>> {
-        Ok(Box::new(Pyo3Interpreter { shared: self.shared.clone(), life: Life::default() }))
+        Ok(Box::new(Pyo3Interpreter { shared: self.shared.clone(), session: LazySession::default() }))
     }
 }
 
@@ -149,12 +149,12 @@ impl InterpreterFactory for Pyo3 {
 #[derive(Debug)]
 struct Pyo3Interpreter {
     shared: Arc<Shared>,
-    life: Life<Pyo3Session>,
+    session: LazySession<Pyo3Session>,
 }
 
 impl Pyo3Interpreter {
     async fn session(&mut self) -> Result<&mut Pyo3Session> {
-        self.life.live(|| self.shared.start_session()).await
+        self.session.get_or_start(|| self.shared.start_session()).await
     }
 }
 
@@ -173,7 +173,7 @@ impl CodeInterpreter for Pyo3Interpreter {
     }
 
     async fn shutdown(&mut self) -> Result<()> {
-        if let Some(mut session) = self.life.end(Pyo3Session::ended) {
+        if let Some(mut session) = self.session.end(Pyo3Session::ended) {
             session.shutdown().await;
         }
         Ok(())

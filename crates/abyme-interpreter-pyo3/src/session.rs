@@ -14,7 +14,8 @@ use std::{
 use abyme_core::{Cell, HostError, HostFunctions, Observation, Result, Value};
 use abyme_driver::{
     cell::{Cancelled, CellEnd, CellEvent, InterruptTimer, RunningCell, drive},
-    repl::{Collector, Done, KnownScope, session_ended},
+    repl::{Collector, Done, KnownScope},
+    session_ended,
 };
 use pyo3::prelude::*;
 use tokio::{

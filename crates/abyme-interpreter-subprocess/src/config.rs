@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use abyme_driver::SessionConfig;
+use abyme_driver::DriverTimeouts;
 use serde::{Deserialize, Serialize};
 
 /// How the child process is set up.
@@ -31,7 +31,7 @@ pub struct SubprocessConfig {
     /// Where the session's private working directory is made. Default: the system's directory for temporary files.
     pub temp_dir: Option<PathBuf>,
     /// Time limits of the connection.
-    pub session: SessionConfig,
+    pub session: DriverTimeouts,
 }
 
 impl Default for SubprocessConfig {
@@ -46,7 +46,7 @@ impl Default for SubprocessConfig {
             env_allow: ["LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ"].map(str::to_owned).to_vec(),
             env: BTreeMap::new(),
             temp_dir: None,
-            session: SessionConfig::default(),
+            session: DriverTimeouts::default(),
         }
     }
 }
@@ -112,7 +112,7 @@ impl SubprocessConfig {
     }
 
     /// Sets the time limits of the connection.
-    pub fn session(mut self, session: SessionConfig) -> Self {
+    pub fn session(mut self, session: DriverTimeouts) -> Self {
         self.session = session;
         self
     }

@@ -6,7 +6,7 @@ use abyme_core::{
     Access, Capabilities, Cell, CodeInterpreter, HostFunctions, InterpreterFactory, Isolation, Observation,
     Result,
 };
-use abyme_driver::repl::Life;
+use abyme_driver::LazySession;
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
@@ -71,7 +71,7 @@ impl WasmFactory {
 
     /// A session of its own, not started.
     pub fn session(&self) -> WasmInterpreter {
-        WasmInterpreter { shared: self.shared.clone(), life: Life::default() }
+        WasmInterpreter { shared: self.shared.clone(), session: LazySession::default() }
     }
 
     /// Loads the interpreter, preparing it first if this machine has not done so yet. The first session does the same.
@@ -144,7 +144,7 @@ impl InterpreterFactory for WasmFactory {
 
     async fn restore(&self, snapshot: &[u8]) -> Result<Box<dyn CodeInterpreter>> {
         let live = Live::restore(self.shared.runtime().await?, snapshot).await?;
-        Ok(Box::new(WasmInterpreter { shared: self.shared.clone(), life: Life::of(live) }))
+        Ok(Box::new(WasmInterpreter { shared: self.shared.clone(), session: LazySession::started(live) }))
     }
 }
 
@@ -152,7 +152,7 @@ impl InterpreterFactory for WasmFactory {
 #[derive(Debug)]
 pub struct WasmInterpreter {
     shared: Arc<Shared>,
-    life: Life<Live>,
+    session: LazySession<Live>,
 }
 
 impl WasmInterpreter {
@@ -168,7 +168,7 @@ impl WasmInterpreter {
     }
 
     async fn live(&mut self) -> Result<&mut Live> {
-        self.life.live(|| async { Live::new(self.shared.runtime().await?).await }).await
+        self.session.get_or_start(|| async { Live::new(self.shared.runtime().await?).await }).await
     }
 }
 
@@ -194,7 +194,7 @@ impl CodeInterpreter for WasmInterpreter {
 
     async fn fork(&mut self) -> Result<Box<dyn CodeInterpreter>> {
         let live = self.live().await?.fork().await?;
-        Ok(Box::new(WasmInterpreter { shared: self.shared.clone(), life: Life::of(live) }))
+        Ok(Box::new(WasmInterpreter { shared: self.shared.clone(), session: LazySession::started(live) }))
     }
 
     async fn snapshot(&mut self) -> Result<Vec<u8>> {
@@ -202,7 +202,7 @@ impl CodeInterpreter for WasmInterpreter {
     }
 
     async fn shutdown(&mut self) -> Result<()> {
-        drop(self.life.end(Live::ended));
+        drop(self.session.end(Live::ended));
         Ok(())
     }
 }

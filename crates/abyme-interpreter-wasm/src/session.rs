@@ -13,7 +13,8 @@ use abyme_core::{
 };
 use abyme_driver::{
     cell::{Cancelled, CellEnd, CellEvent, InterruptTimer, RunningCell, drive},
-    repl::{Collector, Done, KnownScope, session_ended},
+    repl::{Collector, Done, KnownScope},
+    session_ended,
 };
 use futures_util::future::BoxFuture;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use abyme_driver::SessionConfig;
+use abyme_driver::DriverTimeouts;
 use serde::{Deserialize, Serialize};
 
 use crate::Secret;
@@ -33,7 +33,7 @@ pub struct RemoteConfig {
     #[serde(with = "abyme_core::seconds")]
     pub connect_limit: Duration,
     /// Time limits of the session.
-    pub session: SessionConfig,
+    pub session: DriverTimeouts,
 }
 
 impl Default for RemoteConfig {
@@ -47,7 +47,7 @@ impl Default for RemoteConfig {
             max_processes: Some(4096),
             max_open_files: Some(1024),
             connect_limit: Duration::from_secs(10),
-            session: SessionConfig::default(),
+            session: DriverTimeouts::default(),
         }
     }
 }
@@ -95,7 +95,7 @@ impl RemoteConfig {
     }
 
     /// Sets the time limits of the session.
-    pub fn session(mut self, session: SessionConfig) -> Self {
+    pub fn session(mut self, session: DriverTimeouts) -> Self {
         self.session = session;
         self
     }

@@ -308,7 +308,7 @@ async fn the_secret_is_out_of_sight(agent: LocalAgent) {
 async fn interrupts_stay_with_their_cell(agent: LocalAgent) {
     let mut config = agent.config();
     config.address = slow_control(agent.address().to_owned()).await;
-    config.session.grace = Duration::from_secs(10);
+    config.session.interrupt_grace = Duration::from_secs(10);
     let mut session = try_session(config).await.unwrap();
     for _ in 0..2 {
         let cell = Cell::new("import time\ntime.sleep(0.1)\n'done'").timeout(Duration::from_millis(30));

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use abyme_core::{Captured, Interruption, Observation, PythonError, Submission};
+use abyme_core::{Captured, Interruption, Observation, PythonError, Submission, Value, Via};
 use indexmap::IndexMap;
 use serde::Deserialize;
 
-use super::done::{Done, Rest, Shown};
+use crate::repl::done::{Done, StreamRemainder, ValueRepr};
 
 /// Characters over the cap that a driver may send, for its notes on what is missing.
 const MARGIN: usize = 1000;
@@ -26,14 +26,14 @@ pub enum Stream {
 pub struct Collector {
     started: Instant,
     max_chars: usize,
-    stdout: Streamed,
-    stderr: Streamed,
+    stdout: StreamHead,
+    stderr: StreamHead,
     submission: Option<Submission>,
 }
 
 /// The beginning of a stream, as it was sent while the cell ran.
 #[derive(Debug, Default)]
-struct Streamed {
+struct StreamHead {
     text: String,
     chars: usize,
 }
@@ -45,8 +45,8 @@ impl Collector {
         Self {
             started: Instant::now(),
             max_chars,
-            stdout: Streamed::default(),
-            stderr: Streamed::default(),
+            stdout: StreamHead::default(),
+            stderr: StreamHead::default(),
             submission: None,
         }
     }
@@ -74,7 +74,7 @@ impl Collector {
         let max_chars = self.max_chars;
         observation.stdout = bounded(self.stdout.finish(done.stdout), max_chars);
         observation.stderr = bounded(self.stderr.finish(done.stderr), max_chars);
-        observation.value = done.value.map(|shown| value(shown, max_chars));
+        observation.value = done.value.map(|repr| value(repr, max_chars));
         observation.error = done.error.or_else(|| unreadable(&done.unreadable));
         observation.submission = self.submission;
         observation.changed = done.changed;
@@ -99,9 +99,9 @@ impl Collector {
     }
 }
 
-impl Streamed {
-    fn finish(self, rest: Rest) -> Captured {
-        Captured::cut(self.text + &rest.head, rest.tail, rest.total)
+impl StreamHead {
+    fn finish(self, remainder: StreamRemainder) -> Captured {
+        Captured::cut(self.text + &remainder.head, remainder.tail, remainder.total)
     }
 
     /// What there is of a stream whose end was lost with the session.
@@ -117,10 +117,10 @@ fn unreadable(variables: &IndexMap<String, String>) -> Option<PythonError> {
 }
 
 /// A value that was cut comes in two parts, with its true length.
-fn value(shown: Shown, max_chars: usize) -> Captured {
-    let value = match shown.total {
-        Some(total) if !shown.tail.is_empty() => Captured::cut(shown.head, shown.tail, total),
-        _ => Captured::whole(shown.head + &shown.tail),
+fn value(repr: ValueRepr, max_chars: usize) -> Captured {
+    let value = match repr.total {
+        Some(total) if !repr.tail.is_empty() => Captured::cut(repr.head, repr.tail, total),
+        _ => Captured::whole(repr.head + &repr.tail),
     };
     bounded(value, max_chars)
 }
@@ -128,4 +128,48 @@ fn value(shown: Shown, max_chars: usize) -> Captured {
 /// The driver keeps to the cap; one that does not is cut here. Notes on what is missing may take some more room.
 fn bounded(text: Captured, max_chars: usize) -> Captured {
     text.shortened(max_chars.saturating_add(MARGIN))
+}
+
+/// What `host.submit(via, fields, value)` submits: the outputs by name, or one value where `fields` is `None`.
+///
+/// # Errors
+/// What is wrong with it, for a message to whoever sent it.
+pub fn submission(via: &str, fields: Option<Value>, value: Value) -> Result<Submission, String> {
+    let via = match via {
+        "SUBMIT" => Via::Submit,
+        "FINAL" => Via::Final,
+        "FINAL_VAR" => Via::FinalVar,
+        "answer" => Via::Answer,
+        _ => return Err(format!("`{}` is not a way to submit", via.escape_debug())),
+    };
+    match fields {
+        None | Some(Value::None) => Ok(Submission::value(via, value)),
+        Some(Value::Dict(fields)) => Ok(Submission::fields(via, fields)),
+        Some(other) => Err(format!("submitted fields are of type {}, not dict", other.type_name())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_submission_is_fields_or_a_value() {
+        let fields = Value::dict([("a", 1)]);
+        assert_eq!(
+            submission("SUBMIT", Some(fields.clone()), Value::None),
+            Ok(Submission::fields(Via::Submit, fields.as_dict().unwrap().clone()))
+        );
+        for none in [None, Some(Value::None)] {
+            assert_eq!(submission("answer", none, 1.into()), Ok(Submission::value(Via::Answer, 1)));
+        }
+        assert_eq!(
+            submission("FINAL_VAR", None, Value::None),
+            Ok(Submission::value(Via::FinalVar, Value::None))
+        );
+        assert!(submission("final", None, Value::None).unwrap_err().contains("`final`"));
+        assert!(
+            submission("FINAL", Some(1.into()), Value::None).unwrap_err().contains("of type int, not dict")
+        );
+    }
 }

@@ -8,11 +8,11 @@ use indexmap::IndexMap;
 #[non_exhaustive]
 pub struct Done {
     /// What of stdout was not sent while the cell ran.
-    pub stdout: Rest,
+    pub stdout: StreamRemainder,
     /// What of stderr was not sent while the cell ran.
-    pub stderr: Rest,
+    pub stderr: StreamRemainder,
     /// The value of the last expression, unless that was `None`.
-    pub value: Option<Shown>,
+    pub value: Option<ValueRepr>,
     /// The exception that ended the cell.
     pub error: Option<PythonError>,
     /// Variables that are new, rebound or of another size, the first of them.
@@ -30,7 +30,7 @@ pub struct Done {
 /// The `repr` of a value: whole, or cut in the middle. The total is known where the whole was built.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Shown {
+pub struct ValueRepr {
     /// The text, or its first part.
     pub head: String,
     /// Its last part, where the middle was left out.
@@ -42,7 +42,7 @@ pub struct Shown {
 /// What of a stream was not sent while the cell ran.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Rest {
+pub struct StreamRemainder {
     /// The rest of its first part.
     pub head: String,
     /// Its last part.
@@ -60,9 +60,9 @@ impl Done {
     pub fn from_value(answer: Value) -> Result<Self, String> {
         let mut answer = Entries::of("the answer", answer)?;
         Ok(Self {
-            stdout: Rest::read(answer.inner("stdout")?)?,
-            stderr: Rest::read(answer.inner("stderr")?)?,
-            value: answer.optional_inner("value")?.map(Shown::read).transpose()?,
+            stdout: StreamRemainder::read(answer.inner("stdout")?)?,
+            stderr: StreamRemainder::read(answer.inner("stderr")?)?,
+            value: answer.optional_inner("value")?.map(ValueRepr::read).transpose()?,
             error: answer.optional_inner("error")?.map(python_error).transpose()?,
             changed: changed(answer.take("changed"))?,
             changed_total: answer.optional_size("changed_total")?.unwrap_or(0),
@@ -73,7 +73,7 @@ impl Done {
     }
 }
 
-impl Shown {
+impl ValueRepr {
     fn read(mut value: Entries) -> Result<Self, String> {
         Ok(Self {
             head: value.text("text")?,
@@ -83,7 +83,7 @@ impl Shown {
     }
 }
 
-impl Rest {
+impl StreamRemainder {
     fn read(mut rest: Entries) -> Result<Self, String> {
         Ok(Self {
             head: rest.text("head")?,

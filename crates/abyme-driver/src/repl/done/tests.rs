@@ -57,8 +57,8 @@ fn with(place: &str, value: Option<Value>) -> Value {
 #[test]
 fn everything_is_read() {
     let done = Done::from_value(full()).unwrap();
-    assert_eq!(done.stdout, Rest { head: "a".into(), tail: "b".into(), total: 7 });
-    assert_eq!(done.value, Some(Shown { head: "[1".into(), tail: "9]".into(), total: Some(40) }));
+    assert_eq!(done.stdout, StreamRemainder { head: "a".into(), tail: "b".into(), total: 7 });
+    assert_eq!(done.value, Some(ValueRepr { head: "[1".into(), tail: "9]".into(), total: Some(40) }));
     let error =
         PythonError::new("KeyError", "'a'").traceback("Traceback ...").stage(Stage::Scope).line(Some(3));
     assert_eq!(done.error, Some(error));
@@ -116,7 +116,7 @@ fn what_is_wrong_is_said() {
 
 #[test]
 fn it_says_what_the_message_of_the_wire_says() {
-    use crate::{frame::Frame, message::DriverMessage};
+    use crate::protocol::{DriverMessage, Frame};
     let mut json = serde_json::to_value(full()).unwrap();
     let object = json.as_object_mut().unwrap();
     object.insert("type".to_owned(), "done".into());

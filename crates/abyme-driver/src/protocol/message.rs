@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::{
-    codec::{Blobs, Encoded, decode, decode_text},
-    frame::{Frame, FrameLimits},
-    repl::{Done, Rest, Shown, Stream, submission},
+    protocol::{
+        codec::{Blobs, Encoded, decode, decode_answer, decode_text},
+        frame::{Frame, FrameLimits},
+    },
+    repl::{Done, Stream, submission},
 };
 
 /// The version both sides have to speak.
@@ -142,47 +144,14 @@ enum DriverJson {
         stream: Stream,
         text: Json,
     },
-    Done(Box<DoneJson>),
+    Done {
+        run: u64,
+        #[serde(flatten)]
+        answer: serde_json::Map<String, Json>,
+    },
     Fatal {
         message: String,
     },
-}
-
-#[derive(Deserialize)]
-struct DoneJson {
-    run: u64,
-    stdout: RestJson,
-    stderr: RestJson,
-    #[serde(default)]
-    value: Option<ValueJson>,
-    #[serde(default)]
-    error: Option<Json>,
-    #[serde(default)]
-    changed: Vec<abyme_core::ChangedVariable>,
-    #[serde(default)]
-    changed_total: usize,
-    #[serde(default)]
-    variables: IndexMap<String, Json>,
-    #[serde(default)]
-    unreadable: IndexMap<String, String>,
-    #[serde(default)]
-    interrupted: bool,
-}
-
-#[derive(Deserialize)]
-struct RestJson {
-    head: Json,
-    tail: Json,
-    total: usize,
-}
-
-#[derive(Deserialize)]
-struct ValueJson {
-    text: Json,
-    #[serde(default)]
-    tail: Json,
-    #[serde(default)]
-    total: Option<usize>,
 }
 
 impl DriverMessage {
@@ -205,51 +174,13 @@ impl DriverMessage {
             DriverJson::Output { run, stream, text } => {
                 DriverMessage::Output { run, stream, text: decode_text(text, blobs)? }
             }
-            DriverJson::Done(done) => {
-                DriverMessage::Done { run: done.run, done: Box::new(decode_done(*done, blobs)?) }
+            DriverJson::Done { run, answer } => {
+                let done = Done::from_value(decode_answer(answer, blobs)?)?;
+                DriverMessage::Done { run, done: Box::new(done) }
             }
             DriverJson::Fatal { message } => DriverMessage::Fatal(message),
         })
     }
-}
-
-fn decode_done(json: DoneJson, blobs: &mut [Bytes]) -> Result<Done, String> {
-    Ok(Done {
-        stdout: decode_rest(json.stdout, blobs)?,
-        stderr: decode_rest(json.stderr, blobs)?,
-        value: json.value.map(|value| decode_shown(value, blobs)).transpose()?,
-        error: json
-            .error
-            .filter(|error| !error.is_null())
-            .map(|error| python_error(error, blobs))
-            .transpose()?,
-        unreadable: json.unreadable,
-        changed: json.changed,
-        changed_total: json.changed_total,
-        variables: decode_all(json.variables, blobs)?,
-        interrupted: json.interrupted,
-    })
-}
-
-fn decode_shown(json: ValueJson, blobs: &mut [Bytes]) -> Result<Shown, String> {
-    let tail = if json.tail.is_null() { String::new() } else { decode_text(json.tail, blobs)? };
-    Ok(Shown { head: decode_text(json.text, blobs)?, tail, total: json.total })
-}
-
-fn decode_rest(json: RestJson, blobs: &mut [Bytes]) -> Result<Rest, String> {
-    let (head, tail) = (decode_text(json.head, blobs)?, decode_text(json.tail, blobs)?);
-    Ok(Rest { head, tail, total: json.total })
-}
-
-/// The texts of an error may be long enough to travel as blobs.
-fn python_error(error: Json, blobs: &mut [Bytes]) -> Result<abyme_core::PythonError, String> {
-    let Json::Object(mut entries) = error else { return Err("an error is no object".to_owned()) };
-    for name in ["type", "message", "traceback"] {
-        if let Some(text) = entries.get_mut(name) {
-            *text = Json::String(decode_text(text.take(), blobs)?);
-        }
-    }
-    serde_json::from_value(Json::Object(entries)).map_err(|error| error.to_string())
 }
 
 fn decode_all(

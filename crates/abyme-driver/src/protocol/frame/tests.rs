@@ -38,7 +38,7 @@ fn read_in_pieces(bytes: &[u8], pieces: &[usize]) -> (Vec<Frame>, FrameError) {
             let mut reader = FrameReader::new(receiver, FrameLimits::default());
             let mut frames = Vec::new();
             loop {
-                match reader.next().await {
+                match reader.next_frame().await {
                     Ok(frame) => frames.push(frame),
                     Err(error) => return (frames, error),
                 }
@@ -90,10 +90,10 @@ proptest! {
             let (mut sender, receiver) = tokio::io::duplex(1 << 16);
             let mut reader = FrameReader::new(receiver, FrameLimits::default());
             sender.write_all(first).await.unwrap();
-            let pending = tokio::time::timeout(std::time::Duration::from_millis(1), reader.next()).await;
+            let pending = tokio::time::timeout(std::time::Duration::from_millis(1), reader.next_frame()).await;
             assert!(pending.is_err(), "half a frame is no frame");
             sender.write_all(second).await.unwrap();
-            reader.next().await
+            reader.next_frame().await
         });
         prop_assert_eq!(read.unwrap(), frame);
     }
@@ -104,14 +104,14 @@ fn a_frame_over_the_limit_is_refused_before_it_is_read() {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(u32::MAX.to_be_bytes());
     bytes.extend(0u32.to_be_bytes());
-    assert!(matches!(read_in_pieces(&bytes, &[100]).1, FrameError::Garbage(_)));
+    assert!(matches!(read_in_pieces(&bytes, &[100]).1, FrameError::Invalid(_)));
 
     let mut bytes = MAGIC.to_vec();
     bytes.extend(2u32.to_be_bytes());
     bytes.extend(2u32.to_be_bytes());
     bytes.extend(u64::MAX.to_be_bytes());
     bytes.extend(u64::MAX.to_be_bytes());
-    assert!(matches!(read_in_pieces(&bytes, &[100]).1, FrameError::Garbage(_)));
+    assert!(matches!(read_in_pieces(&bytes, &[100]).1, FrameError::Invalid(_)));
 }
 
 #[test]

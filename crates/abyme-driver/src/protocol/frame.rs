@@ -31,11 +31,11 @@ pub struct Frame {
 #[non_exhaustive]
 pub struct FrameLimits {
     /// Bytes of a header. Default 1 GiB.
-    pub header: usize,
+    pub max_header_bytes: usize,
     /// Number of blobs. Default 4 194 304.
-    pub blobs: usize,
-    /// Bytes of a whole frame. Default 4 GiB.
-    pub total: u64,
+    pub max_blobs: usize,
+    /// Bytes of a header and its blobs together. Default 4 GiB.
+    pub max_total_bytes: u64,
 }
 
 impl FrameLimits {
@@ -45,14 +45,17 @@ impl FrameLimits {
     /// What is too large.
     pub fn check(&self, frame: &Frame) -> Result<(), String> {
         let total = frame.blobs.iter().map(|blob| blob.len() as u64).sum::<u64>() + frame.header.len() as u64;
-        if frame.header.len() > self.header {
-            return Err(format!("its lists, dicts and short texts take more than {} bytes", self.header));
+        if frame.header.len() > self.max_header_bytes {
+            return Err(format!(
+                "its lists, dicts and short texts take more than {} bytes",
+                self.max_header_bytes
+            ));
         }
-        if frame.blobs.len() > self.blobs {
-            return Err(format!("it holds more than {} long texts or bytes", self.blobs));
+        if frame.blobs.len() > self.max_blobs {
+            return Err(format!("it holds more than {} long texts or bytes", self.max_blobs));
         }
-        if total > self.total {
-            return Err(format!("it is larger than {} bytes", self.total));
+        if total > self.max_total_bytes {
+            return Err(format!("it is larger than {} bytes", self.max_total_bytes));
         }
         Ok(())
     }
@@ -60,7 +63,7 @@ impl FrameLimits {
 
 impl Default for FrameLimits {
     fn default() -> Self {
-        Self { header: 1 << 30, blobs: 1 << 22, total: 4 << 30 }
+        Self { max_header_bytes: 1 << 30, max_blobs: 1 << 22, max_total_bytes: 4 << 30 }
     }
 }
 
@@ -76,7 +79,7 @@ pub enum FrameError {
         in_frame: bool,
     },
     /// What came is not a frame.
-    Garbage(String),
+    Invalid(String),
 }
 
 impl fmt::Display for FrameError {
@@ -87,25 +90,25 @@ impl fmt::Display for FrameError {
             FrameError::Ended { in_frame: true } => {
                 f.write_str("the connection ended in the middle of a message")
             }
-            FrameError::Garbage(what) => write!(f, "not a message of the protocol: {what}"),
+            FrameError::Invalid(what) => write!(f, "not a message of the protocol: {what}"),
         }
     }
 }
 
 impl std::error::Error for FrameError {}
 
-/// Reads frames. [`next`](Self::next) may be dropped at any point without losing a byte.
+/// Reads frames. [`next_frame`](Self::next_frame) may be dropped at any point without losing a byte.
 #[derive(Debug)]
 pub struct FrameReader<R> {
     input: R,
     limits: FrameLimits,
     buffer: BytesMut,
-    partial: Option<Partial>,
+    partial: Option<PartialFrame>,
 }
 
 /// A frame whose prefix is read.
 #[derive(Debug)]
-struct Partial {
+struct PartialFrame {
     header: Option<Vec<u8>>,
     header_len: usize,
     lengths: VecDeque<u64>,
@@ -124,12 +127,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     ///
     /// # Errors
     /// [`FrameError`]. After one, nothing more can be read.
-    pub async fn next(&mut self) -> Result<Frame, FrameError> {
+    pub async fn next_frame(&mut self) -> Result<Frame, FrameError> {
         loop {
             if let Some(frame) = self.parse()? {
                 return Ok(frame);
             }
-            let read = match self.partial.as_mut().and_then(Partial::filling) {
+            let read = match self.partial.as_mut().and_then(PartialFrame::filling) {
                 Some((blob, missing)) => {
                     blob.reserve(missing.min(CHUNK));
                     (&mut self.input).take(missing as u64).read_buf(blob).await
@@ -161,7 +164,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
         while let Some(&length) = partial.lengths.front() {
             let length =
-                usize::try_from(length).map_err(|_| FrameError::Garbage("a blob is too large".into()))?;
+                usize::try_from(length).map_err(|_| FrameError::Invalid("a blob is too large".into()))?;
             let blob = partial.current.get_or_insert_default();
             let buffered = self.buffer.len().min(length - blob.len());
             blob.put_slice(&self.buffer[..buffered]);
@@ -177,7 +180,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 }
 
-impl Partial {
+impl PartialFrame {
     /// The blob being read and how much of it is missing.
     fn filling(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         let length = usize::try_from(*self.lengths.front()?).ok()?;
@@ -188,20 +191,20 @@ impl Partial {
 }
 
 /// Reads the prefix once it is whole. What cannot become a frame is refused at its first byte.
-fn parse_prefix(buffer: &mut BytesMut, limits: &FrameLimits) -> Result<Option<Partial>, FrameError> {
+fn parse_prefix(buffer: &mut BytesMut, limits: &FrameLimits) -> Result<Option<PartialFrame>, FrameError> {
     let begun = buffer.len().min(MAGIC.len());
     if buffer[..begun] != MAGIC[..begun] {
         let shown = String::from_utf8_lossy(&buffer[..buffer.len().min(200)]).escape_debug().to_string();
-        return Err(FrameError::Garbage(format!("it begins with \"{shown}\"")));
+        return Err(FrameError::Invalid(format!("it begins with \"{shown}\"")));
     }
     if buffer.len() < PREFIX {
         return Ok(None);
     }
     let mut prefix = &buffer[MAGIC.len()..PREFIX];
     let (header_len, blobs) = (prefix.get_u32() as usize, prefix.get_u32() as usize);
-    if header_len > limits.header || blobs > limits.blobs {
+    if header_len > limits.max_header_bytes || blobs > limits.max_blobs {
         let what = format!("a header of {header_len} bytes and {blobs} blobs is over the limit");
-        return Err(FrameError::Garbage(what));
+        return Err(FrameError::Invalid(what));
     }
     let whole = PREFIX + blobs * size_of::<u64>();
     if buffer.len() < whole {
@@ -211,10 +214,10 @@ fn parse_prefix(buffer: &mut BytesMut, limits: &FrameLimits) -> Result<Option<Pa
     let lengths: VecDeque<u64> = (0..blobs).map(|_| buffer.get_u64()).collect();
     let total = lengths.iter().try_fold(header_len as u64, |total, &length| total.checked_add(length));
     match total {
-        Some(total) if total <= limits.total => {
-            Ok(Some(Partial { header: None, header_len, lengths, blobs: Vec::new(), current: None }))
+        Some(total) if total <= limits.max_total_bytes => {
+            Ok(Some(PartialFrame { header: None, header_len, lengths, blobs: Vec::new(), current: None }))
         }
-        _ => Err(FrameError::Garbage(format!("it is larger than {} bytes", limits.total))),
+        _ => Err(FrameError::Invalid(format!("it is larger than {} bytes", limits.max_total_bytes))),
     }
 }
 
@@ -250,7 +253,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     }
 
     /// Whether everything is written and flushed.
-    pub fn is_empty(&self) -> bool {
+    pub fn is_flushed(&self) -> bool {
         !self.dirty
     }
 

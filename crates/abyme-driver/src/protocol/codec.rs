@@ -110,13 +110,22 @@ impl AsRef<[u8]> for SharedText {
 
 /// Reads a value out of a header; what the driver sent is not trusted.
 pub(crate) fn decode(json: Json, blobs: &mut [Bytes]) -> Result<Value, String> {
-    decode_at(json, blobs, 0)
+    decode_at(json, blobs, MAX_DEPTH + 1)
 }
 
-fn decode_at(json: Json, blobs: &mut [Bytes], depth: usize) -> Result<Value, String> {
-    if depth > MAX_DEPTH {
+/// Reads the answer of `Repl.run` out of a header. It and its `variables` are a level each above the values in it.
+pub(crate) fn decode_answer(
+    answer: serde_json::Map<String, Json>,
+    blobs: &mut [Bytes],
+) -> Result<Value, String> {
+    decode_at(Json::Object(answer), blobs, MAX_DEPTH + 3)
+}
+
+/// Reads a value of at most so many `levels`.
+fn decode_at(json: Json, blobs: &mut [Bytes], levels: usize) -> Result<Value, String> {
+    let Some(levels) = levels.checked_sub(1) else {
         return Err("a value is nested too deep".to_owned());
-    }
+    };
     Ok(match json {
         Json::Null => Value::None,
         Json::Bool(value) => Value::Bool(value),
@@ -128,24 +137,24 @@ fn decode_at(json: Json, blobs: &mut [Bytes], depth: usize) -> Result<Value, Str
         },
         Json::String(text) => Value::from(text),
         Json::Array(items) => Value::List(
-            items.into_iter().map(|item| decode_at(item, blobs, depth + 1)).collect::<Result<_, _>>()?,
+            items.into_iter().map(|item| decode_at(item, blobs, levels)).collect::<Result<_, _>>()?,
         ),
         Json::Object(entries) => match entries.iter().next() {
             Some((tag, _)) if tag.starts_with('$') && entries.len() == 1 => {
                 let (tag, value) = entries.into_iter().next().unwrap_or_default();
-                decode_tagged(&tag, value, blobs, depth)?
+                decode_tagged(&tag, value, blobs, levels)?
             }
             _ => Value::Dict(
                 entries
                     .into_iter()
-                    .map(|(key, value)| Ok((key, decode_at(value, blobs, depth + 1)?)))
+                    .map(|(key, value)| Ok((key, decode_at(value, blobs, levels)?)))
                     .collect::<Result<_, String>>()?,
             ),
         },
     })
 }
 
-fn decode_tagged(tag: &str, value: Json, blobs: &mut [Bytes], depth: usize) -> Result<Value, String> {
+fn decode_tagged(tag: &str, value: Json, blobs: &mut [Bytes], levels: usize) -> Result<Value, String> {
     match (tag, value) {
         ("$int", Json::String(digits)) => match digits.parse::<i64>() {
             Ok(integer) => Ok(Value::Int(integer)),
@@ -168,7 +177,7 @@ fn decode_tagged(tag: &str, value: Json, blobs: &mut [Bytes], depth: usize) -> R
                 };
                 let [key, value] = <[Json; 2]>::try_from(pair).map_err(|_| "a $dict pair is no pair")?;
                 let key = decode_text(key, blobs)?;
-                entries.insert(key, decode_at(value, blobs, depth + 1)?);
+                entries.insert(key, decode_at(value, blobs, levels)?);
             }
             Ok(Value::Dict(entries))
         }
