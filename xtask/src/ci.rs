@@ -14,7 +14,7 @@ pub(crate) fn run() -> Result<()> {
     clippy(["--package", "abyme", "--no-default-features", "--features", "openai", "--locked"])?;
     let mut docs = cargo(&["doc", "--no-deps"]);
     command::run(docs.args(&everything).env("RUSTDOCFLAGS", "-D warnings"))?;
-    tidy::run()
+    tidy::run(&tidy::Args::default())
 }
 
 fn clippy<'a>(what: impl IntoIterator<Item = &'a str>) -> Result<()> {

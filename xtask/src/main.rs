@@ -38,8 +38,8 @@ enum Command {
     PythonWasm(python_wasm::Args),
     /// Run all tests: Rust, doc examples, Python.
     Test(test::Args),
-    /// Check the workspace's own rules: layers, file sizes, headers, conformance targets.
-    Tidy,
+    /// Check the workspace's own rules: layers, circles of files, retired words, statics, headers, lines.
+    Tidy(tidy::Args),
 }
 
 fn main() -> ExitCode {
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Command::Fix => fix::run(),
         Command::PythonWasm(args) => python_wasm::run(&args),
         Command::Test(args) => test::run(&args),
-        Command::Tidy => tidy::run(),
+        Command::Tidy(args) => tidy::run(&args),
     };
     finish(result.map(|()| ExitCode::SUCCESS))
 }

@@ -1,0 +1,43 @@
+//! No line is over 110 columns, in code, comments and Markdown: rustfmt wraps code only.
+
+use super::workspace::{Problem, SourceFile, Workspace};
+
+const MAX_COLUMNS: usize = 110;
+
+/// A word of this length makes its line an exception: it is a URL or a literal that cannot be broken.
+const UNBREAKABLE: usize = 80;
+
+pub(crate) fn check(workspace: &Workspace) -> Vec<Problem> {
+    let in_scope = workspace.files.iter().filter(|file| matches!(file.extension(), "rs" | "py" | "md"));
+    in_scope.flat_map(check_file).collect()
+}
+
+fn check_file(file: &SourceFile) -> Vec<Problem> {
+    let too_long = |line: &str| line.chars().count() > MAX_COLUMNS && !has_unbreakable_word(line);
+    let lines = file.text.lines().enumerate().filter(|(_, line)| too_long(line));
+    lines.map(|(index, line)| file.problem_at(index, &format!("{} columns", line.chars().count()))).collect()
+}
+
+fn has_unbreakable_word(line: &str) -> bool {
+    line.split_whitespace().any(|word| word.chars().count() >= UNBREAKABLE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(text: &str) -> usize {
+        check_file(&SourceFile::of_text("a.md", text)).len()
+    }
+
+    #[test]
+    fn long_lines_are_found_by_their_characters() {
+        assert_eq!(count(&"é ".repeat(55)), 0);
+        assert_eq!(count(&"é ".repeat(56)), 1);
+    }
+
+    #[test]
+    fn a_url_may_be_longer() {
+        assert_eq!(count(&format!("See the list at <https://example.com/{}>.", "a".repeat(100))), 0);
+    }
+}
