@@ -3,8 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use abyme::{
-    DockerConfig, DockerFactory, InterpreterFactory, Pull, Session, SubprocessConfig, SubprocessFactory,
-    WasmConfig, WasmFactory,
+    DockerConfig, DockerFactory, InterpreterFactory, Pull, Session, SubprocessConfig, SubprocessFactory, Wasm,
 };
 
 use crate::{
@@ -95,8 +94,8 @@ fn entrant(name: &str, kind: Kind, tried: Result<(Subject, String), String>) -> 
 fn factory(name: &str) -> Result<Arc<dyn InterpreterFactory>, String> {
     match name {
         "wasm" => {
-            let config = WasmConfig::new().max_sessions(WASM_SESSIONS).memory_limit_bytes(MEMORY);
-            Ok(Arc::new(WasmFactory::reporting(config, |progress| say(&progress.to_string()))))
+            let wasm = Wasm::new().max_sessions(WASM_SESSIONS).memory_limit_bytes(MEMORY);
+            Ok(Arc::new(wasm.on_progress(|progress| say(&progress.to_string()))))
         }
         // Its limit counts addresses, of which Python takes more than it uses.
         "subprocess" => {

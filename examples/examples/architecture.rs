@@ -19,7 +19,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .describe("design_principles", "a few sentences on what the authors design for")
         .model(models.plans.clone())
         .sub_model(models.answers.clone())
-        .interpreter(WasmInterpreter::factory())
+        .interpreter(Wasm::new())
         .max_iterations(25)
         .build()?;
 

@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .describe("code_blocks", "the languages: ASCII letters right after ``` at a line's start; in order")
         .model(models.plans.clone())
         .sub_model(models.answers.clone())
-        .interpreter(WasmInterpreter::factory())
+        .interpreter(Wasm::new())
         .tool(Tool::new("regex_extract", description, regex_extract).returns("list[str]"))
         .max_iterations(15)
         .max_llm_calls(20)

@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .describe("api_endpoints", "paths without parentheses, sorted, each once")
         .model(models.plans.clone())
         .sub_model(models.answers.clone())
-        .interpreter(WasmInterpreter::factory())
+        .interpreter(Wasm::new())
         .max_iterations(20)
         .max_llm_calls(60)
         .build()?;

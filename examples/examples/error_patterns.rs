@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .describe("error_categories", "kinds of errors mapped to those lines, each once and unchanged")
         .model(models.plans.clone())
         .sub_model(models.answers.clone())
-        .interpreter(WasmInterpreter::factory())
+        .interpreter(Wasm::new())
         .max_iterations(30)
         .build()?;
 

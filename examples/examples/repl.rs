@@ -6,7 +6,7 @@ use abyme::{CodePolicy, Submitted, prelude::*};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let repl = WasmInterpreter::new().start_session().await?;
+    let repl = Wasm::new().create().await?.start_session().await?;
     let mut repl = repl.with_max_output_chars(200).with_policy(Arc::new(CodePolicy::guard_rail()));
 
     // Variables go in once, whatever their size, and stay.

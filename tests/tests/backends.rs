@@ -10,7 +10,7 @@ mod runs;
 
 use std::{process::ExitCode, sync::Arc};
 
-use abyme::{DockerConfig, DockerFactory, InterpreterFactory, SubprocessFactory, WasmFactory};
+use abyme::{DockerConfig, DockerFactory, InterpreterFactory, SubprocessFactory, Wasm};
 use abyme_conformance::{BackendTests, FactoryHarness};
 
 /// Any backend.
@@ -33,12 +33,8 @@ fn main() -> ExitCode {
     // Sessions in this process share its working directory, and one cell lists its own.
     let place = tempfile::tempdir().unwrap();
     std::env::set_current_dir(place.path()).unwrap();
-    let backends: [Backend; 4] = [
-        Arc::new(SubprocessFactory::default()),
-        Arc::new(WasmFactory::default()),
-        pyo3(),
-        Arc::new(docker()),
-    ];
+    let backends: [Backend; 4] =
+        [Arc::new(SubprocessFactory::default()), Arc::new(Wasm::new()), pyo3(), Arc::new(docker())];
     let tests = backends.map(|backend| {
         tests![
             backend;

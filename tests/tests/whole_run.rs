@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use abyme::{
     InterpreterFactory, LanguageModel, Request, Response, Rlm, RlmBuilder, SubprocessFactory, Text, Tool,
-    Trajectory, Value, WasmConfig, WasmFactory, inputs, testing::ScriptedModel,
+    Trajectory, Value, Wasm, inputs, testing::ScriptedModel,
 };
 use tokio::sync::Notify;
 
@@ -51,7 +51,7 @@ async fn a_session_that_dies_is_replaced_with_its_inputs() {
 #[tokio::test]
 async fn a_session_that_crashes_is_put_back() {
     let (builder, model) = rlm(
-        WasmFactory::default(),
+        Wasm::new(),
         "docs -> a",
         &[
             "kept = 1\ndocs = docs[-3:]",
@@ -77,7 +77,7 @@ async fn a_hundred_megabytes_of_short_texts_go_in_and_out() {
 /// They are there twice, and while they come in once more: over the 512 MiB that a session has by default.
 #[tokio::test]
 async fn a_hundred_megabytes_go_in_and_out_of_a_gigabyte() {
-    a_hundred_megabytes(WasmFactory::new(WasmConfig::new().memory_limit_bytes(1 << 30))).await;
+    a_hundred_megabytes(Wasm::new().memory_limit_bytes(1 << 30)).await;
 }
 
 async fn a_hundred_megabytes(backend: impl InterpreterFactory + 'static) {

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use abyme::{Cell, CodeInterpreter, InterpreterFactory, Isolation, Text, WasmConfig, WasmFactory};
+use abyme::{Cell, CodeInterpreter, InterpreterFactory, Isolation, Text, Wasm};
 use async_trait::async_trait;
 
 use super::{
@@ -124,7 +124,7 @@ async fn fresh(
     if factory.name() != "wasm" {
         return Ok(factory.clone());
     }
-    let factory = WasmFactory::new(WasmConfig::new().max_sessions(sessions));
-    factory.warm().await.map_err(words)?;
+    let factory = Wasm::new().max_sessions(sessions);
+    factory.prepare().await.map_err(words)?;
     Ok(Arc::new(factory))
 }

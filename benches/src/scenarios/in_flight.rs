@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use abyme::{InterpreterFactory, Pool, PoolConfig, Rlm, WasmConfig, WasmFactory};
+use abyme::{InterpreterFactory, Pool, PoolConfig, Rlm, Wasm};
 use async_trait::async_trait;
 use tokio::task::JoinSet;
 
@@ -110,8 +110,7 @@ fn wide(runs: u64) -> Arc<dyn InterpreterFactory> {
     let mappings = mappings.ok().and_then(|text| text.trim().parse::<u64>().ok());
     let fit = mappings.map_or(u64::MAX, |all| all.saturating_sub(OTHER_MAPPINGS) / MAPPINGS);
     let sessions = u32::try_from(runs.min(fit)).unwrap_or(u32::MAX);
-    let config = WasmConfig::new().max_sessions(sessions).queue_timeout(Duration::from_secs(120));
-    Arc::new(WasmFactory::new(config))
+    Arc::new(Wasm::new().max_sessions(sessions).queue_timeout(Duration::from_secs(120)))
 }
 
 struct AllAtOnce {

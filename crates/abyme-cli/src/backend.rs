@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use abyme::{InterpreterFactory, SubprocessConfig, SubprocessFactory, WasmConfig, WasmFactory};
+use abyme::{InterpreterFactory, SubprocessConfig, SubprocessFactory, Wasm};
 
 #[cfg(feature = "pyo3")]
 use crate::{exit::Exit, standard};
@@ -86,16 +86,16 @@ pub(crate) fn factory(name: &str, settings: &Settings) -> Result<Arc<dyn Interpr
 }
 
 /// The `wasm` backend, which says on stderr what it does while it prepares Python for this machine.
-pub(crate) fn wasm(settings: &Settings) -> WasmFactory {
+pub(crate) fn wasm(settings: &Settings) -> Wasm {
     // One run needs one session, and each place reserves addresses, which may be limited (`ulimit -v`).
-    let mut config = WasmConfig::new().max_sessions(4);
+    let mut wasm = Wasm::new().max_sessions(4);
     if let Some(bytes) = settings.memory {
-        config = config.memory_limit_bytes(bytes);
+        wasm = wasm.memory_limit_bytes(bytes);
     }
     if let Some(bytes) = settings.disk {
-        config = config.disk_limit_bytes(bytes);
+        wasm = wasm.disk_limit_bytes(bytes);
     }
-    WasmFactory::reporting(config, |progress| terminal::say(&format!("abyme: {progress}")))
+    wasm.on_progress(|progress| terminal::say(&format!("abyme: {progress}")))
 }
 
 fn subprocess(settings: &Settings) -> SubprocessConfig {

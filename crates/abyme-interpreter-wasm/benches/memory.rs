@@ -5,8 +5,8 @@
 
 use std::fs;
 
-use abyme_core::{Cell, CodeInterpreter, NoHostFunctions, Value};
-use abyme_interpreter_wasm::{WasmConfig, WasmFactory, WasmInterpreter};
+use abyme_core::{Cell, CodeInterpreter, InterpreterFactory, NoHostFunctions, Value};
+use abyme_interpreter_wasm::Wasm;
 
 const SESSIONS: u32 = 1000;
 
@@ -30,40 +30,39 @@ async fn main() {
 }
 
 async fn idle(checkpoints: bool) {
-    let factory = WasmFactory::new(WasmConfig::new().max_sessions(SESSIONS).checkpoints(checkpoints));
-    factory.warm().await.unwrap();
+    let factory = Wasm::new().max_sessions(SESSIONS).checkpoints(checkpoints);
+    factory.prepare().await.unwrap();
     let before = private();
     let mut sessions = Vec::new();
     for _ in 0..SESSIONS {
-        let mut session = factory.session();
-        run(&mut session, Cell::new("x = 1")).await;
+        let mut session = factory.create().await.unwrap();
+        run(session.as_mut(), Cell::new("x = 1")).await;
         sessions.push(session);
     }
     let each = ((private() - before) / u64::from(SESSIONS)) >> 10;
     println!("  checkpoints {:<5} {each:>7} KB each", if checkpoints { "on" } else { "off" });
     for session in &mut sessions {
-        assert_eq!(run(session, Cell::new("x")).await, "1");
+        assert_eq!(run(session.as_mut(), Cell::new("x")).await, "1");
     }
 }
 
 async fn text(kind: &str, line: &str, megabytes: usize) {
-    let factory =
-        WasmFactory::new(WasmConfig::new().max_sessions(1).memory_limit_bytes(4 << 30).checkpoints(false));
-    let mut session = factory.session();
-    run(&mut session, Cell::new("1")).await;
+    let factory = Wasm::new().max_sessions(1).memory_limit_bytes(4 << 30).checkpoints(false);
+    let mut session = factory.create().await.unwrap();
+    run(session.as_mut(), Cell::new("1")).await;
     let text = Value::from(line.repeat(megabytes * 1_000_000 / line.len()));
     let chars = text.as_text().unwrap().chars().count();
     // Makes the kernel forget the highest mark.
     fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = status("VmRSS:");
-    let seen = run(&mut session, Cell::new("len(text)").variable("text", text)).await;
+    let seen = run(session.as_mut(), Cell::new("len(text)").variable("text", text)).await;
     assert_eq!(seen, chars.to_string());
     let grown = (status("VmHWM:") - before) as f64 / 1e3;
     // In Python an ASCII character takes one byte, a Cyrillic one two, as in UTF-8.
     println!("  {kind:<9} {megabytes:>5} MB: grew by {grown:>7.1} MB, {:.2} x", grown / megabytes as f64);
 }
 
-async fn run(session: &mut WasmInterpreter, cell: Cell) -> String {
+async fn run(session: &mut dyn CodeInterpreter, cell: Cell) -> String {
     let observation = session.execute(cell, &NoHostFunctions).await.unwrap();
     assert!(observation.is_ok(), "{observation:?}");
     observation.value.map(|value| value.to_string()).unwrap_or_default()

@@ -8,10 +8,10 @@
 use std::sync::{Arc, OnceLock};
 
 use abyme_core::{
-    Cell, CodeInterpreter, FunctionSpec, HostCall, HostError, HostFunctions, NoHostFunctions, Observation,
-    ParameterSpec, Scope, Value,
+    Cell, CodeInterpreter, FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory,
+    NoHostFunctions, Observation, ParameterSpec, Scope, Value,
 };
-use abyme_interpreter_wasm::{WasmConfig, WasmFactory, WasmInterpreter};
+use abyme_interpreter_wasm::Wasm;
 use async_trait::async_trait;
 use divan::{Bencher, black_box};
 use tokio::runtime::Runtime;
@@ -26,23 +26,25 @@ fn runtime() -> &'static Runtime {
     RUNTIME.get_or_init(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap())
 }
 
-fn factory(checkpoints: bool) -> WasmFactory {
-    let factory = WasmFactory::new(
-        WasmConfig::new().checkpoints(checkpoints).max_sessions(64).memory_limit_bytes(4 << 30),
-    );
-    runtime().block_on(factory.warm()).unwrap();
+fn factory(checkpoints: bool) -> Wasm {
+    let factory = Wasm::new().checkpoints(checkpoints).max_sessions(64).memory_limit_bytes(4 << 30);
+    runtime().block_on(factory.prepare()).unwrap();
     factory
 }
 
-fn run(session: &mut WasmInterpreter, cell: Cell) -> Observation {
+fn run(session: &mut dyn CodeInterpreter, cell: Cell) -> Observation {
     let observation = runtime().block_on(session.execute(cell, &NoHostFunctions)).unwrap();
     assert!(observation.is_ok(), "{observation:?}");
     observation
 }
 
-fn ready(factory: &WasmFactory) -> WasmInterpreter {
-    let mut session = factory.session();
-    run(&mut session, Cell::new("1"));
+fn create(factory: &Wasm) -> Box<dyn CodeInterpreter> {
+    runtime().block_on(factory.create()).unwrap()
+}
+
+fn ready(factory: &Wasm) -> Box<dyn CodeInterpreter> {
+    let mut session = create(factory);
+    run(session.as_mut(), Cell::new("1"));
     session
 }
 
@@ -51,8 +53,8 @@ fn ready(factory: &WasmFactory) -> WasmInterpreter {
 fn fresh_session_to_first_output(bencher: Bencher<'_, '_>, checkpoints: bool) {
     let factory = factory(checkpoints);
     bencher.bench_local(|| {
-        let mut session = factory.session();
-        let observation = run(&mut session, Cell::new("print(6 * 7)"));
+        let mut session = create(&factory);
+        let observation = run(session.as_mut(), Cell::new("print(6 * 7)"));
         assert_eq!(observation.stdout.to_string(), "42\n");
         session
     });
@@ -62,9 +64,9 @@ fn fresh_session_to_first_output(bencher: Bencher<'_, '_>, checkpoints: bool) {
 #[divan::bench(args = [true, false], sample_count = 500)]
 fn cell(bencher: Bencher<'_, '_>, checkpoints: bool) {
     let mut session = ready(&factory(checkpoints));
-    run(&mut session, Cell::new("x = 0"));
+    run(session.as_mut(), Cell::new("x = 0"));
     bencher.bench_local(|| {
-        let observation = run(&mut session, Cell::new("x = x + 1\nx"));
+        let observation = run(session.as_mut(), Cell::new("x = x + 1\nx"));
         assert!(observation.value.is_some());
     });
 }
@@ -109,7 +111,7 @@ fn text_in(bencher: Bencher<'_, '_>, line: &str, megabytes: usize) {
     let text = Value::from(line.repeat(megabytes * 1_000_000 / line.len()));
     let chars = text.as_text().unwrap().chars().count();
     bencher.with_inputs(|| (ready(&factory), text.clone())).bench_local_values(|(mut session, text)| {
-        let observation = run(&mut session, Cell::new("len(text)").variable("text", text));
+        let observation = run(session.as_mut(), Cell::new("len(text)").variable("text", text));
         assert_eq!(observation.value.unwrap().to_string(), chars.to_string());
         session
     });
@@ -120,7 +122,7 @@ fn text_in(bencher: Bencher<'_, '_>, line: &str, megabytes: usize) {
 fn fork(bencher: Bencher<'_, '_>) {
     let mut session = ready(&factory(true));
     run(
-        &mut session,
+        session.as_mut(),
         Cell::new("rows = [str(n) for n in range(10_000)]\ndef total(): return len(rows)\ntotal()"),
     );
     bencher.bench_local(|| runtime().block_on(session.fork()).unwrap());
@@ -131,7 +133,7 @@ fn fork(bencher: Bencher<'_, '_>) {
 fn fork_to_first_output(bencher: Bencher<'_, '_>) {
     let mut session = ready(&factory(true));
     run(
-        &mut session,
+        session.as_mut(),
         Cell::new("rows = [str(n) for n in range(10_000)]\ndef total(): return len(rows)\ntotal()"),
     );
     bencher.bench_local(|| {
@@ -155,7 +157,7 @@ fn pure_python(bencher: Bencher<'_, '_>) {
     let factory = factory(false);
     let code = include_str!("speed.py");
     bencher.with_inputs(|| ready(&factory)).bench_local_values(|mut session| {
-        println!("{}", run(&mut session, Cell::new(code)).stdout);
+        println!("{}", run(session.as_mut(), Cell::new(code)).stdout);
         session
     });
 }

@@ -1,6 +1,6 @@
 //! The backend as users see it: a factory, and sessions of it.
 
-use std::sync::Arc;
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use abyme_core::{
     Access, Capabilities, Cell, CodeInterpreter, HostFunctions, InterpreterFactory, Isolation, Observation,
@@ -8,79 +8,172 @@ use abyme_core::{
 };
 use abyme_driver::LazySession;
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 use crate::{
-    config::WasmConfig,
+    config::{MountConfig, WasmConfig},
     image::cache::{self, CacheState},
-    progress::{Progress, Reporter},
+    progress::{PrepareProgress, Reporter},
     runtime::Runtime,
-    session::Live,
+    session::WasmSession,
 };
 
-/// Makes sessions that run CPython in WebAssembly. Clones share the compiled interpreter and the places for sessions,
-/// so one factory serves a whole program.
+/// The backend that runs CPython in WebAssembly: its configuration, and the factory of its sessions.
+///
+/// Clones share the compiled interpreter and the slots for sessions, so one value serves a whole program. A setter
+/// gives a value that shares nothing with the one before. Nothing is loaded until the first session, or
+/// [`prepare`](Self::prepare).
+///
+/// Serialised it is its configuration.
 ///
 /// ```no_run
 /// # async fn example() -> abyme_core::Result<()> {
 /// use abyme_core::{CodeInterpreterExt, InterpreterFactory};
-/// use abyme_interpreter_wasm::{WasmConfig, WasmFactory};
+/// use abyme_interpreter_wasm::Wasm;
 ///
-/// let factory = WasmFactory::new(WasmConfig::new().memory_limit_bytes(256 << 20));
-/// let mut repl = factory.create().await?.start_session().await?;
+/// let wasm = Wasm::new().memory_limit_bytes(256 << 20);
+/// let mut repl = wasm.create().await?.start_session().await?;
 /// assert_eq!(repl.run_code("6 * 7").await?.value.unwrap().to_string(), "42");
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug)]
-pub struct WasmFactory {
-    shared: Arc<Shared>,
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(from = "WasmConfig", into = "WasmConfig")]
+pub struct Wasm {
+    shared: Arc<WasmShared>,
 }
 
 /// What all sessions of a factory share: nothing that code in them could change.
-#[derive(Debug)]
-struct Shared {
+struct WasmShared {
     config: WasmConfig,
     capabilities: Capabilities,
     reporter: Reporter,
     runtime: OnceCell<Arc<Runtime>>,
 }
 
-impl Default for WasmFactory {
+impl Default for Wasm {
     fn default() -> Self {
-        Self::new(WasmConfig::default())
+        Self::from(WasmConfig::default())
     }
 }
 
-impl WasmFactory {
-    /// A factory with this configuration. Nothing is loaded yet.
-    pub fn new(config: WasmConfig) -> Self {
-        Self::with_progress(config, None)
+impl From<WasmConfig> for Wasm {
+    fn from(config: WasmConfig) -> Self {
+        Self::with(config, Reporter::default())
+    }
+}
+
+impl From<Wasm> for WasmConfig {
+    fn from(wasm: Wasm) -> Self {
+        wasm.shared.config.clone()
+    }
+}
+
+impl fmt::Debug for Wasm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Wasm").field(&self.shared.config).finish()
+    }
+}
+
+/// Configuration.
+impl Wasm {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// The same, which tells `report` what it does while it prepares the interpreter: that takes some seconds, once on
-    /// a machine.
-    pub fn reporting(config: WasmConfig, report: impl Fn(Progress) + Send + Sync + 'static) -> Self {
-        Self::with_progress(config, Some(Reporter::new(report)))
+    /// Sets the memory of a session, in bytes, Python itself included (about 35 MB, of which most is shared between
+    /// sessions). Default 512 MiB; at most 4 GiB, which is all a 32-bit Python can address. Code that asks for more
+    /// gets a `MemoryError`.
+    pub fn memory_limit_bytes(self, bytes: u64) -> Self {
+        self.set(|config| config.memory_limit_bytes = bytes)
     }
 
-    fn with_progress(config: WasmConfig, reporter: Option<Reporter>) -> Self {
+    /// Sets what the files of a session may take together, in bytes of the host's memory. Default 64 MiB.
+    pub fn disk_limit_bytes(self, bytes: u64) -> Self {
+        self.set(|config| config.disk_limit_bytes = bytes)
+    }
+
+    /// Sets how many sessions may live at the same time. Default 1 000. Further ones wait, see
+    /// [`queue_timeout`](Self::queue_timeout). Each reserves addresses ([`memory_limit_bytes`](Self::memory_limit_bytes)
+    /// and a stack), not memory: lower this where addresses are limited (`ulimit -v`).
+    pub fn max_sessions(self, sessions: u32) -> Self {
+        self.set(|config| config.max_sessions = sessions)
+    }
+
+    /// Sets how long a session waits for a slot when [`max_sessions`](Self::max_sessions) live. Default 30 s.
+    pub fn queue_timeout(self, timeout: Duration) -> Self {
+        self.set(|config| config.queue_timeout = timeout)
+    }
+
+    /// Sets whether each cell begins with a checkpoint, so that a session whose cell crashed or had to be killed comes
+    /// back as it was before that cell. A checkpoint takes time in proportion to the memory that changed since the cell
+    /// before, and a copy of what the session changed. Default true.
+    pub fn checkpoints(self, on: bool) -> Self {
+        self.set(|config| config.checkpoints = on)
+    }
+
+    /// Sets how much memory a checkpoint may hold, in bytes. A session that changed more, as by an input of that size,
+    /// goes on without checkpoints: a crash ends it then. A checkpoint of 100 MB takes 100 MB of the host's memory.
+    /// It takes time for what the last cell wrote, or for all it holds where the system does not track writes (Linux
+    /// does since 6.7). Default 256 MiB.
+    pub fn checkpoint_limit_bytes(self, bytes: u64) -> Self {
+        self.set(|config| config.checkpoint_limit_bytes = bytes)
+    }
+
+    /// Sets how long a cell may go on after its time limit before it is killed. It is interrupted at the limit and
+    /// once more half-way through this time. Default 1.5 s, within the 2 s of contract clause C10.
+    pub fn interrupt_grace(self, grace: Duration) -> Self {
+        self.set(|config| config.interrupt_grace = grace)
+    }
+
+    /// Lets sessions read a file or directory of the host at the absolute path `guest`, such as `/data`, and never
+    /// write it. Default none.
+    ///
+    /// Whatever the code in a session can read it can hand to a model or a tool: mount what may be read, no more.
+    pub fn mount(self, host: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
+        self.set(|config| config.mounts.push(MountConfig { host: host.into(), guest: guest.into() }))
+    }
+
+    /// Sets where the prepared interpreter is kept, about 45 MB. Default: the environment variable `ABYME_CACHE_DIR`,
+    /// or without it `abyme` in the platform's directory for caches (`~/.cache` on Linux).
+    pub fn cache_dir(self, dir: impl Into<PathBuf>) -> Self {
+        self.set(|config| config.cache_dir = Some(dir.into()))
+    }
+
+    /// Sets whether the prepared interpreter is kept on disk. Without, each process prepares it anew, in some seconds.
+    /// Default true.
+    pub fn cache(self, on: bool) -> Self {
+        self.set(|config| config.cache = on)
+    }
+
+    /// Sets what is told of the preparation of the interpreter, which takes some seconds, once on a machine. Default:
+    /// the log.
+    pub fn on_progress(self, report: impl Fn(PrepareProgress) + Send + Sync + 'static) -> Self {
+        Self::with(self.into(), Reporter::new(report))
+    }
+
+    fn set(self, set: impl FnOnce(&mut WasmConfig)) -> Self {
+        let reporter = self.shared.reporter.clone();
+        let mut config = WasmConfig::from(self);
+        set(&mut config);
+        Self::with(config, reporter)
+    }
+
+    fn with(config: WasmConfig, reporter: Reporter) -> Self {
         let capabilities = capabilities(&config);
-        let reporter = reporter.unwrap_or_default();
-        Self { shared: Arc::new(Shared { config, capabilities, reporter, runtime: OnceCell::new() }) }
+        Self { shared: Arc::new(WasmShared { config, capabilities, reporter, runtime: OnceCell::new() }) }
     }
+}
 
-    /// A session of its own, not started.
-    pub fn session(&self) -> WasmInterpreter {
-        WasmInterpreter { shared: self.shared.clone(), session: LazySession::default() }
-    }
-
+impl Wasm {
     /// Loads the interpreter, preparing it first if this machine has not done so yet. The first session does the same.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](abyme_core::ErrorKind::Config) for a configuration that cannot work,
     /// [`ErrorKind::Unavailable`](abyme_core::ErrorKind::Unavailable) if WebAssembly cannot be run here. A cache that
-    /// cannot be used is no error; see [`Progress::NotKept`].
-    pub async fn warm(&self) -> Result<()> {
+    /// cannot be used is no error; see [`PrepareProgress::NotKept`].
+    pub async fn prepare(&self) -> Result<()> {
         self.shared.runtime().await.map(|_| ())
     }
 
@@ -91,9 +184,13 @@ impl WasmFactory {
     pub fn cache_state(&self) -> Result<CacheState> {
         cache::look(&self.shared.config)
     }
+
+    fn interpreter(&self, session: LazySession<WasmSession>) -> Box<dyn CodeInterpreter> {
+        Box::new(WasmInterpreter { shared: self.shared.clone(), session })
+    }
 }
 
-impl Shared {
+impl WasmShared {
     /// What sessions run in, loaded on first use. A failure is not remembered.
     async fn runtime(&self) -> Result<Arc<Runtime>> {
         let load = || async { Runtime::load(self.config.clone(), self.reporter.clone()).await.map(Arc::new) };
@@ -129,7 +226,7 @@ fn capabilities(config: &WasmConfig) -> Capabilities {
 }
 
 #[async_trait]
-impl InterpreterFactory for WasmFactory {
+impl InterpreterFactory for Wasm {
     fn name(&self) -> &str {
         "wasm"
     }
@@ -139,42 +236,30 @@ impl InterpreterFactory for WasmFactory {
     }
 
     async fn create(&self) -> Result<Box<dyn CodeInterpreter>> {
-        Ok(Box::new(self.session()))
+        Ok(self.interpreter(LazySession::default()))
     }
 
     async fn restore(&self, snapshot: &[u8]) -> Result<Box<dyn CodeInterpreter>> {
-        let live = Live::restore(self.shared.runtime().await?, snapshot).await?;
-        Ok(Box::new(WasmInterpreter { shared: self.shared.clone(), session: LazySession::started(live) }))
+        let session = WasmSession::restore(self.shared.runtime().await?, snapshot).await?;
+        Ok(self.interpreter(LazySession::started(session)))
     }
 }
 
-/// A session in WebAssembly. See [`WasmFactory`].
-#[derive(Debug)]
-pub struct WasmInterpreter {
-    shared: Arc<Shared>,
-    session: LazySession<Live>,
+/// A session as its users hold it: started on first use.
+struct WasmInterpreter {
+    shared: Arc<WasmShared>,
+    session: LazySession<WasmSession>,
+}
+
+impl fmt::Debug for WasmInterpreter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WasmInterpreter").field("session", &self.session).finish_non_exhaustive()
+    }
 }
 
 impl WasmInterpreter {
-    /// A session with the default configuration, in a factory of its own. Several sessions are better made by one
-    /// [`WasmFactory`]: it loads the interpreter once.
-    pub fn new() -> Self {
-        WasmFactory::new(WasmConfig::new().max_sessions(1)).session()
-    }
-
-    /// A factory with the default configuration.
-    pub fn factory() -> WasmFactory {
-        WasmFactory::default()
-    }
-
-    async fn live(&mut self) -> Result<&mut Live> {
-        self.session.get_or_start(|| async { Live::new(self.shared.runtime().await?).await }).await
-    }
-}
-
-impl Default for WasmInterpreter {
-    fn default() -> Self {
-        Self::new()
+    async fn session(&mut self) -> Result<&mut WasmSession> {
+        self.session.get_or_start(|| async { WasmSession::new(self.shared.runtime().await?).await }).await
     }
 }
 
@@ -185,24 +270,47 @@ impl CodeInterpreter for WasmInterpreter {
     }
 
     async fn start(&mut self) -> Result<()> {
-        self.live().await?.start().await
+        self.session().await?.start().await
     }
 
     async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
-        self.live().await?.execute(cell, host).await
+        self.session().await?.execute(cell, host).await
     }
 
     async fn fork(&mut self) -> Result<Box<dyn CodeInterpreter>> {
-        let live = self.live().await?.fork().await?;
-        Ok(Box::new(WasmInterpreter { shared: self.shared.clone(), session: LazySession::started(live) }))
+        let fork = self.session().await?.fork().await?;
+        Ok(Box::new(WasmInterpreter { shared: self.shared.clone(), session: LazySession::started(fork) }))
     }
 
     async fn snapshot(&mut self) -> Result<Vec<u8>> {
-        self.live().await?.save().await
+        self.session().await?.snapshot().await
     }
 
     async fn shutdown(&mut self) -> Result<()> {
-        drop(self.session.end(Live::ended));
+        drop(self.session.end(WasmSession::ended));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_survives_serde() {
+        let wasm = Wasm::new().mount("/srv/docs", "/docs").queue_timeout(Duration::from_secs(1));
+        let text = serde_json::to_string(&wasm).unwrap();
+        assert_eq!(serde_json::from_str::<Wasm>(&text).unwrap().shared.config, wasm.shared.config);
+        assert_eq!(serde_json::from_str::<Wasm>("{}").unwrap().shared.config, WasmConfig::default());
+    }
+
+    #[test]
+    fn clones_share_and_setters_do_not() {
+        let wasm = Wasm::new().on_progress(drop);
+        assert!(Arc::ptr_eq(&wasm.shared, &wasm.clone().shared));
+        let other = wasm.clone().max_sessions(3);
+        assert!(!Arc::ptr_eq(&wasm.shared, &other.shared));
+        assert_eq!(format!("{:?}", other.shared.reporter), "Reporter(..)");
+        assert_eq!(other.shared.config, WasmConfig { max_sessions: 3, ..WasmConfig::default() });
     }
 }

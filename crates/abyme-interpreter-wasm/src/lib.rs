@@ -15,9 +15,4 @@ mod ticker;
 mod vm;
 mod wasi;
 
-pub use self::{
-    config::{Mount, WasmConfig},
-    image::cache::CacheState,
-    interpreter::{WasmFactory, WasmInterpreter},
-    progress::Progress,
-};
+pub use self::{image::cache::CacheState, interpreter::Wasm, progress::PrepareProgress};

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 /// A step of preparing the interpreter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Progress {
+pub enum PrepareProgress {
     /// Another process prepares it at this moment; this one waits for it.
     Waiting,
     /// CPython's own start is compiled.
@@ -20,17 +20,19 @@ pub enum Progress {
     NotKept(String),
 }
 
-impl fmt::Display for Progress {
+impl fmt::Display for PrepareProgress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Progress::Waiting => f.write_str("waiting for another process that prepares Python"),
-            Progress::Compiling => f.write_str("preparing Python, once on this machine: compiling"),
-            Progress::Initialising => f.write_str("preparing Python, once on this machine: starting it"),
-            Progress::CompilingSnapshot => {
+            PrepareProgress::Waiting => f.write_str("waiting for another process that prepares Python"),
+            PrepareProgress::Compiling => f.write_str("preparing Python, once on this machine: compiling"),
+            PrepareProgress::Initialising => {
+                f.write_str("preparing Python, once on this machine: starting it")
+            }
+            PrepareProgress::CompilingSnapshot => {
                 f.write_str("preparing Python, once on this machine: compiling the snapshot")
             }
-            Progress::Ready(time) => write!(f, "Python is ready, after {:.1} s", time.as_secs_f64()),
-            Progress::NotKept(why) => {
+            PrepareProgress::Ready(time) => write!(f, "Python is ready, after {:.1} s", time.as_secs_f64()),
+            PrepareProgress::NotKept(why) => {
                 write!(f, "the prepared Python cannot be kept for the next time: {why}")
             }
         }
@@ -39,17 +41,17 @@ impl fmt::Display for Progress {
 
 /// Whoever wants to know; the log, if nobody does.
 #[derive(Clone, Default)]
-pub(crate) struct Reporter(Option<Arc<dyn Fn(Progress) + Send + Sync>>);
+pub(crate) struct Reporter(Option<Arc<dyn Fn(PrepareProgress) + Send + Sync>>);
 
 impl Reporter {
-    pub(crate) fn new(report: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(report: impl Fn(PrepareProgress) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(report)))
     }
 
-    pub(crate) fn report(&self, progress: Progress) {
+    pub(crate) fn report(&self, progress: PrepareProgress) {
         match (&self.0, &progress) {
             (Some(report), _) => report(progress),
-            (None, Progress::NotKept(_)) => tracing::warn!("{progress}"),
+            (None, PrepareProgress::NotKept(_)) => tracing::warn!("{progress}"),
             (None, _) => tracing::info!("{progress}"),
         }
     }

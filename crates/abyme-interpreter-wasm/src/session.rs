@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// A live session.
-pub(crate) struct Live {
+pub(crate) struct WasmSession {
     runtime: Arc<Runtime>,
     mailbox: Mailbox,
     state: State,
@@ -112,7 +112,7 @@ impl RunningCell for GuestCell<'_> {
     fn cancel(&mut self) {}
 }
 
-impl fmt::Debug for Live {
+impl fmt::Debug for WasmSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Idle(_) => "idle",
@@ -120,11 +120,11 @@ impl fmt::Debug for Live {
             State::Lost(_) => "lost",
             State::Ended(reason) => reason,
         };
-        f.debug_struct("Live").field("state", &state).finish_non_exhaustive()
+        f.debug_struct("WasmSession").field("state", &state).finish_non_exhaustive()
     }
 }
 
-impl Live {
+impl WasmSession {
     /// A fresh session.
     pub(crate) async fn new(runtime: Arc<Runtime>) -> Result<Self> {
         let (mailbox, slot) = (Mailbox::default(), runtime.slot().await?);
@@ -133,7 +133,7 @@ impl Live {
         Ok(Self::with(runtime, mailbox, slot, vm, checkpoint, false))
     }
 
-    /// The session that [`save`](Self::save) wrote.
+    /// The session that [`snapshot`](Self::snapshot) wrote.
     pub(crate) async fn restore(runtime: Arc<Runtime>, bytes: &[u8]) -> Result<Self> {
         let checkpoint = snapshot::read(bytes, &runtime.key)?;
         Self::copy(runtime, checkpoint, KnownScope::default()).await
@@ -173,7 +173,7 @@ impl Live {
     /// Cleans up after a cell whose future was dropped.
     pub(crate) async fn start(&mut self) -> Result<()> {
         if let State::Running(_) = self.state {
-            let timer = InterruptTimer::expired(self.runtime.config.grace);
+            let timer = InterruptTimer::expired(self.runtime.config.interrupt_grace);
             let (outcome, _) = self.run_to_end(&Cancelled, timer).await;
             self.known_scope.forget();
             match outcome {
@@ -217,7 +217,7 @@ impl Live {
         vm.wasi_mut().set_window(window(cell.max_output_chars));
         self.mailbox.lock().begin(Collector::new(cell.max_output_chars));
         self.state = State::Running(Box::pin(vm.run(request)));
-        let timer = InterruptTimer::new(cell.timeout, self.runtime.config.grace);
+        let timer = InterruptTimer::new(cell.timeout, self.runtime.config.interrupt_grace);
         let (outcome, interrupted) = self.run_to_end(host, timer).await;
         let collector = self.mailbox.lock().end().unwrap_or_else(|| Collector::new(0));
         self.observe(outcome, collector, &cell, interrupted).await
@@ -230,7 +230,7 @@ impl Live {
     }
 
     /// The session as bytes.
-    pub(crate) async fn save(&mut self) -> Result<Vec<u8>> {
+    pub(crate) async fn snapshot(&mut self) -> Result<Vec<u8>> {
         let checkpoint = self.settled().await?;
         snapshot::write(&checkpoint, &self.runtime.key)
     }

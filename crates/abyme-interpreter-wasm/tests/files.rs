@@ -5,7 +5,7 @@
 mod common;
 
 use abyme_core::InterpreterFactory;
-use abyme_interpreter_wasm::{WasmConfig, WasmFactory};
+use abyme_interpreter_wasm::Wasm;
 use common::{error, session, session_of, value};
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn nothing_of_the_host_is_there() {
 
 #[tokio::test]
 async fn the_quota_holds() {
-    let factory = WasmFactory::new(WasmConfig::new().disk_limit_bytes(1 << 20).max_sessions(2));
+    let factory = Wasm::new().disk_limit_bytes(1 << 20).max_sessions(2);
     let mut s = session_of(&factory).await;
     for code in [
         "open('big', 'wb').write(bytes(2 << 20))",
@@ -102,11 +102,10 @@ async fn mounts_are_read_only_and_closed() {
     let secret = tempfile::tempdir().unwrap();
     std::fs::write(secret.path().join("key"), "secret").unwrap();
     std::os::unix::fs::symlink(secret.path().join("key"), host.path().join("inner/link")).unwrap();
-    let config = WasmConfig::new()
+    let factory = Wasm::new()
         .mount(host.path().join("inner"), "/data")
         .mount(host.path().join("single.txt"), "/mnt/one.txt")
         .max_sessions(2);
-    let factory = WasmFactory::new(config);
     let mut s = session_of(&factory).await;
     assert_eq!(
         value(&mut s, "open('/data/a.txt').read(), open('/mnt/one.txt').read()").await,
@@ -132,8 +131,8 @@ async fn mounts_that_cannot_work_are_refused() {
         ("/tmp", "/lib", "/lib"),
         ("/tmp", "/", "/"),
     ] {
-        let factory = WasmFactory::new(WasmConfig::new().mount(host, guest).max_sessions(1));
-        let problem = factory.warm().await.unwrap_err();
+        let factory = Wasm::new().mount(host, guest).max_sessions(1);
+        let problem = factory.prepare().await.unwrap_err();
         assert_eq!(problem.kind(), abyme_core::ErrorKind::Config);
         assert!(problem.to_string().contains(says), "{problem}");
     }

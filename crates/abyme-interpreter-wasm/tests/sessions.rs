@@ -10,7 +10,7 @@ use abyme_core::{
     Cell, CodeInterpreter, ErrorKind, FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory,
     Interruption, NoHostFunctions, Scope, Stage, Value,
 };
-use abyme_interpreter_wasm::{WasmConfig, WasmFactory};
+use abyme_interpreter_wasm::Wasm;
 use async_trait::async_trait;
 use common::{error, factory, session, session_of, told, value};
 
@@ -75,7 +75,7 @@ async fn hostile_code_stays_inside() {
     let mut witness = session().await;
     value(&mut witness, "kept = 'untouched'").await;
     // Memory that was filled and freed stays changed, so the checkpoints here may be large.
-    let factory = WasmFactory::new(WasmConfig::new().max_sessions(2).checkpoint_limit_bytes(1 << 30));
+    let factory = Wasm::new().max_sessions(2).checkpoint_limit_bytes(1 << 30);
     for code in [
         "while True: pass",
         "import re; re.match(r'(a+)+$', 'a' * 40 + 'b')",
@@ -140,8 +140,7 @@ async fn hostile_code_stays_inside() {
 #[tokio::test]
 async fn a_full_memory_can_be_emptied() {
     // Without checkpoints nothing but the session itself can help.
-    let factory =
-        WasmFactory::new(WasmConfig::new().memory_limit_bytes(96 << 20).checkpoints(false).max_sessions(1));
+    let factory = Wasm::new().memory_limit_bytes(96 << 20).checkpoints(false).max_sessions(1);
     for code in [
         "x = []\nwhile True: x.append('x' * 1000)",
         "x = []\nwhile True: x.append(bytes(7))",
@@ -171,9 +170,9 @@ async fn a_full_memory_can_be_emptied() {
 
 #[tokio::test]
 async fn without_checkpoints_a_crash_ends_the_session() {
-    let factory = WasmFactory::new(WasmConfig::new().checkpoints(false).max_sessions(1));
+    let factory = Wasm::new().checkpoints(false).max_sessions(1);
     assert!(!factory.capabilities().restores);
-    let mut s = factory.session();
+    let mut s = factory.create().await.unwrap();
     let cell = Cell::new("print('before', flush=True)\nimport os; os._exit(3)");
     let seen = s.execute(cell, &NoHostFunctions).await.unwrap();
     assert_eq!(seen.session_ended.as_deref(), Some("the interpreter exited with code 3"));
@@ -181,7 +180,7 @@ async fn without_checkpoints_a_crash_ends_the_session() {
     let problem = s.execute(Cell::new("1"), &NoHostFunctions).await.unwrap_err();
     assert_eq!(problem.kind(), ErrorKind::SessionEnded);
     // Its place is free again.
-    let mut next = factory.session();
+    let mut next = factory.create().await.unwrap();
     assert!(next.execute(Cell::new("1"), &NoHostFunctions).await.unwrap().is_ok());
     let cell = Cell::new("while True:\n    try:\n        while True: pass\n    except BaseException: pass");
     let seen = next.execute(cell.timeout(Duration::from_millis(300)), &NoHostFunctions).await.unwrap();
@@ -191,8 +190,8 @@ async fn without_checkpoints_a_crash_ends_the_session() {
 
 #[tokio::test]
 async fn a_crash_over_the_checkpoint_limit_ends_the_session() {
-    let factory = WasmFactory::new(WasmConfig::new().checkpoint_limit_bytes(8 << 20).max_sessions(1));
-    let mut s = factory.session();
+    let factory = Wasm::new().checkpoint_limit_bytes(8 << 20).max_sessions(1);
+    let mut s = factory.create().await.unwrap();
     let crash = || Cell::new("import os; os._exit(1)");
     assert!(s.execute(crash(), &NoHostFunctions).await.unwrap().restored.is_some());
     s.execute(Cell::new("x = b'x' * (20 << 20)"), &NoHostFunctions).await.unwrap();
@@ -202,11 +201,10 @@ async fn a_crash_over_the_checkpoint_limit_ends_the_session() {
 /// The place of a crashed session is its own: others that wait do not get it.
 #[tokio::test]
 async fn a_crashed_session_comes_back_before_others_begin() {
-    let factory =
-        WasmFactory::new(WasmConfig::new().max_sessions(1).queue_timeout(Duration::from_millis(500)));
-    let mut s = factory.session();
+    let factory = Wasm::new().max_sessions(1).queue_timeout(Duration::from_millis(500));
+    let mut s = factory.create().await.unwrap();
     s.execute(Cell::new("kept = 1"), &NoHostFunctions).await.unwrap();
-    let waiting = async { factory.session().start().await };
+    let waiting = async { factory.create().await.unwrap().start().await };
     let (waited, seen) =
         tokio::join!(waiting, s.execute(Cell::new("import os; os._exit(1)"), &NoHostFunctions));
     assert_eq!(waited.unwrap_err().kind(), ErrorKind::Unavailable);
@@ -232,7 +230,7 @@ async fn calls_without_end_are_stopped() {
     let code = "import _abyme_guest as g\nfrom collections import deque\nq = deque()\nwhile True:\n    \
                 q.append(g.start('f', (), {}))\n    if len(q) > 5000:\n        n = q.popleft()\n        \
                 try: g.reply(n)\n        except RuntimeError: q.append(n)";
-    let mut s = factory().session();
+    let mut s = factory().create().await.unwrap();
     let cell = Cell::new(code).scope(scope).timeout(Duration::from_millis(500));
     let seen = s.execute(cell, &AtOnce).await.unwrap();
     assert!(seen.interruption.is_some(), "{}", told(&seen));
@@ -260,20 +258,19 @@ async fn what_was_printed_before_a_crash_is_kept() {
 
 #[tokio::test]
 async fn sessions_over_the_limit_wait_for_their_turn() {
-    let config = WasmConfig::new().max_sessions(2).queue_timeout(Duration::from_millis(200));
-    let factory = WasmFactory::new(config);
+    let factory = Wasm::new().max_sessions(2).queue_timeout(Duration::from_millis(200));
     let (_first, mut second) = (session_of(&factory).await, session_of(&factory).await);
-    let problem = factory.session().start().await.unwrap_err();
+    let problem = factory.create().await.unwrap().start().await.unwrap_err();
     assert_eq!(problem.kind(), ErrorKind::Unavailable);
     let said = problem.to_string();
     assert!(said.contains("all 2 are in use") && said.contains("`max_sessions`"), "{said}");
     // A fork needs a place too.
     assert_eq!(second.fork().await.unwrap_err().kind(), ErrorKind::Unavailable);
     // One that waits gets a place as soon as there is one.
-    let factory = WasmFactory::new(WasmConfig::new().max_sessions(1).queue_timeout(Duration::from_secs(30)));
+    let factory = Wasm::new().max_sessions(1).queue_timeout(Duration::from_secs(30));
     let first = session_of(&factory).await;
     let waiting = async {
-        let mut third = factory.session();
+        let mut third = factory.create().await.unwrap();
         third.start().await.map(|()| third)
     };
     let (third, ()) = tokio::join!(waiting, async {
@@ -292,7 +289,7 @@ async fn a_waiting_call_holds_no_thread() {
     let all = (0..SESSIONS).map(|_| {
         let (host, scope) = (Meet(barrier.clone()), scope.clone());
         async move {
-            let mut session = factory().session();
+            let mut session = factory().create().await.unwrap();
             let cell = Cell::new("meet()").scope(scope).timeout(Duration::from_secs(60));
             session.execute(cell, &host).await.unwrap()
         }
@@ -315,8 +312,8 @@ impl HostFunctions for Meet {
 
 #[tokio::test]
 async fn what_does_not_fit_the_memory_is_said_so() {
-    let factory = WasmFactory::new(WasmConfig::new().memory_limit_bytes(64 << 20).max_sessions(1));
-    let mut s = factory.session();
+    let factory = Wasm::new().memory_limit_bytes(64 << 20).max_sessions(1);
+    let mut s = factory.create().await.unwrap();
     let cell = Cell::new("len(docs)").variable("docs", "x".repeat(100 << 20)).variable("n", 1);
     let seen = s.execute(cell, &NoHostFunctions).await.unwrap();
     let error = seen.error.unwrap();
@@ -332,11 +329,11 @@ async fn what_does_not_fit_the_memory_is_said_so() {
 #[tokio::test]
 async fn configurations_that_cannot_work_are_refused() {
     for (config, says) in [
-        (WasmConfig::new().max_sessions(1).memory_limit_bytes(8 << 20), "too small"),
-        (WasmConfig::new().max_sessions(1).memory_limit_bytes(5 << 30), "4096 MiB"),
-        (WasmConfig::new().max_sessions(0), "`max_sessions`"),
+        (Wasm::new().max_sessions(1).memory_limit_bytes(8 << 20), "too small"),
+        (Wasm::new().max_sessions(1).memory_limit_bytes(5 << 30), "4096 MiB"),
+        (Wasm::new().max_sessions(0), "`max_sessions`"),
     ] {
-        let problem = WasmFactory::new(config).warm().await.unwrap_err();
+        let problem = config.prepare().await.unwrap_err();
         assert_eq!(problem.kind(), ErrorKind::Config, "{problem}");
         assert!(problem.to_string().contains(says), "{problem}");
     }

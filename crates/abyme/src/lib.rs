@@ -11,7 +11,7 @@ pub use abyme_interpreter_pyo3::Pyo3;
 #[cfg(feature = "subprocess")]
 pub use abyme_interpreter_subprocess::{SubprocessConfig, SubprocessFactory, SubprocessInterpreter};
 #[cfg(feature = "wasm")]
-pub use abyme_interpreter_wasm::{CacheState, Mount, Progress, WasmConfig, WasmFactory, WasmInterpreter};
+pub use abyme_interpreter_wasm::{CacheState, PrepareProgress, Wasm};
 #[cfg(feature = "openai")]
 pub use abyme_model_openai::{OpenAiConfig, OpenAiModel};
 
@@ -25,12 +25,12 @@ pub mod prelude {
 
     #[cfg(feature = "pyo3")]
     pub use crate::Pyo3;
+    #[cfg(feature = "wasm")]
+    pub use crate::Wasm;
     #[cfg(feature = "docker")]
     pub use crate::{DockerConfig, DockerFactory, DockerInterpreter};
     #[cfg(feature = "openai")]
     pub use crate::{OpenAiConfig, OpenAiModel};
     #[cfg(feature = "subprocess")]
     pub use crate::{SubprocessConfig, SubprocessFactory, SubprocessInterpreter};
-    #[cfg(feature = "wasm")]
-    pub use crate::{WasmConfig, WasmFactory, WasmInterpreter};
 }

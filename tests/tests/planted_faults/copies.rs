@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use abyme::{
     Capabilities, Cell, CodeInterpreter, Error, ErrorKind, HostFunctions, InterpreterFactory,
-    NoHostFunctions, Observation, Result, Scope, WasmConfig, WasmFactory,
+    NoHostFunctions, Observation, Result, Scope, Wasm,
 };
 use abyme_conformance::{FactoryHarness, Harness};
 use async_trait::async_trait;
@@ -98,7 +98,7 @@ impl CodeInterpreter for Faulty {
 #[derive(Debug)]
 struct FaultyFactory {
     fault: Fault,
-    factory: WasmFactory,
+    factory: Wasm,
 }
 
 #[async_trait]
@@ -125,7 +125,7 @@ impl InterpreterFactory for FaultyFactory {
 }
 
 fn faulty(fault: Fault) -> impl Harness {
-    let factory = WasmFactory::new(WasmConfig::new().max_sessions(50));
+    let factory = Wasm::new().max_sessions(50);
     FactoryHarness::new(FaultyFactory { fault, factory })
 }
 

@@ -31,7 +31,7 @@ use crate::{
         load::{self, Refused},
         prepare,
     },
-    progress::{Progress, Reporter},
+    progress::{PrepareProgress, Reporter},
 };
 
 #[cfg(test)]
@@ -93,7 +93,7 @@ pub(crate) async fn module(
         match entry {
             Ok(entry) => entry.load_or_make(&engine, &reporter, prepare),
             Err(why) => {
-                reporter.report(Progress::NotKept(why));
+                reporter.report(PrepareProgress::NotKept(why));
                 compile(&engine, &prepare()?)
             }
         }
@@ -139,9 +139,9 @@ pub(crate) fn state(engine: &Engine, config: &WasmConfig) -> CacheState {
 
 /// The same, for who has no engine yet. Slots do not count: an engine of one is the same to the compiler.
 pub(crate) fn look(config: &WasmConfig) -> Result<CacheState> {
-    let engine = Engine::new(&engine::pooling(&config.clone().max_sessions(1))).map_err(|error| {
-        Error::new(ErrorKind::Unavailable, format!("WebAssembly cannot be set up here: {error:#}"))
-    })?;
+    let engine = Engine::new(&engine::pooling(&WasmConfig { max_sessions: 1, ..config.clone() })).map_err(
+        |error| Error::new(ErrorKind::Unavailable, format!("WebAssembly cannot be set up here: {error:#}")),
+    )?;
     Ok(state(&engine, config))
 }
 
@@ -208,7 +208,7 @@ impl Entry {
         }
         let started = Instant::now();
         let snapshot = prepare()?;
-        reporter.report(Progress::CompilingSnapshot);
+        reporter.report(PrepareProgress::CompilingSnapshot);
         let kept = match (lock, refused) {
             (_, Refused::Unsafe(why)) => Err(why),
             (Err(error), _) => Err(format!("{}: {error}", self.parent.display())),
@@ -223,11 +223,11 @@ impl Entry {
         let module = match module {
             Ok(module) => module,
             Err(why) => {
-                reporter.report(Progress::NotKept(why));
+                reporter.report(PrepareProgress::NotKept(why));
                 compile(engine, &snapshot)?
             }
         };
-        reporter.report(Progress::Ready(started.elapsed()));
+        reporter.report(PrepareProgress::Ready(started.elapsed()));
         Ok(module)
     }
 
@@ -237,7 +237,7 @@ impl Entry {
         let file = fs::OpenOptions::new().create(true).append(true).open(self.parent.join("lock"))?;
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(fs::TryLockError::WouldBlock) => reporter.report(Progress::Waiting),
+            Err(fs::TryLockError::WouldBlock) => reporter.report(PrepareProgress::Waiting),
             // A file system without locks: two processes may both prepare, and the rename decides.
             Err(fs::TryLockError::Error(_)) => return Ok(file),
         }

@@ -99,7 +99,10 @@ mod tests {
 
     #[tokio::test]
     async fn they_are_some_of_the_snapshots() {
-        let runtime = Runtime::load(WasmConfig::new().max_sessions(1), Reporter::default()).await.unwrap();
+        let runtime =
+            Runtime::load(WasmConfig { max_sessions: 1, ..WasmConfig::default() }, Reporter::default())
+                .await
+                .unwrap();
         let (hot, all) = (runtime.hot(), runtime.pristine().len() / PAGE);
         if !std::path::Path::new("/proc/self/pagemap").exists() {
             assert!(hot.is_empty(), "nothing can be known here: {hot:?}");

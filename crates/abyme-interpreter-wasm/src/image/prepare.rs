@@ -8,7 +8,7 @@ use crate::{
     engine::engine_config,
     guest::calls::Mailbox,
     image::files,
-    progress::{Progress, Reporter},
+    progress::{PrepareProgress, Reporter},
     vm::{Template, Vm},
     wasi::Wasi,
 };
@@ -25,13 +25,13 @@ pub(crate) async fn snapshot(reporter: &Reporter) -> Result<Vec<u8>> {
     let failed = |what: &'static str| {
         move |error: wasmtime::Error| Error::new(ErrorKind::Unavailable, format!("{what}: {error:#}"))
     };
-    reporter.report(Progress::Compiling);
+    reporter.report(PrepareProgress::Compiling);
     let wizer = Wizer::new();
     let (context, instrumented) =
         wizer.instrument(&python).map_err(failed("the embedded Python is no module"))?;
     let engine = Engine::new(&engine_config()).map_err(failed("cannot set up WebAssembly"))?;
     let module = Module::new(&engine, &instrumented).map_err(failed("cannot compile the embedded Python"))?;
-    reporter.report(Progress::Initialising);
+    reporter.report(PrepareProgress::Initialising);
     let template = Template::new(&engine, &module, MEMORY)
         .map_err(failed("the embedded Python does not fit its host"))?;
     let sources = files::Sources::write()?;

@@ -5,19 +5,19 @@
 use std::sync::OnceLock;
 
 use abyme_core::{CodeInterpreterExt, InterpreterFactory, Observation, Session};
-use abyme_interpreter_wasm::{WasmConfig, WasmFactory};
+use abyme_interpreter_wasm::Wasm;
 
 /// One factory for all tests of a program: the interpreter is loaded once.
-pub(crate) fn factory() -> &'static WasmFactory {
-    static FACTORY: OnceLock<WasmFactory> = OnceLock::new();
-    FACTORY.get_or_init(|| WasmFactory::new(WasmConfig::new().max_sessions(200)))
+pub(crate) fn factory() -> &'static Wasm {
+    static FACTORY: OnceLock<Wasm> = OnceLock::new();
+    FACTORY.get_or_init(|| Wasm::new().max_sessions(200))
 }
 
 pub(crate) async fn session() -> Session {
     session_of(factory()).await
 }
 
-pub(crate) async fn session_of(factory: &WasmFactory) -> Session {
+pub(crate) async fn session_of(factory: &Wasm) -> Session {
     factory.create().await.unwrap().start_session().await.unwrap()
 }
 

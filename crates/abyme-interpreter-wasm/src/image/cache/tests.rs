@@ -17,7 +17,7 @@ struct Place {
     dir: tempfile::TempDir,
     engine: Engine,
     made: AtomicUsize,
-    said: Arc<Mutex<Vec<Progress>>>,
+    said: Arc<Mutex<Vec<PrepareProgress>>>,
 }
 
 impl Place {
@@ -27,7 +27,11 @@ impl Place {
     }
 
     fn entry(&self) -> Entry {
-        Entry::new(&WasmConfig::new().cache_dir(self.dir.path()), &Key("key".to_owned())).unwrap()
+        Entry::new(
+            &WasmConfig { cache_dir: Some(self.dir.path().into()), ..WasmConfig::default() },
+            &Key("key".to_owned()),
+        )
+        .unwrap()
     }
 
     /// Loads or makes; answers whether it was made.
@@ -46,7 +50,7 @@ impl Place {
     fn not_kept(&self) -> Option<String> {
         let said = std::mem::take(&mut *self.said.lock().unwrap());
         said.into_iter().find_map(|progress| match progress {
-            Progress::NotKept(why) => Some(why),
+            PrepareProgress::NotKept(why) => Some(why),
             _ => None,
         })
     }
@@ -174,6 +178,7 @@ fn a_failure_to_prepare_is_passed_on_and_not_remembered() {
 
 #[test]
 fn the_cache_can_be_switched_off() {
-    let problem = Entry::new(&WasmConfig::new().cache(false), &Key("key".to_owned())).unwrap_err();
+    let problem = Entry::new(&WasmConfig { cache: false, ..WasmConfig::default() }, &Key("key".to_owned()))
+        .unwrap_err();
     assert!(problem.contains("switched off"), "{problem}");
 }

@@ -3,7 +3,7 @@
 use abyme_core::{Cell, NoHostFunctions};
 
 use super::*;
-use crate::{config::WasmConfig, session::Live};
+use crate::{config::WasmConfig, session::WasmSession};
 
 /// Cells that write here and there, a lot and a little, and give memory back.
 const CELLS: [&str; 10] = [
@@ -20,14 +20,14 @@ const CELLS: [&str; 10] = [
 ];
 
 async fn runtime() -> Arc<Runtime> {
-    with(WasmConfig::new().max_sessions(1)).await
+    with(WasmConfig { max_sessions: 1, ..WasmConfig::default() }).await
 }
 
 async fn with(config: WasmConfig) -> Arc<Runtime> {
     Arc::new(Runtime::load(config, crate::progress::Reporter::default()).await.unwrap())
 }
 
-async fn run(live: &mut Live, code: &str) {
+async fn run(live: &mut WasmSession, code: &str) {
     let observation = live.execute(Cell::new(code), &NoHostFunctions).await.unwrap();
     assert!(observation.is_ok(), "{code}: {observation:?}");
 }
@@ -44,15 +44,15 @@ fn difference(checkpoint: &Checkpoint, pristine: &[u8], memory: &[u8]) -> Option
     })
 }
 
-async fn assert_whole(live: &mut Live, runtime: &Runtime, when: &str) {
+async fn assert_whole(live: &mut WasmSession, runtime: &Runtime, when: &str) {
     let checkpoint = live.settled().await.unwrap();
     assert_eq!(difference(&checkpoint, runtime.pristine(), live.memory().unwrap()), None, "{when}");
 }
 
 #[tokio::test]
 async fn every_checkpoint_is_the_whole_memory() {
-    let runtime = with(WasmConfig::new().max_sessions(2)).await;
-    let mut live = Live::new(runtime.clone()).await.unwrap();
+    let runtime = with(WasmConfig { max_sessions: 2, ..WasmConfig::default() }).await;
+    let mut live = WasmSession::new(runtime.clone()).await.unwrap();
     for round in 0..3 {
         for code in CELLS {
             run(&mut live, code).await;
@@ -78,7 +78,7 @@ async fn every_checkpoint_is_the_whole_memory() {
 async fn what_a_session_wrote_is_not_found_by_the_next() {
     let runtime = runtime().await;
     for _ in 0..3 {
-        let mut live = Live::new(runtime.clone()).await.unwrap();
+        let mut live = WasmSession::new(runtime.clone()).await.unwrap();
         let fresh = live.settled().await.unwrap();
         assert!(fresh.pages.is_empty());
         assert_eq!(difference(&fresh, runtime.pristine(), live.memory().unwrap()), None);
@@ -91,8 +91,9 @@ async fn what_a_session_wrote_is_not_found_by_the_next() {
 
 #[tokio::test]
 async fn a_session_over_the_limit_goes_on_without() {
-    let runtime = with(WasmConfig::new().max_sessions(1).checkpoint_limit_bytes(8 << 20)).await;
-    let mut live = Live::new(runtime.clone()).await.unwrap();
+    let runtime =
+        with(WasmConfig { max_sessions: 1, checkpoint_limit_bytes: 8 << 20, ..WasmConfig::default() }).await;
+    let mut live = WasmSession::new(runtime.clone()).await.unwrap();
     run(&mut live, "x = 1").await;
     let dies = Cell::new("import os\nos._exit(1)");
     let observation = live.execute(dies.clone(), &NoHostFunctions).await.unwrap();
