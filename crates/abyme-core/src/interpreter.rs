@@ -12,7 +12,7 @@ mod session;
 pub use self::{
     capabilities::{Access, Capabilities, Isolation},
     cell::Cell,
-    ext::CodeInterpreterExt,
+    ext::{CodeInterpreterExt, InterpreterFactoryExt},
     host::{HostCall, HostError, HostFunctions, NoHostFunctions},
     observation::{
         Captured, ChangedVariable, Interruption, Observation, PythonError, Stage, Submission, Submitted, Via,

@@ -33,9 +33,9 @@ pub use self::{
     error::{Blame, Error, ErrorKind, Result},
     interpreter::{
         Access, Capabilities, Captured, Cell, ChangedVariable, CodeInterpreter, CodeInterpreterExt,
-        FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory, Interruption, Isolation,
-        NoHostFunctions, Observation, OutputSpec, ParameterKind, ParameterSpec, Pool, PoolConfig,
-        PythonError, Scope, Session, Stage, Submission, Submitted, Via,
+        FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory, InterpreterFactoryExt,
+        Interruption, Isolation, NoHostFunctions, Observation, OutputSpec, ParameterKind, ParameterSpec,
+        Pool, PoolConfig, PythonError, Scope, Session, Stage, Submission, Submitted, Via,
     },
     model::{
         FinishReason, LanguageModel, LanguageModelExt, Message, Request, Response, RetryPolicy, Retrying,

@@ -24,6 +24,9 @@ use crate::{Error, ErrorKind, Result};
 
 /// A Python value on the host's side.
 ///
+/// The variants are a closed set: every backend passes each of them in both directions, in the same way. A new one
+/// would be a breaking change, so that the compiler shows every place that has to handle it.
+///
 /// `serde` writes it as plain JSON, except for what JSON lacks: `{"$int": "123…"}`, `{"$float": "nan"}` (or `inf`,
 /// `-inf`), `{"$bytes": "base64"}`, and `{"$dict": [[k, v], …]}` for a dict with a key that starts with `$`. Nothing
 /// is lost on the way there and back. For plain JSON see [`to_json`](Self::to_json) and
@@ -41,7 +44,6 @@ use crate::{Error, ErrorKind, Result};
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
 pub enum Value {
     /// `None`.
     #[default]

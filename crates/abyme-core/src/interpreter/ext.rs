@@ -1,9 +1,10 @@
-//! Comfort on top of [`CodeInterpreter`], kept out of the trait so that backends stay small.
+//! Convenience on top of [`CodeInterpreter`] and [`InterpreterFactory`], kept out of the traits so that backends stay
+//! small.
 
 use async_trait::async_trait;
 
-use super::{CodeInterpreter, Session};
-use crate::Result;
+use super::{CodeInterpreter, InterpreterFactory, Session};
+use crate::error::Result;
 
 /// What every interpreter can do besides its contract. Implemented for all of them; not to be implemented by hand.
 #[async_trait]
@@ -38,3 +39,17 @@ pub trait CodeInterpreterExt: CodeInterpreter + Sized + 'static {
 }
 
 impl<T: CodeInterpreter + Sized + 'static> CodeInterpreterExt for T {}
+
+/// What every factory can do besides its contract. Implemented for all of them; not to be implemented by hand.
+#[async_trait]
+pub trait InterpreterFactoryExt: InterpreterFactory {
+    /// Opens one session: creates an interpreter, starts it and wraps it in a [`Session`].
+    ///
+    /// # Errors
+    /// Those of [`InterpreterFactory::create`] and [`CodeInterpreter::start`].
+    async fn session(&self) -> Result<Session> {
+        self.create().await?.start_session().await
+    }
+}
+
+impl<T: InterpreterFactory + ?Sized> InterpreterFactoryExt for T {}

@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use indexmap::IndexMap;
 
-use crate::{Error, Value};
+use crate::value::Value;
 
 /// Serves the calls a cell makes: `llm_query` and its family, and the user's tools.
 ///
@@ -94,17 +94,12 @@ impl fmt::Display for HostError {
     }
 }
 
-/// Any Rust error can be raised in Python. Its type's name becomes the exception's, except for errors of Abyme,
-/// which are `RuntimeError`. (`HostError` itself is no `std::error::Error`, which is what makes this possible.)
-impl<E: std::error::Error + 'static> From<E> for HostError {
+/// Any Rust error becomes a `RuntimeError` with its message; another exception has to be named on purpose, with
+/// [`HostError::new`] or one of its constructors. (`HostError` itself is no `std::error::Error`, which is what makes
+/// this possible.)
+impl<E: std::error::Error> From<E> for HostError {
     fn from(error: E) -> Self {
-        if (&error as &dyn std::any::Any).is::<Error>() {
-            return Self::runtime_error(error.to_string());
-        }
-        let path = std::any::type_name::<E>();
-        let name = path.split('<').next().and_then(|path| path.rsplit("::").next()).unwrap_or("RuntimeError");
-        let name = if name == "Error" { "RuntimeError" } else { name };
-        Self::new(name, error.to_string())
+        Self::runtime_error(error.to_string())
     }
 }
 
