@@ -185,7 +185,7 @@ async fn tools_take_typed_arguments_and_raise_typed_errors() {
     ];
     let (seen, _) = calls(all, |rlm| rlm.tool(repeat())).await;
     assert_eq!(seen[..3], ["'abab'", "'ababab'", "ValueError: times is 0"]);
-    assert_eq!(seen[3], "ParseIntError: invalid digit found in string");
+    assert_eq!(seen[3], "RuntimeError: invalid digit found in string");
     assert!(seen[4].starts_with("TypeError: ") && seen[4].contains("text"), "{}", seen[4]);
     assert_eq!(seen[5], "NameError: the host has no function `nope`");
 }

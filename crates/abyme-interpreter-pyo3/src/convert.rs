@@ -37,8 +37,7 @@ pub(crate) fn to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'
             }
             dict.into_any()
         }
-        // `None`, and what a later version of the core may add: a driver's file refuses what it does not know.
-        _ => py.None().into_bound(py),
+        Value::None => py.None().into_bound(py),
     })
 }
 

@@ -130,7 +130,6 @@ impl Encoder {
                 }
                 self.end_dict();
             }
-            _ => return Err(format!("a {} cannot be sent", value.type_name())),
         }
         Ok(())
     }
