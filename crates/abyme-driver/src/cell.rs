@@ -1,7 +1,8 @@
-//! A running cell, seen from the host: serves its calls and keeps its time limit (contract clauses C10, C12, C13).
+//! A running cell, seen from the host: serves its calls and keeps its time limit (contract clauses C10, C12,
+//! C13).
 //!
-//! A backend says how its cells move, as a [`RunningCell`]; [`drive`] does the rest. Everything happens on the task of
-//! the caller: there is no task and no thread per cell or per call.
+//! A backend says how its cells move, as a [`RunningCell`]; [`drive`] does the rest. Everything happens on
+//! the task of the caller: there is no task and no thread per cell or per call.
 
 use std::{
     future::poll_fn,
@@ -32,8 +33,8 @@ pub trait RunningCell: Send {
     /// What the backend learns when the cell ends.
     type End;
 
-    /// Moves the cell on and returns what happened next. `Pending` as for any future: the context's waker is woken when
-    /// there is more.
+    /// Moves the cell on and returns what happened next. `Pending` as for any future: the context's waker is
+    /// woken when there is more.
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<CellEvent<Self::End>>;
 
     /// Hands the result of a call to the cell.
@@ -42,8 +43,8 @@ pub trait RunningCell: Send {
     /// Raises `KeyboardInterrupt` in the cell. Returns whether that could be done. Must not block.
     fn interrupt(&mut self) -> bool;
 
-    /// Called when the future that drives the cell is dropped. Interrupts the cell by default, so that it does not run
-    /// on until the next call.
+    /// Called when the future that drives the cell is dropped. Interrupts the cell by default, so that it
+    /// does not run on until the next call.
     fn cancel(&mut self) {
         self.interrupt();
     }
@@ -61,8 +62,8 @@ pub enum CellEvent<E> {
     },
     /// Something else arrived, such as output, and more may be there.
     Progress,
-    /// Nothing arrived, but the cell expects something within microseconds and has no call in flight: it is polled
-    /// again as soon as other tasks had their turn.
+    /// Nothing arrived, but the cell expects something within microseconds and has no call in flight: it is
+    /// polled again as soon as other tasks had their turn.
     Spin,
     /// The cell ended.
     Ended(E),
@@ -154,8 +155,8 @@ impl<C: RunningCell> Drop for CancelOnDrop<'_, C> {
     }
 }
 
-/// When to interrupt a cell and when to give up on it: it is interrupted at its time limit and once more half-way
-/// through the grace, and killed after that (contract clause C10).
+/// When to interrupt a cell and when to give up on it: it is interrupted at its time limit and once more
+/// half-way through the grace, and killed after that (contract clause C10).
 #[derive(Debug)]
 pub struct InterruptTimer {
     deadline: Instant,
@@ -164,7 +165,8 @@ pub struct InterruptTimer {
 }
 
 impl InterruptTimer {
-    /// For a cell that begins now, must end after `timeout`, and may go on for `grace` after it was interrupted.
+    /// For a cell that begins now, must end after `timeout`, and may go on for `grace` after it was
+    /// interrupted.
     pub fn new(timeout: Option<Duration>, grace: Duration) -> Self {
         let now = Instant::now();
         let deadline = timeout.and_then(|timeout| now.checked_add(timeout)).unwrap_or(now + FOREVER);
@@ -181,7 +183,8 @@ impl InterruptTimer {
         self.deadline
     }
 
-    /// Advances the timer. Returns whether the cell must be interrupted now; `false` means that it must be killed.
+    /// Advances the timer. Returns whether the cell must be interrupted now; `false` means that it must be
+    /// killed.
     fn advance(&mut self) -> bool {
         if self.interrupts == 2 {
             return false;

@@ -16,24 +16,25 @@ pub trait Launcher: Send + Sync + fmt::Debug {
     /// Where messages to the driver go.
     type Writer: AsyncWrite + Unpin + Send + 'static;
 
-    /// What the sessions can do and what they keep the code from doing.
+    /// What the sessions can do, and from what they keep the code.
     fn capabilities(&self) -> &Capabilities;
 
-    /// Starts a driver of its own and connects to it. [`DriverSession::start`] waits for it to be ready.
+    /// Starts a new driver and connects to it. [`DriverSession::start`] waits until it is ready.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](abyme_core::ErrorKind::Unavailable) if none can be started here, saying what is missing.
+    /// [`ErrorKind::Unavailable`](abyme_core::ErrorKind::Unavailable) if no driver can be started here. The
+    /// message says what is missing.
     async fn launch(&self) -> Result<DriverSession<Self::Reader, Self::Writer>>;
 }
 
-/// A session whose driver is started when it is first needed.
+/// A session that starts its driver when it is first needed.
 pub struct DriverInterpreter<L: Launcher> {
     launcher: Arc<L>,
     session: LazySession<DriverSession<L::Reader, L::Writer>>,
 }
 
 impl<L: Launcher> DriverInterpreter<L> {
-    /// A session of its own, not started.
+    /// A new session, not started.
     pub fn new(launcher: Arc<L>) -> Self {
         Self { launcher, session: LazySession::default() }
     }

@@ -2,7 +2,7 @@
 
 use abyme_core::{Error, ErrorKind, Result};
 
-/// What every call answers after the session's end (contract clause C1).
+/// The error of every call after the session's end (contract clause C1).
 pub fn session_ended(reason: &str) -> Error {
     Error::new(ErrorKind::SessionEnded, format!("the session has ended: {reason}"))
 }
@@ -42,8 +42,8 @@ impl<S> LazySession<S> {
         self.ended.as_deref()
     }
 
-    /// Ends the session and returns it, to be shut down. Later calls return `None`. `ended` says whether the session
-    /// had ended by itself before, and why.
+    /// Ends the session and returns it, to be shut down. Later calls return `None`. `ended` says whether the
+    /// session had ended by itself before, and why.
     pub fn end(&mut self, ended: impl FnOnce(&S) -> Option<&str>) -> Option<Box<S>> {
         let session = self.session.take();
         if self.ended.is_none() {

@@ -1,12 +1,12 @@
 //! The driver of Abyme, which is the Python program that runs cells for a host, and the host's side of it.
 //!
-//! A backend that runs Python somewhere else starts the driver there, connects its standard streams, and hands them to
-//! a [`DriverSession`], which keeps the whole contract of a session for all such backends. A [`Launcher`] says how that
-//! is done; [`DriverInterpreter`] makes a `CodeInterpreter` of it. `PROTOCOL.md` beside this crate is the specification
-//! of the [protocol], for drivers and hosts in other languages.
+//! A backend that runs Python somewhere else starts the driver there, connects its standard streams, and
+//! hands them to a [`DriverSession`], which keeps the whole contract of a session for all such backends. A
+//! [`Launcher`] says how that is done; [`DriverInterpreter`] makes a `CodeInterpreter` of it. `PROTOCOL.md`
+//! beside this crate is the specification of the [protocol], for drivers and hosts in other languages.
 //!
-//! All Python source of Abyme lives here too ([`python`]), also for backends that run it without the protocol. These use
-//! [`repl`] to talk to it and [`cell`] to serve its calls and keep its time limits.
+//! All Python source of Abyme lives here too ([`python`]), also for backends that run it without the
+//! protocol. These use [`repl`] to talk to it and [`cell`] to serve its calls and keep its time limits.
 
 pub mod cell;
 mod interpreter;

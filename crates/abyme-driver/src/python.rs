@@ -1,6 +1,6 @@
 //! All Python source of Abyme, embedded as text.
 
-/// The driver's files, by module name. `stdio` is the one that runs; `PROTOCOL.md` says how they load.
+/// The driver's files by module name. `stdio` is the main one. `PROTOCOL.md` says how they are loaded.
 pub const DRIVER: &[(&str, &str)] = &[
     ("capture", include_str!("../python/capture.py")),
     ("convert", include_str!("../python/convert.py")),
@@ -14,20 +14,20 @@ pub const DRIVER: &[(&str, &str)] = &[
     ("wire", include_str!("../python/wire.py")),
 ];
 
-/// For `python3 -I -c`: brings the driver up from a bundle on stdin, without a file on disk.
+/// A program for `python3 -I -c` that starts the driver from a bundle on stdin, without a file on disk.
 pub const BOOT: &str = include_str!("../python/boot.py");
 
-/// For `python3 -I -c`: says what a Python is and compiles the driver for it.
+/// A program for `python3 -I -c` that describes its Python and compiles the driver for it.
 pub const PROBE: &str = include_str!("../python/probe.py");
 
-/// The driver's sources as one JSON object, which [`PROBE`] reads.
+/// The driver's sources as the JSON object that [`PROBE`] reads.
 pub fn sources_json(driver: &[(&str, &str)]) -> Vec<u8> {
     let sources: serde_json::Map<String, serde_json::Value> =
         driver.iter().map(|(name, source)| ((*name).to_owned(), (*source).into())).collect();
     serde_json::Value::Object(sources).to_string().into_bytes()
 }
 
-/// What [`BOOT`] reads: sources for any Python, or code that [`PROBE`] compiled for this one.
+/// The bundle that [`BOOT`] reads: sources for any Python, or code that [`PROBE`] compiled for this one.
 pub fn bundle(kind: BundleKind, data: &[u8]) -> Vec<u8> {
     let mut bundle = Vec::with_capacity(9 + data.len());
     bundle.push(match kind {
@@ -39,7 +39,7 @@ pub fn bundle(kind: BundleKind, data: &[u8]) -> Vec<u8> {
     bundle
 }
 
-/// What a bundle holds.
+/// The content of a bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BundleKind {
     /// Sources, as [`sources_json`] writes them.

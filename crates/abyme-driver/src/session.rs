@@ -34,8 +34,8 @@ pub struct DriverTimeouts {
     /// How long the driver may take to get ready. Default 10 s.
     #[serde(with = "abyme_core::seconds")]
     pub start_timeout: Duration,
-    /// How long a cell may go on after its time limit before it is killed. It is interrupted at its time limit and
-    /// half-way through the grace. Default 1.5 s, within the 2 s of contract clause C10.
+    /// How long a cell may go on after its time limit before it is killed. It is interrupted at its time
+    /// limit and half-way through the grace. Default 1.5 s, within the 2 s of contract clause C10.
     #[serde(with = "abyme_core::seconds")]
     pub interrupt_grace: Duration,
 }
@@ -52,26 +52,28 @@ pub trait Control: Send + Sync + fmt::Debug {
     /// Whether the process still runs, as far as can be said without waiting.
     fn is_alive(&self) -> bool;
 
-    /// Raises `KeyboardInterrupt` in the cell. Returns whether that could be done. It is called when a future is dropped
-    /// too, so it must not block. An interrupt that arrives later is waited for by [`settle`](Self::settle).
+    /// Raises `KeyboardInterrupt` in the cell. Returns whether that could be done. It is called when a future
+    /// is dropped too, so it must not block. An interrupt that arrives later is waited for by
+    /// [`settle`](Self::settle).
     fn interrupt(&self) -> bool;
 
-    /// Waits until every interrupt has arrived. Called before the cell that follows an interrupted one, which a late
-    /// interrupt would hit. By default there is nothing to wait for: a signal has been delivered when `kill(2)` returns.
+    /// Waits until every interrupt has arrived. Called before the cell that follows an interrupted one, which
+    /// a late interrupt would hit. By default there is nothing to wait for: a signal has been delivered when
+    /// `kill(2)` returns.
     async fn settle(&self) {}
 
     /// Kills what still runs. It may be called twice.
     async fn kill(&self);
 
-    /// How the process ended, as the rest of a sentence that begins with "the interpreter". Called after the connection
-    /// ended by itself: it gives the process a moment to end and kills it then.
+    /// How the process ended, as the rest of a sentence that begins with "the interpreter". Called after the
+    /// connection ended by itself: it gives the process a moment to end and kills it then.
     async fn how_it_ended(&self) -> String;
 }
 
 /// The host's side of a session: all of the contract except starting and killing a process.
 ///
-/// Its state survives dropped futures. A cell whose `execute` is dropped is interrupted at once and cleaned up by the
-/// next call (C13).
+/// Its state survives dropped futures. A cell whose `execute` is dropped is interrupted at once and cleaned
+/// up by the next call (C13).
 #[derive(Debug)]
 pub struct DriverSession<R, W> {
     timeouts: DriverTimeouts,
@@ -121,7 +123,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         }
     }
 
-    /// What the driver said of itself, once it is ready.
+    /// What the driver said about itself, once it is ready.
     pub fn ready(&self) -> Option<&Ready> {
         self.ready.as_ref()
     }
@@ -131,10 +133,12 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         self.ended.as_deref()
     }
 
-    /// Waits for the driver to be ready, or checks that a ready one still runs. Cleans up after a cancelled cell.
+    /// Waits for the driver to be ready, or checks that a ready one still runs. Cleans up after a cancelled
+    /// cell.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] if the driver does not come up, [`ErrorKind::SessionEnded`] if the session is over.
+    /// [`ErrorKind::Unavailable`] if the driver does not come up, [`ErrorKind::SessionEnded`] if the session
+    /// is over.
     pub async fn start(&mut self) -> Result<()> {
         self.check_alive()?;
         if self.ready.is_none() {

@@ -1,4 +1,4 @@
-//! Values in frames: JSON in the header, and large texts and all bytes as blobs.
+//! Values in frames: JSON in the header. Long texts and all bytes are blobs.
 
 use std::cell::RefCell;
 
@@ -12,10 +12,11 @@ use serde_json::Value as Json;
 
 /// Texts of this many bytes and more travel as blobs.
 const BLOB_BYTES: usize = 8192;
-/// How deep values may nest, both ways. Readers on both sides recurse, and `serde_json` stops at 128 levels by itself.
+/// How deep values may nest in both directions. Readers on both sides recurse, and `serde_json` stops at 128
+/// levels.
 const MAX_DEPTH: usize = 100;
 
-/// The blobs of a frame in the making.
+/// The blobs of a frame that is being made.
 pub(crate) type Blobs = RefCell<Vec<Bytes>>;
 
 /// A value that writes its large parts to `blobs` when it is serialised.
@@ -106,12 +107,13 @@ impl AsRef<[u8]> for SharedText {
     }
 }
 
-/// Reads a value out of a header; what the driver sent is not trusted.
+/// Reads a value out of a header. What the driver sent is not trusted.
 pub(crate) fn decode(json: Json, blobs: &mut [Bytes]) -> Result<Value, String> {
     decode_at(json, blobs, MAX_DEPTH + 1)
 }
 
-/// Reads the answer of `Repl.run` out of a header. It and its `variables` are a level each above the values in it.
+/// Reads the answer of `Repl.run` out of a header. It and its `variables` are a level each above the values
+/// in it.
 pub(crate) fn decode_answer(
     answer: serde_json::Map<String, Json>,
     blobs: &mut [Bytes],
@@ -194,7 +196,7 @@ fn take_blob(index: &Json, blobs: &mut [Bytes]) -> Result<Bytes, String> {
     blob.map(std::mem::take).ok_or_else(|| "a blob is missing".to_owned())
 }
 
-/// A text of a message: in place, or as a blob.
+/// A text of a message, in the header or as a blob.
 pub(crate) fn decode_text(json: Json, blobs: &mut [Bytes]) -> Result<String, String> {
     match json {
         Json::String(text) => Ok(text),

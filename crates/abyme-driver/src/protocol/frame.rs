@@ -1,7 +1,8 @@
-//! Frames: a JSON header and raw blobs, length-prefixed, so that large text and bytes cross without being escaped.
+//! Frames: a JSON header and raw blobs, so that large texts and bytes cross without being escaped. All lengths
+//! are big endian.
 //!
 //! ```text
-//! "ABY1" | u32 header length | u32 number of blobs | u64 length of each blob | header | blobs     (big endian)
+//! "ABY1" | u32 header length | u32 number of blobs | u64 length of each blob | header | blobs
 //! ```
 
 use std::{collections::VecDeque, fmt, io};
@@ -14,7 +15,7 @@ pub const MAGIC: [u8; 4] = *b"ABY1";
 
 /// Bytes of a frame's prefix before the blob lengths.
 const PREFIX: usize = 12;
-/// How much is read at once, and the most that is reserved on a length's word alone.
+/// How much is read at once, and the most that is reserved before the bytes of a blob arrive.
 const CHUNK: usize = 1 << 20;
 
 /// One frame.
@@ -26,7 +27,7 @@ pub struct Frame {
     pub blobs: Vec<Bytes>,
 }
 
-/// What a reader accepts. Everything else ends the session.
+/// What a reader accepts. Anything else ends the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FrameLimits {
@@ -39,7 +40,7 @@ pub struct FrameLimits {
 }
 
 impl FrameLimits {
-    /// Whether a frame keeps to the limits, and how not.
+    /// Checks that a frame keeps to the limits.
     ///
     /// # Errors
     /// What is too large.
@@ -78,7 +79,7 @@ pub enum FrameError {
         /// Whether a frame had begun.
         in_frame: bool,
     },
-    /// What came is not a frame.
+    /// The bytes that arrived are not a frame.
     Invalid(String),
 }
 
@@ -97,7 +98,8 @@ impl fmt::Display for FrameError {
 
 impl std::error::Error for FrameError {}
 
-/// Reads frames. [`next_frame`](Self::next_frame) may be dropped at any point without losing a byte.
+/// Reads frames. A future of [`next_frame`](Self::next_frame) may be dropped at any point without losing a
+/// byte.
 #[derive(Debug)]
 pub struct FrameReader<R> {
     input: R,
@@ -113,7 +115,7 @@ struct PartialFrame {
     header_len: usize,
     lengths: VecDeque<u64>,
     blobs: Vec<Bytes>,
-    /// The blob being read: large ones are read straight into their own memory.
+    /// The blob that is being read. Large ones are read straight into their own memory.
     current: Option<Vec<u8>>,
 }
 
@@ -150,7 +152,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// Takes as much out of the buffer as there is; a frame once it is whole.
+    /// Takes what it can use out of the buffer. Returns a frame once it is complete.
     fn parse(&mut self) -> Result<Option<Frame>, FrameError> {
         if self.partial.is_none() {
             self.partial = parse_prefix(&mut self.buffer, &self.limits)?;
@@ -181,7 +183,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 }
 
 impl PartialFrame {
-    /// The blob being read and how much of it is missing.
+    /// The blob that is being read and the number of bytes that it lacks.
     fn filling(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         let length = usize::try_from(*self.lengths.front()?).ok()?;
         let blob = self.current.as_mut()?;
@@ -190,12 +192,12 @@ impl PartialFrame {
     }
 }
 
-/// Reads the prefix once it is whole. What cannot become a frame is refused at its first byte.
+/// Reads the prefix once it is complete. Anything that cannot become a frame is refused at its first byte.
 fn parse_prefix(buffer: &mut BytesMut, limits: &FrameLimits) -> Result<Option<PartialFrame>, FrameError> {
     let begun = buffer.len().min(MAGIC.len());
     if buffer[..begun] != MAGIC[..begun] {
-        let shown = String::from_utf8_lossy(&buffer[..buffer.len().min(200)]).escape_debug().to_string();
-        return Err(FrameError::Invalid(format!("it begins with \"{shown}\"")));
+        let excerpt = String::from_utf8_lossy(&buffer[..buffer.len().min(200)]).escape_debug().to_string();
+        return Err(FrameError::Invalid(format!("it begins with \"{excerpt}\"")));
     }
     if buffer.len() < PREFIX {
         return Ok(None);
@@ -221,7 +223,8 @@ fn parse_prefix(buffer: &mut BytesMut, limits: &FrameLimits) -> Result<Option<Pa
     }
 }
 
-/// Writes frames in order. [`flush`](Self::flush) may be dropped at any point and called again later.
+/// Writes frames in order. A future of [`flush`](Self::flush) may be dropped at any point, and `flush` called
+/// again.
 #[derive(Debug)]
 pub struct FrameWriter<W> {
     output: W,
@@ -236,7 +239,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         Self { output, queue: VecDeque::new(), dirty: false }
     }
 
-    /// Puts a frame behind those that are not written yet. Blobs are shared, not copied.
+    /// Queues a frame behind those that are not written yet. Blobs are shared, not copied.
     pub fn push(&mut self, frame: Frame) {
         let mut prefix = BytesMut::with_capacity(PREFIX + 8 * frame.blobs.len() + frame.header.len());
         prefix.put_slice(&MAGIC);

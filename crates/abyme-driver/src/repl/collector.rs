@@ -1,4 +1,4 @@
-//! Puts an observation together from what arrives while a cell runs.
+//! Builds an observation from what arrives while a cell runs.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::repl::done::{Done, StreamRemainder, ValueRepr};
 
-/// Characters over the cap that a driver may send, for its notes on what is missing.
+/// Characters above the cap that a driver may send, for its notes on what is missing.
 const MARGIN: usize = 1000;
 
 /// One of the two streams a cell writes to.
@@ -21,17 +21,17 @@ pub enum Stream {
     Stderr,
 }
 
-/// What arrived of a cell so far. Bounded, whatever is sent.
+/// What has arrived of a cell. Its size is bounded, whatever the driver sends.
 #[derive(Debug)]
 pub struct Collector {
-    started: Instant,
+    start: Instant,
     max_chars: usize,
     stdout: StreamHead,
     stderr: StreamHead,
     submission: Option<Submission>,
 }
 
-/// The beginning of a stream, as it was sent while the cell ran.
+/// The head of a stream, as it was sent while the cell ran.
 #[derive(Debug, Default)]
 struct StreamHead {
     text: String,
@@ -43,7 +43,7 @@ impl Collector {
     /// [`max_output_chars`](abyme_core::Cell::max_output_chars).
     pub fn new(max_chars: usize) -> Self {
         Self {
-            started: Instant::now(),
+            start: Instant::now(),
             max_chars,
             stdout: StreamHead::default(),
             stderr: StreamHead::default(),
@@ -67,8 +67,8 @@ impl Collector {
         self.submission.get_or_insert(submission);
     }
 
-    /// The observation of a cell that came to its end. `interrupted_by_limit`: the host interrupted it at its time
-    /// limit, which counts if it came in time ([`Done::interrupted`]).
+    /// The observation of a cell that came to its end. `interrupted_by_limit` says that the host interrupted
+    /// it at its time limit, which counts if the interrupt reached the cell ([`Done::interrupted`]).
     pub fn finish(self, done: Done, interrupted_by_limit: bool) -> Observation {
         let mut observation = Observation::default();
         let max_chars = self.max_chars;
@@ -82,11 +82,12 @@ impl Collector {
         observation.variables = done.variables;
         observation.interruption =
             (interrupted_by_limit && done.interrupted).then_some(Interruption::Interrupted);
-        observation.duration = self.started.elapsed();
+        observation.duration = self.start.elapsed();
         observation
     }
 
-    /// The observation of a cell in which the session died, for `reason`; whether its time limit killed it.
+    /// The observation of a cell in which the session ended for `reason`. `killed` says that it was killed at
+    /// the cell's time limit.
     pub fn lost(self, reason: impl Into<String>, killed: bool) -> Observation {
         let mut observation = Observation::default();
         observation.stdout = self.stdout.cut_off();
@@ -94,7 +95,7 @@ impl Collector {
         observation.submission = self.submission;
         observation.interruption = killed.then_some(Interruption::Killed);
         observation.session_ended = Some(reason.into());
-        observation.duration = self.started.elapsed();
+        observation.duration = self.start.elapsed();
         observation
     }
 }
@@ -104,19 +105,19 @@ impl StreamHead {
         Captured::cut(self.text + &remainder.head, remainder.tail, remainder.total)
     }
 
-    /// What there is of a stream whose end was lost with the session.
+    /// The head of a stream whose end was lost with the session.
     fn cut_off(self) -> Captured {
         Captured::cut(self.text, "", self.chars)
     }
 }
 
-/// A variable that was asked for and cannot be converted is an error of the cell that asked.
+/// A variable that the host reads and Python cannot convert is an error of the cell.
 fn unreadable(variables: &IndexMap<String, String>) -> Option<PythonError> {
     let (name, reason) = variables.first()?;
     Some(PythonError::new("ValueError", format!("the variable `{name}` cannot be read: {reason}")))
 }
 
-/// A value that was cut comes in two parts, with its true length.
+/// A value that was cut arrives in two parts, with its true length.
 fn value(repr: ValueRepr, max_chars: usize) -> Captured {
     let value = match repr.total {
         Some(total) if !repr.tail.is_empty() => Captured::cut(repr.head, repr.tail, total),
@@ -125,15 +126,16 @@ fn value(repr: ValueRepr, max_chars: usize) -> Captured {
     bounded(value, max_chars)
 }
 
-/// The driver keeps to the cap; one that does not is cut here. Notes on what is missing may take some more room.
+/// Cuts what a driver sent beyond the cap. Its notes on what is missing may take some more room.
 fn bounded(text: Captured, max_chars: usize) -> Captured {
     text.shortened(max_chars.saturating_add(MARGIN))
 }
 
-/// What `host.submit(via, fields, value)` submits: the outputs by name, or one value where `fields` is `None`.
+/// What `host.submit(via, fields, value)` submits: the outputs by name, or one value where `fields` is
+/// `None`.
 ///
 /// # Errors
-/// What is wrong with it, for a message to whoever sent it.
+/// What is wrong with the submission, for a message to its sender.
 pub fn submission(via: &str, fields: Option<Value>, value: Value) -> Result<Submission, String> {
     let via = match via {
         "SUBMIT" => Via::Submit,

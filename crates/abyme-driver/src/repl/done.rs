@@ -1,33 +1,33 @@
-//! The end of a cell, as `Repl.run` answers it.
+//! The answer of `Repl.run`, which a `done` message carries.
 
 use abyme_core::{ChangedVariable, PythonError, Stage, Value};
 use indexmap::IndexMap;
 
-/// The end of a cell.
+/// What the driver says at the end of a cell.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Done {
-    /// What of stdout was not sent while the cell ran.
+    /// The part of stdout that was not sent while the cell ran.
     pub stdout: StreamRemainder,
-    /// What of stderr was not sent while the cell ran.
+    /// The part of stderr that was not sent while the cell ran.
     pub stderr: StreamRemainder,
     /// The value of the last expression, unless that was `None`.
     pub value: Option<ValueRepr>,
     /// The exception that ended the cell.
     pub error: Option<PythonError>,
-    /// Variables that are new, rebound or of another size, the first of them.
+    /// The first of the variables that are new, rebound or of another size.
     pub changed: Vec<ChangedVariable>,
-    /// How many there were.
+    /// How many such variables there were.
     pub changed_total: usize,
-    /// The variables that were asked for.
+    /// The variables that the host reads.
     pub variables: IndexMap<String, Value>,
-    /// Variables that were asked for and cannot be converted, with the reason.
+    /// Variables that the host reads and Python cannot convert, with the reason.
     pub unreadable: IndexMap<String, String>,
     /// Whether an interrupt reached this cell.
     pub interrupted: bool,
 }
 
-/// The `repr` of a value: whole, or cut in the middle. The total is known where the whole was built.
+/// The `repr` of a value: whole, or cut in the middle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ValueRepr {
@@ -35,28 +35,28 @@ pub struct ValueRepr {
     pub head: String,
     /// Its last part, where the middle was left out.
     pub tail: String,
-    /// Length of the whole in characters.
+    /// Length of the whole in characters. `None` where the whole was never built.
     pub total: Option<usize>,
 }
 
-/// What of a stream was not sent while the cell ran.
+/// The part of a stream that was not sent while the cell ran.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamRemainder {
-    /// The rest of its first part.
+    /// What remains of its head.
     pub head: String,
     /// Its last part.
     pub tail: String,
-    /// Length of the whole in characters, what was sent before included.
+    /// Length of the whole in characters, including what was sent before.
     pub total: usize,
 }
 
 impl Done {
-    /// Reads the answer of `Repl.run`. `stdout` and `stderr` must be there, the rest may be missing, and what is not
-    /// known is ignored, as in a `done` message.
+    /// Reads the answer of `Repl.run`. It must have `stdout` and `stderr`, all other entries are optional,
+    /// and unknown entries are ignored.
     ///
     /// # Errors
-    /// What is wrong with it, for a message to whoever sent it.
+    /// What is wrong with the answer, for a message to its sender.
     pub fn from_value(answer: Value) -> Result<Self, String> {
         let mut answer = Entries::of("the answer", answer)?;
         Ok(Self {
@@ -84,11 +84,11 @@ impl ValueRepr {
 }
 
 impl StreamRemainder {
-    fn read(mut rest: Entries) -> Result<Self, String> {
+    fn read(mut stream: Entries) -> Result<Self, String> {
         Ok(Self {
-            head: rest.text("head")?,
-            tail: rest.text("tail")?,
-            total: rest.optional_size("total")?.ok_or_else(|| rest.lacks("total"))?,
+            head: stream.text("head")?,
+            tail: stream.text("tail")?,
+            total: stream.optional_size("total")?.ok_or_else(|| stream.lacks("total"))?,
         })
     }
 }
@@ -132,7 +132,7 @@ fn texts(inner: Entries) -> Result<IndexMap<String, String>, String> {
     inner.entries.into_iter().map(text).collect()
 }
 
-/// A dict, read entry by entry. `None` is as good as missing.
+/// A dict that is read entry by entry. An entry that is `None` counts as missing.
 struct Entries {
     name: &'static str,
     entries: IndexMap<String, Value>,
@@ -154,8 +154,8 @@ impl Entries {
         format!("{} has no `{key}`", self.name)
     }
 
-    fn is_no(&self, key: &str, value: &Value, wanted: &str) -> String {
-        format!("`{key}` of {} is of type {}, not {wanted}", self.name, value.type_name())
+    fn type_problem(&self, key: &str, value: &Value, expected: &str) -> String {
+        format!("`{key}` of {} is of type {}, not {expected}", self.name, value.type_name())
     }
 
     fn inner(&mut self, key: &'static str) -> Result<Entries, String> {
@@ -174,7 +174,7 @@ impl Entries {
         match self.take(key) {
             None => Ok(None),
             Some(Value::Text(text)) => Ok(Some(text.into_string())),
-            Some(other) => Err(self.is_no(key, &other, "str")),
+            Some(other) => Err(self.type_problem(key, &other, "str")),
         }
     }
 
@@ -185,7 +185,7 @@ impl Entries {
                 Some(Ok(size)) => Ok(Some(size)),
                 _ => Err(format!("`{key}` of {} cannot be {}", self.name, number.repr(60))),
             },
-            Some(other) => Err(self.is_no(key, &other, "int")),
+            Some(other) => Err(self.type_problem(key, &other, "int")),
         }
     }
 
@@ -193,7 +193,7 @@ impl Entries {
         match self.take(key) {
             None => Ok(false),
             Some(Value::Bool(value)) => Ok(value),
-            Some(other) => Err(self.is_no(key, &other, "bool")),
+            Some(other) => Err(self.type_problem(key, &other, "bool")),
         }
     }
 }

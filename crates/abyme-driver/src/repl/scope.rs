@@ -6,31 +6,31 @@ use abyme_core::{Scope, Stage, Value};
 
 use crate::repl::done::Done;
 
-/// The scope as `Repl` takes it, with every `default` as the value itself.
+/// The scope as `Repl` takes it. Every `default` in it is the value itself.
 pub fn scope_value(scope: &Scope) -> Value {
-    // A scope has no map whose keys are not text, which is all that could fail.
+    // Only a map whose keys are not text could fail, and a scope has none.
     Value::from_serialize(scope).unwrap_or_default()
 }
 
-/// The names that the driver knows from the cells before, so that they go along only when they changed.
+/// The scope that the driver has from earlier cells, so that a cell brings its scope only if it changed.
 #[derive(Clone, Debug, Default)]
 pub struct KnownScope(Option<Arc<Scope>>);
 
 impl KnownScope {
-    /// The scope of a cell, if the driver has to be told.
+    /// The scope of a cell, if the driver does not have it.
     pub fn changed<'a>(&self, scope: &'a Arc<Scope>) -> Option<&'a Arc<Scope>> {
-        let known = self.0.as_ref().is_some_and(|known| Arc::ptr_eq(known, scope) || **known == **scope);
-        (!known).then_some(scope)
+        let same = self.0.as_ref().is_some_and(|last| Arc::ptr_eq(last, scope) || **last == **scope);
+        (!same).then_some(scope)
     }
 
-    /// A cell with this scope came to its end; whether the host interrupted it.
+    /// Notes that a cell with this scope came to its end. `interrupted` says that the host interrupted it.
     pub fn learn(&mut self, scope: &Arc<Scope>, done: &Done, interrupted: bool) {
-        // The driver may not have got to know the names; the next cell brings them again.
-        let unknown = interrupted || done.error.as_ref().is_some_and(|error| error.stage == Stage::Scope);
-        self.0 = (!unknown).then(|| scope.clone());
+        // The driver may not have taken the scope over, so the next cell brings it again.
+        let uncertain = interrupted || done.error.as_ref().is_some_and(|error| error.stage == Stage::Scope);
+        self.0 = (!uncertain).then(|| scope.clone());
     }
 
-    /// Nothing can be said of what the driver knows: a cell was cut off, or the session is another.
+    /// Forgets the scope: a cell was cut off, or the session is another one.
     pub fn forget(&mut self) {
         self.0 = None;
     }
@@ -96,12 +96,12 @@ mod tests {
             ("parameters", parameters),
             ("returns", "str".into()),
         ]);
-        let wanted = Value::dict([
+        let expected = Value::dict([
             ("functions", Value::list([function])),
             ("outputs", Value::list([Value::dict([("name", "score"), ("type", "float")])])),
             ("modules", Value::list([Value::dict([("name", "tools.py"), ("source", "x = 1")])])),
         ]);
-        assert_eq!(scope_value(&scope), wanted);
+        assert_eq!(scope_value(&scope), expected);
     }
 
     proptest! {
@@ -109,9 +109,12 @@ mod tests {
         fn a_default_stays_as_it_is(value in any_value()) {
             let parameter = ParameterSpec::new("a").default_value(value.clone());
             let scope = Scope::new().function(FunctionSpec::new("f", "").parameter(parameter));
-            let found = scope_value(&scope);
-            let first = |value: &Value, key: &str| value.as_dict().unwrap()[key].as_list().unwrap()[0].clone();
-            let parameter = first(&first(&found, "functions"), "parameters");
+            let scope = scope_value(&scope);
+            let first = |value: &Value, key: &str| {
+                let list = &value.as_dict().unwrap()[key];
+                list.as_list().unwrap()[0].clone()
+            };
+            let parameter = first(&first(&scope, "functions"), "parameters");
             prop_assert_eq!(&parameter.as_dict().unwrap()["default"], &value);
         }
     }

@@ -58,7 +58,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn split_and_merged_frames_arrive_whole(frames in vec(any_frame(), 0..5), pieces in vec(1usize..2000, 1..6)) {
+    fn split_and_merged_frames_arrive_whole(
+        frames in vec(any_frame(), 0..5),
+        pieces in vec(1usize..2000, 1..6),
+    ) {
         let (read, error) = read_in_pieces(&bytes_of(&frames), &pieces);
         prop_assert_eq!(read, frames);
         let at_the_end = matches!(error, FrameError::Ended { in_frame: false });
@@ -90,7 +93,8 @@ proptest! {
             let (mut sender, receiver) = tokio::io::duplex(1 << 16);
             let mut reader = FrameReader::new(receiver, FrameLimits::default());
             sender.write_all(first).await.unwrap();
-            let pending = tokio::time::timeout(std::time::Duration::from_millis(1), reader.next_frame()).await;
+            let limit = std::time::Duration::from_millis(1);
+            let pending = tokio::time::timeout(limit, reader.next_frame()).await;
             assert!(pending.is_err(), "half a frame is no frame");
             sender.write_all(second).await.unwrap();
             reader.next_frame().await

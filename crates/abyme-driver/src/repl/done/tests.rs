@@ -1,17 +1,17 @@
-//! What `Repl.run` answers, and what it never would.
+//! Answers of `Repl.run`, and values that it never answers.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::testing::any_value;
 
-fn rest(head: &str, tail: &str, total: i64) -> Value {
+fn remainder(head: &str, tail: &str, total: i64) -> Value {
     Value::dict([("head", Value::from(head)), ("tail", tail.into()), ("total", total.into())])
 }
 
 /// An answer with everything in it.
 fn full() -> Value {
-    let shown = Value::dict([("text", Value::from("[1")), ("tail", "9]".into()), ("total", 40.into())]);
+    let repr = Value::dict([("text", Value::from("[1")), ("tail", "9]".into()), ("total", 40.into())]);
     let error = Value::dict([
         ("type", Value::from("KeyError")),
         ("message", "'a'".into()),
@@ -21,9 +21,9 @@ fn full() -> Value {
     ]);
     let changed = Value::dict([("name", "x"), ("type", "list"), ("summary", "list[3]")]);
     Value::dict([
-        ("stdout", rest("a", "b", 7)),
-        ("stderr", rest("", "", 0)),
-        ("value", shown),
+        ("stdout", remainder("a", "b", 7)),
+        ("stderr", remainder("", "", 0)),
+        ("value", repr),
         ("error", error),
         ("changed", Value::list([changed])),
         ("changed_total", 31.into()),
@@ -34,22 +34,22 @@ fn full() -> Value {
     ])
 }
 
-/// The full answer with something else at a place in it, named as in `stdout.head`; `None` takes it away.
-fn with(place: &str, value: Option<Value>) -> Value {
+/// The full answer with another value in a field, named as in `stdout.head`. `None` removes the field.
+fn with(field: &str, value: Option<Value>) -> Value {
     let mut answer = full();
     let mut at = &mut answer;
-    let (parents, last) = place.rsplit_once('.').unwrap_or(("", place));
+    let (parents, last) = field.rsplit_once('.').unwrap_or(("", field));
     for key in parents.split('.').filter(|key| !key.is_empty()) {
         at = match at {
             Value::Dict(entries) => &mut entries[key],
             Value::List(items) => &mut items[0],
-            _ => panic!("{place} is nowhere"),
+            _ => panic!("{field} does not exist"),
         };
     }
     match (at, value) {
         (Value::Dict(entries), Some(value)) => drop(entries.insert(last.to_owned(), value)),
         (Value::Dict(entries), None) => drop(entries.shift_remove(last)),
-        _ => panic!("{place} is nowhere"),
+        _ => panic!("{field} does not exist"),
     }
     answer
 }
@@ -71,22 +71,22 @@ fn everything_is_read() {
 
 #[test]
 fn only_the_streams_must_be_there() {
-    let least = Value::dict([("stdout", rest("", "", 0)), ("stderr", rest("", "", 0))]);
+    let least = Value::dict([("stdout", remainder("", "", 0)), ("stderr", remainder("", "", 0))]);
     assert_eq!(Done::from_value(least).unwrap(), Done::default());
     let none = Value::dict([
-        ("stdout", rest("", "", 0)),
-        ("stderr", rest("", "", 0)),
+        ("stdout", remainder("", "", 0)),
+        ("stderr", remainder("", "", 0)),
         ("value", Value::None),
         ("error", Value::None),
     ]);
     assert_eq!(Done::from_value(none).unwrap(), Done::default());
-    for place in ["value.tail", "value.total", "error.stage", "error.line"] {
-        assert!(Done::from_value(with(place, None)).is_ok(), "{place}");
+    for field in ["value.tail", "value.total", "error.stage", "error.line"] {
+        assert!(Done::from_value(with(field, None)).is_ok(), "{field}");
     }
-    for place in ["stdout", "stdout.head", "stderr.tail", "stdout.total", "value.text", "error.traceback"] {
-        let problem = Done::from_value(with(place, None)).unwrap_err();
-        let key = place.rsplit('.').next().unwrap();
-        assert!(problem.ends_with(&format!("has no `{key}`")), "{place}: {problem}");
+    for field in ["stdout", "stdout.head", "stderr.tail", "stdout.total", "value.text", "error.traceback"] {
+        let problem = Done::from_value(with(field, None)).unwrap_err();
+        let key = field.rsplit('.').next().unwrap();
+        assert!(problem.ends_with(&format!("has no `{key}`")), "{field}: {problem}");
     }
 }
 
@@ -108,8 +108,8 @@ fn what_is_wrong_is_said() {
         ("unreadable.z", 1.into(), "an entry of `unreadable` is of type int, not str"),
         ("interrupted", 1.into(), "`interrupted` of the answer is of type int, not bool"),
     ];
-    for (place, value, message) in wrong {
-        assert_eq!(Done::from_value(with(place, Some(value))).unwrap_err(), message, "{place}");
+    for (field, value, message) in wrong {
+        assert_eq!(Done::from_value(with(field, Some(value))).unwrap_err(), message, "{field}");
     }
     assert_eq!(Done::from_value(Value::None).unwrap_err(), "the answer is of type NoneType, not dict");
 }
@@ -135,16 +135,17 @@ proptest! {
     }
 
     #[test]
-    fn so_is_any_value_in_any_place(
+    fn so_is_any_value_in_any_field(
         value in any_value(),
-        place in prop::sample::select(vec![
-            "stdout", "stdout.head", "stdout.tail", "stderr.total", "value", "value.text", "value.tail", "value.total",
+        field in prop::sample::select(vec![
+            "stdout", "stdout.head", "stdout.tail", "stderr.total", "value", "value.text", "value.tail",
+            "value.total",
             "error", "error.type", "error.stage", "error.line", "changed", "changed.0.name", "changed_total",
             "variables", "unreadable", "unreadable.z", "interrupted", "missing", "unknown",
         ]),
         cap in 0_usize..20,
     ) {
-        if let Ok(done) = Done::from_value(with(place, Some(value))) {
+        if let Ok(done) = Done::from_value(with(field, Some(value))) {
             let mut collector = crate::repl::Collector::new(cap);
             collector.output(crate::repl::Stream::Stdout, "ab");
             collector.finish(done, true);
