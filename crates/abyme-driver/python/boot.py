@@ -1,8 +1,9 @@
-"""Brings the driver up without a file on disk: `python3 -I -c <this>`, with a bundle as the first bytes of stdin.
+"""Starts the driver without a file on disk: `python3 -I -c <this>`, with a bundle at the start of stdin.
 
-A bundle is `J` or `M`, a length (8 bytes, big endian), and that many bytes: for `J` a JSON object of file names and
-sources; for `M` what `probe.py` made of them with this very Python, which saves compiling them. Every driver file
-becomes a module of the package `_abyme`; `stdio` is run. Standard input then goes on with the protocol.
+A bundle is `J` or `M`, a length (8 bytes, big endian), and that many bytes. For `J` they are a JSON object of
+file names and sources. For `M` they are the code that `probe.py` compiled with the same Python, so that it
+need not be compiled again. Each driver file becomes a module of the package `_abyme`, and `stdio` is run. The
+protocol follows on standard input.
 """
 
 import sys
@@ -49,7 +50,7 @@ class _Finder:
 
     def exec_module(self, module):
         exec(self.codes.pop(module.__name__[len(_PACKAGE) :]), module.__dict__)
-        if not self.codes:  # cells import without it
+        if not self.codes:  # cells import without this finder
             sys.meta_path.remove(self)
 
 

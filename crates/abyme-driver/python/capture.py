@@ -1,24 +1,24 @@
-"""Output of a cell: bounded in memory, exact in count, streamed while it grows."""
+"""The output of a cell: bounded in memory, counted exactly, and streamed while it grows."""
 
 import io
 from _thread import RLock
 from os import write as write_fd
 from time import monotonic
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
-STREAM_CHARS = 8192  # the head is handed on in batches of at least this many characters ...
-STREAM_SECONDS = 0.05  # ... or when this much time has passed since the last batch
+STREAM_CHARS = 8192  # the head is sent in batches of at least so many characters ...
+STREAM_SECONDS = 0.05  # ... or when so much time has passed since the last batch
 
 
 class Capture:
-    """Keeps the first half and the last half of what is allowed, and counts the rest.
+    """Keeps the head and the tail of a stream, and counts all of its characters.
 
-    Of `cap` characters the first `cap // 2` are the head and the last `cap - cap // 2` the tail, so a text of up to
-    `cap` characters is head + tail, complete. The head leaves early through `emit(name, text)`, so that output written
-    before a kill is not lost. Any thread may write. The lock is reentrant because a finaliser or a signal
-    handler of the cell may print while this very thread is inside `write`.
+    Of `cap` characters the first `cap // 2` are the head and the last `cap - cap // 2` the tail, so a text of
+    up to `cap` characters is head + tail, complete. The head is sent early through `emit(name, text)`, so
+    that output written before a kill is not lost. Any thread may write. The lock is reentrant because a
+    finaliser or a signal handler of the cell may print while the same thread is inside `write`.
     """
 
     def __init__(self, name, emit, gate):
@@ -33,7 +33,7 @@ class Capture:
     def _reset(self, cap):
         self.total = 0
         self._head_room = cap // 2
-        self.waiting = []  # pieces of the head not handed on yet
+        self.waiting = []  # pieces of the head that are not sent yet
         self._waiting_chars = 0
         self._tail = []
         self._tail_chars = 0
@@ -41,13 +41,13 @@ class Capture:
         self._last_emit = monotonic()
 
     def begin(self, cap):
-        """Start a cell that may show `cap` characters. Text written between cells is nobody's and is dropped."""
+        """Start a cell that may write `cap` characters. Text written between cells is dropped."""
         with self._lock:
             self._reset(cap)
             self._active = True
 
     def end(self):
-        """Finish a cell: the part of the head not streamed yet, the tail, and the true number of characters."""
+        """End a cell. Return the unsent part of the head, the tail, and the number of characters."""
         with self._lock:
             self._active = False
             answer = {"head": "".join(self.waiting), "tail": self._joined_tail(), "total": self.total}
@@ -63,7 +63,7 @@ class Capture:
                     self._append(text)
                 else:
                     self.waiting.append(text)
-                    if "\n" in text:  # whole lines, for parent and child write to the same pipe
+                    if "\n" in text:  # whole lines: parent and child write to the same pipe
                         self._write_direct()
         finally:
             self._gate.release(held)
@@ -79,23 +79,23 @@ class Capture:
             self._gate.release(held)
 
     def flush(self):
-        """Hand on what waits of the head: when the cell asks, before a host call, and before an interrupt is raised."""
+        """Send what waits of the head: on a flush, before a host call, and before an interrupt is raised."""
         if not self.waiting:
             return
         held = self._gate.hold()
         try:
             with self._lock:
                 if self._direct_fd is None:
-                    self._hand_on()
+                    self._send_head()
                 else:
                     self._write_direct()
         finally:
             self._gate.release(held)
 
     def detach_to(self, fd):
-        """In a forked child: write to the descriptor, whose other end the parent reads."""
+        """In a forked child: write to the descriptor from now on. The parent reads its other end."""
         self._lock = RLock()  # another thread of the parent may have held the old one
-        self.waiting = []  # the parent's
+        self.waiting = []  # they belong to the parent
         self._direct_fd = fd
 
     def _append(self, text):
@@ -111,7 +111,7 @@ class Capture:
             self._waiting_chars += taken
             self._head_room -= taken
             if self._waiting_chars >= STREAM_CHARS or monotonic() - self._last_emit >= STREAM_SECONDS:
-                self._hand_on()
+                self._send_head()
             if taken == size:
                 return
             text = text[taken:] if size - taken <= self._tail_cap else text
@@ -126,7 +126,7 @@ class Capture:
             return
         self._tail.append(text)
         self._tail_chars += size
-        if self._tail_chars > 2 * cap + STREAM_CHARS:  # cut rarely: the cost per character stays constant
+        if self._tail_chars > 2 * cap + STREAM_CHARS:  # rarely, for a constant cost per character
             self._tail = [self._joined_tail()]
             self._tail_chars = cap
 
@@ -134,7 +134,7 @@ class Capture:
         text = "".join(self._tail)
         return text[len(text) - self._tail_cap :] if len(text) > self._tail_cap else text
 
-    def _hand_on(self):
+    def _send_head(self):
         pieces, self.waiting, self._waiting_chars = self.waiting, [], 0
         self._last_emit = monotonic()
         if pieces:
@@ -163,7 +163,7 @@ class TextOut(io.TextIOBase):
         self.buffer = ByteOut(capture, self)
 
     def write(self, text):
-        """Write `text`; answers the number of characters."""
+        """Write `text`. Return the number of characters."""
         if type(text) is not str:
             if not isinstance(text, str):
                 raise TypeError(f"write() argument must be str, not {type(text).__name__}")
@@ -181,7 +181,7 @@ class TextOut(io.TextIOBase):
         return True
 
     def flush(self):
-        """Hand on what was written, so that it outlives even the session."""
+        """Send what was written, so that it is there even if the session is killed."""
         self._capture.flush()
 
     def close(self):
@@ -192,7 +192,7 @@ class TextOut(io.TextIOBase):
 
 
 class ByteOut(io.RawIOBase):
-    """`sys.stdout.buffer`: bytes are decoded as UTF-8, unreadable ones replaced."""
+    """`sys.stdout.buffer`: bytes are decoded as UTF-8, and invalid ones replaced."""
 
     mode = "wb"
 
@@ -201,7 +201,7 @@ class ByteOut(io.RawIOBase):
         self.name = text.name
 
     def write(self, data):
-        """Write bytes; answers their number."""
+        """Write bytes. Return their number."""
         data = bytes(data)
         self._capture.write(data.decode("utf-8", "replace"))
         return len(data)
@@ -218,7 +218,7 @@ class ByteOut(io.RawIOBase):
 
 
 class NoInput(io.TextIOBase):
-    """`sys.stdin` of a session: at its end from the start, and `input()` says why."""
+    """`sys.stdin` of a session: always at its end. `input()` raises an error that says why."""
 
     encoding = "utf-8"
     errors = "replace"
@@ -234,7 +234,7 @@ class NoInput(io.TextIOBase):
         return ""
 
     def readline(self, _size=-1):
-        """Refuse: this is what `input()` calls."""
+        """Raise an error: `input()` calls this method."""
         raise EOFError("input() is not available in a session: nobody can type here")
 
     def close(self):

@@ -1,21 +1,22 @@
-"""From any Python object to plain data (None, bool, int, float, str, bytes, list, dict with str keys), by stated rules.
+"""Converts any Python object to plain data: None, bool, int, float, str, bytes, list, and dict with str keys.
 
-PROTOCOL.md has the table. Types of libraries are recognised without importing them: an object of a library's class can
-only exist once that library is in `sys.modules`.
+PROTOCOL.md has the table of the rules. Types of libraries are recognised without importing them: an object of
+a library's class can only exist once that library is in `sys.modules`.
 """
 
 import sys
 from _collections_abc import Mapping, Sequence, Set
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 MAX_DEPTH = 100
-MAX_INT_BITS = 400_000  # about 120 000 digits: more take too long to write in decimal
+MAX_INT_BITS = 400_000  # about 120 000 digits: larger ones take too long to write in decimal
 _LARGEST_INT = (1 << MAX_INT_BITS) - 1
 _modules = sys.modules
 _PLAIN = frozenset((type(None), bool, int, float, str, bytes))
-are_simple = (_PLAIN - {int}).issuperset  # takes types: those whose every value can be passed on as it is
+# Whether all values of these types can be passed on as they are.
+are_simple = (_PLAIN - {int}).issuperset
 _ONLY_STR = frozenset((str,))
 _ONLY_INT = frozenset((int,))
 _GENERATOR = type(item for item in ())
@@ -32,7 +33,7 @@ def plain(value):
 
 
 def plain_fields(fields):
-    """`plain` for each value of a dict; an error names the field."""
+    """`plain` for each value of a dict. An error names the field."""
     answer = {}
     for name, value in fields.items():
         try:
@@ -43,7 +44,7 @@ def plain_fields(fields):
 
 
 def _convert(value, depth, above):
-    """One node. `above` holds the ids of the containers around it."""
+    """Convert one node. `above` holds the ids of the containers around it."""
     kind = type(value)
     if kind in _PLAIN:
         return value if kind is not int else _passable(value)
@@ -63,14 +64,14 @@ def _convert(value, depth, above):
 
 
 def _passable(number):
-    """An int, if it is not absurdly large: the other side may have to write it in decimal."""
+    """An int, unless it is too large: the other side may have to write it in decimal."""
     if -_LARGEST_INT <= number <= _LARGEST_INT:
         return number
     raise ValueError(f"an integer of {number.bit_length()} bits is too large to pass on")
 
 
 def _check_ints(items):
-    """The same for all ints of a collection of plain items."""
+    """`_passable` for all ints of a collection of plain items."""
     kinds = set(map(type, items))
     if kinds == _ONLY_INT:  # at C speed
         _passable(min(items))
@@ -104,7 +105,7 @@ def _from_mapping(mapping, depth, above):
 
 
 def _from_set(items, depth, above):
-    """A list in stable order: sorted if the items can be compared, else by type name and repr."""
+    """A list in stable order: sorted if the items can be compared, otherwise by type name and repr."""
     items = list(items)
     try:
         items.sort()
@@ -114,7 +115,7 @@ def _from_set(items, depth, above):
 
 
 def _key(key):
-    """A key as `json.dumps` writes it; what that refuses becomes `str(key)`."""
+    """A key as `json.dumps` writes it. A key that it refuses becomes `str(key)`."""
     enum = _modules.get("enum")
     if enum is not None and isinstance(key, enum.Enum):
         key = key.value
@@ -128,7 +129,7 @@ def _key(key):
 
 
 def _convert_other(value, kind, depth, above):
-    """Everything that is not a plain scalar, list, tuple or dict; the order of the questions matters."""
+    """Convert what is not a plain scalar, list, tuple or dict. The order of the checks matters."""
     enum = _modules.get("enum")
     if enum is not None and isinstance(value, enum.Enum):
         return _convert(value.value, depth + 1, above)
@@ -152,7 +153,7 @@ def _convert_other(value, kind, depth, above):
 
 
 def _record(value, kind):
-    """The fields of a namedtuple, dataclass, pydantic model (2, then 1) or attrs object; None for anything else."""
+    """The fields of a namedtuple, dataclass, pydantic model (2, then 1) or attrs object, or None."""
     if isinstance(value, tuple) and isinstance(getattr(kind, "_fields", None), tuple):
         return dict(zip(kind._fields, value))
     if hasattr(kind, "__dataclass_fields__"):
@@ -167,7 +168,7 @@ def _record(value, kind):
 
 
 def _convert_library(value, kind, depth, above):
-    """Dates, arrays, tables, paths, collections of other libraries; at last `str(value)`."""
+    """Convert dates, arrays, tables, paths, collections of libraries; anything else to `str(value)`."""
     datetime = _modules.get("datetime")
     if datetime is not None and isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()

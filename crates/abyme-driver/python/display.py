@@ -1,6 +1,6 @@
-"""Short views of values: bounded reprs, one-word summaries. The cost never grows with the data."""
+"""Short views of values: bounded reprs and one-word summaries. Their cost does not grow with the data."""
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 _MODULE = type(__import__("sys"))
@@ -11,15 +11,15 @@ _BRACKETS = {list: "[]", tuple: "()", set: "{}", dict: "{}"}
 
 
 def clip(text, limit):
-    """`text` in at most about `limit` characters: its head, a note on what is missing, its tail."""
+    """`text` in at most about `limit` characters: its head, a note on what is missing, and its tail."""
     if len(text) <= limit:
         return text
     half = limit // 2
-    return f"{text[:half]}\n... [{len(text) - 2 * half} characters omitted] ...\n{text[len(text) - half:]}"
+    return f"{text[:half]}\n... [{len(text) - 2 * half} characters omitted] ...\n{text[len(text) - half :]}"
 
 
 def show(value, limit):
-    """`(head, tail, total)`: the repr, whole or its first and last half, and its true length if it was built."""
+    """`(head, tail, total)`: the repr, whole or its first and last half, and its length if it was built."""
     try:
         if _weight(value, limit * 2, set()) <= limit * 2:
             text = str.__str__(repr(value))
@@ -27,7 +27,7 @@ def show(value, limit):
                 return text, "", len(text)
             return text[: limit // 2], text[len(text) - (limit - limit // 2) :], len(text)
         return clip(_bounded(value, limit), limit), "", None
-    except BaseException as problem:  # a repr may do anything, even exit
+    except BaseException as problem:  # a repr may run any code, even exit
         return f"<repr failed: {type(problem).__name__}: {clip(message_of(problem), 200)}>", "", None
 
 
@@ -39,31 +39,32 @@ def message_of(problem):
         return f"<unprintable {type(problem).__name__} object>"
 
 
-def _weight(value, limit, seen):
-    """A lower bound for the length of the repr. Stops counting above `limit`, so it looks at few items."""
+def _weight(value, limit, counted):
+    """A lower bound for the length of the repr. It stops counting above `limit`, so it visits few items."""
     kind = type(value)
     if kind not in _SIZED:
         return 1
     if kind is str or kind is bytes or kind is bytearray:
         return len(value)
-    if id(value) in seen:
+    if id(value) in counted:
         return 1
-    seen.add(id(value))
+    counted.add(id(value))
     weight = 2 * len(value)
     if weight > limit:
         return weight
     for item in value.items() if kind is dict else value:
-        weight += _weight(item, limit - weight, seen)
+        weight += _weight(item, limit - weight, counted)
         if weight > limit:
             break
     return weight
 
 
 def _bounded(value, limit):
-    """A repr of exact builtin containers and texts that builds no more than it shows."""
+    """A repr of builtin containers and texts that builds no more than it returns."""
     kind = type(value)
     if kind not in _SIZED or limit < 16:
-        return clip(repr(value), max(limit, 16)) if _weight(value, 1000, set()) <= 1000 else f"<{summary(value)}>"
+        is_short = _weight(value, 1000, set()) <= 1000
+        return clip(repr(value), max(limit, 16)) if is_short else f"<{summary(value)}>"
     if kind is str or kind is bytes or kind is bytearray:
         return _bounded_text(value, limit)
     size = len(value)
@@ -80,31 +81,31 @@ def _bounded(value, limit):
 
 
 def _bounded_text(value, limit):
-    """Head and tail of a long str or bytes, each as its own literal."""
+    """The head and the tail of a long str or bytes, each as a literal of its own."""
     half = limit // 2
     if len(value) <= limit:
         return repr(value)
     missing = len(value) - 2 * half
-    return f"{value[:half]!r} ... <{missing} more> ... {value[len(value) - half:]!r}"
+    return f"{value[:half]!r} ... <{missing} more> ... {value[len(value) - half :]!r}"
 
 
 def _some(items, kind, limit):
-    """Reprs of the first items, until `limit` characters are used."""
-    shown = []
+    """The reprs of the first items, until `limit` characters are used."""
+    texts = []
     for item in items:
         if kind is dict:
             text = f"{_bounded(item[0], limit // 2)}: {_bounded(item[1], limit)}"
         else:
             text = _bounded(item, limit)
-        shown.append(text)
+        texts.append(text)
         limit -= len(text) + 2
         if limit <= 0:
             break
-    return shown
+    return texts
 
 
 def size_of(value):
-    """The length of a builtin, the shape of an array or table, None for what has no cheap size."""
+    """The length of a builtin, the shape of an array or table, or None for a value without a cheap size."""
     kind = type(value)
     if kind in _SIZED:
         return len(value)
@@ -119,7 +120,7 @@ def size_of(value):
 
 
 def type_name(value):
-    """What `value` is, in one word."""
+    """The type of `value` in one word."""
     if isinstance(value, type):
         return "class"
     return "function" if type(value) is _FUNCTION else type(value).__name__

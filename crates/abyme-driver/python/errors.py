@@ -1,8 +1,8 @@
-"""What the model sees of an exception: the cell's own frames, with lines and source, and none of the driver's."""
+"""Reports an exception to the model, with the frames of the cell and without those of the driver."""
 
 from _abyme.display import clip, message_of
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 TRACEBACK_CHARS = 8000
@@ -20,7 +20,7 @@ hide_frames_of(hide_frames_of)
 
 
 def report(problem, stage, cell):
-    """The `error` object of a `done` message. `cell` is the file name of the cell, for `line`."""
+    """The `error` object of a `done` message. `line` is the line in the file called `cell`."""
     return {
         "type": type_of(problem),
         "message": clip(_message(problem), MESSAGE_CHARS),
@@ -31,13 +31,13 @@ def report(problem, stage, cell):
 
 
 def bare_report(problem, stage):
-    """The same without running any code of the exception's class: the last resort."""
+    """The report without running any code of the exception's class, for the case that `report` fails."""
     name = type(problem).__name__
     return {"type": name, "message": "", "traceback": f"{name}\n", "stage": stage, "line": None}
 
 
 def last_words(problem):
-    """How a forked child ends that comes to the end of the cell: its exit code, and what it says on stderr."""
+    """How a forked child ends when it comes to the end of the cell: its exit code and its text for stderr."""
     if problem is None:
         return 0, ""
     if isinstance(problem, SystemExit):
@@ -47,7 +47,7 @@ def last_words(problem):
 
 
 def type_of(problem):
-    """The class name, with its module unless that is obvious."""
+    """The class name, with its module unless that is `builtins` or `__main__`."""
     kind = type(problem)
     module = getattr(kind, "__module__", None)
     if not isinstance(module, str) or module in ("builtins", "__main__"):
@@ -62,7 +62,7 @@ def _message(problem):
 
 
 def _line(problem, cell):
-    """The line of the cell: of its innermost frame, or of the syntax error in it."""
+    """The line in the cell: that of its innermost frame, or of the syntax error in it."""
     line = None
     trace = problem.__traceback__
     while trace is not None:
@@ -81,20 +81,20 @@ def _traceback(problem, cell):
         view = TracebackException(type(problem), problem, problem.__traceback__)
         _drop_driver_frames(view, set())
         files = [frame.filename for frame in view.stack]
-        if cell in files:  # what comes before it, asyncio for example, only carried the cell
+        if cell in files:  # the frames before it, of asyncio for example, only called the cell
             del view.stack[: files.index(cell)]
         return "".join(view.format())
-    except Exception:  # the cell may have broken the traceback module, or the exception breaks everything
+    except Exception:  # the cell may have broken the traceback module, or the exception raises everywhere
         return f"{type_of(problem)}: {message_of(problem)}\n"
 
 
-def _drop_driver_frames(view, seen):
-    """Filter the stack of an exception and of all it is chained to or groups."""
-    if view is None or id(view) in seen:
+def _drop_driver_frames(view, visited):
+    """Filter the stack of an exception and of all exceptions that it is chained to or groups."""
+    if view is None or id(view) in visited:
         return
-    seen.add(id(view))
+    visited.add(id(view))
     view.stack[:] = [frame for frame in view.stack if frame.filename not in _hidden]
-    _drop_driver_frames(view.__cause__, seen)
-    _drop_driver_frames(view.__context__, seen)
+    _drop_driver_frames(view.__cause__, visited)
+    _drop_driver_frames(view.__context__, visited)
     for member in getattr(view, "exceptions", None) or ():
-        _drop_driver_frames(member, seen)
+        _drop_driver_frames(member, visited)

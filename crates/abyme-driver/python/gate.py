@@ -1,37 +1,38 @@
-"""Where an interrupt may surface: inside the cell's code, never inside the driver's own."""
+"""Where an interrupt may be raised: inside the cell's code, never inside the driver's own."""
 
 from _thread import get_ident, interrupt_main
 from sys import setprofile, settrace
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 
 class Gate:
     """Turns SIGINT into KeyboardInterrupt at a safe moment.
 
-    The gate is *open* while code of the cell runs in the session's main thread and *closed* while the driver works.
-    A signal that meets an open gate raises at once; one that meets a closed gate is remembered and raised when the
-    gate opens again; one that arrives while nothing runs is ignored. So no frame is ever cut, no lock left behind.
+    The gate is *open* while code of the cell runs in the session's main thread and *closed* while the driver
+    works. A signal at an open gate raises at once. A signal at a closed gate is kept and raised when the gate
+    opens again. A signal that arrives while no cell runs is ignored. So no frame is ever cut and no lock
+    stays locked.
     """
 
     def __init__(self):
         self.main = get_ident()
         self.running = False  # between begin() and end()
         self.open = False
-        self.pending = False  # arrived at a closed gate, not raised yet
+        self.pending = False  # an interrupt arrived at a closed gate and was not raised yet
         self.delivered = False  # an interrupt reached this run
         self.by_signal = False  # on_signal is installed, so `interrupt` may use it
         self.before_raise = None  # called just before KeyboardInterrupt is raised in the cell
 
     def begin(self):
-        """Start a run: interrupts count from here on, and the calling thread is the one they stop."""
+        """Start a run: interrupts count from now on and stop the calling thread."""
         self.main = get_ident()
         self.open = self.pending = self.delivered = False
         self.running = True
 
     def end(self):
-        """End a run and tell whether an interrupt reached it. A late one is dropped, it never hits the next run."""
+        """End a run. Return whether an interrupt reached it. A late one never hits the next run."""
         self.running = self.open = self.pending = False
         return self.delivered
 
@@ -53,7 +54,7 @@ class Gate:
         raise KeyboardInterrupt
 
     def interrupt(self):
-        """Ask the current run to stop, from any thread of a backend that lives in this process."""
+        """Ask the current run to stop. Any thread of a backend in this process may call this."""
         if not self.running:
             return
         if self.by_signal:
@@ -63,16 +64,17 @@ class Gate:
         from ctypes import c_ulong, py_object, pythonapi
 
         thread, exception = c_ulong(self.main), py_object(KeyboardInterrupt)
-        if self.open:  # a thread that lives in the same process, not the main one: Python's own way to stop it
+        if self.open:  # not the process's main thread: Python has its own way to stop it
             pythonapi.PyThreadState_SetAsyncExc(thread, exception)
         else:
             self.pending = True
 
     def attempt(self, action, *args):
-        """Run code of the cell with the gate open: `(value, None)`, or `(None, exception)` for any BaseException.
+        """Run code of the cell with the gate open. Return `(value, None)` or `(None, exception)`.
 
-        The handler never raises in this very frame (`_BOUNDARY`), so the gate is closed again on every path;
-        `_inside` has the first frame in which it may, and looks for an interrupt that came in between.
+        The handler never raises in the frame of this method (`_BOUNDARY`), so the gate is closed again on
+        every path. `_inside` has the first frame in which it may raise, and checks for an interrupt that came
+        in between.
         """
         self.open = True
         try:
@@ -81,21 +83,21 @@ class Gate:
             return None, problem
         finally:
             self.open = False
-            try:  # what the cell left behind must not run inside the driver; one that raises is gone by that
+            try:  # the cell's hooks must not run inside the driver; one that raises is removed by that
                 setprofile(None)
                 settrace(None)
             except BaseException:
                 settrace(None)
 
     def hold(self):
-        """Close the gate on the way from the cell into the driver. Give the answer to `release`."""
+        """Close the gate on the way from the cell into the driver. `release` takes the result."""
         if not self.open or get_ident() != self.main:
             return False
         self.open = False
         return True
 
     def release(self, held):
-        """Open the gate on the way back, and raise what arrived meanwhile."""
+        """Open the gate on the way back, and raise an interrupt that arrived meanwhile."""
         if held:
             self.open = True
             if self.pending:

@@ -1,6 +1,6 @@
-"""Finds out what a Python is, and compiles the driver for it: `python3 -I -c <this>`, with the sources on stdin.
+"""Describes a Python and compiles the driver for it: `python3 -I -c <this>`, with the sources on stdin.
 
-Answers one line of JSON (the real executable, its version), then the bundle that `boot.py` takes after `M`.
+Writes one line of JSON (the real executable and its version), then the code that `boot.py` takes after `M`.
 """
 
 import json
@@ -9,5 +9,9 @@ import sys
 
 _sources = json.load(sys.stdin.buffer)
 _codes = {name: compile(text, f"<abyme>/{name}.py", "exec", 0, True) for name, text in _sources.items()}
-_about = {"executable": sys.executable, "version": list(sys.version_info[:3]), "name": sys.implementation.name}
+_about = {
+    "executable": sys.executable,
+    "version": list(sys.version_info[:3]),
+    "name": sys.implementation.name,
+}
 sys.stdout.buffer.write(json.dumps(_about).encode() + b"\n" + marshal.dumps(_codes))

@@ -1,10 +1,10 @@
-"""One Python session: a namespace that lives through many cells. No transport, standard library only.
+"""One Python session: a namespace that many cells share. No transport, standard library only.
 
 A backend makes one `Repl(host)` and calls `run(request)` for each cell. `host` has three methods:
 
-    call(name, args, kwargs) -> value      a host function, blocking; raises what the cell shall see
-    submit(via, fields, value)             a submission; exactly one of `fields` (a dict) and `value` counts
-    output(stream, text)                   the next piece of the head of "stdout" or "stderr"
+    call(name, args, kwargs) -> value      calls a host function and blocks; raises what the cell shall get
+    submit(via, fields, value)             takes a submission: `fields` (a dict), or `value` if that is None
+    output(stream, text)                   takes the next piece of the head of "stdout" or "stderr"
 
 Requests and answers are described in PROTOCOL.md (`run` and `done`), with values as Python objects.
 """
@@ -21,15 +21,20 @@ from _abyme.gate import Gate
 from _abyme.scope import ToolModules, host_function
 from _abyme.submit import MISSING, Submissions, is_stop
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
-PREIMPORTED = ("json", "re", "math", "collections", "itertools", "functools", "textwrap", "string", "copy", "datetime")
+PREIMPORTED = (
+    "json", "re", "math", "collections", "itertools", "functools", "textwrap", "string", "copy", "datetime",
+)  # fmt: skip
 DEFAULT_OUTPUT_CHARS = 10_000
-CHANGED_SHOWN = 30
-SOURCES_KEPT = 1000
+MAX_CHANGED = 30
+MAX_SOURCES = 1000
 
-_FUTURES = 0x1FE0000  # the bits `from __future__ import ...` sets in co_flags
+_SHOW_VARS_DOC = (
+    "All variables of the session, one line each: name, type with size, preview. Print or return it."
+)
+_FUTURES = 0x1FE0000  # the bits that `from __future__ import ...` sets in co_flags
 _COROUTINE = 0x80
 _COMPILE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
 _DYNAMIC = ("globals", "locals", "vars", "dir", "eval", "exec", "__dict__")
@@ -44,7 +49,7 @@ for _function in (lambda: None, Gate.attempt, Capture.write, plain, show):
 
 
 class Repl:
-    """A session. `run` is called from one thread at a time, always the same; host functions from any."""
+    """A session. One thread calls `run` for all cells. Any thread may call host functions."""
 
     def __init__(self, host, preload=False):
         self.host = host
@@ -62,13 +67,13 @@ class Repl:
         self._submissions = Submissions(host, self.gate, lambda: self.variables)
         self._provided = {}
         self._lazy = dict.fromkeys(PREIMPORTED)
-        self._seen = {}  # name -> (id, size) of every user variable after the last cell
-        self._others = {}  # name -> value of what is no user variable: what the session provides, modules
+        self._states = {}  # name -> (id, size) of every user variable after the last cell
+        self._others = {}  # name -> value of what is not a user variable: provided names and modules
         self._last = None  # the value of `_`
         self._count = 0
         self._recursion_limit = _get_recursion_limit()
-        self.before_end = None  # a transport collects late output here
-        self.after_cell = None  # ... and may end a forked child here, or answer what went wrong in work left over
+        self.before_end = None  # a hook that collects late output
+        self.after_cell = None  # a hook that may end a forked child or return the error of unfinished work
         self._set_scope({})
         if preload:
             self._import_lazy("".join(_DYNAMIC))
@@ -76,7 +81,7 @@ class Repl:
     # ---- what a backend calls ----
 
     def run(self, request):
-        """Run one cell and answer what a `done` message holds."""
+        """Run one cell and return the fields of a `done` message."""
         self._begin(request)
         cap = request.get("max_output_chars", DEFAULT_OUTPUT_CHARS)
         answer = {"value": None, "error": None, "changed": [], "changed_total": 0}
@@ -92,11 +97,11 @@ class Repl:
         return answer
 
     def interrupt(self):
-        """Ask the running cell to stop with KeyboardInterrupt; nothing happens when none runs. From any thread."""
+        """Ask the running cell, if there is one, to stop with KeyboardInterrupt. Any thread may call this."""
         self.gate.interrupt()
 
     def flush(self):
-        """Hand on the output that waits."""
+        """Send the output that waits."""
         self.stdout.flush()
         self.stderr.flush()
 
@@ -105,11 +110,11 @@ class Repl:
         """Whether a cell is running."""
         return self.gate.running
 
-    # ---- the life of a cell ----
+    # ---- the steps of a cell ----
 
     def _begin(self, request):
-        """Put everything in place that a former cell may have moved."""
-        if request.get("code"):  # a cell that only sets variables is none to the model, which counts too
+        """Restore what an earlier cell may have changed, and open the session for this one."""
+        if request.get("code"):  # the model, which counts cells too, does not know of one without code
             self._count += 1
         cap = request.get("max_output_chars", DEFAULT_OUTPUT_CHARS)
         self.stdout.begin(cap)
@@ -119,7 +124,7 @@ class Repl:
         self.gate.begin()
 
     def _run_cell(self, request, cap, answer):
-        """Scope, compile, run, look at what came out. Fills `answer`; the error names the stage it came from."""
+        """Set the scope, compile, run and look at the result. Fills `answer`. An error names its stage."""
         code = request.get("code") or ""
         cell = request.get("name") or f"<cell {self._count}>"
         _, problem = self.gate.attempt(self._prepare, request, code)
@@ -146,7 +151,7 @@ class Repl:
         self._note_changes(answer)
 
     def _prepare(self, request, code):
-        """Everything a cell finds when it starts: scope, variables, the modules it may mention."""
+        """Prepare what a cell needs when it starts: scope, variables, and the modules that it may mention."""
         scope = request.get("scope")
         if scope is not None:
             self._set_scope(scope)
@@ -155,7 +160,7 @@ class Repl:
             self._import_lazy(code)
 
     def _settle(self):
-        """Undo what the cell did to names that are not its own; answer the error of a late `answer`, if any."""
+        """Undo what the cell did to provided names. Return the error of an `answer` at its end, if any."""
         _restore_builtins()
         if _get_recursion_limit() < self._recursion_limit:
             _set_recursion_limit(self._recursion_limit)
@@ -166,12 +171,12 @@ class Repl:
         return self.gate.attempt(self._submissions.settle_answer, current)[1]
 
     def _enter(self):
-        """Be the program of this process. A backend whose sessions share one replaces this."""
+        """Make this session the program of the process. Replaced where sessions share a process."""
         self._restore_streams()
         _modules["__main__"] = self.module
 
     def _restore_streams(self):
-        """A cell may have replaced the streams, or set attributes of ours."""
+        """Undo what a cell did to the streams: it may have replaced them or set attributes of ours."""
         sys.stdout, sys.stderr, sys.stdin = self._streams
         for stream, state in zip(self._streams, self._stream_states):
             vars(stream).clear()
@@ -186,7 +191,7 @@ class Repl:
                 variables[name] = value
 
     def _report(self, problem, stage, cell):
-        """The error object. An interrupt that waits would spoil the first try; a broken class may spoil both."""
+        """The error object. A waiting interrupt may break the first try, and a broken class both."""
         for _ in range(2):
             answer, failure = self.gate.attempt(self._report_once, problem, stage, cell)
             if failure is None:
@@ -198,13 +203,14 @@ class Repl:
         return report(problem, stage, cell)
 
     def _show(self, value, cap):
-        """The last expression's value, as `value` of the answer; `_` gets it as in any Python prompt."""
+        """The last expression's value for the answer. `_` is bound to it, as in any Python prompt."""
         variables = self.variables
         if variables.get("_", self._last) is self._last:  # unless the cell uses the name for something else
             self._last = variables["_"] = value
-        shown, problem = self.gate.attempt(show, value, cap)
-        head, tail, total = shown if problem is None else (f"<repr failed: {type(problem).__name__}>", "", None)
-        return {"text": head, "tail": tail, "total": total}
+        parts, problem = self.gate.attempt(show, value, cap)
+        if problem is not None:
+            parts = (f"<repr failed: {type(problem).__name__}>", "", None)
+        return dict(zip(("text", "tail", "total"), parts))
 
     # ---- names ----
 
@@ -216,9 +222,7 @@ class Repl:
         own = self._submissions.functions()
         own["answer"] = self._submissions.answer
         own["SHOW_VARS"] = self._show_vars_function()
-        clash = sorted(own.keys() & given.keys())
-        if clash:
-            raise ValueError(f"host functions cannot be called {', '.join(clash)}: the session provides these names")
+        _check_clash("host functions", own.keys() & given.keys())
         given.update(own)
         given.update(self._tools.load(scope.get("modules") or (), given))
         for name in self._provided.keys() - given.keys():
@@ -227,19 +231,17 @@ class Repl:
         self._restore()
 
     def _set_variables(self, variables):
-        clash = sorted(variables.keys() & self._provided.keys())
-        if clash:
-            raise ValueError(f"variables cannot be called {', '.join(clash)}: the session provides these names")
+        _check_clash("variables", variables.keys() & self._provided.keys())
         self.variables.update(variables)
         for name, value in variables.items():
             self._lazy.pop(name, None)
-            self._seen[name] = (id(value), size_of(value))
+            self._states[name] = (id(value), size_of(value))
 
     def _import_lazy(self, code):
-        """Bind the promised modules a cell may reach.
+        """Import the promised modules that a cell may use.
 
-        Importing all of them doubles the start-up time of Python, so each waits for a cell whose text contains its
-        name, or could reach names it does not contain.
+        Importing all of them doubles the start-up time of Python. So each is imported before the first cell
+        whose text contains its name, or could reach names that it does not contain.
         """
         everything = any(word in code for word in _DYNAMIC)
         for name in list(self._lazy):
@@ -248,7 +250,7 @@ class Repl:
                 self.variables.setdefault(name, _import(name))
 
     def _host_call(self, name, args, kwargs):
-        """What the generated host functions call: the gate is closed while the transport works."""
+        """Call the host for a generated host function. The gate is closed while the transport works."""
         gate = self.gate
         held = gate.hold()
         try:
@@ -262,16 +264,16 @@ class Repl:
 
     def _show_vars_function(self):
         def SHOW_VARS():
-            """All variables of the session, one line each: name, type with size, preview. Print or return it."""
-            found = sorted(self._user_variables(), key=lambda pair: pair[0])
-            lines = [f"{name}: {summary(value)}  {one_line(value)}" for name, value in found]
+            variables = sorted(self._user_variables(), key=lambda pair: pair[0])
+            lines = [f"{name}: {summary(value)}  {one_line(value)}" for name, value in variables]
             return "\n".join(lines) or "(no variables yet)"
 
         SHOW_VARS.__module__, SHOW_VARS.__qualname__ = "abyme", "SHOW_VARS"
+        SHOW_VARS.__doc__ = _SHOW_VARS_DOC
         return SHOW_VARS
 
     def _user_variables(self):
-        """The names that are the model's or the user's, with their values."""
+        """The variables that the model or the user made: `(name, value)` pairs."""
         others = self._others
         return [
             (name, value)
@@ -281,31 +283,31 @@ class Repl:
 
     def _is_variable(self, name, value):
         if is_module(value):
-            if _modules.get(name) is value:  # most sessions keep a dozen, which is then found out at once
+            if _modules.get(name) is value:  # most sessions have a dozen: remembering them makes this quick
                 self._others[name] = value
             return False
         return name not in self._provided
 
     def _note_changes(self, answer):
-        """Compare the namespace with the one after the last cell: by identity and size, never by content."""
-        found, problem = self.gate.attempt(self._compare)
+        """Compare the namespace with that after the last cell, by identity and size, never by content."""
+        changed, problem = self.gate.attempt(self._compare)
         if problem is None:
-            answer["changed"], answer["changed_total"] = found[:CHANGED_SHOWN], len(found)
+            answer["changed"], answer["changed_total"] = changed[:MAX_CHANGED], len(changed)
 
     def _compare(self):
-        before, now, changed = self._seen, {}, []
+        before, now, changed = self._states, {}, []
         for name, value in self._user_variables():
             size = size_of(value)
             now[name] = state = (id(value), size)
             if before.get(name) != state:
                 changed.append({"name": name, "type": type_name(value), "summary": summary(value, size)})
-        self._seen = now
+        self._states = now
         return changed
 
     # ---- answers ----
 
     def _read(self, names, answer):
-        """Convert the variables the host asked for."""
+        """Convert the variables that the host reads."""
         answer["variables"], answer["missing"], answer["unreadable"] = {}, [], {}
         for name in names:
             value = self.variables.get(name, MISSING)
@@ -322,7 +324,8 @@ class Repl:
 class Sources:
     """The text of recent cells and tools, for tracebacks and `inspect.getsource`.
 
-    Both read it from `linecache`, which is expensive to import; so the text waits here until a cell imports something.
+    Both read it from `linecache`, which is slow to import: the text waits here until a cell imports
+    something.
     """
 
     def __init__(self):
@@ -330,24 +333,24 @@ class Sources:
         self._waiting = {}
 
     def add(self, name, source):
-        """Register the text of a file that exists nowhere."""
+        """Register the text of a file that does not exist."""
         names = self._names
         names.pop(name, None)
         names[name] = None
         self._waiting[name] = source
-        if len(names) > SOURCES_KEPT:
+        if len(names) > MAX_SOURCES:
             self._forget(next(iter(names)))
         if "linecache" in _modules or "import" in source:
             self.publish()
 
     def publish(self):
-        """Give linecache what it does not have yet."""
+        """Give linecache the texts that it does not have yet."""
         try:
             linecache = _modules.get("linecache") or _import("linecache")
             for name, source in self._waiting.items():
                 lines = [line + "\n" for line in source.split("\n")]
                 linecache.cache[name] = (len(source), None, lines, name)
-        except BaseException:  # a cell broke linecache: tracebacks go without source lines then
+        except BaseException:  # a cell broke linecache: tracebacks then lack source lines
             pass
         self._waiting.clear()
 
@@ -360,16 +363,22 @@ class Sources:
             pass
 
 
+def _check_clash(what, names):
+    if names:
+        names = ", ".join(sorted(names))
+        raise ValueError(f"{what} cannot be called {names}: the session provides these names")
+
+
 def _compile_cell(code, cell):
-    """`(statements, expression)`, code objects or None; the second is the last statement if that is an expression."""
+    """`(statements, expression)`: code objects or None. `expression` is the last statement if it is one."""
     return _compile_line(code, cell) or _compile_parts(code, cell)
 
 
 def _compile_line(code, cell):
-    """The same for a cell whose last line is an expression, as `print(x)` is; None for any other.
+    """Compile a cell whose last line is an expression, such as `print(x)`. None for any other cell.
 
-    Takes half the time, for no tree is made. Where the lines before it are a program, nothing of them reaches into the
-    last one: so it is a statement of its own.
+    This takes half the time because it makes no tree. If the lines before the last one are a program, no
+    statement of them continues in the last line, so that is a statement of its own.
     """
     start = code.rfind("\n", 0, len(code.rstrip())) + 1
     if code[start : start + 1] in " \t\f#" or "\r" in code:
@@ -387,7 +396,7 @@ def _compile_line(code, cell):
 
 
 def _compile_parts(code, cell):
-    """The same for every cell, and with the errors to show."""
+    """Compile any cell, with the errors that the model gets."""
     tree = compile(code, cell, "exec", PyCF_ONLY_AST, True)
     statements = last = None
     if tree.body and isinstance(tree.body[-1], Expr):
@@ -402,7 +411,7 @@ def _compile_parts(code, cell):
 
 
 def _compile_tree(tree, cell, mode, flags, code):
-    """Compile; top-level `await`, which code of models likes to use, is allowed where it occurs."""
+    """Compile a tree. Top-level `await`, which models like to write, is allowed where it occurs."""
     try:
         return compile(tree, cell, mode, flags, True)
     except SyntaxError:
@@ -412,7 +421,7 @@ def _compile_tree(tree, cell, mode, flags, code):
 
 
 def _execute(parts, variables):
-    """Run the statements, then answer the value of the last expression."""
+    """Run the statements and return the value of the last expression."""
     statements, last = parts
     if any([code is not None and code.co_flags & _COROUTINE for code in parts]):
         import asyncio
@@ -424,7 +433,7 @@ def _execute(parts, variables):
 
 
 async def _execute_async(parts, variables):
-    """The same for a cell that awaits at top level."""
+    """`_execute` for a cell that awaits at top level."""
     for code in parts:
         value = None
         if code is not None:
@@ -435,11 +444,11 @@ async def _execute_async(parts, variables):
 
 
 def _restore_builtins():
-    """Put back what the cell rebound or deleted in `builtins`; what it added stays."""
+    """Put back what the cell rebound or deleted in `builtins`. What it added stays."""
     try:
         if _BUILTINS == _pristine_builtins:  # the usual case, at C speed
             return
-    except BaseException:  # what the cell put there compares in its own way
+    except BaseException:  # a value that the cell put there may raise when it is compared
         pass
     for name, value in _pristine_builtins.items():
         if _BUILTINS.get(name, MISSING) is not value:

@@ -1,11 +1,11 @@
-"""The names a session provides besides its own: host functions, and the public names of the user's Python tools."""
+"""The names that a scope adds to a session: host functions and the public names of the user's tools."""
 
 import sys
 
 from _abyme.convert import are_simple, plain, plain_fields
 from _abyme.errors import FILE, hide_frames_of
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 _USUAL = "positional_or_keyword"
@@ -21,9 +21,10 @@ hide_frames_of(lambda: None)
 
 
 def host_function(spec, host_call):
-    """A plain Python function for `spec`, so that `help`, `inspect.signature` and Python's own TypeErrors just work.
+    """A plain Python function for `spec`: `help`, `inspect.signature` and Python's own TypeErrors work.
 
-    `host_call(name, args, kwargs)` gets what a call binds: named parameters by name, and `args` only from `*args`.
+    `host_call(name, args, kwargs)` gets what a call binds: named parameters by name, and `args` only from
+    `*args`.
     """
     parameters = spec.get("parameters") or []
     defaults = [parameter["default"] for parameter in parameters if "default" in parameter]
@@ -34,19 +35,20 @@ def host_function(spec, host_call):
     return function
 
 
-_builders = {}  # what makes a signature -> its builder: sessions begin with much the same, and a snapshot has them
+# Signature -> its builder. Most sessions start with the same functions, and a base image has their builders.
+_builders = {}
 
 
 def _builder(name, parameters):
-    """`build(call, d)` of `_source`, made once for all functions that look alike."""
-    looks = (name, *[(each["name"], each.get("kind", _USUAL), "default" in each) for each in parameters])
-    build = _builders.get(looks)
+    """`build(call, d)` of `_source`, made once for all functions of one signature."""
+    key = (name, *[(each["name"], each.get("kind", _USUAL), "default" in each) for each in parameters])
+    build = _builders.get(key)
     if build is None:
         if len(_builders) > 1000:
             _builders.clear()
         space = {"__builtins__": __builtins__, "__name__": "abyme"}
         exec(compile(_source(name, parameters), FILE, "exec", dont_inherit=True), space)
-        build = _builders[looks] = space.pop("build")  # functions of all sessions share what is left
+        build = _builders[key] = space.pop("build")  # functions of all sessions share the rest of `space`
     return build
 
 
@@ -88,24 +90,24 @@ def _free_name(wish, taken):
 
 
 def _check_identifier(name):
-    """Names become source, so nothing but a name may pass. (A keyword fails in the compiler.)"""
+    """Check that a name is one, because it becomes source. (A keyword fails in the compiler.)"""
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError(f"{name!r} is not a Python name")
 
 
 def _annotations(spec, parameters):
-    """Text, except for the simple builtin types, which `help()` shows more nicely as themselves."""
-    found = {parameter["name"]: parameter["annotation"] for parameter in parameters if parameter.get("annotation")}
+    """The annotations: texts, but simple builtin types as themselves, which `help()` shows better."""
+    texts = {each["name"]: each["annotation"] for each in parameters if each.get("annotation")}
     if spec.get("returns"):
-        found["return"] = spec["returns"]
-    return {name: _SIMPLE_TYPES.get(text, text) for name, text in found.items()}
+        texts["return"] = spec["returns"]
+    return {name: _SIMPLE_TYPES.get(text, text) for name, text in texts.items()}
 
 
 def _converting(host_call):
-    """Convert arguments while the gate is still open: conversion may run code of the cell."""
+    """Convert arguments while the gate is still open, because conversion may run code of the cell."""
 
     def call(name, args, kwargs):
-        # Most arguments are plain as they are, which is found out at C speed.
+        # Most arguments are plain as they are. This check runs at C speed.
         args = plain(list(args)) if args else []
         if not are_simple(map(type, kwargs.values())):
             kwargs = plain_fields(kwargs)
@@ -120,12 +122,12 @@ _error_types = {}
 
 
 def host_error(name, message):
-    """The exception for an error the host reports: a builtin Exception by name, else a RuntimeError of that name."""
+    """The exception for an error of the host: a builtin Exception by name, or a RuntimeError of that name."""
     kind = __builtins__.get(name)
     if isinstance(kind, type) and issubclass(kind, Exception):
         try:
             return kind(message)
-        except TypeError:  # wants more arguments, as UnicodeDecodeError does
+        except TypeError:  # it needs more arguments, as UnicodeDecodeError does
             pass
     kind = _error_types.get(name)
     if kind is None:
@@ -139,20 +141,20 @@ def host_error(name, message):
 
 
 class ToolModules:
-    """Python tools given as source. Each runs once, in a module of its own, until its source changes."""
+    """Python tools given as source. Each runs once in its own module, until its source changes."""
 
     def __init__(self, register_source):
         self._register_source = register_source
         self._loaded = {}  # name -> (source, module)
 
     def load(self, specs, given):
-        """Run what is new and answer all public names. `given` are the names tools may use and must not define."""
+        """Run new tools and return all public names. Tools may use names in `given`, not define them."""
         kept, names = {}, {}
         for spec in specs:
             name, source = spec["name"], spec["source"]
-            known = self._loaded.get(name)
-            if known is not None and known[0] == source:
-                module = known[1]
+            loaded = self._loaded.get(name)
+            if loaded is not None and loaded[0] == source:
+                module = loaded[1]
                 vars(module).update(given)
             else:
                 module = self._run(name, source, given)
@@ -167,18 +169,20 @@ class ToolModules:
         file = f"<{name}>"
         self._register_source(file, source)
         vars(module).update(given)
-        sys.modules[module.__name__] = module  # dataclasses, pickle and get_type_hints look there
+        sys.modules[module.__name__] = module  # dataclasses, pickle and get_type_hints look it up there
         exec(compile(source, file, "exec", dont_inherit=True), vars(module))
         return module
 
 
 def _public_names(name, module, given):
     """Functions and classes defined in the module itself, without a leading underscore."""
-    found = {}
+    names = {}
     for key, value in vars(module).items():
-        if key.startswith("_") or getattr(value, "__module__", None) != module.__name__ or not callable(value):
+        if key.startswith("_") or getattr(value, "__module__", None) != module.__name__:
+            continue
+        if not callable(value):
             continue
         if key in given:
             raise ValueError(f"{name} defines {key!r}, a name the session provides")
-        found[key] = value
-    return found
+        names[key] = value
+    return names

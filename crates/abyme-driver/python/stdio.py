@@ -1,8 +1,8 @@
-"""Runs a session over its own standard input and output: `python3 -I stdio.py`. PROTOCOL.md is the specification.
+"""Runs a session over its standard input and output: `python3 -I stdio.py`. PROTOCOL.md specifies it.
 
-The protocol moves to private duplicates of descriptors 0 and 1 before anything else happens. Descriptor 0 then is
-/dev/null, and 1 and 2 are pipes into the capture of the running cell, so nothing a cell, its subprocesses or C code
-write can be taken for a frame.
+The protocol moves to private duplicates of descriptors 0 and 1 before anything else happens. Descriptor 0 is
+then /dev/null, and 1 and 2 are pipes into the capture of the running cell. So nothing that a cell, its
+subprocesses or C code write can be taken for a frame.
 """
 
 import os
@@ -15,12 +15,12 @@ from codecs import getincrementaldecoder
 from itertools import count
 from select import POLLIN, poll
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 
 def _load_driver():
-    """Import the other files as package `_abyme`, and take it out of the cells' sight again."""
+    """Import the other files as package `_abyme`, and hide it from cells again."""
     package = type(sys)("_abyme")
     package.__path__ = [os.path.dirname(os.path.abspath(__file__))]
     sys.modules["_abyme"] = package
@@ -38,7 +38,7 @@ errors.hide_frames_of(_load_driver)
 
 PROTOCOL = 1
 EXIT_OK, EXIT_PROTOCOL = 0, 70
-FOLLOWER_SECONDS = 0.05  # how often the main thread looks for an interrupt while another thread reads
+FOLLOWER_SECONDS = 0.05  # how often the main thread checks for an interrupt while another thread reads
 PRIVATE_FD = 120
 DRAIN_ROUNDS = 64  # of 64 KiB, per stream at the end of a cell
 _REENTERED = "a host function cannot be called from a finaliser or signal handler at this moment"
@@ -46,7 +46,7 @@ _exit, _read_fd, _poll_in = os._exit, os.read, POLLIN
 
 
 class Slot:
-    """A place where somebody waits for a message."""
+    """A message that a thread waits for."""
 
     __slots__ = ("frame", "lock")
 
@@ -56,18 +56,19 @@ class Slot:
         self.lock.acquire()
 
     def wake(self):
-        """Let the waiting thread look again."""
+        """Let the waiting thread check again."""
         try:
             self.lock.release()
-        except RuntimeError:  # nobody sleeps there
+        except RuntimeError:  # no thread sleeps there
             pass
 
 
 class Channel:
     """Frames from and to the host, shared by all threads.
 
-    There is no reader thread. Whoever waits while nobody reads becomes the reader, hands to others what is theirs, and
-    when served passes the duty on. A lone call thus costs one write and one read.
+    There is no reader thread. A thread that waits while no other reads becomes the reader. It delivers the
+    messages of other threads, and when its own message is there it wakes one of them to read on. A lone call
+    thus costs one write and one read.
     """
 
     def __init__(self, fd_in, fd_out, gate):
@@ -75,11 +76,11 @@ class Channel:
         self._writer = wire.FrameWriter(fd_out)
         self._gate = gate
         self._reading = RLock()
-        self._busy = False  # the reader is between two states
+        self._busy = False  # a step of reading is not finished
         self._run = None  # id of the current run
         self._main = get_ident()
         self._calls = {}  # call id -> Slot
-        self._inbox = Slot()  # what is not the answer to a call: for the main thread
+        self._inbox = Slot()  # what is not the result of a call, for the main thread
         self._call_ids = count(1)  # next() of it is atomic
         self._wakeup = self._install_wakeup()
         self._poll = poll()
@@ -87,13 +88,13 @@ class Channel:
         self._poll.register(self._wakeup[0], _poll_in)
 
     def begin(self, run):
-        """Messages of run `run` may go out from here on."""
+        """Allow messages of run `run` from now on."""
         self._run = run
 
     def end(self, run, values):
-        """Send `done`. Nothing of this run goes out after it, and threads left behind wait no longer.
+        """Send `done`. No message of this run follows it, and the calls of its threads fail.
 
-        The calls are failed first: else a thread that reads for all could take the next request, find its own
+        The calls fail first. Otherwise a thread that reads for all could take the next request, find its own
         call unanswered, and block on the empty channel while that request's cell waits for the thread.
         """
         with self._writer.lock:
@@ -102,7 +103,7 @@ class Channel:
         self.send({"type": "done", "run": run}, values)
 
     def send(self, message, values=None):
-        """Send a message; `values` are packed into it. ValueError if they are too large."""
+        """Send a message with `values` packed into it. ValueError if they are too large."""
         self._write(message, values, None)
 
     def send_of_run(self, message, values):
@@ -123,14 +124,14 @@ class Channel:
             _exit(EXIT_OK)
 
     def next_request(self):
-        """Block until there is a message that is not an answer: `(message, blobs)`. Interrupts do not matter here."""
+        """Block until a message that is not a result: `(message, blobs)`. Interrupts do not end this."""
         inbox = self._inbox
         self._wait(inbox, None)
         frame, inbox.frame = inbox.frame, None
         return frame
 
     def call(self, message, values):
-        """Send a call and block for its result: `(message, blobs)`, or None if an interrupt came first."""
+        """Send a call and block until its result: `(message, blobs)`, or None if an interrupt came first."""
         if self._writer.busy_here():
             raise RuntimeError(_REENTERED)
         _check_headroom(12)
@@ -145,11 +146,11 @@ class Channel:
         finally:
             self._calls.pop(call, None)
             if slot.frame is None:
-                self._pass_on()  # the duty to read may just have been handed to us
+                self._pass_on()  # this thread may just have been woken to read
         return slot.frame
 
     def fatal(self, problem):
-        """End the process: nothing sensible can follow."""
+        """End the process: the protocol cannot go on."""
         if isinstance(problem, wire.ChannelClosed):
             _exit(EXIT_PROTOCOL if problem.partial else EXIT_OK)
         text = str(problem) if isinstance(problem, wire.ProtocolError) else f"driver error: {problem!r}"
@@ -159,11 +160,11 @@ class Channel:
             _exit(EXIT_PROTOCOL)
 
     def install_wakeup(self):
-        """Take the wake-up descriptor back, should a cell have taken it."""
+        """Set the wake-up descriptor again, because a cell may have set another."""
         set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
 
     def _abandon_calls(self):
-        """Fail what leftover threads wait for: their cell is over."""
+        """Fail the calls that threads still wait for: their cell is over."""
         for call in list(self._calls):
             slot = self._calls.pop(call, None)
             if slot is not None and slot.frame is None:
@@ -179,7 +180,7 @@ class Channel:
         return wakeup
 
     def _wait(self, slot, gate):
-        """Return when `slot` is filled, or an interrupt is pending at `gate`."""
+        """Return when `slot` is filled or an interrupt is pending at `gate`."""
         while slot.frame is None:
             if self._reading.acquire(False):
                 try:
@@ -195,7 +196,7 @@ class Channel:
                 return
 
     def _lead(self, slot, gate):
-        """Read for everybody until `slot` is filled."""
+        """Read for all threads until `slot` is filled."""
         while slot.frame is None:
             if self._guarded(self._deliver):
                 continue
@@ -205,7 +206,7 @@ class Channel:
                 return
 
     def _deliver(self):
-        """Give a complete frame, if there is one, to whom it belongs. It is dropped last, so it cannot get lost."""
+        """Deliver a complete frame, if there is one. It is dropped last, so it cannot get lost."""
         frame = self._reader.peek()
         if frame is None:
             return False
@@ -214,7 +215,7 @@ class Channel:
         return True
 
     def _guarded(self, step):
-        """Do a step of reading that a signal handler or finaliser of the cell must not enter a second time."""
+        """Do a step of reading. A signal handler or finaliser of the cell must not enter it a second time."""
         if self._busy:
             raise RuntimeError(_REENTERED)
         self._busy = True
@@ -224,20 +225,20 @@ class Channel:
             self._busy = False
 
     def _readable(self):
-        """Block until there is input, or a signal arrived: it wrote to the wake-up pipe, however early it came."""
-        found = False
+        """Block until there is input or a signal, which writes to the wake-up pipe however early it comes."""
+        readable = False
         for fd, _event in self._poll.poll(1000):
             if fd != self._wakeup[0]:
-                found = True
+                readable = True
                 continue
             try:
                 _read_fd(fd, 512)
             except BlockingIOError:
                 pass
-        return found
+        return readable
 
     def _dispatch(self, frame):
-        """Give a message to whom it belongs. The result of an abandoned call belongs to nobody."""
+        """Put a message into its slot. The result of an abandoned call is dropped."""
         message = frame[0]
         if message["type"] == "result":
             slot = self._calls.pop(message.get("call"), None)
@@ -251,32 +252,33 @@ class Channel:
         slot.wake()
 
     def _pass_on(self):
-        """Wake one thread that still waits, so that somebody reads."""
+        """Wake one thread that still waits, so that it reads."""
         for slot in list(self._calls.values()):
             if slot.frame is None:
                 slot.wake()
                 return
-        if not self._gate.running:  # else the main thread is not waiting for a request
+        if not self._gate.running:  # the main thread waits for a request only while no cell runs
             self._inbox.wake()
 
 
 def _check_headroom(frames):
-    """Raise RecursionError now if the stack is nearly used up, instead of in the middle of an exchange."""
+    """Raise RecursionError now if the stack is nearly used up, and not in the middle of an exchange."""
     if frames:
         _check_headroom(frames - 1)
 
 
 class Host:
-    """What `Repl` calls: each call becomes messages."""
+    """The host that `Repl` calls. Each call becomes messages."""
 
     def __init__(self, channel=None):
         self.channel = channel
         self.forked = False
 
     def call(self, name, args, kwargs):
-        """A host function."""
+        """Call a host function."""
         self._check_alive()
-        frame = self.channel.call({"type": "call", "run": 0, "id": 0, "name": name}, {"args": args, "kwargs": kwargs})
+        message = {"type": "call", "run": 0, "id": 0, "name": name}
+        frame = self.channel.call(message, {"args": args, "kwargs": kwargs})
         if frame is None:
             return None  # interrupted: KeyboardInterrupt is raised as soon as the gate opens
         try:
@@ -289,13 +291,13 @@ class Host:
         return message.get("value")
 
     def submit(self, via, fields, value):
-        """A submission."""
+        """Send a submission."""
         self._check_alive()
         values = {"fields": fields} if fields is not None else {"value": value}
         self.channel.send_of_run({"type": "submit", "run": 0, "via": via}, values)
 
     def output(self, stream, text):
-        """A piece of output."""
+        """Send a piece of output."""
         if not self.forked:
             self.channel.send_of_run({"type": "output", "run": 0, "stream": stream}, {"text": text})
 
@@ -304,8 +306,8 @@ class Host:
             raise RuntimeError("a forked process cannot talk to the host")
 
 
-class Pump:
-    """Carries what is written to descriptors 1 and 2 into the captures."""
+class DescriptorReader:
+    """Reads what is written to descriptors 1 and 2 into the captures."""
 
     def __init__(self, captures):
         self._lock = allocate_lock()
@@ -321,22 +323,22 @@ class Pump:
                 poller.register(read_end, _poll_in)
 
     def run(self):
-        """The thread: wait for output, carry it, for ever."""
+        """The thread: wait for output and read it, for ever."""
         while True:
             self._polls[0].poll()
             with self._lock:
-                self._carry(self._polls[0].poll(0))
+                self._read(self._polls[0].poll(0))
 
     def drain(self):
-        """Carry what is there now, but not for ever: a child may be writing all the time."""
+        """Read what is there now, but not for ever: a child may write all the time."""
         with self._lock:
             for _ in range(DRAIN_ROUNDS):
                 ready = self._polls[1].poll(0)
                 if not ready:
                     return
-                self._carry(ready)
+                self._read(ready)
 
-    def _carry(self, ready):
+    def _read(self, ready):
         for fd, _event in ready:
             capture, decoder = self._captures[fd]
             try:
@@ -347,7 +349,7 @@ class Pump:
 
 
 class Driver:
-    """The main loop: read a request, run it, answer."""
+    """The main loop: it reads a request, runs it, and answers."""
 
     def __init__(self):
         fd_in, fd_out = _private(0, os.O_RDONLY), _private(1, os.O_WRONLY)
@@ -357,17 +359,17 @@ class Driver:
         self._gate = self._repl.gate
         self._gate.by_signal = True
         self._channel = self._host.channel = Channel(fd_in, fd_out, self._gate)
-        self._pump = Pump(((self._repl.stdout, 1), (self._repl.stderr, 2)))
+        self._output = DescriptorReader(((self._repl.stdout, 1), (self._repl.stderr, 2)))
         self._handler = self._gate.on_signal
-        self._repl.before_end = self._pump.drain
+        self._repl.before_end = self._output.drain
         self._repl.after_cell = self._end_forked_child
         signal(SIGINT, self._handler)
         os.register_at_fork(after_in_child=self._in_forked_child)
-        start_new_thread(self._pump.run, ())
+        start_new_thread(self._output.run, ())
         _warnings.filters.insert(0, ("ignore", ForkWarning, DeprecationWarning, None, 0))
 
     def serve(self):
-        """Answer requests until the host says `shutdown` or goes away."""
+        """Answer requests until the host sends `shutdown` or closes the stream."""
         try:
             self._channel.send(
                 {
@@ -397,7 +399,7 @@ class Driver:
         self._send_done(message["id"], self._run(message, blobs))
 
     def _run(self, message, blobs):
-        """Unpack and run a request; values that do not fit into memory are an error of the cell, not of the session."""
+        """Unpack and run a request. Values that do not fit into memory are an error of the cell alone."""
         try:
             request = {key: wire.unpack(value, blobs) for key, value in message.items()}
         except MemoryError as problem:
@@ -413,14 +415,14 @@ class Driver:
     def _send_done(self, run, answer):
         try:
             self._channel.end(run, answer)
-        except (ValueError, MemoryError) as problem:  # too large: everything but the values still arrives
+        except (ValueError, MemoryError) as problem:  # too large: the answer is sent without the values
             reason = str(problem) or "not enough memory"
             answer["unreadable"].update(dict.fromkeys(answer["variables"], reason))
             answer["variables"] = {}
             self._channel.end(run, answer)
 
     def _in_forked_child(self):
-        """A child has the parent's memory but not its voice."""
+        """Keep a forked child from talking to the host, and let its output go through the parent."""
         self._host.forked = True
         for fd in self._fds:
             try:
@@ -432,7 +434,7 @@ class Driver:
         self._repl.stderr.detach_to(2)
 
     def _end_forked_child(self, problem):
-        """A child that comes to the end of the cell ends; the cell goes on in the parent alone."""
+        """End a forked child that comes to the end of the cell. The cell goes on in the parent alone."""
         if not self._host.forked:
             return
         code, words = errors.last_words(problem)
@@ -442,7 +444,7 @@ class Driver:
 
 
 class ForkWarning:
-    """Matches the text of Python 3.12's warning about fork and threads: `Pump` would make it come every time."""
+    """Matches Python 3.12's warning about fork and threads, which `DescriptorReader` would always cause."""
 
     @staticmethod
     def match(text):
@@ -451,9 +453,10 @@ class ForkWarning:
 
 
 def _private(fd, mode):
-    """Move a standard descriptor to a private, close-on-exec one; /dev/null takes its place."""
+    """Move a standard descriptor to a private, close-on-exec one, and put /dev/null in its place."""
     try:
-        own = os.dup2(fd, PRIVATE_FD + fd, inheritable=False)  # out of the way of `os.closerange(3, 64)` and the like
+        # A high number is out of the way of `os.closerange(3, 64)` and the like.
+        own = os.dup2(fd, PRIVATE_FD + fd, inheritable=False)
     except OSError:  # fewer descriptors are allowed
         own = os.dup(fd)
     null = os.open(os.devnull, mode)
@@ -463,11 +466,11 @@ def _private(fd, mode):
 
 
 def main():
-    """Set the process up as a session, and serve."""
+    """Set the process up as a session and serve it."""
     sys.argv = ["abyme"]
     Driver().serve()
 
 
 if __name__ == "__main__":
-    # Through a frame with other globals, because Python 3.9 hands the caller's builtins on within one module.
+    # A frame with other globals calls it: Python 3.9 passes the caller's builtins on within one module.
     eval("main()", {"main": main, "__builtins__": {}})

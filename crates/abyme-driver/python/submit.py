@@ -5,11 +5,11 @@ from _thread import RLock, get_ident
 from _abyme.convert import plain, plain_fields
 from _abyme.errors import hide_frames_of
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 hide_frames_of(lambda: None)
-MISSING = object()  # the cell deleted the name
+MISSING = object()  # stands for a name that the cell deleted
 _STOPPED = object()
 
 
@@ -18,12 +18,12 @@ class Submitted(BaseException):
 
 
 def is_stop(problem):
-    """Whether `problem` is the stop after a submission, also one that a thread pool carried over from its thread."""
+    """Whether `problem` is the stop after a submission, also if a thread pool passed it on."""
     return isinstance(problem, Submitted) or (type(problem) is SystemExit and problem.code is _STOPPED)
 
 
 class Submissions:
-    """Takes the first submission of each cell and passes it on at that very moment."""
+    """Takes the first submission of each cell and sends it to the host at once."""
 
     def __init__(self, host, gate, variables):
         self._host = host
@@ -41,11 +41,11 @@ class Submissions:
         self._open = True
 
     def end(self):
-        """End a cell: what threads left behind submit from now on is refused."""
+        """End a cell. Later submissions of its threads are refused."""
         self._open = False
 
     def functions(self):
-        """The provided names, fresh functions each bound to this session."""
+        """The provided functions by name: new ones, bound to this session."""
 
         def SUBMIT(*args, **kwargs):
             """Submit the final outputs, by position in their order or by name, and stop the cell."""
@@ -54,7 +54,8 @@ class Submissions:
                 self._take("SUBMIT", fields=plain_fields(fields))
             else:
                 if kwargs:
-                    raise TypeError("SUBMIT() takes either values or names, not both: no outputs are declared")
+                    problem = "SUBMIT() takes either values or names, not both: no outputs are declared"
+                    raise TypeError(problem)
                 self._take("SUBMIT", value=plain(args[0] if len(args) == 1 else list(args)))
             self._stop()
 
@@ -76,7 +77,7 @@ class Submissions:
         return functions
 
     def settle_answer(self, current):
-        """At the end of a cell: read a ready `answer`, follow a rebinding of the name, and reset what was read."""
+        """At the end of a cell: take over what `answer` is bound to. Submit and reset it if it is ready."""
         special = self.answer
         if current is not special:
             special.adopt(current)
@@ -87,7 +88,7 @@ class Submissions:
                 special.reset()
 
     def _take(self, via, fields=None, value=None):
-        """Record the first submission of the cell; the host has it when this returns."""
+        """Send the first submission of the cell. The host has it when this returns."""
         held = self._gate.hold()
         try:
             with self._lock:
@@ -100,7 +101,7 @@ class Submissions:
             self._gate.release(held)
 
     def _stop(self):
-        """Leave the cell. A thread ends by a plain SystemExit, which Python does not report there."""
+        """Leave the cell. Another thread ends by SystemExit, which Python does not report there."""
         if get_ident() == self._gate.main:
             raise Submitted
         raise SystemExit(_STOPPED)
@@ -110,7 +111,7 @@ class Submissions:
             self._take("answer", value=plain(value))
 
     def _bind(self, args, kwargs):
-        """The fields of a SUBMIT call, or a TypeError that shows the right call."""
+        """The fields of a SUBMIT call. A wrong call is a TypeError that shows the right one."""
         names = [output["name"] for output in self.outputs]
         if not names:
             return kwargs
@@ -122,38 +123,39 @@ class Submissions:
         unknown = [name for name in kwargs if name not in names]
         fields.update(kwargs)
         missing = [name for name in names if name not in fields]
-        for label, found in (("given twice", twice), ("unknown", unknown), ("missing", missing)):
-            if found:
-                problems.append(f"{label}: {', '.join(found)}")
+        for label, listed in (("given twice", twice), ("unknown", unknown), ("missing", missing)):
+            if listed:
+                problems.append(f"{label}: {', '.join(listed)}")
         if problems:
             call = ", ".join(f"{name}=..." for name in names)
-            raise TypeError(f"SUBMIT() {'; '.join(problems)}. Call SUBMIT({call}) with {self._outputs_text()}")
+            problems = "; ".join(problems)
+            raise TypeError(f"SUBMIT() {problems}. Call SUBMIT({call}) with {self._outputs_text()}")
         return {name: fields[name] for name in names}
 
     def _meant(self, value):
-        """What a cell means by `SUBMIT(answer=answer)`: an earlier cell's `answer = x` lives on in the special dict."""
+        """The value of `SUBMIT(answer=answer)`: the dict stands for what an earlier cell bound to it."""
         return value.given() if value is self.answer else value
 
     def _outputs_text(self):
         return ", ".join(f"{output['name']}: {output.get('type') or 'any'}" for output in self.outputs)
 
     def _look_up(self, name):
-        """The variable called `name`; what is not a str is taken for the value itself."""
+        """The variable called `name`. A `name` that is not a str is taken for the value itself."""
         if not isinstance(name, str):
             return name
         variables = self._variables()
-        wanted = name.strip().strip("'\"")
-        if wanted not in variables:
-            known = ", ".join(sorted(key for key in variables if not key.startswith("_"))) or "none"
-            raise NameError(f"FINAL_VAR(): there is no variable {wanted!r}. Variables: {known}")
-        return variables[wanted]
+        name = name.strip().strip("'\"")
+        if name not in variables:
+            names = ", ".join(sorted(key for key in variables if not key.startswith("_"))) or "none"
+            raise NameError(f"FINAL_VAR(): there is no variable {name!r}. Variables: {names}")
+        return variables[name]
 
 
 class Answer(dict):
     """The `answer` dict: set `value` or `content`, then `ready = True`.
 
-    When `ready` becomes true and there is something to submit, it is submitted at once, so that nothing the cell does
-    afterwards can lose it. Otherwise the end of the cell decides.
+    When `ready` becomes true and a value was set, the value is submitted at once, so that nothing the cell
+    does afterwards can lose it. Otherwise it is submitted at the end of the cell, if `ready` is true then.
     """
 
     __slots__ = ("_submit_value", "_given")
@@ -164,7 +166,7 @@ class Answer(dict):
         self.reset()
 
     def reset(self):
-        """Back to empty and not ready."""
+        """Make it empty and not ready again."""
         self._given = None
         dict.clear(self)
         dict.update(self, {"value": None, "content": "", "ready": False})
@@ -177,7 +179,7 @@ class Answer(dict):
             self.submit()
 
     def update(self, *args, **kwargs):
-        """As for any dict; `ready` is looked at last."""
+        """As for any dict, but `ready` is set last."""
         items = dict(*args, **kwargs)
         ready = items.pop("ready", MISSING)
         for key, value in items.items():
@@ -196,7 +198,7 @@ class Answer(dict):
         return self[key]
 
     def adopt(self, other):
-        """Take over what the cell bound to the name `answer` instead; a plain value becomes `value`."""
+        """Take over what the cell bound to the name `answer`. A plain value becomes `value`."""
         if other is MISSING:
             return
         self.reset()
@@ -213,7 +215,7 @@ class Answer(dict):
         return bool(dict.get(self, "ready"))
 
     def submit(self):
-        """Submit what was given; None if `ready` was set and nothing else."""
+        """Submit the value that was set, or None if only `ready` was set."""
         self._submit_value(self.given())
 
     def given(self):

@@ -1,10 +1,10 @@
-"""Frames: PROTOCOL.md in code. Values to bytes and back, and a reader and a writer over a pair of descriptors."""
+"""The frames of PROTOCOL.md: values to bytes and back, and a reader and a writer of descriptors."""
 
 from _thread import RLock, get_ident
 from os import read as read_fd
 from os import readv, writev
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 MAGIC = b"ABY1"
@@ -13,7 +13,7 @@ MAX_BLOBS = 1 << 22
 MAX_BLOB = 8 << 30
 TEXT_BLOB = 8192  # strings of at least this many characters travel as blobs
 READ_BYTES = 65536
-MAX_INT_BITS = 400_000  # about 120 000 digits: more take too long to write in decimal
+MAX_INT_BITS = 400_000  # about 120 000 digits: larger ones take too long to write in decimal
 
 _PREFIX = 12
 _NONE = type(None)
@@ -26,7 +26,7 @@ class ProtocolError(Exception):
 
 
 class ChannelClosed(Exception):
-    """The other side is gone. `partial` when it left in the middle of a frame."""
+    """The other side has closed the stream. `partial` says that it did so in the middle of a frame."""
 
     def __init__(self, partial=False):
         super().__init__("the channel ended in the middle of a frame" if partial else "the channel is closed")
@@ -37,7 +37,7 @@ class ChannelClosed(Exception):
 
 
 def _json_functions():
-    """`(dumps, loads)` from the C accelerator: importing `json` itself would nearly double Python's start-up time."""
+    """`(dumps, loads)` of the C accelerator: importing `json` would nearly double Python's start-up time."""
     try:
         import _json
 
@@ -73,7 +73,7 @@ _dumps, _loads = _json_functions()
 
 
 def pack(value, blobs):
-    """Plain data (see convert.py) as Abyme JSON; long texts and all bytes are appended to `blobs`."""
+    """Plain data (see convert.py) as Abyme JSON. Long texts and all bytes are appended to `blobs`."""
     kind = type(value)
     if kind is str:
         if len(value) < TEXT_BLOB:
@@ -110,7 +110,7 @@ _FLOATS = {float("inf"): "inf", float("-inf"): "-inf"}
 
 
 def _passes(items):
-    """Whether a list of scalars is its own Abyme JSON, found out at C speed."""
+    """Whether a list of scalars is its own Abyme JSON. The check runs at C speed."""
     kinds = set(map(type, items))
     kinds -= {_NONE, bool}
     if not kinds:
@@ -124,7 +124,7 @@ def _passes(items):
         return -(1 << 63) <= min(items) and max(items) < 1 << 63
     if kind is float:
         total = sum(items)
-        return total - total == 0  # false for an overflow of the sum, too: then they are looked at one by one
+        return total - total == 0  # false also if the sum overflows: the items are then checked one by one
     return False
 
 
@@ -136,7 +136,7 @@ def _blob(mark, data, blobs):
 
 
 def _decimal(value):
-    """Decimal digits of a big integer, past the limit Python sets on them."""
+    """The decimal digits of a big integer, also beyond the limit that Python sets on them."""
     if value.bit_length() > MAX_INT_BITS:
         raise ValueError(f"an integer of {value.bit_length()} bits is too large to pass on")
     try:
@@ -153,7 +153,7 @@ def _decimal(value):
 
 
 def unpack(value, blobs):
-    """Abyme JSON as Python objects. Each blob is used once and released at once, to halve the peak of memory."""
+    """Abyme JSON as Python objects. Each blob is released after its use, which halves the memory peak."""
     kind = type(value)
     if kind is list:
         kinds = set(map(type, value))
@@ -205,7 +205,8 @@ def encode(message, blobs):
     """The parts of one frame. Large texts are not copied: each blob is a part of its own."""
     header = _dumps(message).encode("utf-8", "replace")
     if len(header) > MAX_HEADER:
-        raise ValueError(f"the value is too large for one message: more than {MAX_HEADER >> 20} MiB besides its long texts")
+        limit = f"{MAX_HEADER >> 20} MiB"
+        raise ValueError(f"the value is too large for one message: more than {limit} besides its long texts")
     prefix = [MAGIC, len(header).to_bytes(4, "big"), len(blobs).to_bytes(4, "big")]
     prefix += [len(blob).to_bytes(8, "big") for blob in blobs]
     prefix.append(header)
@@ -222,10 +223,10 @@ class FrameWriter:
         self._waiting = []
 
     def write(self, parts, allowed=None):
-        """Write a frame, unless `allowed()` says it comes too late; answers whether it was taken.
+        """Write a frame, unless `allowed()` says that it comes too late. Return whether it was taken.
 
-        A finaliser or signal handler of the cell may get here while this very thread is writing (the lock is
-        reentrant); its frame then waits until the one begun is complete.
+        A finaliser or signal handler of the cell may call this while the same thread is writing (the lock is
+        reentrant). Its frame then waits until the other one is complete.
         """
         with self.lock:
             if allowed is not None and not allowed():
@@ -247,9 +248,10 @@ class FrameWriter:
         return self._owner == get_ident()
 
     def _write(self, parts):
-        """No call but to C from the first byte on. What cuts a frame all the same ends the session."""
+        """Write all bytes. After the first byte only C functions are called. A cut frame ends the session."""
         fd = self._fd
-        if len(parts) == 1 and len(parts[0]) <= _ATOMIC:  # a pipe takes all of it or nothing; a socket may take a part
+        # A pipe takes all or nothing of it, a socket perhaps a part.
+        if len(parts) == 1 and len(parts[0]) <= _ATOMIC:
             try:
                 written = writev(fd, parts)
             except OSError:
@@ -258,14 +260,14 @@ class FrameWriter:
                 return
             parts = [memoryview(parts[0])[written:]]
         try:
-            rest, index = [memoryview(part) for part in parts], 0
-            while index < len(rest):
-                written = writev(fd, rest[index : index + _WRITE_PARTS])
-                while index < len(rest) and written >= len(rest[index]):
-                    written -= len(rest[index])
+            views, index = [memoryview(part) for part in parts], 0
+            while index < len(views):
+                written = writev(fd, views[index : index + _WRITE_PARTS])
+                while index < len(views) and written >= len(views[index]):
+                    written -= len(views[index])
                     index += 1
-                if index < len(rest):
-                    rest[index] = rest[index][written:]
+                if index < len(views):
+                    views[index] = views[index][written:]
         except BaseException:
             raise ChannelClosed(partial=True) from None
 
@@ -276,20 +278,20 @@ _TOO_LARGE = object()
 
 
 class FrameReader:
-    """Collects frames: `fill()` reads once, `peek()` answers a complete frame or None, `drop()` says it was delivered.
+    """Collects frames: `fill()` reads once, `peek()` returns a complete frame or None, `drop()` forgets it.
 
-    All progress is kept in the object, so a frame may arrive in any number of pieces and calls. Small frames come out
-    of one buffer; large blobs are read straight into memory of their own size. The caller keeps signal handlers and
-    finalisers of the cell from entering a second time.
+    The object keeps all progress, so a frame may arrive in any number of pieces and calls. Small frames are
+    taken out of one buffer. Large blobs are read straight into memory of their own size. The caller keeps
+    signal handlers and finalisers of the cell from entering a second time.
     """
 
     def __init__(self, fd):
         self._fd = fd
-        self._buffer = b""  # bytes read and not used yet
-        self._sizes = None  # sizes of header and blobs, once known
+        self._buffer = b""  # bytes that are read and not used yet
+        self._sizes = None  # sizes of header and blobs, once they are read
         self._header = None
         self._blobs = []
-        self._target = None  # what is being filled directly: [memory, bytes filled]
+        self._target = None  # the memory that `fill` fills directly: [memory, bytes filled]
         self._target_size = 0
 
     def fill(self):
@@ -306,7 +308,7 @@ class FrameReader:
         self._buffer = self._buffer + data if self._buffer else data
 
     def peek(self):
-        """`(message, blobs)` if a frame is complete: the header as parsed JSON, values still packed."""
+        """`(message, blobs)` if a frame is complete: the header as parsed JSON, with packed values."""
         if self._sizes is None and not self._take_sizes():
             return None
         if self._header is None and not self._take_header():
@@ -317,7 +319,7 @@ class FrameReader:
         return _parse_header(self._header), self._blobs
 
     def drop(self):
-        """Forget the frame that `peek` answered."""
+        """Forget the frame that `peek` returned."""
         self._sizes, self._header, self._blobs = None, None, []
 
     def _take_sizes(self):
@@ -330,7 +332,8 @@ class FrameReader:
             raise ProtocolError(f"not a frame: it begins with {bytes(buffer[:16])!r}")
         header, count = int.from_bytes(buffer[4:8], "big"), int.from_bytes(buffer[8:12], "big")
         if header > MAX_HEADER or count > MAX_BLOBS:
-            raise ProtocolError(f"a frame with a header of {header} bytes and {count} blobs is over the limits")
+            what = f"a header of {header} bytes and {count} blobs"
+            raise ProtocolError(f"a frame with {what} is over the limits")
         end = _PREFIX + 8 * count
         if len(buffer) < end:
             return False
@@ -355,7 +358,7 @@ class FrameReader:
         return True
 
     def _take_piece(self, size):
-        """`size` bytes from the buffer or, for more than it may hold, from memory that `fill` fills."""
+        """`size` bytes from the buffer, or from memory that `fill` fills if the buffer cannot hold them."""
         if self._target is not None:
             memory, filled = self._target
             if filled < size:
@@ -388,7 +391,7 @@ class FrameReader:
 
 
 def _memory(size):
-    """Writable memory for a blob. Anonymous pages need no clearing first and go back to the system after use."""
+    """Writable memory for a blob. Anonymous pages need no clearing and return to the system after use."""
     try:
         if size < 1 << 20:
             return bytearray(size)

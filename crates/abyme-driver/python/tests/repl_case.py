@@ -8,7 +8,12 @@ from support import full, load
 
 repl_module = load()
 
-ECHO = {"name": "echo", "doc": "Say it again.", "parameters": [{"name": "x", "annotation": "str"}], "returns": "str"}
+ECHO = {
+    "name": "echo",
+    "doc": "Say it again.",
+    "parameters": [{"name": "x", "annotation": "str"}],
+    "returns": "str",
+}
 
 
 class FakeHost:

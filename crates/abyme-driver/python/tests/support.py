@@ -1,4 +1,4 @@
-"""What both test files use: the driver loaded as PROTOCOL.md says, and an independent codec for its frames."""
+"""Helpers of the tests: the driver, loaded as PROTOCOL.md says, and an independent codec of its frames."""
 
 import json
 import os
@@ -14,7 +14,7 @@ FILES = ("gate", "capture", "convert", "display", "errors", "scope", "submit", "
 
 
 def load(files=FILES):
-    """The loader of PROTOCOL.md section 8; answers the last module."""
+    """The loader of PROTOCOL.md section 8. Returns the last module."""
     package = type(sys)("_abyme")
     package.__path__ = []
     sys.modules["_abyme"] = package
@@ -100,7 +100,7 @@ class Session:
         self.send({"type": "run", "id": self.runs, "code": textwrap.dedent(code), **fields}, blobs)
 
     def finish(self, message=None):
-        """Serve until `done`; answers it with `output` texts, submissions and calls added.
+        """Serve until `done`. Returns it with `output` texts, submissions and calls added.
 
         `message` is one that was received and not served yet.
         """
@@ -138,12 +138,12 @@ class Session:
         return self.finish()
 
     def end(self):
-        """Wait for the process to end by itself; answers its code."""
+        """Wait for the process to end by itself. Returns its code."""
         return self.process.wait(self.timeout)
 
 
 def unpack(value, blobs):
-    """Abyme JSON to Python, written from PROTOCOL.md alone."""
+    """Abyme JSON as Python objects, written from PROTOCOL.md alone."""
     if isinstance(value, list):
         return [unpack(item, blobs) for item in value]
     if not isinstance(value, dict):

@@ -112,13 +112,22 @@ LASTS = [
 
 
 def view(code):
-    """All of a code object that is seen when it runs or fails."""
+    """All parts of a code object that have an effect when it runs or fails."""
     if not hasattr(code, "co_code"):
         return type(code), repr(code)
     lines = list(code.co_lines()) if hasattr(code, "co_lines") else code.co_lnotab
     positions = list(code.co_positions()) if hasattr(code, "co_positions") else None
     consts = [view(const) for const in code.co_consts]
-    return code.co_code, code.co_name, code.co_flags, code.co_names, consts, lines, positions, code.co_filename
+    return (
+        code.co_code,
+        code.co_name,
+        code.co_flags,
+        code.co_names,
+        consts,
+        lines,
+        positions,
+        code.co_filename,
+    )
 
 
 class Compile(unittest.TestCase):
@@ -138,17 +147,24 @@ class Compile(unittest.TestCase):
                     continue  # the other way is taken, with its code or its error
                 taken += 1
                 expected = by_tree(code, "<cell 1>")
-                self.assertEqual([view(part) for part in self.parts(found)], [view(part) for part in expected])
+                self.assertEqual(
+                    [view(part) for part in self.parts(found)], [view(part) for part in expected]
+                )
         self.assertGreater(taken, 300)
 
     def test_usual_cells_take_the_short_way(self):
-        for code in ("x", "x = 1\nx", "for x in y:\n    z\nprint(x)", "import re\n\nre.findall('a', b)[:10]\n\n"):
+        for code in (
+            "x",
+            "x = 1\nx",
+            "for x in y:\n    z\nprint(x)",
+            "import re\n\nre.findall('a', b)[:10]\n\n",
+        ):
             with self.subTest(code=code):
                 self.assertIsNotNone(by_line(code, "<cell 1>"))
 
     @staticmethod
     def parts(found):
-        """A head without statements is no code to one way, and code that does nothing to the other."""
+        """A head without statements is None for one way, and code that does nothing for the other."""
         statements, last = found
         if statements is not None and view(statements) == view(compile("", "<cell 1>", "exec", 0, True)):
             statements = None

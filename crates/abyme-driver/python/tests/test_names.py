@@ -64,12 +64,16 @@ class Submission(ReplCase):
 
     def test_thread(self):
         answer = self.run_cell(
-            "import threading\nt = threading.Thread(target=SUBMIT, args=(1,))\nt.start(); t.join()\nprint('on')"
+            "import threading\nt = threading.Thread(target=SUBMIT, args=(1,))\n"
+            "t.start(); t.join()\nprint('on')"
         )
         self.assertEqual(self.host.submits, [("SUBMIT", 1)])
-        self.assertEqual((full(answer["stdout"]), full(answer["stderr"]), answer["error"]), ("on\n", "", None))
+        self.assertEqual(
+            (full(answer["stdout"]), full(answer["stderr"]), answer["error"]), ("on\n", "", None)
+        )
         answer = self.run_cell(
-            "from concurrent.futures import ThreadPoolExecutor as T\nwith T() as p: p.submit(SUBMIT, 2).result()"
+            "from concurrent.futures import ThreadPoolExecutor as T\n"
+            "with T() as p: p.submit(SUBMIT, 2).result()"
         )
         self.assertEqual((self.host.submits, answer["error"]), ([("SUBMIT", 2)], None))
 
@@ -87,10 +91,14 @@ class Submission(ReplCase):
         self.assertEqual(self.submitted(ready), [("answer", None)])
         self.assertEqual(self.submitted("answer.update(ready=True, content='u')"), [("answer", "u")])
         self.assertEqual(self.submitted("answer = {'content': 'r', 'ready': True}"), [("answer", "r")])
-        self.assertEqual(self.submitted("answer = {'value': [1], 'content': 'r', 'ready': 1}\n1/0"), [("answer", [1])])
+        self.assertEqual(
+            self.submitted("answer = {'value': [1], 'content': 'r', 'ready': 1}\n1/0"), [("answer", [1])]
+        )
         self.assertEqual(self.submitted("answer = {'content': 'draft', 'ready': False}"), [])
         self.assertEqual(self.submitted(ready), [("answer", "draft")])
-        self.assertEqual(self.submitted(f"answer['content'] = 'first'; {ready}; SUBMIT(2)"), [("answer", "first")])
+        self.assertEqual(
+            self.submitted(f"answer['content'] = 'first'; {ready}; SUBMIT(2)"), [("answer", "first")]
+        )
         self.assertEqual(self.submitted("answer['content'] += 'more'"), [])
         self.assertEqual(self.value("dict(answer)"), "{'value': None, 'content': 'more', 'ready': False}")
 
@@ -210,7 +218,8 @@ class Conversion(ReplCase):
 
     def test_unprintable(self):
         self.assertEqual(
-            self.plain("class B:\n  def __str__(self): raise ValueError\nv = [B()]"), ["<unprintable B object>"]
+            self.plain("class B:\n  def __str__(self): raise ValueError\nv = [B()]"),
+            ["<unprintable B object>"],
         )
         self.assertEqual(len(self.plain("v = {B(), 1}")), 2)
 
@@ -233,7 +242,8 @@ class Conversion(ReplCase):
             self.skipTest("no numpy")
         self.assertEqual(
             self.plain(
-                "import numpy as np\nv = [np.int64(3), np.arange(4).reshape(2, 2), np.float32(.5), np.bool_(True)]"
+                "import numpy as np\n"
+                "v = [np.int64(3), np.arange(4).reshape(2, 2), np.float32(.5), np.bool_(True)]"
             ),
             [3, [[0, 1], [2, 3]], 0.5, True],
         )
@@ -271,8 +281,12 @@ class HostFunctions(ReplCase):
                 ("echo", [], {"x": "y"}),
             ],
         )
-        self.assertIn("missing 1 required positional argument: 'x'", self.fails("echo()", "TypeError")["message"])
-        self.assertIn("echo() got an unexpected keyword argument", self.fails("echo(1, y=2)", "TypeError")["message"])
+        self.assertIn(
+            "missing 1 required positional argument: 'x'", self.fails("echo()", "TypeError")["message"]
+        )
+        self.assertIn(
+            "echo() got an unexpected keyword argument", self.fails("echo(1, y=2)", "TypeError")["message"]
+        )
 
     def test_looks_like_python(self):
         self.ok(scope=self.SCOPE)
@@ -281,7 +295,8 @@ class HostFunctions(ReplCase):
             "('(x: str) -> str', 'echo', 'Say it again.')",
         )
         self.assertEqual(
-            self.value("str(inspect.signature(f))"), "\"(a, call={'k': [None]}, *rest, d=None, **kw) -> 'list[str]'\""
+            self.value("str(inspect.signature(f))"),
+            "\"(a, call={'k': [None]}, *rest, d=None, **kw) -> 'list[str]'\"",
         )
         self.assertIn("Say it again.", self.out("help(echo)"))
 
@@ -304,7 +319,8 @@ class HostFunctions(ReplCase):
         self.fails("echo('RateLimited')", "RateLimited")
         self.fails("echo('KeyboardInterrupt')", "KeyboardInterrupt")
         self.assertEqual(
-            self.value("try: echo('KeyboardInterrupt')\nexcept RuntimeError as e: r = str(e)\nr"), "'the message'"
+            self.value("try: echo('KeyboardInterrupt')\nexcept RuntimeError as e: r = str(e)\nr"),
+            "'the message'",
         )
         self.fails("echo('UnicodeDecodeError')", "UnicodeDecodeError")
 
@@ -332,7 +348,9 @@ class HostFunctions(ReplCase):
         self.host.answer = lambda name, args, kwargs: barrier.wait() * 0 + kwargs["x"]
         self.ok(scope=self.SCOPE)
         self.assertEqual(
-            self.value("from concurrent.futures import ThreadPoolExecutor as T\nlist(T(8).map(echo, range(8)))"),
+            self.value(
+                "from concurrent.futures import ThreadPoolExecutor as T\nlist(T(8).map(echo, range(8)))"
+            ),
             "[0, 1, 2, 3, 4, 5, 6, 7]",
         )
 
@@ -365,7 +383,8 @@ class Tools(ReplCase):
         self.assertEqual(self.value("shout('b')"), "'b!'")
         self.assertEqual(
             self.value(
-                "import pickle, typing\npickle.loads(pickle.dumps(Thing)) is Thing, typing.get_type_hints(Thing)"
+                "import pickle, typing\n"
+                "pickle.loads(pickle.dumps(Thing)) is Thing, typing.get_type_hints(Thing)"
             ),
             "(True, {'size': <class 'int'>})",
         )
@@ -385,7 +404,8 @@ class Tools(ReplCase):
         self.fails("ran = 1", "ZeroDivisionError", "scope", scope=self.scope("x = 1\n1/0"))
         self.fails("ran = 1", "SyntaxError", "scope", scope=self.scope("x = = 1"))
         self.assertIn(
-            "SUBMIT", self.fails("ran = 1", "ValueError", "scope", scope=self.scope("def SUBMIT(): pass"))["message"]
+            "SUBMIT",
+            self.fails("ran = 1", "ValueError", "scope", scope=self.scope("def SUBMIT(): pass"))["message"],
         )
         self.fails("ran", "NameError")
 
@@ -397,15 +417,25 @@ class Changes(ReplCase):
     def test_what_changed(self):
         self.assertEqual(
             self.changed(
-                "a = [0] * 412; b = 'x' * 10485760; c = 5; _d = 1; import os\ndef f(): pass\nclass C: pass\nd = {1: 2}",
+                "a = [0] * 412; b = 'x' * 10485760; c = 5; _d = 1; import os\ndef f(): pass\n"
+                "class C: pass\nd = {1: 2}",
                 variables={"given": [1]},
             ),
-            {"a": "list[412]", "b": "str[10485760]", "c": "int", "f": "function", "C": "class", "d": "dict[1]"},
+            {
+                "a": "list[412]",
+                "b": "str[10485760]",
+                "c": "int",
+                "f": "function",
+                "C": "class",
+                "d": "dict[1]",
+            },
         )
         self.assertEqual(self.changed("a.append(1); given.append(2)"), {"a": "list[413]", "given": "list[2]"})
         self.assertEqual(self.changed("c = 'other'; d"), {"c": "str[5]"})
         self.assertEqual(self.changed("pass"), {})
-        self.assertEqual(self.changed("class T:\n  shape = (1000000, 4)\nt = T()"), {"T": "class", "t": "T 1000000x4"})
+        self.assertEqual(
+            self.changed("class T:\n  shape = (1000000, 4)\nt = T()"), {"T": "class", "t": "T 1000000x4"}
+        )
 
     def test_at_most_thirty(self):
         answer = self.ok("for i in range(50): globals()[f'v{i}'] = i\ndel i")

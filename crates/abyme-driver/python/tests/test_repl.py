@@ -45,12 +45,13 @@ class Namespace(ReplCase):
         sources = repl_module.Sources()
         for number in range(3000):
             sources.add(f"<bounded {number}>", "x")
-        self.assertEqual(len(sources._names), repl_module.SOURCES_KEPT)
-        self.assertLessEqual(len(sources._waiting), repl_module.SOURCES_KEPT)
+        self.assertEqual(len(sources._names), repl_module.MAX_SOURCES)
+        self.assertLessEqual(len(sources._waiting), repl_module.MAX_SOURCES)
 
     def test_future_flags(self):
         self.assertEqual(
-            self.value("from __future__ import annotations\ndef f(a: nope): pass\nf.__annotations__"), "{'a': 'nope'}"
+            self.value("from __future__ import annotations\ndef f(a: nope): pass\nf.__annotations__"),
+            "{'a': 'nope'}",
         )
         self.fails("def f(a: nope): pass", "NameError")
 
@@ -80,7 +81,8 @@ class Namespace(ReplCase):
 
     def test_odd_values_in(self):
         self.assertEqual(
-            self.value("n, b, big", variables={"n": None, "b": b"\0", "big": 10**30}), f"(None, b'\\x00', {10**30})"
+            self.value("n, b, big", variables={"n": None, "b": b"\0", "big": 10**30}),
+            f"(None, b'\\x00', {10**30})",
         )
 
 
@@ -132,14 +134,19 @@ class Values(ReplCase):
         self.assertEqual(self.value("x = [1]; x.append(x); x"), "[1, [...]]")
 
     def test_top_level_await(self):
-        self.assertEqual(self.value("import asyncio\nasync def f(): return 7\nx = await f()\nx + await f()"), "14")
-        self.assertEqual(self.out("async with __import__('contextlib').AsyncExitStack(): print('in')"), "in\n")
+        self.assertEqual(
+            self.value("import asyncio\nasync def f(): return 7\nx = await f()\nx + await f()"), "14"
+        )
+        self.assertEqual(
+            self.out("async with __import__('contextlib').AsyncExitStack(): print('in')"), "in\n"
+        )
         self.assertEqual(self.fails("async def g(): return 1/0\nawait g()", "ZeroDivisionError")["line"], 1)
         self.assertEqual(self.submitted("async def h(): SUBMIT(4)\nawait h()"), [("SUBMIT", 4)])
 
     def test_asyncio_run_and_loop_state(self):
         self.assertEqual(
-            self.value("import asyncio\nasync def f(): return await asyncio.sleep(0, 3)\nasyncio.run(f())"), "3"
+            self.value("import asyncio\nasync def f(): return await asyncio.sleep(0, 3)\nasyncio.run(f())"),
+            "3",
         )
 
 
@@ -201,7 +208,9 @@ class Errors(ReplCase):
         self.fails("eval('1 +')", "SyntaxError", "run")
 
     def test_exceptions_that_cannot_be_shown(self):
-        self.fails("class E(Exception):\n  def __str__(self): raise ValueError\n  __repr__ = __str__\nraise E", "E")
+        self.fails(
+            "class E(Exception):\n  def __str__(self): raise ValueError\n  __repr__ = __str__\nraise E", "E"
+        )
         self.fails("class F(Exception):\n  def __str__(self): return 5\nraise F", "F")
         self.fails("class G(Exception):\n  def __str__(self): exit()\nraise G", "G")
         self.assertEqual(self.value("1"), "1")
@@ -251,7 +260,7 @@ class Output(ReplCase):
         self.ok(scope={"functions": [ECHO]})
         stream = self.ok("print('a', end='')\necho('b')\nprint('c', end='')")["stdout"]
         self.assertEqual((stream["head"] + stream["tail"], stream["total"]), ("ac", 9))
-        self.repl.stdout.skip(7)  # between cells, which is nobody's
+        self.repl.stdout.skip(7)  # between cells, so it is dropped
         self.assertEqual(self.ok()["stdout"]["total"], 0)
 
     def test_streamed_in_order(self):
@@ -267,7 +276,8 @@ class Output(ReplCase):
     def test_odd_text(self):
         self.assertEqual(self.out("print('\\ud800é')"), "\ud800é\n")
         self.assertEqual(
-            self.out("import sys\nsys.stdout.buffer.write(b'a\\xff')\nsys.stdout.writelines(['b', 'c'])"), "a�bc"
+            self.out("import sys\nsys.stdout.buffer.write(b'a\\xff')\nsys.stdout.writelines(['b', 'c'])"),
+            "a�bc",
         )
         self.fails("import sys; sys.stdout.write(5)", "TypeError")
         self.fails("import sys; sys.stdout.fileno()", "io.UnsupportedOperation")
@@ -281,7 +291,8 @@ class Output(ReplCase):
         self.assertEqual(self.out("print('back')"), "back\n")
         self.assertEqual(
             self.out(
-                "import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()): print('no')\nprint('yes')"
+                "import contextlib, io\n"
+                "with contextlib.redirect_stdout(io.StringIO()): print('no')\nprint('yes')"
             ),
             "yes\n",
         )
@@ -291,9 +302,9 @@ class Output(ReplCase):
             import threading
             ts = [threading.Thread(target=lambda: [print('x' * 9) for _ in range(500)]) for _ in range(8)]
             """
-        stream = self.ok(code + "[t.start() for t in ts]; [t.join() for t in ts]; None", max_output_chars=10**6)[
-            "stdout"
-        ]
+        stream = self.ok(
+            code + "[t.start() for t in ts]; [t.join() for t in ts]; None", max_output_chars=10**6
+        )["stdout"]
         self.assertEqual(sum(c == "x" for c in full(stream)), 8 * 500 * 9)
 
     def test_finaliser_that_prints(self):
@@ -335,11 +346,14 @@ class Tampering(ReplCase):
     def test_errors_while_broken(self):
         self.addCleanup(vars(builtins).update, dict(vars(builtins)))
         self.fails(
-            "import builtins; builtins.len = builtins.isinstance = builtins.str = None; 1/0", "ZeroDivisionError"
+            "import builtins; builtins.len = builtins.isinstance = builtins.str = None; 1/0",
+            "ZeroDivisionError",
         )
         self.assertIn(
             "ZeroDivisionError",
-            self.fails("import traceback; traceback.TracebackException = None; 1/0", "ZeroDivisionError")["traceback"],
+            self.fails("import traceback; traceback.TracebackException = None; 1/0", "ZeroDivisionError")[
+                "traceback"
+            ],
         )
         import importlib
         import traceback
@@ -391,14 +405,18 @@ class Interrupts(ReplCase):
 
     def test_session_in_a_thread(self):
         answers = []
-        worker = threading.Thread(target=lambda: answers.append(self.repl.run({"code": "x = 1\nwhile True: x = 2"})))
+        worker = threading.Thread(
+            target=lambda: answers.append(self.repl.run({"code": "x = 1\nwhile True: x = 2"}))
+        )
         worker.start()
         deadline = time.monotonic() + 10
         while self.repl.variables.get("x") != 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         self.repl.interrupt()
         worker.join(10)
-        self.assertEqual((answers[0]["error"]["type"], answers[0]["interrupted"]), ("KeyboardInterrupt", True))
+        self.assertEqual(
+            (answers[0]["error"]["type"], answers[0]["interrupted"]), ("KeyboardInterrupt", True)
+        )
         self.assertEqual(self.value("x"), "2")
 
     def test_gate(self):

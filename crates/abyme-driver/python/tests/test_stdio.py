@@ -1,4 +1,4 @@
-"""The driver as a process, spoken to in frames made here."""
+"""The driver as a process. The tests make the frames that it reads."""
 
 import os
 import random
@@ -55,7 +55,9 @@ class Basics(StdioCase):
     def test_cell(self):
         session = self.session()
         answer = self.check(session.run("x = 1\nprint('hi')\nx + 1"))
-        self.assertEqual((full(answer["stdout"]), answer["value"]), ("hi\n", {"text": "2", "tail": "", "total": 1}))
+        self.assertEqual(
+            (full(answer["stdout"]), answer["value"]), ("hi\n", {"text": "2", "tail": "", "total": 1})
+        )
         self.assertEqual(answer["changed"], [{"name": "x", "type": "int", "summary": "int"}])
 
     def test_process_state(self):
@@ -63,10 +65,15 @@ class Basics(StdioCase):
         self.assertEqual(self.value(session, "import sys; sys.argv"), "['abyme']")
         here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         self.assertEqual(
-            self.value(session, f"{here!r} in sys.path, [m for m in sys.modules if 'abyme' in m]"), "(False, [])"
+            self.value(session, f"{here!r} in sys.path, [m for m in sys.modules if 'abyme' in m]"),
+            "(False, [])",
         )
-        self.check(session.run("import subprocess\nr = subprocess.run(['ls', '/proc/self/fd'], stdout=-1).stdout"))
-        self.assertEqual(self.value(session, "r.split()"), "[b'0', b'1', b'2', b'3']")  # 3 is the directory itself
+        self.check(
+            session.run("import subprocess\nr = subprocess.run(['ls', '/proc/self/fd'], stdout=-1).stdout")
+        )
+        self.assertEqual(
+            self.value(session, "r.split()"), "[b'0', b'1', b'2', b'3']"
+        )  # 3 is the directory itself
 
     def test_shutdown_and_end_of_input(self):
         session = self.session()
@@ -91,7 +98,9 @@ class Basics(StdioCase):
             "try: SUBMIT(1, b={2})\nexcept: pass",
             scope={"outputs": [{"name": "a", "type": "int"}, {"name": "b", "type": "list"}]},
         )
-        self.assertEqual([(m["via"], m["fields"]) for m in answer["submits"]], [("SUBMIT", {"a": 1, "b": [2]})])
+        self.assertEqual(
+            [(m["via"], m["fields"]) for m in answer["submits"]], [("SUBMIT", {"a": 1, "b": [2]})]
+        )
         self.assertEqual(session.run("FINAL(None)")["submits"][0]["value"], None)
 
     def test_early_output_arrives_before_death(self):
@@ -104,15 +113,20 @@ class ValuesOnTheWire(StdioCase):
     def test_round_trip(self):
         session = self.session()
         session.run("", scope=ECHO)
-        values = "[None, True, 0, -2**63, 2**63-1, 1.0, 1e22, -0.0, '', 'é\\u2028', [], {}, b'', b'\\xff' * 9000"
+        values = (
+            "[None, True, 0, -2**63, 2**63-1, 1.0, 1e22, -0.0, '', 'é\\u2028', [], {}, b'', b'\\xff' * 9000"
+        )
         values += ", {'$a': [1]}, {'$text': 0}, {'a': {'$': 1}}, 'x' * 8191, 'é' * 8192]"
         answer = self.check(session.run(f"v = {values}", reads=["v"]))
         self.assertEqual(repr(answer["variables"]["v"]), repr(eval(values)))
         answer = self.check(
-            session.run("v = [2**63, float('nan')], [float('inf')] * 3, [1e308] * 3, [2**63] * 2", reads=["v"])
+            session.run(
+                "v = [2**63, float('nan')], [float('inf')] * 3, [1e308] * 3, [2**63] * 2", reads=["v"]
+            )
         )
         self.assertEqual(
-            repr(answer["variables"]["v"]), repr([[2**63, float("nan")], [float("inf")] * 3, [1e308] * 3, [2**63] * 2])
+            repr(answer["variables"]["v"]),
+            repr([[2**63, float("nan")], [float("inf")] * 3, [1e308] * 3, [2**63] * 2]),
         )
 
     def test_lone_surrogates(self):
@@ -162,7 +176,9 @@ class ValuesOnTheWire(StdioCase):
         session = self.session()
         size = 100_000_000
         self.assertEqual(
-            self.value(session, "len(t), t[:2], t[-2:]", variables={"t": {"$text": 0}}, blobs=[b"ab" * (size // 2)]),
+            self.value(
+                session, "len(t), t[:2], t[-2:]", variables={"t": {"$text": 0}}, blobs=[b"ab" * (size // 2)]
+            ),
             f"({size}, 'ab', 'ab')",
         )
         answer = self.check(session.run("t = t[1:] + 'é'", reads=["t"]))
@@ -218,7 +234,8 @@ class Calls(StdioCase):
     def test_many_calls_from_many_threads(self):
         session = self.session()
         answer = session.run(
-            POOL + "r = list(Pool(16).map(lambda i: echo(i), range(2000)))\nr == list(range(2000))", scope=ECHO
+            POOL + "r = list(Pool(16).map(lambda i: echo(i), range(2000)))\nr == list(range(2000))",
+            scope=ECHO,
         )
         self.assertEqual(self.check(answer)["value"]["text"], "True")
 
@@ -242,7 +259,9 @@ for thread in threads: thread.start()
         self.check(session.run(code, scope=ECHO))
         for number in range(30):
             self.assertEqual(self.value(session, f"time.sleep(0.002); {number}"), str(number))
-        self.assertEqual(self.value(session, "for t in threads: t.join()\nall('cell' in p for p in problems)"), "True")
+        self.assertEqual(
+            self.value(session, "for t in threads: t.join()\nall('cell' in p for p in problems)"), "True"
+        )
 
     def test_call_left_open_at_the_end(self):
         session = self.session()
@@ -262,7 +281,7 @@ for thread in threads: thread.start()
         self.assertEqual(call["type"], "call")
         self.check(session.finish())
         self.assertIn("is over", self.value(session, "t.join(); out"))
-        session.reply(call)  # nobody waits for it
+        session.reply(call)  # no thread waits for it
         self.assertEqual(self.value(session, "echo(2)"), "2")
 
     def test_from_signal_handlers_and_finalisers(self):
@@ -314,24 +333,30 @@ signal.setitimer(signal.ITIMER_REAL, 0)
 class Output(StdioCase):
     def test_descriptors(self):
         session = self.session()
-        answer = self.check(session.run("""\
+        answer = self.check(
+            session.run("""\
                 import os, subprocess
                 print('py')
                 os.write(1, b'low\\n')
                 os.system('echo sys; echo err >&2')
                 subprocess.run(['echo', 'sub']);
-                """))
-        self.assertEqual(
-            (sorted(full(answer["stdout"]).split()), full(answer["stderr"])), (["low", "py", "sub", "sys"], "err\n")
+                """)
         )
         self.assertEqual(
-            full(self.check(session.run("e = '€'.encode(); os.write(1, e[:2]); os.write(1, e[2:]);"))["stdout"]),
+            (sorted(full(answer["stdout"]).split()), full(answer["stderr"])),
+            (["low", "py", "sub", "sys"], "err\n"),
+        )
+        answer = self.check(session.run("e = '€'.encode(); os.write(1, e[:2]); os.write(1, e[2:]);"))
+        self.assertEqual(
+            full(answer["stdout"]),
             "€",
         )
 
     def test_a_lot_on_a_descriptor(self):
         session = self.session()
-        stream = self.check(session.run("import os\nfor _ in range(200): os.write(1, b'x' * 1_000_000)"))["stdout"]
+        stream = self.check(session.run("import os\nfor _ in range(200): os.write(1, b'x' * 1_000_000)"))[
+            "stdout"
+        ]
         self.assertGreater(stream["total"], 0)
         self.assertEqual(stream["total"], int(self.value(session, "200 * 1_000_000")))
         self.assertEqual(len(stream["head"] + stream["tail"]), 10_000)
@@ -365,12 +390,15 @@ class Output(StdioCase):
         answer = self.check(session.run(code, scope=ECHO))
         self.assertEqual((answer["calls"], full(answer["stderr"])), ([], ""))
         self.assertEqual(
-            sorted(full(answer["stdout"]).splitlines()), ["child: a forked process cannot talk to the host", "parent 0"]
+            sorted(full(answer["stdout"]).splitlines()),
+            ["child: a forked process cannot talk to the host", "parent 0"],
         )
         answer = self.check(session.run("pid = os.fork()\nif not pid: 1/0\nos.waitpid(pid, 0)[1]"))
         self.assertEqual(answer["value"]["text"], "256")
         self.assertIn("ZeroDivisionError", answer["stderr"]["head"])
-        self.assertEqual(self.value(session, "pid = os.fork()\nif not pid: SUBMIT(1)\nos.waitpid(pid, 0)[1]"), "256")
+        self.assertEqual(
+            self.value(session, "pid = os.fork()\nif not pid: SUBMIT(1)\nos.waitpid(pid, 0)[1]"), "256"
+        )
 
     def test_multiprocessing(self):
         session = self.session()
@@ -449,10 +477,12 @@ class Interrupts(StdioCase):
 
     def test_cell_may_catch_it(self):
         session = self.session()
-        with tempfile.TemporaryDirectory() as place:
-            # The cell tells by a file that it has begun: a call would hand on the output, as the interrupt has to.
-            begun = os.path.join(place, "begun")
-            code = f"print('early')\ntry:\n    open({begun!r}, 'w').close()\n    for _ in iter(int, 1): x = 0\n"
+        with tempfile.TemporaryDirectory() as directory:
+            # A file says that the cell has begun. A call would send the output, which the interrupt must do.
+            begun = os.path.join(directory, "begun")
+            code = (
+                f"print('early')\ntry:\n    open({begun!r}, 'w').close()\n    for _ in iter(int, 1): x = 0\n"
+            )
             session.start(code + "except KeyboardInterrupt: x = 'caught'")
             deadline = time.monotonic() + 20
             while not os.path.exists(begun) and time.monotonic() < deadline:
@@ -466,7 +496,8 @@ class Interrupts(StdioCase):
         session = self.session()
         self.check(
             session.run(
-                "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); signal.set_wakeup_fd(-1);", scope=ECHO
+                "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); signal.set_wakeup_fd(-1);",
+                scope=ECHO,
             )
         )
         self.begin(session, "echo()\nwhile True: pass")
@@ -489,7 +520,7 @@ class Interrupts(StdioCase):
         self.assertEqual([m["value"] for m in session.finish()["submits"]], ["so far"])
 
     def storm(self, code, rounds, before="pass", spread=0.004):
-        """Interrupt `code` at random moments; the session must stay usable and in step after each."""
+        """Interrupt `code` at random moments. The session must stay usable and in step after each."""
         session = self.session()
         self.check(session.run(before, scope=ECHO))
         chance = random.Random(7)
@@ -522,8 +553,10 @@ class Interrupts(StdioCase):
         self.storm("for i in range(10): assert len(echo('x' * 300_000)) == 300_000", 40)
 
     def test_random_moments_beside_threads(self):
-        """Threads read for the main thread and the other way round. (Interrupting a thread pool itself may block in
-        Python's own `threading`, which leaves locks behind.)"""
+        """Threads read for the main thread and the other way round.
+
+        (Interrupting a thread pool itself may block in Python's own `threading`, which leaves locks behind.)
+        """
         before = """
         import _thread, time
         wrong = []
