@@ -2,9 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use abyme::{
-    DockerConfig, DockerFactory, InterpreterFactory, Pull, Session, SubprocessConfig, SubprocessFactory, Wasm,
-};
+use abyme::{DockerConfig, DockerFactory, InterpreterFactory, Pull, Session, Subprocess, Wasm};
 
 use crate::{
     peers,
@@ -98,9 +96,7 @@ fn factory(name: &str) -> Result<Arc<dyn InterpreterFactory>, String> {
             Ok(Arc::new(wasm.on_progress(|progress| say(&progress.to_string()))))
         }
         // Its limit counts addresses, of which Python takes more than it uses.
-        "subprocess" => {
-            Ok(Arc::new(SubprocessFactory::new(SubprocessConfig::new().memory_limit_bytes(2 * MEMORY))))
-        }
+        "subprocess" => Ok(Arc::new(Subprocess::new().memory_limit_bytes(2 * MEMORY))),
         "docker" => Ok(Arc::new(DockerFactory::new(docker()))),
         "pyo3" => pyo3(),
         _ => Err("there is no such backend".to_owned()),

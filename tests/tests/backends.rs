@@ -10,7 +10,7 @@ mod runs;
 
 use std::{process::ExitCode, sync::Arc};
 
-use abyme::{DockerConfig, DockerFactory, InterpreterFactory, SubprocessFactory, Wasm};
+use abyme::{DockerConfig, DockerFactory, InterpreterFactory, Subprocess, Wasm};
 use abyme_conformance::{BackendTests, FactoryHarness};
 
 /// Any backend.
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     let place = tempfile::tempdir().unwrap();
     std::env::set_current_dir(place.path()).unwrap();
     let backends: [Backend; 4] =
-        [Arc::new(SubprocessFactory::default()), Arc::new(Wasm::new()), pyo3(), Arc::new(docker())];
+        [Arc::new(Subprocess::new()), Arc::new(Wasm::new()), pyo3(), Arc::new(docker())];
     let tests = backends.map(|backend| {
         tests![
             backend;

@@ -1,7 +1,7 @@
 //! A whole run through the real model client, against a server on loopback.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use abyme::{ErrorKind, OpenAiConfig, OpenAiModel, Rlm, SubprocessFactory, inputs};
+use abyme::{ErrorKind, OpenAiConfig, OpenAiModel, Rlm, Subprocess, inputs};
 use serde_json::{Value as Json, json};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers};
 
@@ -39,7 +39,7 @@ async fn a_run_over_http() {
     };
     let rlm =
         Rlm::builder("question -> answer").model(model("openai/large")).sub_model(model("openai/small"));
-    let rlm = rlm.interpreter(SubprocessFactory::default()).build().unwrap();
+    let rlm = rlm.interpreter(Subprocess::new()).build().unwrap();
     let answer = rlm.run(inputs! { question: "how long?" }).await.unwrap();
     assert_eq!(answer.get::<String>("answer").unwrap(), "1000 characters");
     assert_eq!((answer.usage().input_tokens, answer.usage().output_tokens), (Some(300), Some(30)));
@@ -54,13 +54,8 @@ async fn a_wrong_key_is_one_clear_error() {
     Mock::given(matchers::any()).respond_with(refusal).expect(1).mount(&server).await;
     let config = OpenAiConfig::new("m").base_url(server.uri()).api_key("sk-canary");
     let rlm = Rlm::builder("q -> a").model(OpenAiModel::from_config(config).unwrap());
-    let error = rlm
-        .interpreter(SubprocessFactory::default())
-        .build()
-        .unwrap()
-        .run(inputs! { q: "?" })
-        .await
-        .unwrap_err();
+    let error =
+        rlm.interpreter(Subprocess::new()).build().unwrap().run(inputs! { q: "?" }).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Auth);
     assert!(!format!("{error} {error:?}").contains("sk-canary"), "{error:?}");
 }

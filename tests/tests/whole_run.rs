@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use abyme::{
-    InterpreterFactory, LanguageModel, Request, Response, Rlm, RlmBuilder, SubprocessFactory, Text, Tool,
+    InterpreterFactory, LanguageModel, Request, Response, Rlm, RlmBuilder, Subprocess, Text, Tool,
     Trajectory, Value, Wasm, inputs, testing::ScriptedModel,
 };
 use tokio::sync::Notify;
@@ -29,7 +29,7 @@ fn said(model: &ScriptedModel, index: usize) -> String {
 #[tokio::test]
 async fn a_session_that_dies_is_replaced_with_its_inputs() {
     let (builder, model) = rlm(
-        SubprocessFactory::default(),
+        Subprocess::new(),
         "docs -> a",
         &[
             "kept = 1\nprint('last words', flush=True)\nimport os; os._exit(7)",
@@ -71,7 +71,7 @@ async fn a_session_that_crashes_is_put_back() {
 
 #[tokio::test]
 async fn a_hundred_megabytes_of_short_texts_go_in_and_out() {
-    a_hundred_megabytes(SubprocessFactory::default()).await;
+    a_hundred_megabytes(Subprocess::new()).await;
 }
 
 /// They are there twice, and while they come in once more: over the 512 MiB that a session has by default.
@@ -127,12 +127,8 @@ async fn a_dropped_run_leaves_no_process_and_keeps_its_record() {
     let asked_again = Arc::new(Notify::new());
     let first = ScriptedModel::replies([cell("import os\nprint(os.getpid())")]);
     let model = Silent { first, asked_again: asked_again.clone() };
-    let rlm = Rlm::builder("q -> a")
-        .model(model)
-        .interpreter(SubprocessFactory::default())
-        .trace(&trace)
-        .build()
-        .unwrap();
+    let rlm =
+        Rlm::builder("q -> a").model(model).interpreter(Subprocess::new()).trace(&trace).build().unwrap();
     let dropped = tokio::select! {
         _ = rlm.run(inputs! { q: "?" }) => false,
         asked = tokio::time::timeout(Duration::from_secs(60), asked_again.notified()) => asked.is_ok(),

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use abyme::{InterpreterFactory, SubprocessConfig, SubprocessFactory, Wasm};
+use abyme::{InterpreterFactory, Subprocess, Wasm};
 
 #[cfg(feature = "pyo3")]
 use crate::{exit::Exit, standard};
@@ -64,7 +64,7 @@ pub(crate) fn factory(name: &str, settings: &Settings) -> Result<Arc<dyn Interpr
     }
     match name {
         "wasm" => Ok(Arc::new(wasm(settings))),
-        "subprocess" => Ok(Arc::new(SubprocessFactory::new(subprocess(settings)))),
+        "subprocess" => Ok(Arc::new(subprocess(settings))),
         #[cfg(feature = "docker")]
         "docker" => Ok(Arc::new(docker(settings, abyme::Pull::Missing))),
         #[cfg(feature = "pyo3")]
@@ -98,8 +98,8 @@ pub(crate) fn wasm(settings: &Settings) -> Wasm {
     wasm.on_progress(|progress| terminal::say(&format!("abyme: {progress}")))
 }
 
-fn subprocess(settings: &Settings) -> SubprocessConfig {
-    let mut config = SubprocessConfig::new();
+fn subprocess(settings: &Settings) -> Subprocess {
+    let mut config = Subprocess::new();
     if let Some(python) = &settings.python {
         config = config.python(python);
     }

@@ -1,100 +1,136 @@
-//! The backend as users see it: a factory, and sessions of it.
+//! The backend as users see it: [`Subprocess`], the configuration and the factory of its sessions.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use abyme_core::{
-    Access, Capabilities, Cell, CodeInterpreter, HostFunctions, InterpreterFactory, Isolation, Observation,
-    Result,
-};
-use abyme_driver::{DriverInterpreter, DriverSession, Launcher, python};
+use abyme_core::{Access, Capabilities, CodeInterpreter, InterpreterFactory, Isolation, Result};
+use abyme_driver::DriverInterpreter;
 use async_trait::async_trait;
-use tokio::{
-    net::unix::{OwnedReadHalf, OwnedWriteHalf},
-    sync::OnceCell,
-};
+use serde::{Deserialize, Serialize};
 
-use crate::{SubprocessConfig, probe::Python, session, spawner::Spawner};
+use crate::{config::Config, session::SubprocessLauncher};
 
-/// Makes sessions that run Python in a child process. Clones share what was found out about that Python.
+/// Python in a child process: the configuration and the factory of its sessions.
+///
+/// Clones share the Python that was found and the thread that starts the processes. Serialising writes the
+/// configuration; every field has a default.
 ///
 /// ```no_run
 /// # async fn example() -> abyme_core::Result<()> {
-/// use abyme_core::{CodeInterpreterExt, InterpreterFactory};
-/// use abyme_interpreter_subprocess::{SubprocessConfig, SubprocessFactory};
+/// use abyme_core::InterpreterFactoryExt;
+/// use abyme_interpreter_subprocess::Subprocess;
 ///
-/// let factory = SubprocessFactory::new(SubprocessConfig::new().python("python3.12"));
-/// let mut repl = factory.create().await?.start_session().await?;
-/// assert_eq!(repl.run_code("6 * 7").await?.value.unwrap().to_string(), "42");
+/// let mut session = Subprocess::new().python("python3.12").session().await?;
+/// assert_eq!(session.run_code("6 * 7").await?.value.unwrap().to_string(), "42");
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug)]
-pub struct SubprocessFactory {
-    shared: Arc<Shared>,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "Config", into = "Config")]
+pub struct Subprocess {
+    launcher: Arc<SubprocessLauncher>,
 }
 
-/// What all sessions of a factory share: nothing that code in them could reach.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) config: SubprocessConfig,
-    capabilities: Capabilities,
-    driver: Vec<(String, String)>,
-    python: OnceCell<(Python, Spawner)>,
-}
-
-impl Default for SubprocessFactory {
+impl Default for Subprocess {
     fn default() -> Self {
-        Self::new(SubprocessConfig::default())
+        Self::from(Config::default())
     }
 }
 
-impl SubprocessFactory {
-    /// A factory with this configuration. Nothing is started yet.
-    pub fn new(config: SubprocessConfig) -> Self {
-        Self::with_driver(config, python::DRIVER)
-    }
-
-    /// A factory whose sessions run another driver that speaks the same protocol. Abyme's own tests plant faults
-    /// this way.
-    pub fn with_driver(config: SubprocessConfig, driver: &[(&str, &str)]) -> Self {
-        let driver = driver.iter().map(|(name, source)| ((*name).to_owned(), (*source).to_owned())).collect();
+impl From<Config> for Subprocess {
+    fn from(config: Config) -> Self {
         let capabilities = capabilities(&config);
-        Self { shared: Arc::new(Shared { config, capabilities, driver, python: OnceCell::new() }) }
-    }
-
-    /// A session of its own, not started.
-    pub fn session(&self) -> SubprocessInterpreter {
-        SubprocessInterpreter(DriverInterpreter::new(self.shared.clone()))
+        Self { launcher: Arc::new(SubprocessLauncher::new(config, capabilities)) }
     }
 }
 
-impl Shared {
-    /// The real Python and the thread that starts it, found on first use. A failure is not remembered.
-    pub(crate) async fn python(&self) -> Result<&(Python, Spawner)> {
-        self.python
-            .get_or_try_init(|| async {
-                let driver: Vec<_> =
-                    self.driver.iter().map(|(name, source)| (name.as_str(), source.as_str())).collect();
-                Ok((Python::find(&self.config.python, &driver).await?, Spawner::new()?))
-            })
-            .await
+impl From<Subprocess> for Config {
+    fn from(subprocess: Subprocess) -> Self {
+        subprocess.launcher.config.clone()
     }
 }
 
-#[async_trait]
-impl Launcher for Shared {
-    type Reader = OwnedReadHalf;
-    type Writer = OwnedWriteHalf;
-
-    fn capabilities(&self) -> &Capabilities {
-        &self.capabilities
+impl Subprocess {
+    /// The defaults. Nothing is started yet.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    async fn launch(&self) -> Result<DriverSession<OwnedReadHalf, OwnedWriteHalf>> {
-        session::spawn(self).await
+    /// Sets the Python to run: a name on `PATH`, or a path. Default `python3`. It must be Python 3.9 or later.
+    pub fn python(self, python: impl Into<PathBuf>) -> Self {
+        self.with(|config| config.python = python.into())
+    }
+
+    /// Sets the address space of the process, in bytes (`RLIMIT_AS`). Default 4 GiB; `None` is no limit.
+    pub fn memory_limit_bytes(self, bytes: impl Into<Option<u64>>) -> Self {
+        self.with(|config| config.memory_limit_bytes = bytes.into())
+    }
+
+    /// Sets the processor time of the whole session (`RLIMIT_CPU`), in whole seconds. Default none: cells have a
+    /// time limit.
+    pub fn cpu_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
+        self.with(|config| config.cpu_timeout = limit.into())
+    }
+
+    /// Sets the size of a file that the session writes, in bytes (`RLIMIT_FSIZE`). Default 1 GiB; `None` is no limit.
+    pub fn max_file_bytes(self, bytes: impl Into<Option<u64>>) -> Self {
+        self.with(|config| config.max_file_bytes = bytes.into())
+    }
+
+    /// Sets the number of processes and threads of the *user*, all sessions and programs together
+    /// (`RLIMIT_NPROC`). The kernel does not apply it to root. Default 4 096; `None` is no limit.
+    pub fn max_processes(self, processes: impl Into<Option<u32>>) -> Self {
+        self.with(|config| config.max_processes = processes.into())
+    }
+
+    /// Sets the number of open files of the process (`RLIMIT_NOFILE`). Default 1 024; `None` is no limit.
+    pub fn max_open_files(self, files: impl Into<Option<u64>>) -> Self {
+        self.with(|config| config.max_open_files = files.into())
+    }
+
+    /// Lets the session see a variable of the host's environment. Without this it sees `LANG`, `LC_ALL`,
+    /// `LD_LIBRARY_PATH` and `TZ`.
+    pub fn allow_env(self, name: impl Into<String>) -> Self {
+        self.with(|config| config.env_allow.push(name.into()))
+    }
+
+    /// Sets an environment variable of the session. Secrets do not belong here: the host makes the model calls.
+    pub fn env(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.with(|config| drop(config.env.insert(name.into(), value.into())))
+    }
+
+    /// Sets where the session's private working directory is made. Default: the system's directory for temporary
+    /// files.
+    pub fn temp_dir(self, dir: impl Into<PathBuf>) -> Self {
+        self.with(|config| config.temp_dir = Some(dir.into()))
+    }
+
+    /// Sets how long a session may take to start. Default 10 s.
+    pub fn start_timeout(self, limit: Duration) -> Self {
+        self.with(|config| config.start_timeout = limit)
+    }
+
+    /// Sets how long a cell may run after its time limit before its process is killed. The cell is interrupted at its
+    /// limit and once more half-way through the grace. Default 1.5 s, within the 2 s of contract clause C10.
+    pub fn interrupt_grace(self, grace: Duration) -> Self {
+        self.with(|config| config.interrupt_grace = grace)
+    }
+
+    /// Sets another driver that speaks the same protocol, as the names and sources of its files. Abyme's own tests
+    /// plant faults with this. Not part of the serialised configuration.
+    pub fn driver(self, files: &[(&str, &str)]) -> Self {
+        let files = files.iter().map(|(name, source)| ((*name).to_owned(), (*source).to_owned())).collect();
+        Self { launcher: Arc::new(self.launcher.unstarted().with_driver(files)) }
+    }
+
+    /// Changes the configuration. The result shares nothing with `self`.
+    fn with(self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut launcher = self.launcher.unstarted();
+        change(&mut launcher.config);
+        launcher.capabilities = capabilities(&launcher.config);
+        Self { launcher: Arc::new(launcher) }
     }
 }
 
-fn capabilities(config: &SubprocessConfig) -> Capabilities {
+fn capabilities(config: &Config) -> Capabilities {
     let mut capabilities = Capabilities::new(Isolation::Process);
     capabilities.network = Access::Open;
     capabilities.host_files = Access::Open;
@@ -115,57 +151,31 @@ fn capabilities(config: &SubprocessConfig) -> Capabilities {
 }
 
 #[async_trait]
-impl InterpreterFactory for SubprocessFactory {
+impl InterpreterFactory for Subprocess {
     fn name(&self) -> &str {
         "subprocess"
     }
 
     fn capabilities(&self) -> &Capabilities {
-        &self.shared.capabilities
+        &self.launcher.capabilities
     }
 
     async fn create(&self) -> Result<Box<dyn CodeInterpreter>> {
-        Ok(Box::new(self.session()))
+        Ok(Box::new(DriverInterpreter::new(self.launcher.clone())))
     }
 }
 
-/// A session in a child process. See [`SubprocessFactory`].
-#[derive(Debug)]
-pub struct SubprocessInterpreter(DriverInterpreter<Shared>);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl SubprocessInterpreter {
-    /// A session with the default configuration. Many sessions are better made by one [`SubprocessFactory`].
-    pub fn new() -> Self {
-        SubprocessFactory::default().session()
-    }
-
-    /// A factory with the default configuration.
-    pub fn factory() -> SubprocessFactory {
-        SubprocessFactory::default()
-    }
-}
-
-impl Default for SubprocessInterpreter {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-#[async_trait]
-impl CodeInterpreter for SubprocessInterpreter {
-    fn capabilities(&self) -> &Capabilities {
-        self.0.capabilities()
-    }
-
-    async fn start(&mut self) -> Result<()> {
-        self.0.start().await
-    }
-
-    async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
-        self.0.execute(cell, host).await
-    }
-
-    async fn shutdown(&mut self) -> Result<()> {
-        self.0.shutdown().await
+    #[test]
+    fn the_configuration_is_what_is_serialised() {
+        let set = Subprocess::new().python("/opt/python").max_processes(None).env("A", "b");
+        let text = serde_json::to_string(&set).unwrap();
+        let read: Subprocess = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.launcher.config, set.launcher.config);
+        let read: Subprocess = serde_json::from_str("{}").unwrap();
+        assert_eq!(read.launcher.config, Config::default());
     }
 }

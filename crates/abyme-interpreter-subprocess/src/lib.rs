@@ -1,13 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod command;
 mod config;
 mod interpreter;
 mod probe;
-mod process;
 mod session;
 mod spawner;
 
-pub use self::{
-    config::SubprocessConfig,
-    interpreter::{SubprocessFactory, SubprocessInterpreter},
-};
+pub use self::interpreter::Subprocess;

@@ -1,5 +1,7 @@
-//! Finds the real Python behind a name, once: a version manager's `python3` is a shell script that costs tens of
-//! milliseconds at every start.
+//! Finds the real Python behind a name.
+//!
+//! This is done once, because a version manager's `python3` is a shell script that costs tens of milliseconds at every
+//! start.
 
 use std::{
     io::ErrorKind as IoErrorKind,
@@ -16,7 +18,7 @@ use tokio::{io::AsyncWriteExt, process::Command};
 /// The oldest Python that the driver runs on.
 const OLDEST: (u32, u32) = (3, 9);
 /// How long Python may take to answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A Python, and the driver compiled for it.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ impl Python {
     pub(crate) async fn find(program: &Path, driver: &[(&str, &str)]) -> Result<Self> {
         let unusable =
             |what: String| Error::new(ErrorKind::Unavailable, what).with("python", program.display());
-        let shown = program.display();
+        let name = program.display();
         let mut command = Command::new(program);
         command.args(["-I", "-c", python::PROBE]).kill_on_drop(true);
         let mut child =
@@ -46,11 +48,11 @@ impl Python {
                 |error| {
                     let what = match error.kind() {
                         IoErrorKind::NotFound => format!(
-                            "there is no `{shown}` here: install Python {}.{} or later, or name another one \
+                            "there is no `{name}` here: install Python {}.{} or later, or name another one \
                          as the `python` to use",
                             OLDEST.0, OLDEST.1
                         ),
-                        _ => format!("`{shown}` cannot be started: {error}"),
+                        _ => format!("`{name}` cannot be started: {error}"),
                     };
                     unusable(what).with_source(error)
                 },
@@ -64,23 +66,23 @@ impl Python {
             }
             child.wait_with_output().await
         };
-        let output = tokio::time::timeout(PATIENCE, talk)
+        let output = tokio::time::timeout(PROBE_TIMEOUT, talk)
             .await
-            .map_err(|_| unusable(format!("`{shown}` did not answer within {} s", PATIENCE.as_secs())))?
-            .map_err(|error| unusable(format!("`{shown}` failed: {error}")).with_source(error))?;
+            .map_err(|_| unusable(format!("`{name}` did not answer within {} s", PROBE_TIMEOUT.as_secs())))?
+            .map_err(|error| unusable(format!("`{name}` failed: {error}")).with_source(error))?;
         let answer = output.stdout.iter().position(|&byte| byte == b'\n').and_then(|end| {
-            let about: About = serde_json_line(&output.stdout[..end])?;
+            let about: About = serde_json::from_slice(&output.stdout[..end]).ok()?;
             Some((about, &output.stdout[end + 1..]))
         });
         let Some((about, code)) = answer.filter(|_| output.status.success()) else {
             let words = String::from_utf8_lossy(&output.stderr);
             let words = words.trim().lines().last().unwrap_or("it said nothing").to_owned();
-            return Err(unusable(format!("`{shown}` is not a Python that Abyme can use: {words}")));
+            return Err(unusable(format!("`{name}` is not a Python that Abyme can use: {words}")));
         };
         let (major, minor, patch) = about.version;
         if (major, minor) < OLDEST {
             return Err(unusable(format!(
-                "`{shown}` is Python {major}.{minor}.{patch}, but Abyme needs {}.{} or later: name another one \
+                "`{name}` is Python {major}.{minor}.{patch}, but Abyme needs {}.{} or later: name another one \
                  as the `python` to use",
                 OLDEST.0, OLDEST.1
             )));
@@ -89,8 +91,4 @@ impl Python {
             if about.executable.as_os_str().is_empty() { program.to_owned() } else { about.executable };
         Ok(Self { executable, bundle: python::bundle(BundleKind::Compiled, code) })
     }
-}
-
-fn serde_json_line(line: &[u8]) -> Option<About> {
-    serde_json::from_slice(line).ok()
 }

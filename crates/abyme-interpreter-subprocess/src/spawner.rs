@@ -1,7 +1,7 @@
 //! One long-lived thread that starts child processes.
 //!
-//! The kernel's "die with your parent" follows the *thread* that started a process, not the program: a child started
-//! from a runtime's worker or blocking thread would die with that thread.
+//! The kernel's parent death signal follows the *thread* that started a process, not the program. A child that is
+//! started from a runtime's worker or blocking thread would die with that thread.
 
 use std::{
     io,
@@ -21,19 +21,19 @@ pub(crate) struct Spawner {
 
 struct Job {
     command: Box<Command>,
-    started: oneshot::Sender<io::Result<Fresh>>,
+    reply: oneshot::Sender<io::Result<UnclaimedChild>>,
 }
 
-/// A child that nobody has taken over yet: should its future be dropped, it does not live on.
-struct Fresh(Option<Child>);
+/// A child on its way to the caller of [`Spawner::spawn`]. It is killed if that future is dropped.
+struct UnclaimedChild(Option<Child>);
 
-impl Fresh {
-    fn take_over(mut self) -> io::Result<Child> {
-        self.0.take().ok_or_else(|| io::Error::other("a child process was taken over twice"))
+impl UnclaimedChild {
+    fn claim(mut self) -> io::Result<Child> {
+        self.0.take().ok_or_else(|| io::Error::other("a child process was claimed twice"))
     }
 }
 
-impl Drop for Fresh {
+impl Drop for UnclaimedChild {
     fn drop(&mut self) {
         if let Some(mut child) = self.0.take() {
             let _ = child.kill();
@@ -60,16 +60,16 @@ impl Spawner {
 
     /// Starts a child process.
     pub(crate) async fn spawn(&self, command: Command) -> io::Result<Child> {
-        let (started, answer) = oneshot::channel();
-        let gone = || io::Error::other("the thread for child processes is gone");
-        self.jobs.send(Job { command: Box::new(command), started }).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())??.take_over()
+        let (reply, child) = oneshot::channel();
+        let ended = || io::Error::other("the thread for child processes has ended");
+        self.jobs.send(Job { command: Box::new(command), reply }).map_err(|_| ended())?;
+        child.await.map_err(|_| ended())??.claim()
     }
 }
 
-/// Waits for a killed child to be gone and then removes its working directory. Returns at once; `done` hears of it.
+/// Waits for the exit of a killed child and removes its working directory. Returns at once; `done` is told at the end.
 ///
-/// A thread of its own, because a directory may be large and starting others must not wait for it.
+/// This has a thread of its own, because a directory may be large and starting other children must not wait for it.
 pub(crate) fn reap(mut child: Child, work_dir: TempDir, done: Option<oneshot::Sender<()>>) {
     let work = move || {
         let _ = child.wait();
@@ -82,15 +82,15 @@ pub(crate) fn reap(mut child: Child, work_dir: TempDir, done: Option<oneshot::Se
             let _ = done.send(());
         }
     };
-    // Without a thread what was moved into it is dropped: the directory goes, and the child stays a zombie.
+    // Without a thread, what was moved into it is dropped: the directory is removed, and the child stays a zombie.
     if let Err(error) = std::thread::Builder::new().name("abyme-reaper".to_owned()).spawn(work) {
         tracing::warn!(%error, "no thread to reap a child process");
     }
 }
 
 fn work(queue: &mpsc::Receiver<Job>) {
-    while let Ok(Job { mut command, started }) = queue.recv() {
-        // A child nobody waits for any more is dropped here, which kills it.
-        let _ = started.send(command.spawn().map(|child| Fresh(Some(child))));
+    while let Ok(Job { mut command, reply }) = queue.recv() {
+        // If the caller no longer waits, the child is dropped here, which kills it.
+        let _ = reply.send(command.spawn().map(|child| UnclaimedChild(Some(child))));
     }
 }

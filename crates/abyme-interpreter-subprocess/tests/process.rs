@@ -7,14 +7,14 @@ use std::{
 };
 
 use abyme_core::{
-    CodeInterpreter, CodeInterpreterExt, ErrorKind, InterpreterFactory, Observation, Pool, PoolConfig,
+    CodeInterpreter, ErrorKind, InterpreterFactory, InterpreterFactoryExt, Observation, Pool, PoolConfig,
     Session,
 };
-use abyme_interpreter_subprocess::{SubprocessConfig, SubprocessFactory};
+use abyme_interpreter_subprocess::Subprocess;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
-async fn session(config: SubprocessConfig) -> Session {
-    SubprocessFactory::new(config).session().start_session().await.unwrap()
+async fn session(subprocess: Subprocess) -> Session {
+    subprocess.session().await.unwrap()
 }
 
 fn shown(observation: &Observation) -> String {
@@ -62,7 +62,7 @@ fn eventually(what: impl Fn() -> bool) -> bool {
 
 #[tokio::test]
 async fn the_working_directory_is_private_and_removed() {
-    let mut session = session(SubprocessConfig::default()).await;
+    let mut session = session(Subprocess::new()).await;
     let code = "import os, stat\nopen('left.txt', 'w').write('x')\n\
                 f'{os.getcwd()} {stat.S_IMODE(os.stat(os.getcwd()).st_mode):o}'";
     let (dir, mode) = value(&mut session, code)
@@ -78,7 +78,7 @@ async fn the_working_directory_is_private_and_removed() {
 
 #[tokio::test]
 async fn the_environment_is_an_allow_list() {
-    let config = SubprocessConfig::new().env("GIVEN", "yes").allow_env("CARGO_PKG_NAME");
+    let config = Subprocess::new().env("GIVEN", "yes").allow_env("CARGO_PKG_NAME");
     let mut session = session(config).await;
     let names = value(&mut session, "import os\n' '.join(sorted(os.environ))").await;
     let names: Vec<_> = names.split(' ').collect();
@@ -88,7 +88,7 @@ async fn the_environment_is_an_allow_list() {
 
 #[tokio::test]
 async fn the_limits_are_set() {
-    let config = SubprocessConfig::new()
+    let config = Subprocess::new()
         .memory_limit_bytes(2 << 30)
         .max_file_bytes(1 << 20)
         .max_open_files(64)
@@ -107,7 +107,7 @@ async fn the_limits_are_set() {
 
 #[tokio::test]
 async fn the_whole_group_is_killed() {
-    let mut session = session(SubprocessConfig::default()).await;
+    let mut session = session(Subprocess::new()).await;
     let child = value(&mut session, "import subprocess\nsubprocess.Popen(['sleep', '1000']).pid").await;
     assert!(eventually(|| is_running(&child)));
     session.shutdown().await.unwrap();
@@ -116,7 +116,7 @@ async fn the_whole_group_is_killed() {
 
 #[tokio::test]
 async fn dropping_a_session_leaves_nothing() {
-    let mut dropped = session(SubprocessConfig::default()).await;
+    let mut dropped = session(Subprocess::new()).await;
     let seen = value(&mut dropped, "import os\nf'{os.getpid()} {os.getcwd()}'").await;
     let (pid, dir) = seen.split_once(' ').unwrap();
     drop(dropped);
@@ -125,7 +125,7 @@ async fn dropping_a_session_leaves_nothing() {
 
 #[tokio::test]
 async fn a_kill_from_outside_is_named() {
-    let mut session = session(SubprocessConfig::default()).await;
+    let mut session = session(Subprocess::new()).await;
     let observation = session
         .run_code("import os, signal\nprint('so far', flush=True)\nos.kill(os.getpid(), signal.SIGKILL)")
         .await
@@ -140,34 +140,34 @@ async fn a_kill_from_outside_is_named() {
 
 #[tokio::test]
 async fn a_python_that_is_not_there_says_what_to_do() {
-    let missing = SubprocessFactory::new(SubprocessConfig::new().python("python-that-is-not-there"));
-    let error = missing.session().start_session().await.unwrap_err();
+    let missing = Subprocess::new().python("python-that-is-not-there");
+    let error = missing.session().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(
         error.message().contains("no `python-that-is-not-there`") && error.message().contains("install"),
         "{error}"
     );
 
-    let other = SubprocessFactory::new(SubprocessConfig::new().python("/bin/false"));
-    let error = other.session().start_session().await.unwrap_err();
+    let other = Subprocess::new().python("/bin/false");
+    let error = other.session().await.unwrap_err();
     assert!(error.message().contains("not a Python that Abyme can use"), "{error}");
 
-    let nowhere = SubprocessFactory::new(SubprocessConfig::new().temp_dir("/nonexistent"));
-    let error = nowhere.session().start_session().await.unwrap_err();
+    let nowhere = Subprocess::new().temp_dir("/nonexistent");
+    let error = nowhere.session().await.unwrap_err();
     assert!(error.message().contains("working directory"), "{error}");
 }
 
 #[tokio::test]
 async fn the_real_python_is_found_once() {
-    let factory = SubprocessFactory::default();
-    let mut first = factory.session().start_session().await.unwrap();
+    let factory = Subprocess::new();
+    let mut first = factory.session().await.unwrap();
     let executable = value(&mut first, "import sys\nsys.executable").await;
     assert!(Path::new(&executable).is_absolute() && !executable.contains("shims"), "{executable}");
 }
 
 #[tokio::test]
 async fn a_pool_of_processes_is_warm() {
-    let pool = Pool::new(SubprocessFactory::default(), PoolConfig::default().size(2));
+    let pool = Pool::new(Subprocess::new(), PoolConfig::default().size(2));
     pool.warm().await.unwrap();
     let mut session = Session::new(pool.create().await.unwrap());
     assert_eq!(value(&mut session, "1 + 1").await, "2");
@@ -178,7 +178,7 @@ async fn a_pool_of_processes_is_warm() {
 async fn a_pool_drops_what_died_while_it_waited() {
     // Tests that run in this process at the same time have children of their own.
     let dir = tempfile::tempdir().unwrap();
-    let factory = SubprocessFactory::new(SubprocessConfig::new().temp_dir(dir.path()));
+    let factory = Subprocess::new().temp_dir(dir.path());
     let pool = Pool::new(factory, PoolConfig::default().size(1));
     pool.warm().await.unwrap();
     let pids = children_in(&dir.path().canonicalize().unwrap());
@@ -192,7 +192,7 @@ async fn a_pool_drops_what_died_while_it_waited() {
 
 #[tokio::test]
 async fn used_up_processor_time_is_named() {
-    let mut session = session(SubprocessConfig::new().cpu_timeout(Duration::from_secs(1))).await;
+    let mut session = session(Subprocess::new().cpu_timeout(Duration::from_secs(1))).await;
     let observation = session.run_code("while True: pass").await.unwrap();
     let reason = observation.session_ended.unwrap();
     assert!(reason.contains("processor time limit"), "{reason}");
@@ -202,7 +202,7 @@ async fn used_up_processor_time_is_named() {
 fn sessions_outlive_a_runtime_without_a_panic() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let (session, pid) = runtime.block_on(async {
-        let mut session = session(SubprocessConfig::default()).await;
+        let mut session = session(Subprocess::new()).await;
         let pid = value(&mut session, "import os\nos.getpid()").await;
         (session, pid)
     });
@@ -217,7 +217,7 @@ async fn host_to_be_killed() {
     if std::env::var_os("ABYME_TEST_HOST").is_none() {
         return;
     }
-    let mut session = session(SubprocessConfig::default()).await;
+    let mut session = session(Subprocess::new()).await;
     println!("session {}", value(&mut session, "import os\nos.getpid()").await);
     let _ = session.run_code("while True: pass").await;
 }

@@ -9,7 +9,7 @@ pub use abyme_interpreter_docker::{
 #[cfg(feature = "pyo3")]
 pub use abyme_interpreter_pyo3::Pyo3;
 #[cfg(feature = "subprocess")]
-pub use abyme_interpreter_subprocess::{SubprocessConfig, SubprocessFactory, SubprocessInterpreter};
+pub use abyme_interpreter_subprocess::Subprocess;
 #[cfg(feature = "wasm")]
 pub use abyme_interpreter_wasm::{CacheState, PrepareProgress, Wasm};
 #[cfg(feature = "openai")]
@@ -19,18 +19,18 @@ pub use abyme_model_openai::{OpenAiConfig, OpenAiModel};
 pub mod prelude {
     pub use abyme_core::{
         CodeInterpreter, CodeInterpreterExt, CodePolicy, Error, Event, HostError, InterpreterFactory,
-        LanguageModel, Limits, Observation, Pool, PoolConfig, Prediction, Rlm, Session, Signature, Status,
-        TaskSignature, Text, Tool, Trajectory, Value, inputs,
+        InterpreterFactoryExt, LanguageModel, Limits, Observation, Pool, PoolConfig, Prediction, Rlm,
+        Session, Signature, Status, TaskSignature, Text, Tool, Trajectory, Value, inputs,
     };
 
     #[cfg(feature = "pyo3")]
     pub use crate::Pyo3;
+    #[cfg(feature = "subprocess")]
+    pub use crate::Subprocess;
     #[cfg(feature = "wasm")]
     pub use crate::Wasm;
     #[cfg(feature = "docker")]
     pub use crate::{DockerConfig, DockerFactory, DockerInterpreter};
     #[cfg(feature = "openai")]
     pub use crate::{OpenAiConfig, OpenAiModel};
-    #[cfg(feature = "subprocess")]
-    pub use crate::{SubprocessConfig, SubprocessFactory, SubprocessInterpreter};
 }

@@ -17,7 +17,7 @@ use std::{
 
 use abyme::{
     Cell, CodeInterpreter, FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory, Observation,
-    ParameterKind, ParameterSpec, Scope, SubprocessFactory, Value,
+    ParameterKind, ParameterSpec, Scope, Subprocess, Value,
 };
 use async_trait::async_trait;
 use tokio::sync::Barrier;
@@ -209,7 +209,7 @@ const CELLS: &[&str] = &[
 /// Every cell gives the same observation as on subprocess.
 pub(crate) async fn the_same_program_observes_the_same(backend: Backend) {
     let name = backend.name().to_owned();
-    let (mut here, mut there) = (Run::new(SubprocessFactory::default()).await, Run::new(backend).await);
+    let (mut here, mut there) = (Run::new(Subprocess::new()).await, Run::new(backend).await);
     let mut differences = String::new();
     for (index, cell) in program().into_iter().enumerate() {
         let code = cell.code.clone();
@@ -229,7 +229,7 @@ pub(crate) async fn a_crash_is_seen_alike(backend: Backend) {
     if !survives {
         return; // The exit would be that of this program.
     }
-    let (mut here, mut there) = (Run::new(SubprocessFactory::default()).await, Run::new(backend).await);
+    let (mut here, mut there) = (Run::new(Subprocess::new()).await, Run::new(backend).await);
     let mut ends = Vec::new();
     for run in [&mut here, &mut there] {
         run.execute(Cell::new("kept = 1")).await.unwrap();

@@ -1,12 +1,12 @@
 //! Faults planted in the Python driver's source.
 
-use abyme::{SubprocessConfig, SubprocessFactory};
+use abyme::Subprocess;
 use abyme_conformance::FactoryHarness;
 
 use super::fails;
 
 /// A driver in which one place of one file reads differently.
-fn patched(file: &str, good: &str, faulty: &str) -> FactoryHarness<SubprocessFactory> {
+fn patched(file: &str, good: &str, faulty: &str) -> FactoryHarness<Subprocess> {
     let driver: Vec<(&str, String)> = abyme_driver::python::DRIVER
         .iter()
         .map(|(name, source)| {
@@ -18,7 +18,7 @@ fn patched(file: &str, good: &str, faulty: &str) -> FactoryHarness<SubprocessFac
         })
         .collect();
     let driver: Vec<_> = driver.iter().map(|(name, source)| (*name, source.as_str())).collect();
-    FactoryHarness::new(SubprocessFactory::with_driver(SubprocessConfig::default(), &driver))
+    FactoryHarness::new(Subprocess::new().driver(&driver))
 }
 
 #[test]

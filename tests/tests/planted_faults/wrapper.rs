@@ -1,7 +1,8 @@
 //! Faults planted between the suite and a good interpreter.
 
 use abyme::{
-    Capabilities, Cell, CodeInterpreter, HostFunctions, Observation, Result, SubprocessFactory, Value,
+    Capabilities, Cell, CodeInterpreter, HostFunctions, InterpreterFactory, Observation, Result, Subprocess,
+    Value,
 };
 use abyme_conformance::Harness;
 use async_trait::async_trait;
@@ -20,7 +21,7 @@ trait Fault: Clone + std::fmt::Debug + Send + Sync + 'static {
 #[derive(Debug)]
 struct Faulty<F> {
     fault: F,
-    factory: SubprocessFactory,
+    factory: Subprocess,
     inner: Box<dyn CodeInterpreter>,
     ran: bool,
 }
@@ -46,7 +47,7 @@ impl<F: Fault> CodeInterpreter for Faulty<F> {
     async fn shutdown(&mut self) -> Result<()> {
         self.inner.shutdown().await?;
         if self.fault.restarts() && self.ran {
-            self.inner = Box::new(self.factory.session());
+            self.inner = self.factory.create().await?;
         }
         Ok(())
     }
@@ -54,14 +55,14 @@ impl<F: Fault> CodeInterpreter for Faulty<F> {
 
 struct FaultyHarness<F> {
     fault: F,
-    factory: SubprocessFactory,
+    factory: Subprocess,
     capabilities: Capabilities,
 }
 
 impl<F> FaultyHarness<F> {
     fn new(fault: F) -> Self {
-        let factory = SubprocessFactory::default();
-        let capabilities = abyme::InterpreterFactory::capabilities(&factory).clone();
+        let factory = Subprocess::new();
+        let capabilities = factory.capabilities().clone();
         Self { fault, factory, capabilities }
     }
 }
@@ -80,7 +81,7 @@ impl<F: Fault> Harness for FaultyHarness<F> {
 
     async fn session(&self) -> Result<((), Box<dyn CodeInterpreter>)> {
         let (fault, factory) = (self.fault.clone(), self.factory.clone());
-        let inner = Box::new(factory.session());
+        let inner = factory.create().await?;
         Ok(((), Box::new(Faulty { fault, factory, inner, ran: false })))
     }
 }
