@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .model(models.plans.clone())
         .sub_model(models.answers.clone())
         .interpreter(Wasm::new())
-        .max_iterations(25)
+        .limits(|limits| limits.max_iterations(25))
         .build()?;
 
     let query = "Extract all features and types from the documentation, and the principles behind it";

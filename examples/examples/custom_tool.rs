@@ -44,8 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .sub_model(models.answers.clone())
         .interpreter(Wasm::new())
         .tool(Tool::new("regex_extract", description, regex_extract).returns("list[str]"))
-        .max_iterations(15)
-        .max_llm_calls(20)
+        .limits(|limits| limits.max_iterations(15).max_llm_calls(20))
         .build()?;
 
     let answer = rlm.run(inputs! { docs: &docs }).await?;

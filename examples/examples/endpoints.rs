@@ -22,8 +22,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .model(models.plans.clone())
         .sub_model(models.answers.clone())
         .interpreter(Wasm::new())
-        .max_iterations(20)
-        .max_llm_calls(60)
+        .limits(|limits| limits.max_iterations(20).max_llm_calls(60))
         .build()?;
 
     let answer = rlm.run(inputs! { docs: &docs }).await?;

@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .model(models.plans.clone())
         .sub_model(models.answers.clone())
         .interpreter(Wasm::new())
-        .max_iterations(30)
+        .limits(|limits| limits.max_iterations(30))
         .build()?;
 
     let answer = rlm.run(inputs! { docs: &docs }).await?;

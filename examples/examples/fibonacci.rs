@@ -10,7 +10,7 @@ async fn main() -> abyme::Result<()> {
         .instructions("Give the first twelve Fibonacci numbers, starting with 0 and 1.")
         .model(models.plans.clone())
         .interpreter(Wasm::new())
-        .max_iterations(15)
+        .limits(|limits| limits.max_iterations(15))
         .build()?;
 
     let answer = rlm.run(inputs! {}).await?;

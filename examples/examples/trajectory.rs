@@ -16,12 +16,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .model(models.plans.clone())
         .sub_model(models.answers.clone())
         .interpreter(Wasm::new())
-        .max_iterations(10)
-        .max_llm_calls(10)
-        .trace(&live) // one line for each event, as it happens
+        .limits(|limits| limits.max_iterations(10).max_llm_calls(10))
         .build()?;
 
-    let answer = rlm.run(inputs! { text: text }).await?;
+    // The trace has one line for each event, as it happens.
+    let answer = rlm.run(inputs! { text: text }).trace(&live).await?;
 
     let turns = answer.trajectory().turns();
     println!("trajectory ({} turns):", turns.len());

@@ -128,15 +128,23 @@ async fn a_dropped_run_leaves_no_process_and_keeps_its_record() {
     let first = ScriptedModel::replies([cell("import os\nprint(os.getpid())")]);
     let model = Silent { first, asked_again: asked_again.clone() };
     let rlm =
-        Rlm::builder("q -> a").model(model).interpreter(Subprocess::new()).trace(&trace).build().unwrap();
+        Rlm::builder("q -> a").model(model).interpreter(Subprocess::new()).build().unwrap();
     let dropped = tokio::select! {
-        _ = rlm.run(inputs! { q: "?" }) => false,
+        _ = rlm.run(inputs! { q: "?" }).trace(&trace) => false,
         asked = tokio::time::timeout(Duration::from_secs(60), asked_again.notified()) => asked.is_ok(),
     };
     assert!(dropped, "the model is not asked a second time");
-    let record = Trajectory::load(&trace).unwrap();
-    let seen = record.turns()[0].observation.clone().unwrap().stdout.to_string();
-    let cmdline = format!("/proc/{}/cmdline", seen.trim());
+    let mut seen = None;
+    for _ in 0..1000 {
+        // The thread that writes the record may be a moment behind the run.
+        let turns = Trajectory::load(&trace).unwrap().turns();
+        seen = turns.first().and_then(|turn| Some(turn.observation.as_ref()?.stdout.to_string()));
+        if seen.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let cmdline = format!("/proc/{}/cmdline", seen.unwrap().trim());
     for _ in 0..1000 {
         if std::fs::read(&cmdline).map_or(true, |line| line.is_empty()) {
             return;

@@ -58,8 +58,7 @@ impl Scenario for Batch {
                     .model(planner.clone())
                     .sub_model(SlowEcho(Duration::from_millis(50)))
                     .interpreter(factory.clone())
-                    .max_llm_calls(CALLS)
-                    .max_concurrent_calls(CALLS as usize)
+                    .limits(|limits| limits.max_llm_calls(CALLS).max_concurrent_calls(CALLS as usize))
                     .build()
                     .map_err(words)?;
                 made(Batched { rlm, planner })

@@ -92,7 +92,7 @@ impl Bare {
         let rlm = Rlm::builder("context -> answer: int")
             .model(planner.clone())
             .interpreter(interpreter.factory())
-            .max_iterations(u32::try_from(turns).unwrap_or(u32::MAX))
+            .limits(|limits| limits.max_iterations(u32::try_from(turns).unwrap_or(u32::MAX)))
             .build()
             .map_err(words)?;
         Ok(Self { rlm, planner, turns })

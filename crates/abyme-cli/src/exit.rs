@@ -118,6 +118,7 @@ impl From<&Error> for Failure {
             | ContentRefused
             | Server
             | MalformedReply => (Exit::Model, None),
+            Cancelled => (Exit::Interrupted, None),
             LimitReached => (Exit::Limit, Some("raise --max-iterations, --run-timeout or --max-cost")),
             Internal => (Exit::Failed, Some("this is a bug in abyme; ABYME_LOG=debug shows more")),
             // Kinds that came later: blame says whose they are.

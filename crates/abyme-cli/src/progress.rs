@@ -2,14 +2,14 @@
 
 use std::{
     io::{self, IsTerminal, Write},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use abyme::{
     Event, EventSink, Observation, Record,
     prompt::render_observation,
-    trajectory::{Outcome, Purpose},
+    trajectory::{CallOutcome, Purpose},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -166,7 +166,7 @@ impl Progress {
 }
 
 impl EventSink for Progress {
-    fn record(&self, record: &Record) {
+    fn record(&self, record: &Arc<Record>) {
         match &record.event {
             Event::RunStarted { signature, model, interpreter, .. } => {
                 self.print(&format!("running `{signature}` with {model} on {interpreter}"));
@@ -189,7 +189,7 @@ impl EventSink for Progress {
             Event::SubCall { turn, outcome, .. } => self.counted(|counts| {
                 counts.turn = *turn;
                 counts.sub_calls += 1;
-                counts.failed += u32::from(matches!(outcome, Outcome::Error(_)));
+                counts.failed += u32::from(matches!(outcome, CallOutcome::Error(_)));
             }),
             Event::ToolCall { turn, .. } => self.counted(|counts| {
                 counts.turn = *turn;

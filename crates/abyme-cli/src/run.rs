@@ -3,13 +3,9 @@
 mod inputs;
 mod output;
 
-use std::{
-    path::Path,
-    sync::{Arc, OnceLock},
-    time::Instant,
-};
+use std::{path::Path, sync::Arc, time::Instant};
 
-use abyme::{CodePolicy, EventSink, Record, Rlm, RlmBuilder, TaskSignature, Text, TrajectoryWriter};
+use abyme::{CodePolicy, Limits, Rlm, RlmBuilder, TaskSignature, Text, TrajectoryWriter};
 
 use crate::{
     args::{BackendArgs, LimitArgs, Policy, RunArgs},
@@ -28,7 +24,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     signature.check_inputs(names).map_err(|error| Failure::before_run(&error))?;
     let factory = backend::factory(&args.backend.interpreter, &settings(&args))?;
     let mut builder = Rlm::builder(args.signature.as_str()).interpreter(factory.clone());
-    builder = limited(builder, &args.limits);
+    builder = builder.limits(|limits| limited(limits, &args.limits));
     if let Some(text) = &args.instructions {
         builder = builder.instructions(text);
     }
@@ -53,21 +49,19 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
 
     let detail = if args.verbose { Detail::Turns } else { Detail::Lines };
     let progress = Arc::new(Progress::new(Target::Stderr, detail));
-    builder = builder.on_event(progress.clone());
-    let trace = Arc::new(Trace::default());
-    builder = builder.on_event(trace.clone());
     let rlm = builder.build().map_err(|error| Failure::before_run(&error))?;
-    if let Some(path) = &args.trace {
-        // Last of all, so that no mistake on the command line costs an earlier trace.
-        check_trace(path, &args)?;
-        trace.open(path)?;
+    let mut run = rlm.run(inputs).on_event(progress.clone());
+    // Last of all, so that no mistake on the command line costs an earlier trace.
+    let trace = args.trace.as_deref().map(|path| open_trace(path, &args)).transpose()?;
+    if let Some(trace) = &trace {
+        run = run.on_event(trace.clone());
     }
 
     let started = Instant::now();
-    let ended = signals::unless_stopped(rlm.run(inputs)).await;
+    let ended = signals::unless_stopped(run.into_future()).await;
     let seconds = started.elapsed().as_secs_f64();
     progress.finish();
-    if let Some(path) = &args.trace {
+    if let Some((path, trace)) = args.trace.as_ref().zip(trace) {
         match trace.failure() {
             Some(problem) => {
                 terminal::say(&format!("abyme: warning: {} is not complete: {problem}", path.display()))
@@ -97,20 +91,20 @@ fn settings(args: &RunArgs) -> backend::Settings {
     backend::Settings { python: python.clone(), image: image.clone(), memory: Some(memory), disk: None }
 }
 
-fn limited(mut builder: RlmBuilder, limits: &LimitArgs) -> RlmBuilder {
-    if let Some(iterations) = limits.max_iterations {
-        builder = builder.max_iterations(iterations);
+fn limited(mut limits: Limits, args: &LimitArgs) -> Limits {
+    if let Some(iterations) = args.max_iterations {
+        limits = limits.max_iterations(iterations);
     }
-    if let Some(calls) = limits.max_llm_calls {
-        builder = builder.max_llm_calls(calls);
+    if let Some(calls) = args.max_llm_calls {
+        limits = limits.max_llm_calls(calls);
     }
-    if let Some(chars) = limits.max_output_chars {
-        builder = builder.max_output_chars(chars);
+    if let Some(chars) = args.max_output_chars {
+        limits = limits.max_output_chars(chars);
     }
-    if let Some(limit) = limits.cell_timeout {
-        builder = builder.cell_timeout(limit);
+    if let Some(limit) = args.cell_timeout {
+        limits = limits.cell_timeout(limit);
     }
-    builder.run_timeout(limits.run_timeout).max_cost(limits.max_cost)
+    limits.run_timeout(args.run_timeout).max_cost(args.max_cost)
 }
 
 /// Offers the functions of a Python file.
@@ -120,28 +114,11 @@ fn with_tool(builder: RlmBuilder, path: &Path) -> Result<RlmBuilder, Failure> {
     Ok(builder.python_tools(name, source.into_string()))
 }
 
-/// A trajectory file that is opened when everything else is in order.
-#[derive(Debug, Default)]
-struct Trace(OnceLock<TrajectoryWriter>);
-
-impl Trace {
-    fn open(&self, path: &Path) -> Result<(), Failure> {
-        let writer = TrajectoryWriter::create(path).map_err(|error| Failure::before_run(&error))?;
-        self.0.get_or_init(|| writer);
-        Ok(())
-    }
-
-    fn failure(&self) -> Option<String> {
-        self.0.get().and_then(TrajectoryWriter::failure)
-    }
-}
-
-impl EventSink for Trace {
-    fn record(&self, record: &Record) {
-        if let Some(writer) = self.0.get() {
-            writer.record(record);
-        }
-    }
+/// The file that the run is recorded in.
+fn open_trace(path: &Path, args: &RunArgs) -> Result<Arc<TrajectoryWriter>, Failure> {
+    check_trace(path, args)?;
+    let writer = TrajectoryWriter::create(path).map_err(|error| Failure::before_run(&error))?;
+    Ok(Arc::new(writer))
 }
 
 /// The trace replaces a file of its name, which must not be one that the run reads.

@@ -1,8 +1,6 @@
 //! The one error type of the workspace: what happened, to what, who is to blame, and whether trying again helps.
 
-use std::{error::Error as StdError, fmt, time::Duration};
-
-use crate::trajectory::Trajectory;
+use std::{any::Any, error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 /// Shorthand for results of this workspace.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -30,7 +28,8 @@ struct Inner {
     context: Vec<(&'static str, String)>,
     source: Option<Box<dyn StdError + Send + Sync>>,
     permanent: bool,
-    trajectory: Option<Trajectory>,
+    /// What was recorded until the error. Its type is not known here: a trajectory is made of types that use errors.
+    record: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// What kind of thing went wrong. Retries and budgets decide on this, never on a message.
@@ -87,6 +86,8 @@ pub enum ErrorKind {
     MalformedReply,
 
     // The run's.
+    /// The caller cancelled the run.
+    Cancelled,
     /// A limit of the run is used up, and there was no way to end gracefully.
     LimitReached,
     /// A bug in Abyme. Please report it.
@@ -127,7 +128,7 @@ impl Error {
             context: Vec::new(),
             source: None,
             permanent: false,
-            trajectory: None,
+            record: None,
         }))
     }
 
@@ -145,7 +146,7 @@ impl Error {
     pub fn blame(&self) -> Blame {
         use ErrorKind::*;
         match self.0.kind {
-            Config | NotConfigured | InvalidInput | Signature | OutputType | Unsupported | Io => {
+            Config | NotConfigured | InvalidInput | Signature | OutputType | Unsupported | Io | Cancelled => {
                 Blame::Caller
             }
             Unavailable | SessionEnded | Protocol => Blame::Session,
@@ -182,11 +183,6 @@ impl Error {
         }
     }
 
-    /// The record of the run that ended in this error, where there was one.
-    pub fn trajectory(&self) -> Option<&Trajectory> {
-        self.0.trajectory.as_ref()
-    }
-
     /// Names the operation that failed.
     pub fn operation(mut self, operation: &'static str) -> Self {
         self.0.operation = Some(operation);
@@ -217,9 +213,14 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_trajectory(mut self, trajectory: Trajectory) -> Self {
-        self.0.trajectory = Some(trajectory);
+    /// Keeps what was recorded until the error. See `trajectory.rs`, which reads it back.
+    pub(crate) fn with_record(mut self, record: Arc<dyn Any + Send + Sync>) -> Self {
+        self.0.record = Some(record);
         self
+    }
+
+    pub(crate) fn record(&self) -> Option<&(dyn Any + Send + Sync)> {
+        self.0.record.as_deref()
     }
 }
 
@@ -243,7 +244,7 @@ impl fmt::Debug for Error {
             write!(f, "\n  caused by: {error}")?;
             cause = error.source();
         }
-        if self.0.trajectory.is_some() {
+        if self.0.record.is_some() {
             write!(f, "\n  (the trajectory so far is kept in this error)")?;
         }
         Ok(())

@@ -14,7 +14,9 @@
 //! | read what a run did | [`Trajectory`] |
 
 mod error;
+mod inputs;
 pub mod interpreter;
+mod limits;
 pub mod model;
 pub mod names;
 pub mod policy;
@@ -23,6 +25,7 @@ mod python;
 mod rlm;
 pub mod seconds;
 pub mod signature;
+mod status;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod tool;
@@ -31,19 +34,22 @@ pub mod value;
 
 pub use self::{
     error::{Blame, Error, ErrorKind, Result},
+    inputs::Inputs,
     interpreter::{
         Access, Capabilities, Captured, Cell, ChangedVariable, CodeInterpreter, CodeInterpreterExt,
         FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory, InterpreterFactoryExt,
         Interruption, Isolation, NoHostFunctions, Observation, OutputSpec, ParameterKind, ParameterSpec,
         Pool, PoolConfig, PythonError, Scope, Session, Stage, Submission, Submitted, Via,
     },
+    limits::Limits,
     model::{
         FinishReason, LanguageModel, LanguageModelExt, Message, Request, Response, RetryPolicy, Retrying,
         Role, Usage,
     },
     policy::{CodePolicy, Violation},
-    rlm::{Inputs, Limits, Prediction, Rlm, RlmBuilder, Status},
+    rlm::{CancelHandle, EventStream, Prediction, Rlm, RlmBuilder, Run, RunFuture},
     signature::{Field, FieldType, Signature, TaskSignature},
+    status::{Limit, Status},
     tool::Tool,
     trajectory::{Event, EventSink, Record, Trajectory, TrajectoryWriter, Turn},
     value::{Text, Value},

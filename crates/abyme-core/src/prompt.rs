@@ -14,7 +14,7 @@ pub(crate) use self::tools::describe_module;
 use self::template::fill;
 use crate::{
     Capabilities, FieldType, FunctionSpec, Limits, Message, ParameterKind, TaskSignature, Value,
-    rlm::{Inputs, Remaining},
+    inputs::Inputs, limits::Remaining,
 };
 
 const SYSTEM: &str = include_str!("prompt/system.md");

@@ -3,28 +3,28 @@
 mod budget;
 mod builder;
 mod builtins;
+mod caller;
+mod config;
 mod extract;
 mod host;
-mod inputs;
-mod limits;
 mod prediction;
 mod run;
+mod turns;
 
-pub(crate) use self::{budget::Remaining, builtins::RESERVED_FUNCTIONS};
 pub use self::{
     builder::RlmBuilder,
-    inputs::Inputs,
-    limits::Limits,
-    prediction::{Prediction, Status},
+    prediction::Prediction,
+    run::{CancelHandle, EventStream, Run, RunFuture},
 };
 
 use std::sync::Arc;
 
-use tracing::Instrument;
-
+use self::config::RlmConfig;
 use crate::{
-    CodePolicy, EventSink, FunctionSpec, InterpreterFactory, LanguageModel, Result, RetryPolicy, Scope,
-    Signature, TaskSignature, Tool, signature::IntoSignature,
+    error::Result,
+    inputs::Inputs,
+    limits::Limits,
+    signature::{IntoSignature, Signature, TaskSignature},
 };
 
 /// A Recursive Language Model: a signature, models, a backend, tools and limits, ready to run any number of times,
@@ -46,23 +46,7 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct Rlm {
-    shared: Arc<Shared>,
-}
-
-/// What every run of an [`Rlm`] shares. Nothing of it changes.
-#[derive(Debug)]
-struct Shared {
-    signature: TaskSignature,
-    model: Arc<dyn LanguageModel>,
-    sub_model: Arc<dyn LanguageModel>,
-    factory: Arc<dyn InterpreterFactory>,
-    tools: Vec<Tool>,
-    python_tools: Vec<FunctionSpec>,
-    scope: Arc<Scope>,
-    policy: Option<Arc<CodePolicy>>,
-    limits: Limits,
-    retry: RetryPolicy,
-    sinks: Vec<Arc<dyn EventSink>>,
+    config: Arc<RlmConfig>,
 }
 
 impl Rlm {
@@ -79,42 +63,29 @@ impl Rlm {
 
     /// The task.
     pub fn signature(&self) -> &TaskSignature {
-        &self.shared.signature
+        &self.config.signature
     }
 
-    /// The limits of every run.
+    /// The limits that every run starts from.
     pub fn limits(&self) -> &Limits {
-        &self.shared.limits
+        &self.config.limits
     }
 
-    /// Runs the task over `inputs`: turns until a submission, a limit, or an error.
-    ///
-    /// Dropping the future stops everything: the model call, the cell with its host calls, and the session.
+    /// A run of the task over `inputs`: turns until a submission, a limit, or an error. It starts when it is awaited;
+    /// before that, it can be given limits, a trace, a label and more: see [`Run`].
+    pub fn run(&self, inputs: impl Into<Inputs>) -> Run {
+        Run::new(self.config.clone(), inputs.into())
+    }
+}
+
+impl RlmBuilder {
+    /// Checks everything and puts the [`Rlm`] together.
     ///
     /// # Errors
-    /// - [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) before anything starts, naming all inputs that
-    ///   are missing or unknown.
-    /// - [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if no session starts.
-    /// - [`ErrorKind::SessionEnded`](crate::ErrorKind::SessionEnded) if sessions keep dying.
-    /// - The model's error if it fails for good.
-    /// - [`ErrorKind::LimitReached`](crate::ErrorKind::LimitReached) if a limit is reached and the extract call gives
-    ///   no outputs that fit.
-    ///
-    /// All but the first carry the run's [trajectory](crate::Error::trajectory).
-    pub async fn run(&self, inputs: impl Into<Inputs>) -> Result<Prediction> {
-        let inputs = self.checked(inputs.into())?;
-        let span = tracing::info_span!("run", signature = %self.shared.signature);
-        run::Run::new(&self.shared, &inputs).finish().instrument(span).await
-    }
-
-    /// The inputs as their declared types, in the signature's order.
-    fn checked(&self, inputs: Inputs) -> Result<Inputs> {
-        let signature = &self.shared.signature;
-        signature.check_inputs(inputs.names())?;
-        let coerced = signature.inputs().iter().filter_map(|field| {
-            let value = inputs.get(field.name())?.clone();
-            Some(signature.coerce_input(field.name(), value).map(|value| (field.name().to_owned(), value)))
-        });
-        coerced.collect()
+    /// The first mistake, by name: [`ErrorKind::Signature`](crate::ErrorKind::Signature) for a signature that does not
+    /// parse, [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a name that cannot be used,
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for the rest.
+    pub fn build(self) -> Result<Rlm> {
+        Ok(Rlm { config: Arc::new(self.into_config()?) })
     }
 }

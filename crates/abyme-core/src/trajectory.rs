@@ -1,20 +1,24 @@
 //! The complete record of a run: one event per line of JSON, enough to view, replay and resume it.
 
 mod event;
-mod recorder;
 mod turn;
 mod writer;
 
-pub(crate) use self::recorder::Recorder;
 pub use self::{
-    event::{Event, EventSink, InputSummary, Outcome, Purpose, Record},
+    event::{CallOutcome, Event, EventSink, InputSummary, Purpose, Record},
     turn::Turn,
     writer::TrajectoryWriter,
 };
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
-use crate::{Error, ErrorKind, Result};
+use futures_util::future::join_all;
+
+use crate::error::{Error, ErrorKind, Result};
 
 /// The complete record of a run.
 ///
@@ -99,5 +103,47 @@ impl Trajectory {
                 .with_source(error)
         })?;
         Self::from_jsonl(&text)
+    }
+}
+
+impl Error {
+    /// The record of the run that ended in this error, where there was one.
+    pub fn trajectory(&self) -> Option<&Trajectory> {
+        self.record()?.downcast_ref()
+    }
+
+    pub(crate) fn with_trajectory(self, trajectory: Trajectory) -> Self {
+        self.with_record(Arc::new(trajectory))
+    }
+}
+
+/// Collects the events of one run and hands each to the sinks. Shared by the loop and the host calls in flight.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    start: Instant,
+    sinks: Vec<Arc<dyn EventSink>>,
+    records: Mutex<Vec<Arc<Record>>>,
+}
+
+impl Recorder {
+    pub(crate) fn new(sinks: Vec<Arc<dyn EventSink>>) -> Self {
+        Self { start: Instant::now(), sinks, records: Mutex::default() }
+    }
+
+    pub(crate) fn record(&self, event: Event) {
+        let record = Arc::new(Record::new(self.start.elapsed().as_secs_f64(), event));
+        for sink in &self.sinks {
+            sink.record(&record);
+        }
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+    }
+
+    /// Waits until every sink has dealt with all events.
+    pub(crate) async fn flush(&self) {
+        join_all(self.sinks.iter().map(|sink| sink.flush())).await;
+    }
+
+    pub(crate) fn trajectory(&self) -> Trajectory {
+        Trajectory { records: self.records.lock().unwrap_or_else(PoisonError::into_inner).clone() }
     }
 }

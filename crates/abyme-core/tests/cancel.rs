@@ -1,4 +1,5 @@
-//! Dropping a run stops everything.
+//! Dropping a run stops everything, and cancelling it ends it in good order.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 
@@ -10,8 +11,11 @@ use std::{
     time::Duration,
 };
 
-use abyme_core::{LanguageModel, Request, Response, Result, Rlm, inputs};
-use common::interpreter;
+use abyme_core::{
+    Blame, Capabilities, Cell, CodeInterpreter, ErrorKind, Event, HostFunctions, InterpreterFactory,
+    LanguageModel, Observation, Request, Response, Result, Rlm, inputs, testing::ScriptedFactory,
+};
+use common::{cell, interpreter, scripted};
 
 /// Never answers, and notes when its call is dropped.
 #[derive(Debug, Default)]
@@ -47,4 +51,91 @@ async fn a_dropped_run_drops_its_model_call() {
     let ended = tokio::time::timeout(Duration::from_secs(1), rlm.run(inputs! { q: "?" })).await;
     assert!(ended.is_err());
     assert!(dropped.load(Ordering::SeqCst));
+}
+
+/// Starts sessions, and notes when one is shut down.
+#[derive(Debug)]
+struct Noting {
+    inner: ScriptedFactory,
+    shut_down: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+struct NotingSession {
+    inner: Box<dyn CodeInterpreter>,
+    shut_down: Arc<AtomicBool>,
+}
+
+#[async_trait::async_trait]
+impl InterpreterFactory for Noting {
+    fn name(&self) -> &str {
+        "noting"
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn create(&self) -> Result<Box<dyn CodeInterpreter>> {
+        let inner = self.inner.create().await?;
+        Ok(Box::new(NotingSession { inner, shut_down: self.shut_down.clone() }))
+    }
+}
+
+#[async_trait::async_trait]
+impl CodeInterpreter for NotingSession {
+    fn capabilities(&self) -> &Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn start(&mut self) -> Result<()> {
+        self.inner.start().await
+    }
+
+    async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
+        self.inner.execute(cell, host).await
+    }
+
+    async fn shutdown(&mut self) -> Result<()> {
+        self.shut_down.store(true, Ordering::SeqCst);
+        self.inner.shutdown().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_run_shuts_its_session_down_and_keeps_its_record() {
+    let (dropped, shut_down) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let backend = Noting { inner: interpreter().factory(), shut_down: shut_down.clone() };
+    let model = Stuck { dropped: dropped.clone() };
+    let rlm = Rlm::builder("q -> a").model(model).interpreter(backend).build().unwrap();
+    let run = rlm.run(inputs! { q: "?" });
+    let handle = run.cancel_handle();
+    let (ended, ()) = tokio::join!(run.into_future(), async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        handle.clone().cancel();
+    });
+    let error = ended.unwrap_err();
+    assert_eq!((error.kind(), error.blame()), (ErrorKind::Cancelled, Blame::Caller));
+    assert_eq!(error.to_string(), "the run was cancelled");
+    assert!(dropped.load(Ordering::SeqCst), "the model call is dropped");
+    assert!(shut_down.load(Ordering::SeqCst), "the session is shut down");
+    let events: Vec<_> = error.trajectory().unwrap().events().collect();
+    assert!(matches!(events[..], [Event::RunStarted { .. }, Event::RunFailed { .. }]), "{events:?}");
+    assert!(handle.is_cancelled() && !rlm.run(inputs! { q: "?" }).cancel_handle().is_cancelled());
+}
+
+#[tokio::test]
+async fn a_run_can_be_cancelled_before_it_starts_and_not_after_it_ended() {
+    let (rlm, model) = scripted("q -> a", [cell("submit a=done")]);
+    let rlm = rlm.build().unwrap();
+    let run = rlm.run(inputs! { q: "?" });
+    run.cancel_handle().cancel();
+    let error = run.await.unwrap_err();
+    assert_eq!((error.kind(), model.requests().len()), (ErrorKind::Cancelled, 0));
+
+    let run = rlm.run(inputs! { q: "?" });
+    let handle = run.cancel_handle();
+    let prediction = run.await.unwrap();
+    handle.cancel();
+    assert_eq!(prediction.get::<String>("a").unwrap(), "done");
 }

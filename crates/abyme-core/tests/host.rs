@@ -40,8 +40,10 @@ async fn calls(
         "fail" => Err(Error::new(ErrorKind::ContentRefused, "the model refused")),
         prompt => Ok(Response::new(format!("re: {prompt}"))),
     });
-    let builder =
-        Rlm::builder("q -> a").model(root).sub_model(sub.named("small")).interpreter(interpreter.factory());
+    let builder = Rlm::builder("q -> a")
+        .model(root)
+        .sub_model(sub.with_name("small"))
+        .interpreter(interpreter.factory());
     let prediction = change(builder).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
     let turns = prediction.trajectory().turns();
     let value = turns[0].observation.clone().unwrap().value.unwrap().to_string();
@@ -88,8 +90,10 @@ async fn a_text_is_not_taken_for_a_list_of_prompts() {
 
 #[tokio::test]
 async fn a_batch_over_the_limit_runs_not_at_all() {
-    let (seen, prediction) =
-        calls(vec![query("one"), batch(&["a", "b", "c"])], |rlm| rlm.max_llm_calls(3)).await;
+    let (seen, prediction) = calls(vec![query("one"), batch(&["a", "b", "c"])], |rlm| {
+        rlm.limits(|limits| limits.max_llm_calls(3))
+    })
+    .await;
     assert_eq!(seen[0], "'re: one'");
     assert!(
         seen[1].starts_with("RuntimeError: sub-call limit: 3 more asked for, 2 of 3 left"),
@@ -105,10 +109,12 @@ async fn a_batch_over_the_limit_runs_not_at_all() {
 async fn no_call_starts_once_the_tokens_are_used() {
     let sub = ScriptedModel::from_fn(|_| Ok(Response::new("ok").usage(abyme_core::Usage::tokens(900, 100))));
     let prompts = vec!["x"; 50];
-    let (seen, prediction) =
-        calls(vec![batch(&prompts)], |rlm| rlm.sub_model(sub).max_tokens(3000).max_concurrent_calls(1)).await;
+    let (seen, prediction) = calls(vec![batch(&prompts)], |rlm| {
+        rlm.sub_model(sub).limits(|limits| limits.max_tokens(3000).max_concurrent_calls(1))
+    })
+    .await;
     assert_eq!((seen[0].matches("'ok'").count(), seen[0].matches("budget is used up").count()), (3, 47));
-    assert_eq!(prediction.status(), abyme_core::Status::MaxTokens);
+    assert_eq!(prediction.status(), abyme_core::Status::LimitReached(abyme_core::Limit::Tokens));
 }
 
 #[tokio::test]

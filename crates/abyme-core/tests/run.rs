@@ -5,7 +5,7 @@ mod common;
 use std::{collections::BTreeMap, time::Duration};
 
 use abyme_core::{
-    ErrorKind, Event, FinishReason, Request, Response, Rlm, Status, Usage, Value, inputs,
+    ErrorKind, Event, FinishReason, Limit, Limits, Request, Response, Rlm, Status, Usage, Value, inputs,
     testing::ScriptedModel,
 };
 use common::{cell, interpreter, said, scripted, transcript};
@@ -82,7 +82,8 @@ async fn a_run_of_three_turns_is_pinned() {
 #[tokio::test]
 async fn a_syntax_error_costs_no_iteration_once() {
     let (rlm, model) = scripted("q -> a", [cell("syntax"), cell("submit a=done")]);
-    let prediction = rlm.max_iterations(1).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    let prediction =
+        rlm.limits(|limits| limits.max_iterations(1)).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
     assert_eq!(prediction.status(), Status::Submitted);
     let correction = said(&model, 1);
     assert!(correction.contains("line 1") && correction.contains("    ^"), "{correction}");
@@ -90,8 +91,9 @@ async fn a_syntax_error_costs_no_iteration_once() {
 
     let (rlm, model) =
         scripted("q -> a", [cell("syntax"), cell("syntax"), "{\"a\": \"extracted\"}".to_owned()]);
-    let prediction = rlm.max_iterations(1).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
-    assert_eq!(prediction.status(), Status::MaxIterations);
+    let prediction =
+        rlm.limits(|limits| limits.max_iterations(1)).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    assert_eq!(prediction.status(), Status::LimitReached(Limit::Iterations));
     assert_eq!(model.requests().len(), 3);
 }
 
@@ -128,19 +130,18 @@ async fn every_limit_ends_in_an_extract_call() {
     let turn = || Response::new(cell("print on and on")).usage(usage);
     let extracted = || Response::new("Best guess:\n```json\n{\"a\": 7}\n```");
     let cases = [
-        (Status::MaxIterations, [turn(), turn(), extracted()]),
-        (Status::MaxTokens, [turn(), turn(), extracted()]),
-        (Status::MaxCost, [turn(), turn(), extracted()]),
+        (Status::LimitReached(Limit::Iterations), [turn(), turn(), extracted()]),
+        (Status::LimitReached(Limit::Tokens), [turn(), turn(), extracted()]),
+        (Status::LimitReached(Limit::Cost), [turn(), turn(), extracted()]),
     ];
     for (status, replies) in cases {
         let (rlm, model) = scripted("q -> a: int", replies);
-        let mut limits = abyme_core::Limits::default();
-        match status {
-            Status::MaxIterations => limits.max_iterations = 2,
-            Status::MaxTokens => limits.max_tokens = Some(2000),
-            _ => limits.max_cost = Some(0.5),
-        }
-        let prediction = rlm.limits(limits).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+        let limits = match status {
+            Status::LimitReached(Limit::Iterations) => Limits::default().max_iterations(2),
+            Status::LimitReached(Limit::Tokens) => Limits::default().max_tokens(2000),
+            _ => Limits::default().max_cost(0.5),
+        };
+        let prediction = rlm.limits(|_| limits).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
         assert_eq!((prediction.status(), prediction.get::<i64>("a").unwrap()), (status, 7));
         assert_eq!(model.requests().len(), 3);
         assert_eq!(prediction.usage().calls, 3);
@@ -154,10 +155,10 @@ async fn the_time_of_the_run_ends_it_too() {
         inner: ScriptedModel::replies([cell("print a"), "{\"a\": 1}".to_owned()]),
     };
     let rlm = Rlm::builder("q -> a: int").model(model).interpreter(interpreter().factory());
-    let rlm = rlm.run_timeout(Duration::from_secs(15)).build().unwrap();
+    let rlm = rlm.limits(|limits| limits.run_timeout(Duration::from_secs(15))).build().unwrap();
     let prediction = rlm.run(inputs! { q: "?" }).await.unwrap();
     // The second call is cut off at 15 s, and the extract call takes its own 10 s.
-    assert_eq!(prediction.status(), Status::MaxTime);
+    assert_eq!(prediction.status(), Status::LimitReached(Limit::Time));
     assert_eq!(prediction.get::<i64>("a").unwrap(), 1);
 }
 
@@ -184,12 +185,19 @@ impl abyme_core::LanguageModel for SlowModel {
 async fn an_extract_call_that_does_not_fit_is_tried_once_more() {
     let replies = [cell("print x"), "{\"a\": \"many\"}".into(), "{\"a\": 2}".into()];
     let (rlm, _) = scripted("q -> a: int", replies);
-    let prediction = rlm.max_iterations(1).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    let prediction =
+        rlm.limits(|limits| limits.max_iterations(1)).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
     assert_eq!(prediction.get::<i64>("a").unwrap(), 2);
 
     let replies = [cell("print x"), "no idea".into(), "really not".into()];
     let (rlm, _) = scripted("q -> a: int", replies);
-    let error = rlm.max_iterations(1).build().unwrap().run(inputs! { q: "?" }).await.unwrap_err();
+    let error = rlm
+        .limits(|limits| limits.max_iterations(1))
+        .build()
+        .unwrap()
+        .run(inputs! { q: "?" })
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LimitReached);
     assert!(error.trajectory().is_some_and(|trajectory| trajectory.turns().len() == 1));
 }
@@ -202,9 +210,14 @@ async fn retries_keep_to_the_time_of_the_run() {
     let rlm = Rlm::builder("q -> a: int").model(model).interpreter(interpreter().factory());
     let rlm = rlm.retry(abyme_core::RetryPolicy::default().initial_backoff(Duration::from_secs(50)));
     let started = tokio::time::Instant::now();
-    let prediction =
-        rlm.run_timeout(Duration::from_secs(5)).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
-    assert_eq!((prediction.status(), started.elapsed().as_secs()), (Status::MaxTime, 5));
+    let prediction = rlm
+        .limits(|limits| limits.run_timeout(Duration::from_secs(5)))
+        .build()
+        .unwrap()
+        .run(inputs! { q: "?" })
+        .await
+        .unwrap();
+    assert_eq!((prediction.status(), started.elapsed().as_secs()), (Status::LimitReached(Limit::Time), 5));
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,8 +225,13 @@ async fn a_model_that_hangs_is_not_waited_for_at_the_end_either() {
     let model = SlowModel { wait: Duration::from_secs(100_000), inner: ScriptedModel::replies([""; 0]) };
     let rlm = Rlm::builder("q -> a").model(model).interpreter(interpreter().factory());
     let started = tokio::time::Instant::now();
-    let error =
-        rlm.run_timeout(Duration::from_secs(2)).build().unwrap().run(inputs! { q: "?" }).await.unwrap_err();
+    let error = rlm
+        .limits(|limits| limits.run_timeout(Duration::from_secs(2)))
+        .build()
+        .unwrap()
+        .run(inputs! { q: "?" })
+        .await
+        .unwrap_err();
     assert_eq!((error.kind(), started.elapsed().as_secs()), (ErrorKind::ModelTimeout, 62));
     assert!(error.message().starts_with("the time of 2 s is over, and the extract call failed: "), "{error}");
 }
@@ -221,7 +239,8 @@ async fn a_model_that_hangs_is_not_waited_for_at_the_end_either() {
 #[tokio::test]
 async fn no_limit_is_too_long() {
     let (rlm, _) = scripted("q -> a", [cell("submit a=x")]);
-    let rlm = rlm.run_timeout(Duration::MAX).cell_timeout(Duration::MAX).build().unwrap();
+    let rlm =
+        rlm.limits(|limits| limits.run_timeout(Duration::MAX).cell_timeout(Duration::MAX)).build().unwrap();
     assert!(rlm.run(inputs! { q: "?" }).await.is_ok());
 }
 
@@ -230,7 +249,8 @@ async fn code_is_no_answer_to_an_extract_call() {
     let thought = "<think>hm</think>\n```python\nSUBMIT(a='42')\n```";
     let replies = [cell("print x"), thought.to_owned(), "It is 42.".to_owned()];
     let (rlm, model) = scripted("q -> a", replies);
-    let prediction = rlm.max_iterations(1).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    let prediction =
+        rlm.limits(|limits| limits.max_iterations(1)).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
     assert_eq!(prediction.get::<String>("a").unwrap(), "It is 42.");
     assert!(said(&model, 2).contains("Answer again"), "{}", said(&model, 2));
     for request in model.requests() {

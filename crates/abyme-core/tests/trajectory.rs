@@ -18,7 +18,7 @@ async fn a_record_reads_back_as_it_was_written() {
     let replies =
         [cell("print a\nraise b"), cell("submit x=nan;names=[1]"), cell("submit x=nan;names=[\"1\"]")];
     let (rlm, _) = scripted("q -> x: float, names: list[str]", replies);
-    let prediction = rlm.trace(&path).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    let prediction = rlm.build().unwrap().run(inputs! { q: "?" }).trace(&path).await.unwrap();
 
     let written = Trajectory::load(&path).unwrap();
     assert_eq!(written.to_jsonl(), prediction.trajectory().to_jsonl());

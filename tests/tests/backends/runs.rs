@@ -76,7 +76,13 @@ pub(crate) async fn a_failing_cell_is_explained_and_repaired(backend: Backend) {
             "FINAL(f())",
         ],
     );
-    let answer = builder.max_iterations(3).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    let answer = builder
+        .limits(|limits| limits.max_iterations(3))
+        .build()
+        .unwrap()
+        .run(inputs! { q: "?" })
+        .await
+        .unwrap();
     assert_eq!(answer.get::<i64>("a").unwrap(), 42);
     let first = said(&model, 1);
     assert!(
@@ -112,7 +118,7 @@ pub(crate) async fn tools_that_fail_are_named(backend: Backend) {
 
 pub(crate) async fn a_cell_over_its_time_is_interrupted_with_its_state_kept(backend: Backend) {
     let (builder, model) = rlm(backend, "q -> a: int", &["n = 5\nwhile True: pass", "SUBMIT(n)"]);
-    let rlm = builder.cell_timeout(Duration::from_secs(2)).build().unwrap();
+    let rlm = builder.limits(|limits| limits.cell_timeout(Duration::from_secs(2))).build().unwrap();
     let answer = rlm.run(inputs! { q: "?" }).await.unwrap();
     assert_eq!(answer.get::<i64>("a").unwrap(), 5);
     assert!(said(&model, 1).contains("interrupted") && said(&model, 1).contains("Variables are kept"));

@@ -4,12 +4,13 @@ use abyme::{Request, Role, testing::ScriptedModel};
 
 /// Plans the search. Each reply follows from the last message alone: what a cell printed, or how it failed.
 pub(super) fn planner() -> ScriptedModel {
-    ScriptedModel::from_fn(|request| Ok(next_cell(&last_message(request)).into())).named("scripted-planner")
+    ScriptedModel::from_fn(|request| Ok(next_cell(&last_message(request)).into()))
+        .with_name("scripted-planner")
 }
 
 /// Answers a question from the excerpt in its prompt, and from nothing else.
 pub(super) fn reader() -> ScriptedModel {
-    ScriptedModel::from_fn(|request| Ok(read(&last_message(request)).into())).named("scripted-reader")
+    ScriptedModel::from_fn(|request| Ok(read(&last_message(request)).into())).with_name("scripted-reader")
 }
 
 /// The message a reply has to answer.

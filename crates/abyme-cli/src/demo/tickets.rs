@@ -32,11 +32,12 @@ pub(super) async fn run(factory: Arc<dyn InterpreterFactory>, shown: bool) -> Re
 }
 
 fn planner() -> ScriptedModel {
-    ScriptedModel::from_fn(|request| Ok(next_cell(&last_message(request)).into())).named("scripted-planner")
+    ScriptedModel::from_fn(|request| Ok(next_cell(&last_message(request)).into()))
+        .with_name("scripted-planner")
 }
 
 fn reader() -> ScriptedModel {
-    ScriptedModel::from_fn(|request| Ok(judge(&last_message(request)).into())).named("scripted-reader")
+    ScriptedModel::from_fn(|request| Ok(judge(&last_message(request)).into())).with_name("scripted-reader")
 }
 
 fn next_cell(seen: &str) -> String {

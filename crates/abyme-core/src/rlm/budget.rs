@@ -1,7 +1,6 @@
 //! What a run has used and may still use: reserved before a call, settled after it, shared by everything in the run.
 
 use std::{
-    fmt,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -11,8 +10,13 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Limits, Status};
-use crate::{Error, ErrorKind, HostError, Usage};
+use crate::{
+    error::{Error, ErrorKind},
+    interpreter::HostError,
+    limits::{Limits, Remaining},
+    model::Usage,
+    status::Limit,
+};
 
 /// The budget of one run.
 #[derive(Debug)]
@@ -40,13 +44,15 @@ impl Budget {
         }
     }
 
-    /// Reserves an iteration, or says which limit ends the run.
-    pub(super) fn reserve_iteration(&self) -> Result<(), Status> {
+    /// Reserves an iteration. Fails with the limit that ends the run.
+    pub(super) fn reserve_iteration(&self) -> Result<(), Limit> {
         let mut used = self.used();
         if used.iterations >= self.limits.max_iterations {
-            return Err(Status::MaxIterations);
+            return Err(Limit::Iterations);
         }
-        self.exhausted(&used.usage).map_or(Ok(()), Err)?;
+        if let Some(limit) = self.exhausted(&used.usage) {
+            return Err(limit);
+        }
         used.iterations += 1;
         Ok(())
     }
@@ -55,8 +61,8 @@ impl Budget {
     pub(super) fn reserve_sub_calls(&self, count: u32) -> Result<(), HostError> {
         self.check()?;
         let mut used = self.used();
-        let wanted = used.sub_calls.saturating_add(count);
-        if wanted > self.limits.max_llm_calls {
+        let total = used.sub_calls.saturating_add(count);
+        if total > self.limits.max_llm_calls {
             let left = self.limits.max_llm_calls - used.sub_calls;
             return Err(HostError::runtime_error(format!(
                 "sub-call limit: {count} more asked for, {left} of {} left, so none was made. \
@@ -64,7 +70,7 @@ impl Budget {
                 self.limits.max_llm_calls
             )));
         }
-        used.sub_calls = wanted;
+        used.sub_calls = total;
         Ok(())
     }
 
@@ -80,7 +86,7 @@ impl Budget {
     }
 
     /// Waits until one more call may be in flight.
-    pub(super) async fn flight(&self) -> Option<SemaphorePermit<'_>> {
+    pub(super) async fn call_permit(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed; a closed one would only mean that nothing is limited.
         self.in_flight.acquire().await.ok()
     }
@@ -96,7 +102,7 @@ impl Budget {
     }
 
     /// Which limit on time, tokens or cost is used up.
-    pub(super) fn exhausted_now(&self) -> Option<Status> {
+    pub(super) fn exhausted_now(&self) -> Option<Limit> {
         self.exhausted(&self.used().usage)
     }
 
@@ -123,29 +129,28 @@ impl Budget {
     }
 
     /// A limit in words.
-    pub(super) fn describe(&self, status: Status) -> String {
+    pub(super) fn describe(&self, limit: Limit) -> String {
         let limits = &self.limits;
-        match status {
-            Status::MaxIterations => format!("no turn is left of {}", limits.max_iterations),
-            Status::MaxTime => {
+        match limit {
+            Limit::Iterations => format!("no turn is left of {}", limits.max_iterations),
+            Limit::Time => {
                 format!("the time of {:.0} s is over", limits.run_timeout.unwrap_or_default().as_secs_f64())
             }
-            Status::MaxTokens => format!("the {} tokens are used", limits.max_tokens.unwrap_or_default()),
-            Status::MaxCost => format!("the {} dollars are used", limits.max_cost.unwrap_or_default()),
-            Status::Submitted | Status::Answered => "the run is over".to_owned(),
+            Limit::Tokens => format!("the {} tokens are used", limits.max_tokens.unwrap_or_default()),
+            Limit::Cost => format!("the {} dollars are used", limits.max_cost.unwrap_or_default()),
         }
     }
 
-    fn exhausted(&self, usage: &Usage) -> Option<Status> {
+    fn exhausted(&self, usage: &Usage) -> Option<Limit> {
         let over = |limit: Option<u64>, used: Option<u64>| {
             limit.zip(used).is_some_and(|(limit, used)| used >= limit)
         };
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            Some(Status::MaxTime)
+            Some(Limit::Time)
         } else if over(self.limits.max_tokens, usage.total_tokens()) {
-            Some(Status::MaxTokens)
+            Some(Limit::Tokens)
         } else if self.limits.max_cost.zip(usage.cost).is_some_and(|(limit, used)| used >= limit) {
-            Some(Status::MaxCost)
+            Some(Limit::Cost)
         } else {
             None
         }
@@ -153,32 +158,5 @@ impl Budget {
 
     fn used(&self) -> MutexGuard<'_, Used> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What is left of a budget, as the model reads it after every turn.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Remaining {
-    turn: u32,
-    max_iterations: u32,
-    sub_calls_left: u32,
-    max_llm_calls: u32,
-    time_left: Option<Duration>,
-}
-
-impl fmt::Display for Remaining {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "(turn {} of {}; {} of {} sub-calls left",
-            self.turn, self.max_iterations, self.sub_calls_left, self.max_llm_calls
-        )?;
-        if let Some(left) = self.time_left {
-            write!(f, "; {:.0} s left", left.as_secs_f64())?;
-        }
-        if self.turn + 1 == self.max_iterations {
-            f.write_str("; the next turn is the last: submit in it")?;
-        }
-        f.write_str(")")
     }
 }

@@ -1,17 +1,26 @@
-//! Putting an [`Rlm`] together; every mistake surfaces in [`RlmBuilder::build`], by name.
+//! Puts an `Rlm` together. Every mistake surfaces in `build`, by name.
 
-use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc};
 
-use super::{Limits, RESERVED_FUNCTIONS, Rlm, Shared, builtins};
+use super::{
+    builtins::{self, RESERVED_FUNCTIONS},
+    config::RlmConfig,
+};
 use crate::{
-    CodePolicy, Error, ErrorKind, EventSink, FunctionSpec, InterpreterFactory, LanguageModel, Result,
-    RetryPolicy, Scope, TaskSignature, Tool, TrajectoryWriter,
-    interpreter::ModuleSource,
+    error::{Error, ErrorKind, Result},
+    interpreter::{FunctionSpec, InterpreterFactory, ModuleSource, Scope},
+    limits::Limits,
+    model::{LanguageModel, RetryPolicy},
     names::{self, NameUse},
+    policy::CodePolicy,
     prompt,
+    signature::TaskSignature,
+    tool::Tool,
+    trajectory::EventSink,
 };
 
-/// Puts an [`Rlm`] together. Made by [`Rlm::builder`] and [`Rlm::of`].
+/// Puts an [`Rlm`](crate::Rlm) together. Made by [`Rlm::builder`](crate::Rlm::builder) and
+/// [`Rlm::of`](crate::Rlm::of).
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct RlmBuilder {
@@ -25,7 +34,6 @@ pub struct RlmBuilder {
     limits: Limits,
     retry: RetryPolicy,
     sinks: Vec<Arc<dyn EventSink>>,
-    trace: Option<PathBuf>,
 }
 
 impl RlmBuilder {
@@ -41,7 +49,6 @@ impl RlmBuilder {
             limits: Limits::default(),
             retry: RetryPolicy::default(),
             sinks: Vec::new(),
-            trace: None,
         }
     }
 
@@ -100,61 +107,13 @@ impl RlmBuilder {
         self
     }
 
-    /// Sets all limits at once.
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+    /// Changes the limits that every run starts from: `.limits(|limits| limits.max_iterations(5).max_cost(0.5))`.
+    pub fn limits(mut self, change: impl FnOnce(Limits) -> Limits) -> Self {
+        self.limits = change(self.limits);
         self
     }
 
-    /// Sets how many replies the model has. Default 20.
-    pub fn max_iterations(mut self, iterations: u32) -> Self {
-        self.limits.max_iterations = iterations;
-        self
-    }
-
-    /// Sets how many sub-calls the cells may make. Default 200.
-    pub fn max_llm_calls(mut self, calls: u32) -> Self {
-        self.limits.max_llm_calls = calls;
-        self
-    }
-
-    /// Sets how many characters of an observation the model reads. Default 10 000.
-    pub fn max_output_chars(mut self, chars: usize) -> Self {
-        self.limits.max_output_chars = chars;
-        self
-    }
-
-    /// Sets how long a cell may take. Default 120 s.
-    pub fn cell_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.limits.cell_timeout = limit.into();
-        self
-    }
-
-    /// Sets how long the turns of a run may take together. Default: no limit.
-    pub fn run_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.limits.run_timeout = limit.into();
-        self
-    }
-
-    /// Sets how many US dollars a run may use, as far as the provider reports them. Default: no limit.
-    pub fn max_cost(mut self, dollars: impl Into<Option<f64>>) -> Self {
-        self.limits.max_cost = dollars.into();
-        self
-    }
-
-    /// Sets how many tokens a run may use, as far as the provider reports them. Default: no limit.
-    pub fn max_tokens(mut self, tokens: impl Into<Option<u64>>) -> Self {
-        self.limits.max_tokens = tokens.into();
-        self
-    }
-
-    /// Sets how many model calls may be in flight at once. Default 16.
-    pub fn max_concurrent_calls(mut self, calls: usize) -> Self {
-        self.limits.max_concurrent_calls = calls;
-        self
-    }
-
-    /// Sets how failed model calls are tried again, for models that do not do so themselves.
+    /// Sets how failed model calls are tried again.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
@@ -166,19 +125,8 @@ impl RlmBuilder {
         self
     }
 
-    /// Writes the trajectory to a file, as it happens; [`build`](Self::build) makes the file. It is for one run:
-    /// the events of several would stand in it one after the other, or mixed.
-    pub fn trace(mut self, path: impl Into<PathBuf>) -> Self {
-        self.trace = Some(path.into());
-        self
-    }
-
-    /// Checks everything and puts the [`Rlm`] together.
-    ///
-    /// # Errors
-    /// The first mistake, by name: [`ErrorKind::Signature`] for a signature that does not parse,
-    /// [`ErrorKind::InvalidInput`] for a name that cannot be used, [`ErrorKind::Config`] for the rest.
-    pub fn build(self) -> Result<Rlm> {
+    /// Checks everything. [`build`](Self::build), beside `Rlm`, is all that is left to do.
+    pub(super) fn into_config(self) -> Result<RlmConfig> {
         let signature = self.signature?;
         let missing =
             |what: &str, how: &str| Error::new(ErrorKind::Config, format!("no {what} was given: {how}"));
@@ -188,7 +136,7 @@ impl RlmBuilder {
         let sub_model = self.sub_model.unwrap_or_else(|| model.clone());
         model.check().map_err(|error| error.context("model"))?;
         sub_model.check().map_err(|error| error.context("sub-model"))?;
-        check_limits(&self.limits)?;
+        self.limits.check()?;
         let python_tools = describe_all(&self.modules)?;
         check_names(&signature, &self.tools, &python_tools)?;
         let mut scope = Scope::new();
@@ -198,24 +146,18 @@ impl RlmBuilder {
             scope = scope.output(field.name(), field.ty().to_string());
         }
         scope.modules = self.modules;
-        let mut sinks = self.sinks;
-        if let Some(path) = self.trace {
-            sinks.push(Arc::new(TrajectoryWriter::create(path)?));
-        }
-        Ok(Rlm {
-            shared: Arc::new(Shared {
-                sub_model,
-                signature,
-                model,
-                factory,
-                tools: self.tools,
-                python_tools,
-                scope: Arc::new(scope),
-                policy: self.policy,
-                limits: self.limits,
-                retry: self.retry,
-                sinks,
-            }),
+        Ok(RlmConfig {
+            sub_model,
+            signature,
+            model,
+            factory,
+            tools: self.tools,
+            python_tools,
+            scope: Arc::new(scope),
+            policy: self.policy,
+            limits: self.limits,
+            retry: self.retry,
+            sinks: self.sinks,
         })
     }
 }
@@ -226,27 +168,6 @@ fn describe_all(modules: &[ModuleSource]) -> Result<Vec<FunctionSpec>> {
         functions.extend(prompt::describe_module(module)?);
     }
     Ok(functions)
-}
-
-fn check_limits(limits: &Limits) -> Result<()> {
-    let wrong = |what: &str| Err(Error::new(ErrorKind::Config, what.to_owned()));
-    match limits {
-        Limits { max_iterations: 0, .. } => wrong("max_iterations is 0: a run needs at least one"),
-        Limits { max_concurrent_calls: 0, .. } => {
-            wrong("max_concurrent_calls is 0: no sub-call could ever start")
-        }
-        Limits { max_output_chars: 0, .. } => wrong("max_output_chars is 0: the model would see nothing"),
-        Limits { model_timeout, .. } if model_timeout.is_zero() => {
-            wrong("model_timeout is 0: no model could answer")
-        }
-        Limits { cell_timeout: Some(limit), .. } if limit.is_zero() => {
-            wrong("cell_timeout is 0: no cell could run")
-        }
-        Limits { max_cost: Some(cost), .. } if cost.is_nan() || *cost < 0.0 => {
-            wrong("max_cost is not an amount")
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Names have to be legal, and no two things of a session may have the same one.

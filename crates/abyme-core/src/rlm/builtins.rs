@@ -1,6 +1,9 @@
 //! The host functions every session offers.
 
-use crate::{FunctionSpec, ParameterSpec, Value};
+use crate::{
+    interpreter::{FunctionSpec, ParameterSpec},
+    value::Value,
+};
 
 /// One sub-call.
 pub(super) const LLM_QUERY: &str = "llm_query";
@@ -10,7 +13,7 @@ pub(super) const LLM_QUERY_BATCHED: &str = "llm_query_batched";
 pub(super) const LLM_BATCH: &str = "llm_batch";
 
 /// The names of all built-in host functions.
-pub(crate) const RESERVED_FUNCTIONS: [&str; 3] = [LLM_BATCH, LLM_QUERY, LLM_QUERY_BATCHED];
+pub(super) const RESERVED_FUNCTIONS: [&str; 3] = [LLM_BATCH, LLM_QUERY, LLM_QUERY_BATCHED];
 
 /// The built-in host functions, as Python sees them. The alias comes last: the prompt does not mention it.
 pub(super) fn specs() -> Vec<FunctionSpec> {

@@ -1,11 +1,15 @@
 //! What a run ends in.
 
-use std::fmt;
-
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
-use crate::{Error, ErrorKind, Result, Trajectory, Usage, Value};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::Usage,
+    status::Status,
+    trajectory::Trajectory,
+    value::Value,
+};
 
 /// What a run ends in: typed outputs, how they came about, and the record of it all.
 #[derive(Clone, Debug)]
@@ -66,44 +70,5 @@ impl Prediction {
     /// The complete record of the run.
     pub fn trajectory(&self) -> &Trajectory {
         &self.trajectory
-    }
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Status {
-    /// The model submitted outputs that fit.
-    Submitted,
-    /// The model answered in words where words are enough: one output, of type `str`.
-    Answered,
-    /// The iterations were used up; the outputs were extracted from what was known.
-    MaxIterations,
-    /// The time was used up; the outputs were extracted from what was known.
-    MaxTime,
-    /// The tokens were used up; the outputs were extracted from what was known.
-    MaxTokens,
-    /// The money was used up; the outputs were extracted from what was known.
-    MaxCost,
-}
-
-impl Status {
-    /// Whether the model ended the run by itself.
-    pub fn is_complete(self) -> bool {
-        matches!(self, Status::Submitted | Status::Answered)
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Status::Submitted => "submitted",
-            Status::Answered => "answered",
-            Status::MaxIterations => "max_iterations",
-            Status::MaxTime => "run_timeout",
-            Status::MaxTokens => "max_tokens",
-            Status::MaxCost => "max_cost",
-        })
     }
 }

@@ -1,389 +1,250 @@
-//! One run: turns until a submission, a limit, or an error.
+//! One run as a value: what is set for it alone, the future that it becomes, and the handles to watch and cancel it.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-use indexmap::IndexMap;
-use tracing::Instrument;
-
-use super::{Inputs, Prediction, Shared, Status, budget::Budget, builtins, host::RunHost};
-use crate::{
-    Cell, CodeInterpreter, Error, ErrorKind, Event, FinishReason, Message, NoHostFunctions, Observation,
-    Request, Response, Result, Role, Session, Submission, Submitted, Value,
-    prompt::{
-        self, Opening, render_observation,
-        reply::{self, Reply},
-    },
-    trajectory::{InputSummary, Purpose, Recorder},
+use std::{
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
 };
 
-/// How often a session may die before the run gives up.
-const MAX_SESSIONS_LOST: u32 = 2;
+use async_trait::async_trait;
+use futures_util::Stream;
+use tokio::sync::{mpsc, watch};
+use tracing::Instrument;
 
-/// The state of one run.
-pub(super) struct Run<'a> {
-    pub(super) shared: &'a Shared,
-    inputs: &'a Inputs,
-    pub(super) recorder: Recorder,
-    pub(super) budget: Budget,
-    pub(super) messages: Vec<Message>,
-    pub(super) turn: u32,
-    sessions_lost: u32,
-    replies_without_code: u32,
-    /// What the next request adds as the user's message. Not sent yet, so an extract call may still add to it.
-    pub(super) pending: String,
-    /// Whether the reply in progress repairs a cell that did not compile.
-    repairing: bool,
+use super::{budget::Budget, caller::ModelCaller, config::RlmConfig, prediction::Prediction, turns::Turns};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    inputs::Inputs,
+    limits::Limits,
+    trajectory::{Event, EventSink, Record, Recorder, TrajectoryWriter},
+};
+
+/// One run of an [`Rlm`](crate::Rlm). It starts when it is awaited; what is set on it is for this run alone.
+///
+/// ```no_run
+/// # async fn example(rlm: abyme_core::Rlm) -> abyme_core::Result<()> {
+/// use abyme_core::inputs;
+///
+/// let run = rlm
+///     .run(inputs! { docs: "a very long text", query: "modules" })
+///     .limits(|limits| limits.max_iterations(5).max_cost(0.5))
+///     .label("nightly")
+///     .trace("run.jsonl");
+/// let handle = run.cancel_handle(); // to end it from elsewhere
+/// let answer = run.await?;
+/// # Ok(()) }
+/// ```
+///
+/// Dropping the future stops everything: the model call, the cell with its host calls, and the session.
+///
+/// # Errors
+/// The run ends with an error of kind
+/// - [`InvalidInput`](ErrorKind::InvalidInput), before anything starts, if inputs are missing or unknown (all are
+///   named) or do not fit their types; [`Config`](ErrorKind::Config) for limits that cannot work, and
+///   [`Io`](ErrorKind::Io) if the trace cannot be written;
+/// - [`Unavailable`](ErrorKind::Unavailable) if no session starts;
+/// - [`SessionEnded`](ErrorKind::SessionEnded) if sessions keep dying;
+/// - the model's error if it fails for good;
+/// - [`LimitReached`](ErrorKind::LimitReached) if a limit is reached and the extract call gives no outputs that fit;
+/// - [`Cancelled`](ErrorKind::Cancelled) if a [`CancelHandle`] ended it.
+///
+/// All but the first carry the run's [trajectory](Error::trajectory).
+#[derive(Debug)]
+#[must_use = "a run does nothing until it is awaited"]
+pub struct Run {
+    config: Arc<RlmConfig>,
+    inputs: Inputs,
+    limits: Limits,
+    sinks: Vec<Arc<dyn EventSink>>,
+    trace: Option<PathBuf>,
+    label: Option<String>,
+    cancel: CancelHandle,
 }
 
-/// What a reply or a cell means for the run.
-enum Step {
-    /// Go on, with this as the next user message.
-    Continue(String),
-    /// The run is over.
-    Done(IndexMap<String, Value>, Status),
-    /// A limit was reached in the middle of a turn.
-    Exhausted(Status),
-}
+/// The future of a [`Run`].
+pub type RunFuture = Pin<Box<dyn Future<Output = Result<Prediction>> + Send>>;
 
-impl<'a> Run<'a> {
-    pub(super) fn new(shared: &'a Shared, inputs: &'a Inputs) -> Self {
+impl Run {
+    pub(super) fn new(config: Arc<RlmConfig>, inputs: Inputs) -> Self {
         Self {
-            shared,
             inputs,
-            recorder: Recorder::new(shared.sinks.clone()),
-            budget: Budget::new(&shared.limits),
-            messages: Vec::new(),
-            turn: 0,
-            sessions_lost: 0,
-            replies_without_code: 0,
-            pending: String::new(),
-            repairing: false,
+            limits: config.limits.clone(),
+            sinks: config.sinks.clone(),
+            trace: None,
+            label: None,
+            cancel: CancelHandle { state: watch::Sender::new(false) },
+            config,
         }
     }
 
-    /// Runs to the end, and closes the record whatever that end is.
-    pub(super) async fn finish(mut self) -> Result<Prediction> {
-        self.open();
-        let ended = self.turns().await;
-        let usage = self.budget.usage();
-        match ended {
+    /// Changes the limits of this run. They start as those of the [`Rlm`](crate::Rlm).
+    pub fn limits(mut self, change: impl FnOnce(Limits) -> Limits) -> Self {
+        self.limits = change(self.limits);
+        self
+    }
+
+    /// Writes the trajectory of this run to a file as it happens: see [`TrajectoryWriter`]. The file is made when the
+    /// run starts, and replaces one of that name.
+    pub fn trace(mut self, path: impl Into<PathBuf>) -> Self {
+        self.trace = Some(path.into());
+        self
+    }
+
+    /// Shows every event of this run to `sink`, as it happens.
+    pub fn on_event(mut self, sink: impl EventSink + 'static) -> Self {
+        self.sinks.push(Arc::new(sink));
+        self
+    }
+
+    /// Names this run: in its [`RunStarted`](Event::RunStarted) event and in its tracing span.
+    pub fn label(mut self, text: impl Into<String>) -> Self {
+        self.label = Some(text.into());
+        self
+    }
+
+    /// The events of this run as a stream. It ends when the run's future is done or dropped.
+    ///
+    /// ```no_run
+    /// # async fn example(rlm: abyme_core::Rlm) -> abyme_core::Result<()> {
+    /// use abyme_core::inputs;
+    ///
+    /// let mut run = rlm.run(inputs! { docs: "a very long text" });
+    /// let mut events = run.events();
+    /// let run = tokio::spawn(run.into_future());
+    /// while let Some(record) = events.next_record().await {
+    ///     println!("{:6.1} s  {:?}", record.at, record.event);
+    /// }
+    /// let answer = run.await.expect("the run does not panic")?;
+    /// # Ok(()) }
+    /// ```
+    pub fn events(&mut self) -> EventStream {
+        let (sender, records) = mpsc::unbounded_channel();
+        self.sinks.push(Arc::new(StreamSink(sender)));
+        EventStream { records }
+    }
+
+    /// A handle that ends this run from elsewhere.
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.cancel.clone()
+    }
+
+    async fn finish(self) -> Result<Prediction> {
+        let Self { config, inputs, limits, mut sinks, trace, label, cancel } = self;
+        let inputs = checked(&config, &inputs)?;
+        limits.check()?;
+        if let Some(path) = trace {
+            sinks.push(Arc::new(create_trace(path).await?));
+        }
+        let budget = Budget::new(&limits);
+        let recorder = Recorder::new(sinks);
+        let caller = ModelCaller::new(&config, &limits, &budget, &recorder);
+        let mut turns = Turns::new(&config, &inputs, &limits, caller);
+        turns.open(label);
+        let ended = turns.take(cancel.cancelled()).await;
+        let (usage, turns) = (budget.usage(), turns.number());
+        let ended = match ended {
             Ok((outputs, status)) => {
-                self.recorder.record(Event::RunFinished {
-                    status,
-                    outputs: outputs.clone(),
-                    usage,
-                    turns: self.turn,
-                });
-                Ok(Prediction::new(outputs, status, usage, self.recorder.trajectory()))
+                recorder.record(Event::RunFinished { status, outputs: outputs.clone(), usage, turns });
+                Ok(Prediction::new(outputs, status, usage, recorder.trajectory()))
             }
             Err(error) => {
-                self.recorder.record(Event::RunFailed { error: error.to_string(), usage, turns: self.turn });
-                Err(error.with_trajectory(self.recorder.trajectory()))
+                recorder.record(Event::RunFailed { error: error.to_string(), usage, turns });
+                Err(error.with_trajectory(recorder.trajectory()))
             }
-        }
-    }
-
-    /// Writes the first messages.
-    fn open(&mut self) {
-        let shared = self.shared;
-        let tools: Vec<_> = shared.tools.iter().map(|tool| tool.spec().clone()).collect();
-        self.messages = prompt::opening(&Opening {
-            signature: &shared.signature,
-            inputs: self.inputs,
-            builtins: &builtins::described(),
-            tools: &tools,
-            python_tools: &shared.python_tools,
-            capabilities: shared.factory.capabilities(),
-            limits: &shared.limits,
-        });
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.recorder.record(Event::RunStarted {
-            abyme: env!("CARGO_PKG_VERSION").to_owned(),
-            unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
-            signature: shared.signature.clone(),
-            inputs: self.inputs.iter().map(|(name, value)| summary(name, value)).collect(),
-            model: shared.model.name().to_owned(),
-            sub_model: shared.sub_model.name().to_owned(),
-            interpreter: shared.factory.name().to_owned(),
-            limits: shared.limits.clone(),
-            messages: self.messages.clone(),
-        });
-    }
-
-    /// Opens a session, takes turns in it, and shuts it down on every path. (A dropped future drops the session,
-    /// which releases everything: C1.)
-    async fn turns(&mut self) -> Result<(IndexMap<String, Value>, Status)> {
-        let mut session = self.open_session().await?;
-        let ended = self.turns_in(&mut session).await;
-        if let Err(error) = session.shutdown().await {
-            tracing::warn!(%error, "the session did not shut down cleanly");
-        }
+        };
+        recorder.flush().await;
         ended
     }
+}
 
-    async fn turns_in(&mut self, session: &mut Session) -> Result<(IndexMap<String, Value>, Status)> {
-        loop {
-            // A repair takes no iteration, but the run's time, tokens and money count for it too.
-            let reserved = match self.repairing {
-                true => self.budget.exhausted_now().map_or(Ok(()), Err),
-                false => self.budget.reserve_iteration(),
-            };
-            if let Err(limit) = reserved {
-                return self.extract(limit).await;
-            }
-            self.turn += u32::from(!self.repairing);
-            let span = tracing::info_span!("turn", number = self.turn);
-            match self.take_turn(session).instrument(span).await? {
-                Step::Continue(message) => self.pending = message,
-                Step::Done(outputs, status) => return Ok((outputs, status)),
-                Step::Exhausted(limit) => return self.extract(limit).await,
-            }
-        }
-    }
+impl IntoFuture for Run {
+    type Output = Result<Prediction>;
+    type IntoFuture = RunFuture;
 
-    /// One turn: asks the root model for a cell and acts on its reply.
-    async fn take_turn(&mut self, session: &mut Session) -> Result<Step> {
-        let purpose = if self.repairing { Purpose::Repair } else { Purpose::Act };
-        match self.ask(purpose).await {
-            Ok(response) => self.act_on(session, response).await,
-            // The run's own time cut the call or its retries off; that is a limit, not the model's failure.
-            Err(error) => match self.budget.exhausted_now() {
-                Some(limit) if error.kind().is_temporary() => Ok(Step::Exhausted(limit)),
-                _ => Err(error),
-            },
-        }
-    }
-
-    /// Sends the conversation to the root model and records its reply.
-    pub(super) async fn ask(&mut self, purpose: Purpose) -> Result<Response> {
-        self.send_pending();
-        let host = RunHost::new(self.shared, &self.budget, &self.recorder);
-        let request = Request::new(self.messages.clone());
-        let started = Instant::now();
-        let response = match purpose {
-            Purpose::Extract => host.ask_at_the_end(&request).await?,
-            _ => host.ask(&*self.shared.model, &request).await?,
-        };
-        self.recorder.record(Event::ModelReplied {
-            turn: self.turn,
-            purpose,
-            text: response.text.clone(),
-            finish_reason: response.finish_reason.clone(),
-            usage: response.usage,
-            seconds: started.elapsed().as_secs_f64(),
-        });
-        Ok(response)
-    }
-
-    /// Acts on a reply of the root model.
-    async fn act_on(&mut self, session: &mut Session, response: Response) -> Result<Step> {
-        let Response { text, finish_reason, .. } = response;
-        let repairing = std::mem::take(&mut self.repairing);
-        match reply::parse_reply(&text) {
-            Reply::Code { reasoning, code, ignored_blocks } => {
-                self.replies_without_code = 0;
-                let shown = match reasoning.trim() {
-                    "" => reply::fence(&code),
-                    reasoning => format!("{reasoning}\n\n{}", reply::fence(&code)),
-                };
-                self.say(Message::assistant(shown));
-                self.recorder.record(Event::CellStarted { turn: self.turn, reasoning, code: code.clone() });
-                let mut step = self.run_cell(session, code, repairing).await?;
-                if let Step::Continue(message) = &mut step {
-                    if ignored_blocks > 0 {
-                        message.push_str(
-                            "\n(Only the first code block of a reply runs; the later ones were left out.)",
-                        );
-                    }
-                    note_cut(message, &finish_reason);
-                }
-                Ok(step)
-            }
-            Reply::Text(answer) => {
-                // Some servers refuse a message without content.
-                self.say(Message::assistant(if answer.is_empty() { "(no reply)" } else { &answer }));
-                self.replies_without_code += 1;
-                let remaining = self.budget.remaining();
-                let signature = &self.shared.signature;
-                let is_whole = !answer.trim().is_empty() && finish_reason != FinishReason::Length;
-                let mut message = match self.replies_without_code {
-                    1 => prompt::nudge(signature, &remaining),
-                    _ if prompt::takes_prose(signature) && is_whole => {
-                        let name = signature.outputs()[0].name().to_owned();
-                        return Ok(Step::Done(
-                            IndexMap::from([(name, Value::from(answer))]),
-                            Status::Answered,
-                        ));
-                    }
-                    _ => prompt::no_code(signature, &remaining),
-                };
-                note_cut(&mut message, &finish_reason);
-                Ok(Step::Continue(message))
-            }
-            Reply::OtherLanguage { tag, .. } => {
-                self.say(Message::assistant(text));
-                Ok(Step::Continue(prompt::other_language(&tag, &self.budget.remaining())))
-            }
-        }
-    }
-
-    /// Runs a cell and says what comes of it.
-    async fn run_cell(&mut self, session: &mut Session, code: String, repairing: bool) -> Result<Step> {
-        let limits = &self.shared.limits;
-        let cell = Cell::new(code)
-            .scope(self.shared.scope.clone())
-            .timeout(self.budget.within_run(limits.cell_timeout))
-            .max_output_chars(limits.max_output_chars);
-        let observation = self.execute(session, cell).await?;
-        if observation.is_syntax_error() && !repairing {
-            self.repairing = true;
-            let traceback = observation.error.map(|error| error.traceback).unwrap_or_default();
-            return Ok(Step::Continue(prompt::syntax_error(&traceback)));
-        }
-        let mut shown = render_observation(&observation, limits.max_output_chars);
-        if let Some(submission) = observation.submission {
-            match self.coerce(&submission) {
-                Ok(outputs) => return Ok(Step::Done(outputs, Status::Submitted)),
-                Err(problems) => {
-                    self.recorder.record(Event::SubmissionRefused {
-                        turn: self.turn,
-                        via: submission.via,
-                        problems: problems.clone(),
-                    });
-                    shown = format!("{shown}\n{}", prompt::refused(&problems, &self.shared.signature));
-                }
-            }
-        }
-        if let Some(reason) = observation.session_ended {
-            match self.replace_session(session, &reason).await? {
-                Some(note) => shown = format!("{shown}\n{note}"),
-                None => {
-                    self.pending = shown;
-                    return Ok(Step::Exhausted(self.budget.exhausted_now().unwrap_or(Status::MaxTime)));
-                }
-            }
-        }
-        Ok(Step::Continue(prompt::after_cell(&shown, &self.budget.remaining())))
-    }
-
-    /// Runs a cell; a session that dies in it becomes an observation, as far as the model is concerned.
-    async fn execute(&mut self, session: &mut Session, cell: Cell) -> Result<Observation> {
-        let host = RunHost::new(self.shared, &self.budget, &self.recorder);
-        host.set_turn(self.turn);
-        let span = tracing::info_span!("cell", turn = self.turn);
-        let started = Instant::now();
-        let mut observation = match session.execute(cell, &host).instrument(span).await {
-            Ok(observation) => observation,
-            Err(error) if error.is_session_lost() => Observation {
-                session_ended: Some(error.message().to_owned()),
-                duration: started.elapsed(),
-                ..Observation::default()
-            },
-            Err(error) => return Err(error),
-        };
-        // As exact as it is written, so that a record reads back as it was.
-        observation.duration =
-            Duration::from_micros(observation.duration.as_micros().try_into().unwrap_or(u64::MAX));
-        self.recorder.record(Event::CellFinished { turn: self.turn, observation: observation.clone() });
-        Ok(observation)
-    }
-
-    /// A fresh session in place of one that died, with the inputs put in again; `None` if the run is at a limit and
-    /// needs no other.
-    async fn replace_session(&mut self, session: &mut Session, reason: &str) -> Result<Option<String>> {
-        self.recorder.record(Event::SessionLost { turn: self.turn, reason: reason.to_owned() });
-        self.sessions_lost += 1;
-        if self.sessions_lost > MAX_SESSIONS_LOST {
-            let message = format!("the session died {} times; the last time: {reason}", self.sessions_lost);
-            return Err(Error::new(ErrorKind::SessionEnded, message).operation("Rlm::run"));
-        }
-        if self.budget.exhausted_now().is_some() {
-            return Ok(None);
-        }
-        *session = self.open_session().await?;
-        Ok(Some(prompt::session_lost(reason)))
-    }
-
-    /// A session with the inputs and the user's Python tools in it.
-    async fn open_session(&self) -> Result<Session> {
-        let shared = self.shared;
-        let mut session = Session::new(shared.factory.create().await?).with_policy(shared.policy.clone());
-        session.start().await?;
-        let inputs = self.inputs.iter().map(|(name, value)| (name.to_owned(), value.clone()));
-        let cell = Cell::new("")
-            .variables(inputs)
-            .scope(shared.scope.clone())
-            .timeout(self.budget.within_run(shared.limits.cell_timeout));
-        let observation = session.execute(cell, &NoHostFunctions).await?;
-        if observation.interruption.is_some() {
-            let (kind, limit) = match self.budget.exhausted_now() {
-                Some(limit) => (ErrorKind::LimitReached, self.budget.describe(limit)),
-                None => (ErrorKind::Unavailable, "it took longer than a cell may".to_owned()),
-            };
-            let message = format!("the session could not be set up with its inputs and tools: {limit}");
-            return Err(Error::new(kind, message).operation("Rlm::run"));
-        }
-        if let Some(error) = observation.error {
-            let message = format!("the session could not be set up: {}", error.traceback.trim_end());
-            return Err(Error::new(ErrorKind::Config, message).operation("Rlm::run"));
-        }
-        if let Some(reason) = observation.session_ended.or(observation.restored) {
-            let message = format!("the session could not be set up: {reason}");
-            return Err(Error::new(ErrorKind::Unavailable, message).operation("Rlm::run"));
-        }
-        Ok(session)
-    }
-
-    /// The outputs of a submission, or what does not fit.
-    fn coerce(&self, submission: &Submission) -> Result<IndexMap<String, Value>, String> {
-        let signature = &self.shared.signature;
-        match &submission.submitted {
-            Submitted::Fields(fields) => signature.coerce_outputs(fields.clone()),
-            Submitted::Value(value) => signature.coerce_single(value.clone()),
-        }
-        .map_err(|problems| problems.to_string())
-    }
-
-    /// Sends what is pending along with the next request.
-    ///
-    /// Two messages of the user in a row are made one, because many chat templates take no others: after a failed
-    /// call the last message is the user's, and grows at its end.
-    fn send_pending(&mut self) {
-        let text = std::mem::take(&mut self.pending);
-        if text.is_empty() {
-            return;
-        }
-        match self.messages.last_mut() {
-            Some(last) if last.role == Role::User && self.turn > 0 => {
-                last.content.push_str("\n\n");
-                last.content.push_str(&text);
-                self.recorder
-                    .record(Event::MessageAppended { turn: self.turn, message: Message::user(text) });
-            }
-            _ => self.say(Message::user(text)),
-        }
-    }
-
-    /// Appends a message to the conversation. Nothing is ever changed or taken out.
-    pub(super) fn say(&mut self, message: Message) {
-        self.recorder.record(Event::MessageAppended { turn: self.turn, message: message.clone() });
-        self.messages.push(message);
+    fn into_future(self) -> RunFuture {
+        let label = self.label.as_deref();
+        let span = tracing::info_span!("run", signature = %self.config.signature, label);
+        Box::pin(self.finish().instrument(span))
     }
 }
 
-fn note_cut(message: &mut String, finish_reason: &FinishReason) {
-    if *finish_reason == FinishReason::Length {
-        message.push_str("\n(Your reply was cut off by its length limit.)");
+/// The inputs as their declared types, in the signature's order.
+fn checked(config: &RlmConfig, inputs: &Inputs) -> Result<Inputs> {
+    let signature = &config.signature;
+    signature.check_inputs(inputs.names())?;
+    let coerced = signature.inputs().iter().filter_map(|field| {
+        let value = inputs.get(field.name())?.clone();
+        Some(signature.coerce_input(field.name(), value).map(|value| (field.name().to_owned(), value)))
+    });
+    coerced.collect()
+}
+
+/// Makes the file on a thread that may wait for the disk.
+async fn create_trace(path: PathBuf) -> Result<TrajectoryWriter> {
+    let created = tokio::task::spawn_blocking(move || TrajectoryWriter::create(path)).await;
+    created.unwrap_or_else(|error| {
+        Err(Error::new(ErrorKind::Internal, "the trace could not be created").with_source(error))
+    })
+}
+
+/// Ends a run from elsewhere. Made by [`Run::cancel_handle`]; clones are handles to the same run.
+#[derive(Clone, Debug)]
+pub struct CancelHandle {
+    state: watch::Sender<bool>,
+}
+
+impl CancelHandle {
+    /// Ends the run: its model call and its cell are dropped, its session is shut down, and its future gives an error
+    /// of kind [`Cancelled`](ErrorKind::Cancelled) that carries the trajectory. A run that has not started ends as
+    /// soon as it is awaited; one that is over stays as it is.
+    pub fn cancel(&self) {
+        self.state.send_replace(true);
+    }
+
+    /// Whether the run was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        *self.state.borrow()
+    }
+
+    /// Waits until the run is cancelled.
+    async fn cancelled(&self) {
+        // The channel does not close while this handle holds its sender.
+        self.state.subscribe().wait_for(|&cancelled| cancelled).await.ok();
     }
 }
 
-fn summary(name: &str, value: &Value) -> InputSummary {
-    let len = match value {
-        Value::Text(text) => Some(text.chars_len()),
-        Value::Bytes(bytes) => Some(bytes.len()),
-        Value::List(items) => Some(items.len()),
-        Value::Dict(entries) => Some(entries.len()),
-        _ => None,
-    };
-    InputSummary { name: name.to_owned(), type_name: value.type_name().to_owned(), len }
+/// The events of one run, as they happen. Made by [`Run::events`].
+///
+/// Events that were not read yet are kept, so a slow reader misses none.
+#[derive(Debug)]
+pub struct EventStream {
+    records: mpsc::UnboundedReceiver<Arc<Record>>,
+}
+
+impl EventStream {
+    /// The next event, or `None` at the end: what [`Stream`] gives, for programs without stream combinators.
+    pub async fn next_record(&mut self) -> Option<Arc<Record>> {
+        self.records.recv().await
+    }
+}
+
+impl Stream for EventStream {
+    type Item = Arc<Record>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Arc<Record>>> {
+        self.get_mut().records.poll_recv(context)
+    }
+}
+
+/// Sends events to an [`EventStream`].
+#[derive(Debug)]
+struct StreamSink(mpsc::UnboundedSender<Arc<Record>>);
+
+#[async_trait]
+impl EventSink for StreamSink {
+    fn record(&self, record: &Arc<Record>) {
+        // Fails if nobody reads the events any more.
+        self.0.send(record.clone()).ok();
+    }
 }

@@ -59,7 +59,7 @@ impl ScriptedModel {
     }
 
     /// Sets the model's name.
-    pub fn named(mut self, name: impl Into<String>) -> Self {
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }

@@ -2,12 +2,17 @@
 
 use std::{fmt, sync::Arc};
 
+use async_trait::async_trait;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Limits, Observation, Status, TaskSignature, Usage, Value, Via,
-    model::{FinishReason, Message},
+    interpreter::{Observation, Via},
+    limits::Limits,
+    model::{FinishReason, Message, Usage},
+    signature::TaskSignature,
+    status::Status,
+    value::Value,
 };
 
 /// An event with its time.
@@ -50,6 +55,9 @@ pub enum Event {
         abyme: String,
         /// Wall clock, in milliseconds since 1970.
         unix_ms: u64,
+        /// What the caller calls this run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        label: Option<String>,
         /// The task.
         signature: TaskSignature,
         /// The inputs, without their contents.
@@ -112,7 +120,7 @@ pub enum Event {
         prompt: String,
         /// The reply, or why there is none.
         #[serde(flatten)]
-        outcome: Outcome<String>,
+        outcome: CallOutcome<String>,
         /// What the call used.
         usage: Usage,
         /// How long it took.
@@ -129,7 +137,7 @@ pub enum Event {
         arguments: IndexMap<String, Value>,
         /// What it returned, or why it failed.
         #[serde(flatten)]
-        outcome: Outcome<Value>,
+        outcome: CallOutcome<Value>,
         /// How long it took.
         seconds: f64,
     },
@@ -141,7 +149,7 @@ pub enum Event {
         /// What it produced.
         observation: Observation,
     },
-    /// A session died. A fresh one gets the inputs again, if the run goes on.
+    /// A session died. A new one gets the inputs again, if the run goes on.
     #[non_exhaustive]
     SessionLost {
         /// The turn in which it died.
@@ -186,7 +194,7 @@ pub enum Event {
 /// What a call came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome<T> {
+pub enum CallOutcome<T> {
     /// It returned this.
     Result(T),
     /// It failed, saying this.
@@ -220,15 +228,24 @@ pub struct InputSummary {
 }
 
 /// Something that watches a run: a progress display, a log, a file.
-///
-/// Called on the run's own task: it should be quick, and must not block.
+#[async_trait]
 pub trait EventSink: Send + Sync + fmt::Debug {
-    /// Takes note of an event.
-    fn record(&self, record: &Record);
+    /// Takes note of an event. Called on the run's own task: it must be quick and must not block.
+    fn record(&self, record: &Arc<Record>);
+
+    /// Waits until all events so far have arrived at their destination. Called at the end of a run, before the run's
+    /// future is done.
+    async fn flush(&self) {}
 }
 
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl<T: EventSink + ?Sized> EventSink for Arc<T> {
-    fn record(&self, record: &Record) {
+    fn record(&self, record: &Arc<Record>) {
         (**self).record(record);
+    }
+
+    async fn flush(&self) {
+        (**self).flush().await;
     }
 }

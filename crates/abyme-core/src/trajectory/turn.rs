@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::Event;
-use crate::Observation;
+use super::event::{Event, Purpose};
+use crate::{interpreter::Observation, prompt::render_observation};
 
 /// One turn of a run: what the model thought, the cell it wrote, and what the cell produced.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +28,7 @@ pub(super) fn turns<'a>(events: impl Iterator<Item = &'a Event>) -> Vec<Turn> {
     let mut turns: Vec<Turn> = Vec::new();
     for event in events {
         match event {
-            Event::ModelReplied { turn, text, purpose: super::Purpose::Act, .. } => turns.push(Turn {
+            Event::ModelReplied { turn, text, purpose: Purpose::Act, .. } => turns.push(Turn {
                 number: *turn,
                 reasoning: text.clone(),
                 code: String::new(),
@@ -70,7 +70,7 @@ impl fmt::Display for Turn {
             writeln!(f, "  ({} sub-calls)", self.sub_calls)?;
         }
         match &self.observation {
-            Some(observation) => write!(f, "{}", crate::prompt::render_observation(observation, 2_000)),
+            Some(observation) => write!(f, "{}", render_observation(observation, 2_000)),
             None => Ok(()),
         }
     }

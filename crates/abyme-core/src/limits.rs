@@ -1,8 +1,10 @@
-//! What a run may use.
+//! What a run may use, and what is left of it.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
 
 /// What a run may use, its sub-calls included.
 ///
@@ -26,7 +28,7 @@ pub struct Limits {
     /// How long a cell may take, its host calls included. Default 120 s; `None` is no limit.
     #[serde(with = "crate::seconds::option")]
     pub cell_timeout: Option<Duration>,
-    /// How long one try of a model call may take. Default 300 s.
+    /// How long one try of a model call may take; retries and the pauses before them come on top. Default 300 s.
     #[serde(with = "crate::seconds")]
     pub model_timeout: Duration,
     /// How long the turns of a run may take together. The extract call comes on top, 60 s at most.
@@ -116,6 +118,57 @@ impl Limits {
     pub fn max_cost(mut self, dollars: impl Into<Option<f64>>) -> Self {
         self.max_cost = dollars.into();
         self
+    }
+}
+
+impl Limits {
+    /// Refuses limits under which no run could work.
+    pub(crate) fn check(&self) -> Result<()> {
+        let wrong = |what: &str| Err(Error::new(ErrorKind::Config, what.to_owned()));
+        match self {
+            Limits { max_iterations: 0, .. } => wrong("max_iterations is 0: a run needs at least one"),
+            Limits { max_concurrent_calls: 0, .. } => {
+                wrong("max_concurrent_calls is 0: no sub-call could ever start")
+            }
+            Limits { max_output_chars: 0, .. } => wrong("max_output_chars is 0: the model would see nothing"),
+            Limits { model_timeout, .. } if model_timeout.is_zero() => {
+                wrong("model_timeout is 0: no model could answer")
+            }
+            Limits { cell_timeout: Some(limit), .. } if limit.is_zero() => {
+                wrong("cell_timeout is 0: no cell could run")
+            }
+            Limits { max_cost: Some(cost), .. } if cost.is_nan() || *cost < 0.0 => {
+                wrong("max_cost is not an amount")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What is left of a budget, as the model reads it after every turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Remaining {
+    pub(crate) turn: u32,
+    pub(crate) max_iterations: u32,
+    pub(crate) sub_calls_left: u32,
+    pub(crate) max_llm_calls: u32,
+    pub(crate) time_left: Option<Duration>,
+}
+
+impl fmt::Display for Remaining {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "(turn {} of {}; {} of {} sub-calls left",
+            self.turn, self.max_iterations, self.sub_calls_left, self.max_llm_calls
+        )?;
+        if let Some(left) = self.time_left {
+            write!(f, "; {:.0} s left", left.as_secs_f64())?;
+        }
+        if self.turn + 1 == self.max_iterations {
+            f.write_str("; the next turn is the last: submit in it")?;
+        }
+        f.write_str(")")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use crate::Value;
+use crate::value::Value;
 
 /// The inputs of a run, by name, in the order in which the model is told of them.
 ///

@@ -1,0 +1,88 @@
+//! How a run ended, and the limit that ended it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Status {
+    /// The model submitted outputs that fit.
+    Submitted,
+    /// The model answered in words where words are enough: one output, of type `str`.
+    Answered,
+    /// A limit was reached; the outputs were extracted from what was known.
+    #[serde(untagged)]
+    LimitReached(Limit),
+}
+
+impl Status {
+    /// Whether the model ended the run by itself.
+    pub fn is_complete(self) -> bool {
+        !matches!(self, Status::LimitReached(_))
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Status::Submitted => f.write_str("submitted"),
+            Status::Answered => f.write_str("answered"),
+            Status::LimitReached(limit) => limit.fmt(f),
+        }
+    }
+}
+
+/// A limit that ends a run. As text, and in JSON, it is the name of its field in [`Limits`](crate::Limits).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Limit {
+    /// The replies of the root model are used up.
+    #[serde(rename = "max_iterations")]
+    Iterations,
+    /// The time is over.
+    #[serde(rename = "run_timeout")]
+    Time,
+    /// The tokens are used up.
+    #[serde(rename = "max_tokens")]
+    Tokens,
+    /// The money is used up.
+    #[serde(rename = "max_cost")]
+    Cost,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Limit::Iterations => "max_iterations",
+            Limit::Time => "run_timeout",
+            Limit::Tokens => "max_tokens",
+            Limit::Cost => "max_cost",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_the_same_word_in_json_and_as_text() {
+        let limits = [Limit::Iterations, Limit::Time, Limit::Tokens, Limit::Cost].map(Status::LimitReached);
+        for (status, word) in [Status::Submitted, Status::Answered].into_iter().chain(limits).zip([
+            "submitted",
+            "answered",
+            "max_iterations",
+            "run_timeout",
+            "max_tokens",
+            "max_cost",
+        ]) {
+            let json = serde_json::to_value(status).unwrap();
+            assert_eq!((json.as_str(), status.to_string().as_str()), (Some(word), word));
+            assert_eq!(serde_json::from_value::<Status>(json).unwrap(), status);
+        }
+        assert!(serde_json::from_str::<Status>("\"max_patience\"").is_err());
+    }
+}
