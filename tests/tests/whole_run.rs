@@ -127,8 +127,7 @@ async fn a_dropped_run_leaves_no_process_and_keeps_its_record() {
     let asked_again = Arc::new(Notify::new());
     let first = ScriptedModel::replies([cell("import os\nprint(os.getpid())")]);
     let model = Silent { first, asked_again: asked_again.clone() };
-    let rlm =
-        Rlm::builder("q -> a").model(model).interpreter(Subprocess::new()).build().unwrap();
+    let rlm = Rlm::builder("q -> a").model(model).interpreter(Subprocess::new()).build().unwrap();
     let dropped = tokio::select! {
         _ = rlm.run(inputs! { q: "?" }).trace(&trace) => false,
         asked = tokio::time::timeout(Duration::from_secs(60), asked_again.notified()) => asked.is_ok(),
