@@ -216,6 +216,85 @@ impl HostFunctions for Cancelled {
 mod tests {
     use super::*;
 
+    /// A cell that makes so many calls, and ends when all are answered.
+    struct Calling {
+        unsent: u64,
+        unanswered: u64,
+        refused: Vec<u64>,
+        interrupts: u32,
+    }
+
+    impl Calling {
+        fn new(calls: u64) -> Self {
+            Self { unsent: calls, unanswered: calls, refused: Vec::new(), interrupts: 0 }
+        }
+    }
+
+    impl RunningCell for Calling {
+        type End = ();
+
+        fn poll_event(&mut self, _: &mut Context<'_>) -> Poll<CellEvent<()>> {
+            match (self.unsent, self.unanswered) {
+                (_, 0) => Poll::Ready(CellEvent::Ended(())),
+                (0, _) => Poll::Pending,
+                (id, _) => {
+                    self.unsent -= 1;
+                    Poll::Ready(CellEvent::Call { id, call: HostCall::new("f") })
+                }
+            }
+        }
+
+        fn answer(&mut self, call: u64, result: Result<Value, HostError>) {
+            self.unanswered -= 1;
+            if result.is_err() {
+                self.refused.push(call);
+            }
+        }
+
+        fn interrupt(&mut self) -> bool {
+            self.interrupts += 1;
+            true
+        }
+    }
+
+    /// Answers every call after a second.
+    struct Slow;
+
+    #[async_trait]
+    impl HostFunctions for Slow {
+        async fn call(&self, _: HostCall) -> Result<Value, HostError> {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok(Value::None)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_beyond_the_bound_are_refused_and_the_others_answered() {
+        let mut cell = Calling::new(MAX_CALLS_IN_FLIGHT as u64 + 2);
+        let end = drive(&mut cell, &Slow, InterruptTimer::new(None, Duration::ZERO)).await;
+        assert!(matches!(end, CellEnd::Ended { interrupted: false, .. }));
+        assert_eq!(cell.refused, [2, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cell_over_its_time_is_interrupted_twice_and_given_up() {
+        let (mut cell, second) = (Calling::new(1), Duration::from_secs(1));
+        let end = drive(&mut cell, &Slow, InterruptTimer::new(Some(second / 4), second / 2)).await;
+        assert!(matches!(end, CellEnd::TimedOut));
+        assert_eq!((cell.interrupts, cell.unanswered), (2, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dropped_cell_is_interrupted_and_can_be_driven_on() {
+        let (mut cell, second) = (Calling::new(1), Duration::from_secs(1));
+        let driving = drive(&mut cell, &Slow, InterruptTimer::new(None, second));
+        assert!(tokio::time::timeout(second / 2, driving).await.is_err());
+        assert_eq!(cell.interrupts, 1);
+        cell.unsent = 1;
+        let end = drive(&mut cell, &Cancelled, InterruptTimer::expired(second)).await;
+        assert!(matches!(end, CellEnd::Ended { .. }));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn two_interrupts_then_the_end() {
         let start = Instant::now();
