@@ -21,7 +21,7 @@ use futures_util::future::BoxFuture;
 use crate::{
     guest::{
         calls::Mailbox,
-        request::{Message, message, size},
+        request::{request, size},
     },
     memory::{checkpoint::Checkpoint, snapshot},
     runtime::Runtime,
@@ -34,19 +34,39 @@ pub(crate) struct WasmSession {
     runtime: Arc<Runtime>,
     mailbox: Mailbox,
     state: State,
-    /// Whether cells begin with a checkpoint: not any more once the session was larger than one may be. It stays so,
-    /// for a guest gives no memory back.
-    checkpoints: bool,
-    /// The state before the cell that runs, or before the last one. With `None` a crash is the end.
-    checkpoint: Option<Checkpoint>,
-    /// Whether a cell ran since the checkpoint was taken.
-    used: bool,
+    checkpoint: LastCheckpoint,
     known_scope: KnownScope,
     /// The session's place among those that may live at once: kept when an instance is lost, so that its successor need
     /// not wait for one. `None` once the session is over.
     slot: Option<Slot>,
     /// Whether the next cell has to make `random` different from what it was copied from.
     reseed: bool,
+}
+
+/// The checkpoint that a crashed session comes back to.
+enum LastCheckpoint {
+    /// Cells begin without a checkpoint: as configured, or because the session was once larger than a checkpoint may
+    /// be. It stays so, because a guest gives no memory back.
+    Off,
+    /// There is none; the next cell begins with one.
+    Missing,
+    /// The state of the session as it is: no cell ran since.
+    Current(Checkpoint),
+    /// The state before the cell that runs, or before the last one.
+    BeforeCell(Checkpoint),
+}
+
+impl LastCheckpoint {
+    /// Takes the checkpoint out, if there is one. [`Off`](Self::Off) stays as it is.
+    fn take(&mut self) -> Option<Checkpoint> {
+        if let Self::Off = self {
+            return None;
+        }
+        match std::mem::replace(self, Self::Missing) {
+            Self::Current(checkpoint) | Self::BeforeCell(checkpoint) => Some(checkpoint),
+            Self::Off | Self::Missing => None,
+        }
+    }
 }
 
 enum State {
@@ -135,7 +155,7 @@ impl WasmSession {
 
     /// The session that [`snapshot`](Self::snapshot) wrote.
     pub(crate) async fn restore(runtime: Arc<Runtime>, bytes: &[u8]) -> Result<Self> {
-        let checkpoint = snapshot::read(bytes, &runtime.key)?;
+        let checkpoint = snapshot::read(bytes, &runtime.key).await?;
         Self::copy(runtime, checkpoint, KnownScope::default()).await
     }
 
@@ -156,10 +176,9 @@ impl WasmSession {
         reseed: bool,
     ) -> Self {
         let (state, slot, known_scope) = (State::Idle(vm), Some(slot), KnownScope::default());
-        let checkpoints =
-            runtime.config.checkpoints && checkpoint.fits(runtime.config.checkpoint_limit_bytes);
-        let checkpoint = checkpoints.then_some(checkpoint);
-        Self { runtime, mailbox, state, checkpoints, checkpoint, used: false, known_scope, slot, reseed }
+        let on = runtime.config.checkpoints && checkpoint.fits(runtime.config.checkpoint_limit_bytes);
+        let checkpoint = if on { LastCheckpoint::Current(checkpoint) } else { LastCheckpoint::Off };
+        Self { runtime, mailbox, state, checkpoint, known_scope, slot, reseed }
     }
 
     /// Why the session is over, if it is.
@@ -199,21 +218,18 @@ impl WasmSession {
     /// Runs one cell. See [`CodeInterpreter::execute`](abyme_core::CodeInterpreter::execute).
     pub(crate) async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
         self.start().await?;
-        let request = self.request(&cell)?;
+        // The names that the session offers go along only when they changed.
+        let scope = self.known_scope.changed(&cell.scope).cloned();
+        let (cell, request) = request(cell, scope, self.reseed).await?;
+        self.update_checkpoint().await?;
         let State::Idle(mut vm) =
             std::mem::replace(&mut self.state, State::Ended("it was cut off".to_owned()))
         else {
-            return Err(Error::new(ErrorKind::Internal, "a session that was started is not idle"));
+            return Err(not_idle());
         };
-        if self.checkpoints && self.used {
-            let (before, limit) = (self.checkpoint.take(), self.runtime.config.checkpoint_limit_bytes);
-            self.checkpoint = Checkpoint::take(&mut vm, self.runtime.pristine(), before, limit);
-            self.checkpoints = self.checkpoint.is_some();
-            if !self.checkpoints {
-                vm.unwatch();
-            }
+        if let Some(checkpoint) = self.checkpoint.take() {
+            self.checkpoint = LastCheckpoint::BeforeCell(checkpoint);
         }
-        self.used = true;
         vm.wasi_mut().set_window(window(cell.max_output_chars));
         self.mailbox.lock().begin(Collector::new(cell.max_output_chars));
         self.state = State::Running(Box::pin(vm.run(request)));
@@ -221,6 +237,24 @@ impl WasmSession {
         let (outcome, interrupted) = self.run_to_end(host, timer).await;
         let collector = self.mailbox.lock().end().unwrap_or_else(|| Collector::new(0));
         self.observe(outcome, collector, &cell, interrupted).await
+    }
+
+    /// Takes a checkpoint if cells begin with one and the last is of an earlier state. If the future is dropped, the
+    /// next cell begins with a checkpoint that looks at all of the memory.
+    async fn update_checkpoint(&mut self) -> Result<()> {
+        let State::Idle(vm) = &mut self.state else { return Err(not_idle()) };
+        if let LastCheckpoint::Off | LastCheckpoint::Current(_) = self.checkpoint {
+            return Ok(());
+        }
+        let (before, limit) = (self.checkpoint.take(), self.runtime.config.checkpoint_limit_bytes);
+        self.checkpoint = match Checkpoint::take(vm, self.runtime.pristine(), before, limit).await {
+            Some(checkpoint) => LastCheckpoint::Current(checkpoint),
+            None => {
+                vm.unwatch();
+                LastCheckpoint::Off
+            }
+        };
+        Ok(())
     }
 
     /// A second session in the state of this one.
@@ -232,24 +266,23 @@ impl WasmSession {
     /// The session as bytes.
     pub(crate) async fn snapshot(&mut self) -> Result<Vec<u8>> {
         let checkpoint = self.settled().await?;
-        snapshot::write(&checkpoint, &self.runtime.key)
+        snapshot::write(&checkpoint, &self.runtime.key).await
     }
 
     /// The state between two cells.
     pub(crate) async fn settled(&mut self) -> Result<Checkpoint> {
         self.start().await?;
-        let State::Idle(vm) = &mut self.state else {
-            return Err(Error::new(ErrorKind::Internal, "a session that was started is not idle"));
-        };
-        let mut state = self.checkpoint.take();
-        if self.used || state.is_none() {
-            state = Checkpoint::take(vm, self.runtime.pristine(), state, u64::MAX);
+        if let LastCheckpoint::Current(checkpoint) = &self.checkpoint {
+            return Ok(checkpoint.clone());
         }
+        let State::Idle(vm) = &mut self.state else { return Err(not_idle()) };
+        let before = self.checkpoint.take();
+        let state = Checkpoint::take(vm, self.runtime.pristine(), before, u64::MAX).await;
         let state =
             state.ok_or_else(|| Error::new(ErrorKind::Internal, "a session is larger than any can be"))?;
-        if self.checkpoints && state.fits(self.runtime.config.checkpoint_limit_bytes) {
-            self.checkpoint = Some(state.clone());
-            self.used = false;
+        let off = matches!(self.checkpoint, LastCheckpoint::Off);
+        if !off && state.fits(self.runtime.config.checkpoint_limit_bytes) {
+            self.checkpoint = LastCheckpoint::Current(state.clone());
         }
         Ok(state)
     }
@@ -302,7 +335,9 @@ impl WasmSession {
     /// Puts the session back to the checkpoint before the cell; without one, or if that fails, it is over.
     async fn come_back(&mut self, reason: String) -> bool {
         self.known_scope.forget();
-        let (Some(checkpoint), Some(slot)) = (&self.checkpoint, &self.slot) else {
+        use LastCheckpoint::{BeforeCell, Current};
+        let (Current(checkpoint) | BeforeCell(checkpoint), Some(slot)) = (&self.checkpoint, &self.slot)
+        else {
             self.end(reason);
             return false;
         };
@@ -310,7 +345,7 @@ impl WasmSession {
         match checkpoint.restore(&self.runtime, self.mailbox.clone(), slot.clone()).await {
             Ok(vm) => {
                 self.state = State::Idle(vm);
-                self.used = false;
+                self.checkpoint = self.checkpoint.take().map_or(LastCheckpoint::Missing, Current);
                 true
             }
             Err(error) => {
@@ -324,7 +359,7 @@ impl WasmSession {
     /// The session is over, and its place free.
     fn end(&mut self, reason: String) {
         self.state = State::Ended(reason);
-        self.checkpoint = None;
+        self.checkpoint = LastCheckpoint::Off;
         self.slot = None;
     }
 
@@ -333,11 +368,6 @@ impl WasmSession {
             format!("the interpreter sent an invalid message and was ended: {}", problem.escape_debug());
         self.end(reason.clone());
         Error::new(ErrorKind::Protocol, reason)
-    }
-
-    /// The cell as `Repl.run` takes it. The names that the session offers go along only when they changed.
-    fn request(&self, cell: &Cell) -> Result<Message> {
-        message(cell, self.known_scope.changed(&cell.scope).map(Arc::as_ref), self.reseed)
     }
 
     /// What was to go in does not fit.
@@ -378,6 +408,10 @@ impl WasmSession {
         };
         (outcome, interrupted)
     }
+}
+
+fn not_idle() -> Error {
+    Error::new(ErrorKind::Internal, "a session that was started is not idle")
 }
 
 /// Bytes to keep from each end of what is written to descriptors 1 and 2, so that no character is missed that is shown.

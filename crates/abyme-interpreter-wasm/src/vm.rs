@@ -24,7 +24,6 @@ const LAST_WORDS: usize = 300;
 
 /// One instance of the guest.
 pub(crate) struct Vm {
-    // First, for it has to be gone before the memory is.
     watch: Watch,
     pub(crate) store: Store<Guest>,
     pub(crate) instance: Instance,
@@ -102,6 +101,14 @@ impl Template {
         store.data_mut().memory = memory;
         let run = instance.get_typed_func(&mut store, "abyme_run")?;
         Ok(Vm { watch: Watch::new(self.watcher.clone()), store, instance, run, _slot: slot })
+    }
+}
+
+// DROP ORDER: the system must stop tracking the memory before `store` gives it back for another instance. This runs before
+// any field is dropped, whatever their order.
+impl Drop for Vm {
+    fn drop(&mut self) {
+        self.watch.stop();
     }
 }
 

@@ -4,7 +4,12 @@
 
 mod common;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use abyme_core::{
     Cell, CodeInterpreter, ErrorKind, FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory,
@@ -337,4 +342,46 @@ async fn configurations_that_cannot_work_are_refused() {
         assert_eq!(problem.kind(), ErrorKind::Config, "{problem}");
         assert!(problem.to_string().contains(says), "{problem}");
     }
+}
+
+/// How many turns of the thread some work takes.
+async fn turns<T>(work: impl Future<Output = T>) -> (T, usize) {
+    let (mut work, mut turns) = (pin!(work), 0);
+    let done = poll_fn(|context| {
+        turns += 1;
+        work.as_mut().poll(context)
+    })
+    .await;
+    (done, turns)
+}
+
+#[tokio::test]
+async fn large_copies_leave_the_thread_to_others() {
+    const LARGE: usize = 40_000_000;
+    let factory = Wasm::new().max_sessions(3);
+    let mut s = session_of(&factory).await;
+    value(&mut s, &format!("big = bytearray(b'x') * {LARGE}")).await;
+    let (snapshot, count) = turns(s.snapshot()).await;
+    assert!(count > 8, "a snapshot: {count}");
+    let (restored, count) = turns(factory.restore(snapshot.as_ref().unwrap())).await;
+    assert!(count > 8, "a restored session: {count}");
+    drop(restored);
+    let (fork, count) = turns(s.fork()).await;
+    assert!(count > 8, "a fork: {count}");
+    assert_eq!(value(&mut fork.unwrap(), "big.count(b'x')").await, LARGE.to_string());
+    let cell = Cell::new("len(text)").variable("text", Value::from("ж".repeat(LARGE / 2)));
+    let (observation, count) = turns(s.execute(cell, &NoHostFunctions)).await;
+    assert_eq!(observation.unwrap().value.unwrap().to_string(), (LARGE / 2).to_string());
+    assert!(count > 8, "a text: {count}");
+}
+
+#[tokio::test]
+async fn a_dropped_copy_leaves_the_session_as_it_was() {
+    let mut s = session_of(&Wasm::new().max_sessions(1)).await;
+    value(&mut s, "big = bytearray(b'x') * 20_000_000").await;
+    assert!(futures_util::poll!(pin!(s.snapshot())).is_pending());
+    assert!(futures_util::poll!(pin!(s.run_code("big = None"))).is_pending());
+    let observation = s.run_code("import os; os._exit(1)").await.unwrap();
+    assert!(observation.restored.is_some(), "{}", told(&observation));
+    assert_eq!(value(&mut s, "big.count(b'x')").await, "20000000");
 }

@@ -8,14 +8,18 @@ use std::{fmt, future::poll_fn, pin::pin, task::Poll, time::Duration};
 use abyme_core::{HostCall, Value};
 use abyme_driver::repl::{Stream, submission};
 use bytes::Bytes;
+use tokio::task::yield_now;
 use wasmtime::{Caller, Linker};
 
 use crate::guest::{
     marshal::{Encoder, Long, decode},
+    pystr::pieces,
     state::Guest,
 };
 
 const MODULE: &str = "abyme";
+/// Bytes of a long object that are written before other tasks have their turn.
+const PART: usize = 4 << 20;
 
 /// The guest sent something that no guest of ours sends.
 #[derive(Debug)]
@@ -50,7 +54,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
         u32::try_from(caller.data().prepared.longs.len()).unwrap_or(u32::MAX)
     })?;
     linker.func_wrap(MODULE, "long", long)?;
-    linker.func_wrap(MODULE, "fill", fill)?;
+    linker.func_wrap_async(MODULE, "fill", |caller, arguments| Box::new(fill(caller, arguments)))?;
     linker.func_wrap(MODULE, "output", output)?;
     linker.func_wrap(MODULE, "submit", submit)?;
     Ok(())
@@ -193,17 +197,29 @@ fn long(mut caller: Caller<'_, Guest>, at: u32, to: u32) -> wasmtime::Result<()>
     Ok(())
 }
 
-fn fill(mut caller: Caller<'_, Guest>, at: u32, to: u32) -> wasmtime::Result<()> {
+/// Writes a long object into the guest's memory. Other tasks of the thread have their turn in between.
+async fn fill(mut caller: Caller<'_, Guest>, (at, to): (u32, u32)) -> wasmtime::Result<()> {
     let missing = || garbage("a question for a long object that there is not");
     let long = caller.data().prepared.longs.get(at as usize).cloned().ok_or_else(missing)?;
     match long {
         Long::Text(text, layout) => {
-            let (memory, _) = slice(&mut caller, to, layout.size())?;
-            layout.write(&text, memory);
+            let mut written = 0;
+            for part in pieces(&text, PART) {
+                if written > 0 {
+                    yield_now().await;
+                }
+                let (memory, _) = slice(&mut caller, to, layout.size())?;
+                written += layout.write(part, &mut memory[written..]);
+            }
         }
         Long::Bytes(bytes) => {
-            let (memory, _) = slice(&mut caller, to, bytes.len())?;
-            memory.copy_from_slice(&bytes);
+            for (number, part) in bytes.chunks(PART).enumerate() {
+                if number > 0 {
+                    yield_now().await;
+                }
+                let (memory, _) = slice(&mut caller, to, bytes.len())?;
+                memory[number * PART..][..part.len()].copy_from_slice(part);
+            }
         }
     }
     Ok(())

@@ -29,18 +29,23 @@ impl Layout {
         self.chars * self.width
     }
 
-    /// Writes the text into `memory`, which has exactly [`size`](Self::size) bytes. WebAssembly is little-endian,
-    /// whatever the host is.
-    pub(crate) fn write(&self, text: &str, memory: &mut [u8]) {
-        debug_assert_eq!(memory.len(), self.size());
+    /// Writes a part of the text to the beginning of `memory`, which has room for it, and answers how many bytes it
+    /// takes there. WebAssembly is little-endian, whatever the host is.
+    pub(crate) fn write(&self, part: &str, memory: &mut [u8]) -> usize {
         match (self.width, self.max_char) {
-            (1, 0x7f) => memory.copy_from_slice(text.as_bytes()),
-            (1, _) => write_latin1(text, memory),
-            (2, _) => write_utf16(text, memory),
+            (1, 0x7f) => {
+                memory[..part.len()].copy_from_slice(part.as_bytes());
+                part.len()
+            }
+            (1, _) => write_latin1(part, memory),
+            (2, _) => write_utf16(part, memory),
             (_, _) => {
-                for (place, character) in memory.chunks_exact_mut(4).zip(text.chars()) {
+                let mut written = 0;
+                for (place, character) in memory.chunks_exact_mut(4).zip(part.chars()) {
                     place.copy_from_slice(&u32::from(character).to_le_bytes());
+                    written += 4;
                 }
+                written
             }
         }
     }
@@ -49,33 +54,35 @@ impl Layout {
 /// Bytes of text converted at a time: what is converted stays in the processor's cache until it is copied.
 const PIECE: usize = 8 << 10;
 
-fn write_latin1(text: &str, mut memory: &mut [u8]) {
+fn write_latin1(text: &str, memory: &mut [u8]) -> usize {
+    let mut at = 0;
     let mut piece = [0_u8; PIECE];
-    for part in pieces(text) {
+    for part in pieces(text, PIECE) {
         let written = encoding_rs::mem::convert_utf8_to_latin1_lossy(part.as_bytes(), &mut piece);
-        let (place, rest) = memory.split_at_mut(written);
-        place.copy_from_slice(&piece[..written]);
-        memory = rest;
+        memory[at..at + written].copy_from_slice(&piece[..written]);
+        at += written;
     }
+    at
 }
 
-fn write_utf16(text: &str, mut memory: &mut [u8]) {
+fn write_utf16(text: &str, memory: &mut [u8]) -> usize {
+    let mut at = 0;
     // The converter wants one unit more than it can ever write.
     let mut piece = [0_u16; PIECE + 1];
-    for part in pieces(text) {
+    for part in pieces(text, PIECE) {
         let written = encoding_rs::mem::convert_str_to_utf16(part, &mut piece);
         let units = &mut piece[..written];
         units.iter_mut().for_each(|unit| *unit = unit.to_le());
-        let (place, rest) = memory.split_at_mut(2 * written);
-        place.copy_from_slice(bytemuck::cast_slice(units));
-        memory = rest;
+        memory[at..at + 2 * written].copy_from_slice(bytemuck::cast_slice(units));
+        at += 2 * written;
     }
+    at
 }
 
-/// The text in parts of at most [`PIECE`] bytes, cut between characters.
-fn pieces(mut text: &str) -> impl Iterator<Item = &str> {
+/// The text in parts of at most `size` bytes, cut between characters.
+pub(crate) fn pieces(mut text: &str, size: usize) -> impl Iterator<Item = &str> {
     std::iter::from_fn(move || {
-        let (part, rest) = text.split_at(text.floor_char_boundary(PIECE));
+        let (part, rest) = text.split_at(text.floor_char_boundary(size));
         text = rest;
         (!part.is_empty()).then_some(part)
     })
@@ -90,7 +97,11 @@ mod tests {
     fn written(text: &str) -> (Layout, Vec<u8>) {
         let layout = Layout::of(text);
         let mut memory = vec![0xaa; layout.size()];
-        layout.write(text, &mut memory);
+        let mut at = 0;
+        for part in pieces(text, 100_000) {
+            at += layout.write(part, &mut memory[at..]);
+        }
+        assert_eq!(at, memory.len());
         (layout, memory)
     }
 

@@ -1,5 +1,7 @@
 //! A cell as the guest takes it.
 
+use std::sync::Arc;
+
 use abyme_core::{Cell, Error, ErrorKind, Result, Scope, Value};
 use abyme_driver::repl::scope_value;
 
@@ -26,6 +28,24 @@ impl Message {
     pub(crate) fn size(&self) -> i32 {
         i32::try_from(self.data.len()).unwrap_or(-1)
     }
+}
+
+/// Bytes of values up to which a cell is encoded at once. What is larger is encoded on a thread that may block.
+const INLINE: usize = 8 << 20;
+
+/// A cell as the guest takes it, and the cell.
+pub(crate) async fn request(cell: Cell, scope: Option<Arc<Scope>>, reseed: bool) -> Result<(Cell, Message)> {
+    let large = cell.variables.iter().map(|(_, value)| bytes(value)).sum::<usize>() > INLINE;
+    let encode = move || {
+        let message = message(&cell, scope.as_deref(), reseed)?;
+        Ok((cell, message))
+    };
+    if !large {
+        return encode();
+    }
+    tokio::task::spawn_blocking(encode)
+        .await
+        .map_err(|error| Error::new(ErrorKind::Internal, "encoding a cell was cut off").with_source(error))?
 }
 
 /// A cell as the guest takes it.
@@ -76,6 +96,17 @@ pub(crate) fn size(value: &Value) -> usize {
         Value::Bytes(bytes) => bytes.len(),
         Value::List(items) => items.iter().map(size).sum(),
         Value::Dict(entries) => entries.values().map(size).sum(),
+        _ => 0,
+    }
+}
+
+/// How many bytes of text and bytes there are in a value.
+fn bytes(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::List(items) => items.iter().map(bytes).sum(),
+        Value::Dict(entries) => entries.values().map(bytes).sum(),
         _ => 0,
     }
 }

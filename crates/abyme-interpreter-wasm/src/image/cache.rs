@@ -159,6 +159,9 @@ impl Entry {
         if !config.cache {
             return Err("the cache is switched off".to_owned());
         }
+        if !cfg!(unix) {
+            return Err("nothing tells on this system who can write a file".to_owned());
+        }
         let root = match (&config.cache_dir, std::env::var_os(VARIABLE).filter(|value| !value.is_empty())) {
             (Some(dir), _) => dir.clone(),
             (None, Some(dir)) => PathBuf::from(dir),

@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use abyme_core::Result;
+use tokio::task::yield_now;
 
 use crate::{
     guest::calls::Mailbox,
     memory::{
-        page::PAGE,
+        page::{BATCH, PAGE},
         watch::{Seen, Since},
     },
     runtime::Runtime,
@@ -42,14 +43,24 @@ pub(crate) struct Checkpoint {
 impl Checkpoint {
     /// The state of `vm`, whose last checkpoint was `before`: where the system tracks writes, only what was
     /// written to since is looked at. Without one all is. `None` if it is more than `limit` bytes.
-    pub(crate) fn take(vm: &mut Vm, pristine: &[u8], before: Option<Checkpoint>, limit: u64) -> Option<Self> {
+    ///
+    /// Other tasks have their turn in between. If the future is dropped, `before` is lost and `vm` is as it was.
+    pub(crate) async fn take(
+        vm: &mut Vm,
+        pristine: &[u8],
+        before: Option<Checkpoint>,
+        limit: u64,
+    ) -> Option<Self> {
         let since = if before.is_some() { Since::LastTime } else { Since::Snapshot };
         let written = vm.written_pages(since);
         let memory = vm.memory();
         let mut pages = before.map(|before| before.pages).unwrap_or_default();
         let mut seen = Vec::with_capacity(written.len());
         let (mut fresh, mut gone, mut place) = (Vec::new(), Vec::new(), 0);
-        for number in written {
+        for (count, number) in written.into_iter().enumerate() {
+            if count % BATCH == BATCH - 1 {
+                yield_now().await;
+            }
             let at = number as usize * PAGE;
             let Some(now) = memory.get(at..at + PAGE) else { continue };
             place += pages[place..].partition_point(|(other, _)| *other < number);
@@ -111,11 +122,14 @@ impl Checkpoint {
         fits(self.pages.len(), limit)
     }
 
-    /// A fresh instance in this state.
+    /// A fresh instance in this state. Other tasks have their turn in between.
     pub(crate) async fn restore(&self, runtime: &Runtime, mailbox: Mailbox, slot: Slot) -> Result<Box<Vm>> {
         let mut vm = runtime.instance(mailbox, slot).await?;
         let memory = vm.memory_mut(self.len)?;
-        for (number, page) in &self.pages {
+        for (count, (number, page)) in self.pages.iter().enumerate() {
+            if count % BATCH == BATCH - 1 {
+                yield_now().await;
+            }
             let at = *number as usize * PAGE;
             if let Some(place) = memory.get_mut(at..at + PAGE) {
                 place.copy_from_slice(page);

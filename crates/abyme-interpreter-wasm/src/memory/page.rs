@@ -5,6 +5,10 @@ use std::ops::Range;
 /// Bytes that are compared and copied at a time.
 pub(crate) const PAGE: usize = 4096;
 
+/// How many pages are compared or copied before other tasks of the thread have their turn: some milliseconds of work,
+/// as long as a guest runs without a pause.
+pub(crate) const BATCH: usize = (4 << 20) / PAGE;
+
 /// How many whole pages a memory has.
 pub(crate) fn count(memory: &[u8]) -> u32 {
     u32::try_from(memory.len() / PAGE).unwrap_or(u32::MAX)

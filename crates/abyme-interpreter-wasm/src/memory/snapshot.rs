@@ -12,12 +12,13 @@ use std::sync::Arc;
 
 use abyme_core::{Error, ErrorKind, Result};
 use sha2::{Digest, Sha256};
+use tokio::task::yield_now;
 
 use crate::{
     image::cache::Key,
     memory::{
         checkpoint::{Checkpoint, Page},
-        page::PAGE,
+        page::{BATCH, PAGE},
     },
     wasi,
 };
@@ -27,36 +28,51 @@ const VERSION: u32 = 1;
 const KEY: usize = 32;
 const SUM: usize = 32;
 
-/// Writes a session.
-pub(crate) fn write(checkpoint: &Checkpoint, key: &Key) -> Result<Vec<u8>> {
+/// Where the bytes begin that the checksum is of.
+const HEADER: usize = MAGIC.len() + 4 + KEY + SUM;
+
+/// Writes a session. Other tasks have their turn in between.
+pub(crate) async fn write(checkpoint: &Checkpoint, key: &Key) -> Result<Vec<u8>> {
     let files = checkpoint.wasi.to_bytes().map_err(|error| {
         Error::new(ErrorKind::Internal, format!("the files of the session cannot be written down: {error}"))
     })?;
-    let mut rest = Vec::with_capacity(checkpoint.pages.len() * (PAGE + 4) + files.len() + 12);
-    rest.extend((checkpoint.len as u64).to_le_bytes());
-    rest.extend((checkpoint.pages.len() as u32).to_le_bytes());
-    for (number, page) in &checkpoint.pages {
-        rest.extend(number.to_le_bytes());
-        rest.extend_from_slice(page);
-    }
-    rest.extend(files);
-    let mut bytes = Vec::with_capacity(MAGIC.len() + 4 + KEY + SUM + rest.len());
+    let mut bytes = Vec::with_capacity(HEADER + checkpoint.pages.len() * (PAGE + 4) + files.len() + 12);
     bytes.extend(MAGIC);
     bytes.extend(VERSION.to_le_bytes());
     bytes.extend(key.to_string().bytes());
-    bytes.extend(Sha256::digest(&rest));
-    bytes.extend(rest);
+    bytes.extend([0; SUM]);
+    bytes.extend((checkpoint.len as u64).to_le_bytes());
+    bytes.extend((checkpoint.pages.len() as u32).to_le_bytes());
+    for pages in checkpoint.pages.chunks(BATCH) {
+        for (number, page) in pages {
+            bytes.extend(number.to_le_bytes());
+            bytes.extend_from_slice(page);
+        }
+        yield_now().await;
+    }
+    bytes.extend(files);
+    let sum = checksum(&bytes[HEADER..]).await;
+    bytes[HEADER - SUM..HEADER].copy_from_slice(&sum);
     Ok(bytes)
 }
 
-/// Reads a session, which may be anything.
-pub(crate) fn read(bytes: &[u8], key: &Key) -> Result<Checkpoint> {
-    parse(bytes, key).map_err(|problem| {
+async fn checksum(bytes: &[u8]) -> [u8; SUM] {
+    let mut hasher = Sha256::new();
+    for part in bytes.chunks(BATCH * PAGE) {
+        hasher.update(part);
+        yield_now().await;
+    }
+    hasher.finalize().into()
+}
+
+/// Reads a session, which may be anything. Other tasks have their turn in between.
+pub(crate) async fn read(bytes: &[u8], key: &Key) -> Result<Checkpoint> {
+    parse(bytes, key).await.map_err(|problem| {
         Error::new(ErrorKind::InvalidInput, format!("the session cannot be restored: {problem}"))
     })
 }
 
-fn parse(bytes: &[u8], key: &Key) -> Result<Checkpoint, String> {
+async fn parse(bytes: &[u8], key: &Key) -> Result<Checkpoint, String> {
     let mut rest = bytes;
     if take(&mut rest, MAGIC.len()) != Some(MAGIC) {
         return Err("this is not a snapshot of a wasm session".to_owned());
@@ -72,14 +88,17 @@ fn parse(bytes: &[u8], key: &Key) -> Result<Checkpoint, String> {
         return Err("it was made by another build of Abyme's Python, or for another processor".to_owned());
     }
     let sum = take(&mut rest, SUM).ok_or(early)?;
-    if *Sha256::digest(rest) != *sum {
+    if checksum(rest).await != *sum {
         return Err("it is damaged: its checksum is wrong".to_owned());
     }
     let len =
         take(&mut rest, 8).and_then(|len| usize::try_from(u64::from_le_bytes(len.try_into().ok()?)).ok());
     let (len, count) = (len.ok_or(early)?, take_u32(&mut rest).ok_or(early)?);
     let mut pages: Vec<(u32, Arc<Page>)> = Vec::new();
-    for _ in 0..count {
+    for number in 0..count as usize {
+        if number % BATCH == BATCH - 1 {
+            yield_now().await;
+        }
         let number = take_u32(&mut rest).ok_or(early)?;
         let page = take(&mut rest, PAGE).ok_or(early)?;
         if (number as usize + 1).checked_mul(PAGE).is_none_or(|end| end > len) {
