@@ -35,7 +35,7 @@ const INLINE: usize = 8 << 20;
 
 /// A cell as the guest takes it, and the cell.
 pub(crate) async fn request(cell: Cell, scope: Option<Arc<Scope>>, reseed: bool) -> Result<(Cell, Message)> {
-    let large = cell.variables.iter().map(|(_, value)| bytes(value)).sum::<usize>() > INLINE;
+    let large = cell.variables.iter().map(|(_, value)| sum(value, &str::len)).sum::<usize>() > INLINE;
     let encode = move || {
         let message = message(&cell, scope.as_deref(), reseed)?;
         Ok((cell, message))
@@ -91,22 +91,16 @@ fn encode(encoder: &mut Encoder, cell: &Cell, scope: Option<&Scope>, reseed: boo
 
 /// About how many bytes a value takes in the guest.
 pub(crate) fn size(value: &Value) -> usize {
-    match value {
-        Value::Text(text) => Layout::of(text).size(),
-        Value::Bytes(bytes) => bytes.len(),
-        Value::List(items) => items.iter().map(size).sum(),
-        Value::Dict(entries) => entries.values().map(size).sum(),
-        _ => 0,
-    }
+    sum(value, &|text| Layout::of(text).size())
 }
 
-/// How many bytes of text and bytes there are in a value.
-fn bytes(value: &Value) -> usize {
+/// The bytes of all text and bytes in a value, each text counted by `text_size`.
+fn sum(value: &Value, text_size: &impl Fn(&str) -> usize) -> usize {
     match value {
-        Value::Text(text) => text.len(),
+        Value::Text(text) => text_size(text),
         Value::Bytes(bytes) => bytes.len(),
-        Value::List(items) => items.iter().map(bytes).sum(),
-        Value::Dict(entries) => entries.values().map(bytes).sum(),
-        _ => 0,
+        Value::List(items) => items.iter().map(|item| sum(item, text_size)).sum(),
+        Value::Dict(entries) => entries.values().map(|item| sum(item, text_size)).sum(),
+        Value::None | Value::Bool(_) | Value::Int(_) | Value::BigInt(_) | Value::Float(_) => 0,
     }
 }
