@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use abyme_wasi::Mount;
 use serde::{Deserialize, Serialize};
 
 /// The configuration of a [`Wasm`](crate::Wasm).
@@ -17,18 +18,9 @@ pub(crate) struct WasmConfig {
     pub(crate) checkpoint_limit_bytes: u64,
     #[serde(with = "abyme_core::seconds")]
     pub(crate) interrupt_grace: Duration,
-    pub(crate) mounts: Vec<MountConfig>,
+    pub(crate) mounts: Vec<Mount>,
     pub(crate) cache_dir: Option<PathBuf>,
     pub(crate) cache: bool,
-}
-
-/// A file or directory of the host that sessions can read, and never write.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct MountConfig {
-    /// The path on the host.
-    pub(crate) host: PathBuf,
-    /// The path in sessions: an absolute one, such as `/data`.
-    pub(crate) guest: String,
 }
 
 impl Default for WasmConfig {

@@ -7,12 +7,13 @@ use abyme_core::{
     Result,
 };
 use abyme_driver::LazySession;
+use abyme_wasi::Mount;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 use crate::{
-    config::{MountConfig, WasmConfig},
+    config::WasmConfig,
     image::cache::{self, CacheState},
     progress::{PrepareProgress, Reporter},
     runtime::Runtime,
@@ -132,7 +133,7 @@ impl Wasm {
     ///
     /// Whatever the code in a session can read it can hand to a model or a tool: mount what may be read, no more.
     pub fn mount(self, host: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
-        self.set(|config| config.mounts.push(MountConfig { host: host.into(), guest: guest.into() }))
+        self.set(|config| config.mounts.push(Mount { host: host.into(), guest: guest.into() }))
     }
 
     /// Sets where the prepared interpreter is kept, about 45 MB. Default: the environment variable `ABYME_CACHE_DIR`,

@@ -2,7 +2,6 @@
 
 mod config;
 mod engine;
-mod fs;
 mod guest;
 mod image;
 mod interpreter;
@@ -13,6 +12,5 @@ mod session;
 mod slots;
 mod ticker;
 mod vm;
-mod wasi;
 
 pub use self::{image::cache::CacheState, interpreter::Wasm, progress::PrepareProgress};

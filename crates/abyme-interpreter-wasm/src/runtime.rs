@@ -3,12 +3,12 @@
 use std::fmt;
 
 use abyme_core::{Error, ErrorKind, Result};
+use abyme_wasi::{FileSystem, Wasi};
 use wasmtime::Engine;
 
 use crate::{
     config::WasmConfig,
     engine::{WASM_PAGE, pooling},
-    fs::FileSystem,
     guest::calls::Mailbox,
     image::{
         cache::{self, Key},
@@ -18,7 +18,6 @@ use crate::{
     slots::{Slot, Slots},
     ticker::Ticker,
     vm::{Template, Vm},
-    wasi::Wasi,
 };
 
 /// A 32-bit Python can address this much.
@@ -57,7 +56,7 @@ impl Runtime {
     /// Loads the guest, preparing it first if this machine has not done so yet.
     pub(crate) async fn load(config: WasmConfig, reporter: Reporter) -> Result<Self> {
         check(&config)?;
-        let files = files::of_session(&config, files::library())?;
+        let files = files::of_session(&config)?;
         let engine = Engine::new(&pooling(&config)).map_err(|error| {
             let what = "cannot reserve addresses for WebAssembly sessions; lower `max_sessions`, or lift the limit \
                         on virtual memory (`ulimit -v`)";

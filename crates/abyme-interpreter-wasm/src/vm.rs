@@ -4,6 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use abyme_core::{Error, ErrorKind, Result, Value};
 use abyme_driver::repl::Stream;
+use abyme_wasi::{GuestExit, Wasi};
 use wasmtime::{Engine, Instance, InstancePre, Linker, Module, Store, Trap, TypedFunc, UpdateDeadline};
 
 use crate::{
@@ -16,7 +17,6 @@ use crate::{
     },
     memory::watch::{self, Seen, Since, Watch, Watcher},
     slots::Slot,
-    wasi::{self, GuestExit, Wasi},
 };
 
 /// Characters of what CPython says before its end that go into the reason of it.
@@ -60,7 +60,7 @@ impl Template {
     pub(crate) fn new(engine: &Engine, module: &Module, memory_limit_bytes: u64) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engine);
         imports::add_to_linker(&mut linker)?;
-        wasi::add_to_linker(&mut linker)?;
+        abyme_wasi::add_to_linker(&mut linker)?;
         let guest = linker.instantiate_pre(module)?;
         Ok(Self {
             engine: engine.clone(),

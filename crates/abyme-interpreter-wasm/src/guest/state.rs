@@ -1,11 +1,9 @@
 //! The host's data of one guest: what its imports work on.
 
+use abyme_wasi::{HasWasi, Wasi};
 use wasmtime::{AsContextMut, Caller, Memory, ResourceLimiter};
 
-use crate::{
-    guest::{calls::Mailbox, request::Message},
-    wasi::{HasWasi, Wasi},
-};
+use crate::guest::{calls::Mailbox, request::Message};
 
 /// The host's data of one guest.
 pub(crate) struct Guest {

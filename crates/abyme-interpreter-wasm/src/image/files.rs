@@ -4,11 +4,9 @@ use std::{fs, io, path::PathBuf, sync::Arc};
 
 use abyme_core::{Error, ErrorKind, Result};
 use abyme_driver::python::DRIVER;
+use abyme_wasi::{Archive, FileSystem, Mount, Quota};
 
-use crate::{
-    config::WasmConfig,
-    fs::{FileSystem, Library, Limits, Mount, MountPoint},
-};
+use crate::config::WasmConfig;
 
 /// Where the guest finds its own modules while it is prepared.
 const ABYME: &str = "/abyme";
@@ -36,18 +34,15 @@ pub(crate) fn sources() -> impl Iterator<Item = (String, &'static str)> {
 }
 
 /// The files that a session begins with.
-pub(crate) fn of_session(config: &WasmConfig, library: Arc<Library>) -> Result<FileSystem> {
-    let mounts =
-        config.mounts.iter().map(|mount| MountPoint { guest: mount.guest.clone(), host: mount.host.clone() });
-    let mounts =
-        Mount::open_all(&mounts.collect::<Vec<_>>()).map_err(|why| Error::new(ErrorKind::Config, why))?;
-    let limits = Limits { disk: config.disk_limit_bytes, ..Limits::default() };
-    Ok(FileSystem::new(limits, library, &mounts))
+pub(crate) fn of_session(config: &WasmConfig) -> Result<FileSystem> {
+    let quota = Quota { max_bytes: config.disk_limit_bytes, ..Quota::default() };
+    FileSystem::new(quota, library(), &config.mounts).map_err(|why| Error::new(ErrorKind::Config, why))
 }
 
 /// The standard library, unpacked when a guest first looks into it.
-pub(crate) fn library() -> Arc<Library> {
-    Arc::new(Library::new(|| abyme_python_wasm::stdlib_tar().map_err(|error| error.to_string())))
+fn library() -> Arc<Archive> {
+    let load = || abyme_python_wasm::stdlib_tar().map_err(|error| error.to_string());
+    Arc::new(Archive::new("/lib/python3.13", load))
 }
 
 /// The sources as files of the host, for a guest that is being prepared. Removed on drop.
@@ -72,9 +67,9 @@ impl Sources {
 
     /// A file system with them in it.
     pub(crate) fn files(&self) -> Result<FileSystem> {
-        let mount = MountPoint { guest: ABYME.to_owned(), host: PathBuf::from(self.0.path()) };
-        let mounts = Mount::open_all(&[mount]).map_err(|why| Error::new(ErrorKind::Unavailable, why))?;
-        Ok(FileSystem::new(Limits::default(), library(), &mounts))
+        let mount = Mount { guest: ABYME.to_owned(), host: PathBuf::from(self.0.path()) };
+        FileSystem::new(Quota::default(), library(), &[mount])
+            .map_err(|why| Error::new(ErrorKind::Unavailable, why))
     }
 }
 

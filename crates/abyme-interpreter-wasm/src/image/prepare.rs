@@ -1,6 +1,7 @@
 //! Makes the snapshot: CPython started, the standard modules and the driver imported, all of its memory written down.
 
 use abyme_core::{Error, ErrorKind, Result};
+use abyme_wasi::Wasi;
 use wasmtime::{Engine, Module, Val};
 use wasmtime_wizer::{InstanceState, SnapshotVal, ValType, Wizer};
 
@@ -10,7 +11,6 @@ use crate::{
     image::files,
     progress::{PrepareProgress, Reporter},
     vm::{Template, Vm},
-    wasi::Wasi,
 };
 
 /// Memory for CPython's start; it needs about 35 MB.

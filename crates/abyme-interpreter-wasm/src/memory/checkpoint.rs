@@ -18,8 +18,8 @@ use crate::{
     runtime::Runtime,
     slots::Slot,
     vm::Vm,
-    wasi,
 };
+use abyme_wasi::WasiCheckpoint;
 
 #[cfg(test)]
 mod tests;
@@ -37,7 +37,7 @@ pub(crate) struct Checkpoint {
     pub(crate) len: usize,
     /// The changed pages, in the order of their numbers.
     pub(crate) pages: Vec<(u32, Arc<Page>)>,
-    pub(crate) wasi: wasi::Checkpoint,
+    pub(crate) wasi: WasiCheckpoint,
 }
 
 impl Checkpoint {

@@ -11,6 +11,7 @@
 use std::sync::Arc;
 
 use abyme_core::{Error, ErrorKind, Result};
+use abyme_wasi::WasiCheckpoint;
 use sha2::{Digest, Sha256};
 use tokio::task::yield_now;
 
@@ -20,7 +21,6 @@ use crate::{
         checkpoint::{Checkpoint, Page},
         page::{BATCH, PAGE},
     },
-    wasi,
 };
 
 const MAGIC: &[u8; 19] = b"abyme-wasm-session\n";
@@ -109,7 +109,7 @@ async fn parse(bytes: &[u8], key: &Key) -> Result<Checkpoint, String> {
         }
         pages.push((number, Arc::from(page)));
     }
-    Ok(Checkpoint { len, pages, wasi: wasi::Checkpoint::from_bytes(rest)? })
+    Ok(Checkpoint { len, pages, wasi: WasiCheckpoint::from_bytes(rest)? })
 }
 
 fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {

@@ -28,8 +28,8 @@ impl FileSystem {
             return Err(Errno::Exists);
         }
         let Node::Private(dir) = place.dir else { return Err(Errno::ReadOnly) };
-        let limits = self.limits;
-        self.tree_mut().create_directory(dir, name, limits).map(|_| ())
+        let quota = self.quota;
+        self.tree_mut().create_directory(dir, name, quota).map(|_| ())
     }
 
     /// Removes an empty directory.

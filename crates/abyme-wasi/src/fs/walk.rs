@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{
     Errno, FileSystem, Kind, Node, Stat,
+    archive::ROOT,
     layout::{self, TOP},
-    library::{LIBRARY, ROOT},
     path::{GuestPath, Step},
 };
 
@@ -65,7 +65,7 @@ impl FileSystem {
             }),
             Node::Null => return Err(Errno::NotDirectory),
             Node::Private(ino) => self.tree.find(*ino, name)?.map(Node::Private),
-            Node::Library(node) => self.layout.library.find(*node, name)?.map(Node::Library),
+            Node::Archive(node) => self.layout.archive.find(*node, name)?.map(Node::Archive),
             Node::Mounted(mounted) => Some(Node::Mounted(Arc::new(mounted.child(name)))),
         };
         found.ok_or(Errno::NotFound)
@@ -77,9 +77,9 @@ impl FileSystem {
         Ok(match dir {
             Node::Fixed(fixed) => Node::Fixed(self.layout.parent(*fixed)),
             Node::Private(ino) => self.tree.parent(*ino)?.map_or(Node::Fixed(TOP), Node::Private),
-            Node::Library(node) => match self.layout.library.parent(*node) {
-                Some(above) => Node::Library(above),
-                None => Node::Fixed(self.layout.holder(LIBRARY)),
+            Node::Archive(node) => match self.layout.archive.parent(*node) {
+                Some(above) => Node::Archive(above),
+                None => Node::Fixed(self.layout.holder(self.layout.archive.path())),
             },
             Node::Mounted(mounted) => match mounted.parent()? {
                 Some(above) => Node::Mounted(Arc::new(above)),
@@ -101,20 +101,20 @@ impl FileSystem {
             Node::Fixed(dir) => Ok(self.layout.stat(*dir)),
             Node::Null => Ok(layout::null()),
             Node::Private(ino) => self.tree.stat(*ino),
-            Node::Library(node) => self.layout.library.stat(*node),
+            Node::Archive(node) => self.layout.archive.stat(*node),
             Node::Mounted(mounted) => mounted.stat(follow),
         }
     }
 
-    pub(super) fn library_path(&self, mut node: usize) -> String {
+    pub(super) fn archive_path(&self, mut node: usize) -> String {
         let mut names = Vec::new();
         while node != ROOT
-            && let Some(above) = self.layout.library.parent(node)
+            && let Some(above) = self.layout.archive.parent(node)
         {
-            names.push(self.layout.library.name(node));
+            names.push(self.layout.archive.name(node));
             node = above;
         }
-        names.push(LIBRARY);
+        names.push(self.layout.archive.path());
         names.reverse();
         names.join("/")
     }

@@ -19,7 +19,7 @@ fn a_clone_goes_its_own_way() {
 
 #[test]
 fn a_large_file_is_not_copied() {
-    let mut fs = Fs::with(Limits { disk: 1 << 30, inodes: 50 }, &[]);
+    let mut fs = Fs::with(Quota { max_bytes: 1 << 30, max_inodes: 50 }, &[]);
     let node = fs.open("/work/a", CREATE).unwrap();
     let chunk = vec![7; 1 << 20];
     for index in 0..64 {
@@ -46,9 +46,9 @@ fn what_was_saved_comes_back_with_open_files() {
     let removed = fs.open("/tmp/t", CREATE).unwrap();
     fs.0.write_at(&removed, 0, b"removed").unwrap();
     fs.unlink("/tmp/t").unwrap();
-    let library = fs.open("/lib/python3.13/os.py", READ).unwrap();
+    let archive = fs.open("/lib/python3.13/os.py", READ).unwrap();
     let dir = fs.open("/work/d", READ).unwrap();
-    let open: Vec<Reference> = [&removed, &library, &dir].iter().map(|node| fs.0.reference(node)).collect();
+    let open: Vec<Reference> = [&removed, &archive, &dir].iter().map(|node| fs.0.reference(node)).collect();
     let saved = fs.0.save();
     let bytes = postcard::to_allocvec(&(&saved, &open)).unwrap();
 

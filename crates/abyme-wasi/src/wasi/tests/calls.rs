@@ -252,7 +252,7 @@ async fn a_checkpoint_brings_back_open_files() {
     guest.call("fd_close", &[removed.into()]).await;
     guest.open("/work/other", CREATE, WRITE, 0).await.unwrap();
     let mut other = Guest::new().await;
-    other.store.data_mut().wasi.restore(&Checkpoint::from_bytes(&bytes).unwrap());
+    other.store.data_mut().wasi.restore(&WasiCheckpoint::from_bytes(&bytes).unwrap());
     guest.store.data_mut().wasi.restore(&checkpoint);
     for mut guest in [guest, other] {
         assert_eq!(guest.read(kept, 50).await.unwrap(), "llo");
@@ -266,6 +266,6 @@ async fn a_checkpoint_brings_back_open_files() {
         assert_eq!(guest.call("clock_time_get", &[1, 1, 24]).await, 0);
         assert!(guest.u64(24) >= checkpoint.monotonic);
     }
-    assert!(Checkpoint::from_bytes(&bytes[..bytes.len() / 2]).is_err());
-    assert!(Checkpoint::from_bytes(&[]).is_err());
+    assert!(WasiCheckpoint::from_bytes(&bytes[..bytes.len() / 2]).is_err());
+    assert!(WasiCheckpoint::from_bytes(&[]).is_err());
 }

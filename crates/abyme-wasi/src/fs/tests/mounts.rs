@@ -5,9 +5,9 @@ use std::fs;
 use super::*;
 
 fn mounted(points: &[(&str, &std::path::Path)]) -> Fs {
-    let points: Vec<MountPoint> =
-        points.iter().map(|(guest, host)| MountPoint { guest: (*guest).into(), host: host.into() }).collect();
-    Fs::with(Limits::default(), &Mount::open_all(&points).unwrap())
+    let points: Vec<Mount> =
+        points.iter().map(|(guest, host)| Mount { guest: (*guest).into(), host: host.into() }).collect();
+    Fs::with(Quota::default(), &points)
 }
 
 fn host() -> tempfile::TempDir {
@@ -117,8 +117,8 @@ fn what_is_neither_file_nor_directory_is_seen_but_not_opened() {
     let mut fs = mounted(&[("/data", &host.path().join("data"))]);
     assert_eq!(fs.kind("/data/socket"), Ok(Kind::Unknown));
     assert_eq!(fs.get("/data/socket"), Err(Errno::Access));
-    let socket = MountPoint { guest: "/s".into(), host: host.path().join("data/socket") };
-    assert!(Mount::open_all(&[socket]).unwrap_err().ends_with("it is neither a file nor a directory"));
+    let socket = Mount { guest: "/s".into(), host: host.path().join("data/socket") };
+    assert!(OpenMount::open_all(&[socket]).unwrap_err().ends_with("it is neither a file nor a directory"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::{
 };
 
 use cap_std::{ambient_authority, fs::Dir};
+use serde::{Deserialize, Serialize};
 
 pub(crate) use self::mounted::Mounted;
 
@@ -17,18 +18,18 @@ mod mounted;
 /// Where nothing can be mounted: there would be two answers to what is there.
 const TAKEN: [&str; 4] = ["/dev", "/lib", "/tmp", "/work"];
 
-/// A file or directory of the host, and where the guest is to see it, read-only.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct MountPoint {
-    /// An absolute path in the guest.
-    pub(crate) guest: String,
-    /// A path on the host.
-    pub(crate) host: PathBuf,
+/// A file or directory of the host that guests can read, and never write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Where it is on the host.
+    pub host: PathBuf,
+    /// Where guests see it: an absolute path, such as `/data`.
+    pub guest: String,
 }
 
 /// A mount that was opened. Shared by all sessions.
 #[derive(Debug)]
-pub(crate) struct Mount {
+pub(crate) struct OpenMount {
     /// An absolute path without `.`, `..`, or a slash at its end.
     guest: String,
     source: Source,
@@ -40,12 +41,12 @@ enum Source {
     File(PathBuf),
 }
 
-impl Mount {
+impl OpenMount {
     /// Opens mounts, once for all sessions.
     ///
     /// # Errors
     /// A sentence that lists all that is wrong with them.
-    pub(crate) fn open_all(points: &[MountPoint]) -> Result<Vec<Arc<Self>>, String> {
+    pub(crate) fn open_all(points: &[Mount]) -> Result<Vec<Arc<Self>>, String> {
         check(points)?;
         let (mut mounts, mut wrong) = (Vec::new(), Vec::new());
         for point in points {
@@ -85,7 +86,7 @@ impl Source {
 ///
 /// # Errors
 /// A sentence that lists all that is wrong.
-pub(crate) fn check(points: &[MountPoint]) -> Result<(), String> {
+fn check(points: &[Mount]) -> Result<(), String> {
     let (mut wrong, mut right) = (Vec::new(), Vec::<String>::new());
     for point in points {
         let guest = tidy(&point.guest);
@@ -131,8 +132,8 @@ fn is_within(path: &str, dir: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn points(guests: &[&str]) -> Vec<MountPoint> {
-        guests.iter().map(|guest| MountPoint { guest: (*guest).into(), host: "/nowhere".into() }).collect()
+    fn points(guests: &[&str]) -> Vec<Mount> {
+        guests.iter().map(|guest| Mount { guest: (*guest).into(), host: "/nowhere".into() }).collect()
     }
 
     #[test]
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn says_what_cannot_be_opened() {
-        let message = Mount::open_all(&points(&["/a", "/b"])).unwrap_err();
+        let message = OpenMount::open_all(&points(&["/a", "/b"])).unwrap_err();
         assert!(message.starts_with("cannot mount `/nowhere` at `/a`: "), "{message}");
         assert!(message.contains("; cannot mount `/nowhere` at `/b`: "), "{message}");
     }

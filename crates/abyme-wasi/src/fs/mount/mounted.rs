@@ -10,7 +10,7 @@ use std::{
 
 use cap_std::{ambient_authority, fs::File};
 
-use super::{Mount, Source};
+use super::{OpenMount, Source};
 use crate::fs::{DirEntry, Errno, Kind, Stat, inode::nanoseconds};
 
 /// The most one read takes from the host, which may have to wait for its disk.
@@ -21,7 +21,7 @@ const DEVICE: u64 = 4;
 /// A place in a mount. Whether something is there shows when it is used.
 #[derive(Debug)]
 pub(crate) struct Mounted {
-    mount: Arc<Mount>,
+    mount: Arc<OpenMount>,
     /// Relative to the mount; empty for its root.
     path: String,
     /// Opened by the first read and shared by the copies of a descriptor, so each read says where.
@@ -38,7 +38,7 @@ struct Listed {
 
 impl Mounted {
     /// The mount itself.
-    pub(in crate::fs) fn root(mount: Arc<Mount>) -> Self {
+    pub(in crate::fs) fn root(mount: Arc<OpenMount>) -> Self {
         Self::at(mount, String::new())
     }
 
@@ -163,7 +163,7 @@ impl Mounted {
         Ok(())
     }
 
-    fn at(mount: Arc<Mount>, path: String) -> Self {
+    fn at(mount: Arc<OpenMount>, path: String) -> Self {
         Self { mount, path, file: OnceLock::new(), listing: Mutex::new(None) }
     }
 

@@ -43,7 +43,7 @@ proptest! {
                 match index {
                     40 => checkpoint = Some(guest.store.data().wasi.checkpoint().to_bytes().unwrap()),
                     80 => {
-                        let checkpoint = Checkpoint::from_bytes(checkpoint.as_ref().unwrap()).unwrap();
+                        let checkpoint = WasiCheckpoint::from_bytes(checkpoint.as_ref().unwrap()).unwrap();
                         guest.store.data_mut().wasi.restore(&checkpoint);
                     }
                     _ => {}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{library::tests::archive, *};
+use super::{archive::tests::archive, *};
 
 mod mounts;
 mod private;
@@ -25,12 +25,13 @@ const CREATE: OpenOptions = OpenOptions { create: true, ..WRITE };
 
 impl Fs {
     fn new() -> Self {
-        Self::with(Limits { disk: 1 << 20, inodes: 50 }, &[])
+        Self::with(Quota { max_bytes: 1 << 20, max_inodes: 50 }, &[])
     }
 
-    fn with(limits: Limits, mounts: &[Arc<Mount>]) -> Self {
+    fn with(quota: Quota, mounts: &[Mount]) -> Self {
         let bytes = archive(&[("os.py", "import abc\n"), ("json/decoder.py", "")]);
-        Self(FileSystem::new(limits, Arc::new(Library::new(move || Ok(bytes.clone()))), mounts))
+        let archive = Archive::new("/lib/python3.13", move || Ok(bytes.clone()));
+        Self(FileSystem::new(quota, Arc::new(archive), mounts).unwrap())
     }
 
     fn open(&mut self, path: &str, options: OpenOptions) -> Result<Node, Errno> {

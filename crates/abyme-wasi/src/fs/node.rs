@@ -15,8 +15,8 @@ pub(crate) enum Node {
     Null,
     /// In the private area.
     Private(Ino),
-    /// In the library.
-    Library(usize),
+    /// In the archive.
+    Archive(usize),
     /// In a mount.
     Mounted(Arc<Mounted>),
 }

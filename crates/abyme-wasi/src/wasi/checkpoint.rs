@@ -9,11 +9,11 @@ use super::{
 use crate::fs::{Kind, Reference, Saved};
 
 /// Files, open descriptors with their positions, and the clock. Output that was not taken is not in it, nor are the
-/// library and the mounts: those come from the system it is restored to.
+/// archive and the mounts: those come from the system it is restored to.
 ///
 /// To make one costs next to nothing, whatever the files hold.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Checkpoint {
+pub struct WasiCheckpoint {
     files: Saved,
     descriptors: Vec<SavedDescriptor>,
     /// What the monotonic clock showed, in nanoseconds.
@@ -33,12 +33,12 @@ enum What {
     Open { reference: Reference, kind: Kind, offset: u64, read: bool, write: bool, flags: u16 },
 }
 
-impl Checkpoint {
+impl WasiCheckpoint {
     /// As bytes. They carry no version: that is up to whoever keeps them.
     ///
     /// # Errors
     /// A sentence on what went wrong; nothing is known that could.
-    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, String> {
+    pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
         postcard::to_allocvec(self).map_err(|error| format!("cannot save the files of a session: {error}"))
     }
 
@@ -46,14 +46,14 @@ impl Checkpoint {
     ///
     /// # Errors
     /// A sentence on what is wrong with them.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         postcard::from_bytes(bytes).map_err(|error| format!("cannot restore the files of a session: {error}"))
     }
 }
 
 impl Wasi {
     /// The state now.
-    pub(crate) fn checkpoint(&self) -> Checkpoint {
+    pub fn checkpoint(&self) -> WasiCheckpoint {
         let descriptors = self.descriptors.iter().map(|(fd, descriptor)| {
             let what = match descriptor {
                 Descriptor::Input => What::Input,
@@ -69,7 +69,7 @@ impl Wasi {
             };
             SavedDescriptor { fd, what }
         });
-        Checkpoint {
+        WasiCheckpoint {
             files: self.files.save(),
             descriptors: descriptors.collect(),
             monotonic: self.clock.monotonic(),
@@ -78,7 +78,7 @@ impl Wasi {
 
     /// Brings back a state, of this system or of another. What was opened in a mount is opened anew. Output that was
     /// not taken is dropped, and time goes on.
-    pub(crate) fn restore(&mut self, checkpoint: &Checkpoint) {
+    pub fn restore(&mut self, checkpoint: &WasiCheckpoint) {
         let references: Vec<Reference> = checkpoint
             .descriptors
             .iter()

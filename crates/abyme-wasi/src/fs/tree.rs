@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Errno, Limits, Stat,
+    Errno, Quota, Stat,
     content::Content,
     inode::{Body, Directory, Ino, Inode, now},
 };
@@ -86,15 +86,15 @@ impl Tree {
         Ok(younger.filter_map(|(ino, name)| Some((ino, name, self.inodes.get(&ino)?))))
     }
 
-    pub(super) fn create_file(&mut self, dir: Ino, name: &str, limits: Limits) -> Result<Ino, Errno> {
-        self.create(dir, name, Body::File(Content::default()), limits)
+    pub(super) fn create_file(&mut self, dir: Ino, name: &str, quota: Quota) -> Result<Ino, Errno> {
+        self.create(dir, name, Body::File(Content::default()), quota)
     }
 
-    pub(super) fn create_directory(&mut self, dir: Ino, name: &str, limits: Limits) -> Result<Ino, Errno> {
+    pub(super) fn create_directory(&mut self, dir: Ino, name: &str, quota: Quota) -> Result<Ino, Errno> {
         if self.depth(dir) >= MAX_DEPTH {
             return Err(Errno::NameTooLong);
         }
-        self.create(dir, name, Body::Directory(Directory::default()), limits)
+        self.create(dir, name, Body::Directory(Directory::default()), quota)
     }
 
     pub(super) fn remove_file(&mut self, dir: Ino, name: &str) -> Result<(), Errno> {
@@ -170,9 +170,9 @@ impl Tree {
         ino: Ino,
         offset: u64,
         bytes: &[u8],
-        limits: Limits,
+        quota: Quota,
     ) -> Result<usize, Errno> {
-        let (content, room) = self.content_mut(ino, limits)?;
+        let (content, room) = self.content_mut(ino, quota)?;
         if bytes.is_empty() {
             return Ok(0);
         }
@@ -194,8 +194,8 @@ impl Tree {
     }
 
     /// Cuts off or adds zeros, which count like other bytes.
-    pub(super) fn set_len(&mut self, ino: Ino, len: u64, limits: Limits) -> Result<(), Errno> {
-        let (content, room) = self.content_mut(ino, limits)?;
+    pub(super) fn set_len(&mut self, ino: Ino, len: u64, quota: Quota) -> Result<(), Errno> {
+        let (content, room) = self.content_mut(ino, quota)?;
         if len > i64::MAX as u64 {
             return Err(Errno::FileTooBig);
         }
@@ -301,12 +301,12 @@ impl Tree {
         Ok(())
     }
 
-    fn create(&mut self, dir: Ino, name: &str, body: Body, limits: Limits) -> Result<Ino, Errno> {
+    fn create(&mut self, dir: Ino, name: &str, body: Body, quota: Quota) -> Result<Ino, Errno> {
         if self.find(dir, name)?.is_some() {
             return Err(Errno::Exists);
         }
         self.check_linked(dir)?;
-        if self.inodes.len() >= limits.inodes {
+        if self.inodes.len() >= quota.max_inodes {
             return Err(Errno::NoSpace);
         }
         let ino = Ino(self.next);
@@ -392,8 +392,8 @@ impl Tree {
     }
 
     /// The bytes of a file, and by how much they may grow.
-    fn content_mut(&mut self, ino: Ino, limits: Limits) -> Result<(&mut Content, u64), Errno> {
-        let room = limits.disk.saturating_sub(self.used);
+    fn content_mut(&mut self, ino: Ino, quota: Quota) -> Result<(&mut Content, u64), Errno> {
+        let room = quota.max_bytes.saturating_sub(self.used);
         match &mut self.inode_mut(ino)?.body {
             Body::File(content) => Ok((content, room)),
             Body::Directory(_) => Err(Errno::IsDirectory),

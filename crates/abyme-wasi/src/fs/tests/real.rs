@@ -203,7 +203,7 @@ proptest! {
     #[test]
     fn behaves_like_a_real_one(ops in prop::collection::vec(op(), 1..80)) {
         let dir = tempfile::tempdir().unwrap();
-        let ours = Fs::with(Limits { disk: 1 << 30, inodes: 10_000 }, &[]);
+        let ours = Fs::with(Quota { max_bytes: 1 << 30, max_inodes: 10_000 }, &[]);
         let mut both = Both { ours, real: dir.path().to_owned(), open: Vec::new() };
         for op in &ops {
             let (ours, real) = both.step(op);

@@ -64,7 +64,7 @@ impl FileSystem {
                 }
                 self.tree_mut().retain(*ino)?;
             }
-            Node::Library(_) | Node::Mounted(_) if changes => return Err(Errno::ReadOnly),
+            Node::Archive(_) | Node::Mounted(_) if changes => return Err(Errno::ReadOnly),
             Node::Mounted(mounted) if stat.kind == Kind::File => {
                 mounted.open()?;
             }
@@ -78,9 +78,9 @@ impl FileSystem {
         let dir = self.walk(at, &path)?;
         self.check_directory(&dir)?;
         let Node::Private(dir) = dir else { return Err(Errno::ReadOnly) };
-        let limits = self.limits;
+        let quota = self.quota;
         let tree = self.tree_mut();
-        let ino = tree.create_file(dir, name, limits)?;
+        let ino = tree.create_file(dir, name, quota)?;
         tree.retain(ino)?;
         Ok((Node::Private(ino), Kind::File))
     }

@@ -11,7 +11,7 @@ use std::{
 use wasmtime::{Caller, Engine, Instance, Linker, Memory, Module, Store, Val};
 
 use super::*;
-use crate::fs::{Library, Limits};
+use crate::fs::{Archive, Quota};
 
 mod calls;
 mod hostile;
@@ -104,8 +104,9 @@ impl Guest {
         let engine = module.engine();
         let mut linker = Linker::new(engine);
         add_to_linker(&mut linker).unwrap();
-        let library = Arc::new(Library::new(|| Err("there is none here".into())));
-        let wasi = Wasi::new(FileSystem::new(Limits { disk: 1 << 20, inodes: 500 }, library, &[]));
+        let archive = Arc::new(Archive::new("/lib/python3.13", || Err("there is none here".into())));
+        let wasi =
+            Wasi::new(FileSystem::new(Quota { max_bytes: 1 << 20, max_inodes: 500 }, archive, &[]).unwrap());
         let host = Host { wasi, memory: None, interrupt: Arc::default(), asked: Arc::default() };
         let mut store = Store::new(engine, host);
         let instance = linker.instantiate_async(&mut store, module).await.unwrap();

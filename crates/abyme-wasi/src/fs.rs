@@ -1,6 +1,6 @@
 //! A private file system in memory: what a guest sees as its files.
 //!
-//! `/tmp` and `/work` can be written, within a quota; the standard library is at [`LIBRARY`](library::LIBRARY);
+//! `/tmp` and `/work` can be written, within a quota; an archive is below `/lib`;
 //! `/dev/null` is there; and of the host, exactly what was mounted, read-only. Everything dies with the session. A clone
 //! costs next to nothing: it shares all bytes until one side writes, which is how checkpoints and forks come to be.
 
@@ -8,10 +8,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::{archive::Archive, mount::Mount};
 pub(crate) use self::{
     errno::Errno,
-    library::Library,
-    mount::{Mount, MountPoint},
     node::{DirEntry, Kind, Node, Stat},
     open::OpenOptions,
     path::MAX_PATH,
@@ -20,14 +19,15 @@ pub(crate) use self::{
 use self::{
     inode::Ino,
     layout::{Layout, TOP},
+    mount::OpenMount,
     tree::Tree,
 };
 
+mod archive;
 mod content;
 mod errno;
 mod inode;
 mod layout;
-mod library;
 mod mount;
 mod node;
 mod open;
@@ -40,28 +40,28 @@ mod walk;
 
 /// How much a guest may keep in its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub struct Quota {
     /// Bytes of all files together.
-    pub(crate) disk: u64,
+    pub max_bytes: u64,
     /// Files and directories: an empty one takes memory too.
-    pub(crate) inodes: usize,
+    pub max_inodes: usize,
 }
 
-impl Default for Limits {
+impl Default for Quota {
     fn default() -> Self {
-        Self { disk: 256 << 20, inodes: 100_000 }
+        Self { max_bytes: 256 << 20, max_inodes: 100_000 }
     }
 }
 
 /// The files of one session.
 #[derive(Clone, Debug)]
-pub(crate) struct FileSystem {
+pub struct FileSystem {
     layout: Arc<Layout>,
     tree: Arc<Tree>,
-    limits: Limits,
+    quota: Quota,
 }
 
-/// The private part of a file system at one moment. The library and the mounts are not in it.
+/// The private part of a file system at one moment. The archive and the mounts are not in it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "Tree")]
 pub(crate) struct Saved(Arc<Tree>);
@@ -76,9 +76,14 @@ pub(crate) enum Reference {
 }
 
 impl FileSystem {
-    /// One with nothing in it but the library and the mounts.
-    pub(crate) fn new(limits: Limits, library: Arc<Library>, mounts: &[Arc<Mount>]) -> Self {
-        Self { layout: Arc::new(Layout::new(library, mounts)), tree: Arc::new(Tree::new()), limits }
+    /// Creates a file system that holds nothing but the archive and the mounts. The mounts are opened now, once for all
+    /// clones.
+    ///
+    /// # Errors
+    /// A sentence that lists all that is wrong with the mounts.
+    pub fn new(quota: Quota, archive: Arc<Archive>, mounts: &[Mount]) -> Result<Self, String> {
+        let mounts = OpenMount::open_all(mounts)?;
+        Ok(Self { layout: Arc::new(Layout::new(archive, &mounts)), tree: Arc::new(Tree::new()), quota })
     }
 
     /// The root directory.
@@ -118,7 +123,7 @@ impl FileSystem {
             Node::Private(ino) => Reference::Private(*ino),
             Node::Fixed(dir) => Reference::Path(self.layout.path(*dir)),
             Node::Null => Reference::Path("/dev/null".into()),
-            Node::Library(node) => Reference::Path(self.library_path(*node)),
+            Node::Archive(node) => Reference::Path(self.archive_path(*node)),
             Node::Mounted(mounted) => Reference::Path(mounted.guest_path()),
         }
     }
@@ -141,28 +146,28 @@ impl FileSystem {
             Node::Fixed(_) => Err(Errno::IsDirectory),
             Node::Null => Ok(0),
             Node::Private(ino) => self.tree.read_at(*ino, offset, buffer),
-            Node::Library(node) => self.layout.library.read_at(*node, offset, buffer),
+            Node::Archive(node) => self.layout.archive.read_at(*node, offset, buffer),
             Node::Mounted(mounted) => mounted.read_at(offset, buffer),
         }
     }
 
     /// Writes; less than asked for when the quota allows no more.
     pub(crate) fn write_at(&mut self, node: &Node, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
-        let limits = self.limits;
+        let quota = self.quota;
         match node {
             Node::Null => Ok(bytes.len()),
-            Node::Private(ino) => self.tree_mut().write_at(*ino, offset, bytes, limits),
-            Node::Fixed(_) | Node::Library(_) | Node::Mounted(_) => Err(Errno::ReadOnly),
+            Node::Private(ino) => self.tree_mut().write_at(*ino, offset, bytes, quota),
+            Node::Fixed(_) | Node::Archive(_) | Node::Mounted(_) => Err(Errno::ReadOnly),
         }
     }
 
     /// Cuts a file off, or adds zeros.
     pub(crate) fn set_len(&mut self, node: &Node, len: u64) -> Result<(), Errno> {
-        let limits = self.limits;
+        let quota = self.quota;
         match node {
             Node::Null => Err(Errno::Invalid),
-            Node::Private(ino) => self.tree_mut().set_len(*ino, len, limits),
-            Node::Fixed(_) | Node::Library(_) | Node::Mounted(_) => Err(Errno::ReadOnly),
+            Node::Private(ino) => self.tree_mut().set_len(*ino, len, quota),
+            Node::Fixed(_) | Node::Archive(_) | Node::Mounted(_) => Err(Errno::ReadOnly),
         }
     }
 
@@ -180,7 +185,7 @@ impl FileSystem {
         match node {
             Node::Null => Ok(()),
             Node::Private(ino) => self.tree_mut().set_times(*ino, times),
-            Node::Fixed(_) | Node::Library(_) | Node::Mounted(_) => Err(Errno::ReadOnly),
+            Node::Fixed(_) | Node::Archive(_) | Node::Mounted(_) => Err(Errno::ReadOnly),
         }
     }
 
@@ -225,8 +230,8 @@ impl FileSystem {
                     }
                 }
             }
-            Node::Library(node) => {
-                for (index, (child, name, kind)) in self.layout.library.list(*node)?.enumerate().skip(start) {
+            Node::Archive(node) => {
+                for (index, (child, name, kind)) in self.layout.archive.list(*node)?.enumerate().skip(start) {
                     if !each(DirEntry { next: index as u64 + 3, ino: child as u64 + 1, kind, name }) {
                         break;
                     }

@@ -1,18 +1,17 @@
-//! The standard library: a tar archive, shared by all sessions, read in place.
+//! A tar archive, shared by all guests, read in place.
 
 use std::{collections::BTreeMap, fmt, io::Cursor, ops::Range, path::Component, sync::OnceLock};
 
 use super::{Errno, Kind, Stat};
 
-/// Where guests find it.
-pub(crate) const LIBRARY: &str = "/lib/python3.13";
 /// The directory itself; known without the archive.
 pub(super) const ROOT: usize = 0;
 /// What `stat` says it lies on.
 pub(super) const DEVICE: u64 = 3;
 
-/// A read-only tree of files that is made when it is first looked into: most sessions never need it.
-pub(crate) struct Library {
+/// A read-only tree of files that is made when it is first looked into: most guests never need it.
+pub struct Archive {
+    path: String,
     load: Box<Load>,
     index: OnceLock<Index>,
 }
@@ -38,17 +37,25 @@ enum Body {
     File(Range<usize>),
 }
 
-impl Library {
-    /// A library from what `load` answers, which is asked at most once.
-    pub(crate) fn new(load: impl Fn() -> Result<Vec<u8>, String> + Send + Sync + 'static) -> Self {
-        Self { load: Box::new(load), index: OnceLock::new() }
+impl Archive {
+    /// Creates an archive that guests see at `path`, an absolute path below `/lib`. Its bytes come from `load`, which is
+    /// called at most once.
+    pub fn new(
+        path: impl Into<String>,
+        load: impl Fn() -> Result<Vec<u8>, String> + Send + Sync + 'static,
+    ) -> Self {
+        Self { path: path.into(), load: Box::new(load), index: OnceLock::new() }
+    }
+
+    pub(super) fn path(&self) -> &str {
+        &self.path
     }
 
     pub(super) fn find(&self, dir: usize, name: &str) -> Result<Option<usize>, Errno> {
         Ok(self.entries(dir)?.get(name).copied())
     }
 
-    /// The directory above; `None` above the library's root.
+    /// The directory above; `None` above the archive's root.
     pub(super) fn parent(&self, node: usize) -> Option<usize> {
         if node == ROOT { None } else { self.entry(node).ok().map(|entry| entry.parent) }
     }
@@ -94,16 +101,23 @@ impl Library {
     fn index(&self) -> &Index {
         self.index.get_or_init(|| {
             (self.load)().and_then(Index::new).unwrap_or_else(|reason| {
-                tracing::error!(reason, "the standard library cannot be read; {LIBRARY} stays empty");
+                tracing::error!(
+                    reason,
+                    path = self.path,
+                    "an archive cannot be read; its directory stays empty"
+                );
                 Index::empty()
             })
         })
     }
 }
 
-impl fmt::Debug for Library {
+impl fmt::Debug for Archive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Library").field("loaded", &self.index.get().is_some()).finish_non_exhaustive()
+        f.debug_struct("Archive")
+            .field("path", &self.path)
+            .field("loaded", &self.index.get().is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -211,60 +225,60 @@ pub(in crate::fs) mod tests {
         builder.into_inner().unwrap()
     }
 
-    fn walk(library: &Library, path: &[&str]) -> usize {
-        path.iter().fold(ROOT, |dir, name| library.find(dir, name).unwrap().unwrap())
+    fn walk(archive: &Archive, path: &[&str]) -> usize {
+        path.iter().fold(ROOT, |dir, name| archive.find(dir, name).unwrap().unwrap())
     }
 
     #[test]
     fn finds_files_and_the_directories_above_them() {
         let bytes =
             archive(&[("./os.py", "import abc"), ("json/decoder.py", "x = 1\n"), ("json/__init__.py", "")]);
-        let library = Library::new(move || Ok(bytes.clone()));
+        let archive = Archive::new("/lib/a", move || Ok(bytes.clone()));
         let names: Vec<_> =
-            library.list(ROOT).unwrap().map(|(_, name, kind)| (name.to_owned(), kind)).collect();
+            archive.list(ROOT).unwrap().map(|(_, name, kind)| (name.to_owned(), kind)).collect();
         assert_eq!(names, [("json".to_owned(), Kind::Directory), ("os.py".to_owned(), Kind::File)]);
-        let decoder = walk(&library, &["json", "decoder.py"]);
-        let stat = library.stat(decoder).unwrap();
+        let decoder = walk(&archive, &["json", "decoder.py"]);
+        let stat = archive.stat(decoder).unwrap();
         assert_eq!((stat.kind, stat.size, stat.modified), (Kind::File, 6, 5_000_000_000));
-        assert_eq!(library.parent(decoder), Some(walk(&library, &["json"])));
+        assert_eq!(archive.parent(decoder), Some(walk(&archive, &["json"])));
         let mut buffer = [0; 10];
-        assert_eq!(library.read_at(decoder, 0, &mut buffer), Ok(6));
+        assert_eq!(archive.read_at(decoder, 0, &mut buffer), Ok(6));
         assert_eq!(&buffer[..6], b"x = 1\n");
-        assert_eq!(library.read_at(decoder, 4, &mut buffer[..1]), Ok(1));
-        assert_eq!(library.read_at(decoder, 6, &mut buffer), Ok(0));
-        assert_eq!(library.read_at(decoder, u64::MAX, &mut buffer), Ok(0));
-        assert_eq!(library.read_at(ROOT, 0, &mut buffer), Err(Errno::IsDirectory));
-        assert_eq!(library.find(decoder, "x"), Err(Errno::NotDirectory));
-        assert_eq!(library.find(ROOT, "none.py"), Ok(None));
+        assert_eq!(archive.read_at(decoder, 4, &mut buffer[..1]), Ok(1));
+        assert_eq!(archive.read_at(decoder, 6, &mut buffer), Ok(0));
+        assert_eq!(archive.read_at(decoder, u64::MAX, &mut buffer), Ok(0));
+        assert_eq!(archive.read_at(ROOT, 0, &mut buffer), Err(Errno::IsDirectory));
+        assert_eq!(archive.find(decoder, "x"), Err(Errno::NotDirectory));
+        assert_eq!(archive.find(ROOT, "none.py"), Ok(None));
     }
 
     #[test]
     fn is_loaded_once_and_only_when_needed() {
         let loads = Arc::new(AtomicUsize::new(0));
         let counter = loads.clone();
-        let library = Library::new(move || {
+        let archive = Archive::new("/lib/a", move || {
             counter.fetch_add(1, Ordering::Relaxed);
             Ok(archive(&[("os.py", "")]))
         });
-        library.stat(ROOT).unwrap();
-        assert_eq!(library.parent(ROOT), None);
+        archive.stat(ROOT).unwrap();
+        assert_eq!(archive.parent(ROOT), None);
         assert_eq!(loads.load(Ordering::Relaxed), 0);
-        walk(&library, &["os.py"]);
-        walk(&library, &["os.py"]);
+        walk(&archive, &["os.py"]);
+        walk(&archive, &["os.py"]);
         assert_eq!(loads.load(Ordering::Relaxed), 1);
     }
 
     #[test]
     fn one_that_cannot_be_read_is_empty() {
         let cut = archive(&[("os.py", &"x".repeat(2000))])[..1024].to_vec();
-        for library in [
-            Library::new(|| Err("no".into())),
-            Library::new(|| Ok(vec![7; 2000])),
-            Library::new(move || Ok(cut.clone())),
-            Library::new(|| Ok(archive(&[("a", "file"), ("a/b", "in a file")]))),
+        for archive in [
+            Archive::new("/lib/a", || Err("no".into())),
+            Archive::new("/lib/a", || Ok(vec![7; 2000])),
+            Archive::new("/lib/a", move || Ok(cut.clone())),
+            Archive::new("/lib/a", || Ok(archive(&[("a", "file"), ("a/b", "in a file")]))),
         ] {
-            assert_eq!(library.list(ROOT).unwrap().count(), 0, "{library:?}");
-            assert_eq!(library.stat(1), Err(Errno::NotFound));
+            assert_eq!(archive.list(ROOT).unwrap().count(), 0, "{archive:?}");
+            assert_eq!(archive.stat(1), Err(Errno::NotFound));
         }
     }
 }

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Kind, Node, Stat,
-    library::{LIBRARY, Library, ROOT},
-    mount::{Mount, Mounted},
+    archive::{Archive, ROOT},
+    mount::{Mounted, OpenMount},
     tree::{TMP, WORK},
 };
 
@@ -18,7 +18,7 @@ const DEVICE: u64 = 1;
 #[derive(Debug)]
 pub(super) struct Layout {
     dirs: Vec<FixedDir>,
-    pub(super) library: Arc<Library>,
+    pub(super) archive: Arc<Archive>,
 }
 
 #[derive(Debug)]
@@ -29,14 +29,14 @@ struct FixedDir {
 }
 
 impl Layout {
-    /// `mounts` are as [`Mount::open_all`] lets them pass: absolute, apart from each other and from the rest.
-    pub(super) fn new(library: Arc<Library>, mounts: &[Arc<Mount>]) -> Self {
+    /// `mounts` are as [`OpenMount::open_all`] lets them pass: absolute, apart from each other and from the rest.
+    pub(super) fn new(archive: Arc<Archive>, mounts: &[Arc<OpenMount>]) -> Self {
         let top = FixedDir { parent: TOP, name: String::new(), entries: BTreeMap::new() };
-        let mut layout = Self { dirs: vec![top], library };
+        let mut layout = Self { dirs: vec![top], archive: archive.clone() };
         layout.put("/tmp", Node::Private(TMP));
         layout.put("/work", Node::Private(WORK));
         layout.put("/dev/null", Node::Null);
-        layout.put(LIBRARY, Node::Library(ROOT));
+        layout.put(archive.path(), Node::Archive(ROOT));
         for mount in mounts {
             layout.put(mount.guest(), Node::Mounted(Arc::new(Mounted::root(mount.clone()))));
         }

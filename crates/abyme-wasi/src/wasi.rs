@@ -7,8 +7,8 @@ use std::fmt;
 
 use wasmtime::{Caller, Extern, Linker, Memory};
 
-pub(crate) use self::{checkpoint::Checkpoint, output::RawOutput};
-use self::{clock::Clock, descriptors::Descriptors, memory::GuestMemory};
+pub use self::checkpoint::WasiCheckpoint;
+use self::{clock::Clock, descriptors::Descriptors, memory::GuestMemory, output::RawOutput};
 use crate::fs::{Errno, FileSystem};
 
 mod checkpoint;
@@ -28,7 +28,7 @@ mod types;
 const MODULE: &str = "wasi_snapshot_preview1";
 
 /// What a store's data has to offer.
-pub(crate) trait HasWasi: Sized + 'static {
+pub trait HasWasi: Sized + 'static {
     /// The guest's system.
     fn wasi(&mut self) -> &mut Wasi;
 
@@ -45,7 +45,7 @@ pub(crate) trait HasWasi: Sized + 'static {
 
 /// The system of one guest: its files, descriptors, output and clocks.
 #[derive(Debug)]
-pub(crate) struct Wasi {
+pub struct Wasi {
     files: FileSystem,
     descriptors: Descriptors,
     output: [RawOutput; 2],
@@ -54,23 +54,23 @@ pub(crate) struct Wasi {
 
 /// The guest ended itself with this status. To be found by downcast in the error of the call into the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct GuestExit(pub(crate) u32);
+pub struct GuestExit(pub u32);
 
 impl Wasi {
     /// A system with descriptors 0 (at its end), 1 and 2 (kept for [`take_output`](Self::take_output)) and 3 (`/`).
-    pub(crate) fn new(files: FileSystem) -> Self {
+    pub fn new(files: FileSystem) -> Self {
         let descriptors = Descriptors::new(files.root());
         Self { files, descriptors, output: Default::default(), clock: Clock::new() }
     }
 
     /// Takes what was written to descriptor 1 (`stream` 0) or 2 (`stream` 1) since the last time: the start, how many
     /// characters are left out, and the end. `None` if nothing was.
-    pub(crate) fn take_output(&mut self, stream: usize) -> Option<(Vec<u8>, u64, Vec<u8>)> {
+    pub fn take_output(&mut self, stream: usize) -> Option<(Vec<u8>, u64, Vec<u8>)> {
         self.output.get_mut(stream)?.take()
     }
 
     /// How many bytes to keep from each end of what is written to descriptors 1 and 2.
-    pub(crate) fn set_window(&mut self, bytes: usize) {
+    pub fn set_window(&mut self, bytes: usize) {
         for output in &mut self.output {
             output.set_window(bytes);
         }
@@ -81,7 +81,7 @@ impl Wasi {
 ///
 /// # Errors
 /// If a function of this name is defined already.
-pub(crate) fn add_to_linker<T: HasWasi + Send + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+pub fn add_to_linker<T: HasWasi + Send + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     /// Defines `module::name` under its own name. Each takes the system, the memory, and what the guest passes.
     macro_rules! define {
         ($($module:ident::$name:ident($($argument:ident: $type:ty),*);)*) => {$(

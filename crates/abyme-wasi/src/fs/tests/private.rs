@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn the_quota_is_for_all_files_together() {
-    let mut fs = Fs::with(Limits { disk: 100, inodes: 50 }, &[]);
+    let mut fs = Fs::with(Quota { max_bytes: 100, max_inodes: 50 }, &[]);
     fs.put("/tmp/a", &"x".repeat(60)).unwrap();
     let node = fs.open("/work/b", CREATE).unwrap();
     assert_eq!(fs.0.write_at(&node, 0, &[1; 60]), Ok(40));
@@ -44,7 +44,7 @@ fn a_write_far_away_is_refused_and_not_allocated() {
 
 #[test]
 fn inodes_are_limited() {
-    let mut fs = Fs::with(Limits { disk: 100, inodes: 5 }, &[]);
+    let mut fs = Fs::with(Quota { max_bytes: 100, max_inodes: 5 }, &[]);
     fs.put("/tmp/a", "").unwrap();
     fs.put("/tmp/b", "").unwrap();
     fs.mkdir("/tmp/c").unwrap();
@@ -59,7 +59,7 @@ fn inodes_are_limited() {
 
 #[test]
 fn depth_is_limited_even_step_by_step() {
-    let mut fs = Fs::with(Limits { disk: 0, inodes: 1000 }, &[]);
+    let mut fs = Fs::with(Quota { max_bytes: 0, max_inodes: 1000 }, &[]);
     let mut at = fs.open("/work", READ).unwrap();
     let mut depth = 0;
     let error = loop {
@@ -134,7 +134,7 @@ fn nothing_can_be_made_in_a_removed_directory() {
 
 #[test]
 fn a_listing_goes_on_while_entries_are_removed() {
-    let mut fs = Fs::with(Limits { disk: 0, inodes: 1000 }, &[]);
+    let mut fs = Fs::with(Quota { max_bytes: 0, max_inodes: 1000 }, &[]);
     for index in 0..300 {
         fs.put(&format!("/tmp/{index}"), "").unwrap();
     }
