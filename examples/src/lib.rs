@@ -73,8 +73,8 @@ impl Models {
     /// # Errors
     /// If a model is configured that cannot be used.
     pub fn choose(plan: fn(&str) -> Option<String>, answer: fn(&str) -> String) -> Result<Self> {
-        let config = match OpenAiConfig::from_env() {
-            Ok(config) => config,
+        let model = match OpenAi::from_env() {
+            Ok(model) => Arc::new(model),
             Err(error) => {
                 eprintln!("model: scripted ({error})");
                 let plans = Arc::new(scripted(plan));
@@ -82,7 +82,7 @@ impl Models {
                 return Ok(Self { plans, answers, scripted: true });
             }
         };
-        let model = Arc::new(OpenAiModel::from_config(config)?);
+        model.check()?;
         eprintln!("model: {}", model.name());
         Ok(Self { plans: model.clone(), answers: model, scripted: false })
     }

@@ -1,7 +1,7 @@
 //! A whole run through the real model client, against a server on loopback.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use abyme::{ErrorKind, OpenAiConfig, OpenAiModel, Rlm, Subprocess, inputs};
+use abyme::{ErrorKind, OpenAi, Rlm, Subprocess, inputs};
 use serde_json::{Value as Json, json};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers};
 
@@ -33,10 +33,7 @@ impl Respond for Server {
 async fn a_run_over_http() {
     let server = MockServer::start().await;
     Mock::given(matchers::path("/v1/chat/completions")).respond_with(Server).expect(3).mount(&server).await;
-    let model = |name: &str| {
-        let config = OpenAiConfig::new(name).base_url(format!("{}/v1", server.uri())).api_key("sk-canary");
-        OpenAiModel::from_config(config).unwrap()
-    };
+    let model = |name: &str| OpenAi::new(name).base_url(format!("{}/v1", server.uri())).api_key("sk-canary");
     let rlm =
         Rlm::builder("question -> answer").model(model("openai/large")).sub_model(model("openai/small"));
     let rlm = rlm.interpreter(Subprocess::new()).build().unwrap();
@@ -52,8 +49,8 @@ async fn a_wrong_key_is_one_clear_error() {
     let refusal =
         ResponseTemplate::new(401).set_body_json(json!({"error": {"message": "bad key sk-canary"}}));
     Mock::given(matchers::any()).respond_with(refusal).expect(1).mount(&server).await;
-    let config = OpenAiConfig::new("m").base_url(server.uri()).api_key("sk-canary");
-    let rlm = Rlm::builder("q -> a").model(OpenAiModel::from_config(config).unwrap());
+    let model = OpenAi::new("m").base_url(server.uri()).api_key("sk-canary");
+    let rlm = Rlm::builder("q -> a").model(model);
     let error =
         rlm.interpreter(Subprocess::new()).build().unwrap().run(inputs! { q: "?" }).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Auth);

@@ -4,7 +4,10 @@ mod report;
 
 use std::time::{Duration, Instant};
 
-use abyme::{CodeInterpreter, InterpreterFactory, LanguageModel, OpenAiModel, Request, Result, Session};
+use abyme::{
+    CodeInterpreter, InterpreterFactory, LanguageModel, LanguageModelExt, OpenAi, Request, Result,
+    RetryPolicy, Session,
+};
 
 use self::report::{Backend, Health, Model, Report};
 use crate::{
@@ -84,37 +87,36 @@ async fn try_out(factory: &dyn InterpreterFactory) -> Result<Health> {
 
 async fn model(args: &DoctorArgs) -> Model {
     let (name, api_base) = (args.model.model.as_deref(), args.model.api_base.as_deref());
-    let config = match models::config(name, api_base) {
-        Ok(config) => config,
+    let openai = match models::model(name, api_base) {
+        Ok(openai) => openai,
         Err(error) => return Model::problem(error.to_string()),
     };
     let mut model = Model {
-        name: Some(config.model.clone()),
+        name: Some(openai.name().to_owned()),
         source: Some(models::source(name)),
-        host: None,
-        key: config.api_key.is_some(),
+        host: openai.host().map(str::to_owned),
+        key: openai.has_api_key(),
         problem: None,
         check: None,
     };
-    match OpenAiModel::from_config(config) {
-        Ok(ready) => {
-            model.host = models::host(&ready);
-            if args.check_model {
-                let asked = tokio::time::timeout(CHECK_TIME, ask(&ready)).await;
-                model.check = Some(match asked {
-                    Ok(asked) => asked.map_err(|error| error.to_string()),
-                    Err(_) => Err(format!("no answer within {} s", CHECK_TIME.as_secs())),
-                });
-            }
+    match openai.check() {
+        Ok(()) if args.check_model => {
+            let asked = tokio::time::timeout(CHECK_TIME, ask(openai)).await;
+            model.check = Some(match asked {
+                Ok(asked) => asked.map_err(|error| error.to_string()),
+                Err(_) => Err(format!("no answer within {} s", CHECK_TIME.as_secs())),
+            });
         }
+        Ok(()) => {}
         Err(error) => model.problem = Some(error.to_string()),
     }
     model
 }
 
 /// One tiny request.
-async fn ask(model: &OpenAiModel) -> Result<Duration> {
+async fn ask(model: OpenAi) -> Result<Duration> {
     let started = Instant::now();
+    let model = model.with_retry(RetryPolicy::default());
     model.complete(&Request::prompt("Reply with the word: ok").max_tokens(REPLY_TOKENS)).await?;
     Ok(started.elapsed())
 }

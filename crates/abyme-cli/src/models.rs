@@ -2,18 +2,18 @@
 
 use std::path::Path;
 
-use abyme::{Error, ErrorKind, OpenAiConfig, OpenAiModel, Result};
+use abyme::{Error, ErrorKind, OpenAi, Result};
 
-/// The configuration of a model; `model` and `api_base` are what flags say.
+/// A model; `model` and `api_base` are what flags say. It is not checked yet.
 ///
 /// # Errors
-/// Those of [`OpenAiConfig::from_env`].
-pub(crate) fn config(model: Option<&str>, api_base: Option<&str>) -> Result<OpenAiConfig> {
+/// Those of [`OpenAi::from_env`].
+pub(crate) fn model(model: Option<&str>, api_base: Option<&str>) -> Result<OpenAi> {
     let Some(api_base) = api_base else {
         return match model {
             // Not as if `ABYME_MODEL` were set: a key kept for another provider's model must not go along.
-            Some(model) => OpenAiConfig::from_env_for(model),
-            None => OpenAiConfig::from_env(),
+            Some(model) => Ok(OpenAi::new(model)),
+            None => OpenAi::from_env(),
         };
     };
     let vars = |name: &str| match (name, model) {
@@ -21,15 +21,7 @@ pub(crate) fn config(model: Option<&str>, api_base: Option<&str>) -> Result<Open
         ("ABYME_MODEL", Some(model)) => Some(model.to_owned()),
         _ => std::env::var(name).ok(),
     };
-    OpenAiConfig::from_vars(&vars, &working_directory()?)
-}
-
-/// A model ready to be asked.
-///
-/// # Errors
-/// Those of [`config`] and [`OpenAiModel::from_config`].
-pub(crate) fn model(model: Option<&str>, api_base: Option<&str>) -> Result<OpenAiModel> {
-    OpenAiModel::from_config(config(model, api_base)?)
+    OpenAi::from_vars(&vars, &working_directory()?)
 }
 
 /// Where the model's name comes from, in words.
@@ -56,12 +48,4 @@ fn working_directory() -> Result<std::path::PathBuf> {
     std::env::current_dir().map_err(|error| {
         Error::new(ErrorKind::Io, "the working directory cannot be found").with_source(error)
     })
-}
-
-/// Who would be asked, as far as the model tells.
-pub(crate) fn host(model: &OpenAiModel) -> Option<String> {
-    // Its `Debug` form is the only place that says; a missing host costs a line of the report.
-    let shown = format!("{model:?}");
-    let host = shown.split("host: Some(\"").nth(1)?.split('"').next()?;
-    Some(host.to_owned())
 }

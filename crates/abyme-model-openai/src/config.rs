@@ -1,8 +1,8 @@
-//! What to talk to, as whom, and how patiently.
+//! The configuration as plain data, and its checks before anything is sent.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use abyme_core::{Error, ErrorKind, Result, RetryPolicy};
+use abyme_core::{Error, ErrorKind, Result};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -12,72 +12,39 @@ use crate::{
     secret::{Mask, Secret},
 };
 
-/// The configuration of an [`OpenAiModel`](crate::OpenAiModel).
+/// The plain data of an [`OpenAi`](crate::OpenAi), whose setters say what each field is for.
 ///
-/// `Debug` does not show keys and serialising leaves them out; deserialising reads them.
-///
-/// ```
-/// use std::time::Duration;
-///
-/// use abyme_model_openai::{OpenAiConfig, OpenAiModel};
-///
-/// let config = OpenAiConfig::new("openrouter/openai/gpt-5-mini")
-///     .api_key("sk-or-...")
-///     .max_tokens(8_000)
-///     .timeout(Duration::from_secs(120))
-///     .extra("reasoning", serde_json::json!({"effort": "low"}));
-/// let model = OpenAiModel::from_config(config)?;
-/// # Ok::<(), abyme_core::Error>(())
-/// ```
+/// `Debug` hides secrets and serialising leaves them out; deserialising reads them.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-#[non_exhaustive]
-pub struct OpenAiConfig {
-    /// The model, with or without a provider's prefix as LiteLLM writes it (`openai/`, `openrouter/`, ...).
-    ///
-    /// Without a [`base_url`](Self::base_url) the prefix chooses the endpoint and is not sent; no prefix means
-    /// OpenAI. With one, the prefix is dropped if it is a provider's name, and kept if it belongs to the model's
-    /// (`meta-llama/Llama-3`). No default.
-    pub model: String,
-    /// Where the API is, up to the part before `/chat/completions`. Default: the endpoint of the provider that the
-    /// model's name begins with, else `https://api.openai.com/v1`.
+pub(crate) struct Config {
+    pub(crate) model: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub base_url: Option<String>,
-    /// The key. Servers that are not well known may do without. No default.
+    pub(crate) base_url: Option<String>,
     #[serde(skip_serializing)]
-    pub api_key: Option<Secret>,
-    /// The organization to bill, for accounts of more than one.
+    pub(crate) api_key: Option<Secret>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub organization: Option<String>,
-    /// More headers of each request.
+    pub(crate) organization: Option<String>,
     #[serde(skip_serializing)]
-    pub headers: BTreeMap<String, Secret>,
-    /// Most tokens of a reply, unless the request says. Sent to OpenAI as `max_completion_tokens`, to all others as
-    /// `max_tokens`; either name in [`extra_body`](Self::extra_body) takes its place.
+    pub(crate) headers: BTreeMap<String, Secret>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_tokens: Option<u32>,
-    /// Sampling temperature, unless the request says. Default: the model's own.
+    pub(crate) max_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub temperature: Option<f64>,
-    /// More fields of each request's body. They win over ours; one that is `null` leaves ours out.
+    pub(crate) temperature: Option<f64>,
     #[serde(skip_serializing_if = "Map::is_empty")]
-    pub extra_body: Map<String, Value>,
-    /// Longest wait for a connection. Default 10 s.
-    pub connect_timeout: Duration,
-    /// Longest time of one try, all in all; a request's own limit counts if it is less. Default 300 s.
-    pub timeout: Duration,
-    /// Longest wait for the first byte of the answer. Default: as long as [`timeout`](Self::timeout).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_byte_timeout: Option<Duration>,
-    /// Longest silence once an answer has begun. Default 60 s.
-    pub idle_timeout: Duration,
-    /// Largest answer in bytes, after decompression. Default 64 MiB.
-    pub max_body_bytes: usize,
-    /// How failed calls are tried again.
-    pub retry: RetryPolicy,
+    pub(crate) extra_body: Map<String, Value>,
+    #[serde(with = "abyme_core::seconds")]
+    pub(crate) connect_timeout: Duration,
+    #[serde(with = "abyme_core::seconds::option", skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout: Option<Duration>,
+    #[serde(with = "abyme_core::seconds::option", skip_serializing_if = "Option::is_none")]
+    pub(crate) first_byte_timeout: Option<Duration>,
+    #[serde(with = "abyme_core::seconds")]
+    pub(crate) idle_timeout: Duration,
+    pub(crate) max_body_bytes: usize,
 }
 
-impl Default for OpenAiConfig {
+impl Default for Config {
     fn default() -> Self {
         Self {
             model: String::new(),
@@ -89,112 +56,26 @@ impl Default for OpenAiConfig {
             temperature: None,
             extra_body: Map::new(),
             connect_timeout: Duration::from_secs(10),
-            timeout: Duration::from_secs(300),
+            timeout: None,
             first_byte_timeout: None,
             idle_timeout: Duration::from_secs(60),
             max_body_bytes: 64 << 20,
-            retry: RetryPolicy::default(),
         }
     }
 }
 
-impl OpenAiConfig {
-    /// The defaults, with this model. Reads nothing from the environment: see [`from_env`](Self::from_env).
-    pub fn new(model: impl Into<String>) -> Self {
+impl Config {
+    /// The defaults, with this model.
+    pub(crate) fn new(model: impl Into<String>) -> Self {
         Self { model: model.into(), ..Self::default() }
     }
 
-    /// Sets the model.
-    pub fn model(mut self, model: impl Into<String>) -> Self {
-        self.model = model.into();
-        self
+    /// Whether it names who asks or where: then nothing of it may be mixed with keys and URLs of the environment.
+    pub(crate) fn names_endpoint_or_key(&self) -> bool {
+        self.base_url.is_some() || self.api_key.is_some() || self.headers.keys().any(|name| is_key(name))
     }
 
-    /// Sets where the API is.
-    pub fn base_url(mut self, url: impl Into<String>) -> Self {
-        self.base_url = Some(url.into());
-        self
-    }
-
-    /// Sets the key.
-    pub fn api_key(mut self, key: impl Into<Secret>) -> Self {
-        self.api_key = Some(key.into());
-        self
-    }
-
-    /// Sets the organization to bill.
-    pub fn organization(mut self, organization: impl Into<String>) -> Self {
-        self.organization = Some(organization.into());
-        self
-    }
-
-    /// Adds a header to each request.
-    pub fn header(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
-        self.headers.insert(name.into(), value.into());
-        self
-    }
-
-    /// Sets the most tokens of a reply.
-    pub fn max_tokens(mut self, tokens: impl Into<Option<u32>>) -> Self {
-        self.max_tokens = tokens.into();
-        self
-    }
-
-    /// Sets the sampling temperature.
-    pub fn temperature(mut self, temperature: impl Into<Option<f64>>) -> Self {
-        self.temperature = temperature.into();
-        self
-    }
-
-    /// Adds a field to each request's body.
-    pub fn extra(mut self, field: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.extra_body.insert(field.into(), value.into());
-        self
-    }
-
-    /// Replaces the fields added to each request's body.
-    pub fn extra_body(mut self, fields: Map<String, Value>) -> Self {
-        self.extra_body = fields;
-        self
-    }
-
-    /// Sets the longest wait for a connection.
-    pub fn connect_timeout(mut self, limit: Duration) -> Self {
-        self.connect_timeout = limit;
-        self
-    }
-
-    /// Sets the longest time of one try.
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.timeout = limit;
-        self
-    }
-
-    /// Sets the longest wait for the first byte of the answer.
-    pub fn first_byte_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.first_byte_timeout = limit.into();
-        self
-    }
-
-    /// Sets the longest silence once an answer has begun.
-    pub fn idle_timeout(mut self, limit: Duration) -> Self {
-        self.idle_timeout = limit;
-        self
-    }
-
-    /// Sets the largest answer.
-    pub fn max_body_bytes(mut self, bytes: usize) -> Self {
-        self.max_body_bytes = bytes;
-        self
-    }
-
-    /// Sets how failed calls are tried again.
-    pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.retry = policy;
-        self
-    }
-
-    /// Where requests go, once everything that can be checked without asking has been.
+    /// Checks what can be checked without a request. Returns where requests go.
     pub(crate) fn check(&self) -> Result<Endpoint> {
         let wrong = |message: &str| Err(Error::new(ErrorKind::Config, message));
         if self.model.trim().is_empty() {
@@ -246,14 +127,14 @@ impl OpenAiConfig {
     }
 }
 
-impl fmt::Debug for OpenAiConfig {
+impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A query can hold a key, and what comes before an `@` a password.
         let base_url = self.base_url.as_deref().map(|url| {
             let url = url.split(['?', '#']).next().unwrap_or_default();
             url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, host)| format!("***@{host}"))
         });
-        f.debug_struct("OpenAiConfig")
+        f.debug_struct("OpenAi")
             .field("model", &self.model)
             .field("base_url", &base_url)
             .field("api_key", &self.api_key)
@@ -267,7 +148,6 @@ impl fmt::Debug for OpenAiConfig {
             .field("first_byte_timeout", &self.first_byte_timeout)
             .field("idle_timeout", &self.idle_timeout)
             .field("max_body_bytes", &self.max_body_bytes)
-            .field("retry", &self.retry)
             .finish()
     }
 }

@@ -1,61 +1,29 @@
 //! The configuration as the environment and `.env` give it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use abyme_core::{Error, ErrorKind, Result};
 
-use crate::{OpenAiConfig, provider::Endpoint, provider::Provider, secret::Secret};
+use crate::{
+    config::Config,
+    provider::{Endpoint, Provider},
+    secret::Secret,
+};
 
-impl OpenAiConfig {
-    /// The configuration that the environment gives, then a `.env` in the working directory or the nearest parent
-    /// that has one. A variable that is set in both has its value from the environment; an empty one is not set.
-    ///
-    /// | what | variables, the first that is set wins |
-    /// |---|---|
-    /// | model | `ABYME_MODEL`, `DSPY_LM_MODEL` |
-    /// | base URL | `ABYME_API_BASE`, `DSPY_LM_API_BASE`; for OpenAI's models also `OPENAI_BASE_URL`, `OPENAI_API_BASE` |
-    /// | key | `ABYME_API_KEY`, `DSPY_LLM_API_KEY`, `DSPY_LM_API_KEY`, the provider's own (`GROQ_API_KEY`, ...); with a base URL or for OpenAI also `OPENAI_API_KEY` |
-    /// | most tokens of a reply | `DSPY_LM_MAX_TOKENS` |
-    ///
-    /// A base URL that `.env` gives does not receive an `OPENAI_API_KEY` from outside that file, unless it is
-    /// OpenAI's own: a folder should not decide alone where the key of the account goes.
-    ///
-    /// # Errors
-    /// `NotConfigured` if no model is configured; `Config` if a variable or the file cannot be used. No value of a key, and no line
-    /// of the file, is in the message.
-    pub fn from_env() -> Result<Self> {
-        Self::from_vars(&process, &working_directory()?)
-    }
+/// The configuration that the environment of this process gives, and `.env` from the working directory on. With a
+/// model, for that model. The rules are those of [`OpenAi::from_env`](crate::OpenAi::from_env) and
+/// [`OpenAi::new`](crate::OpenAi::new).
+pub(crate) fn from_process(model: Option<String>) -> Result<Config> {
+    let vars = |name: &str| std::env::var(name).ok();
+    let directory = std::env::current_dir().map_err(|error| {
+        Error::new(ErrorKind::Io, "the working directory cannot be found").with_source(error)
+    })?;
+    Sources::read(&vars, &directory)?.config(model)
+}
 
-    /// Like [`from_env`](Self::from_env), for a model of this name. The environment's keys that are not of one
-    /// provider go with a model of another provider only if there is a base URL.
-    ///
-    /// # Errors
-    /// See [`from_env`](Self::from_env).
-    pub fn from_env_for(model: impl Into<String>) -> Result<Self> {
-        Sources::read(&process, &working_directory()?)?.config(Some(model.into()))
-    }
-
-    /// Like [`from_env`](Self::from_env), with these variables, and `.env` looked for from `directory` on.
-    ///
-    /// ```
-    /// use abyme_model_openai::OpenAiConfig;
-    ///
-    /// let vars = |name: &str| match name {
-    ///     "ABYME_MODEL" => Some("groq/llama-3.3-70b".to_owned()),
-    ///     "GROQ_API_KEY" => Some("gsk-123".to_owned()),
-    ///     _ => None,
-    /// };
-    /// let config = OpenAiConfig::from_vars(&vars, std::path::Path::new("/nowhere"))?;
-    /// assert_eq!(config.model, "groq/llama-3.3-70b");
-    /// # Ok::<(), abyme_core::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// See [`from_env`](Self::from_env).
-    pub fn from_vars(vars: &dyn Fn(&str) -> Option<String>, directory: &Path) -> Result<Self> {
-        Sources::read(vars, directory)?.config(None)
-    }
+/// The configuration that these variables give, and `.env` from `directory` on.
+pub(crate) fn from_vars(vars: &dyn Fn(&str) -> Option<String>, directory: &Path) -> Result<Config> {
+    Sources::read(vars, directory)?.config(None)
 }
 
 /// The variables of the environment and those of the file.
@@ -65,7 +33,7 @@ struct Sources<'a> {
 }
 
 /// A variable that is set.
-struct Found {
+struct Variable {
     name: &'static str,
     value: String,
     in_file: bool,
@@ -78,7 +46,7 @@ impl<'a> Sources<'a> {
         Ok(Self { vars, file })
     }
 
-    fn config(&self, model: Option<String>) -> Result<OpenAiConfig> {
+    fn config(&self, model: Option<String>) -> Result<Config> {
         let configured = self.first(MODEL).map(|found| found.value);
         // Keys of no one provider belong to the configured model's.
         let same_provider = match (&model, &configured) {
@@ -90,7 +58,7 @@ impl<'a> Sources<'a> {
                            environment or in `.env`, and the provider's key (for example `OPENAI_API_KEY`)";
             Error::new(ErrorKind::NotConfigured, message)
         })?;
-        let mut config = OpenAiConfig::new(model);
+        let mut config = Config::new(model);
 
         // A prefix that stands for no endpoint may still be a part of the name on an OpenAI-compatible server.
         let openai = Provider::of(&config.model).map_or(true, Provider::is_openai);
@@ -121,7 +89,7 @@ impl<'a> Sources<'a> {
     }
 
     /// The key for a base URL that no better key was found for.
-    fn openai_key(&self, base: &Found, endpoint: &Endpoint) -> Option<Found> {
+    fn openai_key(&self, base: &Variable, endpoint: &Endpoint) -> Option<Variable> {
         let key = self.first(&["OPENAI_API_KEY"])?;
         if base.in_file && !key.in_file {
             let host = &endpoint.host;
@@ -132,28 +100,18 @@ impl<'a> Sources<'a> {
     }
 
     /// The first of these variables that is set.
-    fn first(&self, names: &'static [&'static str]) -> Option<Found> {
+    fn first(&self, names: &'static [&'static str]) -> Option<Variable> {
         names.iter().find_map(|name| {
             let set = |value: &String| !value.trim().is_empty();
-            let outside = (self.vars)(name).filter(set).map(|value| Found { name, value, in_file: false });
+            let outside = (self.vars)(name).filter(set).map(|value| Variable { name, value, in_file: false });
             outside.or_else(|| {
                 // The last assignment counts, as in a shell.
                 let value =
                     self.file.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-                value.filter(set).map(|value| Found { name, value, in_file: true })
+                value.filter(set).map(|value| Variable { name, value, in_file: true })
             })
         })
     }
-}
-
-fn process(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
-fn working_directory() -> Result<PathBuf> {
-    let failed =
-        |error| Error::new(ErrorKind::Io, "the working directory cannot be found").with_source(error);
-    std::env::current_dir().map_err(failed)
 }
 
 /// The variables in a file, without touching those of the process.
@@ -178,3 +136,6 @@ const BASE: &[&str] = &["ABYME_API_BASE", "DSPY_LM_API_BASE"];
 const OPENAI_BASE: &[&str] = &["OPENAI_BASE_URL", "OPENAI_API_BASE"];
 const KEY: &[&str] = &["ABYME_API_KEY", "DSPY_LLM_API_KEY", "DSPY_LM_API_KEY"];
 const MAX_TOKENS: &[&str] = &["DSPY_LM_MAX_TOKENS"];
+
+#[cfg(test)]
+mod tests;

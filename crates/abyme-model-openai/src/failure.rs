@@ -12,15 +12,15 @@ use crate::{
     wire::{self, ProviderError, Unusable},
 };
 
-/// Who was asked, for messages.
-pub(crate) struct Asked<'a> {
+/// What an answer belongs to, for messages.
+pub(crate) struct Exchange<'a> {
     pub(crate) host: &'a str,
     pub(crate) path: &'a str,
     pub(crate) model: &'a str,
     pub(crate) mask: &'a Mask,
 }
 
-impl Asked<'_> {
+impl Exchange<'_> {
     /// The completion in `reply`, or an error that says what it is instead.
     pub(crate) fn response(&self, reply: &Reply) -> Result<Response> {
         let body = String::from_utf8_lossy(&reply.body);

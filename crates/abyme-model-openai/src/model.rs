@@ -1,41 +1,67 @@
-//! The model: one pool of connections, tries, and the facts that every error carries.
+//! The model: its settings, one pool of connections, and the facts that every error carries.
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    path::Path,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use abyme_core::{Error, ErrorKind, LanguageModel, Request, Response, Result};
 use async_trait::async_trait;
-use bytes::Bytes;
 use reqwest::Client;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::{
-    OpenAiConfig,
-    failure::Asked,
+    config::Config,
+    env,
+    failure::Exchange,
     provider::Endpoint,
-    secret::Mask,
+    secret::{Mask, Secret},
     transport::{self, Allowance},
     wire,
 };
 
-/// A model behind an OpenAI-compatible chat completions API. Clones share their connections.
-#[derive(Clone)]
-pub struct OpenAiModel(Arc<Inner>);
+/// A model behind an OpenAI-compatible chat completions API.
+///
+/// [`new`](Self::new) and the chained setters configure it; nothing is sent before the first call. One call is one
+/// try: [`with_retry`](abyme_core::LanguageModelExt::with_retry) wraps a model that is used without an `Rlm`.
+/// Clones share their connections; a setter on a clone starts a pool of its own.
+///
+/// `Debug` does not show keys, and serialising writes the configuration without them. Deserialising reads keys too,
+/// and takes nothing from the environment.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use abyme_model_openai::OpenAi;
+///
+/// let model = OpenAi::new("openrouter/openai/gpt-5-mini")
+///     .api_key("sk-or-...")
+///     .max_tokens(8_000)
+///     .timeout(Duration::from_secs(120))
+///     .extra("reasoning", serde_json::json!({"effort": "low"}));
+/// model.check()?;
+/// assert_eq!(model.host(), Some("openrouter.ai"));
+/// # Ok::<(), abyme_core::Error>(())
+/// ```
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(from = "Config", into = "Config")]
+pub struct OpenAi(Arc<Inner>);
 
 struct Inner {
-    name: String,
-    ready: Result<Ready, Mistake>,
+    config: Config,
+    /// Whether the environment gives what the configuration leaves open.
+    uses_environment: bool,
+    /// Made on first use.
+    resolved: OnceLock<Result<Resolved, ConfigError>>,
 }
 
 /// All that a call needs.
-struct Ready {
-    config: OpenAiConfig,
+struct Resolved {
+    config: Config,
     endpoint: Endpoint,
     /// What the model is called at the endpoint.
     model: String,
@@ -43,146 +69,271 @@ struct Ready {
     mask: Mask,
 }
 
-/// An error of the configuration, kept for whoever asks first.
-struct Mistake {
+/// An error of the configuration, kept to be returned by every call.
+struct ConfigError {
     kind: ErrorKind,
     message: String,
 }
 
-impl OpenAiModel {
-    /// This model, with the key and all else from the environment as
-    /// [`OpenAiConfig::from_env_for`] finds it. Mistakes show at the first call, or by [`check`](Self::check).
+/// The constructors.
+impl OpenAi {
+    /// A model by its name, with or without a provider's prefix as LiteLLM writes it (`openai/`, `openrouter/`, ...).
     ///
-    /// ```no_run
-    /// use abyme_model_openai::OpenAiModel;
+    /// Without a [`base_url`](Self::base_url) the prefix chooses the endpoint and is not sent; no prefix means
+    /// OpenAI. With one, the prefix is dropped if it is a provider's name, and kept if it belongs to the model's
+    /// (`meta-llama/Llama-3`).
     ///
-    /// let model = OpenAiModel::new("gpt-5-mini");
-    /// model.check()?;
+    /// The key, the base URL and the most tokens of a reply come from the environment or `.env`, by the rules of
+    /// [`from_env`](Self::from_env); keys of no one provider count only if the environment's own model is one of the
+    /// same provider, or if there is a base URL. They are read at the first use. As soon as
+    /// [`base_url`](Self::base_url), [`api_key`](Self::api_key) or a header with a key is set, nothing is read from
+    /// the environment: its key does not go to a host that the code names, nor the code's key to a host that the
+    /// environment names.
+    ///
+    /// ```
+    /// use abyme_model_openai::OpenAi;
+    ///
+    /// let local = OpenAi::new("openai/qwen3").base_url("http://localhost:8000/v1");
+    /// local.check()?;
     /// # Ok::<(), abyme_core::Error>(())
     /// ```
     pub fn new(model: impl Into<String>) -> Self {
-        let name = model.into();
-        let ready = OpenAiConfig::from_env_for(&name).and_then(Ready::new);
-        let ready =
-            ready.map_err(|error| Mistake { kind: error.kind(), message: error.message().to_owned() });
-        Self(Arc::new(Inner { name, ready }))
+        Self::with_config(Config::new(model), true)
     }
 
-    /// The model that the environment or `.env` configures: see [`OpenAiConfig::from_env`].
+    /// The model that the environment configures, or else a `.env` in the working directory or the nearest parent
+    /// that has one. A variable that is set in both has its value from the environment; an empty one is not set.
+    ///
+    /// Each list is in order: the first variable that is set counts.
+    /// - The model: `ABYME_MODEL`, `DSPY_LM_MODEL`.
+    /// - The base URL: `ABYME_API_BASE`, `DSPY_LM_API_BASE`; for OpenAI's models also `OPENAI_BASE_URL`,
+    ///   `OPENAI_API_BASE`.
+    /// - The key: `ABYME_API_KEY`, `DSPY_LLM_API_KEY`, `DSPY_LM_API_KEY`, the provider's own (`GROQ_API_KEY`, ...);
+    ///   with a base URL or for OpenAI also `OPENAI_API_KEY`.
+    /// - The most tokens of a reply: `DSPY_LM_MAX_TOKENS`.
+    ///
+    /// A base URL that `.env` gives does not receive an `OPENAI_API_KEY` from outside that file, unless it is
+    /// OpenAI's own: a folder should not decide alone where the key of the account goes.
     ///
     /// # Errors
-    /// `Config` or `Auth`, with what to set.
+    /// `NotConfigured` if no model is configured; `Config` if a variable or the file cannot be used. No value of a
+    /// key, and no line of the file, is in the message. A missing key shows at the first call, or by
+    /// [`check`](Self::check).
     pub fn from_env() -> Result<Self> {
-        Self::from_config(OpenAiConfig::from_env()?)
+        env::from_process(None).map(Self::from)
     }
 
-    /// A model as configured. Nothing is read from the environment, and nothing is sent yet.
+    /// Like [`from_env`](Self::from_env), with these variables, and `.env` looked for from `directory` on.
     ///
     /// ```
-    /// use abyme_model_openai::{OpenAiConfig, OpenAiModel};
+    /// use abyme_core::LanguageModel;
+    /// use abyme_model_openai::OpenAi;
     ///
-    /// let config = OpenAiConfig::new("openai/qwen3").base_url("http://localhost:8000/v1");
-    /// let model = OpenAiModel::from_config(config)?;
+    /// let vars = |name: &str| match name {
+    ///     "ABYME_MODEL" => Some("groq/llama-3.3-70b".to_owned()),
+    ///     "GROQ_API_KEY" => Some("gsk-123".to_owned()),
+    ///     _ => None,
+    /// };
+    /// let model = OpenAi::from_vars(&vars, std::path::Path::new("/nowhere"))?;
+    /// assert_eq!(model.name(), "groq/llama-3.3-70b");
     /// # Ok::<(), abyme_core::Error>(())
     /// ```
     ///
     /// # Errors
-    /// `Config` if it cannot work as given, `Auth` if a well-known provider's key is missing.
-    pub fn from_config(config: OpenAiConfig) -> Result<Self> {
-        let name = config.model.clone();
-        Ok(Self(Arc::new(Inner { name, ready: Ok(Ready::new(config)?) })))
+    /// See [`from_env`](Self::from_env).
+    pub fn from_vars(vars: &dyn Fn(&str) -> Option<String>, directory: &Path) -> Result<Self> {
+        env::from_vars(vars, directory).map(Self::from)
     }
 
-    /// Whether this model is configured so that it can be called. Asks nobody.
+    fn with_config(config: Config, uses_environment: bool) -> Self {
+        Self(Arc::new(Inner { config, uses_environment, resolved: OnceLock::new() }))
+    }
+
+    fn with(self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.0.config.clone();
+        change(&mut config);
+        let uses_environment = self.0.uses_environment && !config.names_endpoint_or_key();
+        Self::with_config(config, uses_environment)
+    }
+}
+
+/// The settings.
+impl OpenAi {
+    /// Sets where the API is, up to the part before `/chat/completions`. Default: the endpoint of the provider that
+    /// the model's name begins with, or `https://api.openai.com/v1`.
+    pub fn base_url(self, url: impl Into<String>) -> Self {
+        self.with(|config| config.base_url = Some(url.into()))
+    }
+
+    /// Sets the key. Servers that are not well known may do without.
+    pub fn api_key(self, key: impl Into<Secret>) -> Self {
+        self.with(|config| config.api_key = Some(key.into()))
+    }
+
+    /// Sets the organization to bill, for accounts of more than one.
+    pub fn organization(self, organization: impl Into<String>) -> Self {
+        self.with(|config| config.organization = Some(organization.into()))
+    }
+
+    /// Adds a header to each request.
+    pub fn header(self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
+        self.with(|config| drop(config.headers.insert(name.into(), value.into())))
+    }
+
+    /// Sets the most tokens of a reply, unless the request says. Sent to OpenAI as `max_completion_tokens`, to all
+    /// others as `max_tokens`; either name in [`extra_body`](Self::extra_body) takes its place.
+    pub fn max_tokens(self, tokens: impl Into<Option<u32>>) -> Self {
+        self.with(|config| config.max_tokens = tokens.into())
+    }
+
+    /// Sets the sampling temperature, unless the request says. Default: the model's own.
+    pub fn temperature(self, temperature: impl Into<Option<f64>>) -> Self {
+        self.with(|config| config.temperature = temperature.into())
+    }
+
+    /// Adds a field to each request's body. It wins over ours; one that is `null` leaves ours out.
+    pub fn extra(self, field: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.with(|config| drop(config.extra_body.insert(field.into(), value.into())))
+    }
+
+    /// Replaces the fields added to each request's body.
+    pub fn extra_body(self, fields: Map<String, Value>) -> Self {
+        self.with(|config| config.extra_body = fields)
+    }
+
+    /// Sets the longest wait for a connection. Default 10 s.
+    pub fn connect_timeout(self, limit: Duration) -> Self {
+        self.with(|config| config.connect_timeout = limit)
+    }
+
+    /// Sets the longest time of one call; a request's own limit counts if it is less. Default: the request's limit,
+    /// or 300 s for a request without one.
+    pub fn timeout(self, limit: Duration) -> Self {
+        self.with(|config| config.timeout = Some(limit))
+    }
+
+    /// Sets the longest wait for the first byte of the answer. Default: as long as the whole call may take.
+    pub fn first_byte_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
+        self.with(|config| config.first_byte_timeout = limit.into())
+    }
+
+    /// Sets the longest silence once an answer has begun. Default 60 s.
+    pub fn idle_timeout(self, limit: Duration) -> Self {
+        self.with(|config| config.idle_timeout = limit)
+    }
+
+    /// Sets the largest answer in bytes, after decompression. Default 64 MiB.
+    pub fn max_body_bytes(self, bytes: usize) -> Self {
+        self.with(|config| config.max_body_bytes = bytes)
+    }
+}
+
+/// What it resolves to.
+impl OpenAi {
+    /// Checks whether the model can be called as it is configured. Sends nothing.
     ///
     /// # Errors
-    /// See [`from_config`](Self::from_config).
+    /// `Config` if it cannot work as configured, `Auth` if a well-known provider's key is missing.
     pub fn check(&self) -> Result<()> {
-        self.ready().map(drop)
+        self.resolved().map(drop)
     }
 
-    fn ready(&self) -> Result<&Ready> {
-        self.0.ready.as_ref().map_err(|mistake| {
-            let error = Error::new(mistake.kind, &mistake.message).operation("OpenAiModel::new");
-            error.with("model", &self.0.name)
+    /// The host that requests go to, with its port if the URL has one; `None` if [`check`](Self::check) fails.
+    pub fn host(&self) -> Option<&str> {
+        self.resolved().ok().map(|resolved| resolved.endpoint.host.as_str())
+    }
+
+    /// Whether requests carry an API key, set in code or found in the environment.
+    pub fn has_api_key(&self) -> bool {
+        self.resolved().map_or(&self.0.config, |resolved| &resolved.config).api_key.is_some()
+    }
+
+    fn resolved(&self) -> Result<&Resolved> {
+        let resolved = self.0.resolved.get_or_init(|| {
+            let resolved = self.0.resolve();
+            resolved.map_err(|error| ConfigError { kind: error.kind(), message: error.message().to_owned() })
+        });
+        resolved.as_ref().map_err(|error| {
+            let error = Error::new(error.kind, &error.message).operation("OpenAi::check");
+            error.with("model", &self.0.config.model)
         })
     }
 }
 
-impl Ready {
-    fn new(config: OpenAiConfig) -> Result<Self> {
+impl Inner {
+    fn resolve(&self) -> Result<Resolved> {
+        let mut config = self.config.clone();
+        if self.uses_environment {
+            let found = env::from_process(Some(config.model.clone()))?;
+            (config.base_url, config.api_key) = (found.base_url, found.api_key);
+            config.max_tokens = config.max_tokens.or(found.max_tokens);
+        }
         let endpoint = config.check()?;
         let model = endpoint.model_name(&config.model)?;
         let client = transport::client(&config, &endpoint)?;
         let mask = config.mask();
-        Ok(Self { config, endpoint, model, client, mask })
+        Ok(Resolved { config, endpoint, model, client, mask })
     }
+}
 
-    async fn try_once(
-        &self,
-        model: &str,
-        body: Bytes,
-        limit: Option<Duration>,
-        retry: u32,
-    ) -> Result<Response> {
+impl Resolved {
+    async fn complete(&self, request: &Request, model: &str) -> Result<Response> {
         let Endpoint { host, url, .. } = &self.endpoint;
+        let body = wire::body(request, model, self.endpoint.max_tokens_field(), &self.config)?;
         let start = Instant::now();
-        tracing::debug!(model, %host, retry, bytes = body.len(), "asking the model");
-        let allowed = Allowance::new(&self.config, limit);
+        tracing::debug!(model, %host, bytes = body.len(), "asking the model");
+        let allowed = Allowance::new(&self.config, request.timeout);
         let reply = transport::exchange(&self.client, &self.endpoint, body, allowed).await?;
-        let asked = Asked { host, path: url.path(), model, mask: &self.mask };
-        let request_id = asked.request_id(&reply.headers).unwrap_or_default();
+        let exchange = Exchange { host, path: url.path(), model, mask: &self.mask };
+        let request_id = exchange.request_id(&reply.headers).unwrap_or_default();
         let (status, bytes, seconds) =
             (reply.status.as_u16(), reply.body.len(), start.elapsed().as_secs_f64());
         tracing::debug!(model, %host, status, bytes, seconds, request_id, "the model's provider answered");
-        asked.response(&reply)
+        exchange.response(&reply)
+    }
+}
+
+impl From<Config> for OpenAi {
+    fn from(config: Config) -> Self {
+        Self::with_config(config, false)
+    }
+}
+
+impl From<OpenAi> for Config {
+    fn from(model: OpenAi) -> Self {
+        model.0.config.clone()
     }
 }
 
 #[async_trait]
-impl LanguageModel for OpenAiModel {
+impl LanguageModel for OpenAi {
     fn name(&self) -> &str {
-        &self.0.name
+        &self.0.config.model
     }
 
     fn check(&self) -> Result<()> {
-        OpenAiModel::check(self)
+        OpenAi::check(self)
     }
 
     async fn complete(&self, request: &Request) -> Result<Response> {
-        let ready = self.ready()?;
+        let resolved = self.resolved()?;
         let model = match &request.model {
-            Some(other) => ready.endpoint.model_name(other)?,
-            None => ready.model.clone(),
+            Some(other) => resolved.endpoint.model_name(other)?,
+            None => resolved.model.clone(),
         };
-        let body = wire::body(request, &model, ready.endpoint.max_tokens_field(), &ready.config)?;
         let start = Instant::now();
-        let (tries, malformed) = (AtomicU32::new(0), AtomicU32::new(0));
-        let outcome = ready.config.retry.run(async |retry| {
-            tries.store(retry + 1, Ordering::Relaxed);
-            let outcome = ready.try_once(&model, body.clone(), request.timeout, retry).await;
-            outcome.map_err(|error| {
-                // A provider that does not speak the protocol will not learn it: one more chance, not all of them.
-                let again = error.kind() == ErrorKind::MalformedReply
-                    && malformed.fetch_add(1, Ordering::Relaxed) > 0;
-                if again { error.permanent() } else { error }
-            })
-        });
-        outcome.await.map_err(|error| {
-            // The policy adds the number of tries only where there was more than one.
-            let error = if tries.load(Ordering::Relaxed) == 1 { error.with("tries", 1) } else { error };
+        resolved.complete(request, &model).await.map_err(|error| {
             error
-                .operation("OpenAiModel::complete")
+                .operation("OpenAi::complete")
                 .with("model", &model)
-                .with("host", &ready.endpoint.host)
+                .with("host", &resolved.endpoint.host)
                 .with("elapsed", format_args!("{:.3} s", start.elapsed().as_secs_f64()))
         })
     }
 }
 
-impl fmt::Debug for OpenAiModel {
+impl fmt::Debug for OpenAi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = self.0.ready.as_ref().ok().map(|ready| &ready.endpoint.host);
-        f.debug_struct("OpenAiModel").field("name", &self.0.name).field("host", &host).finish()
+        self.0.config.fmt(f)
     }
 }

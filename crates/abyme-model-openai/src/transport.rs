@@ -11,7 +11,7 @@ use reqwest::{
 };
 use tokio::time::{Instant, timeout_at};
 
-use crate::{OpenAiConfig, provider::Endpoint};
+use crate::{config::Config, provider::Endpoint};
 
 /// A complete answer, or as much of a failure's as there was.
 pub(crate) struct Reply {
@@ -20,10 +20,13 @@ pub(crate) struct Reply {
     pub(crate) body: Vec<u8>,
 }
 
+/// The longest exchange, where neither the request nor the configuration limits it.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// What one exchange may take.
 #[derive(Clone, Copy)]
 pub(crate) struct Allowance {
-    total: Duration,
+    pub(crate) total: Duration,
     first_byte: Option<Duration>,
     idle: Duration,
     connect: Duration,
@@ -31,9 +34,9 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    pub(crate) fn new(config: &OpenAiConfig, timeout: Option<Duration>) -> Self {
+    pub(crate) fn new(config: &Config, timeout: Option<Duration>) -> Self {
         Self {
-            total: timeout.map_or(config.timeout, |limit| limit.min(config.timeout)),
+            total: timeout.into_iter().chain(config.timeout).min().unwrap_or(DEFAULT_TIMEOUT),
             first_byte: config.first_byte_timeout,
             idle: config.idle_timeout,
             connect: config.connect_timeout,
@@ -43,7 +46,7 @@ impl Allowance {
 }
 
 /// The client for an endpoint.
-pub(crate) fn client(config: &OpenAiConfig, endpoint: &Endpoint) -> Result<Client> {
+pub(crate) fn client(config: &Config, endpoint: &Endpoint) -> Result<Client> {
     let mut builder = Client::builder()
         .user_agent(concat!("abyme/", env!("CARGO_PKG_VERSION")))
         .default_headers(config.header_map()?)

@@ -7,15 +7,10 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::OpenAiConfig;
+use crate::config::Config;
 
 /// The body of a request to `model`. What the request does not set, the configuration does.
-pub(crate) fn body(
-    request: &Request,
-    model: &str,
-    max_tokens_field: &str,
-    config: &OpenAiConfig,
-) -> Result<Bytes> {
+pub(crate) fn body(request: &Request, model: &str, max_tokens_field: &str, config: &Config) -> Result<Bytes> {
     #[derive(Serialize)]
     struct Body<'a> {
         model: &'a str,

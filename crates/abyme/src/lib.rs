@@ -13,7 +13,7 @@ pub use abyme_interpreter_subprocess::Subprocess;
 #[cfg(feature = "wasm")]
 pub use abyme_interpreter_wasm::{CacheState, PrepareProgress, Wasm};
 #[cfg(feature = "openai")]
-pub use abyme_model_openai::{OpenAiConfig, OpenAiModel};
+pub use abyme_model_openai::OpenAi;
 
 /// Everything a program usually needs: `use abyme::prelude::*;`
 pub mod prelude {
@@ -23,6 +23,8 @@ pub mod prelude {
         Session, Signature, Status, TaskSignature, Text, Tool, Trajectory, Value, inputs,
     };
 
+    #[cfg(feature = "openai")]
+    pub use crate::OpenAi;
     #[cfg(feature = "pyo3")]
     pub use crate::Pyo3;
     #[cfg(feature = "subprocess")]
@@ -31,6 +33,4 @@ pub mod prelude {
     pub use crate::Wasm;
     #[cfg(feature = "docker")]
     pub use crate::{DockerConfig, DockerFactory, DockerInterpreter};
-    #[cfg(feature = "openai")]
-    pub use crate::{OpenAiConfig, OpenAiModel};
 }

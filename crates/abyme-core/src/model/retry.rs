@@ -76,7 +76,7 @@ impl RetryPolicy {
             };
             malformed += u32::from(error.kind() == ErrorKind::MalformedReply);
             let backoff = if malformed > 1 { None } else { self.backoff_after(&error, retry) };
-            let Some(backoff) = backoff else { return Err(given_up(error, retry)) };
+            let Some(backoff) = backoff else { return Err(error.with("tries", retry + 1).permanent()) };
             tracing::warn!(%error, backoff_seconds = backoff.as_secs_f64(), retry = retry + 1, "trying again");
             tokio::time::sleep(backoff).await;
             retry += 1;
@@ -92,13 +92,6 @@ impl RetryPolicy {
         let jittered = full.mul_f64(rand::rng().random_range(0.5..=1.0));
         let backoff = error.retry_after().map_or(jittered, |requested| requested.max(jittered));
         (backoff <= self.max_backoff).then_some(backoff)
-    }
-}
-
-fn given_up(error: Error, retries: u32) -> Error {
-    match retries {
-        0 => error.permanent(),
-        _ => error.with("tries", retries + 1).permanent(),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::Secret;
 
 fn error(status: u16, headers: &[(&'static str, &str)], body: &str) -> Error {
     let mask = Mask::new([Secret::new("sk-canary-0123456789")]);
-    let asked = Asked { host: "api.test", path: "/v1/chat/completions", model: "m", mask: &mask };
+    let asked = Exchange { host: "api.test", path: "/v1/chat/completions", model: "m", mask: &mask };
     let headers = headers.iter().map(|(name, value)| {
         (reqwest::header::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
     });

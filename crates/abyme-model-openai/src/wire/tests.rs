@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 
-fn sent(config: &OpenAiConfig, request: &Request) -> String {
+fn sent(config: &Config, request: &Request) -> String {
     String::from_utf8(body(request, "m", "max_tokens", config).unwrap().to_vec()).unwrap()
 }
 
@@ -21,7 +21,12 @@ fn malformed(message: Value) -> String {
 
 #[test]
 fn a_request_wins_over_the_configuration_and_extra_fields_over_both() {
-    let config = OpenAiConfig::new("m").max_tokens(10).temperature(0.5).extra("top_p", 0.9);
+    let config = Config {
+        max_tokens: Some(10),
+        temperature: Some(0.5),
+        extra_body: Map::from_iter([("top_p".to_owned(), 0.9.into())]),
+        ..Config::new("m")
+    };
     let request = Request::prompt("hi");
     let start = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]"#;
     assert_eq!(
@@ -30,9 +35,11 @@ fn a_request_wins_over_the_configuration_and_extra_fields_over_both() {
     );
     let other = request.clone().max_tokens(20).temperature(1.0);
     assert_eq!(sent(&config, &other), format!(r#"{start},"max_tokens":20,"temperature":1.0,"top_p":0.9}}"#));
-    let config = config.extra("max_completion_tokens", 7).extra("temperature", Value::Null);
+    let mut config = config;
+    config.extra_body.insert("max_completion_tokens".to_owned(), 7.into());
+    config.extra_body.insert("temperature".to_owned(), Value::Null);
     assert_eq!(sent(&config, &other), format!(r#"{start},"max_completion_tokens":7,"top_p":0.9}}"#));
-    assert_eq!(sent(&OpenAiConfig::new("m"), &request), format!("{start}}}"));
+    assert_eq!(sent(&Config::new("m"), &request), format!("{start}}}"));
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! What is sent, byte for byte, and what comes of answers that have an HTTP form.
 
-use abyme_core::{ErrorKind, FinishReason, LanguageModel, Message, Request};
+use abyme_core::{ErrorKind, FinishReason, LanguageModel, LanguageModelExt, Message, Request};
 use serde_json::json;
 use wiremock::{Request as Received, ResponseTemplate};
 
-use crate::{ask, completion, config, model, requests, serve};
+use crate::{ask, completion, model, policy, requests, serve};
 
 fn ok(json: serde_json::Value) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(json)
@@ -13,7 +13,7 @@ fn ok(json: serde_json::Value) -> ResponseTemplate {
 #[tokio::test]
 async fn a_request_as_it_goes_out() {
     let server = serve(ok(completion("hi"))).await;
-    let config = config(&server.uri())
+    let model = model(&server.uri())
         .api_key("sk-test-key")
         .organization("org-1")
         .header("X-Title", "Abyme")
@@ -24,7 +24,7 @@ async fn a_request_as_it_goes_out() {
         Message::user("Grüße\n"),
         Message::assistant("ok"),
     ]);
-    model(config).complete(&request.temperature(0.2)).await.unwrap();
+    model.complete(&request.temperature(0.2)).await.unwrap();
 
     let received = &server.received_requests().await.unwrap()[0];
     assert_eq!((received.method.as_str(), received.url.path()), ("POST", "/v1/chat/completions"));
@@ -48,7 +48,7 @@ async fn a_request_as_it_goes_out() {
 #[tokio::test]
 async fn an_answer_with_all_its_parts() {
     let server = serve(ok(completion("hi"))).await;
-    let model = model(config(&server.uri()));
+    let model = model(&server.uri());
     let response = model.complete(&Request::prompt("x").model("openai/other".to_owned())).await.unwrap();
     assert_eq!((response.text.as_str(), response.finish_reason), ("hi", FinishReason::Stop));
     assert_eq!(response.model.as_deref(), Some("test-model-2026"));
@@ -71,8 +71,8 @@ async fn compressed_answers() {
     assert_eq!(ask(&server.uri()).await.unwrap().text, "unpacked");
 
     let bomb = serve(gzip(include_bytes!("fixtures/spaces.gz"))).await;
-    let config = config(&bomb.uri()).max_body_bytes(64 << 10);
-    let error = model(config).complete(&Request::prompt("x")).await.unwrap_err();
+    let model = model(&bomb.uri()).max_body_bytes(64 << 10);
+    let error = model.with_retry(policy()).complete(&Request::prompt("x")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::MalformedReply);
     assert!(error.to_string().contains("65536 bytes"), "{error}");
     assert_eq!(requests(&bomb).await, 1, "a second try would be no smaller");
@@ -86,7 +86,9 @@ async fn compressed_answers() {
 #[tokio::test]
 async fn a_huge_answer_is_not_read_to_its_end() {
     let server = serve(ok(completion(&"x".repeat(200_000)))).await;
-    let error = model(config(&server.uri()).max_body_bytes(100_000))
+    let error = model(&server.uri())
+        .max_body_bytes(100_000)
+        .with_retry(policy())
         .complete(&Request::prompt("x"))
         .await
         .unwrap_err();
@@ -130,7 +132,9 @@ async fn redirects_to_another_host_are_not_followed() {
     for status in [301, 302, 307, 308] {
         let location = format!("{}/v1/chat/completions?x=1", elsewhere.uri());
         let server = serve(ResponseTemplate::new(status).insert_header("location", location)).await;
-        let error = model(config(&server.uri()).api_key("sk-canary"))
+        let error = model(&server.uri())
+            .api_key("sk-canary")
+            .with_retry(policy())
             .complete(&Request::prompt("x"))
             .await
             .unwrap_err();
@@ -148,7 +152,9 @@ async fn a_redirect_on_the_same_origin_repeats_the_request() {
         _ => ok(completion(&String::from_utf8_lossy(&request.body))),
     })
     .await;
-    let text = model(config(&server.uri()).api_key("sk-canary"))
+    let text = model(&server.uri())
+        .api_key("sk-canary")
+        .with_retry(policy())
         .complete(&Request::prompt("again"))
         .await
         .unwrap()
@@ -165,7 +171,7 @@ async fn fifty_at_once_get_their_own_answers() {
         ok(completion(body["messages"][0]["content"].as_str().unwrap()))
     })
     .await;
-    let model = model(config(&server.uri()));
+    let model = model(&server.uri());
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..50 {
         let model = model.clone();

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use abyme_core::{Error, ErrorKind, LanguageModel, Request, RetryPolicy};
-use abyme_model_openai::OpenAiConfig;
+use abyme_core::{Error, ErrorKind, LanguageModel, Request};
+use abyme_model_openai::OpenAi;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpSocket, TcpStream},
@@ -11,15 +11,15 @@ use tokio::{
 };
 
 use crate::{
-    ask, completion, config, model,
+    ask, completion, model,
     server::{RawServer, read_request, reset, write_json},
 };
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n";
 
 /// The error of one try.
-async fn fail(config: OpenAiConfig) -> Error {
-    model(config.retry(RetryPolicy::none())).complete(&Request::prompt("x")).await.unwrap_err()
+async fn fail(model: OpenAi) -> Error {
+    model.complete(&Request::prompt("x")).await.unwrap_err()
 }
 
 fn milliseconds(count: u64) -> Duration {
@@ -46,7 +46,7 @@ async fn a_connection_closed_before_the_answer() {
         read_request(&mut stream).await;
     })
     .await;
-    let error = fail(config(&server.url)).await;
+    let error = fail(model(&server.url)).await;
     assert_eq!(error.kind(), ErrorKind::Connection);
     assert!(error.to_string().contains("before it answered"), "{error}");
 }
@@ -64,7 +64,7 @@ async fn an_answer_that_is_cut_says_after_how_many_bytes() {
     }
     let server = RawServer::start(|number, stream| cut(stream, number % 2 == 0)).await;
     for _ in 0..2 {
-        let error = fail(config(&server.url)).await;
+        let error = fail(model(&server.url)).await;
         assert_eq!(error.kind(), ErrorKind::Connection);
         assert!(error.to_string().contains("cut after 11 bytes"), "{error}");
         assert!(format!("{error:?}").contains("charged"), "{error:?}");
@@ -82,7 +82,7 @@ async fn a_chunked_answer_that_ends_too_early_is_not_an_answer() {
         let _ = stream.write_all(format!("{head}{:x}\r\n{body}\r\n", body.len()).as_bytes()).await;
     })
     .await;
-    let error = fail(config(&server.url)).await;
+    let error = fail(model(&server.url)).await;
     assert_eq!(error.kind(), ErrorKind::Connection);
     assert!(error.to_string().contains("cut after"), "{error}");
 }
@@ -94,10 +94,10 @@ async fn each_time_limit_is_named() {
         sleep(Duration::from_secs(60)).await;
     })
     .await;
-    let error = fail(config(&silent.url).timeout(milliseconds(100))).await;
+    let error = fail(model(&silent.url).timeout(milliseconds(100))).await;
     assert_eq!(error.kind(), ErrorKind::ModelTimeout);
     assert!(error.to_string().contains("within 0.1 s (total timeout)"), "{error}");
-    let error = fail(config(&silent.url).first_byte_timeout(milliseconds(100))).await;
+    let error = fail(model(&silent.url).first_byte_timeout(milliseconds(100))).await;
     assert!(error.to_string().contains("(first-byte timeout)"), "{error}");
 
     let stalled = RawServer::start(|_, mut stream| async move {
@@ -107,11 +107,11 @@ async fn each_time_limit_is_named() {
         sleep(Duration::from_secs(60)).await;
     })
     .await;
-    let error = fail(config(&stalled.url).idle_timeout(milliseconds(100))).await;
+    let error = fail(model(&stalled.url).idle_timeout(milliseconds(100))).await;
     assert_eq!(error.kind(), ErrorKind::ModelTimeout);
     assert!(error.to_string().contains("for 0.1 s after 5 bytes of its answer (idle timeout)"), "{error}");
     // This limit counts from before the connection is made, and the bytes have to come within it.
-    let error = fail(config(&stalled.url).timeout(Duration::from_secs(2))).await;
+    let error = fail(model(&stalled.url).timeout(Duration::from_secs(2))).await;
     assert!(error.to_string().contains("after 5 bytes of its answer (total timeout)"), "{error}");
 }
 
@@ -129,10 +129,10 @@ async fn a_byte_at_a_time_does_not_outlast_the_limit() {
     }
     let start = Instant::now();
     let body = RawServer::start(|_, stream| drip(stream, HEAD, b" ")).await;
-    let error = fail(config(&body.url).timeout(milliseconds(200)).idle_timeout(Duration::from_secs(5))).await;
+    let error = fail(model(&body.url).timeout(milliseconds(200)).idle_timeout(Duration::from_secs(5))).await;
     assert!(error.to_string().contains("(total timeout)"), "{error}");
     let head = RawServer::start(|_, stream| drip(stream, b"HTTP/1.1 200 OK\r\nx: ", b"y")).await;
-    let error = fail(config(&head.url).timeout(milliseconds(200))).await;
+    let error = fail(model(&head.url).timeout(milliseconds(200))).await;
     assert!(error.to_string().contains("(total timeout)"), "{error}");
     assert!(start.elapsed() < Duration::from_secs(10));
 }
@@ -144,8 +144,7 @@ async fn the_limit_of_a_request_counts_if_it_is_less() {
         sleep(Duration::from_secs(60)).await;
     })
     .await;
-    let config = config(&silent.url).timeout(milliseconds(200)).retry(RetryPolicy::none());
-    let model = model(config);
+    let model = model(&silent.url).timeout(milliseconds(200));
     for (asked, used) in [(100, "0.1 s"), (90_000, "0.2 s")] {
         let error = model.complete(&Request::prompt("x").timeout(milliseconds(asked))).await.unwrap_err();
         assert!(error.to_string().contains(used), "{error}");
@@ -157,11 +156,11 @@ async fn connections_that_are_not_made_name_the_phase_and_the_host() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let error = fail(config(&format!("http://{address}"))).await;
+    let error = fail(model(&format!("http://{address}"))).await;
     assert_eq!(error.kind(), ErrorKind::Connection);
     assert_eq!(error.to_string(), format!("{address} refused the connection"));
 
-    let error = fail(config("http://abyme.invalid").connect_timeout(Duration::from_secs(3))).await;
+    let error = fail(model("http://abyme.invalid").connect_timeout(Duration::from_secs(3))).await;
     // A machine without a name server may time out instead, and a proxy may answer for the name.
     if error.kind() == ErrorKind::Connection && !format!("{error:?}").contains("proxy") {
         assert_eq!(error.to_string(), "the name of abyme.invalid cannot be resolved (DNS)");
@@ -171,7 +170,7 @@ async fn connections_that_are_not_made_name_the_phase_and_the_host() {
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
     })
     .await;
-    let error = fail(config(&plain.url.replace("http:", "https:"))).await;
+    let error = fail(model(&plain.url.replace("http:", "https:"))).await;
     assert_eq!(error.kind(), ErrorKind::Connection);
     assert!(error.to_string().ends_with("(TLS)"), "{error:?}");
 }
@@ -188,7 +187,7 @@ async fn a_connection_that_takes_too_long() {
     while let Ok(stream) = tokio::time::timeout(milliseconds(200), TcpStream::connect(address)).await {
         queue.push(stream);
     }
-    let error = fail(config(&format!("http://{address}")).connect_timeout(milliseconds(100))).await;
+    let error = fail(model(&format!("http://{address}")).connect_timeout(milliseconds(100))).await;
     assert_eq!(error.kind(), ErrorKind::ModelTimeout);
     assert!(error.to_string().contains("within 0.1 s (connect timeout)"), "{error}");
 }
@@ -201,7 +200,7 @@ async fn calls_and_clones_share_one_connection() {
         }
     })
     .await;
-    let model = model(config(&server.url));
+    let model = model(&server.url);
     for _ in 0..5 {
         model.complete(&Request::prompt("x")).await.unwrap();
         model.clone().complete(&Request::prompt("x")).await.unwrap();
@@ -226,7 +225,7 @@ async fn a_dropped_call_closes_its_connection() {
         }
     })
     .await;
-    let model = model(config(&server.url));
+    let model = model(&server.url);
     let request = Request::prompt("x");
     let dropped = tokio::select! {
         _ = model.complete(&request) => false,

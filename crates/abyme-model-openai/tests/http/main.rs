@@ -10,24 +10,23 @@ mod server;
 
 use std::time::Duration;
 
-use abyme_core::{LanguageModel, Request, Response, Result, RetryPolicy};
-use abyme_model_openai::{OpenAiConfig, OpenAiModel};
+use abyme_core::{LanguageModel, LanguageModelExt, Request, Response, Result, RetryPolicy};
+use abyme_model_openai::OpenAi;
 use wiremock::{Mock, MockServer, Respond, matchers::any};
 
-/// A configuration for the server at `url` whose waits are short.
-fn config(url: &str) -> OpenAiConfig {
-    OpenAiConfig::new("openai/test-model")
-        .base_url(format!("{url}/v1"))
-        .retry(RetryPolicy::default().max_retries(3).initial_backoff(Duration::from_millis(2)))
+/// A model at the server at `url`.
+fn model(url: &str) -> OpenAi {
+    OpenAi::new("openai/test-model").base_url(format!("{url}/v1"))
 }
 
-fn model(config: OpenAiConfig) -> OpenAiModel {
-    OpenAiModel::from_config(config).unwrap()
+/// A policy whose pauses are short.
+fn policy() -> RetryPolicy {
+    RetryPolicy::default().max_retries(3).initial_backoff(Duration::from_millis(2))
 }
 
-/// Asks the model at `url` once.
+/// One call of the model at `url`, with retries.
 async fn ask(url: &str) -> Result<Response> {
-    model(config(url)).complete(&Request::prompt("hello")).await
+    model(url).with_retry(policy()).complete(&Request::prompt("hello")).await
 }
 
 /// A server that answers everything with `respond`.

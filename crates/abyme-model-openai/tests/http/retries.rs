@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use abyme_core::{ErrorKind, LanguageModel, Request, RetryPolicy};
+use abyme_core::{ErrorKind, LanguageModel, LanguageModelExt, Request, RetryPolicy};
 use serde_json::json;
 use wiremock::{Request as Received, Respond, ResponseTemplate};
 
-use crate::{ask, completion, config, model, requests, serve};
+use crate::{ask, completion, model, policy, requests, serve};
 
 /// Answers with `first`, then with a completion.
 fn once(first: ResponseTemplate) -> impl Respond {
@@ -111,7 +111,7 @@ async fn an_error_in_an_answer_of_200_is_an_error() {
 #[tokio::test]
 async fn dropping_the_call_ends_a_wait() {
     let server = serve(error(429, "slow").insert_header("retry-after", "30")).await;
-    let model = model(config(&server.uri()));
+    let model = model(&server.uri()).with_retry(policy());
     let task = tokio::spawn(async move { model.complete(&Request::prompt("x")).await });
     while requests(&server).await == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -126,7 +126,7 @@ async fn dropping_the_call_ends_a_wait() {
 #[tokio::test]
 async fn a_policy_without_retries() {
     let server = serve(error(500, "oops")).await;
-    let model = model(config(&server.uri()).retry(RetryPolicy::none()));
+    let model = model(&server.uri()).with_retry(RetryPolicy::none());
     assert_eq!(model.complete(&Request::prompt("x")).await.unwrap_err().kind(), ErrorKind::Server);
     assert_eq!(requests(&server).await, 1);
 }

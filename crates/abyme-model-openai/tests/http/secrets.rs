@@ -9,7 +9,7 @@ use abyme_core::{LanguageModel, Request};
 use serde_json::json;
 use wiremock::ResponseTemplate;
 
-use crate::{completion, config, model, serve};
+use crate::{completion, model, serve};
 
 const KEY: &str = "sk-canary-4f1d9c0e77aa";
 const PROMPT: &str = "the-prompt-is-private";
@@ -51,9 +51,8 @@ async fn the_key_is_in_no_error_and_no_log() {
         ResponseTemplate::new(200).set_body_json(completion("fine")),
     ] {
         let server = serve(template.insert_header("x-request-id", format!("req-{KEY}"))).await;
-        let config = config(&server.uri()).api_key(KEY).header("X-Extra", format!("{KEY}-extra"));
-        let model = model(config.clone());
-        shown += &format!("{config:?} {model:?} {}", serde_json::to_string(&config).unwrap());
+        let model = model(&server.uri()).api_key(KEY).header("X-Extra", format!("{KEY}-extra"));
+        shown += &format!("{model:?} {}", serde_json::to_string(&model).unwrap());
         match model.complete(&Request::prompt(PROMPT)).await {
             Ok(response) => assert_eq!(response.text, "fine"),
             Err(error) => shown += &format!("{error} {error:?} {error:#?}"),

@@ -1,14 +1,11 @@
 //! Configuration from the environment and `.env`, with an environment of the test's own.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers included")]
+use std::fs;
 
-use std::{fs, path::Path};
-
-use abyme_core::{ErrorKind, Result};
-use abyme_model_openai::{OpenAiConfig, OpenAiModel};
+use super::*;
 
 /// The configuration that these variables and this `.env` give.
-fn config(vars: &[(&str, &str)], file: &str) -> Result<OpenAiConfig> {
+fn config(vars: &[(&str, &str)], file: &str) -> Result<Config> {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(".env"), file).unwrap();
     let below = folder.path().join("a/b");
@@ -16,12 +13,12 @@ fn config(vars: &[(&str, &str)], file: &str) -> Result<OpenAiConfig> {
     config_in(vars, &below)
 }
 
-fn config_in(vars: &[(&str, &str)], folder: &Path) -> Result<OpenAiConfig> {
+fn config_in(vars: &[(&str, &str)], folder: &Path) -> Result<Config> {
     let vars = |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-    OpenAiConfig::from_vars(&vars, folder)
+    from_vars(&vars, folder)
 }
 
-fn key(config: &OpenAiConfig) -> Option<&str> {
+fn key(config: &Config) -> Option<&str> {
     config.api_key.as_ref().map(|key| key.expose())
 }
 
@@ -37,7 +34,7 @@ fn the_variables_of_dspy_are_read() {
     assert_eq!(config.model, "openai/gemini-3-flash-preview");
     assert_eq!(config.base_url.as_deref(), Some("http://localhost:9/v1"));
     assert_eq!((key(&config), config.max_tokens), (Some("key-of-dspy"), Some(4096)));
-    assert!(OpenAiModel::from_config(config).is_ok());
+    assert!(config.check().is_ok());
 }
 
 #[test]
@@ -72,7 +69,7 @@ fn a_provider_gets_its_own_key_only() {
     assert_eq!(key(&config(&vars, "").unwrap()), Some("key-g"));
     let config = config(&vars[..2], "").unwrap();
     assert_eq!(key(&config), None, "OpenAI's key is not Groq's business");
-    let error = OpenAiModel::from_config(config).unwrap_err();
+    let error = config.check().and_then(|_| config.header_map()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Auth);
     assert!(error.to_string().contains("GROQ_API_KEY"), "{error}");
 }
@@ -133,7 +130,7 @@ fn a_file_that_does_not_parse_is_named_by_line_without_its_content() {
 #[test]
 fn a_key_with_a_line_break_is_refused_without_being_shown() {
     let config = config(&[("ABYME_MODEL", "m"), ("OPENAI_API_KEY", "sk-canary\n")], "").unwrap();
-    let error = OpenAiModel::from_config(config).unwrap_err();
+    let error = config.check().and_then(|_| config.header_map()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(!format!("{error:?}").contains("canary"), "{error:?}");
 }
