@@ -1,5 +1,5 @@
-//! Frames: a JSON header and raw blobs, so that large texts and bytes cross without being escaped. All lengths
-//! are big endian.
+//! Frames: a JSON header and raw blobs, so that large texts and bytes cross without being escaped. All
+//! lengths are big endian.
 //!
 //! ```text
 //! "ABY1" | u32 header length | u32 number of blobs | u64 length of each blob | header | blobs
