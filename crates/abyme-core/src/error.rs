@@ -1,14 +1,14 @@
-//! The one error type of the workspace: what happened, to what, who is to blame, and whether trying again helps.
+//! The one error type of the workspace: what happened, whose fault it is, and whether another try helps.
 
 use std::{any::Any, error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 /// Shorthand for results of this workspace.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Something that went wrong on the host, in a session, or at a model's provider.
+/// A failure on the host, in a session, or at a model's provider.
 ///
-/// A Python exception is *not* an `Error`: it is part of an [`Observation`](crate::Observation), for the model to
-/// read. `Display` is one line; `Debug` is a report with context and the chain of causes.
+/// A Python exception is *not* an `Error`: it is part of an [`Observation`](crate::Observation), for the
+/// model to read. `Display` is one line; `Debug` is a report with context and the chain of causes.
 ///
 /// ```
 /// use abyme_core::{Error, ErrorKind};
@@ -28,26 +28,27 @@ struct Inner {
     context: Vec<(&'static str, String)>,
     source: Option<Box<dyn StdError + Send + Sync>>,
     permanent: bool,
-    /// What was recorded until the error. Its type is not known here: a trajectory is made of types that use errors.
+    /// The record of the run until the error: a `Trajectory`, whose type this file cannot name because
+    /// trajectories use errors.
     record: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-/// What kind of thing went wrong. Retries and budgets decide on this, never on a message.
+/// The kind of an error. Retries and budgets decide on this, never on a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     // The caller's.
     /// A builder or a configuration cannot work as given.
     Config,
-    /// There is no configuration at all where one was looked for: no model in the environment.
+    /// There is no configuration at all: no model in the environment.
     NotConfigured,
     /// Inputs do not fit the signature, or a name cannot be used.
     InvalidInput,
     /// A signature does not parse.
     Signature,
-    /// Outputs do not have the types that were asked for.
+    /// Outputs do not have the requested types.
     OutputType,
-    /// The backend does not have the power that was asked for (see `Capabilities`).
+    /// The backend does not have the requested capability (see `Capabilities`).
     Unsupported,
     /// A file or stream of the caller's could not be read or written.
     Io,
@@ -55,15 +56,15 @@ pub enum ErrorKind {
     // The session's.
     /// A backend cannot run on this machine as things are: no `python3`, no daemon, no permission.
     Unavailable,
-    /// The session is over: shut down, crashed, or killed. Its state is gone; nothing restarts by itself.
+    /// The session is over: shut down, crashed, or killed. Its state is lost; nothing restarts by itself.
     SessionEnded,
-    /// The session sent something that is not a message of the protocol. It has been ended.
+    /// The session sent bytes that are no message of the protocol. It was ended.
     Protocol,
 
     // The model's provider's.
-    /// Too many requests. The provider may have said how long to wait.
+    /// Too many requests. The provider may say how long to wait.
     RateLimited {
-        /// What `Retry-After` asked for.
+        /// The pause that `Retry-After` names.
         retry_after: Option<Duration>,
     },
     /// The account has no quota left. Waiting does not help.
@@ -82,13 +83,13 @@ pub enum ErrorKind {
     Server,
     /// No connection, or it broke.
     Connection,
-    /// The provider answered with something that is not a completion.
+    /// The provider's answer is not a completion.
     MalformedReply,
 
     // The run's.
     /// The caller cancelled the run.
     Cancelled,
-    /// A limit of the run is used up, and there was no way to end gracefully.
+    /// A limit of the run is used up, and the model gave no outputs that fit.
     LimitReached,
     /// A bug in Abyme. Please report it.
     Internal,
@@ -132,7 +133,7 @@ impl Error {
         }))
     }
 
-    /// What kind of thing went wrong.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
@@ -175,7 +176,7 @@ impl Error {
         matches!(self.0.kind, ErrorKind::SessionEnded | ErrorKind::Protocol)
     }
 
-    /// How long the provider asked to wait before the next try.
+    /// The pause that the provider asks for before the next try.
     pub fn retry_after(&self) -> Option<Duration> {
         match self.0.kind {
             ErrorKind::RateLimited { retry_after } => retry_after,
@@ -195,25 +196,25 @@ impl Error {
         self
     }
 
-    /// Keeps the cause.
+    /// Sets the cause, for `std::error::Error::source`.
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    /// Marks a temporary error as final, so that an outer layer does not try again what an inner one gave up on.
+    /// Marks a temporary error as final, so that an outer layer does not try again after an inner one.
     pub fn permanent(mut self) -> Self {
         self.0.permanent = true;
         self
     }
 
-    /// Puts `prefix: ` before the message, to say what the failed thing was for.
+    /// Puts `prefix: ` before the message, to say what the failed operation was for.
     pub fn context(mut self, prefix: impl fmt::Display) -> Self {
         self.0.message = format!("{prefix}: {}", self.0.message);
         self
     }
 
-    /// Keeps what was recorded until the error. See `trajectory.rs`, which reads it back.
+    /// Sets the record of the run. See `trajectory.rs`, which gives it its type back.
     pub(crate) fn with_record(mut self, record: Arc<dyn Any + Send + Sync>) -> Self {
         self.0.record = Some(record);
         self

@@ -8,16 +8,16 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// What a run may use, its sub-calls included.
 ///
-/// Iterations and sub-calls are reserved before they start, so they are never exceeded. Tokens and cost are known
-/// only after a call: no call starts once they are used up, so the last one may go over.
+/// Iterations and sub-calls are reserved before they start, so they are never exceeded. Tokens and cost are
+/// known only after a call: no call starts once they are used up, so the last one may exceed the limit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Limits {
     /// Replies of the root model. Default 20, as in DSPy.
     pub max_iterations: u32,
-    /// Model calls made from cells, each prompt of a batch counted. Default 200: correct runs in the RLM paper
-    /// average more than 50.
+    /// Model calls made from cells, each prompt of a batch counted. Default 200: correct runs in the RLM
+    /// paper average more than 50.
     pub max_llm_calls: u32,
     /// Model calls in flight at once. Default 16.
     pub max_concurrent_calls: usize,
@@ -28,7 +28,7 @@ pub struct Limits {
     /// How long a cell may take, its host calls included. Default 120 s; `None` is no limit.
     #[serde(with = "crate::seconds::option")]
     pub cell_timeout: Option<Duration>,
-    /// How long one try of a model call may take; retries and the pauses before them come on top. Default 300 s.
+    /// How long one try of a model call may take; retries come on top. Default 300 s.
     #[serde(with = "crate::seconds")]
     pub model_timeout: Duration,
     /// How long the turns of a run may take together. The extract call comes on top, 60 s at most.

@@ -27,8 +27,8 @@ use crate::{
     signature::{IntoSignature, Signature, TaskSignature},
 };
 
-/// A Recursive Language Model: a signature, models, a backend, tools and limits, ready to run any number of times,
-/// also at the same time.
+/// A Recursive Language Model: a signature, models, a backend, tools and limits, ready to run any number of
+/// times, also at the same time.
 ///
 /// ```no_run
 /// # async fn example(model: impl abyme_core::LanguageModel + 'static,
@@ -71,8 +71,8 @@ impl Rlm {
         &self.config.limits
     }
 
-    /// A run of the task over `inputs`: turns until a submission, a limit, or an error. It starts when it is awaited;
-    /// before that, it can be given limits, a trace, a label and more: see [`Run`].
+    /// A run of the task over `inputs`: turns until a submission, a limit, or an error. It starts when it is
+    /// awaited; before that, it can be given limits, a trace, a label and more: see [`Run`].
     pub fn run(&self, inputs: impl Into<Inputs>) -> Run {
         Run::new(self.config.clone(), inputs.into())
     }
@@ -82,9 +82,9 @@ impl RlmBuilder {
     /// Checks everything and puts the [`Rlm`] together.
     ///
     /// # Errors
-    /// The first mistake, by name: [`ErrorKind::Signature`](crate::ErrorKind::Signature) for a signature that does not
-    /// parse, [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a name that cannot be used,
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for the rest.
+    /// The first mistake, by name: [`ErrorKind::Signature`](crate::ErrorKind::Signature) for a signature that
+    /// does not parse, [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a name that cannot be
+    /// used, [`ErrorKind::Config`](crate::ErrorKind::Config) for the rest.
     pub fn build(self) -> Result<Rlm> {
         Ok(Rlm { config: Arc::new(self.into_config()?) })
     }

@@ -13,7 +13,7 @@ pub enum Status {
     Submitted,
     /// The model answered in words where words are enough: one output, of type `str`.
     Answered,
-    /// A limit was reached; the outputs were extracted from what was known.
+    /// A limit was reached. The outputs were extracted from the conversation so far.
     #[serde(untagged)]
     LimitReached(Limit),
 }
@@ -83,6 +83,6 @@ mod tests {
             assert_eq!((json.as_str(), status.to_string().as_str()), (Some(word), word));
             assert_eq!(serde_json::from_value::<Status>(json).unwrap(), status);
         }
-        assert!(serde_json::from_str::<Status>("\"max_patience\"").is_err());
+        assert!(serde_json::from_str::<Status>("\"max_luck\"").is_err());
     }
 }

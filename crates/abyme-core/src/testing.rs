@@ -1,4 +1,4 @@
-//! Scripted stand-ins: a model and an interpreter that do what a test tells them.
+//! A model and an interpreter that follow a script, for tests without a key or a Python.
 
 mod interpreter;
 mod model;

@@ -56,8 +56,8 @@ impl Trajectory {
         self.records().map(|record| record.to_line()).collect()
     }
 
-    /// Reads a record back from JSON Lines. Empty lines are skipped, and so is a last line without an end, which a
-    /// crash leaves behind.
+    /// Reads a record back from JSON Lines. Empty lines are skipped, and so is a last line without an end,
+    /// which a crash leaves behind.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] with the number of the line that is not an event.
@@ -117,7 +117,7 @@ impl Error {
     }
 }
 
-/// Collects the events of one run and hands each to the sinks. Shared by the loop and the host calls in flight.
+/// Collects the events of one run and hands each to the sinks. The loop and the host calls share it.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     start: Instant,

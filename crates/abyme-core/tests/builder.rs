@@ -1,4 +1,4 @@
-//! Every mistake in a builder surfaces in `build`, by name.
+//! Every wrong part of a builder is refused by `build`, by name.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;

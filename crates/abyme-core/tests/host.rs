@@ -52,8 +52,8 @@ async fn calls(
 
 #[tokio::test]
 async fn a_sub_call_is_answered_and_recorded() {
-    let (seen, prediction) = calls(vec![query("hello")], |rlm| rlm).await;
-    assert_eq!(seen, ["'re: hello'"]);
+    let (results, prediction) = calls(vec![query("hello")], |rlm| rlm).await;
+    assert_eq!(results, ["'re: hello'"]);
     let recorded: Vec<_> = prediction
         .trajectory()
         .events()
@@ -67,14 +67,14 @@ async fn a_sub_call_is_answered_and_recorded() {
 
 #[tokio::test]
 async fn a_batch_keeps_its_order_and_a_failure_its_place() {
-    let (seen, _) = calls(vec![batch(&["a", "fail", "", "b"])], |rlm| rlm).await;
-    assert_eq!(seen, ["['re: a', '[ERROR] the model refused', '[ERROR] the prompt is empty', 're: b']"]);
+    let (results, _) = calls(vec![batch(&["a", "fail", "", "b"])], |rlm| rlm).await;
+    assert_eq!(results, ["['re: a', '[ERROR] the model refused', '[ERROR] the prompt is empty', 're: b']"]);
 }
 
 #[tokio::test]
 async fn a_failed_sub_call_raises() {
-    let (seen, _) = calls(vec![query("fail"), query("  ")], |rlm| rlm).await;
-    assert_eq!(seen, ["RuntimeError: the model refused", "ValueError: the prompt is empty"]);
+    let (results, _) = calls(vec![query("fail"), query("  ")], |rlm| rlm).await;
+    assert_eq!(results, ["RuntimeError: the model refused", "ValueError: the prompt is empty"]);
 }
 
 #[tokio::test]
@@ -82,23 +82,26 @@ async fn a_text_is_not_taken_for_a_list_of_prompts() {
     let text = HostCall::new("llm_batch").kwarg("prompts", "abc");
     let mixed =
         HostCall::new("llm_query_batched").kwarg("prompts", Value::list([Value::from("a"), Value::from(3)]));
-    let (seen, prediction) = calls(vec![text, mixed], |rlm| rlm).await;
-    assert_eq!(seen[0], "TypeError: llm_batch() needs a list of str as `prompts`, not str");
-    assert_eq!(seen[1], "TypeError: llm_query_batched() needs a list of str, but prompts[1] is of type int");
+    let (results, prediction) = calls(vec![text, mixed], |rlm| rlm).await;
+    assert_eq!(results[0], "TypeError: llm_batch() needs a list of str as `prompts`, not str");
+    assert_eq!(
+        results[1],
+        "TypeError: llm_query_batched() needs a list of str, but prompts[1] is of type int"
+    );
     assert!(!prediction.trajectory().events().any(|event| matches!(event, Event::SubCall { .. })));
 }
 
 #[tokio::test]
 async fn a_batch_over_the_limit_runs_not_at_all() {
-    let (seen, prediction) = calls(vec![query("one"), batch(&["a", "b", "c"])], |rlm| {
+    let (results, prediction) = calls(vec![query("one"), batch(&["a", "b", "c"])], |rlm| {
         rlm.limits(|limits| limits.max_llm_calls(3))
     })
     .await;
-    assert_eq!(seen[0], "'re: one'");
+    assert_eq!(results[0], "'re: one'");
     assert!(
-        seen[1].starts_with("RuntimeError: sub-call limit: 3 more asked for, 2 of 3 left"),
+        results[1].starts_with("RuntimeError: sub-call limit: 3 more asked for, 2 of 3 left"),
         "{}",
-        seen[1]
+        results[1]
     );
     let made =
         prediction.trajectory().events().filter(|event| matches!(event, Event::SubCall { .. })).count();
@@ -109,11 +112,14 @@ async fn a_batch_over_the_limit_runs_not_at_all() {
 async fn no_call_starts_once_the_tokens_are_used() {
     let sub = ScriptedModel::from_fn(|_| Ok(Response::new("ok").usage(abyme_core::Usage::tokens(900, 100))));
     let prompts = vec!["x"; 50];
-    let (seen, prediction) = calls(vec![batch(&prompts)], |rlm| {
+    let (results, prediction) = calls(vec![batch(&prompts)], |rlm| {
         rlm.sub_model(sub).limits(|limits| limits.max_tokens(3000).max_concurrent_calls(1))
     })
     .await;
-    assert_eq!((seen[0].matches("'ok'").count(), seen[0].matches("budget is used up").count()), (3, 47));
+    assert_eq!(
+        (results[0].matches("'ok'").count(), results[0].matches("budget is used up").count()),
+        (3, 47)
+    );
     assert_eq!(prediction.status(), abyme_core::Status::LimitReached(abyme_core::Limit::Tokens));
 }
 
@@ -189,16 +195,16 @@ async fn tools_take_typed_arguments_and_raise_typed_errors() {
         wrong,
         HostCall::new("nope"),
     ];
-    let (seen, _) = calls(all, |rlm| rlm.tool(repeat())).await;
-    assert_eq!(seen[..3], ["'abab'", "'ababab'", "ValueError: times is 0"]);
-    assert_eq!(seen[3], "RuntimeError: invalid digit found in string");
-    assert!(seen[4].starts_with("TypeError: ") && seen[4].contains("text"), "{}", seen[4]);
-    assert_eq!(seen[5], "NameError: the host has no function `nope`");
+    let (results, _) = calls(all, |rlm| rlm.tool(repeat())).await;
+    assert_eq!(results[..3], ["'abab'", "'ababab'", "ValueError: times is 0"]);
+    assert_eq!(results[3], "RuntimeError: invalid digit found in string");
+    assert!(results[4].starts_with("TypeError: ") && results[4].contains("text"), "{}", results[4]);
+    assert_eq!(results[5], "NameError: the host has no function `nope`");
 }
 
 #[tokio::test]
 async fn a_tool_that_panics_is_an_exception_in_python() {
     let tool = Tool::from_parts("boom", "", Vec::new(), |_| async { panic!("at the disco") });
-    let (seen, _) = calls(vec![HostCall::new("boom")], |rlm| rlm.tool(tool)).await;
-    assert_eq!(seen, ["RuntimeError: tool `boom` panicked: at the disco"]);
+    let (results, _) = calls(vec![HostCall::new("boom")], |rlm| rlm.tool(tool)).await;
+    assert_eq!(results, ["RuntimeError: tool `boom` panicked: at the disco"]);
 }

@@ -59,7 +59,7 @@ async fn the_policy_answers_instead_of_the_interpreter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_hands_out_warm_sessions_and_refills() {
+async fn a_pool_hands_out_started_sessions_and_refills() {
     let config = PoolConfig::default().size(2).idle_timeout(Duration::from_secs(60));
     let pool = Pool::new(interpreter().factory(), config);
     pool.warm().await.unwrap();

@@ -25,8 +25,8 @@ async fn a_record_reads_back_as_it_was_written() {
     assert_eq!(written.events().count(), prediction.trajectory().events().count());
     assert!(matches!(written.events().next(), Some(Event::RunStarted { .. })));
     assert!(matches!(written.events().last(), Some(Event::RunFinished { .. })));
-    let shown: String = written.turns().iter().map(ToString::to_string).collect();
-    assert!(shown.contains("turn 1") && shown.contains("ValueError: b"), "{shown}");
+    let text: String = written.turns().iter().map(ToString::to_string).collect();
+    assert!(text.contains("turn 1") && text.contains("ValueError: b"), "{text}");
 }
 
 #[test]

@@ -14,25 +14,25 @@ use crate::error::Result;
 ///
 /// # Contract
 /// - **M1** One call answers one request; the model keeps no conversation.
-/// - **M2** One call is one try. The caller decides what is tried again: the loop does so by its [`RetryPolicy`],
-///   and a model that is used alone can be wrapped by [`with_retry`](LanguageModelExt::with_retry). Errors carry a
-///   kind that says who is to blame; [`Error::is_temporary`](crate::Error::is_temporary) says whether the same call
-///   may succeed later. A model that retries by itself marks what it gave up on as
-///   [`permanent`](crate::Error::permanent).
+/// - **M2** One call is one try. The caller decides what is tried again: the loop does so by its
+///   [`RetryPolicy`], and a model that is used alone can be wrapped by
+///   [`with_retry`](LanguageModelExt::with_retry). Errors carry a kind that says whose fault it is;
+///   [`Error::is_temporary`](crate::Error::is_temporary) says whether the same call may succeed later. A
+///   model that retries by itself marks what it gave up on as [`permanent`](crate::Error::permanent).
 /// - **M3** Unknown usage is unknown, never 0.
-/// - **M4** A text cut by the length limit is returned with [`FinishReason::Length`](crate::FinishReason::Length),
-///   not as an error.
+/// - **M4** A text cut by the length limit is returned with
+///   [`FinishReason::Length`](crate::FinishReason::Length), not as an error.
 /// - **M5** The call ends within [`Request::timeout`], where that is set, with an error of kind
-///   [`ModelTimeout`](crate::ErrorKind::ModelTimeout). The loop sets it, and cuts off a model that ignores it a
-///   moment later. Dropping the future cancels the call.
+///   [`ModelTimeout`](crate::ErrorKind::ModelTimeout). The loop sets it, and cuts off a model that ignores it
+///   a moment later. Dropping the future cancels the call.
 /// - **M6** No key appears in an error, in `Debug` or in a log.
 #[async_trait]
 pub trait LanguageModel: Send + Sync + fmt::Debug {
     /// The model's name, for trajectories and messages.
     fn name(&self) -> &str;
 
-    /// Checks whether the model could be called at all: a key is there, the address is valid. Sends nothing. `Rlm`'s
-    /// builder calls it, so that a mistake surfaces before a run.
+    /// Checks whether the model could be called at all: a key is there, the address is valid. Sends nothing.
+    /// `Rlm`'s builder calls it, so that a wrong configuration surfaces before a run.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) or [`ErrorKind::Auth`](crate::ErrorKind::Auth).
@@ -86,7 +86,8 @@ impl<M: LanguageModel> LanguageModelExt for M {}
 
 /// A model whose failed calls are tried again. Made by [`LanguageModelExt::with_retry`].
 ///
-/// [`Request::timeout`] limits each try. What this wrapper gives up on is [`permanent`](crate::Error::permanent).
+/// [`Request::timeout`] limits each try. What this wrapper gives up on is
+/// [`permanent`](crate::Error::permanent).
 #[derive(Clone, Debug)]
 pub struct Retrying<M> {
     model: M,

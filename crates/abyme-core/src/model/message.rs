@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::usage::Usage;
 
-/// Who said a message.
+/// The author of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -33,9 +33,9 @@ impl fmt::Display for Role {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Message {
-    /// Who said it.
+    /// Its author.
     pub role: Role,
-    /// What was said.
+    /// Its text.
     pub content: String,
 }
 
@@ -56,7 +56,7 @@ impl Message {
     }
 }
 
-/// One question to a model. What is not set is left to the model's own configuration.
+/// A request to a model. The model's own configuration decides on everything that is not set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -72,7 +72,7 @@ pub struct Request {
     /// Another model of the same provider, by name, for this request only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// How long one try may take.
+    /// How long this try may take. The loop sets it: see [`LanguageModel`](crate::LanguageModel), M5.
     #[serde(skip_serializing_if = "Option::is_none", with = "crate::seconds::option")]
     pub timeout: Option<Duration>,
 }
@@ -106,7 +106,7 @@ impl Request {
         self
     }
 
-    /// Sets how long one try may take.
+    /// Sets how long this try may take.
     pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.timeout = limit.into();
         self
@@ -172,6 +172,6 @@ pub enum FinishReason {
     Length,
     /// A content filter cut it off.
     ContentFilter,
-    /// Something else, as the provider names it.
+    /// Another reason, as the provider names it.
     Other(String),
 }

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How a failed call is tried again: only temporary errors, with exponential backoff, half of it at random, and never
-/// sooner than the provider's `Retry-After`. A reply that is not a completion
-/// ([`MalformedReply`](ErrorKind::MalformedReply)) is tried again once at most, because a provider that does not
-/// speak the protocol will not learn it.
+/// How a failed call is tried again: only temporary errors, with exponential backoff, half of it at random,
+/// and never sooner than the provider's `Retry-After`. A reply that is not a completion
+/// ([`MalformedReply`](ErrorKind::MalformedReply)) is tried again once at most, because a provider that does
+/// not speak the protocol will not learn it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -59,8 +59,8 @@ impl RetryPolicy {
         self
     }
 
-    /// Calls `attempt` until it succeeds, fails for good, or the tries are used up. An error that was given up on is
-    /// [`permanent`](Error::permanent) and says how often it was tried.
+    /// Calls `attempt` until it succeeds, fails for good, or the tries are used up. The error is then
+    /// [`permanent`](Error::permanent) and says how many tries there were.
     ///
     /// # Errors
     /// The last error of `attempt`.
@@ -77,9 +77,9 @@ impl RetryPolicy {
             malformed += u32::from(error.kind() == ErrorKind::MalformedReply);
             let backoff = if malformed > 1 { None } else { self.backoff_after(&error, retry) };
             let Some(backoff) = backoff else { return Err(error.with("tries", retry + 1).permanent()) };
-            tracing::warn!(%error, backoff_seconds = backoff.as_secs_f64(), retry = retry + 1, "trying again");
-            tokio::time::sleep(backoff).await;
             retry += 1;
+            tracing::warn!(%error, backoff_seconds = backoff.as_secs_f64(), retry, "trying again");
+            tokio::time::sleep(backoff).await;
         }
     }
 
@@ -122,12 +122,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_the_provider_asks_for_is_kept_up_to_the_longest() {
-        let asked = |seconds| ErrorKind::RateLimited { retry_after: Some(Duration::from_secs(seconds)) };
+    async fn a_backoff_the_provider_asks_for_is_kept_up_to_the_longest() {
+        let rate_limited =
+            |seconds| ErrorKind::RateLimited { retry_after: Some(Duration::from_secs(seconds)) };
         let start = tokio::time::Instant::now();
-        assert_eq!(tries(RetryPolicy::default().max_retries(1), asked(20)).await, 2);
+        assert_eq!(tries(RetryPolicy::default().max_retries(1), rate_limited(20)).await, 2);
         assert_eq!(start.elapsed(), Duration::from_secs(20));
-        assert_eq!(tries(RetryPolicy::default(), asked(86_400)).await, 1);
+        assert_eq!(tries(RetryPolicy::default(), rate_limited(86_400)).await, 1);
     }
 
     #[test]

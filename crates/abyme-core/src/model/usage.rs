@@ -4,8 +4,8 @@ use std::ops::{Add, AddAssign};
 
 use serde::{Deserialize, Serialize};
 
-/// Tokens and money of one or more calls. `None` is unknown, which is not 0; a sum is unknown only if all its parts
-/// are.
+/// Tokens and money of one or more calls. `None` is unknown, which is not 0; a sum is unknown only if all its
+/// parts are unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -55,7 +55,7 @@ impl Usage {
 fn sum<T: Add<Output = T>>(a: Option<T>, b: Option<T>) -> Option<T> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a + b),
-        (known, None) | (None, known) => known,
+        (one, None) | (None, one) => one,
     }
 }
 

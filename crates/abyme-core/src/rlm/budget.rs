@@ -1,4 +1,4 @@
-//! What a run has used and may still use: reserved before a call, settled after it, shared by everything in the run.
+//! The budget of a run: reserved before a call, settled after it, shared by all calls of the run.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},

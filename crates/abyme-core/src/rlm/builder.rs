@@ -1,4 +1,4 @@
-//! Puts an `Rlm` together. Every mistake surfaces in `build`, by name.
+//! Puts an `Rlm` together. `build` refuses every part that cannot work, by name.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -70,13 +70,13 @@ impl RlmBuilder {
         self
     }
 
-    /// The model that answers `llm_query`. Default: the one that plans.
+    /// The model that answers `llm_query`. Default: the model that plans.
     pub fn sub_model(mut self, model: impl LanguageModel + 'static) -> Self {
         self.sub_model = Some(Arc::new(model));
         self
     }
 
-    /// Where the Python runs.
+    /// The backend that runs the Python.
     pub fn interpreter(mut self, factory: impl InterpreterFactory + 'static) -> Self {
         self.factory = Some(Arc::new(factory));
         self
@@ -94,8 +94,8 @@ impl RlmBuilder {
         self
     }
 
-    /// Offers the public functions of a Python source as tools. They run in the session, as the user's code does;
-    /// `name` is shown in tracebacks.
+    /// Offers the public functions of a Python source as tools. They run in the session, as the user's code
+    /// does; tracebacks show `name`.
     pub fn python_tools(mut self, name: impl Into<String>, source: impl Into<String>) -> Self {
         self.modules.push(ModuleSource { name: name.into(), source: source.into() });
         self
@@ -107,7 +107,8 @@ impl RlmBuilder {
         self
     }
 
-    /// Changes the limits that every run starts from: `.limits(|limits| limits.max_iterations(5).max_cost(0.5))`.
+    /// Changes the limits that every run starts from, as in
+    /// `.limits(|limits| limits.max_iterations(5).max_cost(0.5))`.
     pub fn limits(mut self, change: impl FnOnce(Limits) -> Limits) -> Self {
         self.limits = change(self.limits);
         self

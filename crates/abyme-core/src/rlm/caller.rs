@@ -49,8 +49,8 @@ impl<'a> ModelCaller<'a> {
 
     /// Asks the root model and records its reply.
     ///
-    /// At the end of a run whose time is over, it has [`EXTRACT_TIMEOUT`] for all its tries: a caller who sets a limit
-    /// does not want to wait for long after it.
+    /// At the end of a run whose time is over, it has [`EXTRACT_TIMEOUT`] for all its tries: a caller who
+    /// sets a limit does not want to wait for long after it.
     pub(super) async fn root(&self, turn: u32, purpose: Purpose, messages: &[Message]) -> Result<Response> {
         let total = match (purpose, self.budget.exhausted_now()) {
             (Purpose::Extract, Some(Limit::Time)) => Some(EXTRACT_TIMEOUT),

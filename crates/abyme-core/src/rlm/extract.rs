@@ -32,19 +32,19 @@ pub(super) fn read_outputs(signature: &TaskSignature, text: &str) -> Result<Inde
 
 /// The last JSON object in a text, fenced or not. Models may show an example or a draft before it.
 fn last_object(text: &str) -> Option<IndexMap<String, Value>> {
-    let (mut last, mut rest) = (None, text);
+    let (mut last, mut text) = (None, text);
     for _ in 0..MAX_OBJECTS {
-        let Some(start) = rest.find('{') else { break };
-        rest = &rest[start..];
-        let mut objects = serde_json::Deserializer::from_str(rest).into_iter::<serde::de::IgnoredAny>();
+        let Some(start) = text.find('{') else { break };
+        text = &text[start..];
+        let mut objects = serde_json::Deserializer::from_str(text).into_iter::<serde::de::IgnoredAny>();
         let length = match objects.next() {
             Some(Ok(_)) => objects.byte_offset(),
             _ => 0,
         };
-        if let Ok(Value::Dict(fields)) = Value::parse_json(&rest[..length]) {
+        if let Ok(Value::Dict(fields)) = Value::parse_json(&text[..length]) {
             last = Some(fields);
         }
-        rest = &rest[length.max(1)..];
+        text = &text[length.max(1)..];
     }
     last
 }

@@ -34,8 +34,8 @@ impl Prediction {
     /// Reads one output.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] if the signature has no output of that name, [`ErrorKind::OutputType`] if it is
-    /// not a `T`.
+    /// [`ErrorKind::InvalidInput`] if the signature has no output of that name, [`ErrorKind::OutputType`] if
+    /// it is not a `T`.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         let value = self.outputs.get(name).ok_or_else(|| {
             let names: Vec<_> = self.outputs.keys().map(|name| format!("`{name}`")).collect();

@@ -1,4 +1,5 @@
-//! One run as a value: what is set for it alone, the future that it becomes, and the handles to watch and cancel it.
+//! One run as a value: what is set for it alone, the future that it becomes, and the handles to watch and
+//! cancel it.
 
 use std::{
     path::PathBuf,
@@ -40,13 +41,14 @@ use crate::{
 ///
 /// # Errors
 /// The run ends with an error of kind
-/// - [`InvalidInput`](ErrorKind::InvalidInput), before anything starts, if inputs are missing or unknown (all are
-///   named) or do not fit their types; [`Config`](ErrorKind::Config) for limits that cannot work, and
+/// - [`InvalidInput`](ErrorKind::InvalidInput), before anything starts, if inputs are missing or unknown (all
+///   are named) or do not fit their types; [`Config`](ErrorKind::Config) for limits that cannot work, and
 ///   [`Io`](ErrorKind::Io) if the trace cannot be written;
 /// - [`Unavailable`](ErrorKind::Unavailable) if no session starts;
 /// - [`SessionEnded`](ErrorKind::SessionEnded) if sessions keep dying;
 /// - the model's error if it fails for good;
-/// - [`LimitReached`](ErrorKind::LimitReached) if a limit is reached and the extract call gives no outputs that fit;
+/// - [`LimitReached`](ErrorKind::LimitReached) if a limit is reached and the extract call gives no outputs
+///   that fit;
 /// - [`Cancelled`](ErrorKind::Cancelled) if a [`CancelHandle`] ended it.
 ///
 /// All but the first carry the run's [trajectory](Error::trajectory).
@@ -84,8 +86,8 @@ impl Run {
         self
     }
 
-    /// Writes the trajectory of this run to a file as it happens: see [`TrajectoryWriter`]. The file is made when the
-    /// run starts, and replaces one of that name.
+    /// Writes the trajectory of this run to a file as it happens: see [`TrajectoryWriter`]. The file is made
+    /// when the run starts, and replaces one of that name.
     pub fn trace(mut self, path: impl Into<PathBuf>) -> Self {
         self.trace = Some(path.into());
         self
@@ -195,9 +197,9 @@ pub struct CancelHandle {
 }
 
 impl CancelHandle {
-    /// Ends the run: its model call and its cell are dropped, its session is shut down, and its future gives an error
-    /// of kind [`Cancelled`](ErrorKind::Cancelled) that carries the trajectory. A run that has not started ends as
-    /// soon as it is awaited; one that is over stays as it is.
+    /// Ends the run: its model call and its cell are dropped, its session is shut down, and its future gives
+    /// an error of kind [`Cancelled`](ErrorKind::Cancelled) that carries the trajectory. A run that has not
+    /// started ends as soon as it is awaited; one that is over stays as it is.
     pub fn cancel(&self) {
         self.state.send_replace(true);
     }

@@ -46,7 +46,7 @@ pub(super) struct Turns<'a> {
     turn: u32,
     sessions_lost: u32,
     replies_without_code: u32,
-    /// What the next request adds as the user's message. Not sent yet, so an extract call may still add to it.
+    /// The user's message of the next request. Not sent yet, so an extract call may still add to it.
     pending: String,
     /// Whether the reply in progress repairs a cell that did not compile.
     repairing: bool,
@@ -118,8 +118,8 @@ impl<'a> Turns<'a> {
         });
     }
 
-    /// Opens a session, takes turns in it until the run ends or is `cancelled`, and shuts it down on every path. (A
-    /// dropped future drops the session, which releases everything: C1.)
+    /// Opens a session, takes turns in it until the run ends or is `cancelled`, and shuts it down on every
+    /// path. (A dropped future drops the session, which releases everything: C1.)
     pub(super) async fn take(&mut self, cancelled: impl Future<Output = ()>) -> Result<Outputs> {
         let mut cancelled = pin!(cancelled);
         let mut session = unless(cancelled.as_mut(), self.open_session()).await?;
@@ -171,7 +171,7 @@ impl<'a> Turns<'a> {
 
     /// Asks the model for the outputs as JSON, because `limit` is reached.
     ///
-    /// The extract call is not subject to the limit that led to it. If that is the time, it has a minute.
+    /// The extract call is not subject to the limit that led to it. If the time is over, it has a minute.
     async fn extract(&mut self, limit: Limit) -> Result<Outputs> {
         let signature = &self.config.signature;
         let reason = self.budget.describe(limit);
@@ -204,11 +204,11 @@ impl<'a> Turns<'a> {
         match reply::parse_reply(&text) {
             Reply::Code { reasoning, code, ignored_blocks } => {
                 self.replies_without_code = 0;
-                let shown = match reasoning.trim() {
+                let message = match reasoning.trim() {
                     "" => reply::fence(&code),
                     reasoning => format!("{reasoning}\n\n{}", reply::fence(&code)),
                 };
-                self.say(Message::assistant(shown));
+                self.say(Message::assistant(message));
                 self.recorder.record(Event::CellStarted { turn: self.turn, reasoning, code: code.clone() });
                 let mut step = self.run_cell(session, code, repairing).await?;
                 if let Step::Continue(message) = &mut step {
@@ -247,7 +247,7 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// Runs a cell and says what comes of it.
+    /// Runs a cell and decides what its observation means for the run.
     async fn run_cell(&mut self, session: &mut Session, code: String, repairing: bool) -> Result<Step> {
         let limits = self.limits;
         let cell = Cell::new(code)
@@ -260,7 +260,7 @@ impl<'a> Turns<'a> {
             let traceback = observation.error.map(|error| error.traceback).unwrap_or_default();
             return Ok(Step::Continue(prompt::syntax_error(&traceback)));
         }
-        let mut shown = render_observation(&observation, limits.max_output_chars);
+        let mut observed = render_observation(&observation, limits.max_output_chars);
         if let Some(submission) = observation.submission {
             match self.coerce(&submission) {
                 Ok(outputs) => return Ok(Step::Done((outputs, Status::Submitted))),
@@ -270,7 +270,7 @@ impl<'a> Turns<'a> {
                         via: submission.via,
                         problems: problems.clone(),
                     });
-                    shown = format!("{shown}\n{}", prompt::refused(&problems, &self.config.signature));
+                    observed = format!("{observed}\n{}", prompt::refused(&problems, &self.config.signature));
                 }
             }
         }
@@ -278,16 +278,16 @@ impl<'a> Turns<'a> {
             self.count_lost_session(&reason)?;
             if let Some(limit) = self.budget.exhausted_now() {
                 // The run needs no other session.
-                self.pending = shown;
+                self.pending = observed;
                 return Ok(Step::LimitReached(limit));
             }
             *session = self.open_session().await?;
-            shown = format!("{shown}\n{}", prompt::session_lost(&reason));
+            observed = format!("{observed}\n{}", prompt::session_lost(&reason));
         }
-        Ok(Step::Continue(prompt::after_cell(&shown, &self.budget.remaining())))
+        Ok(Step::Continue(prompt::after_cell(&observed, &self.budget.remaining())))
     }
 
-    /// Runs a cell; a session that dies in it becomes an observation, as far as the model is concerned.
+    /// Runs a cell. If the session dies in it, that is an observation too: the model reads of it.
     async fn execute(&mut self, session: &mut Session, cell: Cell) -> Result<Observation> {
         let host = CellHost::new(&self.caller, &self.config.tools, self.turn);
         let span = tracing::info_span!("cell", turn = self.turn);
@@ -301,7 +301,7 @@ impl<'a> Turns<'a> {
             },
             Err(error) => return Err(error),
         };
-        // As exact as it is written, so that a record reads back as it was.
+        // Rounded as it is written, so that a record reads back equal.
         observation.duration =
             Duration::from_micros(observation.duration.as_micros().try_into().unwrap_or(u64::MAX));
         self.recorder.record(Event::CellFinished { turn: self.turn, observation: observation.clone() });
@@ -359,9 +359,9 @@ impl<'a> Turns<'a> {
         .map_err(|problems| problems.to_string())
     }
 
-    /// Sends what is pending along with the next request.
+    /// Appends the pending text to the conversation as the user's message.
     ///
-    /// Two messages of the user in a row are made one, because many chat templates take no others: after a failed
+    /// Two messages of the user in a row become one, because many chat templates refuse them: after a failed
     /// call the last message is the user's, and grows at its end.
     fn send_pending(&mut self) {
         let text = std::mem::take(&mut self.pending);
@@ -379,7 +379,7 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// Appends a message to the conversation. Nothing is ever changed or taken out.
+    /// Appends a message to the conversation. Earlier messages never change.
     fn say(&mut self, message: Message) {
         self.recorder.record(Event::MessageAppended { turn: self.turn, message: message.clone() });
         self.messages.push(message);
@@ -393,7 +393,9 @@ async fn unless<T>(
 ) -> Result<T> {
     tokio::select! {
         biased;
-        () = cancelled => Err(Error::new(ErrorKind::Cancelled, "the run was cancelled").operation("Rlm::run")),
+        () = cancelled => {
+            Err(Error::new(ErrorKind::Cancelled, "the run was cancelled").operation("Rlm::run"))
+        }
         done = work => done,
     }
 }

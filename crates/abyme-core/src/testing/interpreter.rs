@@ -8,11 +8,14 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    Capabilities, Cell, CodeInterpreter, Error, ErrorKind, HostCall, HostFunctions, InterpreterFactory,
-    Isolation, Observation, Result,
+    error::{Error, ErrorKind, Result},
+    interpreter::{
+        Capabilities, Cell, CodeInterpreter, HostCall, HostFunctions, InterpreterFactory, Isolation,
+        Observation,
+    },
 };
 
-/// All that is in a snapshot: the script comes from the factory.
+/// The whole of a snapshot: the script comes from the factory.
 const SNAPSHOT: &[u8] = b"scripted session 1";
 
 type Answer = dyn Fn(&Cell) -> Result<Scripted> + Send + Sync;
@@ -24,10 +27,11 @@ struct Scripted {
     observation: Observation,
 }
 
-/// An interpreter that answers every cell with what a closure makes of it, and remembers the cells. It runs no
-/// Python, so that the loop can be tested without one.
+/// An interpreter that answers every cell with what a closure makes of it, and remembers the cells. It runs
+/// no Python, so that the loop can be tested without one.
 ///
-/// It can be forked and saved: the closure is all there is to copy, and what that keeps is shared by all.
+/// It can be forked and saved to a snapshot: the closure is all that there is to copy, and forks share what
+/// it keeps.
 #[derive(Clone)]
 pub struct ScriptedInterpreter {
     capabilities: Capabilities,
@@ -60,13 +64,13 @@ impl ScriptedInterpreter {
         Self { capabilities, answer: Arc::new(answer), cells: Arc::default(), ended: false }
     }
 
-    /// Sets what it declares. Default: no isolation, and that it can be forked and saved.
+    /// Sets the capabilities it declares. Default: no isolation, forks and snapshots.
     pub fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
         self.capabilities = capabilities;
         self
     }
 
-    /// The cells so far, those of all clones and sessions together.
+    /// The cells that were executed so far, in all clones and sessions together.
     pub fn cells(&self) -> Vec<Cell> {
         self.cells.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -97,11 +101,11 @@ impl CodeInterpreter for ScriptedInterpreter {
         let Scripted { calls, mut observation } = scripted?;
         if !calls.is_empty() {
             let results = futures_util::future::join_all(calls.into_iter().map(|call| host.call(call))).await;
-            let shown: Vec<String> = results
+            let lines: Vec<String> = results
                 .into_iter()
                 .map(|result| result.map_or_else(|error| error.to_string(), |value| value.repr(10_000)))
                 .collect();
-            observation.value = Some(shown.join("\n").into());
+            observation.value = Some(lines.join("\n").into());
         }
         Ok(observation)
     }

@@ -8,11 +8,14 @@ use std::{
 
 use async_trait::async_trait;
 
-use crate::{Error, ErrorKind, LanguageModel, Request, Response, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::{LanguageModel, Request, Response},
+};
 
 type Answer = dyn Fn(&Request) -> Result<Response> + Send + Sync;
 
-/// A model that answers from a list of replies, or from a closure over the request, and remembers what it was asked.
+/// A model that answers from a list of replies, or from a closure over the request, and keeps the requests.
 /// Clones share both.
 ///
 /// ```
@@ -64,7 +67,7 @@ impl ScriptedModel {
         self
     }
 
-    /// What the model was asked so far.
+    /// The requests so far.
     pub fn requests(&self) -> Vec<Request> {
         lock(&self.requests).clone()
     }

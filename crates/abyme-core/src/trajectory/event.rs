@@ -1,4 +1,4 @@
-//! What happens in a run, as it is recorded and shown.
+//! What happens in a run, as the trajectory records it.
 
 use std::{fmt, sync::Arc};
 
@@ -78,7 +78,7 @@ pub enum Event {
     ModelReplied {
         /// The turn it belongs to, from 1.
         turn: u32,
-        /// What it was asked for.
+        /// The purpose of the request.
         purpose: Purpose,
         /// The reply, whole.
         text: String,
@@ -114,7 +114,7 @@ pub enum Event {
         turn: u32,
         /// `llm_query` or `llm_query_batched`.
         function: String,
-        /// The model asked.
+        /// The model that was called.
         model: String,
         /// The prompt, whole.
         prompt: String,
@@ -191,7 +191,7 @@ pub enum Event {
     },
 }
 
-/// What a call came to.
+/// How a call ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallOutcome<T> {
@@ -201,7 +201,7 @@ pub enum CallOutcome<T> {
     Error(String),
 }
 
-/// What the root model was asked for.
+/// The purpose of a request to the root model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -210,7 +210,7 @@ pub enum Purpose {
     Act,
     /// A repair of a cell that does not compile; costs no iteration.
     Repair,
-    /// The outputs, from what is known, because a limit was reached.
+    /// The outputs from the conversation so far, because a limit was reached.
     Extract,
 }
 
@@ -227,14 +227,14 @@ pub struct InputSummary {
     pub len: Option<usize>,
 }
 
-/// Something that watches a run: a progress display, a log, a file.
+/// A watcher of runs: a progress display, a log, a file.
 #[async_trait]
 pub trait EventSink: Send + Sync + fmt::Debug {
     /// Takes note of an event. Called on the run's own task: it must be quick and must not block.
     fn record(&self, record: &Arc<Record>);
 
-    /// Waits until all events so far have arrived at their destination. Called at the end of a run, before the run's
-    /// future is done.
+    /// Waits until all events so far have arrived at their destination. Called at the end of a run, before
+    /// the run's future is done.
     async fn flush(&self) {}
 }
 

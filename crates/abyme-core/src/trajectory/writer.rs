@@ -14,12 +14,12 @@ use tokio::sync::oneshot;
 use super::event::{EventSink, Record};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Writes the events of a run to a file as they happen: one line of JSON and one write for each, on a thread of its
-/// own, so that a slow disk does not hold up the run.
+/// Writes the events of a run to a file as they happen: one line of JSON and one write for each, on a thread
+/// of its own, so that a slow disk does not hold up the run.
 ///
-/// The file is complete when the run's future is done. A run that is dropped leaves the rest to the thread, which ends
-/// a moment later. A crash of the process costs what the thread had not written yet: as a rule the last event or none,
-/// and more where the disk is slower than the run.
+/// The file is complete when the run's future is done. If a run is dropped, the thread writes what is left a
+/// moment later. A crash of the process costs the events that the thread had not written yet: as a rule the
+/// last one or none, and more if the disk is slower than the run.
 ///
 /// A disk that fills up costs one warning, not the run: the file ends after its last whole line, and
 /// [`failure`](Self::failure) says why.
