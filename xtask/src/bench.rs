@@ -16,7 +16,8 @@ pub(crate) struct Args {
     arguments: Vec<String>,
 }
 
-/// Answers the exit code of the benchmarks: 0, 1 if something failed while it was measured, 2 for bad arguments.
+/// Answers the exit code of the benchmarks: 0, 1 if something failed while it was measured, 2 for bad
+/// arguments.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut command = cargo(&["run", "--release", "--locked", "--package", "abyme-benches"]);
     match selection::no_libpython()? {

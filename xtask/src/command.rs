@@ -1,6 +1,9 @@
 //! Runs other programs, and says which one failed.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
 
 /// What went wrong, for a person to read.
 pub(crate) type Result<T, E = String> = std::result::Result<T, E>;
@@ -24,6 +27,19 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     eprintln!("$ {shown}");
     let status = command.status().map_err(|error| format!("`{shown}` cannot be started: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("`{shown}` failed ({status})")) }
+}
+
+/// What a command writes to standard output. The error of a failed command has its standard error.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let Output { status, stdout, stderr } = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("`{name}` cannot be started: {error}"))?;
+    if status.success() {
+        return Ok(String::from_utf8_lossy(&stdout).into_owned());
+    }
+    Err(format!("`{name}` failed ({status}): {}", String::from_utf8_lossy(&stderr).trim()))
 }
 
 /// Whether a program is there.

@@ -4,7 +4,6 @@ mod bench;
 mod ci;
 mod command;
 mod docker_test_env;
-mod docker_test_image;
 mod fix;
 mod python_wasm;
 mod selection;

@@ -1,5 +1,5 @@
-//! `cargo xtask python-wasm`: builds the data of the crate `abyme-python-wasm`, or checks that building it again gives
-//! the same bytes.
+//! `cargo xtask python-wasm`: builds the data of the crate `abyme-python-wasm`, or checks that building it
+//! again gives the same bytes.
 
 use std::{
     fs,
@@ -23,7 +23,8 @@ pub(crate) struct Args {
 /// The files that are compressed into `data/`.
 const FILES: [&str; 2] = ["python.wasm", "stdlib.tar"];
 
-/// The highest level that needs no more memory to decompress; higher ones gain less than one part in a thousand.
+/// The highest level that needs no more memory to decompress; higher ones gain less than one part in a
+/// thousand.
 const ZSTD_LEVEL: i32 = 19;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -88,8 +89,8 @@ fn write() -> Result<()> {
     Ok(())
 }
 
-/// The compressed file, when it is whole and holds this content already. Compressing takes seconds, and another version
-/// of zstd would change the bytes for nothing.
+/// The compressed file, when it is whole and holds this content already. Compressing takes seconds, and
+/// another version of zstd would change the bytes for nothing.
 fn kept(data: &Path, name: &str, content: &[u8]) -> Option<Vec<u8>> {
     let sums = fs::read_to_string(data.join("SHA256SUMS")).ok()?;
     let compressed_name = format!("{name}.zst");
@@ -142,8 +143,8 @@ fn check() -> Result<()> {
     println!("built in {:.1} s", started.elapsed().as_secs_f64());
     if !differences.is_empty() {
         return Err(format!(
-            "building again gives something else than crates/abyme-python-wasm/data:\n  {}\nWhat was built is in {}. \
-             When the sources have changed, run `cargo xtask python-wasm` and commit the data",
+            "building again gives something else than crates/abyme-python-wasm/data:\n  {}\n\
+             What was built is in {}. When the sources have changed, run `cargo xtask python-wasm` and commit the data",
             differences.join("\n  "),
             output.display()
         ));

@@ -14,7 +14,8 @@ const CRATE: &str = "abyme-interpreter-pyo3";
 const PROBE: &str = r#"
 import os, sys, sysconfig
 get = sysconfig.get_config_var
-library = os.path.join(get("LIBDIR") or "", get("INSTSONAME" if sys.platform == "darwin" else "LDLIBRARY") or "?")
+name = get("INSTSONAME" if sys.platform == "darwin" else "LDLIBRARY")
+library = os.path.join(get("LIBDIR") or "", name or "?")
 if sys.version_info < (3, 9):
     print("it is older than 3.9")
 elif get("Py_GIL_DISABLED"):
@@ -25,8 +26,8 @@ elif not os.path.exists(library):
     print(library + " is not there; on Debian and Ubuntu it comes with python3-dev")
 "#;
 
-/// The arguments by which cargo builds all of the workspace, or of one package, that can be built here. What is left out
-/// is said, and is an error if `ABYME_REQUIRE` names it.
+/// The arguments by which cargo builds all of the workspace, or of one package, that can be built here. What
+/// is left out is said, and is an error if `ABYME_REQUIRE` names it.
 pub(crate) fn everything(of: Option<&str>) -> Result<Vec<String>> {
     let what = of.map_or_else(|| vec!["--workspace"], |package| vec!["--package", package]);
     let mut arguments: Vec<String> = what.into_iter().chain(["--locked"]).map(str::to_owned).collect();
@@ -63,9 +64,9 @@ fn python() -> String {
     if let Ok(python) = std::env::var("PYO3_PYTHON") {
         return python;
     }
-    for place in ["VIRTUAL_ENV", "CONDA_PREFIX"] {
-        if let Some(place) = std::env::var_os(place) {
-            return Path::new(&place).join("bin/python").display().to_string();
+    for variable in ["VIRTUAL_ENV", "CONDA_PREFIX"] {
+        if let Some(directory) = std::env::var_os(variable) {
+            return Path::new(&directory).join("bin/python").display().to_string();
         }
     }
     let is_python_3 = |name: &&str| exists(name, &["-c", "import sys; sys.exit(sys.version_info[0] != 3)"]);

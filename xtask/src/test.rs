@@ -35,8 +35,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let is_all = args.package.is_none() && args.filter.is_empty();
     if is_all {
-        // The first use on a machine prepares the embedded Python, in some seconds. One test does that before many wait
-        // for it at once, each within its own time limit.
+        // The first use on a machine prepares the embedded Python, in some seconds. One test does that before
+        // many wait for it at once, each within its own time limit.
         command::run(&mut tests(&["the_standard_library_is_there".to_owned()]))?;
     }
     let ignored = root().join("target/ignored-tests.txt");
@@ -59,7 +59,8 @@ fn lines_once(file: &Path) -> BTreeSet<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// The Python sources have tests of their own: the driver's for any Python, the rest for the one that is embedded.
+/// The Python sources have tests of their own: the driver's for any Python, the rest for the one that is
+/// embedded.
 fn python() -> Result<()> {
     let embedded = python_3_13();
     if embedded.is_none() {

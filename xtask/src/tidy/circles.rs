@@ -58,7 +58,8 @@ fn graph(arrows: &[Arrow]) -> Graph {
     graph
 }
 
-/// A few circles that together hold every arrow of every circle; each is the shortest through one of its arrows.
+/// A few circles that together hold every arrow of every circle; each is the shortest through one of its
+/// arrows.
 fn circles(graph: &Graph) -> Vec<Vec<usize>> {
     let mut covered = BTreeSet::new();
     let mut circles = Vec::new();

@@ -78,7 +78,8 @@ fn defined_name<'line>(line: &'line str, extension: &str) -> Option<&'line str> 
     tokens.next().filter(|_| keywords.contains(&keyword))
 }
 
-/// Whether the name is one of the words alone. With another word to it, as in `KnownScope`, it says something.
+/// Whether the name is one of the words alone. With another word to it, as in `KnownScope`, it says
+/// something.
 fn is_no_name(name: &str) -> bool {
     let name = name.trim_matches('_').to_lowercase();
     NOT_NAMES.contains(&name.as_str()) || NOT_NAMES.contains(&name.strip_suffix('s').unwrap_or(&name))

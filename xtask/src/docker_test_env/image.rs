@@ -1,6 +1,6 @@
 //! The image of `cargo xtask docker-test-env`: Debian's own Python and what it needs, and nothing else.
 //!
-//! No registry is asked. The packages come from the machine's own Debian mirror; which they are is asked of apt.
+//! The packages come from the machine's own Debian mirror, and apt says which they are. No registry is used.
 
 use std::{
     collections::BTreeSet,
@@ -9,13 +9,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{
-    command::Result,
-    docker_test_env::{Engine, output, say},
-};
+use super::engine::{Engine, say};
+use crate::command::{Result, output};
 
 /// What the image is called.
-pub(crate) const IMAGE: &str = "abyme-test-python:latest";
+pub(super) const IMAGE: &str = "abyme-test-python:latest";
 
 /// Dependencies that Python runs without: they serve installation, or modules that no test imports.
 const NOT_NEEDED: &[&str] = &[
@@ -39,7 +37,7 @@ const NOT_NEEDED: &[&str] = &[
 ];
 
 /// Makes the image from packages.
-pub(crate) fn import(engine: &Engine) -> Result<()> {
+pub(super) fn import(engine: &Engine) -> Result<()> {
     let made = |what: &Path, error| format!("cannot write {}: {error}", what.display());
     let downloads = engine.dir.join("packages");
     fs::create_dir_all(&downloads).map_err(|error| made(&downloads, error))?;
