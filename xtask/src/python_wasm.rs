@@ -144,7 +144,8 @@ fn check() -> Result<()> {
     if !differences.is_empty() {
         return Err(format!(
             "building again gives something else than crates/abyme-python-wasm/data:\n  {}\n\
-             What was built is in {}. When the sources have changed, run `cargo xtask python-wasm` and commit the data",
+             What was built is in {}. When the sources have changed, run `cargo xtask python-wasm` and \
+             commit the data",
             differences.join("\n  "),
             output.display()
         ));
