@@ -11,6 +11,7 @@ use self::parse::{duration, named, seconds_over_zero, size};
 use crate::{
     backend::COMPILED,
     exit::{Failure, TABLE},
+    standard::Standard,
     terminal,
 };
 
@@ -38,7 +39,21 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Prepare the embedded Python now, instead of at its first use on this machine: for images
     #[command(after_help = TABLE)]
-    Warm,
+    Prepare,
+}
+
+#[cfg(feature = "pyo3")]
+impl Command {
+    /// Whether cells run in the process of this command.
+    pub(crate) fn runs_in_process(&self) -> bool {
+        match self {
+            Self::Run(args) => args.backend.interpreter == "pyo3",
+            Self::Demo(args) => args.backend.interpreter == "pyo3",
+            Self::Interpreter(args) => args.backend == "pyo3",
+            Self::Doctor(_) => true,
+            Self::Prepare => false,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -46,7 +61,8 @@ pub(crate) struct BackendArgs {
     /// Where the Python runs
     #[arg(long, value_name = "NAME", default_value = COMPILED[0])]
     pub(crate) interpreter: String,
-    /// The Python to run: a name or a path, in the image for `docker` [default: python3]; for `pyo3`, a virtual environment
+    /// The Python to run: a name or a path, in the image for `docker` [default: python3]; for `pyo3`, a
+    /// virtual environment
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<PathBuf>,
     /// The image of the `docker` interpreter [default: python:3.13-slim]
@@ -159,17 +175,19 @@ pub(crate) struct InterpreterArgs {
     /// Most memory of the session, in MB of 1024 KB [default: 512 for wasm and docker, 4096 for subprocess]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(16..=1 << 30))]
     pub(crate) memory_mb: Option<u64>,
-    /// Most size of what the session writes: wasm and docker, all files together [default: 64]; subprocess, each file
-    /// [default: 1024]; in MB of 1024 KB
+    /// Most size of what the session writes: wasm and docker, all files together [default: 64]; subprocess,
+    /// each file [default: 1024]; in MB of 1024 KB
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
     pub(crate) disk_mb: Option<u64>,
     /// Characters kept of stdout, of stderr and of the value, each: the first and the last half
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub(crate) max_output_chars: usize,
     /// Longest line taken from stdin, in MB of 1024 KB
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     pub(crate) max_line_mb: u64,
-    /// The Python to run: a name or a path, in the image for `docker` [default: python3]; for `pyo3`, a virtual environment
+    /// The Python to run: a name or a path, in the image for `docker` [default: python3]; for `pyo3`, a
+    /// virtual environment
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<PathBuf>,
     /// The image of the `docker` backend [default: python:3.13-slim]
@@ -199,7 +217,7 @@ pub(crate) struct DoctorArgs {
 pub(crate) fn parse() -> Result<Command, Failure> {
     Cli::try_parse().map(|cli| cli.command).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            match terminal::write(&error.render().to_string()) {
+            match Standard::default().write(&error.render().to_string()) {
                 Ok(()) => Failure::quiet(crate::exit::Exit::Ok),
                 Err(failure) => failure,
             }

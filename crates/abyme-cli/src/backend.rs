@@ -4,8 +4,6 @@ use std::{path::PathBuf, sync::Arc};
 
 use abyme::{InterpreterFactory, Subprocess, Wasm};
 
-#[cfg(feature = "pyo3")]
-use crate::{exit::Exit, standard};
 use crate::{exit::Failure, terminal};
 
 /// What sessions of any backend are made with, as far as the backend knows it.
@@ -38,7 +36,8 @@ pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
     ("pyo3", "build `abyme` with `--features pyo3`, which needs libpython (Debian: python3-dev)"),
 ];
 
-/// Bytes of memory that a session needs in which Python holds `text` bytes, and for a moment what they are made from.
+/// Bytes of memory that a session needs in which Python holds `text` bytes, and for a moment what they are
+/// made from.
 pub(crate) fn memory_for(name: &str, text: u64) -> u64 {
     const ALL_OF_32_BITS: u64 = 4 << 30;
     match name {
@@ -70,9 +69,6 @@ pub(crate) fn factory(name: &str, settings: &Settings) -> Result<Arc<dyn Interpr
         #[cfg(feature = "pyo3")]
         "pyo3" => {
             let pyo3 = pyo3(settings)?;
-            standard::keep_for_ourselves().map_err(|error| {
-                Failure::new(Exit::Failed, format!("cannot keep stdin and stdout from the cells: {error}"))
-            })?;
             Ok(Arc::new(pyo3))
         }
         _ => {
@@ -87,7 +83,7 @@ pub(crate) fn factory(name: &str, settings: &Settings) -> Result<Arc<dyn Interpr
 
 /// The `wasm` backend, which says on stderr what it does while it prepares Python for this machine.
 pub(crate) fn wasm(settings: &Settings) -> Wasm {
-    // One run needs one session, and each place reserves addresses, which may be limited (`ulimit -v`).
+    // One run needs one session, and each slot reserves addresses, which may be limited (`ulimit -v`).
     let mut wasm = Wasm::new().max_sessions(4);
     if let Some(bytes) = settings.memory {
         wasm = wasm.memory_limit_bytes(bytes);
@@ -140,8 +136,8 @@ fn pyo3(settings: &Settings) -> Result<abyme::Pyo3, Failure> {
     match path.ancestors().take(3).find(|directory| is_venv(directory)) {
         Some(venv) => Ok(pyo3.venv(venv)),
         None => Err(Failure::usage(format!(
-            "--python {} is in no virtual environment; the `pyo3` interpreter runs the Python that `abyme` is linked \
-             with, and takes a virtual environment of that",
+            "--python {} is in no virtual environment; the `pyo3` interpreter runs the Python that `abyme` is \
+             linked with, and takes a virtual environment of that",
             path.display()
         ))),
     }

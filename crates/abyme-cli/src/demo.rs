@@ -12,60 +12,65 @@ use self::haystack::Haystack;
 use crate::{
     args::{BackendArgs, DemoArgs},
     backend::{self, Settings},
-    exit::{Exit, Failure},
+    exit::{Exit, Failure, unless_stopped},
     json,
     progress::{Detail, Progress, Target},
-    signals, terminal,
+    standard::Standard,
 };
 
-pub(crate) async fn run(args: DemoArgs) -> Result<Exit, Failure> {
+pub(crate) async fn run(args: DemoArgs, standard: &Standard) -> Result<Exit, Failure> {
     let memory = backend::memory_for(&args.backend.interpreter, args.size);
     let BackendArgs { python, image, .. } = &args.backend;
     let settings =
         Settings { python: python.clone(), image: image.clone(), memory: Some(memory), disk: None };
     let factory = backend::factory(&args.backend.interpreter, &settings)?;
-    signals::unless_stopped(both_parts(&args, factory)).await?
+    unless_stopped(both_parts(&args, factory, standard)).await?
 }
 
-async fn both_parts(args: &DemoArgs, factory: Arc<dyn InterpreterFactory>) -> Result<Exit, Failure> {
+async fn both_parts(
+    args: &DemoArgs,
+    factory: Arc<dyn InterpreterFactory>,
+    standard: &Standard,
+) -> Result<Exit, Failure> {
     let shown = !args.json;
     if shown {
-        terminal::write(&format!(
-            "Part 1: one line is hidden in {} characters of text (seed {}). The run is real: a Python session, cells,\n\
-             sub-calls. Only the model is a script. It sees what any model would see, and it does not know the answer.\n\n",
+        standard.write(&format!(
+            "Part 1: one line is hidden in {} characters of text (seed {}). The run is real: a Python session, \
+             cells,\nsub-calls. Only the model is a script. It sees what any model would see, and it does not \
+             know the answer.\n\n",
             args.size, args.seed
         ))?;
     }
     let started = Instant::now();
-    let found = needle(args, &factory, shown).await?;
+    let search = search(args, &factory, shown.then_some(standard)).await?;
     if args.json {
         let (answer, expected) =
-            (found.prediction.outputs().get("answer"), Value::from(i64::from(found.expected)));
+            (search.prediction.outputs().get("answer"), Value::from(i64::from(search.expected)));
         let object = Value::dict([
             ("answer", answer.cloned().unwrap_or_default()),
             ("expected", expected),
-            ("status", found.prediction.status().to_string().into()),
+            ("status", search.prediction.status().to_string().into()),
             (
                 "turns",
-                Value::from(i64::try_from(found.prediction.trajectory().turns().len()).unwrap_or(i64::MAX)),
+                Value::from(i64::try_from(search.prediction.trajectory().turns().len()).unwrap_or(i64::MAX)),
             ),
             ("interpreter", factory.name().into()),
             ("seconds", ((started.elapsed().as_secs_f64() * 1e6).round() / 1e6).into()),
         ]);
-        terminal::write(&format!("{}\n", json::strict(&object)))?;
+        standard.write(&format!("{}\n", json::strict(&object)))?;
     } else {
         let verdict =
-            if found.right { "the number that was hidden" } else { "NOT the number that was hidden" };
-        let answer = found.prediction.outputs().get("answer").map(json::strict).unwrap_or_default();
-        terminal::write(&format!(
+            if search.right { "the number that was hidden" } else { "NOT the number that was hidden" };
+        let answer = search.prediction.outputs().get("answer").map(json::strict).unwrap_or_default();
+        standard.write(&format!(
             "Answer: {answer}, {verdict} ({}), after {:.2} s.\n\n\
              Part 2: a cell fails and is repaired, a batch of sub-calls, outputs of declared types.\n\n",
-            found.expected,
+            search.expected,
             started.elapsed().as_secs_f64()
         ))?;
     }
-    let outputs_right = tickets::run(factory, shown).await?;
-    match (found.right, outputs_right) {
+    let outputs_right = tickets::run(factory, shown.then_some(standard)).await?;
+    match (search.right, outputs_right) {
         (true, true) => Ok(Exit::Ok),
         (false, _) => Err(Failure::new(Exit::WrongAnswer, "the answer is not the number that was hidden")),
         (true, false) => {
@@ -75,28 +80,29 @@ async fn both_parts(args: &DemoArgs, factory: Arc<dyn InterpreterFactory>) -> Re
 }
 
 /// How the search ended.
-struct Found {
+struct Search {
     prediction: Prediction,
     expected: u32,
     right: bool,
 }
 
-async fn needle(
+/// Searches the text. The run is shown on `shown_on`.
+async fn search(
     args: &DemoArgs,
     factory: &Arc<dyn InterpreterFactory>,
-    shown: bool,
-) -> Result<Found, Failure> {
+    shown_on: Option<&Standard>,
+) -> Result<Search, Failure> {
     let Haystack { text, question, number: expected } = haystack::generate(args.seed, args.size);
     let mut builder = Rlm::builder("context, query -> answer: int")
         .instructions("Answer the question from the context. The context is too long to read.")
         .model(script::planner())
         .sub_model(script::reader())
         .interpreter(factory.clone());
-    if shown {
-        builder = builder.on_event(Progress::new(Target::Stdout, Detail::Turns));
+    if let Some(standard) = shown_on {
+        builder = builder.on_event(Progress::new(Target::Stdout(standard.clone()), Detail::Turns));
     }
     let inputs = inputs! { context: Text::from(text), query: question };
     let prediction = builder.build()?.run(inputs).await?;
     let right = prediction.outputs().get("answer") == Some(&Value::from(i64::from(expected)));
-    Ok(Found { prediction, expected, right })
+    Ok(Search { prediction, expected, right })
 }

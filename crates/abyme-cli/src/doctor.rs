@@ -13,22 +13,22 @@ use self::report::{Backend, Health, Model, Report};
 use crate::{
     args::DoctorArgs,
     backend::{self, COMPILED, Settings},
-    exit::{Exit, Failure},
-    models, signals, terminal,
+    exit::{Exit, Failure, unless_stopped},
+    models,
+    standard::Standard,
 };
 
-/// What each backend has to run.
+/// The cell that each backend runs.
 const CELL: &str = "import sys; print(sys.executable); print(sys.version.split()[0])";
-/// Longest wait for that.
-const CELL_TIME: Duration = Duration::from_secs(30);
-/// Longest wait for a model's answer, with all tries.
-const CHECK_TIME: Duration = Duration::from_secs(30);
+const CELL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time limit of a model's answer, with all tries.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Enough for models that think before they speak.
 const REPLY_TOKENS: u32 = 512;
 
-pub(crate) async fn run(args: DoctorArgs) -> std::result::Result<Exit, Failure> {
-    let report = signals::unless_stopped(examine(&args)).await??;
-    terminal::write(&if args.json { report.json() } else { report.text() })?;
+pub(crate) async fn run(args: DoctorArgs, standard: &Standard) -> std::result::Result<Exit, Failure> {
+    let report = unless_stopped(examine(&args)).await??;
+    standard.write(&if args.json { report.json() } else { report.text() })?;
     let works = report.backends.iter().any(|backend| backend.health.is_ok());
     Ok(match &report.model.check {
         _ if !works => Exit::Unavailable,
@@ -46,7 +46,7 @@ async fn examine(args: &DoctorArgs) -> std::result::Result<Report, Failure> {
             _ => Settings::default(),
         };
         let factory = match name {
-            // Whoever asks for advice has not asked for a download.
+            // The doctor reports what is there; it downloads nothing.
             #[cfg(feature = "docker")]
             "docker" => std::sync::Arc::new(backend::docker(&settings, abyme::Pull::Never)),
             _ => backend::factory(name, &settings)?,
@@ -54,7 +54,7 @@ async fn examine(args: &DoctorArgs) -> std::result::Result<Report, Failure> {
         backends.push(Backend {
             name: name.to_owned(),
             capabilities: factory.capabilities().clone(),
-            // Before the trial, which fills it.
+            // The state from before the trial: the trial fills the cache.
             cache: (name == "wasm").then(|| backend::wasm(&settings).cache_state().ok()).flatten(),
             health: try_out(&*factory).await.map_err(|error| error.to_string()),
         });
@@ -65,13 +65,13 @@ async fn examine(args: &DoctorArgs) -> std::result::Result<Report, Failure> {
 /// Runs a real cell.
 async fn try_out(factory: &dyn InterpreterFactory) -> Result<Health> {
     let started = Instant::now();
-    let mut session = Session::new(factory.create().await?).cell_timeout(CELL_TIME);
+    let mut session = Session::new(factory.create().await?).cell_timeout(CELL_TIMEOUT);
     let observation = session.run_code(CELL).await?;
     let first = started.elapsed();
     session.shutdown().await?;
     // The first start looks for Python and compiles the driver; later ones of the same process do not.
     let started = Instant::now();
-    let mut second = Session::new(factory.create().await?).cell_timeout(CELL_TIME);
+    let mut second = Session::new(factory.create().await?).cell_timeout(CELL_TIMEOUT);
     second.run_code("pass").await?;
     let later = started.elapsed();
     second.shutdown().await?;
@@ -101,10 +101,10 @@ async fn model(args: &DoctorArgs) -> Model {
     };
     match openai.check() {
         Ok(()) if args.check_model => {
-            let asked = tokio::time::timeout(CHECK_TIME, ask(openai)).await;
-            model.check = Some(match asked {
-                Ok(asked) => asked.map_err(|error| error.to_string()),
-                Err(_) => Err(format!("no answer within {} s", CHECK_TIME.as_secs())),
+            let answer = tokio::time::timeout(CHECK_TIMEOUT, ask(openai)).await;
+            model.check = Some(match answer {
+                Ok(answer) => answer.map_err(|error| error.to_string()),
+                Err(_) => Err(format!("no answer within {} s", CHECK_TIMEOUT.as_secs())),
             });
         }
         Ok(()) => {}

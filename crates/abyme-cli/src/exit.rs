@@ -1,8 +1,9 @@
-//! How the command ends: exit codes, and failures in one line.
+//! How the command ends: exit codes, failures in one line, and signals.
 
-use std::process::ExitCode;
+use std::{future::Future, process::ExitCode, time::Duration};
 
 use abyme::{Blame, Error, ErrorKind};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::terminal;
 
@@ -25,7 +26,7 @@ pub(crate) enum Exit {
 /// The exit codes, as `--help` and the README show them.
 pub(crate) const TABLE: &str = "\
 Exit codes:
-  0    done; also when a limit was reached and the outputs are estimates (a warning says so, and `status` in --json)
+  0    done; also when a limit was reached and the outputs are estimates (see the warning, and `status` in --json)
   1    something else failed; a bug, most likely
   2    the command line, an input, the signature or the configuration cannot work as given
   3    no interpreter: the backend cannot run on this machine (see `abyme doctor`)
@@ -56,17 +57,17 @@ impl Failure {
         Self { exit, message: message.into(), hint: None }
     }
 
-    /// A mistake in the command line.
+    /// An error in the command line.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
     }
 
-    /// A failure that needs no words: the reader of stdout is gone, or the user pressed Ctrl-C.
+    /// A failure without a message: the reader of stdout went away, or the user pressed Ctrl-C.
     pub(crate) fn quiet(exit: Exit) -> Self {
         Self::new(exit, "")
     }
 
-    /// An error from before the run: whatever it is about, the configuration has to change.
+    /// An error from before the run: the configuration has to change, whatever the error is about.
     pub(crate) fn before_run(error: &Error) -> Self {
         let exit = match error.kind() {
             ErrorKind::Unavailable => Exit::Unavailable,
@@ -121,7 +122,7 @@ impl From<&Error> for Failure {
             Cancelled => (Exit::Interrupted, None),
             LimitReached => (Exit::Limit, Some("raise --max-iterations, --run-timeout or --max-cost")),
             Internal => (Exit::Failed, Some("this is a bug in abyme; ABYME_LOG=debug shows more")),
-            // Kinds that came later: blame says whose they are.
+            // A kind that is newer than this command is told by its blame.
             _ => match error.blame() {
                 Blame::Caller => (Exit::Usage, None),
                 Blame::Session => (Exit::SessionEnded, None),
@@ -138,6 +139,29 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::from(&error)
     }
+}
+
+/// How long dropped work may take to clean up: processes to end, directories to remove.
+const CLEAN_UP_GRACE: Duration = Duration::from_millis(200);
+
+/// Waits for `work`. Ctrl-C and SIGTERM drop it, which ends what it runs.
+///
+/// # Errors
+/// After a signal: quietly, with the exit code of that signal.
+pub(crate) async fn unless_stopped<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let failed = |error| Failure::new(Exit::Failed, format!("cannot listen for signals: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let exit = {
+        let work = Box::pin(work);
+        tokio::select! {
+            done = work => return Ok(done),
+            _ = interrupt.recv() => Exit::Interrupted,
+            _ = terminate.recv() => Exit::Terminated,
+        }
+    };
+    tokio::time::sleep(CLEAN_UP_GRACE).await;
+    Err(Failure::quiet(exit))
 }
 
 fn one_line(text: &str) -> String {

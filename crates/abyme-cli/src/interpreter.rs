@@ -19,13 +19,13 @@ use self::{
 use crate::{
     args::InterpreterArgs,
     backend::{self, Settings},
-    exit::{Exit, Failure},
-    signals,
+    exit::{Exit, Failure, unless_stopped},
+    standard::Standard,
 };
 
 const MB: u64 = 1024 * 1024;
 
-pub(crate) async fn run(args: InterpreterArgs) -> Result<Exit, Failure> {
+pub(crate) async fn run(args: InterpreterArgs, standard: &Standard) -> Result<Exit, Failure> {
     let settings = Settings {
         python: args.python.clone(),
         image: args.image.clone(),
@@ -34,22 +34,23 @@ pub(crate) async fn run(args: InterpreterArgs) -> Result<Exit, Failure> {
     };
     if args.backend == "pyo3" && (args.memory_mb.is_some() || args.disk_mb.is_some()) {
         return Err(Failure::usage(
-            "--memory-mb and --disk-mb cannot hold here: `pyo3` runs the code in this very process, without limits"
-                .to_owned(),
+            "--memory-mb and --disk-mb cannot hold here: `pyo3` runs the code in this very process, \
+             without limits",
         ));
     }
     let factory = backend::factory(&args.backend, &settings)?;
     // Reading begins at once: what is there before the first cell runs was sent together with it.
-    let reader = Reader::start(usize::try_from(args.max_line_mb * MB).unwrap_or(usize::MAX))?;
-    let writer = Arc::new(Writer::start()?);
+    let reader =
+        Reader::start(standard.input(), usize::try_from(args.max_line_mb * MB).unwrap_or(usize::MAX))?;
+    let writer = Arc::new(Writer::start(standard.output())?);
     let serve = async {
         let mut session = Session::new(factory.create().await?);
         session.start().await?;
         Server::new(&args, reader, writer.clone()).serve(session).await
     };
     let ended = tokio::select! {
-        ended = signals::unless_stopped(serve) => ended?,
-        // Who closed stdout is not interested any more; the session ends with this.
+        ended = unless_stopped(serve) => ended?,
+        // The reader closed stdout and takes no more answers, so the session ends.
         () = writer.broken() => return Err(Failure::quiet(Exit::Output)),
     };
     writer.finish().await;

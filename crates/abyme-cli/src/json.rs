@@ -1,4 +1,5 @@
-//! Values as plain JSON, on one line. Nothing of the tagged form that `serde` writes for a [`Value`] shows here.
+//! Values as plain JSON, on one line. Nothing of the tagged form that `serde` writes for a [`Value`] shows
+//! here.
 
 use std::fmt::Write;
 

@@ -8,31 +8,32 @@ mod exit;
 mod interpreter;
 mod json;
 mod models;
+mod prepare;
 mod progress;
 mod run;
-mod signals;
 mod standard;
 mod terminal;
-mod warm;
 
 use std::{process::ExitCode, time::Duration};
 
 use crate::{
     args::Command,
     exit::{Exit, Failure},
+    standard::Standard,
 };
 
-/// How long what still runs in the background may take at the end.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// How long background tasks may take to end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
     let ended = args::parse().and_then(|command| {
         terminal::start_log();
+        let standard = standard(&command)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
-        let ended = runtime.block_on(perform(command));
-        runtime.shutdown_timeout(PATIENCE);
+        let ended = runtime.block_on(perform(command, &standard));
+        runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
         ended
     });
     match ended {
@@ -45,12 +46,22 @@ fn main() -> ExitCode {
     .into()
 }
 
-async fn perform(command: Command) -> Result<Exit, Failure> {
+/// stdin and stdout, out of the reach of cells that run in this process.
+fn standard(command: &Command) -> Result<Standard, Failure> {
+    #[cfg(feature = "pyo3")]
+    if command.runs_in_process() {
+        return Standard::moved();
+    }
+    let _ = command;
+    Ok(Standard::default())
+}
+
+async fn perform(command: Command, standard: &Standard) -> Result<Exit, Failure> {
     match command {
-        Command::Run(args) => Box::pin(run::run(*args)).await,
-        Command::Demo(args) => Box::pin(demo::run(args)).await,
-        Command::Interpreter(args) => Box::pin(interpreter::run(args)).await,
-        Command::Doctor(args) => Box::pin(doctor::run(args)).await,
-        Command::Warm => Box::pin(warm::run()).await,
+        Command::Run(args) => Box::pin(run::run(*args, standard)).await,
+        Command::Demo(args) => Box::pin(demo::run(args, standard)).await,
+        Command::Interpreter(args) => Box::pin(interpreter::run(args, standard)).await,
+        Command::Doctor(args) => Box::pin(doctor::run(args, standard)).await,
+        Command::Prepare => Box::pin(prepare::run(standard)).await,
     }
 }

@@ -11,7 +11,7 @@ use abyme::{Error, ErrorKind, OpenAi, Result};
 pub(crate) fn model(model: Option<&str>, api_base: Option<&str>) -> Result<OpenAi> {
     let Some(api_base) = api_base else {
         return match model {
-            // Not as if `ABYME_MODEL` were set: a key kept for another provider's model must not go along.
+            // `from_env` would send a key that belongs to another provider's model.
             Some(model) => Ok(OpenAi::new(model)),
             None => OpenAi::from_env(),
         };

@@ -13,15 +13,15 @@ use abyme::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::terminal::escape;
+use crate::{standard::Standard, terminal::escape};
 
 /// Where progress goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Target {
-    /// The answer has stdout for itself.
+    /// stderr, so that stdout has the answer alone.
     Stderr,
-    /// The run itself is what is shown.
-    Stdout,
+    /// stdout, where the run itself is the answer.
+    Stdout(Standard),
 }
 
 /// How much of a run is shown.
@@ -54,7 +54,7 @@ struct Counts {
 
 impl Progress {
     pub(crate) fn new(target: Target, detail: Detail) -> Self {
-        let spinner = (target == Target::Stderr && io::stderr().is_terminal()).then(spinner);
+        let spinner = (matches!(target, Target::Stderr) && io::stderr().is_terminal()).then(spinner);
         Self { target, detail, spinner, counts: Mutex::default() }
     }
 
@@ -68,10 +68,10 @@ impl Progress {
     /// Prints lines; on a terminal they scroll by above the spinner.
     fn print(&self, text: &str) {
         let text = escape(text.trim_end());
-        let write = || match self.target {
-            // A reader that is gone does not end the run: the answer may still go to a file.
+        let write = || match &self.target {
+            // A closed stderr does not end the run: the answer may still go to a file.
             Target::Stderr => drop(writeln!(io::stderr().lock(), "{text}")),
-            Target::Stdout => drop(writeln!(crate::standard::output(), "{text}")),
+            Target::Stdout(standard) => drop(writeln!(standard.output(), "{text}")),
         };
         match &self.spinner {
             Some(spinner) => spinner.suspend(write),

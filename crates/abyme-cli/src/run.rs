@@ -10,14 +10,15 @@ use abyme::{CodePolicy, Limits, Rlm, RlmBuilder, TaskSignature, Text, Trajectory
 use crate::{
     args::{BackendArgs, LimitArgs, Policy, RunArgs},
     backend,
-    exit::{Exit, Failure},
+    exit::{Exit, Failure, unless_stopped},
     models,
     progress::{Detail, Progress, Target},
-    signals, terminal,
+    standard::Standard,
+    terminal,
 };
 
-pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
-    // Everything that can be wrong is looked at before anything costs time or money: what was typed first.
+pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Failure> {
+    // Everything is checked before anything costs time or money, and the command line's text first of all.
     let signature: TaskSignature = args.signature.parse().map_err(|error| Failure::before_run(&error))?;
     let names = args.input.iter().map(|input| input.name.as_str());
     inputs::check_once(&args.input)?;
@@ -37,7 +38,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     if let Some(Policy::GuardRail) = args.policy {
         builder = builder.policy(CodePolicy::guard_rail());
     }
-    let inputs = inputs::read(&args.input)?;
+    let inputs = inputs::read(&args.input, standard)?;
     let api_base = args.model.api_base.as_deref();
     let model = models::model(args.model.model.as_deref(), api_base);
     builder = builder.model(model.map_err(|error| Failure::before_run(&error))?);
@@ -51,14 +52,14 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     let progress = Arc::new(Progress::new(Target::Stderr, detail));
     let rlm = builder.build().map_err(|error| Failure::before_run(&error))?;
     let mut run = rlm.run(inputs).on_event(progress.clone());
-    // Last of all, so that no mistake on the command line costs an earlier trace.
+    // After all checks, so that an error on the command line does not cost an earlier trace.
     let trace = args.trace.as_deref().map(|path| open_trace(path, &args)).transpose()?;
     if let Some(trace) = &trace {
         run = run.on_event(trace.clone());
     }
 
     let started = Instant::now();
-    let ended = signals::unless_stopped(run.into_future()).await;
+    let ended = unless_stopped(run.into_future()).await;
     let seconds = started.elapsed().as_secs_f64();
     progress.finish();
     if let Some((path, trace)) = args.trace.as_ref().zip(trace) {
@@ -78,9 +79,9 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     }
     if args.json {
         let trace = args.trace.as_deref().map(Path::to_path_buf);
-        terminal::write(&output::object(&prediction, seconds, factory.name(), trace.as_deref()))?;
+        standard.write(&output::object(&prediction, seconds, factory.name(), trace.as_deref()))?;
     } else {
-        terminal::write(&output::plain(prediction.outputs()))?;
+        standard.write(&output::plain(prediction.outputs()))?;
     }
     Ok(Exit::Ok)
 }

@@ -1,47 +1,68 @@
 //! The command's own stdin and stdout.
 //!
-//! Where cells run in this very process, whatever they start or write by number would find them at descriptors 0 and 1,
-//! in the middle of answers and requests. So they move away before Python starts.
+//! Where cells run in the command's own process, the code they start could reach descriptors 0 and 1, and
+//! read requests or write in the middle of answers. So both streams move to other descriptors before Python
+//! starts.
 
-#[cfg(feature = "pyo3")]
-use std::os::fd::AsFd;
 use std::{
     fs::File,
     io::{self, Read, Write},
-    sync::OnceLock,
+    sync::Arc,
 };
 
-/// stdin and stdout, after they moved.
-static OWN: OnceLock<(File, File)> = OnceLock::new();
+use crate::exit::{Exit, Failure};
 
-/// Takes stdin and stdout away from descriptors 0 and 1. Readers find an end of input there, and what is written goes
-/// to stderr.
-#[cfg(feature = "pyo3")]
-pub(crate) fn keep_for_ourselves() -> io::Result<()> {
-    if OWN.get().is_some() {
-        return Ok(());
-    }
-    let own =
-        (io::stdin().as_fd().try_clone_to_owned()?.into(), io::stdout().as_fd().try_clone_to_owned()?.into());
-    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-    rustix::stdio::dup2_stdout(io::stderr())?;
-    let _ = OWN.set(own);
-    Ok(())
+/// stdin and stdout.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Standard {
+    /// Both streams if they have moved.
+    moved: Option<(Arc<File>, Arc<File>)>,
 }
 
-/// stdin.
-pub(crate) fn input() -> impl Read + Send {
-    match OWN.get().map(|(input, _)| input.try_clone()) {
-        Some(Ok(input)) => Box::new(input) as Box<dyn Read + Send>,
-        Some(Err(_)) => Box::new(io::empty()),
-        None => Box::new(io::stdin()),
+impl Standard {
+    /// Takes stdin and stdout away from descriptors 0 and 1. Descriptor 0 then reads an end of input, and
+    /// what is written to descriptor 1 goes to stderr.
+    ///
+    /// # Errors
+    /// If a descriptor cannot be duplicated.
+    #[cfg(feature = "pyo3")]
+    pub(crate) fn moved() -> Result<Self, Failure> {
+        use std::os::fd::AsFd;
+        let move_both = || -> io::Result<Self> {
+            let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+            let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+            rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+            rustix::stdio::dup2_stdout(io::stderr())?;
+            Ok(Self { moved: Some((Arc::new(input), Arc::new(output))) })
+        };
+        move_both().map_err(|error| {
+            Failure::new(Exit::Failed, format!("cannot keep stdin and stdout from the cells: {error}"))
+        })
     }
-}
 
-/// stdout.
-pub(crate) fn output() -> impl Write + Send {
-    match OWN.get() {
-        Some((_, output)) => Box::new(output) as Box<dyn Write + Send>,
-        None => Box::new(io::stdout()),
+    pub(crate) fn input(&self) -> Box<dyn Read + Send> {
+        match &self.moved {
+            Some((input, _)) => Box::new(input.clone()),
+            None => Box::new(io::stdin()),
+        }
+    }
+
+    pub(crate) fn output(&self) -> Box<dyn Write + Send> {
+        match &self.moved {
+            Some((_, output)) => Box::new(output.clone()),
+            None => Box::new(io::stdout()),
+        }
+    }
+
+    /// Writes text to stdout as it is.
+    ///
+    /// # Errors
+    /// Quietly if the reader closed stdout, as `head` does; otherwise with the reason.
+    pub(crate) fn write(&self, text: &str) -> Result<(), Failure> {
+        let mut stdout = self.output();
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::quiet(Exit::Output),
+            _ => Failure::new(Exit::Output, format!("cannot write the answer to stdout: {error}")),
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! Writing to stdout and stderr: nothing panics when they are closed, and nothing a model or a cell wrote can steer
+//! Writing to stderr: nothing panics when it is closed, and nothing that a model or a cell wrote can steer
 //! the terminal.
 
 use std::{
@@ -8,23 +8,19 @@ use std::{
 
 use tracing_subscriber::EnvFilter;
 
-use crate::{
-    exit::{Exit, Failure},
-    standard,
-};
-
 /// Shows warnings, or what `ABYME_LOG` asks for, on stderr.
 pub(crate) fn start_log() {
-    let asked = EnvFilter::try_from_env("ABYME_LOG");
+    let configured = EnvFilter::try_from_env("ABYME_LOG");
     let log = tracing_subscriber::fmt().with_writer(log_line).with_ansi(false).log_internal_errors(false);
-    // A second logger cannot be there; without one there is nothing to tell about it.
-    let _ = match asked {
+    // This fails only where a logger is set already, and this is the only place that sets one.
+    let _ = match configured {
         Ok(filter) => log.with_env_filter(filter).try_init(),
         Err(_) => log.with_env_filter("warn").without_time().with_target(false).try_init(),
     };
 }
 
-/// stderr for a line of the log. A spinner that stands there gives way; it is drawn again with its next tick.
+/// stderr for a line of the log. The spinner's line is cleared first; the spinner is drawn again at its next
+/// tick.
 fn log_line() -> io::Stderr {
     let mut stderr = io::stderr();
     if stderr.is_terminal() {
@@ -38,18 +34,8 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", escape(line));
 }
 
-/// Writes text to stdout as it is.
-pub(crate) fn write(text: &str) -> Result<(), Failure> {
-    let mut stdout = standard::output();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
-        // Who closed it, as `head` does, knows.
-        io::ErrorKind::BrokenPipe => Failure::quiet(Exit::Output),
-        _ => Failure::new(Exit::Output, format!("cannot write the answer to stdout: {error}")),
-    })
-}
-
-/// The text with everything visible that would steer a terminal or hide text: control characters other than line
-/// ends and tabs, and the marks that change the direction of writing.
+/// The text with everything visible that would steer a terminal or hide text: control characters other than
+/// line ends and tabs, and the marks that change the direction of writing.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     let mut escaped = String::new();
     let mut done = 0;
@@ -74,8 +60,9 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
 
 /// Whether a character does something to a terminal instead of being shown.
 pub(crate) fn steers(char: char) -> bool {
-    char.is_control()
-        || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    let turns_text =
+        matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    char.is_control() || turns_text || matches!(char, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
 #[cfg(test)]

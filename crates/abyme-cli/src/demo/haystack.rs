@@ -1,5 +1,5 @@
-//! The text of the demo: sentences that look alike, and one line that matters, as in the S-NIAH task of RULER and the
-//! RLM paper.
+//! The text of the demo: sentences that look alike, and one line that matters, as in the S-NIAH task of RULER
+//! and the RLM paper.
 
 use std::fmt::Write;
 
@@ -16,8 +16,8 @@ pub(super) struct Haystack {
     pub(super) number: u32,
 }
 
-/// A text of exactly `size` bytes, all of them ASCII, with one line hidden at a random depth. The same seed and size
-/// give the same text on every machine.
+/// A text of exactly `size` bytes, all of them ASCII, with one line hidden at a random depth. The same seed
+/// and size give the same text on every machine.
 pub(super) fn generate(seed: u64, size: u64) -> Haystack {
     let size = usize::try_from(size).unwrap_or(usize::MAX);
     let mut dice = Dice { source: ChaCha8Rng::seed_from_u64(seed), bits: 0, left: 0 };

@@ -45,7 +45,8 @@ fn next_cell(seen: &str) -> String {
 fn look(seen: &str) -> String {
     let thought = match seen.contains("[error]") {
         true => {
-            "That did not work. I start again from what I have: how long is the context, what does it look like?"
+            "That did not work. I start again from what I have: how long is the context, what does it look \
+             like?"
         }
         false => "First I look: how long is the context, what does it look like, and what exactly is asked?",
     };
@@ -62,8 +63,8 @@ fn search(length: &str, question: &str) -> String {
     let subject = question.split(" for ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
     let subject: String = subject.chars().filter(|char| char.is_alphanumeric() || *char == '-').collect();
     let thought = format!(
-        "{length} are too many to read, and to ask about piece by piece. The question is about `{subject}`, so I search \
-         for the words a line that answers it would have, and look at each line found."
+        "{length} are too many to read, and to ask about piece by piece. The question is about `{subject}`, \
+         so I search for the words a line that answers it would have, and look at each line found."
     );
     let code = format!(
         r#"
@@ -92,13 +93,14 @@ for start, line in found[:10]:
         return reply(&format!("{count} candidates: the words may be others. I search more widely."), code);
     };
     let thought = format!(
-        "{count} found, the first at {place}. Before I trust it, a sub-call reads the lines around it and answers the \
-         question from them."
+        "{count} found, the first at {place}. Before I trust it, a sub-call reads the lines around it and answers \
+         the question from them."
     );
     let code = format!(
         r#"
 excerpt = context[max(0, {place} - 600):{place} + 600]
-reply = llm_query(f"Excerpt:\n{{excerpt}}\n\nQuestion: {{query}}\nReply with the number alone, or with `unknown`.")
+task = "Reply with the number alone, or with `unknown`."
+reply = llm_query(f"Excerpt:\n{{excerpt}}\n\nQuestion: {{query}}\n{{task}}")
 print("checked:", reply)
 "#
     );
@@ -132,7 +134,8 @@ mod tests {
     #[test]
     fn each_cell_follows_from_what_was_seen() {
         assert!(next_cell("Task: context, query -> answer").contains("len(context)"));
-        let seen = "[stdout]\nlength: 10 characters, 1 lines\nquestion: What is the special magic number for oak-tree mentioned?";
+        let seen = "[stdout]\nlength: 10 characters, 1 lines\n\
+                    question: What is the special magic number for oak-tree mentioned?";
         assert!(next_cell(seen).contains(r"magic numbers? for oak-tree\b"));
         assert!(next_cell("[stdout]\ncandidates: 0").contains("(?i)magic"));
         assert!(next_cell("[stdout]\ncandidates: 1\nat 4711: One of").contains("4711 - 600"));

@@ -1,4 +1,5 @@
-//! The demo's second part: a cell that fails and is repaired, a batch of sub-calls, outputs of declared types.
+//! The demo's second part: a cell that fails and is repaired, a batch of sub-calls, outputs of declared
+//! types.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,23 +9,27 @@ use super::script::{after, last_message, reply};
 use crate::{
     exit::Failure,
     progress::{Detail, Progress, Target},
+    standard::Standard,
 };
 
-/// Runs the part; whether the outputs are as they should be.
-pub(super) async fn run(factory: Arc<dyn InterpreterFactory>, shown: bool) -> Result<bool, Failure> {
+/// Runs the part, shown on `shown_on`. Returns whether the outputs are right.
+pub(super) async fn run(
+    factory: Arc<dyn InterpreterFactory>,
+    shown_on: Option<&Standard>,
+) -> Result<bool, Failure> {
     let mut builder = Rlm::builder("tickets -> bugs: list[int], counts: dict[str, int]")
         .instructions("Sort the tickets into bugs, wishes and questions.")
         .model(planner())
         .sub_model(reader())
         .interpreter(factory);
-    if shown {
-        builder = builder.on_event(Progress::new(Target::Stdout, Detail::Turns));
+    if let Some(standard) = shown_on {
+        builder = builder.on_event(Progress::new(Target::Stdout(standard.clone()), Detail::Turns));
     }
     let prediction = builder.build()?.run(inputs! { tickets: TICKETS }).await?;
     let bugs: Vec<u32> = prediction.get("bugs")?;
     let counts: BTreeMap<String, u32> = prediction.get("counts")?;
-    if shown {
-        crate::terminal::write(&format!("Outputs: bugs = {bugs:?}, counts = {counts:?}\n"))?;
+    if let Some(standard) = shown_on {
+        standard.write(&format!("Outputs: bugs = {bugs:?}, counts = {counts:?}\n"))?;
     }
     let expected = BTreeMap::from([("bug", 3), ("question", 1), ("wish", 2)]);
     let counts: BTreeMap<_, _> = counts.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
@@ -50,7 +55,8 @@ fn next_cell(seen: &str) -> String {
     }
     if after(seen, "parsed:").is_some() {
         let code = r#"
-prompts = [f"Is this ticket a bug, a wish or a question? One word.\n\nTicket: {text}" for text in texts.values()]
+question = "Is this ticket a bug, a wish or a question? One word."
+prompts = [f"{question}\n\nTicket: {text}" for text in texts.values()]
 kinds = dict(zip(texts, llm_query_batched(prompts)))
 print("kinds:", kinds)
 "#;

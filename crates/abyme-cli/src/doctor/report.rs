@@ -217,7 +217,7 @@ fn cached(cache: &CacheState) -> String {
     match (&cache.problem, cache.ready) {
         (Some(problem), _) => format!("cache: cannot be used: {problem}"),
         (None, true) => format!("cache: ready, {} MB in {path}", cache.bytes >> 20),
-        (None, false) => format!("cache: was empty; filled now, or ahead by `abyme warm`: {path}"),
+        (None, false) => format!("cache: was empty; filled now, or ahead by `abyme prepare`: {path}"),
     }
 }
 

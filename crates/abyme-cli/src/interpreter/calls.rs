@@ -20,7 +20,8 @@ pub(super) struct Calls {
 #[derive(Debug, Default)]
 struct Open {
     last_id: u64,
-    /// A call whose cell is over stays until it is answered, so that its answer is not taken for another call's.
+    /// A call whose cell is over stays until it is answered, so that its answer is not taken for another
+    /// call's.
     calls: IndexMap<u64, Option<oneshot::Sender<Result<Value, HostError>>>>,
 }
 
@@ -53,13 +54,13 @@ impl Calls {
             return Err(format!("no open tool call has the id {id}"));
         };
         if let Some(call) = call {
-            // A call that nobody waits for any more needs no answer.
+            // The send fails if the call's cell has ended; the answer is dropped then.
             let _ = call.send(answer.result.map_err(HostError::runtime_error));
         }
         Ok(())
     }
 
-    /// Fails all open calls, because nobody can answer them.
+    /// Fails all open calls: after the end of stdin no answer can come.
     pub(super) fn fail_all(&self) {
         for (_, call) in self.open().calls.drain(..) {
             if let Some(call) = call {
@@ -93,7 +94,7 @@ impl HostFunctions for Calls {
     }
 }
 
-/// Leaves the place of a call that is not waited for any more.
+/// Marks a call as not waited for any more when it is dropped.
 struct Waiting<'a> {
     calls: &'a Calls,
     id: u64,

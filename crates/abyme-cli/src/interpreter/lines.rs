@@ -160,8 +160,8 @@ mod tests {
 
     #[test]
     fn a_cell_with_everything() {
-        let line = r#"{"code": "f(x)", "variables": {"x": NaN, "n": 123456789012345678901234567890}, "more": 1,
-            "tool_names": ["f", "llm_query", "f"], "output_names": null}"#;
+        let line = r#"{"code": "f(x)", "variables": {"x": NaN, "n": 123456789012345678901234567890},
+            "more": 1, "tool_names": ["f", "llm_query", "f"], "output_names": null}"#;
         let Line::Cell(cell) = parse(line.replace('\n', " ").as_bytes()) else { panic!() };
         assert_eq!(cell.tools.unwrap(), ["f", "llm_query"]);
         assert_eq!(cell.variables[1].1, Value::BigInt("123456789012345678901234567890".into()));

@@ -17,8 +17,8 @@ use crate::{
     terminal,
 };
 
-/// How long a cell may go on that was running when stdin ended: whoever sent it has probably gone.
-const GRACE: Duration = Duration::from_secs(2);
+/// How long a running cell may go on after stdin ended.
+const END_GRACE: Duration = Duration::from_secs(2);
 /// An end of stdin this soon after a cell's start was sent together with the cell.
 const TOGETHER: Duration = Duration::from_millis(50);
 /// Stands for "not at all".
@@ -120,7 +120,8 @@ impl Server {
         &mut self,
         execute: impl Future<Output = Result<Observation>>,
     ) -> Option<Result<Observation>> {
-        // What was sent together with the cell, the end of stdin included, was sent by someone who waits for results.
+        // A host that sent lines, or the end of stdin, together with the cell waits for all results: these
+        // lines do not start the grace.
         while !self.stdin_ended {
             match self.reader.ready() {
                 Ok(Some(line)) => self.queue.push_back(line),
@@ -141,7 +142,7 @@ impl Server {
                     None => {
                         self.stdin_ended = true;
                         if self.queue.is_empty() && began.elapsed() > TOGETHER {
-                            deadline.as_mut().reset(Instant::now() + GRACE);
+                            deadline.as_mut().reset(Instant::now() + END_GRACE);
                         }
                         self.answer_from_queue();
                     }

@@ -1,7 +1,7 @@
 //! stdin and stdout, each on a thread of its own: neither side can block the session or the other.
 
 use std::{
-    io::{self, BufRead, Write},
+    io::{self, BufRead, Read, Write},
     sync::{Mutex, PoisonError, mpsc as blocking},
     thread,
     time::Duration,
@@ -14,8 +14,8 @@ use crate::exit::{Exit, Failure};
 
 /// Lines read ahead of what is worked on.
 const READ_AHEAD: usize = 1024;
-/// How long whoever reads stdout may take for what is left at the end.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the reader of stdout may take for the last lines.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// A buffer for lines that grew larger than this is given back.
 const KEPT_BUFFER: usize = 1 << 20;
 
@@ -27,14 +27,11 @@ pub(super) struct Reader {
 
 impl Reader {
     /// Begins to read. A line over `most` bytes is skipped, and reported as a bad one.
-    pub(super) fn start(most: usize) -> Result<Self, Failure> {
+    pub(super) fn start(stdin: impl Read + Send + 'static, most: usize) -> Result<Self, Failure> {
         let (sender, lines) = mpsc::channel(READ_AHEAD);
-        let read = move || {
-            read_lines(io::BufReader::new(crate::standard::input()), most, |line| {
-                sender.blocking_send(line).is_ok()
-            })
-        };
-        // It is left alone at the end: a thread that waits for stdin cannot be stopped.
+        let read =
+            move || read_lines(io::BufReader::new(stdin), most, |line| sender.blocking_send(line).is_ok());
+        // Nothing joins this thread: a thread that waits for stdin cannot be stopped.
         thread::Builder::new().name("stdin".to_owned()).spawn(read).map_err(no_thread)?;
         Ok(Self { lines })
     }
@@ -54,14 +51,14 @@ impl Reader {
     }
 }
 
-/// Reads line by line, until the end or until `take` wants no more.
+/// Reads line by line, until the end or until `take` returns `false`.
 fn read_lines(mut input: impl BufRead, most: usize, mut take: impl FnMut(Line) -> bool) {
     let (mut line, mut too_long, mut begun) = (Vec::new(), false, false);
     loop {
         let piece = match input.fill_buf() {
             Ok(piece) => piece,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            // A stdin that cannot be read has come to its end.
+            // An error is taken as the end of stdin.
             Err(_) => &[],
         };
         let (length, complete) = match piece.iter().position(|&byte| byte == b'\n') {
@@ -106,13 +103,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start() -> Result<Self, Failure> {
+    pub(super) fn start(mut stdout: impl Write + Send + 'static) -> Result<Self, Failure> {
         let (sender, lines) = blocking::channel::<String>();
         let (finished, done) = oneshot::channel();
         let broken = std::sync::Arc::new(Notify::new());
         let tell = broken.clone();
         let write = move || {
-            let mut stdout = crate::standard::output();
             for line in lines {
                 if stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()).is_err() {
                     tell.notify_one();
@@ -129,7 +125,7 @@ impl Writer {
     pub(super) fn line(&self, mut line: String) {
         line.push('\n');
         if let Some(lines) = &*self.lines.lock().unwrap_or_else(PoisonError::into_inner) {
-            // A writer that is gone has told `broken`.
+            // A writer that ended has notified `broken`.
             let _ = lines.send(line);
         }
     }
@@ -144,7 +140,7 @@ impl Writer {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).take();
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(done) = done {
-            let _ = tokio::time::timeout(PATIENCE, done).await;
+            let _ = tokio::time::timeout(FINISH_TIMEOUT, done).await;
         }
     }
 }
@@ -158,25 +154,25 @@ mod tests {
     use super::*;
 
     fn read(text: &[u8], most: usize) -> Vec<String> {
-        let mut seen = Vec::new();
+        let mut texts = Vec::new();
         // A tiny buffer makes every line cross its border.
         read_lines(io::BufReader::with_capacity(3, text), most, |line| {
-            seen.push(match line {
+            texts.push(match line {
                 Line::Bad(problem) => problem,
                 Line::Cell(cell) => cell.code,
                 Line::Answer(_) => "answer".to_owned(),
             });
             true
         });
-        seen
+        texts
     }
 
     #[test]
     fn lines_are_split_and_capped() {
         let text = b"{\"code\": \"1\"}\n{\"code\": \"22222222222222222222\"}\r\n{\"code\": \"3\"}";
-        let seen = read(text, 20);
-        assert_eq!((seen.len(), seen[0].as_str(), seen[2].as_str()), (3, "1", "3"));
-        assert!(seen[1].contains("longer than 20 bytes"), "{seen:?}");
+        let texts = read(text, 20);
+        assert_eq!((texts.len(), texts[0].as_str(), texts[2].as_str()), (3, "1", "3"));
+        assert!(texts[1].contains("longer than 20 bytes"), "{texts:?}");
         assert_eq!(read(text, 100)[1], "22222222222222222222");
     }
 

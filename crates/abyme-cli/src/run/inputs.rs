@@ -7,6 +7,7 @@ use abyme::{Inputs, Text, Value};
 use crate::{
     args::Named,
     exit::{Exit, Failure},
+    standard::Standard,
 };
 
 /// Whether each input, and stdin, is given once.
@@ -38,16 +39,16 @@ pub(super) fn about_bytes(given: &[Named]) -> u64 {
 }
 
 /// Reads all inputs.
-pub(super) fn read(given: &[Named]) -> Result<Inputs, Failure> {
-    let read = |input: &Named| value(input).map(|value| (input.name.clone(), value));
+pub(super) fn read(given: &[Named], standard: &Standard) -> Result<Inputs, Failure> {
+    let read = |input: &Named| value(input, standard).map(|value| (input.name.clone(), value));
     given.iter().map(read).collect()
 }
 
-fn value(input: &Named) -> Result<Value, Failure> {
+fn value(input: &Named, standard: &Standard) -> Result<Value, Failure> {
     let name = &input.name;
     let of_input = |error: abyme::Error| Failure::before_run(&error.context(format_args!("input `{name}`")));
     match (input.value.as_str(), input.value.strip_prefix('@')) {
-        ("-", _) => stdin(name).map(Value::from),
+        ("-", _) => stdin(name, standard).map(Value::from),
         (_, Some("")) => {
             Err(Failure::usage(format!("input `{name}`: after `@` the name of a file is missing")))
         }
@@ -63,9 +64,10 @@ fn value(input: &Named) -> Result<Value, Failure> {
     }
 }
 
-fn stdin(name: &str) -> Result<Text, Failure> {
+fn stdin(name: &str, standard: &Standard) -> Result<Text, Failure> {
     let mut bytes = Vec::new();
-    crate::standard::input()
+    standard
+        .input()
         .read_to_end(&mut bytes)
         .map_err(|error| Failure::new(Exit::Usage, format!("input `{name}`: cannot read stdin: {error}")))?;
     String::from_utf8(bytes).map(Text::from).map_err(|error| {

@@ -1,39 +1,38 @@
 //! The interpreters that not every `abyme` has, and not every machine.
 
-use crate::support::Place;
+use crate::support::TestDir;
 
 /// What `abyme` does with an interpreter that it was built without.
 #[cfg(any(not(feature = "docker"), not(feature = "pyo3")))]
 #[test]
 fn what_is_left_out_says_how_to_get_it() {
-    let place = Place::new();
+    let dir = TestDir::new();
     for name in ["docker", "pyo3"] {
         if cfg!(feature = "docker") && name == "docker" || cfg!(feature = "pyo3") && name == "pyo3" {
             continue;
         }
         let how = format!("--features {name}");
         for args in [["demo", "--interpreter", name], ["interpreter", "--backend", name]] {
-            place.run(&args).failed(2, &["is not in this `abyme`", &how, "wasm, subprocess"]);
+            dir.run(&args).failed(2, &["is not in this `abyme`", &how, "wasm, subprocess"]);
         }
-        assert!(place.run(&["doctor"]).stdout.contains(&how));
+        assert!(dir.run(&["doctor"]).stdout.contains(&how));
     }
 }
 
 #[test]
 fn an_image_is_for_containers_only() {
-    let place = Place::new();
-    place
-        .run(&["demo", "--image", "python:3.13-slim"])
+    let dir = TestDir::new();
+    dir.run(&["demo", "--image", "python:3.13-slim"])
         .failed(2, &["--image python:3.13-slim is for the `docker` interpreter", "this is `wasm`"]);
 }
 
 #[cfg(feature = "docker")]
 #[test]
 fn no_engine_is_said_in_one_line() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let run = |args: &[&str]| {
-        let output = place.command(args).env("DOCKER_HOST", "unix:///no/docker.sock").output().unwrap();
-        crate::support::Ended::from(output)
+        let output = dir.command(args).env("DOCKER_HOST", "unix:///no/docker.sock").output().unwrap();
+        crate::support::CommandEnd::from(output)
     };
     run(&["demo", "--json", "--interpreter", "docker"]).failed(3, &["/no/docker.sock", "doctor"]);
     run(&["interpreter", "--backend", "docker"]).failed(3, &["/no/docker.sock"]);
@@ -46,19 +45,19 @@ fn no_engine_is_said_in_one_line() {
 #[cfg(feature = "pyo3")]
 #[test]
 fn the_demo_runs_in_this_process() {
-    let place = Place::new();
-    let ended = place.run(&["demo", "--json", "--size", "200KB", "--interpreter", "pyo3"]);
+    let dir = TestDir::new();
+    let ended = dir.run(&["demo", "--json", "--size", "200KB", "--interpreter", "pyo3"]);
     assert_eq!(ended.code, 0, "{ended:?}");
     let report = ended.json();
     assert_eq!((&report["answer"], &report["interpreter"]), (&report["expected"], &"pyo3".into()));
-    let doctor = place.run(&["doctor"]).stdout;
+    let doctor = dir.run(&["doctor"]).stdout;
     assert!(doctor.contains("ok  pyo3") && doctor.contains("isolation: none; network open"), "{doctor}");
 }
 
 #[cfg(feature = "pyo3")]
 #[test]
 fn what_cannot_hold_in_this_process_is_refused() {
-    let place = Place::new();
+    let dir = TestDir::new();
     for (args, parts) in [
         (&["interpreter", "--backend", "pyo3", "--memory-mb", "64"][..], ["--memory-mb", "without limits"]),
         (
@@ -66,19 +65,21 @@ fn what_cannot_hold_in_this_process_is_refused() {
             ["/usr/bin/python3", "virtual environment"],
         ),
     ] {
-        place.run(args).failed(2, &parts);
+        dir.run(args).failed(2, &parts);
     }
 }
 
-/// Code in this process may write to descriptor 1 and start programs that read 0: neither is a channel of the command's.
+/// Code in this process may write to descriptor 1 and start programs that read 0: neither is a channel of the
+/// command's.
 #[cfg(feature = "pyo3")]
 #[test]
 fn cells_do_not_reach_the_commands_own_streams() {
-    let place = Place::new();
-    let code = "import os, subprocess\nos.write(1, b'raw\\n')\nsubprocess.run(['sh', '-c', 'echo child; cat'])\n'done'";
+    let dir = TestDir::new();
+    let code = "import os, subprocess\nos.write(1, b'raw\\n')\n\
+                subprocess.run(['sh', '-c', 'echo child; cat'])\n'done'";
     let line = |code: &str| format!("{}\n", serde_json::json!({ "code": code }));
     let requests = [line(code), line("'next'")].concat();
-    let ended = place.run_with_stdin(&["interpreter", "--backend", "pyo3"], requests.as_bytes());
+    let ended = dir.run_with_stdin(&["interpreter", "--backend", "pyo3"], requests.as_bytes());
     assert_eq!(ended.code, 0, "{ended:?}");
     let answers: Vec<serde_json::Value> =
         ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -1,17 +1,16 @@
 //! What a user can get wrong in `abyme run`: one clear line, the right code, nothing started.
 
-use crate::support::Place;
+use crate::support::TestDir;
 
-/// A place where a model is configured that nobody will ask.
-fn place() -> Place {
-    let place = Place::new();
-    place
-        .write(".env", "ABYME_MODEL=m\nABYME_API_BASE=http://127.0.0.1:9/v1\nABYME_API_KEY=sk-canary-1234\n");
-    place
+/// A directory whose `.env` configures a model; no test sends it a request.
+fn dir() -> TestDir {
+    let dir = TestDir::new();
+    dir.write(".env", "ABYME_MODEL=m\nABYME_API_BASE=http://127.0.0.1:9/v1\nABYME_API_KEY=sk-canary-1234\n");
+    dir
 }
 
 fn fails(args: &[&str], parts: &[&str]) {
-    let ended = place().run(&[&["run"], args].concat());
+    let ended = dir().run(&[&["run"], args].concat());
     ended.failed(2, parts);
     assert!(!ended.stderr.contains("canary"), "{ended:?}");
 }
@@ -28,17 +27,16 @@ fn inputs_that_are_missing_unknown_or_given_twice() {
 
 #[test]
 fn files_that_cannot_be_read() {
-    let place = place();
-    place.write("latin.txt", b"caf\xe9");
-    place.write("bad.json", "{\n  'a': 1}");
-    let run = |input: &str| place.run(&["run", "-s", "docs -> a", "-i", input]);
+    let dir = dir();
+    dir.write("latin.txt", b"caf\xe9");
+    dir.write("bad.json", "{\n  'a': 1}");
+    let run = |input: &str| dir.run(&["run", "-s", "docs -> a", "-i", input]);
     run("docs=@none.txt").failed(2, &["input `docs`", "`none.txt`", "there is no such file"]);
     run("docs=@.").failed(2, &["is a directory"]);
     run("docs=@").failed(2, &["the name of a file is missing"]);
     run("docs=@latin.txt").failed(2, &["`latin.txt`", "byte 3", "not UTF-8"]);
     run("docs=@bad.json").failed(2, &["`bad.json`", "line 2"]);
-    place
-        .run_with_stdin(&["run", "-s", "docs -> a", "-i", "docs=-"], b"caf\xe9")
+    dir.run_with_stdin(&["run", "-s", "docs -> a", "-i", "docs=-"], b"caf\xe9")
         .failed(2, &["stdin", "byte 3"]);
 }
 
@@ -60,11 +58,11 @@ fn signatures_that_do_not_parse() {
 
 #[test]
 fn tools_that_cannot_be_used() {
-    let place = place();
-    place.write("print.py", "def print(x):\n    return x\n");
-    place.write("broken.py", "def f(:\n");
-    place.write("docs.py", "def docs():\n    return 1\n");
-    let run = |tool: &str| place.run(&["run", "-s", "docs -> a", "-i", "docs=1", "--tool", tool]);
+    let dir = dir();
+    dir.write("print.py", "def print(x):\n    return x\n");
+    dir.write("broken.py", "def f(:\n");
+    dir.write("docs.py", "def docs():\n    return 1\n");
+    let run = |tool: &str| dir.run(&["run", "-s", "docs -> a", "-i", "docs=1", "--tool", tool]);
     run("none.py").failed(2, &["--tool", "`none.py`"]);
     run("print.py").failed(2, &["`print`"]);
     run("broken.py").failed(2, &["broken.py"]);
@@ -82,48 +80,48 @@ fn options_that_make_no_sense() {
     more(&["--trace", "/no/such/folder/run.jsonl"], &["/no/such/folder/run.jsonl"]);
     more(&["--frob"], &["--frob", "abyme run --help"]);
     fails(&[], &["--signature"]);
-    Place::new().run(&["frob"]).failed(2, &["frob"]);
+    TestDir::new().run(&["frob"]).failed(2, &["frob"]);
 }
 
 #[test]
 fn no_model_and_no_key() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let args = ["run", "-s", "q -> a", "-i", "q=1"];
-    place.run(&args).failed(2, &["no model is configured", "ABYME_MODEL"]);
-    place.run(&[&args[..], &["--model", "openai/gpt-5-mini"]].concat()).failed(2, &["OPENAI_API_KEY"]);
-    place.write(".env", "ABYME_API_KEY=sk-canary\nthis is not a variable\n");
-    let ended = place.run(&args);
+    dir.run(&args).failed(2, &["no model is configured", "ABYME_MODEL"]);
+    dir.run(&[&args[..], &["--model", "openai/gpt-5-mini"]].concat()).failed(2, &["OPENAI_API_KEY"]);
+    dir.write(".env", "ABYME_API_KEY=sk-canary\nthis is not a variable\n");
+    let ended = dir.run(&args);
     ended.failed(2, &[".env"]);
     assert!(!ended.stderr.contains("canary"), "{ended:?}");
 }
 
 #[test]
 fn no_python() {
-    let place = place();
+    let dir = dir();
     let args = ["run", "-s", "q -> a", "-i", "q=1", "--interpreter", "subprocess"];
-    let empty = place.folder.path().to_owned();
-    let ended = place.command(&args).env("PATH", &empty).output().unwrap();
-    crate::support::Ended::from(ended).failed(3, &["python3", "doctor"]);
-    place.run(&[&args[..], &["--python", "/no/python"]].concat()).failed(3, &["/no/python"]);
+    let empty = dir.folder.path().to_owned();
+    let ended = dir.command(&args).env("PATH", &empty).output().unwrap();
+    crate::support::CommandEnd::from(ended).failed(3, &["python3", "doctor"]);
+    dir.run(&[&args[..], &["--python", "/no/python"]].concat()).failed(3, &["/no/python"]);
 }
 
 /// `wasm` brings its own Python, which is not what who names one asked for.
 #[test]
 fn a_python_for_an_interpreter_that_takes_none() {
-    let place = place();
+    let dir = dir();
     let args = ["run", "-s", "q -> a", "-i", "q=1", "--python", "/no/python"];
     let parts = ["--python /no/python", "`wasm`", "`subprocess`"];
-    place.run(&args).failed(2, &parts);
-    place.run(&[&args[..], &["--interpreter", "wasm"]].concat()).failed(2, &parts);
-    place.run(&["demo", "--python", "/no/python"]).failed(2, &parts);
-    place.run(&["interpreter", "--python", "/no/python"]).failed(2, &parts);
-    place.run(&["warm", "--python", "/no/python"]).failed(2, &["--python"]);
+    dir.run(&args).failed(2, &parts);
+    dir.run(&[&args[..], &["--interpreter", "wasm"]].concat()).failed(2, &parts);
+    dir.run(&["demo", "--python", "/no/python"]).failed(2, &parts);
+    dir.run(&["interpreter", "--python", "/no/python"]).failed(2, &parts);
+    dir.run(&["prepare", "--python", "/no/python"]).failed(2, &["--python"]);
 }
 
 #[test]
 fn help_has_the_exit_codes() {
-    for command in [&["--help"][..], &["run", "--help"], &["interpreter", "--help"], &["warm", "--help"]] {
-        let ended = Place::new().run(command);
+    for command in [&["--help"][..], &["run", "--help"], &["interpreter", "--help"], &["prepare", "--help"]] {
+        let ended = TestDir::new().run(command);
         assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
         assert!(
             ended.stdout.contains("Exit codes:") && ended.stdout.contains("130  interrupted"),

@@ -1,16 +1,16 @@
 //! `abyme demo`.
 
-use crate::support::Place;
+use crate::support::TestDir;
 
 #[test]
 fn finds_what_was_hidden() {
-    let place = Place::new();
+    let dir = TestDir::new();
     for (seed, interpreter) in [("1", "wasm"), ("42", "wasm"), ("42", "subprocess")] {
         let mut args = vec!["demo", "--json", "--size", "200KB", "--seed", seed];
         if interpreter != "wasm" {
             args.extend(["--interpreter", interpreter]);
         }
-        let ended = place.run(&args);
+        let ended = dir.run(&args);
         assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
         let object = ended.json();
         let keys: Vec<_> = object.as_object().unwrap().keys().map(String::as_str).collect();
@@ -24,7 +24,7 @@ fn finds_what_was_hidden() {
 
 #[test]
 fn shows_the_run_turn_by_turn() {
-    let ended = Place::new().run(&["demo", "--size", "1KB"]);
+    let ended = TestDir::new().run(&["demo", "--size", "1KB"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
     for part in [
         "── turn 3",
@@ -40,21 +40,19 @@ fn shows_the_run_turn_by_turn() {
 
 #[test]
 fn sizes_and_names_are_checked() {
-    let place = Place::new();
-    place.run(&["demo", "--size", "10"]).failed(2, &["the smallest text is 1KB"]);
-    place.run(&["demo", "--size", "3GB"]).failed(2, &["the largest text is 2GB"]);
-    place.run(&["demo", "--size", "many"]).failed(2, &["expected a size, such as"]);
-    place
-        .run(&["demo", "--interpreter", "perl"])
-        .failed(2, &["`perl` is no interpreter", "wasm, subprocess"]);
+    let dir = TestDir::new();
+    dir.run(&["demo", "--size", "10"]).failed(2, &["the smallest text is 1KB"]);
+    dir.run(&["demo", "--size", "3GB"]).failed(2, &["the largest text is 2GB"]);
+    dir.run(&["demo", "--size", "many"]).failed(2, &["expected a size, such as"]);
+    dir.run(&["demo", "--interpreter", "perl"]).failed(2, &["`perl` is no interpreter", "wasm, subprocess"]);
     let missing = ["demo", "--json", "--interpreter", "subprocess", "--python", "/no/python"];
-    place.run(&missing).failed(3, &["/no/python", "doctor"]);
+    dir.run(&missing).failed(3, &["/no/python", "doctor"]);
 }
 
 #[test]
 fn a_closed_stdout_is_no_panic() {
-    let place = Place::new();
-    let mut child = place.command(&["demo", "--size", "1KB"]).spawn().unwrap();
+    let dir = TestDir::new();
+    let mut child = dir.command(&["demo", "--size", "1KB"]).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(6), String::new()));

@@ -2,12 +2,12 @@
 
 use crate::{
     server::{Server, completion},
-    support::{CACHE, Place},
+    support::{CACHE, TestDir},
 };
 
 #[test]
 fn tells_what_works() {
-    let ended = Place::new().run(&["doctor", "--json"]);
+    let ended = TestDir::new().run(&["doctor", "--json"]);
     assert_eq!(ended.code, 0, "{ended:?}");
     let report = ended.json();
     let expected = 2 + usize::from(cfg!(feature = "docker")) + usize::from(cfg!(feature = "pyo3"));
@@ -23,7 +23,7 @@ fn tells_what_works() {
     assert_eq!(left_out.contains(&"docker".into()), cfg!(not(feature = "docker")));
     assert_eq!(left_out.contains(&"pyo3".into()), cfg!(not(feature = "pyo3")));
     assert_eq!(report["model"]["configured"], false);
-    let text = Place::new().run(&["doctor"]).stdout;
+    let text = TestDir::new().run(&["doctor"]).stdout;
     for part in ["ok  wasm", "ok  subprocess", "ABYME_MODEL"] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
     }
@@ -32,14 +32,14 @@ fn tells_what_works() {
 /// `works` is of each by itself: the command fails if none does.
 #[test]
 fn no_python_is_a_finding() {
-    let ended = Place::new().run(&["doctor", "--json", "--python", "/no/python"]);
+    let ended = TestDir::new().run(&["doctor", "--json", "--python", "/no/python"]);
     assert_eq!(ended.code, 0, "{ended:?}");
     let report = ended.json();
     assert_eq!(
         (&report["backends"][0]["works"], &report["backends"][1]["works"]),
         (&true.into(), &false.into())
     );
-    let text = Place::new().run(&["doctor", "--python", "/no/python"]);
+    let text = TestDir::new().run(&["doctor", "--python", "/no/python"]);
     assert_eq!(text.code, 0, "{text:?}");
     assert!(text.stdout.contains("ok  wasm"), "{text:?}");
     assert!(text.stdout.contains("NO  subprocess") && text.stdout.contains("/no/python"), "{text:?}");
@@ -47,8 +47,8 @@ fn no_python_is_a_finding() {
 
 #[test]
 fn the_cache_is_shown() {
-    let place = Place::new();
-    let report = place.run(&["doctor", "--json"]).json();
+    let dir = TestDir::new();
+    let report = dir.run(&["doctor", "--json"]).json();
     let cache = &report["backends"][0]["cache"];
     let keys: Vec<_> = cache.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(keys, ["ready", "path", "bytes", "problem"]);
@@ -58,7 +58,7 @@ fn the_cache_is_shown() {
     let bytes = cache["bytes"].as_u64().unwrap();
     assert!(bytes > 10 << 20, "{cache}");
     assert!(report["backends"][1].get("cache").is_none(), "{report}");
-    let text = place.run(&["doctor"]).stdout;
+    let text = dir.run(&["doctor"]).stdout;
     let line = format!("cache: ready, {} MB in {path}", bytes >> 20);
     assert!(text.contains(&line), "{line} is not in:\n{text}");
 }
@@ -66,10 +66,10 @@ fn the_cache_is_shown() {
 #[test]
 fn a_model_is_named_and_asked_only_on_request() {
     let server = Server::start(|_| (200, completion("ok")));
-    let place = Place::new();
-    place.write(".env", format!("ABYME_API_KEY=sk-canary-0123456789\nABYME_API_BASE={}\n", server.url()));
+    let dir = TestDir::new();
+    dir.write(".env", format!("ABYME_API_KEY=sk-canary-0123456789\nABYME_API_BASE={}\n", server.url()));
     let doctor = |args: &[&str]| {
-        let ended = place.run(&[&["doctor", "--json", "--model", "some-model"], args].concat());
+        let ended = dir.run(&[&["doctor", "--json", "--model", "some-model"], args].concat());
         assert_eq!(ended.code, 0, "{ended:?}");
         assert!(!format!("{ended:?}").contains("canary"), "{ended:?}");
         ended.json()["model"].clone()
@@ -88,9 +88,9 @@ fn a_model_is_named_and_asked_only_on_request() {
 #[test]
 fn a_model_that_does_not_answer_fails_the_check() {
     let server = Server::start(|_| (401, serde_json::json!({"error": {"message": "wrong key"}})));
-    let place = Place::new();
-    place.write(".env", format!("ABYME_API_KEY=sk-canary\nABYME_API_BASE={}\n", server.url()));
-    let ended = place.run(&["doctor", "--json", "--model", "some-model", "--check-model"]);
+    let dir = TestDir::new();
+    dir.write(".env", format!("ABYME_API_KEY=sk-canary\nABYME_API_BASE={}\n", server.url()));
+    let ended = dir.run(&["doctor", "--json", "--model", "some-model", "--check-model"]);
     assert_eq!(ended.code, 4, "{ended:?}");
     assert!(!format!("{ended:?}").contains("canary"), "{ended:?}");
 }

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{Place, eventually, exit_within, is_alive, signal};
+use crate::support::{TestDir, eventually, exit_within, is_alive, signal};
 
 /// Cells that do not end by themselves, for `close_stdin_during`.
 const ENDLESS: [&str; 3] = ["f()\nwhile True: pass", "f()\nimport time; time.sleep(100)", "f()"];
@@ -21,16 +21,16 @@ struct Host {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
-    place: Place,
+    dir: TestDir,
 }
 
 impl Host {
     fn start(args: &[&str]) -> Self {
-        let place = Place::new();
+        let dir = TestDir::new();
         let mut child =
-            place.command(&[&["interpreter"], args].concat()).stdin(Stdio::piped()).spawn().unwrap();
+            dir.command(&[&["interpreter"], args].concat()).stdin(Stdio::piped()).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
-        Self { child, stdin, stdout, place }
+        Self { child, stdin, stdout, dir }
     }
 
     fn send(&mut self, line: impl AsRef<[u8]>) {
@@ -67,8 +67,8 @@ impl Host {
         self.stdin = None;
     }
 
-    /// Closes stdin in the middle of a cell that begins with a call of `f`, and sees the cell and the process end. If
-    /// the call is all of the cell, it is not answered.
+    /// Closes stdin in the middle of a cell that begins with a call of `f`, and sees the cell and the process
+    /// end. If the call is all of the cell, it is not answered.
     fn close_stdin_during(&mut self, code: &str) {
         self.send(json!({"code": code, "tool_names": ["f"]}).to_string());
         assert_eq!(self.receive()["tool_call"]["name"], "f");
@@ -142,9 +142,9 @@ fn values_that_json_lacks_are_written_as_python_writes_them() {
     );
     assert_eq!(
         host.line(),
-        "{\"stdout\": \"\", \"stderr\": \"\", \"final\": {\"big\": 123456789012345678901234567891, \"nan\": NaN, \
-         \"inf\": -Infinity, \"raw\": \"YWI=\", \"many\": [1, 2], \"esc\": \"\\u2028\\u001b\"}, \"value\": null, \
-         \"error\": null}\n"
+        "{\"stdout\": \"\", \"stderr\": \"\", \"final\": {\"big\": 123456789012345678901234567891, \
+         \"nan\": NaN, \"inf\": -Infinity, \"raw\": \"YWI=\", \"many\": [1, 2], \
+         \"esc\": \"\\u2028\\u001b\"}, \"value\": null, \"error\": null}\n"
     );
     assert_eq!(host.ask(r#"{"code": "SUBMIT({'$int': '5'})"}"#)["final"], json!({"output": {"$int": "5"}}));
 }
@@ -171,11 +171,14 @@ fn tools_are_called_and_answered_in_order() {
 #[test]
 fn parallel_calls_are_answered_in_any_order_by_id_and_in_order_without() {
     let mut host = Host::start(&[]);
-    host.send(json!({
-        "code": "from concurrent.futures import ThreadPoolExecutor\ndef go():\n    with ThreadPoolExecutor(4) as pool:\n        \
-                 print(list(pool.map(f, range(4))))\ngo()",
-        "tool_names": ["f"],
-    }).to_string());
+    host.send(
+        json!({
+            "code": "from concurrent.futures import ThreadPoolExecutor\ndef go():\n    \
+                     with ThreadPoolExecutor(4) as pool:\n        print(list(pool.map(f, range(4))))\ngo()",
+            "tool_names": ["f"],
+        })
+        .to_string(),
+    );
     let calls: Vec<Value> = (0..4).map(|_| host.receive()["tool_call"].clone()).collect();
     for call in calls.iter().rev() {
         host.send(
@@ -230,9 +233,9 @@ fn bad_lines_are_answered_and_the_session_goes_on() {
 
 #[test]
 fn lines_sent_ahead_are_taken_in_order() {
-    let lines = "{\"code\": \"print(f(1), f(2))\", \"tool_names\": [\"f\"]}\n{\"tool_result\": 10}\n{\"tool_result\": 20}\n\
-                 bad\n{\"code\": \"3\"}\n{\"tool_result\": 5}\n{\"code\": \"f(4)\"}";
-    let ended = Place::new().run_with_stdin(&["interpreter"], lines.as_bytes());
+    let lines = "{\"code\": \"print(f(1), f(2))\", \"tool_names\": [\"f\"]}\n{\"tool_result\": 10}\n\
+                 {\"tool_result\": 20}\nbad\n{\"code\": \"3\"}\n{\"tool_result\": 5}\n{\"code\": \"f(4)\"}";
+    let ended = TestDir::new().run_with_stdin(&["interpreter"], lines.as_bytes());
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
     let answers: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let answers: Vec<_> = answers.iter().filter(|answer| answer.get("tool_call").is_none()).collect();
@@ -327,7 +330,7 @@ fn memory_and_files_are_limited() {
 #[test]
 fn nothing_of_the_machine_is_seen() {
     let mut host = Host::start(&[]);
-    let name = host.place.path("secret.txt");
+    let name = host.dir.path("secret.txt");
     std::fs::write(&name, "secret").unwrap();
     let code = format!("open({:?}).read()", name.to_str().unwrap());
     assert_eq!(host.ask(json!({"code": code}).to_string())["error"]["type"], "FileNotFoundError");
@@ -335,7 +338,7 @@ fn nothing_of_the_machine_is_seen() {
     let error = host.ask(r#"{"code": "import subprocess; subprocess.run(['true'])"}"#)["error"].clone();
     assert!(error["type"].is_string(), "{error}");
     host.run("open('left.txt', 'w').write('x')");
-    assert!(!host.place.path("left.txt").exists());
+    assert!(!host.dir.path("left.txt").exists());
 }
 
 #[test]
@@ -403,9 +406,9 @@ fn signals_and_a_closed_stdout_end_it() {
         }
     }
     for args in [&[][..], &SUBPROCESS] {
-        let place = Place::new();
+        let dir = TestDir::new();
         let mut child =
-            place.command(&[&["interpreter"], args].concat()).stdin(Stdio::piped()).spawn().unwrap();
+            dir.command(&[&["interpreter"], args].concat()).stdin(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         child.stdin.as_mut().unwrap().write_all(b"{\"code\": \"1\"}\n").unwrap();
         assert_eq!(exit_within(&mut child, Duration::from_secs(10)), 6, "{args:?}");
@@ -414,16 +417,13 @@ fn signals_and_a_closed_stdout_end_it() {
 
 #[test]
 fn it_says_at_once_when_it_cannot_start() {
-    let place = Place::new();
-    place
-        .run(&["interpreter", "--backend", "subprocess", "--python", "/no/python"])
-        .failed(3, &["/no/python"]);
-    place
-        .run(&["interpreter", "--backend", "perl"])
+    let dir = TestDir::new();
+    dir.run(&["interpreter", "--backend", "subprocess", "--python", "/no/python"]).failed(3, &["/no/python"]);
+    dir.run(&["interpreter", "--backend", "perl"])
         .failed(2, &["`perl` is no interpreter", "wasm, subprocess"]);
-    place.run(&["interpreter", "--memory-mb", "16"]).failed(2, &["16 M", "too small", "Python"]);
-    place.run(&["interpreter", "--memory-mb", "5000"]).failed(2, &["5000 M", "4096 M"]);
-    place.run(&["interpreter", "--memory-mb", "15"]).failed(2, &["--memory-mb", "15", "16"]);
-    place.run(&["interpreter", "--disk-mb", "0"]).failed(2, &["--disk-mb", "0"]);
-    place.run(&["interpreter", "--cell-timeout", "0"]).failed(2, &["more than 0"]);
+    dir.run(&["interpreter", "--memory-mb", "16"]).failed(2, &["16 M", "too small", "Python"]);
+    dir.run(&["interpreter", "--memory-mb", "5000"]).failed(2, &["5000 M", "4096 M"]);
+    dir.run(&["interpreter", "--memory-mb", "15"]).failed(2, &["--memory-mb", "15", "16"]);
+    dir.run(&["interpreter", "--disk-mb", "0"]).failed(2, &["--disk-mb", "0"]);
+    dir.run(&["interpreter", "--cell-timeout", "0"]).failed(2, &["more than 0"]);
 }

@@ -7,7 +7,7 @@ mod bad_input;
 mod demo;
 mod doctor;
 mod interpreter;
+mod prepare;
 mod run;
 mod server;
 mod support;
-mod warm;

@@ -9,23 +9,23 @@ use serde_json::{Value, json};
 
 use crate::{
     server::{Server, completion},
-    support::{Ended, Place, eventually, exit_within, signal},
+    support::{CommandEnd, TestDir, eventually, exit_within, signal},
 };
 
-/// A place whose model is `server`'s.
-fn place(server: &Server) -> Place {
-    let place = Place::new();
-    place.write(
+/// A directory whose `.env` configures the model of `server`.
+fn dir(server: &Server) -> TestDir {
+    let dir = TestDir::new();
+    dir.write(
         ".env",
         format!(
             "ABYME_MODEL=test-model\nABYME_API_KEY=sk-canary-0123456789\nABYME_API_BASE={}\n",
             server.url()
         ),
     );
-    place
+    dir
 }
 
-fn ok(ended: Ended) -> Ended {
+fn ok(ended: CommandEnd) -> CommandEnd {
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(!format!("{ended:?}").contains("canary"), "{ended:?}");
     ended
@@ -34,17 +34,18 @@ fn ok(ended: Ended) -> Ended {
 #[test]
 fn inputs_of_all_kinds_a_tool_a_sub_call_a_trace() {
     let server = Server::scripted(&[
-        "Look first.\n```python\nprint(len(docs), meta['k'], note, shout(question), llm_query('sub ' + question))\n```",
+        "Look first.\n```python\n\
+         print(len(docs), meta['k'], note, shout(question), llm_query('sub ' + question))\n```",
         "Done.\n```python\nSUBMIT(count=docs.count('needle'), big=10**30, odd=float('nan'))\n```",
     ]);
-    let place = place(&server);
-    place.write("docs.txt", "hay needle hay needle\n".repeat(50_000));
-    place.write("meta.json", r#"{"k": [1, 2.5, 123456789012345678901234567890]}"#);
-    place.write(
+    let dir = dir(&server);
+    dir.write("docs.txt", "hay needle hay needle\n".repeat(50_000));
+    dir.write("meta.json", r#"{"k": [1, 2.5, 123456789012345678901234567890]}"#);
+    dir.write(
         "tools.py",
         "def shout(text: str) -> str:\n    \"\"\"Shouts.\"\"\"\n    return text.upper() + '!'\n",
     );
-    let ended = ok(place.run_with_stdin(
+    let ended = ok(dir.run_with_stdin(
         &[
             "run",
             "--signature",
@@ -86,7 +87,7 @@ fn inputs_of_all_kinds_a_tool_a_sub_call_a_trace() {
     ] {
         assert!(all.contains(part), "the model never read `{part}`");
     }
-    let trace = std::fs::read_to_string(place.path("run.jsonl")).unwrap();
+    let trace = std::fs::read_to_string(dir.path("run.jsonl")).unwrap();
     let first: Value = serde_json::from_str(trace.lines().next().unwrap()).unwrap();
     assert_eq!(first["event"], "run_started");
     assert!(trace.contains("run_finished") && !trace.contains("canary"));
@@ -97,10 +98,10 @@ fn inputs_of_all_kinds_a_tool_a_sub_call_a_trace() {
 #[test]
 fn one_output_is_its_text_and_several_are_lines() {
     let server = Server::scripted(&["```python\nSUBMIT('two\\nlines')\n```"]);
-    let ended = ok(place(&server).run(&["run", "-s", "q -> text", "-i", "q=x"]));
+    let ended = ok(dir(&server).run(&["run", "-s", "q -> text", "-i", "q=x"]));
     assert_eq!(ended.stdout, "two\nlines\n");
     let server = Server::scripted(&["```python\nSUBMIT('a', [1, 'x'])\n```"]);
-    let ended = ok(place(&server).run(&["run", "-s", "q -> text, items: list", "-i", "q=x"]));
+    let ended = ok(dir(&server).run(&["run", "-s", "q -> text, items: list", "-i", "q=x"]));
     assert_eq!(ended.stdout, "text: a\nitems: [1, \"x\"]\n");
 }
 
@@ -110,8 +111,8 @@ fn terminal_controls_are_shown_not_obeyed() {
     let reply: &'static [&'static str] =
         Box::leak(Box::new([&*Box::leak(reply.to_owned().into_boxed_str())]));
     let server = Server::scripted(reply);
-    let place = place(&server);
-    let ended = ok(place.run(&["run", "-s", "q -> text", "-i", "q=x", "--verbose"]));
+    let dir = dir(&server);
+    let ended = ok(dir.run(&["run", "-s", "q -> text", "-i", "q=x", "--verbose"]));
     let shown = format!("{}{}", ended.stdout, ended.stderr);
     assert!(shown.chars().all(|char| char == '\n' || !char.is_control()), "{ended:?}");
     assert_eq!(ended.stdout, "\\u{1b}]0;title\\u{7}x\\u{202e}y\n");
@@ -119,21 +120,21 @@ fn terminal_controls_are_shown_not_obeyed() {
         ended.stderr.contains("Reason\\u{1b}[2J") && ended.stderr.contains("red\\r\\u{9b}2J"),
         "{ended:?}"
     );
-    let ended = ok(place.run(&["run", "-s", "q -> text", "-i", "q=x", "--json"]));
+    let ended = ok(dir.run(&["run", "-s", "q -> text", "-i", "q=x", "--json"]));
     assert_eq!(ended.json()["outputs"]["text"], "\u{1b}]0;title\u{7}x\u{202e}y");
 }
 
 #[test]
 fn a_limit_gives_an_estimate_and_a_warning() {
     let server = Server::scripted(&["```python\n1\n```", "{\"n\": 7}"]);
-    let ended = ok(place(&server).run(&["run", "-s", "q -> n: int", "-i", "q=x", "--max-iterations", "1"]));
+    let ended = ok(dir(&server).run(&["run", "-s", "q -> n: int", "-i", "q=x", "--max-iterations", "1"]));
     assert_eq!(ended.stdout, "7\n");
     assert!(
         ended.stderr.contains("abyme: warning: ") && ended.stderr.contains("max_iterations"),
         "{ended:?}"
     );
     let server = Server::scripted(&["```python\n1\n```", "I have no idea."]);
-    let ended = place(&server).run(&["run", "-s", "q -> n: int", "-i", "q=x", "--max-iterations", "1"]);
+    let ended = dir(&server).run(&["run", "-s", "q -> n: int", "-i", "q=x", "--max-iterations", "1"]);
     ended.failed(5, &["no turn is left of 1", "--max-iterations"]);
 }
 
@@ -155,7 +156,7 @@ fn the_policy_and_the_sub_model_are_used() {
         "small-model",
         "--verbose",
     ];
-    let ended = ok(place(&server).run(&args));
+    let ended = ok(dir(&server).run(&args));
     assert_eq!(ended.stdout, "HI\n");
     assert!(ended.stderr.contains("Blocked: "), "{ended:?}");
     let models: Vec<_> = server.requests().iter().map(|request| request["model"].clone()).collect();
@@ -167,27 +168,30 @@ fn a_wrong_key_is_one_line_without_the_key() {
     let server = Server::start(|_| {
         (
             401,
-            json!({"error": {"message": "Incorrect API key provided: sk-canary-0123456789.", "code": "invalid_api_key"}}),
+            json!({"error": {
+                "message": "Incorrect API key provided: sk-canary-0123456789.",
+                "code": "invalid_api_key",
+            }}),
         )
     });
-    let ended = place(&server).run(&["run", "-s", "q -> text", "-i", "q=x", "--trace", "run.jsonl"]);
+    let ended = dir(&server).run(&["run", "-s", "q -> text", "-i", "q=x", "--trace", "run.jsonl"]);
     ended.failed(4, &["API key", "401"]);
     assert!(!format!("{ended:?}").contains("canary"), "{ended:?}");
 }
 
 #[test]
 fn an_unreachable_server_is_named() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let args = ["run", "-s", "q -> text", "-i", "q=x", "--model", "m", "--api-base", "http://127.0.0.1:9/v1"];
     let started = Instant::now();
-    place.run(&args).failed(4, &["127.0.0.1", "--api-base"]);
+    dir.run(&args).failed(4, &["127.0.0.1", "--api-base"]);
     assert!(started.elapsed() < Duration::from_secs(30));
 }
 
 #[test]
 fn a_session_that_keeps_dying_has_its_code() {
     let server = Server::scripted(&["```python\nimport os\nos._exit(3)\n```"]);
-    place(&server)
+    dir(&server)
         .run(&["run", "-s", "q -> text", "-i", "q=x", "--interpreter", "subprocess"])
         .failed(7, &["died 3 times"]);
 }
@@ -199,7 +203,7 @@ fn a_session_that_crashes_goes_on() {
         "```python\nkept = 'lost'\nimport os\nos._exit(3)\n```",
         "```python\nSUBMIT(kept)\n```",
     ]);
-    let ended = ok(place(&server).run(&["run", "-s", "q -> text", "-i", "q=x"]));
+    let ended = ok(dir(&server).run(&["run", "-s", "q -> text", "-i", "q=x"]));
     assert_eq!(ended.stdout, "still here\n");
     assert!(ended.stderr.contains("turn 2: the interpreter exited with code 3"), "{ended:?}");
     let all = serde_json::to_string(&server.requests()).unwrap();
@@ -212,10 +216,10 @@ fn ctrl_c_ends_the_run_and_keeps_the_trace() {
         std::thread::sleep(Duration::from_secs(60));
         (200, completion("late"))
     });
-    let place = place(&server);
+    let dir = dir(&server);
     let args = ["run", "-s", "q -> text", "-i", "q=x", "--trace", "run.jsonl"];
-    let mut child = place.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let trace = || std::fs::read_to_string(place.path("run.jsonl")).unwrap_or_default();
+    let mut child = dir.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let trace = || std::fs::read_to_string(dir.path("run.jsonl")).unwrap_or_default();
     eventually("the run has begun", || trace().contains("run_started"));
     signal(&child, "INT");
     assert_eq!(exit_within(&mut child, Duration::from_secs(5)), 130);

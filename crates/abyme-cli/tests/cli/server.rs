@@ -33,7 +33,8 @@ impl Server {
         Self { port, requests }
     }
 
-    /// A server whose root model gives these replies in turn, and whose sub-model repeats its prompt in capitals.
+    /// A server whose root model gives these replies in turn, and whose sub-model repeats its prompt in
+    /// capitals.
     pub(crate) fn scripted(replies: &'static [&'static str]) -> Self {
         Self::start(move |request| (200, completion(&reply(replies, request))))
     }
@@ -82,10 +83,11 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Value>>, answer: &dyn Fn(&Value) ->
     let (status, body) = answer(&request);
     seen.lock().unwrap().push(request);
     let body = body.to_string();
+    let length = body.len();
     let head = format!(
-        "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
+        "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
+         connection: close\r\n\r\n"
     );
-    // A client that is gone wants no answer.
+    // The write fails if the client has closed the connection.
     let _ = (&stream).write_all(format!("{head}{body}").as_bytes());
 }

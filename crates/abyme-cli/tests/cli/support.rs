@@ -1,4 +1,4 @@
-//! Runs the command in an empty folder, with an environment that has nothing of the machine's settings.
+//! Runs the command in an empty directory, with an environment that has nothing of the machine's settings.
 
 use std::{
     io::Write,
@@ -13,25 +13,25 @@ use tempfile::TempDir;
 /// Where the prepared Python of all these tests is kept.
 pub(crate) const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/cache");
 
-/// A folder to run commands in, and what they are run with.
-pub(crate) struct Place {
-    pub(crate) folder: TempDir,
+/// An empty directory to run commands in.
+pub(crate) struct TestDir {
+    pub(crate) temp: TempDir,
 }
 
-impl Place {
+impl TestDir {
     pub(crate) fn new() -> Self {
-        let place = Self { folder: tempfile::tempdir().unwrap() };
+        let dir = Self { temp: tempfile::tempdir().unwrap() };
         // So that no test meets what the first use on a machine says.
-        static WARM: Once = Once::new();
-        WARM.call_once(|| {
-            let warmed = place.command(&["warm"]).output().unwrap();
-            assert!(warmed.status.success(), "{warmed:?}");
+        static PREPARED: Once = Once::new();
+        PREPARED.call_once(|| {
+            let prepared = dir.command(&["prepare"]).output().unwrap();
+            assert!(prepared.status.success(), "{prepared:?}");
         });
-        place
+        dir
     }
 
     pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
-        self.folder.path().join(name)
+        self.temp.path().join(name)
     }
 
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
@@ -40,7 +40,7 @@ impl Place {
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_abyme"));
-        command.args(args).current_dir(self.folder.path()).env_clear();
+        command.args(args).current_dir(self.temp.path()).env_clear();
         for name in ["PATH", "HOME", "PYENV_ROOT", "PYENV_VERSION"] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
@@ -51,11 +51,11 @@ impl Place {
         command
     }
 
-    pub(crate) fn run(&self, args: &[&str]) -> Ended {
+    pub(crate) fn run(&self, args: &[&str]) -> CommandEnd {
         self.command(args).output().unwrap().into()
     }
 
-    pub(crate) fn run_with_stdin(&self, args: &[&str], stdin: &[u8]) -> Ended {
+    pub(crate) fn run_with_stdin(&self, args: &[&str], stdin: &[u8]) -> CommandEnd {
         let mut child = self.command(args).stdin(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(stdin).unwrap();
         child.wait_with_output().unwrap().into()
@@ -64,13 +64,13 @@ impl Place {
 
 /// How a command ended.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct CommandEnd {
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-impl From<Output> for Ended {
+impl From<Output> for CommandEnd {
     fn from(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         let ended = Self {
@@ -83,7 +83,7 @@ impl From<Output> for Ended {
     }
 }
 
-impl Ended {
+impl CommandEnd {
     /// The one object on stdout.
     pub(crate) fn json(&self) -> serde_json::Value {
         assert_eq!(self.stdout.lines().count(), 1, "{self:?}");

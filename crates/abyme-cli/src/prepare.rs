@@ -1,4 +1,4 @@
-//! `abyme warm`: prepares the embedded Python ahead, for images and for machines that start cold.
+//! `abyme prepare`: prepares the embedded Python ahead of its first use, for container images.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -8,27 +8,28 @@ use std::{
 use abyme::{PrepareProgress, Wasm};
 
 use crate::{
-    exit::{Exit, Failure},
-    signals, terminal,
+    exit::{Exit, Failure, unless_stopped},
+    standard::Standard,
+    terminal,
 };
 
-pub(crate) async fn run() -> Result<Exit, Failure> {
+pub(crate) async fn run(standard: &Standard) -> Result<Exit, Failure> {
     let not_kept = Arc::new(Mutex::new(None));
-    let told = not_kept.clone();
+    let problem = not_kept.clone();
     let wasm = Wasm::new().on_progress(move |progress| match progress {
-        // Said at the end, as the error it is to this command.
-        PrepareProgress::NotKept(why) => *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(why),
+        // This command reports it at the end, as its error.
+        PrepareProgress::NotKept(why) => *problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(why),
         progress => terminal::say(&format!("abyme: {progress}")),
     });
     let started = Instant::now();
-    signals::unless_stopped(wasm.prepare()).await??;
+    unless_stopped(wasm.prepare()).await??;
     let seconds = started.elapsed().as_secs_f64();
     if let Some(why) = not_kept.lock().unwrap_or_else(PoisonError::into_inner).take() {
         let what = format!("Python works, but cannot be kept for the next process: {why}");
         return Err(Failure::new(Exit::Failed, what));
     }
     let state = wasm.cache_state()?;
-    let place = state.path.map(|path| path.display().to_string()).unwrap_or_default();
-    terminal::write(&format!("ready after {seconds:.2} s: {place} ({} MB)\n", state.bytes >> 20))?;
+    let path = state.path.map(|path| path.display().to_string()).unwrap_or_default();
+    standard.write(&format!("ready after {seconds:.2} s: {path} ({} MB)\n", state.bytes >> 20))?;
     Ok(Exit::Ok)
 }
