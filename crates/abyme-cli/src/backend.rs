@@ -136,8 +136,8 @@ fn pyo3(settings: &Settings) -> Result<abyme::Pyo3, Failure> {
     match path.ancestors().take(3).find(|directory| is_venv(directory)) {
         Some(venv) => Ok(pyo3.venv(venv)),
         None => Err(Failure::usage(format!(
-            "--python {} is in no virtual environment; the `pyo3` interpreter runs the Python that `abyme` is \
-             linked with, and takes a virtual environment of that",
+            "--python {} is in no virtual environment; the `pyo3` interpreter runs the Python that `abyme` \
+             is linked with, and takes a virtual environment of that",
             path.display()
         ))),
     }

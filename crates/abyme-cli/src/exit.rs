@@ -26,7 +26,7 @@ pub(crate) enum Exit {
 /// The exit codes, as `--help` and the README show them.
 pub(crate) const TABLE: &str = "\
 Exit codes:
-  0    done; also when a limit was reached and the outputs are estimates (see the warning, and `status` in --json)
+  0    done; also when a limit was reached and the outputs are estimates (see `status` in --json)
   1    something else failed; a bug, most likely
   2    the command line, an input, the signature or the configuration cannot work as given
   3    no interpreter: the backend cannot run on this machine (see `abyme doctor`)

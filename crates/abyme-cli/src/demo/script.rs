@@ -93,8 +93,8 @@ for start, line in found[:10]:
         return reply(&format!("{count} candidates: the words may be others. I search more widely."), code);
     };
     let thought = format!(
-        "{count} found, the first at {place}. Before I trust it, a sub-call reads the lines around it and answers \
-         the question from them."
+        "{count} found, the first at {place}. Before I trust it, a sub-call reads the lines around it and \
+         answers the question from them."
     );
     let code = format!(
         r#"

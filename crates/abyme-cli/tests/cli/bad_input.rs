@@ -99,7 +99,7 @@ fn no_model_and_no_key() {
 fn no_python() {
     let dir = dir();
     let args = ["run", "-s", "q -> a", "-i", "q=1", "--interpreter", "subprocess"];
-    let empty = dir.folder.path().to_owned();
+    let empty = dir.temp.path().to_owned();
     let ended = dir.command(&args).env("PATH", &empty).output().unwrap();
     crate::support::CommandEnd::from(ended).failed(3, &["python3", "doctor"]);
     dir.run(&[&args[..], &["--python", "/no/python"]].concat()).failed(3, &["/no/python"]);
