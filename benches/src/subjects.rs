@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use abyme::{DockerConfig, DockerFactory, InterpreterFactory, Pull, Session, Subprocess, Wasm};
+use abyme::{Docker, InterpreterFactory, Pull, Session, Subprocess, Wasm};
 
 use crate::{
     peers,
@@ -97,18 +97,18 @@ fn factory(name: &str) -> Result<Arc<dyn InterpreterFactory>, String> {
         }
         // Its limit counts addresses, of which Python takes more than it uses.
         "subprocess" => Ok(Arc::new(Subprocess::new().memory_limit_bytes(2 * MEMORY))),
-        "docker" => Ok(Arc::new(DockerFactory::new(docker()))),
+        "docker" => Ok(Arc::new(docker())),
         "pyo3" => pyo3(),
         _ => Err("there is no such backend".to_owned()),
     }
 }
 
-fn docker() -> DockerConfig {
+fn docker() -> Docker {
     // Whoever measures has not asked for a download.
-    let config = DockerConfig::new().pull(Pull::Never).memory_limit_bytes(MEMORY);
+    let docker = Docker::new().pull(Pull::Never).memory_limit_bytes(MEMORY);
     match std::env::var("ABYME_DOCKER_IMAGE") {
-        Ok(image) if !image.is_empty() => config.image(image),
-        _ => config,
+        Ok(image) if !image.is_empty() => docker.image(image),
+        _ => docker,
     }
 }
 

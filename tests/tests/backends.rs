@@ -10,7 +10,7 @@ mod runs;
 
 use std::{process::ExitCode, sync::Arc};
 
-use abyme::{DockerConfig, DockerFactory, InterpreterFactory, Subprocess, Wasm};
+use abyme::{Docker, InterpreterFactory, Subprocess, Wasm};
 use abyme_conformance::{BackendTests, FactoryHarness};
 
 /// Any backend.
@@ -56,12 +56,12 @@ fn main() -> ExitCode {
 }
 
 /// The engine that is there, with the image that the tests were given.
-fn docker() -> DockerFactory {
-    let config = DockerConfig::new();
-    DockerFactory::new(match std::env::var("ABYME_DOCKER_IMAGE") {
-        Ok(image) => config.image(image),
-        Err(_) => config,
-    })
+fn docker() -> Docker {
+    let docker = Docker::new();
+    match std::env::var("ABYME_DOCKER_IMAGE") {
+        Ok(image) => docker.image(image),
+        Err(_) => docker,
+    }
 }
 
 #[cfg(feature = "pyo3")]

@@ -2,7 +2,6 @@
 
 use std::{env, fmt, pin::Pin, time::Instant};
 
-use abyme::DockerConfig;
 use async_trait::async_trait;
 use bollard::{
     Docker,
@@ -29,7 +28,7 @@ struct Engine {
 impl Engine {
     async fn find() -> Result<Self, String> {
         let image = env::var("ABYME_DOCKER_IMAGE").ok().filter(|image| !image.is_empty());
-        let image = image.unwrap_or_else(|| DockerConfig::new().image);
+        let image = image.unwrap_or_else(|| abyme::Docker::DEFAULT_IMAGE.to_owned());
         let docker = match env::var("DOCKER_HOST") {
             // The client's word for a connection that is not encrypted.
             Ok(host) => Docker::connect_with_host(&host.replacen("tcp://", "http://", 1)),

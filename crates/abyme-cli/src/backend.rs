@@ -95,36 +95,37 @@ pub(crate) fn wasm(settings: &Settings) -> Wasm {
 }
 
 fn subprocess(settings: &Settings) -> Subprocess {
-    let mut config = Subprocess::new();
+    let mut subprocess = Subprocess::new();
     if let Some(python) = &settings.python {
-        config = config.python(python);
+        subprocess = subprocess.python(python);
     }
     if let Some(bytes) = settings.memory {
-        config = config.memory_limit_bytes(bytes);
+        subprocess = subprocess.memory_limit_bytes(bytes);
     }
     if let Some(bytes) = settings.disk {
-        config = config.max_file_bytes(bytes);
+        subprocess = subprocess.max_file_bytes(bytes);
     }
-    config
+    subprocess
 }
 
 /// The `docker` backend, which says on stderr that it fetches an image.
 #[cfg(feature = "docker")]
-pub(crate) fn docker(settings: &Settings, pull: abyme::Pull) -> abyme::DockerFactory {
-    let mut config = abyme::DockerConfig::new().pull(pull);
+pub(crate) fn docker(settings: &Settings, pull: abyme::Pull) -> abyme::Docker {
+    let report = |progress| terminal::say(&format!("abyme: {progress}"));
+    let mut docker = abyme::Docker::new().pull(pull).on_progress(report);
     if let Some(image) = &settings.image {
-        config = config.image(image);
+        docker = docker.image(image);
     }
     if let Some(python) = &settings.python {
-        config = config.python(python.display().to_string());
+        docker = docker.python(python.display().to_string());
     }
     if let Some(bytes) = settings.memory {
-        config = config.memory_limit_bytes(bytes);
+        docker = docker.memory_limit_bytes(bytes);
     }
     if let Some(bytes) = settings.disk {
-        config = config.work_limit_bytes(bytes);
+        docker = docker.work_limit_bytes(bytes);
     }
-    abyme::DockerFactory::reporting(config, |progress| terminal::say(&format!("abyme: {progress}")))
+    docker
 }
 
 /// The `pyo3` backend: its Python is linked, so a path can only name a virtual environment.

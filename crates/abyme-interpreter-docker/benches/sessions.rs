@@ -1,7 +1,8 @@
-//! Times of the Docker backend, with the engine and the image of the tests. `cargo bench -p abyme-interpreter-docker`.
+//! Times of the Docker backend, with the engine and the image of the tests.
+//! `cargo bench -p abyme-interpreter-docker`.
 //!
-//! Each benchmark says what it times in its comment; the result of every cell is checked. What is made ready outside of
-//! the measured part is made in `with_inputs`.
+//! Each benchmark says what it times in its comment; the result of every cell is checked. What is made ready
+//! outside of the measured part is made in `with_inputs`.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
 
@@ -11,7 +12,7 @@ use abyme_core::{
     Cell, CodeInterpreter, FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory,
     NoHostFunctions, Observation, ParameterSpec, Pool, PoolConfig, Scope, Value,
 };
-use abyme_interpreter_docker::{DockerConfig, DockerFactory};
+use abyme_interpreter_docker::Docker;
 use async_trait::async_trait;
 use divan::Bencher;
 use tokio::runtime::Runtime;
@@ -25,13 +26,13 @@ fn runtime() -> &'static Runtime {
     RUNTIME.get_or_init(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap())
 }
 
-fn factory() -> DockerFactory {
-    let mut config = DockerConfig::new().memory_limit_bytes(1 << 30);
+fn factory() -> Docker {
+    let mut docker = Docker::new().memory_limit_bytes(1 << 30);
     if let Ok(image) = std::env::var("ABYME_DOCKER_IMAGE") {
-        config = config.image(image);
+        docker = docker.image(image);
     }
-    let factory = DockerFactory::new(config);
-    runtime().block_on(factory.warm()).unwrap();
+    let factory = docker;
+    runtime().block_on(factory.prepare()).unwrap();
     factory
 }
 

@@ -1,4 +1,6 @@
-//! The image: looked for, and fetched where that is allowed.
+//! The image: looks for it, and fetches it where that is allowed.
+
+mod progress;
 
 use std::{
     collections::HashMap,
@@ -9,29 +11,29 @@ use abyme_core::{Error, ErrorKind, Result};
 use bollard::{models::CreateImageInfo, query_parameters::CreateImageOptionsBuilder};
 use futures_util::StreamExt;
 
+pub use self::progress::PullProgress;
+pub(crate) use self::progress::Reporter;
 use crate::{
-    DockerConfig, Pull,
-    client::Client,
-    problem,
-    progress::{Progress, Reporter},
+    config::{Config, Pull},
+    engine::{Client, is_missing},
 };
 
 /// The least time between two reports.
-const REPORT_EVERY: Duration = Duration::from_millis(200);
+const REPORT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// An image that the engine has.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
-    /// Which it is, whatever its name comes to mean.
+    /// Its id. Its name may come to mean another image.
     pub(crate) id: String,
-    /// Directories for which it wants disk space.
+    /// Directories for which the image declares volumes.
     pub(crate) volumes: Vec<String>,
 }
 
 /// Makes sure that the engine has the image.
-pub(crate) async fn ensure(client: &Client, config: &DockerConfig, reporter: &Reporter) -> Result<Image> {
+pub(crate) async fn ensure(client: &Client, config: &Config, reporter: &Reporter) -> Result<Image> {
     if config.pull != Pull::Always
-        && let Some(image) = look(client, &config.image).await?
+        && let Some(image) = find(client, &config.image).await?
     {
         return Ok(image);
     }
@@ -39,36 +41,36 @@ pub(crate) async fn ensure(client: &Client, config: &DockerConfig, reporter: &Re
         return Err(missing(config, "and fetching it is not allowed (`pull`)"));
     }
     pull(client, config, reporter).await?;
-    look(client, &config.image).await?.ok_or_else(|| missing(config, "although it was fetched"))
+    find(client, &config.image).await?.ok_or_else(|| missing(config, "although it was fetched"))
 }
 
-fn missing(config: &DockerConfig, more: &str) -> Error {
+fn missing(config: &Config, more: &str) -> Error {
     let image = &config.image;
     let what = format!("the Docker engine does not have the image `{image}`, {more}: `docker pull {image}`");
     Error::new(ErrorKind::Unavailable, what).with("image", image)
 }
 
-async fn look(client: &Client, name: &str) -> Result<Option<Image>> {
+async fn find(client: &Client, name: &str) -> Result<Option<Image>> {
     let (docker, image) = (client.docker.clone(), name.to_owned());
-    match client.keeper.run(async move { docker.inspect_image(&image).await }).await? {
-        Ok(found) => {
-            let volumes = found.config.and_then(|config| config.volumes).unwrap_or_default();
-            let id = found.id.unwrap_or_else(|| name.to_owned());
+    match client.thread.run(async move { docker.inspect_image(&image).await }).await? {
+        Ok(info) => {
+            let volumes = info.config.and_then(|config| config.volumes).unwrap_or_default();
+            let id = info.id.unwrap_or_else(|| name.to_owned());
             Ok(Some(Image { id, volumes }))
         }
-        Err(error) if problem::is_missing(&error) => Ok(None),
+        Err(error) if is_missing(&error) => Ok(None),
         Err(error) => Err(client.failed(&format!("cannot look for the image `{name}`"), error)),
     }
 }
 
-async fn pull(client: &Client, config: &DockerConfig, reporter: &Reporter) -> Result<()> {
+async fn pull(client: &Client, config: &Config, reporter: &Reporter) -> Result<()> {
     let (docker, reporter) = (client.docker.clone(), reporter.clone());
     let (name, tag) = name_and_tag(&config.image);
     let options = CreateImageOptionsBuilder::default().from_image(name).tag(tag).build();
-    let started = Instant::now();
+    let begun = Instant::now();
     let image = config.image.clone();
-    let done = client.keeper.run(async move {
-        reporter.report(Progress::Pulling { image: image.clone() });
+    let done = client.thread.run(async move {
+        reporter.report(PullProgress::Pulling { image: image.clone() });
         let mut layers = Layers::default();
         let mut steps = docker.create_image(Some(options), None, None);
         while let Some(step) = steps.next().await {
@@ -76,13 +78,13 @@ async fn pull(client: &Client, config: &DockerConfig, reporter: &Reporter) -> Re
                 reporter.report(progress);
             }
         }
-        reporter.report(Progress::Pulled { image, time: started.elapsed() });
+        reporter.report(PullProgress::Pulled { image, time: begun.elapsed() });
         Ok::<_, bollard::errors::Error>(())
     });
     done.await?.map_err(|error| {
         let what = format!("the image `{}` cannot be fetched", config.image);
         let error = client.failed(&what, error);
-        // An engine answers 404 or 500 for what is the registry's or the network's fault.
+        // An engine answers 404 or 500 for faults of the registry or the network.
         Error::new(
             ErrorKind::Unavailable,
             format!("{}; is its name right, and is there a network?", error.message()),
@@ -92,7 +94,7 @@ async fn pull(client: &Client, config: &DockerConfig, reporter: &Reporter) -> Re
     })
 }
 
-/// An image's name apart from its tag. Without a tag the engine would fetch all there are.
+/// An image's name and its tag. Without a tag the engine would fetch the images of all tags.
 fn name_and_tag(image: &str) -> (&str, &str) {
     if image.contains('@') {
         return (image, "");
@@ -104,7 +106,7 @@ fn name_and_tag(image: &str) -> (&str, &str) {
     }
 }
 
-/// How far each layer is.
+/// The progress of each layer.
 #[derive(Default)]
 struct Layers {
     bytes: HashMap<String, (u64, u64)>,
@@ -112,20 +114,20 @@ struct Layers {
 }
 
 impl Layers {
-    /// Takes note of a step, and says where it leads to, not too often.
-    fn step(&mut self, step: CreateImageInfo) -> Option<Progress> {
+    /// Takes a step into account, and returns the progress if it is time to report it.
+    fn step(&mut self, step: CreateImageInfo) -> Option<PullProgress> {
         let detail = step.progress_detail?;
         if step.status.as_deref() != Some("Downloading") {
             return None;
         }
         let number = |number: Option<i64>| u64::try_from(number.unwrap_or(0)).unwrap_or(0);
         self.bytes.insert(step.id?, (number(detail.current), number(detail.total)));
-        if self.reported.is_some_and(|time| time.elapsed() < REPORT_EVERY) {
+        if self.reported.is_some_and(|time| time.elapsed() < REPORT_INTERVAL) {
             return None;
         }
         self.reported = Some(Instant::now());
         let sum = |of: fn(&(u64, u64)) -> u64| self.bytes.values().map(of).sum();
-        Some(Progress::Downloading { done: sum(|bytes| bytes.0), total: sum(|bytes| bytes.1) })
+        Some(PullProgress::Downloading { done: sum(|bytes| bytes.0), total: sum(|bytes| bytes.1) })
     }
 }
 
@@ -153,9 +155,9 @@ mod tests {
             ..CreateImageInfo::default()
         };
         let mut layers = Layers::default();
-        assert_eq!(layers.step(step("a", 1, 10)), Some(Progress::Downloading { done: 1, total: 10 }));
+        assert_eq!(layers.step(step("a", 1, 10)), Some(PullProgress::Downloading { done: 1, total: 10 }));
         assert_eq!(layers.step(step("b", 5, 20)), None, "not so soon");
         layers.reported = None;
-        assert_eq!(layers.step(step("a", 10, 10)), Some(Progress::Downloading { done: 15, total: 30 }));
+        assert_eq!(layers.step(step("a", 10, 10)), Some(PullProgress::Downloading { done: 15, total: 30 }));
     }
 }

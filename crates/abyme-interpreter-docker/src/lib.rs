@@ -1,25 +1,11 @@
 #![doc = include_str!("../README.md")]
 
-mod address;
-mod client;
 mod config;
 mod container;
-mod control;
-mod driver;
+mod engine;
 mod image;
 mod interpreter;
-mod keeper;
-mod owner;
-mod plan;
-mod problem;
-mod progress;
+mod pending;
 mod session;
-mod streams;
-mod sweep;
 
-pub use self::{
-    client::Engine,
-    config::{Bind, DockerConfig, Pull},
-    interpreter::{DockerFactory, DockerInterpreter},
-    progress::Progress,
-};
+pub use self::{config::Pull, engine::EngineInfo, image::PullProgress, interpreter::Docker};

@@ -1,49 +1,202 @@
-//! Starts a container and hands it the driver: from here on it is a driver session like any other.
+//! Starts sessions: a container for each, with the driver in it.
+//!
+//! The driver goes in as sources at first, and compiled from the third session on. Compiling takes about a
+//! quarter of a session's start. Only the image's own Python can do it, in a container, which is not worth it
+//! for a program with one session. So the start of the second session lets it happen in the background.
 
-use std::sync::Arc;
-
-use abyme_core::{Error, ErrorKind, Result};
-use abyme_driver::{DriverSession, python::BOOT};
-use tokio::io::AsyncWriteExt;
-
-use crate::{
-    container::{self, Failure},
-    driver,
-    interpreter::Shared,
-    plan,
-    streams::{Input, Output},
+use std::sync::{
+    Arc, LazyLock, OnceLock,
+    atomic::{AtomicUsize, Ordering},
 };
 
-/// Starts a container with a driver in it.
-pub(crate) async fn launch(shared: &Shared) -> Result<DriverSession<Output, Input>> {
-    plan::check(&shared.config)?;
-    let client = shared.client().await?;
-    let mut attempts = 0;
-    let (container, output, mut input, image) = loop {
-        attempts += 1;
-        let image = shared.image(client).await?;
+use abyme_core::{Capabilities, Error, ErrorKind, Result};
+use abyme_driver::{
+    DriverSession, DriverTimeouts, Launcher,
+    python::{self, BOOT, BundleKind},
+};
+use async_trait::async_trait;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::{Mutex, OnceCell},
+    time::timeout,
+};
+
+use crate::{
+    config::Config,
+    container::{self, Input, Output, Owner, StartFailure, StartedContainer},
+    engine::Client,
+    image::{self, Image, Reporter},
+};
+
+/// The most bytes that a compiled driver may have; it has about 170 kB.
+const MAX_DRIVER_BYTES: u64 = 8 << 20;
+
+/// What the driver's bootstrap reads first.
+type Bundle = Arc<[u8]>;
+
+/// What all sessions of one [`Docker`](crate::Docker) share. Code in the sessions cannot reach it.
+#[derive(Debug)]
+pub(crate) struct DockerLauncher {
+    pub(crate) config: Arc<Config>,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) reporter: Reporter,
+    owner: LazyLock<Owner>,
+    client: OnceCell<Client>,
+    image: Mutex<Option<Image>>,
+    sources: LazyLock<Bundle>,
+    launches: AtomicUsize,
+    compiled: Arc<OnceLock<CompiledDriver>>,
+}
+
+/// The driver as the Python of one image has compiled it.
+#[derive(Debug)]
+struct CompiledDriver {
+    image_id: String,
+    bundle: Bundle,
+}
+
+impl DockerLauncher {
+    pub(crate) fn new(config: Config, capabilities: Capabilities, reporter: Reporter) -> Self {
+        let sources = || python::bundle(BundleKind::Sources, &python::sources_json(python::DRIVER)).into();
+        Self {
+            config: Arc::new(config),
+            capabilities,
+            reporter,
+            owner: LazyLock::new(Owner::this),
+            client: OnceCell::new(),
+            image: Mutex::new(None),
+            sources: LazyLock::new(sources),
+            launches: AtomicUsize::new(0),
+            compiled: Arc::default(),
+        }
+    }
+
+    /// The connection, made on first use. A failure is not remembered.
+    pub(crate) async fn client(&self) -> Result<&Client> {
+        let connect = || async {
+            let client = Client::connect(&self.config).await?;
+            container::sweep_in_background(&client, &self.owner);
+            Ok(client)
+        };
+        self.client.get_or_try_init(connect).await
+    }
+
+    /// The image, looked for on first use. Further callers wait while it is fetched.
+    pub(crate) async fn image(&self, client: &Client) -> Result<Image> {
+        let mut image = self.image.lock().await;
+        if let Some(image) = &*image {
+            return Ok(image.clone());
+        }
+        let available = image::ensure(client, &self.config, &self.reporter).await?;
+        Ok(image.insert(available).clone())
+    }
+
+    /// Removes the containers of programs that have ended.
+    pub(crate) async fn sweep(&self) -> Result<usize> {
+        container::sweep(self.client().await?, &self.owner).await
+    }
+
+    /// Waits until everything that is to be removed has been removed.
+    pub(crate) async fn settled(&self) {
+        if let Some(client) = self.client.get() {
+            client.thread.settled().await;
+        }
+    }
+
+    async fn start_container(&self, client: &Client) -> Result<(StartedContainer, Image)> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let image = self.image(client).await?;
+            let start = container::start(
+                client.clone(),
+                self.config.clone(),
+                self.owner.clone(),
+                image.clone(),
+                BOOT,
+            );
+            // If this future is dropped, the container is made all the same, and removed at once.
+            match client.thread.run_to_end(start).await? {
+                Ok(started) => return Ok((started, image)),
+                // The image was removed after it was looked for.
+                Err(StartFailure::ImageMissing) if attempts < 2 => *self.image.lock().await = None,
+                Err(StartFailure::ImageMissing) => {
+                    let what = format!("the image `{}` is removed over and over", self.config.image);
+                    return Err(Error::new(ErrorKind::Unavailable, what));
+                }
+                Err(StartFailure::Other(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// The driver for one more session in this image.
+    fn bundle(&self, image: &Image) -> Bundle {
+        match self.compiled.get() {
+            Some(compiled) if compiled.image_id == image.id => compiled.bundle.clone(),
+            _ => self.sources.clone(),
+        }
+    }
+
+    /// Lets the image's Python compile the driver. If that fails, the sources are used on.
+    fn compile_in_background(&self, client: &Client, image: Image) {
+        let limit = self.config.start_timeout;
+        // The compiled driver is not needed once the factory is dropped.
+        let compiled = Arc::downgrade(&self.compiled);
         let start = container::start(
             client.clone(),
-            shared.config.clone(),
-            shared.owner.clone(),
+            self.config.clone(),
+            self.owner.clone(),
             image.clone(),
-            BOOT,
+            python::PROBE,
         );
-        // Should this future be dropped, the container is made all the same, and removed at once.
-        match client.keeper.see_through(start).await? {
-            Ok((container, output, input)) => break (container, output, input, image),
-            // Somebody removed the image since it was looked for.
-            Err(Failure::ImageMissing) if attempts < 2 => shared.forget_image().await,
-            Err(Failure::ImageMissing) => {
-                let what = format!("the image `{}` is removed over and over", shared.config.image);
-                return Err(Error::new(ErrorKind::Unavailable, what));
+        client.thread.spawn(async move {
+            let code = timeout(limit, compile(start)).await.ok().flatten();
+            match (code, compiled.upgrade()) {
+                (Some(code), Some(compiled)) => {
+                    let bundle = python::bundle(BundleKind::Compiled, &code).into();
+                    let _ = compiled.set(CompiledDriver { image_id: image.id, bundle });
+                }
+                _ => tracing::debug!("the driver was not compiled ahead"),
             }
-            Err(Failure::Other(error)) => return Err(error),
+        });
+    }
+}
+
+/// The driver compiled by the Python in the container that `start` starts.
+async fn compile(start: impl Future<Output = Result<StartedContainer, StartFailure>>) -> Option<Vec<u8>> {
+    let StartedContainer { container, output, mut input } = start.await.ok()?;
+    input.write_all(&python::sources_json(python::DRIVER)).await.ok()?;
+    input.shutdown().await.ok()?;
+    let mut answer = Vec::new();
+    output.take(MAX_DRIVER_BYTES).read_to_end(&mut answer).await.ok()?;
+    container.remove().await;
+    let end = answer.iter().position(|&byte| byte == b'\n')?;
+    let is_whole = serde_json::from_slice::<serde_json::Value>(&answer[..end]).is_ok();
+    (is_whole && answer.len() > end + 1).then(|| answer.split_off(end + 1))
+}
+
+#[async_trait]
+impl Launcher for DockerLauncher {
+    type Reader = Output;
+    type Writer = Input;
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn launch(&self) -> Result<DriverSession<Output, Input>> {
+        self.config.check()?;
+        let client = self.client().await?;
+        let (StartedContainer { container, output, mut input }, image) = self.start_container(client).await?;
+        let timeouts = DriverTimeouts {
+            start_timeout: self.config.start_timeout,
+            interrupt_grace: self.config.interrupt_grace,
+        };
+        // The handshake detects a container that ends or never reads, and says how it ended.
+        let _ = timeout(timeouts.start_timeout, input.write_all(&self.bundle(&image))).await;
+        if self.launches.fetch_add(1, Ordering::Relaxed) == 1 {
+            self.compile_in_background(client, image);
         }
-    };
-    let session = &shared.config.session;
-    // A container that dies or never reads is noticed by the handshake, which says how.
-    let _ = tokio::time::timeout(session.start_timeout, input.write_all(&shared.driver.bundle(&image))).await;
-    driver::compile_in_background(shared, client, image);
-    Ok(DriverSession::new(output, input, container as Arc<_>, session.clone()))
+        Ok(DriverSession::new(output, input, container, timeouts))
+    }
 }

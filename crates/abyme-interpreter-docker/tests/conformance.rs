@@ -1,17 +1,17 @@
 //! The shared conformance suite over the Docker backend.
 
 use abyme_conformance::FactoryHarness;
-use abyme_interpreter_docker::{DockerConfig, DockerFactory};
+use abyme_interpreter_docker::Docker;
 
-fn factory() -> DockerFactory {
-    let mut config = DockerConfig::default();
+fn docker() -> Docker {
+    let mut docker = Docker::new();
     if let Ok(image) = std::env::var("ABYME_DOCKER_IMAGE") {
-        config = config.image(image);
+        docker = docker.image(image);
     }
-    DockerFactory::new(config)
+    docker
 }
 
 abyme_conformance::interpreter_suite! {
-    harness: FactoryHarness::new(factory()),
+    harness: FactoryHarness::new(docker()),
     xfail: []
 }

@@ -10,8 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use abyme_core::{CodeInterpreter, CodeInterpreterExt, ErrorKind};
-use abyme_interpreter_docker::{DockerFactory, Pull};
+use abyme_core::{CodeInterpreter, ErrorKind, InterpreterFactoryExt};
+use abyme_interpreter_docker::{Docker, Pull};
 use common::{Begun, value};
 use tempfile::TempDir;
 
@@ -51,7 +51,7 @@ impl Daemon {
             shell(&format!("mount -t tmpfs -o size={room} none {}", daemon.path("data").display()));
         }
         daemon.start();
-        let (image, host) = (common::config().image, daemon.host());
+        let (image, host) = (common::image(), daemon.host());
         shell(&format!("docker save {image} | docker -H {host} load"));
         daemon
     }
@@ -89,8 +89,8 @@ impl Daemon {
         }
     }
 
-    fn factory(&self) -> DockerFactory {
-        DockerFactory::new(common::config().host(self.host()).pull(Pull::Never))
+    fn docker(&self) -> Docker {
+        common::docker().host(self.host()).pull(Pull::Never)
     }
 
     fn containers(&self) -> String {
@@ -108,9 +108,9 @@ impl Drop for Daemon {
 
 async fn an_engine_that_is_restarted() {
     let mut daemon = Daemon::new(None);
-    let factory = daemon.factory();
-    let mut busy = factory.session().start_session().await.unwrap();
-    let mut idle = factory.session().start_session().await.unwrap();
+    let docker = daemon.docker();
+    let mut busy = docker.session().await.unwrap();
+    let mut idle = docker.session().await.unwrap();
     assert_eq!(value(&mut idle, "6 * 7").await, "42");
     let begun = Arc::new(Begun::default());
     let host = begun.clone();
@@ -134,13 +134,13 @@ async fn an_engine_that_is_restarted() {
         let error = session.run_code("1").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::SessionEnded, "{error}");
     }
-    let error = factory.session().start_session().await.unwrap_err();
+    let error = docker.session().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("no Docker engine answers"), "{error}");
 
     daemon.start();
     assert_eq!(daemon.containers(), "");
-    let mut session = factory.session().start_session().await.unwrap();
+    let mut session = docker.session().await.unwrap();
     assert_eq!(value(&mut session, "6 * 7").await, "42");
     session.shutdown().await.unwrap();
     assert_eq!(daemon.containers(), "");
@@ -148,15 +148,15 @@ async fn an_engine_that_is_restarted() {
 
 async fn an_engine_without_room() {
     let daemon = Daemon::new(Some("150m"));
-    let factory = daemon.factory();
-    factory.warm().await.unwrap();
+    let docker = daemon.docker();
+    docker.prepare().await.unwrap();
     let fill = daemon.path("data/fill");
     shell(&format!("dd if=/dev/zero of={} bs=64k 2>/dev/null || true", fill.display()));
-    let error = factory.session().start_session().await.unwrap_err();
+    let error = docker.session().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.message().contains("the engine's disk is full"), "{error}");
     std::fs::remove_file(fill).unwrap();
     assert_eq!(daemon.containers(), "");
-    let mut session = factory.session().start_session().await.unwrap();
+    let mut session = docker.session().await.unwrap();
     assert_eq!(value(&mut session, "6 * 7").await, "42");
 }

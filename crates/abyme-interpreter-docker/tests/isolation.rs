@@ -3,13 +3,12 @@
 
 mod common;
 
-use abyme_core::{Access, CodeInterpreter, CodeInterpreterExt, ErrorKind, InterpreterFactory, Isolation};
-use abyme_interpreter_docker::DockerFactory;
+use abyme_core::{Access, CodeInterpreter, ErrorKind, InterpreterFactory, InterpreterFactoryExt, Isolation};
 use bollard::{
     models::{ContainerConfig, ContainerCreateBody},
     query_parameters::{CommitContainerOptionsBuilder, RemoveImageOptions},
 };
-use common::{config, docker, error, session, value};
+use common::{docker, engine, error, image, session, value};
 
 fn main() -> std::process::ExitCode {
     run![
@@ -30,19 +29,19 @@ fn main() -> std::process::ExitCode {
 }
 
 async fn the_declaration() {
-    let factory = DockerFactory::new(config());
-    let declared = factory.capabilities();
+    let closed = docker();
+    let declared = closed.capabilities();
     assert_eq!((declared.isolation, declared.network), (Isolation::Container, Access::Denied));
     assert_eq!((declared.host_files, declared.environment), (Access::Denied, Access::AllowList));
     assert_eq!(declared.memory_limit_bytes, Some(512 << 20));
-    let opened = DockerFactory::new(config().network("bridge").mount("/a", "/a").memory_limit_bytes(None));
+    let opened = docker().network("bridge").mount("/a", "/a").memory_limit_bytes(None);
     let opened = opened.capabilities();
     assert_eq!((opened.network, opened.host_files), (Access::Open, Access::AllowList));
     assert_eq!(opened.memory_limit_bytes, None);
 }
 
 async fn nobody_runs_it() {
-    let mut session = session(config()).await;
+    let mut session = session(docker()).await;
     let who = "import os\n(os.getuid(), os.geteuid(), os.getgid(), os.getegid(), os.getgroups())";
     assert_eq!(value(&mut session, who).await, "(65534, 65534, 65534, 65534, [65534])");
     let status = "status = dict(line.split(':\\t', 1) for line in open('/proc/self/status').read().splitlines())\n\
@@ -57,7 +56,7 @@ async fn nobody_runs_it() {
 }
 
 async fn the_root_cannot_be_written() {
-    let mut session = session(config()).await;
+    let mut session = session(docker()).await;
     let tried = "import errno, os\n\
         def attempt(path):\n    \
             try: open(path, 'w').close()\n    \
@@ -73,7 +72,7 @@ async fn the_root_cannot_be_written() {
 
 async fn own_files_are_sized_and_run_nothing() {
     let mut session =
-        session(config().work_limit_bytes(2 << 20).tmp_limit_bytes(1 << 20).shm_limit_bytes(3 << 20)).await;
+        session(docker().work_limit_bytes(2 << 20).tmp_limit_bytes(1 << 20).shm_limit_bytes(3 << 20)).await;
     let sizes = "import os\ndef size(path):\n    s = os.statvfs(path)\n    return s.f_blocks * s.f_frsize >> 20\n\
                  size('/work'), size('/tmp'), size('/dev/shm')";
     assert_eq!(value(&mut session, sizes).await, "(2, 1, 3)");
@@ -95,7 +94,7 @@ async fn own_files_are_sized_and_run_nothing() {
 }
 
 async fn there_is_no_network() {
-    let mut session = session(config()).await;
+    let mut session = session(docker()).await;
     assert_eq!(value(&mut session, "import os\nos.listdir('/sys/class/net')").await, "['lo']");
     let reach = "import socket\nsocket.create_connection(('1.1.1.1', 53), timeout=2)";
     assert_eq!(error(&mut session, reach).await, "OSError");
@@ -103,7 +102,7 @@ async fn there_is_no_network() {
 }
 
 async fn a_fork_bomb_is_contained() {
-    let mut session = session(config().max_processes(32)).await;
+    let mut session = session(docker().max_processes(32)).await;
     let bomb = "import os, signal, time\nchildren = []\n\
         try:\n    \
             while len(children) < 1000:\n        \
@@ -119,14 +118,14 @@ async fn a_fork_bomb_is_contained() {
 }
 
 async fn memory_is_limited_for_a_process() {
-    let mut session = session(config().memory_limit_bytes(128 << 20)).await;
+    let mut session = session(docker().memory_limit_bytes(128 << 20)).await;
     let hoard = "kept = 1\nhoard = []\nwhile True: hoard.append(b'x' * (1 << 20))";
     assert_eq!(error(&mut session, hoard).await, "MemoryError");
     assert_eq!(value(&mut session, "len(hoard) > 64, kept").await, "(True, 1)");
 }
 
 async fn memory_is_limited_for_all() {
-    let mut session = session(config().memory_limit_bytes(128 << 20)).await;
+    let mut session = session(docker().memory_limit_bytes(128 << 20)).await;
     // Shared memory is not a process's own, so only the container's limit sees it.
     let fill = "import mmap\nprint('so far', flush=True)\n\
                 m = mmap.mmap(-1, 512 << 20)\nfor n in range(0, len(m), 4096): m[n] = 1";
@@ -137,8 +136,8 @@ async fn memory_is_limited_for_all() {
 }
 
 async fn the_environment_is_an_allow_list() {
-    let config = config().env("GIVEN", "yes").allow_env("CARGO_PKG_NAME").allow_env("NOT_THERE");
-    let mut session = session(config).await;
+    let docker = docker().env("GIVEN", "yes").allow_env("CARGO_PKG_NAME").allow_env("NOT_THERE");
+    let mut session = session(docker).await;
     let names = value(&mut session, "import os\n' '.join(sorted(os.environ))").await;
     let names: Vec<_> = names.split(' ').collect();
     for name in ["GIVEN", "CARGO_PKG_NAME", "HOME", "TMPDIR", "PATH"] {
@@ -151,16 +150,16 @@ async fn the_environment_is_an_allow_list() {
 }
 
 async fn processors_and_descriptors_are_limited() {
-    let config = config().cpus(0.5).max_open_files(64).ulimit("fsize", 1 << 20);
-    let mut session = session(config).await;
+    let docker = docker().cpus(0.5).max_open_files(64).ulimit("fsize", 1 << 20);
+    let mut session = session(docker).await;
     let limits =
         "import resource as r\n[r.getrlimit(x)[0] for x in (r.RLIMIT_CORE, r.RLIMIT_NOFILE, r.RLIMIT_FSIZE)]";
     assert_eq!(value(&mut session, limits).await, "[0, 64, 1048576]");
     let container = &common::containers().await[0];
-    let seen = docker().inspect_container(container, None).await.unwrap();
-    let walls = seen.host_config.unwrap();
-    assert_eq!((walls.nano_cpus, walls.ipc_mode.as_deref()), (Some(500_000_000), Some("none")));
-    assert_eq!(walls.log_config.unwrap().typ.as_deref(), Some("none"));
+    let seen = engine().inspect_container(container, None).await.unwrap();
+    let host_config = seen.host_config.unwrap();
+    assert_eq!((host_config.nano_cpus, host_config.ipc_mode.as_deref()), (Some(500_000_000), Some("none")));
+    assert_eq!(host_config.log_config.unwrap().typ.as_deref(), Some("none"));
     let spin = "import time\nstart, used = time.monotonic(), time.process_time()\n\
                 while time.monotonic() < start + 1: pass\n(time.process_time() - used) < 0.75";
     assert_eq!(value(&mut session, spin).await, "True");
@@ -168,9 +167,9 @@ async fn processors_and_descriptors_are_limited() {
 
 async fn programs_of_the_image_do_not_run() {
     const IMAGE: &str = "abyme-test-programs:latest";
-    let engine = docker();
+    let engine = engine();
     let base = ContainerCreateBody {
-        image: Some(config().image),
+        image: Some(image()),
         cmd: Some(vec!["python3".to_owned()]),
         ..ContainerCreateBody::default()
     };
@@ -182,7 +181,7 @@ async fn programs_of_the_image_do_not_run() {
         env: Some(vec!["PYTHONPATH=/tmp".to_owned(), "PATH=/usr/local/bin:/usr/bin:/bin".to_owned()]),
         ..ContainerConfig::default()
     };
-    changes.image = Some(config().image);
+    changes.image = Some(image());
     let options = CommitContainerOptionsBuilder::default()
         .container(&base)
         .repo("abyme-test-programs")
@@ -192,7 +191,7 @@ async fn programs_of_the_image_do_not_run() {
     engine.commit_container(options, changes).await.unwrap();
     common::remove(&base).await;
 
-    let mut session = session(config().image(IMAGE)).await;
+    let mut session = session(docker().image(IMAGE)).await;
     assert_eq!(
         value(&mut session, "import os, sys\nos.getuid(), '/tmp' in sys.path").await,
         "(65534, False)"
@@ -211,20 +210,20 @@ async fn mounts_are_read_only_unless_said() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("a.txt"), "from the host").unwrap();
     std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-    let mut reading = session(config().mount(dir.path(), "/docs")).await;
+    let mut reading = session(docker().mount(dir.path(), "/docs")).await;
     assert_eq!(value(&mut reading, "open('/docs/a.txt').read()").await, "from the host");
     assert_eq!(error(&mut reading, "open('/docs/b.txt', 'w')").await, "OSError");
-    let mut writing = session(config().mount_writable(dir.path(), "/out")).await;
+    let mut writing = session(docker().mount_writable(dir.path(), "/out")).await;
     assert_eq!(value(&mut writing, "with open('/out/b.txt', 'w') as f: n = f.write('back')\n1").await, "1");
     assert_eq!(std::fs::read_to_string(dir.path().join("b.txt")).unwrap(), "back");
-    let nowhere = DockerFactory::new(config().mount("/nonexistent/abyme", "/docs"));
-    let problem = nowhere.session().start_session().await.unwrap_err();
+    let nowhere = docker().mount("/nonexistent/abyme", "/docs");
+    let problem = nowhere.session().await.unwrap_err();
     assert_eq!(problem.kind(), ErrorKind::Config);
     assert!(problem.message().contains("/nonexistent/abyme"), "{problem}");
 }
 
 async fn what_is_opened_is_open() {
-    let mut session = session(config().network("host").user("0:0").shm_limit_bytes(0)).await;
+    let mut session = session(docker().network("host").user("0:0").shm_limit_bytes(0)).await;
     let seen = "import os\nos.getuid(), len(os.listdir('/sys/class/net')) > 1, os.path.exists('/dev/shm/x')";
     assert_eq!(value(&mut session, seen).await, "(0, True, False)");
 }

@@ -10,20 +10,18 @@ use std::{
 };
 
 use abyme_core::{
-    CodeInterpreter, CodeInterpreterExt, ErrorKind, InterpreterFactory, Pool, PoolConfig, Session,
+    CodeInterpreter, ErrorKind, InterpreterFactory, InterpreterFactoryExt, Pool, PoolConfig, Session,
 };
-use abyme_interpreter_docker::{DockerFactory, Pull};
+use abyme_interpreter_docker::Pull;
 use bollard::query_parameters::{CreateImageOptionsBuilder, KillContainerOptionsBuilder, RemoveImageOptions};
-use common::{
-    Begun, config, containers, containers_of, docker, eventually, factory, nothing_is_left, session, value,
-};
+use common::{Begun, containers, containers_of, docker, engine, eventually, nothing_is_left, session, value};
 
 /// Makes this program a host to be killed: `a_killed_host_is_swept_after` starts it so.
 const HOST: &str = "ABYME_TEST_HOST";
 /// Makes this program a user who may not use the engine.
 const STRANGER: &str = "ABYME_TEST_STRANGER";
-/// How long the last handle waits for what was dropped; an engine that has too much to do takes longer.
-const LAST_WAIT: Duration = Duration::from_secs(3);
+/// How long the drop of the last handle waits for the removal of containers. A busy engine takes longer.
+const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> std::process::ExitCode {
     if std::env::var_os(HOST).is_some() {
@@ -40,10 +38,11 @@ fn main() -> std::process::ExitCode {
         a_drop_at_any_moment_of_the_start_leaves_nothing,
         a_panic_leaves_nothing,
         dropping_the_last_handle_waits,
+        shutting_the_backend_down_waits,
         a_killed_host_is_swept_after,
         a_kill_from_outside_is_named,
         a_kill_between_cells_is_noticed,
-        a_pool_is_warm_and_drops_what_died,
+        a_pool_drops_what_died,
         twenty_sessions_leave_no_descriptor,
         compiled_drivers_work,
         many_start_at_once,
@@ -58,15 +57,15 @@ fn main() -> std::process::ExitCode {
 }
 
 async fn the_engine_says_what_it_is() {
-    let engine = factory().engine().await.unwrap();
+    let engine = docker().engine().await.unwrap();
     assert!(engine.image_id.is_some() && !engine.version.is_empty(), "{engine:?}");
     assert!(engine.to_string().contains(" has the image "), "{engine}");
-    let engine = DockerFactory::new(config().image("abyme-test-none")).engine().await.unwrap();
+    let engine = docker().image("abyme-test-none").engine().await.unwrap();
     assert!(engine.to_string().contains(" does not have the image abyme-test-none"), "{engine}");
 }
 
 async fn shutdown_leaves_nothing() {
-    let mut session = session(config()).await;
+    let mut session = session(docker()).await;
     assert_eq!(value(&mut session, "6 * 7").await, "42");
     assert_eq!(containers().await.len(), 1);
     session.shutdown().await.unwrap();
@@ -75,15 +74,15 @@ async fn shutdown_leaves_nothing() {
 }
 
 async fn a_drop_leaves_nothing() {
-    let mut dropped = session(config()).await;
+    let mut dropped = session(docker()).await;
     value(&mut dropped, "6 * 7").await;
     drop(dropped);
     nothing_is_left().await;
 }
 
 async fn a_drop_in_a_cell_leaves_nothing() {
-    let factory = factory();
-    let mut dropped = factory.session().start_session().await.unwrap();
+    let docker = docker();
+    let mut dropped = docker.session().await.unwrap();
     let cell = dropped.run_code("import signal\nsignal.signal(2, signal.SIG_IGN)\nwhile True: pass");
     assert!(tokio::time::timeout(Duration::from_millis(300), cell).await.is_err());
     drop(dropped);
@@ -91,18 +90,18 @@ async fn a_drop_in_a_cell_leaves_nothing() {
 }
 
 async fn a_drop_at_any_moment_of_the_start_leaves_nothing() {
-    let factory = factory();
+    let docker = docker();
     for round in 0..24 {
-        let mut session = factory.session();
-        let patience = Duration::from_millis(round * 15);
-        let _ = tokio::time::timeout(patience, session.start()).await;
+        let mut session = docker.create().await.unwrap();
+        let limit = Duration::from_millis(round * 15);
+        let _ = tokio::time::timeout(limit, session.start()).await;
     }
     nothing_is_left().await;
 }
 
 async fn a_panic_leaves_nothing() {
     let task = tokio::spawn(async {
-        let mut session = session(config()).await;
+        let mut session = session(docker()).await;
         value(&mut session, "6 * 7").await;
         panic!("on purpose");
     });
@@ -111,21 +110,34 @@ async fn a_panic_leaves_nothing() {
 }
 
 async fn dropping_the_last_handle_waits() {
-    let mut dropped = session(config()).await;
+    let mut dropped = session(docker()).await;
     let cell =
         dropped.run_code("while True:\n    try:\n        while True: pass\n    except BaseException: pass");
     assert!(tokio::time::timeout(Duration::from_millis(200), cell).await.is_err());
     let began = Instant::now();
     tokio::task::spawn_blocking(move || drop(dropped)).await.unwrap();
-    if began.elapsed() < LAST_WAIT {
+    if began.elapsed() < DROP_TIMEOUT {
         assert_eq!(containers().await, Vec::<String>::new());
     }
     nothing_is_left().await;
 }
 
+async fn shutting_the_backend_down_waits() {
+    let docker = docker();
+    let dropped = docker.session().await.unwrap();
+    let mut kept = docker.session().await.unwrap();
+    drop(dropped);
+    docker.shutdown().await;
+    assert!(containers().await.len() <= 2, "the kept session's, and the one that compiles the driver");
+    assert_eq!(value(&mut kept, "6 * 7").await, "42");
+    drop(kept);
+    docker.shutdown().await;
+    nothing_is_left().await;
+}
+
 fn host_to_be_killed() -> std::process::ExitCode {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let mut session = session(config()).await;
+        let mut session = session(docker()).await;
         value(&mut session, "6 * 7").await;
         println!("ready");
         let _ = session.run_code("while True: pass").await;
@@ -139,26 +151,27 @@ async fn a_killed_host_is_swept_after() {
     let mut lines = BufReader::new(host.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "ready");
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let factory = factory();
-    let mut other = factory.session().start_session().await.unwrap();
-    factory.sweep().await.unwrap();
+    let docker = docker();
+    let mut other = docker.session().await.unwrap();
+    docker.sweep().await.unwrap();
     assert_eq!(containers_of(host.id()).await.len(), 1, "who lives is left alone");
     host.kill().unwrap();
     host.wait().unwrap();
-    // Tests that run at the same time leave containers and sweep too, so how many this one finds is a matter of luck.
-    factory.sweep().await.unwrap();
+    // Tests that run at the same time leave containers and sweep too, so how many this one finds is a matter
+    // of luck.
+    docker.sweep().await.unwrap();
     assert!(eventually(|| async { containers_of(host.id()).await.is_empty() }).await);
     assert_eq!(value(&mut other, "6 * 7").await, "42");
 }
 
 async fn a_kill_from_outside_is_named() {
-    let mut session = session(config()).await;
+    let mut session = session(docker()).await;
     let container = containers().await.remove(0);
     let begun = Begun::default();
     let killer = async {
         begun.heard().await;
         let options = KillContainerOptionsBuilder::default().signal("SIGKILL").build();
-        docker().kill_container(&container, Some(options)).await.unwrap();
+        engine().kill_container(&container, Some(options)).await.unwrap();
     };
     let cell = Begun::cell("import time\nprint('so far', flush=True)\nbegun()\ntime.sleep(30)");
     let (observation, ()) = tokio::join!(session.execute(cell, &begun), killer);
@@ -173,10 +186,10 @@ async fn a_kill_from_outside_is_named() {
 }
 
 async fn a_kill_between_cells_is_noticed() {
-    let mut session = session(config()).await;
+    let mut session = session(docker()).await;
     let container = containers().await.remove(0);
     let options = KillContainerOptionsBuilder::default().signal("SIGKILL").build();
-    docker().kill_container(&container, Some(options)).await.unwrap();
+    engine().kill_container(&container, Some(options)).await.unwrap();
     assert!(eventually(|| async { containers().await.is_empty() }).await);
     let began = Instant::now();
     while session.start().await.is_ok() {
@@ -187,9 +200,9 @@ async fn a_kill_between_cells_is_noticed() {
     assert_eq!(error.kind(), ErrorKind::SessionEnded);
 }
 
-async fn a_pool_is_warm_and_drops_what_died() {
-    let factory = factory();
-    let pool = Pool::new(factory.clone(), PoolConfig::default().size(1));
+async fn a_pool_drops_what_died() {
+    let docker = docker();
+    let pool = Pool::new(docker.clone(), PoolConfig::default().size(1));
     pool.warm().await.unwrap();
     let mut session = Session::new(pool.create().await.unwrap());
     assert_eq!(value(&mut session, "1 + 1").await, "2");
@@ -197,7 +210,7 @@ async fn a_pool_is_warm_and_drops_what_died() {
     assert!(eventually(|| async { pool.ready() == 1 && containers().await.len() == 1 }).await);
     common::remove(&containers().await[0]).await;
     // One thread hears the engine out, in turn: after the whole life of another session it knows of that end.
-    factory.session().start_session().await.unwrap().shutdown().await.unwrap();
+    docker.session().await.unwrap().shutdown().await.unwrap();
     let mut session = Session::new(pool.create().await.unwrap());
     assert_eq!(value(&mut session, "2 + 2").await, "4");
     drop((session, pool));
@@ -205,41 +218,41 @@ async fn a_pool_is_warm_and_drops_what_died() {
 }
 
 async fn twenty_sessions_leave_no_descriptor() {
-    let factory = factory();
+    let docker = docker();
     for _ in 0..3 {
-        factory.session().start_session().await.unwrap().shutdown().await.unwrap();
+        docker.session().await.unwrap().shutdown().await.unwrap();
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let before = open();
     for _ in 0..20 {
-        let mut session = factory.session().start_session().await.unwrap();
+        let mut session = docker.session().await.unwrap();
         session.shutdown().await.unwrap();
     }
     assert!(eventually(|| async { open() <= before }).await, "{before} descriptors before, {} after", open());
 }
 
 async fn compiled_drivers_work() {
-    let factory = factory();
+    let docker = docker();
     let mut sessions = Vec::new();
     for _ in 0..2 {
-        sessions.push(factory.session().start_session().await.unwrap());
+        sessions.push(docker.session().await.unwrap());
     }
     assert!(eventually(|| async { containers().await.len() == 2 }).await, "the compiler is gone");
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(eventually(|| async { containers().await.len() == 2 }).await, "the compiler is gone");
-    let mut third = factory.session().start_session().await.unwrap();
+    let mut third = docker.session().await.unwrap();
     assert_eq!(value(&mut third, "6 * 7").await, "42");
     let trace = third.run_code("import traceback\n1 / 0").await.unwrap().error.unwrap();
     assert_eq!(trace.type_name, "ZeroDivisionError");
 }
 
 async fn many_start_at_once() {
-    let factory = factory();
+    let docker = docker();
     let starts = (0..12).map(|n: u32| {
-        let factory = factory.clone();
+        let docker = docker.clone();
         tokio::spawn(async move {
-            let mut session = factory.session().start_session().await.unwrap();
+            let mut session = docker.session().await.unwrap();
             assert_eq!(value(&mut session, &format!("{n} + 1")).await, (n + 1).to_string());
             session.shutdown().await.unwrap();
         })
@@ -247,12 +260,12 @@ async fn many_start_at_once() {
     for start in starts.collect::<Vec<_>>() {
         start.await.unwrap();
     }
-    drop(factory);
+    drop(docker);
     nothing_is_left().await;
 }
 
 async fn a_hundred_megabytes_go_in_and_out() {
-    let mut session = session(config()).await;
+    let mut session = session(docker()).await;
     let text = "żółw\n".repeat(100_000_000 / 9);
     session.set_variable("text", text.clone()).await.unwrap();
     assert_eq!(value(&mut session, "len(text)").await, text.chars().count().to_string());
@@ -262,7 +275,7 @@ async fn a_hundred_megabytes_go_in_and_out() {
 }
 
 async fn it_works_without_an_init() {
-    let mut session = session(config().init(false)).await.cell_timeout(Duration::from_millis(500));
+    let mut session = session(docker().init(false)).await.cell_timeout(Duration::from_millis(500));
     let observation = session.run_code("kept = 1\nwhile True: pass").await.unwrap();
     assert_eq!(observation.error.unwrap().type_name, "KeyboardInterrupt");
     assert_eq!(value(&mut session, "kept").await, "1");
@@ -288,7 +301,7 @@ async fn import(name: &str, programs: &[&str], content: &[u8]) {
     }
     let archive = bollard::body_full(archive.into_inner().unwrap().into());
     let options = CreateImageOptionsBuilder::default().from_src("-").repo(name).tag("latest").build();
-    let engine = docker();
+    let engine = engine();
     let mut steps = engine.create_image(Some(options), Some(archive), None);
     while let Some(step) = steps.next().await {
         step.unwrap();
@@ -296,18 +309,18 @@ async fn import(name: &str, programs: &[&str], content: &[u8]) {
 }
 
 async fn an_image_that_is_missing() {
-    let never = DockerFactory::new(config().image("abyme-test-none").pull(Pull::Never));
-    let error = never.session().start_session().await.unwrap_err();
+    let never = docker().image("abyme-test-none").pull(Pull::Never);
+    let error = never.session().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("does not have the image `abyme-test-none`"), "{error}");
     assert!(error.message().contains("docker pull abyme-test-none"), "{error}");
 
     let (told, heard) = std::sync::mpsc::channel();
-    let config = config().image("registry.invalid/abyme-test-none:1");
-    let missing = DockerFactory::reporting(config, move |progress| {
+    let docker = docker().image("registry.invalid/abyme-test-none:1");
+    let missing = docker.on_progress(move |progress| {
         let _ = told.send(progress.to_string());
     });
-    let error = missing.session().start_session().await.unwrap_err();
+    let error = missing.session().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("`registry.invalid/abyme-test-none:1` cannot be fetched"), "{error}");
     assert_eq!(heard.recv().unwrap(), "fetching the image registry.invalid/abyme-test-none:1");
@@ -317,12 +330,12 @@ async fn an_image_that_is_missing() {
 async fn an_image_without_python() {
     import("abyme-test-empty", &[], &[]).await;
     for init in [true, false] {
-        let factory = DockerFactory::new(config().image("abyme-test-empty").init(init));
-        let error = factory.session().start_session().await.unwrap_err();
+        let docker = docker().image("abyme-test-empty").init(init);
+        let error = docker.session().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.message().contains("the image `abyme-test-empty` has no `python3`"), "{error}");
     }
-    docker().remove_image("abyme-test-empty", None::<RemoveImageOptions>, None).await.unwrap();
+    engine().remove_image("abyme-test-empty", None::<RemoveImageOptions>, None).await.unwrap();
     nothing_is_left().await;
 }
 
@@ -333,29 +346,28 @@ async fn an_image_for_another_processor() {
     // Its shell is what is tried for a program that the kernel does not know.
     import("abyme-test-other", &["usr/bin/python3", "bin/sh"], &program).await;
     for init in [true, false] {
-        let factory = DockerFactory::new(config().image("abyme-test-other").init(init));
-        let error = factory.session().start_session().await.unwrap_err();
+        let docker = docker().image("abyme-test-other").init(init);
+        let error = docker.session().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         let said = error.message();
         assert!(said.contains("`abyme-test-other` is for another kind of processor"), "{error}");
     }
-    docker().remove_image("abyme-test-other", None::<RemoveImageOptions>, None).await.unwrap();
+    engine().remove_image("abyme-test-other", None::<RemoveImageOptions>, None).await.unwrap();
     nothing_is_left().await;
 }
 
 async fn limits_that_cannot_be() {
-    let error =
-        DockerFactory::new(config().memory_limit_bytes(1 << 20)).session().start_session().await.unwrap_err();
+    let error = docker().memory_limit_bytes(1 << 20).session().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().to_lowercase().contains("memory"), "{error}");
-    let error = DockerFactory::new(config().runtime("nonsense")).session().start_session().await.unwrap_err();
+    let error = docker().runtime("nonsense").session().await.unwrap_err();
     assert!(error.message().contains("nonsense"), "{error}");
     nothing_is_left().await;
 }
 
 fn stranger() -> std::process::ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    println!("{}", runtime.block_on(factory().engine()).unwrap_err());
+    println!("{}", runtime.block_on(docker().engine()).unwrap_err());
     std::process::ExitCode::SUCCESS
 }
 

@@ -8,10 +8,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use abyme_core::{CodeInterpreterExt, ErrorKind};
-use abyme_interpreter_docker::{DockerFactory, Progress, Pull};
+use abyme_core::{ErrorKind, InterpreterFactoryExt};
+use abyme_interpreter_docker::{Pull, PullProgress};
 use bollard::query_parameters::RemoveImageOptions;
-use common::{config, docker};
+use common::{docker, engine};
 use sha2::{Digest, Sha256};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -23,7 +23,7 @@ fn main() -> std::process::ExitCode {
 }
 
 /// What a registry has, by path: its type and its bytes.
-type Shelf = Arc<HashMap<String, (&'static str, Vec<u8>)>>;
+type Store = Arc<HashMap<String, (&'static str, Vec<u8>)>>;
 
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
@@ -34,7 +34,7 @@ fn digest(bytes: &[u8]) -> String {
 }
 
 /// An image with one file in it, called `thing:1`.
-fn shelf() -> Shelf {
+fn store() -> Store {
     let mut layer = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_size(4 << 20);
@@ -52,14 +52,14 @@ fn shelf() -> Shelf {
         "layers": [{"mediaType": LAYER, "size": layer.len(), "digest": digest(&layer)}],
     });
     let manifest = manifest.to_string().into_bytes();
-    let mut shelf = HashMap::from([("/v2/".to_owned(), ("application/json", b"{}".to_vec()))]);
+    let mut store = HashMap::from([("/v2/".to_owned(), ("application/json", b"{}".to_vec()))]);
     for reference in ["1".to_owned(), digest(&manifest)] {
-        shelf.insert(format!("/v2/thing/manifests/{reference}"), (MANIFEST, manifest.clone()));
+        store.insert(format!("/v2/thing/manifests/{reference}"), (MANIFEST, manifest.clone()));
     }
     for blob in [config, layer] {
-        shelf.insert(format!("/v2/thing/blobs/{}", digest(&blob)), ("application/octet-stream", blob));
+        store.insert(format!("/v2/thing/blobs/{}", digest(&blob)), ("application/octet-stream", blob));
     }
-    Arc::new(shelf)
+    Arc::new(store)
 }
 
 /// A registry; its address, and what it was asked for.
@@ -67,10 +67,10 @@ async fn registry() -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let asked = Arc::new(Mutex::new(Vec::new()));
-    let (heard, shelf) = (asked.clone(), shelf());
+    let (heard, store) = (asked.clone(), store());
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let (heard, shelf) = (heard.clone(), shelf.clone());
+            let (heard, store) = (heard.clone(), store.clone());
             tokio::spawn(async move {
                 let mut request = Vec::new();
                 while !request.ends_with(b"\r\n\r\n") {
@@ -85,7 +85,7 @@ async fn registry() -> (String, Arc<Mutex<Vec<String>>>) {
                 let mut words = request.split(' ');
                 let (method, path) = (words.next().unwrap(), words.next().unwrap());
                 heard.lock().unwrap().push(path.to_owned());
-                let found = shelf.get(path);
+                let found = store.get(path);
                 let (status, (kind, body)) = match found {
                     Some(found) => ("200 OK", found.clone()),
                     None => ("404 Not Found", ("text/plain", Vec::new())),
@@ -119,30 +119,33 @@ async fn an_image_is_fetched_once() {
     let image = format!("{address}/thing:1");
     let told = Arc::new(Mutex::new(Vec::new()));
     let heard = told.clone();
-    let factory = DockerFactory::reporting(config().image(&image), move |progress| {
+    let reporting = docker().image(&image).on_progress(move |progress| {
         heard.lock().unwrap().push(progress);
     });
-    factory.warm().await.unwrap();
+    reporting.prepare().await.unwrap();
     {
         let told = told.lock().unwrap();
-        assert_eq!(told[0], Progress::Pulling { image: image.clone() });
-        assert!(matches!(told.last(), Some(Progress::Pulled { image: of, .. }) if *of == image), "{told:?}");
+        assert_eq!(told[0], PullProgress::Pulling { image: image.clone() });
+        assert!(
+            matches!(told.last(), Some(PullProgress::Pulled { image: of, .. }) if *of == image),
+            "{told:?}"
+        );
     }
-    assert!(factory.engine().await.unwrap().image_id.is_some());
+    assert!(reporting.engine().await.unwrap().image_id.is_some());
     let before = asked.lock().unwrap().len();
-    factory.warm().await.unwrap();
-    DockerFactory::new(config().image(&image)).warm().await.unwrap();
+    reporting.prepare().await.unwrap();
+    docker().image(&image).prepare().await.unwrap();
     assert_eq!(asked.lock().unwrap().len(), before, "it is there");
 
     // Removed behind the factory's back, it is fetched again.
-    docker().remove_image(&image, None::<RemoveImageOptions>, None).await.unwrap();
-    let error = factory.session().start_session().await.unwrap_err();
+    engine().remove_image(&image, None::<RemoveImageOptions>, None).await.unwrap();
+    let error = reporting.session().await.unwrap_err();
     assert!(error.message().contains("has no `python3`"), "{error}");
     assert!(asked.lock().unwrap().len() > before);
-    docker().remove_image(&image, None::<RemoveImageOptions>, None).await.unwrap();
+    engine().remove_image(&image, None::<RemoveImageOptions>, None).await.unwrap();
 
     let none = format!("{address}/none:1");
-    let error = DockerFactory::new(config().image(&none)).warm().await.unwrap_err();
+    let error = docker().image(&none).prepare().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("cannot be fetched") && error.message().contains(&none), "{error}");
 }
@@ -152,8 +155,8 @@ async fn the_newest_is_fetched_if_asked_for() {
     let image = format!("{address}/thing:1");
     for _ in 0..2 {
         let before = asked.lock().unwrap().len();
-        DockerFactory::new(config().image(&image).pull(Pull::Always)).warm().await.unwrap();
+        docker().image(&image).pull(Pull::Always).prepare().await.unwrap();
         assert!(asked.lock().unwrap().len() > before);
     }
-    docker().remove_image(&image, None::<RemoveImageOptions>, None).await.unwrap();
+    engine().remove_image(&image, None::<RemoveImageOptions>, None).await.unwrap();
 }

@@ -1,15 +1,15 @@
 //! What is said where there is no engine.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use abyme_core::{CodeInterpreter, CodeInterpreterExt, ErrorKind};
-use abyme_interpreter_docker::{DockerConfig, DockerFactory, DockerInterpreter};
+use abyme_core::{ErrorKind, InterpreterFactory, InterpreterFactoryExt};
+use abyme_interpreter_docker::Docker;
 
 async fn said(host: &str) -> String {
-    let factory = DockerFactory::new(DockerConfig::new().host(host));
-    let error = factory.session().start_session().await.unwrap_err();
+    let docker = Docker::new().host(host);
+    let error = docker.session().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(
-        factory.engine().await.unwrap_err().kind(),
+        docker.engine().await.unwrap_err().kind(),
         ErrorKind::Unavailable,
         "it is tried again each time"
     );
@@ -69,7 +69,7 @@ async fn certificates_that_are_not_there() {
 
 #[tokio::test]
 async fn a_session_that_was_never_started_is_shut_down() {
-    let mut session = DockerInterpreter::new();
+    let mut session = Docker::new().create().await.unwrap();
     session.shutdown().await.unwrap();
     assert_eq!(session.start().await.unwrap_err().kind(), ErrorKind::SessionEnded);
 }

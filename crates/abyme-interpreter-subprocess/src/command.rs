@@ -14,7 +14,8 @@ use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 
 use crate::config::Config;
 
-/// The command for a child with limits, in a process group of its own, whose standard input and output are `socket`.
+/// The command for a child with limits, in a process group of its own, whose standard input and output are
+/// `socket`.
 pub(crate) fn command(
     program: &Path,
     config: &Config,
@@ -58,9 +59,9 @@ fn apply_limits(command: &mut Command, config: &Config) {
         }
         die_with_parent(parent)
     };
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed. `set_up` makes plain system calls
-    // (getrlimit, setrlimit, prctl, getppid) over values that were computed before, allocates nothing and takes no
-    // lock; its errors are built from an errno, which does not allocate either.
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed. `set_up` makes plain system
+    // calls (getrlimit, setrlimit, prctl, getppid) over values that were computed before, allocates nothing
+    // and takes no lock; its errors are built from an errno, which does not allocate either.
     unsafe {
         command.pre_exec(set_up);
     }

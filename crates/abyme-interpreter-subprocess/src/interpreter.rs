@@ -54,7 +54,8 @@ impl Subprocess {
         Self::default()
     }
 
-    /// Sets the Python to run: a name on `PATH`, or a path. Default `python3`. It must be Python 3.9 or later.
+    /// Sets the Python to run: a name on `PATH`, or a path. Default `python3`. It must be Python 3.9 or
+    /// later.
     pub fn python(self, python: impl Into<PathBuf>) -> Self {
         self.with(|config| config.python = python.into())
     }
@@ -64,13 +65,14 @@ impl Subprocess {
         self.with(|config| config.memory_limit_bytes = bytes.into())
     }
 
-    /// Sets the processor time of the whole session (`RLIMIT_CPU`), in whole seconds. Default none: cells have a
-    /// time limit.
+    /// Sets the processor time of the whole session (`RLIMIT_CPU`), in whole seconds. Default none: cells
+    /// have a time limit.
     pub fn cpu_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
         self.with(|config| config.cpu_timeout = limit.into())
     }
 
-    /// Sets the size of a file that the session writes, in bytes (`RLIMIT_FSIZE`). Default 1 GiB; `None` is no limit.
+    /// Sets the size of a file that the session writes, in bytes (`RLIMIT_FSIZE`). Default 1 GiB; `None` is
+    /// no limit.
     pub fn max_file_bytes(self, bytes: impl Into<Option<u64>>) -> Self {
         self.with(|config| config.max_file_bytes = bytes.into())
     }
@@ -92,13 +94,16 @@ impl Subprocess {
         self.with(|config| config.env_allow.push(name.into()))
     }
 
-    /// Sets an environment variable of the session. Secrets do not belong here: the host makes the model calls.
+    /// Sets an environment variable of the session. Secrets do not belong here: the host makes the model
+    /// calls.
     pub fn env(self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.with(|config| drop(config.env.insert(name.into(), value.into())))
+        self.with(|config| {
+            config.env.insert(name.into(), value.into());
+        })
     }
 
-    /// Sets where the session's private working directory is made. Default: the system's directory for temporary
-    /// files.
+    /// Sets where the session's private working directory is made. Default: the system's directory for
+    /// temporary files.
     pub fn temp_dir(self, dir: impl Into<PathBuf>) -> Self {
         self.with(|config| config.temp_dir = Some(dir.into()))
     }
@@ -108,14 +113,15 @@ impl Subprocess {
         self.with(|config| config.start_timeout = limit)
     }
 
-    /// Sets how long a cell may run after its time limit before its process is killed. The cell is interrupted at its
-    /// limit and once more half-way through the grace. Default 1.5 s, within the 2 s of contract clause C10.
+    /// Sets how long a cell may run after its time limit before its process is killed. The cell is
+    /// interrupted at its limit and once more half-way through the grace. Default 1.5 s, within the 2 s of
+    /// contract clause C10.
     pub fn interrupt_grace(self, grace: Duration) -> Self {
         self.with(|config| config.interrupt_grace = grace)
     }
 
-    /// Sets another driver that speaks the same protocol, as the names and sources of its files. Abyme's own tests
-    /// plant faults with this. Not part of the serialised configuration.
+    /// Sets another driver that speaks the same protocol, as the names and sources of its files. Abyme's own
+    /// tests plant faults with this. Not part of the serialised configuration.
     pub fn driver(self, files: &[(&str, &str)]) -> Self {
         let files = files.iter().map(|(name, source)| ((*name).to_owned(), (*source).to_owned())).collect();
         Self { launcher: Arc::new(self.launcher.unstarted().with_driver(files)) }

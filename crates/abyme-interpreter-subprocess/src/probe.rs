@@ -1,7 +1,7 @@
 //! Finds the real Python behind a name.
 //!
-//! This is done once, because a version manager's `python3` is a shell script that costs tens of milliseconds at every
-//! start.
+//! This is done once, because a version manager's `python3` is a shell script that costs tens of milliseconds
+//! at every start.
 
 use std::{
     io::ErrorKind as IoErrorKind,

@@ -32,8 +32,9 @@ use crate::{
     spawner::{Spawner, reap},
 };
 
-/// How long a process that closed its connection may take to exit. A process that is ending exits as soon as it gets
-/// any processor time. One that lives on keeps its cell waiting for as long as this, even over the cell's time limit.
+/// How long a process that closed its connection may take to exit. A process that is ending exits as soon as
+/// it gets any processor time. One that lives on keeps its cell waiting for as long as this, even over the
+/// cell's time limit.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How many bytes that a process wrote before it failed are reported.
 const LAST_WORDS: u64 = 4096;
@@ -149,7 +150,8 @@ impl Process {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Kills the whole process group. A thread of its own reaps it and removes its directory, so that this never blocks.
+    /// Kills the whole process group. A thread of its own reaps it and removes its directory, so that this
+    /// never blocks.
     fn end(&self, done: Option<oneshot::Sender<()>>) {
         let Some(running) = self.running().take() else { return };
         // Only `reap` below reaps the child, so the id is still its own.

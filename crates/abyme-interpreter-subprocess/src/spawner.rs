@@ -1,7 +1,7 @@
 //! One long-lived thread that starts child processes.
 //!
-//! The kernel's parent death signal follows the *thread* that started a process, not the program. A child that is
-//! started from a runtime's worker or blocking thread would die with that thread.
+//! The kernel's parent death signal follows the *thread* that started a process, not the program. A child
+//! that is started from a runtime's worker or blocking thread would die with that thread.
 
 use std::{
     io,
@@ -67,9 +67,11 @@ impl Spawner {
     }
 }
 
-/// Waits for the exit of a killed child and removes its working directory. Returns at once; `done` is told at the end.
+/// Waits for the exit of a killed child and removes its working directory. Returns at once; `done` is told at
+/// the end.
 ///
-/// This has a thread of its own, because a directory may be large and starting other children must not wait for it.
+/// This has a thread of its own, because a directory may be large and starting other children must not wait
+/// for it.
 pub(crate) fn reap(mut child: Child, work_dir: TempDir, done: Option<oneshot::Sender<()>>) {
     let work = move || {
         let _ = child.wait();
@@ -82,7 +84,8 @@ pub(crate) fn reap(mut child: Child, work_dir: TempDir, done: Option<oneshot::Se
             let _ = done.send(());
         }
     };
-    // Without a thread, what was moved into it is dropped: the directory is removed, and the child stays a zombie.
+    // Without a thread, what was moved into it is dropped: the directory is removed, and the child stays a
+    // zombie.
     if let Err(error) = std::thread::Builder::new().name("abyme-reaper".to_owned()).spawn(work) {
         tracing::warn!(%error, "no thread to reap a child process");
     }

@@ -1,4 +1,5 @@
-//! What only this backend promises: where its process comes from, what it may use, and that nothing of it is left.
+//! What only this backend promises: where its process comes from, what it may use, and that nothing of it is
+//! left.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
@@ -31,8 +32,8 @@ fn is_running(pid: &str) -> bool {
     std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
-/// Whether a child can be waited for: a moment after its memory and its command line are gone, and no sooner does its
-/// parent hear of its end.
+/// Whether a child can be waited for: a moment after its memory and its command line are gone, and no sooner
+/// does its parent hear of its end.
 fn has_exited(child: Pid) -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     waitid(WaitId::Pid(child), options).is_ok_and(|status| status.is_some())

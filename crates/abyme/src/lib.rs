@@ -3,9 +3,7 @@
 pub use abyme_core::*;
 
 #[cfg(feature = "docker")]
-pub use abyme_interpreter_docker::{
-    Bind, DockerConfig, DockerFactory, DockerInterpreter, Engine, Progress as DockerProgress, Pull,
-};
+pub use abyme_interpreter_docker::{Docker, EngineInfo, Pull, PullProgress};
 #[cfg(feature = "pyo3")]
 pub use abyme_interpreter_pyo3::Pyo3;
 #[cfg(feature = "subprocess")]
@@ -23,6 +21,8 @@ pub mod prelude {
         Session, Signature, Status, TaskSignature, Text, Tool, Trajectory, Value, inputs,
     };
 
+    #[cfg(feature = "docker")]
+    pub use crate::Docker;
     #[cfg(feature = "openai")]
     pub use crate::OpenAi;
     #[cfg(feature = "pyo3")]
@@ -31,6 +31,4 @@ pub mod prelude {
     pub use crate::Subprocess;
     #[cfg(feature = "wasm")]
     pub use crate::Wasm;
-    #[cfg(feature = "docker")]
-    pub use crate::{DockerConfig, DockerFactory, DockerInterpreter};
 }

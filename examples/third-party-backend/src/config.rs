@@ -24,8 +24,8 @@ pub struct RemoteConfig {
     pub cpu_timeout: Option<Duration>,
     /// Size of a file the session writes, in bytes. Default 1 GiB; `None` is no limit.
     pub max_file_bytes: Option<u64>,
-    /// Processes and threads of the agent's *user*, all its programs together. The kernel does not apply it to root.
-    /// Default 4 096; `None` is no limit.
+    /// Processes and threads of the agent's *user*, all its programs together. The kernel does not apply it
+    /// to root. Default 4 096; `None` is no limit.
     pub max_processes: Option<u64>,
     /// Open files of the process. Default 1 024; `None` is no limit.
     pub max_open_files: Option<u64>,

@@ -16,10 +16,11 @@ use crate::lines::Lines;
 
 /// How long a process that closed its stream may take to be gone.
 const EXIT_PATIENCE: Duration = Duration::from_secs(1);
-/// How long a kill may take to be confirmed. With the grace of 1.5 s it stays within the 2 s of clause C10. The agent
-/// kills what has lost its connection, so what is not confirmed in time comes about all the same.
+/// How long a kill may take to be confirmed. With the grace of 1.5 s it stays within the 2 s of clause C10.
+/// The agent kills what has lost its connection, so what is not confirmed in time comes about all the same.
 const KILL_PATIENCE: Duration = Duration::from_millis(450);
-/// How long an interrupt may take to be confirmed. After that the session is over: the interrupt could hit any cell.
+/// How long an interrupt may take to be confirmed. After that the session is over: the interrupt could hit
+/// any cell.
 const INTERRUPT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Power over the process. Dropping it closes the connection, and with that the agent ends the session.

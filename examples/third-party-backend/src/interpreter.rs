@@ -77,9 +77,9 @@ impl InterpreterFactory for RemoteFactory {
 
 /// What is declared of sessions that run somewhere else.
 ///
-/// The host of the declaration is the machine the code runs on, with the rights of the agent's user: the code is a
-/// process on that kernel, and all that user can reach is open to it. The program's own machine is out of its reach,
-/// unless it is the same one, which nobody can know from here.
+/// The host of the declaration is the machine the code runs on, with the rights of the agent's user: the code
+/// is a process on that kernel, and all that user can reach is open to it. The program's own machine is out
+/// of its reach, unless it is the same one, which nobody can know from here.
 fn capabilities(config: &RemoteConfig) -> Capabilities {
     let mut capabilities = Capabilities::new(Isolation::Machine);
     capabilities.network = Access::Open;
@@ -118,8 +118,8 @@ impl Launcher for Shared {
         })?;
 
         let (input, mut output) = stream.into_split();
-        // Sources, because the Python over there may be of any version. A process that never reads them is noticed by
-        // the handshake, which says how it ended.
+        // Sources, because the Python over there may be of any version. A process that never reads them is
+        // noticed by the handshake, which says how it ended.
         let driver = python::bundle(BundleKind::Sources, &python::sources_json(python::DRIVER));
         let _ = tokio::time::timeout(config.session.start_timeout, output.write_all(&driver)).await;
         Ok(DriverSession::new(input, output, Arc::new(control), config.session.clone()))

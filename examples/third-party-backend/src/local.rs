@@ -15,8 +15,8 @@ const AGENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/agent.py");
 /// How long the agent may take to clean up, for which it gives its sessions 5 s.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// An agent on this machine's loopback, with a secret that nobody else knows. It ends with this value, and also when
-/// this program is killed.
+/// An agent on this machine's loopback, with a secret that nobody else knows. It ends with this value, and
+/// also when this program is killed.
 #[derive(Debug)]
 pub struct LocalAgent {
     process: Child,

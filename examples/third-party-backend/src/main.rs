@@ -1,5 +1,5 @@
-//! The backend at work: a session, and a function of this program that Python calls. The agent is one on this machine,
-//! without any set-up, or the one that `ABYME_AGENT` and `ABYME_AGENT_SECRET` name.
+//! The backend at work: a session, and a function of this program that Python calls. The agent is one on this
+//! machine, without any set-up, or the one that `ABYME_AGENT` and `ABYME_AGENT_SECRET` name.
 
 use std::sync::Arc;
 

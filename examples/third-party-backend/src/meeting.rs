@@ -1,4 +1,5 @@
-//! How a connection to the agent begins: both prove that they know the secret, and the host says what it is for.
+//! How a connection to the agent begins: both prove that they know the secret, and the host says what it is
+//! for.
 
 use std::{io, time::Duration};
 

@@ -1,5 +1,5 @@
-//! What only this backend promises: who may connect, what is said when the other side is missing or goes away, and that
-//! nothing is left on the agent's machine.
+//! What only this backend promises: who may connect, what is said when the other side is missing or goes
+//! away, and that nothing is left on the agent's machine.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 use std::{
@@ -22,7 +22,8 @@ use tokio::{
     sync::Notify,
 };
 
-/// One trial for each function: run against an agent of its own, and ignored with the reason where there can be none.
+/// One trial for each function: run against an agent of its own, and ignored with the reason where there can
+/// be none.
 macro_rules! trials {
     ($($name:ident),+ $(,)?) => { vec![$(trial(stringify!($name), |agent| Box::pin($name(agent)))),+] };
 }
@@ -132,7 +133,8 @@ impl HostFunctions for Begun {
     }
 }
 
-/// Something that listens, says one thing to each of two connections, and answers whatever it hears with another.
+/// Something that listens, says one thing to each of two connections, and answers whatever it hears with
+/// another.
 fn listen(first: &'static str, then: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();

@@ -7,42 +7,40 @@ use std::{
 };
 
 use abyme_core::{
-    Cell, CodeInterpreterExt, FunctionSpec, HostCall, HostError, HostFunctions, Observation, Scope, Session,
-    Value,
+    Cell, FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactoryExt, Observation, Scope,
+    Session, Value,
 };
-use abyme_interpreter_docker::{DockerConfig, DockerFactory};
+use abyme_interpreter_docker::Docker;
 use async_trait::async_trait;
 use bollard::{
-    Docker,
+    Docker as EngineClient,
     query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder},
 };
 use tokio::sync::Notify;
 
-/// The `main` of a target with these tests, one after the other: they look at what containers there are. A test may be
-/// preceded by what it needs, as `Option<String>` that says why it cannot be had.
+/// The `main` of a target with these tests, one after the other: they look at what containers there are. A
+/// test may be preceded by what it needs, as `Option<String>` that says why it cannot be had.
 #[macro_export]
 macro_rules! run {
     ($($name:ident $(unless $obstacle:expr)?),* $(,)?) => {{
-        let tests = abyme_conformance::BackendTests::new(abyme_conformance::FactoryHarness::new(common::factory()));
+        let tests = abyme_conformance::BackendTests::new(abyme_conformance::FactoryHarness::new(common::docker()));
         $(let tests = tests.test_unless([$($obstacle,)? None][0].clone(), stringify!($name), $name);)*
         tests.main_in_turn()
     }};
 }
 
-/// The configuration for the engine and the image of the tests.
-pub(crate) fn config() -> DockerConfig {
-    match std::env::var("ABYME_DOCKER_IMAGE") {
-        Ok(image) => DockerConfig::new().image(image),
-        Err(_) => DockerConfig::new(),
-    }
+/// The image of the tests.
+pub(crate) fn image() -> String {
+    std::env::var("ABYME_DOCKER_IMAGE").unwrap_or_else(|_| Docker::DEFAULT_IMAGE.to_owned())
 }
 
-pub(crate) fn factory() -> DockerFactory {
-    DockerFactory::new(config())
+/// The backend with the engine and the image of the tests.
+pub(crate) fn docker() -> Docker {
+    Docker::new().image(image())
 }
 
-pub(crate) async fn session(config: DockerConfig) -> Session {
-    DockerFactory::new(config).session().start_session().await.unwrap()
+pub(crate) async fn session(docker: Docker) -> Session {
+    docker.session().await.unwrap()
 }
 
 pub(crate) async fn value(session: &mut Session, code: &str) -> String {
@@ -86,8 +84,8 @@ impl HostFunctions for Begun {
 }
 
 /// The engine, without the crate's help.
-pub(crate) fn docker() -> Docker {
-    Docker::connect_with_defaults().unwrap()
+pub(crate) fn engine() -> EngineClient {
+    EngineClient::connect_with_defaults().unwrap()
 }
 
 /// The running and stopped containers of this process, by name.
@@ -99,7 +97,7 @@ pub(crate) async fn containers_of(process: u32) -> Vec<String> {
     let label = format!("dev.abyme.owner.pid={process}");
     let filters = std::collections::HashMap::from([("label", vec![label])]);
     let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-    let found = docker().list_containers(Some(options)).await.unwrap();
+    let found = engine().list_containers(Some(options)).await.unwrap();
     found.into_iter().map(|container| container.id.unwrap()).collect()
 }
 
@@ -124,5 +122,5 @@ pub(crate) async fn nothing_is_left() {
 
 pub(crate) async fn remove(container: &str) {
     let options = RemoveContainerOptionsBuilder::default().force(true).build();
-    let _ = docker().remove_container(container, Some(options)).await;
+    let _ = engine().remove_container(container, Some(options)).await;
 }

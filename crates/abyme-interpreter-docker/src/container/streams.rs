@@ -1,4 +1,4 @@
-//! The standard streams of a container: one connection, on which the engine marks which piece is of which stream.
+//! The standard streams of a container: one connection, on which the engine marks the stream of each piece.
 
 use std::{
     fmt, io,
@@ -13,24 +13,23 @@ use std::{
 use bollard::{container::LogOutput, errors::Error as DockerError};
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::watch,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How much of what a container said before it failed is shown.
+use crate::{engine::chain, pending::Pending};
+
+/// How many bytes that a container wrote to its stderr are reported when it fails.
 const LAST_WORDS: usize = 4096;
 
-/// What the streams and the power over the container know together.
+/// What a container's streams and the control over it share.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
     /// Whether the container's output has ended.
     ended: AtomicBool,
     /// Why the connection broke, if it did.
     broken: Mutex<Option<String>>,
-    words: Mutex<Vec<u8>>,
-    /// How many interrupts were asked for and may not have arrived.
-    interrupts: watch::Sender<usize>,
+    last_words: Mutex<Vec<u8>>,
+    /// Interrupts that were requested and may not have arrived.
+    pub(crate) interrupts: Pending,
 }
 
 impl Link {
@@ -40,7 +39,7 @@ impl Link {
 
     /// What the container wrote to its stderr before the driver took that over.
     pub(crate) fn last_words(&self) -> String {
-        let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        let words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&words).trim().to_owned()
     }
 
@@ -49,38 +48,16 @@ impl Link {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// An interrupt is on its way until the answer is dropped.
-    pub(crate) fn interrupt(self: &Arc<Self>) -> OnItsWay {
-        self.interrupts.send_modify(|count| *count += 1);
-        OnItsWay(self.clone())
-    }
-
-    /// Waits until no interrupt is on its way.
-    pub(crate) async fn settled(&self) {
-        // The sender is ours, so it is not gone.
-        let _ = self.interrupts.subscribe().wait_for(|count| *count == 0).await;
-    }
-
-    fn hear(&self, words: &[u8]) {
-        let mut heard = self.words.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = LAST_WORDS.saturating_sub(heard.len()).min(words.len());
-        heard.extend_from_slice(&words[..room]);
-    }
-}
-
-/// An interrupt on its way.
-#[derive(Debug)]
-pub(crate) struct OnItsWay(Arc<Link>);
-
-impl Drop for OnItsWay {
-    fn drop(&mut self) {
-        self.0.interrupts.send_modify(|count| *count = count.saturating_sub(1));
+    fn keep_words(&self, words: &[u8]) {
+        let mut kept = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = LAST_WORDS.saturating_sub(kept.len()).min(words.len());
+        kept.extend_from_slice(&words[..room]);
     }
 }
 
 type Pieces = Pin<Box<dyn Stream<Item = Result<LogOutput, DockerError>> + Send>>;
 
-/// The container's stdout. It takes from the engine what is read, and no more.
+/// The container's stdout. It takes from the engine only what is read.
 pub(crate) struct Output {
     pieces: Pieces,
     piece: Bytes,
@@ -110,10 +87,10 @@ impl AsyncRead for Output {
                 Some(Ok(LogOutput::StdOut { message } | LogOutput::Console { message })) => {
                     self.piece = message
                 }
-                Some(Ok(LogOutput::StdErr { message })) => self.link.hear(&message),
+                Some(Ok(LogOutput::StdErr { message })) => self.link.keep_words(&message),
                 Some(Ok(LogOutput::StdIn { .. })) => {}
                 Some(Err(error)) => {
-                    let why = crate::problem::chain(&error);
+                    let why = chain(&error);
                     *self.link.broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
                     self.link.ended.store(true, Ordering::Release);
                     return Poll::Ready(Err(io::Error::other(why)));
@@ -136,8 +113,6 @@ pub(crate) type Input = Pin<Box<dyn AsyncWrite + Send>>;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use futures_util::stream;
     use tokio::io::AsyncReadExt;
 
@@ -169,21 +144,5 @@ mod tests {
         let mut output = output(vec![out("a"), Err(DockerError::RequestTimeoutError)], &link);
         assert!(output.read_to_end(&mut Vec::new()).await.is_err());
         assert!(link.has_ended() && link.broken().is_some());
-    }
-
-    #[tokio::test]
-    async fn interrupts_are_waited_for() {
-        let link = Arc::new(Link::default());
-        link.settled().await;
-        let (one, other) = (link.interrupt(), link.interrupt());
-        let waiting = tokio::spawn({
-            let link = link.clone();
-            async move { link.settled().await }
-        });
-        drop(one);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        assert!(!waiting.is_finished());
-        drop(other);
-        waiting.await.unwrap();
     }
 }

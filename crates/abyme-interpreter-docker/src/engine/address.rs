@@ -1,4 +1,5 @@
-//! Where the engine is: the configuration, `DOCKER_HOST`, the client's current context, or the default socket.
+//! Finds the engine's address: from the configuration, `DOCKER_HOST`, the client's current context, or the
+//! default.
 
 use std::{
     fmt, fs,
@@ -8,14 +9,14 @@ use std::{
 use abyme_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
 
-/// The engine's address where nothing else is said.
+/// The engine's address if nothing names another.
 const DEFAULT: &str =
     if cfg!(windows) { "npipe:////./pipe/docker_engine" } else { "unix:///var/run/docker.sock" };
 
-/// An engine's address, and where it was found.
+/// An engine's address and its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
-    /// With its scheme.
+    /// The address with its scheme.
     pub(crate) url: String,
     /// The directory of `ca.pem`, `cert.pem` and `key.pem`, where the connection is encrypted.
     pub(crate) certificates: Option<PathBuf>,
@@ -79,8 +80,8 @@ impl Address {
         let Some((name, port)) = host.and_then(|host| host.rsplit_once(':')) else { return Ok(()) };
         if name.ends_with(']') || !name.contains(':') {
             let what = format!(
-                "the port of {self} cannot be given there: name it in `~/.ssh/config` (`Port {port}` below a `Host`), and \
-                 use `ssh://` with that host"
+                "the port of {self} cannot be given there: name it in `~/.ssh/config` (`Port {port}` below a \
+                 `Host`), and use `ssh://` with that host"
             );
             return Err(Error::new(ErrorKind::Config, what));
         }
@@ -93,7 +94,7 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Looks an address up as the Docker client does. `given` is the configuration's.
+/// Looks the address up as the Docker client does. `given` is the one of the configuration.
 pub(crate) fn find(given: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Result<Address> {
     let home =
         || variable("HOME").or_else(|| variable("USERPROFILE")).map(|home| Path::new(&home).join(".docker"));
@@ -127,9 +128,10 @@ fn context(name: &str, directory: Option<&Path>) -> Result<Address> {
     let entries = fs::read_dir(contexts.join("meta")).into_iter().flatten().flatten();
     for entry in entries {
         let text = fs::read_to_string(entry.path().join("meta.json")).unwrap_or_default();
-        let Ok(found) = serde_json::from_str::<Context>(&text) else { continue };
-        if found.name == name {
-            let url = found.endpoints.docker.and_then(|endpoint| endpoint.host).filter(|url| !url.is_empty());
+        let Ok(context) = serde_json::from_str::<Context>(&text) else { continue };
+        if context.name == name {
+            let url =
+                context.endpoints.docker.and_then(|endpoint| endpoint.host).filter(|url| !url.is_empty());
             let tls = contexts.join("tls").join(entry.file_name()).join("docker");
             return Ok(Address {
                 url: url.unwrap_or_else(|| DEFAULT.to_owned()),
@@ -151,21 +153,21 @@ mod tests {
 
     use super::*;
 
-    fn found(given: Option<&str>, variables: &[(&str, &str)]) -> Result<Address> {
+    fn look_up(given: Option<&str>, variables: &[(&str, &str)]) -> Result<Address> {
         let variables: HashMap<_, _> = variables.iter().copied().collect();
         find(given, |name| variables.get(name).map(|value| (*value).to_owned()))
     }
 
     #[test]
     fn the_configuration_comes_first() {
-        let address = found(Some("unix:///a.sock"), &[("DOCKER_HOST", "unix:///b.sock")]).unwrap();
+        let address = look_up(Some("unix:///a.sock"), &[("DOCKER_HOST", "unix:///b.sock")]).unwrap();
         assert_eq!(address.to_string(), "unix:///a.sock (from the configuration)");
     }
 
     #[test]
     fn then_the_environment() {
         let address =
-            found(None, &[("DOCKER_HOST", "tcp://10.0.0.1:2375"), ("DOCKER_CONTEXT", "other")]).unwrap();
+            look_up(None, &[("DOCKER_HOST", "tcp://10.0.0.1:2375"), ("DOCKER_CONTEXT", "other")]).unwrap();
         assert_eq!(address.to_string(), "tcp://10.0.0.1:2375 (from DOCKER_HOST)");
         assert_eq!(address.certificates, None);
     }
@@ -174,16 +176,16 @@ mod tests {
     fn certificates_are_where_the_environment_says() {
         let variables =
             [("DOCKER_HOST", "tcp://h:2376"), ("DOCKER_TLS_VERIFY", "1"), ("DOCKER_CERT_PATH", "/certs")];
-        assert_eq!(found(None, &variables).unwrap().certificates, Some("/certs".into()));
+        assert_eq!(look_up(None, &variables).unwrap().certificates, Some("/certs".into()));
         let variables = [("DOCKER_HOST", "https://h:2376"), ("HOME", "/home/u")];
-        assert_eq!(found(None, &variables).unwrap().certificates, Some("/home/u/.docker".into()));
+        assert_eq!(look_up(None, &variables).unwrap().certificates, Some("/home/u/.docker".into()));
     }
 
     #[test]
     fn a_port_for_ssh_is_refused() {
-        assert!(found(Some("ssh://me@far"), &[]).unwrap().check().is_ok());
-        assert!(found(Some("tcp://far:2375"), &[]).unwrap().check().is_ok());
-        let error = found(Some("ssh://me@far:2222"), &[]).unwrap().check().unwrap_err();
+        assert!(look_up(Some("ssh://me@far"), &[]).unwrap().check().is_ok());
+        assert!(look_up(Some("tcp://far:2375"), &[]).unwrap().check().is_ok());
+        let error = look_up(Some("ssh://me@far:2222"), &[]).unwrap().check().unwrap_err();
         assert!(error.message().contains("`Port 2222`"), "{error}");
     }
 
@@ -197,25 +199,26 @@ mod tests {
         };
         let config = home.path().to_str().unwrap();
         let variables = [("DOCKER_CONFIG", config)];
-        assert_eq!(found(None, &variables).unwrap().url, DEFAULT);
+        assert_eq!(look_up(None, &variables).unwrap().url, DEFAULT);
 
         write(
             "contexts/meta/1234/meta.json",
-            r#"{"Name":"far","Metadata":{},"Endpoints":{"docker":{"Host":"ssh://me@far","SkipTLSVerify":false}}}"#,
+            r#"{"Name":"far","Metadata":{},
+                "Endpoints":{"docker":{"Host":"ssh://me@far","SkipTLSVerify":false}}}"#,
         );
         write("config.json", r#"{"auths":{},"currentContext":"far"}"#);
-        let address = found(None, &variables).unwrap();
+        let address = look_up(None, &variables).unwrap();
         assert_eq!(address.to_string(), "ssh://me@far (from the Docker context `far`)");
         assert_eq!(address.certificates, None);
 
         write("contexts/tls/1234/docker/ca.pem", "");
         let tls = home.path().join("contexts/tls/1234/docker");
-        assert_eq!(found(None, &variables).unwrap().certificates, Some(tls));
+        assert_eq!(look_up(None, &variables).unwrap().certificates, Some(tls));
 
         let variables = [("DOCKER_CONFIG", config), ("DOCKER_CONTEXT", "default")];
-        assert_eq!(found(None, &variables).unwrap().url, DEFAULT);
+        assert_eq!(look_up(None, &variables).unwrap().url, DEFAULT);
         let variables = [("DOCKER_CONFIG", config), ("DOCKER_CONTEXT", "nowhere")];
-        let error = found(None, &variables).unwrap_err();
+        let error = look_up(None, &variables).unwrap_err();
         assert!(error.message().contains("no Docker context `nowhere`"), "{error}");
     }
 }

@@ -1,62 +1,62 @@
-//! The connection to the engine: made once for each factory, when it is first used.
+//! The connection to the engine. A factory makes it once, when it is first used.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use abyme_core::{Error, Result};
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as DockerError};
 use rustls::crypto::CryptoProvider;
 
-use crate::{
-    DockerConfig,
+use super::{
     address::{self, Address},
-    keeper::Keeper,
-    problem,
+    failure,
+    thread::EngineThread,
 };
+use crate::config::Config;
 
-/// How long the engine may take for one request, in seconds. Starting a container on a busy machine takes some.
-const REQUEST_SECONDS: u64 = 120;
+/// How long the engine may take for one request. Starting a container on a busy machine takes some seconds.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The engine, as a factory knows it.
+/// The connection to an engine. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     pub(crate) docker: Docker,
     pub(crate) address: Address,
-    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) thread: Arc<EngineThread>,
 }
 
 impl Client {
     /// Finds the engine and agrees with it on a version of its interface.
-    pub(crate) async fn connect(config: &DockerConfig) -> Result<Self> {
+    pub(crate) async fn connect(config: &Config) -> Result<Self> {
         let address = address::find(config.host.as_deref(), address::variable)?;
         address.check()?;
-        let keeper = Keeper::start()?;
-        let at = address.clone();
-        // What is opened for a connection belongs to the thread that uses it.
-        let docker = keeper.run(async move { open(&at)?.negotiate_version().await }).await?;
-        let docker = docker.map_err(|error| problem::failed("Docker cannot be used", error, &address))?;
-        Ok(Self { docker, address, keeper })
+        let thread = Arc::new(EngineThread::start()?);
+        let engine_address = address.clone();
+        // Sockets belong to the runtime that opens them, so the thread that uses them must open them.
+        let docker = thread.run(async move { open(&engine_address)?.negotiate_version().await }).await?;
+        let docker = docker.map_err(|error| failure::failed("Docker cannot be used", error, &address))?;
+        Ok(Self { docker, address, thread })
     }
 
-    /// An error of the engine, as one of ours. `what` could not be done.
+    /// An error of the engine, as one of Abyme's. `what` could not be done.
     pub(crate) fn failed(&self, what: &str, error: DockerError) -> Error {
-        problem::failed(what, error, &self.address)
+        failure::failed(what, error, &self.address)
     }
 
     /// What the engine says of itself and of an image.
-    pub(crate) async fn engine(&self, image: &str) -> Result<Engine> {
+    pub(crate) async fn info(&self, image: &str) -> Result<EngineInfo> {
         let (docker, name) = (self.docker.clone(), image.to_owned());
-        let (version, found) = self
-            .keeper
+        let (version, image_info) = self
+            .thread
             .run(async move { (docker.version().await, docker.inspect_image(&name).await) })
             .await?;
         let version = version.map_err(|error| self.failed("the engine does not say its version", error))?;
-        let image_id = match found {
-            Ok(found) => Some(found.id.unwrap_or_default()),
-            Err(error) if problem::is_missing(&error) => None,
+        let image_id = match image_info {
+            Ok(info) => Some(info.id.unwrap_or_default()),
+            Err(error) if failure::is_missing(&error) => None,
             Err(error) => return Err(self.failed(&format!("cannot look for the image `{image}`"), error)),
         };
         let platform = format!("{}/{}", version.os.unwrap_or_default(), version.arch.unwrap_or_default());
-        Ok(Engine {
+        Ok(EngineInfo {
             address: self.address.to_string(),
             version: version.version.unwrap_or_default(),
             platform,
@@ -69,12 +69,13 @@ impl Client {
 fn open(address: &Address) -> Result<Docker, DockerError> {
     let Some(certificates) = &address.certificates else {
         let url = &address.url;
-        // A `tcp://` address is not encrypted unless that was asked for; the environment has been looked at already.
+        // A `tcp://` address without certificates is not encrypted. `address::find` has read the environment
+        // already.
         let url = url.strip_prefix("tcp://").map_or_else(|| url.clone(), |rest| format!("http://{rest}"));
-        return Docker::connect_with_host(&url).map(|docker| docker.with_timeout(patience()));
+        return Docker::connect_with_host(&url).map(|docker| docker.with_timeout(REQUEST_TIMEOUT));
     };
     if CryptoProvider::get_default().is_none() {
-        // A program with several providers has none by default, and the client would not know which to take.
+        // A program with several providers has no default one, and the client needs one.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     }
     let file = |name: &str| certificates.join(name);
@@ -83,20 +84,16 @@ fn open(address: &Address) -> Result<Docker, DockerError> {
         &file("key.pem"),
         &file("cert.pem"),
         &file("ca.pem"),
-        REQUEST_SECONDS,
+        REQUEST_TIMEOUT.as_secs(),
         API_DEFAULT_VERSION,
     )
-}
-
-fn patience() -> std::time::Duration {
-    std::time::Duration::from_secs(REQUEST_SECONDS)
 }
 
 /// What an engine says of itself, for `abyme doctor` and the like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Engine {
-    /// Its address, and where that was found.
+pub struct EngineInfo {
+    /// Its address and the origin of that.
     pub address: String,
     /// Its version, such as `20.10.24`.
     pub version: String,
@@ -108,7 +105,7 @@ pub struct Engine {
     pub image_id: Option<String>,
 }
 
-impl fmt::Display for Engine {
+impl fmt::Display for EngineInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { address, version, platform, image, image_id } = self;
         let has = if image_id.is_some() { "has" } else { "does not have" };
