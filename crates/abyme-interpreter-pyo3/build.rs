@@ -1,4 +1,5 @@
-//! Says early, and with a way out, that there is no Python to link; lets this package's own programs find its library.
+//! Says early, and with a way out, that there is no Python to link; lets this package's own programs find its
+//! library.
 
 use std::{env, path::Path, process::exit};
 
@@ -10,8 +11,8 @@ fn main() {
     let python = config.executable().unwrap_or("the Python that was found");
     if links && config.target_abi().kind().is_free_threaded() {
         fail(&format!(
-            "{python} is a free-threaded build, on which sessions would not be kept apart: set PYO3_PYTHON to one with \
-             the usual interpreter lock"
+            "{python} is a free-threaded build, on which sessions would not be kept apart: set PYO3_PYTHON \
+             to one with the usual interpreter lock"
         ));
     }
     let name = config.lib_name().unwrap_or("python3").to_owned();
@@ -22,9 +23,9 @@ fn main() {
     };
     if let Some(missing) = missing.filter(|_| links) {
         fail(&format!(
-            "Python {version} cannot be linked: {missing}. Install it (Debian, Ubuntu: `apt-get install python3-dev`; \
-             Fedora: `dnf install python3-devel`; pyenv: `PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install`), or set \
-             PYO3_PYTHON to a Python that has it"
+            "Python {version} cannot be linked: {missing}. Install it (Debian, Ubuntu: `apt-get install \
+             python3-dev`; Fedora: `dnf install python3-devel`; pyenv: \
+             `PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install`), or set PYO3_PYTHON to a Python that has it"
         ));
     }
     pyo3_build_config::add_libpython_rpath_link_args();

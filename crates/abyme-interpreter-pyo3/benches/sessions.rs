@@ -1,7 +1,7 @@
 //! Times of the pyo3 backend. `cargo bench -p abyme-interpreter-pyo3`.
 //!
-//! Each benchmark says what it times in its comment; the result of every cell is checked. What is made ready outside of
-//! the measured part is made in `with_inputs`.
+//! Each benchmark says what it times in its comment; the result of every cell is checked. What is made ready
+//! outside of the measured part is made in `with_inputs`.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
 

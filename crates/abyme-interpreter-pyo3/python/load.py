@@ -1,16 +1,17 @@
-"""Loads the files of the driver (PROTOCOL.md section 8) and those beside this one, from text, once per process.
+"""Loads the files of the driver (PROTOCOL.md section 8) and those beside this one, once per process.
 
-`load(sources)` takes `{file name: text}` and answers the module `session`. The modules are the package `_abyme` while
-they load; afterwards no cell can import them.
+`load(sources)` takes `{file name: text}` and returns the module `session`. While the modules load they
+are the package `_abyme`; afterwards no cell can import them.
 """
 
 import sys
 
-ORDER = ("gate", "capture", "convert", "display", "errors", "scope", "submit", "repl", "threads", "places", "session")
+DRIVER = ("gate", "capture", "convert", "display", "errors", "scope", "submit", "repl")
+ORDER = (*DRIVER, "threads", "proxies", "session")
 
 
 def load(sources):
-    """Load all files; answers the last one's module."""
+    """Load all files; return the module of the last one."""
     package = type(sys)("_abyme")
     package.__path__ = []
     sys.modules["_abyme"] = package

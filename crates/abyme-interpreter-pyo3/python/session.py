@@ -6,13 +6,13 @@ from _thread import get_ident
 from ctypes import c_ulong, py_object, pythonapi
 from itertools import count
 
-from _abyme import places, threads
+from _abyme import proxies, threads
 from _abyme.capture import TextOut
 from _abyme.errors import hide_frames_of, last_words
 from _abyme.repl import Repl
 from _abyme.scope import host_error
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each file has a private copy of the builtins: a cell that says `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 _numbers = count(1)
@@ -21,7 +21,7 @@ _set_exception = pythonapi.PyThreadState_SetAsyncExc
 
 hide_frames_of(lambda: None)
 hide_frames_of(threads.current)
-hide_frames_of(places.install)
+hide_frames_of(proxies.install)
 
 
 class Host:
@@ -32,8 +32,8 @@ class Host:
         self._process = _getpid()
 
     def call(self, name, args, kwargs):
-        """A host function."""
-        if self.forked():  # where nobody would ever answer
+        """Call a host function."""
+        if self.forked():  # no answer would ever come
             raise RuntimeError("a forked process cannot talk to the host")
         reply = self._call(name, args, kwargs)
         if reply is None:
@@ -49,25 +49,25 @@ class Host:
 
 
 class Session(Repl):
-    """A `Repl` with streams, `__main__`, sleep and threads of its own in a process it does not own."""
+    """A `Repl` that has its own streams, `__main__`, sleep and threads in a process that it shares."""
 
     def __init__(self, call, submit, output):
         self.number = next(_numbers)
         self.thread = get_ident()
         self.sleeper = threads.Sleeper()
-        self.streams = dict.fromkeys(places.STREAMS)
+        self.streams = dict.fromkeys(proxies.STREAMS)
         self._cell = 0  # the number of the cell that runs, or ran last
-        self._stopped = None  # the number of the cell that was to stop last
+        self._interrupted = None  # the number of the cell that was interrupted last
         threads.adopt(self)
         super().__init__(Host(call, submit, output))
-        captures = [places.CaptureOfWriter(self, name) for name in ("stdout", "stderr")]
+        captures = [proxies.CaptureOfWriter(self, name) for name in ("stdout", "stderr")]
         self._streams = (*map(TextOut, captures), self._streams[2])
         self._stream_states = [dict(vars(stream)) for stream in self._streams]
         self.after_cell = self._end_forked_child
 
     def _enter(self):
-        """Called when a cell begins."""
-        places.reclaim()
+        """Prepare the process for a cell of this session; called when the cell begins."""
+        proxies.reinstall()
         self._restore_streams()
 
     def run_cell(self, number, request):
@@ -76,13 +76,13 @@ class Session(Repl):
         return self.run(request)
 
     def _run_cell(self, request, cap, answer):
-        if self._stopped == self._cell:  # the interrupt was there first
+        if self._interrupted == self._cell:  # the interrupt came before the cell
             super().interrupt()
         super()._run_cell(request, cap, answer)
 
     def interrupt(self, number):
-        """Ask a cell to stop, also when it sleeps, and tell whether it is the one that runs. From any thread."""
-        self._stopped = number
+        """Interrupt a cell, even if it sleeps; return whether it is the one that runs. For any thread."""
+        self._interrupted = number
         if number != self._cell or not self.running:
             return False
         super().interrupt()
@@ -91,34 +91,34 @@ class Session(Repl):
         return True
 
     def abandon(self):
-        """Ask every thread of the session to end; called over and over until they do."""
+        """Raise `SystemExit` in every thread of the session; called repeatedly until they end."""
         for thread in threads.threads_of(self):
             if thread != get_ident():
                 _set_exception(c_ulong(thread), py_object(SystemExit))
         self.sleeper.wake()
 
     def close(self):
-        """The session is over; called in its own thread. Its variables go, its threads are asked to end."""
+        """End the session: drop its variables and tell its threads to end. Called in its own thread."""
         while True:
             try:
                 self.gate.end()
                 self.abandon()
-                places.lines.forget(self.number)
+                proxies.lines.forget(self.number)
                 self.variables.clear()
                 threads.release()
                 return
-            except SystemExit:  # the host called `abandon` meanwhile, because this took too long
+            except SystemExit:  # from `abandon`, which the host called because this took too long
                 pass
 
     def _end_forked_child(self, problem):
-        """A child process made by `os.fork` ends with the cell; the session goes on in the parent."""
+        """End a child process made by `os.fork` with its cell; the session goes on in the parent."""
         if self.host.forked():
             code, words = last_words(problem)
             try:
                 _write(2, words.encode("utf-8", "replace"))
-            finally:  # nobody may read them, or the cell closed the descriptor
+            finally:  # even if the cell closed the descriptor
                 _exit(code)
 
 
 threads.install()
-places.install()
+proxies.install()

@@ -1,4 +1,4 @@
-"""Which session a thread belongs to. A session has the thread that runs its cells, and those that its code starts."""
+"""The threads of a session: the one that runs its cells, and those that its code starts."""
 
 import _thread
 import sys
@@ -6,7 +6,7 @@ import threading
 import time
 from _thread import get_ident
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each file has a private copy of the builtins: a cell that says `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 _owners = {}  # thread -> session
@@ -23,12 +23,12 @@ def current():
 
 
 def adopt(session):
-    """The calling thread is the session's from now on."""
+    """Make the session the owner of the calling thread."""
     _owners[get_ident()] = session
 
 
 def release():
-    """The calling thread is nobody's any more."""
+    """Remove the owner of the calling thread."""
     _owners.pop(get_ident(), None)
 
 
@@ -38,7 +38,7 @@ def threads_of(session):
 
 
 class Sleeper:
-    """`time.sleep` for a session's own thread, which an interrupt ends: Python itself only stops the main thread's."""
+    """`time.sleep` for a session's own thread. An interrupt ends it, as in Python's main thread."""
 
     def __init__(self):
         self._lock = _allocate_lock()
@@ -47,7 +47,7 @@ class Sleeper:
 
     def sleep(self, seconds):
         """Sleep until the time is over or `wake` is called."""
-        self._lock.acquire(False)  # a wake that came too late for the last sleep
+        self._lock.acquire(False)  # for a `wake` that came too late for the last sleep
         self._asleep = True
         try:
             # A pending interrupt is raised as soon as this returns to the interpreter's loop.
@@ -64,9 +64,10 @@ class Sleeper:
 def _interruptible_sleep(seconds):
     session = _owners.get(get_ident())
     # Wrong arguments get Python's own error; a short sleep is over before it matters.
-    if session is None or session.thread != get_ident() or type(seconds) not in (int, float) or not 0.001 < seconds < 4e6:
-        return _sleep(seconds)
-    session.sleeper.sleep(seconds)
+    if session is not None and session.thread == get_ident():
+        if type(seconds) in (int, float) and 0.001 < seconds < 4e6:
+            return session.sleeper.sleep(seconds)
+    return _sleep(seconds)
 
 
 _interruptible_sleep.__name__ = _interruptible_sleep.__qualname__ = "sleep"
@@ -75,9 +76,9 @@ _interruptible_sleep.__doc__ = _sleep.__doc__
 
 
 def wake(thread):
-    """End the wait of a thread in an event loop or for a condition, on which events, queues and futures are built.
+    """End the wait of a thread in an event loop or for a condition, which events, queues and futures use.
 
-    It finds nothing to do there, and on its way back the exception that was set for it before.
+    The thread finds nothing to do, returns to Python, and there raises the exception that was set for it.
     """
     frame = _current_frames().get(thread)
     try:
@@ -88,7 +89,7 @@ def wake(thread):
             if code.co_name == "_run_once" and code is _code_of_loops():
                 return frame.f_locals["self"]._write_to_self()
             frame = frame.f_back
-    except Exception:  # it does not wait yet, or not any more
+    except Exception:  # the thread does not wait yet, or no longer
         pass
 
 
@@ -98,7 +99,7 @@ def _code_of_loops():
 
 
 def _inheriting(start):
-    """A thread that a session's code starts belongs to that session."""
+    """Wrap a function that starts threads: a thread that a session's code starts belongs to that session."""
 
     def start_thread(function, *args, **kwargs):
         session = current()
@@ -120,7 +121,7 @@ def _inheriting(start):
 
 
 def install():
-    """Take the place of the functions that start threads, and of `time.sleep`, for all code of the process."""
+    """Replace the functions that start threads, and `time.sleep`, for all code of the process."""
     for name in _STARTERS:
         start = getattr(_thread, name, None)
         if start is None:

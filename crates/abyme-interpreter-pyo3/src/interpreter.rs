@@ -15,20 +15,21 @@ use crate::{config::Config, python::RunningPython, session::Pyo3Session};
 
 /// CPython in the host's own process, for code you trust: the configuration and the factory of its sessions.
 ///
-/// Clones share the Python they have started. Serialising writes the configuration; every field has a default.
+/// Clones share the Python they have started. Serialising writes the configuration; every field has a
+/// default.
 ///
 /// # Starting Python
-/// The first session starts Python, unless the program has started it already. While it does, no other code of the
-/// program may start Python: CPython offers no way to exclude this. A program that runs Python itself must start
-/// it before the first session of this backend.
+/// The first session starts Python, unless the program has started it already. While it does, no other code
+/// of the program may start Python: CPython offers no way to exclude this. A program that runs Python itself
+/// must start it before the first session of this backend.
 ///
 /// ```no_run
 /// # async fn example() -> abyme_core::Result<()> {
-/// use abyme_core::{CodeInterpreterExt, InterpreterFactory};
+/// use abyme_core::InterpreterFactoryExt;
 /// use abyme_interpreter_pyo3::Pyo3;
 ///
 /// let pyo3 = Pyo3::new().venv(".venv");
-/// let mut session = pyo3.create().await?.start_session().await?;
+/// let mut session = pyo3.session().await?;
 /// assert_eq!(session.run_code("6 * 7").await?.value.unwrap().to_string(), "42");
 /// # Ok(()) }
 /// ```
@@ -51,9 +52,10 @@ impl Pyo3 {
         Self::default()
     }
 
-    /// Sets a virtual environment whose packages cells can import. A Python of the version that this program is
-    /// linked to must have made it. Python starts once per process, so all backends that name a virtual environment
-    /// must name the same one. Default none: the Python that runs already, or the packages of the linked Python.
+    /// Sets a virtual environment whose packages cells can import. A Python of the version that this program
+    /// is linked to must have made it. Python starts once per process, so all backends that name a virtual
+    /// environment must name the same one. Default none: the Python that runs already, or the packages of the
+    /// linked Python.
     pub fn venv(self, directory: impl Into<PathBuf>) -> Self {
         self.with(|config| config.venv = Some(directory.into()))
     }
@@ -63,8 +65,9 @@ impl Pyo3 {
         self.with(|config| config.start_timeout = limit)
     }
 
-    /// Sets how long a cell may run after its time limit, before its session is given up. The cell is interrupted at
-    /// its limit and once more half-way through the grace. Default 1.5 s, within the 2 s of contract clause C10.
+    /// Sets how long a cell may run after its time limit, before its session is given up. The cell is
+    /// interrupted at its limit and once more half-way through the grace. Default 1.5 s, within the 2 s of
+    /// contract clause C10.
     pub fn interrupt_grace(self, grace: Duration) -> Self {
         self.with(|config| config.interrupt_grace = grace)
     }
@@ -95,7 +98,8 @@ impl Default for Shared {
 }
 
 impl Shared {
-    /// Starts a session in the Python of this process, which is started on first use. A failure is not remembered.
+    /// Starts a session in the Python of this process, which is started on first use. A failure is not
+    /// remembered.
     async fn start_session(&self) -> Result<Pyo3Session> {
         let start = async {
             let python = self.python.get_or_try_init(|| RunningPython::get(self.config.venv.clone())).await?;
@@ -122,10 +126,11 @@ fn capabilities() -> Capabilities {
     capabilities.concurrent_calls = true;
     capabilities.native_packages = true;
     capabilities.notes = vec![
-        "The code runs inside the host program: imported modules, the working directory and the environment are shared \
-         with it, and os._exit or a crash would end it."
+        "The code runs inside the host program: imported modules, the working directory and the environment \
+         are shared with it, and os._exit or a crash would end it."
             .to_owned(),
-        "Packages installed for the host's Python, such as numpy, can be imported if they are there.".to_owned(),
+        "Packages installed for the host's Python, such as numpy, can be imported if they are there."
+            .to_owned(),
     ];
     capabilities
 }

@@ -1,8 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+mod bridge;
 mod config;
 mod convert;
-mod host;
 mod interpreter;
 mod python;
 mod session;

@@ -18,10 +18,12 @@ use pyo3::{
 };
 use tokio::sync::oneshot;
 
+use crate::spin::SpinLimit;
+
 /// The Python files of this backend itself.
 const OWN: &[(&str, &str)] = &[
     ("threads", include_str!("../python/threads.py")),
-    ("places", include_str!("../python/places.py")),
+    ("proxies", include_str!("../python/proxies.py")),
     ("session", include_str!("../python/session.py")),
 ];
 const LOAD: &str = include_str!("../python/load.py");
@@ -35,9 +37,10 @@ static RUNNING: Mutex<Option<RunningPython>> = Mutex::new(None);
 #[derive(Clone, Debug)]
 pub(crate) struct RunningPython {
     venv: Option<PathBuf>,
-    /// The thread that Python calls its main thread. It waits for Python's lock in place of tasks, which must not.
+    /// To the thread that Python calls its main thread. It waits for Python's lock, which tasks must not do.
     jobs: mpsc::Sender<Job>,
     module: Arc<Py<PyAny>>,
+    spin: SpinLimit,
 }
 
 impl RunningPython {
@@ -57,28 +60,34 @@ impl RunningPython {
         self.module.clone()
     }
 
-    /// Has `work` done in a thread that may wait for Python's lock.
+    /// How long threads and tasks may spin on this machine.
+    pub(crate) fn spin(&self) -> SpinLimit {
+        self.spin
+    }
+
+    /// Runs `work` in a thread that may wait for Python's lock.
     pub(crate) fn later(&self, work: impl FnOnce() + Send + 'static) {
         // The thread lives as long as the process.
         let _ = self.jobs.send(Box::new(work));
     }
 }
 
-/// Starts Python, answers, and goes on as the thread for jobs; or answers what another thread started.
+/// Starts Python, sends it to `answer`, and becomes the thread for jobs. If Python runs already, sends that
+/// instead.
 fn start(venv: Option<PathBuf>, answer: oneshot::Sender<Result<RunningPython>>) {
     let (jobs, queue) = mpsc::channel::<Job>();
-    let find = || {
+    let start_once = || {
         let venv = venv.map(|directory| usable_environment(&directory)).transpose()?;
-        let mut started = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*started {
+        let mut slot = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*slot {
             Some(running) if venv.is_some() && running.venv != venv => {
                 Err(other_environment(running, venv.as_deref()))
             }
             Some(running) => Ok((running.clone(), false)),
-            None => first_start(venv, jobs).map(|running| (started.insert(running).clone(), true)),
+            None => first_start(venv, jobs).map(|running| (slot.insert(running).clone(), true)),
         }
     };
-    match find() {
+    match start_once() {
         Ok((running, is_first)) => {
             let _ = answer.send(Ok(running));
             if is_first {
@@ -98,8 +107,8 @@ fn first_start(venv: Option<PathBuf>, jobs: mpsc::Sender<Job>) -> Result<Running
         if venv.is_some() {
             return Err(Error::new(
                 ErrorKind::Config,
-                "this program has started Python itself, so `venv` comes too late: leave it out, and activate the \
-                 virtual environment where Python is started",
+                "this program has started Python itself, so `venv` comes too late: leave it out, and \
+                 activate the virtual environment where Python is started",
             ));
         }
     } else {
@@ -112,10 +121,10 @@ fn first_start(venv: Option<PathBuf>, jobs: mpsc::Sender<Job>) -> Result<Running
     }
     let module = Python::attach(load)
         .map_err(|error| unavailable(format!("the driver cannot be loaded into this Python: {error}")))?;
-    Ok(RunningPython { venv, jobs, module: Arc::new(module) })
+    Ok(RunningPython { venv, jobs, module: Arc::new(module), spin: SpinLimit::of_this_machine() })
 }
 
-/// Compiles the driver and takes the places that sessions share.
+/// Compiles the driver and installs the proxies for what sessions share.
 fn load(py: Python<'_>) -> PyResult<Py<PyAny>> {
     let loader = PyModule::from_code(py, CString::new(LOAD)?.as_c_str(), c"<abyme/load.py>", c"_abyme_load")?;
     py.import("sys")?.getattr("modules")?.del_item("_abyme_load").ok();
@@ -126,17 +135,18 @@ fn load(py: Python<'_>) -> PyResult<Py<PyAny>> {
     Ok(loader.getattr("load")?.call1((sources,))?.unbind())
 }
 
-fn other_environment(running: &RunningPython, wanted: Option<&Path>) -> Error {
-    let shown = |path: Option<&Path>| match path {
+fn other_environment(running: &RunningPython, requested: Option<&Path>) -> Error {
+    let describe = |path: Option<&Path>| match path {
         Some(path) => format!("the virtual environment {}", path.display()),
         None => "no virtual environment".to_owned(),
     };
     Error::new(
         ErrorKind::Config,
         format!(
-            "Python runs in this process with {}, and cannot be started again with {}: one process has one Python",
-            shown(running.venv.as_deref()),
-            shown(wanted)
+            "Python runs in this process with {}, and cannot be started again with {}: one process \
+             has one Python",
+            describe(running.venv.as_deref()),
+            describe(requested)
         ),
     )
 }
@@ -156,11 +166,11 @@ fn usable_environment(directory: &Path) -> Result<PathBuf> {
         let (key, value) = line.split_once('=')?;
         matches!(key.trim(), "version" | "version_info").then(|| value.trim().to_owned())
     });
-    let of = |version: &str| version.split('.').take(2).map(str::to_owned).collect::<Vec<_>>().join(".");
-    if let Some(version) = version.filter(|version| of(version) != linked) {
+    let minor = |version: &str| version.split('.').take(2).map(str::to_owned).collect::<Vec<_>>().join(".");
+    if let Some(version) = version.filter(|version| minor(version) != linked) {
         return Err(problem(format!(
-            "the virtual environment `{}` is for Python {version}, but this program is linked to Python {linked}: make \
-             one with `python{linked} -m venv`",
+            "the virtual environment `{}` is for Python {version}, but this program is linked to Python \
+             {linked}: make one with `python{linked} -m venv`",
             directory.display()
         )));
     }
@@ -189,16 +199,17 @@ fn is_running() -> bool {
     unsafe { ffi::Py_IsInitialized() != 0 }
 }
 
-/// Starts Python as `python3 -I` would: it ignores `PYTHON*` variables and the user's own packages, and takes its
-/// prefix from `executable`. It installs no signal handlers.
+/// Starts Python as `python3 -I` would: it ignores `PYTHON*` variables and the user's own packages, and takes
+/// its prefix from `executable`. It installs no signal handlers.
 #[allow(unsafe_code, reason = "pyo3's own start knows no configuration")]
 fn initialize(executable: Option<&Path>) -> Result<()> {
     let executable = executable.map(|path| CString::new(path.as_os_str().as_bytes())).transpose();
     let executable = executable.map_err(|_| unavailable("the path of Python has a zero byte"))?;
-    // SAFETY: no Python runs, and nothing else starts one meanwhile: the caller holds the lock of `RUNNING`, and the
-    // docs of `Pyo3` require the same of the rest of the program. Both structures are initialised by CPython before they are read, the strings outlive the calls, and `config` is
-    // cleared on every path. At the end this thread gives up the lock that the start left it with, so that `attach`
-    // can take it in any thread.
+    // SAFETY: no Python runs, and nothing else starts one meanwhile: the caller holds the lock of `RUNNING`,
+    // and the docs of `Pyo3` require the same of the rest of the program. Both structures are initialised by
+    // CPython before they are read, the strings outlive the calls, and `config` is cleared on every path. At
+    // the end this thread gives up the lock that the start left it with, so that `attach` can take it in any
+    // thread.
     unsafe {
         let mut preconfig = std::mem::zeroed::<ffi::PyPreConfig>();
         ffi::PyPreConfig_InitIsolatedConfig(&raw mut preconfig);

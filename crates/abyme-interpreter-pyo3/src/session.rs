@@ -1,4 +1,4 @@
-//! A live session: hands cells to its thread, serves their calls, and keeps their time limits.
+//! A started session: hands cells to its thread, serves their calls, and enforces their time limits.
 
 use std::{
     fmt,
@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use abyme_core::{Cell, HostError, HostFunctions, Observation, Result, Value};
@@ -24,27 +24,26 @@ use tokio::{
 };
 
 use crate::{
-    host::{Call, Door},
+    bridge::{Call, HostBridge},
     python::RunningPython,
-    spin::SpinTime,
     worker::{Job, Worker},
 };
 
 /// How long an idle session may take to close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
-/// How often the threads of a session that was given up are asked to end, and how long.
+/// How often the threads of a session that was given up are told to end, and how many times.
 const ASK_EVERY: Duration = Duration::from_millis(20);
 const ASK_TIMES: u32 = 500;
 
-/// A live session.
+/// A started session.
 pub(crate) struct Pyo3Session {
     interrupt_grace: Duration,
     python: RunningPython,
-    door: Arc<Door>,
+    bridge: Arc<HostBridge>,
     worker: Option<Worker>,
-    /// The cell that runs, also one whose future was dropped.
+    /// The cell that runs, even if the future of its call was dropped.
     running: Option<Running>,
-    /// How many cells there were.
+    /// How many cells were run; the number of the last one.
     cells: u64,
     known_scope: KnownScope,
     ended: Option<String>,
@@ -58,8 +57,10 @@ struct Running {
 
 /// How a cell ended.
 enum RunEnd {
-    /// Whether the host interrupted it.
-    Done(Box<Done>, bool),
+    Done {
+        done: Box<Done>,
+        interrupted: bool,
+    },
     /// The thread failed.
     Failed(String),
     /// The cell could not be stopped.
@@ -73,14 +74,14 @@ impl fmt::Debug for Pyo3Session {
 }
 
 impl Pyo3Session {
-    /// A fresh session.
+    /// Starts a session.
     pub(crate) async fn new(interrupt_grace: Duration, python: RunningPython) -> Result<Self> {
-        let door = Arc::new(Door::default());
-        let worker = Worker::start(&python, door.clone()).await?;
+        let bridge = Arc::new(HostBridge::new(python.spin()));
+        let worker = Worker::start(&python, bridge.clone()).await?;
         Ok(Self {
             interrupt_grace,
             python,
-            door,
+            bridge,
             worker: Some(worker),
             running: None,
             cells: 0,
@@ -89,7 +90,7 @@ impl Pyo3Session {
         })
     }
 
-    /// Why the session is over, if it is.
+    /// Why the session has ended, if it has.
     pub(crate) fn ended(&self) -> Option<&str> {
         self.ended.as_deref()
     }
@@ -99,7 +100,7 @@ impl Pyo3Session {
         if self.running.is_some() {
             self.known_scope.forget();
             let end = self.run_to_end(&Cancelled, InterruptTimer::expired(self.interrupt_grace)).await;
-            self.door.close();
+            self.bridge.close();
             if let RunEnd::Failed(reason) | RunEnd::Stuck(reason) = end {
                 self.end(&format!("a cancelled cell did not stop in order: {reason}"));
             }
@@ -117,7 +118,7 @@ impl Pyo3Session {
         let timer = InterruptTimer::new(cell.timeout, self.interrupt_grace);
         self.cells += 1;
         let number = self.cells;
-        let calls = self.door.open(number, Collector::new(cell.max_output_chars));
+        let calls = self.bridge.open(number, Collector::new(cell.max_output_chars));
         let (done, receiver) = oneshot::channel();
         let job = Job { number, cell, scope: self.known_scope.changed(&scope).cloned(), done };
         if self.worker.as_ref().is_none_or(|worker| worker.jobs.send(job).is_err()) {
@@ -127,9 +128,9 @@ impl Pyo3Session {
         }
         self.running = Some(Running { number, calls, done: receiver });
         let end = self.run_to_end(host, timer).await;
-        let collector = self.door.close();
+        let collector = self.bridge.close();
         Ok(match end {
-            RunEnd::Done(done, interrupted) => {
+            RunEnd::Done { done, interrupted } => {
                 self.known_scope.learn(&scope, &done, interrupted);
                 collector.finish(*done, interrupted)
             }
@@ -144,18 +145,18 @@ impl Pyo3Session {
         })
     }
 
-    /// Ends the session. Fine to call twice.
+    /// Ends the session. A second call does nothing.
     pub(crate) async fn shutdown(&mut self) {
         // A cell that still runs is stopped first.
         let _ = self.start().await;
         if self.ended.is_none() {
             self.ended = Some("it was shut down".to_owned());
         }
-        if let Some(Worker { jobs, session, mut gone }) = self.worker.take() {
+        if let Some(Worker { jobs, session, mut thread_end }) = self.worker.take() {
             drop(jobs);
-            if timeout(CLOSE_LIMIT, &mut gone).await.is_err() {
+            if timeout(CLOSE_LIMIT, &mut thread_end).await.is_err() {
                 tracing::warn!("a session did not close within {} s", CLOSE_LIMIT.as_secs());
-                abandon(session, gone);
+                abandon(session, thread_end);
             }
         }
     }
@@ -164,10 +165,12 @@ impl Pyo3Session {
     async fn run_to_end(&mut self, host: &dyn HostFunctions, timer: InterruptTimer) -> RunEnd {
         let Some(running) = &mut self.running else { return RunEnd::Failed("no cell runs".to_owned()) };
         let Some(worker) = &self.worker else { return RunEnd::Failed("there is no thread".to_owned()) };
-        let interrupter = Interrupter::new(&self.python, &self.door, worker, running.number);
-        let mut cell = ThreadCell { running, interrupter, in_flight: 0, spinning: None };
+        let interrupter = Interrupter::new(&self.python, &self.bridge, worker, running.number);
+        let mut cell = ThreadCell { running, interrupter, in_flight: 0, spin_deadline: None };
         let end = match drive(&mut cell, host, timer).await {
-            CellEnd::Ended { end: Ok(Ok(done)), interrupted } => RunEnd::Done(Box::new(done), interrupted),
+            CellEnd::Ended { end: Ok(Ok(done)), interrupted } => {
+                RunEnd::Done { done: Box::new(done), interrupted }
+            }
             CellEnd::Ended { end: Ok(Err(problem)), .. } => {
                 RunEnd::Failed(format!("the driver failed: {problem}"))
             }
@@ -180,22 +183,22 @@ impl Pyo3Session {
         end
     }
 
-    /// The session is over. Its thread may still run: it is asked to end, in the background.
+    /// Marks the session as ended. If its thread still runs, it is told to end, in the background.
     fn end(&mut self, reason: &str) {
         self.ended = Some(reason.to_owned());
-        if let Some(Worker { session, gone, .. }) = self.worker.take() {
-            abandon(session, gone);
+        if let Some(Worker { session, thread_end, .. }) = self.worker.take() {
+            abandon(session, thread_end);
         }
     }
 }
 
-/// A session that is dropped while a cell runs, or that was cancelled, does not keep its thread.
+/// Ends the thread of a session that is dropped while a cell runs, also a cancelled one.
 impl Drop for Pyo3Session {
     fn drop(&mut self) {
         if self.running.is_some()
-            && let Some(Worker { session, gone, .. }) = self.worker.take()
+            && let Some(Worker { session, thread_end, .. }) = self.worker.take()
         {
-            abandon(session, gone);
+            abandon(session, thread_end);
         }
     }
 }
@@ -204,21 +207,22 @@ impl Drop for Pyo3Session {
 struct ThreadCell<'a> {
     running: &'a mut Running,
     interrupter: Interrupter,
-    /// How many calls are not answered.
+    /// How many calls have no answer yet.
     in_flight: usize,
-    /// Since when the task spins for what comes next.
-    spinning: Option<SpinTime>,
+    /// When the task stops spinning for the next event.
+    spin_deadline: Option<Instant>,
 }
 
 impl RunningCell for ThreadCell<'_> {
     type End = Result<Result<Done, String>, oneshot::error::RecvError>;
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<CellEvent<Self::End>> {
-        // What comes at once is found at once; what does not is waited for below.
+        let spin = self.interrupter.bridge.spin();
+        // An event that comes soon is found by spinning; the task is woken for a later one.
         if self.in_flight == 0
             && self.running.calls.is_empty()
             && self.running.done.is_empty()
-            && !self.spinning.get_or_insert_with(SpinTime::begin).is_over()
+            && Instant::now() < *self.spin_deadline.get_or_insert_with(|| spin.deadline())
         {
             return Poll::Ready(CellEvent::Spin);
         }
@@ -234,8 +238,8 @@ impl RunningCell for ThreadCell<'_> {
 
     fn answer(&mut self, call: u64, result: Result<Value, HostError>) {
         self.in_flight -= 1;
-        self.spinning = None;
-        self.interrupter.door.finish(call, result);
+        self.spin_deadline = None;
+        self.interrupter.bridge.finish(call, result);
     }
 
     fn interrupt(&mut self) -> bool {
@@ -244,31 +248,32 @@ impl RunningCell for ThreadCell<'_> {
     }
 }
 
-/// Stops the cell of a session. Python's lock may be held by others for long, so a thread waits for it.
+/// Interrupts the cell of a session. Other code may hold Python's lock for long, so a thread waits for it.
 struct Interrupter {
     python: RunningPython,
-    door: Arc<Door>,
+    bridge: Arc<HostBridge>,
     session: Arc<Py<PyAny>>,
-    /// The cell: an interrupt that comes late must not hit the next one.
+    /// The number of the cell: an interrupt that comes late must not hit the next cell.
     cell: u64,
     delivered: Arc<AtomicBool>,
 }
 
 impl Interrupter {
-    fn new(python: &RunningPython, door: &Arc<Door>, worker: &Worker, cell: u64) -> Self {
-        let (python, door, session) = (python.clone(), door.clone(), worker.session.clone());
-        Self { python, door, session, cell, delivered: Arc::default() }
+    fn new(python: &RunningPython, bridge: &Arc<HostBridge>, worker: &Worker, cell: u64) -> Self {
+        let (python, bridge, session) = (python.clone(), bridge.clone(), worker.session.clone());
+        Self { python, bridge, session, cell, delivered: Arc::default() }
     }
 
     fn interrupt(&self) {
-        let (door, session, delivered) = (self.door.clone(), self.session.clone(), self.delivered.clone());
+        let (bridge, session, delivered) =
+            (self.bridge.clone(), self.session.clone(), self.delivered.clone());
         let cell = self.cell;
         self.python.later(move || {
             Python::attach(|py| {
                 let interrupted = session.bind(py).call_method1("interrupt", (cell,));
                 match interrupted.and_then(|interrupted| interrupted.extract::<bool>()) {
-                    // After that: the thread must find the interrupt when it comes back to Python.
-                    Ok(true) => door.interrupt(cell),
+                    // After `interrupt`: the thread must find the interrupt when it returns to Python.
+                    Ok(true) => bridge.interrupt(cell),
                     Ok(false) => {}
                     Err(error) => tracing::warn!(%error, "a cell could not be interrupted"),
                 }
@@ -284,18 +289,18 @@ impl Interrupter {
             "code written in C holds Python's lock and does not let it go"
         };
         format!(
-            "the cell ran over its time limit and did not stop when it was interrupted: {why}. Its thread cannot be \
-             ended from outside and may go on, so the session was given up"
+            "the cell ran over its time limit and did not stop when it was interrupted: {why}. Its thread \
+             cannot be ended from outside and may go on, so the session was given up"
         )
     }
 }
 
-/// Asks the threads of a session that nobody waits for to end, until they do or it has proved hopeless. Most Python code
-/// does: what catches one exception is hit by the next.
-fn abandon(session: Arc<Py<PyAny>>, mut gone: oneshot::Receiver<()>) {
+/// Tells the threads of a session that was given up to end, until they do or the attempts are used up. Most
+/// Python code ends: code that catches one exception is hit by the next.
+fn abandon(session: Arc<Py<PyAny>>, mut thread_end: oneshot::Receiver<()>) {
     let ask = move || {
         for _ in 0..ASK_TIMES {
-            if !matches!(gone.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
+            if !matches!(thread_end.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
                 return;
             }
             Python::attach(|py| session.bind(py).call_method0("abandon").map(|_| ()).ok());

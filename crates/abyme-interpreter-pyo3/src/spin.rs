@@ -1,38 +1,35 @@
-//! Waiting without going to sleep, for a moment: waking a thread takes longer than most answers do.
+//! Waiting for a moment without going to sleep: waking a thread takes longer than most answers do.
 
-use std::{
-    sync::LazyLock,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-/// Whether somebody else can work while we wait.
-static WORTHWHILE: LazyLock<bool> =
-    LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1));
+/// How long a thread or a task may spin before it goes to sleep.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SpinLimit(Duration);
 
-/// The time that a thread or a task may spin.
-pub(crate) struct SpinTime(Instant);
-
-impl SpinTime {
+impl SpinLimit {
     /// Longer than a short cell takes, which would be twice that if both sides had to be woken.
-    const LENGTH: Duration = Duration::from_micros(150);
+    const USUAL: Duration = Duration::from_micros(150);
 
-    pub(crate) fn begin() -> Self {
-        Self(Instant::now())
+    /// The limit on this machine: on a single core nothing else can work while one thread spins.
+    pub(crate) fn of_this_machine() -> Self {
+        let is_worthwhile = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
+        Self(if is_worthwhile { Self::USUAL } else { Duration::ZERO })
     }
 
-    pub(crate) fn is_over(&self) -> bool {
-        !*WORTHWHILE || self.0.elapsed() > Self::LENGTH
+    /// When spinning that begins now is over.
+    pub(crate) fn deadline(self) -> Instant {
+        Instant::now() + self.0
     }
-}
 
-/// Tries until it has an answer or the time is over.
-pub(crate) fn spin<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
-    let time = SpinTime::begin();
-    loop {
-        let answer = attempt();
-        if answer.is_some() || time.is_over() {
-            return answer;
+    /// Tries until there is an answer or the time is over.
+    pub(crate) fn spin<T>(self, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+        let deadline = self.deadline();
+        loop {
+            let answer = attempt();
+            if answer.is_some() || Instant::now() >= deadline {
+                return answer;
+            }
+            std::hint::spin_loop();
         }
-        std::hint::spin_loop();
     }
 }

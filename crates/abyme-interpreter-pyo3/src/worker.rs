@@ -1,4 +1,4 @@
-//! The thread of a session: it runs the cells, one after another, and nothing else.
+//! The thread of a session, which runs its cells one after another and does nothing else.
 
 use std::sync::{Arc, mpsc};
 
@@ -8,13 +8,12 @@ use pyo3::{prelude::*, types::PyDict};
 use tokio::sync::oneshot;
 
 use crate::{
+    bridge::{self, HostBridge},
     convert::{from_python, to_python},
-    host::{self, Door},
     python::RunningPython,
-    spin::spin,
 };
 
-/// Address space, not memory: as much as recursion in C may need.
+/// As much as recursion in C may need. It is address space, not memory.
 const STACK_SIZE: usize = 64 << 20;
 
 /// A cell to run.
@@ -32,22 +31,22 @@ pub(crate) struct Worker {
     pub(crate) jobs: mpsc::Sender<Job>,
     /// The session, to interrupt it.
     pub(crate) session: Arc<Py<PyAny>>,
-    /// Comes to its end when the thread does.
-    pub(crate) gone: oneshot::Receiver<()>,
+    /// Closed when the thread ends.
+    pub(crate) thread_end: oneshot::Receiver<()>,
 }
 
 impl Worker {
     /// Starts the thread and waits for its session.
-    pub(crate) async fn start(python: &RunningPython, door: Arc<Door>) -> Result<Self> {
+    pub(crate) async fn start(python: &RunningPython, bridge: Arc<HostBridge>) -> Result<Self> {
         let (jobs, mut queue) = mpsc::channel();
         let (ready, session) = oneshot::channel();
-        let (ended, gone) = oneshot::channel();
+        let (alive, thread_end) = oneshot::channel();
         let module = python.module();
         let work = move || {
             // Dropped last, however this thread ends.
-            let _ended: oneshot::Sender<()> = ended;
-            door.claim();
-            Python::attach(|py| serve(py, module.bind(py), &door, &mut queue, ready));
+            let _alive: oneshot::Sender<()> = alive;
+            bridge.register_thread();
+            Python::attach(|py| run_cells(py, module.bind(py), &bridge, &mut queue, ready));
         };
         std::thread::Builder::new()
             .name("abyme-session".to_owned())
@@ -58,40 +57,43 @@ impl Worker {
                     .with_source(error)
             })?;
         match session.await {
-            Ok(Ok(session)) => Ok(Self { jobs, session, gone }),
+            Ok(Ok(session)) => Ok(Self { jobs, session, thread_end }),
             Ok(Err(problem)) => Err(Error::new(ErrorKind::Unavailable, format!("no session: {problem}"))),
             Err(_) => Err(Error::new(ErrorKind::Internal, "the thread of a session failed")),
         }
     }
 }
 
-fn serve(
+/// Creates the session and runs its cells until the queue is closed.
+fn run_cells(
     py: Python<'_>,
     module: &Bound<'_, PyAny>,
-    door: &Arc<Door>,
+    bridge: &Arc<HostBridge>,
     queue: &mut mpsc::Receiver<Job>,
     ready: oneshot::Sender<Result<Arc<Py<PyAny>>, String>>,
 ) {
-    let made = host::functions(py, door).and_then(|functions| module.getattr("Session")?.call1(functions));
-    let session = match made {
+    let created =
+        bridge::functions(py, bridge).and_then(|functions| module.getattr("Session")?.call1(functions));
+    let session = match created {
         Ok(session) => session,
         Err(error) => {
             let _ = ready.send(Err(error.to_string()));
             return;
         }
     };
-    // Nobody may be there to take it any more; then the queue is closed too.
+    // If nothing waits for it any more, the queue is closed too.
     let _ = ready.send(Ok(Arc::new(session.clone().unbind())));
-    let mut next = || {
+    let spin = bridge.spin();
+    let mut next_job = || {
         let queue = &mut *queue;
-        py.detach(move || match spin(|| queue.try_recv().ok()) {
+        py.detach(move || match spin.spin(|| queue.try_recv().ok()) {
             Some(job) => Ok(job),
             None => queue.recv(),
         })
     };
-    while let Ok(job) = next() {
+    while let Ok(job) = next_job() {
         let done = run(&session, &job);
-        // What a cell leaves behind is dropped before anybody hears that it is done.
+        // The cell is dropped before the host learns that it is done.
         let Job { done: reply, cell, .. } = job;
         drop(cell);
         let _ = reply.send(done);
@@ -110,7 +112,7 @@ fn run(session: &Bound<'_, PyAny>, job: &Job) -> Result<Done, String> {
     Done::from_value(from_python(&answer)?)
 }
 
-/// The request for a cell. The names that the session offers go along only when they changed.
+/// The request for a cell, as `Repl.run` takes it. The scope is part of it only when it changed.
 fn request<'py>(py: Python<'py>, cell: &Cell, scope: Option<&Scope>) -> PyResult<Bound<'py, PyDict>> {
     let request = PyDict::new(py);
     request.set_item("code", &cell.code)?;

@@ -1,6 +1,5 @@
-//! What only shows in a process of its own: virtual environments, exits, what happens at the end of the program, and a
-//! lock that nobody else can have meanwhile.
-//! Each test runs this very program again, as a child that plays one part.
+//! Tests that need a process of their own: virtual environments, exits, the end of the program, and a lock
+//! that no other test may hold meanwhile. Each test runs this program again, as a child with one part.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
@@ -14,8 +13,8 @@ use std::{
 };
 
 use abyme_core::{
-    Cell, CodeInterpreter, CodeInterpreterExt, ErrorKind, FunctionSpec, HostCall, HostError, HostFunctions,
-    InterpreterFactory, Interruption, NoHostFunctions, Scope, Session, Value,
+    Cell, CodeInterpreter, ErrorKind, FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory,
+    InterpreterFactoryExt, Interruption, NoHostFunctions, Scope, Session, Value,
 };
 use abyme_interpreter_pyo3::Pyo3;
 use async_trait::async_trait;
@@ -49,7 +48,7 @@ async fn os_exit_ends_the_program() {
     assert_eq!(play("os_exit_ends_the_program", "1").status.code(), Some(7));
 }
 
-/// The program ends when it wants to: exit handlers do not run, and no thread of a cell holds it.
+/// The program ends at once: exit handlers do not run, and no thread of a cell delays it.
 #[tokio::test]
 async fn the_end_of_the_program_waits_for_nothing() {
     if part().is_some() {
@@ -89,15 +88,15 @@ async fn an_interrupt_signal_is_the_host_s() {
 async fn a_virtual_environment_can_be_named() {
     if let Some(directory) = part() {
         let pyo3 = Pyo3::new().venv(&directory);
-        let mut s = pyo3.create().await.unwrap().start_session().await.unwrap();
+        let mut s = pyo3.session().await.unwrap();
         assert_eq!(value(&mut s, "import abyme_test_package; abyme_test_package.ANSWER").await, "42");
         assert_eq!(value(&mut s, "import sys; sys.prefix != sys.base_prefix").await, "True");
         for other in [Pyo3::new(), Pyo3::new().venv(Path::new(&directory).join("."))] {
-            other.create().await.unwrap().start_session().await.unwrap();
+            other.session().await.unwrap();
         }
         let other = Path::new(&directory).join("../other");
         let pyo3 = Pyo3::new().venv(other);
-        let problem = pyo3.create().await.unwrap().start_session().await.unwrap_err();
+        let problem = pyo3.session().await.unwrap_err();
         assert_eq!(problem.kind(), ErrorKind::Config);
         assert!(problem.message().contains("one process has one Python"), "{problem}");
         return;
@@ -122,15 +121,15 @@ async fn a_virtual_environment_can_be_named() {
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
 }
 
-/// A program that waits for a session while it holds Python's lock hears so, in time.
+/// A program that waits for a session while it holds Python's lock gets an error that says so, in time.
 #[test]
 fn a_host_that_holds_the_lock_is_told() {
     if part().is_some() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         pyo3::Python::initialize();
         let start = |pyo3: Pyo3| runtime.block_on(async { pyo3.create().await.unwrap().start().await });
-        let hasty = Pyo3::new().start_timeout(Duration::from_millis(300));
-        let problem = pyo3::Python::attach(|_| start(hasty)).unwrap_err();
+        let short = Pyo3::new().start_timeout(Duration::from_millis(300));
+        let problem = pyo3::Python::attach(|_| start(short)).unwrap_err();
         assert!(problem.message().contains("holds Python's lock"), "{problem}");
         start(Pyo3::new()).unwrap();
         return;
@@ -141,7 +140,7 @@ fn a_host_that_holds_the_lock_is_told() {
     assert!(started.elapsed() < Duration::from_secs(30));
 }
 
-/// A host that hears when it is called, and answers.
+/// A host that notifies the test when it is called, and answers.
 #[derive(Debug, Default)]
 struct Bell(Notify);
 
@@ -153,8 +152,8 @@ impl HostFunctions for Bell {
     }
 }
 
-/// A call into C that keeps Python's lock neither looks for interrupts nor lets other threads run. A long regular
-/// expression does the same, but for how long depends on the machine.
+/// A call into C that keeps Python's lock neither looks for interrupts nor lets other threads run. A long
+/// regular expression does the same, but for how long depends on the machine.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn code_that_holds_the_lock_ends_its_session_and_hangs_no_other() {
     if part().is_none() {
@@ -192,13 +191,12 @@ async fn code_that_holds_the_lock_ends_its_session_and_hangs_no_other() {
     let problem = stuck.run_code("1").await.unwrap_err();
     assert!(problem.message().contains("the session was given up"), "{problem}");
     // When the call is over, sessions start again.
-    assert_eq!(value(&mut patient_session().await, "1 + 1").await, "2");
+    assert_eq!(value(&mut session_after_the_lock().await, "1 + 1").await, "2");
 }
 
-async fn patient_session() -> Session {
+async fn session_after_the_lock() -> Session {
     for _ in 0..60 {
-        let session = Pyo3::new().create().await.unwrap();
-        if let Ok(session) = session.start_session().await {
+        if let Ok(session) = Pyo3::new().session().await {
             return session;
         }
     }
@@ -210,7 +208,7 @@ async fn what_is_no_virtual_environment_is_refused() {
     let place = tempfile::tempdir().unwrap();
     let start = async |directory: &Path| {
         let pyo3 = Pyo3::new().venv(directory);
-        pyo3.create().await.unwrap().start_session().await.unwrap_err()
+        pyo3.session().await.unwrap_err()
     };
     let problem = start(place.path()).await;
     assert_eq!(problem.kind(), ErrorKind::Config);

@@ -1,4 +1,4 @@
-//! What sessions share and what they do not, and what becomes of code that cannot be stopped.
+//! What sessions share and what they do not, and what happens to code that cannot be stopped.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
@@ -31,7 +31,7 @@ fn nothing_is_promised_that_is_not_there() {
     assert!(capabilities.notes.iter().any(|note| note.contains("inside the host program")));
 }
 
-/// Sessions print at the same time, through every way there is to print; one of them into a text of its own.
+/// Sessions print at the same time, in every way there is to print; some of them into a text of their own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn output_never_mixes() {
     let tasks: Vec<_> = (0..6)
@@ -43,7 +43,8 @@ async fn output_never_mixes() {
                      from concurrent.futures import ThreadPoolExecutor\n\
                      me = 'session{number};'\n\
                      def speak(_=None):\n    \
-                         for _ in range(200): print(me); sys.stdout.write(me); sys.__class__; print(me, file=sys.stderr)\n\
+                         for _ in range(200):\n        \
+                             print(me); sys.stdout.write(me); sys.__class__; print(me, file=sys.stderr)\n\
                      threads = [threading.Thread(target=speak) for _ in range(2)]\n\
                      for t in threads: t.start()\n\
                      with ThreadPoolExecutor(2) as pool: list(pool.map(speak, range(2)))\n\
@@ -60,9 +61,10 @@ async fn output_never_mixes() {
                 assert!(seen.is_ok(), "{seen:#?}");
                 let (stdout, stderr) = (seen.stdout.to_string(), seen.stderr.to_string());
                 let mine = format!("session{number};");
-                assert_eq!((stdout.matches(&mine).count(), stderr.matches(&mine).count()), (2000, if number % 2 == 1 { 1200 } else { 1000 }));
+                let counts = (stdout.matches(&mine).count(), stderr.matches(&mine).count());
+                assert_eq!(counts, (2000, if number % 2 == 1 { 1200 } else { 1000 }));
                 let all = |text: &str| text.matches("session").count();
-                assert_eq!((all(&stdout), all(&stderr)), (stdout.matches(&mine).count(), stderr.matches(&mine).count()));
+                assert_eq!((all(&stdout), all(&stderr)), counts);
                 assert_eq!(seen.value.unwrap().to_string(), format!("'{mine}'"));
             })
         })
@@ -88,7 +90,8 @@ async fn tracebacks_show_the_session_s_own_lines() {
     }
 }
 
-/// What waits for ever, or catches everything, ends its own session only; its thread is asked to end until it does.
+/// What waits for ever, or catches everything, ends its own session only; its thread is asked to end until it
+/// does.
 #[tokio::test]
 async fn code_that_does_not_stop_is_given_up() {
     let mut other = session().await;
@@ -123,7 +126,8 @@ async fn code_that_does_not_stop_is_given_up() {
 #[tokio::test]
 async fn a_dropped_cell_that_does_not_stop_is_given_up() {
     let mut stuck = session().await;
-    let code = "def spin():\n    while True: pass\nn = 0\nwhile n < 50:\n    try: spin()\n    except BaseException: n += 1";
+    let code = "def spin():\n    while True: pass\nn = 0\n\
+                while n < 50:\n    try: spin()\n    except BaseException: n += 1";
     let dropped =
         tokio::time::timeout(Duration::from_millis(200), stuck.execute(Cell::new(code), &NoHostFunctions));
     assert!(dropped.await.is_err());
@@ -185,7 +189,7 @@ async fn threads_that_wait_for_the_host_do_not_hold_their_cell() {
     }
 }
 
-/// Waits of the standard library that look up when they are woken.
+/// Waits of the standard library that check for interrupts when they are woken.
 #[tokio::test]
 async fn event_loops_and_conditions_are_interrupted() {
     for code in [
@@ -216,7 +220,7 @@ async fn what_is_logged_goes_to_the_session_that_logs() {
     assert_eq!(seen.stderr.to_string(), "WARNING:root:later\n");
 }
 
-/// Code of the cells that runs when their variables go is asked to end, too.
+/// Code of the cells that runs when their variables are dropped is told to end, too.
 #[tokio::test]
 async fn a_session_that_does_not_close_is_asked_to_end() {
     let mut s = session().await;
@@ -241,7 +245,7 @@ fn session_threads() -> usize {
         .count()
 }
 
-/// Threads that a cell leaves behind are asked to end with their session, daemon or not.
+/// Threads that a cell leaves behind are told to end with their session, daemon or not.
 #[tokio::test]
 async fn threads_end_with_their_session() {
     let mut witness = session().await;
@@ -275,7 +279,8 @@ async fn python_leaves_signals_to_the_host() {
 #[tokio::test]
 async fn a_forked_child_ends_with_its_cell() {
     let mut s = session().await;
-    let code = "import os, warnings\nwarnings.simplefilter('ignore')\npid = os.fork()\nif pid == 0: raise SystemExit(7)\n\
+    let code = "import os, warnings\nwarnings.simplefilter('ignore')\npid = os.fork()\n\
+                if pid == 0: raise SystemExit(7)\n\
                 os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])";
     assert_eq!(value(&mut s, code).await, "7");
     // Also one that has nowhere to say what went wrong.
@@ -284,7 +289,7 @@ async fn a_forked_child_ends_with_its_cell() {
     assert_eq!(value(&mut s, "pid > 0").await, "True");
 }
 
-/// Nobody would answer a child's call.
+/// A child's call would get no answer.
 #[tokio::test]
 async fn a_forked_child_is_refused_by_the_host() {
     let mut s = session().await;
@@ -296,9 +301,9 @@ async fn a_forked_child_is_refused_by_the_host() {
     assert_eq!(seen.value.unwrap().to_string(), "1");
 }
 
-/// Whatever a cell does to the places that sessions share, the next cell and the other sessions find them.
+/// Whatever a cell does to the proxies, the next cell and the other sessions find them installed.
 #[tokio::test]
-async fn shared_places_are_taken_back() {
+async fn proxies_are_installed_again() {
     let (mut a, mut b) = (session().await, session().await);
     for code in [
         "import sys; vars(sys)['stdout'] = None; vars(sys)['stderr'] = 5",

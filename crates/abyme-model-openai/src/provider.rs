@@ -131,7 +131,7 @@ const ANY_SERVER: &[&str] = &[
 ];
 
 /// The well-known providers. OpenAI is the first: it is meant where a name has no prefix.
-static PROVIDERS: &[Provider] = &[
+const PROVIDERS: &[Provider] = &[
     provider(&["openai"], "https://api.openai.com/v1", &["OPENAI_API_KEY"]),
     provider(&["openrouter"], "https://openrouter.ai/api/v1", &["OPENROUTER_API_KEY"]),
     provider(

@@ -1,4 +1,4 @@
-"""What sessions of one process share and what they do not: the files beside this directory, with hosts in Python."""
+"""What sessions of one process share and what they do not: tests of the files above, with hosts in Python."""
 
 import builtins
 import io
@@ -36,13 +36,15 @@ class Worker:
         self.call = call or (lambda name, args, kwargs: (True, None))
         self._jobs, self._answers = [], []
         self._wake, self._done = threading.Semaphore(0), threading.Semaphore(0)
-        # Not waited for at exit: a test that fails because it does not end is to say so.
+        # A daemon, so that a test that fails because a session does not end can report it.
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
         self._done.acquire()
 
     def _serve(self):
-        self.session = session_module.Session(self.call, lambda *args: None, lambda *args: self.pieces.append(args))
+        self.session = session_module.Session(
+            self.call, lambda *args: None, lambda *args: self.pieces.append(args)
+        )
         self._done.release()
         while True:
             self._wake.acquire()
@@ -61,7 +63,10 @@ class Worker:
     def finish(self):
         self._done.acquire()
         answer = self._answers.pop()
-        streamed = {name: "".join(text for stream, text in self.pieces if stream == name) for name in ("stdout", "stderr")}
+        streamed = {
+            name: "".join(text for stream, text in self.pieces if stream == name)
+            for name in ("stdout", "stderr")
+        }
         self.pieces.clear()
         for name in streamed:
             answer[name] = streamed[name] + answer[name]["head"] + answer[name]["tail"]
@@ -114,12 +119,15 @@ class Sharing(unittest.TestCase):
         self.assertEqual(self.value(self.a, "import __main__; __main__.x"), "'a'")
         self.assertEqual(self.value(self.b, "import __main__; __main__.x"), "'b'")
         self.a.run("__main__.y = 5; del __main__.x")
-        self.assertEqual(self.value(self.a, "(y, 'x' in globals(), 'y' in dir(__main__))"), "(5, False, True)")
+        code = "(y, 'x' in globals(), 'y' in dir(__main__))"
+        self.assertEqual(self.value(self.a, code), "(5, False, True)")
 
     def test_threads_belong_to_the_session_that_starts_them(self):
         code = (
-            "import threading, _thread\nfrom concurrent.futures import ThreadPoolExecutor\nlock = _thread.allocate_lock()\n"
-            "lock.acquire()\n_thread.start_new_thread(lambda: (print('raw'), lock.release()), ())\nlock.acquire()\n"
+            "import threading, _thread\nfrom concurrent.futures import ThreadPoolExecutor\n"
+            "lock = _thread.allocate_lock()\n"
+            "lock.acquire()\n_thread.start_new_thread(lambda: (print('raw'), lock.release()), ())\n"
+            "lock.acquire()\n"
             "t = threading.Thread(target=print, args=('thread',)); t.start(); t.join()\n"
             "ThreadPoolExecutor(1).submit(print, 'pool').result()"
         )
@@ -128,7 +136,10 @@ class Sharing(unittest.TestCase):
     def test_a_finished_thread_is_forgotten(self):
         owners = session_module.threads._owners
         before = len(owners)
-        self.a.run("import threading\nfor _ in range(5):\n    t = threading.Thread(target=len, args=('',)); t.start(); t.join()")
+        self.a.run(
+            "import threading\nfor _ in range(5):\n"
+            "    t = threading.Thread(target=len, args=('',)); t.start(); t.join()"
+        )
         self.assertEqual(len(owners), before)
 
     def test_a_thread_that_cannot_start_says_so(self):
@@ -164,7 +175,10 @@ class Sharing(unittest.TestCase):
         self.assertEqual(self.value(self.a, "x"), "1")
 
     def test_waits_are_interrupted(self):
-        for code in ("import queue; begun.set(); queue.Queue().get()", "import asyncio; begun.set(); await asyncio.sleep(60)"):
+        for code in (
+            "import queue; begun.set(); queue.Queue().get()",
+            "import asyncio; begun.set(); await asyncio.sleep(60)",
+        ):
             begun = threading.Event()
             self.a.begin(code, variables={"begun": begun})
             self.assertTrue(begun.wait(30))
@@ -179,7 +193,11 @@ class Sharing(unittest.TestCase):
         self.assertEqual(slept, "True")
 
     def test_sleep_keeps_its_errors(self):
-        for code, kind in (("time.sleep(-1)", "ValueError"), ("time.sleep('1')", "TypeError"), ("time.sleep()", "TypeError")):
+        for code, kind in (
+            ("time.sleep(-1)", "ValueError"),
+            ("time.sleep('1')", "TypeError"),
+            ("time.sleep()", "TypeError"),
+        ):
             self.assertEqual(self.a.run("import time; " + code)["error"]["type"], kind)
         self.assertEqual(self.value(self.a, "time.sleep.__name__, time.sleep(0)"), "('sleep', None)")
 
@@ -195,7 +213,10 @@ class Sharing(unittest.TestCase):
 
     def test_close_outlasts_those_who_ask_to_end(self):
         worker, closing, closed = Worker(), threading.Event(), threading.Event()
-        code = "class Slow:\n    def __del__(self, closing=closing):\n        closing.set()\n        while True: pass\nit = Slow()"
+        code = (
+            "class Slow:\n    def __del__(self, closing=closing):\n"
+            "        closing.set()\n        while True: pass\nit = Slow()"
+        )
         worker.run(code, variables={"closing": closing})
         thread = worker.session.thread
 
@@ -226,23 +247,27 @@ class Sharing(unittest.TestCase):
         worker = Worker()
         worker.run("import linecache\n1")
         number = worker.session.number
-        lines = session_module.places.lines
+        lines = session_module.proxies.lines
         self.assertTrue([key for key in list(lines) if key[0] == number])
         worker.close()
         self.assertFalse([key for key in list(lines) if type(key) is tuple and key[0] == number])
 
-    def test_places_are_taken_back(self):
+    def test_proxies_are_installed_again(self):
         for code in (
             "import sys; vars(sys)['stdout'] = None",
             "import sys; sys.modules.pop('__main__')",
             "import linecache; linecache.cache = {}",
         ):
             self.a.run(code)
-            self.assertEqual(self.b.run("import __main__; print(__main__.__name__)")["stdout"], "__main__\n", code)
+            answer = self.b.run("import __main__; print(__main__.__name__)")
+            self.assertEqual(answer["stdout"], "__main__\n", code)
 
     def test_threads_are_asked_to_end(self):
         worker = Worker()
-        worker.run("import threading\ndef spin():\n    while True: pass\nfor _ in range(2): threading.Thread(target=spin).start()")
+        worker.run(
+            "import threading\ndef spin():\n    while True: pass\n"
+            "for _ in range(2): threading.Thread(target=spin).start()"
+        )
         spinning = [thread for thread in session_module.threads.threads_of(worker.session)]
         self.assertEqual(len(spinning), 3)
         worker.close()

@@ -1,4 +1,4 @@
-//! The door between a session's threads and the task that serves them.
+//! The bridge between a session's threads and the task that serves them: host calls, submissions and output.
 
 use std::{
     collections::HashMap,
@@ -17,10 +17,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     convert::{from_python, text_of, to_python},
-    spin::spin,
+    spin::SpinLimit,
 };
 
-/// A call from Python, and its number.
+/// A call from Python, with its number.
 pub(crate) type Call = (u64, HostCall);
 
 type Function<'py> = Bound<'py, PyCFunction>;
@@ -29,20 +29,21 @@ type Function<'py> = Bound<'py, PyCFunction>;
 #[derive(Debug)]
 enum Reply {
     Result(Result<Value, HostError>),
-    /// The cell is interrupted: the thread goes back to Python, which raises.
+    /// The cell is interrupted: the thread returns to Python, which raises.
     Interrupted,
 }
 
-/// The door. Its lock is never held while Python's is waited for.
-#[derive(Debug, Default)]
-pub(crate) struct Door {
-    state: Mutex<State>,
+/// The bridge. No thread waits for Python's lock while it holds this one.
+#[derive(Debug)]
+pub(crate) struct HostBridge {
+    state: Mutex<BridgeState>,
+    spin: SpinLimit,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    /// Of the cell that runs.
-    cell: Option<Open>,
+struct BridgeState {
+    /// The cell that runs.
+    cell: Option<OpenCell>,
     /// The threads that wait for a reply, by the number of their call.
     waiting: HashMap<u64, oneshot::Sender<Reply>>,
     last: u64,
@@ -53,7 +54,7 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenCell {
     /// The number of the cell.
     number: u64,
     /// Whether it was interrupted.
@@ -62,24 +63,33 @@ struct Open {
     collector: Collector,
 }
 
-impl Door {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl HostBridge {
+    pub(crate) fn new(spin: SpinLimit) -> Self {
+        Self { state: Mutex::default(), spin }
+    }
+
+    pub(crate) fn spin(&self) -> SpinLimit {
+        self.spin
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BridgeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The calling thread is the one that runs the cells.
-    pub(crate) fn claim(&self) {
+    /// Registers the calling thread as the one that runs the cells.
+    pub(crate) fn register_thread(&self) {
         self.lock().own_thread = Some(std::thread::current().id());
     }
 
-    /// A cell begins; its calls arrive at the receiver.
+    /// Begins a cell. Its calls arrive at the receiver.
     pub(crate) fn open(&self, number: u64, collector: Collector) -> mpsc::UnboundedReceiver<Call> {
         let (calls, receiver) = mpsc::unbounded_channel();
-        self.lock().cell = Some(Open { number, interrupted: false, calls, collector });
+        self.lock().cell = Some(OpenCell { number, interrupted: false, calls, collector });
         receiver
     }
 
-    /// The cell is over: what it printed and submitted, and an error for every thread that still waits.
+    /// Ends the cell: every thread that still waits gets an error. Returns what the cell printed and
+    /// submitted.
     pub(crate) fn close(&self) -> Collector {
         let mut state = self.lock();
         let open = state.cell.take();
@@ -97,8 +107,9 @@ impl Door {
         }
     }
 
-    /// Sends the thread that runs this cell back to Python, should it wait for a call. The cell's other threads get an
-    /// error, now and for every later call: that thread may wait for them, and cannot be reached while it does.
+    /// Sends the thread that runs this cell back to Python if it waits for a call. The cell's other threads
+    /// get an error, now and for every later call: the cell's thread may wait for them, and an interrupt
+    /// cannot reach it while it does.
     pub(crate) fn interrupt(&self, cell: u64) {
         let mut state = self.lock();
         match &mut state.cell {
@@ -132,10 +143,10 @@ impl Door {
         Ok(receiver)
     }
 
-    /// Makes a call and waits for it. Called without Python's lock.
+    /// Makes a call and waits for its reply. The caller does not hold Python's lock.
     fn call(&self, call: HostCall) -> Reply {
         match self.begin_call(call) {
-            Ok(mut receiver) => match spin(|| receiver.try_recv().ok()) {
+            Ok(mut receiver) => match self.spin.spin(|| receiver.try_recv().ok()) {
                 Some(reply) => reply,
                 None => receiver.blocking_recv().unwrap_or(Reply::Interrupted),
             },
@@ -160,12 +171,13 @@ fn interrupted() -> HostError {
     HostError::new("KeyboardInterrupt", "the cell was interrupted")
 }
 
-/// `call(name, args, kwargs)`, `submit(via, fields, value)` and `output(stream, text)`, for Python.
+/// The functions `call(name, args, kwargs)`, `submit(via, fields, value)` and `output(stream, text)` for
+/// Python.
 pub(crate) fn functions<'py>(
     py: Python<'py>,
-    door: &Arc<Door>,
+    bridge: &Arc<HostBridge>,
 ) -> PyResult<(Function<'py>, Function<'py>, Function<'py>)> {
-    let (for_calls, for_submissions, for_output) = (door.clone(), door.clone(), door.clone());
+    let (for_calls, for_submissions, for_output) = (bridge.clone(), bridge.clone(), bridge.clone());
     let call = PyCFunction::new_closure(py, Some(c"call"), None, move |args, _| call(&for_calls, args))?;
     let submit =
         PyCFunction::new_closure(py, Some(c"submit"), None, move |args, _: Option<&Bound<'_, PyDict>>| {
@@ -178,8 +190,8 @@ pub(crate) fn functions<'py>(
     Ok((call, submit, output))
 }
 
-/// Answers `(True, value)`, `(False, (type, message))`, or `None` if the cell is interrupted.
-fn call(door: &Door, args: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
+/// Returns `(True, value)`, `(False, (type, message))`, or `None` if the cell is interrupted.
+fn call(bridge: &HostBridge, args: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
     let py = args.py();
     let name = args.get_item(0)?;
     let name = text_of(name.cast::<PyString>()?);
@@ -188,7 +200,7 @@ fn call(door: &Door, args: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
         return Err(PyValueError::new_err("a call's arguments are a list and a dict"));
     };
     let call = HostCall::new(name).args(positional).kwargs(by_name);
-    match py.detach(|| door.call(call)) {
+    match py.detach(|| bridge.call(call)) {
         Reply::Result(Ok(value)) => Ok((true, to_python(py, &value)?).into_pyobject(py)?.into_any().unbind()),
         Reply::Result(Err(error)) => {
             Ok((false, (error.type_name, error.message)).into_pyobject(py)?.into_any().unbind())
@@ -197,22 +209,22 @@ fn call(door: &Door, args: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
     }
 }
 
-fn submit(door: &Door, args: &Bound<'_, PyTuple>) -> PyResult<()> {
+fn submit(bridge: &HostBridge, args: &Bound<'_, PyTuple>) -> PyResult<()> {
     let via = text_of(args.get_item(0)?.cast::<PyString>()?);
     let plain = |index: usize| from_python(&args.get_item(index)?).map_err(PyValueError::new_err);
     let taken = submission(&via, Some(plain(1)?), plain(2)?).map_err(PyRuntimeError::new_err)?;
-    door.submit(taken);
+    bridge.submit(taken);
     Ok(())
 }
 
-fn output(door: &Door, args: &Bound<'_, PyTuple>) -> PyResult<()> {
+fn output(bridge: &HostBridge, args: &Bound<'_, PyTuple>) -> PyResult<()> {
     let name = args.get_item(0)?;
     let stream = if name.cast::<PyString>()?.to_str()? == "stderr" { Stream::Stderr } else { Stream::Stdout };
     let text = args.get_item(1)?;
     let text = text.cast::<PyString>()?;
     match text.to_str() {
-        Ok(text) => door.output(stream, text),
-        Err(_) => door.output(stream, &text_of(text)),
+        Ok(text) => bridge.output(stream, text),
+        Err(_) => bridge.output(stream, &text_of(text)),
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
-"""What Python has once per process and every session has its own of: the streams, `__main__`, the text of its cells.
+"""Proxies for what Python has once per process: the streams, `__main__`, the source lines of cells.
 
-Code of the host's own threads finds everything as it was.
+Each proxy stands for the session of the calling thread. Threads of the host's own see what was there before.
 """
 
 import linecache
@@ -8,7 +8,7 @@ import sys
 
 from _abyme.threads import current
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each file has a private copy of the builtins: a cell that says `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 STREAMS = ("stdout", "stderr", "stdin")
@@ -18,9 +18,10 @@ _host_main = sys.modules.get("__main__")
 
 
 class CaptureOfWriter:
-    """Takes what is written to a session's stream to the capture of the session that writes.
+    """The writer below a session's stream: text goes to the capture of the session that writes.
 
-    What all sessions share, such as a handler of `logging`, keeps the stream of the session that was there first.
+    An object that all sessions share, such as a handler of `logging`, keeps the stream of the session that
+    made it.
     """
 
     def __init__(self, session, name):
@@ -31,22 +32,22 @@ class CaptureOfWriter:
         return getattr(current() or self._session, self.name)
 
     def write(self, text):
-        """As of a `Capture`."""
+        """See `Capture`."""
         self._capture().write(text)
 
     def flush(self):
-        """As of a `Capture`."""
+        """See `Capture`."""
         self._capture().flush()
 
 
 class Stream:
-    """What `print` and C code find as `sys.stdout`: hands everything on to the stream of the calling thread."""
+    """The `sys.stdout` of `print` and C code: passes everything on to the stream of the calling thread."""
 
     def __init__(self, name):
         self._name = name
 
     def write(self, text):
-        """Write to the stream of the calling thread; nowhere if that is None, which `print` cannot see."""
+        """Write to the stream of the calling thread; to none if that is None, which `print` cannot see."""
         stream = _stream(self._name)
         return len(text) if stream is None else stream.write(text)
 
@@ -81,7 +82,7 @@ def _stream_property(name):
 
 
 class Sys(_ModuleType):
-    """The class of `sys`: `sys.stdout` and its like are those of the calling thread's session."""
+    """The class of `sys`: `sys.stdout`, `stderr` and `stdin` are those of the calling thread's session."""
 
     stdout, stderr, stdin = (_stream_property(name) for name in STREAMS)
 
@@ -111,7 +112,7 @@ def _main():
 
 
 class Lines(dict):
-    """The cache of `linecache`, in which `<cell 1>` means that of the calling thread's session."""
+    """The cache of `linecache`, in which `<cell 1>` is the one of the calling thread's session."""
 
     def _key(self, key):
         session = current()
@@ -132,19 +133,19 @@ class Lines(dict):
         return dict.__contains__(self, self._key(key))
 
     def get(self, key, default=None):
-        """As of any dict."""
+        """See `dict`."""
         return dict.get(self, self._key(key), default)
 
     def pop(self, key, *default):
-        """As of any dict."""
+        """See `dict`."""
         return dict.pop(self, self._key(key), *default)
 
     def copy(self):
-        """The files alone: `checkcache` looks which of them changed."""
+        """The entries of files alone, for `checkcache`, which looks for files that changed."""
         return {key: value for key, value in self.items() if type(key) is str}
 
     def forget(self, number):
-        """Drop the text of a session's cells."""
+        """Drop the source lines of a session's cells."""
         for key in [key for key in list(self) if type(key) is tuple and key[0] == number]:
             dict.pop(self, key, None)
 
@@ -154,13 +155,13 @@ lines = Lines(linecache.cache)
 
 
 def install():
-    """Take the places."""
+    """Install all proxies, once per process."""
     sys.__class__ = Sys
-    reclaim()
+    reinstall()
 
 
-def reclaim():
-    """Take those that are in dicts of the process, in which a cell may have replaced what was there."""
+def reinstall():
+    """Install the proxies that are entries of dicts, which a cell may have replaced."""
     values = vars(sys)
     for name in STREAMS:
         if type(values.get(name)) is not Stream:
