@@ -1,4 +1,4 @@
-// The Python module `_abyme_guest`: the only door from a session to the host.
+// The Python module `_abyme_guest`: the host functions that a session can call, and nothing else of the host.
 #include "abyme.h"
 #include "marshal.h"
 
@@ -29,7 +29,8 @@ static PyObject *guest_start(PyObject *Py_UNUSED(module), PyObject *const *argum
     uint32_t call = host_start(PyBytes_AS_STRING(data), (uint32_t)PyBytes_GET_SIZE(data));
     Py_DECREF(data);
     if (call == 0) {
-        PyErr_SetString(PyExc_RuntimeError, "the call was refused: too many calls are in flight, or they hold too much");
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the call was refused: too many calls are in flight, or they hold too much");
         return NULL;
     }
     return PyLong_FromUnsignedLong(call);
@@ -101,7 +102,8 @@ static PyObject *guest_raw(PyObject *Py_UNUSED(module), PyObject *argument) {
 
 static PyMethodDef methods[] = {
     {"start", FAST(guest_start), "start(name, args, kwargs): begins a host call and answers its number."},
-    {"wait", FAST(guest_wait), "wait(call, seconds): until the call, or with 0 any call, is finished; 0 if none is."},
+    {"wait", FAST(guest_wait),
+     "wait(call, seconds): until the call, or with 0 any call, is finished; 0 if none is."},
     {"reply", (PyCFunction)guest_reply, METH_O, "reply(call): (True, value) or (False, [type, message])."},
     {"output", FAST(guest_output), "output(stream, text): the next piece of stdout (0) or stderr (1)."},
     {"submit", FAST(guest_submit), "submit(via, fields, value)."},
@@ -110,7 +112,7 @@ static PyMethodDef methods[] = {
 };
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "_abyme_guest", "The door from a session to its host.", -1, methods,
+    PyModuleDef_HEAD_INIT, "_abyme_guest", "The functions of the host that a session can call.", -1, methods,
 };
 
 PyObject *abyme_module_init(void) { return PyModule_Create(&definition); }

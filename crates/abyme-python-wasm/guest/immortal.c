@@ -1,8 +1,8 @@
-// Makes everything immortal that exists before the snapshot: CPython does not count references to immortal objects.
+// Makes all objects of the base image immortal: CPython does not count references to immortal objects.
 //
-// A session is a copy of the snapshot, made page by page as pages are written. To look at an object is to count a
-// reference to it, which is a write: without this, most of what a cell uses would be copied for every session. None of
-// these objects could be freed to any use anyway, for their memory belongs to the snapshot.
+// A session is a copy of the base image, made page by page as pages are written. Code that looks at an object
+// counts a reference to it, which is a write: without this, most of what a cell uses would be copied for
+// every session. Freeing these objects would gain nothing, because their memory belongs to the base image.
 #include "abyme.h"
 #include "pycore_dict.h"
 #include "pycore_gc.h"
@@ -14,20 +14,20 @@
 // Objects are aligned to at least this many bytes.
 #define ALIGNMENT 8
 
-// One bit for each place where an object may be, and a stack of those to look at.
-static uint8_t *seen;
-static size_t seen_size;
+// One bit for each address where an object may be, and a stack of the objects to visit.
+static uint8_t *marks;
+static size_t marks_size;
 static PyObject **stack;
 static size_t depth, room;
 static int no_memory;
 
-// Whether the object was not seen before.
+// Marks an object. Returns whether it had no mark before.
 static int mark(PyObject *object) {
-    size_t place = (size_t)(uintptr_t)object / ALIGNMENT;
-    if (place / 8 >= seen_size) return 0;
-    uint8_t bit = (uint8_t)(1u << (place % 8));
-    if (seen[place / 8] & bit) return 0;
-    seen[place / 8] |= bit;
+    size_t index = (size_t)(uintptr_t)object / ALIGNMENT;
+    if (index / 8 >= marks_size) return 0;
+    uint8_t bit = (uint8_t)(1u << (index % 8));
+    if (marks[index / 8] & bit) return 0;
+    marks[index / 8] |= bit;
     return 1;
 }
 
@@ -52,19 +52,20 @@ static int visit_tracked(PyObject *object, void *unused) {
     return 1;
 }
 
-// What lives only while code runs.
+// Whether the object lives only while code runs.
 static int is_passing(PyObject *object) {
     return PyFrame_Check(object) || PyGen_CheckExact(object) || PyCoro_CheckExact(object) ||
            Py_IS_TYPE(object, &PyTraceBack_Type);
 }
 
-// What an object refers to. Code objects and static types keep it from the garbage collector.
+// Visits what an object refers to. Code objects and static types hide that from the garbage collector.
 static void visit_referents(PyObject *object) {
     if (PyCode_Check(object)) {
         PyCodeObject *code = (PyCodeObject *)object;
         PyObject *parts[] = {
-            code->co_consts,   code->co_names, code->co_exceptiontable, code->co_localsplusnames, code->co_localspluskinds,
-            code->co_filename, code->co_name,  code->co_qualname,       code->co_linetable,
+            code->co_consts,          code->co_names,    code->co_exceptiontable, code->co_localsplusnames,
+            code->co_localspluskinds, code->co_filename, code->co_name,           code->co_qualname,
+            code->co_linetable,
         };
         for (size_t at = 0; at < sizeof parts / sizeof *parts; at++) visit(parts[at], NULL);
     } else if (PyType_Check(object) && !PyType_HasFeature((PyTypeObject *)object, Py_TPFLAGS_HEAPTYPE)) {
@@ -90,9 +91,9 @@ static void make_immortal(PyObject *object) {
 }
 
 void abyme_make_all_immortal(void) {
-    seen_size = (size_t)__builtin_wasm_memory_size(0) * 65536 / ALIGNMENT / 8;
-    seen = calloc(seen_size, 1);
-    if (seen == NULL) return;  // it costs memory later, and nothing else
+    marks_size = (size_t)__builtin_wasm_memory_size(0) * 65536 / ALIGNMENT / 8;
+    marks = calloc(marks_size, 1);
+    if (marks == NULL) return;  // sessions then take more memory, and nothing else changes
     PyUnstable_GC_VisitObjects(visit_tracked, NULL);
     while (depth > 0 && !no_memory) {
         PyObject *object = stack[--depth];
@@ -100,5 +101,5 @@ void abyme_make_all_immortal(void) {
         make_immortal(object);
     }
     free(stack);
-    free(seen);
+    free(marks);
 }

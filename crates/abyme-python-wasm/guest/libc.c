@@ -1,4 +1,5 @@
-// Functions that zig's headers for WASI declare and its libc does not have. There is no network, so they find nothing.
+// Functions that zig's headers for WASI declare and its libc does not have. They find nothing: there is no
+// network.
 #include <netdb.h>
 #include <stddef.h>
 
@@ -15,7 +16,13 @@ struct hostent *gethostbyaddr(const void *address, socklen_t size, int kind) {
     (void)address, (void)size, (void)kind;
     return nothing();
 }
-struct servent *getservbyname(const char *name, const char *protocol) { (void)name, (void)protocol; return nothing(); }
-struct servent *getservbyport(int port, const char *protocol) { (void)port, (void)protocol; return nothing(); }
+struct servent *getservbyname(const char *name, const char *protocol) {
+    (void)name, (void)protocol;
+    return nothing();
+}
+struct servent *getservbyport(int port, const char *protocol) {
+    (void)port, (void)protocol;
+    return nothing();
+}
 struct protoent *getprotobyname(const char *name) { (void)name; return nothing(); }
 const char *hstrerror(int code) { (void)code; return "there is no network"; }

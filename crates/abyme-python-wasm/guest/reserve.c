@@ -1,17 +1,18 @@
-// Memory kept back for what has to be done when the rest is full.
+// A reserve of memory, for the work that is left to do when the rest is full.
 //
-// Without it a cell that fills the memory leaves nothing to raise its MemoryError with (CPython 3.13 then looks for a
-// handler for ever, because noting where it is takes an allocation), to report it, or to run `del` in the next cell.
+// Without it a cell that fills the memory leaves nothing to raise its MemoryError with (CPython 3.13 then
+// looks for a handler for ever, because the record of its position takes an allocation), to report the error,
+// or to run `del` in the next cell.
 #include "abyme.h"
 #include <stdbool.h>
 #include <stdlib.h>
 
-// zig's malloc takes pages of 64 KiB, one for small objects of each size, and never splits or joins larger blocks. So
-// the reserve is as many pages.
+// zig's malloc takes pages of 64 KiB, one for small objects of each size, and never splits or joins larger
+// blocks. So the reserve is a number of such pages.
 #define BLOCKS 32
 #define BLOCK (60 << 10)
 
-// Volatile, because a compiler may leave out memory that nobody uses.
+// Volatile, because a compiler may leave out memory that is never used.
 static void *volatile reserve[BLOCKS];
 
 static void give_back(void *volatile blocks[BLOCKS]) {
@@ -21,7 +22,7 @@ static void give_back(void *volatile blocks[BLOCKS]) {
     }
 }
 
-// All of it or nothing.
+// Takes all blocks or none.
 static bool take(void *volatile blocks[BLOCKS]) {
     for (int at = 0; at < BLOCKS; at++) {
         blocks[at] = malloc(BLOCK);
@@ -33,10 +34,10 @@ static bool take(void *volatile blocks[BLOCKS]) {
     return true;
 }
 
-// Called when a cell begins: takes the reserve again after it was given up.
+// Called when a cell begins: takes the reserve again if it was given up.
 void abyme_restock_reserve(void) {
     if (reserve[0] != NULL) return;
-    // What is kept back must leave as much, or a full memory would stay full.
+    // Taking the reserve must leave as much free, or a full memory would stay full.
     void *volatile room[BLOCKS] = {NULL};
     if (take(room)) {
         take(reserve);
@@ -44,22 +45,26 @@ void abyme_restock_reserve(void) {
     }
 }
 
-static void *noted(void *block) {
+// Gives the reserve up if an allocation failed.
+static void *checked(void *block) {
     if (block == NULL) give_back(reserve);
     return block;
 }
 
-static void *reserve_malloc(void *context, size_t size) { return noted(malloc(size ? size : 1)); }
+static void *reserve_malloc(void *context, size_t size) { return checked(malloc(size ? size : 1)); }
 
 static void *reserve_calloc(void *context, size_t count, size_t size) {
-    return noted(count && size ? calloc(count, size) : calloc(1, 1));
+    return checked(count && size ? calloc(count, size) : calloc(1, 1));
 }
 
-static void *reserve_realloc(void *context, void *block, size_t size) { return noted(realloc(block, size ? size : 1)); }
+static void *reserve_realloc(void *context, void *block, size_t size) {
+    return checked(realloc(block, size ? size : 1));
+}
 
 static void reserve_free(void *context, void *block) { free(block); }
 
-// Called before CPython starts: its allocations, which are plain malloc in this build, give the reserve up when they fail.
+// Called before CPython starts: its allocations, plain malloc in this build, give the reserve up when they
+// fail.
 void abyme_use_reserve(void) {
     PyMemAllocatorEx allocator = {NULL, reserve_malloc, reserve_calloc, reserve_realloc, reserve_free};
     PyMem_SetAllocator(PYMEM_DOMAIN_RAW, &allocator);

@@ -1,4 +1,4 @@
-// CPython's start, before the snapshot, and the functions by which the host runs cells.
+// CPython's start, before the base image is taken, and the functions by which the host runs cells.
 #include "abyme.h"
 #include "marshal.h"
 #include "pycore_ceval.h"
@@ -21,11 +21,11 @@ static int failed(const char *what) {
 
 static PyStatus configure(PyConfig *config) {
     PyConfig_InitIsolatedConfig(config);
-    config->site_import = 0;  // there are no site packages; what `site` adds to the builtins is added in Python
+    config->site_import = 0;  // there are no site packages; Python code adds what `site` adds to the builtins
     config->write_bytecode = 0;
     config->install_signal_handlers = 1;
     config->pathconfig_warnings = 0;
-    config->use_hash_seed = 1;  // the snapshot holds hashes, so all sessions of a machine share the seed
+    config->use_hash_seed = 1;  // the base image holds hashes, so all sessions of a machine share the seed
     config->hash_seed = 0;
     config->module_search_paths_set = 1;
     const struct {
@@ -47,7 +47,7 @@ static PyStatus configure(PyConfig *config) {
     return PyWideStringList_Append(&config->module_search_paths, L"/lib/python3.13");
 }
 
-// Called once, before the snapshot is taken.
+// Called once, before the base image is taken.
 ABYME_EXPORT("abyme_init") int32_t abyme_init(void) {
     PyPreConfig preconfig;
     PyPreConfig_InitIsolatedConfig(&preconfig);
@@ -72,7 +72,8 @@ ABYME_EXPORT("abyme_init") int32_t abyme_init(void) {
     return 0;
 }
 
-// Where the host has to write to raise SIGINT's handler at the next bytecode: three addresses, and the bit for the third.
+// Where the host has to write so that SIGINT's handler runs before the next bytecode: three addresses, and
+// the bit for the third.
 ABYME_EXPORT("abyme_interrupt") uint32_t *abyme_interrupt(void) {
     static uint32_t cells[4];
     cells[0] = (uint32_t)(uintptr_t)&_PyRuntime.signals.handlers[SIGINT].tripped;
@@ -82,8 +83,8 @@ ABYME_EXPORT("abyme_interrupt") uint32_t *abyme_interrupt(void) {
     return cells;
 }
 
-// Runs the cell that the host prepared, and answers it. 0: done; 1: the request does not fit the memory, nothing ran;
-// -1: the driver failed, with a traceback on stderr.
+// Runs the cell that the host prepared, and hands its result to the host. Returns 0 if that worked, 1 if the
+// request does not fit the memory and nothing ran, -1 if the driver failed, with a traceback on stderr.
 ABYME_EXPORT("abyme_run") int32_t abyme_run(void) {
     abyme_restock_reserve();
     PyObject *request = abyme_take(host_request());

@@ -1,4 +1,5 @@
-// Values that come from the host: marshal data, and long texts that the host writes straight into Python's memory.
+// Values that come from the host: marshal data, and long texts that the host writes straight into Python's
+// memory.
 #include "abyme.h"
 #include "marshal.h"
 #include <stdlib.h>
@@ -8,7 +9,8 @@ ABYME_IMPORT("long") void host_long(uint32_t at, uint32_t *size_and_kind);
 ABYME_IMPORT("fill") void host_fill(uint32_t at, void *to);
 ABYME_IMPORT("copy") void host_copy(char *to);
 
-// Long objects in the order in which they stand in the data, and how many of them are used already.
+// The long objects of a message, in the order of their marks in the data, and how many of them are used
+// already.
 static PyObject *made;
 static Py_ssize_t used;
 
@@ -43,7 +45,8 @@ static int make_all(void) {
     for (uint32_t at = 0; at < count; at++) {
         uint32_t size_and_kind[2];
         host_long(at, size_and_kind);
-        void *data = size_and_kind[1] ? make_text(size_and_kind[0], size_and_kind[1]) : make_bytes(size_and_kind[0]);
+        uint32_t size = size_and_kind[0], kind = size_and_kind[1];
+        void *data = kind ? make_text(size, kind) : make_bytes(size);
         if (data == NULL) return -1;
         host_fill(at, data);
     }
@@ -64,8 +67,8 @@ static PyObject *next_made(void) {
     return Py_NewRef(PyList_GET_ITEM(made, used++));
 }
 
-// Puts the long objects in place of the marks (Ellipsis, which no value of ours can be). Takes over `value`, and answers
-// what is to stand in its place.
+// Puts the long objects in place of the marks (Ellipsis, which is no value of Abyme). Takes over `value`, and
+// returns the value that replaces it.
 static PyObject *fill(PyObject *value) {
     if (value == Py_Ellipsis) {
         Py_DECREF(value);
@@ -77,7 +80,7 @@ static PyObject *fill(PyObject *value) {
         for (Py_ssize_t at = 0; at < size; at++) {
             PyObject *item = fill(items[at]);
             if (item == NULL) {
-                items[at] = Py_NewRef(Py_None);  // the old one is gone
+                items[at] = Py_NewRef(Py_None);  // `fill` has released the old one
                 Py_DECREF(value);
                 return NULL;
             }
@@ -100,13 +103,15 @@ static PyObject *fill(PyObject *value) {
     return value;
 }
 
-// Containers and items of one value: on the host each takes some ten times its size in a message.
-#define MOST_PARTS 4000000
+// How many containers and items a value may have: on the host each takes some ten times its size in a
+// message.
+#define MAX_PARTS 4000000
 
 static int count(PyObject *value, Py_ssize_t *parts) {
-    if (++*parts > MOST_PARTS) {
-        PyErr_Format(PyExc_ValueError, "a value of more than %d parts is too large to pass on; pass it as text, or less of it",
-                     MOST_PARTS);
+    if (++*parts > MAX_PARTS) {
+        PyErr_Format(PyExc_ValueError,
+                     "a value of more than %d parts is too large to pass on; pass it as text, or less of it",
+                     MAX_PARTS);
         return -1;
     }
     int failed = 0;
@@ -146,7 +151,8 @@ PyObject *abyme_take(int32_t size) {
         forget_made();
     }
     if (value == NULL && (data == NULL || PyErr_ExceptionMatches(PyExc_MemoryError))) {
-        PyErr_SetString(PyExc_MemoryError, "a value from the host does not fit what is left of the session's memory");
+        PyErr_SetString(PyExc_MemoryError,
+                        "a value from the host does not fit what is left of the session's memory");
     }
     return value;
 }

@@ -4,8 +4,8 @@ use ruzstd::decoding::FrameDecoder;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    DataError,
     digests::{PYTHON_WASM_SHA256, PYTHON_WASM_SIZE, STDLIB_SHA256, STDLIB_SIZE},
+    error::DataError,
 };
 
 /// A file in `data/`, and what it has to hold.
@@ -32,8 +32,8 @@ const STDLIB: Packed = Packed {
 
 /// CPython as a core WebAssembly module for WASI preview 1; a reactor, which is started by `_initialize`.
 ///
-/// Its sha256 is [`PYTHON_WASM_SHA256`](crate::PYTHON_WASM_SHA256). Each call decompresses it anew, in well under a
-/// second.
+/// Its sha256 is [`PYTHON_WASM_SHA256`](crate::PYTHON_WASM_SHA256). Each call decompresses it anew, in well
+/// under a second.
 ///
 /// # Errors
 ///
@@ -44,8 +44,8 @@ pub fn python_wasm() -> Result<Vec<u8>, DataError> {
 
 /// CPython's standard library as an uncompressed tar archive (ustar) of sources.
 ///
-/// Paths are relative to the library's directory, `/lib/python3.13` in the guest: `json/__init__.py`. There are files
-/// only, without entries for directories, in the order of their names. Its sha256 is
+/// Paths are relative to the library's directory, `/lib/python3.13` in the guest: `json/__init__.py`. There
+/// are files only, without entries for directories, in the order of their names. Its sha256 is
 /// [`STDLIB_SHA256`](crate::STDLIB_SHA256).
 ///
 /// # Errors
@@ -57,7 +57,8 @@ pub fn stdlib_tar() -> Result<Vec<u8>, DataError> {
 
 fn unpack(packed: &Packed, compressed: &[u8]) -> Result<Vec<u8>, DataError> {
     let damaged = |problem: &dyn std::fmt::Display| DataError::new(packed.name, problem);
-    // The decoder fills a vector's capacity and fails beyond it, so damaged data cannot make it allocate without end.
+    // The decoder fills a vector's capacity and fails beyond it, so damaged data cannot make it allocate
+    // without end.
     let mut data = Vec::with_capacity(packed.size);
     FrameDecoder::new().decode_all_to_vec(compressed, &mut data).map_err(|error| damaged(&error))?;
     if data.len() != packed.size {
@@ -77,7 +78,7 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::PYTHON_VERSION;
+    use crate::digests::PYTHON_VERSION;
 
     const SHA256SUMS: &str = include_str!("../data/SHA256SUMS");
 

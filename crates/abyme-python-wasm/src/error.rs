@@ -24,9 +24,9 @@ impl fmt::Display for DataError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} in this program is damaged ({}): build or install the program again, from a fresh copy of the \
-             crate abyme-python-wasm; in a checkout of abyme, restore crates/abyme-python-wasm/data or run \
-             `cargo xtask python-wasm`",
+            "{} in this program is damaged ({}): build or install the program again, from a fresh copy of \
+             the crate abyme-python-wasm; in a checkout of abyme, restore crates/abyme-python-wasm/data or \
+             run `cargo xtask python-wasm`",
             self.file, self.problem
         )
     }

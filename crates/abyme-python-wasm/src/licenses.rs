@@ -1,6 +1,7 @@
 //! The licences of what is in the data.
 
-/// What is in [`python_wasm`](crate::python_wasm) and [`stdlib_tar`](crate::stdlib_tar), each with its licence in full.
+/// What is in [`python_wasm`](crate::python_wasm) and [`stdlib_tar`](crate::stdlib_tar), each with its
+/// licence in full.
 ///
 /// A program that contains the data has to pass these on.
 pub const LICENSES: &[(&str, &str)] = &[
