@@ -1,7 +1,7 @@
-"""The session inside WebAssembly. Imported once, before the memory is snapshotted; each session is a copy of that.
+"""The session inside WebAssembly. Imported once, before the base image is taken: a session is a copy of that.
 
-`run(request)` runs a cell. The door to the host is the C module `_abyme_guest`. The files beside this one and those of
-the driver (PROTOCOL.md section 8) become the package `_abyme`, which no cell can import.
+`run(request)` runs a cell. The C module `_abyme_guest` holds the functions of the host. The files beside this
+one and those of the driver (PROTOCOL.md section 8) become the package `_abyme`, which no cell can import.
 """
 
 import gc
@@ -11,17 +11,17 @@ from _signal import SIGINT, signal
 
 import _abyme_guest
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 DRIVER = ("gate", "capture", "convert", "display", "errors", "scope", "submit", "repl")
-OWN = ("task", "tasks", "locks", "local", "threads", "host", "pool", "event_loop", "warm")
+OWN = ("task", "tasks", "locks", "local", "threads", "host", "pool", "event_loop", "prepare")
 WORK, TEMPORARY = "/work", "/tmp"
 _HERE = os.path.dirname(__file__)
 
 
 def _load():
-    """Load all files; answers the modules by name. Each replaces its part of Python before the next is loaded."""
+    """Load all files. Returns the modules by name. Each replaces its part of Python before the next one."""
     package = type(sys)("_abyme")
     package.__path__ = []
     sys.modules["_abyme"] = package
@@ -56,7 +56,7 @@ def _add_site_builtins():
 
 
 def _set_up_process():
-    """What a cell sees of its process."""
+    """Set what a cell sees of its process."""
     import tempfile
 
     tempfile.tempdir = TEMPORARY
@@ -65,19 +65,19 @@ def _set_up_process():
     sys.path[:] = ["", *[path for path in sys.path if path and path != _HERE and os.path.isdir(path)]]
     try:
         os.chdir(WORK)
-    except OSError:  # the directory does not exist before the snapshot
+    except OSError:  # the directory does not exist before the base image is taken
         pass
     sys.path_importer_cache.clear()
 
 
 class Session:
-    """A Repl and the door it talks through."""
+    """A `Repl` and the functions of the host that it works with."""
 
     def __init__(self, modules, guest):
         self._guest = guest
         self._scheduler = modules["tasks"].scheduler
         self.repl = modules["repl"].Repl(modules["host"].Host(guest), preload=True)
-        # A piece of output costs next to nothing here, and what was handed on outlives a crash.
+        # Handing output on costs next to nothing here, and what was handed on outlives a crash.
         modules["capture"].STREAM_CHARS = 1
         self.repl.gate.by_signal = True
         self.repl.before_end = self._collect_raw
@@ -109,9 +109,9 @@ def _rehearse(modules):
     import warnings
 
     filters = warnings.filters[:]
-    session = Session(modules, modules["warm"].Rehearsal())
-    modules["warm"].rehearse(session.run)
-    modules["warm"].clean_up()
+    session = Session(modules, modules["prepare"].Rehearsal())
+    modules["prepare"].rehearse(session.run)
+    modules["prepare"].clean_up()
     warnings.filters[:] = filters
     warnings._filters_mutated()
 
@@ -120,7 +120,7 @@ def _prepare():
     _add_site_builtins()
     modules = _load()
     modules["errors"].hide_frames_of(_load)
-    modules["warm"].import_all()
+    modules["prepare"].import_all()
     _set_up_process()
     _rehearse(modules)
     session = Session(modules, _abyme_guest)
@@ -128,21 +128,21 @@ def _prepare():
     return session.run
 
 
-def _freshen():
-    """What must differ between the copies of one snapshot."""
+def _reseed():
+    """Change what must differ between the copies of one base image."""
     _random.seed()
     _tempfile._name_sequence = None
 
 
 def run(request):
-    """Run a cell: a request as `Repl.run` takes it; `reseed` says that the session was copied since the last one."""
+    """Run a cell: a request as `Repl.run` takes it. `reseed`: the session was copied since the last one."""
     if sys.modules.pop(__name__, None) is not None or request.get("reseed"):
-        _freshen()
+        _reseed()
     return _run(request)
 
 
 _run = _prepare()
-import random as _random  # noqa: E402  (after the replacements, as everything that may use threads)
+import random as _random  # noqa: E402  (after the replacements, as all that may use threads)
 import tempfile as _tempfile  # noqa: E402
 
 gc.collect()

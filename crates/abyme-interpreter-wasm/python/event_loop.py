@@ -7,7 +7,7 @@ from _abyme import tasks
 from _abyme.errors import hide_frames_of
 from _abyme.tasks import scheduler
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 hide_frames_of(lambda: None)
@@ -16,9 +16,9 @@ _NO_PROCESSES = "this session cannot start processes"
 _NO_FILES = "this event loop cannot watch files, pipes or sockets"
 _NO_SIGNALS = "this event loop takes no signal handlers"
 _REFUSED_COROUTINES = {
-    _NO_NETWORK: """create_connection create_server create_datagram_endpoint create_unix_connection create_unix_server
-        connect_accepted_socket start_tls getaddrinfo getnameinfo sock_recv sock_recv_into sock_recvfrom
-        sock_recvfrom_into sock_sendall sock_sendto sock_connect sock_accept sock_sendfile sendfile""",
+    _NO_NETWORK: """create_connection create_server create_datagram_endpoint create_unix_connection
+        create_unix_server connect_accepted_socket start_tls getaddrinfo getnameinfo sock_recv sock_recv_into
+        sock_recvfrom sock_recvfrom_into sock_sendall sock_sendto sock_connect sock_accept sock_sendfile sendfile""",
     _NO_PROCESSES: "subprocess_exec subprocess_shell",
     _NO_FILES: "connect_read_pipe connect_write_pipe",
 }
@@ -49,7 +49,7 @@ class EventLoop(base_events.BaseEventLoop):
 
 
 class Selector:
-    """In the place of a selector: lets tasks run until the loop has something to do."""
+    """Replaces the selector: lets tasks run until the loop has something to do."""
 
     def __init__(self, ready):
         self._is_ready = ready.__len__
@@ -67,7 +67,7 @@ class Selector:
 
 
 class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
-    """Makes such loops for those who ask for none in particular."""
+    """Makes such loops where no other loop is asked for."""
 
     _loop_factory = EventLoop
 

@@ -1,4 +1,4 @@
-"""The host, as `Repl` sees it, over the door `_abyme_guest`; and host calls that nobody waits for."""
+"""The host as `Repl` sees it, on top of the module `_abyme_guest`; and host calls that no task waits for."""
 
 from _contextvars import Context
 from functools import partial
@@ -9,14 +9,14 @@ from _abyme.errors import hide_frames_of
 from _abyme.scope import host_error, host_function
 from _abyme.tasks import scheduler
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 hide_frames_of(lambda: None)
 _STREAMS = {"stdout": 0, "stderr": 1}
 _ContextRun = type(Context().run)
 _specs = WeakKeyDictionary()  # host function -> its spec
-_starters = WeakKeyDictionary()  # host function -> the same function, but it starts the call and answers its number
+_starters = WeakKeyDictionary()  # host function -> a function that starts the call and returns its number
 
 
 class Host:
@@ -33,12 +33,13 @@ class Host:
 
 
 def _call_function(guest):
-    """`Host.call`, a closure because it is the hot path. The gate is closed in it."""
+    """`Host.call`, a closure because every call runs through it. The gate is closed in it."""
     start, wait, reply = guest.start, guest.wait, guest.reply
-    queue, calls, timers, finish_call = scheduler.queue, scheduler.calls, scheduler.timers, scheduler.finish_call
+    queue, calls, timers = scheduler.queue, scheduler.calls, scheduler.timers
+    finish_call = scheduler.finish_call
 
     def call(name, args, kwargs):
-        """A host function. Nobody else is there: start, wait, take the reply. Else others run meanwhile."""
+        """Call a host function. Without other tasks: start, wait, reply. Other tasks run meanwhile."""
         number = start(name, args, kwargs)
         if not (queue or calls or timers or scheduler.depth) and wait(number, -1.0):
             ok, value = reply(number)
@@ -64,19 +65,20 @@ def outcome_of(reply):
     return (value, None) if ok else (None, host_error(value[0], value[1]))
 
 
-# ---- calls that nobody waits for ----
+# ---- calls that no task waits for ----
 
 
 def detached(function, args, kwargs):
-    """A function that starts the call and answers its number, if `function` is a host function; else None.
+    """Return a function that starts the call and returns its number; None if it is no host function.
 
-    It is looked for inside of `functools.partial`, and of the `partial(context.run, function)` of `asyncio.to_thread`.
+    It is looked for inside of `functools.partial`, and of the `partial(context.run, function)` of
+    `asyncio.to_thread`.
     """
     while True:
         if type(function) is partial:
             args, kwargs = function.args + args, {**function.keywords, **kwargs}
             function = function.func
-        elif type(function) is _ContextRun and type(function.__self__) is Context and args and _is_run(function):
+        elif args and _is_context_run(function):
             function, args = args[0], args[1:]
         else:
             break
@@ -87,8 +89,10 @@ def detached(function, args, kwargs):
     return partial(starter, *args, **kwargs) if starter is not None else None
 
 
-def _is_run(method):
-    return method.__name__ == "run"
+def _is_context_run(function):
+    if type(function) is not _ContextRun or type(function.__self__) is not Context:
+        return False
+    return function.__name__ == "run"
 
 
 def _make_starter(function):
@@ -100,7 +104,7 @@ def _make_starter(function):
 
 
 def _start(name, args, kwargs):
-    """In the place of `Repl._host_call`: begin the call and leave it to the scheduler."""
+    """Replaces `Repl._host_call`: begin the call and leave it to the scheduler."""
     gate = scheduler.gate
     held = gate.hold()
     try:
@@ -113,12 +117,12 @@ def _start(name, args, kwargs):
 
 
 def _noting_host_function(spec, host_call):
-    """In the place of `host_function` for `Repl`: the same, but we know its functions again."""
+    """Replaces `host_function` for `Repl`: the same, and notes the spec of each function."""
     function = host_function(spec, host_call)
     _specs[function] = spec
     return function
 
 
 def install():
-    """Know the host functions of all scopes to come."""
+    """Note the host functions of all scopes to come."""
     repl_module.host_function = _noting_host_function

@@ -1,11 +1,11 @@
-"""`threading.local` by task. (Python's own version in Python takes a lock at every access; none is needed here.)"""
+"""`threading.local` by task. (The version in Python's library takes a lock at every access.)"""
 
 from weakref import WeakKeyDictionary
 
 from _abyme.errors import hide_frames_of
 from _abyme.tasks import scheduler
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 hide_frames_of(lambda: None)

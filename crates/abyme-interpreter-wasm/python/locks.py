@@ -1,7 +1,7 @@
 """The locks, semaphores and queues of tasks that take turns: blocking means giving others their turn.
 
-None of these needs protection from concurrent access, but none may be left half changed by an interrupt, or locked by
-a `with` that never got to its end. So no interrupt is raised in this file: `Scheduler.shield`.
+These objects need no protection from concurrent access, but an interrupt must not leave one half changed, or
+locked by a `with` that never got to its end. So no interrupt is raised in this file: `Scheduler.shield`.
 """
 
 import queue
@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from _abyme.errors import hide_frames_of
 from _abyme.tasks import scheduler
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 hide_frames_of(lambda: None)
@@ -72,7 +72,7 @@ class Lock:
             scheduler.held -= 1
 
     def locked(self):
-        """Whether somebody holds it."""
+        """Whether it is held."""
         return self._owner is not None
 
     locked_lock = locked
@@ -89,7 +89,7 @@ class Lock:
 
 
 class Signal(Lock):
-    """The lock on which a `Condition` waits: locked by the one who waits, so holding it keeps nobody out."""
+    """The lock on which a `Condition` waits: the waiting task locked it, so it does not count as held."""
 
     __slots__ = ()
 
@@ -188,7 +188,7 @@ class RLock:
 
 
 class Semaphore:
-    """`threading.Semaphore`. One that began above zero guards something: exhausted, it counts as a held lock."""
+    """`threading.Semaphore`. One that began above zero guards something: at zero it is a held lock."""
 
     def __init__(self, value=1):
         if value < 0:
@@ -267,7 +267,7 @@ class Event:
         self._flag = False
 
     def wait(self, timeout=None):
-        """Wait until the flag is true; answers whether it is."""
+        """Wait until the flag is true; returns whether it is."""
         return self._flag or scheduler.block(self.is_set, timeout, source=self)
 
     def _at_fork_reinit(self):
@@ -326,7 +326,7 @@ class SimpleQueue:
 
 
 def put(self, item, block=True, timeout=None):
-    """Put an item. A bounded queue takes more than its size: waiting for those who take would end most of them."""
+    """Put an item. A bounded queue takes more than its size: waiting for consumers would end most of them."""
     if self.is_shutdown:
         raise ShutDown
     if block and timeout is not None and timeout < 0:

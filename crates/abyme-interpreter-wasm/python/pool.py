@@ -1,8 +1,9 @@
 """`concurrent.futures.ThreadPoolExecutor` for tasks that take turns.
 
-An item whose callable is itself a host function needs no task: the call is started at once and the future completed
-when the host answers, so `max_workers` calls are in flight with nothing on the stack. Any other item runs as a task.
-A task that was answered, but has to wait for its turn, burdens the host no longer, so another item may begin.
+An item whose callable is itself a host function needs no task: the call is started at once and the future
+completed when the host answers, so `max_workers` calls are in flight with nothing on the stack. Any other
+item runs as a task. A task that has its answer, but has to wait for its turn, has no call in flight, so
+another item may begin.
 """
 
 import concurrent.futures
@@ -17,7 +18,7 @@ from _abyme.host import detached, outcome_of
 from _abyme.task import Task, strip_context
 from _abyme.tasks import scheduler
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 hide_frames_of(lambda: None)
@@ -54,7 +55,7 @@ class ThreadPoolExecutor(Executor):
     # ---- for users ----
 
     def submit(self, fn, /, *args, **kwargs):
-        """Schedule `fn(*args, **kwargs)` and answer its Future."""
+        """Schedule `fn(*args, **kwargs)` and return its Future."""
         if self._broken:
             raise _stock.BrokenThreadPool(self._broken)
         if self._shutdown:
@@ -100,7 +101,7 @@ class ThreadPoolExecutor(Executor):
             scheduler.pools.discard(self)
 
     def _begin(self, item):
-        """Start a host call that nobody waits for on the stack. The conversion of its arguments may be the cell's."""
+        """Start a host call that no task waits for. Converting its arguments may run code of the cell."""
         number, problem = scheduler.open(item.start)
         if problem is not None:
             scheduler.open(item.future.set_exception, problem)
@@ -137,7 +138,7 @@ class Item:
         self.fn = fn
         self.args = args
         self.kwargs = kwargs
-        self.start = start  # begins it as a host call and answers its number; None if it is none
+        self.start = start  # begins it as a host call and returns its number; None if it is no host call
 
 
 class Worker(Task):
@@ -147,7 +148,7 @@ class Worker(Task):
         super().__init__(scheduler.new_ident())
         self.pool = pool
         self.item = None
-        self._fresh = pool._initializer is not None
+        self._uninitialized = pool._initializer is not None
         self.thread = threading.Thread(name=f"{pool._thread_name_prefix}_{len(pool._threads)}")
         self.thread._ident, self.thread._handle = self.ident, self
         self.thread._started.set()
@@ -157,7 +158,7 @@ class Worker(Task):
         """Run the item; whatever it raises goes to its future."""
         self.waited = 0.0
         item, future = self.item, self.item.future
-        if self._fresh and not self._initialize():
+        if self._uninitialized and not self._initialize():
             future.set_exception(_stock.BrokenThreadPool(self.pool._broken))
             return
         if not future.set_running_or_notify_cancel():
@@ -205,7 +206,7 @@ class Worker(Task):
             LOGGER.critical("Exception in initializer:", exc_info=True)
             self.pool.break_down()
             return False
-        self._fresh = False
+        self._uninitialized = False
         return True
 
 

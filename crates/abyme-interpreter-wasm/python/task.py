@@ -1,8 +1,8 @@
-"""What the scheduler (tasks.py) keeps about tasks, about what they wait for, and about host calls."""
+"""What the scheduler (tasks.py) keeps of tasks, of what they wait for, and of host calls."""
 
 from _abyme.errors import hide_frames_of
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 hide_frames_of(lambda: None)
@@ -15,7 +15,7 @@ class Abandoned(BaseException):
 
 
 class Task:
-    """One thread of control; `run` is its life. Threads and the workers of pools are subclasses."""
+    """One thread of control, which executes `run`. Threads and the workers of pools are subclasses."""
 
     daemon = False
     pool = None  # the executor it works for
@@ -32,20 +32,20 @@ class Task:
         """The code of the cell. An exception that leaves it is dropped."""
 
     def end(self):
-        """What follows, also after an interrupt; none can come here."""
+        """Called after `run`, also after an interrupt. No interrupt can come here."""
 
     def drop(self):
-        """The cell was stopped before the task began."""
+        """Called when the cell was stopped before the task began."""
 
 
 class Call:
-    """A host call in flight that somebody waits for."""
+    """A host call in flight that a task waits for."""
 
     __slots__ = ("outcome", "pool")
 
     def __init__(self, pool):
         self.outcome = None  # (ok, value) when the host has answered
-        self.pool = pool  # of the task that waits, once the answer came while that task was buried
+        self.pool = pool  # of the waiting task, once the answer came while other tasks ran on top of it
 
     def answered(self):
         return self.outcome is not None
@@ -59,8 +59,8 @@ class Wait:
     def __init__(self, ready, deadline, needs_others, source, task, call=None):
         self.ready = ready
         self.deadline = deadline
-        self.needs_others = needs_others  # only another task, or a call that nobody waits for, can end it
-        self.source = source  # the queue, lock or event whose state decides, so that `ready` has a lasting meaning
+        self.needs_others = needs_others  # only another task, or a call that no task waits for, can end it
+        self.source = source  # the queue, lock or event that decides, so that `ready` has a lasting meaning
         self.task = task
         self.call = call  # the Call, where it is a host call
 

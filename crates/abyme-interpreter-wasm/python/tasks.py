@@ -1,17 +1,19 @@
 """Tasks that take turns: what stands in for threads where Python has one stack.
 
-A task that waits cannot be set aside, but another one can run *on top of* it: while a task waits for a host call, a
-queued task begins, starts a host call of its own, waits for that, and so on. The host works on all these calls at
-once. Whoever is on top of the stack has to finish before the one beneath goes on, so tasks finish in LIFO order.
+A task that waits cannot be set aside, but another one can run *on top of* it: while a task waits for a host
+call, a queued task begins, starts a host call of its own, waits for that, and so on. The host works on all
+these calls at once. The task on top of the stack has to finish before the one beneath goes on, so tasks
+finish in LIFO order.
 
 Three rules keep programs written for real threads working:
 
-- While any task holds a lock, waits that end by themselves (host calls, sleeps) run nothing on top: that could only
-  run into the lock, whose holder is buried.
-- A wait that nothing can end any more raises instead of hanging: RuntimeError in the main code and in pools. A plain
-  thread is ended by `Abandoned`. If it had done nothing before that wait, or takes from a queue in a loop, it is
-  *parked* and begins again, from its start, when its wait would end at once: a worker that idles in `queue.get()`.
-- A task that sleeps while what it runs on top of could go on is given a while, a daemon none, and is then ended.
+- While any task holds a lock, waits that end by themselves (host calls, sleeps) run nothing on top: a task
+  there could wait for the lock, whose holder is beneath it.
+- A wait that nothing can end any more raises instead of hanging: RuntimeError in the main code and in pools.
+  A plain thread is ended by `Abandoned`. If it had done nothing before that wait, or takes from a queue in a
+  loop, it is *parked* and begins again, from its start, when its wait would end at once: a worker that idles
+  in `queue.get()`.
+- A task that sleeps while a task beneath it could go on is ended after some seconds, a daemon at once.
 """
 
 import sys
@@ -26,7 +28,7 @@ from _abyme.errors import hide_frames_of
 from _abyme.submit import is_stop
 from _abyme.task import Abandoned, Call, Task, Wait
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 hide_frames_of(lambda: None)
@@ -34,15 +36,15 @@ hide_frames_of(lambda: None)
 MAX_NESTED = 24  # tasks on top of each other, for the sake of more host calls at once
 MAX_NEEDED = 40  # ... where a wait can only be ended by running another task
 FRAMES_LEFT = 300  # of Python's recursion limit, for a task that begins
-THREAD_SECONDS = 5.0  # how long a thread may sleep while what it runs on top of could go on, ...
-WAITING_SECONDS = 1.0  # ... or wait with a timeout for somebody else, ...
+THREAD_SECONDS = 5.0  # how long a thread may sleep while a task beneath it could go on, ...
+WAITING_SECONDS = 1.0  # ... or wait with a timeout for another task, ...
 POOL_SECONDS = 60.0  # ... or the worker of a pool may do either, ...
 DRAIN_SECONDS = 2.0  # ... and all tasks together, after the cell's own code has ended
 
 _frame, _recursion_limit, _handled = sys._getframe, sys.getrecursionlimit, sys.exception
 _STUCK = (
-    "this would wait for ever: threads take turns here, the one that waits runs on top of those that wait already, "
-    "and nothing that could still run would end this wait"
+    "this would wait for ever: threads take turns here, the one that waits runs on top of those that wait "
+    "already, and nothing that could still run would end this wait"
 )
 _HELD_UP = (
     "this sleeps too long: threads take turns here, and what this one runs on top of could go on, "
@@ -51,10 +53,11 @@ _HELD_UP = (
 
 
 class _Again:
-    """Raises SIGINT anew when it is gone.
+    """Raises SIGINT again when it is deleted.
 
-    A handler that did so itself would be called again in its own frame. Python drops what a handler answers after that
-    frame is gone, and a builtin as `__del__` needs no frame, so the next chance is in the code that was interrupted.
+    A handler that did so itself would be called again in its own frame. Python drops what a handler returns
+    after that frame has ended, and a builtin as `__del__` needs no frame, so SIGINT comes in the code that
+    was interrupted.
     """
 
     __slots__ = ()
@@ -71,7 +74,7 @@ class Scheduler:
         self.timers = []  # heap of (when, number, task)
         self.parked = []  # (ready, task) of threads that begin again when there is something for them to do
         self.calls = {}  # id -> Call, or what else has `answer` (see pool.py)
-        self.detached = 0  # how many of the calls nobody waits for on the stack
+        self.detached = 0  # how many of the calls no task on the stack waits for
         self.pools = set()  # executors with work
         self.waits = []  # the stack
         self.depth = 0
@@ -86,14 +89,14 @@ class Scheduler:
         self._numbers = count()
 
     def connect(self, guest, gate, note):
-        """Set what it works with: the module `_abyme_guest`, the gate, and `note(text)` for remarks to the user."""
+        """Set the module `_abyme_guest`, the gate, and `note(text)` for remarks to the user."""
         self.guest, self.gate, self.note = guest, gate, note
 
     def new_ident(self):
         """A thread identifier that was never used."""
         return next(self._idents)
 
-    # ---- the life of a cell ----
+    # ---- beginning and end of a cell ----
 
     def begin(self):
         """Forget what the last cell may have left, after an interrupt for example."""
@@ -115,7 +118,7 @@ class Scheduler:
         return bool(self.queue or self.timers or self.calls or self.pools)
 
     def after_cell(self, problem):
-        """The hook of `Repl`: run what has not run yet. Answers the interrupt that came meanwhile, if any."""
+        """The hook of `Repl`: run what has not run yet. Returns the interrupt that came meanwhile, if any."""
         if problem is not None and (is_stop(problem) or isinstance(problem, KeyboardInterrupt)):
             self.drop_all(parked=True)
             return None
@@ -181,7 +184,7 @@ class Scheduler:
         return gate.on_signal(signum, frame)
 
     def closed(self, action, *args):
-        """Do something of ours in the middle of the cell's code, with no interrupt in it."""
+        """Run code of the driver in the middle of the cell's code, with no interrupt in it."""
         held = self.gate.hold()
         try:
             value = action(*args)
@@ -194,8 +197,8 @@ class Scheduler:
     def shield(self, *functions):
         """Raise no interrupt in the files that define these, but at the first chance after.
 
-        For code that an interrupt would leave half done, and for callbacks of weak references, where Python drops it.
-        Such code must not run long: it calls the cell's, or waits by `block`.
+        For code that an interrupt would leave half done, and for callbacks of weak references, where Python
+        drops it. Such code must not run long: it calls the cell's, or waits by `block`.
         """
         self.shielded.update([function.__code__.co_filename for function in functions])
 
@@ -225,9 +228,9 @@ class Scheduler:
     # ---- waiting ----
 
     def block(self, ready, timeout=None, needs_others=True, source=None):
-        """Wait until `ready()`, while other tasks run. Answers False when `timeout` seconds have passed.
+        """Wait until `ready()`, while other tasks run. Returns False when `timeout` seconds have passed.
 
-        `ready` is asked often, from anywhere on the stack, and must have no effect.
+        `ready` is called often, from anywhere on the stack, and must have no effect.
         """
         held = self.gate.hold()
         try:
@@ -239,12 +242,12 @@ class Scheduler:
     def sleep(self, seconds):
         """What `time.sleep` does."""
         if not (self.queue or self.calls or self.timers or self.stopping or self.depth) or not seconds >= 0:
-            sleep(seconds)  # which also has the words for what is no number of seconds
+            sleep(seconds)  # which also raises the usual errors
         else:
             self.block(_never, seconds, False)
 
     def poll(self):
-        """Give others one turn, without waiting."""
+        """Give other tasks one turn, without waiting."""
         if not (self.queue or self.calls or self.timers or self.stopping):
             return
         held = self.gate.hold()
@@ -265,7 +268,7 @@ class Scheduler:
             self.gate.release(held)
 
     def finish_call(self, number):
-        """Wait for a host call while others may run: `(ok, value)`, or None if an interrupt came first."""
+        """Wait for a host call while other tasks may run: `(ok, value)`, or None after an interrupt."""
         task = self.current
         task.acted = True
         call = self.calls[number] = Call(None)
@@ -278,7 +281,7 @@ class Scheduler:
         return call.outcome
 
     def _block(self, waiting):
-        """The heart of it. The gate is closed here, and open in what is run."""
+        """Run other tasks until the wait is over. The gate is closed here, and open in the code of tasks."""
         gate, ready, deadline = self.gate, waiting.ready, waiting.deadline
         turns = 0
         if self.parked:
@@ -296,7 +299,7 @@ class Scheduler:
                 late = deadline is not None and monotonic() >= deadline
                 if late and turns:
                     return False
-                turns += 1  # one turn for others even in `sleep(0)`, so that a loop around it ends
+                turns += 1  # one turn for other tasks even in `sleep(0)`, so that a loop around it ends
                 allowed = self._may_nest(waiting.needs_others)
                 task = self._next(allowed)
                 if task is not None:
@@ -349,7 +352,8 @@ class Scheduler:
     def open(self, action, *args):
         """Run code of the cell: `(value, problem)`. An interrupt in it stops all that is on the stack.
 
-        One that waits at the gate does so too, but is not let into this code, which has to be run in any case.
+        One that waits at the gate does so too, but is not let into this code, which has to be run in any
+        case.
         """
         gate = self.gate
         stop, before = gate.pending, self.signals
@@ -394,7 +398,7 @@ class Scheduler:
             self._account(waiting.task, monotonic() - now)
 
     def _limit(self, waiting, allowed):
-        """When to look again, at the latest; and whether somebody beneath could go on."""
+        """The latest time to look again, and whether a task beneath could go on."""
         limit = waiting.deadline
         if allowed and self.timers:
             due = self.timers[0][0]
@@ -404,15 +408,15 @@ class Scheduler:
         now = monotonic()
         beneath = self.waits[:-1]
         if any(lower.is_over(now) for lower in beneath):
-            patience = self._patience(waiting)
-            if patience <= 0:
+            left = self._time_left(waiting)
+            if left <= 0:
                 self._give_up(waiting, _HELD_UP)
-            return min(limit, now + patience), True
+            return min(limit, now + left), True
         deadlines = [lower.deadline for lower in beneath if lower.deadline is not None]
         return min([limit, *deadlines]), False
 
-    def _patience(self, waiting):
-        """For how many more seconds a task may hold up others."""
+    def _time_left(self, waiting):
+        """For how many more seconds a task may hold up the tasks beneath it."""
         task = waiting.task
         if task.daemon:
             return 0.0
@@ -429,7 +433,7 @@ class Scheduler:
             task.waited += seconds
 
     def _give_up(self, waiting, why):
-        """End a wait that makes no sense any more, in the way that fits the task."""
+        """End a wait that nothing else can end, in the way that fits the task."""
         task = waiting.task
         if task.thread is None or task.pool is not None:
             raise RuntimeError(why)
@@ -444,7 +448,7 @@ class Scheduler:
     # ---- answers of the host ----
 
     def _dispatch(self, number):
-        """Take the reply of a call to whom it belongs. One that nobody waits for any more is dropped."""
+        """Hand the reply of a call to its task or its future. Without one, the reply is dropped."""
         call = self.calls.get(number)
         try:
             outcome = self.guest.reply(number)
@@ -461,7 +465,7 @@ class Scheduler:
         self._count_answered(call)
 
     def _count_answered(self, call):
-        """A worker that only waits for its turn burdens the host no longer: its pool may begin another item."""
+        """A worker that only waits for its turn has no call in flight: its pool may begin another item."""
         for waiting in self.waits[:-1]:
             if waiting.call is call:
                 pool = waiting.task.pool

@@ -1,7 +1,7 @@
-"""`threading` and `_thread` for tasks that take turns. Python's own classes stay; what they stand on is replaced.
+"""`threading` and `_thread` for tasks that take turns. Python's own classes stay on top of replaced parts.
 
-A thread begins when somebody waits, or at the end of the cell. A `Timer` that waits for its time is not on the stack,
-so it keeps nobody waiting.
+A thread begins when the running code waits, or at the end of the cell. A `Timer` that waits for its time is
+not on the stack, so it holds up no other task.
 """
 
 import _thread
@@ -14,7 +14,7 @@ from _abyme.submit import is_stop
 from _abyme.task import Abandoned, Task, strip_context
 from _abyme.tasks import scheduler
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 hide_frames_of(lambda: None)
@@ -61,7 +61,7 @@ class Handle(Task):
     # ---- for the scheduler ----
 
     def run(self):
-        """The thread's life. What it raises goes to `threading.excepthook`, but what stops the cell does not."""
+        """Run the thread. What it raises goes to `threading.excepthook`, but what stops the cell does not."""
         thread = self.thread
         self.acted, self.took, self.waited = False, None, 0.0
         self._parks, self._kept = None, {name: vars(thread)[name] for name in _ONCE if name in vars(thread)}
@@ -126,7 +126,7 @@ def get_ident():
 
 
 def _start(self):
-    """Start the thread's activity: it begins when somebody waits, or at the end of the cell."""
+    """Start the thread's activity: it begins when the running code waits, or at the end of the cell."""
     if not self._initialized:
         raise RuntimeError("thread.__init__() not called")
     if self._started.is_set():
@@ -147,12 +147,12 @@ def start_new_thread(function, args, kwargs=None, /):
 
 
 def start_joinable_thread(function, handle=None, daemon=True):
-    """Start a thread and answer its handle."""
+    """Start a thread and return its handle."""
     raise NotImplementedError("use threading.Thread or start_new_thread: there are no other threads here")
 
 
 def _timer_run(self):
-    """The function of a `Timer` whose time has come."""
+    """Call the function of a `Timer` when its time has come."""
     if not self.finished.is_set():
         self.function(*self.args, **self.kwargs)
     self.finished.set()

@@ -29,7 +29,7 @@ pub(crate) fn engine_config() -> Config {
 
 /// Instances from a pool: making one takes some microseconds, and its memory is the snapshot's until it is written.
 pub(crate) fn pooling(config: &WasmConfig) -> Config {
-    let instances = config.max_sessions.saturating_add(1); // and the pristine one
+    let instances = config.max_sessions.saturating_add(1); // and the base one
     let memory = config.memory_limit_bytes.next_multiple_of(WASM_PAGE).max(MIN_MEMORY);
     let memory = usize::try_from(memory).unwrap_or(usize::MAX);
     let mut pool = PoolingAllocationConfig::new();

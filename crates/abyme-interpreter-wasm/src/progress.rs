@@ -13,7 +13,7 @@ pub enum PrepareProgress {
     /// CPython starts and imports its modules.
     Initialising,
     /// The finished snapshot is compiled.
-    CompilingSnapshot,
+    CompilingImage,
     /// It is ready, after this time.
     Ready(Duration),
     /// It works, but cannot be kept for the next process; the text says why.
@@ -28,7 +28,7 @@ impl fmt::Display for PrepareProgress {
             PrepareProgress::Initialising => {
                 f.write_str("preparing Python, once on this machine: starting it")
             }
-            PrepareProgress::CompilingSnapshot => {
+            PrepareProgress::CompilingImage => {
                 f.write_str("preparing Python, once on this machine: compiling the snapshot")
             }
             PrepareProgress::Ready(time) => write!(f, "Python is ready, after {:.1} s", time.as_secs_f64()),

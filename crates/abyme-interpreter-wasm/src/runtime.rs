@@ -9,15 +9,15 @@ use wasmtime::Engine;
 use crate::{
     config::WasmConfig,
     engine::{WASM_PAGE, pooling},
-    guest::calls::Mailbox,
+    guest::calls::HostCalls,
     image::{
-        cache::{self, Key},
+        cache::{self, ImageKey},
         files, prefault,
     },
     progress::Reporter,
     slots::{Slot, Slots},
     ticker::Ticker,
-    vm::{Template, Vm},
+    vm::{Vm, VmTemplate},
 };
 
 /// A 32-bit Python can address this much.
@@ -27,11 +27,11 @@ const MAX_MEMORY: u64 = 4 << 30;
 pub(crate) struct Runtime {
     pub(crate) config: WasmConfig,
     /// What the snapshot was made of: sessions of another one cannot be restored here.
-    pub(crate) key: Key,
+    pub(crate) key: ImageKey,
     pub(crate) ticker: Ticker,
-    template: Template,
+    template: VmTemplate,
     /// An instance that never runs: its memory is the snapshot's.
-    pristine: Vm,
+    base: Vm,
     /// The files that every session begins with.
     files: FileSystem,
     slots: Slots,
@@ -66,7 +66,7 @@ impl Runtime {
         let broken = |error: wasmtime::Error| {
             Error::new(ErrorKind::Unavailable, format!("the prepared interpreter cannot be used: {error:#}"))
         };
-        let mut template = Template::new(&engine, &module, config.memory_limit_bytes).map_err(broken)?;
+        let mut template = VmTemplate::new(&engine, &module, config.memory_limit_bytes).map_err(broken)?;
         let needed = module.resources_required().max_initial_memory_size.map(|pages| pages * WASM_PAGE);
         if let Some(needed) = needed.filter(|needed| *needed > config.memory_limit_bytes) {
             return Err(Error::new(
@@ -79,20 +79,20 @@ impl Runtime {
             ));
         }
         let wasi = || Wasi::new(files.clone());
-        let pristine = template.instance(wasi(), Mailbox::default(), None).await.map_err(broken)?;
-        let mailbox = Mailbox::default();
-        let mut trial = template.instance(wasi(), mailbox.clone(), None).await.map_err(broken)?;
-        template.interrupt = trial.interrupt_cells().await.map_err(broken)?;
-        template.hot = prefault::pages(trial, &mailbox, pristine.memory()).await?;
+        let base = template.instance(wasi(), HostCalls::default(), None).await.map_err(broken)?;
+        let calls = HostCalls::default();
+        let mut trial = template.instance(wasi(), calls.clone(), None).await.map_err(broken)?;
+        template.interrupt = trial.interrupt_addresses().await.map_err(broken)?;
+        template.prefault = prefault::pages(trial, &calls, base.memory()).await?;
         let ticker = Ticker::new(&engine)?;
         let slots = Slots::new(config.max_sessions, config.queue_timeout);
-        Ok(Self { config, key, ticker, template, pristine, files, slots })
+        Ok(Self { config, key, ticker, template, base, files, slots })
     }
 
     /// An instance as the snapshot has it.
-    pub(crate) async fn instance(&self, mailbox: Mailbox, slot: Slot) -> Result<Box<Vm>> {
+    pub(crate) async fn instance(&self, calls: HostCalls, slot: Slot) -> Result<Box<Vm>> {
         let wasi = Wasi::new(self.files.clone());
-        self.template.instance(wasi, mailbox, Some(slot)).await.map(Box::new).map_err(|error| {
+        self.template.instance(wasi, calls, Some(slot)).await.map(Box::new).map_err(|error| {
             let hint = match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
                 Some(std::io::ErrorKind::OutOfMemory) => {
                     "; on Linux a session takes about eight memory mappings, and a process may have as many as \
@@ -111,13 +111,13 @@ impl Runtime {
 
     /// The pages that every session writes to.
     #[cfg(test)]
-    pub(crate) fn hot(&self) -> &[std::ops::Range<u32>] {
-        &self.template.hot
+    pub(crate) fn prefault(&self) -> &[std::ops::Range<u32>] {
+        &self.template.prefault
     }
 
     /// The memory of the snapshot.
-    pub(crate) fn pristine(&self) -> &[u8] {
-        self.pristine.memory()
+    pub(crate) fn base(&self) -> &[u8] {
+        self.base.memory()
     }
 }
 

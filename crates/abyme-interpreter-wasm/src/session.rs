@@ -20,20 +20,20 @@ use futures_util::future::BoxFuture;
 
 use crate::{
     guest::{
-        calls::Mailbox,
+        calls::HostCalls,
         request::{request, size},
     },
     memory::{checkpoint::Checkpoint, snapshot},
     runtime::Runtime,
     slots::Slot,
-    vm::{Failure, Vm},
+    vm::{CellFailure, Vm},
 };
 
 /// A live session.
 pub(crate) struct WasmSession {
     runtime: Arc<Runtime>,
-    mailbox: Mailbox,
-    state: State,
+    calls: HostCalls,
+    state: SessionState,
     checkpoint: LastCheckpoint,
     known_scope: KnownScope,
     /// The session's place among those that may live at once: kept when an instance is lost, so that its successor need
@@ -69,7 +69,7 @@ impl LastCheckpoint {
     }
 }
 
-enum State {
+enum SessionState {
     Idle(Box<Vm>),
     /// A cell runs, or is frozen in the middle because its future was dropped. It owns the instance, so a dropped
     /// `execute` leaves it as it is, to be finished by the next call.
@@ -80,21 +80,21 @@ enum State {
 }
 
 /// How a cell came to its end.
-enum Outcome {
+enum CellOutcome {
     Done(Box<Vm>, Value),
     NoMemory(Box<Vm>),
     /// The instance is gone, for this reason; whether a time limit ended it.
     Lost(String, bool),
-    Garbage(String),
+    InvalidMessage(String),
 }
 
 /// The end of a cell for its guest.
-type GuestEnd = (Box<Vm>, Result<Value, Failure>);
+type GuestEnd = (Box<Vm>, Result<Value, CellFailure>);
 
 /// A running cell. Its guest is a future that is polled in turn with the calls it makes.
 struct GuestCell<'a> {
     running: &'a mut BoxFuture<'static, GuestEnd>,
-    mailbox: &'a Mailbox,
+    calls: &'a HostCalls,
     /// Calls that the guest started.
     started: vec::IntoIter<(u32, HostCall)>,
 }
@@ -108,7 +108,7 @@ impl RunningCell for GuestCell<'_> {
             if let Poll::Ready(end) = self.running.as_mut().poll(context) {
                 return Poll::Ready(CellEvent::Ended(end));
             }
-            self.started = self.mailbox.lock().take_fresh().into_iter();
+            self.started = self.calls.lock().take_started().into_iter();
             next = self.started.next();
         }
         match next {
@@ -119,12 +119,12 @@ impl RunningCell for GuestCell<'_> {
 
     fn answer(&mut self, call: u64, result: Result<Value, HostError>) {
         if let Ok(number) = u32::try_from(call) {
-            self.mailbox.lock().finish(number, result);
+            self.calls.lock().finish(number, result);
         }
     }
 
     fn interrupt(&mut self) -> bool {
-        self.mailbox.lock().interrupt();
+        self.calls.lock().interrupt();
         true
     }
 
@@ -135,10 +135,10 @@ impl RunningCell for GuestCell<'_> {
 impl fmt::Debug for WasmSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
-            State::Idle(_) => "idle",
-            State::Running(_) => "running",
-            State::Lost(_) => "lost",
-            State::Ended(reason) => reason,
+            SessionState::Idle(_) => "idle",
+            SessionState::Running(_) => "running",
+            SessionState::Lost(_) => "lost",
+            SessionState::Ended(reason) => reason,
         };
         f.debug_struct("WasmSession").field("state", &state).finish_non_exhaustive()
     }
@@ -147,10 +147,10 @@ impl fmt::Debug for WasmSession {
 impl WasmSession {
     /// A fresh session.
     pub(crate) async fn new(runtime: Arc<Runtime>) -> Result<Self> {
-        let (mailbox, slot) = (Mailbox::default(), runtime.slot().await?);
-        let vm = runtime.instance(mailbox.clone(), slot.clone()).await?;
+        let (calls, slot) = (HostCalls::default(), runtime.slot().await?);
+        let vm = runtime.instance(calls.clone(), slot.clone()).await?;
         let checkpoint = Checkpoint::of_fresh(&vm);
-        Ok(Self::with(runtime, mailbox, slot, vm, checkpoint, false))
+        Ok(Self::with(runtime, calls, slot, vm, checkpoint, false))
     }
 
     /// The session that [`snapshot`](Self::snapshot) wrote.
@@ -160,57 +160,57 @@ impl WasmSession {
     }
 
     async fn copy(runtime: Arc<Runtime>, checkpoint: Checkpoint, known_scope: KnownScope) -> Result<Self> {
-        let (mailbox, slot) = (Mailbox::default(), runtime.slot().await?);
-        let vm = checkpoint.restore(&runtime, mailbox.clone(), slot.clone()).await?;
-        let mut live = Self::with(runtime, mailbox, slot, vm, checkpoint, true);
+        let (calls, slot) = (HostCalls::default(), runtime.slot().await?);
+        let vm = checkpoint.restore(&runtime, calls.clone(), slot.clone()).await?;
+        let mut live = Self::with(runtime, calls, slot, vm, checkpoint, true);
         live.known_scope = known_scope;
         Ok(live)
     }
 
     fn with(
         runtime: Arc<Runtime>,
-        mailbox: Mailbox,
+        calls: HostCalls,
         slot: Slot,
         vm: Box<Vm>,
         checkpoint: Checkpoint,
         reseed: bool,
     ) -> Self {
-        let (state, slot, known_scope) = (State::Idle(vm), Some(slot), KnownScope::default());
+        let (state, slot, known_scope) = (SessionState::Idle(vm), Some(slot), KnownScope::default());
         let on = runtime.config.checkpoints && checkpoint.fits(runtime.config.checkpoint_limit_bytes);
         let checkpoint = if on { LastCheckpoint::Current(checkpoint) } else { LastCheckpoint::Off };
-        Self { runtime, mailbox, state, checkpoint, known_scope, slot, reseed }
+        Self { runtime, calls, state, checkpoint, known_scope, slot, reseed }
     }
 
     /// Why the session is over, if it is.
     pub(crate) fn ended(&self) -> Option<&str> {
         match &self.state {
-            State::Ended(reason) => Some(reason),
+            SessionState::Ended(reason) => Some(reason),
             _ => None,
         }
     }
 
     /// Cleans up after a cell whose future was dropped.
     pub(crate) async fn start(&mut self) -> Result<()> {
-        if let State::Running(_) = self.state {
+        if let SessionState::Running(_) = self.state {
             let timer = InterruptTimer::expired(self.runtime.config.interrupt_grace);
             let (outcome, _) = self.run_to_end(&Cancelled, timer).await;
             self.known_scope.forget();
             match outcome {
-                Outcome::Done(vm, _) | Outcome::NoMemory(vm) => self.state = State::Idle(vm),
-                Outcome::Lost(reason, _) | Outcome::Garbage(reason) => {
+                CellOutcome::Done(vm, _) | CellOutcome::NoMemory(vm) => self.state = SessionState::Idle(vm),
+                CellOutcome::Lost(reason, _) | CellOutcome::InvalidMessage(reason) => {
                     let reason = format!("a cancelled cell did not stop in order: the interpreter {reason}");
                     self.come_back(reason).await;
                 }
             }
-            self.mailbox.lock().end();
+            self.calls.lock().end();
         }
-        if let State::Lost(reason) = &self.state {
+        if let SessionState::Lost(reason) = &self.state {
             // The call that lost it was dropped before the session was back.
             let reason = reason.clone();
             self.come_back(reason).await;
         }
         match &self.state {
-            State::Ended(reason) => Err(session_ended(reason)),
+            SessionState::Ended(reason) => Err(session_ended(reason)),
             _ => Ok(()),
         }
     }
@@ -222,8 +222,8 @@ impl WasmSession {
         let scope = self.known_scope.changed(&cell.scope).cloned();
         let (cell, request) = request(cell, scope, self.reseed).await?;
         self.update_checkpoint().await?;
-        let State::Idle(mut vm) =
-            std::mem::replace(&mut self.state, State::Ended("it was cut off".to_owned()))
+        let SessionState::Idle(mut vm) =
+            std::mem::replace(&mut self.state, SessionState::Ended("it was cut off".to_owned()))
         else {
             return Err(not_idle());
         };
@@ -231,26 +231,26 @@ impl WasmSession {
             self.checkpoint = LastCheckpoint::BeforeCell(checkpoint);
         }
         vm.wasi_mut().set_window(window(cell.max_output_chars));
-        self.mailbox.lock().begin(Collector::new(cell.max_output_chars));
-        self.state = State::Running(Box::pin(vm.run(request)));
+        self.calls.lock().begin(Collector::new(cell.max_output_chars));
+        self.state = SessionState::Running(Box::pin(vm.run(request)));
         let timer = InterruptTimer::new(cell.timeout, self.runtime.config.interrupt_grace);
         let (outcome, interrupted) = self.run_to_end(host, timer).await;
-        let collector = self.mailbox.lock().end().unwrap_or_else(|| Collector::new(0));
+        let collector = self.calls.lock().end().unwrap_or_else(|| Collector::new(0));
         self.observe(outcome, collector, &cell, interrupted).await
     }
 
     /// Takes a checkpoint if cells begin with one and the last is of an earlier state. If the future is dropped, the
     /// next cell begins with a checkpoint that looks at all of the memory.
     async fn update_checkpoint(&mut self) -> Result<()> {
-        let State::Idle(vm) = &mut self.state else { return Err(not_idle()) };
+        let SessionState::Idle(vm) = &mut self.state else { return Err(not_idle()) };
         if let LastCheckpoint::Off | LastCheckpoint::Current(_) = self.checkpoint {
             return Ok(());
         }
         let (before, limit) = (self.checkpoint.take(), self.runtime.config.checkpoint_limit_bytes);
-        self.checkpoint = match Checkpoint::take(vm, self.runtime.pristine(), before, limit).await {
+        self.checkpoint = match Checkpoint::take(vm, self.runtime.base(), before, limit).await {
             Some(checkpoint) => LastCheckpoint::Current(checkpoint),
             None => {
-                vm.unwatch();
+                vm.stop_watching();
                 LastCheckpoint::Off
             }
         };
@@ -275,9 +275,9 @@ impl WasmSession {
         if let LastCheckpoint::Current(checkpoint) = &self.checkpoint {
             return Ok(checkpoint.clone());
         }
-        let State::Idle(vm) = &mut self.state else { return Err(not_idle()) };
+        let SessionState::Idle(vm) = &mut self.state else { return Err(not_idle()) };
         let before = self.checkpoint.take();
-        let state = Checkpoint::take(vm, self.runtime.pristine(), before, u64::MAX).await;
+        let state = Checkpoint::take(vm, self.runtime.base(), before, u64::MAX).await;
         let state =
             state.ok_or_else(|| Error::new(ErrorKind::Internal, "a session is larger than any can be"))?;
         let off = matches!(self.checkpoint, LastCheckpoint::Off);
@@ -291,35 +291,35 @@ impl WasmSession {
     #[cfg(test)]
     pub(crate) fn memory(&self) -> Option<&[u8]> {
         match &self.state {
-            State::Idle(vm) => Some(vm.memory()),
+            SessionState::Idle(vm) => Some(vm.memory()),
             _ => None,
         }
     }
 
     async fn observe(
         &mut self,
-        outcome: Outcome,
+        outcome: CellOutcome,
         collector: Collector,
         cell: &Cell,
         interrupted: bool,
     ) -> Result<Observation> {
         match outcome {
-            Outcome::Done(vm, answer) => match Done::from_value(answer) {
+            CellOutcome::Done(vm, answer) => match Done::from_value(answer) {
                 Ok(done) => {
-                    self.state = State::Idle(vm);
+                    self.state = SessionState::Idle(vm);
                     self.reseed = false;
                     self.known_scope.learn(&cell.scope, &done, interrupted);
                     Ok(collector.finish(done, interrupted))
                 }
-                Err(problem) => Err(self.garbage(&problem)),
+                Err(problem) => Err(self.invalid(&problem)),
             },
-            Outcome::NoMemory(vm) => {
-                self.state = State::Idle(vm);
+            CellOutcome::NoMemory(vm) => {
+                self.state = SessionState::Idle(vm);
                 let mut observation = collector.finish(Done::default(), false);
                 observation.error = Some(self.no_memory(cell));
                 Ok(observation)
             }
-            Outcome::Lost(reason, killed) => {
+            CellOutcome::Lost(reason, killed) => {
                 let reason = if killed { reason } else { format!("the interpreter {reason}") };
                 let mut observation = collector.lost(reason.clone(), killed);
                 if self.come_back(reason.clone()).await {
@@ -328,7 +328,7 @@ impl WasmSession {
                 }
                 Ok(observation)
             }
-            Outcome::Garbage(problem) => Err(self.garbage(&problem)),
+            CellOutcome::InvalidMessage(problem) => Err(self.invalid(&problem)),
         }
     }
 
@@ -341,10 +341,10 @@ impl WasmSession {
             self.end(reason);
             return false;
         };
-        self.state = State::Lost(reason.clone());
-        match checkpoint.restore(&self.runtime, self.mailbox.clone(), slot.clone()).await {
+        self.state = SessionState::Lost(reason.clone());
+        match checkpoint.restore(&self.runtime, self.calls.clone(), slot.clone()).await {
             Ok(vm) => {
-                self.state = State::Idle(vm);
+                self.state = SessionState::Idle(vm);
                 self.checkpoint = self.checkpoint.take().map_or(LastCheckpoint::Missing, Current);
                 true
             }
@@ -358,12 +358,12 @@ impl WasmSession {
 
     /// The session is over, and its place free.
     fn end(&mut self, reason: String) {
-        self.state = State::Ended(reason);
+        self.state = SessionState::Ended(reason);
         self.checkpoint = LastCheckpoint::Off;
         self.slot = None;
     }
 
-    fn garbage(&mut self, problem: &str) -> Error {
+    fn invalid(&mut self, problem: &str) -> Error {
         let reason =
             format!("the interpreter sent an invalid message and was ended: {}", problem.escape_debug());
         self.end(reason.clone());
@@ -385,26 +385,26 @@ impl WasmSession {
     }
 
     /// Runs the cell to its end. Returns whether it was interrupted, too.
-    async fn run_to_end(&mut self, host: &dyn HostFunctions, timer: InterruptTimer) -> (Outcome, bool) {
-        let State::Running(running) = &mut self.state else {
-            return (Outcome::Lost("was not running".to_owned(), false), false);
+    async fn run_to_end(&mut self, host: &dyn HostFunctions, timer: InterruptTimer) -> (CellOutcome, bool) {
+        let SessionState::Running(running) = &mut self.state else {
+            return (CellOutcome::Lost("was not running".to_owned(), false), false);
         };
         let _ticking = self.runtime.ticker.tick();
-        let mut cell = GuestCell { running, mailbox: &self.mailbox, started: vec::IntoIter::default() };
+        let mut cell = GuestCell { running, calls: &self.calls, started: vec::IntoIter::default() };
         let end = drive(&mut cell, host, timer).await;
         let CellEnd::Ended { end: (vm, result), interrupted } = end else {
             // Dropping the cell ends it where it stands: it gives way every few milliseconds.
             let limit =
                 "the cell ran over its time limit, did not stop when it was interrupted, and was killed";
-            self.state = State::Ended(limit.to_owned());
-            return (Outcome::Lost(limit.to_owned(), true), true);
+            self.state = SessionState::Ended(limit.to_owned());
+            return (CellOutcome::Lost(limit.to_owned(), true), true);
         };
-        self.state = State::Ended("it was cut off".to_owned());
+        self.state = SessionState::Ended("it was cut off".to_owned());
         let outcome = match result {
-            Ok(answer) => Outcome::Done(vm, answer),
-            Err(Failure::NoMemory) => Outcome::NoMemory(vm),
-            Err(Failure::Lost(reason)) => Outcome::Lost(reason, false),
-            Err(Failure::Garbage(problem)) => Outcome::Garbage(problem),
+            Ok(answer) => CellOutcome::Done(vm, answer),
+            Err(CellFailure::NoMemory) => CellOutcome::NoMemory(vm),
+            Err(CellFailure::Lost(reason)) => CellOutcome::Lost(reason, false),
+            Err(CellFailure::InvalidMessage(problem)) => CellOutcome::InvalidMessage(problem),
         };
         (outcome, interrupted)
     }

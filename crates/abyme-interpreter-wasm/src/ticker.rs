@@ -14,16 +14,16 @@ const TICK: Duration = Duration::from_millis(5);
 
 /// Advances the engine's epoch while a cell runs; sleeps while none does.
 #[derive(Clone, Debug)]
-pub(crate) struct Ticker(Arc<Shared>);
+pub(crate) struct Ticker(Arc<TickerShared>);
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
+struct TickerShared {
+    state: Mutex<TickerState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct TickerState {
     running: usize,
     stopped: bool,
 }
@@ -31,7 +31,7 @@ struct State {
 impl Ticker {
     /// Starts the thread.
     pub(crate) fn new(engine: &Engine) -> Result<Self> {
-        let (shared, engine) = (Arc::new(Shared::default()), engine.weak());
+        let (shared, engine) = (Arc::new(TickerShared::default()), engine.weak());
         let theirs = shared.clone();
         let tick = move || {
             while theirs.wait_for_work() {
@@ -67,15 +67,15 @@ impl Ticker {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+impl TickerShared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, TickerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until a cell runs; false when the thread is to end.
     fn wait_for_work(&self) -> bool {
         let state = self.lock();
-        let idle = |state: &mut State| state.running == 0 && !state.stopped;
+        let idle = |state: &mut TickerState| state.running == 0 && !state.stopped;
         let state = self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
         !state.stopped
     }
@@ -83,7 +83,7 @@ impl Shared {
 
 /// A cell is running.
 #[derive(Debug)]
-pub(crate) struct Ticking(Arc<Shared>);
+pub(crate) struct Ticking(Arc<TickerShared>);
 
 impl Drop for Ticking {
     fn drop(&mut self) {

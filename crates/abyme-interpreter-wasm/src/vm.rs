@@ -10,22 +10,22 @@ use wasmtime::{Engine, Instance, InstancePre, Linker, Module, Store, Trap, Typed
 use crate::{
     engine::WASM_PAGE,
     guest::{
-        calls::Mailbox,
-        imports::{self, Garbage},
-        request::Message,
-        state::Guest,
+        calls::HostCalls,
+        imports::{self, InvalidMessage},
+        request::GuestMessage,
+        state::GuestState,
     },
-    memory::watch::{self, Seen, Since, Watch, Watcher},
+    memory::watch::{self, ComparedPage, Since, Watch, Watcher},
     slots::Slot,
 };
 
 /// Characters of what CPython says before its end that go into the reason of it.
-const LAST_WORDS: usize = 300;
+const MAX_LAST_OUTPUT_CHARS: usize = 300;
 
 /// One instance of the guest.
 pub(crate) struct Vm {
     watch: Watch,
-    pub(crate) store: Store<Guest>,
+    pub(crate) store: Store<GuestState>,
     pub(crate) instance: Instance,
     run: TypedFunc<(), i32>,
     /// The place of this instance among those that may live at once.
@@ -34,28 +34,28 @@ pub(crate) struct Vm {
 
 /// How a cell failed to be answered.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub(crate) enum CellFailure {
     /// What was to go in does not fit the memory. Nothing ran, the session goes on.
     NoMemory,
     /// The instance is lost; completes "the interpreter …".
     Lost(String),
     /// The instance is lost, for it sent what no guest sends.
-    Garbage(String),
+    InvalidMessage(String),
 }
 
 /// What instances are made of.
-pub(crate) struct Template {
+pub(crate) struct VmTemplate {
     pub(crate) engine: Engine,
-    pub(crate) guest: InstancePre<Guest>,
+    pub(crate) guest: InstancePre<GuestState>,
     /// Where CPython looks for signals, the same in all instances; zeros until it is known.
     pub(crate) interrupt: [u32; 4],
     pub(crate) memory_limit_bytes: u64,
     /// The pages that every session writes to; none until they are known.
-    pub(crate) hot: Vec<Range<u32>>,
+    pub(crate) prefault: Vec<Range<u32>>,
     watcher: Arc<Watcher>,
 }
 
-impl Template {
+impl VmTemplate {
     /// Connects a module with the host's functions.
     pub(crate) fn new(engine: &Engine, module: &Module, memory_limit_bytes: u64) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engine);
@@ -67,7 +67,7 @@ impl Template {
             guest,
             interrupt: [0; 4],
             memory_limit_bytes,
-            hot: Vec::new(),
+            prefault: Vec::new(),
             watcher: Watcher::new(),
         })
     }
@@ -76,27 +76,27 @@ impl Template {
     pub(crate) async fn instance(
         &self,
         wasi: Wasi,
-        mailbox: Mailbox,
+        calls: HostCalls,
         slot: Option<Slot>,
     ) -> wasmtime::Result<Vm> {
         let memory_limit_bytes = usize::try_from(self.memory_limit_bytes).unwrap_or(usize::MAX);
-        let mut guest = Guest::new(wasi, mailbox, memory_limit_bytes);
+        let mut guest = GuestState::new(wasi, calls, memory_limit_bytes);
         guest.interrupt = self.interrupt;
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| guest);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut store| {
-            // In a statement of its own, or the mailbox would be locked while memory is written.
-            let interrupted = store.data().mailbox.lock().take_interrupt();
+            // In a statement of its own, or the calls would be locked while memory is written.
+            let interrupted = store.data().calls.lock().take_interrupt();
             if interrupted {
-                Guest::interrupt(&mut store)?;
+                GuestState::interrupt(&mut store)?;
             }
             Ok(UpdateDeadline::Yield(1))
         });
         let instance = self.guest.instantiate_async(&mut store).await?;
         let memory = instance.get_memory(&mut store, "memory");
         if let Some(memory) = memory {
-            watch::populate(memory.data_mut(&mut store), &self.hot);
+            watch::prefault(memory.data_mut(&mut store), &self.prefault);
         }
         store.data_mut().memory = memory;
         let run = instance.get_typed_func(&mut store, "abyme_run")?;
@@ -114,22 +114,25 @@ impl Drop for Vm {
 
 impl Vm {
     /// Runs a cell, and gives the instance back with what came of it.
-    pub(crate) async fn run(mut self: Box<Self>, request: Message) -> (Box<Self>, Result<Value, Failure>) {
+    pub(crate) async fn run(
+        mut self: Box<Self>,
+        request: GuestMessage,
+    ) -> (Box<Self>, Result<Value, CellFailure>) {
         let guest = self.store.data_mut();
         guest.request = request;
         guest.answer = None;
         self.store.set_epoch_deadline(1);
         let outcome = self.run.call_async(&mut self.store, ()).await;
         let guest = self.store.data_mut();
-        guest.prepared = Message::default();
+        guest.prepared = GuestMessage::default();
         let answer = guest.answer.take();
         let outcome = match (outcome, answer) {
             (Ok(0), Some(answer)) => Ok(answer),
-            (Ok(1), _) => Err(Failure::NoMemory),
-            (Ok(_), _) => Err(Failure::Lost(self.with_last_words("failed in its own code"))),
-            (Err(error), _) => Err(match error.downcast::<Garbage>() {
-                Ok(garbage) => Failure::Garbage(garbage.0),
-                Err(error) => Failure::Lost(self.why(&error)),
+            (Ok(1), _) => Err(CellFailure::NoMemory),
+            (Ok(_), _) => Err(CellFailure::Lost(self.with_last_output("failed in its own code"))),
+            (Err(error), _) => Err(match error.downcast::<InvalidMessage>() {
+                Ok(invalid) => CellFailure::InvalidMessage(invalid.0),
+                Err(error) => CellFailure::Lost(self.why(&error)),
             }),
         };
         (self, outcome)
@@ -147,12 +150,12 @@ impl Vm {
     }
 
     /// What came of looking at the pages that [`written_pages`](Self::written_pages) answered.
-    pub(crate) fn seen(&mut self, pages: &[Seen]) {
-        self.watch.seen(pages);
+    pub(crate) fn compared(&mut self, pages: &[ComparedPage]) {
+        self.watch.compared(pages);
     }
 
     /// Nobody is going to ask for written pages any more.
-    pub(crate) fn unwatch(&mut self) {
+    pub(crate) fn stop_watching(&mut self) {
         self.watch.stop();
     }
 
@@ -182,7 +185,7 @@ impl Vm {
     }
 
     /// Asks the guest where it looks for signals.
-    pub(crate) async fn interrupt_cells(&mut self) -> wasmtime::Result<[u32; 4]> {
+    pub(crate) async fn interrupt_addresses(&mut self) -> wasmtime::Result<[u32; 4]> {
         let cells = self.instance.get_typed_func::<(), u32>(&mut self.store, "abyme_interrupt")?;
         let at = cells.call_async(&mut self.store, ()).await? as usize;
         let cells = self.memory().get(at..at + 16).ok_or_else(|| wasmtime::Error::msg("a wrong address"))?;
@@ -193,27 +196,27 @@ impl Vm {
     /// Completes "the interpreter …".
     fn why(&mut self, error: &wasmtime::Error) -> String {
         if let Some(GuestExit(code)) = error.downcast_ref() {
-            self.last_words();
+            self.last_output();
             return format!("exited with code {code}");
         }
         match error.downcast_ref() {
             Some(Trap::StackOverflow) => {
-                self.last_words();
+                self.last_output();
                 "ran out of stack: a recursion went too deep for it".to_owned()
             }
-            Some(Trap::UnreachableCodeReached) => self.with_last_words("aborted"),
+            Some(Trap::UnreachableCodeReached) => self.with_last_output("aborted"),
             Some(
                 Trap::MemoryOutOfBounds
                 | Trap::IndirectCallToNull
                 | Trap::BadSignature
                 | Trap::TableOutOfBounds,
-            ) => self.with_last_words("crashed: it touched memory that is not its own"),
-            _ => self.with_last_words(&format!("crashed: {error:#}")),
+            ) => self.with_last_output("crashed: it touched memory that is not its own"),
+            _ => self.with_last_output(&format!("crashed: {error:#}")),
         }
     }
 
-    fn with_last_words(&mut self, what: &str) -> String {
-        match self.last_words() {
+    fn with_last_output(&mut self, what: &str) -> String {
+        match self.last_output() {
             Some(words) => format!("{what} ({words})"),
             None => what.to_owned(),
         }
@@ -221,17 +224,17 @@ impl Vm {
 
     /// Hands on what was written to the descriptors and not collected by the cell, whose end this is. Of descriptor 2
     /// the line on a fatal error is answered, or the last one.
-    fn last_words(&mut self) -> Option<String> {
-        let mailbox = self.store.data().mailbox.clone();
+    fn last_output(&mut self) -> Option<String> {
+        let calls = self.store.data().calls.clone();
         if let Some(words) = self.written(0) {
-            mailbox.lock().output(Stream::Stdout, &words);
+            calls.lock().output(Stream::Stdout, &words);
         }
         let words = self.written(1)?;
-        mailbox.lock().output(Stream::Stderr, &words);
+        calls.lock().output(Stream::Stderr, &words);
         let mut lines = words.lines().map(str::trim).filter(|line| !line.is_empty());
         let fatal = lines.clone().find(|line| line.starts_with("Fatal Python error"));
         let line = fatal.or_else(|| lines.next_back())?;
-        Some(line.chars().filter(|character| !character.is_control()).take(LAST_WORDS).collect())
+        Some(line.chars().filter(|character| !character.is_control()).take(MAX_LAST_OUTPUT_CHARS).collect())
     }
 
     /// All that was written to descriptor 1 (stream 0) or 2 and not taken, or its beginning and end.

@@ -1,4 +1,4 @@
-"""The base of the tests: scenarios run in a CPython 3.13 of their own, because locks and threads are replaced there."""
+"""The base of the tests. Scenarios run in another CPython 3.13: locks and threads are replaced there."""
 
 import json
 import os
@@ -70,7 +70,7 @@ class WorldCase(unittest.TestCase):
         cls.addClassCleanup(cls.world.close)
 
     def cells(self, *cells):
-        """Run cells (texts, or dicts with `code`) in one session; answers what came of each."""
+        """Run cells (texts, or dicts with `code`) in one session; returns what came of each."""
         cells = [cell if isinstance(cell, dict) else {"code": cell} for cell in cells]
         for cell in cells:
             cell["code"] = textwrap.dedent(cell["code"])

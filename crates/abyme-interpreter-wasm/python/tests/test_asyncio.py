@@ -59,7 +59,8 @@ class Loop(WorldCase):
 
     def test_timeouts(self):
         seen = self.value(
-            A + "async def main():\n    try: await asyncio.wait_for(asyncio.to_thread(llm_query, 'x', 10), 2)\n"
+            A + "async def main():\n"
+            "    try: await asyncio.wait_for(asyncio.to_thread(llm_query, 'x', 10), 2)\n"
             "    except TimeoutError: first = time.monotonic()\n"
             "    try:\n        async with asyncio.timeout(1): await asyncio.sleep(60)\n"
             "    except TimeoutError: return time.monotonic() - first\nasyncio.run(main())",
@@ -70,13 +71,15 @@ class Loop(WorldCase):
     def test_task_groups(self):
         self.value(
             A + "async def main():\n    async with asyncio.TaskGroup() as g:\n"
-            "        ts = [g.create_task(asyncio.to_thread(llm_query, c)) for c in 'ab']\n    return [t.result() for t in ts]\n"
+            "        ts = [g.create_task(asyncio.to_thread(llm_query, c)) for c in 'ab']\n"
+            "    return [t.result() for t in ts]\n"
             "asyncio.run(main())",
             "['re: a', 're: b']",
         )
         self.fails(
             A + "async def main():\n    async with asyncio.TaskGroup() as g:\n"
-            "        g.create_task(asyncio.to_thread(fail, 'ValueError', 'm')); g.create_task(asyncio.sleep(9))\n"
+            "        g.create_task(asyncio.to_thread(fail, 'ValueError', 'm')); "
+            "g.create_task(asyncio.sleep(9))\n"
             "asyncio.run(main())",
             "ExceptionGroup",
         )
@@ -84,9 +87,11 @@ class Loop(WorldCase):
     def test_queue_event_and_as_completed(self):
         self.value(
             A + "async def main():\n    q, log = asyncio.Queue(2), []\n    async def produce():\n"
-            "        for n in range(5): await q.put(await asyncio.to_thread(llm_query, str(n)))\n        await q.put(None)\n"
+            "        for n in range(5): await q.put(await asyncio.to_thread(llm_query, str(n)))\n"
+            "        await q.put(None)\n"
             "    async def consume():\n        while (x := await q.get()) is not None: log.append(x)\n"
-            "    await asyncio.gather(produce(), consume())\n    return log == [f're: {n}' for n in range(5)]\n"
+            "    await asyncio.gather(produce(), consume())\n"
+            "    return log == [f're: {n}' for n in range(5)]\n"
             "asyncio.run(main())",
             "True",
         )
@@ -99,7 +104,8 @@ class Loop(WorldCase):
     def test_exceptions(self):
         self.fails(A + "asyncio.run(asyncio.to_thread(fail, 'KeyError', 'm'))", "KeyError", "m")
         seen = self.value(
-            A + "r = await asyncio.gather(asyncio.to_thread(fail, 'KeyError', 'm'), asyncio.sleep(1, 2), return_exceptions=True)\n"
+            A + "r = await asyncio.gather(asyncio.to_thread(fail, 'KeyError', 'm'), asyncio.sleep(1, 2), "
+            "return_exceptions=True)\n"
             "r", "[KeyError('m'), 2]")  # fmt: skip
         self.assertEqual(seen["seconds"], 1.0)
 
@@ -107,22 +113,26 @@ class Loop(WorldCase):
         self.value(
             A + "async def main():\n    a = asyncio.create_task(asyncio.to_thread(llm_query, 'a', 0))\n"
             "    b = asyncio.create_task(asyncio.to_thread(lambda: 'b'))\n"
-            "    while not (a.done() and b.done()): await asyncio.sleep(0)\n    return a.result() + b.result()\n"
+            "    while not (a.done() and b.done()): await asyncio.sleep(0)\n"
+            "    return a.result() + b.result()\n"
             "asyncio.run(main())",
             "'re: ab'",
         )
 
     def test_callbacks_from_threads(self):
         self.value(
-            A + "import threading\nasync def main():\n    loop = asyncio.get_running_loop()\n    f = loop.create_future()\n"
-            "    threading.Thread(target=lambda: loop.call_soon_threadsafe(f.set_result, llm_query('x'))).start()\n"
+            A + "import threading\nasync def main():\n    loop = asyncio.get_running_loop()\n"
+            "    f = loop.create_future()\n"
+            "    threading.Thread(target=lambda: loop.call_soon_threadsafe(f.set_result, "
+            "llm_query('x'))).start()\n"
             "    return await f\nasyncio.run(main())",
             "'re: x'",
         )
         self.value(
             A + "import threading\nasync def main():\n    loop, log = asyncio.get_running_loop(), []\n"
             "    async def f(): return await asyncio.sleep(0, 5)\n"
-            "    future = asyncio.run_coroutine_threadsafe(f(), loop)\n    await asyncio.sleep(1)\n    return future.result()\n"
+            "    future = asyncio.run_coroutine_threadsafe(f(), loop)\n    await asyncio.sleep(1)\n"
+            "    return future.result()\n"
             "asyncio.run(main())",
             "5",
         )
@@ -140,14 +150,16 @@ class Loop(WorldCase):
 
     def test_a_running_loop_is_no_place_for_run(self):
         self.fails(
-            A + "async def f():\n    c = asyncio.sleep(0)\n    try: asyncio.run(c)\n    finally: c.close()\nasyncio.run(f())",
+            A + "async def f():\n    c = asyncio.sleep(0)\n    try: asyncio.run(c)\n    finally: c.close()\n"
+            "asyncio.run(f())",
             "RuntimeError",
             "asyncio.run() cannot be called from a running event loop",
         )
 
     def test_nothing_to_wait_for(self):
         seen, later = self.cells(
-            A + "async def f(): await asyncio.Event().wait()\nasyncio.run(f())", A + "asyncio.run(asyncio.sleep(1, 5))"
+            A + "async def f(): await asyncio.Event().wait()\nasyncio.run(f())",
+            A + "asyncio.run(asyncio.sleep(1, 5))",
         )
         self.assertEqual(seen["error"]["type"], "RuntimeError")
         self.assertIn("would wait for ever", seen["error"]["message"])
@@ -165,5 +177,9 @@ class Loop(WorldCase):
 
     def test_other_ways_to_run(self):
         self.value(A + "with asyncio.Runner() as r: x = r.run(asyncio.sleep(1, 3))\nx", "3")
-        self.value(A + "loop = asyncio.new_event_loop()\nx = loop.run_until_complete(asyncio.sleep(1, 3)); loop.close(); x", "3")
+        self.value(
+            A + "loop = asyncio.new_event_loop()\n"
+            "x = loop.run_until_complete(asyncio.sleep(1, 3)); loop.close(); x",
+            "3",
+        )
         self.value(A + "asyncio.run(asyncio.sleep(1, 3), loop_factory=asyncio.EventLoop, debug=True)", "3")

@@ -6,7 +6,9 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from support import WorldCase  # noqa: E402
 
-IMPORTS = "import threading, time, asyncio, queue\nfrom threading import Thread\nfrom concurrent.futures import *\n"
+IMPORTS = (
+    "import threading, time, asyncio, queue\nfrom threading import Thread\nfrom concurrent.futures import *\n"
+)
 AFTER = IMPORTS + (
     "with ThreadPoolExecutor(4) as pool: r = list(pool.map(lambda n: llm_query(str(n)), range(8)))\n"
     "t = Thread(target=r.append, args=(1,)); t.start(); t.join()\n"
@@ -42,7 +44,7 @@ class Interrupts(WorldCase):
         self.assertEqual((seen["most"], len(seen["started"])), (4, 4))
 
     def test_in_a_pool_that_swallows_everything(self):
-        """Code of models is full of bare excepts; the items that follow must not swallow one interrupt each."""
+        """Models write many bare excepts; the items that follow must not swallow one interrupt each."""
         seen = self.stopped(
             "def process(n):\n    try: return wait_forever()\n    except: return None\n"
             "with ThreadPoolExecutor(4) as pool: list(pool.map(process, range(100)))"
@@ -56,7 +58,9 @@ class Interrupts(WorldCase):
 
     def test_in_detached_calls(self):
         self.stopped("with ThreadPoolExecutor(4) as pool: list(pool.map(lambda f: f(), [wait_forever] * 3))")
-        self.stopped("pool = ThreadPoolExecutor(4)\nfs = [pool.submit(wait_forever) for _ in range(9)]\nfs[0].result()")
+        self.stopped(
+            "pool = ThreadPoolExecutor(4)\nfs = [pool.submit(wait_forever) for _ in range(9)]\nfs[0].result()"
+        )
 
     def test_in_sleeps_and_waits(self):
         self.stopped("time.sleep(60)")
@@ -73,7 +77,8 @@ class Interrupts(WorldCase):
         seen = self.run_cell(
             IMPORTS + "import signal\nlog = []\ndef work():\n    signal.raise_signal(signal.SIGINT)\n"
             "ts = [Thread(target=work), Thread(target=log.append, args=(1,))]\n"
-            "for t in ts: t.start()\ntry:\n    for t in ts: t.join()\nfinally: print(log, [t.is_alive() for t in ts])"
+            "for t in ts: t.start()\ntry:\n    for t in ts: t.join()\n"
+            "finally: print(log, [t.is_alive() for t in ts])"
         )
         self.assertEqual((seen["error"]["type"], seen["stdout"], seen["stderr"]),
                          ("KeyboardInterrupt", "[] [False, False]\n", ""))  # fmt: skip
@@ -83,7 +88,8 @@ class Interrupts(WorldCase):
         seen = self.stopped(
             "log = []\ndef outer():\n    with ThreadPoolExecutor(1) as p:\n"
             "        try: p.submit(lambda: wait_forever()).result()\n"
-            "        except BaseException as e: log.append(type(e).__name__)\n    log.append('on'); llm_query('no')\n"
+            "        except BaseException as e: log.append(type(e).__name__)\n"
+            "    log.append('on'); llm_query('no')\n"
             "    log.append('never')\n"
             "t = Thread(target=outer); t.start()\ntry: t.join()\nfinally: print(log)"
         )
@@ -91,7 +97,8 @@ class Interrupts(WorldCase):
 
     def test_the_main_code_may_catch_it(self):
         seen = self.ok(
-            IMPORTS + "pool = ThreadPoolExecutor(2)\nfs = [pool.submit(lambda: wait_forever()) for _ in range(5)]\n"
+            IMPORTS + "pool = ThreadPoolExecutor(2)\n"
+            "fs = [pool.submit(lambda: wait_forever()) for _ in range(5)]\n"
             "try: fs[0].result()\nexcept KeyboardInterrupt: print('caught', [f.done() for f in fs])\n"
             "with ThreadPoolExecutor(2) as p: print(list(p.map(lambda n: llm_query(n), 'ab')))",
             interrupt_after=2,
@@ -100,7 +107,7 @@ class Interrupts(WorldCase):
         self.assertTrue(seen["interrupted"])
 
     def test_at_any_moment(self):
-        """Real signals from another process, at moments nobody chose: all stop the cell, and leave nothing behind."""
+        """Real signals from another process, at random times: all stop the cell, and leave nothing behind."""
         begin = (
             IMPORTS + "lock, data = threading.Lock(), threading.local()\n"
             "def work(n):\n    with lock: data.n = n\n    return llm_query(str(n))\n"
@@ -113,7 +120,8 @@ class Interrupts(WorldCase):
             "while True:\n    ts = [Thread(target=work, args=(n,)) for n in range(5)]\n"
             "    for t in ts: t.start()\n    for t in ts: t.join()",
             "asyncio.run(asks())",
-            "while True:\n    q = queue.Queue()\n    Thread(target=lambda: [q.put(work(n)) for n in range(3)]).start()\n"
+            "while True:\n    q = queue.Queue()\n"
+            "    Thread(target=lambda: [q.put(work(n)) for n in range(3)]).start()\n"
             "    for n in range(3): q.get()",
         )
         cells = [begin]
@@ -121,21 +129,27 @@ class Interrupts(WorldCase):
             cells += [{"code": endless[turn % len(endless)], "signal_after": 0.002 + 0.0005 * turn}, AFTER]
         seen = self.cells(*cells)[1:]
         for stopped, later in zip(seen[::2], seen[1::2], strict=True):
-            self.assertEqual(stopped["error"] and stopped["error"]["type"], "KeyboardInterrupt", stopped["error"])
+            self.assertEqual(
+                stopped["error"] and stopped["error"]["type"], "KeyboardInterrupt", stopped["error"]
+            )
             self.assertEqual((later["error"], later["value"]), (None, "(9, 're: x', 1, 'MainThread')"))
 
     def test_not_in_the_middle_of_the_standard_library(self):
         """Code of the file `threading.py` is not torn apart; the cell gets the interrupt right after."""
         seen = self.run_cell(
             IMPORTS + "space, log = {}, []\nfile = Thread.join.__code__.co_filename\n"
-            "exec(compile('import signal\\ndef f(): signal.raise_signal(2); abs(1); return 1', file, 'exec'), space)\n"
+            "exec(compile('import signal\\n"
+            "def f(): signal.raise_signal(2); abs(1); return 1', file, 'exec'), space)\n"
             "try: log.append(space['f']())\nfinally: print(log)"
         )
-        self.assertEqual((seen["error"] and seen["error"]["type"], seen["stdout"]), ("KeyboardInterrupt", "[1]\n"))
+        self.assertEqual(
+            (seen["error"] and seen["error"]["type"], seen["stdout"]), ("KeyboardInterrupt", "[1]\n")
+        )
 
     def test_after_the_code_of_the_cell(self):
         seen, later = self.cells(
-            {"code": IMPORTS + "Thread(target=wait_forever).start()\nprint('done')", "interrupt_after": 3}, AFTER
+            {"code": IMPORTS + "Thread(target=wait_forever).start()\nprint('done')", "interrupt_after": 3},
+            AFTER,
         )
         self.assertTrue(seen["interrupted"])
         self.assertEqual((seen["stdout"], seen["seconds"]), ("done\n", 3.0))
@@ -146,6 +160,11 @@ class Interrupts(WorldCase):
         self.assertEqual((seen["error"]["type"], seen["stdout"]), ("ZeroDivisionError", "re: x\n"))
 
     def test_a_submission_drops_what_has_not_begun(self):
-        seen, later = self.cells(IMPORTS + "Thread(target=lambda: print(llm_query('x'))).start()\nFINAL(1)", AFTER)
-        self.assertEqual((seen["error"], seen["stdout"], seen["started"], seen["submitted"]), (None, "", [], [["FINAL", 1]]))
+        seen, later = self.cells(
+            IMPORTS + "Thread(target=lambda: print(llm_query('x'))).start()\nFINAL(1)", AFTER
+        )
+        self.assertEqual(
+            (seen["error"], seen["stdout"], seen["started"], seen["submitted"]),
+            (None, "", [], [["FINAL", 1]]),
+        )
         self.assertEqual(later["value"], "(9, 're: x', 1, 'MainThread')")

@@ -87,7 +87,8 @@ class InFlight(WorldCase):
     def test_nested_pools(self):
         seen = self.value(
             POOL + "def inner(n): return llm_query(str(n))\n"
-            "def outer(n):\n    with ThreadPoolExecutor(3) as p: return list(p.map(inner, [n, n + 1, n + 2]))\n"
+            "def outer(n):\n"
+            "    with ThreadPoolExecutor(3) as p: return list(p.map(inner, [n, n + 1, n + 2]))\n"
             "with ThreadPoolExecutor(3) as pool: results = list(pool.map(outer, [0, 10, 20]))\n"
             "results == [[f're: {n + k}' for k in range(3)] for n in (0, 10, 20)]",
             "True",
@@ -106,7 +107,8 @@ class InFlight(WorldCase):
 class Results(WorldCase):
     def test_exceptions_reach_their_futures(self):
         self.value(
-            POOL + "def process(n):\n    if n % 2: return fail('KeyError', str(n))\n    return llm_query(str(n))\n"
+            POOL + "def process(n):\n    if n % 2: return fail('KeyError', str(n))\n"
+            "    return llm_query(str(n))\n"
             "def outcome(f):\n    return repr(f.exception()) if f.exception() else f.result()\n"
             "with ThreadPoolExecutor(4) as pool: futures = [pool.submit(process, n) for n in range(4)]\n"
             "[outcome(f) for f in futures]",
@@ -116,7 +118,8 @@ class Results(WorldCase):
     def test_exceptions_of_host_functions(self):
         self.value(
             POOL + "with ThreadPoolExecutor(4) as pool:\n"
-            "    futures = [pool.submit(fail, 'ValueError', 'm'), pool.submit(llm_query), pool.submit(fail, 'Odd', 'o')]\n"
+            "    futures = [pool.submit(fail, 'ValueError', 'm'), pool.submit(llm_query), pool.submit(fail, "
+            "'Odd', 'o')]\n"
             "[type(f.exception()).__name__ for f in futures], str(futures[0].exception())",
             "(['ValueError', 'TypeError', 'Odd'], 'm')",
         )
@@ -179,7 +182,11 @@ class Results(WorldCase):
         )
 
     def test_shutdown(self):
-        self.fails(POOL + "p = ThreadPoolExecutor(2)\np.shutdown()\np.submit(print)", "RuntimeError", "after shutdown")
+        self.fails(
+            POOL + "p = ThreadPoolExecutor(2)\np.shutdown()\np.submit(print)",
+            "RuntimeError",
+            "after shutdown",
+        )
         self.value(
             POOL + "p = ThreadPoolExecutor(1)\nfs = [p.submit(llm_query, 'x') for _ in range(3)]\n"
             "p.shutdown(wait=True, cancel_futures=True)\n[f.cancelled() for f in fs]",
@@ -205,7 +212,8 @@ class Results(WorldCase):
 
     def test_names_and_identities(self):
         self.value(
-            POOL + "def who(n):\n    llm_query('x')\n    return threading.current_thread().name, threading.get_ident()\n"
+            POOL + "def who(n):\n    llm_query('x')\n"
+            "    return threading.current_thread().name, threading.get_ident()\n"
             "with ThreadPoolExecutor(3, 'w') as pool: found = list(pool.map(who, range(3)))\n"
             "sorted(name for name, _ in found), len({i for _, i in found} | {threading.get_ident()})",
             "(['w_0', 'w_1', 'w_2'], 4)",
@@ -226,7 +234,9 @@ class Results(WorldCase):
         self.assertEqual(second["started"], [])
 
     def test_a_submission_in_a_pool(self):
-        seen = self.run_cell(POOL + "with ThreadPoolExecutor() as pool: pool.submit(FINAL, 'x').result()\nprint('no')")
+        seen = self.run_cell(
+            POOL + "with ThreadPoolExecutor() as pool: pool.submit(FINAL, 'x').result()\nprint('no')"
+        )
         self.assertEqual((seen["error"], seen["submitted"], seen["stdout"]), (None, [["FINAL", "x"]], ""))
         seen = self.ok(
             POOL + "with ThreadPoolExecutor() as pool: f = pool.submit(FINAL, 'kept')\n"

@@ -1,4 +1,4 @@
-"""The session as a whole: what the rehearsal leaves behind, the process, output of C code, the stack, the cost."""
+"""The session as a whole: traces of the rehearsal, the process, output of C code, the stack, the cost."""
 
 import os
 import sys
@@ -7,10 +7,12 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from support import WorldCase  # noqa: E402
 
 
-class Fresh(WorldCase):
+class NewSession(WorldCase):
     def test_no_trace_of_the_rehearsal(self):
-        self.value("import sys, linecache, threading\n_before = [n for n in globals() if n in 'x f A answer_one pool _'.split()]\n"
-                   "_before, [n for n in linecache.cache if 'cell' in n and n != '<cell 1>'], threading.active_count()",
+        self.value("import sys, linecache, threading\n"
+                   "_before = [n for n in globals() if n in 'x f A answer_one pool _'.split()]\n"
+                   "_before, [n for n in linecache.cache if 'cell' in n and n != '<cell 1>'], "
+                   "threading.active_count()",
                    "([], [], 1)")  # fmt: skip
         self.value("SHOW_VARS()", "'(no variables yet)'")
         seen = self.fails("1 / 0", "ZeroDivisionError")
@@ -20,12 +22,17 @@ class Fresh(WorldCase):
         self.value("import gc; gc.get_freeze_count() > 10000", "True")
 
     def test_nothing_of_ours_can_be_imported(self):
-        self.value("import sys; [n for n in sys.modules if n.lstrip('_').startswith('abyme') and n != '_abyme_guest']", "[]")
-        for name in ("_abyme", "_abyme_wasm", "tasks", "locks", "pool", "warm", "host", "repl", "driver"):
+        self.value(
+            "import sys; [n for n in sys.modules if n.lstrip('_').startswith('abyme') and n != "
+            "'_abyme_guest']",
+            "[]",
+        )
+        for name in ("_abyme", "_abyme_wasm", "tasks", "locks", "pool", "prepare", "host", "repl", "driver"):
             self.fails(f"import {name}", "ModuleNotFoundError")
 
     def test_the_process(self):
-        self.value("import sys, os, tempfile\nsys.path[0], sys.argv, sys.executable, dict(os.environ), tempfile.gettempdir()",
+        self.value("import sys, os, tempfile\n"
+                   "sys.path[0], sys.argv, sys.executable, dict(os.environ), tempfile.gettempdir()",
                    "('', ['abyme'], '', {}, '/tmp')")  # fmt: skip
         self.value("import os; os.getcwd()", repr("/work" if os.path.isdir("/work") else os.getcwd()))
         self.value("__name__, __import__('__main__').__dict__ is globals(), callable(help), callable(exit)",
@@ -37,14 +44,17 @@ class Fresh(WorldCase):
         self.assertNotEqual(one, two)
 
     def test_reseed_after_a_copy(self):
-        first, second = self.cells("import random; random.seed(1)", {"code": "random.random()", "reseed": True})
+        first, second = self.cells(
+            "import random; random.seed(1)", {"code": "random.random()", "reseed": True}
+        )
         self.assertNotEqual(second["value"], "0.13436424411240122")
         first, second = self.cells("import random; random.seed(1)", "random.random()")
         self.assertEqual(second["value"], "0.13436424411240122")
 
     def test_modules_of_the_working_directory(self):
         name = f"abyme_test_{os.getpid()}"
-        self.value(f"import os, tempfile\nos.chdir(tempfile.mkdtemp())\nwith open('{name}.py', 'w') as f: f.write('x = 5')\n"
+        self.value(f"import os, tempfile\nos.chdir(tempfile.mkdtemp())\n"
+                   f"with open('{name}.py', 'w') as f: f.write('x = 5')\n"
                    f"import {name}\n{name}.x", "5")  # fmt: skip
 
     def test_a_cell_may_take_the_signal_handler(self):
@@ -53,13 +63,16 @@ class Fresh(WorldCase):
             {"code": "wait_forever()", "interrupt_after": 2},
             "1",
         )
-        self.assertEqual([cell["error"] and cell["error"]["type"] for cell in cells], [None, "KeyboardInterrupt", None])
+        self.assertEqual(
+            [cell["error"] and cell["error"]["type"] for cell in cells], [None, "KeyboardInterrupt", None]
+        )
 
     def test_broken_modules(self):
         seen = self.cells(
             "import time, threading, signal, queue, asyncio, _thread, builtins, random\n"
             "for m in (time, threading, signal, queue, asyncio, _thread):\n"
-            "    for n in dir(m):\n        if n[:2] != '__' and callable(getattr(m, n)):\n            setattr(m, n, None)\n"
+            "    for n in dir(m):\n        if n[:2] != '__' and callable(getattr(m, n)):\n"
+            "            setattr(m, n, None)\n"
             "builtins.len = builtins.list = None",
             "llm_query('x')",
             {"code": "wait_forever()", "interrupt_after": 1},
@@ -76,7 +89,9 @@ class Output(WorldCase):
 
     def test_raw_output_left_out_is_counted(self):
         seen = self.run_cell("print('a')", raw=["b\n", 1000, "c"])
-        self.assertEqual((seen["stdout_total"], seen["stdout"][:4], seen["stdout"][-1]), (1005, "a\nb\n", "c"))
+        self.assertEqual(
+            (seen["stdout_total"], seen["stdout"][:4], seen["stdout"][-1]), (1005, "a\nb\n", "c")
+        )
 
     def test_order_of_output_and_calls(self):
         seen = self.ok("print('before')\nllm_query('x')\nprint('after')")
@@ -91,7 +106,8 @@ class Cost(WorldCase):
         """With 24 tasks on the stack the top one can still recurse several hundred levels."""
         seen = self.value(
             "from concurrent.futures import *\ndef deep(n): return n and deep(n - 1)\n"
-            "def helper(n): return llm_query(str(n))\ndef process(n):\n    r = helper(n)\n    return deep(400)\n"
+            "def helper(n): return llm_query(str(n))\ndef process(n):\n    r = helper(n)\n"
+            "    return deep(400)\n"
             "def first(n): deep(400); return process(n)\n"
             "with ThreadPoolExecutor(30) as pool: results = list(pool.map(first, range(60)))\nset(results)",
             "{0}",
@@ -112,7 +128,8 @@ class Cost(WorldCase):
         """What a level costs of Python's two limits. The C limit is far smaller in WebAssembly."""
         seen = self.run_cell(
             "from concurrent.futures import *\n"
-            "try: from _testinternalcapi import get_recursion_depth as depth, get_c_recursion_remaining as left\n"
+            "try: from _testinternalcapi import get_recursion_depth as depth, get_c_recursion_remaining as "
+            "left\n"
             "except ImportError: depth = None\n"
             "found = []\ndef process(n):\n    found.append((depth(), left())); return llm_query(str(n))\n"
             "if depth:\n    with ThreadPoolExecutor(24) as pool: list(pool.map(process, range(24)))\n"

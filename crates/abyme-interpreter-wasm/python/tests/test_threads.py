@@ -29,7 +29,8 @@ class Threads(WorldCase):
     def test_alive_joined_and_started_once(self):
         self.value(
             IMPORTS + "t = Thread(target=llm_query, args=('x',), name='me')\n"
-            "before = t.is_alive(), t.ident\nt.start()\nduring = t.is_alive(), t.ident > 0, t in threading.enumerate()\n"
+            "before = t.is_alive(), t.ident\nt.start()\n"
+            "during = t.is_alive(), t.ident > 0, t in threading.enumerate()\n"
             "t.join()\nbefore, during, t.is_alive(), t in threading.enumerate(), t.name, active_count()",
             "((False, None), (True, True, True), False, False, 'me', 1)",
         )
@@ -37,7 +38,10 @@ class Threads(WorldCase):
         self.fails(IMPORTS + "Thread(target=print).join()", "RuntimeError", "before it is started")
 
     def test_join_with_a_timeout(self):
-        self.value(IMPORTS + "t = Timer(5, print)\nt.start()\nt.join(2)\nalive = t.is_alive()\nt.cancel()\nalive", "True")
+        self.value(
+            IMPORTS + "t = Timer(5, print)\nt.start()\nt.join(2)\nalive = t.is_alive()\nt.cancel()\nalive",
+            "True",
+        )
 
     def test_a_thread_that_fails_is_reported(self):
         seen = self.run_cell(IMPORTS + "t = Thread(target=lambda: 1 / 0)\nt.start()\nt.join()\n'went on'")
@@ -49,14 +53,18 @@ class Threads(WorldCase):
     def test_own_excepthook(self):
         self.value(
             IMPORTS + "seen = []\nthreading.excepthook = lambda args: seen.append(args.exc_type.__name__)\n"
-            "t = Thread(target=lambda: [].x)\nt.start(); t.join()\nthreading.excepthook = threading.__excepthook__\nseen",
+            "t = Thread(target=lambda: [].x)\nt.start(); t.join()\n"
+            "threading.excepthook = threading.__excepthook__\nseen",
             "['AttributeError']",
         )
 
     def test_exit_and_submission_end_the_thread_alone(self):
-        self.value(IMPORTS + "t = Thread(target=sys.exit)\nimport sys\n".replace("sys.exit)", "__import__('sys').exit)")
+        self.value(IMPORTS + "t = Thread(target=sys.exit)\n"
+        "import sys\n".replace("sys.exit)", "__import__('sys').exit)")
                    + "t.start(); t.join()\n'went on'", "'went on'")  # fmt: skip
-        seen = self.value(IMPORTS + "t = Thread(target=FINAL, args=('kept',))\nt.start(); t.join()\n'went on'", "'went on'")
+        seen = self.value(
+            IMPORTS + "t = Thread(target=FINAL, args=('kept',))\nt.start(); t.join()\n'went on'", "'went on'"
+        )
         self.assertEqual(seen["submitted"], [["FINAL", "kept"]])
 
     def test_subclass(self):
@@ -69,10 +77,12 @@ class Threads(WorldCase):
     def test_identity_and_locals(self):
         self.value(
             IMPORTS + "data, seen = local(), {}\ndata.x = 'main'\n"
-            "def work(n):\n    data.x = n\n    llm_query('x')\n    seen[n] = data.x, current_thread().name, get_ident()\n"
+            "def work(n):\n    data.x = n\n    llm_query('x')\n"
+            "    seen[n] = data.x, current_thread().name, get_ident()\n"
             "ts = [Thread(target=work, args=(n,), name=f't{n}') for n in range(5)]\n" + START +
             "ok = all(seen[n][:2] == (n, f't{n}') for n in range(5))\n"
-            "ok, data.x, len({s[2] for s in seen.values()} | {get_ident()}), current_thread() is main_thread()",
+            "ok, data.x, len({s[2] for s in seen.values()} | {get_ident()}), current_thread() is "
+            "main_thread()",
             "(True, 'main', 6, True)",
         )  # fmt: skip
 
@@ -90,7 +100,8 @@ class Threads(WorldCase):
     def test_context_variables_are_not_shared(self):
         self.value(
             IMPORTS + "import contextvars\nv = contextvars.ContextVar('v', default=0)\nv.set(1)\nseen = []\n"
-            "def work():\n    seen.append(v.get()); v.set(2)\nt = Thread(target=work); t.start(); t.join()\nseen, v.get()",
+            "def work():\n    seen.append(v.get()); v.set(2)\nt = Thread(target=work); t.start(); t.join()\n"
+            "seen, v.get()",
             "([0], 1)",
         )
 
@@ -103,7 +114,9 @@ class Threads(WorldCase):
         )
 
     def test_prints_belong_to_the_cell(self):
-        first, second = self.cells(IMPORTS + "Thread(target=print, args=('late',)).start()\nprint('first')", "1")
+        first, second = self.cells(
+            IMPORTS + "Thread(target=print, args=('late',)).start()\nprint('first')", "1"
+        )
         self.assertEqual((first["stdout"], second["stdout"]), ("first\nlate\n", ""))
 
     def test_started_in_a_thread(self):
@@ -117,7 +130,7 @@ class Threads(WorldCase):
 
 class Locks(WorldCase):
     def test_a_lock_held_across_a_host_call(self):
-        """While it is held nothing begins on top, so nobody meets the buried holder."""
+        """While it is held nothing begins on top, so no task waits for a holder beneath it."""
         seen = self.value(
             IMPORTS + "lock, total = Lock(), 0\ndef work(n):\n    global total\n    with lock:\n"
             "        old = total; llm_query('x'); total = old + n\n"
@@ -128,7 +141,8 @@ class Locks(WorldCase):
 
     def test_a_lock_after_the_host_call_costs_nothing(self):
         seen = self.value(
-            IMPORTS + "lock, log = RLock(), []\ndef work(n):\n    r = llm_query(str(n))\n    with lock: log.append(r)\n"
+            IMPORTS + "lock, log = RLock(), []\ndef work(n):\n    r = llm_query(str(n))\n"
+            "    with lock: log.append(r)\n"
             "ts = [Thread(target=work, args=(n,)) for n in range(6)]\n" + START + "len(log)",
             "6",
         )
@@ -146,7 +160,12 @@ class Locks(WorldCase):
             self.assertEqual(seen[0]["value"], "['re: x']")  # shown after what was left to do is done
 
     def test_a_lock_that_was_released_costs_nothing(self):
-        for use in ("l.acquire(); l.release()", "with r: pass", "r.acquire(); r.release()", "s.acquire(); s.release()"):
+        for use in (
+            "l.acquire(); l.release()",
+            "with r: pass",
+            "r.acquire(); r.release()",
+            "s.acquire(); s.release()",
+        ):
             seen = self.ok(
                 IMPORTS + f"l, r, s = Lock(), RLock(), Semaphore(1)\n{use}\n"
                 "ts = [Thread(target=llm_query, args=('x',)) for _ in range(4)]\n" + START
@@ -163,7 +182,8 @@ class Locks(WorldCase):
 
     def test_lock_methods(self):
         self.value(
-            IMPORTS + "l = Lock()\na = l.acquire(), l.locked(), l.acquire(False), l.acquire(timeout=0.5)\nl.release()\n"
+            IMPORTS + "l = Lock()\na = l.acquire(), l.locked(), l.acquire(False), l.acquire(timeout=0.5)\n"
+            "l.release()\n"
             "a, l.locked(), isinstance(l, threading.Lock)",
             "((True, True, False, False), False, True)",
         )
@@ -173,7 +193,10 @@ class Locks(WorldCase):
         self.fails(IMPORTS + "l = Lock(); l.acquire(); l.acquire(timeout=-2)", "ValueError", "non-negative")
         self.value(IMPORTS + "r = RLock()\nwith r:\n    with r: x = r.acquire()\n    r.release()\nx", "True")
         self.fails(IMPORTS + "s = BoundedSemaphore(1)\ns.release()", "ValueError", "too many")
-        self.value(IMPORTS + "s = Semaphore(1)\ns.acquire(), s.acquire(False), s.acquire(timeout=1)", "(True, False, False)")
+        self.value(
+            IMPORTS + "s = Semaphore(1)\ns.acquire(), s.acquire(False), s.acquire(timeout=1)",
+            "(True, False, False)",
+        )
 
     def test_a_deadlock_is_an_error(self):
         words = "would wait for ever"
@@ -183,7 +206,9 @@ class Locks(WorldCase):
         self.fails(IMPORTS + "queue.SimpleQueue().get()", "RuntimeError", words)
         self.fails(IMPORTS + "c = Condition()\nwith c: c.wait()", "RuntimeError", words)
         self.fails(IMPORTS + "Barrier(2).wait()", "RuntimeError", words)
-        self.fails(IMPORTS + "from concurrent.futures import Future\nFuture().result()", "RuntimeError", words)
+        self.fails(
+            IMPORTS + "from concurrent.futures import Future\nFuture().result()", "RuntimeError", words
+        )
         self.fails(
             IMPORTS + "from concurrent.futures import *\nl = Lock()\ndef f():\n    with l: return 1\n"
             "with ThreadPoolExecutor() as p:\n    with l: p.submit(f).result()",
@@ -193,8 +218,10 @@ class Locks(WorldCase):
 
     def test_after_a_deadlock_the_session_is_as_before(self):
         cells = self.cells(
-            IMPORTS + "l = Lock(); l.acquire(); t = Thread(target=print, args=('ran',)); t.start(); l.acquire()",
-            "ts = [Thread(target=llm_query, args=('x',)) for _ in range(4)]\n" + START + "l.release()\nlen(ts)",
+            IMPORTS + "l = Lock(); l.acquire(); t = Thread(target=print, args=('ran',)); t.start(); "
+            "l.acquire()",
+            "ts = [Thread(target=llm_query, args=('x',)) for _ in range(4)]\n" + START + "l.release()\n"
+            "len(ts)",
         )
         self.assertEqual(cells[0]["stdout"], "ran\n")
         self.assertEqual((cells[1]["value"], cells[1]["most"]), ("4", 4))
@@ -229,7 +256,7 @@ class Queues(WorldCase):
     )
 
     def test_daemon_workers(self):
-        """Workers that idle are ended when others are to go on, and begin again when there is more to do."""
+        """Idle workers are ended when tasks beneath are to go on, and begin again when there is work."""
         seen = self.cells(
             self.WORKERS + "for _ in range(4): Thread(target=worker, daemon=True).start()\n"
             "for n in range(10): q.put(n)\nq.join()\nlen(log)",
@@ -248,7 +275,7 @@ class Queues(WorldCase):
         )
 
     def test_workers_that_begin_before_there_is_work(self):
-        """The main code calls the host between putting, so they begin, find nothing, and begin again later."""
+        """The main code calls the host between puts, so they begin, find nothing, and begin again."""
         self.value(
             self.WORKERS + "ts = [Thread(target=worker) for _ in range(3)]\nfor t in ts: t.start()\n"
             "for n in range(4): q.put(llm_query(str(n), 1))\n"
@@ -259,15 +286,17 @@ class Queues(WorldCase):
     def test_sentinels_after_join(self):
         self.value(
             self.WORKERS + "ts = [Thread(target=worker) for _ in range(3)]\nfor t in ts: t.start()\n"
-            "for n in range(10): q.put(n)\nq.join()\nfor _ in range(3): q.put(None)\nfor t in ts: t.join()\nlen(log)",
+            "for n in range(10): q.put(n)\nq.join()\nfor _ in range(3): q.put(None)\nfor t in ts: t.join()\n"
+            "len(log)",
             "10",
         )
 
     def test_a_thread_that_gets_stuck_half_way_is_ended_with_a_note(self):
-        """Each waits for the other twice: the one beneath could go on, but only after the one on top has returned."""
+        """Each waits for the other twice: the one beneath could go on, but only after the one on top."""
         seen = self.run_cell(
             IMPORTS + "a, b, log = Event(), Event(), []\n"
-            "def one(): a.wait(); b.set(); log.append('one')\ndef two(): a.set(); b.wait(); log.append('two')\n"
+            "def one(): a.wait(); b.set(); log.append('one')\n"
+            "def two(): a.set(); b.wait(); log.append('two')\n"
             "ts = [Thread(target=f) for f in (one, two)]\n" + START + "log"
         )
         self.assertEqual(seen["value"], "['one']")
@@ -276,9 +305,11 @@ class Queues(WorldCase):
     def test_producer_and_consumer(self):
         for size in (0, 2):
             self.value(
-                IMPORTS + f"q, log = queue.Queue({size}), []\ndef produce():\n    for n in range(6): q.put(llm_query(str(n)))\n"
+                IMPORTS + f"q, log = queue.Queue({size}), []\ndef produce():\n"
+                f"    for n in range(6): q.put(llm_query(str(n)))\n"
                 "    q.put(None)\ndef consume():\n    while (item := q.get()) is not None: log.append(item)\n"
-                "ts = [Thread(target=consume), Thread(target=produce)]\n" + START + "log == [f're: {n}' for n in range(6)]",
+                "ts = [Thread(target=consume), Thread(target=produce)]\n" + START + "log == [f're: {n}' for "
+                "n in range(6)]",
                 "True",
             )
 
@@ -300,7 +331,8 @@ class Queues(WorldCase):
         self.fails(IMPORTS + "q = queue.Queue(); q.shutdown(); q.put(1)", "queue.ShutDown")
         self.fails(IMPORTS + "q = queue.Queue(); q.shutdown(); q.get()", "queue.ShutDown")
         self.value(
-            IMPORTS + "q = queue.SimpleQueue(); q.put(1); q.put_nowait(2)\nq.qsize(), q.get(), q.get_nowait(), q.empty()",
+            IMPORTS + "q = queue.SimpleQueue(); q.put(1); q.put_nowait(2)\n"
+            "q.qsize(), q.get(), q.get_nowait(), q.empty()",
             "(2, 1, 2, True)",
         )
 
@@ -315,18 +347,24 @@ class Time(WorldCase):
         self.assertEqual(seen["seconds"], 3.0)
 
     def test_sleeps_overlap(self):
-        seen = self.value(IMPORTS + "ts = [Thread(target=time.sleep, args=(2,)) for _ in range(5)]\n" + START + "1", "1")
+        seen = self.value(
+            IMPORTS + "ts = [Thread(target=time.sleep, args=(2,)) for _ in range(5)]\n" + START + "1", "1"
+        )
         self.assertEqual(seen["seconds"], 2.0)
 
     def test_polling_ends(self):
         self.value(
-            IMPORTS + "from concurrent.futures import *\np = ThreadPoolExecutor()\nf = p.submit(llm_query, 'x', 3)\n"
+            IMPORTS
+            + "from concurrent.futures import *\np = ThreadPoolExecutor()\n"
+            "f = p.submit(llm_query, 'x', 3)\n"
             "g = p.submit(lambda: llm_query('y'))\nwhile not (f.done() and g.done()): time.sleep(0)\n"
             "f.result() + g.result()".replace("sleep(0)", "sleep(0.5)"),
             "'re: xre: y'",
         )
         self.value(
-            IMPORTS + "done = []\nThread(target=lambda: done.append(1)).start()\nwhile not done: time.sleep(0)\ndone", "[1]"
+            IMPORTS + "done = []\nThread(target=lambda: done.append(1)).start()\n"
+            "while not done: time.sleep(0)\ndone",
+            "[1]",
         )
 
     def test_wrong_sleeps(self):
@@ -335,29 +373,34 @@ class Time(WorldCase):
 
     def test_timer(self):
         seen = self.value(
-            IMPORTS + "log = []\nt = Timer(3, log.append, ['late']); t.start()\nlog.append(llm_query('x', 1))\n"
+            IMPORTS + "log = []\nt = Timer(3, log.append, ['late']); t.start()\n"
+            "log.append(llm_query('x', 1))\n"
             "time.sleep(5)\nlog",
             "['re: x', 'late']",
         )
         self.assertEqual(seen["seconds"], 6.0)
 
-    def test_a_timer_keeps_nobody_waiting_and_can_be_cancelled(self):
+    def test_a_timer_holds_up_no_task_and_can_be_cancelled(self):
         seen = self.value(
-            IMPORTS + "log = []\nt = Timer(60, log.append, ['late']); t.start()\nr = llm_query('x', 1)\nt.cancel(); t.join()\n"
+            IMPORTS + "log = []\nt = Timer(60, log.append, ['late']); t.start()\nr = llm_query('x', 1)\n"
+            "t.cancel(); t.join()\n"
             "log, t.is_alive()",
             "([], False)",
         )
         self.assertEqual(seen["seconds"], 1.0)
 
     def test_timers_at_the_end_of_the_cell(self):
-        seen = self.run_cell(IMPORTS + "Timer(1, print, ['soon']).start(); Timer(60, print, ['late']).start()")
+        seen = self.run_cell(
+            IMPORTS + "Timer(1, print, ['soon']).start(); Timer(60, print, ['late']).start()"
+        )
         self.assertEqual((seen["stdout"], seen["seconds"]), ("soon\n", 1.0))
         self.assertIn("1 timer was dropped", seen["stderr"])
 
     def test_a_ticking_daemon_does_not_hold_up_the_main_code(self):
         seen = self.ok(
             IMPORTS + "stop = False\ndef tick():\n    while not stop: print('.', end=''); time.sleep(1)\n"
-            "t = Thread(target=tick, daemon=True); t.start()\ntime.sleep(3.5)\nstop = True; t.join()\nprint('end')"
+            "t = Thread(target=tick, daemon=True); t.start()\ntime.sleep(3.5)\nstop = True; t.join()\n"
+            "print('end')"
         )
         self.assertEqual((seen["stdout"], seen["seconds"]), ("....end\n", 3.5))
 

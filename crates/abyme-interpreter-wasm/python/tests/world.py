@@ -1,9 +1,9 @@
-"""Runs in the tested Python: a host in virtual time behind `_abyme_guest`, and a server that forks for each scenario.
+"""Runs in the tested Python: a host in virtual time as `_abyme_guest`, a server that forks for each scenario.
 
-Started as `python3.13 -I world.py <directory>`. Each line of standard input is a scenario, a JSON list of cells (with
-`code`, and optionally `interrupt_after` seconds of virtual time, or `signal_after` real ones); each line of standard
-output what came of them. The fork is what the snapshot is in WebAssembly: everything is loaded once, every scenario
-begins with a fresh copy.
+Started as `python3.13 -I world.py <directory>`. Each line of standard input is a scenario, a JSON list of
+cells (with `code`, and optionally `interrupt_after` seconds of virtual time, or `signal_after` real ones);
+each line of standard output is what came of them. The fork stands for the base image of WebAssembly:
+everything is loaded once, every scenario begins with a copy.
 """
 
 import json
@@ -21,7 +21,10 @@ SCOPE = {
             "parameters": [{"name": "prompt", "annotation": "str"}, {"name": "delay", "default": 1.0}],
             "returns": "str",
         },
-        {"name": "fail", "parameters": [{"name": "kind"}, {"name": "message"}, {"name": "delay", "default": 1.0}]},
+        {
+            "name": "fail",
+            "parameters": [{"name": "kind"}, {"name": "message"}, {"name": "delay", "default": 1.0}],
+        },
         {"name": "meet", "parameters": [{"name": "n"}, {"name": "of"}]},
         {"name": "wait_forever", "parameters": []},
     ]
@@ -73,7 +76,9 @@ class Host:
 
     def start(self, name, args, kwargs):
         self.number += 1
-        self.started.append([name, *args, *[kwargs[key] for key in ("prompt", "message", "n") if key in kwargs]])
+        self.started.append(
+            [name, *args, *[kwargs[key] for key in ("prompt", "message", "n") if key in kwargs]]
+        )
         due, reply = self.clock.now + kwargs.get("delay", 0), None
         if name == "llm_query":
             reply = (True, "re: " + kwargs["prompt"])
@@ -135,7 +140,7 @@ class Host:
 
 
 def send_signal(seconds):
-    """Another process that sends a real signal after so many real seconds; answers its id.
+    """Another process that sends a real signal after so many real seconds; returns its id.
 
     And a second one later: the first is ignored when it comes before the cell runs.
     """
@@ -149,7 +154,7 @@ def send_signal(seconds):
 
 
 def run_scenario(run, host, clock, cells):
-    """Run the cells one after the other; answers what the test looks at."""
+    """Run the cells one after the other; returns what the test looks at."""
     seen = []
     for number, cell in enumerate(cells):
         host.begin()

@@ -16,17 +16,17 @@ use abyme_driver::{
 /// Bytes that calls of one cell in flight may hold on the host; one call may always be larger.
 const MAX_BYTES_IN_FLIGHT: usize = 512 << 20;
 
-/// A handle to the mailbox of a session.
+/// A handle to the calls of a session.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Mailbox(Arc<Mutex<Inner>>);
+pub(crate) struct HostCalls(Arc<Mutex<CallsState>>);
 
-/// See [`Mailbox`].
+/// See [`HostCalls`].
 #[derive(Debug, Default)]
-pub(crate) struct Inner {
+pub(crate) struct CallsState {
     /// Started by the guest, not seen by the pump.
-    fresh: Vec<(u32, HostCall)>,
+    started: Vec<(u32, HostCall)>,
     /// All calls whose reply was not taken. Most of the time it is one, so a hash would take longer than the rest.
-    calls: BTreeMap<u32, Flight>,
+    calls: BTreeMap<u32, PendingCall>,
     /// The sum of the sizes of the calls that run.
     held: usize,
     /// Finished calls that no `wait(0)` has reported.
@@ -38,22 +38,22 @@ pub(crate) struct Inner {
 
 /// A call whose reply was not taken.
 #[derive(Debug)]
-struct Flight {
+struct PendingCall {
     /// Its size as the guest sent it.
     size: usize,
     /// `None` while it runs.
     reply: Option<Result<Value, HostError>>,
 }
 
-impl Mailbox {
+impl HostCalls {
     /// The contents.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, CallsState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The pump's side.
-impl Inner {
+impl CallsState {
     /// Begins a cell. What an earlier one left is forgotten.
     pub(crate) fn begin(&mut self, collector: Collector) {
         let last_call = self.last_call;
@@ -68,15 +68,15 @@ impl Inner {
     }
 
     /// Calls that started since the last time.
-    pub(crate) fn take_fresh(&mut self) -> Vec<(u32, HostCall)> {
-        std::mem::take(&mut self.fresh)
+    pub(crate) fn take_started(&mut self) -> Vec<(u32, HostCall)> {
+        std::mem::take(&mut self.started)
     }
 
     /// A call is finished.
     pub(crate) fn finish(&mut self, call: u32, result: Result<Value, HostError>) {
-        if let Some(flight) = self.calls.get_mut(&call) {
-            self.held -= std::mem::take(&mut flight.size);
-            flight.reply = Some(result);
+        if let Some(pending) = self.calls.get_mut(&call) {
+            self.held -= std::mem::take(&mut pending.size);
+            pending.reply = Some(result);
             self.finished.push_back(call);
         }
     }
@@ -88,7 +88,7 @@ impl Inner {
 }
 
 /// The guest's side.
-impl Inner {
+impl CallsState {
     /// Begins a call of `size` bytes; 0 if there are too many, they hold too much, or no cell runs.
     pub(crate) fn start(&mut self, call: HostCall, size: usize) -> u32 {
         let fits = self.held == 0 || self.held + size <= MAX_BYTES_IN_FLIGHT;
@@ -96,9 +96,9 @@ impl Inner {
             return 0;
         }
         self.last_call = self.last_call.wrapping_add(1).max(1);
-        self.calls.insert(self.last_call, Flight { size, reply: None });
+        self.calls.insert(self.last_call, PendingCall { size, reply: None });
         self.held += size;
-        self.fresh.push((self.last_call, call));
+        self.started.push((self.last_call, call));
         self.last_call
     }
 
@@ -108,7 +108,7 @@ impl Inner {
         if call == 0 {
             return self.finished.pop_front();
         }
-        let finished = self.calls.get(&call).is_none_or(|flight| flight.reply.is_some());
+        let finished = self.calls.get(&call).is_none_or(|pending| pending.reply.is_some());
         if finished {
             self.finished.retain(|other| *other != call);
         }

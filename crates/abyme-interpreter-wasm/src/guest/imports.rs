@@ -1,7 +1,7 @@
 //! The imports of the module `abyme`: the only door from a guest to its host. `GUEST.md` of `abyme-python-wasm`
 //! describes them.
 //!
-//! Everything a guest passes is checked; what makes no sense ends it with [`Garbage`].
+//! Everything a guest passes is checked; what makes no sense ends it with [`InvalidMessage`].
 
 use std::{fmt, future::poll_fn, pin::pin, task::Poll, time::Duration};
 
@@ -12,9 +12,9 @@ use tokio::task::yield_now;
 use wasmtime::{Caller, Linker};
 
 use crate::guest::{
-    marshal::{Encoder, Long, decode},
+    marshal::{Encoder, LongObject, decode},
     pystr::pieces,
-    state::Guest,
+    state::GuestState,
 };
 
 const MODULE: &str = "abyme";
@@ -23,23 +23,23 @@ const PART: usize = 4 << 20;
 
 /// The guest sent something that no guest of ours sends.
 #[derive(Debug)]
-pub(crate) struct Garbage(pub(crate) String);
+pub(crate) struct InvalidMessage(pub(crate) String);
 
-impl fmt::Display for Garbage {
+impl fmt::Display for InvalidMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Garbage {}
+impl std::error::Error for InvalidMessage {}
 
-fn garbage(what: impl Into<String>) -> wasmtime::Error {
-    wasmtime::Error::new(Garbage(what.into()))
+fn invalid(what: impl Into<String>) -> wasmtime::Error {
+    wasmtime::Error::new(InvalidMessage(what.into()))
 }
 
 /// Adds all imports of the module.
-pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    linker.func_wrap(MODULE, "request", |mut caller: Caller<'_, Guest>| {
+pub(crate) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+    linker.func_wrap(MODULE, "request", |mut caller: Caller<'_, GuestState>| {
         let guest = caller.data_mut();
         guest.prepared = std::mem::take(&mut guest.request);
         guest.prepared.size()
@@ -50,7 +50,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     linker.func_wrap(MODULE, "reply", reply)?;
     linker.func_wrap(MODULE, "raw", raw)?;
     linker.func_wrap(MODULE, "copy", copy)?;
-    linker.func_wrap(MODULE, "longs", |caller: Caller<'_, Guest>| {
+    linker.func_wrap(MODULE, "longs", |caller: Caller<'_, GuestState>| {
         u32::try_from(caller.data().prepared.longs.len()).unwrap_or(u32::MAX)
     })?;
     linker.func_wrap(MODULE, "long", long)?;
@@ -62,57 +62,57 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
 
 /// `size` bytes of the guest's memory at `at`, and the guest.
 fn slice<'a>(
-    caller: &'a mut Caller<'_, Guest>,
+    caller: &'a mut Caller<'_, GuestState>,
     at: u32,
     size: usize,
-) -> wasmtime::Result<(&'a mut [u8], &'a mut Guest)> {
+) -> wasmtime::Result<(&'a mut [u8], &'a mut GuestState)> {
     let memory = caller.data().memory()?;
     let (memory, guest) = memory.data_and_store_mut(caller);
     let end = (at as usize).checked_add(size).filter(|end| *end <= memory.len());
     match end {
         Some(end) => Ok((&mut memory[at as usize..end], guest)),
-        None => Err(garbage("an address outside of its memory")),
+        None => Err(invalid("an address outside of its memory")),
     }
 }
 
 /// A value of the guest's, which must be a list of `N` items.
 fn items<const N: usize>(data: &[u8], what: &str) -> wasmtime::Result<[Value; N]> {
-    let value = decode(data).map_err(|problem| garbage(format!("a bad {what}: {problem}")))?;
-    let Value::List(items) = value else { return Err(garbage(format!("a {what} that is no tuple"))) };
-    items.try_into().map_err(|_| garbage(format!("a {what} of another length")))
+    let value = decode(data).map_err(|problem| invalid(format!("a bad {what}: {problem}")))?;
+    let Value::List(items) = value else { return Err(invalid(format!("a {what} that is no tuple"))) };
+    items.try_into().map_err(|_| invalid(format!("a {what} of another length")))
 }
 
-fn answer(mut caller: Caller<'_, Guest>, at: u32, size: u32) -> wasmtime::Result<()> {
+fn answer(mut caller: Caller<'_, GuestState>, at: u32, size: u32) -> wasmtime::Result<()> {
     let (data, guest) = slice(&mut caller, at, size as usize)?;
-    let value = decode(data).map_err(|problem| garbage(format!("a bad answer: {problem}")))?;
+    let value = decode(data).map_err(|problem| invalid(format!("a bad answer: {problem}")))?;
     guest.answer = Some(value);
     Ok(())
 }
 
-fn start(mut caller: Caller<'_, Guest>, at: u32, size: u32) -> wasmtime::Result<u32> {
+fn start(mut caller: Caller<'_, GuestState>, at: u32, size: u32) -> wasmtime::Result<u32> {
     let (data, guest) = slice(&mut caller, at, size as usize)?;
     let [name, args, kwargs] = items(data, "call")?;
     let (Some(name), Value::List(args), Value::Dict(kwargs)) = (name.as_text(), args, kwargs) else {
-        return Err(garbage("a call that is none"));
+        return Err(invalid("a call that is none"));
     };
-    Ok(guest.mailbox.lock().start(HostCall::new(name).args(args).kwargs(kwargs), size as usize))
+    Ok(guest.calls.lock().start(HostCall::new(name).args(args).kwargs(kwargs), size as usize))
 }
 
 /// Waits without holding a thread: the fiber of the guest is suspended, and whoever polls the cell polls this.
-async fn wait(mut caller: Caller<'_, Guest>, (call, seconds): (u32, f64)) -> wasmtime::Result<u32> {
-    let mailbox = caller.data().mailbox.clone();
+async fn wait(mut caller: Caller<'_, GuestState>, (call, seconds): (u32, f64)) -> wasmtime::Result<u32> {
+    let calls = caller.data().calls.clone();
     let limit = (seconds >= 0.0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
     // Most calls of a test or a cache are finished at once; a timer is only made for the others.
     let mut sleep = pin!(futures_util::future::OptionFuture::from(limit.map(sleep)));
     let finished = poll_fn(|context| {
-        let mut mailbox = mailbox.lock();
-        if let Some(finished) = mailbox.finished(call) {
+        let mut calls = calls.lock();
+        if let Some(finished) = calls.finished(call) {
             return Poll::Ready(Some(finished));
         }
-        if mailbox.take_interrupt() {
+        if calls.take_interrupt() {
             return Poll::Ready(None);
         }
-        drop(mailbox);
+        drop(calls);
         match limit {
             Some(_) => sleep.as_mut().poll(context).map(|_| Some(0)),
             None => Poll::Pending,
@@ -122,7 +122,7 @@ async fn wait(mut caller: Caller<'_, Guest>, (call, seconds): (u32, f64)) -> was
     match finished {
         Some(call) => Ok(call),
         None => {
-            Guest::interrupt(&mut caller)?;
+            GuestState::interrupt(&mut caller)?;
             Ok(0)
         }
     }
@@ -132,9 +132,9 @@ async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
-fn reply(mut caller: Caller<'_, Guest>, call: u32) -> i32 {
+fn reply(mut caller: Caller<'_, GuestState>, call: u32) -> i32 {
     let guest = caller.data_mut();
-    let Some(result) = guest.mailbox.lock().take_reply(call) else { return -1 };
+    let Some(result) = guest.calls.lock().take_reply(call) else { return -1 };
     let mut encoder = Encoder::default();
     let encoded = match &result {
         Ok(value) => encoder.begin_tuple(2).and_then(|()| {
@@ -161,7 +161,7 @@ fn failure(encoder: &mut Encoder, type_name: &str, message: &str) -> Result<(), 
 }
 
 /// What was written to a descriptor since the last time.
-fn raw(mut caller: Caller<'_, Guest>, stream: u32) -> wasmtime::Result<i32> {
+fn raw(mut caller: Caller<'_, GuestState>, stream: u32) -> wasmtime::Result<i32> {
     let guest = caller.data_mut();
     let Some((head, omitted, tail)) = guest.wasi.take_output(stream as usize) else { return Ok(0) };
     let mut encoder = Encoder::default();
@@ -171,24 +171,24 @@ fn raw(mut caller: Caller<'_, Guest>, stream: u32) -> wasmtime::Result<i32> {
         encoder.int(i64::try_from(omitted).unwrap_or(i64::MAX))?;
         encoder.value(&bytes(tail))
     });
-    encoded.map_err(garbage)?;
+    encoded.map_err(invalid)?;
     guest.prepared = encoder.into();
     Ok(guest.prepared.size())
 }
 
-fn copy(mut caller: Caller<'_, Guest>, to: u32) -> wasmtime::Result<()> {
+fn copy(mut caller: Caller<'_, GuestState>, to: u32) -> wasmtime::Result<()> {
     let data = std::mem::take(&mut caller.data_mut().prepared.data);
     let (memory, _) = slice(&mut caller, to, data.len())?;
     memory.copy_from_slice(&data);
     Ok(())
 }
 
-fn long(mut caller: Caller<'_, Guest>, at: u32, to: u32) -> wasmtime::Result<()> {
+fn long(mut caller: Caller<'_, GuestState>, at: u32, to: u32) -> wasmtime::Result<()> {
     let (memory, guest) = slice(&mut caller, to, 8)?;
     let (len, max_char) = match guest.prepared.longs.get(at as usize) {
-        Some(Long::Text(_, layout)) => (layout.chars, layout.max_char),
-        Some(Long::Bytes(bytes)) => (bytes.len(), 0),
-        None => return Err(garbage("a question for a long object that there is not")),
+        Some(LongObject::Text(_, layout)) => (layout.chars, layout.max_char),
+        Some(LongObject::Bytes(bytes)) => (bytes.len(), 0),
+        None => return Err(invalid("a question for a long object that there is not")),
     };
     // Lengths were checked when the message was made.
     let len = u32::try_from(len).unwrap_or(u32::MAX);
@@ -198,11 +198,11 @@ fn long(mut caller: Caller<'_, Guest>, at: u32, to: u32) -> wasmtime::Result<()>
 }
 
 /// Writes a long object into the guest's memory. Other tasks of the thread have their turn in between.
-async fn fill(mut caller: Caller<'_, Guest>, (at, to): (u32, u32)) -> wasmtime::Result<()> {
-    let missing = || garbage("a question for a long object that there is not");
+async fn fill(mut caller: Caller<'_, GuestState>, (at, to): (u32, u32)) -> wasmtime::Result<()> {
+    let missing = || invalid("a question for a long object that there is not");
     let long = caller.data().prepared.longs.get(at as usize).cloned().ok_or_else(missing)?;
     match long {
-        Long::Text(text, layout) => {
+        LongObject::Text(text, layout) => {
             let mut written = 0;
             for part in pieces(&text, PART) {
                 if written > 0 {
@@ -212,7 +212,7 @@ async fn fill(mut caller: Caller<'_, Guest>, (at, to): (u32, u32)) -> wasmtime::
                 written += layout.write(part, &mut memory[written..]);
             }
         }
-        Long::Bytes(bytes) => {
+        LongObject::Bytes(bytes) => {
             for (number, part) in bytes.chunks(PART).enumerate() {
                 if number > 0 {
                     yield_now().await;
@@ -225,19 +225,19 @@ async fn fill(mut caller: Caller<'_, Guest>, (at, to): (u32, u32)) -> wasmtime::
     Ok(())
 }
 
-fn output(mut caller: Caller<'_, Guest>, stream: u32, at: u32, size: u32) -> wasmtime::Result<()> {
+fn output(mut caller: Caller<'_, GuestState>, stream: u32, at: u32, size: u32) -> wasmtime::Result<()> {
     let stream = if stream == 0 { Stream::Stdout } else { Stream::Stderr };
     let (data, guest) = slice(&mut caller, at, size as usize)?;
-    let text = std::str::from_utf8(data).map_err(|_| garbage("output that is not UTF-8"))?;
-    guest.mailbox.lock().output(stream, text);
+    let text = std::str::from_utf8(data).map_err(|_| invalid("output that is not UTF-8"))?;
+    guest.calls.lock().output(stream, text);
     Ok(())
 }
 
-fn submit(mut caller: Caller<'_, Guest>, at: u32, size: u32) -> wasmtime::Result<()> {
+fn submit(mut caller: Caller<'_, GuestState>, at: u32, size: u32) -> wasmtime::Result<()> {
     let (data, guest) = slice(&mut caller, at, size as usize)?;
     let [via, fields, value] = items(data, "submission")?;
     let via = via.as_text().unwrap_or_default();
-    let submission = submission(via, Some(fields), value).map_err(garbage)?;
-    guest.mailbox.lock().submit(submission);
+    let submission = submission(via, Some(fields), value).map_err(invalid)?;
+    guest.calls.lock().submit(submission);
     Ok(())
 }

@@ -11,5 +11,5 @@ mod tests;
 
 pub(crate) use self::{
     decode::decode,
-    encode::{Encoder, Long},
+    encode::{Encoder, LongObject},
 };

@@ -2,7 +2,7 @@
 
 /// How a text lies in CPython's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Layout {
+pub(crate) struct StrLayout {
     /// How many characters it has.
     pub(crate) chars: usize,
     /// The largest code point of its kind, as `PyUnicode_New` wants to know it.
@@ -11,7 +11,7 @@ pub(crate) struct Layout {
     pub(crate) width: usize,
 }
 
-impl Layout {
+impl StrLayout {
     /// The layout of a text. Two passes at memory speed.
     pub(crate) fn of(text: &str) -> Self {
         // Of the bytes of a character the first is the largest, and it grows with the code point.
@@ -94,8 +94,8 @@ mod tests {
 
     use super::*;
 
-    fn written(text: &str) -> (Layout, Vec<u8>) {
-        let layout = Layout::of(text);
+    fn written(text: &str) -> (StrLayout, Vec<u8>) {
+        let layout = StrLayout::of(text);
         let mut memory = vec![0xaa; layout.size()];
         let mut at = 0;
         for part in pieces(text, 100_000) {
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn the_widest_character_decides() {
-        let width = |text: &str| (Layout::of(text).max_char, Layout::of(text).width);
+        let width = |text: &str| (StrLayout::of(text).max_char, StrLayout::of(text).width);
         assert_eq!(width(""), (0x7f, 1));
         assert_eq!(width("plain"), (0x7f, 1));
         assert_eq!(width("\u{80}"), (0xff, 1));
@@ -127,7 +127,7 @@ mod tests {
         }
     }
 
-    fn read(layout: Layout, memory: &[u8]) -> String {
+    fn read(layout: StrLayout, memory: &[u8]) -> String {
         let point = |place: &[u8]| {
             let mut bytes = [0; 4];
             bytes[..place.len()].copy_from_slice(place);

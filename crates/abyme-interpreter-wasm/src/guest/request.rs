@@ -6,25 +6,25 @@ use abyme_core::{Cell, Error, ErrorKind, Result, Scope, Value};
 use abyme_driver::repl::scope_value;
 
 use crate::guest::{
-    marshal::{Encoder, Long},
-    pystr::Layout,
+    marshal::{Encoder, LongObject},
+    pystr::StrLayout,
 };
 
 /// What the host prepared for the guest to take.
 #[derive(Debug, Default)]
-pub(crate) struct Message {
+pub(crate) struct GuestMessage {
     pub(crate) data: Vec<u8>,
-    pub(crate) longs: Vec<Long>,
+    pub(crate) longs: Vec<LongObject>,
 }
 
-impl From<Encoder> for Message {
+impl From<Encoder> for GuestMessage {
     fn from(encoder: Encoder) -> Self {
         let (data, longs) = encoder.finish();
         Self { data, longs }
     }
 }
 
-impl Message {
+impl GuestMessage {
     pub(crate) fn size(&self) -> i32 {
         i32::try_from(self.data.len()).unwrap_or(-1)
     }
@@ -34,7 +34,11 @@ impl Message {
 const INLINE: usize = 8 << 20;
 
 /// A cell as the guest takes it, and the cell.
-pub(crate) async fn request(cell: Cell, scope: Option<Arc<Scope>>, reseed: bool) -> Result<(Cell, Message)> {
+pub(crate) async fn request(
+    cell: Cell,
+    scope: Option<Arc<Scope>>,
+    reseed: bool,
+) -> Result<(Cell, GuestMessage)> {
     let large = cell.variables.iter().map(|(_, value)| sum(value, &str::len)).sum::<usize>() > INLINE;
     let encode = move || {
         let message = message(&cell, scope.as_deref(), reseed)?;
@@ -49,7 +53,7 @@ pub(crate) async fn request(cell: Cell, scope: Option<Arc<Scope>>, reseed: bool)
 }
 
 /// A cell as the guest takes it.
-pub(crate) fn message(cell: &Cell, scope: Option<&Scope>, reseed: bool) -> Result<Message> {
+pub(crate) fn message(cell: &Cell, scope: Option<&Scope>, reseed: bool) -> Result<GuestMessage> {
     let mut encoder = Encoder::default();
     encode(&mut encoder, cell, scope, reseed).map_err(|problem| {
         Error::new(ErrorKind::InvalidInput, format!("the cell cannot be sent: {problem}"))
@@ -91,7 +95,7 @@ fn encode(encoder: &mut Encoder, cell: &Cell, scope: Option<&Scope>, reseed: boo
 
 /// About how many bytes a value takes in the guest.
 pub(crate) fn size(value: &Value) -> usize {
-    sum(value, &|text| Layout::of(text).size())
+    sum(value, &|text| StrLayout::of(text).size())
 }
 
 /// The bytes of all text and bytes in a value, each text counted by `text_size`.

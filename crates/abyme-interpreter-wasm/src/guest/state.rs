@@ -3,16 +3,16 @@
 use abyme_wasi::{HasWasi, Wasi};
 use wasmtime::{AsContextMut, Caller, Memory, ResourceLimiter};
 
-use crate::guest::{calls::Mailbox, request::Message};
+use crate::guest::{calls::HostCalls, request::GuestMessage};
 
 /// The host's data of one guest.
-pub(crate) struct Guest {
+pub(crate) struct GuestState {
     pub(crate) wasi: Wasi,
-    pub(crate) mailbox: Mailbox,
+    pub(crate) calls: HostCalls,
     /// The cell to run, until the guest asks for it.
-    pub(crate) request: Message,
+    pub(crate) request: GuestMessage,
     /// What the guest takes next.
-    pub(crate) prepared: Message,
+    pub(crate) prepared: GuestMessage,
     /// The answer to the last cell.
     pub(crate) answer: Option<abyme_core::Value>,
     /// Where the guest's memory is, once it is there.
@@ -23,13 +23,13 @@ pub(crate) struct Guest {
     pub(crate) memory_limit_bytes: usize,
 }
 
-impl Guest {
-    pub(crate) fn new(wasi: Wasi, mailbox: Mailbox, memory_limit_bytes: usize) -> Self {
+impl GuestState {
+    pub(crate) fn new(wasi: Wasi, calls: HostCalls, memory_limit_bytes: usize) -> Self {
         Self {
             wasi,
-            mailbox,
-            request: Message::default(),
-            prepared: Message::default(),
+            calls,
+            request: GuestMessage::default(),
+            prepared: GuestMessage::default(),
             answer: None,
             memory: None,
             interrupt: [0; 4],
@@ -42,7 +42,7 @@ impl Guest {
     }
 
     /// Sets CPython's own flags for SIGINT: its handler runs before the next bytecode.
-    pub(crate) fn interrupt(mut store: impl AsContextMut<Data = Guest>) -> wasmtime::Result<()> {
+    pub(crate) fn interrupt(mut store: impl AsContextMut<Data = GuestState>) -> wasmtime::Result<()> {
         let mut store = store.as_context_mut();
         let [tripped, any, breaker, bit] = store.data().interrupt;
         if tripped == 0 {
@@ -59,7 +59,7 @@ impl Guest {
     }
 }
 
-impl HasWasi for Guest {
+impl HasWasi for GuestState {
     fn wasi(&mut self) -> &mut Wasi {
         &mut self.wasi
     }
@@ -69,14 +69,14 @@ impl HasWasi for Guest {
     }
 
     fn take_interrupt(caller: &mut Caller<'_, Self>) -> bool {
-        let interrupted = caller.data().mailbox.lock().take_interrupt();
+        let interrupted = caller.data().calls.lock().take_interrupt();
         // Without a place for the flags nobody can be told, and the sleep goes on.
-        interrupted && Guest::interrupt(caller).is_ok()
+        interrupted && GuestState::interrupt(caller).is_ok()
     }
 }
 
 /// A guest that asks for more than its limit gets a `MemoryError`, as from any full machine.
-impl ResourceLimiter for Guest {
+impl ResourceLimiter for GuestState {
     fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         Ok(desired <= self.memory_limit_bytes)
     }

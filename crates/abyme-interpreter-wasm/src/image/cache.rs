@@ -28,7 +28,7 @@ use crate::{
     engine,
     image::{
         files,
-        load::{self, Refused},
+        load::{self, LoadError},
         prepare,
     },
     progress::{PrepareProgress, Reporter},
@@ -38,24 +38,24 @@ use crate::{
 mod tests;
 
 /// Where to look for the cache, before the platform's own place.
-pub(crate) const VARIABLE: &str = "ABYME_CACHE_DIR";
+pub(crate) const CACHE_DIR_VARIABLE: &str = "ABYME_CACHE_DIR";
 
 const CODE: &str = "guest.cwasm";
 const SUM: &str = "sum";
 /// Entries of other versions are removed after this time.
-const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// What went into a prepared interpreter: its name in the cache, and in the snapshots of its sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Key(String);
+pub(crate) struct ImageKey(String);
 
-impl fmt::Display for Key {
+impl fmt::Display for ImageKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl Key {
+impl ImageKey {
     /// The key of this build on this machine.
     pub(crate) fn new(engine: &Engine) -> Self {
         let mut hasher = Sha256::new();
@@ -83,13 +83,13 @@ pub(crate) async fn module(
     engine: &Engine,
     config: &WasmConfig,
     reporter: Reporter,
-) -> Result<(Module, Key)> {
-    let key = Key::new(engine);
-    let entry = Entry::new(config, &key);
+) -> Result<(Module, ImageKey)> {
+    let key = ImageKey::new(engine);
+    let entry = CacheEntry::new(config, &key);
     let (engine, handle) = (engine.clone(), tokio::runtime::Handle::current());
     // Compiling takes seconds of a thread. It goes on if the caller goes away: the next one finds it done.
     let work = move || {
-        let prepare = || handle.block_on(prepare::snapshot(&reporter));
+        let prepare = || handle.block_on(prepare::base_image(&reporter));
         match entry {
             Ok(entry) => entry.load_or_make(&engine, &reporter, prepare),
             Err(why) => {
@@ -121,7 +121,7 @@ pub struct CacheState {
 
 /// Looks at the cache without changing anything.
 pub(crate) fn state(engine: &Engine, config: &WasmConfig) -> CacheState {
-    let entry = match Entry::new(config, &Key::new(engine)) {
+    let entry = match CacheEntry::new(config, &ImageKey::new(engine)) {
         Ok(entry) => entry,
         Err(why) => {
             let problem = config.cache.then_some(why);
@@ -131,8 +131,8 @@ pub(crate) fn state(engine: &Engine, config: &WasmConfig) -> CacheState {
     let loaded = entry.load(engine);
     let bytes = fs::metadata(entry.dir.join(CODE)).map_or(0, |status| status.len());
     let problem = match &loaded {
-        Ok(_) | Err(Refused::Missing) => None,
-        Err(Refused::Damaged(why) | Refused::Unsafe(why)) => Some(why.clone()),
+        Ok(_) | Err(LoadError::Missing) => None,
+        Err(LoadError::Damaged(why) | LoadError::Unsafe(why)) => Some(why.clone()),
     };
     CacheState { ready: loaded.is_ok(), path: Some(entry.dir), bytes, problem }
 }
@@ -147,43 +147,49 @@ pub(crate) fn look(config: &WasmConfig) -> Result<CacheState> {
 
 /// One prepared interpreter in the cache.
 #[derive(Debug)]
-struct Entry {
+struct CacheEntry {
     /// The directory of all of them.
     parent: PathBuf,
     dir: PathBuf,
 }
 
-impl Entry {
+impl CacheEntry {
     /// Where it is or will be; an error says why nothing can be kept.
-    fn new(config: &WasmConfig, key: &Key) -> Result<Self, String> {
+    fn new(config: &WasmConfig, key: &ImageKey) -> Result<Self, String> {
         if !config.cache {
             return Err("the cache is switched off".to_owned());
         }
         if !cfg!(unix) {
             return Err("nothing tells on this system who can write a file".to_owned());
         }
-        let root = match (&config.cache_dir, std::env::var_os(VARIABLE).filter(|value| !value.is_empty())) {
-            (Some(dir), _) => dir.clone(),
-            (None, Some(dir)) => PathBuf::from(dir),
-            (None, None) => etcetera::choose_base_strategy()
-                .map(|strategy| strategy.cache_dir().join("abyme"))
-                .map_err(|_| format!("there is no home directory; set {VARIABLE} to a directory of yours"))?,
-        };
+        let root =
+            match (&config.cache_dir, std::env::var_os(CACHE_DIR_VARIABLE).filter(|value| !value.is_empty()))
+            {
+                (Some(dir), _) => dir.clone(),
+                (None, Some(dir)) => PathBuf::from(dir),
+                (None, None) => etcetera::choose_base_strategy()
+                    .map(|strategy| strategy.cache_dir().join("abyme"))
+                    .map_err(|_| {
+                        format!(
+                            "there is no home directory; set {CACHE_DIR_VARIABLE} to a directory of yours"
+                        )
+                    })?,
+            };
         let parent = root.join("wasm");
         Ok(Self { dir: parent.join(&key.0), parent })
     }
 
-    fn load(&self, engine: &Engine) -> Result<Module, Refused> {
+    fn load(&self, engine: &Engine) -> Result<Module, LoadError> {
         let text = match fs::read_to_string(self.dir.join(SUM)) {
             Ok(text) => text,
-            Err(error) if load::is_missing(&error) => return Err(Refused::Missing),
-            Err(error) => return Err(Refused::Damaged(format!("{}: {error}", self.dir.display()))),
+            Err(error) if load::is_missing(&error) => return Err(LoadError::Missing),
+            Err(error) => return Err(LoadError::Damaged(format!("{}: {error}", self.dir.display()))),
         };
         let numbers = text.split_once(' ').and_then(|(length, sum)| {
             Some((length.parse().ok()?, u64::from_str_radix(sum.trim(), 16).ok()?))
         });
         let Some((length, sum)) = numbers else {
-            return Err(Refused::Damaged(format!("{}: its checksum is unreadable", self.dir.display())));
+            return Err(LoadError::Damaged(format!("{}: its checksum is unreadable", self.dir.display())));
         };
         load::load(engine, &self.dir.join(CODE), length, sum)
     }
@@ -199,21 +205,21 @@ impl Entry {
             Err(refused) => refused,
         };
         let lock = self.lock(reporter);
-        if lock.is_ok() && !matches!(refused, Refused::Unsafe(_)) {
+        if lock.is_ok() && !matches!(refused, LoadError::Unsafe(_)) {
             // Another process may have made it while this one waited.
             match self.load(engine) {
                 Ok(module) => return Ok(module),
                 Err(again) => refused = again,
             }
         }
-        if let Refused::Damaged(why) = &refused {
+        if let LoadError::Damaged(why) = &refused {
             tracing::warn!("the prepared Python is made anew, for the one in the cache is damaged: {why}");
         }
         let started = Instant::now();
         let snapshot = prepare()?;
-        reporter.report(PrepareProgress::CompilingSnapshot);
+        reporter.report(PrepareProgress::CompilingImage);
         let kept = match (lock, refused) {
-            (_, Refused::Unsafe(why)) => Err(why),
+            (_, LoadError::Unsafe(why)) => Err(why),
             (Err(error), _) => Err(format!("{}: {error}", self.parent.display())),
             (Ok(_lock), _) => {
                 self.keep(engine, &snapshot)?.map_err(|error| format!("{}: {error}", self.dir.display()))
@@ -281,7 +287,7 @@ impl Entry {
             let age = entry.metadata().and_then(|status| status.modified()).ok();
             let age = age.and_then(|modified| SystemTime::now().duration_since(modified).ok());
             let leftover = entry.file_name().to_string_lossy().starts_with("new-");
-            let old = age.is_some_and(|age| age > KEPT);
+            let old = age.is_some_and(|age| age > MAX_AGE);
             if entry.path().is_dir() && entry.path() != self.dir && (leftover || old) {
                 let _ = fs::remove_dir_all(entry.path());
             }

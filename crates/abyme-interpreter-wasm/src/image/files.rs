@@ -20,10 +20,10 @@ const OWN: &[(&str, &str)] = &[
     ("local.py", include_str!("../../python/local.py")),
     ("locks.py", include_str!("../../python/locks.py")),
     ("pool.py", include_str!("../../python/pool.py")),
+    ("prepare.py", include_str!("../../python/prepare.py")),
     ("task.py", include_str!("../../python/task.py")),
     ("tasks.py", include_str!("../../python/tasks.py")),
     ("threads.py", include_str!("../../python/threads.py")),
-    ("warm.py", include_str!("../../python/warm.py")),
 ];
 
 /// All Python that is in the snapshot besides the standard library: paths below `/abyme`, and sources.
@@ -47,9 +47,9 @@ fn library() -> Arc<Archive> {
 
 /// The sources as files of the host, for a guest that is being prepared. Removed on drop.
 #[derive(Debug)]
-pub(crate) struct Sources(tempfile::TempDir);
+pub(crate) struct SourceDir(tempfile::TempDir);
 
-impl Sources {
+impl SourceDir {
     pub(crate) fn write() -> Result<Self> {
         let write = || -> io::Result<Self> {
             let dir = tempfile::Builder::new().prefix("abyme-").tempdir()?;

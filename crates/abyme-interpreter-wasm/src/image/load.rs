@@ -28,7 +28,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 /// Why a file of the cache is not used.
 #[derive(Debug)]
-pub(crate) enum Refused {
+pub(crate) enum LoadError {
     /// It is not there.
     Missing,
     /// It is not what was written, or of another version: it can be replaced.
@@ -38,13 +38,13 @@ pub(crate) enum Refused {
 }
 
 /// Loads compiled code that [`checksum`] was asked about when it was written.
-pub(crate) fn load(engine: &Engine, path: &Path, length: u64, sum: u64) -> Result<Module, Refused> {
+pub(crate) fn load(engine: &Engine, path: &Path, length: u64, sum: u64) -> Result<Module, LoadError> {
     check_owner(path)?;
-    let damaged = |error: &dyn std::fmt::Display| Refused::Damaged(format!("{}: {error}", path.display()));
+    let damaged = |error: &dyn std::fmt::Display| LoadError::Damaged(format!("{}: {error}", path.display()));
     // Opened once: what is checked is what is mapped, whatever happens to the path meanwhile.
     let mut file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if is_missing(&error) => return Err(Refused::Missing),
+        Err(error) if is_missing(&error) => return Err(LoadError::Missing),
         Err(error) => return Err(damaged(&error)),
     };
     check_one(path, &file.metadata().map_err(|error| damaged(&error))?)?;
@@ -77,12 +77,12 @@ pub(crate) fn is_missing(error: &io::Error) -> bool {
 }
 
 /// Whether a file and the two directories around it belong to this user and can be written by no other.
-fn check_owner(file: &Path) -> Result<(), Refused> {
+fn check_owner(file: &Path) -> Result<(), LoadError> {
     for path in file.ancestors().take(3) {
         let status = match fs::metadata(path) {
             Ok(status) => status,
-            Err(error) if is_missing(&error) => return Err(Refused::Missing),
-            Err(error) => return Err(Refused::Damaged(format!("{}: {error}", path.display()))),
+            Err(error) if is_missing(&error) => return Err(LoadError::Missing),
+            Err(error) => return Err(LoadError::Damaged(format!("{}: {error}", path.display()))),
         };
         check_one(path, &status)?;
     }
@@ -90,16 +90,16 @@ fn check_owner(file: &Path) -> Result<(), Refused> {
 }
 
 #[cfg(unix)]
-fn check_one(path: &Path, status: &fs::Metadata) -> Result<(), Refused> {
+fn check_one(path: &Path, status: &fs::Metadata) -> Result<(), LoadError> {
     use std::os::unix::fs::MetadataExt;
 
     let user = rustix::process::geteuid().as_raw();
     if status.uid() != user && status.uid() != 0 {
         let owner = status.uid();
-        return Err(Refused::Unsafe(format!("{} belongs to user {owner}, not to {user}", path.display())));
+        return Err(LoadError::Unsafe(format!("{} belongs to user {owner}, not to {user}", path.display())));
     }
     if status.mode() & 0o022 != 0 {
-        return Err(Refused::Unsafe(format!(
+        return Err(LoadError::Unsafe(format!(
             "{} can be written by other users (chmod go-w)",
             path.display()
         )));
@@ -109,6 +109,6 @@ fn check_one(path: &Path, status: &fs::Metadata) -> Result<(), Refused> {
 
 /// Without an owner and a mode to look at, the condition of the unsafe call cannot be checked.
 #[cfg(not(unix))]
-fn check_one(path: &Path, _: &fs::Metadata) -> Result<(), Refused> {
-    Err(Refused::Unsafe(format!("nothing tells who could have written {}", path.display())))
+fn check_one(path: &Path, _: &fs::Metadata) -> Result<(), LoadError> {
+    Err(LoadError::Unsafe(format!("nothing tells who could have written {}", path.display())))
 }

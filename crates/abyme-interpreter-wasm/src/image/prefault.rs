@@ -10,12 +10,12 @@ use abyme_core::{Cell, FunctionSpec, ParameterSpec, Result, Scope, Value};
 use abyme_driver::repl::Collector;
 
 use crate::{
-    guest::{calls::Mailbox, request::message},
+    guest::{calls::HostCalls, request::message},
     memory::{
         page::{PAGE, ranges},
         watch::Since,
     },
-    vm::{Failure, Vm},
+    vm::{CellFailure, Vm},
 };
 
 /// What most sessions do: output, names, a value, text, a function, calls, an answer.
@@ -29,31 +29,31 @@ const CELLS: [&str; 5] = [
 ];
 
 /// Where more pages seem to be written to, the system does not tell which.
-const MOST: usize = 1000;
+const MAX_PAGES: usize = 1000;
 
 /// The pages that these cells write to. None of those that they add: there a session may write or not.
 ///
-/// `vm` is an instance that did not run yet, and `pristine` the memory of another.
-pub(crate) async fn pages(vm: Vm, mailbox: &Mailbox, pristine: &[u8]) -> Result<Vec<Range<u32>>> {
+/// `vm` is an instance that did not run yet, and `base` the memory of another.
+pub(crate) async fn pages(vm: Vm, calls: &HostCalls, base: &[u8]) -> Result<Vec<Range<u32>>> {
     let mut vm = Box::new(vm);
     let scope = Arc::new(scope());
     let input = Cell::new("").variable("context", Value::from("a line of some text\n".repeat(100)));
     let cells = std::iter::once(input).chain(CELLS.map(Cell::new));
     for (at, cell) in cells.enumerate() {
-        mailbox.lock().begin(Collector::new(1000));
+        calls.lock().begin(Collector::new(1000));
         let outcome;
-        (vm, outcome) = run(vm, mailbox, &cell, (at == 0).then_some(&*scope)).await?;
+        (vm, outcome) = run(vm, calls, &cell, (at == 0).then_some(&*scope)).await?;
         let failed =
             |answer: &Value| answer.as_dict().and_then(|answer| answer.get("error")) != Some(&Value::None);
         if outcome.as_ref().map_or(true, failed) {
             return Ok(Vec::new()); // sessions will say what is wrong
         }
     }
-    let end = u32::try_from(pristine.len() / PAGE).unwrap_or(u32::MAX);
+    let end = u32::try_from(base.len() / PAGE).unwrap_or(u32::MAX);
     // Also those that are as they were: most have counts of references that went up and down.
-    let ranges = ranges(vm.written_pages(Since::Snapshot).into_iter().filter(|page| *page < end));
+    let ranges = ranges(vm.written_pages(Since::BaseImage).into_iter().filter(|page| *page < end));
     let count: usize = ranges.iter().map(Range::len).sum();
-    Ok(if count <= MOST { ranges } else { Vec::new() })
+    Ok(if count <= MAX_PAGES { ranges } else { Vec::new() })
 }
 
 /// The names that a run offers, or some like them.
@@ -69,23 +69,23 @@ fn scope() -> Scope {
 /// Runs a cell whose calls are answered at once.
 async fn run(
     vm: Box<Vm>,
-    mailbox: &Mailbox,
+    calls: &HostCalls,
     cell: &Cell,
     scope: Option<&Scope>,
-) -> Result<(Box<Vm>, Result<Value, Failure>)> {
+) -> Result<(Box<Vm>, Result<Value, CellFailure>)> {
     let mut cell = pin!(vm.run(message(cell, scope, false)?));
     let ended = poll_fn(|context| {
         loop {
             if let Poll::Ready(ended) = cell.as_mut().poll(context) {
                 return Poll::Ready(ended);
             }
-            let mut mailbox = mailbox.lock();
-            let calls = mailbox.take_fresh();
-            if calls.is_empty() {
+            let mut calls = calls.lock();
+            let started = calls.take_started();
+            if started.is_empty() {
                 return Poll::Pending;
             }
-            for (number, _) in calls {
-                mailbox.finish(number, Ok(Value::from("a reply")));
+            for (number, _) in started {
+                calls.finish(number, Ok(Value::from("a reply")));
             }
         }
     });
@@ -103,14 +103,17 @@ mod tests {
             Runtime::load(WasmConfig { max_sessions: 1, ..WasmConfig::default() }, Reporter::default())
                 .await
                 .unwrap();
-        let (hot, all) = (runtime.hot(), runtime.pristine().len() / PAGE);
+        let (prefaulted, all) = (runtime.prefault(), runtime.base().len() / PAGE);
         if !std::path::Path::new("/proc/self/pagemap").exists() {
-            assert!(hot.is_empty(), "nothing can be known here: {hot:?}");
+            assert!(prefaulted.is_empty(), "nothing can be known here: {prefaulted:?}");
             return;
         }
-        assert!(hot.is_sorted_by(|one, next| one.end < next.start), "{hot:?}");
-        assert!(hot.iter().all(|pages| !pages.is_empty() && (pages.end as usize) <= all), "{hot:?}");
-        let count: usize = hot.iter().map(|pages| pages.len()).sum();
-        assert!((10..=MOST).contains(&count), "{count} of {all}");
+        assert!(prefaulted.is_sorted_by(|one, next| one.end < next.start), "{prefaulted:?}");
+        assert!(
+            prefaulted.iter().all(|pages| !pages.is_empty() && (pages.end as usize) <= all),
+            "{prefaulted:?}"
+        );
+        let count: usize = prefaulted.iter().map(|pages| pages.len()).sum();
+        assert!((10..=MAX_PAGES).contains(&count), "{count} of {all}");
     }
 }

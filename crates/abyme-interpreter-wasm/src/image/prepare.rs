@@ -7,17 +7,17 @@ use wasmtime_wizer::{InstanceState, SnapshotVal, ValType, Wizer};
 
 use crate::{
     engine::engine_config,
-    guest::calls::Mailbox,
+    guest::calls::HostCalls,
     image::files,
     progress::{PrepareProgress, Reporter},
-    vm::{Template, Vm},
+    vm::{Vm, VmTemplate},
 };
 
 /// Memory for CPython's start; it needs about 35 MB.
 const MEMORY: u64 = 256 << 20;
 
 /// The snapshot as a WebAssembly module. Takes some seconds, of which most are compiling.
-pub(crate) async fn snapshot(reporter: &Reporter) -> Result<Vec<u8>> {
+pub(crate) async fn base_image(reporter: &Reporter) -> Result<Vec<u8>> {
     let python = abyme_python_wasm::python_wasm().map_err(|error| {
         Error::new(ErrorKind::Unavailable, format!("the embedded Python is damaged: {error}"))
             .with_source(error)
@@ -32,12 +32,12 @@ pub(crate) async fn snapshot(reporter: &Reporter) -> Result<Vec<u8>> {
     let engine = Engine::new(&engine_config()).map_err(failed("cannot set up WebAssembly"))?;
     let module = Module::new(&engine, &instrumented).map_err(failed("cannot compile the embedded Python"))?;
     reporter.report(PrepareProgress::Initialising);
-    let template = Template::new(&engine, &module, MEMORY)
+    let template = VmTemplate::new(&engine, &module, MEMORY)
         .map_err(failed("the embedded Python does not fit its host"))?;
-    let sources = files::Sources::write()?;
+    let sources = files::SourceDir::write()?;
     let wasi = Wasi::new(sources.files()?);
     let mut vm =
-        template.instance(wasi, Mailbox::default(), None).await.map_err(failed("cannot start Python"))?;
+        template.instance(wasi, HostCalls::default(), None).await.map_err(failed("cannot start Python"))?;
     if let Err(error) = initialise(&mut vm).await {
         let words = vm.written(1).unwrap_or_default();
         return Err(Error::new(ErrorKind::Unavailable, format!("Python does not start: {error:#}\n{words}")));

@@ -10,10 +10,10 @@ use abyme_core::Result;
 use tokio::task::yield_now;
 
 use crate::{
-    guest::calls::Mailbox,
+    guest::calls::HostCalls,
     memory::{
         page::{BATCH, PAGE},
-        watch::{Seen, Since},
+        watch::{ComparedPage, Since},
     },
     runtime::Runtime,
     slots::Slot,
@@ -47,15 +47,15 @@ impl Checkpoint {
     /// Other tasks have their turn in between. If the future is dropped, `before` is lost and `vm` is as it was.
     pub(crate) async fn take(
         vm: &mut Vm,
-        pristine: &[u8],
+        base: &[u8],
         before: Option<Checkpoint>,
         limit: u64,
     ) -> Option<Self> {
-        let since = if before.is_some() { Since::LastTime } else { Since::Snapshot };
+        let since = if before.is_some() { Since::LastScan } else { Since::BaseImage };
         let written = vm.written_pages(since);
         let memory = vm.memory();
         let mut pages = before.map(|before| before.pages).unwrap_or_default();
-        let mut seen = Vec::with_capacity(written.len());
+        let mut compared = Vec::with_capacity(written.len());
         let (mut fresh, mut gone, mut place) = (Vec::new(), Vec::new(), 0);
         for (count, number) in written.into_iter().enumerate() {
             if count % BATCH == BATCH - 1 {
@@ -67,8 +67,8 @@ impl Checkpoint {
             let known = pages.get_mut(place).filter(|(other, _)| *other == number);
             let changed = match known {
                 Some((_, known)) if **known == *now => false,
-                None if is_pristine(pristine, at, now) => false,
-                Some(_) if is_pristine(pristine, at, now) => {
+                None if is_base(base, at, now) => false,
+                Some(_) if is_base(base, at, now) => {
                     gone.push(number);
                     true
                 }
@@ -84,7 +84,7 @@ impl Checkpoint {
                     true
                 }
             };
-            seen.push(Seen { page: number, changed });
+            compared.push(ComparedPage { page: number, changed });
             if !fits(pages.len() + fresh.len() - gone.len(), limit) {
                 return None;
             }
@@ -101,7 +101,7 @@ impl Checkpoint {
             pages.insert(place, (number, page));
         }
         let checkpoint = Self { len: memory.len(), pages, wasi: vm.wasi().checkpoint() };
-        vm.seen(&seen);
+        vm.compared(&compared);
         Some(checkpoint)
     }
 
@@ -123,8 +123,8 @@ impl Checkpoint {
     }
 
     /// A fresh instance in this state. Other tasks have their turn in between.
-    pub(crate) async fn restore(&self, runtime: &Runtime, mailbox: Mailbox, slot: Slot) -> Result<Box<Vm>> {
-        let mut vm = runtime.instance(mailbox, slot).await?;
+    pub(crate) async fn restore(&self, runtime: &Runtime, calls: HostCalls, slot: Slot) -> Result<Box<Vm>> {
+        let mut vm = runtime.instance(calls, slot).await?;
         let memory = vm.memory_mut(self.len)?;
         for (count, (number, page)) in self.pages.iter().enumerate() {
             if count % BATCH == BATCH - 1 {
@@ -145,8 +145,8 @@ fn fits(pages: usize, limit: u64) -> bool {
 }
 
 /// Whether a page is as the snapshot has it; behind its end, memory begins as zeros.
-fn is_pristine(pristine: &[u8], at: usize, page: &[u8]) -> bool {
-    match pristine.get(at..at + PAGE) {
+fn is_base(base: &[u8], at: usize, page: &[u8]) -> bool {
+    match base.get(at..at + PAGE) {
         Some(original) => original == page,
         None => page.iter().all(|byte| *byte == 0),
     }

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use tokio::task::yield_now;
 
 use crate::{
-    image::cache::Key,
+    image::cache::ImageKey,
     memory::{
         checkpoint::{Checkpoint, Page},
         page::{BATCH, PAGE},
@@ -32,7 +32,7 @@ const SUM: usize = 32;
 const HEADER: usize = MAGIC.len() + 4 + KEY + SUM;
 
 /// Writes a session. Other tasks have their turn in between.
-pub(crate) async fn write(checkpoint: &Checkpoint, key: &Key) -> Result<Vec<u8>> {
+pub(crate) async fn write(checkpoint: &Checkpoint, key: &ImageKey) -> Result<Vec<u8>> {
     let files = checkpoint.wasi.to_bytes().map_err(|error| {
         Error::new(ErrorKind::Internal, format!("the files of the session cannot be written down: {error}"))
     })?;
@@ -66,13 +66,13 @@ async fn checksum(bytes: &[u8]) -> [u8; SUM] {
 }
 
 /// Reads a session, which may be anything. Other tasks have their turn in between.
-pub(crate) async fn read(bytes: &[u8], key: &Key) -> Result<Checkpoint> {
+pub(crate) async fn read(bytes: &[u8], key: &ImageKey) -> Result<Checkpoint> {
     parse(bytes, key).await.map_err(|problem| {
         Error::new(ErrorKind::InvalidInput, format!("the session cannot be restored: {problem}"))
     })
 }
 
-async fn parse(bytes: &[u8], key: &Key) -> Result<Checkpoint, String> {
+async fn parse(bytes: &[u8], key: &ImageKey) -> Result<Checkpoint, String> {
     let mut rest = bytes;
     if take(&mut rest, MAGIC.len()) != Some(MAGIC) {
         return Err("this is not a snapshot of a wasm session".to_owned());

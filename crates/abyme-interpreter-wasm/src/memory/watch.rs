@@ -26,9 +26,9 @@ use crate::memory::page::{PAGE, count, ranges};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Since {
     /// All that may differ from the snapshot.
-    Snapshot,
+    BaseImage,
     /// All that may have changed since the last question, whichever it was.
-    LastTime,
+    LastScan,
 }
 
 /// Asks the system about memory; shared by all sessions of a factory.
@@ -50,21 +50,21 @@ impl Watcher {
 
 /// A page that was looked at.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct ComparedPage {
     pub(crate) page: u32,
     /// Whether something else was in it the last time.
     pub(crate) changed: bool,
 }
 
 /// Pages that a session may have looked at before tracking begins, which takes as long as some checkpoints.
-const LOOKS: usize = 2048;
+const PAGES_BEFORE_TRACKING: usize = 2048;
 /// New pages that are looked at for a while before writes to them are tracked. More at once are an input, or what a cell
 /// made of one: they are looked at once more.
-const FEW: usize = 256;
+const MAX_NEW_PAGES: usize = 256;
 /// How many times in a row a page is found unchanged before writes to it are tracked.
-const LONG: u8 = 8;
+const QUIET_SCANS: u8 = 8;
 /// Tracking some pages more than once takes less than asking for each range.
-const GAP: u32 = 30;
+const MAX_GAP: u32 = 30;
 
 /// What is known about the memory of one instance. It must be dropped before that memory is used for another.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl Watch {
     }
 
     /// What came of looking at the pages that [`written`](Self::written) answered. Nothing may have written in between.
-    pub(crate) fn seen(&mut self, pages: &[Seen]) {
+    pub(crate) fn compared(&mut self, pages: &[ComparedPage]) {
         let Some(start) = self.registered.as_ref().map(|range| range.start) else { return };
         let place = |page: u32| start + page as usize * PAGE;
         let (quiet, untracked) = (self.quiet(pages, place), self.untracked.take());
@@ -113,7 +113,7 @@ impl Watch {
         let mut joined: Vec<Range<u32>> = Vec::new();
         for pages in ranges {
             match joined.last_mut() {
-                Some(last) if pages.start - last.end <= GAP && !is_open(last.end..pages.start) => {
+                Some(last) if pages.start - last.end <= MAX_GAP && !is_open(last.end..pages.start) => {
                     last.end = pages.end;
                 }
                 _ => joined.push(pages),
@@ -123,7 +123,7 @@ impl Watch {
     }
 
     /// The pages among those that were looked at to which writes are to be tracked from here on.
-    fn quiet(&mut self, pages: &[Seen], place: impl Fn(u32) -> usize) -> Vec<u32> {
+    fn quiet(&mut self, pages: &[ComparedPage], place: impl Fn(u32) -> usize) -> Vec<u32> {
         let new = |page| self.untracked.as_ref().is_some_and(|untracked| untracked.contains(&place(page)));
         let before = std::mem::take(&mut self.open);
         let mut before = before.into_iter().peekable();
@@ -131,15 +131,18 @@ impl Watch {
             while before.next_if(|(other, _)| *other < page).is_some() {}
             before.next_if(|(other, _)| *other == page).map(|(_, left)| left)
         };
-        let pages = pages.iter().filter(|seen| !new(seen.page)).map(|seen| (seen, left(seen.page)));
+        let pages = pages
+            .iter()
+            .filter(|compared| !new(compared.page))
+            .map(|compared| (compared, left(compared.page)));
         let pages: Vec<_> = pages.collect();
-        let few = pages.iter().filter(|(_, left)| left.is_none()).count() <= FEW;
+        let few = pages.iter().filter(|(_, left)| left.is_none()).count() <= MAX_NEW_PAGES;
         let mut quiet = Vec::new();
-        for (Seen { page, changed }, left) in pages {
+        for (ComparedPage { page, changed }, left) in pages {
             let left = match left {
-                None if few => LONG,
+                None if few => QUIET_SCANS,
                 None => 1,
-                Some(_) if *changed => LONG,
+                Some(_) if *changed => QUIET_SCANS,
                 Some(left) => left - 1,
             };
             match left {
@@ -153,7 +156,7 @@ impl Watch {
     fn by_tracking(&mut self, memory: &[u8], since: Since) -> Option<Vec<u32>> {
         let range = addresses(memory);
         let moved = self.registered.as_ref().is_some_and(|registered| registered.start != range.start);
-        if moved || since == Since::Snapshot {
+        if moved || since == Since::BaseImage {
             self.stop();
         }
         let tracking = self.watcher.0.as_ref()?;
@@ -161,7 +164,10 @@ impl Watch {
             let found = tracking.present(&range).ok()?;
             self.looked += found.len();
             // Who asks for all of it has no use for what changed.
-            if since == Since::LastTime && self.looked > LOOKS && tracking.begin(&range).is_ok() {
+            if since == Since::LastScan
+                && self.looked > PAGES_BEFORE_TRACKING
+                && tracking.begin(&range).is_ok()
+            {
                 (self.registered, self.untracked) = (Some(range.clone()), Some(range));
             }
             return Some(found);
@@ -200,10 +206,10 @@ impl Drop for Watch {
 }
 
 /// Makes pages of a fresh memory ready that are going to be written to: a fault for each would take longer.
-pub(crate) fn populate(memory: &mut [u8], pages: &[Range<u32>]) {
+pub(crate) fn prefault(memory: &mut [u8], pages: &[Range<u32>]) {
     for pages in pages {
         if let Some(part) = memory.get_mut(pages.start as usize * PAGE..pages.end as usize * PAGE) {
-            linux::populate(part);
+            linux::prefault(part);
         }
     }
 }

@@ -12,7 +12,7 @@ const MARGIN: usize = 8;
 
 /// Reads one value. Tuples are lists.
 pub(crate) fn decode(data: &[u8]) -> Result<Value, String> {
-    let mut reader = Reader { rest: data, parts: 0 };
+    let mut reader = MarshalReader { rest: data, parts: 0 };
     let value = reader.value(0)?;
     match reader.rest {
         [] => Ok(value),
@@ -20,12 +20,12 @@ pub(crate) fn decode(data: &[u8]) -> Result<Value, String> {
     }
 }
 
-struct Reader<'a> {
+struct MarshalReader<'a> {
     rest: &'a [u8],
     parts: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> MarshalReader<'a> {
     fn value(&mut self, depth: usize) -> Result<Value, String> {
         let tag = self.take(1)?[0];
         self.tagged(tag, depth)

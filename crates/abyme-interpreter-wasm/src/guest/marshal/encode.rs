@@ -6,29 +6,29 @@ use abyme_core::{Text, Value};
 use bytes::Bytes;
 use num_bigint::{BigInt, Sign};
 
-use super::format::{DIGIT_BITS, LONG, MAX_DEPTH, MAX_INT_BITS, tag};
-use crate::guest::pystr::Layout;
+use super::format::{DIGIT_BITS, MAX_DEPTH, MAX_INT_BITS, MIN_LONG_BYTES, tag};
+use crate::guest::pystr::StrLayout;
 
 /// Marshal data, and the long texts and bytes that are not in it.
 #[derive(Debug, Default)]
 pub(crate) struct Encoder {
     data: Vec<u8>,
-    longs: Vec<Long>,
+    longs: Vec<LongObject>,
 }
 
 /// A long object that the host writes into the guest's memory itself, in the order of the marks in the data.
 #[derive(Clone, Debug)]
-pub(crate) enum Long {
-    Text(Text, Layout),
+pub(crate) enum LongObject {
+    Text(Text, StrLayout),
     Bytes(Bytes),
 }
 
 /// The most one object can take: sizes are signed, and its header takes some too.
-const LARGEST: usize = (1 << 31) - (1 << 10);
+const MAX_OBJECT_BYTES: usize = (1 << 31) - (1 << 10);
 
 impl Encoder {
     /// The data, and the long objects in the order of their marks.
-    pub(crate) fn finish(self) -> (Vec<u8>, Vec<Long>) {
+    pub(crate) fn finish(self) -> (Vec<u8>, Vec<LongObject>) {
         (self.data, self.longs)
     }
 
@@ -101,15 +101,15 @@ impl Encoder {
                 self.data.push(tag::FLOAT);
                 self.data.extend_from_slice(&value.to_le_bytes());
             }
-            Value::Text(text) if text.len() >= LONG => {
-                let layout = Layout::of(text);
+            Value::Text(text) if text.len() >= MIN_LONG_BYTES => {
+                let layout = StrLayout::of(text);
                 fits(layout.size())?;
-                self.long(Long::Text(text.clone(), layout));
+                self.long(LongObject::Text(text.clone(), layout));
             }
             Value::Text(text) => self.text(text)?,
-            Value::Bytes(bytes) if bytes.len() >= LONG => {
+            Value::Bytes(bytes) if bytes.len() >= MIN_LONG_BYTES => {
                 fits(bytes.len())?;
-                self.long(Long::Bytes(bytes.clone()));
+                self.long(LongObject::Bytes(bytes.clone()));
             }
             Value::Bytes(bytes) => {
                 self.data.push(tag::BYTES);
@@ -134,7 +134,7 @@ impl Encoder {
         Ok(())
     }
 
-    fn long(&mut self, long: Long) {
+    fn long(&mut self, long: LongObject) {
         self.data.push(tag::ELLIPSIS);
         self.longs.push(long);
     }
@@ -176,7 +176,7 @@ impl Encoder {
 
 /// Whether this 32-bit Python can hold an object of this size at all.
 pub(super) fn fits(size: usize) -> Result<(), String> {
-    if size <= LARGEST {
+    if size <= MAX_OBJECT_BYTES {
         return Ok(());
     }
     Err(format!(

@@ -3,7 +3,7 @@
 /// How deep values may be nested, as in the protocol of `abyme-driver`.
 pub(crate) const MAX_DEPTH: usize = 100;
 /// Texts and bytes of at least this size do not travel in the data: the host writes them into the guest's memory.
-pub(crate) const LONG: usize = 16 << 10;
+pub(crate) const MIN_LONG_BYTES: usize = 16 << 10;
 /// Most containers and items of a message. The guest refuses larger values with an error for the model.
 pub(crate) const MAX_PARTS: usize = 4_100_000;
 /// Most bits of an integer: more take too long to write in decimal. The driver refuses them with an error for the model.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::{
     Encoder, decode,
-    format::{LONG, MAX_DEPTH},
+    format::{MAX_DEPTH, MIN_LONG_BYTES},
 };
 
 fn encode(value: &Value) -> Vec<u8> {
@@ -38,9 +38,11 @@ fn cpython_writes_the_same() {
 
 #[test]
 fn long_texts_and_bytes_are_kept_apart() {
-    let text = "x".repeat(LONG);
+    let text = "x".repeat(MIN_LONG_BYTES);
     let mut encoder = Encoder::default();
-    encoder.value(&Value::list([Value::from(text.as_str()), Value::Bytes(vec![1; LONG].into())])).unwrap();
+    encoder
+        .value(&Value::list([Value::from(text.as_str()), Value::Bytes(vec![1; MIN_LONG_BYTES].into())]))
+        .unwrap();
     let (data, longs) = encoder.finish();
     assert_eq!(data, b"[\x02\0\0\0..");
     assert_eq!(longs.len(), 2);

@@ -13,23 +13,23 @@ use super::*;
 /// `(module)`
 const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
-struct Place {
+struct TestCache {
     dir: tempfile::TempDir,
     engine: Engine,
     made: AtomicUsize,
     said: Arc<Mutex<Vec<PrepareProgress>>>,
 }
 
-impl Place {
+impl TestCache {
     fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("abyme-test-").tempdir().unwrap();
         Self { dir, engine: Engine::default(), made: AtomicUsize::new(0), said: Arc::default() }
     }
 
-    fn entry(&self) -> Entry {
-        Entry::new(
+    fn entry(&self) -> CacheEntry {
+        CacheEntry::new(
             &WasmConfig { cache_dir: Some(self.dir.path().into()), ..WasmConfig::default() },
-            &Key("key".to_owned()),
+            &ImageKey("key".to_owned()),
         )
         .unwrap()
     }
@@ -62,7 +62,7 @@ impl Place {
 
 #[test]
 fn what_was_made_once_is_loaded() {
-    let place = Place::new();
+    let place = TestCache::new();
     assert!(place.get());
     assert!(!place.get());
     assert_eq!(place.not_kept(), None);
@@ -72,7 +72,7 @@ fn what_was_made_once_is_loaded() {
 /// Also where a umask lets the user's group write what the user makes.
 #[test]
 fn only_the_user_can_write_what_is_kept() {
-    let place = Place::new();
+    let place = TestCache::new();
     place.get();
     for path in [place.code(), place.entry().dir.join(SUM), place.entry().dir, place.entry().parent] {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o077, 0, "{}", path.display());
@@ -81,7 +81,7 @@ fn only_the_user_can_write_what_is_kept() {
 
 #[test]
 fn damaged_files_are_replaced() {
-    let place = Place::new();
+    let place = TestCache::new();
     place.get();
     let good = fs::read(place.code()).unwrap();
     let mut flipped = good.clone();
@@ -103,12 +103,12 @@ fn damaged_files_are_replaced() {
 /// The checksum is right, and the code is of another wasmtime.
 #[test]
 fn foreign_code_is_replaced() {
-    let place = Place::new();
+    let place = TestCache::new();
     place.get();
     fs::write(place.code(), b"code of another version").unwrap();
     let (length, sum) = load::checksum(&mut fs::File::open(place.code()).unwrap()).unwrap();
     fs::write(place.entry().dir.join(SUM), format!("{length} {sum:016x}\n")).unwrap();
-    assert!(matches!(place.entry().load(&place.engine), Err(Refused::Damaged(_))));
+    assert!(matches!(place.entry().load(&place.engine), Err(LoadError::Damaged(_))));
     assert!(place.get());
     assert!(!place.get());
 }
@@ -116,7 +116,7 @@ fn foreign_code_is_replaced() {
 #[test]
 fn what_others_could_write_is_neither_used_nor_replaced() {
     for open in [CODE, "."] {
-        let place = Place::new();
+        let place = TestCache::new();
         place.get();
         let path = place.entry().dir.join(open);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
@@ -130,10 +130,10 @@ fn what_others_could_write_is_neither_used_nor_replaced() {
 
 #[test]
 fn a_place_that_cannot_be_written_is_done_without() {
-    let mut place = Place::new();
+    let mut place = TestCache::new();
     let file = place.dir.path().join("a-file");
     fs::write(&file, "").unwrap();
-    let entry = Entry { parent: file.join("wasm"), dir: file.join("wasm/key") };
+    let entry = CacheEntry { parent: file.join("wasm"), dir: file.join("wasm/key") };
     let said = place.said.clone();
     let reporter = Reporter::new(move |progress| said.lock().unwrap().push(progress));
     entry.load_or_make(&place.engine, &reporter, || Ok(MODULE.to_vec())).unwrap();
@@ -141,13 +141,13 @@ fn a_place_that_cannot_be_written_is_done_without() {
     assert!(why.contains("a-file"), "{why}");
     // A full disk shows when writing.
     place.dir = tempfile::tempdir().unwrap();
-    let full = Entry { parent: PathBuf::from("/proc/self"), dir: PathBuf::from("/proc/self/key") };
+    let full = CacheEntry { parent: PathBuf::from("/proc/self"), dir: PathBuf::from("/proc/self/key") };
     assert!(full.store(b"code").is_err());
 }
 
 #[test]
 fn only_one_of_many_prepares() {
-    let place = Place::new();
+    let place = TestCache::new();
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| place.get());
@@ -158,7 +158,7 @@ fn only_one_of_many_prepares() {
 
 #[test]
 fn leftovers_are_removed_and_other_versions_kept() {
-    let place = Place::new();
+    let place = TestCache::new();
     let parent = place.entry().parent;
     fs::create_dir_all(parent.join("new-abc")).unwrap();
     fs::create_dir_all(parent.join("another-version")).unwrap();
@@ -169,7 +169,7 @@ fn leftovers_are_removed_and_other_versions_kept() {
 
 #[test]
 fn a_failure_to_prepare_is_passed_on_and_not_remembered() {
-    let place = Place::new();
+    let place = TestCache::new();
     let fails = || Err(Error::new(ErrorKind::Unavailable, "it does not start"));
     let problem = place.entry().load_or_make(&place.engine, &Reporter::default(), fails).unwrap_err();
     assert_eq!(problem.to_string(), "it does not start");
@@ -178,7 +178,8 @@ fn a_failure_to_prepare_is_passed_on_and_not_remembered() {
 
 #[test]
 fn the_cache_can_be_switched_off() {
-    let problem = Entry::new(&WasmConfig { cache: false, ..WasmConfig::default() }, &Key("key".to_owned()))
-        .unwrap_err();
+    let problem =
+        CacheEntry::new(&WasmConfig { cache: false, ..WasmConfig::default() }, &ImageKey("key".to_owned()))
+            .unwrap_err();
     assert!(problem.contains("switched off"), "{problem}");
 }

@@ -33,12 +33,12 @@ async fn run(live: &mut WasmSession, code: &str) {
 }
 
 /// The first page that is not as the checkpoint has it.
-fn difference(checkpoint: &Checkpoint, pristine: &[u8], memory: &[u8]) -> Option<u32> {
+fn difference(checkpoint: &Checkpoint, base: &[u8], memory: &[u8]) -> Option<u32> {
     const ZEROS: [u8; PAGE] = [0; PAGE];
     assert_eq!(checkpoint.len, memory.len());
     (0..).zip(memory.chunks_exact(PAGE)).find_map(|(number, now)| {
         let at = number as usize * PAGE;
-        let before = pristine.get(at..at + PAGE).unwrap_or(&ZEROS);
+        let before = base.get(at..at + PAGE).unwrap_or(&ZEROS);
         let kept = checkpoint.page(number).unwrap_or(before);
         (kept != now).then_some(number)
     })
@@ -46,7 +46,7 @@ fn difference(checkpoint: &Checkpoint, pristine: &[u8], memory: &[u8]) -> Option
 
 async fn assert_whole(live: &mut WasmSession, runtime: &Runtime, when: &str) {
     let checkpoint = live.settled().await.unwrap();
-    assert_eq!(difference(&checkpoint, runtime.pristine(), live.memory().unwrap()), None, "{when}");
+    assert_eq!(difference(&checkpoint, runtime.base(), live.memory().unwrap()), None, "{when}");
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn what_a_session_wrote_is_not_found_by_the_next() {
         let mut live = WasmSession::new(runtime.clone()).await.unwrap();
         let fresh = live.settled().await.unwrap();
         assert!(fresh.pages.is_empty());
-        assert_eq!(difference(&fresh, runtime.pristine(), live.memory().unwrap()), None);
+        assert_eq!(difference(&fresh, runtime.base(), live.memory().unwrap()), None);
         for code in CELLS {
             run(&mut live, code).await;
         }

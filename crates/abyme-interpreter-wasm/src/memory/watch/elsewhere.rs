@@ -38,4 +38,4 @@ pub(super) fn present(_: &[u8]) -> Option<Vec<u32>> {
 }
 
 /// Nothing to gain.
-pub(super) fn populate(_: &mut [u8]) {}
+pub(super) fn prefault(_: &mut [u8]) {}

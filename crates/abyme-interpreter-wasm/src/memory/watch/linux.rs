@@ -97,9 +97,9 @@ struct Scan {
     regions: u64,
     regions_len: u64,
     max_pages: u64,
-    /// Categories that are asked for by their absence.
+    /// Categories that a page must not have.
     inverted: u64,
-    /// All of these must be as asked.
+    /// Of all these categories, the page has those that are not inverted.
     all_of: u64,
     /// One of these at least.
     any_of: u64,
@@ -118,7 +118,7 @@ struct Region {
 
 /// Categories of pages to look for.
 #[derive(Clone, Copy)]
-struct Asked {
+struct PageQuery {
     not: u64,
     all_of: u64,
     any_of: u64,
@@ -187,16 +187,16 @@ impl Tracking {
     /// once, or pages that are not there yet are among them.
     pub(super) fn written(&self, range: &Range<usize>) -> io::Result<Vec<u32>> {
         // For this question, and no other, the kernel looks at nothing but the page table.
-        self.scan(range, MUST_BE_TRACKED, Asked { not: 0, all_of: WRITTEN, any_of: 0, reported: WRITTEN })
+        self.scan(range, MUST_BE_TRACKED, PageQuery { not: 0, all_of: WRITTEN, any_of: 0, reported: WRITTEN })
     }
 
     /// The pages that were ever written to, and some that were not. (A page that holds zeros may have been written to: when
     /// the system splits a huge page it gives back what is all zeros.)
     pub(super) fn present(&self, range: &Range<usize>) -> io::Result<Vec<u32>> {
-        self.scan(range, 0, Asked { not: FILE, all_of: 0, any_of: PRESENT | SWAPPED, reported: 0 })
+        self.scan(range, 0, PageQuery { not: FILE, all_of: 0, any_of: PRESENT | SWAPPED, reported: 0 })
     }
 
-    fn scan(&self, range: &Range<usize>, flags: u64, asked: Asked) -> io::Result<Vec<u32>> {
+    fn scan(&self, range: &Range<usize>, flags: u64, query: PageQuery) -> io::Result<Vec<u32>> {
         self.check_process()?;
         let mut found = Vec::new();
         let mut start = range.start as u64;
@@ -213,10 +213,10 @@ impl Tracking {
                 regions: regions.as_mut_ptr().expose_provenance() as u64,
                 regions_len: REGIONS as u64,
                 max_pages: 0,
-                inverted: asked.not,
-                all_of: asked.not | asked.all_of,
-                any_of: asked.any_of,
-                reported: asked.reported,
+                inverted: query.not,
+                all_of: query.not | query.all_of,
+                any_of: query.any_of,
+                reported: query.reported,
             };
             // SAFETY: see the top of the file; `SCAN` takes a `Scan`, whose `regions` are an array of that length.
             unsafe { ioctl(&self.pagemap, Updater::<SCAN, _>::new(&mut scan)) }?;
@@ -242,7 +242,7 @@ fn addresses(range: &Range<usize>) -> Addresses {
 }
 
 /// Makes copies of pages that are going to be written to, at once rather than one by one at the first write.
-pub(super) fn populate(memory: &mut [u8]) {
+pub(super) fn prefault(memory: &mut [u8]) {
     // SAFETY: see the top of the file; the range is that of a slice, so all of it may be written to.
     let populated = unsafe { madvise(memory.as_mut_ptr().cast(), memory.len(), Advice::LinuxPopulateWrite) };
     // A kernel that cannot (before 5.14), or has no memory left: the first writes will tell.

@@ -30,7 +30,7 @@ impl Memory {
 }
 
 /// More than may be looked at before writes are tracked, and in regions of one page more than a call reports.
-const PAGES: usize = 2 * LOOKS;
+const PAGES: usize = 2 * PAGES_BEFORE_TRACKING;
 
 fn every(step: usize) -> Vec<u32> {
     (0..PAGES as u32).step_by(step).collect()
@@ -47,23 +47,23 @@ impl Looker {
         Self { watch: Watch::new(watcher), kept: vec![0; PAGES * PAGE] }
     }
 
-    /// The pages that were found since the last look, or with `Since::Snapshot` all.
+    /// The pages that were found since the last look, or with `Since::BaseImage` all.
     fn look(&mut self, memory: &Memory, since: Since) -> Vec<u32> {
         let found = self.watch.written(memory.get(), since);
         let look = |page: &u32| {
             let place = *page as usize * PAGE..(*page as usize + 1) * PAGE;
             let changed = self.kept[place.clone()] != memory.get()[place.clone()];
             self.kept[place.clone()].copy_from_slice(&memory.get()[place]);
-            Seen { page: *page, changed }
+            ComparedPage { page: *page, changed }
         };
         let seen: Vec<_> = found.iter().map(look).collect();
-        self.watch.seen(&seen);
+        self.watch.compared(&seen);
         assert_eq!(self.kept[..memory.pages * PAGE], *memory.get(), "a page was written to and not found");
         found
     }
 
     fn last(&mut self, memory: &Memory) -> Vec<u32> {
-        self.look(memory, Since::LastTime)
+        self.look(memory, Since::LastScan)
     }
 }
 
@@ -75,7 +75,7 @@ fn all_writes_are_found(watcher: Arc<Watcher>) {
         memory.write(write);
         looker.last(&memory);
     }
-    let all = looker.look(&memory, Since::Snapshot);
+    let all = looker.look(&memory, Since::BaseImage);
     assert_eq!(all, every(1));
 }
 
@@ -122,29 +122,29 @@ fn where_the_system_tracks_writes_quiet_pages_are_not_looked_at() {
     }
     assert_eq!(looker.last(&memory), every(2), "so many are looked at once more");
     assert_eq!(looker.last(&memory), nothing);
-    for _ in 0..2 * LONG {
+    for _ in 0..2 * QUIET_SCANS {
         memory.write([100, 1000]);
         assert_eq!(looker.last(&memory), [100, 1000]);
     }
     memory.write([1000]);
-    for quiet in 1..=LONG {
+    for quiet in 1..=QUIET_SCANS {
         assert_eq!(looker.last(&memory), [100, 1000], "{quiet}");
     }
     assert_eq!(looker.last(&memory), [1000], "it changed once more");
     assert_eq!(looker.last(&memory), nothing);
-    assert_eq!(looker.look(&memory, Since::Snapshot), every(1));
+    assert_eq!(looker.look(&memory, Since::BaseImage), every(1));
 
     // Who comes next knows nothing of it, and has to be told everything.
     drop(looker);
-    assert_eq!(Watch::new(watcher).written(memory.get(), Since::LastTime), every(1));
+    assert_eq!(Watch::new(watcher).written(memory.get(), Since::LastScan), every(1));
 }
 
 #[test]
 fn memory_that_grows_is_tracked_as_a_whole() {
     let mut memory = Memory::new(PAGES);
     let mut looker = Looker::new(Watcher::new());
-    memory.pages = LOOKS + 10;
-    memory.write(0..LOOKS as u32 + 10);
+    memory.pages = PAGES_BEFORE_TRACKING + 10;
+    memory.write(0..PAGES_BEFORE_TRACKING as u32 + 10);
     looker.last(&memory);
     memory.pages = PAGES;
     for pages in [[3, 2040], [4, 2041], [2042, 2043], [5, 2040]] {
@@ -157,16 +157,16 @@ fn memory_that_grows_is_tracked_as_a_whole() {
 fn questions_that_nobody_looked_after_lose_nothing() {
     let mut memory = Memory::new(PAGES);
     let mut looker = Looker::new(Watcher::new());
-    memory.pages = LOOKS + 10;
+    memory.pages = PAGES_BEFORE_TRACKING + 10;
     for round in 0..20 {
         memory.write([round, 1000 + round]);
         if round == 10 {
-            memory.write(0..LOOKS as u32);
+            memory.write(0..PAGES_BEFORE_TRACKING as u32);
         }
-        looker.watch.written(memory.get(), Since::LastTime);
+        looker.watch.written(memory.get(), Since::LastScan);
         memory.pages += 3; // grown before anybody looked
         memory.write([memory.pages as u32 - 1]);
-        looker.watch.written(memory.get(), Since::LastTime);
+        looker.watch.written(memory.get(), Since::LastScan);
         memory.write([round + 1]);
         looker.last(&memory);
     }
@@ -180,12 +180,12 @@ fn who_asks_for_all_is_not_told_of_pages_that_are_not_there() {
     }
     let mut memory = Memory::new(PAGES);
     let mut looker = Looker::new(watcher);
-    for _ in 0..=LOOKS / 100 {
+    for _ in 0..=PAGES_BEFORE_TRACKING / 100 {
         memory.write(0..100);
         looker.last(&memory);
     }
     assert!(looker.watch.registered.is_some());
-    let found = looker.look(&memory, Since::Snapshot);
+    let found = looker.look(&memory, Since::BaseImage);
     assert!(looker.watch.registered.is_none());
     assert!((0..100).all(|page| found.contains(&page)), "{found:?}");
 }

@@ -1,6 +1,7 @@
-"""What is done before the snapshot so that sessions need not do it: imports, and a rehearsal of every path of a cell.
+"""Work that is done once, before the base image is taken: imports, and a rehearsal of every path of a cell.
 
-Running each path once fills the caches of Python: inline caches of bytecode, slots of types, codecs, compiled patterns.
+Running each path once fills the caches of Python: inline caches of bytecode, slots of types, codecs, compiled
+patterns.
 """
 
 import sys
@@ -9,21 +10,22 @@ from importlib import import_module
 from _abyme.errors import hide_frames_of
 from _abyme.tasks import scheduler
 
-# Every driver file takes a private copy of the builtins: a cell that says `builtins.len = None` must not break us.
+# Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 hide_frames_of(lambda: None)
 
 MODULES = """
 abc argparse array ast asyncio atexit base64 binascii bisect builtins calendar cmath codecs codeop collections
-collections.abc concurrent.futures concurrent.futures.thread configparser contextlib contextvars copy copyreg csv
-dataclasses datetime decimal difflib dis email email.message email.parser email.policy enum errno fnmatch fractions
-functools gc getpass glob graphlib gzip hashlib heapq hmac html html.parser importlib.abc importlib.machinery
-importlib.util inspect io ipaddress itertools json keyword linecache locale logging marshal math mimetypes numbers
-opcode operator os os.path pathlib pickle pkgutil platform pprint pydoc queue quopri random re reprlib sched secrets
-selectors shlex shutil signal stat statistics string stringprep struct subprocess symtable sysconfig tempfile textwrap
-threading time timeit token tokenize tomllib traceback types typing unicodedata unittest urllib.error urllib.parse uuid
-warnings weakref xml.dom.minidom xml.etree.ElementTree xml.sax.saxutils zipfile zlib zoneinfo
+collections.abc concurrent.futures concurrent.futures.thread configparser contextlib contextvars copy copyreg
+csv dataclasses datetime decimal difflib dis email email.message email.parser email.policy enum errno fnmatch
+fractions functools gc getpass glob graphlib gzip hashlib heapq hmac html html.parser importlib.abc
+importlib.machinery importlib.util inspect io ipaddress itertools json keyword linecache locale logging
+marshal math mimetypes numbers opcode operator os os.path pathlib pickle pkgutil platform pprint pydoc queue
+quopri random re reprlib sched secrets selectors shlex shutil signal stat statistics string stringprep struct
+subprocess symtable sysconfig tempfile textwrap threading time timeit token tokenize tomllib traceback types
+typing unicodedata unittest urllib.error urllib.parse uuid warnings weakref xml.dom.minidom
+xml.etree.ElementTree xml.sax.saxutils zipfile zlib zoneinfo
 encodings.ascii encodings.cp1252 encodings.idna encodings.latin_1 encodings.utf_16 encodings.utf_8_sig
 """.split()
 
@@ -61,17 +63,19 @@ SCOPE = {
 CELLS = [
     "1 + 1",
     "x = [1, 2.5, 'text', None, True]\nx",
-    "print('warm', len(context), x)\nprint('error', file=__import__('sys').stderr)",
+    "print('text', len(context), x)\nprint('error', file=__import__('sys').stderr)",
     "def f(n):\n    return n if n < 2 else f(n - 1) + f(n - 2)\n\nf(12)",
     "class A:\n    def __init__(self, x):\n        self.x = x\n\n[A(n).x for n in range(20)]",
     "import re, json, math, collections, itertools\njson.loads(json.dumps({'a': [1, 2.5, None]}))",
     "re.findall(r'\\w+', context[:100]), collections.Counter(context).most_common(3)",
-    "lines = context.splitlines()\nchunks = [context[i:i + 20] for i in range(0, len(context), 20)]\nlen(chunks)",
+    "lines = context.splitlines()\nchunks = [context[i:i + 20] for i in range(0, len(context), 20)]\n"
+    "len(chunks)",
     "f'{3.14159:.2f} {x!r:>10}'",
     "f(",
     "1 / 0",
     "nme",
-    "def g():\n    raise ValueError('deep')\n\ntry:\n    g()\nexcept ValueError as e:\n    raise KeyError('k') from e",
+    "def g():\n    raise ValueError('deep')\n\ntry:\n    g()\nexcept ValueError as e:\n"
+    "    raise KeyError('k') from e",
     "import no_such_module_anywhere",
     "answer_one = llm_query('What?')\nprint(answer_one)",
     "llm_query_batched(['a', 'b'], model='m'), any(1, 2), named(x=3), tool(1)",
@@ -102,7 +106,7 @@ CELLS = [
 
 
 class Rehearsal:
-    """In the place of `_abyme_guest`: a host that answers at once."""
+    """Replaces `_abyme_guest`: a host that answers at once."""
 
     def __init__(self):
         self._calls = {}
