@@ -8,7 +8,7 @@ use std::{
 
 use abyme::{
     Event, EventSink, Observation, Record,
-    prompt::render_observation,
+    interpreter::render_observation,
     trajectory::{CallOutcome, Purpose},
 };
 use indicatif::{ProgressBar, ProgressStyle};

@@ -6,6 +6,7 @@ mod ext;
 mod host;
 mod observation;
 mod pool;
+mod render;
 mod scope;
 mod session;
 
@@ -18,6 +19,7 @@ pub use self::{
         Captured, ChangedVariable, Interruption, Observation, PythonError, Stage, Submission, Submitted, Via,
     },
     pool::{Pool, PoolConfig},
+    render::render_observation,
     scope::{FunctionSpec, ModuleSource, OutputSpec, ParameterKind, ParameterSpec, Scope},
     session::Session,
 };
@@ -26,7 +28,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
-use crate::Result;
+use crate::error::Result;
 
 /// A live Python session with persistent globals.
 ///

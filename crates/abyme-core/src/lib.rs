@@ -3,8 +3,8 @@
 //! A Recursive Language Model keeps a task's inputs, however long, as variables in a persistent Python session. A
 //! language model writes Python to look at them, calls models on the pieces it picks, and submits typed outputs.
 //!
-//! This crate is layer 0 of Abyme: it has no HTTP client, no Python, no WASM and no Docker in it. Users depend on the
-//! facade crate `abyme`; authors of a backend or a model depend on this crate.
+//! This crate has no HTTP client, no Python, no WASM and no Docker in it. Users depend on the facade crate `abyme`;
+//! authors of a backend or a model depend on this crate.
 //!
 //! | to | start at |
 //! |---|---|
@@ -19,9 +19,7 @@ pub mod interpreter;
 mod limits;
 pub mod model;
 pub mod names;
-pub mod policy;
-pub mod prompt;
-mod python;
+mod prompt;
 mod rlm;
 pub mod seconds;
 pub mod signature;
@@ -31,6 +29,8 @@ pub mod testing;
 mod tool;
 pub mod trajectory;
 pub mod value;
+
+pub use abyme_python_syntax::{CodePolicy, Violation};
 
 pub use self::{
     error::{Blame, Error, ErrorKind, Result},
@@ -46,7 +46,6 @@ pub use self::{
         FinishReason, LanguageModel, LanguageModelExt, Message, Request, Response, RetryPolicy, Retrying,
         Role, Usage,
     },
-    policy::{CodePolicy, Violation},
     rlm::{CancelHandle, EventStream, Prediction, Rlm, RlmBuilder, Run, RunFuture},
     signature::{Field, FieldType, Signature, TaskSignature},
     status::{Limit, Status},

@@ -1,20 +1,17 @@
-//! What the model reads: the first messages, observations, nudges, and how its replies are parsed.
+//! The texts that the model reads, but for observations: the first messages, nudges, and what answers a reply.
 //!
-//! Prompt texts are data files beside this module. A conversation only ever grows at its end, so that providers'
-//! prompt caches hit on every turn.
+//! Prompt texts are data files beside this module, with `{{name}}` where a value goes. A conversation only ever grows
+//! at its end, so that providers' prompt caches hit on every turn.
 
-mod observation;
-pub mod reply;
-mod template;
-mod tools;
+use abyme_python_syntax::Function;
 
-pub use self::observation::render_observation;
-pub(crate) use self::tools::describe_module;
-
-use self::template::fill;
 use crate::{
-    Capabilities, FieldType, FunctionSpec, Limits, Message, ParameterKind, TaskSignature, Value,
-    inputs::Inputs, limits::Remaining,
+    inputs::Inputs,
+    interpreter::{Capabilities, FunctionSpec, ParameterKind},
+    limits::{Limits, Remaining},
+    model::Message,
+    signature::{FieldType, TaskSignature},
+    value::Value,
 };
 
 const SYSTEM: &str = include_str!("prompt/system.md");
@@ -29,41 +26,42 @@ const EXTRACT_AGAIN: &str = include_str!("prompt/extract_again.md");
 const REFUSED: &str = include_str!("prompt/refused.md");
 
 /// What the first messages are made of.
-pub(crate) struct Opening<'a> {
+pub(crate) struct FirstMessages<'a> {
     pub(crate) signature: &'a TaskSignature,
     pub(crate) inputs: &'a Inputs,
     pub(crate) builtins: &'a [FunctionSpec],
     pub(crate) tools: &'a [FunctionSpec],
-    pub(crate) python_tools: &'a [FunctionSpec],
+    pub(crate) python_tools: &'a [Function],
     pub(crate) capabilities: &'a Capabilities,
     pub(crate) limits: &'a Limits,
 }
 
 /// The system message and the task: the beginning of every request of a run.
-pub(crate) fn opening(opening: &Opening<'_>) -> Vec<Message> {
-    vec![Message::system(system(opening)), Message::user(task(opening))]
+pub(crate) fn first_messages(given: &FirstMessages<'_>) -> Vec<Message> {
+    vec![Message::system(system(given)), Message::user(task(given))]
 }
 
-fn system(opening: &Opening<'_>) -> String {
-    let functions: Vec<_> = opening.builtins.iter().map(describe_function).collect();
-    let tools: Vec<_> = opening.tools.iter().chain(opening.python_tools).map(describe_function).collect();
+fn system(given: &FirstMessages<'_>) -> String {
+    let functions: Vec<_> = given.builtins.iter().map(describe_function).collect();
+    let mut tools: Vec<_> = given.tools.iter().map(describe_function).collect();
+    tools.extend(given.python_tools.iter().map(describe_python_function));
     let tools = match tools.is_empty() {
         true => String::new(),
         false => format!("\nTools for this task:\n{}\n", tools.join("\n")),
     };
-    let notes: String = opening.capabilities.notes.iter().map(|note| format!("- {note}\n")).collect();
+    let notes: String = given.capabilities.notes.iter().map(|note| format!("- {note}\n")).collect();
     fill(
         SYSTEM,
         &[
-            ("outputs", &outputs(opening.signature)),
-            ("submit", &submit_example(opening.signature)),
+            ("outputs", &outputs(given.signature)),
+            ("submit", &submit_example(given.signature)),
             ("functions", &functions.join("\n")),
             ("tools", &tools),
             ("notes", &notes),
-            ("max_output_chars", &opening.limits.max_output_chars.to_string()),
-            ("max_iterations", &opening.limits.max_iterations.to_string()),
-            ("max_llm_calls", &opening.limits.max_llm_calls.to_string()),
-            ("cell_limit", &cell_limit(opening.limits)),
+            ("max_output_chars", &given.limits.max_output_chars.to_string()),
+            ("max_iterations", &given.limits.max_iterations.to_string()),
+            ("max_llm_calls", &given.limits.max_llm_calls.to_string()),
+            ("cell_limit", &cell_limit(given.limits)),
         ],
     )
 }
@@ -75,27 +73,23 @@ fn cell_limit(limits: &Limits) -> String {
         .map_or_else(String::new, |limit| format!("A cell may take {} seconds. ", limit.as_secs_f64()))
 }
 
-fn task(opening: &Opening<'_>) -> String {
-    let instructions = match opening.signature.instructions() {
+fn task(given: &FirstMessages<'_>) -> String {
+    let instructions = match given.signature.instructions() {
         Some(text) => format!("{}\n\n", text.trim()),
         None => String::new(),
     };
-    let inputs: Vec<_> = opening
+    let inputs: Vec<_> = given
         .inputs
         .iter()
         .map(|(name, value)| {
-            let description = opening.signature.input(name).and_then(|field| field.description());
-            describe_input(name, value, description, opening.limits.max_preview_chars)
+            let description = given.signature.input(name).and_then(|field| field.description());
+            describe_input(name, value, description, given.limits.max_preview_chars)
         })
         .collect();
     let inputs = if inputs.is_empty() { "(none)".to_owned() } else { inputs.join("\n\n") };
     fill(
         TASK,
-        &[
-            ("instructions", &instructions),
-            ("signature", &opening.signature.to_string()),
-            ("inputs", &inputs),
-        ],
+        &[("instructions", &instructions), ("signature", &given.signature.to_string()), ("inputs", &inputs)],
     )
 }
 
@@ -117,7 +111,7 @@ pub(crate) fn submit_example(signature: &TaskSignature) -> String {
     format!("SUBMIT({})", arguments.join(", "))
 }
 
-/// `name(a: str, b: int = 0) -> list` and its first words, as a list item.
+/// A host function as a list item: `name(a: str, b: int = 0) -> list` and its description.
 fn describe_function(function: &FunctionSpec) -> String {
     let mut keyword_only = false;
     let mut parameters = Vec::new();
@@ -137,8 +131,17 @@ fn describe_function(function: &FunctionSpec) -> String {
         parameters.push(format!("{stars}{}{annotation}{default}", parameter.name));
     }
     let returns = function.returns.as_ref().map(|ty| format!(" -> {ty}")).unwrap_or_default();
-    let head = format!("- `{}({}){returns}`", function.name, parameters.join(", "));
-    match function.description.trim() {
+    list_item(&format!("{}({}){returns}", function.name, parameters.join(", ")), &function.description)
+}
+
+/// A function of a Python source as a list item, in the source's own words.
+fn describe_python_function(function: &Function) -> String {
+    list_item(&format!("{}{}", function.name, function.signature), &function.docstring)
+}
+
+fn list_item(head: &str, description: &str) -> String {
+    let head = format!("- `{head}`");
+    match description.trim() {
         "" => head,
         text => format!("{head}\n  {}", text.replace('\n', "\n  ")),
     }
@@ -220,4 +223,51 @@ pub(crate) fn extract_again(problems: &str) -> String {
 /// Whether text alone can be the answer: one output, of type `str`.
 pub(crate) fn takes_prose(signature: &TaskSignature) -> bool {
     matches!(signature.outputs(), [only] if *only.ty() == FieldType::Str)
+}
+
+/// Fills the `{{name}}` places of a template in one pass: braces in the values stay as they are, and a place without
+/// a value stays visible.
+fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let mut filled = String::with_capacity(template.len());
+    let mut rest = template.trim_end();
+    while let Some((before, after)) = rest.split_once("{{") {
+        filled.push_str(before);
+        let known = after.split_once("}}").and_then(|(name, after)| {
+            values.iter().find(|(given, _)| *given == name).map(|(_, value)| (value, after))
+        });
+        match known {
+            Some((value, after)) => {
+                filled.push_str(value);
+                rest = after;
+            }
+            None => {
+                filled.push_str("{{");
+                rest = after;
+            }
+        }
+    }
+    filled.push_str(rest);
+    filled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn public_functions_are_described_as_written() {
+        let source = "import re\n\ndef find(text: str, flags=re.I, *, limit: int = 3) -> list:\n    '''Find.\n\n    \
+            More.'''\n\ndef _private(): ...\n";
+        let [find] = &abyme_python_syntax::public_functions(source).unwrap()[..] else { unreachable!() };
+        assert_eq!(find.docstring, "Find.\n\nMore.");
+        assert_eq!(
+            describe_python_function(find),
+            "- `find(text: str, flags: Any = re.I, *, limit: int = 3) -> list`\n  Find.\n  \n  More."
+        );
+    }
+
+    #[test]
+    fn values_are_never_filled_again() {
+        assert_eq!(fill("a {{x}} {{y}} {{z}} {{", &[("x", "{{y}}"), ("y", "2")]), "a {{y}} 2 {{z}} {{");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use abyme_python_syntax::{CodePolicy, Violation};
 use async_trait::async_trait;
 
 use super::{
@@ -9,8 +10,9 @@ use super::{
     Stage, Submission,
 };
 use crate::{
-    CodePolicy, Error, ErrorKind, Result, Value,
+    error::{Error, ErrorKind, Result},
     names::{self, NameUse},
+    value::Value,
 };
 
 /// An interpreter with the contract's checks around it, and a plain REPL on top.
@@ -266,7 +268,7 @@ impl Session {
 }
 
 /// What the model reads when a cell breaks the policy.
-fn blocked(violation: &crate::Violation) -> PythonError {
+fn blocked(violation: &Violation) -> PythonError {
     let text = violation.to_string();
     let message = text.strip_prefix("Blocked: ").unwrap_or(&text).to_owned();
     PythonError::new("Blocked", message).stage(Stage::Policy).line(u32::try_from(violation.line).ok())

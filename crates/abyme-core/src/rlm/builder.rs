@@ -2,18 +2,18 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use abyme_python_syntax::{CodePolicy, Function, public_functions};
+
 use super::{
     builtins::{self, RESERVED_FUNCTIONS},
     config::RlmConfig,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    interpreter::{FunctionSpec, InterpreterFactory, ModuleSource, Scope},
+    interpreter::{InterpreterFactory, ModuleSource, Scope},
     limits::Limits,
     model::{LanguageModel, RetryPolicy},
     names::{self, NameUse},
-    policy::CodePolicy,
-    prompt,
     signature::TaskSignature,
     tool::Tool,
     trajectory::EventSink,
@@ -138,7 +138,7 @@ impl RlmBuilder {
         model.check().map_err(|error| error.context("model"))?;
         sub_model.check().map_err(|error| error.context("sub-model"))?;
         self.limits.check()?;
-        let python_tools = describe_all(&self.modules)?;
+        let python_tools = functions_of(&self.modules)?;
         check_names(&signature, &self.tools, &python_tools)?;
         let mut scope = Scope::new();
         scope.functions = builtins::specs();
@@ -163,16 +163,21 @@ impl RlmBuilder {
     }
 }
 
-fn describe_all(modules: &[ModuleSource]) -> Result<Vec<FunctionSpec>> {
+fn functions_of(modules: &[ModuleSource]) -> Result<Vec<Function>> {
     let mut functions = Vec::new();
     for module in modules {
-        functions.extend(prompt::describe_module(module)?);
+        let problem = |text: String| Error::new(ErrorKind::Config, format!("{}{text}", module.name));
+        let public = public_functions(&module.source).map_err(|error| problem(format!(", {error}")))?;
+        if public.is_empty() {
+            return Err(problem(" defines no public function to use as a tool".to_owned()));
+        }
+        functions.extend(public);
     }
     Ok(functions)
 }
 
 /// Names have to be legal, and no two things of a session may have the same one.
-fn check_names(signature: &TaskSignature, tools: &[Tool], python_tools: &[FunctionSpec]) -> Result<()> {
+fn check_names(signature: &TaskSignature, tools: &[Tool], python_tools: &[Function]) -> Result<()> {
     let mut taken: HashSet<&str> = HashSet::from(RESERVED_FUNCTIONS);
     let inputs: HashSet<&str> = signature.inputs().iter().map(|field| field.name()).collect();
     for tool in tools {

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use abyme_python_syntax::{CodePolicy, Function};
+
 use crate::{
-    interpreter::{FunctionSpec, InterpreterFactory, Scope},
+    interpreter::{InterpreterFactory, Scope},
     limits::Limits,
     model::{LanguageModel, RetryPolicy},
-    policy::CodePolicy,
     signature::TaskSignature,
     tool::Tool,
     trajectory::EventSink,
@@ -20,7 +21,7 @@ pub(super) struct RlmConfig {
     pub(super) sub_model: Arc<dyn LanguageModel>,
     pub(super) factory: Arc<dyn InterpreterFactory>,
     pub(super) tools: Vec<Tool>,
-    pub(super) python_tools: Vec<FunctionSpec>,
+    pub(super) python_tools: Vec<Function>,
     pub(super) scope: Arc<Scope>,
     pub(super) policy: Option<Arc<CodePolicy>>,
     pub(super) limits: Limits,

@@ -1,12 +1,10 @@
 //! The outputs as a reply to the extract call gives them: JSON, a Python dict, or prose.
 
+use abyme_python_syntax::{Reply, parse_reply};
 use indexmap::IndexMap;
 
 use crate::{
-    prompt::{
-        self,
-        reply::{self, Reply},
-    },
+    prompt,
     signature::{FieldType, TaskSignature},
     value::Value,
 };
@@ -16,7 +14,7 @@ const MAX_OBJECTS: usize = 200;
 
 /// Reads the outputs from the reply to an extract call. Fails with what does not fit, for the model to read.
 pub(super) fn read_outputs(signature: &TaskSignature, text: &str) -> Result<IndexMap<String, Value>, String> {
-    let (text, is_prose) = match reply::parse_reply(text) {
+    let (text, is_prose) = match parse_reply(text) {
         Reply::Text(visible) | Reply::OtherLanguage { text: visible, .. } => (visible, true),
         // Code is no answer, but a dict in it may be one.
         Reply::Code { reasoning, code, .. } => (format!("{reasoning}\n{code}"), false),

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use abyme_python_syntax::{Reply, fence, parse_reply};
 use indexmap::IndexMap;
 use tracing::Instrument;
 
@@ -14,13 +15,13 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     inputs::Inputs,
-    interpreter::{Cell, CodeInterpreter, NoHostFunctions, Observation, Session, Submission, Submitted},
+    interpreter::{
+        Cell, CodeInterpreter, NoHostFunctions, Observation, Session, Submission, Submitted,
+        render_observation,
+    },
     limits::Limits,
     model::{FinishReason, Message, Response, Role},
-    prompt::{
-        self, Opening, render_observation,
-        reply::{self, Reply},
-    },
+    prompt::{self, FirstMessages},
     status::{Limit, Status},
     trajectory::{Event, InputSummary, Purpose, Recorder},
     value::Value,
@@ -94,7 +95,7 @@ impl<'a> Turns<'a> {
     pub(super) fn open(&mut self, label: Option<String>) {
         let config = self.config;
         let tools: Vec<_> = config.tools.iter().map(|tool| tool.spec().clone()).collect();
-        self.messages = prompt::opening(&Opening {
+        self.messages = prompt::first_messages(&FirstMessages {
             signature: &config.signature,
             inputs: self.inputs,
             builtins: &builtins::described(),
@@ -201,12 +202,12 @@ impl<'a> Turns<'a> {
     async fn act_on(&mut self, session: &mut Session, response: Response) -> Result<Step> {
         let Response { text, finish_reason, .. } = response;
         let repairing = std::mem::take(&mut self.repairing);
-        match reply::parse_reply(&text) {
+        match parse_reply(&text) {
             Reply::Code { reasoning, code, ignored_blocks } => {
                 self.replies_without_code = 0;
                 let message = match reasoning.trim() {
-                    "" => reply::fence(&code),
-                    reasoning => format!("{reasoning}\n\n{}", reply::fence(&code)),
+                    "" => fence(&code),
+                    reasoning => format!("{reasoning}\n\n{}", fence(&code)),
                 };
                 self.say(Message::assistant(message));
                 self.recorder.record(Event::CellStarted { turn: self.turn, reasoning, code: code.clone() });

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::event::{Event, Purpose};
-use crate::{interpreter::Observation, prompt::render_observation};
+use crate::interpreter::{Observation, render_observation};
 
 /// One turn of a run: what the model thought, the cell it wrote, and what the cell produced.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,9 +2,10 @@
 
 use ruff_python_ast::{Expr, ExprCall, FStringPart, InterpolatedStringElement, Operator};
 
-use super::CodePolicy;
-use super::names::Names;
-use super::values::Value;
+use super::{
+    code_policy::CodePolicy,
+    names::{Names, Value},
+};
 
 /// Names and the policy that says which of them matter.
 #[derive(Debug)]

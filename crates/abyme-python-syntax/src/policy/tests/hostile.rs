@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::super::CodePolicy;
 use super::denied;
-use crate::python::{MAX_DEPTH, Parsed, parse};
+use crate::parse::{MAX_DEPTH, Parsed, parse};
 
 /// Ways for a tree to get deep: what goes before, around the middle, and after, many times.
 const DEEP: &[(&str, &str, &str)] = &[

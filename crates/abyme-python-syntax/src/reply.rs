@@ -1,26 +1,24 @@
 //! A model's reply, parsed: its code, or why there is none.
 
-mod json;
 mod layout;
 mod lines;
-mod markers;
+mod marks;
 mod search;
 mod strings;
 #[cfg(test)]
 mod tests;
-mod thoughts;
 
 use std::ops::Range;
 
-use self::layout::{Block, Kind, Layout, layout};
-use crate::python;
+use serde::Deserialize;
 
-/// What a model's reply asks for.
+use self::layout::{Block, Kind, ReplyLayout, layout};
+use crate::parse;
+
+/// What a model's reply asks for. A closed set: the loop handles each of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Reply {
     /// A cell to run.
-    #[non_exhaustive]
     Code {
         /// The text around the cell, without thoughts.
         reasoning: String,
@@ -32,7 +30,6 @@ pub enum Reply {
     /// Text without any code, without thoughts. Empty if there was nothing but thoughts.
     Text(String),
     /// Fences in other languages and none in Python: nothing to run.
-    #[non_exhaustive]
     OtherLanguage {
         /// The first such fence's tag, as the model wrote it.
         tag: String,
@@ -120,7 +117,7 @@ fn undivided(text: &str) -> Option<Reply> {
     let start = body.len() - body.trim_start().len();
     let start = body[..start].rfind('\n').map_or(0, |newline| newline + 1);
     let body = &body[start..];
-    if python::is_program(body) {
+    if parse::is_program(body) {
         return Some(Reply::Code {
             reasoning: String::new(),
             code: body.replace("\r\n", "\n"),
@@ -132,9 +129,9 @@ fn undivided(text: &str) -> Option<Reply> {
 
 /// A JSON object's code, which may be fenced in turn.
 fn object(text: &str) -> Option<Reply> {
-    let json::Fields { reasoning, code } = json::fields(text)?;
+    let JsonFields { reasoning, code } = json_fields(text)?;
     let reasoning = reasoning.trim().to_owned();
-    if !python::is_valid(&code) {
+    if !parse::is_valid(&code) {
         let found = layout(&code);
         if let Some(index) = chosen_block(&code, &found) {
             let ignored_blocks = ignored_blocks(&code, &found, index);
@@ -145,8 +142,24 @@ fn object(text: &str) -> Option<Reply> {
     (!code.trim().is_empty()).then_some(Reply::Code { reasoning, code, ignored_blocks: 0 })
 }
 
+/// The two fields of a reply in JSON; others are ignored.
+#[derive(Debug, Deserialize)]
+struct JsonFields {
+    reasoning: String,
+    code: String,
+}
+
+/// The fields, if `text` is such an object and nothing else.
+fn json_fields(text: &str) -> Option<JsonFields> {
+    let text = text.trim();
+    if !text.starts_with('{') || !text.ends_with('}') {
+        return None;
+    }
+    serde_json::from_str(text).ok()
+}
+
 /// The block to run: a field named `code` before all else, then Python by its tag, then Python by its looks.
-fn chosen_block(text: &str, found: &Layout<'_>) -> Option<usize> {
+fn chosen_block(text: &str, found: &ReplyLayout<'_>) -> Option<usize> {
     let field = found.code_field.unwrap_or(0);
     let runs = |block: &Block<'_>| is_tagged(block) && !block.is_blank(text);
     let within = |block: &Block<'_>| {
@@ -173,7 +186,7 @@ fn is_tagged(block: &Block<'_>) -> bool {
 
 /// Valid Python, or so close to it that the syntax error is the answer the model needs.
 fn looks_like_code(code: &str) -> bool {
-    python::is_code(code)
+    parse::is_code(code)
         || code.lines().any(|line| {
             let line = line.trim();
             let is_header = ["def ", "for ", "while ", "if ", "with ", "class "]
@@ -185,15 +198,15 @@ fn looks_like_code(code: &str) -> bool {
 
 fn python_import(line: &str) -> bool {
     (line.starts_with("import ") || line.starts_with("from ") && line.contains(" import "))
-        && python::is_valid(line)
+        && parse::is_valid(line)
 }
 
-fn ignored_blocks(text: &str, found: &Layout<'_>, chosen: usize) -> usize {
+fn ignored_blocks(text: &str, found: &ReplyLayout<'_>, chosen: usize) -> usize {
     found.blocks[chosen + 1..].iter().filter(|block| is_tagged(block) && !block.is_blank(text)).count()
 }
 
 /// The text around the code, with neither thoughts nor markers nor blocks of Python that did not run.
-fn reasoning(text: &str, found: &Layout<'_>, chosen: usize) -> String {
+fn reasoning(text: &str, found: &ReplyLayout<'_>, chosen: usize) -> String {
     let blocks = found.blocks.iter().enumerate();
     let mut left_out: Vec<_> = blocks
         .filter(|(index, block)| *index == chosen || is_tagged(block) || block.is_blank(text))

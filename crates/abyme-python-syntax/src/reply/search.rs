@@ -2,16 +2,17 @@
 
 use std::ops::Range;
 
-use super::lines::{Opening, Style, line_at};
-use super::markers::marker;
-use super::strings::{Strings, run_length};
-use super::thoughts::next_tag;
-use crate::python;
+use super::{
+    lines::{FenceOpening, FenceStyle, line_at},
+    marks::{marker, next_tag},
+    strings::{Strings, run_length},
+};
+use crate::parse;
 
 /// Where a fence ends.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct End {
-    /// End of the content.
+pub(super) struct FenceEnd {
+    /// FenceEnd of the content.
     pub(super) body: usize,
     /// Where reading goes on.
     pub(super) next: usize,
@@ -33,11 +34,11 @@ pub(super) struct Search<'a> {
 #[derive(Debug, Default)]
 struct Pass {
     /// The first closing line, though it lies within a string.
-    within_string: Option<End>,
+    within_string: Option<FenceEnd>,
     /// A Python fence opens within a string, after that line.
     opens_after: bool,
     /// The first closing line outside of strings.
-    outside: Option<End>,
+    outside: Option<FenceEnd>,
     /// Another fence opens before any closing line.
     cut_by_opening: Option<usize>,
     /// The first closing thinking tag or field marker on its own, outside of strings.
@@ -52,7 +53,7 @@ impl<'a> Search<'a> {
     }
 
     /// The end of a fence that says it holds Python.
-    pub(super) fn python_end(&mut self, style: Style, from: usize) -> End {
+    pub(super) fn python_end(&mut self, style: FenceStyle, from: usize) -> FenceEnd {
         let pass = self.pass(style, from, true);
         let end = self.choose(style, from, &pass, true);
         self.charge(&pass, end);
@@ -60,7 +61,7 @@ impl<'a> Search<'a> {
     }
 
     /// The end of a fence that may hold Python: strings count only if the content then is valid.
-    pub(super) fn bare_end(&mut self, style: Style, from: usize) -> End {
+    pub(super) fn bare_end(&mut self, style: FenceStyle, from: usize) -> FenceEnd {
         let pass = self.pass(style, from, false);
         let end = self.choose(style, from, &pass, false);
         self.charge(&pass, end);
@@ -68,16 +69,16 @@ impl<'a> Search<'a> {
     }
 
     /// The end of a fence in another language: the first closing line.
-    pub(super) fn plain_end(&self, style: Style, from: usize) -> End {
+    pub(super) fn plain_end(&self, style: FenceStyle, from: usize) -> FenceEnd {
         let mut at = from;
         while at < self.text.len() {
             let line = line_at(self.text, at);
             match style.set_off(line.text) {
                 Some(text) if style.is_closed_by(text) => {
-                    return End { body: line.start, next: line.next, closed: true };
+                    return FenceEnd { body: line.start, next: line.next, closed: true };
                 }
                 Some(_) => at = line.next,
-                None => return End { body: line.start, next: line.start, closed: true },
+                None => return FenceEnd { body: line.start, next: line.start, closed: true },
             }
         }
         self.unclosed(from)
@@ -87,14 +88,14 @@ impl<'a> Search<'a> {
     pub(super) fn wraps_python(&self, from: usize) -> bool {
         let rest = self.text[from..].trim_start_matches(['\r', '\n']);
         let line = line_at(rest, 0);
-        Opening::read(line.text).is_some_and(|opening| opening.is_python())
+        FenceOpening::read(line.text).is_some_and(|opening| opening.is_python())
     }
 
     /// The content of an unfenced `code` field: up to the next marker outside of strings. `None` where it is fenced.
     pub(super) fn field(&mut self, from: usize) -> Option<Range<usize>> {
         let content = self.text[from..].trim_start();
         let first = line_at(content, 0);
-        if content.is_empty() || Opening::read(first.text).is_some() {
+        if content.is_empty() || FenceOpening::read(first.text).is_some() {
             return None;
         }
         let mut strings = Strings::default();
@@ -114,10 +115,10 @@ impl<'a> Search<'a> {
         let unterminated = strings.inside() && at >= self.text.len();
         let body = from..if unterminated { within_string.unwrap_or(at) } else { at };
         let content = &self.text[body.clone()];
-        (!content.contains("```") || python::is_valid(content.trim())).then_some(body)
+        (!content.contains("```") || parse::is_valid(content.trim())).then_some(body)
     }
 
-    fn pass(&self, style: Style, from: usize, python: bool) -> Pass {
+    fn pass(&self, style: FenceStyle, from: usize, python: bool) -> Pass {
         let ticks = if python && style.mark == b'`' { style.run } else { usize::MAX };
         let mut pass = Pass::default();
         let mut strings = Strings::default();
@@ -126,10 +127,10 @@ impl<'a> Search<'a> {
             let line = line_at(self.text, at);
             pass.read_to = line.next;
             let Some(content) = style.set_off(line.text) else {
-                pass.outside = Some(End { body: line.start, next: line.start, closed: true });
+                pass.outside = Some(FenceEnd { body: line.start, next: line.start, closed: true });
                 break;
             };
-            let end = End { body: line.start, next: line.next, closed: true };
+            let end = FenceEnd { body: line.start, next: line.next, closed: true };
             let (inside, closes) = (strings.inside(), style.is_closed_by(content));
             if closes && !inside {
                 pass.outside = Some(end);
@@ -141,7 +142,7 @@ impl<'a> Search<'a> {
                     break;
                 }
             }
-            let opening = Opening::read(content).filter(|it| it.style.interrupts(style) && !it.one_line);
+            let opening = FenceOpening::read(content).filter(|it| it.style.interrupts(style) && !it.one_line);
             let opens_python = opening.is_some_and(|it| it.is_python());
             let opens = opens_python || (python && opening.is_some_and(|it| !it.is_bare()));
             if opens && (!inside || self.budget == 0) {
@@ -156,7 +157,7 @@ impl<'a> Search<'a> {
                 let body = line.start + (line.text.len() - content.len()) + offset;
                 let next = body + run_length(&self.text.as_bytes()[body..]);
                 let next = if self.text[next..line.next].trim().is_empty() { line.next } else { next };
-                pass.outside = Some(End { body, next, closed: true });
+                pass.outside = Some(FenceEnd { body, next, closed: true });
                 break;
             }
             at = line.next;
@@ -164,8 +165,8 @@ impl<'a> Search<'a> {
         pass
     }
 
-    fn choose(&self, style: Style, from: usize, pass: &Pass, python: bool) -> End {
-        let valid = |end: End| python::is_valid(&style.code(self.text, from..end.body));
+    fn choose(&self, style: FenceStyle, from: usize, pass: &Pass, python: bool) -> FenceEnd {
+        let valid = |end: FenceEnd| parse::is_valid(&style.code(self.text, from..end.body));
         match (pass.within_string, pass.outside) {
             (None, Some(end)) => end,
             (Some(first), None) => first,
@@ -177,25 +178,25 @@ impl<'a> Search<'a> {
                 }
             }
             (None, None) => match (pass.soft, pass.cut_by_opening) {
-                (Some(at), _) | (None, Some(at)) => End { body: at, next: at, closed: false },
+                (Some(at), _) | (None, Some(at)) => FenceEnd { body: at, next: at, closed: false },
                 (None, None) => self.unclosed(from),
             },
         }
     }
 
-    fn charge(&mut self, pass: &Pass, end: End) {
+    fn charge(&mut self, pass: &Pass, end: FenceEnd) {
         // Choosing between two ends parses no more than what was read again or is behind us.
         self.budget = self.budget.saturating_sub(pass.read_to.saturating_sub(end.next));
     }
 
     /// The rest of the reply, without a last line of too few ticks, which was meant to close it.
-    fn unclosed(&self, from: usize) -> End {
+    fn unclosed(&self, from: usize) -> FenceEnd {
         let rest = self.text[from..].trim_end();
         let last = rest.rfind('\n').map_or(0, |newline| newline + 1);
         let line = rest[last..].trim();
         let almost = line.len() >= 3 && (line.bytes().all(|b| b == b'`') || line.bytes().all(|b| b == b'~'));
         let body = if almost { from + last } else { self.text.len() };
-        End { body, next: self.text.len(), closed: almost }
+        FenceEnd { body, next: self.text.len(), closed: almost }
     }
 
     fn is_soft_end(&self, line: &str) -> bool {
@@ -210,8 +211,8 @@ impl<'a> Search<'a> {
 }
 
 /// Code on the opening line: all of a one-line block, else only what can be no attribute, such as `print(1)` after the tag.
-pub(super) fn head<'a>(opening: &Opening<'a>) -> &'a str {
+pub(super) fn head<'a>(opening: &FenceOpening<'a>) -> &'a str {
     let rest = opening.rest;
     let could_be_code = || rest.contains('(') || rest.contains(" = ") || rest.starts_with("import ");
-    if opening.one_line || (could_be_code() && python::is_program(rest)) { rest } else { "" }
+    if opening.one_line || (could_be_code() && parse::is_program(rest)) { rest } else { "" }
 }

@@ -24,7 +24,7 @@ pub(super) fn line_at(text: &str, start: usize) -> Line<'_> {
 
 /// The character and length of a fence's ticks or tildes, and what its lines are set off by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Style {
+pub(super) struct FenceStyle {
     pub(super) mark: u8,
     pub(super) run: usize,
     indent: usize,
@@ -33,8 +33,8 @@ pub(super) struct Style {
 
 /// The line that opens a fence.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Opening<'a> {
-    pub(super) style: Style,
+pub(super) struct FenceOpening<'a> {
+    pub(super) style: FenceStyle,
     /// Where the run of ticks starts within the line.
     pub(super) at: usize,
     /// Lower-case comparisons only: as the model wrote it.
@@ -45,7 +45,7 @@ pub(super) struct Opening<'a> {
     pub(super) one_line: bool,
 }
 
-impl<'a> Opening<'a> {
+impl<'a> FenceOpening<'a> {
     /// Reads `line` as the opening of a fence: indented, in a list item or in a quotation as may be.
     pub(super) fn read(line: &'a str) -> Option<Self> {
         let (at, indent, quoted) = prefix(line);
@@ -65,7 +65,7 @@ impl<'a> Opening<'a> {
         if !matches!(mark, b'`' | b'~') || run < 3 || from.len() - run > LONGEST_INFO {
             return None;
         }
-        let style = Style { mark, run, indent, quoted };
+        let style = FenceStyle { mark, run, indent, quoted };
         let mut info = from[run..].trim();
         let mut one_line = false;
         if mark == b'`' && info.contains('`') {
@@ -96,7 +96,7 @@ impl<'a> Opening<'a> {
     }
 }
 
-impl Style {
+impl FenceStyle {
     /// Whether `line`, set off already, closes the fence.
     pub(super) fn is_closed_by(&self, line: &str) -> bool {
         let line = line.trim();
@@ -105,7 +105,7 @@ impl Style {
 
     /// Whether the opening line of a fence of this style ends an open fence of style `outer`, were it not closed.
     /// With tildes it may be an expression, with fewer ticks it may be content.
-    pub(super) fn interrupts(&self, outer: Style) -> bool {
+    pub(super) fn interrupts(&self, outer: FenceStyle) -> bool {
         self.mark == b'`' && outer.mark == b'`' && self.run >= outer.run
     }
 

@@ -2,14 +2,15 @@
 
 use std::ops::Range;
 
-use super::lines::{Line, Opening, Style, line_at};
-use super::markers::marker;
-use super::search::{End, Search, head};
-use super::thoughts::{NAMES, Tag, closing_tag, next_tag};
+use super::{
+    lines::{FenceOpening, FenceStyle, Line, line_at},
+    marks::{NAMES, Tag, closing_tag, marker, next_tag},
+    search::{FenceEnd, Search, head},
+};
 
 /// A reply, taken apart. Everything is a range of the text.
 #[derive(Debug, Default)]
-pub(super) struct Layout<'a> {
+pub(super) struct ReplyLayout<'a> {
     /// Blocks outside of thoughts, in order.
     pub(super) blocks: Vec<Block<'a>>,
     /// What the model thought: never looked at, never shown as reasoning.
@@ -35,11 +36,11 @@ pub(super) struct Block<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind<'a> {
     /// A fence with a Python tag; `head` is code that stood on the opening line.
-    Python { style: Style, head: &'a str },
+    Python { style: FenceStyle, head: &'a str },
     /// A fence without a tag; `head` is all of it where it is one line.
-    Bare { style: Style, head: &'a str },
+    Bare { style: FenceStyle, head: &'a str },
     /// A fence in another language.
-    Other { style: Style, tag: &'a str },
+    Other { style: FenceStyle, tag: &'a str },
     /// The content of a `code` field that is not fenced.
     Field,
 }
@@ -73,7 +74,7 @@ impl Block<'_> {
 }
 
 /// Takes a reply apart, in time linear in its length.
-pub(super) fn layout(text: &str) -> Layout<'_> {
+pub(super) fn layout(text: &str) -> ReplyLayout<'_> {
     let mut scan = Scan::new(text, 0, true);
     scan.run();
     scan.found
@@ -82,13 +83,13 @@ pub(super) fn layout(text: &str) -> Layout<'_> {
 struct Scan<'a> {
     text: &'a str,
     at: usize,
-    found: Layout<'a>,
+    found: ReplyLayout<'a>,
     search: Search<'a>,
     /// Whether thinking tags and markers mean anything.
     tags: bool,
     opened: bool,
     unclosed: [bool; NAMES.len()],
-    wrappers: Vec<Style>,
+    wrappers: Vec<FenceStyle>,
 }
 
 impl<'a> Scan<'a> {
@@ -96,7 +97,7 @@ impl<'a> Scan<'a> {
         Self {
             text,
             at,
-            found: Layout::default(),
+            found: ReplyLayout::default(),
             search: Search::new(text, tags),
             tags,
             opened: false,
@@ -129,8 +130,8 @@ impl<'a> Scan<'a> {
         loop {
             // What follows a thought on its own line may open a fence, so each rest of a line gets a look.
             let rest = &self.text[at..end];
-            let opening = Opening::read(rest)
-                .or_else(|| if at == line.start { Opening::read_after_prose(rest) } else { None })
+            let opening = FenceOpening::read(rest)
+                .or_else(|| if at == line.start { FenceOpening::read_after_prose(rest) } else { None })
                 .filter(|opening| tag.is_none_or(|tag| at + opening.at < tag.start));
             if let Some(opening) = opening {
                 return self.fence(opening, Line { text: rest, start: at, next: line.next });
@@ -181,7 +182,8 @@ impl<'a> Scan<'a> {
         }
         if own_line || self.found.blocks.is_empty() {
             self.opened = own_line;
-            self.found = Layout { thoughts: std::iter::once(0..tag.end).collect(), ..Layout::default() };
+            self.found =
+                ReplyLayout { thoughts: std::iter::once(0..tag.end).collect(), ..ReplyLayout::default() };
             self.wrappers.clear();
         }
     }
@@ -219,7 +221,7 @@ impl<'a> Scan<'a> {
         true
     }
 
-    fn fence(&mut self, opening: Opening<'a>, line: Line<'a>) {
+    fn fence(&mut self, opening: FenceOpening<'a>, line: Line<'a>) {
         let style = opening.style;
         let start = line.start + opening.at;
         if !opening.one_line
@@ -244,7 +246,7 @@ impl<'a> Scan<'a> {
             block.kind = Kind::Bare { style, head: if opening.one_line { opening.rest } else { "" } };
         }
         if !opening.one_line {
-            let End { body, next, closed } = match block.kind {
+            let FenceEnd { body, next, closed } = match block.kind {
                 Kind::Python { .. } => self.search.python_end(style, line.next),
                 Kind::Bare { .. } => self.search.bare_end(style, line.next),
                 Kind::Other { .. } | Kind::Field => self.search.plain_end(style, line.next),

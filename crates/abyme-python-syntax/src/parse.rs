@@ -1,4 +1,4 @@
-//! Python syntax on the host: a parse that no input can turn into a stack overflow.
+//! The one parse of Python, which no input can turn into a stack overflow, and what it tells about a text.
 
 mod nesting;
 
@@ -6,7 +6,7 @@ mod nesting;
 mod tests;
 
 use ruff_python_ast::{Expr, Stmt, Suite};
-use ruff_python_parser::parse_module;
+use ruff_python_parser::{ParseError, parse_module};
 use ruff_text_size::Ranged;
 
 /// What [`parse`] found.
@@ -14,8 +14,9 @@ use ruff_text_size::Ranged;
 pub(crate) enum Parsed {
     /// Valid Python, statement by statement.
     Module(Suite),
-    /// Not Python; running it yields a `SyntaxError` and nothing else.
-    Invalid,
+    /// Not Python; running it yields a `SyntaxError` and nothing else. The parser's error is missing where the lexer
+    /// refused the text already.
+    Invalid(Option<ParseError>),
     /// Nested or chained deeper than [`MAX_DEPTH`], or larger than [`MAX_BYTES`]: not looked at.
     TooDeep,
 }
@@ -30,11 +31,11 @@ pub(crate) fn parse(code: &str) -> Parsed {
         return Parsed::TooDeep;
     }
     match nesting::depth(code) {
-        None => Parsed::Invalid,
+        None => Parsed::Invalid(None),
         Some(depth) if depth > MAX_DEPTH => Parsed::TooDeep,
         Some(_) => match parse_module(code) {
             Ok(module) => Parsed::Module(module.into_suite()),
-            Err(_) => Parsed::Invalid,
+            Err(error) => Parsed::Invalid(Some(error)),
         },
     }
 }
@@ -51,7 +52,7 @@ pub(crate) fn is_valid(code: &str) -> bool {
 pub(crate) fn is_program(text: &str) -> bool {
     match parse(text) {
         Parsed::Module(suite) => suite.iter().any(statement_acts),
-        Parsed::Invalid | Parsed::TooDeep => false,
+        Parsed::Invalid(_) | Parsed::TooDeep => false,
     }
 }
 
@@ -63,7 +64,7 @@ pub(crate) fn is_code(text: &str) -> bool {
             Stmt::AnnAssign(it) => it.value.is_some(),
             _ => true,
         }),
-        Parsed::Invalid | Parsed::TooDeep => false,
+        Parsed::Invalid(_) | Parsed::TooDeep => false,
     }
 }
 

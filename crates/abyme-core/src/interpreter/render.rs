@@ -1,6 +1,6 @@
 //! An observation as the model reads it.
 
-use crate::{Captured, Interruption, Observation, PythonError, Stage};
+use super::observation::{Captured, Interruption, Observation, PythonError, Stage};
 
 /// An observation as text, cut to about `max_chars` characters: where the parts do not all fit, the short ones stay
 /// whole and the long ones share what is left, each keeping its beginning and its end.

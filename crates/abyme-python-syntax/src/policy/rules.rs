@@ -7,13 +7,15 @@ use ruff_python_ast::{
 };
 use ruff_text_size::Ranged;
 
-use super::bindings::{Environment, elements};
-use super::names::Names;
-use super::values::{BUILTINS, Value};
-use super::{CodePolicy, Violation};
+use super::{
+    code_policy::{CodePolicy, Violation},
+    environment::{Environment, elements},
+    names::{BUILTINS, Names, Value},
+};
+use crate::parse::{Parsed, parse};
 
 /// The first violation in the order of the text.
-pub(super) fn check(policy: &CodePolicy, code: &str, suite: &[Stmt]) -> Result<(), Violation> {
+fn first_violation(policy: &CodePolicy, code: &str, suite: &[Stmt]) -> Result<(), Violation> {
     let environment = Environment { policy, names: Names::new() };
     let mut walk = Walk { environment, functions: Vec::new(), found: None };
     walk.visit_body(suite);
@@ -327,6 +329,21 @@ impl<'a> Walk<'a> {
 }
 
 impl CodePolicy {
+    /// Checks one cell, and names the first thing in it that is denied.
+    ///
+    /// Code that is not valid Python passes: running it yields its syntax error and nothing else. Code that is nested
+    /// too deeply to be looked at does not pass.
+    pub fn check(&self, code: &str) -> Result<(), Violation> {
+        if *self == Self::default() {
+            return Ok(());
+        }
+        match parse(code) {
+            Parsed::Invalid(_) => Ok(()),
+            Parsed::TooDeep => Err(Violation::too_deep()),
+            Parsed::Module(suite) => first_violation(self, code, &suite),
+        }
+    }
+
     /// The rule that denies a module. The longest one that covers it decides.
     fn denied_import(&self, module: &str) -> Option<&str> {
         let longest = |rules: &'_ std::collections::BTreeSet<String>| {

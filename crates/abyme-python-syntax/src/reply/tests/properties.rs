@@ -133,7 +133,7 @@ proptest! {
         // What is code stays code when it is shown in a fence and read again.
         if let Some(code) = code_of(&reply) {
             let again = code_of(&fence(&code));
-            if crate::python::is_valid(&code) {
+            if crate::parse::is_valid(&code) {
                 prop_assert_eq!(again.as_deref().map(str::trim_end), Some(code.trim_end()));
             }
         }

@@ -1,4 +1,4 @@
-//! The tags models put around what they think aloud.
+//! The marks in a reply that are no code: tags around thoughts, and the field markers of DSPy's chat format.
 
 /// A tag such as `<think>` or `</think>`.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +56,17 @@ pub(super) fn closing_tag(text: &str, from: usize, name: usize) -> Option<Tag> {
 fn is_mentioned(bytes: &[u8], start: usize, end: usize) -> bool {
     let before = start.checked_sub(1).and_then(|at| bytes.get(at));
     matches!(before, Some(b'`' | b'"' | b'\'')) && bytes.get(end) == before
+}
+
+/// The field's name if `line` starts with a field marker such as `[[ ## code ## ]]`, and where the marker ends.
+pub(super) fn marker(line: &str) -> Option<(&str, usize)> {
+    let start = line.len() - line.trim_start().len();
+    let rest = line[start..].strip_prefix("[[")?.trim_start().strip_prefix("##")?;
+    let end = rest.find("##")?;
+    let name = rest[..end].trim();
+    let after = rest[end + 2..].trim_start().strip_prefix("]]")?;
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    is_name.then_some((name, line.len() - after.len()))
 }
 
 /// Names of the tags, in lower case.

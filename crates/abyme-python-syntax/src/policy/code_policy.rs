@@ -1,20 +1,10 @@
-//! An optional look at a cell's syntax tree before it runs. A guard rail, never the security boundary.
+//! The rules of a policy, and what it finds.
 
-mod bindings;
-mod guard_rail;
-mod names;
-mod rules;
-#[cfg(test)]
-mod tests;
-mod values;
-mod violation;
-
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, error, fmt};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::violation::Violation;
-use crate::python::{self, Parsed};
+use crate::parse::MAX_DEPTH;
 
 /// What a cell may not do, read off its syntax tree before it runs.
 ///
@@ -40,7 +30,7 @@ use crate::python::{self, Parsed};
 /// - strings given to `eval` and `exec` are not read: deny these two.
 ///
 /// ```
-/// # use abyme_core::CodePolicy;
+/// # use abyme_python_syntax::CodePolicy;
 /// let policy = CodePolicy::guard_rail().allow_name("open").deny_call("time.sleep");
 /// assert!(policy.check("print(open('notes.txt').read())").is_ok());
 /// let violation = policy.check("import time as t\nt.sleep(60)").unwrap_err();
@@ -50,12 +40,12 @@ use crate::python::{self, Parsed};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct CodePolicy {
-    deny_imports: BTreeSet<String>,
-    allow_imports: BTreeSet<String>,
-    deny_names: BTreeSet<String>,
-    deny_calls: BTreeSet<String>,
-    allow_calls: BTreeSet<String>,
-    deny_attributes: BTreeSet<String>,
+    pub(super) deny_imports: BTreeSet<String>,
+    pub(super) allow_imports: BTreeSet<String>,
+    pub(super) deny_names: BTreeSet<String>,
+    pub(super) deny_calls: BTreeSet<String>,
+    pub(super) allow_calls: BTreeSet<String>,
+    pub(super) deny_attributes: BTreeSet<String>,
 }
 
 impl CodePolicy {
@@ -63,14 +53,6 @@ impl CodePolicy {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// The default rules: no processes, no network, no file access, no native code, no running of text as code, no
-    /// way into the interpreter's own machinery. Text in and out of memory (`io.StringIO`, `pathlib.PurePath`,
-    /// `urllib.parse`, `os.path`) is allowed, and so is `sys.exit`, which ends a cell and nothing else.
-    #[must_use]
-    pub fn guard_rail() -> Self {
-        guard_rail::policy()
     }
 
     /// Denies a module and everything below it; `*` denies all of them.
@@ -136,19 +118,40 @@ impl CodePolicy {
         self.deny_attributes.remove(name);
         self
     }
+}
 
-    /// Checks one cell, and names the first thing in it that is denied.
-    ///
-    /// Code that is not valid Python passes: running it yields its syntax error and nothing else. Code that is nested
-    /// too deeply to be looked at does not pass.
-    pub fn check(&self, code: &str) -> Result<(), Violation> {
-        if *self == Self::default() {
-            return Ok(());
-        }
-        match python::parse(code) {
-            Parsed::Invalid => Ok(()),
-            Parsed::TooDeep => Err(Violation::too_deep()),
-            Parsed::Module(suite) => rules::check(self, code, &suite),
-        }
+/// The first thing in a cell that its policy denies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Violation {
+    /// The line of the cell, from 1.
+    pub line: usize,
+    /// The character of that line, from 1.
+    pub column: usize,
+    /// The rule, as in the policy's configuration: `deny_imports: socket`.
+    pub rule: String,
+    /// What the cell does there: ``import of `socket` ``.
+    pub what: String,
+}
+
+impl Violation {
+    pub(super) fn new(code: &str, offset: usize, rule: String, what: String) -> Self {
+        let before = code.get(..offset).unwrap_or(code);
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        Self { line, column, rule, what }
+    }
+
+    pub(super) fn too_deep() -> Self {
+        let what = format!("code nested deeper than {MAX_DEPTH} levels");
+        Self { line: 1, column: 1, rule: "nesting".to_owned(), what }
     }
 }
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Blocked: line {}: {} is denied by the code policy", self.line, self.what)
+    }
+}
+
+impl error::Error for Violation {}

@@ -1,0 +1,19 @@
+//! Python, read without running it: the only crate of Abyme that knows a parser of Python.
+//!
+//! - [`parse_reply`] finds the code in a model's reply;
+//! - [`CodePolicy`] checks a cell before it runs;
+//! - [`public_functions`] lists what a source of tools offers.
+//!
+//! All of them go through one parse that bounds how deep a syntax tree may get, so that no text can overflow the
+//! host's stack.
+
+mod functions;
+mod parse;
+pub mod policy;
+pub mod reply;
+
+pub use self::{
+    functions::{Function, SourceError, public_functions},
+    policy::{CodePolicy, Violation},
+    reply::{Reply, fence, parse_reply},
+};
