@@ -1,9 +1,9 @@
 """Runs Abyme sessions for hosts on other machines: `python3 agent.py --listen 127.0.0.1:7411`.
 
-The agent needs Python 3.9 or later on a Unix machine and nothing else: no package, and no code of Abyme, which each
-host sends along. Host and agent share a secret, in the environment variable ABYME_AGENT_SECRET. It proves who both
-are; it encrypts nothing. Listen on loopback or inside a private network, and bring hosts there through an ssh tunnel or
-WireGuard.
+The agent needs Python 3.9 or later on a Unix machine and nothing else: no package, and no code of Abyme,
+which each host sends. Host and agent share a secret, in the environment variable ABYME_AGENT_SECRET. It proves the
+identity of both and encrypts nothing. Listen on loopback or inside a private network, and let hosts connect
+through an ssh tunnel or WireGuard.
 
 Each session has two connections. Both begin with three lines of JSON:
 
@@ -11,18 +11,19 @@ Each session has two connections. Both begin with three lines of JSON:
     host   {"version": 1, "nonce": M, "proof": HMAC("host:N:M"), "ask": "control" or "stream", ...}
     agent  {"ok": true, "proof": HMAC("agent:N:M"), ...} or {"ok": false, "error": KIND, "message": TEXT}
 
-The HMAC is SHA-256 in hexadecimal, its key the secret. KIND is "version", "secret", "request", "busy" or "start".
+The HMAC is SHA-256 in hexadecimal, its key the secret. KIND is "version", "secret", "request", "busy" or
+"start".
 
 `control` comes first and makes a session; its answer has the name: "session". It then takes the lines
-{"do": "interrupt"}, answered by {"done": "interrupt"} once the signal is delivered, and {"do": "kill"}. When the
-process is gone, however that came, the agent says so once: {"ended": "exited with code 3"}.
+{"do": "interrupt"}, answered by {"done": "interrupt"} once the signal is delivered, and {"do": "kill"}. When
+the process has ended, for whatever reason, the agent says so once: {"ended": "exited with code 3"}.
 
-`stream` names the "session", and brings "boot", the Python text to start, and "limits", an object of numbers (see
-LIMITS). After the answer the connection itself is the standard input and output of a Python process that runs this
-text.
+`stream` names the "session", and has "boot", the Python text to start, and "limits", an object of numbers
+(see LIMITS). After the answer the connection itself is the standard input and output of a Python process that runs
+this text.
 
-The process has a group, a directory and a short environment of its own. It is killed, with its group, when either
-connection ends, when the control connection says so, and when the agent ends, however that comes.
+The process has a group, a directory and a short environment of its own. It is killed, with its group, when
+either connection ends, when the control connection says so, and when the agent ends in any way.
 """
 
 import argparse
@@ -46,7 +47,7 @@ SECRET = "ABYME_AGENT_SECRET"
 SECRET_FD = "ABYME_AGENT_SECRET_FD"
 SHORTEST_SECRET = 16
 LONGEST_LINE = 1 << 17
-MEETING_SECONDS = 10  # for the lines that begin a connection
+HANDSHAKE_SECONDS = 10  # for the lines that begin a connection
 LINGER_SECONDS = 2  # for the host to take the last words of a process
 CLOSE_SECONDS = 5  # for the sessions to clean up after themselves when the agent ends
 LAST_WORDS = 4096
@@ -59,9 +60,9 @@ LIMITS = {
     "open_files": "RLIMIT_NOFILE",
 }
 
-# Runs in the session's process before what the host sends. Code between fork and exec is not safe with threads, and
-# this agent has many. A limit that is lower already stays. Over the lower limit of processor time comes a signal that
-# says so, over the higher one a plain kill.
+# This runs in the session's process before the code that the host sends. Code between fork and exec is not
+# safe with threads, and this agent has many. A limit that is lower already stays. At the soft limit of processor
+# time the kernel sends a signal that names it, at the hard one it kills.
 LIMIT = """
 def _limit(limits):
     import resource, sys
@@ -75,7 +76,8 @@ _limit({limits})
 del _limit
 """
 
-# A process of its own: whatever ends the agent closes the pipe, and then what the agent still had is cleaned up.
+# The watchdog is a process of its own. The end of the agent, however it comes, closes the pipe, and then the
+# watchdog cleans up what the agent had.
 WATCHDOG = """
 import json, os, shutil, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -96,7 +98,7 @@ for process, directory in left.items():
 
 
 class Refused(Exception):
-    """A connection that cannot be served: a kind for the host's program, and words for its user."""
+    """A connection that is not served: a kind for the host's program, and a message for its user."""
 
     def __init__(self, kind, message):
         super().__init__(message)
@@ -112,7 +114,7 @@ def send_line(connection, message):
 
 
 def read_lines(connection):
-    """The lines of a connection until it ends. ValueError for what is no line of JSON."""
+    """The messages of a connection until it ends. Raises ValueError for a line that is not JSON."""
     waiting = b""
     while True:
         try:
@@ -130,7 +132,7 @@ def read_lines(connection):
 
 
 def read_first_line(connection, deadline):
-    """The host's first line, and not a byte more: on a stream the next ones are for the process."""
+    """The host's first line. On a stream the bytes after it are for the process."""
     line = b""
     while not line.endswith(b"\n"):
         connection.settimeout(max(0.001, deadline - time.monotonic()))
@@ -145,7 +147,7 @@ def read_first_line(connection, deadline):
 
 
 def proof(secret, who, nonces):
-    """What only somebody with the secret can compute."""
+    """A proof that only a holder of the secret can compute."""
     return hmac.new(secret, f"{who}:{nonces}".encode(), hashlib.sha256).hexdigest()
 
 
@@ -163,10 +165,10 @@ class Session:
         self._saying = threading.Lock()
         self._process = None
         self._over = False
-        self._killed = None  # why, when it was us
+        self._killed = None  # why the agent killed it
 
     def say(self, message):
-        """Tells the host, if it still listens."""
+        """Sends a message to the host, if it still listens."""
         with self._saying:
             try:
                 send_line(self._control, message)
@@ -174,13 +176,13 @@ class Session:
                 pass
 
     def interrupt(self):
-        """SIGINT to the process, and to none of its children: delivered when this returns."""
+        """Sends SIGINT to the process and to none of its children. It is delivered when this returns."""
         with self._lock:
             if self._process is not None and not self._over:
                 self._process.send_signal(signal.SIGINT)
 
     def kill(self, why):
-        """Kills the process with its group. Fine at any time, also before it is there."""
+        """Kills the process with its group. It may be called at any time, also before the start."""
         with self._lock:
             if self._over:
                 return
@@ -198,7 +200,7 @@ class Session:
             pass
 
     def serve(self, stream, ask, welcome):
-        """Starts the process on `stream`, and returns when all of it is gone."""
+        """Starts the process on `stream`. Returns when its group has ended and its directory is removed."""
         directory = tempfile.mkdtemp(prefix="abyme-agent-", dir=self._agent.temp_dir)
         process = None
         try:
@@ -263,14 +265,17 @@ def limits(ask):
 
 
 def environment(directory):
-    """All that a session sees of an environment. Arenas take 64 MB of address space each, which is what is limited."""
+    """The environment of a session.
+
+    Each arena of malloc takes 64 MB of address space, which is limited, so there are few of them.
+    """
     given = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
     given.update({name: os.environ[name] for name in ("LD_LIBRARY_PATH", "TZ") if name in os.environ})
     return {**given, "HOME": directory, "TMPDIR": directory}
 
 
-def describe(code, words):
-    """How a process ended, completing "the interpreter ..."."""
+def describe(code, last):
+    """How a process ended, as the rest of a sentence that begins with "the interpreter"."""
     if code >= 0:
         how = f"exited with code {code}"
     else:
@@ -283,29 +288,29 @@ def describe(code, words):
             how = f"was killed by {signal.Signals(-code).name}{notes.get(-code, '')}"
         except ValueError:
             how = f"was killed by signal {-code}"
-    return f"{how}; its last words: {words}" if words else how
+    return f"{how}; its last words: {last}" if last else how
 
 
 def last_words(stderr):
-    """What a process wrote to stderr before the driver took that over. Children of it may hold the pipe open."""
+    """What a process wrote to stderr before the driver took it over. Its children may hold the pipe open."""
     os.set_blocking(stderr.fileno(), False)
     return (stderr.read(LAST_WORDS) or b"").decode("utf-8", "replace").strip()
 
 
 def remove(directory):
-    """Removes a session's directory, also where code took its own rights away."""
+    """Removes a session's directory, also if the code removed its own permissions in it."""
     shutil.rmtree(directory, ignore_errors=True)
     if os.path.exists(directory):
-        for place, names, _ in os.walk(directory):
+        for parent, names, _ in os.walk(directory):
             for name in names:
-                path = os.path.join(place, name)
+                path = os.path.join(parent, name)
                 if not os.path.islink(path):
                     os.chmod(path, 0o700)
         shutil.rmtree(directory, ignore_errors=True)
 
 
 def linger(stream):
-    """Closes a connection without losing what is still on its way: closing with unread input would reset it."""
+    """Closes a connection without losing output. A close with unread input would reset the connection."""
     deadline = time.monotonic() + LINGER_SECONDS
     try:
         stream.shutdown(socket.SHUT_WR)
@@ -339,20 +344,20 @@ class Watchdog:
         )
 
     def remember(self, process, directory):
-        """From now on this group and its directory are to be cleaned up."""
+        """Lets the watchdog clean up this group and its directory from now on."""
         with self._changed:
             self._left.add(process)
             self._tell(process, directory)
 
     def forget(self, process):
-        """They are gone."""
+        """The group has ended and its directory is removed."""
         with self._changed:
             self._left.discard(process)
             self._changed.notify_all()
             self._tell(process, None)
 
     def close(self):
-        """Waits until nothing is left; what still is after a while is cleaned up from here."""
+        """Waits for the sessions to clean up. After a while the watchdog cleans up what is left."""
         with self._changed:
             self._changed.wait_for(lambda: not self._left, CLOSE_SECONDS)
             self._process.stdin.close()
@@ -362,7 +367,7 @@ class Watchdog:
         try:
             self._process.stdin.write(json.dumps([process, directory]).encode() + b"\n")
             self._process.stdin.flush()
-        except (OSError, ValueError):  # killed, or the agent is ending
+        except (OSError, ValueError):  # the watchdog was killed, or the agent is ending
             pass
 
 
@@ -400,7 +405,7 @@ class Agent:
         with connection:
             try:
                 tune(connection)
-                ask, welcome = self._meet(connection)
+                ask, welcome = self._handshake(connection)
                 if ask.get("ask") == "control":
                     self._control(connection, welcome)
                 elif ask.get("ask") == "stream":
@@ -410,18 +415,19 @@ class Agent:
             except Refused as refused:
                 refuse(connection, refused)
             except (OSError, RecursionError, ValueError):
-                pass  # gone, or nobody to talk to
+                pass  # the connection ended, or its other end is no host
 
-    def _meet(self, connection):
-        deadline = time.monotonic() + MEETING_SECONDS
+    def _handshake(self, connection):
+        deadline = time.monotonic() + HANDSHAKE_SECONDS
         nonce = secrets.token_hex(16)
-        connection.settimeout(MEETING_SECONDS)
+        connection.settimeout(HANDSHAKE_SECONDS)
         send_line(connection, {"agent": "abyme", "version": VERSION, "nonce": nonce})
         ask = read_first_line(connection, deadline)
         if ask.get("version") != VERSION:
             raise Refused("version", f"this agent speaks version {VERSION}, not {ask.get('version')}")
         nonces = f"{nonce}:{ask.get('nonce')}"
-        if not hmac.compare_digest(proof(self._secret, "host", nonces).encode(), str(ask.get("proof")).encode()):
+        expected = proof(self._secret, "host", nonces).encode()
+        if not hmac.compare_digest(expected, str(ask.get("proof")).encode()):
             raise Refused("secret", "the secret is not this agent's")
         connection.setblocking(True)
         return ask, {"ok": True, "proof": proof(self._secret, "agent", nonces)}
@@ -451,7 +457,7 @@ class Agent:
 
 
 def tune(connection):
-    """Small messages go out at once, and a host that vanished is noticed within a minute."""
+    """Sends small messages at once, and detects within a minute that a host has vanished."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
@@ -474,8 +480,8 @@ def refuse(connection, refused):
 def take_secret():
     """The secret, taken out of the environment: a session could read it there, in `/proc/<agent>/environ`.
 
-    The kernel shows the environment that a program was started with, so this program starts itself once more, in the
-    same process, and hands the secret over in a pipe.
+    The kernel shows the environment that a program was started with, so this program starts itself once more,
+    in the same process, and hands the secret over in a pipe.
     """
     if SECRET_FD in os.environ:
         with os.fdopen(int(os.environ.pop(SECRET_FD)), "rb") as pipe:
@@ -483,8 +489,8 @@ def take_secret():
     secret = os.environ.pop(SECRET, "").encode()
     if len(secret) < SHORTEST_SECRET:
         sys.exit(
-            f"agent: set {SECRET} to a secret of at least {SHORTEST_SECRET} characters that the hosts know, such as "
-            "the output of: python3 -c 'import secrets; print(secrets.token_hex(32))'"
+            f"agent: set {SECRET} to a secret of at least {SHORTEST_SECRET} characters that the hosts know, "
+            "such as the output of: python3 -c 'import secrets; print(secrets.token_hex(32))'"
         )
     if len(secret) > 4096:
         sys.exit(f"agent: {SECRET} is longer than 4096 characters")
@@ -506,10 +512,10 @@ def address(text):
 
 def listen(where):
     """A listening socket for an address of either family."""
-    family, kind, protocol, _, found = socket.getaddrinfo(*where, type=socket.SOCK_STREAM)[0]
+    family, kind, protocol, _, target = socket.getaddrinfo(*where, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, kind, protocol)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(found)
+    listener.bind(target)
     listener.listen(128)
     return listener
 
@@ -517,11 +523,12 @@ def listen(where):
 def main():
     """The command line."""
     parser = argparse.ArgumentParser(description="Runs Abyme sessions for hosts on other machines.")
-    parser.add_argument("--listen", type=address, required=True, metavar="HOST:PORT", help="port 0 picks a free one")
-    parser.add_argument("--python", default=sys.executable, help="the Python of the sessions; default: this one")
-    parser.add_argument("--temp-dir", help="where the sessions' directories are made; default: the system's place")
-    parser.add_argument("--max-sessions", type=int, default=256)
-    parser.add_argument("--with-stdin", action="store_true", help="end when standard input does")
+    add = parser.add_argument
+    add("--listen", type=address, required=True, metavar="HOST:PORT", help="port 0 picks a free one")
+    add("--python", default=sys.executable, help="the Python of the sessions; default: this one")
+    add("--temp-dir", help="where the sessions' directories are made; default: the system's")
+    add("--max-sessions", type=int, default=256)
+    add("--with-stdin", action="store_true", help="end when standard input does")
     options = parser.parse_args()
     if sys.version_info < (3, 9):
         sys.exit("agent: Python 3.9 or later is needed")
@@ -533,7 +540,8 @@ def main():
     agent = Agent(listener, secret, options.python, options.temp_dir, options.max_sessions)
     host, port = listener.getsockname()[:2]
     if not (host.startswith("127.") or host == "::1"):
-        print(f"agent: {host} may be reached from other machines, and nothing here is encrypted", file=sys.stderr)
+        warning = f"agent: {host} may be reached from other machines, and nothing here is encrypted"
+        print(warning, file=sys.stderr)
     print(f"agent listening on {f'[{host}]' if ':' in host else host}:{port}", flush=True)
     threading.Thread(target=agent.serve, daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -1,4 +1,4 @@
-//! Power over the process on the agent's machine, through a connection of its own.
+//! Control over the process on the agent's machine, through a connection of its own.
 
 use std::{
     io::Write,
@@ -14,35 +14,35 @@ use tokio::sync::Notify;
 
 use crate::lines::Lines;
 
-/// How long a process that closed its stream may take to be gone.
-const EXIT_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a process that closed its stream may take to exit.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a kill may take to be confirmed. With the grace of 1.5 s it stays within the 2 s of clause C10.
 /// The agent kills what has lost its connection, so what is not confirmed in time comes about all the same.
-const KILL_PATIENCE: Duration = Duration::from_millis(450);
+const KILL_TIMEOUT: Duration = Duration::from_millis(450);
 /// How long an interrupt may take to be confirmed. After that the session is over: the interrupt could hit
 /// any cell.
-const INTERRUPT_PATIENCE: Duration = Duration::from_secs(5);
+const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Power over the process. Dropping it closes the connection, and with that the agent ends the session.
+/// Control over the process. Dropping it closes the connection, and with that the agent ends the session.
 #[derive(Debug)]
 pub(crate) struct RemoteControl {
-    /// Never blocks. `interrupt` is called where nothing can be awaited, even without a runtime.
+    /// It never blocks: `interrupt` is called where nothing can be awaited, even without a runtime.
     line: TcpStream,
-    news: Arc<News>,
+    reports: Arc<Reports>,
 }
 
-/// What the agent said.
+/// What the agent has reported of the session.
 #[derive(Debug)]
-struct News {
+struct Reports {
     address: String,
-    state: Mutex<State>,
+    status: Mutex<Status>,
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    /// Interrupts that were not confirmed yet.
-    under_way: u32,
+struct Status {
+    /// Interrupts that are not confirmed yet.
+    pending_interrupts: u32,
     ended: Option<String>,
 }
 
@@ -54,65 +54,68 @@ enum Message {
 }
 
 impl RemoteControl {
-    /// Takes over a control connection. A task listens to it from now on.
+    /// Takes over a control connection and starts a task that listens to it.
     pub(crate) fn new(line: tokio::net::TcpStream, address: &str) -> std::io::Result<Self> {
         let line = line.into_std()?;
         let listening = tokio::net::TcpStream::from_std(line.try_clone()?)?;
-        let news =
-            Arc::new(News { address: address.to_owned(), state: Mutex::default(), changed: Notify::new() });
-        tokio::spawn(Listener(news.clone()).listen(listening));
-        Ok(Self { line, news })
+        let reports = Arc::new(Reports {
+            address: address.to_owned(),
+            status: Mutex::default(),
+            changed: Notify::new(),
+        });
+        tokio::spawn(Listener(reports.clone()).listen(listening));
+        Ok(Self { line, reports })
     }
 
-    /// Says a line of a few bytes. If the connection does not take these at once, it is of no use any more.
-    fn say(&self, what: &str) -> bool {
+    /// Sends a line of a few bytes. A connection that does not take these at once is shut down.
+    fn send(&self, what: &str) -> bool {
         let line = format!("{{\"do\": \"{what}\"}}\n");
-        let said = (&self.line).write(line.as_bytes()).is_ok_and(|written| written == line.len());
-        if !said {
+        let sent = (&self.line).write(line.as_bytes()).is_ok_and(|written| written == line.len());
+        if !sent {
             let _ = self.line.shutdown(Shutdown::Both);
         }
-        said
+        sent
     }
 
-    /// Waits for the end; `None` if it does not come in time.
-    async fn end_within(&self, patience: Duration) -> Option<String> {
-        tokio::time::timeout(patience, self.news.end()).await.ok()
+    /// Waits for the end of the process; `None` if it does not come in time.
+    async fn end_within(&self, limit: Duration) -> Option<String> {
+        tokio::time::timeout(limit, self.reports.end()).await.ok()
     }
 }
 
 #[async_trait]
 impl Control for RemoteControl {
     fn is_alive(&self) -> bool {
-        self.news.state().ended.is_none()
+        self.reports.status().ended.is_none()
     }
 
     fn interrupt(&self) -> bool {
-        let mut state = self.news.state();
-        if state.ended.is_some() || !self.say("interrupt") {
+        let mut status = self.reports.status();
+        if status.ended.is_some() || !self.send("interrupt") {
             return false;
         }
-        state.under_way += 1;
+        status.pending_interrupts += 1;
         true
     }
 
-    /// An interrupt and the cells travel on two connections: one that is late would hit the next cell.
+    /// Interrupts and cells travel on two connections: a late interrupt would hit the next cell.
     async fn settle(&self) {
-        let quiet = self.news.until(|state| state.under_way == 0 || state.ended.is_some());
-        if tokio::time::timeout(INTERRUPT_PATIENCE, quiet).await.is_err() {
+        let quiet = self.reports.until(|status| status.pending_interrupts == 0 || status.ended.is_some());
+        if tokio::time::timeout(INTERRUPT_TIMEOUT, quiet).await.is_err() {
             let _ = self.line.shutdown(Shutdown::Both);
-            self.news.lost();
+            self.reports.lost();
         }
     }
 
     async fn kill(&self) {
-        if self.is_alive() && (!self.say("kill") || self.end_within(KILL_PATIENCE).await.is_none()) {
+        if self.is_alive() && (!self.send("kill") || self.end_within(KILL_TIMEOUT).await.is_none()) {
             let _ = self.line.shutdown(Shutdown::Both);
-            self.news.lost();
+            self.reports.lost();
         }
     }
 
     async fn how_it_ended(&self) -> String {
-        if let Some(how) = self.end_within(EXIT_PATIENCE).await {
+        if let Some(how) = self.end_within(EXIT_TIMEOUT).await {
             return how;
         }
         self.kill().await;
@@ -127,18 +130,18 @@ impl Drop for RemoteControl {
     }
 }
 
-impl News {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Reports {
+    fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until something holds.
-    async fn until(&self, holds: impl Fn(&State) -> bool) {
+    async fn until(&self, holds: impl Fn(&Status) -> bool) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if holds(&self.state()) {
+            if holds(&self.status()) {
                 return;
             }
             changed.await;
@@ -146,35 +149,36 @@ impl News {
     }
 
     async fn end(&self) -> String {
-        self.until(|state| state.ended.is_some()).await;
-        self.state().ended.clone().unwrap_or_default()
+        self.until(|status| status.ended.is_some()).await;
+        self.status().ended.clone().unwrap_or_default()
     }
 
     fn take(&self, message: Message) {
-        let mut state = self.state();
+        let mut status = self.status();
         match message {
-            Message::Done(_) => state.under_way = state.under_way.saturating_sub(1),
-            Message::Ended(how) => drop(state.ended.get_or_insert(how)),
+            Message::Done(_) => status.pending_interrupts = status.pending_interrupts.saturating_sub(1),
+            Message::Ended(how) => drop(status.ended.get_or_insert(how)),
         }
-        drop(state);
+        drop(status);
         self.changed.notify_waiters();
     }
 
     fn lost(&self) {
         let address = &self.address;
         self.take(Message::Ended(format!(
-            "lost its connection to the agent at {address}: the agent has ended, or the network in between is down"
+            "lost its connection to the agent at {address}: the agent has ended, or the network in between \
+             is down"
         )));
     }
 }
 
 /// Says that the connection is lost when it ends, also when its task is dropped with its runtime.
-struct Listener(Arc<News>);
+struct Listener(Arc<Reports>);
 
 impl Listener {
     async fn listen(self, line: tokio::net::TcpStream) {
         let mut lines = Lines::new(line);
-        while let Ok(line) = lines.next().await {
+        while let Ok(line) = lines.next_line().await {
             match serde_json::from_str(&line) {
                 Ok(message) => self.0.take(message),
                 Err(_) => break,

@@ -2,14 +2,15 @@
 //!
 //! `README.md` beside this crate's `Cargo.toml` is the guide "Write your own backend", which quotes these
 //! files; it also says how to run the agent, `agent.py`, and what this backend does not keep code from.
-//! [`RemoteFactory`] is where to begin.
+//! [`Remote`] is where to begin.
 
 mod config;
 mod control;
+mod handshake;
 mod interpreter;
 mod lines;
 mod local;
-mod meeting;
 mod secret;
+mod session;
 
-pub use self::{config::RemoteConfig, interpreter::RemoteFactory, local::LocalAgent, secret::Secret};
+pub use self::{interpreter::Remote, local::LocalAgent, secret::Secret};

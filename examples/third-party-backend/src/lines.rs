@@ -1,35 +1,35 @@
-//! Lines from a connection, none of them longer than it needs to be.
+//! Lines from a connection, of a limited length.
 
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-const LONGEST: usize = 1 << 16;
+const MAX_LINE_BYTES: usize = 1 << 16;
 
-/// Lines from a connection. A dropped `next` loses nothing.
+/// Lines from a connection. A dropped `next_line` loses nothing.
 #[derive(Debug)]
 pub(crate) struct Lines<R> {
     from: R,
-    waiting: Vec<u8>,
+    buffered: Vec<u8>,
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     pub(crate) fn new(from: R) -> Self {
-        Self { from, waiting: Vec::new() }
+        Self { from, buffered: Vec::new() }
     }
 
     /// The next line.
-    pub(crate) async fn next(&mut self) -> io::Result<String> {
+    pub(crate) async fn next_line(&mut self) -> io::Result<String> {
         loop {
-            if let Some(end) = self.waiting.iter().position(|&byte| byte == b'\n') {
-                let line = self.waiting.drain(..=end).collect();
+            if let Some(end) = self.buffered.iter().position(|&byte| byte == b'\n') {
+                let line = self.buffered.drain(..=end).collect();
                 return String::from_utf8(line)
                     .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
             }
-            if self.waiting.len() > LONGEST {
+            if self.buffered.len() > MAX_LINE_BYTES {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a line is too long"));
             }
-            if self.from.read_buf(&mut self.waiting).await? == 0 {
+            if self.from.read_buf(&mut self.buffered).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
@@ -40,8 +40,8 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         &mut self.from
     }
 
-    /// The connection, if nothing more was read from it than the lines.
+    /// The connection. `None` if more was read from it than the lines.
     pub(crate) fn into_inner(self) -> Option<R> {
-        self.waiting.is_empty().then_some(self.from)
+        self.buffered.is_empty().then_some(self.from)
     }
 }

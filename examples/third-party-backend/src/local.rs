@@ -8,15 +8,18 @@ use std::{
 
 use abyme_core::{Error, ErrorKind, Result};
 
-use crate::{RemoteConfig, Secret, secret};
+use crate::{
+    interpreter::Remote,
+    secret::{self, Secret},
+};
 
 /// The program; `agent.py` beside this crate's `Cargo.toml`.
 const AGENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/agent.py");
 /// How long the agent may take to clean up, for which it gives its sessions 5 s.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An agent on this machine's loopback, with a secret that nobody else knows. It ends with this value, and
-/// also when this program is killed.
+/// An agent on this machine's loopback, with a secret of its own. It ends with this value, and also when this
+/// program is killed.
 #[derive(Debug)]
 pub struct LocalAgent {
     process: Child,
@@ -61,12 +64,12 @@ impl LocalAgent {
         &self.address
     }
 
-    /// What a factory needs to use it.
-    pub fn config(&self) -> RemoteConfig {
-        RemoteConfig::new(self.address.clone(), self.secret.clone())
+    /// The backend that uses it.
+    pub fn remote(&self) -> Remote {
+        Remote::new(self.address.clone(), self.secret.clone())
     }
 
-    /// Kills the agent where it stands, as a crash of its machine would.
+    /// Kills the agent without letting it clean up, as a crash of its machine would.
     pub fn kill(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -75,10 +78,10 @@ impl LocalAgent {
 
 impl Drop for LocalAgent {
     fn drop(&mut self) {
-        // The agent goes with its standard input, and cleans up first.
+        // The agent ends with its standard input, and cleans up first.
         drop(self.process.stdin.take());
         let start = Instant::now();
-        while matches!(self.process.try_wait(), Ok(None)) && start.elapsed() < PATIENCE {
+        while matches!(self.process.try_wait(), Ok(None)) && start.elapsed() < CLEANUP_TIMEOUT {
             std::thread::sleep(Duration::from_millis(5));
         }
         self.kill();

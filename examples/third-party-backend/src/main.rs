@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use abyme_core::{
-    CodeInterpreter, CodeInterpreterExt, FunctionSpec, HostCall, HostError, HostFunctions,
-    InterpreterFactory, ParameterSpec, Result, Scope, Value,
+    CodeInterpreter, FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactoryExt, ParameterSpec,
+    Result, Scope, Value,
 };
-use abyme_third_party_backend::{LocalAgent, RemoteConfig, RemoteFactory};
+use abyme_third_party_backend::{LocalAgent, Remote};
 use async_trait::async_trait;
 
-/// What Python calls: it runs here, whatever machine the session is on.
+/// The function that Python calls. It runs in this program, whatever machine the session is on.
 struct Stock;
 
 #[async_trait]
@@ -26,23 +26,22 @@ impl HostFunctions for Stock {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let (_agent, config) = match std::env::var("ABYME_AGENT") {
+    let (_agent, address, remote) = match std::env::var("ABYME_AGENT") {
         Ok(address) => {
-            (None, RemoteConfig::new(address, std::env::var("ABYME_AGENT_SECRET").unwrap_or_default()))
+            let secret = std::env::var("ABYME_AGENT_SECRET").unwrap_or_default();
+            (None, address.clone(), Remote::new(address, secret))
         }
         Err(_) => {
             let agent = LocalAgent::start()?;
-            let config = agent.config();
-            (Some(agent), config)
+            let (address, remote) = (agent.address().to_owned(), agent.remote());
+            (Some(agent), address, remote)
         }
     };
-    println!("agent      {}", config.address);
-    let factory = RemoteFactory::new(config);
+    println!("agent      {address}");
     let count = FunctionSpec::new("in_stock", "How many of an item are in stock.")
         .parameter(ParameterSpec::new("item").annotation("str"))
         .returns("int");
-    let session = factory.create().await?.start_session().await?;
-    let mut session = session.with_host(Scope::new().function(count), Arc::new(Stock));
+    let mut session = remote.session().await?.with_host(Scope::new().function(count), Arc::new(Stock));
 
     for code in [
         "import os, sys\nf'Python {sys.version.split()[0]} in process {os.getpid()}'",

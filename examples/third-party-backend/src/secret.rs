@@ -1,4 +1,4 @@
-//! The secret that host and agent share, and what proves that both know it.
+//! The secret that host and agent share, and the proofs that both know it.
 
 use std::fmt;
 
@@ -6,7 +6,8 @@ use hmac::{Hmac, Mac};
 use serde::Deserialize;
 use sha2::Sha256;
 
-/// The secret that host and agent share. It is never shown, and never written with a configuration.
+/// The secret that host and agent share. It is in no `Debug` output and is never written with a
+/// configuration.
 #[derive(Clone, Default, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -17,23 +18,23 @@ impl Secret {
         self.0.is_empty()
     }
 
-    /// For the environment of an agent that this program starts itself.
+    /// The secret itself, for the environment of an agent that this program starts.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 
-    /// What only somebody with the secret can compute.
+    /// A proof that only a holder of the secret can compute.
     pub(crate) fn proof(&self, who: &str, nonces: &str) -> String {
         self.mac(who, nonces).map(|mac| hex(&mac.finalize().into_bytes())).unwrap_or_default()
     }
 
-    /// Whether a proof is right, in a time that does not tell how far it is.
+    /// Whether a proof is right. The time it takes does not depend on where the proof differs.
     pub(crate) fn proves(&self, proof: &str, who: &str, nonces: &str) -> bool {
         let both = self.mac(who, nonces).zip(unhex(proof));
         both.is_some_and(|(mac, proof)| mac.verify_slice(&proof).is_ok())
     }
 
-    /// There always is one: HMAC takes keys of any length.
+    /// Always `Some`: HMAC takes keys of any length.
     fn mac(&self, who: &str, nonces: &str) -> Option<Hmac<Sha256>> {
         let keyed: Hmac<Sha256> = Mac::new_from_slice(self.0.as_bytes()).ok()?;
         Some(keyed.chain_update(who).chain_update(":").chain_update(nonces))
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_not_shown() {
+    fn it_is_in_no_debug_output() {
         assert_eq!(format!("{:?}", Secret::from("hunter2")), "Secret(...)");
     }
 }

@@ -2,28 +2,28 @@
 
 use abyme_conformance::Harness;
 use abyme_core::{Capabilities, CodeInterpreter, InterpreterFactory, Result};
-use abyme_third_party_backend::{LocalAgent, RemoteConfig, RemoteFactory};
+use abyme_third_party_backend::{LocalAgent, Remote};
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
 /// An agent that is started when the first case needs it, and ends with the suite.
 struct OnLoopback {
     capabilities: Capabilities,
-    agent: OnceCell<(RemoteFactory, LocalAgent)>,
+    agent: OnceCell<(Remote, LocalAgent)>,
 }
 
 impl OnLoopback {
     fn new() -> Self {
-        let capabilities = RemoteFactory::new(RemoteConfig::default()).capabilities().clone();
+        let capabilities = Remote::default().capabilities().clone();
         Self { capabilities, agent: OnceCell::new() }
     }
 
-    async fn factory(&self) -> Result<&RemoteFactory> {
+    async fn remote(&self) -> Result<&Remote> {
         let start = || async {
             let agent = LocalAgent::start()?;
-            Ok((RemoteFactory::new(agent.config()), agent))
+            Ok((agent.remote(), agent))
         };
-        self.agent.get_or_try_init(start).await.map(|(factory, _)| factory)
+        self.agent.get_or_try_init(start).await.map(|(remote, _)| remote)
     }
 }
 
@@ -40,11 +40,11 @@ impl Harness for OnLoopback {
     }
 
     async fn prerequisite(&self) -> Result<(), String> {
-        self.factory().await.map(|_| ()).map_err(|error| error.to_string())
+        self.remote().await.map(|_| ()).map_err(|error| error.to_string())
     }
 
     async fn session(&self) -> Result<((), Box<dyn CodeInterpreter>)> {
-        Ok(((), self.factory().await?.create().await?))
+        Ok(((), self.remote().await?.create().await?))
     }
 }
 

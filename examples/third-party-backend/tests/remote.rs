@@ -11,10 +11,10 @@ use std::{
 };
 
 use abyme_core::{
-    Cell, CodeInterpreter, CodeInterpreterExt, Error, ErrorKind, FunctionSpec, HostCall, HostError,
-    HostFunctions, InterpreterFactory, Interruption, NoHostFunctions, Result, Scope, Session, Value,
+    Cell, CodeInterpreter, Error, ErrorKind, FunctionSpec, HostCall, HostError, HostFunctions,
+    InterpreterFactoryExt, Interruption, NoHostFunctions, Result, Scope, Session, Value,
 };
-use abyme_third_party_backend::{LocalAgent, RemoteConfig, RemoteFactory};
+use abyme_third_party_backend::{LocalAgent, Remote};
 use async_trait::async_trait;
 use libtest_mimic::{Arguments, Completion, Trial};
 use tokio::{
@@ -68,16 +68,16 @@ fn trial(name: &str, test: Test) -> Trial {
     })
 }
 
-async fn try_session(config: RemoteConfig) -> Result<Session> {
-    RemoteFactory::new(config).create().await?.start_session().await
+async fn try_session(remote: Remote) -> Result<Session> {
+    remote.session().await
 }
 
 async fn session(agent: &LocalAgent) -> Session {
-    try_session(agent.config()).await.unwrap()
+    try_session(agent.remote()).await.unwrap()
 }
 
-async fn error(config: RemoteConfig) -> Error {
-    try_session(config).await.unwrap_err()
+async fn error(remote: Remote) -> Error {
+    try_session(remote).await.unwrap_err()
 }
 
 async fn value(session: &mut Session, code: &str) -> String {
@@ -87,7 +87,7 @@ async fn value(session: &mut Session, code: &str) -> String {
 }
 
 /// The session's process, a child of it in the same group, and its directory.
-async fn places(session: &mut Session) -> (String, String, String) {
+async fn processes(session: &mut Session) -> (String, String, String) {
     let code = "import os, subprocess\n\
                 f\"{os.getpid()} {subprocess.Popen(['sleep', '1000']).pid} {os.getcwd()}\"";
     let seen = value(session, code).await;
@@ -150,30 +150,29 @@ fn listen(first: &'static str, then: &'static str) -> String {
 }
 
 async fn a_wrong_secret_is_named(agent: LocalAgent) {
-    let error = error(RemoteConfig::new(agent.address(), "not the secret at all")).await;
+    let error = error(Remote::new(agent.address(), "not the secret at all")).await;
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().contains("another secret"), "{error}");
     assert!(!format!("{error:?}").contains("not the secret"), "{error:?}");
 }
 
 async fn a_missing_secret_is_named(agent: LocalAgent) {
-    let error = error(RemoteConfig::new(agent.address(), "")).await;
+    let error = error(Remote::new(agent.address(), "")).await;
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().contains("no secret"), "{error}");
 }
 
 async fn no_agent_is_named(agent: LocalAgent) {
-    let config = agent.config();
+    let remote = agent.remote();
     drop(agent);
-    let error = error(config).await;
+    let error = error(remote).await;
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("nothing listens") && error.message().contains("agent.py"), "{error}");
 }
 
 async fn another_program_is_no_agent(_: LocalAgent) {
     for greeting in ["SSH-2.0-OpenSSH_9.2\r\n", "{\"agent\": \"other\"}\n"] {
-        let error =
-            error(RemoteConfig::new(listen(greeting, "HTTP/1.1 400 Bad Request\r\n\r\n"), "secret")).await;
+        let error = error(Remote::new(listen(greeting, "HTTP/1.1 400 Bad Request\r\n\r\n"), "secret")).await;
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.message().contains("not a Abyme agent"), "{error}");
     }
@@ -181,33 +180,33 @@ async fn another_program_is_no_agent(_: LocalAgent) {
 
 async fn an_agent_of_another_version_is_named(_: LocalAgent) {
     let newer = listen("{\"agent\": \"abyme\", \"version\": 2, \"nonce\": \"x\"}\n", "");
-    let error = error(RemoteConfig::new(newer, "secret")).await;
+    let error = error(Remote::new(newer, "secret")).await;
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("speaks version 2"), "{error}");
 }
 
-/// Whoever took the agent's place agrees to everything, but cannot prove that it knows the secret.
+/// A program in the agent's place agrees to everything, but cannot prove that it knows the secret.
 async fn an_impostor_gets_nothing(_: LocalAgent) {
     let impostor = listen(
         "{\"agent\": \"abyme\", \"version\": 1, \"nonce\": \"x\"}\n",
         "{\"ok\": true, \"proof\": \"00\", \"session\": \"x\"}\n",
     );
-    let error = error(RemoteConfig::new(impostor, "secret")).await;
+    let error = error(Remote::new(impostor, "secret")).await;
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().contains("does not know the secret"), "{error}");
 }
 
 async fn a_silent_address_is_given_up(_: LocalAgent) {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let config = RemoteConfig::new(silent.local_addr().unwrap().to_string(), "secret");
-    let error = error(config.connect_limit(Duration::from_millis(200))).await;
+    let remote = Remote::new(silent.local_addr().unwrap().to_string(), "secret");
+    let error = error(remote.connect_timeout(Duration::from_millis(200))).await;
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("did not answer within 0.2 s"), "{error}");
 }
 
 async fn an_agent_killed_in_mid_cell_ends_the_session(mut agent: LocalAgent) {
     let mut session = session(&agent).await;
-    let (process, child, directory) = places(&mut session).await;
+    let (process, child, directory) = processes(&mut session).await;
     let begun = Begun::default();
     let killer = async {
         tokio::time::timeout(Duration::from_secs(10), begun.0.notified()).await.unwrap();
@@ -236,13 +235,13 @@ async fn two_hosts_share_an_agent(agent: LocalAgent) {
 
 async fn a_dropped_session_leaves_nothing(agent: LocalAgent) {
     let mut idle = session(&agent).await;
-    let (process, child, directory) = places(&mut idle).await;
+    let (process, child, directory) = processes(&mut idle).await;
     drop(idle);
     assert!(eventually(|| !is_running(&process) && !is_running(&child) && !Path::new(&directory).exists()));
 
     // A busy one does not see the end of its connection; the agent does.
     let mut busy = session(&agent).await;
-    let (process, child, directory) = places(&mut busy).await;
+    let (process, child, directory) = processes(&mut busy).await;
     let stubborn =
         "def spin():\n    while True: pass\nwhile True:\n    try: spin()\n    except BaseException: pass";
     let _ = tokio::time::timeout(Duration::from_millis(200), busy.run_code(stubborn)).await;
@@ -253,14 +252,14 @@ async fn a_dropped_session_leaves_nothing(agent: LocalAgent) {
 
 async fn a_shut_down_session_leaves_no_group(agent: LocalAgent) {
     let mut session = session(&agent).await;
-    let (process, child, directory) = places(&mut session).await;
+    let (process, child, directory) = processes(&mut session).await;
     session.shutdown().await.unwrap();
     assert!(eventually(|| !is_running(&process) && !is_running(&child) && !Path::new(&directory).exists()));
 }
 
 async fn an_ended_agent_leaves_nothing(agent: LocalAgent) {
     let mut session = session(&agent).await;
-    let (process, child, directory) = places(&mut session).await;
+    let (process, child, directory) = processes(&mut session).await;
     drop(agent);
     assert!(!is_running(&process) && !Path::new(&directory).exists(), "they are gone when the agent is");
     assert!(eventually(|| !is_running(&child)));
@@ -271,7 +270,7 @@ async fn an_ended_agent_leaves_nothing(agent: LocalAgent) {
 
 async fn a_dead_session_is_known_between_cells(agent: LocalAgent) {
     let mut session = session(&agent).await;
-    let (process, ..) = places(&mut session).await;
+    let (process, ..) = processes(&mut session).await;
     assert!(std::process::Command::new("kill").args(["-9", &process]).status().unwrap().success());
     let error = end_of(&mut session).await;
     assert_eq!(error.kind(), ErrorKind::SessionEnded);
@@ -279,19 +278,19 @@ async fn a_dead_session_is_known_between_cells(agent: LocalAgent) {
 }
 
 async fn the_limits_are_set(agent: LocalAgent) {
-    let config = agent
-        .config()
+    let remote = agent
+        .remote()
         .memory_limit_bytes(2 << 30)
         .max_file_bytes(1 << 20)
         .max_open_files(64)
         .max_processes(1000)
         .cpu_timeout(Duration::from_secs(77));
-    let mut session = try_session(config).await.unwrap();
+    let mut session = try_session(remote).await.unwrap();
     let code = "import resource as r\n\
                 names = 'AS FSIZE NOFILE NPROC CPU CORE'.split()\n\
                 [r.getrlimit(getattr(r, 'RLIMIT_' + name))[0] for name in names]";
     assert_eq!(value(&mut session, code).await, "[2147483648, 1048576, 64, 1000, 77, 0]");
-    let mut unlimited = try_session(agent.config().memory_limit_bytes(None)).await.unwrap();
+    let mut unlimited = try_session(agent.remote().memory_limit_bytes(None)).await.unwrap();
     let code = "import resource as r\nr.getrlimit(r.RLIMIT_AS)[0] == r.RLIM_INFINITY";
     assert_eq!(value(&mut unlimited, code).await, "True");
 }
@@ -301,17 +300,17 @@ async fn the_secret_is_out_of_sight(agent: LocalAgent) {
     let mut session = session(&agent).await;
     let code = "import os\n\
                 ids, files = (os.getpid(), os.getppid()), ('environ', 'cmdline')\n\
-                seen = repr(os.environ) + ''.join(open(f'/proc/{i}/{f}').read() for i in ids for f in files)\n\
+                parts = [open(f'/proc/{i}/{f}').read() for i in ids for f in files]\n\
+                seen = repr(os.environ) + ''.join(parts)\n\
                 'agent.py' in seen, 'ABYME_AGENT_SECRET=' in seen";
     assert_eq!(value(&mut session, code).await, "(True, False)");
 }
 
 /// An interrupt that arrives when its cell is done must not hit the next one: here it takes long.
 async fn interrupts_stay_with_their_cell(agent: LocalAgent) {
-    let mut config = agent.config();
-    config.address = slow_control(agent.address().to_owned()).await;
-    config.session.interrupt_grace = Duration::from_secs(10);
-    let mut session = try_session(config).await.unwrap();
+    let slow = slow_control(agent.address().to_owned()).await;
+    let remote = agent.remote().address(slow).interrupt_grace(Duration::from_secs(10));
+    let mut session = try_session(remote).await.unwrap();
     for _ in 0..2 {
         let cell = Cell::new("import time\ntime.sleep(0.1)\n'done'").timeout(Duration::from_millis(30));
         let seen = session.execute(cell, &NoHostFunctions).await.unwrap();

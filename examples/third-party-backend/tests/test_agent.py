@@ -1,4 +1,7 @@
-"""The agent as a process, spoken to by a host made here. No code of Abyme runs: any Python text can be a session."""
+"""Tests the agent as a process, with a host made here.
+
+No code of Abyme runs: a session can be any Python text.
+"""
 
 import hashlib
 import hmac
@@ -14,7 +17,7 @@ import unittest
 AGENT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "agent.py")
 SECRET = "a secret of some length"
 SPIN = "import sys\nprint('up', flush=True)\nwhile True:\n    pass"
-PLACES = """
+REPORT = """
 import os, subprocess, sys
 print(os.getpid(), subprocess.Popen(["sleep", "1000"]).pid, os.getcwd(), flush=True)
 """
@@ -97,8 +100,8 @@ class AgentCase(unittest.TestCase):
         self.assertTrue(control.answer["ok"] and stream.answer["ok"] and stream.proven, stream.answer)
         return control, stream
 
-    def places(self, then=""):
-        control, stream = self.session(PLACES + then)
+    def reporting(self, then=""):
+        control, stream = self.session(REPORT + then)
         process, child, directory = stream.file.readline().decode().split()
 
         def is_left(with_child=True):
@@ -112,10 +115,10 @@ class AgentCase(unittest.TestCase):
         return answer["error"]
 
 
-class Meeting(AgentCase):
+class Handshake(AgentCase):
     arguments = ("--max-sessions", "2")
 
-    def test_who_is_refused(self):
+    def test_what_is_refused(self):
         self.assertEqual(self.refused("control", secret="another secret, longer"), "secret")
         self.assertEqual(self.refused("control", proof="é"), "secret")
         self.assertEqual(self.refused("control", proof=None), "secret")
@@ -126,7 +129,8 @@ class Meeting(AgentCase):
 
     def test_requests_that_make_no_sense(self):
         name = self.connect("control").answer["session"]
-        for fields in ({}, {"boot": 1}, {"boot": "", "limits": {"memory": -1}}, {"boot": "", "limits": {"x": 1}}):
+        wrong_limits = ({"boot": "", "limits": limits} for limits in ({"memory": -1}, {"x": 1}))
+        for fields in ({}, {"boot": 1}, *wrong_limits):
             self.assertEqual(self.refused("stream", session=name, **fields), "request", fields)
         stream = self.connect("stream", session=name, boot=SPIN)
         self.assertTrue(stream.answer["ok"])
@@ -154,7 +158,8 @@ class Meeting(AgentCase):
 
 class Sessions(AgentCase):
     def test_the_connection_is_standard_input_and_output(self):
-        control, stream = self.session("import sys\nfor line in sys.stdin: print(line.upper(), end='', flush=True)")
+        echo = "import sys\nfor line in sys.stdin: print(line.upper(), end='', flush=True)"
+        control, stream = self.session(echo)
         stream.socket.sendall(b"hello\n")
         self.assertEqual(stream.file.readline(), b"HELLO\n")
         stream.socket.shutdown(socket.SHUT_WR)
@@ -168,7 +173,8 @@ class Sessions(AgentCase):
         self.assertEqual((environment["HOME"], environment["TMPDIR"]), (directory, directory))
 
     def test_the_directory_is_private(self):
-        _, stream = self.session("import os\nprint(oct(os.stat('.').st_mode & 0o777), os.getpgid(0) == os.getpid())")
+        code = "import os\nprint(oct(os.stat('.').st_mode & 0o777), os.getpgid(0) == os.getpid())"
+        _, stream = self.session(code)
         self.assertEqual(stream.file.readline(), b"0o700 True\n")
 
     def test_limits(self):
@@ -213,44 +219,45 @@ class Sessions(AgentCase):
 
 class Ends(AgentCase):
     def test_a_kill(self):
-        control, _, is_left = self.places("while True: pass")
+        control, _, is_left = self.reporting("while True: pass")
         control.write({"do": "kill"})
         self.assertEqual(control.read(), {"ended": "was killed by its host"})
         self.assertTrue(eventually(lambda: not is_left()))
 
     def test_the_stream_ends(self):
-        control, stream, is_left = self.places("while True: pass")
+        control, stream, is_left = self.reporting("while True: pass")
         stream.close()
         self.assertEqual(control.read(), {"ended": "was killed when its host hung up"})
         self.assertTrue(eventually(lambda: not is_left()))
 
     def test_the_control_connection_ends(self):
-        control, stream, is_left = self.places("while True: pass")
+        control, stream, is_left = self.reporting("while True: pass")
         control.close()
         self.assertEqual(stream.file.read(), b"")
         self.assertTrue(eventually(lambda: not is_left()))
 
     def test_it_ends_by_itself(self):
-        _, _, is_left = self.places("os.makedirs('a/b')\nos.chmod('a', 0)")
+        _, _, is_left = self.reporting("os.makedirs('a/b')\nos.chmod('a', 0)")
         self.assertTrue(eventually(lambda: not is_left()))
 
     def test_the_agent_ends(self):
-        control, _, is_left = self.places("while True: pass")
+        control, _, is_left = self.reporting("while True: pass")
         self.agent.stdin.close()
         self.agent.wait(20)
         self.assertFalse(is_left(with_child=False))
-        self.assertTrue(eventually(lambda: not is_left()))  # nobody waits for what was killed with the process
+        # The agent does not wait for what was killed with the process.
+        self.assertTrue(eventually(lambda: not is_left()))
         self.assertEqual(control.file.readline()[:6], b'{"ende')
 
     def test_the_agent_is_terminated(self):
-        _, _, is_left = self.places("while True: pass")
+        _, _, is_left = self.reporting("while True: pass")
         self.agent.terminate()
         self.assertEqual(self.agent.wait(20), 0)
         self.assertFalse(is_left(with_child=False))
         self.assertTrue(eventually(lambda: not is_left()))
 
     def test_the_agent_is_killed(self):
-        _, stream, is_left = self.places("while True: pass")
+        _, stream, is_left = self.reporting("while True: pass")
         self.agent.kill()
         self.agent.wait(20)
         self.assertTrue(eventually(lambda: not is_left()))
@@ -264,7 +271,7 @@ class CommandLine(unittest.TestCase):
         self.assertNotEqual(agent.returncode, 0)
         return words.decode()
 
-    def test_mistakes(self):
+    def test_wrong_arguments(self):
         self.assertIn("set ABYME_AGENT_SECRET", self.fails(secret=""))
         self.assertIn("at least 16 characters", self.fails(secret="short"))
         self.assertIn("is not an address", self.fails("--listen", "7411"))
@@ -275,7 +282,8 @@ class CommandLine(unittest.TestCase):
         port = int(agent.stdout.readline().rpartition(b":")[2])
         control = Connection(port, "control")
         stream = Connection(port, "stream", session=control.answer["session"], boot="")
-        self.assertEqual((stream.answer["error"], "/nonexistent/python3" in stream.answer["message"]), ("start", True))
+        self.assertEqual(stream.answer["error"], "start")
+        self.assertIn("/nonexistent/python3", stream.answer["message"])
         control.close()
         stream.close()
         agent.communicate(timeout=20)
