@@ -1,9 +1,9 @@
 """Runs Abyme sessions for hosts on other machines: `python3 agent.py --listen 127.0.0.1:7411`.
 
 The agent needs Python 3.9 or later on a Unix machine and nothing else: no package, and no code of Abyme,
-which each host sends. Host and agent share a secret, in the environment variable ABYME_AGENT_SECRET. It proves the
-identity of both and encrypts nothing. Listen on loopback or inside a private network, and let hosts connect
-through an ssh tunnel or WireGuard.
+which each host sends. Host and agent share a secret, in the environment variable ABYME_AGENT_SECRET. It
+proves the identity of both and encrypts nothing. Listen on loopback or inside a private network, and let
+hosts connect through an ssh tunnel or WireGuard.
 
 Each session has two connections. Both begin with three lines of JSON:
 
@@ -19,8 +19,8 @@ The HMAC is SHA-256 in hexadecimal, its key the secret. KIND is "version", "secr
 the process has ended, for whatever reason, the agent says so once: {"ended": "exited with code 3"}.
 
 `stream` names the "session", and has "boot", the Python text to start, and "limits", an object of numbers
-(see LIMITS). After the answer the connection itself is the standard input and output of a Python process that runs
-this text.
+(see LIMITS). After the answer the connection itself is the standard input and output of a Python process that
+runs this text.
 
 The process has a group, a directory and a short environment of its own. It is killed, with its group, when
 either connection ends, when the control connection says so, and when the agent ends in any way.
@@ -61,8 +61,8 @@ LIMITS = {
 }
 
 # This runs in the session's process before the code that the host sends. Code between fork and exec is not
-# safe with threads, and this agent has many. A limit that is lower already stays. At the soft limit of processor
-# time the kernel sends a signal that names it, at the hard one it kills.
+# safe with threads, and this agent has many. A limit that is lower already stays. At the soft limit of
+# processor time the kernel sends a signal that names it, at the hard one it kills.
 LIMIT = """
 def _limit(limits):
     import resource, sys

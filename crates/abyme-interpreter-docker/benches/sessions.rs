@@ -62,15 +62,15 @@ fn cold_start_to_first_output(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| first_output(&factory));
 }
 
-/// The same from a pool of one warm session, which is full again before each turn.
+/// The same from a pool of one started session, which is full again before each turn.
 #[divan::bench(sample_count = 20, sample_size = 1)]
-fn warm_start_to_first_output(bencher: Bencher<'_, '_>) {
+fn pooled_start_to_first_output(bencher: Bencher<'_, '_>) {
     let pool = Pool::new(factory(), PoolConfig::default().size(1));
     bencher
         .with_inputs(|| {
             runtime().block_on(async {
                 pool.warm().await.unwrap();
-                // One that is being started counts as warm already.
+                // One that is being started counts as started already.
                 while pool.ready() == 0 {
                     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
                 }

@@ -60,7 +60,8 @@ pub(crate) async fn start(
     if let Some(limit) = exit::ignored_limit(&warnings) {
         container.remove().await;
         let what = format!(
-            "the Docker engine at {} cannot keep to a limit: {limit} Use another engine, or set this limit to none",
+            "the Docker engine at {} cannot keep to a limit: {limit} Use another engine, or set this \
+             limit to none",
             client.address
         );
         return Err(StartFailure::Other(Error::new(ErrorKind::Unavailable, what)));

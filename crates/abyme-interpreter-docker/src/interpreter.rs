@@ -270,8 +270,8 @@ fn capabilities(config: &Config) -> Capabilities {
     capabilities.concurrent_calls = true;
     capabilities.native_packages = true;
     capabilities.notes = vec![
-        "Packages can be imported if the container's image has them; files can be written in the working directory \
-         and in /tmp."
+        "Packages can be imported if the container's image has them; files can be written in the working \
+         directory and in /tmp."
             .to_owned(),
     ];
     if config.network.is_none() {

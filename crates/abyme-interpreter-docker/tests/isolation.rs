@@ -44,7 +44,8 @@ async fn nobody_runs_it() {
     let mut session = session(docker()).await;
     let who = "import os\n(os.getuid(), os.geteuid(), os.getgid(), os.getegid(), os.getgroups())";
     assert_eq!(value(&mut session, who).await, "(65534, 65534, 65534, 65534, [65534])");
-    let status = "status = dict(line.split(':\\t', 1) for line in open('/proc/self/status').read().splitlines())\n\
+    let status = "lines = open('/proc/self/status').read().splitlines()\n\
+                  status = dict(line.split(':\\t', 1) for line in lines)\n\
                   [status[k] for k in 'CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs Seccomp'.split()]";
     let none = "'0000000000000000'";
     let expected = format!("[{none}, {none}, {none}, {none}, {none}, '1', '2']");
@@ -62,7 +63,8 @@ async fn the_root_cannot_be_written() {
             try: open(path, 'w').close()\n    \
             except OSError as error: return errno.errorcode[error.errno]\n    \
             return 'written'\n\
-        {attempt(path + '/abyme') for path in ('', '/etc', '/usr', '/var', '/root', '/home', '/dev', '/sys')} \
+        paths = ['', '/etc', '/usr', '/var', '/root', '/home', '/dev', '/sys']\n\
+        {attempt(path + '/abyme') for path in paths} \
           <= {'EROFS', 'EACCES', 'ENOENT', 'EPERM'}";
     assert_eq!(value(&mut session, tried).await, "True");
     let options = "root = [line.split() for line in open('/proc/mounts') if line.split()[1] == '/'][0]\n\
@@ -73,7 +75,8 @@ async fn the_root_cannot_be_written() {
 async fn own_files_are_sized_and_run_nothing() {
     let mut session =
         session(docker().work_limit_bytes(2 << 20).tmp_limit_bytes(1 << 20).shm_limit_bytes(3 << 20)).await;
-    let sizes = "import os\ndef size(path):\n    s = os.statvfs(path)\n    return s.f_blocks * s.f_frsize >> 20\n\
+    let sizes = "import os\n\
+                 def size(path):\n    s = os.statvfs(path)\n    return s.f_blocks * s.f_frsize >> 20\n\
                  size('/work'), size('/tmp'), size('/dev/shm')";
     assert_eq!(value(&mut session, sizes).await, "(2, 1, 3)");
     assert_eq!(value(&mut session, "os.getcwd(), os.environ['HOME']").await, "('/work', '/work')");

@@ -82,8 +82,8 @@ impl Python {
         let (major, minor, patch) = about.version;
         if (major, minor) < OLDEST {
             return Err(unusable(format!(
-                "`{name}` is Python {major}.{minor}.{patch}, but Abyme needs {}.{} or later: name another one \
-                 as the `python` to use",
+                "`{name}` is Python {major}.{minor}.{patch}, but Abyme needs {}.{} or later: name another \
+                 one as the `python` to use",
                 OLDEST.0, OLDEST.1
             )));
         }

@@ -97,7 +97,8 @@ async fn the_limits_are_set() {
         .cpu_timeout(Duration::from_secs(77));
     let mut session = session(config).await;
     let code = "import resource as r\n\
-                [r.getrlimit(x)[0] for x in (r.RLIMIT_AS, r.RLIMIT_FSIZE, r.RLIMIT_NOFILE, r.RLIMIT_NPROC, r.RLIMIT_CPU, r.RLIMIT_CORE)]";
+                names = 'AS FSIZE NOFILE NPROC CPU CORE'.split()\n\
+                [r.getrlimit(getattr(r, 'RLIMIT_' + name))[0] for name in names]";
     assert_eq!(value(&mut session, code).await, "[2147483648, 1048576, 64, 1000, 77, 0]");
     let observation = session.run_code("open('big', 'wb').write(bytes(2 << 20))").await.unwrap();
     assert_eq!(observation.error.unwrap().type_name, "OSError");
@@ -167,7 +168,7 @@ async fn the_real_python_is_found_once() {
 }
 
 #[tokio::test]
-async fn a_pool_of_processes_is_warm() {
+async fn a_pool_holds_started_processes() {
     let pool = Pool::new(Subprocess::new(), PoolConfig::default().size(2));
     pool.warm().await.unwrap();
     let mut session = Session::new(pool.create().await.unwrap());
@@ -183,7 +184,7 @@ async fn a_pool_drops_what_died_while_it_waited() {
     let pool = Pool::new(factory, PoolConfig::default().size(1));
     pool.warm().await.unwrap();
     let pids = children_in(&dir.path().canonicalize().unwrap());
-    assert_eq!(pids.len(), 1, "there is one warm child to kill");
+    assert_eq!(pids.len(), 1, "there is one waiting child to kill");
     let pid = Pid::from_raw(pids[0].parse().unwrap()).unwrap();
     kill_process(pid, Signal::KILL).unwrap();
     assert!(eventually(|| has_exited(pid)));

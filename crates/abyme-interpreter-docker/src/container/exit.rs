@@ -24,7 +24,8 @@ pub(crate) fn explain_image(said: &str, image: &str, python: &str) -> Option<Str
     let said = said.to_lowercase();
     if said.contains("exec format error") {
         return Some(format!(
-            "the image `{image}` is for another kind of processor than the engine's: use one that is made for it"
+            "the image `{image}` is for another kind of processor than the engine's: use one that is made \
+             for it"
         ));
     }
     if said.contains("docker-init") && said.contains("not found") {
@@ -37,7 +38,8 @@ pub(crate) fn explain_image(said: &str, image: &str, python: &str) -> Option<Str
     if about_python && (missing || said.contains("permission denied")) {
         let what = if missing { "has no" } else { "has a file that is no program called" };
         return Some(format!(
-            "the image `{image}` {what} `{python}`: use an image with Python 3.9 or later, or set `python` to where it is"
+            "the image `{image}` {what} `{python}`: use an image with Python 3.9 or later, or set `python` \
+             to where it is"
         ));
     }
     None

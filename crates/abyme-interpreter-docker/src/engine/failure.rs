@@ -42,8 +42,8 @@ fn connection(error: &DockerError, address: &Address) -> String {
     }
     match cause(error).map(io::Error::kind) {
         Some(io::ErrorKind::PermissionDenied) => format!(
-            "this user may not use the Docker engine at {address}: add the user to the group `docker` and log in \
-             again, or run a rootless engine and set DOCKER_HOST to its socket"
+            "this user may not use the Docker engine at {address}: add the user to the group `docker` and \
+             log in again, or run a rootless engine and set DOCKER_HOST to its socket"
         ),
         Some(io::ErrorKind::NotFound) => no_engine(address, "there is no such socket"),
         Some(io::ErrorKind::ConnectionRefused) => no_engine(address, "nobody listens there"),
@@ -53,8 +53,8 @@ fn connection(error: &DockerError, address: &Address) -> String {
 
 fn no_engine(address: &Address, why: &str) -> String {
     format!(
-        "no Docker engine answers at {address}: {why}. Start it (`systemctl start docker`, or Docker Desktop), or set \
-         DOCKER_HOST to one that runs"
+        "no Docker engine answers at {address}: {why}. Start it (`systemctl start docker`, or Docker \
+         Desktop), or set DOCKER_HOST to one that runs"
     )
 }
 

@@ -23,7 +23,8 @@ use tokio::sync::Notify;
 #[macro_export]
 macro_rules! run {
     ($($name:ident $(unless $obstacle:expr)?),* $(,)?) => {{
-        let tests = abyme_conformance::BackendTests::new(abyme_conformance::FactoryHarness::new(common::docker()));
+        let harness = abyme_conformance::FactoryHarness::new(common::docker());
+        let tests = abyme_conformance::BackendTests::new(harness);
         $(let tests = tests.test_unless([$($obstacle,)? None][0].clone(), stringify!($name), $name);)*
         tests.main_in_turn()
     }};
