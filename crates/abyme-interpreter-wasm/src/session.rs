@@ -230,7 +230,7 @@ impl WasmSession {
         if let Some(checkpoint) = self.checkpoint.take() {
             self.checkpoint = LastCheckpoint::BeforeCell(checkpoint);
         }
-        vm.wasi_mut().set_window(window(cell.max_output_chars));
+        vm.wasi_mut().set_output_window(window(cell.max_output_chars));
         self.calls.lock().begin(Collector::new(cell.max_output_chars));
         self.state = SessionState::Running(Box::pin(vm.run(request)));
         let timer = InterruptTimer::new(cell.timeout, self.runtime.config.interrupt_grace);

@@ -239,7 +239,7 @@ impl Vm {
 
     /// All that was written to descriptor 1 (stream 0) or 2 and not taken, or its beginning and end.
     pub(crate) fn written(&mut self, stream: usize) -> Option<String> {
-        let (head, _, tail) = self.store.data_mut().wasi.take_output(stream)?;
-        Some([String::from_utf8_lossy(&head), String::from_utf8_lossy(&tail)].concat())
+        let output = self.store.data_mut().wasi.take_output(stream)?;
+        Some([String::from_utf8_lossy(&output.head), String::from_utf8_lossy(&output.tail)].concat())
     }
 }

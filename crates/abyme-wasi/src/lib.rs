@@ -1,9 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 mod fs;
-mod wasi;
+mod preview1;
 
 pub use self::{
     fs::{Archive, FileSystem, Mount, Quota},
-    wasi::{GuestExit, HasWasi, Wasi, WasiCheckpoint, add_to_linker},
+    preview1::{CapturedOutput, GuestExit, HasWasi, Wasi, WasiCheckpoint, add_to_linker},
 };

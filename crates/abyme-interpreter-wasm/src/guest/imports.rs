@@ -163,13 +163,13 @@ fn failure(encoder: &mut Encoder, type_name: &str, message: &str) -> Result<(), 
 /// What was written to a descriptor since the last time.
 fn raw(mut caller: Caller<'_, GuestState>, stream: u32) -> wasmtime::Result<i32> {
     let guest = caller.data_mut();
-    let Some((head, omitted, tail)) = guest.wasi.take_output(stream as usize) else { return Ok(0) };
+    let Some(output) = guest.wasi.take_output(stream as usize) else { return Ok(0) };
     let mut encoder = Encoder::default();
     let bytes = |bytes: Vec<u8>| Value::Bytes(Bytes::from(bytes));
     let encoded = encoder.begin_tuple(3).and_then(|()| {
-        encoder.value(&bytes(head))?;
-        encoder.int(i64::try_from(omitted).unwrap_or(i64::MAX))?;
-        encoder.value(&bytes(tail))
+        encoder.value(&bytes(output.head))?;
+        encoder.int(i64::try_from(output.omitted_chars).unwrap_or(i64::MAX))?;
+        encoder.value(&bytes(output.tail))
     });
     encoded.map_err(invalid)?;
     guest.prepared = encoder.into();

@@ -2,44 +2,47 @@
 
 use std::{collections::BTreeMap, fmt, io::Cursor, ops::Range, path::Component, sync::OnceLock};
 
-use super::{Errno, Kind, Stat};
+use super::{
+    errno::Errno,
+    stat::{Kind, Stat},
+};
 
-/// The directory itself; known without the archive.
+/// The top directory. It exists even before the archive is loaded.
 pub(super) const ROOT: usize = 0;
-/// What `stat` says it lies on.
-pub(super) const DEVICE: u64 = 3;
+/// The device number of an archive.
+const DEVICE: u64 = 3;
 
 /// A read-only tree of files that is made when it is first looked into: most guests never need it.
 pub struct Archive {
     path: String,
     load: Box<Load>,
-    index: OnceLock<Index>,
+    index: OnceLock<ArchiveIndex>,
 }
 
-/// Makes the archive: an uncompressed tar with relative paths. An error is a sentence for the log.
+/// Returns the archive: an uncompressed tar with relative paths. An error is a sentence for the log.
 type Load = dyn Fn() -> Result<Vec<u8>, String> + Send + Sync;
 
-struct Index {
+struct ArchiveIndex {
     archive: Vec<u8>,
-    nodes: Vec<Entry>,
+    nodes: Vec<ArchiveEntry>,
 }
 
-struct Entry {
+struct ArchiveEntry {
     parent: usize,
     name: Box<str>,
     /// Nanoseconds since 1970.
     modified: u64,
-    body: Body,
+    body: EntryBody,
 }
 
-enum Body {
+enum EntryBody {
     Directory(BTreeMap<Box<str>, usize>),
     File(Range<usize>),
 }
 
 impl Archive {
-    /// Creates an archive that guests see at `path`, an absolute path below `/lib`. Its bytes come from `load`, which is
-    /// called at most once.
+    /// Creates an archive that guests see at `path`, an absolute path below `/lib`. Its bytes come from
+    /// `load`, which is called at most once.
     pub fn new(
         path: impl Into<String>,
         load: impl Fn() -> Result<Vec<u8>, String> + Send + Sync + 'static,
@@ -55,13 +58,23 @@ impl Archive {
         Ok(self.entries(dir)?.get(name).copied())
     }
 
-    /// The directory above; `None` above the archive's root.
+    /// The directory above a node; `None` above the root.
     pub(super) fn parent(&self, node: usize) -> Option<usize> {
         if node == ROOT { None } else { self.entry(node).ok().map(|entry| entry.parent) }
     }
 
-    pub(super) fn name(&self, node: usize) -> &str {
-        self.entry(node).map_or("", |entry| &entry.name)
+    /// The absolute path of a node in the guest.
+    pub(super) fn path_of(&self, mut node: usize) -> String {
+        let mut names = Vec::new();
+        while node != ROOT
+            && let Ok(entry) = self.entry(node)
+        {
+            names.push(&*entry.name);
+            node = entry.parent;
+        }
+        names.push(&self.path);
+        names.reverse();
+        names.join("/")
     }
 
     pub(super) fn stat(&self, node: usize) -> Result<Stat, Errno> {
@@ -79,7 +92,7 @@ impl Archive {
     }
 
     pub(super) fn read_at(&self, node: usize, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
-        let Body::File(range) = &self.entry(node)?.body else { return Err(Errno::IsDirectory) };
+        let EntryBody::File(range) = &self.entry(node)?.body else { return Err(Errno::IsDirectory) };
         let bytes = &self.index().archive[range.clone()];
         let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or(&[]);
         let count = rest.len().min(buffer.len());
@@ -89,24 +102,24 @@ impl Archive {
 
     fn entries(&self, dir: usize) -> Result<&BTreeMap<Box<str>, usize>, Errno> {
         match &self.entry(dir)?.body {
-            Body::Directory(entries) => Ok(entries),
-            Body::File(_) => Err(Errno::NotDirectory),
+            EntryBody::Directory(entries) => Ok(entries),
+            EntryBody::File(_) => Err(Errno::NotDirectory),
         }
     }
 
-    fn entry(&self, node: usize) -> Result<&Entry, Errno> {
+    fn entry(&self, node: usize) -> Result<&ArchiveEntry, Errno> {
         self.index().nodes.get(node).ok_or(Errno::NotFound)
     }
 
-    fn index(&self) -> &Index {
+    fn index(&self) -> &ArchiveIndex {
         self.index.get_or_init(|| {
-            (self.load)().and_then(Index::new).unwrap_or_else(|reason| {
+            (self.load)().and_then(ArchiveIndex::new).unwrap_or_else(|reason| {
                 tracing::error!(
                     reason,
                     path = self.path,
                     "an archive cannot be read; its directory stays empty"
                 );
-                Index::empty()
+                ArchiveIndex::empty()
             })
         })
     }
@@ -121,12 +134,12 @@ impl fmt::Debug for Archive {
     }
 }
 
-impl Index {
+impl ArchiveIndex {
     fn empty() -> Self {
-        Self { archive: Vec::new(), nodes: vec![Entry::directory(ROOT, "")] }
+        Self { archive: Vec::new(), nodes: vec![ArchiveEntry::directory(ROOT, "")] }
     }
 
-    /// Notes where each file is in the archive.
+    /// Finds the position of each file in the archive.
     fn new(archive: Vec<u8>) -> Result<Self, String> {
         let mut index = Self::empty();
         let mut reader = tar::Archive::new(Cursor::new(&archive));
@@ -154,51 +167,51 @@ impl Index {
                 }
                 let modified = header.mtime().unwrap_or(0).saturating_mul(1_000_000_000);
                 let parent = index.directory(above)?;
-                index.insert(parent, name, modified, Body::File(start..end))?;
+                index.insert(parent, name, modified, EntryBody::File(start..end))?;
             }
         }
         index.archive = archive;
         Ok(index)
     }
 
-    /// The directory at a path; made, with those above it, if it is not there yet.
+    /// The directory at a path. It and the directories above it are made if they do not exist yet.
     fn directory(&mut self, path: &[&str]) -> Result<usize, String> {
         path.iter().try_fold(ROOT, |dir, name| match &self.nodes[dir].body {
-            Body::Directory(entries) => match entries.get(*name) {
+            EntryBody::Directory(entries) => match entries.get(*name) {
                 Some(node) => Ok(*node),
-                None => self.insert(dir, name, 0, Body::Directory(BTreeMap::new())),
+                None => self.insert(dir, name, 0, EntryBody::Directory(BTreeMap::new())),
             },
-            Body::File(_) => Err(format!("`{}` is a file and a directory", self.nodes[dir].name)),
+            EntryBody::File(_) => Err(format!("`{}` is a file and a directory", self.nodes[dir].name)),
         })
     }
 
-    fn insert(&mut self, parent: usize, name: &str, modified: u64, body: Body) -> Result<usize, String> {
+    fn insert(&mut self, parent: usize, name: &str, modified: u64, body: EntryBody) -> Result<usize, String> {
         let node = self.nodes.len();
-        let Body::Directory(entries) = &mut self.nodes[parent].body else {
+        let EntryBody::Directory(entries) = &mut self.nodes[parent].body else {
             return Err(format!("`{name}` is in a file"));
         };
         entries.insert(name.into(), node);
-        self.nodes.push(Entry { parent, name: name.into(), modified, body });
+        self.nodes.push(ArchiveEntry { parent, name: name.into(), modified, body });
         Ok(node)
     }
 }
 
-impl Entry {
+impl ArchiveEntry {
     fn directory(parent: usize, name: &str) -> Self {
-        Self { parent, name: name.into(), modified: 0, body: Body::Directory(BTreeMap::new()) }
+        Self { parent, name: name.into(), modified: 0, body: EntryBody::Directory(BTreeMap::new()) }
     }
 
     fn kind(&self) -> Kind {
         match self.body {
-            Body::Directory(_) => Kind::Directory,
-            Body::File(_) => Kind::File,
+            EntryBody::Directory(_) => Kind::Directory,
+            EntryBody::File(_) => Kind::File,
         }
     }
 
     fn size(&self) -> u64 {
         match &self.body {
-            Body::Directory(_) => 0,
-            Body::File(range) => range.len() as u64,
+            EntryBody::Directory(_) => 0,
+            EntryBody::File(range) => range.len() as u64,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong in the file system, as the error numbers of WASI preview 1.
+//! The errors of the file system, as the error numbers of WASI preview 1.
 
 use std::io;
 
@@ -8,9 +8,9 @@ use std::io;
 pub(crate) enum Errno {
     /// Permission denied.
     Access = 2,
-    /// Not an open descriptor, or one that is not open for this.
+    /// Not an open descriptor, or not open for this operation.
     BadFile = 8,
-    /// In use, as the place of a mount is.
+    /// In use, as a directory that holds a mount.
     Busy = 10,
     /// Exists already.
     Exists = 20,
@@ -57,7 +57,8 @@ pub(crate) enum Errno {
 }
 
 impl From<io::Error> for Errno {
-    /// Maps an error of the host. What has no counterpart here is [`Errno::Io`]: details of the host stay there.
+    /// Maps an error of the host. One without a counterpart is [`Errno::Io`], which tells no details of the
+    /// host.
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => Self::NotFound,

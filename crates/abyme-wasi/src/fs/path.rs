@@ -1,20 +1,20 @@
-//! The text of guest paths: how it is cut into steps, and what is refused before a tree is looked at.
+//! The text of guest paths: split into steps, and refused where no tree could have such a path.
 
-use super::Errno;
+use super::errno::Errno;
 
 /// The longest path, in bytes.
 pub(crate) const MAX_PATH: usize = 4096;
 /// The longest name of a directory entry, in bytes.
 pub(crate) const MAX_NAME: usize = 255;
 
-/// A path cut into its steps.
+/// A path as its steps.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct GuestPath<'a> {
     /// Whether it starts at the root.
     pub(super) absolute: bool,
-    /// The way, without the empty steps of repeated slashes.
+    /// The steps, without the empty ones of repeated slashes.
     pub(super) steps: Vec<Step<'a>>,
-    /// Whether it ends in a slash, so that it can only mean a directory.
+    /// Whether it ends in a slash, and so can only mean a directory.
     pub(super) directory: bool,
 }
 
@@ -30,7 +30,7 @@ pub(super) enum Step<'a> {
 }
 
 impl<'a> GuestPath<'a> {
-    /// Cuts `path` into steps.
+    /// Splits `path` into steps.
     pub(super) fn parse(path: &'a str) -> Result<Self, Errno> {
         if path.is_empty() {
             return Err(Errno::NotFound);
@@ -46,7 +46,7 @@ impl<'a> GuestPath<'a> {
         Ok(Self { absolute: path.starts_with('/'), steps, directory: path.ends_with('/') })
     }
 
-    /// Takes off the last step: the name that something is to get or lose.
+    /// Removes the last step: the name of an entry that is to be made or removed.
     pub(super) fn split_last(&mut self) -> Option<Step<'a>> {
         self.steps.pop()
     }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{archive::tests::archive, *};
+use super::{archive::tests::archive, private::Ino, *};
 
+mod checkpoints;
 mod mounts;
 mod private;
 mod real;
-mod saved;
 
 /// Shorter to call than the real thing.
 struct Fs(FileSystem);

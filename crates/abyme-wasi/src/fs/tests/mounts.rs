@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::*;
+use super::{mount::OpenMount, *};
 
 fn mounted(points: &[(&str, &std::path::Path)]) -> Fs {
     let points: Vec<Mount> =
@@ -169,7 +169,7 @@ fn open_ones_are_found_again() {
     let mut fs = mounted(&[("/data", &host.path().join("data"))]);
     let node = fs.open("/data/sub/b.txt", READ).unwrap();
     let references = [fs.0.reference(&node)];
-    let saved = fs.0.save();
+    let saved = fs.0.checkpoint();
     let nodes = fs.0.restore(&saved, &references);
     assert_eq!(fs.read(nodes[0].as_ref().unwrap()).unwrap(), "more");
     let mut without = Fs::new();

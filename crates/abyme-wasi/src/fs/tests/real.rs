@@ -1,4 +1,5 @@
-//! Random operations, side by side with a real file system: the same results, the same errors, the same files.
+//! Random operations, side by side with a real file system: the same results, the same errors, the same
+//! files.
 
 use std::{
     fs::{self, File},
@@ -208,16 +209,16 @@ proptest! {
         for op in &ops {
             let (ours, real) = both.step(op);
             prop_assert_eq!(ours, real, "{:?}", op);
-            let saved = both.ours.0.save();
+            let saved = both.ours.0.checkpoint();
             let bytes = postcard::to_allocvec(&saved).unwrap();
-            prop_assert!(postcard::from_bytes::<Saved>(&bytes).is_ok(), "after {:?}", op);
+            prop_assert!(postcard::from_bytes::<FilesCheckpoint>(&bytes).is_ok(), "after {:?}", op);
         }
         both.compare("");
         for (node, _, _) in both.open.drain(..).flatten() {
             both.ours.0.close(&node);
         }
         let all: u64 = {
-            let saved = postcard::to_allocvec(&both.ours.0.save()).unwrap();
+            let saved = postcard::to_allocvec(&both.ours.0.checkpoint()).unwrap();
             let mut fresh = Fs::new();
             fresh.0.restore(&postcard::from_bytes(&saved).unwrap(), &[]);
             fresh.0.used()

@@ -1,4 +1,4 @@
-//! A file or directory in a mount, as one session sees it.
+//! A file or directory in a mount, as one guest sees it.
 
 use std::{
     fs,
@@ -10,50 +10,53 @@ use std::{
 
 use cap_std::{ambient_authority, fs::File};
 
-use super::{OpenMount, Source};
-use crate::fs::{DirEntry, Errno, Kind, Stat, inode::nanoseconds};
+use super::source::{OpenMount, Source};
+use crate::fs::{
+    errno::Errno,
+    stat::{DirEntry, Kind, Stat, nanoseconds_since_1970},
+};
 
-/// The most one read takes from the host, which may have to wait for its disk.
+/// The most bytes of one read: the host may have to wait for its disk.
 const MAX_READ: usize = 1 << 20;
-/// What `stat` says mounts lie on.
+/// The device number of all mounts.
 const DEVICE: u64 = 4;
 
-/// A place in a mount. Whether something is there shows when it is used.
+/// A path in a mount. The first use shows whether a file exists there.
 #[derive(Debug)]
-pub(crate) struct Mounted {
+pub(crate) struct MountNode {
     mount: Arc<OpenMount>,
     /// Relative to the mount; empty for its root.
     path: String,
-    /// Opened by the first read and shared by the copies of a descriptor, so each read says where.
+    /// Opened by the first read. Copies of a descriptor share it, so each read seeks first.
     file: OnceLock<Mutex<File>>,
-    /// What a listing is going through: the host's directory may change meanwhile.
-    listing: Mutex<Option<Arc<Vec<Listed>>>>,
+    /// The names of a listing that has begun, because the host's directory may change meanwhile.
+    listing: Mutex<Option<Arc<Vec<ListingEntry>>>>,
 }
 
 #[derive(Debug)]
-struct Listed {
+struct ListingEntry {
     name: String,
     kind: Kind,
 }
 
-impl Mounted {
+impl MountNode {
     /// The mount itself.
     pub(in crate::fs) fn root(mount: Arc<OpenMount>) -> Self {
         Self::at(mount, String::new())
     }
 
-    /// The same place, not opened yet.
-    pub(in crate::fs) fn fresh(&self) -> Self {
+    /// The same path, not opened yet.
+    pub(in crate::fs) fn unopened(&self) -> Self {
         Self::at(self.mount.clone(), self.path.clone())
     }
 
-    /// What is called `name` in here, if it is.
+    /// The path of the entry `name`, which may not exist.
     pub(in crate::fs) fn child(&self, name: &str) -> Self {
         let path = if self.path.is_empty() { name.to_owned() } else { format!("{}/{name}", self.path) };
         Self::at(self.mount.clone(), path)
     }
 
-    /// The directory above; `None` above the mount. A link is followed before its directory is left, as everywhere.
+    /// The directory above; `None` above the mount. A link is followed first, as on any POSIX system.
     pub(in crate::fs) fn parent(&self) -> Result<Option<Self>, Errno> {
         let Source::Directory(dir) = &self.mount.source else { return Ok(None) };
         if self.path.is_empty() {
@@ -72,13 +75,13 @@ impl Mounted {
     /// Its absolute path in the guest.
     pub(in crate::fs) fn guest_path(&self) -> String {
         if self.path.is_empty() {
-            self.mount.guest.clone()
+            self.mount.guest().to_owned()
         } else {
-            format!("{}/{}", self.mount.guest, self.path)
+            format!("{}/{}", self.mount.guest(), self.path)
         }
     }
 
-    /// What is there; of a link, what it leads to if `follow`.
+    /// The status of the file; with `follow`, the status of a link's target.
     pub(in crate::fs) fn stat(&self, follow: bool) -> Result<Stat, Errno> {
         match &self.mount.source {
             Source::File(_) if !self.path.is_empty() => Err(Errno::NotDirectory),
@@ -100,13 +103,13 @@ impl Mounted {
         }
     }
 
-    /// Where a link leads.
+    /// The target of a link.
     pub(in crate::fs) fn read_link(&self) -> Result<String, Errno> {
         if self.stat(false)?.kind != Kind::Symlink {
             return Err(Errno::Invalid);
         }
         match &self.mount.source {
-            // An absolute one is refused there: it would tell of the host.
+            // `cap-std` refuses an absolute target, which would tell of the host.
             Source::Directory(dir) => {
                 dir.read_link(&self.path)?.into_os_string().into_string().map_err(|_| Errno::IllegalSequence)
             }
@@ -114,10 +117,10 @@ impl Mounted {
         }
     }
 
-    /// Reads from the host. May give less than asked for.
+    /// Reads from the host. May return less than the buffer holds.
     pub(in crate::fs) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
         let count = buffer.len().min(MAX_READ);
-        // A panic cannot leave a file in a state that matters here.
+        // Each read seeks first, so a file after a panic is as good as any.
         let mut file = self.open()?.lock().unwrap_or_else(PoisonError::into_inner);
         file.seek(SeekFrom::Start(offset))?;
         loop {
@@ -128,12 +131,12 @@ impl Mounted {
         }
     }
 
-    /// Opens the file, if that was not done yet.
+    /// Opens the file, unless it is open.
     pub(in crate::fs) fn open(&self) -> Result<&Mutex<File>, Errno> {
         if let Some(file) = self.file.get() {
             return Ok(file);
         }
-        // To open a pipe would wait for its other end.
+        // Opening a pipe would wait for its other end.
         match self.stat(true)?.kind {
             Kind::File => {}
             Kind::Directory => return Err(Errno::IsDirectory),
@@ -146,7 +149,8 @@ impl Mounted {
         Ok(self.file.get_or_init(|| Mutex::new(file)))
     }
 
-    /// Lists the directory from `cookie` on, until `each` has enough. The host is asked when a listing starts.
+    /// Lists the directory from `cookie` on, until `each` returns `false`. Reads the host's directory only
+    /// when a listing starts.
     pub(in crate::fs) fn list(
         &self,
         cookie: u64,
@@ -167,9 +171,9 @@ impl Mounted {
         Self { mount, path, file: OnceLock::new(), listing: Mutex::new(None) }
     }
 
-    fn listing(&self, fresh: bool) -> Result<Arc<Vec<Listed>>, Errno> {
+    fn listing(&self, from_start: bool) -> Result<Arc<Vec<ListingEntry>>, Errno> {
         let mut kept = self.listing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(listing), false) = (&*kept, fresh) {
+        if let (Some(listing), false) = (&*kept, from_start) {
             return Ok(listing.clone());
         }
         let Source::Directory(dir) = &self.mount.source else { return Err(Errno::NotDirectory) };
@@ -177,9 +181,9 @@ impl Mounted {
         let mut listing = Vec::new();
         for entry in entries {
             let entry = entry?;
-            // A guest cannot say a name that is not UTF-8.
+            // Guests cannot name what is not UTF-8.
             if let Ok(name) = entry.file_name().into_string() {
-                listing.push(Listed { name, kind: entry.file_type().map_or(Kind::Unknown, kind_of) });
+                listing.push(ListingEntry { name, kind: entry.file_type().map_or(Kind::Unknown, kind_of) });
             }
         }
         listing.sort_by(|one, two| one.name.cmp(&two.name));
@@ -187,16 +191,16 @@ impl Mounted {
     }
 
     fn describe(&self, kind: Kind, size: u64, [accessed, modified]: [io::Result<SystemTime>; 2]) -> Stat {
-        let modified = modified.map_or(0, nanoseconds);
-        let accessed = accessed.map_or(modified, nanoseconds);
+        let modified = modified.map_or(0, nanoseconds_since_1970);
+        let accessed = accessed.map_or(modified, nanoseconds_since_1970);
         let size = if kind == Kind::File { size } else { 0 };
         Stat { accessed, ..Stat::constant(DEVICE, number(&self.guest_path()), kind, size, modified) }
     }
 }
 
-/// An inode number. It says nothing of the host's.
+/// An inode number, which tells nothing of the host's.
 fn number(guest_path: &str) -> u64 {
-    // FNV-1a: the same in every process, so a restored session sees the same numbers.
+    // FNV-1a: the same in every process, so a restored guest sees the same numbers.
     guest_path
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))

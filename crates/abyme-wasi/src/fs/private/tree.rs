@@ -1,64 +1,73 @@
-//! The private area: `/tmp` and `/work`, in memory, within a quota.
+//! The inodes of the private area, from the two roots `/tmp` and `/work`.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Errno, Quota, Stat,
     content::Content,
-    inode::{Body, Directory, Ino, Inode, now},
+    inode::{Directory, Ino, Inode, InodeBody},
+};
+use crate::fs::{
+    errno::Errno,
+    stat::{Kind, NewTimes, Stat, now},
 };
 
 /// `/tmp`.
-pub(super) const TMP: Ino = Ino(3);
+pub(in crate::fs) const TMP: Ino = Ino(3);
 /// `/work`.
-pub(super) const WORK: Ino = Ino(4);
-/// The first number for everything else. Lower ones stand for roots, and for `.` and `..` in listings.
+pub(in crate::fs) const WORK: Ino = Ino(4);
+/// The first number of all other inodes. Lower ones are for the roots, and for `.` and `..` in listings.
 const FIRST: u64 = 16;
 /// How deep directories may be nested.
 const MAX_DEPTH: usize = 128;
-/// What `stat` says the private area lies on.
-pub(super) const DEVICE: u64 = 2;
+/// The device number of the private area.
+const DEVICE: u64 = 2;
 
-/// The private area. All its operations are on inodes; paths are walked elsewhere.
+/// The private area. All its operations take inodes; `walk.rs` finds them by path.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Tree {
     inodes: BTreeMap<Ino, Inode>,
     next: u64,
-    /// The sizes of all files together, also of removed ones that are still open.
+    /// The sizes of all files together, with removed ones that are still open.
     #[serde(skip)]
     used: u64,
 }
 
-/// Which times to set, and to what.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct NewTimes {
-    /// Nanoseconds since 1970; `None` leaves it.
-    pub(crate) accessed: Option<u64>,
-    /// Nanoseconds since 1970; `None` leaves it.
-    pub(crate) modified: Option<u64>,
+/// How much a guest may keep in its files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Bytes of all files together.
+    pub max_bytes: u64,
+    /// Files and directories together: even an empty one takes memory.
+    pub max_inodes: usize,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self { max_bytes: 256 << 20, max_inodes: 100_000 }
+    }
 }
 
 impl Tree {
-    /// Two empty directories.
-    pub(super) fn new() -> Self {
-        let root = || Inode::new(None, Body::Directory(Directory::default()));
+    /// Creates the two roots, empty.
+    pub(in crate::fs) fn new() -> Self {
+        let root = || Inode::new(None, InodeBody::Directory(Directory::default()));
         Self { inodes: [(TMP, root()), (WORK, root())].into(), next: FIRST, used: 0 }
     }
 
     /// How many bytes of the quota are used.
     #[cfg(test)]
-    pub(super) fn used(&self) -> u64 {
+    pub(in crate::fs) fn used(&self) -> u64 {
         self.used
     }
 
-    pub(super) fn stat(&self, ino: Ino) -> Result<Stat, Errno> {
+    pub(in crate::fs) fn stat(&self, ino: Ino) -> Result<Stat, Errno> {
         let inode = self.inode(ino)?;
         Ok(inode.stat(DEVICE, ino, is_root(ino) || inode.parent.is_some()))
     }
 
-    pub(super) fn set_times(&mut self, ino: Ino, times: NewTimes) -> Result<(), Errno> {
+    pub(in crate::fs) fn set_times(&mut self, ino: Ino, times: NewTimes) -> Result<(), Errno> {
         let inode = self.inode_mut(ino)?;
         inode.times.accessed = times.accessed.unwrap_or(inode.times.accessed);
         inode.times.modified = times.modified.unwrap_or(inode.times.modified);
@@ -67,45 +76,50 @@ impl Tree {
     }
 
     /// The entry `name` of a directory.
-    pub(super) fn find(&self, dir: Ino, name: &str) -> Result<Option<Ino>, Errno> {
+    pub(in crate::fs) fn find(&self, dir: Ino, name: &str) -> Result<Option<Ino>, Errno> {
         Ok(self.directory(dir)?.find(name))
     }
 
-    /// The directory above; `None` above a root, and above what was removed.
-    pub(super) fn parent(&self, ino: Ino) -> Result<Option<Ino>, Errno> {
+    /// The directory above an inode; `None` for a root and for a removed inode.
+    pub(in crate::fs) fn parent(&self, ino: Ino) -> Result<Option<Ino>, Errno> {
         Ok(self.inode(ino)?.parent)
     }
 
-    /// The entries of a directory that are younger than `after`.
-    pub(super) fn list(
+    /// The entries of a directory that are newer than `after`.
+    pub(in crate::fs) fn list(
         &self,
         dir: Ino,
         after: u64,
-    ) -> Result<impl Iterator<Item = (Ino, &str, &Inode)>, Errno> {
-        let younger = self.directory(dir)?.after(after);
-        Ok(younger.filter_map(|(ino, name)| Some((ino, name, self.inodes.get(&ino)?))))
+    ) -> Result<impl Iterator<Item = (Ino, &str, Kind)>, Errno> {
+        let newer = self.directory(dir)?.after(after);
+        Ok(newer.filter_map(|(ino, name)| Some((ino, name, self.inodes.get(&ino)?.kind()))))
     }
 
-    pub(super) fn create_file(&mut self, dir: Ino, name: &str, quota: Quota) -> Result<Ino, Errno> {
-        self.create(dir, name, Body::File(Content::default()), quota)
+    pub(in crate::fs) fn create_file(&mut self, dir: Ino, name: &str, quota: Quota) -> Result<Ino, Errno> {
+        self.create(dir, name, InodeBody::File(Content::default()), quota)
     }
 
-    pub(super) fn create_directory(&mut self, dir: Ino, name: &str, quota: Quota) -> Result<Ino, Errno> {
+    pub(in crate::fs) fn create_directory(
+        &mut self,
+        dir: Ino,
+        name: &str,
+        quota: Quota,
+    ) -> Result<Ino, Errno> {
         if self.depth(dir) >= MAX_DEPTH {
             return Err(Errno::NameTooLong);
         }
-        self.create(dir, name, Body::Directory(Directory::default()), quota)
+        self.create(dir, name, InodeBody::Directory(Directory::default()), quota)
     }
 
-    pub(super) fn remove_file(&mut self, dir: Ino, name: &str) -> Result<(), Errno> {
+    pub(in crate::fs) fn remove_file(&mut self, dir: Ino, name: &str) -> Result<(), Errno> {
         let ino = self.find(dir, name)?.ok_or(Errno::NotFound)?;
-        if let Body::Directory(_) = self.inode(ino)?.body {
+        if let InodeBody::Directory(_) = self.inode(ino)?.body {
             return Err(Errno::IsDirectory);
         }
         self.unlink(dir, name)
     }
 
-    pub(super) fn remove_directory(&mut self, dir: Ino, name: &str) -> Result<(), Errno> {
+    pub(in crate::fs) fn remove_directory(&mut self, dir: Ino, name: &str) -> Result<(), Errno> {
         let ino = self.find(dir, name)?.ok_or(Errno::NotFound)?;
         if !self.directory(ino)?.is_empty() {
             return Err(Errno::NotEmpty);
@@ -113,15 +127,15 @@ impl Tree {
         self.unlink(dir, name)
     }
 
-    /// Renames an entry, over whatever may be replaced there. `as_directory`: the paths ended in a slash.
-    pub(super) fn rename(
+    /// Renames an entry, and replaces the old entry of the new name. `as_directory`: a path ended in a slash.
+    pub(in crate::fs) fn rename(
         &mut self,
         (from_dir, from): (Ino, &str),
         (to_dir, to): (Ino, &str),
         as_directory: bool,
     ) -> Result<(), Errno> {
         let ino = self.find(from_dir, from)?.ok_or(Errno::NotFound)?;
-        let is_directory = matches!(self.inode(ino)?.body, Body::Directory(_));
+        let is_directory = matches!(self.inode(ino)?.body, InodeBody::Directory(_));
         let target = self.find(to_dir, to)?;
         self.check_linked(to_dir)?;
         if as_directory && !is_directory {
@@ -143,9 +157,9 @@ impl Tree {
                 return Err(Errno::NotEmpty);
             }
             match (&self.inode(target)?.body, is_directory) {
-                (Body::Directory(_), false) => return Err(Errno::IsDirectory),
-                (Body::File(_), true) => return Err(Errno::NotDirectory),
-                (Body::Directory(inside), true) if !inside.is_empty() => return Err(Errno::NotEmpty),
+                (InodeBody::Directory(_), false) => return Err(Errno::IsDirectory),
+                (InodeBody::File(_), true) => return Err(Errno::NotDirectory),
+                (InodeBody::Directory(inside), true) if !inside.is_empty() => return Err(Errno::NotEmpty),
                 _ => self.unlink(to_dir, to)?,
             }
         }
@@ -157,15 +171,15 @@ impl Tree {
         Ok(())
     }
 
-    pub(super) fn read_at(&self, ino: Ino, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
+    pub(in crate::fs) fn read_at(&self, ino: Ino, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
         match &self.inode(ino)?.body {
-            Body::File(content) => Ok(content.read_at(offset, buffer)),
-            Body::Directory(_) => Err(Errno::IsDirectory),
+            InodeBody::File(content) => Ok(content.read_at(offset, buffer)),
+            InodeBody::Directory(_) => Err(Errno::IsDirectory),
         }
     }
 
-    /// Writes as much as the quota allows; [`Errno::NoSpace`] if that is nothing.
-    pub(super) fn write_at(
+    /// Writes as much as the quota allows; [`Errno::NoSpace`] if that is not one byte.
+    pub(in crate::fs) fn write_at(
         &mut self,
         ino: Ino,
         offset: u64,
@@ -193,8 +207,8 @@ impl Tree {
         Ok(count)
     }
 
-    /// Cuts off or adds zeros, which count like other bytes.
-    pub(super) fn set_len(&mut self, ino: Ino, len: u64, quota: Quota) -> Result<(), Errno> {
+    /// Truncates a file, or appends zeros, which count like other bytes.
+    pub(in crate::fs) fn set_len(&mut self, ino: Ino, len: u64, quota: Quota) -> Result<(), Errno> {
         let (content, room) = self.content_mut(ino, quota)?;
         if len > i64::MAX as u64 {
             return Err(Errno::FileTooBig);
@@ -209,41 +223,41 @@ impl Tree {
         Ok(())
     }
 
-    /// Notes one more descriptor on an inode: it then outlives its removal.
-    pub(super) fn retain(&mut self, ino: Ino) -> Result<(), Errno> {
+    /// Counts one more descriptor of an inode, which then outlives its removal.
+    pub(in crate::fs) fn retain(&mut self, ino: Ino) -> Result<(), Errno> {
         let inode = self.inode_mut(ino)?;
         inode.open = inode.open.saturating_add(1);
         Ok(())
     }
 
-    /// Notes one descriptor less, and gives back what was only kept for it.
-    pub(super) fn release(&mut self, ino: Ino) {
+    /// Counts one descriptor less, and drops the inode if only this descriptor kept it.
+    pub(in crate::fs) fn release(&mut self, ino: Ino) {
         if let Some(inode) = self.inodes.get_mut(&ino) {
             inode.open = inode.open.saturating_sub(1);
         }
         self.collect(ino);
     }
 
-    /// Whether any descriptor is noted.
-    pub(super) fn has_descriptors(&self) -> bool {
+    /// Whether any inode has open descriptors.
+    pub(in crate::fs) fn has_descriptors(&self) -> bool {
         self.inodes.values().any(|inode| inode.open > 0)
     }
 
-    /// Whether there is anything that only descriptors can reach.
-    pub(super) fn has_removed(&self) -> bool {
+    /// Whether any inode is reachable by descriptors only.
+    pub(in crate::fs) fn has_removed(&self) -> bool {
         self.inodes.iter().any(|(ino, inode)| inode.parent.is_none() && !is_root(*ino))
     }
 
-    /// Forgets all descriptors; those that are still wanted are to be retained again, then comes
+    /// Forgets all descriptors. The caller then retains those that stay open, and calls
     /// [`collect_all`](Self::collect_all).
-    pub(super) fn forget_descriptors(&mut self) {
+    pub(in crate::fs) fn forget_descriptors(&mut self) {
         for inode in self.inodes.values_mut() {
             inode.open = 0;
         }
     }
 
-    /// Gives back what was removed and is not open.
-    pub(super) fn collect_all(&mut self) {
+    /// Drops all inodes that are removed and not open.
+    pub(in crate::fs) fn collect_all(&mut self) {
         let removed: Vec<Ino> =
             self.inodes.iter().filter(|(_, inode)| inode.parent.is_none()).map(|(ino, _)| *ino).collect();
         for ino in removed {
@@ -251,13 +265,13 @@ impl Tree {
         }
     }
 
-    /// Checks what was deserialised, which may be anything, and counts what is not serialised. What it answers is why
-    /// it cannot be used.
-    pub(super) fn check(&mut self) -> Result<(), String> {
+    /// Checks a deserialised tree, which may hold anything, and computes the fields that are not serialised.
+    /// The error says why the tree cannot be used.
+    pub(in crate::fs) fn check(&mut self) -> Result<(), String> {
         if [TMP, WORK].iter().any(|root| self.directory(*root).is_err() || self.parent(*root) != Ok(None)) {
             return Err("a root directory is missing".into());
         }
-        // Far from where numbers end, so that counting on and adding to cookies cannot overflow.
+        // Far below the highest number, so that later inodes and cookies cannot overflow.
         if self.next > u64::MAX / 2 {
             return Err("the next inode has a number it cannot have".into());
         }
@@ -266,10 +280,11 @@ impl Tree {
         }
         let mut reached = 0;
         let mut waiting: Vec<(Ino, usize)> = vec![(TMP, 0), (WORK, 0)];
-        // Each inode names the one directory it is in, so nothing is reached twice, and a loop never.
+        // Each inode names the one directory it is in, so no inode is reached twice, and no loop at all.
         while let Some((ino, depth)) = waiting.pop() {
             reached += 1;
-            let Body::Directory(entries) = &self.inode(ino).map_err(|_| "an entry has no inode")?.body else {
+            let InodeBody::Directory(entries) = &self.inode(ino).map_err(|_| "an entry has no inode")?.body
+            else {
                 continue;
             };
             if !entries.is_sound() || depth > MAX_DEPTH {
@@ -285,8 +300,8 @@ impl Tree {
         let mut removed = 0;
         for (ino, inode) in &self.inodes {
             match &inode.body {
-                Body::File(content) if !content.is_sound() => return Err("a file is damaged".into()),
-                Body::Directory(entries)
+                InodeBody::File(content) if !content.is_sound() => return Err("a file is damaged".into()),
+                InodeBody::Directory(entries)
                     if inode.parent.is_none() && !is_root(*ino) && !entries.is_empty() =>
                 {
                     return Err("a removed directory has entries".into());
@@ -301,7 +316,7 @@ impl Tree {
         Ok(())
     }
 
-    fn create(&mut self, dir: Ino, name: &str, body: Body, quota: Quota) -> Result<Ino, Errno> {
+    fn create(&mut self, dir: Ino, name: &str, body: InodeBody, quota: Quota) -> Result<Ino, Errno> {
         if self.find(dir, name)?.is_some() {
             return Err(Errno::Exists);
         }
@@ -325,22 +340,22 @@ impl Tree {
         Ok(())
     }
 
-    /// Drops an inode that nothing leads to any more.
+    /// Drops an inode that neither an entry nor a descriptor leads to.
     fn collect(&mut self, ino: Ino) {
         let unused = |inode: &Inode| inode.parent.is_none() && inode.open == 0 && !is_root(ino);
         if self.inodes.get(&ino).is_some_and(unused)
-            && let Some(gone) = self.inodes.remove(&ino)
+            && let Some(removed) = self.inodes.remove(&ino)
         {
-            self.used = self.used.saturating_sub(gone.size());
+            self.used = self.used.saturating_sub(removed.size());
         }
     }
 
-    /// Nothing can be put into a directory that was removed.
+    /// Refuses to put an entry into a removed directory.
     fn check_linked(&self, dir: Ino) -> Result<(), Errno> {
         if is_root(dir) || self.inode(dir)?.parent.is_some() { Ok(()) } else { Err(Errno::NotFound) }
     }
 
-    /// The inode itself and the directories above it. Ends, for no inode is ever put below itself.
+    /// The inode itself and the directories above it. This ends, because no inode is ever put below itself.
     fn ancestry(&self, ino: Ino) -> impl Iterator<Item = Ino> {
         std::iter::successors(Some(ino), |ino| self.inodes.get(ino)?.parent)
     }
@@ -349,7 +364,7 @@ impl Tree {
         self.ancestry(dir).count()
     }
 
-    /// How many levels of directories a directory has, itself included.
+    /// How many levels of directories a directory has, including itself.
     fn height(&self, ino: Ino) -> usize {
         let mut height = 0;
         let mut level = vec![ino];
@@ -376,27 +391,27 @@ impl Tree {
 
     fn directory(&self, ino: Ino) -> Result<&Directory, Errno> {
         match &self.inode(ino)?.body {
-            Body::Directory(directory) => Ok(directory),
-            Body::File(_) => Err(Errno::NotDirectory),
+            InodeBody::Directory(directory) => Ok(directory),
+            InodeBody::File(_) => Err(Errno::NotDirectory),
         }
     }
 
-    /// To change the entries, which is a change of the directory.
+    /// The entries of a directory, to change them. Sets the directory's times.
     fn directory_mut(&mut self, ino: Ino) -> Result<&mut Directory, Errno> {
         let inode = self.inode_mut(ino)?;
         inode.touch();
         match &mut inode.body {
-            Body::Directory(directory) => Ok(directory),
-            Body::File(_) => Err(Errno::NotDirectory),
+            InodeBody::Directory(directory) => Ok(directory),
+            InodeBody::File(_) => Err(Errno::NotDirectory),
         }
     }
 
-    /// The bytes of a file, and by how much they may grow.
+    /// The bytes of a file, and how many bytes the quota has left.
     fn content_mut(&mut self, ino: Ino, quota: Quota) -> Result<(&mut Content, u64), Errno> {
         let room = quota.max_bytes.saturating_sub(self.used);
         match &mut self.inode_mut(ino)?.body {
-            Body::File(content) => Ok((content, room)),
-            Body::Directory(_) => Err(Errno::IsDirectory),
+            InodeBody::File(content) => Ok((content, room)),
+            InodeBody::Directory(_) => Err(Errno::IsDirectory),
         }
     }
 }

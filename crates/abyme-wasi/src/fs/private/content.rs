@@ -1,17 +1,18 @@
-//! The bytes of one file, in chunks that copies share until one of them is written.
+//! The bytes of one file, in chunks that copies share until one of them writes.
 
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Bytes per chunk: what a first write after a checkpoint copies at most.
-pub(super) const CHUNK: usize = 64 * 1024;
+/// Bytes per chunk: the most that a first write after a checkpoint copies.
+const CHUNK: usize = 64 * 1024;
 
-/// A file's bytes. What was never written reads as zeros and takes no memory.
+/// A file's bytes. Bytes that were never written read as zeros and take no memory.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Content {
     len: u64,
-    /// Each holds at most [`CHUNK`] bytes; where one is shorter, zeros follow. There are exactly as many as `len` needs.
+    /// Each holds at most [`CHUNK`] bytes; a shorter one stands for zeros at its end. There are exactly as
+    /// many as `len` needs.
     chunks: Vec<Chunk>,
 }
 
@@ -25,13 +26,13 @@ impl Content {
         self.len
     }
 
-    /// Reads into `buffer` from `offset` on; how many bytes that were.
+    /// Reads into `buffer` from `offset` on. Returns how many bytes it read.
     pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> usize {
-        let wanted = self.len.saturating_sub(offset).min(buffer.len() as u64) as usize;
+        let available = self.len.saturating_sub(offset).min(buffer.len() as u64) as usize;
         let mut done = 0;
-        while done < wanted {
-            let (index, start) = place(offset + done as u64);
-            let target = &mut buffer[done..wanted];
+        while done < available {
+            let (index, start) = position(offset + done as u64);
+            let target = &mut buffer[done..available];
             let count = target.len().min(CHUNK - start);
             let have = self.chunks.get(index).map_or(&[][..], |chunk| chunk.0.get(start..).unwrap_or(&[]));
             let copied = have.len().min(count);
@@ -39,11 +40,11 @@ impl Content {
             target[copied..count].fill(0);
             done += count;
         }
-        wanted
+        available
     }
 
-    /// Writes `bytes` at `offset`, growing as needed. The caller has checked the quota, so `offset + bytes.len()` is
-    /// within it.
+    /// Writes `bytes` at `offset`, and grows as needed. The caller has checked that `offset + bytes.len()` is
+    /// within the quota.
     pub(super) fn write_at(&mut self, offset: u64, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
@@ -51,7 +52,7 @@ impl Content {
         self.set_len(self.len.max(offset + bytes.len() as u64));
         let mut done = 0;
         while done < bytes.len() {
-            let (index, start) = place(offset + done as u64);
+            let (index, start) = position(offset + done as u64);
             let count = (bytes.len() - done).min(CHUNK - start);
             if let Some(chunk) = self.chunks.get_mut(index) {
                 chunk.write(start, &bytes[done..done + count]);
@@ -60,14 +61,14 @@ impl Content {
         }
     }
 
-    /// Cuts off or adds zeros.
+    /// Truncates the file, or appends zeros.
     pub(super) fn set_len(&mut self, len: u64) {
         let count = chunk_count(len);
         self.chunks.truncate(count);
         // All holes share one empty chunk.
         self.chunks.resize(count, Chunk::default());
         if len < self.len
-            && let (_, end @ 1..) = place(len)
+            && let (_, end @ 1..) = position(len)
             && let Some(last) = self.chunks.last_mut()
         {
             last.truncate(end);
@@ -75,9 +76,9 @@ impl Content {
         self.len = len;
     }
 
-    /// Whether it is as it must be; one that was deserialised may be anything.
+    /// Whether the chunks fit the length. A deserialised value may hold anything.
     pub(super) fn is_sound(&self) -> bool {
-        let (_, rest) = place(self.len);
+        let (_, rest) = position(self.len);
         let in_last = if rest == 0 { CHUNK } else { rest };
         self.len <= usize::MAX as u64
             && self.chunks.len() == chunk_count(self.len)
@@ -89,14 +90,14 @@ impl Content {
 impl Chunk {
     fn write(&mut self, start: usize, bytes: &[u8]) {
         if bytes.len() == CHUNK && Arc::get_mut(&mut self.0).is_none() {
-            // Nothing of the old bytes stays, so a shared chunk need not be copied first.
+            // No old byte remains, so a shared chunk need not be copied first.
             self.0 = Arc::new(bytes.to_vec());
             return;
         }
         let own = Arc::make_mut(&mut self.0);
         let end = start + bytes.len();
         if end > own.capacity() {
-            // Doubling, but never beyond a chunk: what a file takes in memory stays near its size.
+            // Doubles, but never beyond a chunk, so that a file takes about its size in memory.
             let room = end.max((own.len() * 2).min(CHUNK));
             own.reserve_exact(room - own.len());
         }
@@ -167,7 +168,7 @@ impl<'de> Deserialize<'de> for Chunk {
 }
 
 /// In which chunk `offset` is, and where in it.
-fn place(offset: u64) -> (usize, usize) {
+fn position(offset: u64) -> (usize, usize) {
     ((offset / CHUNK as u64) as usize, (offset % CHUNK as u64) as usize)
 }
 
@@ -253,7 +254,10 @@ mod tests {
     proptest! {
         #[test]
         fn behaves_like_a_vector(
-            steps in prop::collection::vec((0..3_usize, 0..200_000_usize, 0..100_000_usize, any::<u8>()), 1..20)
+            steps in prop::collection::vec(
+                (0..3_usize, 0..200_000_usize, 0..100_000_usize, any::<u8>()),
+                1..20,
+            )
         ) {
             let (mut content, mut model) = (Content::default(), Vec::new());
             let mut copies = Vec::new();

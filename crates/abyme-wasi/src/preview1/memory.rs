@@ -1,4 +1,4 @@
-//! The guest's memory: every address a guest gives is checked here.
+//! The guest's memory. Every address from a guest is checked here.
 
 use std::ops::Range;
 
@@ -45,7 +45,8 @@ impl GuestMemory<'_> {
         self.put(address, &value.to_le_bytes())
     }
 
-    /// A path: UTF-8, and copied, for what is done with it may write to the guest. A longer one is not copied at all.
+    /// A path, which must be UTF-8. It is copied, because the call may write to the guest; one that is too
+    /// long is not.
     pub(super) fn path(&self, address: u32, len: u32) -> Result<String, Errno> {
         let bytes = self.bytes(address, len)?;
         if bytes.len() > MAX_PATH {
@@ -54,7 +55,8 @@ impl GuestMemory<'_> {
         std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| Errno::IllegalSequence)
     }
 
-    /// The buffers of a scattered read or write. They all lie in the memory, and their lengths together fit a `u32`.
+    /// The buffers of a scattered read or write. All are inside the memory, and the sum of their lengths fits
+    /// a `u32`.
     pub(super) fn buffers(&self, address: u32, count: u32) -> Result<Vec<Range<usize>>, Errno> {
         if count > MAX_BUFFERS {
             return Err(Errno::Invalid);
@@ -76,7 +78,8 @@ impl GuestMemory<'_> {
     }
 }
 
-/// Two `u32` can add up to more than one holds, but not to more than a `usize` does, or `get` has nothing there.
+/// The sum of two `u32` can exceed a `u32`, but on hosts of 64 bits not a `usize`. On others, `get` finds
+/// nothing.
 fn range(address: u32, len: u32) -> Range<usize> {
     address as usize..(address as usize).saturating_add(len as usize)
 }

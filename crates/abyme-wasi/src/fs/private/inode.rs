@@ -1,19 +1,18 @@
-//! What the private area is made of: files, directories, and what is known of both.
+//! The files and directories of the private area.
 
-use std::{
-    collections::BTreeMap,
-    ops::Bound,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Stat, content::Content, path};
+use super::content::Content;
+use crate::fs::{
+    path,
+    stat::{Kind, Stat, now},
+};
 
-/// The number of an inode of the private area. Never used twice in the life of a tree.
+/// The number of an inode of the private area. A tree never uses a number twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(crate) struct Ino(pub(super) u64);
+pub(crate) struct Ino(pub(in crate::fs) u64);
 
 /// A file or directory of the private area.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,20 +20,20 @@ pub(super) struct Inode {
     /// The directory it is in. `None` for a root, and for what was removed while it was open.
     pub(super) parent: Option<Ino>,
     pub(super) times: Times,
-    pub(super) body: Body,
-    /// How many descriptors are open on it. Descriptors are restored by whoever has them.
+    pub(super) body: InodeBody,
+    /// How many open descriptors it has. The owner of the descriptors restores this count.
     #[serde(skip)]
     pub(super) open: u32,
 }
 
-/// What an inode holds.
+/// The contents of an inode.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) enum Body {
+pub(super) enum InodeBody {
     File(Content),
     Directory(Directory),
 }
 
-/// Nanoseconds since 1970. The time of access is only ever what was set: reading changes nothing.
+/// Nanoseconds since 1970. Reading a file does not change the time of access.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Times {
     pub(super) accessed: u64,
@@ -44,8 +43,8 @@ pub(super) struct Times {
 
 /// The entries of a directory, by name and by age.
 ///
-/// The inode number serves as the cookie of a listing: it grows with age and stays with the entry, so a listing that
-/// goes on after entries were removed neither skips nor repeats one.
+/// The inode number serves as the cookie of a listing: newer entries have higher numbers, and an entry keeps
+/// its number. So a listing that continues after entries were removed neither skips nor repeats one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Directory {
     names: BTreeMap<Arc<str>, Ino>,
@@ -53,12 +52,12 @@ pub(super) struct Directory {
 }
 
 impl Inode {
-    pub(super) fn new(parent: Option<Ino>, body: Body) -> Self {
+    pub(super) fn new(parent: Option<Ino>, body: InodeBody) -> Self {
         let now = now();
         Self { parent, times: Times { accessed: now, modified: now, changed: now }, body, open: 0 }
     }
 
-    /// Notes a change of the contents.
+    /// Sets the times after a change of the contents.
     pub(super) fn touch(&mut self) {
         let now = now();
         self.times.modified = now;
@@ -67,16 +66,16 @@ impl Inode {
 
     pub(super) fn kind(&self) -> Kind {
         match self.body {
-            Body::File(_) => Kind::File,
-            Body::Directory(_) => Kind::Directory,
+            InodeBody::File(_) => Kind::File,
+            InodeBody::Directory(_) => Kind::Directory,
         }
     }
 
     /// The bytes that count against the quota.
     pub(super) fn size(&self) -> u64 {
         match &self.body {
-            Body::File(content) => content.len(),
-            Body::Directory(_) => 0,
+            InodeBody::File(content) => content.len(),
+            InodeBody::Directory(_) => 0,
         }
     }
 
@@ -103,7 +102,7 @@ impl Directory {
         self.names.is_empty()
     }
 
-    /// Adds an entry; one of the same name goes.
+    /// Adds an entry, in place of one of the same name.
     pub(super) fn insert(&mut self, name: &str, ino: Ino) {
         self.remove(name);
         let name: Arc<str> = name.into();
@@ -117,13 +116,13 @@ impl Directory {
         Some(ino)
     }
 
-    /// The entries younger than `after`, oldest first.
+    /// The entries that are newer than `after`, oldest first.
     pub(super) fn after(&self, after: u64) -> impl Iterator<Item = (Ino, &str)> {
         let younger = (Bound::Excluded(Ino(after)), Bound::Unbounded);
         self.ages.range(younger).map(|(ino, name)| (*ino, &**name))
     }
 
-    /// Whether every entry has a proper name and an inode of its own.
+    /// Whether every entry has a valid name and an inode of its own.
     pub(super) fn is_sound(&self) -> bool {
         self.names.len() == self.ages.len() && self.names.keys().all(|name| path::is_name(name))
     }
@@ -141,14 +140,4 @@ impl<'de> Deserialize<'de> for Directory {
         let ages = names.iter().map(|(name, ino)| (*ino, name.clone())).collect();
         Ok(Self { names, ages })
     }
-}
-
-/// Nanoseconds since 1970.
-pub(super) fn now() -> u64 {
-    nanoseconds(SystemTime::now())
-}
-
-/// The same of any time; what a `u64` cannot say becomes the nearest it can.
-pub(super) fn nanoseconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }

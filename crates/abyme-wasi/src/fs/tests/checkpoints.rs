@@ -48,15 +48,16 @@ fn what_was_saved_comes_back_with_open_files() {
     fs.unlink("/tmp/t").unwrap();
     let archive = fs.open("/lib/python3.13/os.py", READ).unwrap();
     let dir = fs.open("/work/d", READ).unwrap();
-    let open: Vec<Reference> = [&removed, &archive, &dir].iter().map(|node| fs.0.reference(node)).collect();
-    let saved = fs.0.save();
+    let open: Vec<NodeReference> =
+        [&removed, &archive, &dir].iter().map(|node| fs.0.reference(node)).collect();
+    let saved = fs.0.checkpoint();
     let bytes = postcard::to_allocvec(&(&saved, &open)).unwrap();
 
     fs.put("/work/d/f", "changed").unwrap();
     fs.0.close(&removed);
     fs.put("/work/new", "").unwrap();
 
-    let (read, references): (Saved, Vec<Reference>) = postcard::from_bytes(&bytes).unwrap();
+    let (read, references): (FilesCheckpoint, Vec<NodeReference>) = postcard::from_bytes(&bytes).unwrap();
     assert_eq!(references, open);
     let mut other = Fs::new();
     let from_bytes = other.0.restore(&read, &references);
@@ -81,10 +82,11 @@ fn what_nobody_has_open_is_not_restored() {
     let node = fs.open("/tmp/t", CREATE).unwrap();
     fs.0.write_at(&node, 0, b"removed").unwrap();
     fs.unlink("/tmp/t").unwrap();
-    let saved = fs.0.save();
+    let saved = fs.0.checkpoint();
     fs.0.restore(&saved, &[]);
     assert_eq!(fs.0.used(), 0);
-    let nodes = fs.0.restore(&saved, &[Reference::Path("/none/x".into()), Reference::Private(Ino(99))]);
+    let nodes =
+        fs.0.restore(&saved, &[NodeReference::Path("/none/x".into()), NodeReference::Private(Ino(99))]);
     assert!(nodes.iter().all(Option::is_none));
 }
 
@@ -94,14 +96,14 @@ fn damaged_bytes_are_refused_or_harmless() {
     fs.mkdir("/work/d").unwrap();
     fs.put("/work/d/f", "kept").unwrap();
     fs.put("/work/d/g", "kept").unwrap();
-    let bytes = postcard::to_allocvec(&fs.0.save()).unwrap();
-    assert!(postcard::from_bytes::<Saved>(&bytes).is_ok());
+    let bytes = postcard::to_allocvec(&fs.0.checkpoint()).unwrap();
+    assert!(postcard::from_bytes::<FilesCheckpoint>(&bytes).is_ok());
     let mut refused = 0;
     for index in 0..bytes.len() {
         for bit in 0..8 {
             let mut damaged = bytes.clone();
             damaged[index] ^= 1 << bit;
-            match postcard::from_bytes::<Saved>(&damaged) {
+            match postcard::from_bytes::<FilesCheckpoint>(&damaged) {
                 Err(_) => refused += 1,
                 Ok(saved) => {
                     let mut other = Fs::new();
@@ -117,7 +119,7 @@ fn damaged_bytes_are_refused_or_harmless() {
                 }
             }
         }
-        assert!(postcard::from_bytes::<Saved>(&bytes[..index]).is_err());
+        assert!(postcard::from_bytes::<FilesCheckpoint>(&bytes[..index]).is_err());
     }
     assert!(refused > 100, "{refused}");
 }

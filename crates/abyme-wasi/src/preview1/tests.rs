@@ -10,8 +10,8 @@ use std::{
 
 use wasmtime::{Caller, Engine, Instance, Linker, Memory, Module, Store, Val};
 
-use super::*;
-use crate::fs::{Archive, Quota};
+use super::{linker::MODULE, *};
+use crate::fs::{Archive, Errno, FileSystem, Quota};
 
 mod calls;
 mod hostile;

@@ -1,29 +1,40 @@
-//! What a guest writes to its descriptors 1 and 2: the start and the end of it, in bounded memory.
+//! The output of a guest on descriptors 1 and 2: its start and its end, in bounded memory.
 
 use std::{collections::VecDeque, fmt};
 
-/// Bytes kept from each end of a stream, unless something else is asked for.
+/// Default number of bytes kept from each end of a stream.
 const WINDOW: usize = 256 * 1024;
 
-/// What was written to one stream since it was last taken.
-pub(crate) struct RawOutput {
+/// What a guest wrote to one stream. It is cut only between characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CapturedOutput {
+    /// The start of the output, or all of it.
+    pub head: Vec<u8>,
+    /// How many characters are left out between `head` and `tail`.
+    pub omitted_chars: u64,
+    /// The end of the output, empty if `head` is all of it.
+    pub tail: Vec<u8>,
+}
+
+/// Collects what a guest writes to one stream.
+pub(crate) struct OutputCapture {
     window: usize,
     head: Vec<u8>,
     tail: VecDeque<u8>,
     /// Characters between `head` and `tail`.
     omitted: u64,
-    /// Whether bytes were left out, which may be a part of one character only.
+    /// Whether bytes were left out, if only a part of one character.
     cut: bool,
 }
 
-impl Default for RawOutput {
+impl Default for OutputCapture {
     fn default() -> Self {
         Self { window: WINDOW, head: Vec::new(), tail: VecDeque::new(), omitted: 0, cut: false }
     }
 }
 
-impl RawOutput {
-    /// How many bytes to keep from each end from now on.
+impl OutputCapture {
+    /// Sets how many bytes to keep from each end.
     pub(crate) fn set_window(&mut self, bytes: usize) {
         self.window = bytes;
         let (head, tail) = (std::mem::take(&mut self.head), std::mem::take(&mut self.tail));
@@ -45,7 +56,7 @@ impl RawOutput {
             self.head.extend_from_slice(first);
             bytes = rest;
         }
-        // What would be pushed out at once need not go in.
+        // Bytes that the following ones would push out are skipped.
         let (skipped, last) = bytes.split_at(bytes.len().saturating_sub(self.window));
         let excess = (self.tail.len() + last.len()).saturating_sub(self.window);
         if excess > 0 {
@@ -62,23 +73,22 @@ impl RawOutput {
         self.tail.extend(last);
     }
 
-    /// Takes what there is, cut at the ends of characters: the start, how many characters are left out, and the end.
-    /// `None` if nothing was written.
-    pub(crate) fn take(&mut self) -> Option<(Vec<u8>, u64, Vec<u8>)> {
+    /// Takes the output since the last call. `None` if nothing was written.
+    pub(crate) fn take(&mut self) -> Option<CapturedOutput> {
         let Self { head, tail, omitted, cut, .. } =
             std::mem::replace(self, Self { window: self.window, ..Self::default() });
-        let (mut head, mut tail, mut omitted) = (head, Vec::from(tail), omitted);
+        let (mut head, mut tail, mut omitted_chars) = (head, Vec::from(tail), omitted);
         if !cut {
             head.append(&mut tail);
-            return if head.is_empty() { None } else { Some((head, 0, tail)) };
+            return (!head.is_empty()).then_some(CapturedOutput { head, omitted_chars, tail });
         }
         let whole = whole_characters(&head);
-        omitted += characters(&head[whole..]);
+        omitted_chars += characters(&head[whole..]);
         head.truncate(whole);
-        // The rest of a character whose start is left out, and counted there.
+        // The rest of a character whose start was left out and counted.
         let rest = tail.iter().take(3).take_while(|byte| !starts_character(**byte)).count();
         tail.drain(..rest);
-        Some((head, omitted, tail))
+        Some(CapturedOutput { head, omitted_chars, tail })
     }
 
     fn write_all(&mut self, bytes: VecDeque<u8>) {
@@ -88,13 +98,13 @@ impl RawOutput {
     }
 }
 
-impl fmt::Debug for RawOutput {
+impl fmt::Debug for OutputCapture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<{} + {} bytes, {} characters left out>", self.head.len(), self.tail.len(), self.omitted)
     }
 }
 
-/// The characters that start in `bytes`.
+/// How many characters start in `bytes`.
 fn characters(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| starts_character(**byte)).count() as u64
 }
@@ -103,7 +113,7 @@ fn starts_character(byte: u8) -> bool {
     byte & 0b1100_0000 != 0b1000_0000
 }
 
-/// How long `bytes` is without a character at its end that is not all there.
+/// The length of `bytes` without an incomplete character at its end.
 fn whole_characters(bytes: &[u8]) -> usize {
     let Some(start) = bytes.iter().rposition(|byte| starts_character(*byte)) else { return bytes.len() };
     let length = match bytes[start] {
@@ -122,7 +132,7 @@ mod tests {
     use super::*;
 
     fn output(window: usize, parts: &[&str]) -> Option<(String, u64, String)> {
-        let mut output = RawOutput::default();
+        let mut output = OutputCapture::default();
         output.set_window(window);
         for part in parts {
             output.write(part.as_bytes());
@@ -130,15 +140,16 @@ mod tests {
         output.take().map(text)
     }
 
-    fn text((head, omitted, tail): (Vec<u8>, u64, Vec<u8>)) -> (String, u64, String) {
-        (String::from_utf8(head).unwrap(), omitted, String::from_utf8(tail).unwrap())
+    fn text(output: CapturedOutput) -> (String, u64, String) {
+        let CapturedOutput { head, omitted_chars, tail } = output;
+        (String::from_utf8(head).unwrap(), omitted_chars, String::from_utf8(tail).unwrap())
     }
 
     #[test]
     fn nothing_is_nothing() {
         assert_eq!(output(5, &[]), None);
         assert_eq!(output(5, &["", ""]), None);
-        let mut output = RawOutput::default();
+        let mut output = OutputCapture::default();
         output.write(b"x");
         assert!(output.take().is_some());
         assert!(output.take().is_none());
@@ -167,18 +178,19 @@ mod tests {
 
     #[test]
     fn what_is_not_text_is_kept_as_it_is() {
-        let mut output = RawOutput::default();
+        let mut output = OutputCapture::default();
         output.set_window(4);
         output.write(&[0x80; 20]);
-        let (head, omitted, tail) = output.take().unwrap();
-        assert_eq!((head, omitted, tail.len()), (vec![0x80; 4], 0, 1));
+        let CapturedOutput { head, omitted_chars, tail } = output.take().unwrap();
+        assert_eq!((head, omitted_chars, tail.len()), (vec![0x80; 4], 0, 1));
         output.write(&[0xff; 20]);
-        assert_eq!(output.take().unwrap(), (vec![0xff; 4], 12, vec![0xff; 4]));
+        let expected = CapturedOutput { head: vec![0xff; 4], omitted_chars: 12, tail: vec![0xff; 4] };
+        assert_eq!(output.take().unwrap(), expected);
     }
 
     #[test]
     fn much_output_takes_no_more_memory() {
-        let mut output = RawOutput::default();
+        let mut output = OutputCapture::default();
         let mebibyte = vec![b'x'; 1 << 20];
         for _ in 0..32 {
             output.write(&mebibyte);
@@ -187,8 +199,8 @@ mod tests {
             output.write(b"y");
         }
         assert!(output.head.capacity() + output.tail.capacity() <= 4 * WINDOW);
-        let (head, omitted, tail) = output.take().unwrap();
-        assert_eq!(head.len() as u64 + omitted + tail.len() as u64, (32 << 20) + 10_000);
+        let CapturedOutput { head, omitted_chars, tail } = output.take().unwrap();
+        assert_eq!(head.len() as u64 + omitted_chars + tail.len() as u64, (32 << 20) + 10_000);
         assert!(tail.ends_with(b"yyy"));
     }
 
@@ -198,7 +210,7 @@ mod tests {
             parts in prop::collection::vec("[aé€😀]{0,12}", 0..12),
             windows in prop::collection::vec((0..12_usize, 0..30_usize), 0..3),
         ) {
-            let mut output = RawOutput::default();
+            let mut output = OutputCapture::default();
             output.set_window(windows.first().map_or(7, |(_, window)| *window));
             for (index, part) in parts.iter().enumerate() {
                 if let Some((_, window)) = windows.iter().find(|(at, _)| *at == index) {
@@ -212,8 +224,8 @@ mod tests {
                 Some((head, omitted, tail)) => {
                     prop_assert!(all.starts_with(&head));
                     prop_assert!(all.ends_with(&tail));
-                    let shown = head.chars().count() + tail.chars().count();
-                    prop_assert_eq!(shown as u64 + omitted, all.chars().count() as u64);
+                    let kept = head.chars().count() + tail.chars().count();
+                    prop_assert_eq!(kept as u64 + omitted, all.chars().count() as u64);
                 }
             }
         }

@@ -1,22 +1,23 @@
-//! The fixed part of the tree: the root, and what leads from there to everything else.
+//! The fixed part of the tree: the root, and the directories between it and the other parts.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Kind, Node, Stat,
-    archive::{Archive, ROOT},
-    mount::{Mounted, OpenMount},
-    tree::{TMP, WORK},
+    archive::{self, Archive},
+    mount::{MountNode, OpenMount},
+    node::Node,
+    private::{TMP, WORK},
+    stat::{Kind, Stat},
 };
 
 /// The root directory.
-pub(super) const TOP: usize = 0;
-/// What `stat` says the fixed part lies on.
+pub(super) const ROOT: usize = 0;
+/// The device number of the fixed part.
 const DEVICE: u64 = 1;
 
-/// Directories that nobody can change. Shared by all copies of a file system.
+/// Directories that never change. All clones of a file system share them.
 #[derive(Debug)]
-pub(super) struct Layout {
+pub(super) struct FixedTree {
     dirs: Vec<FixedDir>,
     pub(super) archive: Arc<Archive>,
 }
@@ -28,19 +29,20 @@ struct FixedDir {
     entries: BTreeMap<String, Node>,
 }
 
-impl Layout {
-    /// `mounts` are as [`OpenMount::open_all`] lets them pass: absolute, apart from each other and from the rest.
+impl FixedTree {
+    /// Creates the directories for an archive and for mounts, whose paths [`OpenMount::open_all`] has
+    /// checked.
     pub(super) fn new(archive: Arc<Archive>, mounts: &[Arc<OpenMount>]) -> Self {
-        let top = FixedDir { parent: TOP, name: String::new(), entries: BTreeMap::new() };
-        let mut layout = Self { dirs: vec![top], archive: archive.clone() };
-        layout.put("/tmp", Node::Private(TMP));
-        layout.put("/work", Node::Private(WORK));
-        layout.put("/dev/null", Node::Null);
-        layout.put(archive.path(), Node::Archive(ROOT));
+        let root = FixedDir { parent: ROOT, name: String::new(), entries: BTreeMap::new() };
+        let mut tree = Self { dirs: vec![root], archive: archive.clone() };
+        tree.put("/tmp", Node::Private(TMP));
+        tree.put("/work", Node::Private(WORK));
+        tree.put("/dev/null", Node::Null);
+        tree.put(archive.path(), Node::Archive(archive::ROOT));
         for mount in mounts {
-            layout.put(mount.guest(), Node::Mounted(Arc::new(Mounted::root(mount.clone()))));
+            tree.put(mount.guest(), Node::Mounted(Arc::new(MountNode::root(mount.clone()))));
         }
-        layout
+        tree
     }
 
     pub(super) fn find(&self, dir: usize, name: &str) -> Option<&Node> {
@@ -48,12 +50,12 @@ impl Layout {
     }
 
     pub(super) fn parent(&self, dir: usize) -> usize {
-        self.dirs.get(dir).map_or(TOP, |dir| dir.parent)
+        self.dirs.get(dir).map_or(ROOT, |dir| dir.parent)
     }
 
-    /// The directory that holds what is at an absolute path.
+    /// The directory that holds the node at an absolute path.
     pub(super) fn holder(&self, path: &str) -> usize {
-        let mut dir = TOP;
+        let mut dir = ROOT;
         for name in path.split('/').filter(|name| !name.is_empty()) {
             match self.find(dir, name) {
                 Some(Node::Fixed(inner)) => dir = *inner,
@@ -67,6 +69,11 @@ impl Layout {
         Stat::constant(DEVICE, dir as u64 + 1, Kind::Directory, 0, 0)
     }
 
+    /// The status of `/dev/null`.
+    pub(super) fn stat_null(&self) -> Stat {
+        Stat::constant(DEVICE, 0, Kind::CharacterDevice, 0, 0)
+    }
+
     pub(super) fn list(&self, dir: usize) -> impl Iterator<Item = (&str, &Node)> {
         self.dirs.get(dir).into_iter().flat_map(|dir| &dir.entries).map(|(name, node)| (name.as_str(), node))
     }
@@ -74,7 +81,7 @@ impl Layout {
     /// The absolute path of a directory.
     pub(super) fn path(&self, mut dir: usize) -> String {
         let mut path = String::new();
-        while dir != TOP
+        while dir != ROOT
             && let Some(fixed) = self.dirs.get(dir)
         {
             path.insert_str(0, &fixed.name);
@@ -86,11 +93,11 @@ impl Layout {
 
     fn put(&mut self, path: &str, node: Node) {
         let Some((above, name)) = path.rsplit_once('/') else { return };
-        let mut dir = TOP;
+        let mut dir = ROOT;
         for step in above.split('/').filter(|step| !step.is_empty()) {
             dir = match self.find(dir, step) {
                 Some(Node::Fixed(inner)) => *inner,
-                // Something else is there already: no mount that was checked leads below it.
+                // Another part of the tree begins here. No checked mount has a path below it.
                 Some(_) => return,
                 None => {
                     let new = self.dirs.len();
@@ -102,9 +109,4 @@ impl Layout {
         }
         self.dirs[dir].entries.insert(name.into(), node);
     }
-}
-
-/// What `stat` says of `/dev/null`.
-pub(super) fn null() -> Stat {
-    Stat::constant(DEVICE, 0, Kind::CharacterDevice, 0, 0)
 }

@@ -1,0 +1,39 @@
+//! The system of one guest.
+
+use super::{
+    clock::Clock,
+    descriptors::Descriptors,
+    output::{CapturedOutput, OutputCapture},
+};
+use crate::fs::FileSystem;
+
+/// The system of one guest: its files, descriptors, output and clock.
+#[derive(Debug)]
+pub struct Wasi {
+    pub(super) files: FileSystem,
+    pub(super) descriptors: Descriptors,
+    pub(super) output: [OutputCapture; 2],
+    pub(super) clock: Clock,
+}
+
+impl Wasi {
+    /// Creates a system whose open descriptors are 0 (at its end), 1 and 2 (captured, see
+    /// [`take_output`](Self::take_output)) and 3 (`/`).
+    pub fn new(files: FileSystem) -> Self {
+        let descriptors = Descriptors::new(files.root());
+        Self { files, descriptors, output: Default::default(), clock: Clock::new() }
+    }
+
+    /// Takes what the guest wrote to descriptor 1 (`stream` 0) or 2 (`stream` 1) since the last call. `None`
+    /// if it wrote nothing.
+    pub fn take_output(&mut self, stream: usize) -> Option<CapturedOutput> {
+        self.output.get_mut(stream)?.take()
+    }
+
+    /// Sets how many bytes of the start and of the end of each output stream are kept.
+    pub fn set_output_window(&mut self, bytes: usize) {
+        for output in &mut self.output {
+            output.set_window(bytes);
+        }
+    }
+}
