@@ -64,7 +64,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(models.check("the code blocks are those that a loop finds", expected.eq(&blocks))?)
 }
 
-/// Stands in for the model that plans. It first tries a pattern that Python knows and Rust's `regex` does not.
+/// Stands in for the model that plans. It first tries a pattern that Python knows and Rust's `regex` does
+/// not.
 fn plan(seen: &str) -> Option<String> {
     if seen.contains("`docs` (str") {
         return cell("One call of the tool for each list.", FIRST_TRY);

@@ -1,5 +1,5 @@
-//! Every run leaves a trajectory: the complete record of its reasoning, code and outputs. It is written while the run
-//! goes on, looked at turn by turn, and read back from JSON Lines.
+//! Every run leaves a trajectory: the complete record of its reasoning, code and outputs. It is written while
+//! the run goes on, looked at turn by turn, and read back from JSON Lines.
 
 use std::error::Error;
 

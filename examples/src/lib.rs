@@ -66,9 +66,9 @@ pub struct Models {
 }
 
 impl Models {
-    /// The model that the environment or `.env` configures, for both. Where none is configured, two functions stand
-    /// in for it: each reads the last message of a request and answers it. `plan` knows no answer to what it does not
-    /// expect to see.
+    /// The model that the environment or `.env` configures, for both. Where none is configured, two functions
+    /// stand in for it: each reads the last message of a request and answers it. `plan` knows no answer to
+    /// what it does not expect to see.
     ///
     /// # Errors
     /// If a model is configured that cannot be used.

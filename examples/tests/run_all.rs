@@ -49,27 +49,27 @@ fn expect(name: &str, arguments: &[&str], lines: &[&str]) {
 }
 
 #[test]
-fn fibonacci() {
+fn smallest_run() {
     let numbers = "numbers: [0, 1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89]";
-    expect("fibonacci", &[], &[numbers, "run: submitted after 3 turns", "check: the numbers are"]);
+    expect("smallest_run", &[], &[numbers, "run: submitted after 3 turns", "check: the numbers are"]);
 }
 
 #[test]
-fn architecture() {
+fn sub_calls() {
     let lines = ["design principles: ", "run: submitted", "check: features: ", "check: types: "];
-    expect("architecture", &[], &lines);
+    expect("sub_calls", &[], &lines);
 }
 
 #[test]
-fn endpoints() {
-    expect("endpoints", &[], &["found ", "  - ", "run: submitted after 2 turns", "check: endpoints: "]);
+fn batched_calls() {
+    expect("batched_calls", &[], &["found ", "  - ", "run: submitted after 2 turns", "check: endpoints: "]);
 }
 
 #[test]
-fn error_patterns() {
+fn stateful_turns() {
     let lines =
         ["found ", "memory: ", "run: submitted after 5 turns", "check: the total ", "check: every fix "];
-    expect("error_patterns", &[], &lines);
+    expect("stateful_turns", &[], &lines);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn custom_tool() {
 }
 
 #[test]
-fn repl() {
+fn session() {
     let lines = [
         "value: (200000, 4400000)",
         "stdout: \"before\\n\", error: ZeroDivisionError: division by zero, line Some(3)",
@@ -94,7 +94,7 @@ fn repl() {
         "final by FINAL_VAR: 1",
         "after the end: ",
     ];
-    expect("repl", &[], &lines);
+    expect("session", &[], &lines);
 }
 
 #[test]
@@ -103,9 +103,9 @@ fn the_first_argument_names_the_document() {
     let path = folder.path().join("notes.md");
     std::fs::write(&path, "# Notes\n\n- Fix a panic in `a::b()`.\n").unwrap();
     let path = path.to_str().unwrap();
-    expect("endpoints", &[path], &["found 1 endpoints", "  - a::b"]);
-    expect("error_patterns", &[path], &["found 1 error patterns", "crash: 1 errors"]);
+    expect("batched_calls", &[path], &["found 1 endpoints", "  - a::b"]);
+    expect("stateful_turns", &[path], &["found 1 error patterns", "crash: 1 errors"]);
     expect("custom_tool", &[path], &["found 1 headers and 0 code blocks"]);
-    expect("architecture", &[path], &["0 features", "0 types"]);
+    expect("sub_calls", &[path], &["0 features", "0 types"]);
     expect("trajectory", &[path], &["turn 1:"]);
 }

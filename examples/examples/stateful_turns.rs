@@ -1,4 +1,5 @@
-//! Stateful turns: later cells use what earlier ones left in variables. A dict and an int are read into a struct.
+//! Stateful turns: later cells use what earlier ones left in variables. A dict and an int are read into a
+//! struct.
 
 use std::{collections::BTreeMap, error::Error};
 

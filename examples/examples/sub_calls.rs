@@ -1,5 +1,5 @@
-//! Long document analysis: search finds the lines that matter, a sub-model reads them, and the answer has several
-//! typed outputs.
+//! Long document analysis: search finds the lines that matter, a sub-model reads them, and the answer has
+//! several typed outputs.
 
 use std::{collections::BTreeSet, error::Error};
 

@@ -1,4 +1,5 @@
-//! The smallest run: no inputs, one typed output. The model writes Python, looks at what it printed, and submits.
+//! The smallest run: no inputs, one typed output. The model writes Python, looks at what it printed, and
+//! submits.
 
 use abyme::prelude::*;
 use abyme_examples::{Models, cell, printed, report};
