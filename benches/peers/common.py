@@ -6,8 +6,8 @@ One JSON object on a line of stdin, one on a line of stdout:
     {"scenario": "text-in", "at": 10}     {"ready": true}, or false: the peer has no such thing
     {"sample": true}                      {"seconds": 0.07}
 
-An exception is answered with {"error": "..."}. Only calls of the peer's public interface are timed, and every result
-is checked.
+An exception is answered with {"error": "..."}. Only calls of the peer's public interface are timed, and every
+result is checked.
 """
 
 import functools
@@ -28,8 +28,8 @@ LINES = {
     "text-in-cyrillic": "строкатекстаизсорокашестибуквбезпробелов",
 }
 # Of samples that are not counted. What takes long, or large memory, has fewer of them than the rest.
-WARM_UPS = {"batch": 0, "text-in": 1, "text-in-cyrillic": 1}
-OTHER_WARM_UPS = 3
+UNCOUNTED = {"batch": 0, "text-in": 1, "text-in-cyrillic": 1}
+OTHER_UNCOUNTED = 3
 # More would need ten and more times as much memory in some peers.
 MEGABYTES = 100
 
@@ -42,7 +42,7 @@ def timed(work):
 
 
 def mean(sample):
-    """A sample that is the mean of `CELLS` samples in a row: one short cell after a wait would be timed cold."""
+    """A sample that is the mean of `CELLS` samples in a row: one short cell alone would be slower."""
     return lambda: sum(sample() for _ in range(CELLS)) / CELLS
 
 
@@ -67,7 +67,10 @@ def text(scenario, megabytes):
 
 
 def chosen(name, at, makers, text_in):
-    """The sample of a scenario, made by the maker of that name or, of a text, by `text_in`. None: no such thing."""
+    """The sample of a scenario, made by the maker of that name or, of a text, by `text_in`.
+
+    None: there is no such thing.
+    """
     if name in LINES:
         value = text(name, at)
         return None if value is None else functools.partial(text_in, value)
@@ -75,7 +78,10 @@ def chosen(name, at, makers, text_in):
 
 
 def brief(error):
-    """An error on one line. Where it quotes another program's output: what that calls an error, and the cause."""
+    """An error on one line.
+
+    Where it quotes another program's output: what that calls an error, and the cause.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     first = next((number for number, line in enumerate(lines) if line.startswith("error: ")), None)
     told = lines[:1] if first is None else lines[first : first + 2]
@@ -107,7 +113,7 @@ def serve(package, scenarios):
                 name = request["scenario"]
                 sample = scenarios(name, request.get("at"))
                 if sample is not None:
-                    for _ in range(WARM_UPS.get(name, OTHER_WARM_UPS)):
+                    for _ in range(UNCOUNTED.get(name, OTHER_UNCOUNTED)):
                         sample()
                 reply(ready=sample is not None)
             else:

@@ -67,7 +67,10 @@ def host_call(interpreter):
 
 
 def text_in(interpreter, value):
-    """A variable is given with a cell. DSPy's RLM gives all inputs with every cell, so every cell costs this."""
+    """A variable is given with a cell.
+
+    DSPy's RLM gives all inputs with every cell, so every cell costs this.
+    """
     session = interpreter()
     try:
         session.execute("1")
@@ -99,8 +102,12 @@ class Engine:
 
 
 def batch(interpreter):
-    """A run of `dspy.RLM` whose root model writes one cell, with a batch of sub-calls. Only those are timed."""
-    action = f"[[ ## reasoning ## ]]\nAsk.\n\n[[ ## code ## ]]\n```python\n{BATCH}\n```\n\n[[ ## completed ## ]]\n"
+    """A run of `dspy.RLM` whose root model writes one cell, with a batch of sub-calls.
+
+    Only the sub-calls are timed.
+    """
+    code = f"[[ ## code ## ]]\n```python\n{BATCH}\n```"
+    action = f"[[ ## reasoning ## ]]\nAsk.\n\n{code}\n\n[[ ## completed ## ]]\n"
     root = dspy.LM("model", engine=Engine(lambda prompt: action), cache=False)
     sub = dspy.LM("model", engine=Engine(lambda prompt: prompt, common.DELAY), cache=False)
 

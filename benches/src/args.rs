@@ -5,14 +5,15 @@ use std::sync::Arc;
 use clap::Parser;
 
 use crate::{
-    record::{Places, Record},
+    record::{Directories, Record},
     scenario::Scenario,
-    subjects::BACKENDS,
+    systems::BACKENDS,
 };
 
 /// Measure how fast Abyme is on this machine, beside its peers.
 ///
-/// Prints tables, keeps the run in target/bench, draws charts. A run of everything also refreshes BENCHMARKS.md.
+/// Prints tables, keeps the run in target/bench, draws charts. A run of everything also refreshes
+/// BENCHMARKS.md.
 #[derive(Clone, Debug, Default, Parser)]
 #[command(name = "cargo xtask bench")]
 pub(crate) struct Args {
@@ -55,7 +56,11 @@ impl Args {
 
     /// # Errors
     /// A name that is not known, with those that are.
-    pub(crate) fn check(&self, scenarios: Vec<Box<dyn Scenario>>, places: &Places) -> Result<Plan, String> {
+    pub(crate) fn check(
+        &self,
+        scenarios: Vec<Box<dyn Scenario>>,
+        directories: &Directories,
+    ) -> Result<Plan, String> {
         let scenarios = self.chosen(scenarios)?;
         for name in &self.backend {
             if !BACKENDS.contains(&name.as_str()) {
@@ -69,7 +74,7 @@ impl Args {
             check_file_name(name)?;
         }
         let before = match &self.compare {
-            Some(name) => Some(saved(name, places)?),
+            Some(name) => Some(saved(name, directories)?),
             None => None,
         };
         Ok(Plan { scenarios, backends, before })
@@ -93,10 +98,10 @@ impl Args {
     }
 }
 
-fn saved(name: &str, places: &Places) -> Result<Record, String> {
-    let names = places.saved_names();
+fn saved(name: &str, directories: &Directories) -> Result<Record, String> {
+    let names = directories.saved_names();
     if names.iter().any(|known| known == name) {
-        return places.load(name);
+        return directories.load(name);
     }
     let known = if names.is_empty() {
         "nothing is saved yet; `--save NAME` does that".to_owned()
@@ -126,14 +131,14 @@ mod tests {
             .into()
     }
 
-    fn plan(arguments: &[&str], places: &Places) -> Result<Plan, String> {
+    fn plan(arguments: &[&str], directories: &Directories) -> Result<Plan, String> {
         let args =
             Args::try_parse_from([&["bench"], arguments].concat()).map_err(|error| error.to_string())?;
-        args.check(scenarios(), places)
+        args.check(scenarios(), directories)
     }
 
-    fn nowhere() -> Places {
-        Places::at(std::path::Path::new("/nowhere"))
+    fn nowhere() -> Directories {
+        Directories::at(std::path::Path::new("/nowhere"))
     }
 
     fn names(plan: &Plan) -> Vec<&'static str> {
@@ -158,8 +163,8 @@ mod tests {
 
     #[test]
     fn unknown_names_are_errors_that_list_the_known() {
-        let places = nowhere();
-        let problem = |arguments: &[&str]| plan(arguments, &places).err().unwrap();
+        let directories = nowhere();
+        let problem = |arguments: &[&str]| plan(arguments, &directories).err().unwrap();
         assert_eq!(
             problem(&["--filter", "cel1"]),
             "no scenario's name holds `cel1`; there are: cell, cell-growth, text-in"
@@ -175,11 +180,11 @@ mod tests {
     #[test]
     fn an_unknown_saved_name_lists_the_saved() {
         let dir = tempfile::tempdir().unwrap();
-        let places = Places::at(dir.path());
-        places.keep(&record::tests::record(Vec::new()), Some("before")).unwrap();
-        let problem = plan(&["--compare", "main"], &places).err().unwrap();
+        let directories = Directories::at(dir.path());
+        directories.keep(&record::tests::record(Vec::new()), Some("before")).unwrap();
+        let problem = plan(&["--compare", "main"], &directories).err().unwrap();
         assert_eq!(problem, "no run is saved as `main`; there are: before");
-        assert!(plan(&["--compare", "before"], &places).unwrap().before.is_some());
+        assert!(plan(&["--compare", "before"], &directories).unwrap().before.is_some());
     }
 
     #[test]

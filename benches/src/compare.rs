@@ -1,26 +1,28 @@
 //! Whether something changed between two runs, or the machine was only in another mood.
 //!
 //! Two things have to agree before a change is believed: the samples differ more than chance would have it
-//! (Mann-Whitney), and the medians differ by more than floors and peers do, whose code is the same in both runs.
+//! (Mann-Whitney), and the medians differ by more than floors and peers do, whose code is the same in both
+//! runs.
 
 use crate::{
     record::{Kind, Record, Row, ScenarioRecord},
-    scenario::Unit,
     stats::{FEWEST, median, same_by_chance},
     table::Table,
+    units::Unit,
     units::{count, percent, times},
 };
 
 /// There are two hundred rows: with the usual 0.05 ten of them would be wrong by chance.
 const CHANCE: f64 = 0.005;
-/// Changes below this part are never believed: a run of the same program on a quiet machine differs by that much.
+/// Changes below this part are never believed: a run of the same program on a quiet machine differs by that
+/// much.
 const LEAST: f64 = 0.03;
 
 /// What became of one row.
 struct Change {
     scenario: String,
     at: String,
-    subject: String,
+    system: String,
     kind: Kind,
     unit: Unit,
     before: Vec<f64>,
@@ -32,12 +34,12 @@ struct Change {
 pub(crate) fn compare(before: &Record, now: &Record, name: &str) -> String {
     let changes = changes(before, now);
     let drift = drift(&changes);
-    let mut table = Table::new(&["scenario", "at", "subject", name, "now", "verdict"]);
+    let mut table = Table::new(&["scenario", "at", "system", name, "now", "verdict"]);
     for change in &changes {
         table.row(vec![
             change.scenario.clone(),
             change.at.clone(),
-            change.subject.clone(),
+            change.system.clone(),
             change.unit.show(change.medians.0),
             change.unit.show(change.medians.1),
             change.verdict(drift),
@@ -120,7 +122,7 @@ fn changes(before: &Record, now: &Record) -> Vec<Change> {
                 changes.push(Change {
                     scenario: scenario.name.clone(),
                     at: point.at.map(count).unwrap_or_default(),
-                    subject: row.subject.clone(),
+                    system: row.system.clone(),
                     kind: row.kind,
                     unit: scenario.unit,
                     before: was.samples.clone(),
@@ -141,10 +143,7 @@ fn lost(before: &Record, now: &Record) -> Vec<String> {
             for row in &point.rows {
                 let was = find(before, scenario, point.at, row).and_then(Row::median);
                 if let (Some(_), Some(problem)) = (was, &row.problem) {
-                    lost.push(format!(
-                        "{}: {} has no result any more: {problem}",
-                        scenario.name, row.subject
-                    ));
+                    lost.push(format!("{}: {} has no result any more: {problem}", scenario.name, row.system));
                 }
             }
         }
@@ -156,7 +155,7 @@ fn lost(before: &Record, now: &Record) -> Vec<String> {
 fn find<'a>(record: &'a Record, scenario: &ScenarioRecord, at: Option<u64>, row: &Row) -> Option<&'a Row> {
     let is_same = |other: &&ScenarioRecord| other.name == scenario.name && other.unit == scenario.unit;
     let point = record.scenarios.iter().find(is_same)?.points.iter().find(|point| point.at == at)?;
-    point.rows.iter().find(|other| other.subject == row.subject && other.kind == row.kind)
+    point.rows.iter().find(|other| other.system == row.system && other.kind == row.kind)
 }
 
 /// How much those moved that cannot have changed.
@@ -184,8 +183,8 @@ mod tests {
         record(vec![scenario(unit, vec![Point { at: None, rows }])])
     }
 
-    fn line_of(text: &str, subject: &str) -> String {
-        text.lines().find(|line| line.contains(subject)).unwrap().to_owned()
+    fn line_of(text: &str, system: &str) -> String {
+        text.lines().find(|line| line.contains(system)).unwrap().to_owned()
     }
 
     fn verdict(unit: Unit, before: &[f64], now: &[f64]) -> String {

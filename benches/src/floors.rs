@@ -1,5 +1,5 @@
-//! The least that a piece of work can cost on this machine: bare processes, pipes and containers, without any system
-//! around them.
+//! The least that a piece of work can cost on this machine: bare processes, pipes and containers, without any
+//! system around them.
 
 pub(crate) mod container;
 pub(crate) mod pipe;

@@ -12,7 +12,8 @@ pub(crate) struct Machine {
     /// Bytes of memory.
     pub(crate) memory: u64,
     pub(crate) system: String,
-    /// Processes that wanted to run when it began, over the minute before: on a quiet machine far below the cores.
+    /// Processes that wanted to run when it began, over the minute before: on a quiet machine far below the
+    /// cores.
     pub(crate) load: Option<f64>,
     pub(crate) rustc: String,
     /// Abyme's commit, with `+` if its code was changed since.

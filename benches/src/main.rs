@@ -5,6 +5,7 @@ mod chart;
 mod compare;
 mod floors;
 mod machine;
+mod output;
 mod peers;
 mod record;
 mod report;
@@ -12,12 +13,12 @@ mod runner;
 mod scenario;
 mod scenarios;
 mod stats;
-mod subjects;
+mod systems;
 mod table;
+mod trial;
 mod units;
 
 use std::{
-    io::Write,
     process::ExitCode,
     time::{Instant, SystemTime},
 };
@@ -27,32 +28,33 @@ use clap::Parser;
 use crate::{
     args::{Args, Plan},
     machine::Machine,
-    record::{Places, Record},
-    scenario::Subject,
+    output::{say, show},
+    record::{Directories, Record},
+    systems::System,
     units::digits,
 };
 
-/// Something failed while it was measured; the rest was measured.
+/// Exit code: something failed while it was measured; the rest was measured.
 const FAILED: u8 = 1;
-/// The command line is wrong, and nothing was run. As clap has it.
+/// Exit code: the command line is wrong, and nothing was run. clap uses the same.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let (args, places) = (Args::parse(), Places::of_workspace());
+    let (args, directories) = (Args::parse(), Directories::of_workspace());
     if args.list {
         for scenario in scenarios::all() {
             show(&format!("{:<20} {}", scenario.name(), scenario.workload()));
         }
         return ExitCode::SUCCESS;
     }
-    let plan = match args.check(scenarios::all(), &places) {
+    let plan = match args.check(scenarios::all(), &directories) {
         Ok(plan) => plan,
         Err(problem) => {
             eprintln!("error: {problem}");
             return ExitCode::from(USAGE);
         }
     };
-    match work(args, plan, places) {
+    match work(args, plan, directories) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FAILED),
         Err(problem) => {
@@ -62,49 +64,49 @@ fn main() -> ExitCode {
     }
 }
 
-/// Answers whether everything that took part came to its end.
-fn work(args: Args, plan: Plan, places: Places) -> Result<bool, String> {
+/// Returns whether everything that took part came to its end.
+fn work(args: Args, plan: Plan, directories: Directories) -> Result<bool, String> {
     let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = built.map_err(|error| format!("cannot start tokio: {error}"))?;
     // In a task, as in a server: a program's main thread would be woken up by another for every answer.
     let measured = runtime.block_on(runtime.spawn(async move {
-        let record = measure(&args, &plan, &places).await;
-        finish(&args, &plan, &places, &record)
+        let record = measure(&args, &plan, &directories).await;
+        finish(&args, &plan, &directories, &record)
     }));
-    // Whoever hangs has been left behind, and is not waited for now.
+    // Tasks that hang are left behind; nothing waits for them.
     runtime.shutdown_background();
     measured.map_err(|error| format!("the benchmark itself failed: {error}"))?
 }
 
-async fn measure(args: &Args, plan: &Plan, places: &Places) -> Record {
+async fn measure(args: &Args, plan: &Plan, directories: &Directories) -> Record {
     let (time, started) = (SystemTime::now(), Instant::now());
-    let machine = Machine::here(places.root());
+    let machine = Machine::here(directories.root());
     if machine.is_busy() && !args.quick {
         say("other programs use the processors: the numbers will be worse than they are, ratios less so");
     }
-    let mut entrants = subjects::backends(&plan.backends).await;
+    let mut entrants = systems::backends(&plan.backends).await;
     if args.peers {
-        entrants.extend(subjects::peers().await);
+        entrants.extend(systems::peers().await);
     }
-    let mut subjects: Vec<Subject> = Vec::new();
+    let mut systems: Vec<System> = Vec::new();
     let mut records = Vec::new();
     for entrant in entrants {
-        subjects.extend(entrant.subject);
+        systems.extend(entrant.system);
         records.push(entrant.record);
     }
-    subjects.push(Subject::Loop);
+    systems.push(System::Loop);
     let mut record = Record {
         time: humantime::format_rfc3339_seconds(time).to_string(),
         seconds: 0.0,
         arguments: std::env::args().skip(1).collect(),
         quick: args.quick,
         machine,
-        subjects: records,
+        systems: records,
         scenarios: Vec::new(),
     };
-    show(&format!("{}\n{}", report::machine(&record).text(), table::subjects(&record).text()));
+    show(&format!("{}\n{}", report::machine(&record).text(), table::systems(&record).text()));
     for scenario in &plan.scenarios {
-        let result = runner::run(scenario, &subjects, args.quick).await;
+        let result = runner::run(scenario, &systems, args.quick).await;
         let table = table::results(&result, args.quick).text();
         show(&format!(
             "{} ({})
@@ -114,24 +116,24 @@ async fn measure(args: &Args, plan: &Plan, places: &Places) -> Record {
         ));
         record.scenarios.push(result);
         record.seconds = started.elapsed().as_secs_f64();
-        // A crash of the process, which the pyo3 backend cannot rule out, does not lose what was measured. Whether that
-        // can be written at all is said at the end.
-        let _ = places.keep(&record, None);
+        // A crash of the process, which the pyo3 backend cannot rule out, does not lose what was measured.
+        // Whether that can be written at all is said at the end.
+        let _ = directories.keep(&record, None);
     }
     record
 }
 
-fn finish(args: &Args, plan: &Plan, places: &Places, record: &Record) -> Result<bool, String> {
+fn finish(args: &Args, plan: &Plan, directories: &Directories, record: &Record) -> Result<bool, String> {
     if let (Some(before), Some(name)) = (&plan.before, &args.compare) {
         show(&compare::compare(before, record, name));
     }
-    for file in places.keep(record, args.save.as_deref())? {
+    for file in directories.keep(record, args.save.as_deref())? {
         say(&format!("kept as {}", file.display()));
     }
-    chart::draw(places, record, args.is_full())?;
-    say(&format!("charts are in {}", places.charts().display()));
+    chart::draw(directories, record, args.is_full())?;
+    say(&format!("charts are in {}", directories.charts().display()));
     if args.is_full() {
-        report::refresh(places, record)?;
+        report::refresh(directories, record)?;
         say("BENCHMARKS.md is refreshed");
     }
     if args.quick {
@@ -146,14 +148,4 @@ fn finish(args: &Args, plan: &Plan, places: &Places, record: &Record) -> Result<
     }
     say(&format!("took {} s", digits(record.seconds)));
     Ok(failures.is_empty() && !record.is_empty())
-}
-
-/// Prints results. Whoever has stopped reading them does not end a long run.
-fn show(what: &str) {
-    let _ = writeln!(std::io::stdout(), "{what}");
-}
-
-/// Tells what goes on; stdout has the results.
-pub(crate) fn say(what: &str) {
-    eprintln!("bench: {what}");
 }

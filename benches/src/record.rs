@@ -1,4 +1,4 @@
-//! What is kept of a benchmark run: everything, as JSON, so that it can be compared, drawn and doubted later.
+//! The record of a benchmark run: everything, as JSON, so that it can be compared, drawn and doubted later.
 
 use std::{
     fs,
@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     machine::Machine,
-    scenario::Unit,
     stats::{self, Stats},
+    units::Unit,
 };
 
 /// A benchmark run.
@@ -23,13 +23,14 @@ pub(crate) struct Record {
     /// Whether everything ran once only, so that the numbers mean nothing.
     pub(crate) quick: bool,
     pub(crate) machine: Machine,
-    pub(crate) subjects: Vec<SubjectRecord>,
+    #[serde(rename = "subjects")]
+    pub(crate) systems: Vec<SystemRecord>,
     pub(crate) scenarios: Vec<ScenarioRecord>,
 }
 
-/// Who took part, or could not.
+/// A system that took part, or could not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct SubjectRecord {
+pub(crate) struct SystemRecord {
     pub(crate) name: String,
     pub(crate) kind: Kind,
     /// The Python of a backend, the release of a peer.
@@ -82,10 +83,11 @@ pub(crate) struct Point {
     pub(crate) rows: Vec<Row>,
 }
 
-/// What one subject did there.
+/// What one system did there.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
-    pub(crate) subject: String,
+    #[serde(rename = "subject")]
+    pub(crate) system: String,
     pub(crate) kind: Kind,
     /// In the order they were taken.
     pub(crate) samples: Vec<f64>,
@@ -129,7 +131,7 @@ impl Record {
         let mut found = Vec::new();
         for scenario in &self.scenarios {
             for row in scenario.points.iter().flat_map(|point| &point.rows).filter(|row| row.failed) {
-                found.push(format!("{}: {}", scenario.name, row.subject));
+                found.push(format!("{}: {}", scenario.name, row.system));
             }
         }
         found.dedup();
@@ -145,11 +147,11 @@ impl Record {
 
 /// Directories of the workspace.
 #[derive(Clone, Debug)]
-pub(crate) struct Places {
+pub(crate) struct Directories {
     root: PathBuf,
 }
 
-impl Places {
+impl Directories {
     pub(crate) fn of_workspace() -> Self {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
         Self { root: manifest.parent().unwrap_or(manifest).to_owned() }
@@ -231,9 +233,9 @@ pub(crate) mod tests {
     use super::*;
 
     /// A row, for the tests of others too.
-    pub(crate) fn row(subject: &str, kind: Kind, samples: &[f64]) -> Row {
-        let subject = subject.into();
-        Row { subject, kind, samples: samples.into(), goal: None, problem: None, failed: false }
+    pub(crate) fn row(system: &str, kind: Kind, samples: &[f64]) -> Row {
+        let system = system.into();
+        Row { system, kind, samples: samples.into(), goal: None, problem: None, failed: false }
     }
 
     pub(crate) fn scenario(unit: Unit, points: Vec<Point>) -> ScenarioRecord {
@@ -249,7 +251,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn record(scenarios: Vec<ScenarioRecord>) -> Record {
-        let here = |name: &str, kind, version: &str| SubjectRecord {
+        let here = |name: &str, kind, version: &str| SystemRecord {
             name: name.into(),
             kind,
             version: version.into(),
@@ -263,7 +265,7 @@ pub(crate) mod tests {
             arguments: vec!["--peers".into()],
             quick: false,
             machine: Machine::default(),
-            subjects: vec![
+            systems: vec![
                 here("wasm", Kind::Backend, "Python 3.13.5"),
                 docker,
                 here("dspy", Kind::Peer, "3.4.1"),
@@ -275,18 +277,18 @@ pub(crate) mod tests {
     #[test]
     fn runs_are_kept_and_found_again() {
         let dir = tempfile::tempdir().unwrap();
-        let places = Places::at(dir.path());
-        assert_eq!(places.saved_names(), Vec::<String>::new());
+        let directories = Directories::at(dir.path());
+        assert_eq!(directories.saved_names(), Vec::<String>::new());
         let rows = vec![row("wasm", Kind::Backend, &[1.5, 2.5])];
         let kept = record(vec![scenario(Unit::Seconds, vec![Point { at: Some(10), rows }])]);
-        let files = places.keep(&kept, Some("before")).unwrap();
+        let files = directories.keep(&kept, Some("before")).unwrap();
         assert_eq!(files.len(), 2);
         assert!(files[0].ends_with("target/bench/2026-11-20T18-30-00Z.json"));
-        assert_eq!(places.saved_names(), ["before"]);
-        let again = places.load("before").unwrap();
+        assert_eq!(directories.saved_names(), ["before"]);
+        let again = directories.load("before").unwrap();
         assert_eq!(again.scenarios[0].points[0].rows[0].samples, [1.5, 2.5]);
         fs::write(&files[1], "{}").unwrap();
-        assert!(places.load("before").unwrap_err().contains("save it anew"));
+        assert!(directories.load("before").unwrap_err().contains("save it anew"));
     }
 
     #[test]

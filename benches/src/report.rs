@@ -3,9 +3,9 @@
 use std::fs;
 
 use crate::{
-    record::{self, Places, Record},
-    scenario::Unit,
+    record::{self, Directories, Record},
     table::{self, Table},
+    units::Unit,
     units::digits,
 };
 
@@ -16,8 +16,8 @@ const END: &str = "<!-- generated: end -->";
 ///
 /// # Errors
 /// The file cannot be read or written, or its marks are gone.
-pub(crate) fn refresh(places: &Places, record: &Record) -> Result<(), String> {
-    let path = places.report();
+pub(crate) fn refresh(directories: &Directories, record: &Record) -> Result<(), String> {
+    let path = directories.report();
     let text =
         fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let text = replace(&text, &generated(record)).map_err(|what| format!("{}: {what}", path.display()))?;
@@ -32,7 +32,7 @@ fn replace(text: &str, generated: &str) -> Result<String, String> {
 }
 
 fn generated(record: &Record) -> String {
-    let mut parts = vec![machine(record).markdown(), table::subjects(record).markdown()];
+    let mut parts = vec![machine(record).markdown(), table::systems(record).markdown()];
     for scenario in &record.scenarios {
         let chart = format!("![{}](benches/charts/{}.svg)\n", scenario.title, scenario.name);
         let workload = first_upper(scenario.workload.trim_end_matches('.'));
@@ -110,7 +110,7 @@ mod tests {
             "| date | 2026-11-20T18:30:00Z |",
             "| command | cargo xtask bench --peers |",
             "| docker | backend |  | no engine answers |",
-            "### Cell round trip\n\nOne more cell.\n\n| subject |",
+            "### Cell round trip\n\nOne more cell.\n\n| system |",
             "![cell round trip](benches/charts/cell.svg)",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_file_of_the_workspace_can_be_refreshed() {
-        let text = fs::read_to_string(Places::of_workspace().report()).unwrap();
+        let text = fs::read_to_string(Directories::of_workspace().report()).unwrap();
         assert!(replace(&text, "").is_ok());
     }
 }

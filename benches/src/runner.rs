@@ -1,20 +1,23 @@
-//! Runs a scenario: all subjects are made ready, then take turns, so that noise of the machine hits all of them alike.
+//! Runs a scenario: all systems are made ready, then take turns, so that noise of the machine hits all of
+//! them alike.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::task::{JoinError, spawn};
 
 use crate::{
+    output::say,
     record::{Point, Row, ScenarioRecord},
-    say,
-    scenario::{Scenario, Subject, Trial},
+    scenario::Scenario,
+    systems::System,
+    trial::Trial,
 };
 
-/// Least time for a subject to get ready, whatever its samples take.
+/// Least time for a system to get ready, whatever its samples take.
 const READY: Duration = Duration::from_secs(180);
 
 /// Runs one scenario with all of its points, or only with the smallest and once.
-pub(crate) async fn run(scenario: &Arc<dyn Scenario>, subjects: &[Subject], quick: bool) -> ScenarioRecord {
+pub(crate) async fn run(scenario: &Arc<dyn Scenario>, systems: &[System], quick: bool) -> ScenarioRecord {
     let axis = scenario.axis();
     let mut values: Vec<Option<u64>> = match &axis {
         Some((_, values)) => values.iter().copied().map(Some).collect(),
@@ -23,14 +26,14 @@ pub(crate) async fn run(scenario: &Arc<dyn Scenario>, subjects: &[Subject], quic
     if quick {
         values = values.into_iter().min().into_iter().collect();
     }
-    let mut subjects = subjects.to_vec();
-    subjects.extend(scenario.floors().into_iter().map(Subject::Floor));
+    let mut systems = systems.to_vec();
+    systems.extend(scenario.floors().into_iter().map(System::Floor));
     let name = axis.map(|(name, _)| name);
     let mut points = Vec::new();
     for at in values {
-        let place = name.zip(at).map(|(name, at)| format!(", {name} {at}")).unwrap_or_default();
-        say(&format!("{}{place}", scenario.title()));
-        points.push(Point { at, rows: point(scenario, &subjects, at, quick).await });
+        let value = name.zip(at).map(|(name, at)| format!(", {name} {at}")).unwrap_or_default();
+        say(&format!("{}{value}", scenario.title()));
+        points.push(Point { at, rows: point(scenario, &systems, at, quick).await });
     }
     ScenarioRecord {
         name: scenario.name().to_owned(),
@@ -42,28 +45,29 @@ pub(crate) async fn run(scenario: &Arc<dyn Scenario>, subjects: &[Subject], quic
     }
 }
 
-async fn point(scenario: &Arc<dyn Scenario>, subjects: &[Subject], at: Option<u64>, quick: bool) -> Vec<Row> {
+async fn point(scenario: &Arc<dyn Scenario>, systems: &[System], at: Option<u64>, quick: bool) -> Vec<Row> {
     let mut racers = Vec::new();
-    for subject in subjects {
-        racers.extend(Racer::ready(scenario, subject, at).await);
+    for system in systems {
+        racers.extend(Racer::ready(scenario, system, at).await);
     }
-    // What a first time costs (caches, lazy allocation) is not what is measured, unless there is but one time.
+    // What a first time costs (caches, lazy allocation) is not what is measured, unless there is but one
+    // time.
     let counted = if quick { 1 } else { scenario.samples().max(1) };
-    let warm_up = usize::from(counted > 1);
-    for round in 0..warm_up + counted {
+    let uncounted = usize::from(counted > 1);
+    for round in 0..uncounted + counted {
         for racer in &mut racers {
-            racer.take_turn(scenario.limit(), round >= warm_up).await;
+            racer.take_turn(scenario.limit(), round >= uncounted).await;
         }
     }
     let mut rows: Vec<Row> = racers.into_iter().map(|racer| racer.row).collect();
     for row in &mut rows {
         // Some goals are a multiple of a floor, which is known only now.
-        row.goal = scenario.goal(&row.subject, at);
+        row.goal = scenario.goal(&row.system, at);
     }
     rows
 }
 
-/// A subject in a scenario.
+/// A system in a scenario.
 struct Racer {
     row: Row,
     /// `None` when it dropped out.
@@ -71,20 +75,20 @@ struct Racer {
 }
 
 impl Racer {
-    /// `None` if the subject has no part in the scenario.
-    async fn ready(scenario: &Arc<dyn Scenario>, subject: &Subject, at: Option<u64>) -> Option<Self> {
-        let name = subject.name();
+    /// `None` if the system has no part in the scenario.
+    async fn ready(scenario: &Arc<dyn Scenario>, system: &System, at: Option<u64>) -> Option<Self> {
+        let name = system.name();
         let row = Row {
-            kind: subject.kind(),
+            kind: system.kind(),
             samples: Vec::new(),
             goal: None,
             problem: None,
             failed: false,
-            subject: name,
+            system: name,
         };
-        let (scenario, subject) = (scenario.clone(), subject.clone());
+        let (scenario, system) = (scenario.clone(), system.clone());
         let limit = READY.max(2 * scenario.limit());
-        let prepared = apart(async move { scenario.prepare(&subject, at).await }, limit).await;
+        let prepared = apart(async move { scenario.prepare(&system, at).await }, limit).await;
         match prepared.and_then(|answer| answer) {
             Ok(None) => None,
             Ok(trial) => Some(Self { row, trial }),
@@ -115,13 +119,14 @@ impl Racer {
 
     fn drop_out(&mut self, reason: &str, failed: bool) {
         let reason = one_line(reason);
-        say(&format!("  {} {}: {reason}", self.row.subject, if failed { "failed" } else { "takes no part" }));
+        say(&format!("  {} {}: {reason}", self.row.system, if failed { "failed" } else { "takes no part" }));
         self.row.problem = Some(reason);
         self.row.failed = failed;
     }
 }
 
-/// Does something in a task of its own, so that a panic or a thread that is never given back ends nothing else.
+/// Does something in a task of its own, so that a panic or a thread that is never given back ends nothing
+/// else.
 async fn apart<T: Send + 'static>(
     what: impl Future<Output = T> + Send + 'static,
     limit: Duration,
@@ -160,7 +165,7 @@ pub(crate) mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::scenario::Unit;
+    use crate::units::Unit;
 
     /// A scenario whose floors behave as their names say.
     #[derive(Debug)]
@@ -209,12 +214,8 @@ pub(crate) mod tests {
             Duration::from_secs(3)
         }
 
-        async fn prepare(
-            &self,
-            subject: &Subject,
-            at: Option<u64>,
-        ) -> Result<Option<Box<dyn Trial>>, String> {
-            let Subject::Floor(behaviour) = subject else {
+        async fn prepare(&self, system: &System, at: Option<u64>) -> Result<Option<Box<dyn Trial>>, String> {
+            let System::Floor(behaviour) = system else {
                 return Err("cannot".into());
             };
             match *behaviour {
@@ -249,14 +250,14 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn whoever_fails_drops_out_with_a_reason_and_the_others_go_on() {
+    async fn a_system_that_fails_drops_out_with_a_reason_and_the_others_go_on() {
         let scenario: Arc<dyn Scenario> = Arc::new(Plain::named("plain"));
-        let record = run(&scenario, &[Subject::Loop], false).await;
+        let record = run(&scenario, &[System::Loop], false).await;
         assert_eq!(record.points.iter().map(|point| point.at).collect::<Vec<_>>(), [Some(10), Some(1)]);
         let rows = &record.points[0].rows;
         let shown: Vec<(&str, usize, Option<&str>, bool)> = rows
             .iter()
-            .map(|row| (row.subject.as_str(), row.samples.len(), row.problem.as_deref(), row.failed))
+            .map(|row| (row.system.as_str(), row.samples.len(), row.problem.as_deref(), row.failed))
             .collect();
         let late = "it did not come to its end within 3 s";
         assert_eq!(shown[0], ("loop", 0, Some("cannot"), true));

@@ -14,13 +14,13 @@ mod loop_overhead;
 mod measured;
 mod memory;
 mod planner;
+mod pool_start;
 mod python_speed;
 mod requests;
 mod runs;
 mod start;
 mod text_in;
 mod variables;
-mod warm_start;
 mod work;
 
 #[cfg(test)]
@@ -32,7 +32,7 @@ use crate::scenario::Scenario;
 pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
     let mut all: Vec<Box<dyn Scenario>> = vec![
         Box::new(start::Start::default()),
-        Box::new(warm_start::WarmStart),
+        Box::new(pool_start::PoolStart),
         Box::new(cell::CellRoundTrip),
         Box::new(host_call::HostCalls),
         Box::new(text_in::TextIn::ascii()),

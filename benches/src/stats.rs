@@ -32,9 +32,9 @@ pub(crate) fn median(samples: &[f64]) -> Option<f64> {
     Stats::of(samples, false).map(|stats| stats.median)
 }
 
-/// Mann-Whitney: how likely samples that differ this much in rank are if both sets come from the same distribution. It
-/// asks nothing of the distribution's shape, which for times is anything but normal. `None` below
-/// [`FEWEST`] samples each, where the approximation does not hold.
+/// Mann-Whitney: how likely samples that differ this much in rank are if both sets come from the same
+/// distribution. It asks nothing of the distribution's shape, which for times is anything but normal. `None`
+/// below [`FEWEST`] samples each, where the approximation does not hold.
 pub(crate) fn same_by_chance(one: &[f64], other: &[f64]) -> Option<f64> {
     if one.len().min(other.len()) < FEWEST {
         return None;

@@ -2,7 +2,7 @@
 
 use crate::{
     record::{Point, Record, Row, ScenarioRecord},
-    scenario::Unit,
+    units::Unit,
     units::{count, percent, times},
 };
 
@@ -64,9 +64,9 @@ pub(crate) fn results(scenario: &ScenarioRecord, quick: bool) -> Table {
     let axis = scenario.axis.as_deref().unwrap_or_default();
     // With its name: what the least is differs from scenario to scenario, and says what the ratio means.
     let floor =
-        scenario.points.iter().find_map(|point| point.first_floor()).map(|row| format!("× {}", row.subject));
+        scenario.points.iter().find_map(|point| point.first_floor()).map(|row| format!("× {}", row.system));
     let floor = floor.as_deref().unwrap_or_default();
-    let head = [axis, "subject", "kind", "median", "p95", "n", floor, "than best peer", "goal", "note"];
+    let head = [axis, "system", "kind", "median", "p95", "n", floor, "than best peer", "goal", "note"];
     let mut table = Table::new(&head);
     for point in &scenario.points {
         for row in &point.rows {
@@ -87,7 +87,7 @@ fn cells(unit: Unit, point: &Point, row: &Row, quick: bool) -> Vec<String> {
     let goal = row.goal.filter(|_| !quick);
     vec![
         point.at.map(count).unwrap_or_default(),
-        row.subject.clone(),
+        row.system.clone(),
         row.kind.word().to_owned(),
         of_stats(&|stats| unit.show(stats.median)),
         of_stats(&|stats| if stats.count > 1 { unit.show(stats.p95) } else { String::new() }),
@@ -128,16 +128,11 @@ fn verdict(unit: Unit, median: f64, goal: f64) -> String {
 }
 
 /// Who took part.
-pub(crate) fn subjects(record: &Record) -> Table {
-    let mut table = Table::new(&["subject", "kind", "version", "not here because"]);
-    for subject in &record.subjects {
-        let problem = subject.problem.clone().unwrap_or_default();
-        table.row(vec![
-            subject.name.clone(),
-            subject.kind.word().to_owned(),
-            subject.version.clone(),
-            problem,
-        ]);
+pub(crate) fn systems(record: &Record) -> Table {
+    let mut table = Table::new(&["system", "kind", "version", "not here because"]);
+    for system in &record.systems {
+        let problem = system.problem.clone().unwrap_or_default();
+        table.row(vec![system.name.clone(), system.kind.word().to_owned(), system.version.clone(), problem]);
     }
     table.compact()
 }
@@ -164,12 +159,15 @@ mod tests {
 
     #[test]
     fn a_terminal_gets_aligned_columns() {
-        let expected = "  megabytes  subject  kind     median   p95      n  × pipe  than best peer  goal                      note
-  1 000      wasm     backend  2.00 ms  2.90 ms  3  2.00×   5.00× better    short of 1.50 ms by 33 %
-  1 000      docker   backend                                               not met: 10.0 ms          it died
-  1 000      pipe     floor    1.00 ms           1  1.00×
-  1 000      dspy     peer     50.0 ms           1  50.0×
-  1 000      rlms     peer     10.0 ms           1  10.0×
+        let expected = "\
+\x20 megabytes  system  kind     median   p95      n  × pipe  than best peer  goal                    \
+\x20 note
+  1 000      wasm    backend  2.00 ms  2.90 ms  3  2.00×   5.00× better    short of 1.50 ms by 33 %
+  1 000      docker  backend                                               not met: 10.0 ms        \
+\x20 it died
+  1 000      pipe    floor    1.00 ms           1  1.00×
+  1 000      dspy    peer     50.0 ms           1  50.0×
+  1 000      rlms    peer     10.0 ms           1  10.0×
 ";
         assert_eq!(results(&sample(), false).text(), expected);
     }
@@ -185,7 +183,7 @@ mod tests {
         let table = results(&scenario(Unit::PerSecond, vec![Point { at: None, rows }]), false);
         assert_eq!(
             table.markdown(),
-            "| subject | kind | median | n |\n|---|---|---|---|\n| a\\|b | backend | 1.00 /s | 1 |\n"
+            "| system | kind | median | n |\n|---|---|---|---|\n| a\\|b | backend | 1.00 /s | 1 |\n"
         );
     }
 
@@ -200,7 +198,7 @@ mod tests {
 
     #[test]
     fn who_is_not_here_says_why() {
-        let text = subjects(&record(Vec::new())).text();
+        let text = systems(&record(Vec::new())).text();
         assert!(text.contains("docker") && text.contains("no engine answers"), "{text}");
     }
 }

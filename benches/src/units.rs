@@ -1,6 +1,20 @@
 //! Numbers for people: `12.3 µs`, `4.5 MB`, `2 010 /s`, `97 %`.
 
-use crate::scenario::Unit;
+use serde::{Deserialize, Serialize};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unit {
+    /// Seconds; fewer are better.
+    Seconds,
+    /// Bytes; fewer are better.
+    Bytes,
+    /// Pieces of work in a second; more are better.
+    PerSecond,
+    /// A part of a whole, 0 to 1; more is better.
+    Share,
+}
 
 impl Unit {
     /// Whether a larger number is the better one.

@@ -75,7 +75,8 @@ def classify(question):
 print("fixes:", len(fixes), fixes[:2])
 "#;
 const GROUP: &str = r#"
-categories = {kind: [fixes[n] for n in sorted(kinds) if kinds[n] == kind] for kind in sorted(set(kinds.values()))}
+names = sorted(set(kinds.values()))
+categories = {name: [fixes[n] for n in sorted(kinds) if kinds[n] == name] for name in names}
 print("complete:", sum(map(len, categories.values())) == len(fixes))
 "#;
 const SUBMIT: &str = "SUBMIT(error_categories=categories, total_errors_found=len(fixes))";

@@ -68,7 +68,8 @@ print("headings:", len(headings), headings)
         let about = if headings.starts_with('0') { "It has no headings" } else { "It has headings" };
         return cell(
             &format!("{about}. One sub-call can read the whole text."),
-            "summary = llm_query(\"Summarise this text in two sentences.\\n\\n\" + text)\nprint('summary:', summary)",
+            "summary = llm_query(\"Summarise this text in two sentences.\\n\\n\" + text)\n\
+             print('summary:', summary)",
         );
     }
     printed(seen, "summary: ")?;

@@ -1,11 +1,14 @@
-//! A scenario with one point: a bar for each subject, its number beside it, its goal as a mark.
+//! A scenario with one point: a bar for each system, its number beside it, its goal as a mark.
 
 use plotters::{
     element::Rectangle,
     style::{Color, text_anchor::HPos},
 };
 
-use super::{Area, Drawn, GRAY, INK, WIDTH, colours, grid, label, line, scale::Scale, shown, write};
+use super::{
+    canvas::{Area, Drawn, GRAY, INK, WIDTH, cannot_draw, colours, grid, label, line, write},
+    scale::Scale,
+};
 use crate::{
     record::{Point, ScenarioRecord},
     units::count,
@@ -41,19 +44,19 @@ pub(super) fn draw(area: &Area<'_>, scenario: &ScenarioRecord, height: i32) -> D
         write(area, &scenario.unit.show_round(tick), (x, bottom + 14), &label(12, GRAY, HPos::Center))?;
     }
     let colours = colours(scenario);
-    for (place, row) in point.rows.iter().enumerate() {
-        let top = TOP + ROW * i32::try_from(place).unwrap_or(0);
+    for (index, row) in point.rows.iter().enumerate() {
+        let top = TOP + ROW * i32::try_from(index).unwrap_or(0);
         let middle = top + ROW / 2;
-        write(area, &row.subject, (LEFT - 10, middle), &label(14, INK, HPos::Right))?;
+        write(area, &row.system, (LEFT - 10, middle), &label(14, INK, HPos::Right))?;
         let Some(median) = row.median() else {
             let reason = short(row.problem.as_deref().unwrap_or("nothing was measured"));
             write(area, &reason, (LEFT + 6, middle), &label(12, GRAY, HPos::Left))?;
             continue;
         };
-        let colour = colours.iter().find(|(subject, kind, _)| (subject, kind) == (&row.subject, &row.kind));
+        let colour = colours.iter().find(|(system, kind, _)| (system, kind) == (&row.system, &row.kind));
         let colour = colour.map_or(GRAY, |(_, _, colour)| *colour);
         let corners = [(LEFT, top + 5), (scale.at(median).max(LEFT + 1), top + ROW - 5)];
-        area.draw(&Rectangle::new(corners, colour.filled())).map_err(shown)?;
+        area.draw(&Rectangle::new(corners, colour.filled())).map_err(cannot_draw)?;
         let mut end = scale.at(median);
         if let Some(goal) = row.goal {
             let x = scale.at(goal);

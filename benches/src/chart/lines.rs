@@ -1,11 +1,14 @@
-//! A scenario with an axis: a line for each subject, its name at the end, its goals as rings.
+//! A scenario with an axis: a line for each system, its name at the end, its goals as rings.
 
 use plotters::{
     element::{Circle, PathElement},
     style::{Color, text_anchor::HPos},
 };
 
-use super::{Area, Drawn, GRAY, INK, WIDTH, colours, grid, label, line, scale::Scale, shown, write};
+use super::{
+    canvas::{Area, Drawn, GRAY, INK, WIDTH, cannot_draw, colours, grid, label, line, write},
+    scale::Scale,
+};
 use crate::{
     record::{Kind, ScenarioRecord},
     units::count,
@@ -26,31 +29,31 @@ pub(super) fn height(_: &ScenarioRecord) -> i32 {
 
 pub(super) fn draw(area: &Area<'_>, scenario: &ScenarioRecord, _: i32) -> Drawn {
     let at: Vec<u64> = scenario.points.iter().filter_map(|point| point.at).collect();
-    let places: Vec<f64> = at.iter().map(|&at| at as f64).collect();
+    let values_across: Vec<f64> = at.iter().map(|&at| at as f64).collect();
     let rows = || scenario.points.iter().flat_map(|point| &point.rows);
     let values: Vec<f64> = rows().flat_map(|row| [row.median(), row.goal]).flatten().collect();
-    let (across, up) = (Scale::new(&places, LEFT, RIGHT), Scale::new(&values, BOTTOM, TOP));
+    let (across, up) = (Scale::new(&values_across, LEFT, RIGHT), Scale::new(&values, BOTTOM, TOP));
     frame(area, scenario, &at, across, up)?;
     let mut names = Vec::new();
-    for (subject, kind, colour) in colours(scenario) {
+    for (system, kind, colour) in colours(scenario) {
         let mut path = Vec::new();
         for point in &scenario.points {
-            let own = point.rows.iter().find(|row| row.subject == subject && row.kind == kind);
+            let own = point.rows.iter().find(|row| row.system == system && row.kind == kind);
             let (Some(at), Some(row)) = (point.at, own) else { continue };
             if let Some(goal) = row.goal {
                 let ring = Circle::new((across.at(at as f64), up.at(goal)), 7, colour.stroke_width(2));
-                area.draw(&ring).map_err(shown)?;
+                area.draw(&ring).map_err(cannot_draw)?;
             }
             path.extend(row.median().map(|median| (across.at(at as f64), up.at(median), median, at)));
         }
         let Some(&(_, y, median, last)) = path.last() else { continue };
         let ends = if at.last() == Some(&last) { String::new() } else { format!(" (at {})", count(last)) };
-        names.push((y, format!("{subject}: {}{ends}", scenario.unit.show(median)), colour));
-        let places: Vec<(i32, i32)> = path.iter().map(|(x, y, ..)| (*x, *y)).collect();
+        names.push((y, format!("{system}: {}{ends}", scenario.unit.show(median)), colour));
+        let points: Vec<(i32, i32)> = path.iter().map(|(x, y, ..)| (*x, *y)).collect();
         let width = if kind == Kind::Floor { 1 } else { 2 };
-        area.draw(&PathElement::new(places.clone(), colour.stroke_width(width))).map_err(shown)?;
-        for place in places {
-            area.draw(&Circle::new(place, 3, colour.filled())).map_err(shown)?;
+        area.draw(&PathElement::new(points.clone(), colour.stroke_width(width))).map_err(cannot_draw)?;
+        for point in points {
+            area.draw(&Circle::new(point, 3, colour.filled())).map_err(cannot_draw)?;
         }
     }
     names.sort_by_key(|(y, _, _)| *y);

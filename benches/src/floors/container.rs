@@ -14,7 +14,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::because;
-use crate::scenario::Trial;
+use crate::trial::Trial;
 
 const ROUND_TRIPS: u32 = 200;
 
@@ -40,8 +40,8 @@ impl Engine {
         Ok(Self { docker, image })
     }
 
-    /// Makes a container, connects to its streams, starts it. It ends when its stdin is closed, also when this
-    /// process dies, and then the engine removes it.
+    /// Makes a container, connects to its streams, starts it. It ends when its stdin is closed, also when
+    /// this process dies, and then the engine removes it.
     async fn start(&self, command: &[&str]) -> Result<Running, String> {
         let body = ContainerCreateBody {
             image: Some(self.image.clone()),

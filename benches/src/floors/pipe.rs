@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 
 use super::because;
-use crate::scenario::Trial;
+use crate::trial::Trial;
 
 /// About as long as the frame of a small cell.
 const LINE: &str = "a line about as long as the frame of a small cell, and no longer\n";

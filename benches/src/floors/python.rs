@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 
 use super::because;
-use crate::scenario::Trial;
+use crate::trial::Trial;
 
 /// Takes a source that defines `measure`, then answers what it returns, once for each line.
 const DRIVER: &str = "\
@@ -22,8 +22,8 @@ for line in sys.stdin:
     print(names['measure'](), flush=True)
 ";
 
-/// The executable behind a command: what is on the path may be a script that looks for it (pyenv), and that would be
-/// timed too. Also what pyenv has and does not put on the path.
+/// The executable behind a command: what is on the path may be a script that looks for it (pyenv), and that
+/// would be timed too. Also what pyenv has and does not put on the path.
 ///
 /// # Errors
 /// There is no such Python, or it does not run.

@@ -9,10 +9,10 @@ use std::{
 
 use tokio::{process::Command, time::timeout};
 
-use super::Known;
+use super::spec::PeerSpec;
 
 /// How long making an environment or installing into it may take.
-const LIMIT: Duration = Duration::from_secs(900);
+const TIMEOUT: Duration = Duration::from_secs(900);
 
 /// A Python that can make environments.
 struct Python {
@@ -23,23 +23,23 @@ struct Python {
 }
 
 /// The Python of the environment in `home`, with everything in it.
-pub(super) async fn ready(known: &Known, manifest: &Path, home: &Path) -> Result<PathBuf, String> {
-    let python = find(known.python).await?;
-    let place = home.join(known.environment);
-    let program = place.join("bin/python");
-    for (index, name) in known.requirements.iter().enumerate() {
+pub(super) async fn ready(spec: &PeerSpec, manifest: &Path, home: &Path) -> Result<PathBuf, String> {
+    let python = find(spec.python).await?;
+    let directory = home.join(spec.environment);
+    let program = directory.join("bin/python");
+    for (index, name) in spec.requirements.iter().enumerate() {
         let file = manifest.join("peers").join(name);
         let pins =
             fs::read_to_string(&file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-        // Written when all of it is there. An environment that was left half-way has none.
+        // The mark is written last: an unfinished environment has none.
         let done = format!("# Python {}\n{pins}", python.version);
-        let mark = place.join(name);
+        let mark = directory.join(name);
         if fs::read_to_string(&mark).is_ok_and(|text| text == done) {
             continue;
         }
-        eprintln!("installing {} from PyPI into {}", known.name, place.display());
+        eprintln!("installing {} from PyPI into {}", spec.name, directory.display());
         if index == 0 {
-            run(Command::new(&python.program).args(["-m", "venv", "--clear"]).arg(&place)).await?;
+            run(Command::new(&python.program).args(["-m", "venv", "--clear"]).arg(&directory)).await?;
         }
         let options =
             ["--quiet", "--disable-pip-version-check", "--no-input", "--retries", "1", "--timeout", "60"];
@@ -96,9 +96,9 @@ async fn inspect(program: &Path) -> Option<Python> {
 async fn run(command: &mut Command) -> Result<(), String> {
     let what = format!("{:?}", command.as_std());
     command.stdin(Stdio::null()).kill_on_drop(true);
-    let output = match timeout(LIMIT, command.output()).await {
+    let output = match timeout(TIMEOUT, command.output()).await {
         Ok(output) => output.map_err(|error| format!("cannot run {what}: {error}"))?,
-        Err(_) => return Err(format!("took longer than {} s: {what}", LIMIT.as_secs())),
+        Err(_) => return Err(format!("took longer than {} s: {what}", TIMEOUT.as_secs())),
     };
     if output.status.success() {
         return Ok(());
@@ -127,13 +127,15 @@ mod tests {
 
     #[test]
     fn the_reason_is_what_pip_knows() {
-        let warning = "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError('<pip.Connection \
-            object at 0x7f61>: Failed to establish a new connection: [Errno -2] Name or service not known')': /simple/";
+        let warning = "WARNING: Retrying (Retry(total=0)) after connection broken by \
+                       'NewConnectionError('<pip.Connection object at 0x7f61>: Failed to establish a new \
+                       connection: [Errno -2] Name or service not known')': /simple/";
         let errors =
             "\nERROR: Could not find a version\nERROR: No matching distribution found for dspy==3.4.1\n";
         assert_eq!(
             reason(&format!("{warning}{errors}")).unwrap(),
-            "PyPI cannot be reached: Failed to establish a new connection: [Errno -2] Name or service not known"
+            "PyPI cannot be reached: Failed to establish a new connection: \
+             [Errno -2] Name or service not known"
         );
         assert_eq!(reason(errors).unwrap(), "No matching distribution found for dspy==3.4.1");
         assert_eq!(reason("venv: no ensurepip\n\n").unwrap(), "venv: no ensurepip");

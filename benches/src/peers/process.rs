@@ -1,5 +1,5 @@
-//! A peer's Python process, which takes one request and gives one reply at a time. `benches/peers/common.py` is the
-//! other side.
+//! A peer's Python process, which takes one request and gives one reply at a time. `benches/peers/common.py`
+//! is the other side.
 
 use std::{fs, io, process::Stdio};
 
@@ -12,8 +12,8 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
-use super::Found;
-use crate::scenario::Trial;
+use super::spec::InstalledPeer;
+use crate::trial::Trial;
 
 /// A process that ends when this is dropped, and its children with it, as their input ends.
 pub(super) struct Process {
@@ -21,7 +21,7 @@ pub(super) struct Process {
     requests: ChildStdin,
     replies: Lines<BufReader<ChildStdout>>,
     /// Its temporary files, and what it wrote to stderr. A peer that is killed leaves them.
-    place: TempDir,
+    temp: TempDir,
 }
 
 #[derive(Deserialize)]
@@ -46,20 +46,20 @@ struct Failed {
 
 impl Process {
     /// The process, and the versions it says.
-    pub(super) async fn start(found: &Found) -> Result<(Self, String), String> {
-        let failed = |error: io::Error| format!("cannot start {}: {error}", found.program.display());
-        let place = TempDir::new().map_err(failed)?;
-        let stderr = fs::File::create(place.path().join("stderr")).map_err(failed)?;
-        let mut child = Command::new(&found.program)
-            .arg(&found.script)
+    pub(super) async fn start(peer: &InstalledPeer) -> Result<(Self, String), String> {
+        let failed = |error: io::Error| format!("cannot start {}: {error}", peer.program.display());
+        let temp = TempDir::new().map_err(failed)?;
+        let stderr = fs::File::create(temp.path().join("stderr")).map_err(failed)?;
+        let mut child = Command::new(&peer.program)
+            .arg(&peer.script)
             .envs([("PYTHONUTF8", "1"), ("PYTHONDONTWRITEBYTECODE", "1")])
-            // Not asked for over the network, nor a place in the user's home directory.
+            // Neither asked for over the network nor kept in the user's home directory.
             .env("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-            .env("DSPY_CACHEDIR", place.path().join("dspy"))
-            .env("DENO_DIR", found.home.join("deno"))
+            .env("DSPY_CACHEDIR", temp.path().join("dspy"))
+            .env("DENO_DIR", peer.home.join("deno"))
             .env("NO_COLOR", "1")
-            .env("TMPDIR", place.path())
-            .current_dir(place.path())
+            .env("TMPDIR", temp.path())
+            .current_dir(temp.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(stderr)
@@ -69,12 +69,12 @@ impl Process {
         let (Some(requests), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("its streams are not connected".to_owned());
         };
-        let mut process = Self { child, requests, replies: BufReader::new(stdout).lines(), place };
+        let mut process = Self { child, requests, replies: BufReader::new(stdout).lines(), temp };
         let hello: Hello = process.reply().await?;
         Ok((process, hello.version))
     }
 
-    /// Whether the peer has such a thing, and is warm.
+    /// Prepares a scenario, with the samples that are not counted. `false`: the peer has no such thing.
     pub(super) async fn prepare(&mut self, scenario: &str, at: Option<u64>) -> Result<bool, String> {
         let prepared: Prepared = self.ask(&json!({ "scenario": scenario, "at": at })).await?;
         Ok(prepared.ready)
@@ -104,7 +104,7 @@ impl Process {
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
         };
-        let stderr = fs::read(self.place.path().join("stderr")).unwrap_or_default();
+        let stderr = fs::read(self.temp.path().join("stderr")).unwrap_or_default();
         match String::from_utf8_lossy(&stderr).lines().rfind(|line| !line.trim().is_empty()) {
             Some(line) => format!("its process ended ({status}): {line}"),
             None => format!("its process ended ({status})"),

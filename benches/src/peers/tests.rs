@@ -5,22 +5,22 @@ use super::*;
 
 /// A peer whose process is a shell with this script.
 fn playing(script: &str) -> (tempfile::TempDir, Peer) {
-    let place = tempfile::tempdir().unwrap();
-    let file = place.path().join("script");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("script");
     std::fs::write(&file, script).unwrap();
-    let found = Found {
+    let installed = InstalledPeer {
         name: "fake".into(),
         version: String::new(),
         program: "sh".into(),
         script: file,
-        home: place.path().into(),
+        home: dir.path().into(),
     };
-    (place, Peer(Arc::new(found)))
+    (dir, Peer(Arc::new(installed)))
 }
 
 #[tokio::test]
 async fn takes_samples_until_the_peer_fails() {
-    let (_place, peer) = playing(
+    let (_dir, peer) = playing(
         r#"
         echo '{"version": "fake 1.0"}'
         read request; case "$request" in *'"text-in"'*) echo '{"ready": true}';; esac
@@ -41,13 +41,13 @@ async fn takes_samples_until_the_peer_fails() {
 
 #[tokio::test]
 async fn a_peer_may_have_no_part_in_a_scenario() {
-    let (_place, peer) = playing(r#"echo '{"version": "fake 1.0"}'; read request; echo '{"ready": false}'"#);
+    let (_dir, peer) = playing(r#"echo '{"version": "fake 1.0"}'; read request; echo '{"ready": false}'"#);
     assert!(peer.trial("fork", None).await.unwrap().is_none());
 }
 
 #[tokio::test]
 async fn a_process_that_does_not_start_says_why() {
-    let (_place, peer) = playing("echo 'ModuleNotFoundError: no module' >&2; exit 1");
+    let (_dir, peer) = playing("echo 'ModuleNotFoundError: no module' >&2; exit 1");
     let error = peer.trial("cell", None).await.err().unwrap();
     assert_eq!(error, "its process ended (exit status: 1): ModuleNotFoundError: no module");
 }

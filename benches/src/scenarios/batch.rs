@@ -1,7 +1,7 @@
-//! Scenario `batch`. In a real run, one cell sends 1 000 prompts with `llm_query_batched` to a model that takes 50 ms
-//! for each and has no rate limit; as many may be in flight. Timed is the whole turn: from the reply that holds the
-//! cell to the next request, so parsing, the cell, the observation and the record are in it, and the session's start
-//! is not. Every reply is checked by the cell. The least possible is 50 ms.
+//! Scenario `batch`. In a real run, one cell sends 1 000 prompts with `llm_query_batched` to a model that
+//! takes 50 ms for each and has no rate limit; as many may be in flight. Timed is the whole turn: from the
+//! reply that holds the cell to the next request, so parsing, the cell, the observation and the record are in
+//! it, and the session's start is not. Every reply is checked by the cell. The least possible is 50 ms.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{
     planner::{Planner, SlowEcho},
     work::{Made, check, is_ours, made, of_peer, words},
 };
-use crate::scenario::{Scenario, Subject, Trial, Unit};
+use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const CALLS: u32 = 1000;
 
@@ -31,24 +31,25 @@ impl Scenario for Batch {
     }
 
     fn workload(&self) -> &'static str {
-        "a turn whose cell calls `llm_query_batched` with 1 000 prompts, for a model that takes 50 ms for each"
+        "a turn whose cell calls `llm_query_batched` with 1 000 prompts, for a model that takes 50 ms \
+         for each"
     }
 
     fn unit(&self) -> Unit {
         Unit::Seconds
     }
 
-    fn goal(&self, subject: &str, _at: Option<u64>) -> Option<f64> {
-        is_ours(subject).then_some(0.15)
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
+        is_ours(system).then_some(0.15)
     }
 
     fn samples(&self) -> usize {
         15
     }
 
-    async fn prepare(&self, subject: &Subject, at: Option<u64>) -> Made {
-        match subject {
-            Subject::Backend(factory) => {
+    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+        match system {
+            System::Backend(factory) => {
                 let planner = Planner::new([
                     "replies = llm_query_batched([f'{context} {n}' for n in range(1000)])",
                     "SUBMIT(answer=sum(reply == f'{context} {n}' for n, reply in enumerate(replies)))",
@@ -63,8 +64,8 @@ impl Scenario for Batch {
                     .map_err(words)?;
                 made(Batched { rlm, planner })
             }
-            Subject::Peer(peer) => of_peer(peer, self.name(), at).await,
-            Subject::Floor(_) | Subject::Loop => Ok(None),
+            System::Peer(peer) => of_peer(peer, self.name(), at).await,
+            System::Floor(_) | System::Loop => Ok(None),
         }
     }
 }

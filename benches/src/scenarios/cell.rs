@@ -1,9 +1,9 @@
-//! Scenario `cell`. One more cell in a session that has run some: `x = x + 1`, then `x` as the last expression, with
-//! its full observation (streams, value, changed variables). A sample is the mean of a hundred cells one after the
-//! other; every value is checked.
+//! Scenario `cell`. One more cell in a session that has run some: `x = x + 1`, then `x` as the last
+//! expression, with its full observation (streams, value, changed variables). A sample is the mean of a
+//! hundred cells one after the other; every value is checked.
 //!
-//! Floors: a line to `cat` and back over bare pipes; a line to three lines of Python in a container and back, over
-//! the attached connection.
+//! Floors: a line to `cat` and back over bare pipes; a line to three lines of Python in a container and back,
+//! over the attached connection.
 
 use std::time::Instant;
 
@@ -13,7 +13,10 @@ use async_trait::async_trait;
 use super::work::{Made, check, made, of_peer, ready, run, seconds, value};
 use crate::{
     floors::{container::RoundTrip, pipe::Pipe},
-    scenario::{Scenario, Subject, Trial, Unit},
+    scenario::Scenario,
+    systems::System,
+    trial::Trial,
+    units::Unit,
 };
 
 const PIPE: &str = "bare pipe";
@@ -42,31 +45,31 @@ impl Scenario for CellRoundTrip {
         Unit::Seconds
     }
 
-    fn goal(&self, subject: &str, _at: Option<u64>) -> Option<f64> {
-        goal(subject)
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
+        goal(system)
     }
 
     fn floors(&self) -> Vec<&'static str> {
         vec![PIPE, ATTACHED]
     }
 
-    async fn prepare(&self, subject: &Subject, at: Option<u64>) -> Made {
-        match subject {
-            Subject::Backend(factory) => {
+    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+        match system {
+            System::Backend(factory) => {
                 let session = ready(&**factory).await?;
                 made(Counting::in_session(session).await?)
             }
-            Subject::Floor(PIPE) => made(Pipe::start()?),
-            Subject::Floor(ATTACHED) => made(RoundTrip::prepare().await?),
-            Subject::Peer(peer) => of_peer(peer, self.name(), at).await,
-            Subject::Floor(_) | Subject::Loop => Ok(None),
+            System::Floor(PIPE) => made(Pipe::start()?),
+            System::Floor(ATTACHED) => made(RoundTrip::prepare().await?),
+            System::Peer(peer) => of_peer(peer, self.name(), at).await,
+            System::Floor(_) | System::Loop => Ok(None),
         }
     }
 }
 
 /// What DESIGN.md asks of a cell round trip.
-pub(super) fn goal(subject: &str) -> Option<f64> {
-    match subject {
+pub(super) fn goal(system: &str) -> Option<f64> {
+    match system {
         "wasm" => Some(25e-6),
         "subprocess" => Some(50e-6),
         "docker" => Some(250e-6),
@@ -82,7 +85,7 @@ pub(super) struct Counting {
 }
 
 impl Counting {
-    /// Begins at 0, and runs some cells to warm up.
+    /// Begins at 0, and runs some cells that are not timed.
     ///
     /// # Errors
     /// The session's.

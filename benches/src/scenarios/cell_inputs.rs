@@ -1,5 +1,5 @@
-//! Scenario `cell-inputs`. What a cell costs in a session that holds an input of so many megabytes: the cell and the
-//! check are those of `cell`. The input went in once, before; it should cost nothing any more.
+//! Scenario `cell-inputs`. What a cell costs in a session that holds an input of so many megabytes: the cell
+//! and the check are those of `cell`. The input went in once, before; it should cost nothing any more.
 
 use abyme::{Cell, Text};
 use async_trait::async_trait;
@@ -8,7 +8,7 @@ use super::{
     cell::{self, Counting},
     work::{Made, SharedText, ascii, made, ready, run},
 };
-use crate::scenario::{Scenario, Subject, Unit};
+use crate::{scenario::Scenario, systems::System, units::Unit};
 
 /// The scenario.
 #[derive(Debug, Default)]
@@ -38,16 +38,16 @@ impl Scenario for CellInputs {
         Some(("megabytes", vec![0, 10, 100]))
     }
 
-    fn goal(&self, subject: &str, _at: Option<u64>) -> Option<f64> {
-        cell::goal(subject)
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
+        cell::goal(system)
     }
 
     fn samples(&self) -> usize {
         10
     }
 
-    async fn prepare(&self, subject: &Subject, at: Option<u64>) -> Made {
-        let Subject::Backend(factory) = subject else { return Ok(None) };
+    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+        let System::Backend(factory) = system else { return Ok(None) };
         let megabytes = at.unwrap_or_default();
         let text = self.text.get(megabytes, || ascii(megabytes));
         let mut session = ready(&**factory).await?;

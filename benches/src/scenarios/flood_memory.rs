@@ -1,6 +1,7 @@
-//! Scenario `flood-memory`. A cell prints 1 GB, a million characters at a time. Measured is what the program's memory
-//! grew by at its highest (the kernel's mark, cleared before). What Python itself takes counts where Python is in the
-//! program (wasm, pyo3), and not where it is elsewhere. The observation has to know how much was printed. Linux only.
+//! Scenario `flood-memory`. A cell prints 1 GB, a million characters at a time. Measured is what the
+//! program's memory grew by at its highest (the kernel's mark, cleared before). What Python itself takes
+//! counts where Python is in the program (wasm, pyo3), and not where it is elsewhere. The observation has to
+//! know how much was printed. Linux only.
 
 use abyme::{Cell, CodeInterpreter};
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use super::{
     memory,
     work::{Made, check, made, ready, run},
 };
-use crate::scenario::{Scenario, Subject, Trial, Unit};
+use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 /// The scenario.
 #[derive(Debug)]
@@ -37,8 +38,8 @@ impl Scenario for FloodMemory {
         5
     }
 
-    async fn prepare(&self, subject: &Subject, _at: Option<u64>) -> Made {
-        let Subject::Backend(factory) = subject else { return Ok(None) };
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+        let System::Backend(factory) = system else { return Ok(None) };
         memory::forget_peak()?;
         let mut session = ready(&**factory).await?;
         run(&mut *session, Cell::new("line = 'x' * 999_999\nfor _ in range(10): print(line)")).await?;

@@ -1,5 +1,6 @@
-//! Scenario `fork`. A live session with 10 000 strings in a list and a function is copied, and the copy runs its
-//! first cell, which calls the function on the list. For backends that can (wasm). The copy's end is not timed.
+//! Scenario `fork`. A live session with 10 000 strings in a list and a function is copied, and the copy runs
+//! its first cell, which calls the function on the list. For backends that can (wasm). The copy's end is not
+//! timed.
 
 use std::time::Instant;
 
@@ -7,7 +8,7 @@ use abyme::{Cell, CodeInterpreter};
 use async_trait::async_trait;
 
 use super::work::{Made, check, made, ready, run, seconds, value, words};
-use crate::scenario::{Scenario, Subject, Trial, Unit};
+use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 /// The scenario.
 #[derive(Debug)]
@@ -31,12 +32,12 @@ impl Scenario for Fork {
         Unit::Seconds
     }
 
-    fn goal(&self, subject: &str, _at: Option<u64>) -> Option<f64> {
-        (subject == "wasm").then_some(5e-3)
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
+        (system == "wasm").then_some(5e-3)
     }
 
-    async fn prepare(&self, subject: &Subject, _at: Option<u64>) -> Made {
-        let Subject::Backend(factory) = subject else { return Ok(None) };
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+        let System::Backend(factory) = system else { return Ok(None) };
         if !factory.capabilities().fork {
             return Ok(None);
         }

@@ -1,7 +1,8 @@
-//! Scenario `haystack`. A whole run that finds one line in a text of so many megabytes, as in the S-NIAH task of
-//! RULER and the RLM paper (the task of `abyme demo`): a session starts, the text goes in, a cell searches it with a
-//! regular expression and prints what it found, the next one submits the number. The model answers at once and takes
-//! the number from what was printed. The lines of the text differ; the needle is in its third quarter.
+//! Scenario `haystack`. A whole run that finds one line in a text of so many megabytes, as in the S-NIAH task
+//! of RULER and the RLM paper (the task of `abyme demo`): a session starts, the text goes in, a cell searches
+//! it with a regular expression and prints what it found, the next one submits the number. The model answers
+//! at once and takes the number from what was printed. The lines of the text differ; the needle is in its
+//! third quarter.
 
 use std::{fmt::Write, sync::Arc, time::Instant};
 
@@ -12,7 +13,7 @@ use super::{
     memory,
     work::{Made, SharedText, check, made, seconds, words},
 };
-use crate::scenario::{Scenario, Subject, Trial, Unit};
+use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const NUMBER: i64 = 7_316_402;
 const SEARCH: &str = "\
@@ -52,8 +53,8 @@ impl Scenario for Haystack {
         5
     }
 
-    async fn prepare(&self, subject: &Subject, at: Option<u64>) -> Made {
-        let Subject::Backend(factory) = subject else { return Ok(None) };
+    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+        let System::Backend(factory) = system else { return Ok(None) };
         let megabytes = at.unwrap_or(1);
         memory::need(megabytes * 4_000_000)?;
         let text = self.text.get(megabytes, || haystack(megabytes));

@@ -1,6 +1,7 @@
-//! Scenario `history`. How the loop's own cost of a turn grows with the turns before it: from the reply that follows
-//! so many turns to the next request, without model and Python. Each earlier turn has a cell of 130 characters and an
-//! output of 2 000. A sample is the mean of twenty runs; only their last turn but one is timed.
+//! Scenario `history`. How the loop's own cost of a turn grows with the turns before it: from the reply that
+//! follows so many turns to the next request, without model and Python. Each earlier turn has a cell of 130
+//! characters and an output of 2 000. A sample is the mean of twenty runs; only their last turn but one is
+//! timed.
 
 use async_trait::async_trait;
 
@@ -8,7 +9,7 @@ use super::{
     loop_overhead::Bare,
     work::{Made, made},
 };
-use crate::scenario::{Scenario, Subject, Trial, Unit};
+use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const RUNS: u32 = 20;
 
@@ -42,8 +43,8 @@ impl Scenario for History {
         Some(0.1e-3)
     }
 
-    async fn prepare(&self, subject: &Subject, at: Option<u64>) -> Made {
-        let Subject::Loop = subject else { return Ok(None) };
+    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+        let System::Loop = system else { return Ok(None) };
         let before = usize::try_from(at.unwrap_or(1)).unwrap_or(1);
         // The turn itself, and one that submits.
         let mut trial = Late { bare: Bare::new(before + 2, 2000)?, before };

@@ -1,5 +1,5 @@
-//! Scenario `host-call`. A thousand calls of a host function with a text of one letter, one after the other, in one
-//! cell; the time of one is a thousandth. The cell itself is in it and does not weigh.
+//! Scenario `host-call`. A thousand calls of a host function with a text of one letter, one after the other,
+//! in one cell; the time of one is a thousandth. The cell itself is in it and does not weigh.
 //!
 //! Floor: a line to `cat` and back over bare pipes.
 
@@ -9,10 +9,7 @@ use abyme::{Cell, CodeInterpreter, Scope};
 use async_trait::async_trait;
 
 use super::work::{Echo, Made, check, made, of_peer, ready, seconds, succeeded};
-use crate::{
-    floors::pipe::Pipe,
-    scenario::{Scenario, Subject, Trial, Unit},
-};
+use crate::{floors::pipe::Pipe, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const PIPE: &str = "bare pipe";
 
@@ -38,8 +35,8 @@ impl Scenario for HostCalls {
         Unit::Seconds
     }
 
-    fn goal(&self, subject: &str, _at: Option<u64>) -> Option<f64> {
-        match subject {
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
+        match system {
             "wasm" => Some(2e-6),
             "subprocess" => Some(40e-6),
             _ => None,
@@ -50,16 +47,16 @@ impl Scenario for HostCalls {
         vec![PIPE]
     }
 
-    async fn prepare(&self, subject: &Subject, at: Option<u64>) -> Made {
-        match subject {
-            Subject::Backend(factory) => {
+    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+        match system {
+            System::Backend(factory) => {
                 let mut trial = Calling { session: ready(&**factory).await?, scope: Echo::scope() };
                 trial.sample().await?;
                 made(trial)
             }
-            Subject::Floor(PIPE) => made(Pipe::start()?),
-            Subject::Peer(peer) => of_peer(peer, self.name(), at).await,
-            Subject::Floor(_) | Subject::Loop => Ok(None),
+            System::Floor(PIPE) => made(Pipe::start()?),
+            System::Peer(peer) => of_peer(peer, self.name(), at).await,
+            System::Floor(_) | System::Loop => Ok(None),
         }
     }
 }

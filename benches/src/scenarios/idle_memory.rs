@@ -1,11 +1,12 @@
-//! Scenarios `idle-memory` and `memory-after-10mb`. Private memory of a session that waits for its next cell, after
-//! `x = 1`, or after 10 MB of ASCII text went in: the mean of many sessions that live at the same time (wasm 1 000,
-//! pyo3 100, subprocess 20, docker 5; with the text fewer). Counted is what the program's own private memory grew by
-//! (`Private_Dirty` of `smaps_rollup`), and, where Python is a process of its own, what that process says of itself.
-//! The text that the sessions got is in the program once and does not count. Linux only.
+//! Scenarios `idle-memory` and `memory-after-10mb`. Private memory of a session that waits for its next cell,
+//! after `x = 1`, or after 10 MB of ASCII text went in: the mean of many sessions that live at the same time
+//! (wasm 1 000, pyo3 100, subprocess 20, docker 5; with the text fewer). Counted is what the program's own
+//! private memory grew by (`Private_Dirty` of `smaps_rollup`), and, where Python is a process of its own,
+//! what that process says of itself. The text that the sessions got is in the program once and does not
+//! count. Linux only.
 //!
-//! What a pyo3 session takes from the memory that earlier scenarios left free in the process does not show: alone
-//! (`--filter idle-memory --backend pyo3`) it is up to twice as much.
+//! What a pyo3 session takes from the memory that earlier scenarios left free in the process does not show:
+//! alone (`--filter idle-memory --backend pyo3`) it is up to twice as much.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use super::{
     memory,
     work::{Made, ascii, made, run, value, words},
 };
-use crate::scenario::{Scenario, Subject, Trial, Unit};
+use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 /// The scenario, without or with a text.
 #[derive(Debug)]
@@ -56,16 +57,16 @@ impl Scenario for IdleMemory {
         Unit::Bytes
     }
 
-    fn goal(&self, subject: &str, _at: Option<u64>) -> Option<f64> {
-        (subject == "wasm" && self.megabytes == 0).then_some(2e6)
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
+        (system == "wasm" && self.megabytes == 0).then_some(2e6)
     }
 
     fn samples(&self) -> usize {
         3
     }
 
-    async fn prepare(&self, subject: &Subject, _at: Option<u64>) -> Made {
-        let Subject::Backend(factory) = subject else { return Ok(None) };
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+        let System::Backend(factory) = system else { return Ok(None) };
         memory::private()?;
         let sessions = match (factory.name(), self.megabytes) {
             ("wasm", 0) => 1000,

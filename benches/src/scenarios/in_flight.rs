@@ -1,13 +1,13 @@
-//! Scenarios `in-flight` and `in-flight-memory`. So many runs of three turns are started at once, with a model that
-//! takes one second for each reply, so that three seconds are the least possible. Timed is until the last has ended;
-//! or the most memory of their own that the program and its children had meanwhile, over what they had before, looked
-//! at five times a second. Every answer is checked.
+//! Scenarios `in-flight` and `in-flight-memory`. So many runs of three turns are started at once, with a
+//! model that takes one second for each reply, so that three seconds are the least possible. Timed is until
+//! the last has ended; or the most memory of their own that the program and its children had meanwhile, over
+//! what they had before, looked at five times a second. Every answer is checked.
 //!
-//! wasm: each run has a session. One takes about eight memory mappings, and Linux gives a process 65 530 unless
-//! `vm.max_map_count` says otherwise: of 10 000 runs about 7 700 have a session at the same time, and the others wait
-//! for one to be free, which is in the time. subprocess: from a pool of 64 warm sessions; when that is empty, a run
-//! starts its own. pyo3: up to 1 000. docker has no part: a thousand containers are not what an engine on a desk is
-//! made for.
+//! wasm: each run has a session. One takes about eight memory mappings, and Linux gives a process 65 530
+//! unless `vm.max_map_count` says otherwise: of 10 000 runs about 7 700 have a session at the same time, and
+//! the others wait for one to be free, which is in the time. subprocess: from a pool of 64 started sessions;
+//! when that is empty, a run starts its own. pyo3: up to 1 000. docker has no part: a thousand containers are
+//! not what an engine on a desk is made for.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ use super::{
     runs::{one, three_turns},
     work::{Made, made, seconds, words},
 };
-use crate::scenario::{Scenario, Subject, Trial, Unit};
+use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const POOL: usize = 64;
 /// Memory mappings of a wasm session, and those that the rest of the program has.
@@ -69,8 +69,8 @@ impl Scenario for InFlight {
         Some(("runs", vec![100, 1000, 10_000]))
     }
 
-    fn goal(&self, subject: &str, at: Option<u64>) -> Option<f64> {
-        match (subject, at, self.unit) {
+    fn goal(&self, system: &str, at: Option<u64>) -> Option<f64> {
+        match (system, at, self.unit) {
             ("wasm", Some(10_000), Unit::Bytes) => Some(8e9),
             ("wasm", Some(10_000), _) => Some(15.0),
             _ => None,
@@ -85,8 +85,8 @@ impl Scenario for InFlight {
         Duration::from_secs(300)
     }
 
-    async fn prepare(&self, subject: &Subject, at: Option<u64>) -> Made {
-        let Subject::Backend(factory) = subject else { return Ok(None) };
+    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+        let System::Backend(factory) = system else { return Ok(None) };
         let runs = at.unwrap_or(100);
         let (factory, pool): (Arc<dyn InterpreterFactory>, _) = match factory.name() {
             "wasm" => (wide(runs), None),

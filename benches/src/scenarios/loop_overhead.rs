@@ -1,7 +1,8 @@
-//! Scenario `loop`. What Abyme's own loop costs, without a model and without Python: from a model's reply to the
-//! next request. In it are the parsing of the reply, the check of the cell, the rendering of the observation, the
-//! record, and the messages of the next request. The model answers from a list, the interpreter is the scripted one
-//! of the tests and answers each cell with 200 characters of output. A sample is the mean over ten runs of 20 turns.
+//! Scenario `loop`. What Abyme's own loop costs, without a model and without Python: from a model's reply to
+//! the next request. In it are the parsing of the reply, the check of the cell, the rendering of the
+//! observation, the record, and the messages of the next request. The model answers from a list, the
+//! interpreter is the scripted one of the tests and answers each cell with 200 characters of output. A sample
+//! is the mean over ten runs of 20 turns.
 
 use abyme::{Observation, Rlm, Submission, Text, Value, Via, inputs, testing::ScriptedInterpreter};
 use async_trait::async_trait;
@@ -10,7 +11,7 @@ use super::{
     planner::{Planner, Stamp},
     work::{Made, check, made, words},
 };
-use crate::scenario::{Scenario, Subject, Trial, Unit};
+use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const RUNS: u32 = 10;
 const TURNS: usize = 20;
@@ -41,8 +42,8 @@ impl Scenario for LoopOverhead {
         Some(0.1e-3)
     }
 
-    async fn prepare(&self, subject: &Subject, _at: Option<u64>) -> Made {
-        let Subject::Loop = subject else { return Ok(None) };
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+        let System::Loop = system else { return Ok(None) };
         let mut trial = Turns(Bare::new(TURNS, 200)?);
         trial.sample().await?;
         made(trial)
@@ -77,7 +78,8 @@ impl Bare {
     /// # Errors
     /// It cannot be put together.
     pub(super) fn new(turns: usize, output: usize) -> Result<Self, String> {
-        let cell = "lines = [line for line in context.splitlines() if 'needle' in line]\nprint(len(lines), lines[:3])";
+        let cell = "lines = [line for line in context.splitlines() if 'needle' in line]\n\
+                    print(len(lines), lines[:3])";
         let cells = (1..turns).map(|_| cell).chain(["SUBMIT(answer=42)"]);
         let planner = Planner::new(cells).stamped();
         let output = "x".repeat(output);

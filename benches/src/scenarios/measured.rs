@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::scenario::Trial;
+use crate::trial::Trial;
 
-/// The samples of one subject, shared with the scenario whose goal follows from them.
+/// The samples of one system, shared with the scenario whose goal follows from them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Measured(Arc<Mutex<Vec<f64>>>);
 

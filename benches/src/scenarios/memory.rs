@@ -22,8 +22,8 @@ pub(crate) fn resident() -> Result<u64, String> {
     kilobytes("/proc/self/status", "VmRSS:")
 }
 
-/// Bytes of its own in memory now. Unlike [`private`] the kernel has it at hand, and unlike [`resident`] a page of a
-/// file that is mapped a thousand times does not count a thousand times.
+/// Bytes of its own in memory now. Unlike [`private`] the kernel has it at hand, and unlike [`resident`] a
+/// page of a file that is mapped a thousand times does not count a thousand times.
 ///
 /// # Errors Not on Linux.
 pub(crate) fn anonymous() -> Result<u64, String> {
@@ -69,7 +69,7 @@ pub(crate) fn available() -> Result<u64, String> {
 
 /// Nothing, if there is so much memory left.
 ///
-/// # Errors Why a subject cannot take part.
+/// # Errors Why a system cannot take part.
 pub(crate) fn need(bytes: u64) -> Result<(), String> {
     match available() {
         Ok(left) if left < bytes => {

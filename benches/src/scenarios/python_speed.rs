@@ -1,11 +1,11 @@
-//! Scenarios `python-speed-*`. How fast a backend's Python is at pure Python, beside a native one: a loop of 2
-//! million steps, `fib(25)`, a regular expression over 10 MB, splitting 10 MB, counting 1.3 million words, writing
-//! and reading 5 MB of JSON, sorting 200 000 floats. The data is made before. The time is taken inside of Python, by
-//! its own clock, so that the way in and out is not in it; the result is checked. The programs are nearly those of
-//! `crates/abyme-interpreter-wasm/benches/speed.py`.
+//! Scenarios `python-speed-*`. How fast a backend's Python is at pure Python, beside a native one: a loop of
+//! 2 million steps, `fib(25)`, a regular expression over 10 MB, splitting 10 MB, counting 1.3 million words,
+//! writing and reading 5 MB of JSON, sorting 200 000 floats. The data is made before. The time is taken
+//! inside of Python, by its own clock, so that the way in and out is not in it; the result is checked. The
+//! programs are nearly those of `crates/abyme-interpreter-wasm/benches/speed.py`.
 //!
-//! Floors: the `python3` of this machine, and its `python3.13`, the version that the wasm backend is, where there is
-//! one.
+//! Floors: the `python3` of this machine, and its `python3.13`, the version that the wasm backend is, where
+//! there is one.
 
 use abyme::{Cell, CodeInterpreter};
 use async_trait::async_trait;
@@ -14,10 +14,7 @@ use super::{
     measured::Measured,
     work::{Made, check, made, ready, run, value},
 };
-use crate::{
-    floors::python::Native,
-    scenario::{Scenario, Subject, Trial, Unit},
-};
+use crate::{floors::python::Native, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const PYTHON: &str = "native python3";
 const PYTHON_313: &str = "native python3.13";
@@ -167,9 +164,9 @@ impl Scenario for PythonSpeed {
         Unit::Seconds
     }
 
-    fn goal(&self, subject: &str, _at: Option<u64>) -> Option<f64> {
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
         let native = self.native_313.median().or_else(|| self.native.median());
-        native.filter(|_| subject == "wasm").map(|native| 2.0 * native)
+        native.filter(|_| system == "wasm").map(|native| 2.0 * native)
     }
 
     fn samples(&self) -> usize {
@@ -180,20 +177,20 @@ impl Scenario for PythonSpeed {
         vec![PYTHON, PYTHON_313]
     }
 
-    async fn prepare(&self, subject: &Subject, _at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
         let source = self.program.source();
         let native =
             |command: &str| Native::start(command, &source).map(|python| Floor(self.program, python));
-        match subject {
-            Subject::Backend(factory) => {
+        match system {
+            System::Backend(factory) => {
                 let mut session = ready(&**factory).await?;
                 run(&mut *session, Cell::new(source)).await?;
                 let mut trial = Inside(self.program, session);
                 trial.sample().await?;
                 made(trial)
             }
-            Subject::Floor(PYTHON) => made(self.native.note(native("python3")?)),
-            Subject::Floor(PYTHON_313) => made(self.native_313.note(native("python3.13")?)),
+            System::Floor(PYTHON) => made(self.native.note(native("python3")?)),
+            System::Floor(PYTHON_313) => made(self.native_313.note(native("python3.13")?)),
             _ => Ok(None),
         }
     }
@@ -212,7 +209,8 @@ def measure():
     result = work()
     taken = time.perf_counter() - started";
         format!(
-            "{setup}{split}{matches}def work():{work}\n\n{measure}\n    return ' '.join([repr(taken), repr({result})])\n"
+            "{setup}{split}{matches}def work():{work}\n\n{measure}\n    \
+             return ' '.join([repr(taken), repr({result})])\n"
         )
     }
 

@@ -1,18 +1,19 @@
-//! Scenarios `requests`, `prefix-share` and `prefix-share-messages`. All bytes sent to the model over a run of 20
-//! turns, and the share of them that repeats the beginning of the request before, which providers charge less for.
-//! Both are counted in the messages' JSON. The share is counted byte by byte, as caches see it that work by
-//! themselves, and by whole messages, as caches see it that keep what ends at a mark.
+//! Scenarios `requests`, `prefix-share` and `prefix-share-messages`. All bytes sent to the model over a run
+//! of 20 turns, and the share of them that repeats the beginning of the request before, which providers
+//! charge less for. Both are counted in the messages' JSON. The share is counted byte by byte, as caches see
+//! it that work by themselves, and by whole messages, as caches see it that keep what ends at a mark.
 //!
-//! The turns are the same for all three subjects: a thought of 140 characters, a cell of 200, an output of 1 500, and
-//! in every fifth turn one of 30 000, which is over everybody's limit. So are the system message and the description
-//! of the inputs: Abyme's own. Only the shape of what follows differs:
+//! The turns are the same for all three systems: a thought of 140 characters, a cell of 200, an output of 1
+//! 500, and in every fifth turn one of 30 000, which is over everybody's limit. So are the system message and
+//! the description of the inputs: Abyme's own. Only the shape of what follows differs:
 //!
 //! - Abyme: what it sent, taken from a run with a scripted model.
-//! - DSPy's shape (3.4, `dspy.RLM` with its chat adapter): each request is a system and one user message. That holds
-//!   the description, then all turns so far as text, numbered, each with its thought, its fenced code, and the output
-//!   under a line with its length, cut to 10 000 characters, first and last half; last comes the number of the turn.
-//! - rlms' shape (0.1, `core/rlm.py`): messages are appended: the turn's number as the user, the reply as it came, the
-//!   output as the user with the names of the variables, cut after 20 000 characters.
+//! - DSPy's shape (3.4, `dspy.RLM` with its chat adapter): each request is a system and one user message.
+//!   That holds the description, then all turns so far as text, numbered, each with its thought, its fenced
+//!   code, and the output under a line with its length, cut to 10 000 characters, first and last half; last
+//!   comes the number of the turn.
+//! - rlms' shape (0.1, `core/rlm.py`): messages are appended: the turn's number as the user, the reply as it
+//!   came, the output as the user with the names of the variables, cut after 20 000 characters.
 //!
 //! Both shapes are computed here from those rules; neither system runs.
 
@@ -26,13 +27,13 @@ use super::{
     loop_overhead::submission,
     work::{Made, check, made, words},
 };
-use crate::scenario::{Scenario, Subject, Trial, Unit};
+use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const TURNS: usize = 20;
 const DSPY: &str = "DSPy's shape";
 const RLMS: &str = "rlms' shape";
-const THOUGHT: &str = "The last output showed where the records of that month begin. I take the next part of them, \
-                       count what is asked for, and keep the result.";
+const THOUGHT: &str = "The last output showed where the records of that month begin. I take the next part \
+                       of them, count what is asked for, and keep the result.";
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,11 +97,11 @@ impl Scenario for Requests {
         vec![DSPY, RLMS]
     }
 
-    async fn prepare(&self, subject: &Subject, _at: Option<u64>) -> Made {
-        let shape: fn(Vec<Request>) -> Vec<Vec<Message>> = match subject {
-            Subject::Loop => ours,
-            Subject::Floor(DSPY) => dspy,
-            Subject::Floor(RLMS) => rlms,
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+        let shape: fn(Vec<Request>) -> Vec<Vec<Message>> = match system {
+            System::Loop => ours,
+            System::Floor(DSPY) => dspy,
+            System::Floor(RLMS) => rlms,
             _ => return Ok(None),
         };
         made(Counted { shape, count: self.count })
@@ -161,8 +162,9 @@ fn code(turn: usize) -> String {
         return "SUBMIT(answer=42)".to_owned();
     }
     format!(
-        "part = {turn}\nlines = context.splitlines()[part * 1000:(part + 1) * 1000]\nfound = [line for line in lines \
-         if 'May' in line]\ntotal = globals().get('total', 0) + len(found)\nprint(total)\nprint('\\n'.join(found))"
+        "part = {turn}\nlines = context.splitlines()[part * 1000:(part + 1) * 1000]\n\
+         found = [line for line in lines if 'May' in line]\ntotal = globals().get('total', 0) + len(found)\nprint(total)\n\
+         print('\\n'.join(found))"
     )
 }
 
@@ -184,7 +186,8 @@ fn dspy(requests: Vec<Request>) -> Vec<Vec<Message>> {
             let length = output.len();
             let shown = Captured::whole(output).shortened(10_000);
             user.push_str(&format!(
-                "=== Step {} ===\nReasoning: {THOUGHT}\nCode:\n```python\n{}\n```\nOutput ({length} chars):\n{shown}\n",
+                "=== Step {} ===\nReasoning: {THOUGHT}\nCode:\n```python\n{}\n```\n\
+                 Output ({length} chars):\n{shown}\n",
                 past + 1,
                 code(past)
             ));

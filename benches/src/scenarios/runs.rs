@@ -1,6 +1,7 @@
-//! Scenario `runs`. Complete runs in a second, two at a time, with a model that answers at once. A run has three
-//! turns: it looks at its input, computes, and submits; each makes its own session and shuts it down. A sample starts
-//! runs for a second, waits for the last, and divides their number by the time it took. Every answer is checked.
+//! Scenario `runs`. Complete runs in a second, two at a time, with a model that answers at once. A run has
+//! three turns: it looks at its input, computes, and submits; each makes its own session and shuts it down. A
+//! sample starts runs for a second, waits for the last, and divides their number by the time it took. Every
+//! answer is checked.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use super::{
     planner::Planner,
     work::{Made, check, made, seconds, words},
 };
-use crate::scenario::{Scenario, Subject, Trial, Unit};
+use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const AT_A_TIME: usize = 2;
 
@@ -30,23 +31,24 @@ impl Scenario for Runs {
     }
 
     fn workload(&self) -> &'static str {
-        "whole runs of three turns with a model that answers at once, two at a time, each with a session of its own"
+        "whole runs of three turns with a model that answers at once, two at a time, each with a session \
+         of its own"
     }
 
     fn unit(&self) -> Unit {
         Unit::PerSecond
     }
 
-    fn goal(&self, subject: &str, _at: Option<u64>) -> Option<f64> {
-        (subject == "wasm").then_some(2000.0)
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
+        (system == "wasm").then_some(2000.0)
     }
 
     fn samples(&self) -> usize {
         10
     }
 
-    async fn prepare(&self, subject: &Subject, _at: Option<u64>) -> Made {
-        let Subject::Backend(factory) = subject else { return Ok(None) };
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+        let System::Backend(factory) = system else { return Ok(None) };
         let rlm = three_turns(factory.clone(), Duration::ZERO)?;
         one(&rlm).await?;
         made(TwoAtATime { rlm })

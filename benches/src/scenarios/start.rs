@@ -1,9 +1,9 @@
-//! Scenario `start`. A session is made from nothing and runs `print(6 * 7)`; the clock stops when the output is
-//! there. The session's end is not timed. Whatever is done once per process or machine (loading CPython, finding the
-//! image) was done before.
+//! Scenario `start`. A session is made from nothing and runs `print(6 * 7)`; the clock stops when the output
+//! is there. The session's end is not timed. Whatever is done once per process or machine (loading CPython,
+//! finding the image) was done before.
 //!
-//! Floors: `python3 -I -c pass` from its start to its end; a bare container through the Docker API, from the request
-//! to make it to its first line.
+//! Floors: `python3 -I -c pass` from its start to its end; a bare container through the Docker API, from the
+//! request to make it to its first line.
 
 use std::{sync::Arc, time::Instant};
 
@@ -16,7 +16,10 @@ use super::{
 };
 use crate::{
     floors::{container::FirstLine, python::Pass},
-    scenario::{Scenario, Subject, Trial, Unit},
+    scenario::Scenario,
+    systems::System,
+    trial::Trial,
+    units::Unit,
 };
 
 const PYTHON: &str = "python3 -I -c pass";
@@ -46,8 +49,8 @@ impl Scenario for Start {
         Unit::Seconds
     }
 
-    fn goal(&self, subject: &str, _at: Option<u64>) -> Option<f64> {
-        match subject {
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
+        match system {
             "wasm" => Some(0.5e-3),
             "subprocess" => Some(1.5 * self.python.median().unwrap_or(7.1e-3)),
             "docker" => Some(0.3),
@@ -59,27 +62,27 @@ impl Scenario for Start {
         vec![PYTHON, CONTAINER]
     }
 
-    async fn prepare(&self, subject: &Subject, at: Option<u64>) -> Made {
-        match subject {
-            Subject::Backend(factory) => {
-                let mut trial = Fresh { factory: factory.clone() };
+    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+        match system {
+            System::Backend(factory) => {
+                let mut trial = StartTrial { factory: factory.clone() };
                 trial.sample().await?;
                 made(trial)
             }
-            Subject::Floor(PYTHON) => made(self.python.note(Pass::find()?)),
-            Subject::Floor(CONTAINER) => made(FirstLine::prepare().await?),
-            Subject::Peer(peer) => of_peer(peer, self.name(), at).await,
-            Subject::Floor(_) | Subject::Loop => Ok(None),
+            System::Floor(PYTHON) => made(self.python.note(Pass::find()?)),
+            System::Floor(CONTAINER) => made(FirstLine::prepare().await?),
+            System::Peer(peer) => of_peer(peer, self.name(), at).await,
+            System::Floor(_) | System::Loop => Ok(None),
         }
     }
 }
 
-struct Fresh {
+struct StartTrial {
     factory: Arc<dyn InterpreterFactory>,
 }
 
 #[async_trait]
-impl Trial for Fresh {
+impl Trial for StartTrial {
     async fn sample(&mut self) -> Result<f64, String> {
         let (taken, session) = first_output(&*self.factory).await?;
         drop(session);
@@ -89,7 +92,8 @@ impl Trial for Fresh {
 
 /// The time until a session that a factory makes has printed, and the session.
 ///
-/// # Errors It does not start, or prints something else.
+/// # Errors
+/// The session does not start, or prints something else.
 pub(super) async fn first_output(
     factory: &dyn InterpreterFactory,
 ) -> Result<(f64, Box<dyn CodeInterpreter>), String> {

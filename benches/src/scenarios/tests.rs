@@ -1,10 +1,7 @@
-//! Every scenario is prepared and sampled once, at its first point, for the subjects that are always here.
+//! Every scenario is prepared and sampled once, at its first point, for the systems that are always here.
 
 use super::all;
-use crate::{
-    scenario::{Scenario, Subject},
-    subjects,
-};
+use crate::{scenario::Scenario, systems, systems::System};
 
 /// Prints what it sees: `ABYME_BENCH=text-in ABYME_BENCH_AT=100 cargo test ... -- --ignored --nocapture`.
 #[tokio::test(flavor = "multi_thread")]
@@ -12,21 +9,19 @@ use crate::{
 async fn every_scenario_runs() {
     let only = std::env::var("ABYME_BENCH").ok();
     let at = std::env::var("ABYME_BENCH_AT").ok().and_then(|at| at.parse().ok());
-    let backends = subjects::backends(&["wasm", "subprocess"]).await;
-    let backends: Vec<_> = backends.into_iter().filter_map(|entrant| entrant.subject).collect();
+    let backends = systems::backends(&["wasm", "subprocess"]).await;
+    let backends: Vec<_> = backends.into_iter().filter_map(|entrant| entrant.system).collect();
     let mut failed = Vec::new();
     for scenario in all() {
         if only.as_ref().is_some_and(|only| !scenario.name().contains(only.as_str())) {
             continue;
         }
-        for subject in with_floors(&backends, &*scenario) {
-            let name = subject.name();
-            let seen = once(&*scenario, &subject, at).await;
+        for system in with_floors(&backends, &*scenario) {
+            let name = system.name();
+            let seen = once(&*scenario, &system, at).await;
             println!("{:<24} {name:<24} {seen:?}  goal {:?}", scenario.name(), scenario.goal(&name, at));
             match seen {
-                Err(why) if !matches!(subject, Subject::Floor(_)) => {
-                    failed.push((scenario.name(), name, why))
-                }
+                Err(why) if !matches!(system, System::Floor(_)) => failed.push((scenario.name(), name, why)),
                 _ => {}
             }
         }
@@ -34,18 +29,18 @@ async fn every_scenario_runs() {
     assert!(failed.is_empty(), "{failed:#?}");
 }
 
-fn with_floors(backends: &[Subject], scenario: &dyn Scenario) -> Vec<Subject> {
-    let floors = scenario.floors().into_iter().map(Subject::Floor);
-    backends.iter().cloned().chain([Subject::Loop]).chain(floors).collect()
+fn with_floors(backends: &[System], scenario: &dyn Scenario) -> Vec<System> {
+    let floors = scenario.floors().into_iter().map(System::Floor);
+    backends.iter().cloned().chain([System::Loop]).chain(floors).collect()
 }
 
-async fn once(scenario: &dyn Scenario, subject: &Subject, at: Option<u64>) -> Result<Option<f64>, String> {
+async fn once(scenario: &dyn Scenario, system: &System, at: Option<u64>) -> Result<Option<f64>, String> {
     let points = scenario.axis().map(|(_, points)| points);
     let at = points.and_then(|points| {
         points.iter().copied().find(|point| at == Some(*point)).or(points.first().copied())
     });
     let work = async {
-        match scenario.prepare(subject, at).await? {
+        match scenario.prepare(system, at).await? {
             Some(mut trial) => trial.sample().await.map(Some),
             None => Ok(None),
         }

@@ -1,9 +1,9 @@
-//! Scenarios `text-in` and `text-in-cyrillic`. A text of so many megabytes (of UTF-8) is put into a session as a
-//! variable, once, and its length asked for in the same cell. The session is new and has run one cell; it is not
-//! timed. The text is in the host's memory already.
+//! Scenarios `text-in` and `text-in-cyrillic`. A text of so many megabytes (of UTF-8) is put into a session
+//! as a variable, once, and its length asked for in the same cell. The session is new and has run one cell;
+//! it is not timed. The text is in the host's memory already.
 //!
-//! Floor: the text's bytes are copied into new memory. A peer that sends its inputs with every cell pays this time
-//! with every cell.
+//! Floor: the text's bytes are copied into new memory. A peer that sends its inputs with every cell pays this
+//! time with every cell.
 
 use std::{hint::black_box, sync::Arc, time::Instant};
 
@@ -14,7 +14,7 @@ use super::{
     memory,
     work::{self, Made, SharedText, check, made, of_peer, ready, seconds, value},
 };
-use crate::scenario::{Scenario, Subject, Trial, Unit};
+use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const MEMCPY: &str = "memcpy";
 
@@ -63,8 +63,8 @@ impl Scenario for TextIn {
         Some(("megabytes", vec![10, 100, 1000]))
     }
 
-    fn goal(&self, subject: &str, at: Option<u64>) -> Option<f64> {
-        match (subject, at) {
+    fn goal(&self, system: &str, at: Option<u64>) -> Option<f64> {
+        match (system, at) {
             _ if self.name != "text-in" => None,
             ("wasm", Some(100)) => Some(0.05),
             ("subprocess" | "docker" | "pyo3", Some(100)) => Some(0.1),
@@ -80,21 +80,21 @@ impl Scenario for TextIn {
         vec![MEMCPY]
     }
 
-    async fn prepare(&self, subject: &Subject, at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
         let megabytes = at.unwrap_or(10);
         // The text, what is on its way, and Python's own copies.
         memory::need(megabytes * 4_000_000)?;
         let text = || self.text.get(megabytes, || (self.make)(megabytes));
-        match subject {
-            Subject::Backend(factory) => {
+        match system {
+            System::Backend(factory) => {
                 let text = text();
                 // Counted once, and not on the clock.
                 let chars = text.chars_len();
                 made(Into { factory: factory.clone(), text, chars })
             }
-            Subject::Floor(MEMCPY) => made(Memcpy(text())),
-            Subject::Peer(peer) => of_peer(peer, self.name, at).await,
-            Subject::Floor(_) | Subject::Loop => Ok(None),
+            System::Floor(MEMCPY) => made(Memcpy(text())),
+            System::Peer(peer) => of_peer(peer, self.name, at).await,
+            System::Floor(_) | System::Loop => Ok(None),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Scenario `variables`. What a cell costs in a session that has so many variables: the cell and the check are those
-//! of `cell`. A third of the variables are numbers, a third texts, a third lists of three. At most linear growth is
-//! asked for; a cell has to find out which variables it changed.
+//! Scenario `variables`. What a cell costs in a session that has so many variables: the cell and the check
+//! are those of `cell`. A third of the variables are numbers, a third texts, a third lists of three. At most
+//! linear growth is asked for; a cell has to find out which variables it changed.
 
 use abyme::Cell;
 use async_trait::async_trait;
@@ -9,7 +9,7 @@ use super::{
     cell::Counting,
     work::{Made, made, ready, run},
 };
-use crate::scenario::{Scenario, Subject, Unit};
+use crate::{scenario::Scenario, systems::System, units::Unit};
 
 /// The scenario.
 #[derive(Debug)]
@@ -41,8 +41,8 @@ impl Scenario for Variables {
         10
     }
 
-    async fn prepare(&self, subject: &Subject, at: Option<u64>) -> Made {
-        let Subject::Backend(factory) = subject else { return Ok(None) };
+    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+        let System::Backend(factory) = system else { return Ok(None) };
         let mut session = ready(&**factory).await?;
         let fill = format!(
             "for n in range({}): globals()[f'v{{n}}'] = (n, str(n), [n, n, n])[n % 3]",

@@ -12,12 +12,12 @@ use abyme::{
 };
 use async_trait::async_trait;
 
-use crate::{peers::Peer, scenario::Trial};
+use crate::{peers::Peer, trial::Trial};
 
 /// What `prepare` answers.
 pub(crate) type Made = Result<Option<Box<dyn Trial>>, String>;
 
-/// A subject that takes part.
+/// A system that takes part.
 #[allow(clippy::unnecessary_wraps, reason = "what `prepare` answers")]
 pub(crate) fn made(trial: impl Trial + 'static) -> Made {
     Ok(Some(Box::new(trial)))
@@ -29,8 +29,8 @@ pub(crate) async fn of_peer(peer: &Peer, scenario: &'static str, at: Option<u64>
 }
 
 /// The names of our backends, for goals that are the same for all.
-pub(crate) fn is_ours(subject: &str) -> bool {
-    ["wasm", "subprocess", "docker", "pyo3"].contains(&subject)
+pub(crate) fn is_ours(system: &str) -> bool {
+    ["wasm", "subprocess", "docker", "pyo3"].contains(&system)
 }
 
 pub(crate) fn words(error: Error) -> String {
@@ -107,7 +107,7 @@ impl HostFunctions for Echo {
     }
 }
 
-/// A text that all subjects of a point share. It is gone when the last of them is.
+/// A text that all systems of a point share. It is gone when the last of them is.
 #[derive(Debug, Default)]
 pub(crate) struct SharedText(Mutex<Option<(u64, Weak<Text>)>>);
 

@@ -1,14 +1,13 @@
-//! Who takes part: our backends, each tried once before anything is measured, and the peers.
+//! The systems that take part: our backends, each tried once before anything is measured, and the peers.
 
 use std::{sync::Arc, time::Duration};
 
 use abyme::{Docker, InterpreterFactory, Pull, Session, Subprocess, Wasm};
 
 use crate::{
-    peers,
-    record::{Kind, SubjectRecord},
-    say,
-    scenario::Subject,
+    output::say,
+    peers::{self, Peer},
+    record::{Kind, SystemRecord},
 };
 
 /// Our backends, in the order of the tables.
@@ -16,18 +15,33 @@ pub(crate) const BACKENDS: &[&str] = &["wasm", "subprocess", "docker", "pyo3"];
 
 /// Sessions of wasm that scenarios may have at the same time. A thousand idle ones are measured.
 const WASM_SESSIONS: u32 = 1200;
-/// Memory of a session, where the defaults are too little for inputs of 1 GB. Everything else is as users get it.
+/// Memory of a session, where the defaults are too little for inputs of 1 GB. Everything else is as users get
+/// it.
 const MEMORY: u64 = 4 << 30;
-/// How long the trial of a backend may take: wasm prepares its Python the first time, and an engine may be slow.
-const TRIAL: Duration = Duration::from_secs(180);
+/// The time limit of a backend's first cell: wasm prepares its Python the first time, and an engine may be
+/// slow.
+const FIRST_CELL_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// Somebody who takes part, or the reason why not.
-pub(crate) struct Entrant {
-    pub(crate) record: SubjectRecord,
-    pub(crate) subject: Option<Subject>,
+/// A system that does the work of a scenario.
+#[derive(Clone, Debug)]
+pub(crate) enum System {
+    /// One of our backends.
+    Backend(Arc<dyn InterpreterFactory>),
+    /// Abyme without any Python: the loop itself.
+    Loop,
+    /// The least that the work can cost here, such as a bare pipe: not a system anybody would use.
+    Floor(&'static str),
+    /// Another system, through its public interface.
+    Peer(Peer),
 }
 
-impl Subject {
+/// A system that takes part, or the reason why it cannot.
+pub(crate) struct Entrant {
+    pub(crate) record: SystemRecord,
+    pub(crate) system: Option<System>,
+}
+
+impl System {
     /// As tables call it.
     pub(crate) fn name(&self) -> String {
         match self {
@@ -59,7 +73,7 @@ pub(crate) async fn backends(names: &[&'static str]) -> Vec<Entrant> {
         entrants.push(entrant(
             name,
             Kind::Backend,
-            tried.map(|(factory, version)| (Subject::Backend(factory), version)),
+            tried.map(|(factory, version)| (System::Backend(factory), version)),
         ));
     }
     entrants
@@ -71,22 +85,22 @@ pub(crate) async fn peers() -> Vec<Entrant> {
     let entrants = started.map(|peer| match peer {
         Ok(peer) => {
             let (name, version) = (peer.name().to_owned(), peer.version().to_owned());
-            entrant(&name, Kind::Peer, Ok((Subject::Peer(peer), version)))
+            entrant(&name, Kind::Peer, Ok((System::Peer(peer), version)))
         }
         Err((name, reason)) => entrant(&name, Kind::Peer, Err(reason)),
     });
     entrants.collect()
 }
 
-fn entrant(name: &str, kind: Kind, tried: Result<(Subject, String), String>) -> Entrant {
-    let (subject, version, problem) = match tried {
-        Ok((subject, version)) => (Some(subject), version, None),
+fn entrant(name: &str, kind: Kind, tried: Result<(System, String), String>) -> Entrant {
+    let (system, version, problem) = match tried {
+        Ok((system, version)) => (Some(system), version, None),
         Err(reason) => {
             say(&format!("{name} is not here: {reason}"));
             (None, String::new(), Some(reason))
         }
     };
-    Entrant { record: SubjectRecord { name: name.to_owned(), kind, version, problem }, subject }
+    Entrant { record: SystemRecord { name: name.to_owned(), kind, version, problem }, system }
 }
 
 fn factory(name: &str) -> Result<Arc<dyn InterpreterFactory>, String> {
@@ -104,7 +118,7 @@ fn factory(name: &str) -> Result<Arc<dyn InterpreterFactory>, String> {
 }
 
 fn docker() -> Docker {
-    // Whoever measures has not asked for a download.
+    // A measurement downloads nothing.
     let docker = Docker::new().pull(Pull::Never).memory_limit_bytes(MEMORY);
     match std::env::var("ABYME_DOCKER_IMAGE") {
         Ok(image) if !image.is_empty() => docker.image(image),
@@ -125,9 +139,9 @@ fn pyo3() -> Result<Arc<dyn InterpreterFactory>, String> {
     Err(format!("this was built without it: {reason}"))
 }
 
-/// Starts a session and runs a cell in it. Answers the Python that ran it.
+/// Starts a session and runs a cell in it. Returns the Python that ran it.
 async fn try_out(factory: &dyn InterpreterFactory) -> Result<String, String> {
-    let tried = tokio::time::timeout(TRIAL, async {
+    let tried = tokio::time::timeout(FIRST_CELL_TIMEOUT, async {
         let interpreter = factory.create().await.map_err(|error| error.to_string())?;
         let mut session = Session::new(interpreter);
         let code = "import platform; print(platform.python_version())";
@@ -139,5 +153,7 @@ async fn try_out(factory: &dyn InterpreterFactory) -> Result<String, String> {
             None => Ok(format!("Python {version}")),
         }
     });
-    tried.await.unwrap_or_else(|_| Err(format!("its first cell took over {} s", TRIAL.as_secs())))
+    tried
+        .await
+        .unwrap_or_else(|_| Err(format!("its first cell took over {} s", FIRST_CELL_TIMEOUT.as_secs())))
 }

@@ -1,6 +1,6 @@
-//! Scenario `warm-start`. A pool keeps four sessions ready. One is taken and runs `print(6 * 7)`; the clock stops
-//! when the output is there. The pool is full before each sample, and begins to fill up again while the sample is
-//! taken, as it does in a program. The session's end is not timed.
+//! Scenario `pool-start`. A pool keeps four sessions ready. One is taken and runs `print(6 * 7)`; the clock
+//! stops when the output is there. The pool is full before each sample, and begins to fill up again while the
+//! sample is taken, as it does in a program. The session's end is not timed.
 
 use std::time::Duration;
 
@@ -11,22 +11,22 @@ use super::{
     start::first_output,
     work::{Made, made, words},
 };
-use crate::scenario::{Scenario, Subject, Trial, Unit};
+use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const SIZE: usize = 4;
 
 /// The scenario.
 #[derive(Debug)]
-pub(crate) struct WarmStart;
+pub(crate) struct PoolStart;
 
 #[async_trait]
-impl Scenario for WarmStart {
+impl Scenario for PoolStart {
     fn name(&self) -> &'static str {
-        "warm-start"
+        "pool-start"
     }
 
     fn title(&self) -> &'static str {
-        "first output of a session from a warm pool"
+        "first output of a session from a filled pool"
     }
 
     fn workload(&self) -> &'static str {
@@ -37,31 +37,31 @@ impl Scenario for WarmStart {
         Unit::Seconds
     }
 
-    fn goal(&self, subject: &str, _at: Option<u64>) -> Option<f64> {
-        match subject {
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
+        match system {
             "subprocess" => Some(2e-3),
             "docker" => Some(10e-3),
             _ => None,
         }
     }
 
-    async fn prepare(&self, subject: &Subject, _at: Option<u64>) -> Made {
-        let Subject::Backend(factory) = subject else { return Ok(None) };
-        let mut trial = Warm { pool: Pool::new(factory.clone(), PoolConfig::default().size(SIZE)) };
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+        let System::Backend(factory) = system else { return Ok(None) };
+        let mut trial = PoolTrial { pool: Pool::new(factory.clone(), PoolConfig::default().size(SIZE)) };
         trial.sample().await?;
         made(trial)
     }
 }
 
-struct Warm {
+struct PoolTrial {
     pool: Pool,
 }
 
 #[async_trait]
-impl Trial for Warm {
+impl Trial for PoolTrial {
     async fn sample(&mut self) -> Result<f64, String> {
         self.pool.warm().await.map_err(words)?;
-        // One that is being started counts as warm already.
+        // `fill` returns while sessions are still being started.
         while self.pool.ready() < SIZE {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
