@@ -1,8 +1,10 @@
-//! Does the conformance suite bite? An interpreter with one deliberate fault must fail exactly the cases that name it.
+//! Does the conformance suite bite? An interpreter with one deliberate fault must fail exactly the cases that
+//! name it.
 //!
-//! Faults are planted in three places: in the Python driver's source, between the suite and a good interpreter, and in
-//! how sessions are copied. The first two are run against every theme that is not about time, floods or crashes: those
-//! take long, and no fault here is theirs. The last are run against the themes of forks, snapshots and life cycle.
+//! Faults are planted in three places: in the Python driver's source, between the suite and a good
+//! interpreter, and in how sessions are copied. The first two are run against every theme that is not about
+//! time, floods or crashes: those take long, and no fault here is theirs. The last are run against the themes
+//! of forks, snapshots and life cycle.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 #[path = "planted_faults/copies.rs"]
@@ -35,7 +37,7 @@ const LONG_CASES: [&str; 4] = [
     "c08_host_functions::large_values_pass",
 ];
 
-/// Runs the suite over a faulty interpreter, and wants to see exactly these cases fail.
+/// Runs the suite over a faulty interpreter, and asserts that exactly these cases fail.
 fn fails(harness: impl Harness, expected: &[&str]) {
     let is_long = |name: &&str| LONG.iter().any(|theme| name.starts_with(theme)) || LONG_CASES.contains(name);
     fail_of(case_names().into_iter().filter(|name| !is_long(name)).collect(), harness, expected);

@@ -1,4 +1,5 @@
-//! Whole runs in which backends differ, or that one backend is enough for. What all have in common is in `backends.rs`.
+//! Whole runs in which backends differ, or that one backend is enough for. What all have in common is in
+//! `backends.rs`.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{sync::Arc, time::Duration};

@@ -163,8 +163,8 @@ fn code(turn: usize) -> String {
     }
     format!(
         "part = {turn}\nlines = context.splitlines()[part * 1000:(part + 1) * 1000]\n\
-         found = [line for line in lines if 'May' in line]\ntotal = globals().get('total', 0) + len(found)\nprint(total)\n\
-         print('\\n'.join(found))"
+         found = [line for line in lines if 'May' in line]\ntotal = globals().get('total', 0) + len(found)\n\
+         print(total)\nprint('\\n'.join(found))"
     )
 }
 

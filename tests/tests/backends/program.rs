@@ -2,12 +2,13 @@
 //!
 //! What may differ, and is not compared:
 //! - how long a cell took;
-//! - the lines of carets under the source lines of a traceback, and the hint after its last line ("Did you mean"), which
-//!   each version of Python has in its own way;
-//! - the number of an `OSError`: WASI counts errors in its own way, `[Errno 44]` is what `[Errno 2]` is elsewhere. Code
-//!   that compares with `errno.ENOENT` does not see it;
+//! - the lines of carets under the source lines of a traceback, and the hint after its last line ("Did you
+//!   mean"), which each version of Python has in its own way;
+//! - the number of an `OSError`: WASI counts errors in its own way, `[Errno 44]` is what `[Errno 2]` is
+//!   elsewhere. Code that compares with `errno.ENOENT` does not see it;
 //! - addresses of objects and names of threads, which no cell here shows;
-//! - paths of the standard library, and the lines of it that a traceback passes: no cell here raises inside of it;
+//! - paths of the standard library, and the lines of it that a traceback passes: no cell here raises inside
+//!   of it;
 //! - what happens to a session whose interpreter is gone, see `a_crash_is_seen_alike`.
 
 use std::{
@@ -82,14 +83,15 @@ fn scope() -> Scope {
         .function(FunctionSpec::new("give", "Gives back.").parameter(parameter("value")))
         .function(FunctionSpec::variadic("any_of", "Takes all."))
         .function(
-            FunctionSpec::new("fail", "Fails.").parameter(parameter("kind")).parameter(
-                parameter("message").kind(ParameterKind::KeywordOnly).default_value("no reason"),
-            ),
+            FunctionSpec::new("fail", "Fails.")
+                .parameter(parameter("kind"))
+                .parameter(parameter("message").kind(ParameterKind::KeywordOnly).default_value("no reason")),
         )
         .function(FunctionSpec::new("meet", "Waits for three others.").parameter(parameter("index")))
         .module(
             "tools.py",
-            "count = 0\ndef bump(by: int = 1) -> int:\n    \"\"\"Counts.\"\"\"\n    global count\n    count += by\n    return count",
+            "count = 0\ndef bump(by: int = 1) -> int:\n    \"\"\"Counts.\"\"\"\n    global count\n    \
+             count += by\n    return count",
         )
         .output("title", "str")
         .output("rows", "list[int]")
@@ -135,11 +137,14 @@ fn program() -> Vec<Cell> {
 const CELLS: &[&str] = &[
     "x = 41\nprint('six', end='')\nx + 1",
     "[repr(v)[:80] for v in (number, big, small, odd, text, raw, deep)], len(long), long[-2:]",
-    "number *= 2\nbig += 1\nodd.append(1e300)\ntext += '!'\nraw = raw[:2]\ndeep['ключ'].append(x)\nlong = long[:5]",
-    "import sys\nprint('наружу 🦀\\x00\\x1b[1m', 'b', sep='\\t')\nprint('err', file=sys.stderr)\nsys.stdout.write('w\\r\\n')\nNone",
+    "number *= 2\nbig += 1\nodd.append(1e300)\ntext += '!'\nraw = raw[:2]\ndeep['ключ'].append(x)\n\
+     long = long[:5]",
+    "import sys\nprint('наружу 🦀\\x00\\x1b[1m', 'b', sep='\\t')\nprint('err', file=sys.stderr)\n\
+     sys.stdout.write('w\\r\\n')\nNone",
     "print(SHOW_VARS())",
     // Errors: their type, message, line, stage and the source they show.
-    "def outer(n):\n    before = n\n    return inner(n - 1)\n\ndef inner(n):\n    return 10 // n\n\nkept = outer(11)\nouter(1)",
+    "def outer(n):\n    before = n\n    return inner(n - 1)\n\ndef inner(n):\n    return 10 // n\n\n\
+     kept = outer(11)\nouter(1)",
     "kept, x",
     "y = 1\nz = = 2",
     "def f():\n  if x:\n return 1",
@@ -154,18 +159,28 @@ const CELLS: &[&str] = &[
     // Host functions.
     "add(1), add(1, 2), add(b=3, a=4), any_of(1, 'zwei', k=[None, 1.5]), any_of()",
     "give({'größe': [1, float('inf'), b'\\x00', 10**30]}), give(None), give((1, 2)), give(value='🦀' * 3)",
-    "import inspect\nstr(inspect.signature(add)), add.__doc__, add.__name__, str(inspect.signature(fail)), str(inspect.signature(any_of))",
+    "import inspect\n\
+     str(inspect.signature(add)), add.__doc__, add.__name__, str(inspect.signature(fail)), \
+     str(inspect.signature(any_of))",
     "add()",
     "add(1, 2, 3)",
     "add('one')",
     "fail('KeyError', message='gone')",
     "fail('NotABuiltin')",
-    "seen = []\nfor kind in ('ValueError', 'TimeoutError', 'Exception', 'SystemExit', 'no name'):\n    try: fail(kind, message='m')\n    except BaseException as error: seen.append((type(error).__mro__[1].__name__, type(error).__name__, str(error)))\nseen",
+    "seen = []\nfor kind in ('ValueError', 'TimeoutError', 'Exception', 'SystemExit', 'no name'):\n    \
+     try: fail(kind, message='m')\n    \
+     except BaseException as error: seen.append((type(error).__mro__[1].__name__, type(error).__name__, \
+     str(error)))\nseen",
     "bump(), bump(by=5), bump()",
-    "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor(4) as pool:\n    met = list(pool.map(meet, range(4)))\nmet",
+    "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor(4) as pool:\n    \
+     met = list(pool.map(meet, range(4)))\nmet",
     "import asyncio\nawait asyncio.gather(*(asyncio.to_thread(meet, n) for n in range(4)))",
-    "import threading\ndone = []\nthreads = [threading.Thread(target=lambda n=n: done.append(meet(n))) for n in range(4)]\nfor thread in threads: thread.start()\nfor thread in threads: thread.join()\nsorted(done)",
-    "async def later(n):\n    await asyncio.sleep(0)\n    return n * 2\nfirst = await later(1)\nprint([await later(n) for n in range(3)])\nasync with asyncio.Lock():\n    last = await asyncio.gather(later(2), later(3))\nfirst, last",
+    "import threading\ndone = []\n\
+     threads = [threading.Thread(target=lambda n=n: done.append(meet(n))) for n in range(4)]\n\
+     for thread in threads: thread.start()\nfor thread in threads: thread.join()\nsorted(done)",
+    "async def later(n):\n    await asyncio.sleep(0)\n    return n * 2\nfirst = await later(1)\n\
+     print([await later(n) for n in range(3)])\nasync with asyncio.Lock():\n    \
+     last = await asyncio.gather(later(2), later(3))\nfirst, last",
     "await later('a' / 2)",
     // Output and values at and over the cap.
     "print('over the cap é' * 1000)\nprint('E', end='')",
@@ -174,10 +189,16 @@ const CELLS: &[&str] = &[
     "list(range(30)), {'k': {1, 2}}, object, len, ..., -0.0, 1e16, 2 ** 100",
     "class P:\n    def __repr__(self): return 'P(«1»)'\nP()",
     // What is in the language and library.
-    "import dataclasses, typing, pickle, collections, json, re, datetime, decimal, enum\n@dataclasses.dataclass\nclass Row:\n    n: int\n    tags: list = dataclasses.field(default_factory=list)\npickle.loads(pickle.dumps(Row(1, ['a']))), typing.get_type_hints(Row), Row.__module__, inspect.getsource(outer)[:10]",
-    "collections.Counter('abca').most_common(1), json.dumps({'é': [1.5, None]}), re.findall(r'\\w+', 'ein zwei é'), sorted({3, 1, 2}), f'{x:>5}|{3.14159:.2f}'",
+    "import dataclasses, typing, pickle, collections, json, re, datetime, decimal, enum\n\
+     @dataclasses.dataclass\nclass Row:\n    n: int\n    \
+     tags: list = dataclasses.field(default_factory=list)\n\
+     pickle.loads(pickle.dumps(Row(1, ['a']))), typing.get_type_hints(Row), Row.__module__, \
+     inspect.getsource(outer)[:10]",
+    "collections.Counter('abca').most_common(1), json.dumps({'é': [1.5, None]}), re.findall(r'\\w+', 'ein \
+     zwei é'), sorted({3, 1, 2}), f'{x:>5}|{3.14159:.2f}'",
     "import random\nrandom.seed(5)\n[random.randint(0, 100) for _ in range(5)], random.Random('t').random()",
-    "with open('note.txt', 'w', encoding='utf-8') as f: f.write('zeile é\\n')\nimport os\nopen('note.txt', encoding='utf-8').read(), os.path.exists('none'), os.listdir()",
+    "with open('note.txt', 'w', encoding='utf-8') as f: f.write('zeile é\\n')\nimport os\n\
+     open('note.txt', encoding='utf-8').read(), os.path.exists('none'), os.listdir()",
     "open('none.txt')",
     "import warnings\nwarnings.warn('old habit')",
     "import logging\nlogging.basicConfig(format='%(levelname)s %(message)s')\nlogging.warning('logged')",
@@ -196,14 +217,16 @@ const CELLS: &[&str] = &[
     "SUBMIT(title='t', rows=[], more=1)",
     "SUBMIT('a', [1], [2])",
     "SUBMIT({'title': 'of a dict', 'rows': [3]})",
-    "FINAL({'any': [datetime.date(2024, 2, 29), decimal.Decimal('1.50'), Row(2), {1}, (1, None), b'x', enum.Enum('E', 'A B').A, 1j]})",
+    "FINAL({'any': [datetime.date(2024, 2, 29), decimal.Decimal('1.50'), Row(2), {1}, (1, None), b'x', \
+     enum.Enum('E', 'A B').A, 1j]})",
     "found = {'title': 'v', 'rows': [x]}\nFINAL_VAR('found')",
     "FINAL_VAR('not_there')",
     "answer['content'] = 'a draft'",
     "answer['ready'] = True",
     "try:\n    SUBMIT('first', [1])\nexcept BaseException:\n    SUBMIT('second', [2])\nfinally:\n    1 / 0",
     "FINAL(float('nan'))",
-    "with ThreadPoolExecutor(1) as pool:\n    pool.submit(SUBMIT, 'from a thread', []).exception()\nprint('on')",
+    "with ThreadPoolExecutor(1) as pool:\n    pool.submit(SUBMIT, 'from a thread', []).exception()\n\
+     print('on')",
 ];
 
 /// Every cell gives the same observation as on subprocess.
@@ -222,9 +245,11 @@ pub(crate) async fn the_same_program_observes_the_same(backend: Backend) {
     assert!(differences.is_empty(), "{differences}");
 }
 
-/// All that survive a crash tell what was printed and submitted before; then the session is over, or as it was.
+/// All that survive a crash tell what was printed and submitted before; then the session is over, or as it
+/// was.
 pub(crate) async fn a_crash_is_seen_alike(backend: Backend) {
-    let crash = "kept = 2\nprint('last words', flush=True)\ntry:\n    SUBMIT('t', [1])\nfinally:\n    import os; os._exit(3)";
+    let crash = "kept = 2\nprint('last words', flush=True)\ntry:\n    SUBMIT('t', [1])\nfinally:\n    \
+                 import os; os._exit(3)";
     let (survives, restores) = (backend.capabilities().crash_isolated, backend.capabilities().restores);
     if !survives {
         return; // The exit would be that of this program.

@@ -42,7 +42,8 @@ pub(crate) async fn inputs_sub_calls_tools_and_types_work_together(backend: Back
         "docs, wanted: int -> names: list[str], total: int, share: float | None",
         &[
             "lines = docs.splitlines()\nprint(len(lines), wanted + 1)",
-            "names = llm_query_batched([line for line in lines if 'name' in line])\nnames = [shout(n) for n in names]\nnames",
+            "names = llm_query_batched([line for line in lines if 'name' in line])\n\
+             names = [shout(n) for n in names]\nnames",
             "SUBMIT(names=names, total=str(len(names)), share=None)",
         ],
     );
@@ -97,7 +98,8 @@ pub(crate) async fn a_failing_cell_is_explained_and_repaired(backend: Backend) {
 }
 
 pub(crate) async fn python_tools_are_offered_and_described(backend: Backend) {
-    let tools = "import re\n\ndef headings(text: str, level: int = 1) -> list:\n    \"\"\"Finds markdown headings.\"\"\"\n    \
+    let tools = "import re\n\ndef headings(text: str, level: int = 1) -> list:\n    \
+                 \"\"\"Finds markdown headings.\"\"\"\n    \
                  return re.findall(r'^#{%d} (.*)$' % level, text, re.M)\n";
     let (builder, model) =
         rlm(backend, "docs -> found: list[str]", &["headings = None", "SUBMIT(headings(docs, level=2))"]);
@@ -125,7 +127,8 @@ pub(crate) async fn a_cell_over_its_time_is_interrupted_with_its_state_kept(back
 }
 
 pub(crate) async fn a_submission_survives_whatever_the_cell_does_after_it(backend: Backend) {
-    let code = "try:\n    SUBMIT('kept')\nexcept BaseException:\n    pass\nfinally:\n    SUBMIT = None\nraise ValueError('late')";
+    let code = "try:\n    SUBMIT('kept')\nexcept BaseException:\n    pass\nfinally:\n    SUBMIT = None\n\
+                raise ValueError('late')";
     let (builder, _) = rlm(backend, "q -> a", &[code]);
     let answer = builder.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
     assert_eq!((answer.get::<String>("a").unwrap().as_str(), answer.status()), ("kept", Status::Submitted));
@@ -181,7 +184,8 @@ pub(crate) async fn names_come_again_after_a_cell_that_never_got_them(backend: B
 }
 
 pub(crate) async fn deep_values_with_odd_keys_are_refused_and_not_fatal(backend: Backend) {
-    let deep = "x = {}\nfor _ in range(%d): x = {'$ref': x}\ntry:\n    SUBMIT(x)\nexcept ValueError as e:\n    print('refused', e)";
+    let deep = "x = {}\nfor _ in range(%d): x = {'$ref': x}\ntry:\n    SUBMIT(x)\n\
+                except ValueError as e:\n    print('refused', e)";
     let fine = deep.replace("%d", "30");
     let (builder, model) = rlm(backend, "q -> a: Any", &[&deep.replace("%d", "60"), &fine]);
     let answer = builder.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
