@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use abyme::{Docker, InterpreterFactory, Pull, Session, Subprocess, Wasm};
+use abyme::{Docker, InterpreterFactory, Session, Subprocess, Wasm, docker::Pull};
 
 use crate::{
     output::say,

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use abyme::{PrepareProgress, Wasm};
+use abyme::wasm::{PrepareProgress, Wasm};
 
 use crate::{
     exit::{Exit, Failure, unless_stopped},

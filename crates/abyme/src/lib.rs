@@ -1,24 +1,97 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub use abyme_core::*;
+// Running tasks.
+pub use abyme_core::{
+    CancelHandle, CodePolicy, Event, EventSink, EventStream, Field, FieldType, Inputs, Limit, Limits,
+    Prediction, Record, Rlm, RlmBuilder, Run, RunFuture, Signature, Status, TaskSignature, Tool, Trajectory,
+    TrajectoryWriter, Turn, Violation, inputs,
+};
+// Values and errors.
+pub use abyme_core::{Blame, Error, ErrorKind, Result, Text, Value};
+// Sessions.
+pub use abyme_core::{
+    Access, Capabilities, Captured, Cell, ChangedVariable, CodeInterpreter, CodeInterpreterExt, FunctionSpec,
+    HostCall, HostError, HostFunctions, InterpreterFactory, InterpreterFactoryExt, Interruption, Isolation,
+    NoHostFunctions, Observation, OutputSpec, ParameterKind, ParameterSpec, Pool, PoolConfig, PythonError,
+    Scope, Session, Stage, Submission, Submitted, Via,
+};
+// Models.
+pub use abyme_core::{
+    FinishReason, LanguageModel, LanguageModelExt, Message, Request, Response, RetryPolicy, Retrying, Role,
+    Usage,
+};
+pub use abyme_core::{interpreter, model, names, policy, prompt, seconds, signature, trajectory, value};
 
 #[cfg(feature = "docker")]
-pub use abyme_interpreter_docker::{Docker, EngineInfo, Pull, PullProgress};
-#[cfg(feature = "pyo3")]
-pub use abyme_interpreter_pyo3::Pyo3;
-#[cfg(feature = "subprocess")]
-pub use abyme_interpreter_subprocess::Subprocess;
-#[cfg(feature = "wasm")]
-pub use abyme_interpreter_wasm::{CacheState, PrepareProgress, Wasm};
+#[doc(no_inline)]
+pub use self::docker::Docker;
 #[cfg(feature = "openai")]
-pub use abyme_model_openai::OpenAi;
+#[doc(no_inline)]
+pub use self::openai::OpenAi;
+#[cfg(feature = "pyo3")]
+#[doc(no_inline)]
+pub use self::pyo3::Pyo3;
+#[cfg(feature = "subprocess")]
+#[doc(no_inline)]
+pub use self::subprocess::Subprocess;
+#[cfg(feature = "wasm")]
+#[doc(no_inline)]
+pub use self::wasm::Wasm;
+#[cfg(feature = "testing")]
+pub use abyme_core::testing;
+
+/// The backend that runs Python in a Docker container.
+#[cfg(feature = "docker")]
+#[cfg_attr(docsrs, doc(cfg(feature = "docker")))]
+pub mod docker {
+    pub use abyme_interpreter_docker::{Docker, EngineInfo, Pull, PullProgress};
+}
+
+/// The client for servers that speak OpenAI's chat completions.
+#[cfg(feature = "openai")]
+#[cfg_attr(docsrs, doc(cfg(feature = "openai")))]
+pub mod openai {
+    pub use abyme_model_openai::{OpenAi, Secret};
+}
+
+/// The backend that runs Python in this very process.
+#[cfg(feature = "pyo3")]
+#[cfg_attr(docsrs, doc(cfg(feature = "pyo3")))]
+pub mod pyo3 {
+    pub use abyme_interpreter_pyo3::Pyo3;
+}
+
+/// The backend that runs Python in a child process.
+#[cfg(feature = "subprocess")]
+#[cfg_attr(docsrs, doc(cfg(feature = "subprocess")))]
+pub mod subprocess {
+    pub use abyme_interpreter_subprocess::Subprocess;
+}
+
+/// The backend that runs CPython in WebAssembly.
+#[cfg(feature = "wasm")]
+#[cfg_attr(docsrs, doc(cfg(feature = "wasm")))]
+pub mod wasm {
+    pub use abyme_interpreter_wasm::{CacheState, PrepareProgress, Wasm};
+}
+
+/// The foreign crates whose types stand in signatures of this one, in the versions that fit.
+pub mod reexports {
+    pub use async_trait;
+    pub use bytes;
+    pub use indexmap;
+    pub use schemars;
+    pub use serde_json;
+}
 
 /// Everything a program usually needs: `use abyme::prelude::*;`
 pub mod prelude {
     pub use abyme_core::{
-        CodeInterpreter, CodeInterpreterExt, CodePolicy, Error, Event, HostError, InterpreterFactory,
-        InterpreterFactoryExt, LanguageModel, Limits, Observation, Pool, PoolConfig, Prediction, Rlm,
-        Session, Signature, Status, TaskSignature, Text, Tool, Trajectory, Value, inputs,
+        CancelHandle, CodeInterpreter, CodeInterpreterExt, CodePolicy, Error, ErrorKind, Event, EventSink,
+        HostError, InterpreterFactory, InterpreterFactoryExt, LanguageModel, LanguageModelExt, Limit, Limits,
+        Observation, Pool, PoolConfig, Prediction, Record, Rlm, Run, Session, Signature, Status,
+        TaskSignature, Text, Tool, Trajectory, Value, inputs,
     };
 
     #[cfg(feature = "docker")]

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, time::Duration};
 
-use abyme::{Access, CacheState, Capabilities, Isolation, Value};
+use abyme::{Access, Capabilities, Isolation, Value, wasm::CacheState};
 
 use crate::{backend::LEFT_OUT, json, terminal::escape};
 
