@@ -21,7 +21,7 @@ pub use abyme_core::{
     FinishReason, LanguageModel, LanguageModelExt, Message, Request, Response, RetryPolicy, Retrying, Role,
     Usage,
 };
-pub use abyme_core::{interpreter, model, names, policy, prompt, seconds, signature, trajectory, value};
+pub use abyme_core::{interpreter, model, names, seconds, signature, trajectory, value};
 
 #[cfg(feature = "docker")]
 #[doc(no_inline)]
