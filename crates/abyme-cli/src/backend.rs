@@ -65,7 +65,7 @@ pub(crate) fn factory(name: &str, settings: &Settings) -> Result<Arc<dyn Interpr
         "wasm" => Ok(Arc::new(wasm(settings))),
         "subprocess" => Ok(Arc::new(subprocess(settings))),
         #[cfg(feature = "docker")]
-        "docker" => Ok(Arc::new(docker(settings, abyme::Pull::Missing))),
+        "docker" => Ok(Arc::new(docker(settings, abyme::docker::Pull::Missing))),
         #[cfg(feature = "pyo3")]
         "pyo3" => {
             let pyo3 = pyo3(settings)?;
@@ -110,7 +110,7 @@ fn subprocess(settings: &Settings) -> Subprocess {
 
 /// The `docker` backend, which says on stderr that it fetches an image.
 #[cfg(feature = "docker")]
-pub(crate) fn docker(settings: &Settings, pull: abyme::Pull) -> abyme::Docker {
+pub(crate) fn docker(settings: &Settings, pull: abyme::docker::Pull) -> abyme::Docker {
     let report = |progress| terminal::say(&format!("abyme: {progress}"));
     let mut docker = abyme::Docker::new().pull(pull).on_progress(report);
     if let Some(image) = &settings.image {

@@ -48,7 +48,7 @@ async fn examine(args: &DoctorArgs) -> std::result::Result<Report, Failure> {
         let factory = match name {
             // The doctor reports what is there; it downloads nothing.
             #[cfg(feature = "docker")]
-            "docker" => std::sync::Arc::new(backend::docker(&settings, abyme::Pull::Never)),
+            "docker" => std::sync::Arc::new(backend::docker(&settings, abyme::docker::Pull::Never)),
             _ => backend::factory(name, &settings)?,
         };
         backends.push(Backend {
