@@ -70,7 +70,7 @@ impl Config {
         Self { model: model.into(), ..Self::default() }
     }
 
-    /// Whether it names who asks or where: then nothing of it may be mixed with keys and URLs of the environment.
+    /// Whether it sets an endpoint or a key: then no URL and no key of the environment may be mixed with it.
     pub(crate) fn names_endpoint_or_key(&self) -> bool {
         self.base_url.is_some() || self.api_key.is_some() || self.headers.keys().any(|name| is_key(name))
     }
@@ -158,14 +158,14 @@ fn secret_value(value: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Whether a header says who asks, so that no API key is needed.
+/// Whether a header carries a key, so that no API key is needed.
 fn is_key(name: &str) -> bool {
     ["authorization", "api-key", "x-api-key", "x-goog-api-key"]
         .iter()
-        .any(|known| name.eq_ignore_ascii_case(known))
+        .any(|header| name.eq_ignore_ascii_case(header))
 }
 
-/// Fields of the body that have a place of their own, or would change the form of the answer.
+/// Fields of the body that are set otherwise, or would change the form of the answer.
 const RESERVED: &[&str] = &["model", "messages", "stream"];
 
 #[cfg(test)]

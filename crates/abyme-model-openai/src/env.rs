@@ -1,4 +1,4 @@
-//! The configuration as the environment and `.env` give it.
+//! Reads the configuration from the environment and from `.env`.
 
 use std::path::Path;
 
@@ -10,8 +10,8 @@ use crate::{
     secret::Secret,
 };
 
-/// The configuration that the environment of this process gives, and `.env` from the working directory on. With a
-/// model, for that model. The rules are those of [`OpenAi::from_env`](crate::OpenAi::from_env) and
+/// The configuration that the environment of this process gives, and `.env` from the working directory on.
+/// With a model, for that model. The rules are those of [`OpenAi::from_env`](crate::OpenAi::from_env) and
 /// [`OpenAi::new`](crate::OpenAi::new).
 pub(crate) fn from_process(model: Option<String>) -> Result<Config> {
     let vars = |name: &str| std::env::var(name).ok();
@@ -47,25 +47,27 @@ impl<'a> Sources<'a> {
     }
 
     fn config(&self, model: Option<String>) -> Result<Config> {
-        let configured = self.first(MODEL).map(|found| found.value);
+        let configured = self.first(MODEL).map(|variable| variable.value);
         // Keys of no one provider belong to the configured model's.
         let same_provider = match (&model, &configured) {
             (Some(model), Some(configured)) => Provider::of(model).ok() == Provider::of(configured).ok(),
             _ => true,
         };
         let model = model.or(configured).ok_or_else(|| {
-            let message = "no model is configured: set `ABYME_MODEL` (for example `openai/gpt-5-mini`) in the \
-                           environment or in `.env`, and the provider's key (for example `OPENAI_API_KEY`)";
+            let message = "no model is configured: set `ABYME_MODEL` (for example `openai/gpt-5-mini`) in \
+                           the environment or in `.env`, and the provider's key (for example \
+                           `OPENAI_API_KEY`)";
             Error::new(ErrorKind::NotConfigured, message)
         })?;
         let mut config = Config::new(model);
 
-        // A prefix that stands for no endpoint may still be a part of the name on an OpenAI-compatible server.
+        // A prefix that stands for no endpoint may still be a part of the name on an OpenAI-compatible
+        // server.
         let openai = Provider::of(&config.model).map_or(true, Provider::is_openai);
         let base = self.first(BASE).or_else(|| self.first(OPENAI_BASE).filter(|_| openai));
-        config.base_url = base.as_ref().map(|found| found.value.clone());
+        config.base_url = base.as_ref().map(|variable| variable.value.clone());
         let named = |error: Error| match &base {
-            Some(found) => error.context(format_args!("`{}`", found.name)),
+            Some(variable) => error.context(format_args!("`{}`", variable.name)),
             None => error,
         };
         let endpoint = Endpoint::resolve(config.base_url.as_deref(), &config.model).map_err(named)?;
@@ -76,11 +78,12 @@ impl<'a> Sources<'a> {
             .filter(|_| same_provider || base.is_some())
             .or_else(|| self.first(own))
             .or_else(|| self.openai_key(base.as_ref()?, &endpoint))
-            .map(|found| Secret::new(found.value));
+            .map(|variable| Secret::new(variable.value));
 
-        if let Some(found) = self.first(MAX_TOKENS) {
-            let number = found.value.trim().parse().map_err(|_| {
-                let message = format!("`{}` has to be a number of tokens, not `{}`", found.name, found.value);
+        if let Some(variable) = self.first(MAX_TOKENS) {
+            let number = variable.value.trim().parse().map_err(|_| {
+                let message =
+                    format!("`{}` has to be a number of tokens, not `{}`", variable.name, variable.value);
                 Error::new(ErrorKind::Config, message)
             })?;
             config.max_tokens = Some(number);
@@ -88,12 +91,12 @@ impl<'a> Sources<'a> {
         Ok(config)
     }
 
-    /// The key for a base URL that no better key was found for.
+    /// The key for a base URL for which no other key is set.
     fn openai_key(&self, base: &Variable, endpoint: &Endpoint) -> Option<Variable> {
         let key = self.first(&["OPENAI_API_KEY"])?;
         if base.in_file && !key.in_file {
             let host = &endpoint.host;
-            tracing::warn!(%host, "OPENAI_API_KEY is not sent to the host that .env names; set ABYME_API_KEY");
+            tracing::warn!(%host, "OPENAI_API_KEY is not sent to the host in .env; set ABYME_API_KEY");
             return None;
         }
         Some(key)
@@ -116,8 +119,8 @@ impl<'a> Sources<'a> {
 
 /// The variables in a file, without touching those of the process.
 fn read_file(path: &Path) -> Result<Vec<(String, String)>> {
-    let shown = path.display();
-    let unreadable = |error| Error::new(ErrorKind::Config, format!("cannot read {shown}")).with_source(error);
+    let file = path.display();
+    let unreadable = |error| Error::new(ErrorKind::Config, format!("cannot read {file}")).with_source(error);
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     dotenvy::from_read_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>().map_err(|error| {
@@ -126,8 +129,8 @@ fn read_file(path: &Path) -> Result<Vec<(String, String)>> {
             dotenvy::Error::LineParse(line, _) => text.lines().position(|other| other.trim() == line.trim()),
             _ => None,
         };
-        let place = line.map_or_else(|| shown.to_string(), |line| format!("{shown}, line {}", line + 1));
-        Error::new(ErrorKind::Config, format!("{place}: not of the form NAME=value"))
+        let location = line.map_or_else(|| file.to_string(), |line| format!("{file}, line {}", line + 1));
+        Error::new(ErrorKind::Config, format!("{location}: not of the form NAME=value"))
     })
 }
 

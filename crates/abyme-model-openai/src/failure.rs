@@ -1,4 +1,4 @@
-//! What kind of error an answer is, and what it says to the person who reads it.
+//! Turns an answer that is not a completion into an error: its kind, and what the user reads.
 
 use std::time::{Duration, SystemTime};
 
@@ -43,7 +43,7 @@ impl Exchange<'_> {
         })
     }
 
-    /// What the provider calls this request, to ask it about.
+    /// The provider's id of this request, for questions to the provider.
     pub(crate) fn request_id(&self, headers: &HeaderMap) -> Option<String> {
         let mut ids = REQUEST_IDS.iter().filter_map(|name| headers.get(*name)?.to_str().ok());
         ids.next().map(|id| self.mask.clean(id, 100))
@@ -143,7 +143,7 @@ fn kind(status: u16, error: &ProviderError, headers: &HeaderMap) -> ErrorKind {
             ErrorKind::Auth
         }
         400 | 413 | 422 | 500 if coded(TOO_LONG) || says(TOO_LONG_WORDS) => ErrorKind::ContextTooLong,
-        // One request above what a minute may hold: no wait will do.
+        // A single request is above a minute's allowance: waiting does not help.
         413 | 429 if says(&["request too large"]) => ErrorKind::ContextTooLong,
         429 => ErrorKind::RateLimited {
             retry_after: retry_after(headers, SystemTime::now()).or_else(|| wait(error.retry_after?)),

@@ -23,8 +23,8 @@
 //! | know which names and base URLs work | [`OpenAi::new`], [`OpenAi::base_url`] |
 //! | know which error means what | the crate's `README.md` |
 //!
-//! One [`OpenAi`] holds one pool of connections; clones share it. One call is one try: an `Rlm` tries failed calls
-//! again by its [`RetryPolicy`](abyme_core::RetryPolicy), and
+//! One [`OpenAi`] holds one pool of connections; clones share it. One call is one try: an `Rlm` tries failed
+//! calls again by its [`RetryPolicy`](abyme_core::RetryPolicy), and
 //! [`with_retry`](abyme_core::LanguageModelExt::with_retry) wraps a model that is used alone. Keys live in
 //! [`Secret`]s and appear in no error, log or `Debug`.
 

@@ -26,12 +26,12 @@ use crate::{
 
 /// A model behind an OpenAI-compatible chat completions API.
 ///
-/// [`new`](Self::new) and the chained setters configure it; nothing is sent before the first call. One call is one
-/// try: [`with_retry`](abyme_core::LanguageModelExt::with_retry) wraps a model that is used without an `Rlm`.
-/// Clones share their connections; a setter on a clone starts a pool of its own.
+/// [`new`](Self::new) and the chained setters configure it; nothing is sent before the first call. One call
+/// is one try: [`with_retry`](abyme_core::LanguageModelExt::with_retry) wraps a model that is used without an
+/// `Rlm`. Clones share their connections; a setter on a clone starts a pool of its own.
 ///
-/// `Debug` does not show keys, and serialising writes the configuration without them. Deserialising reads keys too,
-/// and takes nothing from the environment.
+/// `Debug` does not show keys, and serialising writes the configuration without them. Deserialising reads
+/// keys too, and takes nothing from the environment.
 ///
 /// ```
 /// use std::time::Duration;
@@ -77,18 +77,19 @@ struct ConfigError {
 
 /// The constructors.
 impl OpenAi {
-    /// A model by its name, with or without a provider's prefix as LiteLLM writes it (`openai/`, `openrouter/`, ...).
+    /// A model by its name, with or without a provider's prefix as LiteLLM writes it (`openai/`,
+    /// `openrouter/`, ...).
     ///
-    /// Without a [`base_url`](Self::base_url) the prefix chooses the endpoint and is not sent; no prefix means
-    /// OpenAI. With one, the prefix is dropped if it is a provider's name, and kept if it belongs to the model's
-    /// (`meta-llama/Llama-3`).
+    /// Without a [`base_url`](Self::base_url) the prefix chooses the endpoint and is not sent; no prefix
+    /// means OpenAI. With one, the prefix is dropped if it is a provider's name, and kept if it belongs to
+    /// the model's (`meta-llama/Llama-3`).
     ///
-    /// The key, the base URL and the most tokens of a reply come from the environment or `.env`, by the rules of
-    /// [`from_env`](Self::from_env); keys of no one provider count only if the environment's own model is one of the
-    /// same provider, or if there is a base URL. They are read at the first use. As soon as
-    /// [`base_url`](Self::base_url), [`api_key`](Self::api_key) or a header with a key is set, nothing is read from
-    /// the environment: its key does not go to a host that the code names, nor the code's key to a host that the
-    /// environment names.
+    /// The key, the base URL and the most tokens of a reply come from the environment or `.env`, by the rules
+    /// of [`from_env`](Self::from_env); keys of no one provider count only if the environment's own model is
+    /// one of the same provider, or if there is a base URL. They are read at the first use. As soon as
+    /// [`base_url`](Self::base_url), [`api_key`](Self::api_key) or a header with a key is set, nothing is
+    /// read from the environment: its key does not go to a host that the code names, nor the code's key to a
+    /// host that the environment names.
     ///
     /// ```
     /// use abyme_model_openai::OpenAi;
@@ -101,23 +102,24 @@ impl OpenAi {
         Self::with_config(Config::new(model), true)
     }
 
-    /// The model that the environment configures, or else a `.env` in the working directory or the nearest parent
-    /// that has one. A variable that is set in both has its value from the environment; an empty one is not set.
+    /// The model that the environment configures, or else a `.env` in the working directory or the nearest
+    /// parent that has one. A variable that is set in both has its value from the environment; an empty one
+    /// is not set.
     ///
     /// Each list is in order: the first variable that is set counts.
     /// - The model: `ABYME_MODEL`, `DSPY_LM_MODEL`.
     /// - The base URL: `ABYME_API_BASE`, `DSPY_LM_API_BASE`; for OpenAI's models also `OPENAI_BASE_URL`,
     ///   `OPENAI_API_BASE`.
-    /// - The key: `ABYME_API_KEY`, `DSPY_LLM_API_KEY`, `DSPY_LM_API_KEY`, the provider's own (`GROQ_API_KEY`, ...);
-    ///   with a base URL or for OpenAI also `OPENAI_API_KEY`.
+    /// - The key: `ABYME_API_KEY`, `DSPY_LLM_API_KEY`, `DSPY_LM_API_KEY`, the provider's own (`GROQ_API_KEY`,
+    ///   ...); with a base URL or for OpenAI also `OPENAI_API_KEY`.
     /// - The most tokens of a reply: `DSPY_LM_MAX_TOKENS`.
     ///
     /// A base URL that `.env` gives does not receive an `OPENAI_API_KEY` from outside that file, unless it is
     /// OpenAI's own: a folder should not decide alone where the key of the account goes.
     ///
     /// # Errors
-    /// `NotConfigured` if no model is configured; `Config` if a variable or the file cannot be used. No value of a
-    /// key, and no line of the file, is in the message. A missing key shows at the first call, or by
+    /// `NotConfigured` if no model is configured; `Config` if a variable or the file cannot be used. No value
+    /// of a key, and no line of the file, is in the message. A missing key shows at the first call, or by
     /// [`check`](Self::check).
     pub fn from_env() -> Result<Self> {
         env::from_process(None).map(Self::from)
@@ -159,8 +161,8 @@ impl OpenAi {
 
 /// The settings.
 impl OpenAi {
-    /// Sets where the API is, up to the part before `/chat/completions`. Default: the endpoint of the provider that
-    /// the model's name begins with, or `https://api.openai.com/v1`.
+    /// Sets where the API is, up to the part before `/chat/completions`. Default: the endpoint of the
+    /// provider that the model's name begins with, or `https://api.openai.com/v1`.
     pub fn base_url(self, url: impl Into<String>) -> Self {
         self.with(|config| config.base_url = Some(url.into()))
     }
@@ -180,8 +182,8 @@ impl OpenAi {
         self.with(|config| drop(config.headers.insert(name.into(), value.into())))
     }
 
-    /// Sets the most tokens of a reply, unless the request says. Sent to OpenAI as `max_completion_tokens`, to all
-    /// others as `max_tokens`; either name in [`extra_body`](Self::extra_body) takes its place.
+    /// Sets the most tokens of a reply, unless the request says. Sent to OpenAI as `max_completion_tokens`,
+    /// to all others as `max_tokens`; either name in [`extra_body`](Self::extra_body) takes its place.
     pub fn max_tokens(self, tokens: impl Into<Option<u32>>) -> Self {
         self.with(|config| config.max_tokens = tokens.into())
     }
@@ -206,8 +208,8 @@ impl OpenAi {
         self.with(|config| config.connect_timeout = limit)
     }
 
-    /// Sets the longest time of one call; a request's own limit counts if it is less. Default: the request's limit,
-    /// or 300 s for a request without one.
+    /// Sets the longest time of one call; a request's own limit counts if it is less. Default: the request's
+    /// limit, or 300 s for a request without one.
     pub fn timeout(self, limit: Duration) -> Self {
         self.with(|config| config.timeout = Some(limit))
     }
@@ -238,7 +240,8 @@ impl OpenAi {
         self.resolved().map(drop)
     }
 
-    /// The host that requests go to, with its port if the URL has one; `None` if [`check`](Self::check) fails.
+    /// The host that requests go to, with its port if the URL has one; `None` if [`check`](Self::check)
+    /// fails.
     pub fn host(&self) -> Option<&str> {
         self.resolved().ok().map(|resolved| resolved.endpoint.host.as_str())
     }

@@ -1,9 +1,10 @@
-//! Where a model is served and what it is called there: provider prefixes as LiteLLM writes them, and base URLs.
+//! Where a model is served and what it is called there: provider prefixes as LiteLLM writes them, and base
+//! URLs.
 
 use abyme_core::{Error, ErrorKind, Result};
 use reqwest::Url;
 
-/// A provider with an OpenAI-compatible endpoint that everyone knows.
+/// A well-known provider with an OpenAI-compatible endpoint.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Provider {
     /// What its models' names may begin with. The first is the usual one.
@@ -21,14 +22,14 @@ pub(crate) struct Endpoint {
     pub(crate) url: Url,
     /// Host and port, for messages.
     pub(crate) host: String,
-    /// Which well-known provider this is.
+    /// The well-known provider, if it is one.
     pub(crate) provider: Option<&'static Provider>,
     /// Whether the base URL was given, not derived from the model's name.
     given: bool,
 }
 
 impl Endpoint {
-    /// The endpoint of `base_url`, else of the provider that `model` names.
+    /// The endpoint of `base_url`; without one, that of the provider that `model` names.
     pub(crate) fn resolve(base_url: Option<&str>, model: &str) -> Result<Self> {
         if let Some(base_url) = base_url {
             let (url, host) = completions_url(base_url)?;
@@ -49,7 +50,7 @@ impl Endpoint {
         let strip = match self.provider {
             // OpenRouter's own names have a vendor and a slash: `openrouter/auto`, `openai/gpt-5`.
             _ if openrouter && !rest.contains('/') => false,
-            _ if self.given => known(prefix),
+            _ if self.given => is_provider(prefix),
             Some(provider) => provider.prefixes.contains(&prefix),
             None => false,
         };
@@ -61,8 +62,8 @@ impl Endpoint {
         Ok(if strip { rest } else { written }.to_owned())
     }
 
-    /// What the field for the most tokens of a reply is called here: OpenAI's newer models refuse the older name,
-    /// and most other servers do not know the newer one.
+    /// What the field for the most tokens of a reply is called here: OpenAI's newer models refuse the older
+    /// name, and most other servers do not know the newer one.
     pub(crate) fn max_tokens_field(&self) -> &'static str {
         if self.provider == Some(&PROVIDERS[0]) { "max_completion_tokens" } else { "max_tokens" }
     }
@@ -75,8 +76,8 @@ impl Provider {
         PROVIDERS.iter().find(|provider| provider.prefixes.contains(&prefix)).ok_or_else(|| {
             let known: Vec<_> = PROVIDERS.iter().map(|provider| provider.prefixes[0]).collect();
             let message = format!(
-                "no endpoint is known for `{prefix}` of model `{model}`: set a base URL (`ABYME_API_BASE`, or \
-                 `base_url` of the configuration); known without one are {}",
+                "no endpoint is known for `{prefix}` of model `{model}`: set a base URL (`ABYME_API_BASE`, \
+                 or `base_url` of the configuration); known without one are {}",
                 known.join(", ")
             );
             Error::new(ErrorKind::Config, message)
@@ -94,7 +95,7 @@ impl Provider {
 }
 
 /// Whether LiteLLM would take `prefix` for a provider, not for a part of the model's name.
-fn known(prefix: &str) -> bool {
+fn is_provider(prefix: &str) -> bool {
     ANY_SERVER.contains(&prefix) || PROVIDERS.iter().any(|provider| provider.prefixes.contains(&prefix))
 }
 

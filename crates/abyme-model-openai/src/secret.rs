@@ -1,4 +1,4 @@
-//! A string that is never shown, and the mask that keeps secrets out of what providers say.
+//! A string that is never printed, and the mask that removes secrets from what providers answer.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ impl Secret {
         Self(secret.into())
     }
 
-    /// The string itself, to be sent and not to be shown.
+    /// The string itself, which must be sent only, never printed.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -58,7 +58,8 @@ impl Serialize for Secret {
 pub(crate) struct Mask(Vec<Secret>);
 
 impl Mask {
-    /// A mask of these secrets. Shorter ones than four characters are placeholders, and would mask half of any text.
+    /// A mask of these secrets. Shorter ones than four characters are placeholders, and would mask half of
+    /// any text.
     pub(crate) fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
         Self(secrets.into_iter().filter(|secret| secret.0.len() >= 4).collect())
     }

@@ -1,4 +1,4 @@
-//! One HTTP exchange: sends, waits no longer than it may, reads no more than it may, and names what went wrong.
+//! One HTTP exchange within its limits of time and size, and the errors that name what failed.
 
 use std::{error::Error as StdError, io, time::Duration};
 

@@ -117,9 +117,9 @@ fn tool_call(message: &Map<String, Value>) -> Option<String> {
         Some(call) => call.get("function"),
         None => message.get("function_call").filter(|call| !call.is_null()),
     };
-    let found = function.is_some() || calls.is_some_and(|calls| !calls.is_empty());
+    let is_call = function.is_some() || calls.is_some_and(|calls| !calls.is_empty());
     let name = function.and_then(|function| function.get("name")).and_then(Value::as_str);
-    found.then(|| name.unwrap_or("without a name").to_owned())
+    is_call.then(|| name.unwrap_or("without a name").to_owned())
 }
 
 fn finish_reason(reason: Option<&str>) -> FinishReason {

@@ -1,4 +1,4 @@
-//! Defaults, and mistakes that show before anything is sent.
+//! Defaults, and errors of the configuration that surface before anything is sent.
 
 use super::*;
 use crate::transport::Allowance;
@@ -43,7 +43,7 @@ fn secrets_are_read_but_never_written() {
 }
 
 #[test]
-fn mistakes_are_named_without_the_key() {
+fn errors_do_not_show_the_key() {
     let good = || with_key(Config::new("gpt-5"), "sk-canary");
     let wrong = |config: Config| {
         let error = config.check().and_then(|_| config.header_map()).unwrap_err();

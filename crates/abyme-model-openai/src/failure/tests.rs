@@ -8,13 +8,13 @@ use crate::Secret;
 
 fn error(status: u16, headers: &[(&'static str, &str)], body: &str) -> Error {
     let mask = Mask::new([Secret::new("sk-canary-0123456789")]);
-    let asked = Exchange { host: "api.test", path: "/v1/chat/completions", model: "m", mask: &mask };
+    let exchange = Exchange { host: "api.test", path: "/v1/chat/completions", model: "m", mask: &mask };
     let headers = headers.iter().map(|(name, value)| {
         (reqwest::header::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
     });
     let status = StatusCode::from_u16(status).unwrap();
     let reply = Reply { status, headers: headers.collect(), body: body.as_bytes().to_vec() };
-    asked.response(&reply).unwrap_err()
+    exchange.response(&reply).unwrap_err()
 }
 
 fn told(status: u16, error_object: Value) -> Error {
@@ -30,7 +30,8 @@ fn requests_that_are_too_long() {
     for (status, message) in [
         (
             400,
-            "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens.",
+            "This model's maximum context length is 8192 tokens. However, your messages \
+             resulted in 9000 tokens.",
         ),
         (400, "prompt is too long: 200001 tokens > 199999 maximum"),
         (400, "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."),

@@ -91,9 +91,9 @@ fn a_text_cut_by_the_length_limit_is_an_answer() {
 fn usage_in_its_forms() {
     let told = json!({"prompt_tokens": "12", "completion_tokens": 3.0, "cost": 0.5,
         "prompt_tokens_details": {"cached_tokens": 4}, "completion_tokens_details": {"reasoning_tokens": 2}});
-    let known = usage(Some(&told));
-    assert_eq!((known.calls, known.input_tokens, known.output_tokens), (1, Some(12), Some(3)));
-    assert_eq!((known.cached_tokens, known.reasoning_tokens, known.cost), (Some(4), Some(2), Some(0.5)));
+    let counts = usage(Some(&told));
+    assert_eq!((counts.calls, counts.input_tokens, counts.output_tokens), (1, Some(12), Some(3)));
+    assert_eq!((counts.cached_tokens, counts.reasoning_tokens, counts.cost), (Some(4), Some(2), Some(0.5)));
     for unknown in
         [json!(null), json!({"prompt_tokens": -1, "completion_tokens": null, "cost": "NaN"}), json!(7)]
     {
@@ -105,21 +105,21 @@ fn usage_in_its_forms() {
 
 #[test]
 fn errors_in_their_forms() {
-    let found = |answer: Value| ProviderError::find_in_failure(&answer).unwrap();
-    let openai = found(json!({"error": {"message": "no", "type": "T", "code": "C", "param": null}}));
+    let failure = |answer: Value| ProviderError::find_in_failure(&answer).unwrap();
+    let openai = failure(json!({"error": {"message": "no", "type": "T", "code": "C", "param": null}}));
     assert_eq!((openai.message.as_str(), openai.codes), ("no", vec!["c".to_owned(), "t".to_owned()]));
-    let gemini = found(json!([{"error": {"code": 429, "message": "slow", "status": "RESOURCE_EXHAUSTED",
+    let gemini = failure(json!([{"error": {"code": 429, "message": "slow", "status": "RESOURCE_EXHAUSTED",
         "details": [{"@type": "RetryInfo", "retryDelay": "34.5s"}]}}]));
     assert_eq!((gemini.status, gemini.retry_after), (Some(429), Some(34.5)));
-    assert_eq!(found(json!({"object": "error", "message": "too long", "code": 400})).status, Some(400));
-    assert_eq!(found(json!({"error": "model not found"})).message, "model not found");
+    assert_eq!(failure(json!({"object": "error", "message": "too long", "code": 400})).status, Some(400));
+    assert_eq!(failure(json!({"error": "model not found"})).message, "model not found");
     assert_eq!(
-        found(json!({"detail": [{"msg": "field required"}]})).message,
+        failure(json!({"detail": [{"msg": "field required"}]})).message,
         r#"[{"msg":"field required"}]"#
     );
     let router =
         json!({"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": "why"}}});
-    assert_eq!(found(router).message, "Provider returned error: why");
+    assert_eq!(failure(router).message, "Provider returned error: why");
     let in_choice =
         json!({"choices": [{"error": {"code": 502, "message": "gone"}, "message": {"content": ""}}]});
     assert!(matches!(completion(&in_choice), Err(Unusable::Failed(error)) if error.status == Some(502)));
