@@ -1,7 +1,8 @@
-//! Times of the wasm backend, the rows of DESIGN.md section 9. `cargo bench -p abyme-interpreter-wasm --bench sessions`.
+//! Times of the wasm backend, the rows of DESIGN.md section 9. `cargo bench -p abyme-interpreter-wasm --bench
+//! sessions`.
 //!
-//! Each benchmark says what it times in its comment; the result of every cell is checked. What is made ready outside of
-//! the measured part is made in `with_inputs`.
+//! Each benchmark says what it times in its comment; the result of every cell is checked. What is made ready
+//! outside of the measured part is made in `with_inputs`.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
 
@@ -48,7 +49,8 @@ fn ready(factory: &Wasm) -> Box<dyn CodeInterpreter> {
     session
 }
 
-/// A session is made, runs `print(6 * 7)`, and the output is there. With and without a checkpoint before the cell.
+/// A session is made, runs `print(6 * 7)`, and the output is there. With and without a checkpoint before the
+/// cell.
 #[divan::bench(args = [true, false], sample_count = 200)]
 fn fresh_session_to_first_output(bencher: Bencher<'_, '_>, checkpoints: bool) {
     let factory = factory(checkpoints);
@@ -60,7 +62,8 @@ fn fresh_session_to_first_output(bencher: Bencher<'_, '_>, checkpoints: bool) {
     });
 }
 
-/// One more cell in a session: `x = x + 1; x`, with its full observation. With and without a checkpoint before it.
+/// One more cell in a session: `x = x + 1; x`, with its full observation. With and without a checkpoint
+/// before it.
 #[divan::bench(args = [true, false], sample_count = 500)]
 fn cell(bencher: Bencher<'_, '_>, checkpoints: bool) {
     let mut session = ready(&factory(checkpoints));

@@ -18,7 +18,8 @@ _NO_SIGNALS = "this event loop takes no signal handlers"
 _REFUSED_COROUTINES = {
     _NO_NETWORK: """create_connection create_server create_datagram_endpoint create_unix_connection
         create_unix_server connect_accepted_socket start_tls getaddrinfo getnameinfo sock_recv sock_recv_into
-        sock_recvfrom sock_recvfrom_into sock_sendall sock_sendto sock_connect sock_accept sock_sendfile sendfile""",
+        sock_recvfrom sock_recvfrom_into sock_sendall sock_sendto sock_connect sock_accept
+        sock_sendfile sendfile""",
     _NO_PROCESSES: "subprocess_exec subprocess_shell",
     _NO_FILES: "connect_read_pipe connect_write_pipe",
 }

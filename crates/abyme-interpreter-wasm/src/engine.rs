@@ -1,4 +1,4 @@
-//! How WebAssembly is compiled and run: the settings of the engines.
+//! The settings of the WebAssembly engines.
 
 use wasmtime::{Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
@@ -12,9 +12,10 @@ const FIBER_STACK: usize = WASM_STACK + (1 << 20);
 const TABLE_ELEMENTS: usize = 20_000;
 /// A page of WebAssembly memory.
 pub(crate) const WASM_PAGE: u64 = 64 << 10;
-/// The pool takes no module that is larger than its places, whatever the limit of a session is.
+/// Each instance of the pool has room for at least this much: the pool refuses modules that need more.
 const MIN_MEMORY: u64 = 64 << 20;
-/// What both engines have in common: the one that prepares the interpreter, and the one that runs sessions.
+/// The settings that both engines share: the one that prepares the interpreter, and the one that runs
+/// sessions.
 pub(crate) fn engine_config() -> Config {
     let mut config = Config::new();
     config
@@ -27,9 +28,10 @@ pub(crate) fn engine_config() -> Config {
     config
 }
 
-/// Instances from a pool: making one takes some microseconds, and its memory is the snapshot's until it is written.
+/// The settings of a pool of instances: making one takes some microseconds, and its memory is the base
+/// image's until it is written to.
 pub(crate) fn pooling(config: &WasmConfig) -> Config {
-    let instances = config.max_sessions.saturating_add(1); // and the base one
+    let instances = config.max_sessions.saturating_add(1); // and the base image's
     let memory = config.memory_limit_bytes.next_multiple_of(WASM_PAGE).max(MIN_MEMORY);
     let memory = usize::try_from(memory).unwrap_or(usize::MAX);
     let mut pool = PoolingAllocationConfig::new();

@@ -22,19 +22,19 @@ use crate::{
 
 /// The backend that runs CPython in WebAssembly: its configuration, and the factory of its sessions.
 ///
-/// Clones share the compiled interpreter and the slots for sessions, so one value serves a whole program. A setter
-/// gives a value that shares nothing with the one before. Nothing is loaded until the first session, or
-/// [`prepare`](Self::prepare).
+/// Clones share the compiled interpreter and the slots for sessions, so one value serves a whole program. A
+/// setter gives a value that shares nothing with the one before. Nothing is loaded until the first session,
+/// or [`prepare`](Self::prepare).
 ///
-/// Serialised it is its configuration.
+/// A serialised `Wasm` is its configuration.
 ///
 /// ```no_run
 /// # async fn example() -> abyme_core::Result<()> {
-/// use abyme_core::{CodeInterpreterExt, InterpreterFactory};
+/// use abyme_core::InterpreterFactoryExt;
 /// use abyme_interpreter_wasm::Wasm;
 ///
 /// let wasm = Wasm::new().memory_limit_bytes(256 << 20);
-/// let mut repl = wasm.create().await?.start_session().await?;
+/// let mut repl = wasm.session().await?;
 /// assert_eq!(repl.run_code("6 * 7").await?.value.unwrap().to_string(), "42");
 /// # Ok(()) }
 /// ```
@@ -44,7 +44,7 @@ pub struct Wasm {
     shared: Arc<WasmShared>,
 }
 
-/// What all sessions of a factory share: nothing that code in them could change.
+/// What all sessions of a factory share. Code in sessions cannot change any of it.
 struct WasmShared {
     config: WasmConfig,
     capabilities: Capabilities,
@@ -83,21 +83,22 @@ impl Wasm {
         Self::default()
     }
 
-    /// Sets the memory of a session, in bytes, Python itself included (about 35 MB, of which most is shared between
-    /// sessions). Default 512 MiB; at most 4 GiB, which is all a 32-bit Python can address. Code that asks for more
-    /// gets a `MemoryError`.
+    /// Sets the memory of a session, in bytes, Python itself included (about 35 MB, of which most is shared
+    /// between sessions). Default 512 MiB; at most 4 GiB, which is all a 32-bit Python can address. Code that
+    /// asks for more gets a `MemoryError`.
     pub fn memory_limit_bytes(self, bytes: u64) -> Self {
         self.set(|config| config.memory_limit_bytes = bytes)
     }
 
-    /// Sets what the files of a session may take together, in bytes of the host's memory. Default 64 MiB.
+    /// Sets how much the files of a session may take together, in bytes of the host's memory. Default 64 MiB.
     pub fn disk_limit_bytes(self, bytes: u64) -> Self {
         self.set(|config| config.disk_limit_bytes = bytes)
     }
 
     /// Sets how many sessions may live at the same time. Default 1 000. Further ones wait, see
-    /// [`queue_timeout`](Self::queue_timeout). Each reserves addresses ([`memory_limit_bytes`](Self::memory_limit_bytes)
-    /// and a stack), not memory: lower this where addresses are limited (`ulimit -v`).
+    /// [`queue_timeout`](Self::queue_timeout). Each reserves addresses
+    /// ([`memory_limit_bytes`](Self::memory_limit_bytes) and a stack), not memory: lower this where addresses
+    /// are limited (`ulimit -v`).
     pub fn max_sessions(self, sessions: u32) -> Self {
         self.set(|config| config.max_sessions = sessions)
     }
@@ -107,49 +108,50 @@ impl Wasm {
         self.set(|config| config.queue_timeout = timeout)
     }
 
-    /// Sets whether each cell begins with a checkpoint, so that a session whose cell crashed or had to be killed comes
-    /// back as it was before that cell. A checkpoint takes time in proportion to the memory that changed since the cell
-    /// before, and a copy of what the session changed. Default true.
+    /// Sets whether each cell begins with a checkpoint, so that a session whose cell crashed or had to be
+    /// killed comes back as it was before that cell. A checkpoint takes time in proportion to the memory that
+    /// changed since the cell before, and a copy of what the session changed. Default true.
     pub fn checkpoints(self, on: bool) -> Self {
         self.set(|config| config.checkpoints = on)
     }
 
-    /// Sets how much memory a checkpoint may hold, in bytes. A session that changed more, as by an input of that size,
-    /// goes on without checkpoints: a crash ends it then. A checkpoint of 100 MB takes 100 MB of the host's memory.
-    /// It takes time for what the last cell wrote, or for all it holds where the system does not track writes (Linux
-    /// does since 6.7). Default 256 MiB.
+    /// Sets how much memory a checkpoint may hold, in bytes. A session that changed more, as by an input of
+    /// that size, goes on without checkpoints: a crash ends it then. A checkpoint of 100 MB takes 100 MB of
+    /// the host's memory. It takes time for what the last cell wrote, or for all it holds where the system
+    /// does not track writes (Linux does since 6.7). Default 256 MiB.
     pub fn checkpoint_limit_bytes(self, bytes: u64) -> Self {
         self.set(|config| config.checkpoint_limit_bytes = bytes)
     }
 
-    /// Sets how long a cell may go on after its time limit before it is killed. It is interrupted at the limit and
-    /// once more half-way through this time. Default 1.5 s, within the 2 s of contract clause C10.
+    /// Sets how long a cell may go on after its time limit before it is killed. It is interrupted at the
+    /// limit and once more half-way through this time. Default 1.5 s, within the 2 s of contract clause C10.
     pub fn interrupt_grace(self, grace: Duration) -> Self {
         self.set(|config| config.interrupt_grace = grace)
     }
 
-    /// Lets sessions read a file or directory of the host at the absolute path `guest`, such as `/data`, and never
-    /// write it. Default none.
+    /// Lets sessions read a file or directory of the host at the absolute path `guest`, such as `/data`, and
+    /// never write it. Default none.
     ///
-    /// Whatever the code in a session can read it can hand to a model or a tool: mount what may be read, no more.
+    /// Whatever the code in a session can read it can hand to a model or a tool: mount what may be read, no
+    /// more.
     pub fn mount(self, host: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
         self.set(|config| config.mounts.push(Mount { host: host.into(), guest: guest.into() }))
     }
 
-    /// Sets where the prepared interpreter is kept, about 45 MB. Default: the environment variable `ABYME_CACHE_DIR`,
-    /// or without it `abyme` in the platform's directory for caches (`~/.cache` on Linux).
+    /// Sets where the prepared interpreter is kept, about 45 MB. Default: the environment variable
+    /// `ABYME_CACHE_DIR`, or without it `abyme` in the platform's directory for caches (`~/.cache` on Linux).
     pub fn cache_dir(self, dir: impl Into<PathBuf>) -> Self {
         self.set(|config| config.cache_dir = Some(dir.into()))
     }
 
-    /// Sets whether the prepared interpreter is kept on disk. Without, each process prepares it anew, in some seconds.
-    /// Default true.
+    /// Sets whether the prepared interpreter is kept on disk. Without, each process prepares it anew, in some
+    /// seconds. Default true.
     pub fn cache(self, on: bool) -> Self {
         self.set(|config| config.cache = on)
     }
 
-    /// Sets what is told of the preparation of the interpreter, which takes some seconds, once on a machine. Default:
-    /// the log.
+    /// Sets a function that is told each step of preparing the interpreter, which takes some seconds, once on
+    /// a machine. Default: the steps go to the log.
     pub fn on_progress(self, report: impl Fn(PrepareProgress) + Send + Sync + 'static) -> Self {
         Self::with(self.into(), Reporter::new(report))
     }
@@ -168,17 +170,18 @@ impl Wasm {
 }
 
 impl Wasm {
-    /// Loads the interpreter, preparing it first if this machine has not done so yet. The first session does the same.
+    /// Loads the interpreter, preparing it first if this machine has not done so yet. The first session does
+    /// the same.
     ///
     /// # Errors
     /// [`ErrorKind::Config`](abyme_core::ErrorKind::Config) for a configuration that cannot work,
-    /// [`ErrorKind::Unavailable`](abyme_core::ErrorKind::Unavailable) if WebAssembly cannot be run here. A cache that
-    /// cannot be used is no error; see [`PrepareProgress::NotKept`].
+    /// [`ErrorKind::Unavailable`](abyme_core::ErrorKind::Unavailable) if WebAssembly cannot be run here. A
+    /// cache that cannot be used is no error; see [`PrepareProgress::NotKept`].
     pub async fn prepare(&self) -> Result<()> {
         self.shared.runtime().await.map(|_| ())
     }
 
-    /// What is in the cache, without changing anything.
+    /// Looks at the cache of the prepared interpreter without changing anything.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](abyme_core::ErrorKind::Unavailable) if WebAssembly cannot be run here.
@@ -192,7 +195,7 @@ impl Wasm {
 }
 
 impl WasmShared {
-    /// What sessions run in, loaded on first use. A failure is not remembered.
+    /// The runtime of all sessions, loaded on first use. A failure is not remembered.
     async fn runtime(&self) -> Result<Arc<Runtime>> {
         let load = || async { Runtime::load(self.config.clone(), self.reporter.clone()).await.map(Arc::new) };
         self.runtime.get_or_try_init(load).await.cloned()
@@ -213,10 +216,11 @@ fn capabilities(config: &WasmConfig) -> Capabilities {
     capabilities.snapshot = true;
     capabilities.restores = config.checkpoints;
     capabilities.notes = vec![
-        "Only Python's standard library is there: no numpy, no pandas, no pip, no network, no other processes."
+        "Only Python's standard library is there: no numpy, no pandas, no pip, no network, no other \
+         processes."
             .to_owned(),
-        "Threads take turns, but calls made from them, from ThreadPoolExecutor or asyncio.to_thread are in flight \
-         together."
+        "Threads take turns, but calls made from them, from ThreadPoolExecutor or asyncio.to_thread are in \
+         flight together."
             .to_owned(),
     ];
     if !config.mounts.is_empty() {
@@ -246,7 +250,7 @@ impl InterpreterFactory for Wasm {
     }
 }
 
-/// A session as its users hold it: started on first use.
+/// A session that starts on first use.
 struct WasmInterpreter {
     shared: Arc<WasmShared>,
     session: LazySession<WasmSession>,

@@ -1,4 +1,4 @@
-//! What is said while an interpreter is prepared: it takes some seconds, once on a machine.
+//! The steps of preparing the interpreter, which takes some seconds, once on a machine.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -6,13 +6,13 @@ use std::{fmt, sync::Arc, time::Duration};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PrepareProgress {
-    /// Another process prepares it at this moment; this one waits for it.
+    /// Another process prepares it right now; this one waits for it.
     Waiting,
-    /// CPython's own start is compiled.
+    /// CPython is compiled, so that it can be started.
     Compiling,
     /// CPython starts and imports its modules.
     Initialising,
-    /// The finished snapshot is compiled.
+    /// The base image is compiled.
     CompilingImage,
     /// It is ready, after this time.
     Ready(Duration),
@@ -29,7 +29,7 @@ impl fmt::Display for PrepareProgress {
                 f.write_str("preparing Python, once on this machine: starting it")
             }
             PrepareProgress::CompilingImage => {
-                f.write_str("preparing Python, once on this machine: compiling the snapshot")
+                f.write_str("preparing Python, once on this machine: compiling the base image")
             }
             PrepareProgress::Ready(time) => write!(f, "Python is ready, after {:.1} s", time.as_secs_f64()),
             PrepareProgress::NotKept(why) => {
@@ -39,7 +39,7 @@ impl fmt::Display for PrepareProgress {
     }
 }
 
-/// Whoever wants to know; the log, if nobody does.
+/// Where progress is reported: to a function of the caller, or without one to the log.
 #[derive(Clone, Default)]
 pub(crate) struct Reporter(Option<Arc<dyn Fn(PrepareProgress) + Send + Sync>>);
 

@@ -1,4 +1,4 @@
-//! What all sessions of a factory share: the engine, the compiled guest, and the places for instances.
+//! What all sessions of a factory share: the engine, the compiled guest and the slots.
 
 use std::fmt;
 
@@ -20,17 +20,17 @@ use crate::{
     vm::{Vm, VmTemplate},
 };
 
-/// A 32-bit Python can address this much.
+/// How much a 32-bit Python can address.
 const MAX_MEMORY: u64 = 4 << 30;
 
 /// What all sessions of a factory share.
 pub(crate) struct Runtime {
     pub(crate) config: WasmConfig,
-    /// What the snapshot was made of: sessions of another one cannot be restored here.
+    /// Names the base image: snapshots of sessions of another image cannot be restored here.
     pub(crate) key: ImageKey,
     pub(crate) ticker: Ticker,
     template: VmTemplate,
-    /// An instance that never runs: its memory is the snapshot's.
+    /// An instance that never runs: its memory is the base image.
     base: Vm,
     /// The files that every session begins with.
     files: FileSystem,
@@ -58,8 +58,8 @@ impl Runtime {
         check(&config)?;
         let files = files::of_session(&config)?;
         let engine = Engine::new(&pooling(&config)).map_err(|error| {
-            let what = "cannot reserve addresses for WebAssembly sessions; lower `max_sessions`, or lift the limit \
-                        on virtual memory (`ulimit -v`)";
+            let what = "cannot reserve addresses for WebAssembly sessions; lower `max_sessions`, or lift the \
+                        limit on virtual memory (`ulimit -v`)";
             Error::new(ErrorKind::Unavailable, format!("{what}: {error:#}"))
         })?;
         let (module, key) = cache::module(&engine, &config, reporter).await?;
@@ -89,14 +89,14 @@ impl Runtime {
         Ok(Self { config, key, ticker, template, base, files, slots })
     }
 
-    /// An instance as the snapshot has it.
+    /// Makes an instance in the state of the base image.
     pub(crate) async fn instance(&self, calls: HostCalls, slot: Slot) -> Result<Box<Vm>> {
         let wasi = Wasi::new(self.files.clone());
         self.template.instance(wasi, calls, Some(slot)).await.map(Box::new).map_err(|error| {
             let hint = match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
                 Some(std::io::ErrorKind::OutOfMemory) => {
-                    "; on Linux a session takes about eight memory mappings, and a process may have as many as \
-                     `sysctl vm.max_map_count` says"
+                    "; on Linux a session takes about eight memory mappings, and a process may have as many \
+                     as `sysctl vm.max_map_count` says"
                 }
                 _ => "",
             };
@@ -104,24 +104,24 @@ impl Runtime {
         })
     }
 
-    /// A place for a session, after waiting for one if all are taken.
+    /// Takes a slot, after waiting for one if all are taken.
     pub(crate) async fn slot(&self) -> Result<Slot> {
         self.slots.acquire().await
     }
 
-    /// The pages that every session writes to.
+    /// The pages that are copied when an instance is made.
     #[cfg(test)]
     pub(crate) fn prefault(&self) -> &[std::ops::Range<u32>] {
         &self.template.prefault
     }
 
-    /// The memory of the snapshot.
+    /// The memory of the base image.
     pub(crate) fn base(&self) -> &[u8] {
         self.base.memory()
     }
 }
 
-/// What can be said of a configuration before anything is loaded.
+/// Checks what can be checked of a configuration before anything is loaded.
 fn check(config: &WasmConfig) -> Result<()> {
     let problem = if config.max_sessions == 0 {
         "`max_sessions` is 0: no session could ever live".to_owned()

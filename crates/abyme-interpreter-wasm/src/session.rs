@@ -1,4 +1,5 @@
-//! A live session: runs cells in an instance, serves its calls, keeps its time limits, and brings it back after a crash.
+//! A running session: runs cells in an instance, keeps their time limits, and restores the session after a
+//! crash.
 
 use std::{
     fmt,
@@ -29,24 +30,27 @@ use crate::{
     vm::{CellFailure, Vm},
 };
 
-/// A live session.
+/// Why a session lost its instance when a cell was killed.
+const KILLED: &str = "the cell ran over its time limit, did not stop when it was interrupted, and was killed";
+
+/// A running session.
 pub(crate) struct WasmSession {
     runtime: Arc<Runtime>,
     calls: HostCalls,
     state: SessionState,
     checkpoint: LastCheckpoint,
     known_scope: KnownScope,
-    /// The session's place among those that may live at once: kept when an instance is lost, so that its successor need
-    /// not wait for one. `None` once the session is over.
+    /// The session's slot. It is kept when an instance is lost, so that the next instance need not wait for
+    /// one. `None` once the session is over.
     slot: Option<Slot>,
-    /// Whether the next cell has to make `random` different from what it was copied from.
+    /// Whether the next cell has to seed `random` anew, so that a copy differs from its original.
     reseed: bool,
 }
 
 /// The checkpoint that a crashed session comes back to.
 enum LastCheckpoint {
-    /// Cells begin without a checkpoint: as configured, or because the session was once larger than a checkpoint may
-    /// be. It stays so, because a guest gives no memory back.
+    /// Cells begin without a checkpoint: as configured, or because the session was once larger than a
+    /// checkpoint may be. It stays so, because a guest gives no memory back.
     Off,
     /// There is none; the next cell begins with one.
     Missing,
@@ -71,24 +75,26 @@ impl LastCheckpoint {
 
 enum SessionState {
     Idle(Box<Vm>),
-    /// A cell runs, or is frozen in the middle because its future was dropped. It owns the instance, so a dropped
-    /// `execute` leaves it as it is, to be finished by the next call.
+    /// A cell runs, or is frozen in the middle because its future was dropped. It owns the instance, so a
+    /// dropped `execute` leaves it as it is, to be finished by the next call.
     Running(BoxFuture<'static, GuestEnd>),
-    /// The instance is gone, for this reason; the checkpoint before the cell is there.
+    /// The instance was lost for this reason, and the session is not yet restored to its checkpoint.
     Lost(String),
     Ended(String),
 }
 
-/// How a cell came to its end.
+/// How a cell ended.
 enum CellOutcome {
     Done(Box<Vm>, Value),
     NoMemory(Box<Vm>),
-    /// The instance is gone, for this reason; whether a time limit ended it.
-    Lost(String, bool),
+    /// The instance was lost; the reason completes "the interpreter …".
+    Lost(String),
+    /// The cell ran over its time limit and was killed, with its instance.
+    Killed,
     InvalidMessage(String),
 }
 
-/// The end of a cell for its guest.
+/// What the guest's future gives at the end of a cell.
 type GuestEnd = (Box<Vm>, Result<Value, CellFailure>);
 
 /// A running cell. Its guest is a future that is polled in turn with the calls it makes.
@@ -128,7 +134,7 @@ impl RunningCell for GuestCell<'_> {
         true
     }
 
-    /// Leaves the guest as it stands: it only runs while it is polled, and the next call cleans up.
+    /// Does nothing: the guest runs only while it is polled, and the next call of the session cleans up.
     fn cancel(&mut self) {}
 }
 
@@ -145,7 +151,7 @@ impl fmt::Debug for WasmSession {
 }
 
 impl WasmSession {
-    /// A fresh session.
+    /// A new session.
     pub(crate) async fn new(runtime: Arc<Runtime>) -> Result<Self> {
         let (calls, slot) = (HostCalls::default(), runtime.slot().await?);
         let vm = runtime.instance(calls.clone(), slot.clone()).await?;
@@ -153,7 +159,7 @@ impl WasmSession {
         Ok(Self::with(runtime, calls, slot, vm, checkpoint, false))
     }
 
-    /// The session that [`snapshot`](Self::snapshot) wrote.
+    /// Restores the session that [`snapshot`](Self::snapshot) wrote.
     pub(crate) async fn restore(runtime: Arc<Runtime>, bytes: &[u8]) -> Result<Self> {
         let checkpoint = snapshot::read(bytes, &runtime.key).await?;
         Self::copy(runtime, checkpoint, KnownScope::default()).await
@@ -189,7 +195,7 @@ impl WasmSession {
         }
     }
 
-    /// Cleans up after a cell whose future was dropped.
+    /// Finishes a cell whose future was dropped, and restores a lost session.
     pub(crate) async fn start(&mut self) -> Result<()> {
         if let SessionState::Running(_) = self.state {
             let timer = InterruptTimer::expired(self.runtime.config.interrupt_grace);
@@ -197,17 +203,21 @@ impl WasmSession {
             self.known_scope.forget();
             match outcome {
                 CellOutcome::Done(vm, _) | CellOutcome::NoMemory(vm) => self.state = SessionState::Idle(vm),
-                CellOutcome::Lost(reason, _) | CellOutcome::InvalidMessage(reason) => {
+                CellOutcome::Lost(reason) | CellOutcome::InvalidMessage(reason) => {
                     let reason = format!("a cancelled cell did not stop in order: the interpreter {reason}");
-                    self.come_back(reason).await;
+                    self.restore_checkpoint(reason).await;
+                }
+                CellOutcome::Killed => {
+                    let reason = format!("a cancelled cell did not stop in order: {KILLED}");
+                    self.restore_checkpoint(reason).await;
                 }
             }
             self.calls.lock().end();
         }
         if let SessionState::Lost(reason) = &self.state {
-            // The call that lost it was dropped before the session was back.
+            // The call that lost the instance was dropped before the session was restored.
             let reason = reason.clone();
-            self.come_back(reason).await;
+            self.restore_checkpoint(reason).await;
         }
         match &self.state {
             SessionState::Ended(reason) => Err(session_ended(reason)),
@@ -218,7 +228,7 @@ impl WasmSession {
     /// Runs one cell. See [`CodeInterpreter::execute`](abyme_core::CodeInterpreter::execute).
     pub(crate) async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
         self.start().await?;
-        // The names that the session offers go along only when they changed.
+        // The scope is sent only when it changed.
         let scope = self.known_scope.changed(&cell.scope).cloned();
         let (cell, request) = request(cell, scope, self.reseed).await?;
         self.update_checkpoint().await?;
@@ -239,8 +249,8 @@ impl WasmSession {
         self.observe(outcome, collector, &cell, interrupted).await
     }
 
-    /// Takes a checkpoint if cells begin with one and the last is of an earlier state. If the future is dropped, the
-    /// next cell begins with a checkpoint that looks at all of the memory.
+    /// Takes a checkpoint if cells begin with one and the last is of an earlier state. If the future is
+    /// dropped, the next cell begins with a checkpoint that looks at all of the memory.
     async fn update_checkpoint(&mut self) -> Result<()> {
         let SessionState::Idle(vm) = &mut self.state else { return Err(not_idle()) };
         if let LastCheckpoint::Off | LastCheckpoint::Current(_) = self.checkpoint {
@@ -257,19 +267,19 @@ impl WasmSession {
         Ok(())
     }
 
-    /// A second session in the state of this one.
+    /// Copies the session.
     pub(crate) async fn fork(&mut self) -> Result<Self> {
         let checkpoint = self.settled().await?;
         Self::copy(self.runtime.clone(), checkpoint, self.known_scope.clone()).await
     }
 
-    /// The session as bytes.
+    /// Writes the session as bytes.
     pub(crate) async fn snapshot(&mut self) -> Result<Vec<u8>> {
         let checkpoint = self.settled().await?;
         snapshot::write(&checkpoint, &self.runtime.key).await
     }
 
-    /// The state between two cells.
+    /// Returns the state of the session between two cells.
     pub(crate) async fn settled(&mut self) -> Result<Checkpoint> {
         self.start().await?;
         if let LastCheckpoint::Current(checkpoint) = &self.checkpoint {
@@ -319,21 +329,31 @@ impl WasmSession {
                 observation.error = Some(self.no_memory(cell));
                 Ok(observation)
             }
-            CellOutcome::Lost(reason, killed) => {
-                let reason = if killed { reason } else { format!("the interpreter {reason}") };
-                let mut observation = collector.lost(reason.clone(), killed);
-                if self.come_back(reason.clone()).await {
-                    observation.session_ended = None;
-                    observation.restored = Some(reason);
-                }
-                Ok(observation)
+            CellOutcome::Lost(reason) => {
+                let reason = format!("the interpreter {reason}");
+                let observation = collector.lost(reason.clone(), false);
+                Ok(self.observe_loss(observation, reason).await)
+            }
+            CellOutcome::Killed => {
+                let observation = collector.lost(KILLED.to_owned(), true);
+                Ok(self.observe_loss(observation, KILLED.to_owned()).await)
             }
             CellOutcome::InvalidMessage(problem) => Err(self.invalid(&problem)),
         }
     }
 
-    /// Puts the session back to the checkpoint before the cell; without one, or if that fails, it is over.
-    async fn come_back(&mut self, reason: String) -> bool {
+    /// The observation of a cell that lost its instance, after restoring the session if that is possible.
+    async fn observe_loss(&mut self, mut observation: Observation, reason: String) -> Observation {
+        if self.restore_checkpoint(reason.clone()).await {
+            observation.session_ended = None;
+            observation.restored = Some(reason);
+        }
+        observation
+    }
+
+    /// Restores the session to its last checkpoint. Returns `false` if there is none or that fails: the
+    /// session is over then.
+    async fn restore_checkpoint(&mut self, reason: String) -> bool {
         self.known_scope.forget();
         use LastCheckpoint::{BeforeCell, Current};
         let (Current(checkpoint) | BeforeCell(checkpoint), Some(slot)) = (&self.checkpoint, &self.slot)
@@ -349,14 +369,14 @@ impl WasmSession {
                 true
             }
             Err(error) => {
-                tracing::warn!(%error, "a session could not be brought back");
+                tracing::warn!(%error, "a session could not be restored");
                 self.end(reason);
                 false
             }
         }
     }
 
-    /// The session is over, and its place free.
+    /// Ends the session and frees its slot.
     fn end(&mut self, reason: String) {
         self.state = SessionState::Ended(reason);
         self.checkpoint = LastCheckpoint::Off;
@@ -370,7 +390,7 @@ impl WasmSession {
         Error::new(ErrorKind::Protocol, reason)
     }
 
-    /// What was to go in does not fit.
+    /// The error of a cell that does not fit the session's memory.
     fn no_memory(&self, cell: &Cell) -> PythonError {
         let limit = self.runtime.config.memory_limit_bytes >> 20;
         let largest = cell.variables.iter().map(|(name, value)| (size(value), name)).max();
@@ -379,7 +399,8 @@ impl WasmSession {
             _ => "the cell".to_owned(),
         };
         let message = format!(
-            "{what} does not fit what is left of the session's memory; its `memory_limit_bytes` is {limit} MiB"
+            "{what} does not fit what is left of the session's memory; its `memory_limit_bytes` is {limit} \
+             MiB"
         );
         PythonError::new("MemoryError", message).stage(Stage::Scope)
     }
@@ -387,23 +408,21 @@ impl WasmSession {
     /// Runs the cell to its end. Returns whether it was interrupted, too.
     async fn run_to_end(&mut self, host: &dyn HostFunctions, timer: InterruptTimer) -> (CellOutcome, bool) {
         let SessionState::Running(running) = &mut self.state else {
-            return (CellOutcome::Lost("was not running".to_owned(), false), false);
+            return (CellOutcome::Lost("was not running".to_owned()), false);
         };
         let _ticking = self.runtime.ticker.tick();
         let mut cell = GuestCell { running, calls: &self.calls, started: vec::IntoIter::default() };
         let end = drive(&mut cell, host, timer).await;
         let CellEnd::Ended { end: (vm, result), interrupted } = end else {
-            // Dropping the cell ends it where it stands: it gives way every few milliseconds.
-            let limit =
-                "the cell ran over its time limit, did not stop when it was interrupted, and was killed";
-            self.state = SessionState::Ended(limit.to_owned());
-            return (CellOutcome::Lost(limit.to_owned(), true), true);
+            // The guest yields every few milliseconds, so dropping its future ends it.
+            self.state = SessionState::Ended(KILLED.to_owned());
+            return (CellOutcome::Killed, true);
         };
         self.state = SessionState::Ended("it was cut off".to_owned());
         let outcome = match result {
             Ok(answer) => CellOutcome::Done(vm, answer),
             Err(CellFailure::NoMemory) => CellOutcome::NoMemory(vm),
-            Err(CellFailure::Lost(reason)) => CellOutcome::Lost(reason, false),
+            Err(CellFailure::Lost(reason)) => CellOutcome::Lost(reason),
             Err(CellFailure::InvalidMessage(problem)) => CellOutcome::InvalidMessage(problem),
         };
         (outcome, interrupted)
@@ -414,7 +433,8 @@ fn not_idle() -> Error {
     Error::new(ErrorKind::Internal, "a session that was started is not idle")
 }
 
-/// Bytes to keep from each end of what is written to descriptors 1 and 2, so that no character is missed that is shown.
+/// How many bytes to keep of each end of what is written to descriptors 1 and 2, so that all characters that
+/// are shown are there.
 fn window(max_output_chars: usize) -> usize {
     max_output_chars.saturating_mul(4).clamp(64 << 10, 64 << 20)
 }

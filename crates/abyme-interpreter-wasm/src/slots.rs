@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use abyme_core::{Error, ErrorKind, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A session's place among those that may live at once. Instances hold it too, so it is free when the last is gone.
+/// The right of a session to have an instance. Instances hold it too, so it becomes free when the last one is
+/// dropped.
 pub(crate) type Slot = Arc<OwnedSemaphorePermit>;
 
 /// The slots of a factory.
@@ -21,7 +22,7 @@ impl Slots {
         Self { permits: Arc::new(Semaphore::new(sessions as usize)), sessions, timeout }
     }
 
-    /// A slot, after waiting for one if all are taken.
+    /// Takes a slot, after waiting for one if all are taken.
     pub(crate) async fn acquire(&self) -> Result<Slot> {
         match tokio::time::timeout(self.timeout, self.permits.clone().acquire_owned()).await {
             Ok(Ok(permit)) => Ok(Arc::new(permit)),

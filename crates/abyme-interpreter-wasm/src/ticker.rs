@@ -1,4 +1,4 @@
-//! One thread for all sessions of a factory: it makes running guests look up every few milliseconds.
+//! One thread for all sessions of a factory: it makes running guests yield every few milliseconds.
 
 use std::{
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -9,10 +9,10 @@ use std::{
 use abyme_core::{Error, ErrorKind, Result};
 use wasmtime::Engine;
 
-/// How often a running guest gives way to others and looks for an interrupt.
+/// How often a running guest yields and looks for an interrupt.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Advances the engine's epoch while a cell runs; sleeps while none does.
+/// Advances the engine's epoch while cells run; sleeps while none does.
 #[derive(Clone, Debug)]
 pub(crate) struct Ticker(Arc<TickerShared>);
 
@@ -49,7 +49,7 @@ impl Ticker {
         Ok(Self(shared))
     }
 
-    /// Ticks until the answer is dropped.
+    /// Ticks until the returned value is dropped.
     pub(crate) fn tick(&self) -> Ticking {
         let mut state = self.0.lock();
         state.running += 1;
@@ -72,7 +72,7 @@ impl TickerShared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a cell runs; false when the thread is to end.
+    /// Waits until a cell runs. Returns `false` when the thread has to end.
     fn wait_for_work(&self) -> bool {
         let state = self.lock();
         let idle = |state: &mut TickerState| state.running == 0 && !state.stopped;
@@ -81,7 +81,7 @@ impl TickerShared {
     }
 }
 
-/// A cell is running.
+/// Keeps the ticker running while a cell runs.
 #[derive(Debug)]
 pub(crate) struct Ticking(Arc<TickerShared>);
 

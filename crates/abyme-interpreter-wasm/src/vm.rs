@@ -19,7 +19,7 @@ use crate::{
     slots::Slot,
 };
 
-/// Characters of what CPython says before its end that go into the reason of it.
+/// How many characters of the last output go into the reason why an instance was lost.
 const MAX_LAST_OUTPUT_CHARS: usize = 300;
 
 /// One instance of the guest.
@@ -28,29 +28,29 @@ pub(crate) struct Vm {
     pub(crate) store: Store<GuestState>,
     pub(crate) instance: Instance,
     run: TypedFunc<(), i32>,
-    /// The place of this instance among those that may live at once.
+    /// The slot of the session that this instance belongs to.
     _slot: Option<Slot>,
 }
 
-/// How a cell failed to be answered.
+/// Why a cell gave no result.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum CellFailure {
-    /// What was to go in does not fit the memory. Nothing ran, the session goes on.
+    /// The cell does not fit the memory. Nothing ran, the session goes on.
     NoMemory,
     /// The instance is lost; completes "the interpreter …".
     Lost(String),
-    /// The instance is lost, for it sent what no guest sends.
+    /// The instance is lost: it sent a message that no guest of this crate sends.
     InvalidMessage(String),
 }
 
-/// What instances are made of.
+/// Makes instances.
 pub(crate) struct VmTemplate {
     pub(crate) engine: Engine,
     pub(crate) guest: InstancePre<GuestState>,
-    /// Where CPython looks for signals, the same in all instances; zeros until it is known.
+    /// Where CPython looks for signals: the same addresses in all instances, zeros until they are known.
     pub(crate) interrupt: [u32; 4],
     pub(crate) memory_limit_bytes: u64,
-    /// The pages that every session writes to; none until they are known.
+    /// The pages to copy when an instance is made; none until they are known.
     pub(crate) prefault: Vec<Range<u32>>,
     watcher: Arc<Watcher>,
 }
@@ -72,7 +72,7 @@ impl VmTemplate {
         })
     }
 
-    /// A fresh instance.
+    /// Makes an instance.
     pub(crate) async fn instance(
         &self,
         wasi: Wasi,
@@ -86,7 +86,7 @@ impl VmTemplate {
         store.limiter(|guest| guest);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut store| {
-            // In a statement of its own, or the calls would be locked while memory is written.
+            // A statement of its own, so that `calls` is not locked while memory is written.
             let interrupted = store.data().calls.lock().take_interrupt();
             if interrupted {
                 GuestState::interrupt(&mut store)?;
@@ -104,8 +104,8 @@ impl VmTemplate {
     }
 }
 
-// DROP ORDER: the system must stop tracking the memory before `store` gives it back for another instance. This runs before
-// any field is dropped, whatever their order.
+// DROP ORDER: the system must stop tracking the memory before `store` gives it back for another instance.
+// This runs before any field is dropped, whatever their order.
 impl Drop for Vm {
     fn drop(&mut self) {
         self.watch.stop();
@@ -113,7 +113,7 @@ impl Drop for Vm {
 }
 
 impl Vm {
-    /// Runs a cell, and gives the instance back with what came of it.
+    /// Runs a cell. Returns the instance with the result.
     pub(crate) async fn run(
         mut self: Box<Self>,
         request: GuestMessage,
@@ -143,23 +143,23 @@ impl Vm {
         self.store.data().memory.map_or(&[], |memory| memory.data(&self.store))
     }
 
-    /// The numbers of the pages of the linear memory that were written to, or more of them.
+    /// The numbers of the pages of the linear memory that may have been written to.
     pub(crate) fn written_pages(&mut self, since: Since) -> Vec<u32> {
         let memory = self.store.data().memory.map_or(&[][..], |memory| memory.data(&self.store));
         self.watch.written(memory, since)
     }
 
-    /// What came of looking at the pages that [`written_pages`](Self::written_pages) answered.
+    /// Takes the results of comparing the pages that [`written_pages`](Self::written_pages) returned.
     pub(crate) fn compared(&mut self, pages: &[ComparedPage]) {
         self.watch.compared(pages);
     }
 
-    /// Nobody is going to ask for written pages any more.
+    /// The caller will not read the written pages again.
     pub(crate) fn stop_watching(&mut self) {
         self.watch.stop();
     }
 
-    /// The linear memory, grown to `len` bytes if it is smaller.
+    /// The linear memory, after growing it to `len` bytes if it is smaller.
     pub(crate) fn memory_mut(&mut self, len: usize) -> Result<&mut [u8]> {
         let missing = || Error::new(ErrorKind::Internal, "the guest has no memory");
         let memory = self.store.data().memory.ok_or_else(missing)?;
@@ -174,17 +174,17 @@ impl Vm {
         Ok(memory.data_mut(&mut self.store))
     }
 
-    /// The system of the session, between cells.
+    /// The WASI state of the session, between cells.
     pub(crate) fn wasi(&self) -> &Wasi {
         &self.store.data().wasi
     }
 
-    /// The same, to change it.
+    /// The WASI state of the session, to change it between cells.
     pub(crate) fn wasi_mut(&mut self) -> &mut Wasi {
         &mut self.store.data_mut().wasi
     }
 
-    /// Asks the guest where it looks for signals.
+    /// Calls the guest to learn where CPython looks for signals.
     pub(crate) async fn interrupt_addresses(&mut self) -> wasmtime::Result<[u32; 4]> {
         let cells = self.instance.get_typed_func::<(), u32>(&mut self.store, "abyme_interrupt")?;
         let at = cells.call_async(&mut self.store, ()).await? as usize;
@@ -193,7 +193,7 @@ impl Vm {
         Ok([0, 1, 2, 3].map(cell))
     }
 
-    /// Completes "the interpreter …".
+    /// Describes why the guest ended; completes "the interpreter …".
     fn why(&mut self, error: &wasmtime::Error) -> String {
         if let Some(GuestExit(code)) = error.downcast_ref() {
             self.last_output();
@@ -222,8 +222,8 @@ impl Vm {
         }
     }
 
-    /// Hands on what was written to the descriptors and not collected by the cell, whose end this is. Of descriptor 2
-    /// the line on a fatal error is answered, or the last one.
+    /// Hands on what was written to the descriptors and not collected when the cell ended. Returns a line of
+    /// descriptor 2: the one on a fatal error, or the last one.
     fn last_output(&mut self) -> Option<String> {
         let calls = self.store.data().calls.clone();
         if let Some(words) = self.written(0) {
@@ -237,7 +237,7 @@ impl Vm {
         Some(line.chars().filter(|character| !character.is_control()).take(MAX_LAST_OUTPUT_CHARS).collect())
     }
 
-    /// All that was written to descriptor 1 (stream 0) or 2 and not taken, or its beginning and end.
+    /// Takes what was written to descriptor 1 (stream 0) or 2, or the beginning and end of it.
     pub(crate) fn written(&mut self, stream: usize) -> Option<String> {
         let output = self.store.data_mut().wasi.take_output(stream)?;
         Some([String::from_utf8_lossy(&output.head), String::from_utf8_lossy(&output.tail)].concat())

@@ -22,12 +22,13 @@ use common::{error, factory, session, session_of, told, value};
 #[tokio::test]
 async fn the_standard_library_is_there() {
     let mut s = session().await;
-    // Some are in the snapshot, some are imported from the archive.
-    let modules = "json re math statistics decimal fractions zlib gzip hashlib hmac xml.etree.ElementTree html.parser \
-                   urllib.parse email.message difflib textwrap sqlite3 wave colorsys plistlib tomllib configparser \
-                   ast dis tokenize unittest doctest timeit pdb graphlib zipapp xml.dom.minidom";
+    // Some are in the base image, some are imported from the archive.
+    let modules = "json re math statistics decimal fractions zlib gzip hashlib hmac \
+                   xml.etree.ElementTree html.parser urllib.parse email.message difflib textwrap sqlite3 wave \
+                   colorsys plistlib tomllib configparser ast dis tokenize unittest doctest timeit pdb graphlib zipapp xml.dom.minidom";
     let code = format!(
-        "import importlib\nmissing = []\nfor name in {modules:?}.split():\n    try: importlib.import_module(name)\n    \
+        "import importlib\nmissing = []\nfor name in {modules:?}.split():\n\
+         \x20   try: importlib.import_module(name)\n    \
          except ImportError: missing.append(name)\nmissing"
     );
     assert_eq!(value(&mut s, &code).await, "['sqlite3']");
@@ -40,7 +41,8 @@ async fn the_standard_library_is_there() {
 #[tokio::test]
 async fn randomness_and_clocks_are_fresh() {
     let code = "import random, uuid, secrets, os, time, tempfile\n\
-                [random.random(), uuid.uuid4().hex, secrets.token_hex(8), os.urandom(8).hex(), next(tempfile._get_candidate_names())]";
+                [random.random(), uuid.uuid4().hex, secrets.token_hex(8), os.urandom(8).hex(), \
+                next(tempfile._get_candidate_names())]";
     let (mut a, mut b) = (session().await, session().await);
     let (first, second) = (value(&mut a, code).await, value(&mut b, code).await);
     for (one, other) in first.split(", ").zip(second.split(", ")) {
@@ -118,7 +120,8 @@ async fn hostile_code_stays_inside() {
         "import os\nfor fd in range(300): os.close(fd)",
         "import os\nos.write(1, b'x' * 50_000_000)",
         "import sys; sys.settrace(lambda *a: 1 / 0)\nlen([])",
-        "import gc; gc.get_objects()[0]; gc.set_threshold(1)\nfor o in gc.get_objects():\n    try: o.clear()\n    except BaseException: pass",
+        "import gc; gc.get_objects()[0]; gc.set_threshold(1)\nfor o in gc.get_objects():\n\
+         \x20   try: o.clear()\n    except BaseException: pass",
         "import sys\nsys.modules.clear()\nimport json",
         "import builtins\nfor n in list(vars(builtins)):\n    delattr(builtins, n)",
     ] {
@@ -141,7 +144,8 @@ async fn hostile_code_stays_inside() {
     assert_eq!(value(&mut witness, "kept").await, "'untouched'");
 }
 
-/// A cell that fills the memory leaves enough for the next one: for its own report, and to delete what it is full of.
+/// A cell that fills the memory leaves enough for the next one: for its own report, and to delete what it is
+/// full of.
 #[tokio::test]
 async fn a_full_memory_can_be_emptied() {
     // Without checkpoints nothing but the session itself can help.
@@ -152,7 +156,8 @@ async fn a_full_memory_can_be_emptied() {
         "x = {}\nfor n in range(10**9): x[n] = [n]",
         "x = None\nwhile True: x = [x]",
         "x = []\ntry:\n    while True: x.append(object())\nexcept MemoryError: pass",
-        "x = []\ntry:\n    while True: x.append('x' * 1000)\nexcept MemoryError:\n    try:\n        while True: x.append(object())\n    except MemoryError: pass",
+        "x = []\ntry:\n    while True: x.append('x' * 1000)\nexcept MemoryError:\n    try:\n\
+         \x20       while True: x.append(object())\n    except MemoryError: pass",
     ] {
         let mut s = session_of(&factory).await.cell_timeout(Duration::from_secs(20));
         let full = s.run_code(code).await.unwrap();

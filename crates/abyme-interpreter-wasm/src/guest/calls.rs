@@ -1,6 +1,8 @@
-//! What passes between a running guest and the cell's pump: calls and their results, output, interrupts.
+//! The data between a running guest and the host's side of a cell: calls and their results, output,
+//! interrupts.
 //!
-//! Both sides run on the same task and take turns, so the lock is never contended: it only proves that to the compiler.
+//! Both sides run on the same task and take turns, so the lock is never contended. It only proves that to the
+//! compiler.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -13,21 +15,21 @@ use abyme_driver::{
     repl::{Collector, Stream},
 };
 
-/// Bytes that calls of one cell in flight may hold on the host; one call may always be larger.
+/// How many bytes the calls in flight of one cell may hold on the host; a single call may be larger.
 const MAX_BYTES_IN_FLIGHT: usize = 512 << 20;
 
-/// A handle to the calls of a session.
+/// The host calls of a session's cell. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HostCalls(Arc<Mutex<CallsState>>);
 
 /// See [`HostCalls`].
 #[derive(Debug, Default)]
 pub(crate) struct CallsState {
-    /// Started by the guest, not seen by the pump.
+    /// Calls that the guest started and the host's side did not take yet.
     started: Vec<(u32, HostCall)>,
-    /// All calls whose reply was not taken. Most of the time it is one, so a hash would take longer than the rest.
+    /// All calls whose reply was not taken. Mostly there is only one, so a tree is faster than hashing.
     calls: BTreeMap<u32, PendingCall>,
-    /// The sum of the sizes of the calls that run.
+    /// The sum of the sizes of the running calls.
     held: usize,
     /// Finished calls that no `wait(0)` has reported.
     finished: VecDeque<u32>,
@@ -46,15 +48,15 @@ struct PendingCall {
 }
 
 impl HostCalls {
-    /// The contents.
+    /// Locks the data.
     pub(crate) fn lock(&self) -> MutexGuard<'_, CallsState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The pump's side.
+/// The host's side.
 impl CallsState {
-    /// Begins a cell. What an earlier one left is forgotten.
+    /// Begins a cell. Forgets what an earlier one left.
     pub(crate) fn begin(&mut self, collector: Collector) {
         let last_call = self.last_call;
         *self = Self { last_call, collector: Some(collector), ..Self::default() };
@@ -67,12 +69,12 @@ impl CallsState {
         collector
     }
 
-    /// Calls that started since the last time.
+    /// Takes the calls that were started since the last time.
     pub(crate) fn take_started(&mut self) -> Vec<(u32, HostCall)> {
         std::mem::take(&mut self.started)
     }
 
-    /// A call is finished.
+    /// Sets the result of a call.
     pub(crate) fn finish(&mut self, call: u32, result: Result<Value, HostError>) {
         if let Some(pending) = self.calls.get_mut(&call) {
             self.held -= std::mem::take(&mut pending.size);
@@ -81,7 +83,7 @@ impl CallsState {
         }
     }
 
-    /// Asks for an interrupt at the next opportunity.
+    /// Requests an interrupt of the guest.
     pub(crate) fn interrupt(&mut self) {
         self.interrupt = true;
     }
@@ -89,7 +91,8 @@ impl CallsState {
 
 /// The guest's side.
 impl CallsState {
-    /// Begins a call of `size` bytes; 0 if there are too many, they hold too much, or no cell runs.
+    /// Begins a call of `size` bytes and returns its number; 0 if too many calls are in flight, they hold too
+    /// much, or no cell runs.
     pub(crate) fn start(&mut self, call: HostCall, size: usize) -> u32 {
         let fits = self.held == 0 || self.held + size <= MAX_BYTES_IN_FLIGHT;
         if self.calls.len() >= MAX_CALLS_IN_FLIGHT || !fits || self.collector.is_none() {
@@ -102,8 +105,8 @@ impl CallsState {
         self.last_call
     }
 
-    /// `call` if it is finished; with 0, any finished call that was not reported. Also says so of calls that never
-    /// were: there is nothing to wait for.
+    /// Returns `call` if it is finished; for 0, any finished call that was not reported. A call that does not
+    /// exist counts as finished: there is nothing to wait for.
     pub(crate) fn finished(&mut self, call: u32) -> Option<u32> {
         if call == 0 {
             return self.finished.pop_front();
@@ -115,7 +118,7 @@ impl CallsState {
         finished.then_some(call)
     }
 
-    /// The reply of a finished call, once.
+    /// Takes the reply of a finished call.
     pub(crate) fn take_reply(&mut self, call: u32) -> Option<Result<Value, HostError>> {
         let reply = self.calls.get_mut(&call)?.reply.take()?;
         self.calls.remove(&call);
@@ -123,12 +126,12 @@ impl CallsState {
         Some(reply)
     }
 
-    /// Whether an interrupt was asked for, once.
+    /// Takes the request for an interrupt. Returns whether there was one.
     pub(crate) fn take_interrupt(&mut self) -> bool {
         std::mem::take(&mut self.interrupt)
     }
 
-    /// The next piece of a stream's head.
+    /// Adds output of a stream.
     pub(crate) fn output(&mut self, stream: Stream, text: &str) {
         if let Some(collector) = &mut self.collector {
             collector.output(stream, text);

@@ -1,7 +1,7 @@
-//! The imports of the module `abyme`: the only door from a guest to its host. `GUEST.md` of `abyme-python-wasm`
-//! describes them.
+//! The imports of the module `abyme`: besides WASI, all that a guest can call of its host. `GUEST.md` of
+//! `abyme-python-wasm` describes them.
 //!
-//! Everything a guest passes is checked; what makes no sense ends it with [`InvalidMessage`].
+//! Everything that a guest passes is checked; [`InvalidMessage`] ends the guest.
 
 use std::{fmt, future::poll_fn, pin::pin, task::Poll, time::Duration};
 
@@ -18,10 +18,10 @@ use crate::guest::{
 };
 
 const MODULE: &str = "abyme";
-/// Bytes of a long object that are written before other tasks have their turn.
+/// How many bytes of a long object are written before other tasks have their turn.
 const PART: usize = 4 << 20;
 
-/// The guest sent something that no guest of ours sends.
+/// The guest sent a message that no guest of this crate sends.
 #[derive(Debug)]
 pub(crate) struct InvalidMessage(pub(crate) String);
 
@@ -60,7 +60,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
     Ok(())
 }
 
-/// `size` bytes of the guest's memory at `at`, and the guest.
+/// Returns `size` bytes of the guest's memory at `at`, and the guest's state.
 fn slice<'a>(
     caller: &'a mut Caller<'_, GuestState>,
     at: u32,
@@ -75,7 +75,7 @@ fn slice<'a>(
     }
 }
 
-/// A value of the guest's, which must be a list of `N` items.
+/// Decodes a value of the guest, which must be a list of `N` items.
 fn items<const N: usize>(data: &[u8], what: &str) -> wasmtime::Result<[Value; N]> {
     let value = decode(data).map_err(|problem| invalid(format!("a bad {what}: {problem}")))?;
     let Value::List(items) = value else { return Err(invalid(format!("a {what} that is no tuple"))) };
@@ -98,11 +98,12 @@ fn start(mut caller: Caller<'_, GuestState>, at: u32, size: u32) -> wasmtime::Re
     Ok(guest.calls.lock().start(HostCall::new(name).args(args).kwargs(kwargs), size as usize))
 }
 
-/// Waits without holding a thread: the fiber of the guest is suspended, and whoever polls the cell polls this.
+/// Waits without holding a thread: the fiber of the guest is suspended, and polling the cell polls this
+/// future.
 async fn wait(mut caller: Caller<'_, GuestState>, (call, seconds): (u32, f64)) -> wasmtime::Result<u32> {
     let calls = caller.data().calls.clone();
     let limit = (seconds >= 0.0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
-    // Most calls of a test or a cache are finished at once; a timer is only made for the others.
+    // Calls that are finished at once need no timer.
     let mut sleep = pin!(futures_util::future::OptionFuture::from(limit.map(sleep)));
     let finished = poll_fn(|context| {
         let mut calls = calls.lock();
@@ -160,7 +161,7 @@ fn failure(encoder: &mut Encoder, type_name: &str, message: &str) -> Result<(), 
     encoder.value(&Value::from(message))
 }
 
-/// What was written to a descriptor since the last time.
+/// Prepares what was written to a descriptor since the last time.
 fn raw(mut caller: Caller<'_, GuestState>, stream: u32) -> wasmtime::Result<i32> {
     let guest = caller.data_mut();
     let Some(output) = guest.wasi.take_output(stream as usize) else { return Ok(0) };

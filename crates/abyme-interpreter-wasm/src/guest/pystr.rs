@@ -1,18 +1,18 @@
-//! Text as CPython keeps it: 1, 2 or 4 bytes for every character, by the widest one.
+//! Text in CPython's memory: 1, 2 or 4 bytes for every character, by the widest one.
 
-/// How a text lies in CPython's memory.
+/// The layout of a text in CPython's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StrLayout {
-    /// How many characters it has.
+    /// The number of characters.
     pub(crate) chars: usize,
-    /// The largest code point of its kind, as `PyUnicode_New` wants to know it.
+    /// The largest code point of this width, as `PyUnicode_New` takes it.
     pub(crate) max_char: u32,
-    /// Bytes for a character.
+    /// Bytes of a character.
     pub(crate) width: usize,
 }
 
 impl StrLayout {
-    /// The layout of a text. Two passes at memory speed.
+    /// The layout of a text, by two passes at memory speed.
     pub(crate) fn of(text: &str) -> Self {
         // Of the bytes of a character the first is the largest, and it grows with the code point.
         let (max_char, width) = match text.bytes().max().unwrap_or(0) {
@@ -29,8 +29,8 @@ impl StrLayout {
         self.chars * self.width
     }
 
-    /// Writes a part of the text to the beginning of `memory`, which has room for it, and answers how many bytes it
-    /// takes there. WebAssembly is little-endian, whatever the host is.
+    /// Writes a part of the text to the beginning of `memory`, which has room for it. Returns how many bytes
+    /// it takes there. WebAssembly is little-endian, whatever the host is.
     pub(crate) fn write(&self, part: &str, memory: &mut [u8]) -> usize {
         match (self.width, self.max_char) {
             (1, 0x7f) => {
@@ -51,7 +51,8 @@ impl StrLayout {
     }
 }
 
-/// Bytes of text converted at a time: what is converted stays in the processor's cache until it is copied.
+/// How many bytes of text are converted at a time: few enough to stay in the processor's cache until they are
+/// copied.
 const PIECE: usize = 8 << 10;
 
 fn write_latin1(text: &str, memory: &mut [u8]) -> usize {
@@ -67,7 +68,7 @@ fn write_latin1(text: &str, memory: &mut [u8]) -> usize {
 
 fn write_utf16(text: &str, memory: &mut [u8]) -> usize {
     let mut at = 0;
-    // The converter wants one unit more than it can ever write.
+    // The converter needs room for one unit more than it can ever write.
     let mut piece = [0_u16; PIECE + 1];
     for part in pieces(text, PIECE) {
         let written = encoding_rs::mem::convert_str_to_utf16(part, &mut piece);

@@ -1,4 +1,4 @@
-//! A cell as the guest takes it.
+//! Encodes cells for the guest.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::guest::{
     pystr::StrLayout,
 };
 
-/// What the host prepared for the guest to take.
+/// A message that the host prepared for the guest.
 #[derive(Debug, Default)]
 pub(crate) struct GuestMessage {
     pub(crate) data: Vec<u8>,
@@ -30,10 +30,10 @@ impl GuestMessage {
     }
 }
 
-/// Bytes of values up to which a cell is encoded at once. What is larger is encoded on a thread that may block.
+/// Cells whose values have up to this many bytes are encoded at once, larger ones on a thread that may block.
 const INLINE: usize = 8 << 20;
 
-/// A cell as the guest takes it, and the cell.
+/// Encodes a cell. Returns the cell too.
 pub(crate) async fn request(
     cell: Cell,
     scope: Option<Arc<Scope>>,
@@ -52,7 +52,7 @@ pub(crate) async fn request(
         .map_err(|error| Error::new(ErrorKind::Internal, "encoding a cell was cut off").with_source(error))?
 }
 
-/// A cell as the guest takes it.
+/// Encodes a cell for `Repl.run`.
 pub(crate) fn message(cell: &Cell, scope: Option<&Scope>, reseed: bool) -> Result<GuestMessage> {
     let mut encoder = Encoder::default();
     encode(&mut encoder, cell, scope, reseed).map_err(|problem| {

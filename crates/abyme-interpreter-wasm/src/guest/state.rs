@@ -9,17 +9,17 @@ use crate::guest::{calls::HostCalls, request::GuestMessage};
 pub(crate) struct GuestState {
     pub(crate) wasi: Wasi,
     pub(crate) calls: HostCalls,
-    /// The cell to run, until the guest asks for it.
+    /// The cell to run, until the guest takes it.
     pub(crate) request: GuestMessage,
-    /// What the guest takes next.
+    /// The message that the guest takes next.
     pub(crate) prepared: GuestMessage,
-    /// The answer to the last cell.
+    /// The result of the last cell.
     pub(crate) answer: Option<abyme_core::Value>,
-    /// Where the guest's memory is, once it is there.
+    /// The guest's memory, once the instance exists.
     pub(crate) memory: Option<Memory>,
     /// Where CPython looks for signals, see `abyme_interrupt` in `GUEST.md`.
     pub(crate) interrupt: [u32; 4],
-    /// Most bytes of linear memory.
+    /// The largest size of the linear memory.
     pub(crate) memory_limit_bytes: usize,
 }
 
@@ -46,7 +46,7 @@ impl GuestState {
         let mut store = store.as_context_mut();
         let [tripped, any, breaker, bit] = store.data().interrupt;
         if tripped == 0 {
-            return Ok(()); // not started far enough to have a handler
+            return Ok(()); // CPython has no handler yet
         }
         let memory = store.data().memory()?;
         memory.write(&mut store, tripped as usize, &1_u32.to_le_bytes())?;
@@ -70,12 +70,12 @@ impl HasWasi for GuestState {
 
     fn take_interrupt(caller: &mut Caller<'_, Self>) -> bool {
         let interrupted = caller.data().calls.lock().take_interrupt();
-        // Without a place for the flags nobody can be told, and the sleep goes on.
+        // A guest whose flags have no address yet cannot be interrupted: the sleep goes on.
         interrupted && GuestState::interrupt(caller).is_ok()
     }
 }
 
-/// A guest that asks for more than its limit gets a `MemoryError`, as from any full machine.
+/// Code that needs more than the limit gets a `MemoryError`.
 impl ResourceLimiter for GuestState {
     fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         Ok(desired <= self.memory_limit_bytes)

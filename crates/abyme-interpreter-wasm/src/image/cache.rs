@@ -1,4 +1,5 @@
-//! The prepared interpreter on disk: one directory for each version of everything that went into it.
+//! The cache of prepared interpreters on disk: one directory for each version of everything that went into
+//! one.
 //!
 //! ```text
 //! <cache>/wasm/lock                 held while one process prepares
@@ -6,8 +7,8 @@
 //! <cache>/wasm/<key>/sum            its length and checksum
 //! ```
 //!
-//! An entry is made beside its place and renamed into it. Nothing that goes wrong here is fatal: what is damaged is
-//! replaced, and what cannot be kept is used without being kept.
+//! An entry is made in a directory beside its own and renamed. No failure here is fatal: a damaged entry is
+//! replaced, and an interpreter that cannot be kept is used without being kept.
 
 use std::{
     fmt, fs,
@@ -37,7 +38,7 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// Where to look for the cache, before the platform's own place.
+/// The environment variable that sets the directory of the cache.
 pub(crate) const CACHE_DIR_VARIABLE: &str = "ABYME_CACHE_DIR";
 
 const CODE: &str = "guest.cwasm";
@@ -45,7 +46,8 @@ const SUM: &str = "sum";
 /// Entries of other versions are removed after this time.
 const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// What went into a prepared interpreter: its name in the cache, and in the snapshots of its sessions.
+/// A hash of everything that went into a base image: its name in the cache, and in the snapshots of its
+/// sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ImageKey(String);
 
@@ -87,7 +89,8 @@ pub(crate) async fn module(
     let key = ImageKey::new(engine);
     let entry = CacheEntry::new(config, &key);
     let (engine, handle) = (engine.clone(), tokio::runtime::Handle::current());
-    // Compiling takes seconds of a thread. It goes on if the caller goes away: the next one finds it done.
+    // Compiling takes seconds of a thread. It goes on if the caller's future is dropped: the next call finds
+    // it done.
     let work = move || {
         let prepare = || handle.block_on(prepare::base_image(&reporter));
         match entry {
@@ -104,12 +107,12 @@ pub(crate) async fn module(
     Ok((module, key))
 }
 
-/// What `abyme doctor` tells of the cache.
+/// The state of the cache, as `abyme doctor` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheState {
-    /// Where this version's prepared interpreter is kept. `None`: it is not kept, as configured or for the reason in
-    /// [`problem`](Self::problem).
+    /// Where the prepared interpreter of this version is kept. `None` if it is not kept, as configured or for
+    /// the reason in [`problem`](Self::problem).
     pub path: Option<PathBuf>,
     /// Whether it is there.
     pub ready: bool,
@@ -137,7 +140,7 @@ pub(crate) fn state(engine: &Engine, config: &WasmConfig) -> CacheState {
     CacheState { ready: loaded.is_ok(), path: Some(entry.dir), bytes, problem }
 }
 
-/// The same, for who has no engine yet. Slots do not count: an engine of one is the same to the compiler.
+/// Looks at the cache, with an engine of its own. The number of slots makes no difference to compiled code.
 pub(crate) fn look(config: &WasmConfig) -> Result<CacheState> {
     let engine = Engine::new(&engine::pooling(&WasmConfig { max_sessions: 1, ..config.clone() })).map_err(
         |error| Error::new(ErrorKind::Unavailable, format!("WebAssembly cannot be set up here: {error:#}")),
@@ -154,7 +157,7 @@ struct CacheEntry {
 }
 
 impl CacheEntry {
-    /// Where it is or will be; an error says why nothing can be kept.
+    /// The entry of `key`, which may not exist yet. An error says why nothing can be kept.
     fn new(config: &WasmConfig, key: &ImageKey) -> Result<Self, String> {
         if !config.cache {
             return Err("the cache is switched off".to_owned());
@@ -216,13 +219,13 @@ impl CacheEntry {
             tracing::warn!("the prepared Python is made anew, for the one in the cache is damaged: {why}");
         }
         let started = Instant::now();
-        let snapshot = prepare()?;
+        let image = prepare()?;
         reporter.report(PrepareProgress::CompilingImage);
         let kept = match (lock, refused) {
             (_, LoadError::Unsafe(why)) => Err(why),
             (Err(error), _) => Err(format!("{}: {error}", self.parent.display())),
             (Ok(_lock), _) => {
-                self.keep(engine, &snapshot)?.map_err(|error| format!("{}: {error}", self.dir.display()))
+                self.keep(engine, &image)?.map_err(|error| format!("{}: {error}", self.dir.display()))
             }
         };
         let module = match kept {
@@ -233,30 +236,30 @@ impl CacheEntry {
             Ok(module) => module,
             Err(why) => {
                 reporter.report(PrepareProgress::NotKept(why));
-                compile(engine, &snapshot)?
+                compile(engine, &image)?
             }
         };
         reporter.report(PrepareProgress::Ready(started.elapsed()));
         Ok(module)
     }
 
-    /// Waits until no other process prepares. Dropping the file gives the lock back.
+    /// Waits until no other process prepares. Dropping the file releases the lock.
     fn lock(&self, reporter: &Reporter) -> io::Result<fs::File> {
         make_private_dir(&self.parent)?;
         let file = fs::OpenOptions::new().create(true).append(true).open(self.parent.join("lock"))?;
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(fs::TryLockError::WouldBlock) => reporter.report(PrepareProgress::Waiting),
-            // A file system without locks: two processes may both prepare, and the rename decides.
+            // A file system without locks: two processes may both prepare, and the last rename wins.
             Err(fs::TryLockError::Error(_)) => return Ok(file),
         }
         file.lock()?;
         Ok(file)
     }
 
-    /// Compiles and stores. The outer error is the compiler's, the inner one the disk's.
-    fn keep(&self, engine: &Engine, snapshot: &[u8]) -> Result<io::Result<()>> {
-        let code = engine.precompile_module(snapshot).map_err(not_compiled)?;
+    /// Compiles and stores the image. The outer error is the compiler's, the inner one the disk's.
+    fn keep(&self, engine: &Engine, image: &[u8]) -> Result<io::Result<()>> {
+        let code = engine.precompile_module(image).map_err(not_compiled)?;
         Ok(self.store(&code))
     }
 
@@ -268,7 +271,7 @@ impl CacheEntry {
         let fresh = builder.prefix("new-").tempdir_in(&self.parent)?;
         let file = fresh.path().join(CODE);
         write_private(&file, code)?;
-        // Read back: what a full disk left out shows here.
+        // Reads the file back: data that a full disk left out shows here.
         let (length, sum) = load::checksum(&mut fs::File::open(&file)?)?;
         write_private(&fresh.path().join(SUM), format!("{length} {sum:016x}\n").as_bytes())?;
         fs::File::open(&file)?.sync_all()?;
@@ -281,7 +284,8 @@ impl CacheEntry {
         Ok(())
     }
 
-    /// Removes what interrupted processes and other versions left. Under the lock, so nobody is writing.
+    /// Removes what interrupted processes and other versions left. The lock is held, so no process is
+    /// writing.
     fn remove_leftovers(&self) {
         for entry in fs::read_dir(&self.parent).into_iter().flatten().flatten() {
             let age = entry.metadata().and_then(|status| status.modified()).ok();
@@ -295,8 +299,8 @@ impl CacheEntry {
     }
 }
 
-fn compile(engine: &Engine, snapshot: &[u8]) -> Result<Module> {
-    Module::new(engine, snapshot).map_err(not_compiled)
+fn compile(engine: &Engine, image: &[u8]) -> Result<Module> {
+    Module::new(engine, image).map_err(not_compiled)
 }
 
 fn not_compiled(error: wasmtime::Error) -> Error {

@@ -1,4 +1,4 @@
-//! What a guest finds in its file system: the standard library, the mounts, and while it is prepared the driver.
+//! The files of a guest: the standard library, the mounts, and while the base image is prepared the driver.
 
 use std::{fs, io, path::PathBuf, sync::Arc};
 
@@ -8,11 +8,11 @@ use abyme_wasi::{Archive, FileSystem, Mount, Quota};
 
 use crate::config::WasmConfig;
 
-/// Where the guest finds its own modules while it is prepared.
+/// The directory of this backend's modules, while the base image is prepared.
 const ABYME: &str = "/abyme";
-/// The parts of the driver that speak a protocol over streams: there are none here.
+/// The parts of the driver that speak a protocol over streams, which this backend does not use.
 const TRANSPORT: [&str; 2] = ["stdio", "wire"];
-/// The Python of this backend.
+/// The Python files of this backend.
 const OWN: &[(&str, &str)] = &[
     ("_abyme_wasm.py", include_str!("../../python/_abyme_wasm.py")),
     ("event_loop.py", include_str!("../../python/event_loop.py")),
@@ -26,7 +26,7 @@ const OWN: &[(&str, &str)] = &[
     ("threads.py", include_str!("../../python/threads.py")),
 ];
 
-/// All Python that is in the snapshot besides the standard library: paths below `/abyme`, and sources.
+/// All Python in the base image besides the standard library: paths below `/abyme`, and sources.
 pub(crate) fn sources() -> impl Iterator<Item = (String, &'static str)> {
     let driver = DRIVER.iter().filter(|(name, _)| !TRANSPORT.contains(name));
     let driver = driver.map(|(name, source)| (format!("driver/{name}.py"), *source));
@@ -45,7 +45,7 @@ fn library() -> Arc<Archive> {
     Arc::new(Archive::new("/lib/python3.13", load))
 }
 
-/// The sources as files of the host, for a guest that is being prepared. Removed on drop.
+/// A temporary directory of the host with the sources, for preparing the base image. Removed on drop.
 #[derive(Debug)]
 pub(crate) struct SourceDir(tempfile::TempDir);
 
@@ -65,7 +65,7 @@ impl SourceDir {
         })
     }
 
-    /// A file system with them in it.
+    /// A file system for the guest that has the sources in it.
     pub(crate) fn files(&self) -> Result<FileSystem> {
         let mount = Mount { guest: ABYME.to_owned(), host: PathBuf::from(self.0.path()) };
         FileSystem::new(Quota::default(), library(), &[mount])

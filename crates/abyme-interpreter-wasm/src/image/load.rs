@@ -1,19 +1,22 @@
-//! Loads compiled code from the cache: an unsafe call.
+//! Loads compiled code from the cache, by an unsafe call.
 //!
 //! # The argument
-//! [`Module::deserialize_open_file`] is unsafe because the file holds machine code, which is run without being looked at:
-//! whoever can write the file can run anything as this user. Its safe counterpart would compile anew (some seconds in
-//! every process). So before the call:
+//! [`Module::deserialize_open_file`] is unsafe because the file holds machine code, which is run without
+//! further checks: any user who can write the file can run anything as this user. The safe way would be to
+//! compile again, which takes some seconds in every process. So before the call:
 //!
-//! - the file is opened once, and that very file is checked to belong to this user (or root) and to be writable by
-//!   nobody else, as are the two directories around it: whoever could write code into it can run code anyway, by being
-//!   this user;
-//! - the file is checked against the length and the checksum that were written beside it, so that what a full disk, a
-//!   crash or a bad sector left is never run;
-//! - wasmtime itself checks that the same version of it wrote the file, with the same settings, for the same processor.
+//! - the file is opened once, and that very file is checked to belong to this user (or root) and to be
+//!   writable by no other user, as are the two directories around it: a user who can write code into it is
+//!   this user, and can run code anyway;
+//! - the file is checked against the length and the checksum that were written beside it, so that a file
+//!   which a full disk, a crash or a bad sector damaged is never run;
+//! - wasmtime itself checks that the same version of it wrote the file, with the same settings, for the same
+//!   processor.
 //!
-//! The file is mapped, not read, so it must not change while it is used: nobody but this user can, and Abyme only ever
-//! renames complete files into place.
+//! Where the owner of a file cannot be checked, code is never loaded, but compiled in every process.
+//!
+//! The file is mapped, not read, so it must not change while it is used: only this user can change it, and
+//! Abyme only ever renames complete files.
 
 #![allow(unsafe_code, reason = "the argument is above")]
 
@@ -37,11 +40,11 @@ pub(crate) enum LoadError {
     Unsafe(String),
 }
 
-/// Loads compiled code that [`checksum`] was asked about when it was written.
+/// Loads compiled code whose [`checksum`] was taken when it was written.
 pub(crate) fn load(engine: &Engine, path: &Path, length: u64, sum: u64) -> Result<Module, LoadError> {
     check_owner(path)?;
     let damaged = |error: &dyn std::fmt::Display| LoadError::Damaged(format!("{}: {error}", path.display()));
-    // Opened once: what is checked is what is mapped, whatever happens to the path meanwhile.
+    // Opened once, so that the file that is checked is the file that is mapped, whatever happens to the path.
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if is_missing(&error) => return Err(LoadError::Missing),
@@ -55,8 +58,8 @@ pub(crate) fn load(engine: &Engine, path: &Path, length: u64, sum: u64) -> Resul
     unsafe { Module::deserialize_open_file(engine, file) }.map_err(|error| damaged(&format!("{error:#}")))
 }
 
-/// Length and checksum of a file, from where it stands. The checksum is against accidents, not against attackers:
-/// those are kept out by the check of the owner.
+/// The length and checksum of the rest of a file. The checksum finds accidents; the check of the owner keeps
+/// attackers out.
 pub(crate) fn checksum(file: &mut File) -> io::Result<(u64, u64)> {
     let (mut hasher, mut length) = (Xxh3Default::new(), 0);
     let mut buffer = vec![0; 256 << 10];
@@ -71,7 +74,7 @@ pub(crate) fn checksum(file: &mut File) -> io::Result<(u64, u64)> {
     }
 }
 
-/// Whether a path leads nowhere.
+/// Whether the error says that a path does not exist.
 pub(crate) fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
@@ -107,7 +110,7 @@ fn check_one(path: &Path, status: &fs::Metadata) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// Without an owner and a mode to look at, the condition of the unsafe call cannot be checked.
+/// The condition of the unsafe call cannot be checked without the owner and the mode of a file.
 #[cfg(not(unix))]
 fn check_one(path: &Path, _: &fs::Metadata) -> Result<(), LoadError> {
     Err(LoadError::Unsafe(format!("nothing tells who could have written {}", path.display())))

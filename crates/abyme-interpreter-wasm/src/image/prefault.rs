@@ -1,8 +1,8 @@
-//! The pages of memory that every session writes to, found out by running some cells.
+//! Finds the pages of memory that every session writes to, by running some cells.
 //!
-//! A session's memory is the snapshot's until it is written to: then the system copies the page, one at a time, in the
-//! middle of a cell, and makes all processors forget the old one. It is much the same pages in every session, so
-//! they are copied beforehand, which takes half the time.
+//! A page of a session's memory is the base image's until it is written to: then the system copies it, in the
+//! middle of a cell, and makes all processors forget the old page. These are nearly the same pages in every
+//! session, so they are prefaulted: copied together when an instance is made, which takes half the time.
 
 use std::{future::poll_fn, ops::Range, pin::pin, sync::Arc, task::Poll};
 
@@ -18,7 +18,7 @@ use crate::{
     vm::{CellFailure, Vm},
 };
 
-/// What most sessions do: output, names, a value, text, a function, calls, an answer.
+/// Cells that do what most sessions do: output, names, a value, text, a function, calls, an answer.
 const CELLS: [&str; 5] = [
     "x = [1]\nprint(x)\nx",
     "def words(text):\n    return [word.lower() for word in text.split()]\n\nlines = context.splitlines()\n\
@@ -28,10 +28,10 @@ const CELLS: [&str; 5] = [
     "SUBMIT(answer=total)",
 ];
 
-/// Where more pages seem to be written to, the system does not tell which.
+/// If more pages seem to be written to, the system does not tell which pages are written to.
 const MAX_PAGES: usize = 1000;
 
-/// The pages that these cells write to. None of those that they add: there a session may write or not.
+/// Returns the pages of the base image that these cells write to, without pages that they add to the memory.
 ///
 /// `vm` is an instance that did not run yet, and `base` the memory of another.
 pub(crate) async fn pages(vm: Vm, calls: &HostCalls, base: &[u8]) -> Result<Vec<Range<u32>>> {
@@ -46,17 +46,17 @@ pub(crate) async fn pages(vm: Vm, calls: &HostCalls, base: &[u8]) -> Result<Vec<
         let failed =
             |answer: &Value| answer.as_dict().and_then(|answer| answer.get("error")) != Some(&Value::None);
         if outcome.as_ref().map_or(true, failed) {
-            return Ok(Vec::new()); // sessions will say what is wrong
+            return Ok(Vec::new()); // sessions will report what is wrong
         }
     }
     let end = u32::try_from(base.len() / PAGE).unwrap_or(u32::MAX);
-    // Also those that are as they were: most have counts of references that went up and down.
+    // Pages whose content is as before are included: most have counts of references that went up and down.
     let ranges = ranges(vm.written_pages(Since::BaseImage).into_iter().filter(|page| *page < end));
     let count: usize = ranges.iter().map(Range::len).sum();
     Ok(if count <= MAX_PAGES { ranges } else { Vec::new() })
 }
 
-/// The names that a run offers, or some like them.
+/// Functions like those that a run offers.
 fn scope() -> Scope {
     let function = |name: &str, parameter: &str| {
         let model = ParameterSpec::new("model").default_value(Value::None);

@@ -1,4 +1,5 @@
-//! Makes the snapshot: CPython started, the standard modules and the driver imported, all of its memory written down.
+//! Makes the base image: CPython is started, imports the standard modules and the driver, and its memory is
+//! written down.
 
 use abyme_core::{Error, ErrorKind, Result};
 use abyme_wasi::Wasi;
@@ -13,10 +14,10 @@ use crate::{
     vm::{Vm, VmTemplate},
 };
 
-/// Memory for CPython's start; it needs about 35 MB.
+/// How much memory CPython may take while it starts; it needs about 35 MB.
 const MEMORY: u64 = 256 << 20;
 
-/// The snapshot as a WebAssembly module. Takes some seconds, of which most are compiling.
+/// Makes the base image, as a WebAssembly module. That takes some seconds, of which most are compiling.
 pub(crate) async fn base_image(reporter: &Reporter) -> Result<Vec<u8>> {
     let python = abyme_python_wasm::python_wasm().map_err(|error| {
         Error::new(ErrorKind::Unavailable, format!("the embedded Python is damaged: {error}"))
@@ -42,10 +43,10 @@ pub(crate) async fn base_image(reporter: &Reporter) -> Result<Vec<u8>> {
         let words = vm.written(1).unwrap_or_default();
         return Err(Error::new(ErrorKind::Unavailable, format!("Python does not start: {error:#}\n{words}")));
     }
-    wizer.snapshot(&context, &mut Initialised(vm)).await.map_err(failed("cannot write the snapshot"))
+    wizer.snapshot(&context, &mut Initialised(vm)).await.map_err(failed("cannot write the base image"))
 }
 
-/// What a snapshot is made of: an instance after its start.
+/// An instance after CPython's start, from which the base image is made.
 struct Initialised(Vm);
 
 impl InstanceState for Initialised {
@@ -56,7 +57,7 @@ impl InstanceState for Initialised {
             Some(Val::F32(bits)) => SnapshotVal::F32(bits),
             Some(Val::F64(bits)) => SnapshotVal::F64(bits),
             Some(Val::I32(value)) => SnapshotVal::I32(value),
-            // Wizer asks for what it found in the module, and refuses all other types.
+            // Wizer only asks for globals of the module, and refuses all other types.
             _ => SnapshotVal::I32(0),
         }
     }

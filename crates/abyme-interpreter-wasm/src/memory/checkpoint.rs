@@ -1,8 +1,9 @@
-//! The state of a session between two cells: what differs from the snapshot.
+//! The state of a session between two cells, as its difference from the base image.
 //!
-//! A session's memory begins as the snapshot, so a checkpoint is the pages that were changed since, and its files. One
-//! that follows another is the same but for what was written to between them. Putting it into a fresh instance gives the
-//! session back: the same one after a crash, a second one as a fork, or one in another process.
+//! A session's memory begins as the base image, so a checkpoint is the pages that changed since, and the
+//! session's files. A checkpoint that follows another differs only in pages that were written to between
+//! them. A new instance with a checkpoint put into it is the session again: the same one after a crash, a
+//! copy as a fork, or one in another process.
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use abyme_wasi::WasiCheckpoint;
 #[cfg(test)]
 mod tests;
 
-/// New pages that are put in their places one by one.
+/// Up to this many new pages are inserted one by one; more are merged.
 const INSERTED: usize = 2;
 
 /// A page of memory.
@@ -33,7 +34,7 @@ pub(crate) type Page = [u8];
 /// The state of a session between two cells.
 #[derive(Clone, Debug)]
 pub(crate) struct Checkpoint {
-    /// Size of the memory.
+    /// The size of the memory.
     pub(crate) len: usize,
     /// The changed pages, in the order of their numbers.
     pub(crate) pages: Vec<(u32, Arc<Page>)>,
@@ -41,10 +42,12 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The state of `vm`, whose last checkpoint was `before`: where the system tracks writes, only what was
-    /// written to since is looked at. Without one all is. `None` if it is more than `limit` bytes.
+    /// Takes the state of `vm`, whose last checkpoint was `before`: where the system tracks writes, only
+    /// pages that were written to since are compared. Without `before` all are. `None` if the state has more
+    /// than `limit` bytes.
     ///
-    /// Other tasks have their turn in between. If the future is dropped, `before` is lost and `vm` is as it was.
+    /// Other tasks have their turn in between. If the future is dropped, `before` is lost and `vm` is as it
+    /// was.
     pub(crate) async fn take(
         vm: &mut Vm,
         base: &[u8],
@@ -122,7 +125,7 @@ impl Checkpoint {
         fits(self.pages.len(), limit)
     }
 
-    /// A fresh instance in this state. Other tasks have their turn in between.
+    /// Makes an instance in this state. Other tasks have their turn in between.
     pub(crate) async fn restore(&self, runtime: &Runtime, calls: HostCalls, slot: Slot) -> Result<Box<Vm>> {
         let mut vm = runtime.instance(calls, slot).await?;
         let memory = vm.memory_mut(self.len)?;
@@ -144,7 +147,7 @@ fn fits(pages: usize, limit: u64) -> bool {
     (pages * PAGE) as u64 <= limit
 }
 
-/// Whether a page is as the snapshot has it; behind its end, memory begins as zeros.
+/// Whether a page is as in the base image; behind the image's end, memory begins as zeros.
 fn is_base(base: &[u8], at: usize, page: &[u8]) -> bool {
     match base.get(at..at + PAGE) {
         Some(original) => original == page,

@@ -1,12 +1,12 @@
-//! A session as bytes, for another process or another day.
+//! Snapshots: sessions as bytes, for another process or a later time.
 //!
 //! ```text
 //! magic (19 bytes)   version (4)   key of the interpreter (32)   SHA-256 of the rest (32)
 //! size of the memory (8)   number of pages (4)   pages: number (4), 4096 bytes   the files, to the end
 //! ```
 //!
-//! Integers are little-endian. The pages are what differs from the interpreter's snapshot, so the bytes are of use only
-//! with the very same interpreter: the key says which.
+//! Integers are little-endian. The pages are the difference from the base image, so a snapshot can only be
+//! restored with the very same image, which the key names.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ const VERSION: u32 = 1;
 const KEY: usize = 32;
 const SUM: usize = 32;
 
-/// Where the bytes begin that the checksum is of.
+/// The size of the header; the checksum is of what follows it.
 const HEADER: usize = MAGIC.len() + 4 + KEY + SUM;
 
 /// Writes a session. Other tasks have their turn in between.
@@ -65,7 +65,7 @@ async fn checksum(bytes: &[u8]) -> [u8; SUM] {
     hasher.finalize().into()
 }
 
-/// Reads a session, which may be anything. Other tasks have their turn in between.
+/// Reads a session. The bytes may be anything. Other tasks have their turn in between.
 pub(crate) async fn read(bytes: &[u8], key: &ImageKey) -> Result<Checkpoint> {
     parse(bytes, key).await.map_err(|problem| {
         Error::new(ErrorKind::InvalidInput, format!("the session cannot be restored: {problem}"))

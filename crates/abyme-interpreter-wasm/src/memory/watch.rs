@@ -1,12 +1,14 @@
-//! Which pages of a session's memory were written to: the operating system knows.
+//! Finds the pages of a session's memory that were written to, by asking the operating system.
 //!
-//! A session's memory is a private mapping of the snapshot. The first write to a page makes a copy of it that belongs to
-//! the session, and Linux can tell which pages those are. All of them have to be looked at, to see what changed.
+//! A session's memory is a private mapping of the base image. The first write to a page makes a copy of it
+//! that belongs to the session, and Linux can tell which pages those are. All of them have to be compared, to
+//! find what changed.
 //!
-//! A session that holds much would pay for that at every checkpoint. Since version 6.7 Linux can also track which pages are
-//! written to ([`linux`]). But the first write to a tracked page takes as long as looking at several, and every cell writes
-//! to the same hundred pages. So writes are tracked to those pages that cells leave alone, such as inputs. (Where writes can be
-//! tracked, pages are also read in one by one, no more in groups: one more reason to begin late.)
+//! A session with much data would pay for that at every checkpoint. Since version 6.7 Linux can also track
+//! which pages are written to ([`linux`]). But the first write to a tracked page takes as long as comparing
+//! several, and every cell writes to the same hundred pages. So writes are tracked only to pages that cells
+//! leave alone, such as inputs. (Where writes can be tracked, the system also reads pages in one by one
+//! instead of in groups: one more reason to begin late.)
 
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
@@ -22,16 +24,16 @@ use elsewhere as linux;
 
 use crate::memory::page::{PAGE, count, ranges};
 
-/// From where on a write counts.
+/// The time since which writes are reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Since {
-    /// All that may differ from the snapshot.
+    /// Report all pages that may differ from the base image.
     BaseImage,
-    /// All that may have changed since the last question, whichever it was.
+    /// Report all pages that may have changed since the last report of any kind.
     LastScan,
 }
 
-/// Asks the system about memory; shared by all sessions of a factory.
+/// The system's means to report writes, shared by all sessions of a factory.
 #[derive(Debug)]
 pub(crate) struct Watcher(Option<linux::Tracking>);
 
@@ -41,47 +43,51 @@ impl Watcher {
         Arc::new(Self(linux::Tracking::new()))
     }
 
-    /// One that takes the system for an old one.
+    /// A watcher as on a system without tracking.
     #[cfg(test)]
     fn without_tracking() -> Arc<Self> {
         Arc::new(Self(None))
     }
 }
 
-/// A page that was looked at.
+/// The result of comparing a page.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ComparedPage {
     pub(crate) page: u32,
-    /// Whether something else was in it the last time.
+    /// Whether its content changed since the last time.
     pub(crate) changed: bool,
 }
 
-/// Pages that a session may have looked at before tracking begins, which takes as long as some checkpoints.
+/// How many pages are compared in a session before tracking begins. Beginning takes as long as some
+/// checkpoints.
 const PAGES_BEFORE_TRACKING: usize = 2048;
-/// New pages that are looked at for a while before writes to them are tracked. More at once are an input, or what a cell
-/// made of one: they are looked at once more.
+/// Up to this many new pages are compared for a while before writes to them are tracked. More new pages at
+/// once are an input, or what a cell made of one: they are compared once more.
 const MAX_NEW_PAGES: usize = 256;
-/// How many times in a row a page is found unchanged before writes to it are tracked.
+/// How many times in a row a page must be unchanged before writes to it are tracked.
 const QUIET_SCANS: u8 = 8;
-/// Tracking some pages more than once takes less than asking for each range.
+/// Gaps of up to this many pages between ranges are tracked too: that is faster than one system call for each
+/// range.
 const MAX_GAP: u32 = 30;
 
-/// What is known about the memory of one instance. It must be dropped before that memory is used for another.
+/// The state of watching the memory of one instance. It must be dropped before that memory is used for
+/// another.
 #[derive(Debug)]
 pub(crate) struct Watch {
     watcher: Arc<Watcher>,
-    /// Pages that were looked at before tracking began.
+    /// How many pages were compared before tracking began.
     looked: usize,
-    /// The addresses in which writes can be tracked.
+    /// The addresses that are registered for tracking.
     registered: Option<Range<usize>>,
-    /// Addresses in it where they are not yet.
+    /// The part of `registered` in which no writes are tracked yet.
     untracked: Option<Range<usize>>,
-    /// Pages in which they are not any more, in order, each with how often it has still to be found unchanged.
+    /// Pages in which writes are not tracked any more, in order, each with how often it still has to be
+    /// unchanged.
     open: Vec<(u32, u8)>,
 }
 
 impl Watch {
-    /// Knows nothing yet.
+    /// The state of an instance that did not run yet.
     pub(crate) fn new(watcher: Arc<Watcher>) -> Self {
         Self { watcher, looked: 0, registered: None, untracked: None, open: Vec::new() }
     }
@@ -92,7 +98,8 @@ impl Watch {
         found.unwrap_or_else(|| (0..count(memory)).collect())
     }
 
-    /// What came of looking at the pages that [`written`](Self::written) answered. Nothing may have written in between.
+    /// Takes the results of comparing the pages that [`written`](Self::written) returned. No page may have
+    /// been written to in between.
     pub(crate) fn compared(&mut self, pages: &[ComparedPage]) {
         let Some(start) = self.registered.as_ref().map(|range| range.start) else { return };
         let place = |page: u32| start + page as usize * PAGE;
@@ -104,7 +111,8 @@ impl Watch {
         }
     }
 
-    /// Ranges over gaps in which no page is open. Writes to what lies in these are tracked already.
+    /// Joins ranges over gaps in which no page is open. Writes to the pages in these gaps are tracked
+    /// already.
     fn joined(&self, ranges: Vec<Range<u32>>) -> Vec<Range<u32>> {
         let is_open = |gap: Range<u32>| {
             let next = self.open.partition_point(|(page, _)| *page < gap.start);
@@ -122,7 +130,7 @@ impl Watch {
         joined
     }
 
-    /// The pages among those that were looked at to which writes are to be tracked from here on.
+    /// Returns the compared pages to which writes are tracked from here on.
     fn quiet(&mut self, pages: &[ComparedPage], place: impl Fn(u32) -> usize) -> Vec<u32> {
         let new = |page| self.untracked.as_ref().is_some_and(|untracked| untracked.contains(&place(page)));
         let before = std::mem::take(&mut self.open);
@@ -163,7 +171,7 @@ impl Watch {
         let Some(registered) = self.registered.clone() else {
             let found = tracking.present(&range).ok()?;
             self.looked += found.len();
-            // Who asks for all of it has no use for what changed.
+            // A caller that wants all pages has no use for tracking.
             if since == Since::LastScan
                 && self.looked > PAGES_BEFORE_TRACKING
                 && tracking.begin(&range).is_ok()
@@ -173,7 +181,7 @@ impl Watch {
             return Some(found);
         };
         if registered != range {
-            // It has grown. What was tracked before stays so.
+            // The memory has grown. Pages that were tracked before still are.
             tracking.begin(&range).ok()?;
             let untracked = self.untracked.take().unwrap_or(registered.end..registered.end);
             (self.registered, self.untracked) = (Some(range.clone()), Some(untracked.start..range.end));
@@ -189,7 +197,7 @@ impl Watch {
         self.watcher.0.as_ref().is_some_and(|tracking| tracking.track(range).is_ok())
     }
 
-    /// Back to the beginning: all pages are to be looked at.
+    /// Stops tracking: all pages have to be compared again.
     pub(crate) fn stop(&mut self) {
         if let (Some(tracking), Some(range)) = (&self.watcher.0, self.registered.take()) {
             tracking.end(&range);
@@ -205,7 +213,7 @@ impl Drop for Watch {
     }
 }
 
-/// Makes pages of a fresh memory ready that are going to be written to: a fault for each would take longer.
+/// Copies pages of a new memory that will be written to. A fault for each would take longer.
 pub(crate) fn prefault(memory: &mut [u8], pages: &[Range<u32>]) {
     for pages in pages {
         if let Some(part) = memory.get_mut(pages.start as usize * PAGE..pages.end as usize * PAGE) {
@@ -214,7 +222,7 @@ pub(crate) fn prefault(memory: &mut [u8], pages: &[Range<u32>]) {
     }
 }
 
-/// Where memory is, in whole pages.
+/// The addresses of a memory, in whole pages.
 fn addresses(memory: &[u8]) -> Range<usize> {
     let first = memory.as_ptr().addr();
     first..first + count(memory) as usize * PAGE

@@ -92,7 +92,8 @@ impl<'a> MarshalReader<'a> {
                     let (valid, bad) = rest.split_at(error.valid_up_to());
                     text.push_str(&String::from_utf8_lossy(valid));
                     text.push('?');
-                    // A surrogate is three bytes; anything else is not from CPython, and skipped byte by byte.
+                    // A surrogate is three bytes; anything else is not from CPython, and skipped byte by
+                    // byte.
                     let surrogate = matches!(bad, [0xed, 0xa0..=0xbf, 0x80..=0xbf, ..]);
                     rest = &bad[if surrogate { 3 } else { 1 }..];
                 }

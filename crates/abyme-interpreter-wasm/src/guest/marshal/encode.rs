@@ -180,7 +180,8 @@ pub(super) fn fits(size: usize) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "an object of {} MiB is more than a 32-bit Python can hold (2048 MiB); pass it in parts, or use another backend",
+        "an object of {} MiB is more than a 32-bit Python can hold (2048 MiB); pass it in parts, or use \
+         another backend",
         size >> 20
     ))
 }

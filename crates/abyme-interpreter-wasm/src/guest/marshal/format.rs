@@ -2,13 +2,15 @@
 
 /// How deep values may be nested, as in the protocol of `abyme-driver`.
 pub(crate) const MAX_DEPTH: usize = 100;
-/// Texts and bytes of at least this size do not travel in the data: the host writes them into the guest's memory.
+/// Texts and bytes of at least this size are not in the data: the host writes them into the guest's memory.
 pub(crate) const MIN_LONG_BYTES: usize = 16 << 10;
-/// Most containers and items of a message. The guest refuses larger values with an error for the model.
+/// How many containers and items a message may have. The guest refuses larger values with an error for the
+/// model.
 pub(crate) const MAX_PARTS: usize = 4_100_000;
-/// Most bits of an integer: more take too long to write in decimal. The driver refuses them with an error for the model.
+/// How many bits an integer may have: more take too long to write in decimal. The driver refuses larger
+/// integers with an error for the model.
 pub(crate) const MAX_INT_BITS: usize = 400_000;
-/// Big integers are a row of digits of this many bits.
+/// Big integers are sequences of digits of this many bits.
 pub(crate) const DIGIT_BITS: u32 = 15;
 
 /// The tags of the format.

@@ -1,4 +1,4 @@
-//! What is written is what is read, and nothing that is read can do harm.
+//! Values are read as they were written, and no data that is read can do harm.
 
 use abyme_core::Value;
 use proptest::prelude::*;
@@ -80,7 +80,7 @@ fn short_data_is_refused() {
     for len in 0..data.len() {
         assert!(decode(&data[..len]).is_err(), "{len}");
     }
-    // A length that promises more than there is takes no memory.
+    // A length beyond the end of the data takes no memory.
     assert!(decode(b"[\xff\xff\xff\x7f").is_err());
     assert!(decode(b"[\xff\xff\xff\xff").is_err());
 }

@@ -1,11 +1,12 @@
-//! A checkpoint is the whole state, whichever way it was found: compared with all of the memory, byte by byte.
+//! A checkpoint is the whole state, however the pages were found: it is compared with all of the memory, byte
+//! by byte.
 
 use abyme_core::{Cell, NoHostFunctions};
 
 use super::*;
 use crate::{config::WasmConfig, session::WasmSession};
 
-/// Cells that write here and there, a lot and a little, and give memory back.
+/// Cells that write little and much, in several parts of the memory, and free memory.
 const CELLS: [&str; 10] = [
     "x = 1",
     "x = x + 1\nx",
@@ -32,7 +33,7 @@ async fn run(live: &mut WasmSession, code: &str) {
     assert!(observation.is_ok(), "{code}: {observation:?}");
 }
 
-/// The first page that is not as the checkpoint has it.
+/// The first page that differs from the checkpoint.
 fn difference(checkpoint: &Checkpoint, base: &[u8], memory: &[u8]) -> Option<u32> {
     const ZEROS: [u8; PAGE] = [0; PAGE];
     assert_eq!(checkpoint.len, memory.len());
@@ -58,7 +59,7 @@ async fn every_checkpoint_is_the_whole_memory() {
             run(&mut live, code).await;
             assert_whole(&mut live, &runtime, &format!("{round}: {code}")).await;
         }
-        // Also when some cells passed since the last, when the session came back after a crash, and in a copy.
+        // Also after several cells without a checkpoint, after a crash, and in a copy.
         run(&mut live, CELLS[0]).await;
         run(&mut live, CELLS[2]).await;
         let dies = Cell::new("y = bytearray(9_000_000)\nimport os\nos._exit(1)");

@@ -1,8 +1,8 @@
-//! Systems that do not tell which pages were written to.
+//! Systems that do not report which pages were written to.
 
 use std::{convert::Infallible, io, ops::Range};
 
-/// There is none.
+/// No value exists: writes cannot be tracked.
 #[derive(Debug)]
 pub(super) struct Tracking(Infallible);
 
@@ -32,10 +32,10 @@ impl Tracking {
     }
 }
 
-/// Not known.
+/// The system does not tell.
 pub(super) fn present(_: &[u8]) -> Option<Vec<u32>> {
     None
 }
 
-/// Nothing to gain.
+/// Does nothing.
 pub(super) fn prefault(_: &mut [u8]) {}

@@ -1,15 +1,16 @@
-//! What Linux tells about pages.
+//! What Linux reports about pages.
 //!
-//! *Tracking* (Linux 6.7) is write protection that costs the writer one short fault and nobody a signal: the memory is
-//! registered with a `userfaultfd` in its asynchronous mode, pages are protected, and `PAGEMAP_SCAN` tells which lost their
-//! protection by a write, or never had it. Sandboxes that forbid it, and older kernels, have `/proc/self/pagemap`, which
-//! tells of each page whether it was ever written to.
+//! *Tracking* (Linux 6.7) is write protection that costs a writer one short fault and sends no signal: the
+//! memory is registered with a `userfaultfd` in its asynchronous mode, pages are protected, and
+//! `PAGEMAP_SCAN` reports which pages lost their protection by a write, or never had it. Where a sandbox
+//! forbids it, or the kernel is older, `/proc/self/pagemap` reports for each page whether it was ever written
+//! to.
 //!
 //! # Safety
-//! The calls of this file change nothing that a program can see in its memory, whatever addresses they are given: they
-//! set and read bits of the page table. The descriptors do not leave the file. In asynchronous mode the kernel itself
-//! lifts the protection of a page that is written to, in the middle of a system call too, so no write ever fails or
-//! waits.
+//! The calls of this file change nothing that a program can see in its memory, whatever addresses they are
+//! given: they set and read bits of the page table. The descriptors do not leave the file. In asynchronous
+//! mode the kernel itself lifts the protection of a page that is written to, in the middle of a system call
+//! too, so no write ever fails or waits.
 
 #![allow(unsafe_code, reason = "the argument is above")]
 
@@ -27,14 +28,15 @@ use rustix::{
 
 use crate::memory::page::{PAGE, count};
 
-/// Ranges of pages that one call reports.
+/// How many ranges of pages one call reports.
 const REGIONS: usize = 256;
 
-/// The API version of `userfaultfd`, of which there is one.
+/// The only API version of `userfaultfd`.
 const API: u64 = 0xaa;
-/// Faults inside of system calls are not handed out: without it only privileged processes get a `userfaultfd`.
+/// Does not report faults inside of system calls. Without this flag only privileged processes get a
+/// `userfaultfd`.
 const USER_MODE_ONLY: u32 = 1;
-/// The kernel lifts the protection itself.
+/// The kernel itself lifts the protection of a page that is written to.
 const ASYNCHRONOUS: u64 = 1 << 15;
 const WRITE_PROTECT: u64 = 1 << 1;
 const PROTECTED: u64 = 1;
@@ -45,15 +47,15 @@ const UNREGISTER: Opcode = opcode::read::<Addresses>(0xaa, 0x01);
 const PROTECT: Opcode = opcode::read_write::<Protect>(0xaa, 0x06);
 const SCAN: Opcode = opcode::read_write::<Scan>(b'f', 16);
 
-/// Fail where writes are not tracked, rather than report everything.
+/// Fails where writes are not tracked, instead of reporting everything.
 const MUST_BE_TRACKED: u64 = 2;
 
-/// Not protected, or not any more.
+/// The page is not protected, or not any more.
 const WRITTEN: u64 = 1 << 1;
-/// As the file has it: never written to.
+/// The page is the file's: it was never written to.
 const FILE: u64 = 1 << 2;
 const PRESENT: u64 = 1 << 3;
-/// Only pages that were written to go to swap.
+/// The page is in swap: only pages that were written to go there.
 const SWAPPED: u64 = 1 << 4;
 
 /// `struct uffdio_api`
@@ -101,9 +103,9 @@ struct Scan {
     inverted: u64,
     /// Of all these categories, the page has those that are not inverted.
     all_of: u64,
-    /// One of these at least.
+    /// The page has at least one of these categories.
     any_of: u64,
-    /// What a region is reported to be; regions of different kinds are not joined.
+    /// The categories that are reported; regions that differ in these are not joined.
     reported: u64,
 }
 
@@ -131,12 +133,12 @@ struct PageQuery {
 pub(super) struct Tracking {
     userfault: OwnedFd,
     pagemap: File,
-    /// Both belong to the memory of this process, and would still after a fork.
+    /// The process whose memory both descriptors belong to, also in a child after a fork.
     process: u32,
 }
 
 impl Tracking {
-    /// `None` where the kernel is too old or will not.
+    /// `None` where the kernel is too old or refuses.
     pub(super) fn new() -> Option<Self> {
         if rustix::param::page_size() != PAGE {
             return None;
@@ -151,7 +153,7 @@ impl Tracking {
         Some(Self { userfault, pagemap, process: std::process::id() })
     }
 
-    /// From here on writes can be tracked.
+    /// Registers a range, so that writes in it can be tracked.
     pub(super) fn begin(&self, range: &Range<usize>) -> io::Result<()> {
         self.check_process()?;
         let mut register = Register { range: addresses(range), mode: WRITE_PROTECT, ioctls: 0 };
@@ -163,7 +165,7 @@ impl Tracking {
         Ok(begun?)
     }
 
-    /// Tracks no more, and leaves no protection behind.
+    /// Unregisters a range. No page stays protected.
     pub(super) fn end(&self, range: &Range<usize>) {
         if self.check_process().is_ok() {
             // SAFETY: see the top of the file; `UNREGISTER` takes an `Addresses`.
@@ -175,7 +177,8 @@ impl Tracking {
         }
     }
 
-    /// Tracks writes to pages, those that are not there yet too: they are not found until something writes to them.
+    /// Tracks writes to pages, including pages that do not exist yet: these are not reported until they are
+    /// written to.
     pub(super) fn track(&self, range: &Range<usize>) -> io::Result<()> {
         self.check_process()?;
         let mut protect = Protect { range: addresses(range), mode: PROTECTED };
@@ -183,15 +186,15 @@ impl Tracking {
         Ok(unsafe { ioctl(&self.userfault, Updater::<PROTECT, _>::new(&mut protect)) }?)
     }
 
-    /// The pages that are not tracked, and those that were written to since they are. All of `range` has to be tracked
-    /// once, or pages that are not there yet are among them.
+    /// The pages that are not tracked, and those that were written to since they are. All of `range` must
+    /// have been tracked once; otherwise the result includes pages that do not exist yet.
     pub(super) fn written(&self, range: &Range<usize>) -> io::Result<Vec<u32>> {
-        // For this question, and no other, the kernel looks at nothing but the page table.
+        // For exactly this query the kernel reads nothing but the page table.
         self.scan(range, MUST_BE_TRACKED, PageQuery { not: 0, all_of: WRITTEN, any_of: 0, reported: WRITTEN })
     }
 
-    /// The pages that were ever written to, and some that were not. (A page that holds zeros may have been written to: when
-    /// the system splits a huge page it gives back what is all zeros.)
+    /// The pages that were ever written to, and some that were not. (A page that holds zeros may have been
+    /// written to: when the system splits a huge page it gives back what is all zeros.)
     pub(super) fn present(&self, range: &Range<usize>) -> io::Result<Vec<u32>> {
         self.scan(range, 0, PageQuery { not: FILE, all_of: 0, any_of: PRESENT | SWAPPED, reported: 0 })
     }
@@ -202,7 +205,7 @@ impl Tracking {
         let mut start = range.start as u64;
         let end = range.end as u64;
         while start < end {
-            // The kernel fills in as many as it has: after them comes an empty one.
+            // The kernel fills in as many regions as it has; the one after them is empty.
             let mut regions = [Region { start: 0, end: 0, categories: 0 }; REGIONS];
             let mut scan = Scan {
                 size: size_of::<Scan>() as u64,
@@ -218,14 +221,15 @@ impl Tracking {
                 any_of: query.any_of,
                 reported: query.reported,
             };
-            // SAFETY: see the top of the file; `SCAN` takes a `Scan`, whose `regions` are an array of that length.
+            // SAFETY: see the top of the file; `SCAN` takes a `Scan`, whose `regions` are an array of that
+            // length.
             unsafe { ioctl(&self.pagemap, Updater::<SCAN, _>::new(&mut scan)) }?;
             for region in regions.iter().take_while(|region| region.end > 0) {
                 let page = |address: u64| (address as usize - range.start) / PAGE;
                 found.extend(page(region.start) as u32..page(region.end) as u32);
             }
             if scan.walk_end <= start {
-                return Err(io::Error::other("a scan that does not get on"));
+                return Err(io::Error::other("a scan that makes no progress"));
             }
             start = scan.walk_end;
         }
@@ -241,19 +245,19 @@ fn addresses(range: &Range<usize>) -> Addresses {
     Addresses { start: range.start as u64, len: range.len() as u64 }
 }
 
-/// Makes copies of pages that are going to be written to, at once rather than one by one at the first write.
+/// Copies pages that will be written to, together instead of one by one at the first write.
 pub(super) fn prefault(memory: &mut [u8]) {
     // SAFETY: see the top of the file; the range is that of a slice, so all of it may be written to.
     let populated = unsafe { madvise(memory.as_mut_ptr().cast(), memory.len(), Advice::LinuxPopulateWrite) };
-    // A kernel that cannot (before 5.14), or has no memory left: the first writes will tell.
+    // The kernel cannot do it (before 5.14) or has no memory left. The first writes then copy the pages.
     if let Err(error) = populated {
-        tracing::trace!(%error, "pages cannot be made ready");
+        tracing::trace!(%error, "pages cannot be prefaulted");
     }
 }
 
-/// The pages that belong to this process alone, for they were written to.
+/// The pages that were written to, and so belong to this process alone.
 pub(super) fn present(memory: &[u8]) -> Option<Vec<u32>> {
-    /// Bytes the system keeps for a page.
+    /// The size of the system's entry for a page, in bytes.
     const ENTRY: usize = 8;
     /// The page is in memory.
     const PRESENT: u64 = 1 << 63;

@@ -1,10 +1,10 @@
-//! Both ways to know of writes, on memory of our own.
+//! Both ways to learn of writes, on memory of the tests' own.
 
 use std::sync::Arc;
 
 use super::*;
 
-/// Pages that begin where a page of the system begins, all of them zeros and not there yet.
+/// Aligned pages of zeros that do not exist yet.
 struct Memory {
     bytes: Vec<u8>,
     first: usize,
@@ -29,14 +29,15 @@ impl Memory {
     }
 }
 
-/// More than may be looked at before writes are tracked, and in regions of one page more than a call reports.
+/// More pages than are compared before tracking begins, and as regions of one page more than one call
+/// reports.
 const PAGES: usize = 2 * PAGES_BEFORE_TRACKING;
 
 fn every(step: usize) -> Vec<u32> {
     (0..PAGES as u32).step_by(step).collect()
 }
 
-/// A session that looks at its memory as a checkpoint does.
+/// A session that compares its memory as a checkpoint does.
 struct Looker {
     watch: Watch,
     kept: Vec<u8>,
@@ -134,7 +135,7 @@ fn where_the_system_tracks_writes_quiet_pages_are_not_looked_at() {
     assert_eq!(looker.last(&memory), nothing);
     assert_eq!(looker.look(&memory, Since::BaseImage), every(1));
 
-    // Who comes next knows nothing of it, and has to be told everything.
+    // The next caller knows none of it, and must be told everything.
     drop(looker);
     assert_eq!(Watch::new(watcher).written(memory.get(), Since::LastScan), every(1));
 }
@@ -164,7 +165,7 @@ fn questions_that_nobody_looked_after_lose_nothing() {
             memory.write(0..PAGES_BEFORE_TRACKING as u32);
         }
         looker.watch.written(memory.get(), Since::LastScan);
-        memory.pages += 3; // grown before anybody looked
+        memory.pages += 3; // grown before the first comparison
         memory.write([memory.pages as u32 - 1]);
         looker.watch.written(memory.get(), Since::LastScan);
         memory.write([round + 1]);
