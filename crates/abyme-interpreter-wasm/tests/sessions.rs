@@ -24,8 +24,9 @@ async fn the_standard_library_is_there() {
     let mut s = session().await;
     // Some are in the base image, some are imported from the archive.
     let modules = "json re math statistics decimal fractions zlib gzip hashlib hmac \
-                   xml.etree.ElementTree html.parser urllib.parse email.message difflib textwrap sqlite3 wave \
-                   colorsys plistlib tomllib configparser ast dis tokenize unittest doctest timeit pdb graphlib zipapp xml.dom.minidom";
+                   xml.etree.ElementTree html.parser urllib.parse email.message difflib textwrap sqlite3 \
+                   wave colorsys plistlib tomllib configparser ast dis tokenize unittest doctest timeit \
+                   pdb graphlib zipapp xml.dom.minidom";
     let code = format!(
         "import importlib\nmissing = []\nfor name in {modules:?}.split():\n\
          \x20   try: importlib.import_module(name)\n    \
