@@ -1,8 +1,8 @@
-//! Times of the wasm backend, the rows of DESIGN.md section 9. `cargo bench -p abyme-interpreter-wasm --bench
-//! sessions`.
+//! Times of the wasm backend, the rows of its README.md:
+//! `cargo bench -p abyme-interpreter-wasm --bench sessions`.
 //!
-//! Each benchmark says what it times in its comment; the result of every cell is checked. What is made ready
-//! outside of the measured part is made in `with_inputs`.
+//! The comment of each benchmark says what it times. The result of every cell is checked. `with_inputs` makes
+//! what is not measured.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
 
@@ -97,7 +97,7 @@ impl HostFunctions for Echo {
     }
 }
 
-/// MB of ASCII text put into a fresh session as a variable, and its length asked for.
+/// Puts MB of ASCII text into a new session as a variable, and reads its length.
 #[divan::bench(args = [10, 100, 1000], sample_count = 5, sample_size = 1)]
 fn ascii_text_in(bencher: Bencher<'_, '_>, megabytes: usize) {
     text_in(bencher, "a line of some text, fifty characters long, or so.\n", megabytes);
