@@ -10,8 +10,10 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Error, ErrorKind, FunctionSpec, HostError, ParameterSpec, Result, Value,
+    error::{Error, ErrorKind, Result},
+    interpreter::{FunctionSpec, HostError, ParameterSpec},
     names::{self, NameUse},
+    value::Value,
 };
 
 type Handler = Arc<

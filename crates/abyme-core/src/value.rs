@@ -4,7 +4,6 @@
 //! gigabyte. [`Value`] holds all of them; [`Text`] is shared, so an input is never copied to be handed on.
 
 mod convert;
-mod file;
 mod json;
 mod literal;
 mod repr;
@@ -19,8 +18,6 @@ pub use self::{serde_impl::ConvertError, text::Text};
 
 use bytes::Bytes;
 use indexmap::IndexMap;
-
-use crate::{Error, ErrorKind, Result};
 
 /// A Python value on the host's side.
 ///
@@ -166,24 +163,5 @@ impl Value {
             Value::Dict(entries) => Some(entries),
             _ => None,
         }
-    }
-
-    /// Reads a Rust type out of the value.
-    ///
-    /// An `int` is accepted for a float, never the other way round. An enum is a text or a dict with one entry.
-    ///
-    /// # Errors
-    /// [`ErrorKind::OutputType`], saying where in the value, what was expected and what came.
-    pub fn to<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
-        T::deserialize(self).map_err(|error| Error::new(ErrorKind::OutputType, error.to_string()))
-    }
-
-    /// Makes a value of anything `serde` can write.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidInput`] if `T`'s `Serialize` fails, or has map keys that are not text, numbers or bools
-    /// (the latter become text, as Python's `str` writes them).
-    pub fn from_serialize<T: serde::Serialize + ?Sized>(value: &T) -> Result<Value> {
-        serde_impl::to_value(value).map_err(|error| Error::new(ErrorKind::InvalidInput, error.to_string()))
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::Scope;
-use crate::Value;
+use crate::value::Value;
 
 /// One piece of Python to run in a session.
 ///

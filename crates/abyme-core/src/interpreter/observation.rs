@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::Value;
+use crate::value::Value;
 
 /// What a cell produced.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

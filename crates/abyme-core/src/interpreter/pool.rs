@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::{Capabilities, CodeInterpreter, InterpreterFactory};
-use crate::Result;
+use crate::error::Result;
 
 /// How many sessions a [`Pool`] keeps warm, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

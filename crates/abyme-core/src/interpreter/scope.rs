@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Value;
+use crate::value::Value;
 
 /// The names a session offers, next to the built-in `SUBMIT`, `FINAL`, `FINAL_VAR`, `answer` and `SHOW_VARS`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -4,11 +4,8 @@ use std::{borrow::Cow, collections::HashSet, fmt};
 
 use indexmap::{IndexMap, map::Entry};
 
-use super::{FieldType, scalar};
-use crate::{
-    Value,
-    value::{Dialect, Reader, text_repr},
-};
+use super::{field::FieldType, scalar};
+use crate::value::{Dialect, Reader, Value, text_repr};
 
 #[cfg(test)]
 mod tests;

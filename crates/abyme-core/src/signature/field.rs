@@ -1,10 +1,14 @@
-//! One input or output.
+//! The inputs and outputs of a signature, and their types, written as Python annotations.
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::FieldType;
+use super::scalar;
+use crate::{
+    names::{NameUse, check_name},
+    value::Value,
+};
 
 /// One input or output of a signature.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,5 +76,236 @@ impl fmt::Display for Field {
             Some(ty) => write!(f, ": {ty}"),
             None => Ok(()),
         }
+    }
+}
+
+/// Whether a field of this name can be added to those there are.
+pub(super) fn check_new_name(
+    name: &str,
+    usage: NameUse,
+    inputs: &[Field],
+    outputs: &[Field],
+) -> Result<(), String> {
+    check_name(name, usage).map_err(|problem| problem.to_string())?;
+    let among = |fields: &[Field]| fields.iter().any(|field| field.name() == name);
+    match usage {
+        NameUse::Input if among(inputs) => {
+            Err(format!("the input `{name}` comes twice; give each its own name"))
+        }
+        NameUse::Output if among(outputs) => {
+            Err(format!("the output `{name}` comes twice; give each its own name"))
+        }
+        _ if among(inputs) => Err(format!(
+            "`{name}` is an input and cannot be an output as well; call the output something like `new_{name}`"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The type of an input or output. `Display` writes the Python annotation, `FromStr` reads it.
+///
+/// | annotation | values |
+/// |---|---|
+/// | `str` `int` `float` `bool` `bytes` `None` | as in Python |
+/// | `Any`, `object` | every value |
+/// | `date`, `datetime` | ISO 8601 text |
+/// | `list[T]`, `list` | a list |
+/// | `set[T]`, `frozenset[T]` | a list without repetitions |
+/// | `tuple[A, B]`, `tuple[T, ...]`, `tuple` | a list, of that very length where it is fixed |
+/// | `dict[K, V]`, `dict` | a dict; keys are text that reads as a `K` |
+/// | <code>A &#124; B</code>, `Union[A, B]`, `Optional[A]` | any of them |
+/// | `Literal["a", 1, True, None]` | exactly these |
+///
+/// The forms of `typing` (`List[int]`, `typing.Optional[str]`, `datetime.datetime`) are read as well.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum FieldType {
+    /// `Any`.
+    Any,
+    /// `None`.
+    None,
+    /// `bool`.
+    Bool,
+    /// `int`, of any size.
+    Int,
+    /// `float`.
+    Float,
+    /// `str`.
+    Str,
+    /// `bytes`.
+    Bytes,
+    /// `date`, as ISO 8601 text.
+    Date,
+    /// `datetime`, as ISO 8601 text.
+    Datetime,
+    /// `list[T]`.
+    List(Box<FieldType>),
+    /// `set[T]`, as a list.
+    Set(Box<FieldType>),
+    /// `tuple[A, B]`, as a list of that length.
+    Tuple(Vec<FieldType>),
+    /// `tuple[T, ...]`, as a list.
+    TupleOf(Box<FieldType>),
+    /// `dict[K, V]`.
+    Dict(Box<FieldType>, Box<FieldType>),
+    /// `A | B`. Make one with [`union`](Self::union).
+    Union(Vec<FieldType>),
+    /// `Literal["a", 1]`: texts, ints, bools or `None`.
+    Literal(Vec<Value>),
+}
+
+impl FieldType {
+    /// `list[item]`.
+    pub fn list(item: FieldType) -> Self {
+        FieldType::List(Box::new(item))
+    }
+
+    /// `dict[key, value]`.
+    pub fn dict(key: FieldType, value: FieldType) -> Self {
+        FieldType::Dict(Box::new(key), Box::new(value))
+    }
+
+    /// `self | None`.
+    pub fn optional(self) -> Self {
+        FieldType::union([self, FieldType::None])
+    }
+
+    /// The union of these types, as Python forms it: nested unions are flattened, repetitions dropped, and a union of
+    /// one type is that type.
+    pub fn union(members: impl IntoIterator<Item = FieldType>) -> Self {
+        let mut flat = Vec::new();
+        for member in members {
+            let inner = match member {
+                FieldType::Union(inner) => inner,
+                single => vec![single],
+            };
+            for member in inner {
+                if !flat.contains(&member) {
+                    flat.push(member);
+                }
+            }
+        }
+        if flat.len() == 1 { flat.swap_remove(0) } else { FieldType::Union(flat) }
+    }
+
+    /// The same type in the one form that the parser gives it, or what is impossible about it.
+    pub(super) fn normalized(self) -> Result<Self, String> {
+        let boxed = |inner: Box<FieldType>| inner.normalized().map(Box::new);
+        let each = |types: Vec<FieldType>| {
+            types.into_iter().map(FieldType::normalized).collect::<Result<Vec<_>, _>>()
+        };
+        Ok(match self {
+            FieldType::List(item) => FieldType::List(boxed(item)?),
+            FieldType::Set(item) => FieldType::Set(boxed(item)?),
+            FieldType::TupleOf(item) => FieldType::TupleOf(boxed(item)?),
+            FieldType::Tuple(items) => FieldType::Tuple(each(items)?),
+            FieldType::Dict(key, value) => FieldType::Dict(boxed(key)?, boxed(value)?),
+            FieldType::Union(members) if members.is_empty() => return Err("a union of no types".to_owned()),
+            FieldType::Union(members) => FieldType::union(each(members)?),
+            FieldType::Literal(options) => literal(options)?,
+            simple => simple,
+        })
+    }
+
+    /// Whether the value is of this type as it stands, so that [`coerce`](Self::coerce) has nothing to convert.
+    pub fn matches(&self, value: &Value) -> bool {
+        match (self, value) {
+            (FieldType::Any, _)
+            | (FieldType::None, Value::None)
+            | (FieldType::Bool, Value::Bool(_))
+            | (FieldType::Int, Value::Int(_) | Value::BigInt(_))
+            | (FieldType::Float, Value::Float(_))
+            | (FieldType::Str, Value::Text(_))
+            | (FieldType::Bytes, Value::Bytes(_)) => true,
+            (FieldType::Date, Value::Text(text)) => scalar::iso_date(text).is_ok(),
+            (FieldType::Datetime, Value::Text(text)) => scalar::iso_datetime(text).is_ok(),
+            (FieldType::List(item) | FieldType::Set(item) | FieldType::TupleOf(item), Value::List(items)) => {
+                items.iter().all(|value| item.matches(value))
+            }
+            (FieldType::Tuple(types), Value::List(items)) => {
+                types.len() == items.len() && types.iter().zip(items).all(|(ty, value)| ty.matches(value))
+            }
+            (FieldType::Dict(key, inner), Value::Dict(entries)) => entries.iter().all(|(name, value)| {
+                key.coerce_key(name).is_ok_and(|same| same == *name) && inner.matches(value)
+            }),
+            (FieldType::Union(members), value) => members.iter().any(|member| member.matches(value)),
+            (FieldType::Literal(options), value) => options.contains(value),
+            _ => false,
+        }
+    }
+}
+
+/// `Literal` of these options, without repetitions.
+pub(super) fn literal(options: Vec<Value>) -> Result<FieldType, String> {
+    let mut unique = Vec::new();
+    for option in options {
+        if !matches!(option, Value::Text(_) | Value::Int(_) | Value::BigInt(_) | Value::Bool(_) | Value::None)
+        {
+            return Err(format!("Literal takes str, int, bool and None, not {}", option.type_name()));
+        }
+        if !unique.contains(&option) {
+            unique.push(option);
+        }
+    }
+    if unique.is_empty() {
+        Err("Literal needs at least one option".to_owned())
+    } else {
+        Ok(FieldType::Literal(unique))
+    }
+}
+
+impl fmt::Display for FieldType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FieldType::Any => f.write_str("Any"),
+            FieldType::None => f.write_str("None"),
+            FieldType::Bool => f.write_str("bool"),
+            FieldType::Int => f.write_str("int"),
+            FieldType::Float => f.write_str("float"),
+            FieldType::Str => f.write_str("str"),
+            FieldType::Bytes => f.write_str("bytes"),
+            FieldType::Date => f.write_str("date"),
+            FieldType::Datetime => f.write_str("datetime"),
+            FieldType::List(item) => parameterised(f, "list", item),
+            FieldType::Set(item) => parameterised(f, "set", item),
+            FieldType::TupleOf(item) if **item == FieldType::Any => f.write_str("tuple"),
+            FieldType::TupleOf(item) => write!(f, "tuple[{item}, ...]"),
+            FieldType::Tuple(items) if items.is_empty() => f.write_str("tuple[()]"),
+            FieldType::Tuple(items) => write!(f, "tuple[{}]", joined(items, ", ")),
+            FieldType::Dict(key, value) if **key == FieldType::Any && **value == FieldType::Any => {
+                f.write_str("dict")
+            }
+            FieldType::Dict(key, value) => write!(f, "dict[{key}, {value}]"),
+            FieldType::Union(members) => f.write_str(&joined(members, " | ")),
+            FieldType::Literal(options) => {
+                let options: Vec<_> = options.iter().map(|option| option.repr(usize::MAX)).collect();
+                write!(f, "Literal[{}]", options.join(", "))
+            }
+        }
+    }
+}
+
+/// Without a parameter, `list` means `list[Any]`.
+fn parameterised(f: &mut fmt::Formatter<'_>, name: &str, item: &FieldType) -> fmt::Result {
+    match item {
+        FieldType::Any => f.write_str(name),
+        item => write!(f, "{name}[{item}]"),
+    }
+}
+
+fn joined(types: &[FieldType], between: &str) -> String {
+    types.iter().map(FieldType::to_string).collect::<Vec<_>>().join(between)
+}
+
+/// As the Python annotation.
+impl Serialize for FieldType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for FieldType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }

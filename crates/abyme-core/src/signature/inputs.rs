@@ -1,7 +1,11 @@
 //! Checks inputs before a run starts.
 
-use super::{CoerceError, Field, TaskSignature, suggest::did_you_mean};
-use crate::{Error, ErrorKind, Result, Value, names::ticked};
+use super::{coerce::CoerceError, field::Field, suggest::did_you_mean, task::TaskSignature};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    names::ticked,
+    value::Value,
+};
 
 #[cfg(test)]
 mod tests;
@@ -14,7 +18,8 @@ impl TaskSignature {
     pub fn check_inputs<N: AsRef<str>>(&self, names: impl IntoIterator<Item = N>) -> Result<()> {
         let given: Vec<N> = names.into_iter().collect();
         let is_given = |name: &str| given.iter().any(|other| other.as_ref() == name);
-        let missing: Vec<&str> = self.inputs.iter().map(Field::name).filter(|name| !is_given(name)).collect();
+        let missing: Vec<&str> =
+            self.inputs().iter().map(Field::name).filter(|name| !is_given(name)).collect();
         let unknown: Vec<&str> =
             given.iter().map(AsRef::as_ref).filter(|name| self.input(name).is_none()).collect();
         let mut problems = Vec::new();
@@ -27,7 +32,7 @@ impl TaskSignature {
         }
         if !unknown.is_empty() {
             let candidates =
-                if missing.is_empty() { self.inputs.iter().map(Field::name).collect() } else { missing };
+                if missing.is_empty() { self.inputs().iter().map(Field::name).collect() } else { missing };
             let named = unknown
                 .iter()
                 .map(|name| format!("{}{}", ticked(name), did_you_mean(name, candidates.iter().copied())));
@@ -40,24 +45,12 @@ impl TaskSignature {
         Err(Error::new(ErrorKind::InvalidInput, message))
     }
 
-    /// Whether an input fits its declared type, perhaps after [conversion](Self::coerce_input). An input without a
-    /// declared type takes any value.
+    /// The input as its declared type, so that the session holds what the signature says: `"3"` becomes `3` for an
+    /// `int`. See [`FieldType::coerce`](super::FieldType::coerce) for what is converted. An
+    /// input without a declared type takes any value.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`], saying what was expected and what came; also if there is no such input.
-    pub fn check_input(&self, name: &str, value: &Value) -> Result<()> {
-        match self.declared(name)? {
-            // Most inputs are as declared, and large ones should not be copied to find that out.
-            field if !field.has_explicit_type() || field.ty().matches(value) => Ok(()),
-            field => field.ty().coerce(value.clone()).map(drop).map_err(|error| misfit(name, error)),
-        }
-    }
-
-    /// The input as its declared type, so that the session holds what the signature says: `"3"` becomes `3` for an
-    /// `int`. See [`FieldType::coerce`](super::FieldType::coerce) for what is converted.
-    ///
-    /// # Errors
-    /// As [`check_input`](Self::check_input).
     pub fn coerce_input(&self, name: &str, value: Value) -> Result<Value> {
         match self.declared(name)? {
             field if !field.has_explicit_type() => Ok(value),
@@ -67,7 +60,7 @@ impl TaskSignature {
 
     fn declared(&self, name: &str) -> Result<&Field> {
         self.input(name).ok_or_else(|| {
-            let near = did_you_mean(name, self.inputs.iter().map(Field::name));
+            let near = did_you_mean(name, self.inputs().iter().map(Field::name));
             let message = format!("unknown input {}{near}; the signature is `{self}`", ticked(name));
             Error::new(ErrorKind::InvalidInput, message)
         })

@@ -4,8 +4,17 @@ use std::fmt;
 
 use indexmap::IndexMap;
 
-use super::{CoerceError, Field, FieldType, TaskSignature, coerce::shown, suggest::nearest};
-use crate::{Error, ErrorKind, Value, names::ticked};
+use super::{
+    coerce::{CoerceError, shown},
+    field::{Field, FieldType},
+    suggest::nearest,
+    task::TaskSignature,
+};
+use crate::{
+    error::{Error, ErrorKind},
+    names::ticked,
+    value::Value,
+};
 
 #[cfg(test)]
 mod tests;
@@ -124,9 +133,9 @@ impl TaskSignature {
         &self,
         mut fields: IndexMap<String, Value>,
     ) -> Result<IndexMap<String, Value>, OutputErrors> {
-        let mut outputs = IndexMap::with_capacity(self.outputs.len());
+        let mut outputs = IndexMap::with_capacity(self.outputs().len());
         let mut problems = Vec::new();
-        for field in &self.outputs {
+        for field in self.outputs() {
             let name = field.name().to_owned();
             match fields.shift_remove(field.name()).map(|value| field.ty().coerce(value)) {
                 Some(Ok(value)) => drop(outputs.insert(name, value)),
@@ -135,7 +144,7 @@ impl TaskSignature {
             }
         }
         problems.extend(fields.into_keys().map(|name| OutputProblem::Unknown {
-            suggestion: nearest(&name, self.outputs.iter().map(Field::name)).map(str::to_owned),
+            suggestion: nearest(&name, self.outputs().iter().map(Field::name)).map(str::to_owned),
             name,
         }));
         if problems.is_empty() { Ok(outputs) } else { Err(OutputErrors { problems }) }
@@ -149,7 +158,7 @@ impl TaskSignature {
     /// # Errors
     /// [`OutputErrors`], saying what to submit.
     pub fn coerce_single(&self, value: Value) -> Result<IndexMap<String, Value>, OutputErrors> {
-        if let [field] = self.outputs.as_slice() {
+        if let [field] = self.outputs() {
             let name = field.name().to_owned();
             let whole = |value| IndexMap::from([(name, value)]);
             return match value {
@@ -167,7 +176,7 @@ impl TaskSignature {
         match dict.coerce(value.clone()) {
             Ok(Value::Dict(entries)) => self.coerce_outputs(entries),
             _ => {
-                let outputs = self.outputs.iter().map(|field| field.name().to_owned()).collect();
+                let outputs = self.outputs().iter().map(|field| field.name().to_owned()).collect();
                 Err(OutputErrors { problems: vec![OutputProblem::NotFields { outputs, got: shown(&value) }] })
             }
         }

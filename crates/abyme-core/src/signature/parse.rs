@@ -1,14 +1,46 @@
 //! Reads the string form of signatures and types, with errors that point at the place.
 
-use super::{Field, FieldType, check_new_name, field_type, suggest::nearest};
+use std::str::FromStr;
+
+use super::{
+    field::{self, Field, FieldType, check_new_name},
+    suggest::nearest,
+    task::TaskSignature,
+};
 use crate::{
-    Error, ErrorKind, Value,
+    error::{Error, ErrorKind},
     names::{NameUse, ticked},
-    value::{Dialect, Reader},
+    value::{Dialect, Reader, Value},
 };
 
 #[cfg(test)]
 mod tests;
+
+impl FromStr for TaskSignature {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (inputs, outputs) =
+            Parser::new(text).signature().map_err(|problem| problem.in_text("signature", text))?;
+        Self::new(inputs, outputs)
+    }
+}
+
+impl TryFrom<&str> for TaskSignature {
+    type Error = Error;
+
+    fn try_from(text: &str) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl FromStr for FieldType {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Parser::new(text).only_type().map_err(|problem| problem.in_text("type", text))
+    }
+}
 
 /// How deep types may be nested.
 const MAX_DEPTH: usize = 32;
@@ -47,14 +79,14 @@ const FOREIGN: &[(&str, &str)] = &[
 
 /// What is wrong, and the byte offset of it.
 #[derive(Debug)]
-pub(super) struct Problem {
+struct Problem {
     at: usize,
     message: String,
 }
 
 impl Problem {
     /// The error about `text`, which is a signature or a type. `Debug` draws a caret under the place.
-    pub(super) fn in_text(self, what: &str, text: &str) -> Error {
+    fn in_text(self, what: &str, text: &str) -> Error {
         let (before, after) = text.split_at_checked(self.at).unwrap_or((text, ""));
         let shown: String =
             text.chars().take(200).map(|char| if char.is_control() { ' ' } else { char }).collect();
@@ -68,22 +100,22 @@ impl Problem {
     }
 }
 
-type Result<T> = std::result::Result<T, Problem>;
+type Result<T, E = Problem> = std::result::Result<T, E>;
 
 /// A recursive reader with a limit on depth.
-pub(super) struct Parser<'a> {
+struct Parser<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
 }
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    fn new(text: &'a str) -> Self {
         Self { text, at: 0, depth: 0 }
     }
 
     /// The inputs and the outputs of `inputs -> outputs`.
-    pub(super) fn signature(mut self) -> Result<(Vec<Field>, Vec<Field>)> {
+    fn signature(mut self) -> Result<(Vec<Field>, Vec<Field>)> {
         let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
         while !self.take("->") {
             self.at_end("`->` and the outputs after the inputs, as in `docs -> answer`")?;
@@ -107,7 +139,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The one type that the text consists of.
-    pub(super) fn only_type(mut self) -> Result<FieldType> {
+    fn only_type(mut self) -> Result<FieldType> {
         let ty = self.union()?;
         if self.rest().is_empty() { Ok(ty) } else { self.unexpected("`|` or the end") }
     }
@@ -271,7 +303,7 @@ impl<'a> Parser<'a> {
                 return self.unexpected("`,` or `]`");
             }
         }
-        field_type::literal(options).map_err(|message| Problem { at: start, message })
+        field::literal(options).map_err(|message| Problem { at: start, message })
     }
 
     /// One option of a `Literal`.

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{FieldType, TaskSignature};
+use super::{field::FieldType, task::TaskSignature};
+use crate::value::Value;
 
 impl FieldType {
     /// The JSON Schema of values of this type.
@@ -38,7 +39,7 @@ impl FieldType {
                 json!({"anyOf": members.iter().map(FieldType::json_schema).collect::<Vec<_>>()})
             }
             FieldType::Literal(options) => {
-                json!({"enum": options.iter().map(crate::Value::to_json).collect::<Vec<_>>()})
+                json!({"enum": options.iter().map(Value::to_json).collect::<Vec<_>>()})
             }
         }
     }
@@ -50,7 +51,7 @@ impl FieldType {
             FieldType::Date | FieldType::Datetime => Some(self.json_schema()),
             FieldType::Literal(options) => {
                 let names = options.iter().map(|option| match option {
-                    crate::Value::Text(text) => text.to_string(),
+                    Value::Text(text) => text.to_string(),
                     other => other.repr(usize::MAX),
                 });
                 Some(json!({"enum": names.collect::<Vec<_>>()}))
@@ -64,7 +65,7 @@ impl TaskSignature {
     /// The JSON Schema of an object with all outputs, each required, and nothing else.
     pub fn json_schema(&self) -> Json {
         let mut properties = Map::new();
-        for field in &self.outputs {
+        for field in self.outputs() {
             let mut schema = field.ty().json_schema();
             if let (Some(text), Some(schema)) = (field.description(), schema.as_object_mut()) {
                 schema.insert("description".to_owned(), text.into());

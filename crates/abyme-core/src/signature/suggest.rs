@@ -7,17 +7,19 @@ pub(super) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = 
 
 /// The candidate nearest to `name`, if it differs by case or by a third of its letters at most.
 pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let name: Vec<char> = name.chars().take(MAX_CHARS + 1).flat_map(char::to_lowercase).collect();
-    if name.len() > MAX_CHARS {
+    let lower = |text: &str, chars: usize| text.chars().take(chars).flat_map(char::to_lowercase).collect();
+    let name: String = lower(name, MAX_CHARS + 1);
+    let length = name.chars().count();
+    if length > MAX_CHARS {
         return None;
     }
     candidates
         .into_iter()
         .filter_map(|candidate| {
-            let other: Vec<char> =
-                candidate.chars().take(2 * MAX_CHARS).flat_map(char::to_lowercase).collect();
-            let distance = distance(&name, &other);
-            (distance * 3 <= name.len().max(other.len()).max(3)).then_some((distance, candidate))
+            let other: String = lower(candidate, 2 * MAX_CHARS);
+            // How many letters must be added, removed, changed or swapped with their neighbour.
+            let distance = strsim::osa_distance(&name, &other);
+            (distance * 3 <= length.max(other.chars().count()).max(3)).then_some((distance, candidate))
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -25,26 +27,6 @@ pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
 
 /// Longer names are not worth the time.
 const MAX_CHARS: usize = 40;
-
-/// How many letters must be added, removed, changed or swapped with their neighbour.
-fn distance(a: &[char], b: &[char]) -> usize {
-    let mut before = Vec::new();
-    let mut above: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let changed = above[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = changed.min(above[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                let before: &Vec<usize> = &before;
-                best = best.min(before[j - 2] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut above, row);
-    }
-    above[b.len()]
-}
 
 #[cfg(test)]
 mod tests {

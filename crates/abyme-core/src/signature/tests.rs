@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::Value;
+use crate::value::Value;
 
 #[test]
 fn it_is_built_from_fields_or_text() {

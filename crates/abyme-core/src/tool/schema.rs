@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use crate::{ParameterSpec, Value};
+use crate::{interpreter::ParameterSpec, value::Value};
 
 /// The parameters that the JSON Schema of an object describes, the required ones first, as Python wants them.
 pub(super) fn parameters(schema: &Json) -> Vec<ParameterSpec> {

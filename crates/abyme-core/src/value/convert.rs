@@ -9,8 +9,11 @@ use std::{
 use bytes::Bytes;
 use indexmap::IndexMap;
 
-use super::{Text, Value, file};
-use crate::Result;
+use super::{
+    Value,
+    text::{Text, read_file},
+};
+use crate::error::Result;
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +24,7 @@ impl Value {
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io), naming the file and what was wrong with it.
     pub fn bytes_from_file(path: impl AsRef<Path>) -> Result<Value> {
-        file::read(path.as_ref(), "Value::bytes_from_file").map(|bytes| Value::Bytes(Bytes::from(bytes)))
+        read_file(path.as_ref(), "Value::bytes_from_file").map(|bytes| Value::Bytes(Bytes::from(bytes)))
     }
 
     /// Reads a file of JSON, as [`parse_json`](Self::parse_json) does.

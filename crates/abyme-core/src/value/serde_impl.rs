@@ -20,7 +20,6 @@ mod ser_value;
 mod tests;
 
 pub use self::error::ConvertError;
-pub(super) use self::ser_value::to_value;
 
 /// The struct and newtype name by which our own serializer and deserializer recognise a [`Value`] inside a caller's
 /// type, so that it passes through them unchanged. Other formats ignore it.

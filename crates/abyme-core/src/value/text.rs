@@ -1,10 +1,12 @@
-//! Shared text: an input of any size that is handed on without being copied.
+//! Shared text: an input of any size that is handed on without being copied. And the caller's files, read with errors
+//! that say which file it was and what was wrong with it.
 
 use std::{
     borrow::{Borrow, Cow},
     cmp::Ordering,
-    fmt,
+    fmt, fs,
     hash::{Hash, Hasher},
+    io,
     ops::Deref,
     path::Path,
     sync::{Arc, OnceLock},
@@ -13,8 +15,7 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::file;
-use crate::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 #[cfg(test)]
 mod tests;
@@ -50,7 +51,7 @@ impl Text {
     /// [`ErrorKind::Io`], naming the file and what was wrong with it; for a file that is not UTF-8, also where.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Text> {
         let path = path.as_ref();
-        let bytes = file::read(path, "Text::from_file")?;
+        let bytes = read_file(path, "Text::from_file")?;
         String::from_utf8(bytes).map(Text::from).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
             let byte = error.as_bytes().get(at).copied().unwrap_or_default();
@@ -72,7 +73,7 @@ impl Text {
     /// # Errors
     /// [`ErrorKind::Io`] if the file cannot be read.
     pub fn from_file_lossy(path: impl AsRef<Path>) -> Result<Text> {
-        let bytes = file::read(path.as_ref(), "Text::from_file_lossy")?;
+        let bytes = read_file(path.as_ref(), "Text::from_file_lossy")?;
         Ok(Text::from(match String::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
@@ -267,4 +268,25 @@ impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(Text::from)
     }
+}
+
+/// The whole file.
+pub(super) fn read_file(path: &Path, operation: &'static str) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| unreadable(path, error).operation(operation))
+}
+
+fn unreadable(path: &Path, error: io::Error) -> Error {
+    let what = match error.kind() {
+        // Windows says "permission denied" when a directory is opened as a file.
+        _ if path.is_dir() => "it is a directory, not a file".to_owned(),
+        io::ErrorKind::NotFound => match std::env::current_dir() {
+            Ok(directory) if path.is_relative() => {
+                format!("there is no such file (looked from `{}`)", directory.display())
+            }
+            _ => "there is no such file".to_owned(),
+        },
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    };
+    Error::new(ErrorKind::Io, format!("cannot read `{}`: {what}", path.display())).with_source(error)
 }

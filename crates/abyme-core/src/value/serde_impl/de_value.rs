@@ -3,16 +3,32 @@
 use serde::{
     Deserializer,
     de::{
-        DeserializeSeed, Error as _, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
+        DeserializeOwned, DeserializeSeed, Error as _, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
+        Visitor,
         value::{BorrowedStrDeserializer, MapAccessDeserializer, SeqAccessDeserializer, SeqDeserializer},
     },
     forward_to_deserialize_any,
 };
 
 use super::{DICT, INT, VALUE, error::ConvertError, is_reserved_key};
-use crate::value::Value;
+use crate::{
+    error::{Error, ErrorKind},
+    value::Value,
+};
 
-type Result<T> = std::result::Result<T, ConvertError>;
+type Result<T, E = ConvertError> = std::result::Result<T, E>;
+
+impl Value {
+    /// Reads a Rust type out of the value.
+    ///
+    /// An `int` is accepted for a float, never the other way round. An enum is a text or a dict with one entry.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutputType`], saying where in the value, what was expected and what came.
+    pub fn to<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        T::deserialize(self).map_err(|error| Error::new(ErrorKind::OutputType, error.to_string()))
+    }
+}
 
 impl<'de> Deserializer<'de> for &'de Value {
     type Error = ConvertError;

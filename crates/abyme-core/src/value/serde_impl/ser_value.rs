@@ -5,15 +5,27 @@ use indexmap::IndexMap;
 use serde::ser::{self, Serialize, Serializer};
 
 use super::{VALUE, error::ConvertError, untag};
-use crate::value::Value;
+use crate::{
+    error::{Error, ErrorKind},
+    value::Value,
+};
 
 type Result<T, E = ConvertError> = std::result::Result<T, E>;
 
-/// The value that `value` serialises to. Enums are externally tagged, as `serde_json` writes them.
-pub(in crate::value) fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value> {
-    value.serialize(ValueSerializer)
+impl Value {
+    /// Makes a value of anything `serde` can write.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if `T`'s `Serialize` fails, or has map keys that are not text, numbers or bools
+    /// (the latter become text, as Python's `str` writes them).
+    pub fn from_serialize<T: Serialize + ?Sized>(value: &T) -> Result<Value, Error> {
+        value
+            .serialize(ValueSerializer)
+            .map_err(|error| Error::new(ErrorKind::InvalidInput, error.to_string()))
+    }
 }
 
+/// Enums are externally tagged, as `serde_json` writes them.
 struct ValueSerializer;
 
 /// Methods that take one number and make a value of it.
@@ -86,7 +98,7 @@ impl Serializer for ValueSerializer {
         variant: &'static str,
         value: &T,
     ) -> Result<Value> {
-        let inside = to_value(value).map_err(|error| error.at_key(variant))?;
+        let inside = value.serialize(ValueSerializer).map_err(|error| error.at_key(variant))?;
         Ok(Value::dict([(variant, inside)]))
     }
 
@@ -139,7 +151,7 @@ struct List {
 
 impl List {
     fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
-        self.items.push(to_value(value).map_err(|error| error.at_index(self.items.len()))?);
+        self.items.push(value.serialize(ValueSerializer).map_err(|error| error.at_index(self.items.len()))?);
         Ok(())
     }
 
@@ -197,7 +209,7 @@ impl Dict {
     }
 
     fn insert<T: Serialize + ?Sized>(&mut self, key: String, value: &T) -> Result<()> {
-        let value = to_value(value).map_err(|error| error.at_key(&key))?;
+        let value = value.serialize(ValueSerializer).map_err(|error| error.at_key(&key))?;
         self.entries.insert(key, value);
         Ok(())
     }
@@ -219,7 +231,7 @@ impl ser::SerializeMap for Dict {
     type Error = ConvertError;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<()> {
-        self.key = match to_value(key)? {
+        self.key = match key.serialize(ValueSerializer)? {
             Value::Text(text) => text.into(),
             simple @ (Value::Bool(_) | Value::Int(_) | Value::BigInt(_) | Value::Float(_)) => {
                 simple.repr(usize::MAX)
