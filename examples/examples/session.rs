@@ -7,7 +7,7 @@ use abyme::{CodePolicy, Submitted, prelude::*};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let session = Wasm::new().session().await?;
-    let mut session = session.with_max_output_chars(200).with_policy(Arc::new(CodePolicy::guard_rail()));
+    let mut session = session.max_output_chars(200).policy(Arc::new(CodePolicy::guard_rail()));
 
     // Variables go in once, whatever their size, and stay.
     let text = "the quick brown fox jumps over the lazy dog\n".repeat(100_000);

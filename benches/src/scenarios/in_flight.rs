@@ -124,7 +124,7 @@ struct AllAtOnce {
 impl Trial for AllAtOnce {
     async fn sample(&mut self) -> Result<f64, String> {
         if let Some(pool) = &self.pool {
-            pool.warm().await.map_err(words)?;
+            pool.fill().await.map_err(words)?;
             while pool.ready() < POOL {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }

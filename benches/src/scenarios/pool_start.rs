@@ -60,7 +60,7 @@ struct PoolTrial {
 #[async_trait]
 impl Trial for PoolTrial {
     async fn sample(&mut self) -> Result<f64, String> {
-        self.pool.warm().await.map_err(words)?;
+        self.pool.fill().await.map_err(words)?;
         // `fill` returns while sessions are still being started.
         while self.pool.ready() < SIZE {
             tokio::time::sleep(Duration::from_millis(2)).await;

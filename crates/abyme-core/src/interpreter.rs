@@ -187,7 +187,7 @@ pub trait InterpreterFactory: Send + Sync + fmt::Debug {
     /// What the sessions of this factory can do.
     fn capabilities(&self) -> &Capabilities;
 
-    /// A session of its own, not yet started or already warm.
+    /// A session of its own; whether it is started already is up to the factory.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) or [`ErrorKind::Config`](crate::ErrorKind::Config)

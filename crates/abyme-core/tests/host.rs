@@ -19,11 +19,11 @@ use abyme_core::{
 use common::cell;
 
 fn query(prompt: &str) -> HostCall {
-    HostCall::new("llm_query").kwarg("prompt", prompt)
+    HostCall::new("llm_query").argument("prompt", prompt)
 }
 
 fn batch(prompts: &[&str]) -> HostCall {
-    HostCall::new("llm_query_batched").kwarg("prompts", Value::list(prompts.iter().copied()))
+    HostCall::new("llm_query_batched").argument("prompts", Value::list(prompts.iter().copied()))
 }
 
 /// Runs one cell that makes these calls and gives back what came of them, a line each.
@@ -79,9 +79,9 @@ async fn a_failed_sub_call_raises() {
 
 #[tokio::test]
 async fn a_text_is_not_taken_for_a_list_of_prompts() {
-    let text = HostCall::new("llm_batch").kwarg("prompts", "abc");
-    let mixed =
-        HostCall::new("llm_query_batched").kwarg("prompts", Value::list([Value::from("a"), Value::from(3)]));
+    let text = HostCall::new("llm_batch").argument("prompts", "abc");
+    let mixed = HostCall::new("llm_query_batched")
+        .argument("prompts", Value::list([Value::from("a"), Value::from(3)]));
     let (results, prediction) = calls(vec![text, mixed], |rlm| rlm).await;
     assert_eq!(results[0], "TypeError: llm_batch() needs a list of str as `prompts`, not str");
     assert_eq!(
@@ -185,8 +185,8 @@ fn repeat() -> Tool {
 
 #[tokio::test]
 async fn tools_take_typed_arguments_and_raise_typed_errors() {
-    let call = |times: Value| HostCall::new("repeat").kwarg("text", "ab").kwarg("times", times);
-    let wrong = HostCall::new("repeat").kwarg("text", 3);
+    let call = |times: Value| HostCall::new("repeat").argument("text", "ab").argument("times", times);
+    let wrong = HostCall::new("repeat").argument("text", 3);
     let all = vec![
         call(Value::None),
         call(3.into()),

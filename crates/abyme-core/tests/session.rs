@@ -49,7 +49,7 @@ async fn a_submission_terminates_the_repl() {
 async fn the_policy_answers_instead_of_the_interpreter() {
     let interpreter = interpreter();
     let policy = Arc::new(CodePolicy::guard_rail());
-    let mut session = interpreter.clone().into_session().with_policy(policy);
+    let mut session = interpreter.clone().into_session().policy(policy);
     let observation = session.execute(Cell::new("x = 1\nimport socket"), &NoHostFunctions).await.unwrap();
     let error = observation.error.unwrap();
     assert_eq!((error.stage, error.line), (Stage::Policy, Some(2)));
@@ -62,7 +62,7 @@ async fn the_policy_answers_instead_of_the_interpreter() {
 async fn a_pool_hands_out_started_sessions_and_refills() {
     let config = PoolConfig::default().size(2).idle_timeout(Duration::from_secs(60));
     let pool = Pool::new(interpreter().factory(), config);
-    pool.warm().await.unwrap();
+    pool.fill().await.unwrap();
     assert_eq!(pool.ready(), 2);
     let _session = pool.create().await.unwrap();
     tokio::task::yield_now().await;
@@ -79,10 +79,10 @@ async fn a_fork_goes_on_by_itself_with_all_that_is_around_it() {
     let interpreter = interpreter();
     let scope = Arc::new(Scope::new().output("answer", "str"));
     let mut session = (interpreter.clone().into_session())
-        .with_policy(Arc::new(CodePolicy::guard_rail()))
-        .with_host(scope.clone(), Arc::new(NoHostFunctions))
+        .policy(Arc::new(CodePolicy::guard_rail()))
+        .host(scope.clone(), Arc::new(NoHostFunctions))
         .cell_timeout(Duration::from_secs(7))
-        .with_max_output_chars(70);
+        .max_output_chars(70);
     session.run_code("final 42").await.unwrap();
 
     let mut fork = session.fork().await.unwrap();
@@ -107,7 +107,7 @@ async fn a_fork_goes_on_by_itself_with_all_that_is_around_it() {
 
 #[tokio::test]
 async fn many_forks_are_as_many_sessions() {
-    let mut plain = interpreter();
+    let mut plain = interpreter().into_session();
     let mut forks = plain.fork_many(3).await.unwrap();
     forks[0].shutdown().await.unwrap();
     assert!(forks[1].start().await.is_ok());
@@ -195,7 +195,6 @@ async fn a_backend_that_says_nothing_of_forks_refuses_them() {
     let mut boxed = factory.create().await.unwrap();
     let errors = [
         boxed.fork().await.unwrap_err(),
-        boxed.fork_many(1).await.unwrap_err(),
         boxed.snapshot().await.unwrap_err(),
         factory.restore(b"").await.unwrap_err(),
     ];

@@ -69,7 +69,7 @@ fn pooled_start_to_first_output(bencher: Bencher<'_, '_>) {
     bencher
         .with_inputs(|| {
             runtime().block_on(async {
-                pool.warm().await.unwrap();
+                pool.fill().await.unwrap();
                 // One that is being started counts as started already.
                 while pool.ready() == 0 {
                     tokio::time::sleep(std::time::Duration::from_millis(5)).await;

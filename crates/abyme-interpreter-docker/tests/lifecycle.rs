@@ -203,7 +203,7 @@ async fn a_kill_between_cells_is_noticed() {
 async fn a_pool_drops_what_died() {
     let docker = docker();
     let pool = Pool::new(docker.clone(), PoolConfig::default().size(1));
-    pool.warm().await.unwrap();
+    pool.fill().await.unwrap();
     let mut session = Session::new(pool.create().await.unwrap());
     assert_eq!(value(&mut session, "1 + 1").await, "2");
     session.shutdown().await.unwrap();

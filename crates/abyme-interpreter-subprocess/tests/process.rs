@@ -170,7 +170,7 @@ async fn the_real_python_is_found_once() {
 #[tokio::test]
 async fn a_pool_holds_started_processes() {
     let pool = Pool::new(Subprocess::new(), PoolConfig::default().size(2));
-    pool.warm().await.unwrap();
+    pool.fill().await.unwrap();
     let mut session = Session::new(pool.create().await.unwrap());
     assert_eq!(value(&mut session, "1 + 1").await, "2");
     assert!(pool.ready() >= 1);
@@ -182,7 +182,7 @@ async fn a_pool_drops_what_died_while_it_waited() {
     let dir = tempfile::tempdir().unwrap();
     let factory = Subprocess::new().temp_dir(dir.path());
     let pool = Pool::new(factory, PoolConfig::default().size(1));
-    pool.warm().await.unwrap();
+    pool.fill().await.unwrap();
     let pids = children_in(&dir.path().canonicalize().unwrap());
     assert_eq!(pids.len(), 1, "there is one waiting child to kill");
     let pid = Pid::from_raw(pids[0].parse().unwrap()).unwrap();

@@ -41,7 +41,7 @@ async fn main() -> Result<()> {
     let count = FunctionSpec::new("in_stock", "How many of an item are in stock.")
         .parameter(ParameterSpec::new("item").annotation("str"))
         .returns("int");
-    let mut session = remote.session().await?.with_host(Scope::new().function(count), Arc::new(Stock));
+    let mut session = remote.session().await?.host(Scope::new().function(count), Arc::new(Stock));
 
     for code in [
         "import os, sys\nf'Python {sys.version.split()[0]} in process {os.getpid()}'",

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use super::{CodeInterpreter, InterpreterFactory, Session};
 use crate::error::Result;
 
-/// What every interpreter can do besides its contract. Implemented for all of them; not to be implemented by hand.
+/// What every interpreter can do besides its contract. Every [`CodeInterpreter`] has it; nobody implements it by hand.
 #[async_trait]
 pub trait CodeInterpreterExt: CodeInterpreter + Sized + 'static {
     /// Wraps the interpreter in a [`Session`]: the contract's checks and a plain REPL.
@@ -23,24 +23,11 @@ pub trait CodeInterpreterExt: CodeInterpreter + Sized + 'static {
         session.start().await?;
         Ok(session)
     }
-
-    /// So many copies of the session as it is now, to try as many continuations; or none: those made before a failure
-    /// are dropped. A [`Session`] has a method of the same name that answers [`Session`]s.
-    ///
-    /// # Errors
-    /// Those of [`CodeInterpreter::fork`].
-    async fn fork_many(&mut self, count: usize) -> Result<Vec<Box<dyn CodeInterpreter>>> {
-        let mut forks = Vec::new();
-        for _ in 0..count {
-            forks.push(self.fork().await?);
-        }
-        Ok(forks)
-    }
 }
 
 impl<T: CodeInterpreter + Sized + 'static> CodeInterpreterExt for T {}
 
-/// What every factory can do besides its contract. Implemented for all of them; not to be implemented by hand.
+/// What every factory can do besides its contract. Every [`InterpreterFactory`] has it; nobody implements it by hand.
 #[async_trait]
 pub trait InterpreterFactoryExt: InterpreterFactory {
     /// Opens one session: creates an interpreter, starts it and wraps it in a [`Session`].

@@ -9,6 +9,9 @@ use crate::value::Value;
 
 /// Serves the calls a cell makes: `llm_query` and its family, and the user's tools.
 ///
+/// A run brings its own implementation; [`Tool`](crate::Tool)s are the way to add functions to it. A program that uses a
+/// [`Session`](super::Session) without a run implements this for the functions that cells may call.
+///
 /// Calls of one cell may be in flight at the same time, on one task: an implementation that computes for long should
 /// move that to `spawn_blocking`.
 #[async_trait]
@@ -49,14 +52,14 @@ impl HostCall {
     }
 
     /// Adds one argument by name.
-    pub fn kwarg(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+    pub fn argument(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.kwargs.insert(name.into(), value.into());
         self
     }
 }
 
-/// What a failed call raises in Python: a built-in exception if `type_name` is one, else a `RuntimeError` of that
-/// name.
+/// What a failed call raises in Python: the built-in exception called `type_name`, or a `RuntimeError` of that name
+/// where Python has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HostError {

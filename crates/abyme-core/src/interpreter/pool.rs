@@ -1,4 +1,4 @@
-//! Warm sessions, kept ready so that a run does not wait for one to start.
+//! Sessions that are started ahead of their use, so that a run does not wait for one to start.
 
 use std::{
     collections::VecDeque,
@@ -8,12 +8,12 @@ use std::{
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
+use tokio::{task::JoinHandle, time::Instant};
 
 use super::{Capabilities, CodeInterpreter, InterpreterFactory};
 use crate::error::Result;
 
-/// How many sessions a [`Pool`] keeps warm, and for how long.
+/// How many sessions a [`Pool`] keeps started, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -32,7 +32,7 @@ impl Default for PoolConfig {
 }
 
 impl PoolConfig {
-    /// Sets how many sessions are kept warm.
+    /// Sets how many sessions are kept started.
     pub fn size(mut self, size: usize) -> Self {
         self.size = size;
         self
@@ -45,10 +45,11 @@ impl PoolConfig {
     }
 }
 
-/// An [`InterpreterFactory`] that hands out started sessions of another one and starts new ones in the background.
+/// An [`InterpreterFactory`] that hands out started sessions of another one, and starts
+/// new ones in the background.
 ///
 /// A session is used once and never returned: two runs share nothing (C15). Sessions that died or waited too long are
-/// dropped, and an empty pool starts a session on the spot. Needs a tokio runtime.
+/// dropped. An empty pool starts a session on the spot. Needs a tokio runtime.
 #[derive(Clone, Debug)]
 pub struct Pool {
     inner: Arc<Inner>,
@@ -58,25 +59,29 @@ pub struct Pool {
 struct Inner {
     factory: Arc<dyn InterpreterFactory>,
     config: PoolConfig,
-    shelf: Mutex<Shelf>,
+    idle: Mutex<Idle>,
 }
 
+/// What waits to be used, and what is on its way there.
 #[derive(Debug, Default)]
-struct Shelf {
-    warm: VecDeque<Warm>,
+struct Idle {
+    /// The oldest first.
+    sessions: VecDeque<IdleSession>,
     starting: usize,
+    /// Shuts down the sessions that waited too long, while there are any.
+    sweeper: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
-struct Warm {
+struct IdleSession {
     since: Instant,
     session: Box<dyn CodeInterpreter>,
 }
 
 impl Pool {
-    /// A pool over `factory`, empty until [`warm`](Self::warm) or the first [`create`](InterpreterFactory::create).
+    /// A pool over `factory`, empty until [`fill`](Self::fill) or the first [`create`](InterpreterFactory::create).
     pub fn new(factory: impl InterpreterFactory + 'static, config: PoolConfig) -> Self {
-        let inner = Inner { factory: Arc::new(factory), config, shelf: Mutex::default() };
+        let inner = Inner { factory: Arc::new(factory), config, idle: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -84,23 +89,23 @@ impl Pool {
     ///
     /// # Errors
     /// The first error of a session that does not start.
-    pub async fn warm(&self) -> Result<()> {
-        while let Some(place) = Place::claim(&self.inner) {
-            place.fill().await?;
+    pub async fn fill(&self) -> Result<()> {
+        while let Some(permit) = StartPermit::acquire(&self.inner) {
+            permit.start().await?;
         }
         Ok(())
     }
 
     /// How many sessions are ready now.
     pub fn ready(&self) -> usize {
-        self.inner.shelf().warm.len()
+        self.inner.idle().sessions.len()
     }
 
     fn refill(&self) {
-        while let Some(place) = Place::claim(&self.inner) {
+        while let Some(permit) = StartPermit::acquire(&self.inner) {
             tokio::spawn(async move {
-                if let Err(error) = place.fill().await {
-                    tracing::warn!(%error, "a warm session could not be started");
+                if let Err(error) = permit.start().await {
+                    tracing::warn!(%error, "a session of a pool could not be started");
                 }
             });
         }
@@ -108,60 +113,83 @@ impl Pool {
 }
 
 impl Inner {
-    /// A poisoned shelf is still a shelf: it holds no invariant that a panic could break.
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What a panic left behind is used all the same: it holds no invariant that a panic could break.
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_expired(&self) -> Vec<Warm> {
-        let limit = self.config.idle_timeout;
-        let mut shelf = self.shelf();
-        let (expired, warm) = shelf.warm.drain(..).partition(|warm| warm.since.elapsed() >= limit);
-        shelf.warm = warm;
-        Vec::from_iter::<VecDeque<_>>(expired)
+    fn is_expired(&self, session: &IdleSession) -> bool {
+        session.since.elapsed() >= self.config.idle_timeout
+    }
+
+    /// Adds a started session, and starts the sweeper if none runs. (The one before may have ended with its runtime.)
+    fn add(self: &Arc<Self>, session: Box<dyn CodeInterpreter>) {
+        let mut idle = self.idle();
+        idle.sessions.push_back(IdleSession { since: Instant::now(), session });
+        if idle.sweeper.as_ref().is_none_or(JoinHandle::is_finished) {
+            idle.sweeper = Some(tokio::spawn(sweep(Arc::downgrade(self), self.config.idle_timeout)));
+        }
+    }
+
+    fn take_expired(&self) -> Vec<IdleSession> {
+        let mut idle = self.idle();
+        let expired = idle.sessions.iter().take_while(|session| self.is_expired(session)).count();
+        idle.sessions.drain(..expired).collect()
+    }
+
+    /// How long until the oldest session expires. Without one, the sweeper has to end.
+    fn next_expiry(&self) -> Option<Duration> {
+        let mut idle = self.idle();
+        let oldest = idle.sessions.front().map(|session| session.since.elapsed());
+        if oldest.is_none() {
+            idle.sweeper = None;
+        }
+        oldest.map(|waited| self.config.idle_timeout.saturating_sub(waited))
     }
 }
 
-/// A place for a session that is being started: given back when the start is over, also when it failed or was
-/// cancelled.
-struct Place {
+/// The permit to start one session. It is given back when the start is over, also when it failed or was cancelled.
+struct StartPermit {
     pool: Arc<Inner>,
 }
 
-impl Place {
-    /// A place that is neither filled nor being filled, if there is one.
-    fn claim(pool: &Arc<Inner>) -> Option<Self> {
-        let mut shelf = pool.shelf();
-        if shelf.warm.len() + shelf.starting >= pool.config.size {
+impl StartPermit {
+    /// A permit, unless enough sessions are idle or being started.
+    fn acquire(pool: &Arc<Inner>) -> Option<Self> {
+        let mut idle = pool.idle();
+        if idle.sessions.len() + idle.starting >= pool.config.size {
             return None;
         }
-        shelf.starting += 1;
+        idle.starting += 1;
         Some(Self { pool: pool.clone() })
     }
 
-    /// Starts a session into this place.
-    async fn fill(self) -> Result<()> {
+    async fn start(self) -> Result<()> {
         let mut session = self.pool.factory.create().await?;
         session.start().await?;
-        self.pool.shelf().warm.push_back(Warm { since: Instant::now(), session });
-        tokio::spawn(expire_later(Arc::downgrade(&self.pool), self.pool.config.idle_timeout));
+        self.pool.add(session);
         Ok(())
     }
 }
 
-impl Drop for Place {
+impl Drop for StartPermit {
     fn drop(&mut self) {
-        self.pool.shelf().starting -= 1;
+        self.pool.idle().starting -= 1;
     }
 }
 
-async fn expire_later(pool: Weak<Inner>, limit: Duration) {
-    tokio::time::sleep(limit).await;
-    let Some(pool) = pool.upgrade() else { return };
-    for mut expired in pool.take_expired() {
-        if let Err(error) = expired.session.shutdown().await {
-            tracing::warn!(%error, "an idle session did not shut down cleanly");
+/// Shuts down the sessions of a pool that waited too long, until the pool is empty or dropped.
+async fn sweep(pool: Weak<Inner>, idle_timeout: Duration) {
+    let mut pause = Some(idle_timeout);
+    while let Some(time) = pause {
+        tokio::time::sleep(time).await;
+        let Some(pool) = pool.upgrade() else { return };
+        for mut expired in pool.take_expired() {
+            if let Err(error) = expired.session.shutdown().await {
+                tracing::warn!(%error, "an idle session did not shut down cleanly");
+            }
         }
+        pause = pool.next_expiry();
     }
 }
 
@@ -178,19 +206,19 @@ impl InterpreterFactory for Pool {
 
     async fn create(&self) -> Result<Box<dyn CodeInterpreter>> {
         loop {
-            let warm = self.inner.shelf().warm.pop_front();
-            let Some(mut warm) = warm else { break };
+            let idle = self.inner.idle().sessions.pop_front();
+            let Some(mut idle) = idle else { break };
             // `start` on a started session says whether it is still alive (C1).
-            if warm.since.elapsed() < self.inner.config.idle_timeout && warm.session.start().await.is_ok() {
+            if !self.inner.is_expired(&idle) && idle.session.start().await.is_ok() {
                 self.refill();
-                return Ok(warm.session);
+                return Ok(idle.session);
             }
         }
         self.refill();
         self.inner.factory.create().await
     }
 
-    /// A restored session is never one of the warm ones.
+    /// A restored session is never one of those that were started ahead.
     async fn restore(&self, snapshot: &[u8]) -> Result<Box<dyn CodeInterpreter>> {
         self.inner.factory.restore(snapshot).await
     }

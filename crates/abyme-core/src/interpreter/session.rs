@@ -66,13 +66,13 @@ impl Session {
     }
 
     /// Checks every cell against `policy` before it runs.
-    pub fn with_policy(mut self, policy: impl Into<Option<Arc<CodePolicy>>>) -> Self {
+    pub fn policy(mut self, policy: impl Into<Option<Arc<CodePolicy>>>) -> Self {
         self.policy = policy.into();
         self
     }
 
     /// Serves the calls of [`run_code`](Self::run_code) through `host`, whose functions `scope` describes.
-    pub fn with_host(mut self, scope: impl Into<Arc<Scope>>, host: Arc<dyn HostFunctions>) -> Self {
+    pub fn host(mut self, scope: impl Into<Arc<Scope>>, host: Arc<dyn HostFunctions>) -> Self {
         self.scope = scope.into();
         self.host = host;
         self
@@ -85,7 +85,7 @@ impl Session {
     }
 
     /// Sets the output cap of [`run_code`](Self::run_code). Default 10 000 characters.
-    pub fn with_max_output_chars(mut self, chars: usize) -> Self {
+    pub fn max_output_chars(mut self, chars: usize) -> Self {
         self.max_output_chars = chars;
         self
     }

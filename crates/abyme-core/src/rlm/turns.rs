@@ -323,7 +323,7 @@ impl<'a> Turns<'a> {
     /// A session with the inputs and the user's Python tools in it.
     async fn open_session(&self) -> Result<Session> {
         let config = self.config;
-        let mut session = Session::new(config.factory.create().await?).with_policy(config.policy.clone());
+        let mut session = Session::new(config.factory.create().await?).policy(config.policy.clone());
         session.start().await?;
         let inputs = self.inputs.iter().map(|(name, value)| (name.to_owned(), value.clone()));
         let cell = Cell::new("")
