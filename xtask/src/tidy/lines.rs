@@ -18,10 +18,12 @@ fn check_file(file: &SourceFile) -> Vec<Problem> {
     lines.map(|(index, line)| file.problem_at(index, &format!("{} columns", line.chars().count()))).collect()
 }
 
-/// Whether the line has a word that is too long by itself, or a raw string: a line end would become part of it.
+/// Whether the line cannot be broken: it is a row of a Markdown table, has a raw string, of which a line end
+/// would become a part, or has a word that is too long by itself.
 fn is_unbreakable(line: &str) -> bool {
+    let is_row = line.starts_with("| ") && line.ends_with('|');
     let is_raw_string = line.contains("r#\"") && line.contains("\"#");
-    is_raw_string || line.split_whitespace().any(|word| word.chars().count() >= UNBREAKABLE)
+    is_row || is_raw_string || line.split_whitespace().any(|word| word.chars().count() >= UNBREAKABLE)
 }
 
 #[cfg(test)]
@@ -39,7 +41,8 @@ mod tests {
     }
 
     #[test]
-    fn a_url_or_a_raw_string_may_be_longer() {
+    fn a_url_a_raw_string_or_a_row_may_be_longer() {
+        assert_eq!(count(&format!("| {} |", "a cell ".repeat(30))), 0);
         assert_eq!(count(&format!("let json = r#\"{}\"#;", "{} ".repeat(50))), 0);
         assert_eq!(count(&format!("See the list at <https://example.com/{}>.", "a".repeat(100))), 0);
     }
