@@ -35,61 +35,64 @@ use crate::error::Result;
 /// Object-safe and small on purpose; comfort lives in [`CodeInterpreterExt`] and [`Session`].
 ///
 /// # For callers
-/// Wrap the interpreter in a [`Session`]: it enforces the life cycle, the names and the capabilities once for every
-/// backend. Ask an [`InterpreterFactory`] for a fresh one per run.
+/// Wrap the interpreter in a [`Session`]: it enforces the life cycle, the names and the capabilities once for
+/// every backend. Ask an [`InterpreterFactory`] for a fresh one per run.
 ///
 /// # For implementers
-/// Implement the four methods without a body, then run `abyme_conformance::interpreter_suite!` over your type: it has
-/// a case for every clause below. Backends that run the driver of `abyme-driver` get most clauses from it. Do not
-/// re-check what [`Session`] checks (names, life cycle after `shutdown`, capabilities).
+/// Implement the four methods without a body, then run `abyme_conformance::interpreter_suite!` over your
+/// type: it has a case for every clause below. Backends that run the driver of `abyme-driver` get most
+/// clauses from it. Do not re-check what [`Session`] checks (names, life cycle after `shutdown`,
+/// capabilities).
 ///
 /// # Contract
-/// - **C1** `start` is idempotent and optional; `execute` starts lazily. After `shutdown`, or after the session died,
-///   every call answers [`ErrorKind::SessionEnded`](crate::ErrorKind::SessionEnded) with the reason; nothing restarts
-///   silently. `shutdown` twice is fine. Drop releases everything.
-/// - **C2** Globals persist across cells, in one namespace for globals and locals that belongs to a real `__main__`
-///   module: dataclasses, pickle, `typing.get_type_hints` and `inspect.getsource` work, and functions see later
-///   rebinding.
+/// - **C1** `start` is idempotent and optional; `execute` starts lazily. After `shutdown`, or after the
+///   session died, every call answers [`ErrorKind::SessionEnded`](crate::ErrorKind::SessionEnded) with the
+///   reason; nothing restarts silently. `shutdown` twice is fine. Drop releases everything.
+/// - **C2** Globals persist across cells, in one namespace for globals and locals that belongs to a real
+///   `__main__` module: dataclasses, pickle, `typing.get_type_hints` and `inspect.getsource` work, and
+///   functions see later rebinding.
 /// - **C3** Everything done before an exception stays: assignments and printed output.
-/// - **C4** A Python exception (`SyntaxError`, `SystemExit`, `KeyboardInterrupt`, any `BaseException`) is part of the
-///   [`Observation`], not an `Err`. `Err` means the session or the host failed, and its kind says which and whether
-///   the session is dead. A session that dies *in* a cell (`os._exit`, a crash, a kill from outside) still answers
-///   that cell with an observation, so that what it printed and submitted until then is not lost:
-///   [`Observation::session_ended`] says why it died, and every later call answers `SessionEnded`. A backend that
-///   declares [`Capabilities::restores`] puts the session back to its state before the cell instead, and says why in
-///   [`Observation::restored`].
-/// - **C5** stdout, stderr and the last expression's `repr` all arrive; the traceback has the cell's own line numbers
-///   and source lines.
-/// - **C6** Variables: any [`Value`](crate::Value), including NaN, infinities, big integers, text of any size and
-///   bytes. Names are validated. The model's in-place edits persist.
-/// - **C7** Termination: `SUBMIT` (positional by output order, or keywords), `FINAL(value)`, `FINAL_VAR("name")`, and
-///   the `answer` dict (`value` or `content`, with `ready`). The first one in a cell wins. It is recorded on the host
-///   when called, so no `except:`, `finally`, thread or redefinition in the cell can swallow it. Values outside JSON
-///   are converted by stated rules (tuple and set to list, datetime to ISO text, dataclass, namedtuple and pydantic
-///   model to dict, else `str`), field by field.
-/// - **C8** Host functions look like plain blocking Python functions with real signatures and docstrings; positional,
-///   keyword and default arguments work; they can be called from several threads at the same time
-///   ([`Capabilities::concurrent_calls`]); a failure raises in Python with the original type and message; values may
-///   have any size; `None` stays `None`.
+/// - **C4** A Python exception (`SyntaxError`, `SystemExit`, `KeyboardInterrupt`, any `BaseException`) is
+///   part of the [`Observation`], not an `Err`. `Err` means the session or the host failed, and its kind says
+///   which and whether the session is dead. A session that dies *in* a cell (`os._exit`, a crash, a kill from
+///   outside) still answers that cell with an observation, so that what it printed and submitted until then
+///   is not lost: [`Observation::session_ended`] says why it died, and every later call answers
+///   `SessionEnded`. A backend that declares [`Capabilities::restores`] puts the session back to its state
+///   before the cell instead, and says why in [`Observation::restored`].
+/// - **C5** stdout, stderr and the last expression's `repr` all arrive; the traceback has the cell's own line
+///   numbers and source lines.
+/// - **C6** Variables: any [`Value`](crate::Value), including NaN, infinities, big integers, text of any size
+///   and bytes. Names are validated. The model's in-place edits persist.
+/// - **C7** Termination: `SUBMIT` (positional by output order, or keywords), `FINAL(value)`,
+///   `FINAL_VAR("name")`, and the `answer` dict (`value` or `content`, with `ready`). The first one in a cell
+///   wins. It is recorded on the host when called, so no `except:`, `finally`, thread or redefinition in the
+///   cell can swallow it. Values outside JSON are converted by stated rules (tuple and set to list, datetime
+///   to ISO text, dataclass, namedtuple and pydantic model to dict, else `str`), field by field.
+/// - **C8** Host functions look like plain blocking Python functions with real signatures and docstrings;
+///   positional, keyword and default arguments work; they can be called from several threads at the same time
+///   ([`Capabilities::concurrent_calls`]); a failure raises in Python with the original type and message;
+///   values may have any size; `None` stays `None`.
 /// - **C9** The names the session provides are restored after every cell.
 /// - **C10** Time limit: interrupt first (`KeyboardInterrupt`, state kept), then kill;
-///   [`Observation::interruption`] says which; a killed session is over or restored, as in C4. CPU loops, sleeps, regular expressions and `except:` loops all end
-///   within the limit plus a grace of 2 s.
-/// - **C11** Output beyond the cap is counted, not stored: printing 1 GB neither grows the host nor ends the session.
-/// - **C12** Nothing a cell prints, writes to any descriptor, or monkeypatches is taken for a protocol message by
-///   accident. Deliberate forgery gains nothing beyond what the cell may do anyway (call tools, submit), and garbage
-///   ends the session.
+///   [`Observation::interruption`] says which; a killed session is over or restored, as in C4. CPU loops,
+///   sleeps, regular expressions and `except:` loops all end within the limit plus a grace of 2 s.
+/// - **C11** Output beyond the cap is counted, not stored: printing 1 GB neither grows the host nor ends the
+///   session.
+/// - **C12** Nothing a cell prints, writes to any descriptor, or monkeypatches is taken for a protocol
+///   message by accident. Deliberate forgery gains nothing beyond what the cell may do anyway (call tools,
+///   submit), and garbage ends the session.
 /// - **C13** A dropped `execute` future leaves the session either usable or ended, never out of step.
 /// - **C14** Isolation is declared in [`Capabilities`], and what is declared is true.
 /// - **C15** Two sessions share nothing. Interpreters are values; no globals, no statics.
-/// - **C16** [`fork`](Self::fork) and [`snapshot`](Self::snapshot) are there where [`Capabilities`] declare them, and
-///   answer [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where not. A fork knows all that the original
-///   knows: variables, functions, imports, files, the scope of the last cell, an `answer` that is not ready. From then
-///   on the two share nothing (C15) and draw different random numbers, and each ends by itself. What
-///   [`InterpreterFactory::restore`] makes of a snapshot is such a copy, any number of times, in this process or
-///   another. Both happen between cells, start a session that was not started, change nothing of the original, and
-///   answer `SessionEnded` after its end. Bytes that are damaged, or come from another backend, version or build, are
-///   refused with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) and what does not match; nothing is ever
+/// - **C16** [`fork`](Self::fork) and [`snapshot`](Self::snapshot) are there where [`Capabilities`] declare
+///   them, and answer [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where not. A fork knows all
+///   that the original knows: variables, functions, imports, files, the scope of the last cell, an `answer`
+///   that is not ready. From then on the two share nothing (C15) and draw different random numbers, and each
+///   ends by itself. What [`InterpreterFactory::restore`] makes of a snapshot is such a copy, any number of
+///   times, in this process or another. Both happen between cells, start a session that was not started,
+///   change nothing of the original, and answer `SessionEnded` after its end. Bytes that are damaged, or come
+///   from another backend, version or build, are refused with
+///   [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) and what does not match; nothing is ever
 ///   half restored.
 ///
 /// # Life cycle
@@ -105,8 +108,8 @@ pub trait CodeInterpreter: Send + fmt::Debug {
     /// Brings the session up, so that the first cell does not wait for it (C1).
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if the backend cannot run here, saying what is
-    /// missing; [`ErrorKind::SessionEnded`](crate::ErrorKind::SessionEnded) after the session's end.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if the backend cannot run here, saying what
+    /// is missing; [`ErrorKind::SessionEnded`](crate::ErrorKind::SessionEnded) after the session's end.
     async fn start(&mut self) -> Result<()>;
 
     /// Runs one cell, serving its calls through `host`, and reports what it produced.
@@ -114,9 +117,9 @@ pub trait CodeInterpreter: Send + fmt::Debug {
     /// Dropping the future cancels the cell and every host call in flight (C13).
     ///
     /// # Errors
-    /// Those of [`start`](Self::start); [`ErrorKind::SessionEnded`](crate::ErrorKind::SessionEnded) if the session
-    /// was dead before this cell; [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) if it sent garbage and was
-    /// ended for it. A session that dies in this cell, also killed by the time limit
+    /// Those of [`start`](Self::start); [`ErrorKind::SessionEnded`](crate::ErrorKind::SessionEnded) if the
+    /// session was dead before this cell; [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) if it sent
+    /// garbage and was ended for it. A session that dies in this cell, also killed by the time limit
     /// ([`Interruption::Killed`], C10), is not an error but an observation (C4).
     async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation>;
 
@@ -131,20 +134,21 @@ pub trait CodeInterpreter: Send + fmt::Debug {
     /// For backends that declare [`Capabilities::fork`]; others leave this as it is.
     ///
     /// # Errors
-    /// Those of [`start`](Self::start); [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where a session
-    /// cannot be copied.
+    /// Those of [`start`](Self::start); [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where a
+    /// session cannot be copied.
     async fn fork(&mut self) -> Result<Box<dyn CodeInterpreter>> {
         Err(self.capabilities().refuse("forked", "fork"))
     }
 
-    /// Everything of the session as bytes, for [`InterpreterFactory::restore`] (C16). Their form is the backend's own;
-    /// it says in them what they are, of which version and build, and how to tell that they are whole.
+    /// Everything of the session as bytes, for [`InterpreterFactory::restore`] (C16). Their form is the
+    /// backend's own; it says in them what they are, of which version and build, and how to tell that they
+    /// are whole.
     ///
     /// For backends that declare [`Capabilities::snapshot`]; others leave this as it is.
     ///
     /// # Errors
-    /// Those of [`start`](Self::start); [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where a session
-    /// cannot be saved.
+    /// Those of [`start`](Self::start); [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where a
+    /// session cannot be saved.
     async fn snapshot(&mut self) -> Result<Vec<u8>> {
         Err(self.capabilities().refuse("saved to bytes", "snapshot"))
     }
@@ -190,18 +194,18 @@ pub trait InterpreterFactory: Send + Sync + fmt::Debug {
     /// A session of its own; whether it is started already is up to the factory.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) or [`ErrorKind::Config`](crate::ErrorKind::Config)
-    /// if no session can be made here.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) or
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if no session can be made here.
     async fn create(&self) -> Result<Box<dyn CodeInterpreter>>;
 
-    /// A session of its own that goes on where [`CodeInterpreter::snapshot`] was taken (C16). The same bytes may be
-    /// restored any number of times.
+    /// A session of its own that goes on where [`CodeInterpreter::snapshot`] was taken (C16). The same bytes
+    /// may be restored any number of times.
     ///
     /// For backends that declare [`Capabilities::snapshot`]; others leave this as it is.
     ///
     /// # Errors
-    /// Those of [`create`](Self::create); [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the bytes are
-    /// damaged or come from another backend, version or build;
+    /// Those of [`create`](Self::create); [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the
+    /// bytes are damaged or come from another backend, version or build;
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where sessions cannot be restored.
     async fn restore(&self, snapshot: &[u8]) -> Result<Box<dyn CodeInterpreter>> {
         let _ = snapshot;

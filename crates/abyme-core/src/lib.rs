@@ -1,10 +1,11 @@
 //! Recursive Language Models: the traits, the types and the loop.
 //!
-//! A Recursive Language Model keeps a task's inputs, however long, as variables in a persistent Python session. A
-//! language model writes Python to look at them, calls models on the pieces it picks, and submits typed outputs.
+//! A Recursive Language Model keeps a task's inputs, however long, as variables in a persistent Python
+//! session. A language model writes Python to look at them, calls models on the pieces it picks, and submits
+//! typed outputs.
 //!
-//! This crate has no HTTP client, no Python, no WASM and no Docker in it. Users depend on the facade crate `abyme`;
-//! authors of a backend or a model depend on this crate.
+//! This crate has no HTTP client, no Python, no WASM and no Docker in it. Users depend on the facade crate
+//! `abyme`; authors of a backend or a model depend on this crate.
 //!
 //! | to | start at |
 //! |---|---|

@@ -1,7 +1,8 @@
 //! Which names inputs, outputs and tools may have: Python's rules, and the names a session needs for itself.
 //!
-//! Inputs and tools become global variables of a session, so they must be names of Python that nothing else there
-//! depends on. Outputs are keywords of `SUBMIT(name=...)` and never variables, so an output may be called `list`.
+//! Inputs and tools become global variables of a session, so they must be names of Python that nothing else
+//! there depends on. Outputs are keywords of `SUBMIT(name=...)` and never variables, so an output may be
+//! called `list`.
 
 use std::fmt;
 
@@ -13,7 +14,8 @@ use crate::error::{Error, ErrorKind};
 #[cfg(test)]
 mod tests;
 
-/// Python's keywords, 3.9 to 3.14. `match`, `case`, `type` and `_` are keywords in places only, and legal names.
+/// Python's keywords, 3.9 to 3.14. `match`, `case`, `type` and `_` are keywords in places only, and legal
+/// names.
 pub const KEYWORDS: &[&str] = &[
     "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def",
     "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is",
@@ -37,11 +39,11 @@ pub const RESERVED: &[&str] = &[
 /// Names of a prediction's own parts, next to its outputs.
 pub const RESERVED_OUTPUTS: &[&str] = &["status", "trajectory", "usage"];
 
-/// Names of Python that almost every cell relies on, so that an input or tool of that name would break cell after
-/// cell with messages such as `'str' object is not callable`.
+/// Names of Python that almost every cell relies on, so that an input or tool of that name would break cell
+/// after cell with messages such as `'str' object is not callable`.
 ///
-/// The list is short on purpose: an input may be called `input`, `id`, `type`, `format`, `hash`, `map` or `copy`,
-/// which are natural names for data and hide something that cells can do without.
+/// The list is short on purpose: an input may be called `input`, `id`, `type`, `format`, `hash`, `map` or
+/// `copy`, which are natural names for data and hide something that cells can do without.
 pub const RELIED_ON: &[&str] = &[
     "all",
     "any",
@@ -115,9 +117,10 @@ impl From<NameProblem> for Error {
 
 /// Whether an input, output or tool may have this name.
 ///
-/// All must be [identifiers](check_identifier). Nothing may be called like what a session provides ([`RESERVED`]),
-/// with one exception: an *output* may be called `answer`, as in the classic `question -> answer`. Inputs and tools
-/// may not take a name that cells rely on ([`RELIED_ON`]), outputs not one of [`RESERVED_OUTPUTS`].
+/// All must be [identifiers](check_identifier). Nothing may be called like what a session provides
+/// ([`RESERVED`]), with one exception: an *output* may be called `answer`, as in the classic
+/// `question -> answer`. Inputs and tools may not take a name that cells rely on ([`RELIED_ON`]), outputs not
+/// one of [`RESERVED_OUTPUTS`].
 ///
 /// ```
 /// use abyme_core::names::{NameUse, check_name};
@@ -162,9 +165,9 @@ fn refuse(name: &str, usage: NameUse, why: &str) -> NameProblem {
 
 /// Whether Python takes this as the name of a variable.
 ///
-/// That is `str.isidentifier()` and not a [keyword](KEYWORDS). Two things Python would accept are refused: a name that
-/// Python reads as a different one (identifiers are NFKC-normalised, so `ﬁle` means `file`), and names that start with
-/// two underscores, which belong to Python and to the session's own code.
+/// That is `str.isidentifier()` and not a [keyword](KEYWORDS). Two things Python would accept are refused: a
+/// name that Python reads as a different one (identifiers are NFKC-normalised, so `ﬁle` means `file`), and
+/// names that start with two underscores, which belong to Python and to the session's own code.
 ///
 /// # Errors
 /// A [`NameProblem`] that says what to do.
@@ -201,7 +204,8 @@ pub fn check_identifier(name: &str) -> Result<(), NameProblem> {
     }
     if name.starts_with("__") {
         return problem(format!(
-            "the name {shown} starts with two underscores; such names belong to Python and the session, use one or none"
+            "the name {shown} starts with two underscores; such names belong to Python and the session, use \
+             one or none"
         ));
     }
     Ok(())

@@ -1,7 +1,8 @@
-//! The texts that the model reads, but for observations: the first messages, nudges, and what answers a reply.
+//! The texts that the model reads, but for observations: the first messages, nudges, and what answers a
+//! reply.
 //!
-//! Prompt texts are data files beside this module, with `{{name}}` where a value goes. A conversation only ever grows
-//! at its end, so that providers' prompt caches hit on every turn.
+//! Prompt texts are data files beside this module, with `{{name}}` where a value goes. A conversation only
+//! ever grows at its end, so that providers' prompt caches hit on every turn.
 
 use abyme_python_syntax::Function;
 
@@ -225,8 +226,8 @@ pub(crate) fn takes_prose(signature: &TaskSignature) -> bool {
     matches!(signature.outputs(), [only] if *only.ty() == FieldType::Str)
 }
 
-/// Fills the `{{name}}` places of a template in one pass: braces in the values stay as they are, and a place without
-/// a value stays visible.
+/// Fills the `{{name}}` places of a template in one pass: braces in the values stay as they are, and a place
+/// without a value stays visible.
 fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut filled = String::with_capacity(template.len());
     let mut rest = template.trim_end();
@@ -256,7 +257,8 @@ mod tests {
 
     #[test]
     fn public_functions_are_described_as_written() {
-        let source = "import re\n\ndef find(text: str, flags=re.I, *, limit: int = 3) -> list:\n    '''Find.\n\n    \
+        let source = "import re\n\ndef find(text: str, flags=re.I, *, limit: int = 3) -> list:\n    \
+            '''Find.\n\n    \
             More.'''\n\ndef _private(): ...\n";
         let [find] = &abyme_python_syntax::public_functions(source).unwrap()[..] else { unreachable!() };
         assert_eq!(find.docstring, "Find.\n\nMore.");

@@ -1,7 +1,7 @@
 //! Signatures: the typed inputs and outputs of a task, with its instructions.
 //!
-//! The string form is DSPy's: `"docs, query -> modules: list[str], total: int"`. Types are Python annotations, since
-//! Python is what the model writes.
+//! The string form is DSPy's: `"docs, query -> modules: list[str], total: int"`. Types are Python
+//! annotations, since Python is what the model writes.
 
 mod coerce;
 mod field;

@@ -55,8 +55,9 @@ impl fmt::Debug for Tool {
 }
 
 impl Tool {
-    /// A tool over typed arguments. Parameters, their types, defaults and descriptions come from the type's JSON
-    /// Schema; an error's type becomes the exception's name in Python, and a panic raises `RuntimeError` there.
+    /// A tool over typed arguments. Parameters, their types, defaults and descriptions come from the type's
+    /// JSON Schema; an error's type becomes the exception's name in Python, and a panic raises `RuntimeError`
+    /// there.
     ///
     /// The function runs on the run's task: long computations belong into `tokio::task::spawn_blocking`.
     pub fn new<A, R, E, F, Fut>(name: impl Into<String>, description: impl Into<String>, function: F) -> Self

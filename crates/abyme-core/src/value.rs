@@ -1,7 +1,8 @@
 //! Values as Python has them: what goes into a session and what comes out.
 //!
-//! JSON alone is not enough: Python has integers of any size, NaN, infinities and bytes, and one text input may be a
-//! gigabyte. [`Value`] holds all of them; [`Text`] is shared, so an input is never copied to be handed on.
+//! JSON alone is not enough: Python has integers of any size, NaN, infinities and bytes, and one text input
+//! may be a gigabyte. [`Value`] holds all of them; [`Text`] is shared, so an input is never copied to be
+//! handed on.
 
 mod convert;
 mod json;
@@ -21,12 +22,12 @@ use indexmap::IndexMap;
 
 /// A Python value on the host's side.
 ///
-/// The variants are a closed set: every backend passes each of them in both directions, in the same way. A new one
-/// would be a breaking change, so that the compiler shows every place that has to handle it.
+/// The variants are a closed set: every backend passes each of them in both directions, in the same way. A
+/// new one would be a breaking change, so that the compiler shows every place that has to handle it.
 ///
-/// `serde` writes it as plain JSON, except for what JSON lacks: `{"$int": "123…"}`, `{"$float": "nan"}` (or `inf`,
-/// `-inf`), `{"$bytes": "base64"}`, and `{"$dict": [[k, v], …]}` for a dict with a key that starts with `$`. Nothing
-/// is lost on the way there and back. For plain JSON see [`to_json`](Self::to_json) and
+/// `serde` writes it as plain JSON, except for what JSON lacks: `{"$int": "123…"}`, `{"$float": "nan"}` (or
+/// `inf`, `-inf`), `{"$bytes": "base64"}`, and `{"$dict": [[k, v], …]}` for a dict with a key that starts
+/// with `$`. Nothing is lost on the way there and back. For plain JSON see [`to_json`](Self::to_json) and
 /// [`parse_json`](Self::parse_json).
 ///
 /// ```

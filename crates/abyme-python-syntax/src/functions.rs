@@ -13,8 +13,9 @@ use crate::parse::{MAX_DEPTH, Parsed, is_valid, parse};
 pub struct Function {
     /// Its name.
     pub name: String,
-    /// Its parameters and what it returns, in the words of the source: `(text: str, *, limit: int = 3) -> list`. They
-    /// stay one text: models read them, and Python itself binds them.
+    /// Its parameters and what it returns, in the words of the source:
+    /// `(text: str, *, limit: int = 3) -> list`. They stay one text: models read them, and Python itself
+    /// binds them.
     pub signature: String,
     /// Its docstring, without the indentation that it shares with the code around it.
     pub docstring: String,
@@ -124,7 +125,8 @@ mod tests {
 
     #[test]
     fn public_functions_are_described_as_written() {
-        let source = "import re\n\ndef find(text: str, flags=re.I, *, limit: int = 3) -> list:\n    '''Find.\n\n    More.'''\n\ndef _private(): ...\n";
+        let source = "import re\n\ndef find(text: str, flags=re.I, *, limit: int = 3) -> list:\n    \
+            '''Find.\n\n    More.'''\n\ndef _private(): ...\n";
         let [find] = &public_functions(source).unwrap()[..] else { unreachable!() };
         assert_eq!(find.docstring, "Find.\n\nMore.");
         assert_eq!(find.signature, "(text: str, flags: Any = re.I, *, limit: int = 3) -> list");

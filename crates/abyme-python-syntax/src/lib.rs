@@ -4,8 +4,8 @@
 //! - [`CodePolicy`] checks a cell before it runs;
 //! - [`public_functions`] lists what a source of tools offers.
 //!
-//! All of them go through one parse that bounds how deep a syntax tree may get, so that no text can overflow the
-//! host's stack.
+//! All of them go through one parse that bounds how deep a syntax tree may get, so that no text can overflow
+//! the host's stack.
 
 mod functions;
 mod parse;

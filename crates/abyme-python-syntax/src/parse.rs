@@ -14,8 +14,8 @@ use ruff_text_size::Ranged;
 pub(crate) enum Parsed {
     /// Valid Python, statement by statement.
     Module(Suite),
-    /// Not Python; running it yields a `SyntaxError` and nothing else. The parser's error is missing where the lexer
-    /// refused the text already.
+    /// Not Python; running it yields a `SyntaxError` and nothing else. The parser's error is missing where
+    /// the lexer refused the text already.
     Invalid(Option<ParseError>),
     /// Nested or chained deeper than [`MAX_DEPTH`], or larger than [`MAX_BYTES`]: not looked at.
     TooDeep,
@@ -23,9 +23,9 @@ pub(crate) enum Parsed {
 
 /// Parses `code` as a module.
 ///
-/// The parser grows its own stack, but the tree it returns is dropped and walked recursively. So the depth is bounded
-/// from the tokens first, and text the lexer already refuses never reaches the parser: error recovery builds trees
-/// whose shape the bound does not cover.
+/// The parser grows its own stack, but the tree it returns is dropped and walked recursively. So the depth is
+/// bounded from the tokens first, and text the lexer already refuses never reaches the parser: error recovery
+/// builds trees whose shape the bound does not cover.
 pub(crate) fn parse(code: &str) -> Parsed {
     if code.len() > MAX_BYTES {
         return Parsed::TooDeep;
@@ -47,8 +47,9 @@ pub(crate) fn is_valid(code: &str) -> bool {
 
 /// Whether text that nothing marks as code is code all the same: valid Python that does something.
 ///
-/// A single word, a number, `yes, no` and `Answer: 42` (an annotation, to Python) are valid Python too, and are prose.
-/// So is `Paris (France)`, which parses as a call: a call counts only where its parenthesis touches the name.
+/// A single word, a number, `yes, no` and `Answer: 42` (an annotation, to Python) are valid Python too, and
+/// are prose. So is `Paris (France)`, which parses as a call: a call counts only where its parenthesis
+/// touches the name.
 pub(crate) fn is_program(text: &str) -> bool {
     match parse(text) {
         Parsed::Module(suite) => suite.iter().any(statement_acts),
@@ -109,7 +110,8 @@ fn expression_acts(expression: &Expr) -> bool {
     }
 }
 
-/// Where a plain index would open its bracket if nothing stood between it and its value: `docs[0]`, not `docs [0]`.
+/// Where a plain index would open its bracket if nothing stood between it and its value: `docs[0]`, not
+/// `docs [0]`.
 fn bracket_start(subscript: &ruff_python_ast::ExprSubscript) -> ruff_text_size::TextSize {
     subscript.slice.start().checked_sub(1.into()).unwrap_or_default()
 }
@@ -129,7 +131,8 @@ fn is_data(expression: &Expr) -> bool {
     }
 }
 
-/// Deepest tree that is parsed. Measured to need well under a quarter of a 2 MiB thread stack in a debug build.
+/// Deepest tree that is parsed. Measured to need well under a quarter of a 2 MiB thread stack in a debug
+/// build.
 pub(crate) const MAX_DEPTH: usize = 200;
 
 /// Largest source that is parsed.

@@ -40,23 +40,23 @@ pub enum Reply {
 
 /// Finds the cell in a model's reply.
 ///
-/// The first block of Python runs: a fence of three or more backticks or tildes, tagged `python`, `py`, `python3`, `py3`,
-/// `ipython`, `repl` or `tool_code` in any case, attributes allowed, indented, quoted or in a list. It ends where Python's strings
-/// let it end, so a cell may hold fences in its own strings; a fence that is never closed runs to the end. Also taken
-/// for code, in this order:
+/// The first block of Python runs: a fence of three or more backticks or tildes, tagged `python`, `py`,
+/// `python3`, `py3`, `ipython`, `repl` or `tool_code` in any case, attributes allowed, indented, quoted or in
+/// a list. It ends where Python's strings let it end, so a cell may hold fences in its own strings; a fence
+/// that is never closed runs to the end. Also taken for code, in this order:
 ///
 /// - a reply that as a whole is a Python program. A word, a number, `yes, no` or `Answer: 42` is not one;
 /// - a JSON object with the texts `reasoning` and `code`, on its own or in a fence;
 /// - the `[[ ## code ## ]]` field of DSPy's chat format, fenced or not;
 /// - a fence without a tag, if no fence has a Python tag and its content is valid Python and more than data.
 ///
-/// Thoughts (`<think>`, `<thinking>`, `<thought>`, and `<reasoning>` where closed and at the start of a line) are taken out first, except
-/// within code:
+/// Thoughts (`<think>`, `<thinking>`, `<thought>`, and `<reasoning>` where closed and at the start of a line)
+/// are taken out first, except within code:
 ///
-/// - a closing tag without an opening one ends a thought that began in the prompt: all before it is dropped. Amid
-///   a line of prose that holds only if no code came before it, and never if nothing follows it;
-/// - an opening tag that starts a line and is never closed drops everything after it, unless the reply ends in a
-///   complete Python fence: then it was not cut off, and that fence is the cell;
+/// - a closing tag without an opening one ends a thought that began in the prompt: all before it is dropped.
+///   Amid a line of prose that holds only if no code came before it, and never if nothing follows it;
+/// - an opening tag that starts a line and is never closed drops everything after it, unless the reply ends
+///   in a complete Python fence: then it was not cut off, and that fence is the cell;
 /// - tags in quotation marks or backticks are mentions.
 ///
 /// It takes time linear in the length of the text, whatever the text is.

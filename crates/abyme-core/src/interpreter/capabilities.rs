@@ -1,4 +1,4 @@
-//! What a backend declares of itself: its powers and its walls.
+//! What a backend declares of itself: what its sessions can do, and what they keep code from.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,7 @@ pub enum Isolation {
     Machine,
 }
 
-/// How far code in a session reaches something of the host.
+/// How far code in a session reaches a resource of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -34,8 +34,8 @@ pub enum Access {
     Open,
 }
 
-/// Powers and walls of a backend. What is declared here is tested (C14); [`Session`](super::Session) refuses what is
-/// not declared.
+/// What a backend's sessions can do, and what they keep code from. What is declared here is tested (C14);
+/// [`Session`](super::Session) refuses what is not declared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Capabilities {
@@ -55,21 +55,23 @@ pub struct Capabilities {
     pub interrupt: bool,
     /// Whether a session outlives its own crash: `os._exit` and a segfault end the session, never the host.
     pub crash_isolated: bool,
-    /// Whether a session whose cell crashed or had to be killed comes back as it was before that cell, instead of
-    /// ending; see [`Observation::restored`](super::Observation::restored). A backend may have a limit of size for that.
+    /// Whether a session whose cell crashed or had to be killed comes back as it was before that cell,
+    /// instead of ending; see [`Observation::restored`](super::Observation::restored). A backend may have a
+    /// limit of size for that.
     #[serde(default)]
     pub restores: bool,
     /// Whether Python threads run.
     pub threads: bool,
-    /// Whether host calls made through `ThreadPoolExecutor`, `threading.Thread` and `asyncio` are in flight at the same
-    /// time. True for every backend with real threads; one without may still have it.
+    /// Whether host calls made through `ThreadPoolExecutor`, `threading.Thread` and `asyncio` are in flight
+    /// at the same time. True for every backend with real threads; one without may still have it.
     #[serde(default)]
     pub concurrent_calls: bool,
     /// Whether a live session can be copied with [`CodeInterpreter::fork`](super::CodeInterpreter::fork).
     #[serde(default)]
     pub fork: bool,
-    /// Whether a session can be saved to bytes with [`CodeInterpreter::snapshot`](super::CodeInterpreter::snapshot) and
-    /// restored, in this process or another.
+    /// Whether a session can be saved to bytes with
+    /// [`CodeInterpreter::snapshot`](super::CodeInterpreter::snapshot) and restored, in this process or
+    /// another.
     #[serde(default)]
     pub snapshot: bool,
     /// Whether packages with native code (numpy, pandas) can be imported where they are installed.
@@ -79,7 +81,8 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// The weakest declaration for `isolation`: everything open, no powers. Backends state what they have on top.
+    /// The weakest declaration for `isolation`: everything open, no powers. Backends state what they have on
+    /// top.
     pub fn new(isolation: Isolation) -> Self {
         Self {
             isolation,
@@ -112,7 +115,8 @@ impl Capabilities {
         Error::new(
             ErrorKind::Unsupported,
             format!(
-                "a session {isolation} cannot be {what} here: its backend lacks `{capability}`; use the wasm backend"
+                "a session {isolation} cannot be {what} here: its backend lacks `{capability}`; use the wasm \
+                 backend"
             ),
         )
     }

@@ -23,8 +23,8 @@ pub struct Cell {
     pub variables: Vec<(String, Value)>,
     /// Variables to read after the code ran, into [`Observation::variables`](super::Observation::variables).
     pub reads: Vec<String>,
-    /// The names the session offers to the code: host functions, outputs, the user's Python tools. The same `Arc`
-    /// from cell to cell costs nothing.
+    /// The names the session offers to the code: host functions, outputs, the user's Python tools. The same
+    /// `Arc` from cell to cell costs nothing.
     pub scope: Arc<Scope>,
     /// How long the cell may take, host calls included. Default 120 s; `None` is no limit.
     pub timeout: Option<Duration>,

@@ -1,12 +1,13 @@
-//! Convenience on top of [`CodeInterpreter`] and [`InterpreterFactory`], kept out of the traits so that backends stay
-//! small.
+//! Convenience on top of [`CodeInterpreter`] and [`InterpreterFactory`], kept out of the traits so that
+//! backends stay small.
 
 use async_trait::async_trait;
 
 use super::{CodeInterpreter, InterpreterFactory, Session};
 use crate::error::Result;
 
-/// What every interpreter can do besides its contract. Every [`CodeInterpreter`] has it; nobody implements it by hand.
+/// What every interpreter can do besides its contract. Every [`CodeInterpreter`] has it; nobody implements it
+/// by hand.
 #[async_trait]
 pub trait CodeInterpreterExt: CodeInterpreter + Sized + 'static {
     /// Wraps the interpreter in a [`Session`]: the contract's checks and a plain REPL.
@@ -27,7 +28,8 @@ pub trait CodeInterpreterExt: CodeInterpreter + Sized + 'static {
 
 impl<T: CodeInterpreter + Sized + 'static> CodeInterpreterExt for T {}
 
-/// What every factory can do besides its contract. Every [`InterpreterFactory`] has it; nobody implements it by hand.
+/// What every factory can do besides its contract. Every [`InterpreterFactory`] has it; nobody implements it
+/// by hand.
 #[async_trait]
 pub trait InterpreterFactoryExt: InterpreterFactory {
     /// Opens one session: creates an interpreter, starts it and wraps it in a [`Session`].

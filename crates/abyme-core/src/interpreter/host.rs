@@ -9,19 +9,20 @@ use crate::value::Value;
 
 /// Serves the calls a cell makes: `llm_query` and its family, and the user's tools.
 ///
-/// A run brings its own implementation; [`Tool`](crate::Tool)s are the way to add functions to it. A program that uses a
-/// [`Session`](super::Session) without a run implements this for the functions that cells may call.
+/// A run brings its own implementation; [`Tool`](crate::Tool)s are the way to add functions to it. A program
+/// that uses a [`Session`](super::Session) without a run implements this for the functions that cells may
+/// call.
 ///
-/// Calls of one cell may be in flight at the same time, on one task: an implementation that computes for long should
-/// move that to `spawn_blocking`.
+/// Calls of one cell may be in flight at the same time, on one task: an implementation that computes for long
+/// should move that to `spawn_blocking`.
 #[async_trait]
 pub trait HostFunctions: Send + Sync {
     /// Runs one call. Its failure raises in Python (C8).
     async fn call(&self, call: HostCall) -> Result<Value, HostError>;
 }
 
-/// One call from Python. Arguments of named parameters arrive by name, with the defaults filled in; `args` holds
-/// only what a `*args` parameter took.
+/// One call from Python. Arguments of named parameters arrive by name, with the defaults filled in; `args`
+/// holds only what a `*args` parameter took.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct HostCall {
@@ -58,8 +59,8 @@ impl HostCall {
     }
 }
 
-/// What a failed call raises in Python: the built-in exception called `type_name`, or a `RuntimeError` of that name
-/// where Python has none.
+/// What a failed call raises in Python: the built-in exception called `type_name`, or a `RuntimeError` of
+/// that name where Python has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HostError {
@@ -97,9 +98,9 @@ impl fmt::Display for HostError {
     }
 }
 
-/// Any Rust error becomes a `RuntimeError` with its message; another exception has to be named on purpose, with
-/// [`HostError::new`] or one of its constructors. (`HostError` itself is no `std::error::Error`, which is what makes
-/// this possible.)
+/// Any Rust error becomes a `RuntimeError` with its message; another exception has to be named on purpose,
+/// with [`HostError::new`] or one of its constructors. (`HostError` itself is no `std::error::Error`, which
+/// is what makes this possible.)
 impl<E: std::error::Error> From<E> for HostError {
     fn from(error: E) -> Self {
         Self::runtime_error(error.to_string())

@@ -42,9 +42,9 @@ pub struct Observation {
     /// Why the session is over, if this cell ended it. Every later call answers `SessionEnded`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_ended: Option<String>,
-    /// What happened to the interpreter, if this cell crashed it or had to be killed and the session was put back to
-    /// its state before the cell. Nothing the cell did to variables and files is kept; its output and submission are.
-    /// For backends that declare [`Capabilities::restores`](super::Capabilities::restores).
+    /// What happened to the interpreter, if this cell crashed it or had to be killed and the session was put
+    /// back to its state before the cell. Nothing the cell did to variables and files is kept; its output and
+    /// submission are. For backends that declare [`Capabilities::restores`](super::Capabilities::restores).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored: Option<String>,
     /// How long the cell took, host calls included.
@@ -311,6 +311,7 @@ impl ChangedVariable {
 pub enum Interruption {
     /// The cell was interrupted; variables and the session are kept.
     Interrupted,
-    /// The cell did not answer the interrupt; the session is gone, or was put back to its state before the cell.
+    /// The cell did not answer the interrupt; the session is gone, or was put back to its state before the
+    /// cell.
     Killed,
 }

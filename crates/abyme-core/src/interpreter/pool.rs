@@ -48,8 +48,8 @@ impl PoolConfig {
 /// An [`InterpreterFactory`] that hands out started sessions of another one, and starts
 /// new ones in the background.
 ///
-/// A session is used once and never returned: two runs share nothing (C15). Sessions that died or waited too long are
-/// dropped. An empty pool starts a session on the spot. Needs a tokio runtime.
+/// A session is used once and never returned: two runs share nothing (C15). Sessions that died or waited too
+/// long are dropped. An empty pool starts a session on the spot. Needs a tokio runtime.
 #[derive(Clone, Debug)]
 pub struct Pool {
     inner: Arc<Inner>,
@@ -79,7 +79,8 @@ struct IdleSession {
 }
 
 impl Pool {
-    /// A pool over `factory`, empty until [`fill`](Self::fill) or the first [`create`](InterpreterFactory::create).
+    /// A pool over `factory`, empty until [`fill`](Self::fill) or the first
+    /// [`create`](InterpreterFactory::create).
     pub fn new(factory: impl InterpreterFactory + 'static, config: PoolConfig) -> Self {
         let inner = Inner { factory: Arc::new(factory), config, idle: Mutex::default() };
         Self { inner: Arc::new(inner) }
@@ -122,7 +123,8 @@ impl Inner {
         session.since.elapsed() >= self.config.idle_timeout
     }
 
-    /// Adds a started session, and starts the sweeper if none runs. (The one before may have ended with its runtime.)
+    /// Adds a started session, and starts the sweeper if none runs. (The one before may have ended with its
+    /// runtime.)
     fn add(self: &Arc<Self>, session: Box<dyn CodeInterpreter>) {
         let mut idle = self.idle();
         idle.sessions.push_back(IdleSession { since: Instant::now(), session });
@@ -148,7 +150,8 @@ impl Inner {
     }
 }
 
-/// The permit to start one session. It is given back when the start is over, also when it failed or was cancelled.
+/// The permit to start one session. It is given back when the start is over, also when it failed or was
+/// cancelled.
 struct StartPermit {
     pool: Arc<Inner>,
 }

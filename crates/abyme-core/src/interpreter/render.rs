@@ -2,8 +2,8 @@
 
 use super::observation::{Captured, Interruption, Observation, PythonError, Stage};
 
-/// An observation as text, cut to about `max_chars` characters: where the parts do not all fit, the short ones stay
-/// whole and the long ones share what is left, each keeping its beginning and its end.
+/// An observation as text, cut to about `max_chars` characters: where the parts do not all fit, the short
+/// ones stay whole and the long ones share what is left, each keeping its beginning and its end.
 pub fn render_observation(observation: &Observation, max_chars: usize) -> String {
     let mut parts: Vec<(&str, Captured)> = Vec::new();
     let mut add = |label, text: Captured| {

@@ -1,4 +1,5 @@
-//! The wrapper that enforces life cycle, names and policy once for every backend, and a plain REPL for a person.
+//! The wrapper that enforces life cycle, names and policy once for every backend, and a plain REPL for a
+//! person.
 
 use std::{sync::Arc, time::Duration};
 
@@ -118,8 +119,8 @@ impl Session {
     /// Reads a variable; `None` if there is none of that name. Values outside JSON are converted as in C7.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] for a name that is not an identifier, and for a value that cannot be converted
-    /// (it contains itself, or is nested too deep).
+    /// [`ErrorKind::InvalidInput`] for a name that is not an identifier, and for a value that cannot be
+    /// converted (it contains itself, or is nested too deep).
     pub async fn get_variable(&mut self, name: &str) -> Result<Option<Value>> {
         let cell = self.cell("").read(name);
         let mut observation = self.execute(cell, &NoHostFunctions).await?;
@@ -132,8 +133,9 @@ impl Session {
         Ok(observation.variables.shift_remove(name))
     }
 
-    /// A second session that goes on from here by itself, with the same policy, host functions, scope, limits and
-    /// submission. The host functions are the same object: what they count or keep, they count and keep for both.
+    /// A second session that goes on from here by itself, with the same policy, host functions, scope, limits
+    /// and submission. The host functions are the same object: what they count or keep, they count and keep
+    /// for both.
     ///
     /// "Try three continuations and keep one", with [`fork_many`](Self::fork_many):
     ///
@@ -189,15 +191,14 @@ impl Session {
         Ok(forks)
     }
 
-    /// What runs in the session as bytes, to go on from here later or elsewhere. What is around it (policy, host
-    /// functions, limits, the submission) is not in them: the restored session is wrapped anew.
+    /// What runs in the session as bytes, to go on from here later or elsewhere. What is around it (policy,
+    /// host functions, limits, the submission) is not in them: the restored session is wrapped anew.
     ///
     /// "Resume after a crash":
     ///
     /// ```
-    /// use abyme_core::{
-    ///     CodeInterpreter, CodeInterpreterExt, InterpreterFactory, Observation, testing::ScriptedInterpreter,
-    /// };
+    /// use abyme_core::{CodeInterpreter, CodeInterpreterExt, InterpreterFactory, Observation};
+    /// use abyme_core::testing::ScriptedInterpreter;
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> abyme_core::Result<()> {

@@ -74,32 +74,32 @@ fn every_problem_says_what_to_do() {
         (
             "__name__",
             Input,
-            "the name `__name__` starts with two underscores; such names belong to Python and the session, use one or \
-             none",
+            "the name `__name__` starts with two underscores; such names belong to Python and the session, \
+             use one or none",
         ),
         (
             "answer",
             Input,
-            "`answer` cannot be an input: the session provides something of that name; use another name, such as \
-             `answer_text`",
+            "`answer` cannot be an input: the session provides something of that name; use another \
+             name, such as `answer_text`",
         ),
         (
             "SUBMIT",
             Output,
-            "`SUBMIT` cannot be an output: the session provides something of that name; use another name, such as \
-             `SUBMIT_value`",
+            "`SUBMIT` cannot be an output: the session provides something of that name; use another \
+             name, such as `SUBMIT_value`",
         ),
         (
             "status",
             Output,
-            "`status` cannot be an output: a prediction has a part of its own of that name; use another name, such as \
-             `status_value`",
+            "`status` cannot be an output: a prediction has a part of its own of that name; use another \
+             name, such as `status_value`",
         ),
         (
             "print",
             Tool,
-            "`print` cannot be a tool: it would hide the Python name that the model's code relies on; use another name, \
-             such as `my_print`",
+            "`print` cannot be a tool: it would hide the Python name that the model's code relies on; use \
+             another name, such as `my_print`",
         ),
     ] {
         assert_eq!(check_name(name, usage).map_err(|problem| problem.to_string()), Err(message.to_owned()));

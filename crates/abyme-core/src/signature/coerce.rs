@@ -94,13 +94,13 @@ impl FieldType {
     /// | `None` | the text `"None"` or `"null"` |
     /// | `bytes` | text, as its UTF-8 bytes |
     /// | `date`, `datetime` | ISO 8601 text; a `date` also from a midnight, a `datetime` from a date |
-    /// | lists, sets, tuples | a list, or text of one (JSON or as Python's `repr` prints it); each item converted |
+    /// | lists, sets, tuples | a list, or text of one (JSON or a Python `repr`); each item is converted |
     /// | `dict[K, V]` | a dict, or text of one; keys stay text but must read as a `K` |
-    /// | `Literal` | the very option first, else one that the value converts to (`"1"` for `1`); case matters |
-    /// | unions | the first member the value is of [as it stands](Self::matches), else the first that it converts to |
+    /// | `Literal` | the very option, or one that the value converts to (`"1"` for `1`); case matters |
+    /// | unions | the first member that it [is of](Self::matches), or the first that it converts to |
     ///
-    /// Pydantic's lax mode also makes ints of bools; that is refused here, since a submitted bool is nearly always a
-    /// comparison where a count was meant, and the model can still say `int(value)`.
+    /// Pydantic's lax mode also makes ints of bools; that is refused here, since a submitted bool is nearly
+    /// always a comparison where a count was meant, and the model can still say `int(value)`.
     ///
     /// ```
     /// use abyme_core::{Value, signature::FieldType};

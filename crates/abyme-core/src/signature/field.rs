@@ -96,7 +96,8 @@ pub(super) fn check_new_name(
             Err(format!("the output `{name}` comes twice; give each its own name"))
         }
         _ if among(inputs) => Err(format!(
-            "`{name}` is an input and cannot be an output as well; call the output something like `new_{name}`"
+            "`{name}` is an input and cannot be an output as well; call the output something like \
+             `new_{name}`"
         )),
         _ => Ok(()),
     }
@@ -170,8 +171,8 @@ impl FieldType {
         FieldType::union([self, FieldType::None])
     }
 
-    /// The union of these types, as Python forms it: nested unions are flattened, repetitions dropped, and a union of
-    /// one type is that type.
+    /// The union of these types, as Python forms it: nested unions are flattened, repetitions dropped, and a
+    /// union of one type is that type.
     pub fn union(members: impl IntoIterator<Item = FieldType>) -> Self {
         let mut flat = Vec::new();
         for member in members {
@@ -207,7 +208,8 @@ impl FieldType {
         })
     }
 
-    /// Whether the value is of this type as it stands, so that [`coerce`](Self::coerce) has nothing to convert.
+    /// Whether the value is of this type as it stands, so that [`coerce`](Self::coerce) has nothing to
+    /// convert.
     pub fn matches(&self, value: &Value) -> bool {
         match (self, value) {
             (FieldType::Any, _)

@@ -45,9 +45,9 @@ impl TaskSignature {
         Err(Error::new(ErrorKind::InvalidInput, message))
     }
 
-    /// The input as its declared type, so that the session holds what the signature says: `"3"` becomes `3` for an
-    /// `int`. See [`FieldType::coerce`](super::FieldType::coerce) for what is converted. An
-    /// input without a declared type takes any value.
+    /// The input as its declared type, so that the session holds what the signature says: `"3"` becomes `3`
+    /// for an `int`. See [`FieldType::coerce`](super::FieldType::coerce) for what is converted. An input
+    /// without a declared type takes any value.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`], saying what was expected and what came; also if there is no such input.

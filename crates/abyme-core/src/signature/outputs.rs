@@ -152,8 +152,8 @@ impl TaskSignature {
 
     /// The outputs from one submitted value: `FINAL(value)`, `FINAL_VAR("name")` or `answer`.
     ///
-    /// With one output, the value is that output, unless it is a dict with exactly that key. With several, it must be
-    /// a dict of the outputs (or text of one).
+    /// With one output, the value is that output, unless it is a dict with exactly that key. With several, it
+    /// must be a dict of the outputs (or text of one).
     ///
     /// # Errors
     /// [`OutputErrors`], saying what to submit.

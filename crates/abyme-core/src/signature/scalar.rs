@@ -1,4 +1,5 @@
-//! Conversions to simple types: what Python's own constructors and pydantic's lax mode take, as far as nothing is lost.
+//! Conversions to simple types: what Python's own constructors and pydantic's lax mode take, as far as
+//! nothing is lost.
 
 use std::borrow::Cow;
 
@@ -12,7 +13,8 @@ fn no(advice: &'static str) -> Converted {
     Err(Cow::Borrowed(advice))
 }
 
-/// `str(value)` for numbers and truth values. Nothing for `None`, containers and bytes, whose `str` is never meant.
+/// `str(value)` for numbers and truth values. Nothing for `None`, containers and bytes, whose `str` is never
+/// meant.
 pub(super) fn str(value: &Value) -> Converted {
     match value {
         Value::Text(_) => Ok(value.clone()),
@@ -25,8 +27,8 @@ pub(super) fn str(value: &Value) -> Converted {
     }
 }
 
-/// Whole numbers, also as floats and as the text that `int()` takes, `"3.0"` included. No `bool`: it is nearly always
-/// a comparison submitted by mistake.
+/// Whole numbers, also as floats and as the text that `int()` takes, `"3.0"` included. No `bool`: it is
+/// nearly always a comparison submitted by mistake.
 pub(super) fn int(value: &Value) -> Converted {
     match value {
         Value::Int(_) | Value::BigInt(_) => Ok(value.clone()),
@@ -99,7 +101,8 @@ fn exact_float(int: &Value) -> Option<Value> {
     (number.is_finite() && format!("{:.0}", number + 0.0) == digits).then_some(Value::Float(number))
 }
 
-/// Truth values, 0 and 1, and the words of pydantic: `true t yes y on 1` and `false f no n off 0` in any case.
+/// Truth values, 0 and 1, and the words of pydantic: `true t yes y on 1` and `false f no n off 0` in any
+/// case.
 pub(super) fn bool(value: &Value) -> Converted {
     let found = match value {
         Value::Bool(value) => Some(*value),
@@ -179,15 +182,15 @@ pub(super) fn literal(options: &[Value], value: &Value) -> Converted {
     }
 }
 
-// ISO 8601 dates and times, written as Python's `isoformat` writes them. What is read is what `datetime.fromisoformat`
-// (3.11) reads in the extended format, and also spaces around it and a small `t` or `z`. More than six digits of a
-// fraction, which Python drops, are kept.
+// ISO 8601 dates and times, written as Python's `isoformat` writes them. What is read is what
+// `datetime.fromisoformat` (3.11) reads in the extended format, and also spaces around it and a small `t` or
+// `z`. More than six digits of a fraction, which Python drops, are kept.
 
 /// Why a text is no date or time; the end of a message.
 type IsoResult<T> = Result<T, &'static str>;
 
-/// `2024-02-29T12:30:00.500000+01:00` from a text with `T` or a space, with or without seconds, fraction and offset; a
-/// date alone is its midnight.
+/// `2024-02-29T12:30:00.500000+01:00` from a text with `T` or a space, with or without seconds, fraction and
+/// offset; a date alone is its midnight.
 pub(super) fn iso_datetime(text: &str) -> IsoResult<String> {
     let text = text.trim();
     let (date, rest) = split_date(text)?;

@@ -26,7 +26,10 @@ impl FieldType {
             FieldType::Tuple(types) => {
                 let (items, count) =
                     (types.iter().map(FieldType::json_schema).collect::<Vec<_>>(), types.len());
-                json!({"type": "array", "prefixItems": items, "items": false, "minItems": count, "maxItems": count})
+                json!({
+                    "type": "array", "prefixItems": items, "items": false,
+                    "minItems": count, "maxItems": count
+                })
             }
             FieldType::Dict(key, value) => {
                 let mut schema = json!({"type": "object", "additionalProperties": value.json_schema()});
@@ -99,8 +102,8 @@ mod tests {
             (
                 "tuple[int, bool]",
                 json!({
-                    "type": "array", "prefixItems": [{"type": "integer"}, {"type": "boolean"}], "items": false,
-                    "minItems": 2, "maxItems": 2
+                    "type": "array", "prefixItems": [{"type": "integer"}, {"type": "boolean"}],
+                    "items": false, "minItems": 2, "maxItems": 2
                 }),
             ),
             ("dict[str, bytes]", json!({"type": "object", "additionalProperties": {"type": "string"}})),

@@ -61,10 +61,10 @@ pub trait Signature {
 /// ```
 ///
 /// # The string form
-/// `inputs -> outputs`, each a list of `name` or `name: type` with commas between; spaces and newlines do not matter.
-/// There may be no inputs (`-> numbers: list[int]`), but there is at least one output. An output without a type is a
-/// `str`, as in DSPy. An input without a type takes any value, since `docs` may well be a list. The types are those
-/// of [`FieldType`]; the names those that [`check_name`] allows.
+/// `inputs -> outputs`, each a list of `name` or `name: type` with commas between; spaces and newlines do not
+/// matter. There may be no inputs (`-> numbers: list[int]`), but there is at least one output. An output
+/// without a type is a `str`, as in DSPy. An input without a type takes any value, since `docs` may well be a
+/// list. The types are those of [`FieldType`]; the names those that [`check_name`] allows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Parts", into = "Parts")]
 pub struct TaskSignature {
@@ -77,8 +77,8 @@ impl TaskSignature {
     /// A signature of these fields, without instructions.
     ///
     /// # Errors
-    /// [`ErrorKind::Signature`] if a name cannot be used or comes twice, if a type is an empty union or an impossible
-    /// `Literal`, or if there is no output.
+    /// [`ErrorKind::Signature`] if a name cannot be used or comes twice, if a type is an empty union or an
+    /// impossible `Literal`, or if there is no output.
     pub fn new(
         inputs: impl IntoIterator<Item = Field>,
         outputs: impl IntoIterator<Item = Field>,

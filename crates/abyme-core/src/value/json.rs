@@ -12,8 +12,8 @@ impl Value {
     /// Plain JSON for people and for programs that know nothing of [`Value`].
     ///
     /// Lossy where JSON lacks something: NaN and the infinities become the texts `"NaN"`, `"Infinity"` and
-    /// `"-Infinity"`, an `int` outside 64 bits becomes a text of its digits, and bytes become base64 text. What
-    /// `serde` writes for a `Value` loses nothing.
+    /// `"-Infinity"`, an `int` outside 64 bits becomes a text of its digits, and bytes become base64 text.
+    /// What `serde` writes for a `Value` loses nothing.
     pub fn to_json(&self) -> serde_json::Value {
         match self {
             Value::None => serde_json::Value::Null,
@@ -35,9 +35,9 @@ impl Value {
         }
     }
 
-    /// Reads JSON the way Python's `json.loads` does: integers of any size stay exact, `1.0` stays a float, `NaN`,
-    /// `Infinity` and `-Infinity` are accepted, a number too large for a float is an infinity, and of equal keys the
-    /// last wins. A byte order mark at the start is skipped.
+    /// Reads JSON the way Python's `json.loads` does: integers of any size stay exact, `1.0` stays a float,
+    /// `NaN`, `Infinity` and `-Infinity` are accepted, a number too large for a float is an infinity, and of
+    /// equal keys the last wins. A byte order mark at the start is skipped.
     ///
     /// ```
     /// use abyme_core::Value;
@@ -50,8 +50,8 @@ impl Value {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] with line and column; also for half of a surrogate pair in an escape, which Rust
-    /// cannot hold, and for more than 128 levels.
+    /// [`ErrorKind::InvalidInput`] with line and column; also for half of a surrogate pair in an escape,
+    /// which Rust cannot hold, and for more than 128 levels.
     pub fn parse_json(text: &str) -> Result<Value> {
         let start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         Reader::new(text, start, Dialect::Json).only_value().map_err(|Problem { at, message }| {

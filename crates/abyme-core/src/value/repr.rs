@@ -21,8 +21,8 @@ pub(crate) fn text_repr(text: &str, max_chars: usize) -> String {
     bounded(max_chars, |out| write_text(out, text))
 }
 
-/// What Python's `repr` prints for a `float`: the shortest digits that read back as the same number, with an exponent
-/// below 1e-4 and from 1e16.
+/// What Python's `repr` prints for a `float`: the shortest digits that read back as the same number, with an
+/// exponent below 1e-4 and from 1e16.
 pub(crate) fn float_repr(value: f64) -> String {
     if value.is_nan() {
         return "nan".to_owned();
@@ -133,7 +133,8 @@ fn write_text(out: &mut Bounded, text: &str) -> fmt::Result {
     out.write_char(quote)
 }
 
-/// Python's `str.isprintable` but for unassigned and rare format characters, which would need Unicode's tables.
+/// Python's `str.isprintable` but for unassigned and rare format characters, which would need Unicode's
+/// tables.
 fn is_printable(char: char) -> bool {
     match char {
         ' ' => true,

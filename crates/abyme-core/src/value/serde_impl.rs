@@ -21,8 +21,8 @@ mod tests;
 
 pub use self::error::ConvertError;
 
-/// The struct and newtype name by which our own serializer and deserializer recognise a [`Value`] inside a caller's
-/// type, so that it passes through them unchanged. Other formats ignore it.
+/// The struct and newtype name by which our own serializer and deserializer recognise a [`Value`] inside a
+/// caller's type, so that it passes through them unchanged. Other formats ignore it.
 const VALUE: &str = "$abyme::Value";
 
 const INT: &str = "$int";
@@ -30,7 +30,8 @@ const FLOAT: &str = "$float";
 const BYTES: &str = "$bytes";
 const DICT: &str = "$dict";
 
-/// How `serde_json` hands over every number where some crate of the program turns on its `arbitrary_precision`.
+/// How `serde_json` hands over every number where some crate of the program turns on its
+/// `arbitrary_precision`.
 const JSON_NUMBER: &str = "$serde_json::private::Number";
 
 /// Whether a dict with this key is written as `$dict`.
@@ -177,7 +178,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
 fn misplaced(key: &str) -> String {
     format!(
-        "a value has the key `{key}` next to others; such a dict is written as {{\"$dict\": [[key, value], ...]}}"
+        "a value has the key `{key}` next to others; such a dict is written as {{\"$dict\": [[key, value], \
+         ...]}}"
     )
 }
 

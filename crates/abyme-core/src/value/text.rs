@@ -1,5 +1,5 @@
-//! Shared text: an input of any size that is handed on without being copied. And the caller's files, read with errors
-//! that say which file it was and what was wrong with it.
+//! Shared text: an input of any size that is handed on without being copied. And the caller's files, read
+//! with errors that say which file it was and what was wrong with it.
 
 use std::{
     borrow::{Borrow, Cow},
@@ -22,8 +22,8 @@ mod tests;
 
 /// Text that is cheap to clone: all clones share one allocation.
 ///
-/// A [`String`] becomes a `Text` without a copy. Everything `&str` can do works through `Deref`. Lengths are counted
-/// as Python counts them, in characters (code points); see [`chars_len`](Self::chars_len).
+/// A [`String`] becomes a `Text` without a copy. Everything `&str` can do works through `Deref`. Lengths are
+/// counted as Python counts them, in characters (code points); see [`chars_len`](Self::chars_len).
 ///
 /// ```
 /// use abyme_core::Text;
@@ -48,7 +48,8 @@ impl Text {
     /// Reads a file of UTF-8 text, byte for byte: no newline is translated and no byte order mark removed.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`], naming the file and what was wrong with it; for a file that is not UTF-8, also where.
+    /// [`ErrorKind::Io`], naming the file and what was wrong with it; for a file that is not UTF-8, also
+    /// where.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Text> {
         let path = path.as_ref();
         let bytes = read_file(path, "Text::from_file")?;
@@ -103,8 +104,8 @@ impl Text {
         *self.0.chars.get_or_init(|| self.0.text.chars().count())
     }
 
-    /// The whole text if it has at most `max_chars` characters, else its first and last half of `max_chars` with a
-    /// note between them of how many characters were left out.
+    /// The whole text if it has at most `max_chars` characters, else its first and last half of `max_chars`
+    /// with a note between them of how many characters were left out.
     pub fn preview(&self, max_chars: usize) -> Cow<'_, str> {
         let text = self.as_str();
         // A character takes at least one byte, so most short texts need no counting.

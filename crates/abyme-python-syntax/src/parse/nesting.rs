@@ -3,12 +3,13 @@
 use ruff_python_ast::token::TokenKind;
 use ruff_python_parser::{Mode, lexer};
 
-/// Bounds the depth of the tree `code` parses to; `None` where it cannot parse: a bad token, or brackets that do not
-/// match.
+/// Bounds the depth of the tree `code` parses to; `None` where it cannot parse: a bad token, or brackets that
+/// do not match.
 ///
 /// A tree gets deep in three ways: brackets inside brackets, operators chained within one element (`a.b.c`,
-/// `1 + 1 + 1`, `not not x`), and blocks inside blocks. So each open bracket keeps the length of the chain in its current element,
-/// plus the deepest thing closed within that element, which a later operator may still wrap.
+/// `1 + 1 + 1`, `not not x`), and blocks inside blocks. So each open bracket keeps the length of the chain in
+/// its current element, plus the deepest thing closed within that element, which a later operator may still
+/// wrap.
 pub(super) fn depth(code: &str) -> Option<usize> {
     let mut lexer = lexer::lex(code, Mode::Module);
     let mut open: Vec<Level> = Vec::new();

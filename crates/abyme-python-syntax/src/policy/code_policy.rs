@@ -8,12 +8,13 @@ use crate::parse::MAX_DEPTH;
 
 /// What a cell may not do, read off its syntax tree before it runs.
 ///
-/// **This is a guard rail, not a security boundary.** It turns away what a model does by mistake or out of habit, and says
-/// which line and why, so that the next cell does without. Python offers endless ways around any such list: what
-/// untrusted code may do is decided by the interpreter's isolation, by nothing else.
+/// **This is a guard rail, not a security boundary.** It turns away what a model does by mistake or out of
+/// habit, and says which line and why, so that the next cell does without. Python offers endless ways around
+/// any such list: what untrusted code may do is decided by the interpreter's isolation, by nothing else.
 ///
-/// It works on names as Python resolves them, not on text: `print("socket")`, a comment with `open(`, `reopen()`, `is_open()` and
-/// a function of the cell's own called `open` are fine, while these are all `os.system`:
+/// It works on names as Python resolves them, not on text: `print("socket")`, a comment with `open(`,
+/// `reopen()`, `is_open()` and a function of the cell's own called `open` are fine, while these are all
+/// `os.system`:
 ///
 /// ```text
 /// import os as o; o.system(x)            from os import system as s; s(x)       f = os.system; f(x)
@@ -21,11 +22,12 @@ use crate::parse::MAX_DEPTH;
 /// __import__("os").system(x)             importlib.import_module("os").system   shutil.os.system(x)
 /// ```
 ///
-/// A name that is denied is denied wherever it is mentioned, called or not. A member looked up by a name that is only known at run
-/// time, on a module with denied members, is denied too. [`check`](Self::check) sees one cell at a time:
+/// A name that is denied is denied wherever it is mentioned, called or not. A member looked up by a name that
+/// is only known at run time, on a module with denied members, is denied too. [`check`](Self::check) sees one
+/// cell at a time:
 ///
-/// - a name that nothing in the cell binds is taken at its word, so `os.system` is found without the `import os` of an
-///   earlier cell, but an alias made there (`o = os`) is not;
+/// - a name that nothing in the cell binds is taken at its word, so `os.system` is found without the
+///   `import os` of an earlier cell, but an alias made there (`o = os`) is not;
 /// - what goes through a container, an argument, a return value or `operator.attrgetter` is not followed;
 /// - strings given to `eval` and `exec` are not read: deny these two.
 ///
@@ -105,7 +107,8 @@ impl CodePolicy {
         self
     }
 
-    /// Denies an attribute by its name, on any object: for methods like `write_text`, whose object's type is unknown.
+    /// Denies an attribute by its name, on any object: for methods like `write_text`, whose object's type is
+    /// unknown.
     #[must_use]
     pub fn deny_attribute(mut self, name: impl Into<String>) -> Self {
         self.deny_attributes.insert(name.into());

@@ -3,9 +3,10 @@
 use super::code_policy::CodePolicy;
 
 impl CodePolicy {
-    /// The default rules: no processes, no network, no file access, no native code, no running of text as code, no
-    /// way into the interpreter's own machinery. Text in and out of memory (`io.StringIO`, `pathlib.PurePath`,
-    /// `urllib.parse`, `os.path`) is allowed, and so is `sys.exit`, which ends a cell and nothing else.
+    /// The default rules: no processes, no network, no file access, no native code, no running of text as
+    /// code, no way into the interpreter's own machinery. Text in and out of memory (`io.StringIO`,
+    /// `pathlib.PurePath`, `urllib.parse`, `os.path`) is allowed, and so is `sys.exit`, which ends a cell and
+    /// nothing else.
     #[must_use]
     pub fn guard_rail() -> Self {
         let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();

@@ -52,8 +52,8 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// What `name` stands for. One that nothing binds is a built-in, or left over from an earlier cell: then it is
-    /// taken at its word.
+    /// What `name` stands for. One that nothing binds is a built-in, or left over from an earlier cell: then
+    /// it is taken at its word.
     pub(super) fn lookup(&self, name: &str, denied: bool) -> Value {
         match self.scopes.iter().rev().find_map(|scope| scope.bound.get(name)) {
             Some(value) => value.clone(),
@@ -119,7 +119,8 @@ impl Value {
         }
     }
 
-    /// The item of this value under `key`. The built-ins are a module in one place and a dictionary in another.
+    /// The item of this value under `key`. The built-ins are a module in one place and a dictionary in
+    /// another.
     pub(super) fn item(&self, key: &str) -> Option<Self> {
         match self {
             Self::Namespace(path) => Self::Path(path.clone()).member(key),

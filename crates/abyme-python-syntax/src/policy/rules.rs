@@ -17,23 +17,25 @@ use crate::parse::{Parsed, parse};
 /// The first violation in the order of the text.
 fn first_violation(policy: &CodePolicy, code: &str, suite: &[Stmt]) -> Result<(), Violation> {
     let environment = Environment { policy, names: Names::new() };
-    let mut walk = Walk { environment, functions: Vec::new(), found: None };
+    let mut walk = Walk { environment, functions: Vec::new(), first: None };
     walk.visit_body(suite);
     walk.functions_from(0);
-    match walk.found {
+    match walk.first {
         None => Ok(()),
-        Some(Found { offset, rule, what }) => Err(Violation::new(code, offset, rule, what)),
+        Some(Denial { offset, rule, what }) => Err(Violation::new(code, offset, rule, what)),
     }
 }
 
 struct Walk<'a> {
     environment: Environment<'a>,
-    /// Functions whose bodies wait for the end of the scope that defines them: they run later, and see what it binds.
+    /// Functions whose bodies wait for the end of the scope that defines them: they run later, and see what
+    /// it binds.
     functions: Vec<&'a StmtFunctionDef>,
-    found: Option<Found>,
+    first: Option<Denial>,
 }
 
-struct Found {
+/// What breaks a rule, and where.
+struct Denial {
     offset: usize,
     rule: String,
     what: String,
@@ -298,10 +300,12 @@ impl<'a> Walk<'a> {
 
     /// `for m in [os]` binds `m` to the first element that stands for something.
     fn bind_loop(&mut self, target: &'a Expr, iterated: &'a Expr) {
-        let known = elements(iterated).iter().find(
-            |element| matches!(self.environment.value(element), Some(Value::Path(path)) if self.is_guarded(&path)),
-        );
-        self.environment.assign(target, known);
+        let is_guarded = |element: &&Expr| match self.environment.value(element) {
+            Some(Value::Path(path)) => self.is_guarded(&path),
+            _ => false,
+        };
+        let first = elements(iterated).iter().find(is_guarded);
+        self.environment.assign(target, first);
     }
 
     fn bind_own(&mut self, name: Option<&'a str>) {
@@ -322,8 +326,8 @@ impl<'a> Walk<'a> {
 
     /// Functions are looked into last, so the earliest violation is kept rather than the first one met.
     fn report(&mut self, offset: usize, rule: &str, what: String) {
-        if self.found.as_ref().is_none_or(|found| offset < found.offset) {
-            self.found = Some(Found { offset, rule: rule.to_owned(), what });
+        if self.first.as_ref().is_none_or(|first| offset < first.offset) {
+            self.first = Some(Denial { offset, rule: rule.to_owned(), what });
         }
     }
 }
@@ -331,8 +335,8 @@ impl<'a> Walk<'a> {
 impl CodePolicy {
     /// Checks one cell, and names the first thing in it that is denied.
     ///
-    /// Code that is not valid Python passes: running it yields its syntax error and nothing else. Code that is nested
-    /// too deeply to be looked at does not pass.
+    /// Code that is not valid Python passes: running it yields its syntax error and nothing else. Code that
+    /// is nested too deeply to be looked at does not pass.
     pub fn check(&self, code: &str) -> Result<(), Violation> {
         if *self == Self::default() {
             return Ok(());

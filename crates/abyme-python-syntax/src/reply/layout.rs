@@ -174,8 +174,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// A closing tag whose opening one stood in the prompt: everything before it was thought. On a line of its own
-    /// it is believed; amid prose only if code follows, else the prose mentions it.
+    /// A closing tag whose opening one stood in the prompt: everything before it was thought. On a line of
+    /// its own it is believed; amid prose only if code follows, else the prose mentions it.
     fn stray(&mut self, tag: Tag, own_line: bool) {
         if self.opened || !tag.may_stand_alone() || self.text[tag.end..].trim_start().is_empty() {
             return;
@@ -188,8 +188,9 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// An opening tag that nothing closes: the reply was cut off within the thought, and drafts in it do not run. But
-    /// a reply that ends in a complete fence was not cut off, so that fence is the cell and the tag was forgotten.
+    /// An opening tag that nothing closes: the reply was cut off within the thought, and drafts in it do not
+    /// run. But a reply that ends in a complete fence was not cut off, so that fence is the cell and the tag
+    /// was forgotten.
     fn unclosed_thought(&mut self, tag: Tag) {
         let mut scan = Scan::new(self.text, tag.end, false);
         scan.run();

@@ -52,7 +52,8 @@ impl<'a> FenceOpening<'a> {
         Self::read_at(line, at, indent, quoted)
     }
 
-    /// Reads the end of a line of prose, `Here it is: ```python`, as an opening. Only a Python tag counts there.
+    /// Reads the end of a line of prose, `Here it is: ```python`, as an opening. Only a Python tag counts
+    /// there.
     pub(super) fn read_after_prose(line: &'a str) -> Option<Self> {
         let at = line.find('`')?;
         Self::read_at(line, at, 0, false).filter(|it| it.is_python() && it.rest.is_empty() && !it.one_line)
@@ -103,8 +104,8 @@ impl FenceStyle {
         line.len() >= self.run && line.bytes().all(|byte| byte == self.mark)
     }
 
-    /// Whether the opening line of a fence of this style ends an open fence of style `outer`, were it not closed.
-    /// With tildes it may be an expression, with fewer ticks it may be content.
+    /// Whether the opening line of a fence of this style ends an open fence of style `outer`, were it not
+    /// closed. With tildes it may be an expression, with fewer ticks it may be content.
     pub(super) fn interrupts(&self, outer: FenceStyle) -> bool {
         self.mark == b'`' && outer.mark == b'`' && self.run >= outer.run
     }

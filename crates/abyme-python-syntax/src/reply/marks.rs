@@ -11,14 +11,16 @@ pub(super) struct Tag {
 }
 
 impl Tag {
-    /// Whether a closing tag without an opening one still ends a thought, as it does where the chat template has
-    /// already written the opening one. `<reasoning>` is also the name of an answer's field, so it needs both.
+    /// Whether a closing tag without an opening one still ends a thought, as it does where the chat template
+    /// has already written the opening one. `<reasoning>` is also the name of an answer's field, so it needs
+    /// both.
     pub(super) fn may_stand_alone(&self) -> bool {
         NAMES[self.name] != "reasoning"
     }
 }
 
-/// The first tag within `from..to` of `text`. A tag between quotation marks or backticks is a mention, not a tag.
+/// The first tag within `from..to` of `text`. A tag between quotation marks or backticks is a mention, not a
+/// tag.
 pub(super) fn next_tag(text: &str, from: usize, to: usize) -> Option<Tag> {
     let bytes = text.as_bytes();
     let mut at = from;
@@ -58,7 +60,8 @@ fn is_mentioned(bytes: &[u8], start: usize, end: usize) -> bool {
     matches!(before, Some(b'`' | b'"' | b'\'')) && bytes.get(end) == before
 }
 
-/// The field's name if `line` starts with a field marker such as `[[ ## code ## ]]`, and where the marker ends.
+/// The field's name if `line` starts with a field marker such as `[[ ## code ## ]]`, and where the marker
+/// ends.
 pub(super) fn marker(line: &str) -> Option<(&str, usize)> {
     let start = line.len() - line.trim_start().len();
     let rest = line[start..].strip_prefix("[[")?.trim_start().strip_prefix("##")?;

@@ -1,4 +1,5 @@
-//! Where a fence ends, found by following Python's strings rather than by the first line that looks like an end.
+//! Where a fence ends, found by following Python's strings rather than by the first line that looks like an
+//! end.
 
 use std::ops::Range;
 
@@ -20,8 +21,8 @@ pub(super) struct FenceEnd {
     pub(super) closed: bool,
 }
 
-/// Finds ends. Text that is read and then left to be read again is charged to a budget; once that is spent, the first
-/// closing line ends a fence. So hostile replies take linear time too.
+/// Finds ends. Text that is read and then left to be read again is charged to a budget; once that is spent,
+/// the first closing line ends a fence. So hostile replies take linear time too.
 #[derive(Debug)]
 pub(super) struct Search<'a> {
     text: &'a str,
@@ -91,7 +92,8 @@ impl<'a> Search<'a> {
         FenceOpening::read(line.text).is_some_and(|opening| opening.is_python())
     }
 
-    /// The content of an unfenced `code` field: up to the next marker outside of strings. `None` where it is fenced.
+    /// The content of an unfenced `code` field: up to the next marker outside of strings. `None` where it is
+    /// fenced.
     pub(super) fn field(&mut self, from: usize) -> Option<Range<usize>> {
         let content = self.text[from..].trim_start();
         let first = line_at(content, 0);
@@ -210,7 +212,8 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Code on the opening line: all of a one-line block, else only what can be no attribute, such as `print(1)` after the tag.
+/// Code on the opening line: all of a one-line block, else only what can be no attribute, such as `print(1)`
+/// after the tag.
 pub(super) fn head<'a>(opening: &FenceOpening<'a>) -> &'a str {
     let rest = opening.rest;
     let could_be_code = || rest.contains('(') || rest.contains(" = ") || rest.starts_with("import ");

@@ -1,10 +1,11 @@
-//! Whether a position in Python source lies inside a string literal: line by line, in one pass, over broken code too.
+//! Whether a position in Python source lies inside a string literal: line by line, in one pass, over broken
+//! code too.
 
 /// Follows string literals and comments through Python source that is fed line by line.
 ///
-/// It knows prefixes, triple quotes, escapes, comments, and f-strings with their nested expressions and format
-/// specifications (PEP 701). An unterminated single-quoted string ends with its line, so that one stray apostrophe
-/// does not swallow the rest of a reply.
+/// It knows prefixes, triple quotes, escapes, comments, and f-strings with their nested expressions and
+/// format specifications (PEP 701). An unterminated single-quoted string ends with its line, so that one
+/// stray apostrophe does not swallow the rest of a reply.
 #[derive(Debug, Default)]
 pub(super) struct Strings {
     stack: Vec<Frame>,
@@ -26,9 +27,9 @@ impl Strings {
         matches!(self.stack.last(), Some(Frame::Literal { .. } | Frame::Specification))
     }
 
-    /// Reads one line without its newline. Answers where the first run of at least `ticks` backticks starts that is
-    /// neither in a string nor in a comment: no Python 3 program has one, so a fence ends there. Nothing after it is
-    /// read.
+    /// Reads one line without its newline. Answers where the first run of at least `ticks` backticks starts
+    /// that is neither in a string nor in a comment: no Python 3 program has one, so a fence ends there.
+    /// Nothing after it is read.
     pub(super) fn feed(&mut self, line: &str, ticks: usize) -> Option<usize> {
         let bytes = line.as_bytes();
         let mut at = 0;
@@ -140,7 +141,8 @@ impl Strings {
         1
     }
 
-    /// A newline ends what may not span lines: single-quoted text, and the specification of a single-quoted f-string.
+    /// A newline ends what may not span lines: single-quoted text, and the specification of a single-quoted
+    /// f-string.
     fn end_line(&mut self) {
         while let Some(frame) = self.stack.last() {
             let spans = match frame {

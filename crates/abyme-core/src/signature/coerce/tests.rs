@@ -53,10 +53,14 @@ fn to_int() {
         (Value::from(f64::INFINITY), format!("! expected int, got float inf{round}")),
         (
             Value::from(true),
-            "! expected int, got bool True; a bool is not counted as a number; submit int(value) if it is meant as one"
+            "! expected int, got bool True; a bool is not counted as a number; submit int(value) if it is \
+             meant as one"
                 .to_owned(),
         ),
-        (Value::from("1,000"), "! expected int, got str '1,000'; submit the number without separators".to_owned()),
+        (
+            Value::from("1,000"),
+            "! expected int, got str '1,000'; submit the number without separators".to_owned(),
+        ),
         (Value::from("3.7"), "! expected int, got str '3.7'".to_owned()),
         (Value::from("3."), "! expected int, got str '3.'".to_owned()),
         (Value::from("1__0"), "! expected int, got str '1__0'".to_owned()),
@@ -150,7 +154,8 @@ fn to_lists_sets_and_tuples() {
         (
             "list[int]",
             Value::from([1.5]),
-            "! at [0]: expected int, got float 1.5; submit round(value) or int(value) if a whole number is meant",
+            "! at [0]: expected int, got float 1.5; submit round(value) or int(value) if a whole number is \
+             meant",
         ),
         (
             "list[str]",

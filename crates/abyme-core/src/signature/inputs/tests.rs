@@ -15,7 +15,8 @@ fn all_wrong_names_are_listed_at_once() {
     assert_eq!(
         message(&["qurey", "SUBMIT", "limit"]),
         Err(format!(
-            "missing inputs: `docs`, `query`, `tags`; unknown inputs: `qurey` (did you mean `query`?), `SUBMIT`{tail}"
+            "missing inputs: `docs`, `query`, `tags`; unknown inputs: `qurey` (did you mean `query`?), \
+             `SUBMIT`{tail}"
         ))
     );
     assert_eq!(

@@ -24,9 +24,10 @@ fn all_problems_are_listed_for_the_model() {
         .unwrap_err();
     assert_eq!(
         errors.to_string(),
-        "output `modules`: at [2]: expected str, got dict {'name': 'c'}; submit a text, e.g. json.dumps(value)\n\
-         output `errors`: at [\"timeout\"]: expected int, got float 1.5; submit round(value) or int(value) if a whole \
-         number is meant\n\
+        "output `modules`: at [2]: expected str, got dict {'name': 'c'}; submit a text, e.g. \
+         json.dumps(value)\n\
+         output `errors`: at [\"timeout\"]: expected int, got float 1.5; submit round(value) or int(value) \
+         if a whole number is meant\n\
          output `total` is missing: submit it as int\n\
          output `note`: expected str, got None; submit a text, which may be empty\n\
          `totl` is not an output, did you mean `total`?\n\

@@ -57,8 +57,8 @@ fn signatures_are_read() {
     }
 }
 
-const ONE_OF: &str = "one of str, int, float, bool, list, dict, tuple, set, Literal, Optional, Union, Any, None, bytes, \
-                      date, datetime";
+const ONE_OF: &str = "one of str, int, float, bool, list, dict, tuple, set, Literal, Optional, Union, Any, \
+    None, bytes, date, datetime";
 
 #[test]
 fn errors_point_at_the_place_and_say_what_was_expected() {
@@ -154,8 +154,8 @@ proptest! {
     fn nor_does_near_grammar(
         tokens in prop::collection::vec(
             prop::sample::select(vec![
-                "a", "b", ":", ",", "->", " ", "\n", "list", "dict", "tuple", "Literal", "Optional", "Union", "int", "[",
-                "]", "(", ")", "...", "|", "'x'", "\"", "é", "1", "-", "=", "None", "typing.", "\\",
+                "a", "b", ":", ",", "->", " ", "\n", "list", "dict", "tuple", "Literal", "Optional", "Union",
+                "int", "[", "]", "(", ")", "...", "|", "'x'", "\"", "é", "1", "-", "=", "None", "typing.", "\\",
             ]),
             0..20,
         ),

@@ -36,7 +36,8 @@ fn numbers_keep_their_kind_and_all_their_digits() {
 fn the_rest_is_json() {
     assert_eq!(
         parse(
-            "\u{feff} {\"a\" : [ null, true ,false], \"\\u00e9\\ud83d\\ude00\\n\\/\": {}, \"a\": \"last\"}\r\n"
+            "\u{feff} {\"a\" : [ null, true ,false], \"\\u00e9\\ud83d\\ude00\\n\\/\": {}, \"a\": \
+             \"last\"}\r\n"
         ),
         Value::dict([("a", Value::from("last")), ("é😀\n/", Value::Dict(IndexMap::new()))])
     );

@@ -60,7 +60,8 @@ impl Reader<'_> {
         Ok(char)
     }
 
-    /// The character with the code in the next hex digits. JSON writes one beyond 16 bits as a pair of surrogates.
+    /// The character with the code in the next hex digits. JSON writes one beyond 16 bits as a pair of
+    /// surrogates.
     fn code(&mut self, start: usize, digits: usize) -> Result<char> {
         let problem = |message: &str| Problem { at: start, message: message.to_owned() };
         let mut code = self.hex(digits).ok_or_else(|| problem("an escape needs more hex digits"))?;

@@ -21,7 +21,8 @@ type Result<T, E = ConvertError> = std::result::Result<T, E>;
 impl Value {
     /// Reads a Rust type out of the value.
     ///
-    /// An `int` is accepted for a float, never the other way round. An enum is a text or a dict with one entry.
+    /// An `int` is accepted for a float, never the other way round. An enum is a text or a dict with one
+    /// entry.
     ///
     /// # Errors
     /// [`ErrorKind::OutputType`], saying where in the value, what was expected and what came.
@@ -126,8 +127,8 @@ impl<'de> Deserializer<'de> for &'de Value {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 u8 u16 u32 u64 char str string bytes byte_buf unit unit_struct tuple_struct map struct
-        identifier ignored_any
+        bool i8 i16 i32 i64 u8 u16 u32 u64 char str string bytes byte_buf unit unit_struct tuple_struct map
+        struct identifier ignored_any
     }
 }
 
@@ -264,7 +265,8 @@ impl<'de> Deserializer<'de> for Key<'de> {
     }
 
     forward_to_deserialize_any! {
-        char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+        char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier
+        ignored_any
     }
 }
 

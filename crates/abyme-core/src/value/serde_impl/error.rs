@@ -61,7 +61,7 @@ impl de::Error for ConvertError {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format_args!("expected {expected}, got {}", Found(found)))
+        Self::new(format_args!("expected {expected}, got {}", GotValue(found)))
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -82,9 +82,9 @@ impl de::Error for ConvertError {
 }
 
 /// What came, in Python's words.
-struct Found<'a>(Unexpected<'a>);
+struct GotValue<'a>(Unexpected<'a>);
 
-impl fmt::Display for Found<'_> {
+impl fmt::Display for GotValue<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Unexpected::Unit | Unexpected::Option => f.write_str("None"),

@@ -16,8 +16,8 @@ impl Value {
     /// Makes a value of anything `serde` can write.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] if `T`'s `Serialize` fails, or has map keys that are not text, numbers or bools
-    /// (the latter become text, as Python's `str` writes them).
+    /// [`ErrorKind::InvalidInput`] if `T`'s `Serialize` fails, or has map keys that are not text, numbers or
+    /// bools (the latter become text, as Python's `str` writes them).
     pub fn from_serialize<T: Serialize + ?Sized>(value: &T) -> Result<Value, Error> {
         value
             .serialize(ValueSerializer)

@@ -103,7 +103,8 @@ proptest! {
         } else {
             let head: String = chars[..max.div_ceil(2)].iter().collect();
             let tail: String = chars[chars.len() - max / 2..].iter().collect();
-            prop_assert_eq!(preview, format!("{head}... ({} characters omitted) ...{tail}", chars.len() - max));
+            let omitted = chars.len() - max;
+            prop_assert_eq!(preview, format!("{head}... ({omitted} characters omitted) ...{tail}"));
         }
     }
 }

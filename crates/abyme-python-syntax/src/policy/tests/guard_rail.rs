@@ -9,10 +9,10 @@ fn text_and_harmless_names_pass() {
     for code in [
         "print('socket')",
         "print('open(')  # open(x), subprocess, __import__",
-        "reopen('x')\nis_open()\nself.open()\ndoor.open('x')",
+        "reopen('x')\nis_open()\nself.open()\ngate.open('x')",
         "def open_file(name):\n    return docs[name]\nopen_file('a')",
         "def open(name):\n    return docs[name]\nopen('a')",
-        "class Door:\n    def open(self):\n        return 1\nDoor().open()",
+        "class Gate:\n    def open(self):\n        return 1\nGate().open()",
         "def f(compile, eval=None):\n    return compile(eval)",
         "[open for open in docs]",
         "lambda open: open()",

@@ -4,7 +4,8 @@ use super::{code, other_language, parts, text};
 
 #[test]
 fn markers_with_and_without_a_fence() {
-    let reply = "[[ ## reasoning ## ]]\nFirst\n```python\nno()\n```\n\n[[ ## code ## ]]\n```python\nyes()\n```\n\n[[ ## completed ## ]]";
+    let reply = "[[ ## reasoning ## ]]\nFirst\n```python\nno()\n```\n\n\
+        [[ ## code ## ]]\n```python\nyes()\n```\n\n[[ ## completed ## ]]";
     let (reasoning, code_, _) = parts(reply);
     assert_eq!((reasoning.as_str(), code_.as_str()), ("First", "yes()"));
     let reply = "[[ ## reasoning ## ]]\nFirst\n\n[[ ## code ## ]]\nyes()\nmore()\n\n[[ ## completed ## ]]\n";

@@ -155,7 +155,9 @@ proptest! {
     }
 
     #[test]
-    fn short_fences_hold_any_valid_code(before in prose(), code in program(), after in prose(), tilde in any::<bool>()) {
+    fn short_fences_hold_any_valid_code(
+        before in prose(), code in program(), after in prose(), tilde in any::<bool>(),
+    ) {
         let mark = if tilde { "~~~" } else { "```" };
         prop_assert_eq!(code_of(&format!("{before}\n{mark}python\n{code}\n{mark}\n{after}")), Some(code.clone()));
         let code = code.trim_start_matches('\n').to_owned();
