@@ -14,7 +14,7 @@ mod driver;
 #[path = "planted_faults/wrapper.rs"]
 mod wrapper;
 
-use abyme_conformance::{Harness, Outcome, Suite, case_names};
+use abyme_conformance::{CaseResult, Harness, Suite, case_names};
 
 /// Themes that no fault of this file is about, and that take long.
 const LONG: [&str; 9] = [
@@ -57,7 +57,7 @@ fn fail_of(names: Vec<&'static str>, harness: impl Harness, expected: &[&str]) {
     let failed_of = async |names: &[&'static str]| {
         let mut failed = Vec::new();
         for &name in names {
-            if let Outcome::Failed(_) = suite.run_case(name).await {
+            if let CaseResult::Failed(_) = suite.run_case(name).await {
                 failed.push(name);
             }
         }

@@ -10,8 +10,9 @@ use crate::{
     prerequisite,
 };
 
-/// Tests of a backend besides the suite, for a target with `harness = false`. Where the backend cannot run they show as
-/// ignored, with the reason, and fail if `ABYME_REQUIRE` names the backend: as the suite's cases do.
+/// Tests of a backend besides the suite, for a target with `harness = false`. As with the suite's cases, they
+/// show as ignored with the reason where the backend cannot run, and fail if `ABYME_REQUIRE` names the
+/// backend.
 ///
 /// ```no_run
 /// # use abyme_conformance::{BackendTests, Harness};
@@ -35,7 +36,7 @@ impl fmt::Debug for BackendTests {
 }
 
 impl BackendTests {
-    /// No tests yet, for the backend of `harness`.
+    /// An empty set of tests for the backend of `harness`.
     pub fn new(harness: impl Harness) -> Self {
         Self { harness: Arc::new(harness), tests: Vec::new() }
     }
@@ -49,7 +50,7 @@ impl BackendTests {
         self.test_unless(None, name, test)
     }
 
-    /// Adds a test that needs more of the machine than the backend itself does; `obstacle` says what is missing.
+    /// Adds a test that needs more of the machine than the backend itself. `obstacle` says what is missing.
     pub fn test_unless<T: Future<Output = ()> + Send + 'static>(
         mut self,
         obstacle: Option<String>,
@@ -65,7 +66,7 @@ impl BackendTests {
         Self::main_of(vec![self], true)
     }
 
-    /// The same for tests that must not run side by side.
+    /// The `main` of a test target whose tests must not run side by side.
     pub fn main_in_turn(self) -> ExitCode {
         Self::main_of(vec![self], false)
     }
@@ -81,7 +82,7 @@ impl BackendTests {
     }
 
     fn trials(self, is_list: bool) -> Vec<Trial> {
-        // Listing must not depend on what this machine has.
+        // The list must not depend on the machine.
         let obstacle = if is_list { None } else { prerequisite::obstacle(&*self.harness) };
         let is_required = prerequisite::is_required(self.harness.name());
         let trial = |(name, own_obstacle, test): (String, Option<String>, Test)| {

@@ -1,12 +1,12 @@
-//! What a case is, and the macro that writes each name once.
+//! The type of a case, and the macro that defines cases.
 
 use std::{fmt, pin::Pin, time::Duration};
 
 use abyme_core::{Access, Capabilities, Isolation};
 
-use crate::subject::Subject;
+use crate::session::SessionUnderTest;
 
-/// A case's future, borrowing the session it examines.
+/// The future of a case. It borrows the session that the case examines.
 pub(crate) type CaseFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// One case: a small program with an expectation, for one clause of the contract.
@@ -17,7 +17,7 @@ pub struct Case {
     pub(crate) needs: &'static [Need],
     pub(crate) alone: Option<&'static str>,
     pub(crate) limit: Duration,
-    pub(crate) run: for<'a> fn(&'a mut Subject) -> CaseFuture<'a>,
+    pub(crate) run: for<'a> fn(&'a mut SessionUnderTest) -> CaseFuture<'a>,
 }
 
 impl fmt::Debug for Case {
@@ -27,7 +27,7 @@ impl fmt::Debug for Case {
 }
 
 impl Case {
-    /// Default of [`limit`](Self::limit).
+    /// The default of [`limit`](Self::limit).
     pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
     /// The theme and the case's own name: `c07_submission::the_first_one_wins`.
@@ -40,7 +40,7 @@ impl Case {
         self.clause
     }
 
-    /// What is expected, in a sentence or two.
+    /// What the case expects, in a sentence or two.
     pub fn doc(&self) -> &'static str {
         self.doc.trim()
     }
@@ -50,7 +50,8 @@ impl Case {
         self.needs
     }
 
-    /// Why the case runs with no other beside it, if it does: it measures the process, or fills the memory.
+    /// The reason why the case runs alone: it measures the process, or fills the memory. `None` if it does
+    /// not.
     pub fn alone(&self) -> Option<&'static str> {
         self.alone
     }
@@ -65,13 +66,13 @@ impl Case {
         self.name == name || self.name.rsplit("::").next() == Some(name)
     }
 
-    /// What `capabilities` lack of what the case needs.
+    /// The first need of the case that `capabilities` do not meet.
     pub fn lacking(&self, capabilities: &Capabilities) -> Option<Need> {
         self.needs.iter().copied().find(|need| !need.is_met_by(capabilities))
     }
 }
 
-/// A power or wall that a case is about. Without it there is nothing to examine.
+/// A capability or an isolation that a case is about. The case does not apply without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Need {
@@ -100,7 +101,7 @@ pub enum Need {
 }
 
 impl Need {
-    /// Whether a backend with these capabilities has it.
+    /// Whether a backend with these capabilities meets the need.
     pub fn is_met_by(self, capabilities: &Capabilities) -> bool {
         match self {
             Self::ConcurrentCalls => capabilities.concurrent_calls,
@@ -118,7 +119,7 @@ impl Need {
     }
 }
 
-/// As it completes "lacks ...".
+/// The words that complete "lacks ...".
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -137,7 +138,7 @@ impl fmt::Display for Need {
     }
 }
 
-/// Defines the cases of one theme and the table `CASES` of them. Each name is written once, here.
+/// Defines the cases of one theme, and the table `CASES` of them. So each name is written only once.
 ///
 /// After the doc comment, a case may state `#[needs(Threads, ...)]`, `#[alone = "why"]` (nothing else runs
 /// meanwhile), and `#[limit(seconds)]`, in this order.
@@ -149,7 +150,7 @@ macro_rules! cases {
             $(#[needs($($need:ident),+)])?
             $(#[alone = $alone:literal])?
             $(#[limit($limit:literal)])?
-            async fn $name:ident($subject:ident) $body:block
+            async fn $name:ident($session:ident) $body:block
         )*
     ) => {
         /// The cases of this theme.
@@ -160,12 +161,12 @@ macro_rules! cases {
             needs: &[$($($crate::case::Need::$need),+)?],
             alone: $crate::case::alone!($($alone)?),
             limit: $crate::case::limit!($($limit)?),
-            run: |subject| Box::pin($name(subject)),
+            run: |session| Box::pin($name(session)),
         }),*];
 
         $(
             $(#[doc = $doc])+
-            async fn $name($subject: &mut $crate::subject::Subject) $body
+            async fn $name($session: &mut $crate::session::SessionUnderTest) $body
         )*
     };
 }

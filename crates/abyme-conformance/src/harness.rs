@@ -8,34 +8,37 @@ use async_trait::async_trait;
 /// How a backend presents itself to the suite. [`FactoryHarness`] is enough for most.
 #[async_trait]
 pub trait Harness: Send + Sync + 'static {
-    /// What a session needs besides itself and what goes away after it: a directory, a container. `()` if nothing.
+    /// What a session needs besides itself, and what is dropped after it: a directory, a container. `()` if
+    /// nothing.
     type Guard: Send + 'static;
 
     /// The backend's short name; `ABYME_REQUIRE` uses it.
     fn name(&self) -> &str;
 
-    /// What the backend declares. Cases that need a power it does not have are shown as ignored, with the reason.
+    /// What the backend declares. Cases that need a capability it lacks are shown as ignored, with the
+    /// reason.
     fn capabilities(&self) -> &Capabilities;
 
-    /// Whether the backend can run on this machine as things are. Asked once, before the first case.
+    /// Checks whether the backend can run on this machine. Called once, before the first case.
     ///
     /// # Errors
-    /// Why it cannot: every case is then ignored for this reason, unless `ABYME_REQUIRE` names the backend.
+    /// The reason why it cannot. Every case is then ignored for this reason, unless `ABYME_REQUIRE` names the
+    /// backend.
     async fn prerequisite(&self) -> Result<(), String> {
         Ok(())
     }
 
-    /// A fresh session, not shared with any other case. The session is dropped first, then the guard.
+    /// Creates a session for one case. The session is dropped first, then the guard.
     ///
     /// # Errors
-    /// Fails the case.
+    /// An error fails the case.
     async fn session(&self) -> Result<(Self::Guard, Box<dyn CodeInterpreter>)>;
 
-    /// A session from a snapshot of another one of this harness (C16). For backends that declare
+    /// Creates a session from a snapshot of another session of this harness (C16). For backends that declare
     /// [`Capabilities::snapshot`].
     ///
     /// # Errors
-    /// What the backend says of the bytes; a case looks at it.
+    /// The backend's error for these bytes. A case examines it.
     async fn restore(&self, snapshot: &[u8]) -> Result<(Self::Guard, Box<dyn CodeInterpreter>)> {
         let _ = snapshot;
         Err(Error::new(ErrorKind::Unsupported, "this harness restores no sessions"))
@@ -68,7 +71,8 @@ impl<T: Harness + ?Sized> Harness for Arc<T> {
     }
 }
 
-/// The harness of any [`InterpreterFactory`]: it can run here if one session can be made and started.
+/// The harness of any [`InterpreterFactory`]. The backend can run here if one session can be created and
+/// started.
 #[derive(Clone, Debug)]
 pub struct FactoryHarness<F> {
     factory: F,
@@ -93,14 +97,14 @@ impl<F: InterpreterFactory + 'static> Harness for FactoryHarness<F> {
         self.factory.capabilities()
     }
 
-    /// Only [`ErrorKind::Unavailable`] excuses a backend: any other failure is for the cases to report.
+    /// Only [`ErrorKind::Unavailable`] means that the backend cannot run: the cases report any other error.
     async fn prerequisite(&self) -> Result<(), String> {
-        let started = async {
+        let attempt = async {
             let mut session = self.factory.create().await?;
             session.start().await?;
             session.shutdown().await
         };
-        match started.await {
+        match attempt.await {
             Err(error) if error.kind() == ErrorKind::Unavailable => Err(error.to_string()),
             _ => Ok(()),
         }
@@ -115,7 +119,7 @@ impl<F: InterpreterFactory + 'static> Harness for FactoryHarness<F> {
     }
 }
 
-/// A harness without its guard's type, for the inside of the suite.
+/// A harness without the type of its guard.
 #[async_trait]
 pub(crate) trait AnyHarness: Send + Sync {
     fn name(&self) -> &str;

@@ -1,4 +1,5 @@
-//! The host functions that cases serve: closures, with a record of the calls, and two that prove concurrency.
+//! The host functions that cases serve: closures with a record of the calls, and two functions that prove
+//! concurrency.
 
 use std::{
     future::{Future, pending},
@@ -55,14 +56,14 @@ impl Host {
         self
     }
 
-    /// `echo(value)`: gives back what it gets.
+    /// `echo(value)`: returns its argument.
     pub(crate) fn echo(self) -> Self {
         let spec =
             FunctionSpec::new("echo", "Gives back what it gets.").parameter(ParameterSpec::new("value"));
         self.function(spec, |call| Ok(argument(&call, "value")))
     }
 
-    /// `fail(type_name, message)`: fails with that.
+    /// `fail(type_name, message)`: fails with this exception.
     pub(crate) fn fail(self) -> Self {
         let spec = FunctionSpec::new("fail", "Fails.")
             .parameter(ParameterSpec::new("type_name"))
@@ -73,23 +74,24 @@ impl Host {
         })
     }
 
-    /// `wait_forever()`: says that it was entered, then never answers, and says when it is dropped.
+    /// `wait_forever()`: signals that it was entered, never returns, and signals when it is dropped.
     pub(crate) fn wait_forever(self) -> Self {
         let (entered, dropped) = (self.entered.clone(), self.dropped.clone());
         self.asynchronous(FunctionSpec::new("wait_forever", "Never answers."), move |_| {
-            let told = OnDrop(dropped.clone());
+            let on_drop = OnDrop(dropped.clone());
             let entered = entered.clone();
             async move {
-                let _told = told;
+                let _on_drop = on_drop;
                 entered.add_permits(1);
                 pending().await
             }
         })
     }
 
-    /// `meet(index)`: answers `index` once `count` calls are in flight at the same time, the highest index first.
+    /// `meet(index)`: answers `index` once `count` calls are in flight at the same time, the highest index
+    /// first.
     ///
-    /// No clock can show as much: were the calls not concurrent, none would ever be answered.
+    /// This proves more than a clock can: if the calls were not concurrent, none would ever be answered.
     pub(crate) fn meet(self, count: usize) -> Self {
         let barrier = Arc::new(Barrier::new(count));
         let next = Arc::new(watch::Sender::new(i64::try_from(count).unwrap_or(i64::MAX) - 1));
@@ -100,7 +102,7 @@ impl Host {
                 let index = argument(&call, "index").to::<i64>().unwrap_or(-1);
                 barrier.wait().await;
                 let _ = next.subscribe().wait_for(|turn| *turn == index).await;
-                // The next answer leaves only after this one had time to.
+                // The next answer waits, so that this one is sent first.
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 next.send_modify(|turn| *turn -= 1);
                 Ok(Value::from(index))
@@ -124,7 +126,8 @@ impl Host {
         }
     }
 
-    /// Waits until this many calls of `wait_forever` were dropped; answers whether that happened within `limit`.
+    /// Waits until this many calls of `wait_forever` are dropped. Returns whether that happened within
+    /// `limit`.
     pub(crate) async fn dropped_within(&self, times: u32, limit: Duration) -> bool {
         tokio::time::timeout(limit, self.dropped.acquire_many(times)).await.is_ok()
     }
@@ -147,7 +150,7 @@ impl HostFunctions for Host {
     }
 }
 
-/// One argument of a call; `None` if it did not come.
+/// An argument of a call; `Value::None` if it is missing.
 pub(crate) fn argument(call: &HostCall, name: &str) -> Value {
     call.kwargs.get(name).cloned().unwrap_or_default()
 }

@@ -1,4 +1,5 @@
-//! What a backend needs of the machine: where it is missing, tests show as ignored, unless somebody insists.
+//! What a backend needs of the machine. Where it is missing, tests show as ignored, unless the backend is
+//! required.
 
 use std::{io::Write, time::Duration};
 
@@ -6,30 +7,31 @@ use crate::harness::AnyHarness;
 
 /// The environment variable that lists, with commas, the backends which must be able to run.
 const REQUIRE: &str = "ABYME_REQUIRE";
-/// The environment variable that names a file in which everything is noted that was ignored, with its reason: some test
-/// runners do not show it.
+/// The environment variable that names a file, to which all that was ignored is appended with its reason,
+/// because some test runners do not show it.
 const IGNORED: &str = "ABYME_IGNORED";
-/// How long a backend may take to say whether it can run.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The most time a backend may take to say whether it can run.
+const PREREQUISITE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Why the backend cannot run here, if it cannot.
+/// The reason why the backend cannot run here; `None` if it can.
 pub(crate) fn obstacle(harness: &dyn AnyHarness) -> Option<String> {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Some(format!("no runtime to ask it: {error}")),
     };
-    let asked = runtime.block_on(async { tokio::time::timeout(PATIENCE, harness.prerequisite()).await });
+    let answer =
+        runtime.block_on(async { tokio::time::timeout(PREREQUISITE_TIMEOUT, harness.prerequisite()).await });
     runtime.shutdown_timeout(Duration::from_secs(1));
-    let reason = match asked {
+    let reason = match answer {
         Ok(Ok(())) => return None,
         Ok(Err(reason)) => reason,
-        Err(_) => format!("it did not say whether it can within {} s", PATIENCE.as_secs()),
+        Err(_) => format!("it did not say whether it can within {} s", PREREQUISITE_TIMEOUT.as_secs()),
     };
     note(harness.name(), &reason);
     Some(reason)
 }
 
-/// One write, because other test programs may write to the same file.
+/// Appends a line in one write, because other test programs may write to the same file.
 fn note(backend: &str, reason: &str) {
     if let Some(path) = std::env::var_os(IGNORED)
         && let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(path)
@@ -44,7 +46,7 @@ pub(crate) fn is_required(backend: &str) -> bool {
     required.split(',').any(|name| name.trim() == backend)
 }
 
-/// What that failure says.
+/// The message of that failure.
 pub(crate) fn required_but(reason: &str) -> String {
     format!("{REQUIRE} asks for this backend, which cannot run here: {reason}")
 }

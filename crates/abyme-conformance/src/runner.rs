@@ -9,44 +9,50 @@ use std::{
 
 use futures_util::future::{self, Either};
 
-use crate::{case::Case, harness::AnyHarness, outcome, outcome::Outcome, subject::Subject};
+use crate::{
+    case::Case,
+    harness::AnyHarness,
+    result::{self, CaseResult},
+    session::SessionUnderTest,
+};
 
-/// Process-wide, since what it keeps apart is use of this process: its memory, its descriptors, its children.
-static STAGE: RwLock<()> = RwLock::new(());
+/// Cases hold it while they run; cases that run alone hold it exclusively. It is a static because it guards
+/// the memory, the descriptors and the children of this process, also between several suites.
+static RUNNING: RwLock<()> = RwLock::new(());
 
-/// How long a hung case may take to let go before its thread is left behind.
-const LETTING_GO: Duration = Duration::from_secs(2);
+/// How long a hung case may take to be dropped before its thread is left behind.
+const DROP_GRACE: Duration = Duration::from_secs(2);
 
-/// Runs a case and waits for it, at most its limit and a little. The wait for other cases does not count.
-pub(crate) fn run(harness: Arc<dyn AnyHarness>, case: &'static Case, limit: Duration) -> Outcome {
+/// Runs a case and waits for it, at most for its limit and a grace. The wait for other cases does not count.
+pub(crate) fn run(harness: Arc<dyn AnyHarness>, case: &'static Case, limit: Duration) -> CaseResult {
     if let Some(need) = case.lacking(harness.capabilities()) {
-        return Outcome::Skipped(format!("{} lacks {need}", harness.name()));
+        return CaseResult::Skipped(format!("{} lacks {need}", harness.name()));
     }
-    let _place = Place::take(case);
-    let (send, outcome) = mpsc::channel();
+    let _permit = RunPermit::acquire(case);
+    let (send, result) = mpsc::channel();
     let (give_up, given_up) = tokio::sync::oneshot::channel();
     let spawned = thread::Builder::new().name(case.name.to_owned()).spawn(move || {
-        // Nobody listens any more once the case was given up.
+        // Fails if the case was given up, because the receiver is dropped then.
         let _ = send.send(on_runtime(harness, case, given_up));
     });
     if let Err(error) = spawned {
-        return Outcome::Failed(format!("no thread for the case: {error}"));
+        return CaseResult::Failed(format!("no thread for the case: {error}"));
     }
-    if let Ok(outcome) = outcome.recv_timeout(limit) {
-        return outcome;
+    if let Ok(result) = result.recv_timeout(limit) {
+        return result;
     }
     let _ = give_up.send(());
-    let freed = outcome.recv_timeout(LETTING_GO).is_ok();
-    let rest = if freed { "" } else { "; it blocks its thread, which is left behind" };
-    Outcome::Failed(format!("hung: not done after {limit:?}{rest}"))
+    let freed = result.recv_timeout(DROP_GRACE).is_ok();
+    let blocked = if freed { "" } else { "; it blocks its thread, which is left behind" };
+    CaseResult::Failed(format!("hung: not done after {limit:?}{blocked}"))
 }
 
-/// The case on a runtime of its own. A case that is given up is dropped in the middle, with its session.
+/// Runs the case on a runtime of its own. A case that is given up is dropped in the middle, with its session.
 fn on_runtime(
     harness: Arc<dyn AnyHarness>,
     case: &'static Case,
     given_up: tokio::sync::oneshot::Receiver<()>,
-) -> Outcome {
+) -> CaseResult {
     let built = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name(case.name)
@@ -54,12 +60,12 @@ fn on_runtime(
         .build();
     let runtime = match built {
         Ok(runtime) => runtime,
-        Err(error) => return Outcome::Failed(format!("no runtime for the case: {error}")),
+        Err(error) => return CaseResult::Failed(format!("no runtime for the case: {error}")),
     };
     let ended = runtime.block_on(async {
         let mut task = tokio::spawn(async move {
-            let mut subject = Subject::open(harness).await;
-            (case.run)(&mut subject).await;
+            let mut session = SessionUnderTest::open(harness).await;
+            (case.run)(&mut session).await;
         });
         match future::select(&mut task, given_up).await {
             Either::Left((ended, _)) => Some(ended),
@@ -72,9 +78,9 @@ fn on_runtime(
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     match ended {
-        Some(Ok(())) => Outcome::Passed,
-        Some(Err(error)) => outcome::of_panic(reason(error)),
-        None => Outcome::Failed("given up".to_owned()),
+        Some(Ok(())) => CaseResult::Passed,
+        Some(Err(error)) => result::of_panic(reason(error)),
+        None => CaseResult::Failed("given up".to_owned()),
     }
 }
 
@@ -85,18 +91,18 @@ fn reason(error: tokio::task::JoinError) -> Box<dyn Any + Send> {
     }
 }
 
-/// A case's place on the stage, shared or not.
+/// The permit of a case to run, beside others or alone.
 #[expect(dead_code, reason = "held, not read")]
-enum Place {
+enum RunPermit {
     Shared(RwLockReadGuard<'static, ()>),
     Alone(RwLockWriteGuard<'static, ()>),
 }
 
-impl Place {
-    fn take(case: &Case) -> Self {
+impl RunPermit {
+    fn acquire(case: &Case) -> Self {
         match case.alone() {
-            Some(_) => Self::Alone(STAGE.write().unwrap_or_else(PoisonError::into_inner)),
-            None => Self::Shared(STAGE.read().unwrap_or_else(PoisonError::into_inner)),
+            Some(_) => Self::Alone(RUNNING.write().unwrap_or_else(PoisonError::into_inner)),
+            None => Self::Shared(RUNNING.read().unwrap_or_else(PoisonError::into_inner)),
         }
     }
 }

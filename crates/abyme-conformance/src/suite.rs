@@ -1,4 +1,4 @@
-//! The suite over one backend: which cases run, which are expected to fail, and what that makes of the whole.
+//! The suite over one backend: which cases run, which are expected to fail, and what the results mean.
 
 use std::{
     io::Write,
@@ -16,10 +16,11 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::{
     case::Case,
-    cases,
     harness::{AnyHarness, Harness},
-    outcome::Outcome,
-    prerequisite, runner,
+    prerequisite,
+    result::CaseResult,
+    runner,
+    themes::cases,
 };
 
 /// The suite over one backend.
@@ -35,24 +36,24 @@ impl std::fmt::Debug for Suite {
     }
 }
 
-/// What a case's outcome means, given what was expected of it.
+/// What the result of a case means, given the expected failures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// As it should be: passed, or failed as expected.
+    /// The case passed, or failed as expected.
     Fine,
-    /// Failed, or passed although it was expected to fail.
+    /// The case failed, or passed although it was expected to fail. The message says which.
     Bad(String),
-    /// Nothing was examined; the reason.
+    /// The case did not run, for this reason.
     Ignored(String),
 }
 
 impl Suite {
-    /// Every case against the sessions of `harness`.
+    /// A suite that runs every case against the sessions of `harness`.
     pub fn new(harness: impl Harness) -> Self {
         Self { harness: Arc::new(harness), expected: Vec::new(), limit: None }
     }
 
-    /// Expects a case to fail, for a reason. It runs all the same, and must not pass.
+    /// Expects a case to fail, for a reason. It runs nevertheless, and must not pass.
     pub fn xfail(mut self, case: impl Into<String>, reason: impl Into<String>) -> Self {
         self.expected.push((case.into(), reason.into()));
         self
@@ -69,66 +70,66 @@ impl Suite {
     /// # Errors
     /// A name that is no case, a name given twice, or a missing reason.
     pub fn check(&self) -> Result<(), String> {
-        let all = cases::all();
-        let mut known = Vec::new();
+        let all = cases();
+        let mut names = Vec::new();
         for (name, reason) in &self.expected {
             let Some(case) = all.iter().find(|case| case.is_called(name)) else {
                 return Err(format!("xfail names `{name}`, which is no case of the suite"));
             };
-            if known.contains(&case.name()) {
+            if names.contains(&case.name()) {
                 return Err(format!("xfail names `{}` twice", case.name()));
             }
             if reason.trim().is_empty() {
                 return Err(format!("xfail gives no reason for `{name}`"));
             }
-            known.push(case.name());
+            names.push(case.name());
         }
         Ok(())
     }
 
-    /// Runs one case by name, whatever is expected of it. Works on any executor.
-    pub async fn run_case(&self, name: &str) -> Outcome {
-        let Some(case) = cases::all().into_iter().find(|case| case.is_called(name)) else {
-            return Outcome::Failed(format!("`{name}` is no case of the suite"));
+    /// Runs one case by name. Ignores expected failures. Works on any executor.
+    pub async fn run_case(&self, name: &str) -> CaseResult {
+        let Some(case) = cases().into_iter().find(|case| case.is_called(name)) else {
+            return CaseResult::Failed(format!("`{name}` is no case of the suite"));
         };
         let (harness, limit) = (self.harness.clone(), self.limit_of(case));
         in_thread(move || runner::run(harness, case, limit))
             .await
-            .unwrap_or_else(|| Outcome::Failed("no thread to run the case in".to_owned()))
+            .unwrap_or_else(|| CaseResult::Failed("no thread to run the case in".to_owned()))
     }
 
-    /// Runs every case, as many at a time as the machine has cores, whatever is expected of them.
-    pub async fn run_all(&self) -> Vec<(&'static str, Outcome)> {
-        let jobs: Vec<_> = cases::all().into_iter().map(|case| (case, self.limit_of(case))).collect();
+    /// Runs every case, as many at a time as the machine has cores. Ignores expected failures.
+    pub async fn run_all(&self) -> Vec<(&'static str, CaseResult)> {
+        let jobs: Vec<_> = cases().into_iter().map(|case| (case, self.limit_of(case))).collect();
         let harness = self.harness.clone();
         in_thread(move || run_jobs(&harness, &jobs)).await.unwrap_or_default()
     }
 
-    /// What the outcome of a case means.
-    pub fn judge(&self, case: &Case, outcome: Outcome) -> Verdict {
-        match (outcome, self.excuse(case)) {
-            (Outcome::Passed, None) => Verdict::Fine,
-            (Outcome::Failed(message), None) => Verdict::Bad(message),
-            (Outcome::Passed, Some(reason)) => {
+    /// What the result of a case means.
+    pub fn judge(&self, case: &Case, result: CaseResult) -> Verdict {
+        match (result, self.excuse(case)) {
+            (CaseResult::Passed, None) => Verdict::Fine,
+            (CaseResult::Failed(message), None) => Verdict::Bad(message),
+            (CaseResult::Passed, Some(reason)) => {
                 Verdict::Bad(format!("expected to fail ({reason}), but passed: take it off the xfail list"))
             }
-            (Outcome::Failed(_), Some(_)) => Verdict::Fine,
-            (Outcome::Skipped(reason), _) => Verdict::Ignored(reason),
+            (CaseResult::Failed(_), Some(_)) => Verdict::Fine,
+            (CaseResult::Skipped(reason), _) => Verdict::Ignored(reason),
         }
     }
 
-    /// The `main` of a test target: takes the arguments of `cargo test`, runs, reports.
+    /// The `main` of a test target: takes the arguments of `cargo test`, runs the cases, reports the results.
     pub fn main(self) -> ExitCode {
         if let Err(problem) = self.check() {
             complain(&problem);
             return ExitCode::FAILURE;
         }
         let arguments = Arguments::from_args();
-        // Listing must not depend on what this machine has.
+        // The list must not depend on the machine.
         let obstacle = if arguments.list { None } else { prerequisite::obstacle(&*self.harness) };
         let suite = Arc::new(self);
         let mut trials: Vec<Trial> =
-            cases::all().into_iter().map(|case| suite.trial(case, obstacle.as_deref())).collect();
+            cases().into_iter().map(|case| suite.trial(case, obstacle.as_deref())).collect();
         if let Some(reason) = obstacle {
             complain(&format!("{} cannot run here: {reason}", suite.harness.name()));
             if prerequisite::is_required(suite.harness.name()) {
@@ -152,8 +153,8 @@ impl Suite {
             if let Some(reason) = obstacle {
                 return Ok(Completion::ignored_with(reason));
             }
-            let outcome = runner::run(suite.harness.clone(), case, suite.limit_of(case));
-            match suite.judge(case, outcome) {
+            let result = runner::run(suite.harness.clone(), case, suite.limit_of(case));
+            match suite.judge(case, result) {
                 Verdict::Fine => Ok(Completion::Completed),
                 Verdict::Bad(message) => Err(Failed::from(format!("{}\n\n{message}\n", case.doc()))),
                 Verdict::Ignored(reason) => Ok(Completion::ignored_with(reason)),
@@ -171,7 +172,55 @@ impl Suite {
     }
 }
 
-/// Runs blocking work in a thread of its own. The executor may be any, so its own way to do this is out of reach.
+/// Runs one case against a new session. It ignores expected failures: this is for tests of the suite itself,
+/// such as an interpreter with a deliberate fault.
+///
+/// `name` is a full name or the part after `::`; an unknown one is a failure. Works on any executor.
+pub async fn run_case(harness: impl Harness, name: &str) -> CaseResult {
+    Suite::new(harness).run_case(name).await
+}
+
+/// Runs every case, as many at a time as the machine has cores.
+pub async fn run_all(harness: impl Harness) -> Vec<(&'static str, CaseResult)> {
+    Suite::new(harness).run_all().await
+}
+
+/// Makes the `main` of a `[[test]]` target with `harness = false` that runs every case against a backend.
+///
+/// `harness` is an expression: a [`Harness`](crate::Harness) of your own, or a
+/// [`FactoryHarness`](crate::FactoryHarness) around an
+/// [`InterpreterFactory`](abyme_core::InterpreterFactory). `xfail` lists the cases known to fail, each with
+/// the reason. They run all the same: the target fails if one of them passes, and if a name is no case.
+///
+/// ```
+/// # mod example {
+/// # use abyme_core::{Capabilities, CodeInterpreter, InterpreterFactory};
+/// # #[derive(Debug)] struct TheirFactory(Capabilities);
+/// # impl TheirFactory { fn new() -> Self { Self(Capabilities::new(abyme_core::Isolation::None)) } }
+/// # #[async_trait::async_trait]
+/// # impl InterpreterFactory for TheirFactory {
+/// #     fn name(&self) -> &str { "theirs" }
+/// #     fn capabilities(&self) -> &Capabilities { &self.0 }
+/// #     async fn create(&self) -> abyme_core::Result<Box<dyn CodeInterpreter>> {
+/// #         Err(abyme_core::Error::new(abyme_core::ErrorKind::Unavailable, "only an example"))
+/// #     }
+/// # }
+/// abyme_conformance::interpreter_suite! {
+///     harness: abyme_conformance::FactoryHarness::new(TheirFactory::new()),
+///     xfail: [("c10_time_limits::a_loop_is_interrupted", "signals do not reach the guest yet")],
+/// }
+/// # }
+/// ```
+#[macro_export]
+macro_rules! interpreter_suite {
+    (harness: $harness:expr $(, xfail: [$(($case:expr, $reason:expr)),* $(,)?])? $(,)?) => {
+        fn main() -> ::std::process::ExitCode {
+            $crate::Suite::new($harness)$($(.xfail($case, $reason))*)?.main()
+        }
+    };
+}
+
+/// Runs blocking work in a thread of its own, because the executor may be of any kind.
 async fn in_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (send, done) = tokio::sync::oneshot::channel();
     thread::Builder::new()
@@ -186,21 +235,21 @@ async fn in_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
 fn run_jobs(
     harness: &Arc<dyn AnyHarness>,
     jobs: &[(&'static Case, Duration)],
-) -> Vec<(&'static str, Outcome)> {
-    let outcomes = Mutex::new(Vec::from_iter(jobs.iter().map(|_| Outcome::Skipped("not run".to_owned()))));
+) -> Vec<(&'static str, CaseResult)> {
+    let results = Mutex::new(Vec::from_iter(jobs.iter().map(|_| CaseResult::Skipped("not run".to_owned()))));
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(2, NonZero::get) {
             scope.spawn(|| {
                 while let Some((index, (case, limit))) = take(&next, jobs) {
-                    let outcome = runner::run(harness.clone(), case, *limit);
-                    outcomes.lock().unwrap_or_else(PoisonError::into_inner)[index] = outcome;
+                    let result = runner::run(harness.clone(), case, *limit);
+                    results.lock().unwrap_or_else(PoisonError::into_inner)[index] = result;
                 }
             });
         }
     });
-    let outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
-    jobs.iter().map(|(case, _)| case.name()).zip(outcomes).collect()
+    let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    jobs.iter().map(|(case, _)| case.name()).zip(results).collect()
 }
 
 fn take<'a, T>(next: &AtomicUsize, jobs: &'a [T]) -> Option<(usize, &'a T)> {
@@ -209,6 +258,6 @@ fn take<'a, T>(next: &AtomicUsize, jobs: &'a [T]) -> Option<(usize, &'a T)> {
 }
 
 fn complain(problem: &str) {
-    // Standard error may be closed; there is nobody else to tell.
+    // Standard error may be closed. There is no other way to report.
     let _ = writeln!(std::io::stderr(), "abyme-conformance: {problem}");
 }

@@ -1,5 +1,5 @@
-//! The suite as a test target: its exit codes and what it prints. This target is both sides: with a variable set it is
-//! a backend's target, and without it starts itself and looks at the result.
+//! The suite as a test target: its exit codes and what it prints. This target is both sides: with a variable
+//! set it is a backend's target, and without it starts itself and looks at the result.
 
 mod fake;
 

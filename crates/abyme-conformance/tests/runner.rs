@@ -5,7 +5,7 @@ mod fake;
 
 use std::time::{Duration, Instant};
 
-use abyme_conformance::{Case, Outcome, Suite, Verdict, case_names, cases, run_all, run_case};
+use abyme_conformance::{Case, CaseResult, Suite, Verdict, case_names, cases, run_all, run_case};
 
 use self::fake::{FAILS, Fake, LACKS, Manner, PASSES};
 
@@ -13,16 +13,16 @@ fn case(name: &str) -> &'static Case {
     cases().into_iter().find(|case| case.name() == name).unwrap()
 }
 
-fn message(outcome: Outcome) -> String {
+fn message(outcome: CaseResult) -> String {
     match outcome {
-        Outcome::Failed(message) => message,
+        CaseResult::Failed(message) => message,
         other => panic!("expected a failure, got {other:?}"),
     }
 }
 
 #[tokio::test]
 async fn a_case_passes_or_fails_by_what_the_interpreter_does() {
-    assert_eq!(run_case(Fake::new(Manner::Silent), PASSES).await, Outcome::Passed);
+    assert_eq!(run_case(Fake::new(Manner::Silent), PASSES).await, CaseResult::Passed);
     assert!(run_case(Fake::new(Manner::Silent), FAILS).await.is_failed());
 }
 
@@ -36,7 +36,7 @@ async fn a_failure_shows_the_cell_the_observation_and_the_place() {
 
 #[tokio::test]
 async fn a_case_may_be_called_by_its_short_name() {
-    assert_eq!(run_case(Fake::new(Manner::Silent), "shutdown_twice_is_fine").await, Outcome::Passed);
+    assert_eq!(run_case(Fake::new(Manner::Silent), "shutdown_twice_is_fine").await, CaseResult::Passed);
     assert!(message(run_case(Fake::new(Manner::Silent), "no_such").await).contains("no case"));
 }
 
@@ -44,7 +44,7 @@ async fn a_case_may_be_called_by_its_short_name() {
 async fn a_missing_power_is_a_skip_with_its_reason() {
     assert_eq!(
         run_case(Fake::new(Manner::Silent), LACKS).await,
-        Outcome::Skipped("fake lacks concurrent calls".to_owned())
+        CaseResult::Skipped("fake lacks concurrent calls".to_owned())
     );
 }
 
@@ -80,14 +80,13 @@ async fn every_case_runs_once_and_a_silent_interpreter_fails_in_every_clause() {
 #[test]
 fn expected_failures_are_strict_in_both_directions() {
     let suite = Suite::new(Fake::new(Manner::Silent)).xfail(FAILS, "it runs no Python");
-    let failed = || Outcome::Failed("no".to_owned());
+    let failed = || CaseResult::Failed("no".to_owned());
     assert_eq!(suite.judge(case(FAILS), failed()), Verdict::Fine);
-    assert!(
-        matches!(suite.judge(case(FAILS), Outcome::Passed), Verdict::Bad(text) if text.contains("it runs no Python"))
-    );
-    assert_eq!(suite.judge(case(PASSES), Outcome::Passed), Verdict::Fine);
+    let passed = suite.judge(case(FAILS), CaseResult::Passed);
+    assert!(matches!(passed, Verdict::Bad(text) if text.contains("it runs no Python")));
+    assert_eq!(suite.judge(case(PASSES), CaseResult::Passed), Verdict::Fine);
     assert_eq!(suite.judge(case(PASSES), failed()), Verdict::Bad("no".to_owned()));
-    let skipped = Outcome::Skipped("not here".to_owned());
+    let skipped = CaseResult::Skipped("not here".to_owned());
     assert_eq!(suite.judge(case(FAILS), skipped), Verdict::Ignored("not here".to_owned()));
 }
 
