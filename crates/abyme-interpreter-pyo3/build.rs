@@ -25,7 +25,8 @@ fn main() {
         fail(&format!(
             "Python {version} cannot be linked: {missing}. Install it (Debian, Ubuntu: `apt-get install \
              python3-dev`; Fedora: `dnf install python3-devel`; pyenv: \
-             `PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install`), or set PYO3_PYTHON to a Python that has it"
+             `PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install`), or set \
+             PYO3_PYTHON to a Python that has it"
         ));
     }
     pyo3_build_config::add_libpython_rpath_link_args();
