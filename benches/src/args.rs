@@ -40,7 +40,7 @@ pub(crate) struct Args {
     pub(crate) list: bool,
 }
 
-/// What is to be done, all names being known.
+/// What to run. All names have been checked.
 pub(crate) struct Plan {
     pub(crate) scenarios: Vec<Arc<dyn Scenario>>,
     pub(crate) backends: Vec<&'static str>,
@@ -55,7 +55,7 @@ impl Args {
     }
 
     /// # Errors
-    /// A name that is not known, with those that are.
+    /// An unknown name, with the known ones.
     pub(crate) fn check(
         &self,
         scenarios: Vec<Box<dyn Scenario>>,

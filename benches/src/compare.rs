@@ -1,4 +1,4 @@
-//! Whether something changed between two runs, or the machine was only in another mood.
+//! Tells whether something changed between two runs, or only the machine's noise did.
 //!
 //! Two things have to agree before a change is believed: the samples differ more than chance would have it
 //! (Mann-Whitney), and the medians differ by more than floors and peers do, whose code is the same in both
@@ -18,7 +18,7 @@ const CHANCE: f64 = 0.005;
 /// much.
 const LEAST: f64 = 0.03;
 
-/// What became of one row.
+/// How one row compares.
 struct Change {
     scenario: String,
     at: String,
@@ -135,7 +135,7 @@ fn changes(before: &Record, now: &Record) -> Vec<Change> {
     changes
 }
 
-/// What was measured before, and could not be now.
+/// Rows that were measured before, and could not be measured now.
 fn lost(before: &Record, now: &Record) -> Vec<String> {
     let mut lost = Vec::new();
     for scenario in &now.scenarios {
@@ -158,7 +158,7 @@ fn find<'a>(record: &'a Record, scenario: &ScenarioRecord, at: Option<u64>, row:
     point.rows.iter().find(|other| other.system == row.system && other.kind == row.kind)
 }
 
-/// How much those moved that cannot have changed.
+/// How much the rows moved whose code cannot have changed: floors and peers.
 fn drift(changes: &[Change]) -> f64 {
     let unchanged = changes.iter().filter(|change| !change.kind.is_ours());
     let moved: Vec<f64> =

@@ -1,10 +1,10 @@
-//! What the numbers were measured on, and with.
+//! The machine and the versions that the numbers were measured with.
 
 use std::{fs, path::Path, process::Command};
 
 use serde::{Deserialize, Serialize};
 
-/// What the numbers were measured on, and with. What cannot be found out is empty.
+/// The machine and the versions that the numbers were measured with. What cannot be found out is empty.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) processor: String,

@@ -208,7 +208,7 @@ impl Directories {
         })
     }
 
-    /// Keeps a run by its time and, if it has one, under a name. Answers where.
+    /// Keeps a run by its time and, if it has one, under a name. Returns its files.
     pub(crate) fn keep(&self, record: &Record, name: Option<&str>) -> Result<Vec<PathBuf>, String> {
         let text =
             serde_json::to_string_pretty(record).map_err(|error| format!("cannot write JSON: {error}"))?;

@@ -15,7 +15,7 @@ const END: &str = "<!-- generated: end -->";
 /// Puts a run into BENCHMARKS.md.
 ///
 /// # Errors
-/// The file cannot be read or written, or its marks are gone.
+/// The file cannot be read or written, or it has no marks.
 pub(crate) fn refresh(directories: &Directories, record: &Record) -> Result<(), String> {
     let path = directories.report();
     let text =
@@ -50,7 +50,7 @@ pub(crate) fn machine(record: &Record) -> Table {
     } else {
         ""
     };
-    // Before its end nobody knows.
+    // The time of a run is known at its end.
     let took = if record.seconds > 0.0 { Unit::Seconds.show(record.seconds) } else { String::new() };
     let mut table = Table::new(&["", "of the run"]);
     for (name, value) in [

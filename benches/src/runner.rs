@@ -50,8 +50,7 @@ async fn point(scenario: &Arc<dyn Scenario>, systems: &[System], at: Option<u64>
     for system in systems {
         racers.extend(Racer::ready(scenario, system, at).await);
     }
-    // What a first time costs (caches, lazy allocation) is not what is measured, unless there is but one
-    // time.
+    // The first round pays for caches and lazy allocation, so it is not counted, unless it is the only one.
     let counted = if quick { 1 } else { scenario.samples().max(1) };
     let uncounted = usize::from(counted > 1);
     for round in 0..uncounted + counted {
@@ -61,7 +60,7 @@ async fn point(scenario: &Arc<dyn Scenario>, systems: &[System], at: Option<u64>
     }
     let mut rows: Vec<Row> = racers.into_iter().map(|racer| racer.row).collect();
     for row in &mut rows {
-        // Some goals are a multiple of a floor, which is known only now.
+        // Some goals are a multiple of a floor, which is known after its samples.
         row.goal = scenario.goal(&row.system, at);
     }
     rows
@@ -93,7 +92,8 @@ impl Racer {
             Ok(None) => None,
             Ok(trial) => Some(Self { row, trial }),
             Err(reason) => {
-                // Peers have limits, and not every floor is everywhere. What Abyme cannot do is a failure.
+                // A peer has limits, and not every machine has every floor; but what Abyme cannot do is a
+                // failure.
                 let failed = row.kind.is_ours();
                 let mut racer = Self { row, trial: None };
                 racer.drop_out(&reason, failed);
@@ -125,8 +125,7 @@ impl Racer {
     }
 }
 
-/// Does something in a task of its own, so that a panic or a thread that is never given back ends nothing
-/// else.
+/// Runs work in a task of its own, so that a panic or a blocked thread does not end the benchmark.
 async fn apart<T: Send + 'static>(
     what: impl Future<Output = T> + Send + 'static,
     limit: Duration,
@@ -148,7 +147,7 @@ fn how_it_ended(error: JoinError) -> String {
     format!("it panicked: {text}")
 }
 
-/// Reasons stand in tables: one line, and not a page.
+/// A reason as one short line, for tables.
 fn one_line(reason: &str) -> String {
     const LONGEST: usize = 300;
     let line = reason.split_whitespace().collect::<Vec<_>>().join(" ");

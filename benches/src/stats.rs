@@ -1,4 +1,4 @@
-//! What is said about samples: median, 95th percentile, and whether two sets of them differ.
+//! Statistics of samples: median, 95th percentile, and whether two sets of them differ.
 
 /// A set of samples in a few numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -29,7 +29,7 @@ pub(crate) enum System {
     Backend(Arc<dyn InterpreterFactory>),
     /// Abyme without any Python: the loop itself.
     Loop,
-    /// The least that the work can cost here, such as a bare pipe: not a system anybody would use.
+    /// The least that the work can cost here, such as a bare pipe. It is no system that one would use.
     Floor(&'static str),
     /// Another system, through its public interface.
     Peer(Peer),

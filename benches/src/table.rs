@@ -23,7 +23,7 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// Leaves out the columns that nobody has something in.
+    /// Leaves out empty columns.
     pub(crate) fn compact(mut self) -> Self {
         let filled: Vec<bool> =
             (0..self.head.len()).map(|column| self.rows.iter().any(|row| !row[column].is_empty())).collect();
@@ -59,10 +59,10 @@ impl Table {
     }
 }
 
-/// What everybody did in a scenario. A quick run is not held against the goals.
+/// The results of a scenario. A quick run is not compared with the goals.
 pub(crate) fn results(scenario: &ScenarioRecord, quick: bool) -> Table {
     let axis = scenario.axis.as_deref().unwrap_or_default();
-    // With its name: what the least is differs from scenario to scenario, and says what the ratio means.
+    // The column names the floor, which differs from scenario to scenario and says what the ratio means.
     let floor =
         scenario.points.iter().find_map(|point| point.first_floor()).map(|row| format!("× {}", row.system));
     let floor = floor.as_deref().unwrap_or_default();
@@ -116,7 +116,7 @@ fn better(times_worse: f64) -> String {
 fn verdict(unit: Unit, median: f64, goal: f64) -> String {
     let shown = unit.show(goal);
     let worse = unit.times_worse(median, goal);
-    // What rounds to the goal meets it.
+    // A value that rounds to the goal meets it.
     if worse <= 1.005 {
         return format!("met: {shown}");
     }
@@ -127,7 +127,7 @@ fn verdict(unit: Unit, median: f64, goal: f64) -> String {
     format!("short of {shown} by {}", percent(short))
 }
 
-/// Who took part.
+/// The systems that took part.
 pub(crate) fn systems(record: &Record) -> Table {
     let mut table = Table::new(&["system", "kind", "version", "not here because"]);
     for system in &record.systems {
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_here_says_why() {
+    fn a_system_that_is_not_here_says_why() {
         let text = systems(&record(Vec::new())).text();
         assert!(text.contains("docker") && text.contains("no engine answers"), "{text}");
     }

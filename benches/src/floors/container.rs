@@ -72,7 +72,7 @@ impl Engine {
         let attached = self.docker.attach_container(&id, Some(streams)).await;
         let attached = attached.map_err(because("cannot attach to a container"))?;
         if let Err(error) = self.docker.start_container(&id, None).await {
-            // What never ran is not removed by itself.
+            // The engine does not remove a container that never ran.
             let _ = self.docker.remove_container(&id, None).await;
             return Err(format!("cannot start a container: {error}"));
         }

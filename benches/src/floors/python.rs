@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use super::because;
 use crate::trial::Trial;
 
-/// Takes a source that defines `measure`, then answers what it returns, once for each line.
+/// Reads a source that defines `measure`, then prints what it returns, once for each line of input.
 const DRIVER: &str = "\
 import sys
 names = {'__name__': '__main__'}
@@ -131,7 +131,7 @@ impl Native {
 
 impl Drop for Native {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -64,7 +64,7 @@ impl Scenario for Haystack {
             .interpreter(factory.clone())
             .build()
             .map_err(words)?;
-        // What a backend does once is not a run's.
+        // What a backend does once per process is not part of a run.
         let mut trial = Search { rlm, text: Arc::new(Text::from(haystack(1))) };
         trial.sample().await?;
         trial.text = text;

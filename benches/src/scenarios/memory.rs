@@ -1,4 +1,4 @@
-//! Memory as Linux tells it. Elsewhere every question has the same answer.
+//! Memory as Linux reports it. Elsewhere every function fails with the same reason.
 
 use std::fs;
 
@@ -10,14 +10,16 @@ pub(crate) const OWN_PRIVATE: &str = "[int(line.split()[1]) for line in open('/p
 
 /// Bytes that only this process has, and has written.
 ///
-/// # Errors Not on Linux.
+/// # Errors
+/// Not on Linux.
 pub(crate) fn private() -> Result<u64, String> {
     kilobytes("/proc/self/smaps_rollup", "Private_Dirty:")
 }
 
 /// Bytes in memory now, what is shared with others included.
 ///
-/// # Errors Not on Linux.
+/// # Errors
+/// Not on Linux.
 pub(crate) fn resident() -> Result<u64, String> {
     kilobytes("/proc/self/status", "VmRSS:")
 }
@@ -25,28 +27,32 @@ pub(crate) fn resident() -> Result<u64, String> {
 /// Bytes of its own in memory now. Unlike [`private`] the kernel has it at hand, and unlike [`resident`] a
 /// page of a file that is mapped a thousand times does not count a thousand times.
 ///
-/// # Errors Not on Linux.
+/// # Errors
+/// Not on Linux.
 pub(crate) fn anonymous() -> Result<u64, String> {
     kilobytes("/proc/self/status", "RssAnon:")
 }
 
 /// The most bytes in memory since [`forget_peak`].
 ///
-/// # Errors Not on Linux.
+/// # Errors
+/// Not on Linux.
 pub(crate) fn peak() -> Result<u64, String> {
     kilobytes("/proc/self/status", "VmHWM:")
 }
 
 /// Makes the kernel forget the highest mark.
 ///
-/// # Errors Not on Linux, or not allowed.
+/// # Errors
+/// Not on Linux, or not allowed.
 pub(crate) fn forget_peak() -> Result<(), String> {
     fs::write("/proc/self/clear_refs", "5").map_err(|error| format!("{ELSEWHERE}: {error}"))
 }
 
 /// Bytes that only the children of this process have, all children together.
 ///
-/// # Errors Not on Linux.
+/// # Errors
+/// Not on Linux.
 pub(crate) fn of_children() -> Result<u64, String> {
     let threads = fs::read_dir("/proc/self/task").map_err(|error| format!("{ELSEWHERE}: {error}"))?;
     let mut total = 0;
@@ -60,23 +66,25 @@ pub(crate) fn of_children() -> Result<u64, String> {
     Ok(total)
 }
 
-/// Bytes that may still be had.
+/// Bytes of memory that are available.
 ///
-/// # Errors Not on Linux.
+/// # Errors
+/// Not on Linux.
 pub(crate) fn available() -> Result<u64, String> {
     kilobytes("/proc/meminfo", "MemAvailable:")
 }
 
-/// Nothing, if there is so much memory left.
+/// Succeeds if so much memory is left.
 ///
-/// # Errors Why a system cannot take part.
+/// # Errors
+/// Why a system cannot take part.
 pub(crate) fn need(bytes: u64) -> Result<(), String> {
     match available() {
         Ok(left) if left < bytes => {
             let (bytes, left) = (bytes / 1_000_000, left / 1_000_000);
             Err(format!("about {bytes} MB of memory are needed, and {left} MB are left"))
         }
-        // Where nobody can tell, one has to try.
+        // Where the system does not tell, the sample has to be tried.
         _ => Ok(()),
     }
 }

@@ -8,8 +8,9 @@ use std::{
 use abyme::{Error, ErrorKind, LanguageModel, Request, Response, Role};
 use async_trait::async_trait;
 
-/// Answers the first, second, third ... request of a run with the first, second, third ... reply, any number
-/// of runs at a time. Unlike the scripted model of the tests it keeps no requests, which would be timed too.
+/// A model that answers the first, second, third ... request of a run with the first, second, third ...
+/// reply, any number of runs at a time. Unlike the scripted model of the tests it keeps no requests, which
+/// would be timed too.
 #[derive(Clone, Debug)]
 pub(crate) struct Planner {
     replies: Arc<Vec<String>>,

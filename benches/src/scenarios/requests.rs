@@ -4,8 +4,8 @@
 //! it that work by themselves, and by whole messages, as caches see it that keep what ends at a mark.
 //!
 //! The turns are the same for all three systems: a thought of 140 characters, a cell of 200, an output of 1
-//! 500, and in every fifth turn one of 30 000, which is over everybody's limit. So are the system message and
-//! the description of the inputs: Abyme's own. Only the shape of what follows differs:
+//! 500, and in every fifth turn one of 30 000, which is over the limit of all three. So are the system
+//! message and the description of the inputs: Abyme's own. Only the shape of what follows differs:
 //!
 //! - Abyme: what it sent, taken from a run with a scripted model.
 //! - DSPy's shape (3.4, `dspy.RLM` with its chat adapter): each request is a system and one user message.

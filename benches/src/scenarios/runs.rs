@@ -86,7 +86,8 @@ impl Trial for TwoAtATime {
 
 /// A run of three turns, for a model that takes so long for each reply.
 ///
-/// # Errors It cannot be put together.
+/// # Errors
+/// It cannot be put together.
 pub(super) fn three_turns(
     factory: impl InterpreterFactory + 'static,
     delay: Duration,
@@ -102,7 +103,8 @@ pub(super) fn three_turns(
 
 /// One run, with its answer checked.
 ///
-/// # Errors The run's.
+/// # Errors
+/// The run's.
 pub(super) async fn one(rlm: &Rlm) -> Result<(), String> {
     let context = Text::from("a line of some text\n".repeat(50));
     let prediction = rlm.run(inputs! { context: context }).await.map_err(words)?;

@@ -107,12 +107,12 @@ impl HostFunctions for Echo {
     }
 }
 
-/// A text that all systems of a point share. It is gone when the last of them is.
+/// A text that all systems of a point share. It is freed together with the last of them.
 #[derive(Debug, Default)]
 pub(crate) struct SharedText(Mutex<Option<(u64, Weak<Text>)>>);
 
 impl SharedText {
-    /// The text for a point, made by the first who asks.
+    /// The text for a point, made at the first call.
     pub(crate) fn get(&self, at: u64, make: impl FnOnce() -> String) -> Arc<Text> {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((point, text)) = &*slot

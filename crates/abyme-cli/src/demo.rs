@@ -36,8 +36,8 @@ async fn both_parts(
     if shown {
         standard.write(&format!(
             "Part 1: one line is hidden in {} characters of text (seed {}). The run is real: a Python \
-             session, cells,\nsub-calls. Only the model is a script. It sees what any model would see, and it \
-             does not know the answer.\n\n",
+             session, cells,\nsub-calls. Only the model is a script. It sees what any model would see, and \
+             it does not know the answer.\n\n",
             args.size, args.seed
         ))?;
     }

@@ -125,7 +125,7 @@ fn download(packages: &BTreeSet<String>, into: &Path) -> Result<()> {
         return Ok(());
     }
     say(&format!("downloading {} packages", missing.len()));
-    // As root apt would like to be another user, who cannot write here.
+    // As root, apt downloads as another user, which cannot write here.
     let mut apt = Command::new("apt-get");
     apt.args(["--quiet", "--option", "APT::Sandbox::User=root", "download"]).args(missing).current_dir(into);
     let failed = |problem| format!("{problem}\nIs the list of packages old? Run `apt-get update`");

@@ -24,8 +24,7 @@ fn check_file(file: &SourceFile) -> Vec<Problem> {
     lines.map(|(index, line)| file.problem_at(index, &format!("{} columns", line.chars().count()))).collect()
 }
 
-/// Whether the line cannot be broken: it is a row of a Markdown table, has a raw string, of which a line end
-/// would become a part, or has a word that is too long by itself.
+/// Whether the line has a word that is too long by itself, or a raw string, in which a line end would count.
 fn is_unbreakable(line: &str) -> bool {
     let is_row = line.starts_with("| ") && line.ends_with('|');
     let is_raw_string = line.contains("r#\"") && line.contains("\"#");

@@ -105,7 +105,7 @@ fn no_python() {
     dir.run(&[&args[..], &["--python", "/no/python"]].concat()).failed(3, &["/no/python"]);
 }
 
-/// `wasm` brings its own Python, which is not what who names one asked for.
+/// `wasm` brings its own Python, so a `--python` with it is an error.
 #[test]
 fn a_python_for_an_interpreter_that_takes_none() {
     let dir = dir();
