@@ -15,8 +15,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let rlm = Rlm::builder("docs -> api_endpoints: list[str]")
         .instructions(
             "List every function that the documentation calls by its path, such as `Vec::new` in \
-             `Vec::new()`: ASCII letters, digits and `_`, at least one `::`, and directly after it an opening \
-             parenthesis.",
+             `Vec::new()`: ASCII letters, digits and `_`, at least one `::`, and directly after it an \
+             opening parenthesis.",
         )
         .describe("docs", "API documentation: READMEs and changelogs")
         .describe("api_endpoints", "paths without parentheses, sorted, each once")
