@@ -143,6 +143,12 @@ fn depth_is_limited() {
     assert!("Optional[".repeat(100_000).parse::<FieldType>().is_err());
 }
 
+/// What signatures are made of, and what is not one of theirs.
+const TOKENS: &[&str] = &[
+    "a", "b", ":", ",", "->", " ", "\n", "list", "dict", "tuple", "Literal", "Optional", "Union", "int", "[",
+    "]", "(", ")", "...", "|", "'x'", "\"", "é", "1", "-", "=", "None", "typing.", "\\",
+];
+
 proptest! {
     #[test]
     fn no_text_makes_it_panic(text in any::<String>()) {
@@ -153,10 +159,7 @@ proptest! {
     #[test]
     fn nor_does_near_grammar(
         tokens in prop::collection::vec(
-            prop::sample::select(vec![
-                "a", "b", ":", ",", "->", " ", "\n", "list", "dict", "tuple", "Literal", "Optional", "Union",
-                "int", "[", "]", "(", ")", "...", "|", "'x'", "\"", "é", "1", "-", "=", "None", "typing.", "\\",
-            ]),
+            prop::sample::select(TOKENS),
             0..20,
         ),
     ) {
