@@ -24,8 +24,8 @@ fn check_file(file: &SourceFile) -> Vec<Problem> {
     lines.map(|(index, line)| file.problem_at(index, &format!("{} columns", line.chars().count()))).collect()
 }
 
-/// Whether the line cannot be broken: a row of a Markdown table or an image, a raw string, in which a line end
-/// would count, or a word that is too long by itself.
+/// Whether the line cannot be broken: a row of a Markdown table or an image, a raw string, in which a line
+/// end would count, or a word that is too long by itself.
 fn is_unbreakable(line: &str) -> bool {
     let is_row = line.starts_with("![") || line.starts_with("| ") && line.ends_with('|');
     let is_raw_string = line.contains("r#\"") && line.contains("\"#");
