@@ -32,7 +32,7 @@ use crate::error::Result;
 
 /// A live Python session with persistent globals.
 ///
-/// Object-safe and small on purpose; comfort lives in [`CodeInterpreterExt`] and [`Session`].
+/// It is object-safe and small on purpose; [`CodeInterpreterExt`] and [`Session`] add convenience.
 ///
 /// # For callers
 /// Wrap the interpreter in a [`Session`]: it enforces the life cycle, the names and the capabilities once for
@@ -67,7 +67,8 @@ use crate::error::Result;
 ///   `FINAL_VAR("name")`, and the `answer` dict (`value` or `content`, with `ready`). The first one in a cell
 ///   wins. It is recorded on the host when called, so no `except:`, `finally`, thread or redefinition in the
 ///   cell can swallow it. Values outside JSON are converted by stated rules (tuple and set to list, datetime
-///   to ISO text, dataclass, namedtuple and pydantic model to dict, else `str`), field by field.
+///   to ISO text, dataclass, namedtuple and pydantic model to dict, all others to their `str`), field by
+///   field.
 /// - **C8** Host functions look like plain blocking Python functions with real signatures and docstrings;
 ///   positional, keyword and default arguments work; they can be called from several threads at the same time
 ///   ([`Capabilities::concurrent_calls`]); a failure raises in Python with the original type and message;
@@ -105,7 +106,7 @@ pub trait CodeInterpreter: Send + fmt::Debug {
     /// What this session can do and what it keeps the code from doing. Constant over the session's life.
     fn capabilities(&self) -> &Capabilities;
 
-    /// Brings the session up, so that the first cell does not wait for it (C1).
+    /// Starts the session, so that the first cell does not wait for it (C1).
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if the backend cannot run here, saying what
@@ -126,12 +127,12 @@ pub trait CodeInterpreter: Send + fmt::Debug {
     /// Ends the session and releases what it held. Fine to call twice (C1).
     ///
     /// # Errors
-    /// Only if something was left behind that the caller should know of.
+    /// Only if something was left behind that the caller should know about.
     async fn shutdown(&mut self) -> Result<()>;
 
     /// A second session with the same variables, files and state. Both go on independently (C16).
     ///
-    /// For backends that declare [`Capabilities::fork`]; others leave this as it is.
+    /// Backends that declare [`Capabilities::fork`] implement this; others keep the default.
     ///
     /// # Errors
     /// Those of [`start`](Self::start); [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where a
@@ -140,11 +141,10 @@ pub trait CodeInterpreter: Send + fmt::Debug {
         Err(self.capabilities().refuse("forked", "fork"))
     }
 
-    /// Everything of the session as bytes, for [`InterpreterFactory::restore`] (C16). Their form is the
-    /// backend's own; it says in them what they are, of which version and build, and how to tell that they
-    /// are whole.
+    /// The whole session as bytes, for [`InterpreterFactory::restore`] (C16). Each backend has its own
+    /// format, which names the backend, its version and build, and lets damage be detected.
     ///
-    /// For backends that declare [`Capabilities::snapshot`]; others leave this as it is.
+    /// Backends that declare [`Capabilities::snapshot`] implement this; others keep the default.
     ///
     /// # Errors
     /// Those of [`start`](Self::start); [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where a
@@ -201,7 +201,7 @@ pub trait InterpreterFactory: Send + Sync + fmt::Debug {
     /// A session of its own that goes on where [`CodeInterpreter::snapshot`] was taken (C16). The same bytes
     /// may be restored any number of times.
     ///
-    /// For backends that declare [`Capabilities::snapshot`]; others leave this as it is.
+    /// Backends that declare [`Capabilities::snapshot`] implement this; others keep the default.
     ///
     /// # Errors
     /// Those of [`create`](Self::create); [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the

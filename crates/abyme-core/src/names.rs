@@ -117,8 +117,8 @@ impl From<NameProblem> for Error {
 
 /// Whether an input, output or tool may have this name.
 ///
-/// All must be [identifiers](check_identifier). Nothing may be called like what a session provides
-/// ([`RESERVED`]), with one exception: an *output* may be called `answer`, as in the classic
+/// All must be [identifiers](check_identifier). No name of what a session provides may be
+/// taken ([`RESERVED`]), with one exception: an *output* may be called `answer`, as in the classic
 /// `question -> answer`. Inputs and tools may not take a name that cells rely on ([`RELIED_ON`]), outputs not
 /// one of [`RESERVED_OUTPUTS`].
 ///

@@ -1,5 +1,5 @@
-//! The texts that the model reads, but for observations: the first messages, nudges, and what answers a
-//! reply.
+//! The texts that the model reads, except for observations: the first messages, nudges, and responses to
+//! replies.
 //!
 //! Prompt texts are data files beside this module, with `{{name}}` where a value goes. A conversation only
 //! ever grows at its end, so that providers' prompt caches hit on every turn.
@@ -185,7 +185,7 @@ pub(crate) fn nudge(signature: &TaskSignature, remaining: &Remaining) -> String 
     after_cell(&fill(NUDGE, &[("submit", &submit_example(signature))]), remaining)
 }
 
-/// Says that a reply without code is no answer to this signature.
+/// Says that a reply without code cannot be an answer to this signature.
 pub(crate) fn no_code(signature: &TaskSignature, remaining: &Remaining) -> String {
     after_cell(&fill(NO_CODE, &[("submit", &submit_example(signature))]), remaining)
 }

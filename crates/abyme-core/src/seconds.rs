@@ -1,4 +1,4 @@
-//! Durations as seconds, for people who read and write a configuration or a trajectory:
+//! Durations as seconds, which are easy to read and write in a configuration or a trajectory:
 //! `#[serde(with = "abyme_core::seconds")]`, and `seconds::option` for an `Option<Duration>`.
 
 use std::time::Duration;

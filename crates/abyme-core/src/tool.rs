@@ -22,7 +22,7 @@ type Handler = Arc<
         + Sync,
 >;
 
-/// A function of the user's that a cell can call like any Python function.
+/// A user's function that a cell can call like any Python function.
 ///
 /// ```
 /// use abyme_core::{HostError, Tool};
@@ -56,10 +56,10 @@ impl fmt::Debug for Tool {
 
 impl Tool {
     /// A tool over typed arguments. Parameters, their types, defaults and descriptions come from the type's
-    /// JSON Schema; an error's type becomes the exception's name in Python, and a panic raises `RuntimeError`
-    /// there.
+    /// JSON Schema. A failure raises the exception that its [`HostError`] names, which is `RuntimeError` for
+    /// every other Rust error; a panic raises `RuntimeError` too.
     ///
-    /// The function runs on the run's task: long computations belong into `tokio::task::spawn_blocking`.
+    /// The function runs on the run's task: long computations belong in `tokio::task::spawn_blocking`.
     pub fn new<A, R, E, F, Fut>(name: impl Into<String>, description: impl Into<String>, function: F) -> Self
     where
         A: DeserializeOwned + JsonSchema,

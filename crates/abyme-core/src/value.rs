@@ -1,8 +1,8 @@
 //! Values as Python has them: what goes into a session and what comes out.
 //!
 //! JSON alone is not enough: Python has integers of any size, NaN, infinities and bytes, and one text input
-//! may be a gigabyte. [`Value`] holds all of them; [`Text`] is shared, so an input is never copied to be
-//! handed on.
+//! may be a gigabyte. [`Value`] holds all of them; [`Text`] is shared, so an input is never copied when it
+//! is passed on.
 
 mod convert;
 mod json;

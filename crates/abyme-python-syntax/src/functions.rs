@@ -36,7 +36,7 @@ impl fmt::Display for SourceError {
 
 impl error::Error for SourceError {}
 
-/// The functions that a source defines at its top level, but for those whose names start with an underscore.
+/// The functions that a source defines at its top level, except those whose names start with an underscore.
 ///
 /// # Errors
 /// The line, and what is wrong in it, if the source is not valid Python or too deeply nested to be read.

@@ -1,4 +1,4 @@
-//! Python, read without running it: the only crate of Abyme that knows a parser of Python.
+//! Reads Python without running it. No other crate of Abyme knows a parser of Python.
 //!
 //! - [`parse_reply`] finds the code in a model's reply;
 //! - [`CodePolicy`] checks a cell before it runs;

@@ -127,7 +127,7 @@ fn undivided(text: &str) -> Option<Reply> {
     object(body)
 }
 
-/// A JSON object's code, which may be fenced in turn.
+/// The code of a JSON object. The code itself may be fenced.
 fn object(text: &str) -> Option<Reply> {
     let JsonFields { reasoning, code } = json_fields(text)?;
     let reasoning = reasoning.trim().to_owned();

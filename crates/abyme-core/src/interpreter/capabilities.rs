@@ -1,4 +1,4 @@
-//! What a backend declares of itself: what its sessions can do, and what they keep code from.
+//! What a backend declares about its sessions: what they can do, and what they keep code from doing.
 
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +34,7 @@ pub enum Access {
     Open,
 }
 
-/// What a backend's sessions can do, and what they keep code from. What is declared here is tested (C14);
+/// What a backend's sessions can do, and what they keep code from doing. The declarations are tested (C14);
 /// [`Session`](super::Session) refuses what is not declared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -56,8 +56,8 @@ pub struct Capabilities {
     /// Whether a session outlives its own crash: `os._exit` and a segfault end the session, never the host.
     pub crash_isolated: bool,
     /// Whether a session whose cell crashed or had to be killed comes back as it was before that cell,
-    /// instead of ending; see [`Observation::restored`](super::Observation::restored). A backend may have a
-    /// limit of size for that.
+    /// instead of ending; see [`Observation::restored`](super::Observation::restored). A backend may do that
+    /// only up to some size.
     #[serde(default)]
     pub restores: bool,
     /// Whether Python threads run.
@@ -81,8 +81,8 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// The weakest declaration for `isolation`: everything open, no powers. Backends state what they have on
-    /// top.
+    /// The weakest declaration for `isolation`: everything is open and no capability is there. Backends add
+    /// what they have.
     pub fn new(isolation: Isolation) -> Self {
         Self {
             isolation,
@@ -103,7 +103,7 @@ impl Capabilities {
         }
     }
 
-    /// The error of a power that the backend does not have: `forked` or `saved to bytes`.
+    /// The error for a capability that the backend does not have. `what` completes "cannot be ...".
     pub(super) fn refuse(&self, what: &str, capability: &str) -> Error {
         let isolation = match self.isolation {
             Isolation::None => "without isolation",

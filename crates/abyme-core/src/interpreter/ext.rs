@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use super::{CodeInterpreter, InterpreterFactory, Session};
 use crate::error::Result;
 
-/// What every interpreter can do besides its contract. Every [`CodeInterpreter`] has it; nobody implements it
-/// by hand.
+/// What every interpreter can do besides its contract. Every [`CodeInterpreter`] has it by the blanket
+/// implementation; it is not meant to be implemented.
 #[async_trait]
 pub trait CodeInterpreterExt: CodeInterpreter + Sized + 'static {
     /// Wraps the interpreter in a [`Session`]: the contract's checks and a plain REPL.
@@ -28,8 +28,8 @@ pub trait CodeInterpreterExt: CodeInterpreter + Sized + 'static {
 
 impl<T: CodeInterpreter + Sized + 'static> CodeInterpreterExt for T {}
 
-/// What every factory can do besides its contract. Every [`InterpreterFactory`] has it; nobody implements it
-/// by hand.
+/// What every factory can do besides its contract. Every [`InterpreterFactory`] has it by the blanket
+/// implementation; it is not meant to be implemented.
 #[async_trait]
 pub trait InterpreterFactoryExt: InterpreterFactory {
     /// Opens one session: creates an interpreter, starts it and wraps it in a [`Session`].

@@ -99,8 +99,8 @@ impl fmt::Display for HostError {
 }
 
 /// Any Rust error becomes a `RuntimeError` with its message; another exception has to be named on purpose,
-/// with [`HostError::new`] or one of its constructors. (`HostError` itself is no `std::error::Error`, which
-/// is what makes this possible.)
+/// with [`HostError::new`] or one of its constructors. (This is possible because `HostError` itself does
+/// not implement `std::error::Error`.)
 impl<E: std::error::Error> From<E> for HostError {
     fn from(error: E) -> Self {
         Self::runtime_error(error.to_string())

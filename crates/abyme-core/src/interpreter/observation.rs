@@ -71,7 +71,7 @@ impl Observation {
     }
 }
 
-/// Text with a cap: whole if it fitted, else its first and last part.
+/// Text with a cap: all of it if it fitted, or its first and last part.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -214,7 +214,7 @@ pub enum Stage {
     Run,
 }
 
-/// A recorded call of `SUBMIT` or one of its kin.
+/// A recorded call of `SUBMIT`, `FINAL` or `FINAL_VAR`, or an `answer` that was ready.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Submission {
@@ -311,7 +311,7 @@ impl ChangedVariable {
 pub enum Interruption {
     /// The cell was interrupted; variables and the session are kept.
     Interrupted,
-    /// The cell did not answer the interrupt; the session is gone, or was put back to its state before the
+    /// The cell did not answer the interrupt; the session has ended, or was put back to its state before the
     /// cell.
     Killed,
 }

@@ -45,11 +45,11 @@ impl PoolConfig {
     }
 }
 
-/// An [`InterpreterFactory`] that hands out started sessions of another one, and starts
-/// new ones in the background.
+/// An [`InterpreterFactory`] that hands out started sessions of another one, and starts new ones in the
+/// background.
 ///
 /// A session is used once and never returned: two runs share nothing (C15). Sessions that died or waited too
-/// long are dropped. An empty pool starts a session on the spot. Needs a tokio runtime.
+/// long are dropped. An empty pool starts a session on the spot. The pool needs a tokio runtime.
 #[derive(Clone, Debug)]
 pub struct Pool {
     inner: Arc<Inner>,
@@ -114,7 +114,7 @@ impl Pool {
 }
 
 impl Inner {
-    /// What a panic left behind is used all the same: it holds no invariant that a panic could break.
+    /// A poisoned lock is used all the same: the data has no invariant that a panic could break.
     fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }

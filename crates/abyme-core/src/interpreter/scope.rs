@@ -65,7 +65,7 @@ impl FunctionSpec {
         Self { name: name.into(), description: description.into(), parameters: Vec::new(), returns: None }
     }
 
-    /// A function that takes whatever it is given: `name(*args, **kwargs)`.
+    /// A function that takes any arguments: `name(*args, **kwargs)`.
     pub fn variadic(name: impl Into<String>, description: impl Into<String>) -> Self {
         Self::new(name, description)
             .parameter(ParameterSpec::new("args").kind(ParameterKind::VarPositional))

@@ -24,8 +24,8 @@ use crate::{
 ///
 /// let mut repl = interpreter.start_session().await?;
 /// repl.set_variable("context", "a very long text").await?;
-/// let seen = repl.run_code("len(context)").await?;
-/// assert_eq!(seen.value.unwrap().to_string(), "16");
+/// let observation = repl.run_code("len(context)").await?;
+/// assert_eq!(observation.value.unwrap().to_string(), "16");
 /// assert!(!repl.is_terminated());
 /// repl.run_code("FINAL(context.upper())").await?;
 /// assert!(repl.is_terminated());
@@ -133,9 +133,9 @@ impl Session {
         Ok(observation.variables.shift_remove(name))
     }
 
-    /// A second session that goes on from here by itself, with the same policy, host functions, scope, limits
-    /// and submission. The host functions are the same object: what they count or keep, they count and keep
-    /// for both.
+    /// A second session that continues from here independently, with the same policy, host functions, scope,
+    /// limits and submission. The host functions are the same object: what they count or keep, they count and
+    /// keep for both.
     ///
     /// "Try three continuations and keep one", with [`fork_many`](Self::fork_many):
     ///
@@ -151,8 +151,8 @@ impl Session {
     ///
     /// let ideas = ["rows.sort()", "rows = rows[:10]", "rows.clear()"];
     /// for (fork, idea) in repl.fork_many(ideas.len()).await?.iter_mut().zip(ideas) {
-    ///     let seen = fork.run_code(idea).await?;
-    ///     println!("{idea}: {:?}", seen.error);
+    ///     let observation = fork.run_code(idea).await?;
+    ///     println!("{idea}: {:?}", observation.error);
     /// }
     /// repl.run_code("rows").await?; // as they were
     /// # Ok(()) }
@@ -179,7 +179,7 @@ impl Session {
         })
     }
 
-    /// So many forks, or none: those made before a failure are dropped.
+    /// Makes `count` forks. If one of them fails, those made before it are dropped.
     ///
     /// # Errors
     /// Those of [`fork`](Self::fork).
@@ -191,8 +191,8 @@ impl Session {
         Ok(forks)
     }
 
-    /// What runs in the session as bytes, to go on from here later or elsewhere. What is around it (policy,
-    /// host functions, limits, the submission) is not in them: the restored session is wrapped anew.
+    /// The state of the Python session as bytes, to go on from here later or elsewhere. The policy, the host
+    /// functions, the limits and the submission are not in them: the restored session is wrapped anew.
     ///
     /// "Resume after a crash":
     ///
@@ -235,7 +235,7 @@ impl Session {
         self.submission.as_ref()
     }
 
-    /// Why the session is over, if it is.
+    /// Why the session has ended, if it has.
     pub fn ended(&self) -> Option<&str> {
         self.ended.as_deref()
     }

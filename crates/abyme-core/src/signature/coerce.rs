@@ -83,7 +83,7 @@ pub(super) fn shown(value: &Value) -> String {
 }
 
 impl FieldType {
-    /// The value as this type, if it can be had without loss or guess.
+    /// The value as this type, if it can be converted without loss and without a guess.
     ///
     /// | to | from |
     /// |---|---|
@@ -202,7 +202,7 @@ impl FieldType {
         }
         match self.coerce(Value::from(key)) {
             Ok(Value::Text(text)) => Ok(text.into()),
-            // The text of a tuple, say: it reads as one, and that is all that can be said of a key.
+            // The text of a tuple, for example: it reads as one, and a key needs no more than that.
             Ok(Value::List(_) | Value::Dict(_) | Value::Bytes(_)) => Ok(key.to_owned()),
             Ok(simple) => Ok(simple.repr(usize::MAX)),
             Err(error) => Err(CoerceError {

@@ -27,7 +27,7 @@ impl Field {
         Self { name: name.into(), ty: Some(ty), description: None }
     }
 
-    /// A field whose type was not said: an output is a `str`, an input takes any value.
+    /// A field without a declared type: an output is a `str`, an input takes any value.
     pub fn untyped(name: impl Into<String>) -> Self {
         Self { name: name.into(), ty: None, description: None }
     }
@@ -47,12 +47,12 @@ impl Field {
         &self.name
     }
 
-    /// The type; `str` where none was said, as in DSPy.
+    /// The type; `str` where none was declared, as in DSPy.
     pub fn ty(&self) -> &FieldType {
         self.ty.as_ref().unwrap_or(&FieldType::Str)
     }
 
-    /// Whether the signature said the type.
+    /// Whether the signature declares the type.
     pub fn has_explicit_type(&self) -> bool {
         self.ty.is_some()
     }

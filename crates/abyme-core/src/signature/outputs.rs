@@ -36,7 +36,7 @@ pub enum OutputProblem {
         /// Its type.
         ty: FieldType,
     },
-    /// Something was submitted that is no output.
+    /// Something was submitted that is not an output.
     Unknown {
         /// Its name.
         name: String,
@@ -60,7 +60,7 @@ pub enum OutputProblem {
 }
 
 impl OutputErrors {
-    /// The problems, in the order of the outputs; what is no output comes last.
+    /// The problems, in the order of the outputs; those about other names come last.
     pub fn problems(&self) -> &[OutputProblem] {
         &self.problems
     }

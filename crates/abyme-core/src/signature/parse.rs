@@ -1,4 +1,4 @@
-//! Reads the string form of signatures and types, with errors that point at the place.
+//! Reads the string form of signatures and types, with errors that point at the offending text.
 
 use std::str::FromStr;
 
@@ -51,7 +51,7 @@ const TYPES: &[&str] = &[
     "None", "bytes", "date", "datetime",
 ];
 
-/// What people write who come from elsewhere.
+/// Names of types in other languages, and Python's names for them.
 const FOREIGN: &[(&str, &str)] = &[
     ("array", "list"),
     ("boolean", "bool"),

@@ -157,7 +157,7 @@ pub(super) fn datetime(value: &Value) -> Converted {
     }
 }
 
-/// One of the options: the very value, else the first that the value converts to (`"1"` for `1`).
+/// The option that equals the value, or the first that the value converts to (`"1"` for `1`).
 pub(super) fn literal(options: &[Value], value: &Value) -> Converted {
     let converts_to = |option: &&Value| {
         let converted = match option {
@@ -186,7 +186,7 @@ pub(super) fn literal(options: &[Value], value: &Value) -> Converted {
 // `datetime.fromisoformat` (3.11) reads in the extended format, and also spaces around it and a small `t` or
 // `z`. More than six digits of a fraction, which Python drops, are kept.
 
-/// Why a text is no date or time; the end of a message.
+/// The error says why a text is not a date or time; it ends a message.
 type IsoResult<T> = Result<T, &'static str>;
 
 /// `2024-02-29T12:30:00.500000+01:00` from a text with `T` or a space, with or without seconds, fraction and

@@ -1,6 +1,6 @@
 //! "Did you mean ...?"
 
-/// `` (did you mean `x`?)`` for the candidate nearest to `name`, else nothing.
+/// `` (did you mean `x`?)`` for the candidate nearest to `name`, or nothing.
 pub(super) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     nearest(name, candidates).map_or_else(String::new, |near| format!(" (did you mean `{near}`?)"))
 }

@@ -38,7 +38,7 @@ pub trait Signature {
     /// The Rust type of all outputs together.
     type Outputs: serde::de::DeserializeOwned;
 
-    /// The same in the terms of a run.
+    /// The inputs, outputs and instructions as a value.
     fn signature() -> TaskSignature;
 }
 
@@ -64,7 +64,7 @@ pub trait Signature {
 /// `inputs -> outputs`, each a list of `name` or `name: type` with commas between; spaces and newlines do not
 /// matter. There may be no inputs (`-> numbers: list[int]`), but there is at least one output. An output
 /// without a type is a `str`, as in DSPy. An input without a type takes any value, since `docs` may well be a
-/// list. The types are those of [`FieldType`](crate::FieldType); the names those that
+/// list. The types are those of [`FieldType`](super::FieldType); the names those that
 /// [`check_name`](crate::names::check_name) allows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Parts", into = "Parts")]

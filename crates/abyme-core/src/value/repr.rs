@@ -43,7 +43,7 @@ pub(crate) fn float_repr(value: f64) -> String {
     }
 }
 
-/// A `String` that takes so many characters and then refuses, which ends the walk over the value.
+/// A `String` that takes a limited number of characters and then refuses, which ends the walk over the value.
 struct Bounded {
     text: String,
     room: usize,

@@ -1,5 +1,5 @@
-//! Shared text: an input of any size that is handed on without being copied. And the caller's files, read
-//! with errors that say which file it was and what was wrong with it.
+//! Shared text: an input of any size that is handed on without being copied; and the reading
+//! of the caller's files, with errors that name the file and what was wrong with it.
 
 use std::{
     borrow::{Borrow, Cow},
@@ -104,7 +104,7 @@ impl Text {
         *self.0.chars.get_or_init(|| self.0.text.chars().count())
     }
 
-    /// The whole text if it has at most `max_chars` characters, else its first and last half of `max_chars`
+    /// All of the text if it has at most `max_chars` characters, or the first and last half of `max_chars`
     /// with a note between them of how many characters were left out.
     pub fn preview(&self, max_chars: usize) -> Cow<'_, str> {
         let text = self.as_str();

@@ -26,8 +26,9 @@ use crate::parse::MAX_DEPTH;
 /// is only known at run time, on a module with denied members, is denied too. [`check`](Self::check) sees one
 /// cell at a time:
 ///
-/// - a name that nothing in the cell binds is taken at its word, so `os.system` is found without the
-///   `import os` of an earlier cell, but an alias made there (`o = os`) is not;
+/// - a name that nothing in the cell binds is taken to mean the module or built-in of that name, so
+///   `os.system` is found without the `import os` of an earlier cell, but an alias made there (`o = os`) is
+///   not;
 /// - what goes through a container, an argument, a return value or `operator.attrgetter` is not followed;
 /// - strings given to `eval` and `exec` are not read: deny these two.
 ///

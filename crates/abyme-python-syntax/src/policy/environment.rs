@@ -51,7 +51,7 @@ impl<'a> Environment<'a> {
         }
     }
 
-    /// What a call calls. Its parts are evaluated once each, else chains of calls would take exponential
+    /// What a call calls. Its parts are evaluated once each: otherwise chains of calls would take exponential
     /// time.
     pub(super) fn callee<'e>(&self, call: &'e ExprCall) -> Callee<'e> {
         match &*call.func {

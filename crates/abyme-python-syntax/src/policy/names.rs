@@ -53,7 +53,7 @@ impl<'a> Names<'a> {
     }
 
     /// What `name` stands for. One that nothing binds is a built-in, or left over from an earlier cell: then
-    /// it is taken at its word.
+    /// it is taken to mean the module or built-in of that name.
     pub(super) fn lookup(&self, name: &str, denied: bool) -> Value {
         match self.scopes.iter().rev().find_map(|scope| scope.bound.get(name)) {
             Some(value) => value.clone(),

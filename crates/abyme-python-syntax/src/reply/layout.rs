@@ -174,8 +174,9 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// A closing tag whose opening one stood in the prompt: everything before it was thought. On a line of
-    /// its own it is believed; amid prose only if code follows, else the prose mentions it.
+    /// A closing tag whose opening one stood in the prompt: everything before it was thought. That
+    /// holds for a tag on a line of its own. Amid prose it holds only if code follows; otherwise the prose
+    /// merely mentions the tag.
     fn stray(&mut self, tag: Tag, own_line: bool) {
         if self.opened || !tag.may_stand_alone() || self.text[tag.end..].trim_start().is_empty() {
             return;

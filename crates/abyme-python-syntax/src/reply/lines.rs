@@ -46,7 +46,7 @@ pub(super) struct FenceOpening<'a> {
 }
 
 impl<'a> FenceOpening<'a> {
-    /// Reads `line` as the opening of a fence: indented, in a list item or in a quotation as may be.
+    /// Reads `line` as the opening of a fence, which may be indented, in a list item or in a quotation.
     pub(super) fn read(line: &'a str) -> Option<Self> {
         let (at, indent, quoted) = prefix(line);
         Self::read_at(line, at, indent, quoted)

@@ -1,4 +1,4 @@
-//! The marks in a reply that are no code: tags around thoughts, and the field markers of DSPy's chat format.
+//! The marks in a reply that are not code: tags around thoughts, and the field markers of DSPy's chat format.
 
 /// A tag such as `<think>` or `</think>`.
 #[derive(Clone, Copy, Debug)]

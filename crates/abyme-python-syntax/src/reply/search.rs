@@ -31,7 +31,7 @@ pub(super) struct Search<'a> {
     budget: usize,
 }
 
-/// What one pass over a fence's content came by.
+/// What one pass over a fence's content met.
 #[derive(Debug, Default)]
 struct Pass {
     /// The first closing line, though it lies within a string.
@@ -212,7 +212,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Code on the opening line: all of a one-line block, else only what can be no attribute, such as `print(1)`
+/// Code on the opening line: all of a one-line block, or what cannot be an attribute, such as `print(1)`
 /// after the tag.
 pub(super) fn head<'a>(opening: &FenceOpening<'a>) -> &'a str {
     let rest = opening.rest;
