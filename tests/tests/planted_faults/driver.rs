@@ -37,8 +37,8 @@ fn dates_become_their_text() {
 
 #[test]
 fn a_missing_final_variable_is_none() {
-    let good = "raise NameError(f\"FINAL_VAR(): there is no variable {wanted!r}. Variables: {known}\")";
-    fails(patched("submit", good, "return known and None"), &["c07_submission::final_var_needs_a_variable"]);
+    let good = "raise NameError(f\"FINAL_VAR(): there is no variable {name!r}. Variables: {names}\")";
+    fails(patched("submit", good, "return names and None"), &["c07_submission::final_var_needs_a_variable"]);
 }
 
 #[test]
