@@ -76,6 +76,14 @@ _limit({limits})
 del _limit
 """
 
+# The process waits for the agent's answer on the connection, for nothing may come before it.
+WAIT = """
+import os
+os.read({answered}, 1)
+os.close({answered})
+del os
+"""
+
 # The watchdog is a process of its own. The end of the agent, however it comes, closes the pipe, and then the
 # watchdog cleans up what the agent had.
 WATCHDOG = """
@@ -203,20 +211,29 @@ class Session:
         """Starts the process on `stream`. Returns when its group has ended and its directory is removed."""
         directory = tempfile.mkdtemp(prefix="abyme-agent-", dir=self._agent.temp_dir)
         process = None
+        # The process waits until no end of this pipe is open for writing.
+        answered, unanswered = os.pipe()
         try:
-            process = self._start(stream, ask, directory)
+            try:
+                process = self._start(stream, ask, directory, answered)
+            finally:
+                os.close(answered)
             hung_up = threading.Thread(target=self._watch, args=(stream,), daemon=True)
             hung_up.start()
             try:
                 send_line(stream, welcome)
             except OSError:
                 self.kill("was killed when its host hung up")
+            os.close(unanswered)
+            unanswered = None
             code = process.wait()
             with self._lock:
                 self._over = True
                 self._kill_group()
             self.say({"ended": self._killed or describe(code, last_words(process.stderr))})
         finally:
+            if unanswered is not None:
+                os.close(unanswered)
             remove(directory)
             if process is not None:
                 self._agent.watchdog.forget(process.pid)
@@ -224,8 +241,9 @@ class Session:
         linger(stream)
         hung_up.join()
 
-    def _start(self, stream, ask, directory):
-        command = [self._agent.python, "-I", "-c", LIMIT.replace("{limits}", repr(limits(ask))) + ask["boot"]]
+    def _start(self, stream, ask, directory, answered):
+        before = LIMIT.replace("{limits}", repr(limits(ask))) + WAIT.replace("{answered}", str(answered))
+        command = [self._agent.python, "-I", "-c", before + ask["boot"]]
         stream.setblocking(True)  # the process shares this, so nothing below may set a time limit
         with self._lock:
             if self._over or self._process is not None:
@@ -238,6 +256,7 @@ class Session:
                     stderr=subprocess.PIPE,
                     cwd=directory,
                     env=environment(directory),
+                    pass_fds=(answered,),
                     start_new_session=True,
                 )
             except (OSError, ValueError) as problem:
