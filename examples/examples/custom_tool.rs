@@ -19,8 +19,9 @@ struct RegexExtract {
     flags: u32,
 }
 
-/// All matches of a pattern: its first group where it has one, else the whole match.
-async fn regex_extract(args: RegexExtract) -> Result<Vec<String>, HostError> {
+/// All matches of a pattern: its first group where it has one, else the whole match. It computes, so it is no
+/// async function: it runs beside the run's other calls.
+fn regex_extract(args: RegexExtract) -> Result<Vec<String>, HostError> {
     let regex = RegexBuilder::new(&args.pattern)
         .case_insensitive(args.flags & 2 != 0)
         .multi_line(args.flags & 8 != 0)

@@ -58,6 +58,10 @@ pub enum ErrorKind {
     Unavailable,
     /// The session is over: shut down, crashed, or killed. Its state is lost; nothing restarts by itself.
     SessionEnded,
+    /// Code in the session raised an exception where its caller asked for a value: see
+    /// [`Observation::into_result`](crate::Observation::into_result) and
+    /// [`Session::eval`](crate::Session::eval). In a run, exceptions are for the model and never errors.
+    Python,
     /// The session sent bytes that are no message of the protocol. It was ended.
     Protocol,
 
@@ -150,7 +154,7 @@ impl Error {
             Config | NotConfigured | InvalidInput | Signature | OutputType | Unsupported | Io | Cancelled => {
                 Blame::Caller
             }
-            Unavailable | SessionEnded | Protocol => Blame::Session,
+            Unavailable | SessionEnded | Python | Protocol => Blame::Session,
             RateLimited { .. }
             | QuotaExceeded
             | ModelTimeout

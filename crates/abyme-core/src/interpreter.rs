@@ -138,7 +138,8 @@ pub trait CodeInterpreter: Send + fmt::Debug {
     /// Those of [`start`](Self::start); [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where a
     /// session cannot be copied.
     async fn fork(&mut self) -> Result<Box<dyn CodeInterpreter>> {
-        Err(self.capabilities().refuse("forked", "fork"))
+        let capabilities = self.capabilities();
+        Err(capabilities.refuse("forked", "fork", capabilities.fork))
     }
 
     /// The whole session as bytes, for [`InterpreterFactory::restore`] (C16). Each backend has its own
@@ -150,7 +151,8 @@ pub trait CodeInterpreter: Send + fmt::Debug {
     /// Those of [`start`](Self::start); [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where a
     /// session cannot be saved.
     async fn snapshot(&mut self) -> Result<Vec<u8>> {
-        Err(self.capabilities().refuse("saved to bytes", "snapshot"))
+        let capabilities = self.capabilities();
+        Err(capabilities.refuse("saved to bytes", "snapshot", capabilities.snapshot))
     }
 }
 
@@ -209,13 +211,34 @@ pub trait InterpreterFactory: Send + Sync + fmt::Debug {
     /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where sessions cannot be restored.
     async fn restore(&self, snapshot: &[u8]) -> Result<Box<dyn CodeInterpreter>> {
         let _ = snapshot;
-        Err(self.capabilities().refuse("restored from bytes", "snapshot"))
+        let capabilities = self.capabilities();
+        Err(capabilities.refuse("restored from bytes", "snapshot", capabilities.snapshot))
     }
 }
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<T: InterpreterFactory + ?Sized> InterpreterFactory for Arc<T> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        (**self).capabilities()
+    }
+
+    async fn create(&self) -> Result<Box<dyn CodeInterpreter>> {
+        (**self).create().await
+    }
+
+    async fn restore(&self, snapshot: &[u8]) -> Result<Box<dyn CodeInterpreter>> {
+        (**self).restore(snapshot).await
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<T: InterpreterFactory + ?Sized> InterpreterFactory for Box<T> {
     fn name(&self) -> &str {
         (**self).name()
     }

@@ -22,6 +22,7 @@ pub mod model;
 pub mod names;
 mod prompt;
 mod rlm;
+pub mod runtime;
 pub mod seconds;
 pub mod signature;
 mod status;
@@ -50,7 +51,7 @@ pub use self::{
     rlm::{CancelHandle, EventStream, Prediction, Rlm, RlmBuilder, Run, RunFuture},
     signature::{Field, FieldType, Signature, TaskSignature},
     status::{Limit, Status},
-    tool::Tool,
+    tool::{Serialized, Tool, ToolFunction, ToolReturn},
     trajectory::{Event, EventSink, Record, Trajectory, TrajectoryWriter, Turn},
     value::{Text, Value},
 };

@@ -77,12 +77,14 @@ pub const RELIED_ON: &[&str] = &[
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NameUse {
-    /// An input of a signature, or any other variable put into a session.
+    /// An input of a signature.
     Input,
     /// An output of a signature.
     Output,
     /// A tool: a host function of the user's.
     Tool,
+    /// A variable that a program puts into a session of its own.
+    Variable,
 }
 
 impl fmt::Display for NameUse {
@@ -91,6 +93,7 @@ impl fmt::Display for NameUse {
             NameUse::Input => "input",
             NameUse::Output => "output",
             NameUse::Tool => "tool",
+            NameUse::Variable => "variable",
         })
     }
 }
@@ -120,7 +123,7 @@ impl From<NameProblem> for Error {
 /// All must be [identifiers](check_identifier). No name of what a session provides may be
 /// taken ([`RESERVED`]), with one exception: an *output* may be called `answer`, as in the classic
 /// `question -> answer`. Inputs and tools may not take a name that cells rely on ([`RELIED_ON`]), outputs not
-/// one of [`RESERVED_OUTPUTS`].
+/// one of [`RESERVED_OUTPUTS`]. A variable of a program's own session may hide what it likes of Python.
 ///
 /// ```
 /// use abyme_core::names::{NameUse, check_name};
@@ -152,10 +155,10 @@ pub fn check_name(name: &str, usage: NameUse) -> Result<(), NameProblem> {
 }
 
 fn refuse(name: &str, usage: NameUse, why: &str) -> NameProblem {
-    let article = if usage == NameUse::Tool { "a" } else { "an" };
+    let article = if matches!(usage, NameUse::Tool | NameUse::Variable) { "a" } else { "an" };
     let other = match usage {
         NameUse::Input => format!("{name}_text"),
-        NameUse::Output => format!("{name}_value"),
+        NameUse::Output | NameUse::Variable => format!("{name}_value"),
         NameUse::Tool => format!("my_{name}"),
     };
     NameProblem {

@@ -8,7 +8,7 @@ use abyme_python_syntax::Function;
 
 use crate::{
     inputs::Inputs,
-    interpreter::{Capabilities, FunctionSpec, ParameterKind},
+    interpreter::{Capabilities, FunctionSpec},
     limits::{Limits, Remaining},
     model::Message,
     signature::{FieldType, TaskSignature},
@@ -112,27 +112,9 @@ pub(crate) fn submit_example(signature: &TaskSignature) -> String {
     format!("SUBMIT({})", arguments.join(", "))
 }
 
-/// A host function as a list item: `name(a: str, b: int = 0) -> list` and its description.
+/// A host function as a list item: its head and its description.
 fn describe_function(function: &FunctionSpec) -> String {
-    let mut keyword_only = false;
-    let mut parameters = Vec::new();
-    for parameter in &function.parameters {
-        if parameter.kind == ParameterKind::KeywordOnly && !keyword_only {
-            keyword_only = true;
-            parameters.push("*".to_owned());
-        }
-        let stars = match parameter.kind {
-            ParameterKind::VarPositional => "*",
-            ParameterKind::VarKeyword => "**",
-            _ => "",
-        };
-        let annotation = parameter.annotation.as_ref().map(|ty| format!(": {ty}")).unwrap_or_default();
-        let default =
-            parameter.default.as_ref().map(|value| format!(" = {}", value.repr(60))).unwrap_or_default();
-        parameters.push(format!("{stars}{}{annotation}{default}", parameter.name));
-    }
-    let returns = function.returns.as_ref().map(|ty| format!(" -> {ty}")).unwrap_or_default();
-    list_item(&format!("{}({}){returns}", function.name, parameters.join(", ")), &function.description)
+    list_item(&function.to_string(), &function.description)
 }
 
 /// A function of a Python source as a list item, in the source's own words.

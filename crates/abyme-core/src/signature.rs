@@ -4,6 +4,7 @@
 //! annotations, since Python is what the model writes.
 
 mod coerce;
+mod described;
 mod field;
 mod inputs;
 mod outputs;
@@ -15,9 +16,11 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::described::{merged, requires};
 pub use self::{
     coerce::CoerceError,
-    field::{Field, FieldType},
+    described::DescribedType,
+    field::{Field, FieldType, RecordField},
     outputs::{OutputErrors, OutputProblem},
     task::{IntoSignature, Signature, TaskSignature},
 };

@@ -1,17 +1,19 @@
 //! Tools: the user's functions that a cell can call.
 
-mod schema;
+mod function;
+mod parameters;
 
-use std::{fmt, future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
+pub use self::function::{Serialized, ToolFunction, ToolReturn};
+
+use std::{collections::HashSet, fmt, future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
 use futures_util::FutureExt;
 use indexmap::IndexMap;
-use schemars::JsonSchema;
-use serde::{Serialize, de::DeserializeOwned};
 
+use self::parameters::Parameters;
 use crate::{
     error::{Error, ErrorKind, Result},
-    interpreter::{FunctionSpec, HostError, ParameterSpec},
+    interpreter::{FunctionSpec, HostCall, HostError, ParameterKind, ParameterSpec},
     names::{self, NameUse},
     value::Value,
 };
@@ -24,28 +26,73 @@ type Handler = Arc<
 
 /// A user's function that a cell can call like any Python function.
 ///
+/// The function takes one struct, whose fields are the parameters, or nothing. The model reads their types in
+/// Python's words (an enum is a `Literal`, a struct a dict with its keys), their defaults and their doc
+/// comments.
+///
 /// ```
-/// use abyme_core::{HostError, Tool};
+/// use abyme_core::Tool;
 /// use schemars::JsonSchema;
 /// use serde::Deserialize;
 ///
 /// #[derive(Deserialize, JsonSchema)]
-/// struct Args {
+/// struct Count {
 ///     /// Text to search
 ///     text: String,
-///     /// What to count
 ///     needle: String,
+///     #[serde(default)]
+///     letters: Letters,
 /// }
 ///
-/// let count = Tool::new("count", "Count how often a needle occurs.", |args: Args| async move {
-///     Ok::<_, HostError>(args.text.matches(&args.needle).count())
-/// });
-/// assert_eq!(count.spec().parameters[1].name, "needle");
+/// #[derive(Default, Deserialize, JsonSchema, serde::Serialize)]
+/// #[serde(rename_all = "lowercase")]
+/// enum Letters {
+///     #[default]
+///     Exact,
+///     /// Large and small letters are the same
+///     Folded,
+/// }
+///
+/// fn count(Count { text, needle, letters }: Count) -> usize {
+///     match letters {
+///         Letters::Exact => text.matches(&needle).count(),
+///         Letters::Folded => text.to_lowercase().matches(&needle.to_lowercase()).count(),
+///     }
+/// }
+///
+/// let tool = Tool::new("count", "Counts how often a needle occurs.", count).returns("int");
+/// assert_eq!(
+///     tool.spec().to_string(),
+///     "count(text: str, needle: str, letters: Literal['exact', 'folded'] = 'exact') -> int"
+/// );
+/// assert_eq!(
+///     tool.spec().description,
+///     "Counts how often a needle occurs.\n\nArgs:\n    text: Text to search\n    \
+///      letters = 'folded': Large and small letters are the same"
+/// );
 /// ```
+///
+/// | function | runs |
+/// |---|---|
+/// | `async`, `Fn(Args) -> impl Future` | on the run's own task: it must not block or compute for long |
+/// | any other, `Fn(Args) -> R` | on a thread that may block: other calls and sub-calls go on meanwhile |
+///
+/// A function that was started on a thread runs to its end, also when the cell that called it was cut off.
+///
+/// It returns what [`ToolReturn`] lists: plain values as they are, or a `Result`. An error of any type that can
+/// be shown (`anyhow::Error`, `String`, `Box<dyn Error>`, `std::io::Error`) raises `RuntimeError` with its text
+/// in Python, a [`HostError`] raises the exception that it names, and a panic raises `RuntimeError`. Arguments
+/// that do not fit raise `TypeError`.
+///
+/// A tool without a way to call it (its argument is a `String` or a `Vec`, which have no names for parameters)
+/// is refused by [`RlmBuilder::build`](crate::RlmBuilder::build) and by
+/// [`Session::tools`](crate::Session::tools).
 #[derive(Clone)]
 pub struct Tool {
     spec: FunctionSpec,
     handler: Handler,
+    /// Why it cannot be called.
+    problem: Option<String>,
 }
 
 impl fmt::Debug for Tool {
@@ -55,33 +102,29 @@ impl fmt::Debug for Tool {
 }
 
 impl Tool {
-    /// A tool over typed arguments. Parameters, their types, defaults and descriptions come from the type's
-    /// JSON Schema. A failure raises the exception that its [`HostError`] names, which is `RuntimeError` for
-    /// every other Rust error; a panic raises `RuntimeError` too.
-    ///
-    /// The function runs on the run's task: long computations belong in `tokio::task::spawn_blocking`.
-    pub fn new<A, R, E, F, Fut>(name: impl Into<String>, description: impl Into<String>, function: F) -> Self
-    where
-        A: DeserializeOwned + JsonSchema,
-        R: Serialize,
-        E: Into<HostError>,
-        F: Fn(A) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<R, E>> + Send + 'static,
-    {
-        let parameters = schema::parameters(schemars::schema_for!(A).as_value());
-        let function = Arc::new(function);
-        let required: Arc<[String]> = required_names(&parameters);
-        Self::from_parts(name, description, parameters, move |arguments| {
-            let (function, required) = (function.clone(), required.clone());
-            async move {
-                let arguments = without_unset(arguments, &required);
-                let arguments: A = Value::Dict(arguments)
-                    .to()
-                    .map_err(|error| HostError::type_error(error.message().to_owned()))?;
-                let returned = function(arguments).await.map_err(Into::into)?;
-                Value::from_serialize(&returned).map_err(HostError::from)
-            }
-        })
+    /// A tool over typed arguments, or none.
+    pub fn new<M, F: ToolFunction<M>>(
+        name: impl Into<String>,
+        description: impl Into<String>,
+        function: F,
+    ) -> Self {
+        let (parameters, problem) = match F::schema().map(|schema| Parameters::read(&schema)) {
+            Some(Ok(parameters)) => (parameters, None),
+            Some(Err(problem)) => (Parameters::default(), Some(problem)),
+            None => (Parameters::default(), None),
+        };
+        let Parameters { specs, notes, unset, takes_none } = parameters;
+        let (function, unset): (_, Arc<[String]>) = (Arc::new(function), unset.into());
+        let mut tool =
+            Self::from_parts(name, documented(description.into(), &notes), specs, move |arguments| {
+                let arguments = match takes_none {
+                    true => Value::None,
+                    false => Value::Dict(without_unset(arguments, &unset)),
+                };
+                function.clone().call(arguments)
+            });
+        tool.problem = problem;
+        tool
     }
 
     /// A tool whose parameters are described by a JSON Schema of an object, over untyped arguments by name.
@@ -101,17 +144,18 @@ impl Tool {
         Fut: Future<Output = Result<Value, HostError>> + Send + 'static,
     {
         let name = name.into();
-        if !schema.get("properties").is_none_or(serde_json::Value::is_object)
-            || schema.get("type").is_some_and(|ty| ty != "object")
-            || !schema.is_object()
-        {
+        let read = match schema.is_object() {
+            true => Parameters::read(schema).ok(),
+            false => None,
+        };
+        let Some(Parameters { specs, notes, .. }) = read else {
             let message = format!(
                 "the parameters of tool `{name}` need the JSON Schema of an object, \
                  such as {{\"type\": \"object\", \"properties\": {{\"text\": {{\"type\": \"string\"}}}}}}"
             );
             return Err(Error::new(ErrorKind::Config, message));
-        }
-        Ok(Self::from_parts(name, description, schema::parameters(schema), function))
+        };
+        Ok(Self::from_parts(name, documented(description.into(), &notes), specs, function))
     }
 
     /// A tool with the given parameters, over untyped arguments by name.
@@ -127,7 +171,7 @@ impl Tool {
     {
         let mut spec = FunctionSpec::new(name, description);
         spec.parameters = parameters;
-        Self { spec, handler: Arc::new(move |arguments| Box::pin(function(arguments))) }
+        Self { spec, handler: Arc::new(move |arguments| Box::pin(function(arguments))), problem: None }
     }
 
     /// Sets the annotation of what the tool returns, as the model reads it.
@@ -162,9 +206,22 @@ impl Tool {
         })
     }
 
-    /// Checks the names of the tool and of its parameters.
+    /// The arguments of a call by name. What `*args` took comes under its name.
+    pub(crate) fn arguments(&self, call: HostCall) -> IndexMap<String, Value> {
+        let HostCall { args, mut kwargs, .. } = call;
+        let mut parameters = self.spec.parameters.iter();
+        if let Some(parameter) = parameters.find(|one| one.kind == ParameterKind::VarPositional) {
+            kwargs.insert(parameter.name.clone(), Value::List(args));
+        }
+        kwargs
+    }
+
+    /// Checks that it can be called, and the names of the tool and of its parameters.
     pub(crate) fn check(&self) -> Result<()> {
         names::check_name(self.name(), NameUse::Tool)?;
+        if let Some(problem) = &self.problem {
+            return Err(Error::new(ErrorKind::Config, format!("tool `{}`: {problem}", self.name())));
+        }
         for parameter in &self.spec.parameters {
             names::check_identifier(&parameter.name)
                 .map_err(|problem| Error::from(problem).context(format!("tool `{}`", self.name())))?;
@@ -173,15 +230,31 @@ impl Tool {
     }
 }
 
-fn required_names(parameters: &[ParameterSpec]) -> Arc<[String]> {
-    parameters
-        .iter()
-        .filter(|parameter| parameter.default.is_none())
-        .map(|parameter| parameter.name.clone())
-        .collect()
+/// Checks each of these tools, and that all functions of a session have names of their own.
+pub(crate) fn check_tools<'a>(tools: &'a [Tool], taken: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let mut taken: HashSet<&str> = taken.into_iter().collect();
+    for tool in tools {
+        tool.check()?;
+        if !taken.insert(tool.name()) {
+            let message = format!("two functions are called `{}`: rename one of them", tool.name());
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+    }
+    Ok(())
 }
 
-/// Leaves out optional arguments that are `None`, so that `#[serde(default)]` fields take their default.
-fn without_unset(arguments: IndexMap<String, Value>, required: &[String]) -> IndexMap<String, Value> {
-    arguments.into_iter().filter(|(name, value)| !value.is_none() || required.contains(name)).collect()
+/// The description with what is known of the arguments, as Python's docstrings have it.
+fn documented(description: String, notes: &[String]) -> String {
+    match notes {
+        [] => description,
+        notes => {
+            format!("{}\n\nArgs:\n    {}", description.trim(), notes.join("\n    ")).trim_start().to_owned()
+        }
+    }
+}
+
+/// Leaves out the arguments that have no default of their own and were not given, so that `serde` takes its
+/// own.
+fn without_unset(arguments: IndexMap<String, Value>, unset: &[String]) -> IndexMap<String, Value> {
+    arguments.into_iter().filter(|(name, value)| !value.is_none() || !unset.contains(name)).collect()
 }

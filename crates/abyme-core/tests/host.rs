@@ -199,7 +199,7 @@ async fn tools_take_typed_arguments_and_raise_typed_errors() {
     assert_eq!(results[..3], ["'abab'", "'ababab'", "ValueError: times is 0"]);
     assert_eq!(results[3], "RuntimeError: invalid digit found in string");
     assert!(results[4].starts_with("TypeError: ") && results[4].contains("text"), "{}", results[4]);
-    assert_eq!(results[5], "NameError: the host has no function `nope`");
+    assert_eq!(results[5], "NameError: this cell is not offered a function `nope`");
 }
 
 #[tokio::test]

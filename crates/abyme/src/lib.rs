@@ -4,8 +4,8 @@
 // Running tasks.
 pub use abyme_core::{
     CancelHandle, CodePolicy, Event, EventSink, EventStream, Field, FieldType, Inputs, Limit, Limits,
-    Prediction, Record, Rlm, RlmBuilder, Run, RunFuture, Signature, Status, TaskSignature, Tool, Trajectory,
-    TrajectoryWriter, Turn, Violation, inputs,
+    Prediction, Record, Rlm, RlmBuilder, Run, RunFuture, Serialized, Signature, Status, TaskSignature, Tool,
+    ToolFunction, ToolReturn, Trajectory, TrajectoryWriter, Turn, Violation, inputs,
 };
 // Values and errors.
 pub use abyme_core::{Blame, Error, ErrorKind, Result, Text, Value};
@@ -21,7 +21,7 @@ pub use abyme_core::{
     FinishReason, LanguageModel, LanguageModelExt, Message, Request, Response, RetryPolicy, Retrying, Role,
     Usage,
 };
-pub use abyme_core::{interpreter, model, names, seconds, signature, trajectory, value};
+pub use abyme_core::{interpreter, model, names, runtime, seconds, signature, trajectory, value};
 
 #[cfg(feature = "docker")]
 #[doc(no_inline)]
@@ -90,7 +90,7 @@ pub mod prelude {
     pub use abyme_core::{
         CancelHandle, CodeInterpreter, CodeInterpreterExt, CodePolicy, Error, ErrorKind, Event, EventSink,
         HostError, InterpreterFactory, InterpreterFactoryExt, LanguageModel, LanguageModelExt, Limit, Limits,
-        Observation, Pool, PoolConfig, Prediction, Record, Rlm, Run, Session, Signature, Status,
+        Observation, Pool, PoolConfig, Prediction, Record, Rlm, Run, Serialized, Session, Signature, Status,
         TaskSignature, Text, Tool, Trajectory, Value, inputs,
     };
 

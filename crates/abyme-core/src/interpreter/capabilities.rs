@@ -103,8 +103,17 @@ impl Capabilities {
         }
     }
 
-    /// The error for a capability that the backend does not have. `what` completes "cannot be ...".
-    pub(super) fn refuse(&self, what: &str, capability: &str) -> Error {
+    /// The error for a capability that the backend does not have, or has declared and not implemented. `what`
+    /// completes "cannot be ...".
+    pub(super) fn refuse(&self, what: &str, capability: &str, declared: bool) -> Error {
+        if declared {
+            let message = format!(
+                "this session cannot be {what}: its backend declares `{capability}` and does not implement it; \
+                 a type that wraps another backend has to pass on every method of `CodeInterpreter` and \
+                 `InterpreterFactory`"
+            );
+            return Error::new(ErrorKind::Unsupported, message);
+        }
         let isolation = match self.isolation {
             Isolation::None => "without isolation",
             Isolation::Process => "in a process",
@@ -115,8 +124,8 @@ impl Capabilities {
         Error::new(
             ErrorKind::Unsupported,
             format!(
-                "a session {isolation} cannot be {what} here: its backend lacks `{capability}`; use the wasm \
-                 backend"
+                "a session {isolation} cannot be {what} here: its backend does not declare `{capability}`; use \
+                 one that does, such as the wasm backend"
             ),
         )
     }

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 
 use super::{CodeInterpreter, InterpreterFactory, Session};
-use crate::error::Result;
+use crate::{error::Result, runtime::HomeRuntime};
 
 /// What every interpreter can do besides its contract. Every [`CodeInterpreter`] has it by the blanket
 /// implementation; it is not meant to be implemented.
@@ -35,8 +35,10 @@ pub trait InterpreterFactoryExt: InterpreterFactory {
     /// Opens one session: creates an interpreter, starts it and wraps it in a [`Session`].
     ///
     /// # Errors
-    /// Those of [`InterpreterFactory::create`] and [`CodeInterpreter::start`].
+    /// Those of [`InterpreterFactory::create`] and [`CodeInterpreter::start`];
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) outside of a tokio runtime.
     async fn session(&self) -> Result<Session> {
+        HomeRuntime::current()?;
         self.create().await?.start_session().await
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::{Capabilities, CodeInterpreter, InterpreterFactory};
-use crate::error::Result;
+use crate::{error::Result, runtime::HomeRuntime};
 
 /// How many sessions a [`Pool`] keeps started, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +49,9 @@ impl PoolConfig {
 /// background.
 ///
 /// A session is used once and never returned: two runs share nothing (C15). Sessions that died or waited too
-/// long are dropped. An empty pool starts a session on the spot. The pool needs a tokio runtime.
+/// long are dropped, and so are those of another tokio runtime that cannot be used on the caller's: a pool in a
+/// static may be shared by tests, each of which has a runtime of its own. An empty pool starts a session on the
+/// spot.
 #[derive(Clone, Debug)]
 pub struct Pool {
     inner: Arc<Inner>,
@@ -91,6 +93,7 @@ impl Pool {
     /// # Errors
     /// The first error of a session that does not start.
     pub async fn fill(&self) -> Result<()> {
+        HomeRuntime::current()?;
         while let Some(permit) = StartPermit::acquire(&self.inner) {
             permit.start().await?;
         }
@@ -208,10 +211,12 @@ impl InterpreterFactory for Pool {
     }
 
     async fn create(&self) -> Result<Box<dyn CodeInterpreter>> {
+        HomeRuntime::current()?;
         loop {
             let idle = self.inner.idle().sessions.pop_front();
             let Some(mut idle) = idle else { break };
-            // `start` on a started session says whether it is still alive (C1).
+            // `start` on a started session says whether it is still alive (C1), here as well: one that was
+            // started on another runtime may have died with it, and answers so.
             if !self.inner.is_expired(&idle) && idle.session.start().await.is_ok() {
                 self.refill();
                 return Ok(idle.session);

@@ -1,8 +1,13 @@
 //! The names a session offers to the code that runs in it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::value::Value;
+
+/// How much of a default is shown.
+const SHOWN_CHARS: usize = 60;
 
 /// The names a session offers, next to the built-in `SUBMIT`, `FINAL`, `FINAL_VAR`, `answer` and `SHOW_VARS`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -85,6 +90,26 @@ impl FunctionSpec {
     }
 }
 
+/// The head of the function as Python writes it: `name(a: str, b: int = 0) -> list`.
+impl fmt::Display for FunctionSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parameters = Vec::new();
+        for parameter in &self.parameters {
+            if parameter.kind == ParameterKind::KeywordOnly
+                && !parameters.iter().any(|one: &String| one.starts_with('*'))
+            {
+                parameters.push("*".to_owned());
+            }
+            parameters.push(parameter.to_string());
+        }
+        write!(f, "{}({})", self.name, parameters.join(", "))?;
+        match &self.returns {
+            Some(annotation) => write!(f, " -> {annotation}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// One parameter of a host function.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -100,6 +125,25 @@ pub struct ParameterSpec {
     /// Its default; a parameter without one is required.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_value")]
     pub default: Option<Value>,
+}
+
+/// As Python writes it: `b: int = 0`.
+impl fmt::Display for ParameterSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            ParameterKind::VarPositional => "*",
+            ParameterKind::VarKeyword => "**",
+            _ => "",
+        })?;
+        f.write_str(&self.name)?;
+        if let Some(annotation) = &self.annotation {
+            write!(f, ": {annotation}")?;
+        }
+        match &self.default {
+            Some(value) => write!(f, " = {}", value.repr(SHOWN_CHARS)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A default of `None` is written as `null`, which must not be read back as "no default".

@@ -5,37 +5,46 @@ use std::{sync::Arc, time::Duration};
 
 use abyme_python_syntax::{CodePolicy, Violation};
 use async_trait::async_trait;
+use serde::de::DeserializeOwned;
 
 use super::{
-    Capabilities, Cell, CodeInterpreter, HostFunctions, NoHostFunctions, Observation, PythonError, Scope,
-    Stage, Submission,
+    Capabilities, Cell, CodeInterpreter, HostCall, HostError, HostFunctions, NoHostFunctions, Observation,
+    PythonError, Scope, Stage, Submission,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     names::{self, NameUse},
+    runtime::HomeRuntime,
+    tool::{Tool, check_tools},
     value::Value,
 };
 
 /// An interpreter with the contract's checks around it, and a plain REPL on top.
 ///
 /// ```no_run
-/// # async fn example(interpreter: impl abyme_core::CodeInterpreter + 'static) -> abyme_core::Result<()> {
-/// use abyme_core::CodeInterpreterExt;
+/// # async fn example(backend: impl abyme_core::InterpreterFactory) -> abyme_core::Result<()> {
+/// use abyme_core::{InterpreterFactoryExt, Tool};
 ///
-/// let mut repl = interpreter.start_session().await?;
+/// let shout = Tool::new("shout", "Writes a text in capitals.", |text: Shout| text.text.to_uppercase());
+/// # #[derive(serde::Deserialize, schemars::JsonSchema)] struct Shout { text: String }
+/// let mut repl = backend.session().await?.tools([shout])?;
 /// repl.set_variable("context", "a very long text").await?;
-/// let observation = repl.run_code("len(context)").await?;
-/// assert_eq!(observation.value.unwrap().to_string(), "16");
-/// assert!(!repl.is_terminated());
-/// repl.run_code("FINAL(context.upper())").await?;
-/// assert!(repl.is_terminated());
+/// repl.run_code("words = shout(context).split()").await?.into_result()?;
+/// assert_eq!(repl.eval::<i64>("len(words)").await?, 4);
+/// assert_eq!(repl.get::<Vec<String>>("words").await?[3], "TEXT");
+///
+/// let observation = repl.run_code("print(1 / 0)").await?;
+/// assert!(observation.error.is_some(), "an exception is an observation, unless `into_result` is called");
 /// # Ok(()) }
 /// ```
+///
+/// A session needs a tokio runtime, and belongs to the one that it was started on.
 pub struct Session {
     inner: Box<dyn CodeInterpreter>,
     host: Arc<dyn HostFunctions>,
     policy: Option<Arc<CodePolicy>>,
     scope: Arc<Scope>,
+    tools: Arc<[Tool]>,
     timeout: Option<Duration>,
     max_output_chars: usize,
     submission: Option<Submission>,
@@ -59,6 +68,7 @@ impl Session {
             host: Arc::new(NoHostFunctions),
             policy: None,
             scope: Arc::default(),
+            tools: Arc::default(),
             timeout: Some(Cell::TIMEOUT),
             max_output_chars: Cell::MAX_OUTPUT_CHARS,
             submission: None,
@@ -73,10 +83,28 @@ impl Session {
     }
 
     /// Serves the calls of [`run_code`](Self::run_code) through `host`, whose functions `scope` describes.
+    /// Replaces the scope, so [`tools`](Self::tools) come after it.
     pub fn host(mut self, scope: impl Into<Arc<Scope>>, host: Arc<dyn HostFunctions>) -> Self {
         self.scope = scope.into();
+        self.tools = Arc::default();
         self.host = host;
         self
+    }
+
+    /// Offers tools to the cells of [`run_code`](Self::run_code) and [`eval`](Self::eval), next to the host
+    /// functions that there are.
+    ///
+    /// # Errors
+    /// Those of a tool that cannot be called, or whose name is taken; see [`Tool`].
+    pub fn tools(mut self, tools: impl IntoIterator<Item = Tool>) -> Result<Self> {
+        let tools: Vec<Tool> = self.tools.iter().cloned().chain(tools).collect();
+        let host = self.scope.functions.iter().filter(|function| !is_named(&self.tools, &function.name));
+        let mut scope = Scope { functions: host.cloned().collect(), ..(*self.scope).clone() };
+        check_tools(&tools, scope.functions.iter().map(|function| function.name.as_str()))?;
+        scope.functions.extend(tools.iter().map(|tool| tool.spec().clone()));
+        self.scope = Arc::new(scope);
+        self.tools = tools.into();
+        Ok(self)
     }
 
     /// Sets the time limit of [`run_code`](Self::run_code). Default 120 s.
@@ -94,14 +122,33 @@ impl Session {
     /// Runs a plain piece of Python in the session.
     ///
     /// # Errors
-    /// Those of [`CodeInterpreter::execute`]. A Python exception is in the observation.
+    /// Those of [`CodeInterpreter::execute`]. A Python exception is in the observation; where it should be an
+    /// error, call [`Observation::into_result`].
     pub async fn run_code(&mut self, code: impl Into<String>) -> Result<Observation> {
         let cell = self.cell(code);
-        let host = self.host.clone();
-        self.execute(cell, &*host).await
+        self.run(cell).await
     }
 
-    /// Sets a variable: any [`Value`], text of any size.
+    /// The value of a Python expression. As at Python's prompt, it is kept in the variable `_`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Python`] with what the expression raised, [`ErrorKind::OutputType`] if its value is not a
+    /// `T`, and those of [`CodeInterpreter::execute`].
+    pub async fn eval<T: DeserializeOwned>(&mut self, expression: &str) -> Result<T> {
+        // The expression may end in a comment.
+        let cell = self.cell(format!("_ = ({expression}\n)")).read("_");
+        let mut observation = self.run(cell).await?.into_result()?;
+        let value = observation.variables.shift_remove("_").unwrap_or_default();
+        value.to().map_err(|error| error.context(format!("the value of `{expression}`")))
+    }
+
+    /// Runs a cell with this session's own host functions.
+    async fn run(&mut self, cell: Cell) -> Result<Observation> {
+        let host = SessionHost { tools: self.tools.clone(), host: self.host.clone() };
+        self.execute(cell, &host).await
+    }
+
+    /// Sets a variable: any [`Value`], text of any size. It may hide a name of Python, such as `json`.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] if the name is not a Python identifier or is one of the session's own.
@@ -113,6 +160,21 @@ impl Session {
             (Some(error), ..) => Err(Error::new(ErrorKind::InvalidInput, error.to_string())),
             (None, Some(reason), _) => Err(Error::new(ErrorKind::SessionEnded, reason)),
             (None, None, Some(reason)) => Err(Error::new(ErrorKind::InvalidInput, reason)),
+        }
+    }
+
+    /// Reads a variable as a Rust type.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if there is no variable of that name, [`ErrorKind::OutputType`] if it is
+    /// not a `T`, and those of [`get_variable`](Self::get_variable).
+    pub async fn get<T: DeserializeOwned>(&mut self, name: &str) -> Result<T> {
+        match self.get_variable(name).await? {
+            Some(value) => value.to().map_err(|error| error.context(format!("variable `{name}`"))),
+            None => Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("the session has no variable `{name}`: no cell and no `set_variable` has set it"),
+            )),
         }
     }
 
@@ -147,14 +209,14 @@ impl Session {
     /// // Any backend that declares `Capabilities::fork`.
     /// let interpreter = ScriptedInterpreter::from_fn(|_| Ok(Observation::default()));
     /// let mut repl = interpreter.start_session().await?;
-    /// repl.run_code("rows = parse(context)").await?;
+    /// repl.run_code("rows = parse(context)").await?.into_result()?;
     ///
     /// let ideas = ["rows.sort()", "rows = rows[:10]", "rows.clear()"];
     /// for (fork, idea) in repl.fork_many(ideas.len()).await?.iter_mut().zip(ideas) {
     ///     let observation = fork.run_code(idea).await?;
     ///     println!("{idea}: {:?}", observation.error);
     /// }
-    /// repl.run_code("rows").await?; // as they were
+    /// let rows = repl.run_code("rows").await?; // as they were
     /// # Ok(()) }
     /// ```
     ///
@@ -163,7 +225,7 @@ impl Session {
     pub async fn fork(&mut self) -> Result<Session> {
         self.check_alive()?;
         if !self.capabilities().fork {
-            return Err(self.capabilities().refuse("forked", "fork"));
+            return Err(self.capabilities().refuse("forked", "fork", false));
         }
         let result = self.inner.fork().await;
         let inner = self.note_end(result)?;
@@ -172,6 +234,7 @@ impl Session {
             host: self.host.clone(),
             policy: self.policy.clone(),
             scope: self.scope.clone(),
+            tools: self.tools.clone(),
             timeout: self.timeout,
             max_output_chars: self.max_output_chars,
             submission: self.submission.clone(),
@@ -205,12 +268,12 @@ impl Session {
     /// // Any backend that declares `Capabilities::snapshot`.
     /// let factory = ScriptedInterpreter::from_fn(|_| Ok(Observation::default())).factory();
     /// let mut repl = factory.create().await?.into_session();
-    /// repl.run_code("rows = an_hour_of_work(context)").await?;
+    /// repl.run_code("rows = an_hour_of_work(context)").await?.into_result()?;
     /// let saved = repl.snapshot().await?;
     ///
     /// // Later, or in another process:
     /// let mut repl = factory.restore(&saved).await?.into_session();
-    /// repl.run_code("len(rows)").await?;
+    /// let observation = repl.run_code("len(rows)").await?;
     /// # Ok(()) }
     /// ```
     ///
@@ -219,7 +282,7 @@ impl Session {
     pub async fn snapshot(&mut self) -> Result<Vec<u8>> {
         self.check_alive()?;
         if !self.capabilities().snapshot {
-            return Err(self.capabilities().refuse("saved to bytes", "snapshot"));
+            return Err(self.capabilities().refuse("saved to bytes", "snapshot", false));
         }
         let result = self.inner.snapshot().await;
         self.note_end(result)
@@ -268,6 +331,46 @@ impl Session {
     }
 }
 
+fn is_named(tools: &[Tool], name: &str) -> bool {
+    tools.iter().any(|tool| tool.name() == name)
+}
+
+/// The host functions of a session that is used by itself.
+struct SessionHost {
+    tools: Arc<[Tool]>,
+    host: Arc<dyn HostFunctions>,
+}
+
+#[async_trait]
+impl HostFunctions for SessionHost {
+    async fn call(&self, call: HostCall) -> Result<Value, HostError> {
+        match self.tools.iter().find(|tool| tool.name() == call.name) {
+            Some(tool) => tool.call(tool.arguments(call)).await,
+            None => self.host.call(call).await,
+        }
+    }
+}
+
+/// Passes on the calls of the functions that a cell was offered, and refuses all others: a cell may have kept
+/// a function of an earlier one, or have forged the call (C12).
+struct Offered<'a> {
+    scope: &'a Scope,
+    host: &'a dyn HostFunctions,
+}
+
+#[async_trait]
+impl HostFunctions for Offered<'_> {
+    async fn call(&self, call: HostCall) -> Result<Value, HostError> {
+        match self.scope.functions.iter().any(|function| function.name == call.name) {
+            true => self.host.call(call).await,
+            false => {
+                let message = format!("this cell is not offered a function {}", names::ticked(&call.name));
+                Err(HostError::new("NameError", message))
+            }
+        }
+    }
+}
+
 /// What the model reads when a cell breaks the policy.
 fn blocked(violation: &Violation) -> PythonError {
     let text = violation.to_string();
@@ -284,14 +387,16 @@ impl CodeInterpreter for Session {
 
     async fn start(&mut self) -> Result<()> {
         self.check_alive()?;
+        HomeRuntime::current()?;
         let result = self.inner.start().await;
         self.note_end(result)
     }
 
     async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
         self.check_alive()?;
+        HomeRuntime::current()?;
         for (name, _) in &cell.variables {
-            names::check_name(name, NameUse::Input)?;
+            names::check_name(name, NameUse::Variable)?;
         }
         for name in &cell.reads {
             names::check_identifier(name)?;
@@ -302,7 +407,9 @@ impl CodeInterpreter for Session {
             // The variables that came with it are set and read all the same.
             cell.code.clear();
         }
-        let result = self.inner.execute(cell, host).await;
+        let scope = cell.scope.clone();
+        let offered = Offered { scope: &scope, host };
+        let result = self.inner.execute(cell, &offered).await;
         let mut observation = self.note_end(result)?;
         if let Some(violation) = violation {
             observation.error = Some(blocked(&violation));

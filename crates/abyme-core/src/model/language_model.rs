@@ -63,6 +63,22 @@ impl<T: LanguageModel + ?Sized> LanguageModel for Arc<T> {
     }
 }
 
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<T: LanguageModel + ?Sized> LanguageModel for Box<T> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn check(&self) -> Result<()> {
+        (**self).check()
+    }
+
+    async fn complete(&self, request: &Request) -> Result<Response> {
+        (**self).complete(request).await
+    }
+}
+
 /// What every model can do besides its contract. Implemented for all models; not to be implemented by hand.
 pub trait LanguageModelExt: LanguageModel + Sized {
     /// A model that tries failed calls again as `policy` says, for a model that is used without an

@@ -3,6 +3,8 @@
 use std::{collections::HashSet, sync::Arc};
 
 use abyme_python_syntax::{CodePolicy, Function, public_functions};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 
 use super::{
     builtins::{self, RESERVED_FUNCTIONS},
@@ -61,6 +63,27 @@ impl RlmBuilder {
     /// Describes an input or output for the model.
     pub fn describe(mut self, name: &str, text: impl Into<String>) -> Self {
         self.signature = self.signature.and_then(|signature| signature.describe(name, text));
+        self
+    }
+
+    /// Makes an output one that holds a `T`: the model is shown the shape of `T` and its doc comments, and a
+    /// submission that is not a `T` goes back to it. Read it with
+    /// [`Prediction::get`](crate::Prediction::get).
+    ///
+    /// ```no_run
+    /// # fn example(builder: abyme_core::RlmBuilder) {
+    /// #[derive(serde::Deserialize, schemars::JsonSchema)]
+    /// struct Module {
+    ///     /// As `import` takes it
+    ///     name: String,
+    ///     lines: u32,
+    /// }
+    ///
+    /// let builder = abyme_core::Rlm::builder("docs -> modules").output::<Vec<Module>>("modules");
+    /// # }
+    /// ```
+    pub fn output<T: DeserializeOwned + JsonSchema>(mut self, name: &str) -> Self {
+        self.signature = self.signature.and_then(|signature| signature.output_as::<T>(name));
         self
     }
 

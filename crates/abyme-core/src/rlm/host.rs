@@ -11,7 +11,7 @@ use super::{
     caller::ModelCaller,
 };
 use crate::{
-    interpreter::{HostCall, HostError, HostFunctions, ParameterKind},
+    interpreter::{HostCall, HostError, HostFunctions},
     model::Response,
     tool::Tool,
     trajectory::{CallOutcome, Event},
@@ -82,19 +82,13 @@ impl<'a> CellHost<'a> {
         let Some(tool) = self.tools.iter().find(|tool| tool.name() == call.name) else {
             return Err(HostError::new("NameError", format!("the host has no function `{}`", call.name)));
         };
-        let mut call = call;
-        let var_positional =
-            tool.spec().parameters.iter().find(|parameter| parameter.kind == ParameterKind::VarPositional);
-        if let Some(parameter) = var_positional {
-            // Tools take their arguments by name, so what `*args` took comes under its name.
-            call.kwargs.insert(parameter.name.clone(), Value::List(std::mem::take(&mut call.args)));
-        }
+        let arguments = tool.arguments(call);
         let started = Instant::now();
-        let result = tool.call(call.kwargs.clone()).await;
+        let result = tool.call(arguments.clone()).await;
         self.caller.recorder().record(Event::ToolCall {
             turn: self.turn,
-            tool: call.name,
-            arguments: call.kwargs,
+            tool: tool.name().to_owned(),
+            arguments,
             outcome: match &result {
                 Ok(value) => CallOutcome::Result(value.clone()),
                 Err(error) => CallOutcome::Error(error.to_string()),

@@ -18,6 +18,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     inputs::Inputs,
     limits::Limits,
+    runtime::HomeRuntime,
     trajectory::{Event, EventSink, Record, Recorder, TrajectoryWriter},
 };
 
@@ -42,8 +43,8 @@ use crate::{
 /// # Errors
 /// The run ends with an error of kind
 /// - [`InvalidInput`](ErrorKind::InvalidInput), before anything starts, if inputs are missing or unknown (all
-///   are named) or do not fit their types; [`Config`](ErrorKind::Config) for limits that cannot work, and
-///   [`Io`](ErrorKind::Io) if the trace cannot be written;
+///   are named) or do not fit their types; [`Config`](ErrorKind::Config) for limits that cannot work and outside
+///   of a tokio runtime, and [`Io`](ErrorKind::Io) if the trace cannot be written;
 /// - [`Unavailable`](ErrorKind::Unavailable) if no session starts;
 /// - [`SessionEnded`](ErrorKind::SessionEnded) if sessions keep dying;
 /// - the model's error if it fails for good;
@@ -133,6 +134,7 @@ impl Run {
 
     async fn finish(self) -> Result<Prediction> {
         let Self { config, inputs, limits, mut sinks, trace, label, cancel } = self;
+        HomeRuntime::current()?;
         let inputs = checked(&config, &inputs)?;
         limits.check()?;
         if let Some(path) = trace {

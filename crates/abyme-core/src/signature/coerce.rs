@@ -4,7 +4,10 @@ use std::{borrow::Cow, collections::HashSet, fmt};
 
 use indexmap::{IndexMap, map::Entry};
 
-use super::{field::FieldType, scalar};
+use super::{
+    field::{FieldType, RecordField, wrong_keys},
+    scalar,
+};
 use crate::value::{Dialect, Reader, Value, text_repr};
 
 #[cfg(test)]
@@ -96,6 +99,7 @@ impl FieldType {
     /// | `date`, `datetime` | ISO 8601 text; a `date` also from a midnight, a `datetime` from a date |
     /// | lists, sets, tuples | a list, or text of one (JSON or a Python `repr`); each item is converted |
     /// | `dict[K, V]` | a dict, or text of one; keys stay text but must read as a `K` |
+    /// | `{'name': str}` | a dict with the keys that must be there, or text of one; other keys are kept |
     /// | `Literal` | the very option, or one that the value converts to (`"1"` for `1`); case matters |
     /// | unions | the first member that it [is of](Self::matches), or the first that it converts to |
     ///
@@ -138,6 +142,7 @@ impl FieldType {
             }
             FieldType::Tuple(types) => return self.coerce_tuple(types, value),
             FieldType::Dict(key, inner) => return self.coerce_dict(key, inner, value),
+            FieldType::Record(fields) => return self.coerce_record(fields, value),
             FieldType::Union(members) => return self.coerce_union(members, value),
         };
         converted.map_err(|hint| CoerceError::new(self, &value, hint))
@@ -169,16 +174,35 @@ impl FieldType {
         each(items, |index| &types[index]).map(Value::List)
     }
 
-    fn coerce_dict(&self, key: &FieldType, inner: &FieldType, value: Value) -> Result<Value, CoerceError> {
-        let entries = match value {
-            Value::Dict(entries) => entries,
+    /// The entries of a dict, or of a text that holds one.
+    fn coerce_entries(&self, value: Value) -> Result<IndexMap<String, Value>, CoerceError> {
+        match value {
+            Value::Dict(entries) => Ok(entries),
             Value::Text(text) if text.trim_start().starts_with('{') => match structure(&text) {
-                Ok(Value::Dict(entries)) => entries,
-                Ok(_) => return Err(CoerceError::new(self, &text.into(), "submit the dict itself")),
-                Err(hint) => return Err(CoerceError::new(self, &text.into(), hint)),
+                Ok(Value::Dict(entries)) => Ok(entries),
+                Ok(_) => Err(CoerceError::new(self, &text.into(), "submit the dict itself")),
+                Err(hint) => Err(CoerceError::new(self, &text.into(), hint)),
             },
-            other => return Err(CoerceError::new(self, &other, "")),
-        };
+            other => Err(CoerceError::new(self, &other, "")),
+        }
+    }
+
+    fn coerce_record(&self, fields: &[RecordField], value: Value) -> Result<Value, CoerceError> {
+        let mut entries = self.coerce_entries(value)?;
+        if let Some(hint) = wrong_keys(fields, &entries) {
+            return Err(CoerceError::new(self, &Value::Dict(entries), hint));
+        }
+        for field in fields {
+            if let Some(value) = entries.get_mut(&field.name) {
+                let converted = field.ty.coerce(std::mem::take(value));
+                *value = converted.map_err(|error| error.at_key(&field.name))?;
+            }
+        }
+        Ok(Value::Dict(entries))
+    }
+
+    fn coerce_dict(&self, key: &FieldType, inner: &FieldType, value: Value) -> Result<Value, CoerceError> {
+        let entries = self.coerce_entries(value)?;
         let mut converted = IndexMap::with_capacity(entries.len());
         for (name, value) in entries {
             let name = key.coerce_key(&name)?;
@@ -225,6 +249,10 @@ impl FieldType {
                 Err(error) => errors.push((member, error)),
             }
         }
+        // A dict whose tag is that of one choice is meant as that one.
+        if let Some(at) = errors.iter().position(|(member, _)| member.has_tag_of(&value)) {
+            return Err(errors.swap_remove(at).1);
+        }
         // With one real choice, its error says the most; and so does one from inside a list or dict.
         let choices = errors.iter().filter(|(member, _)| **member != FieldType::None).count();
         let telling = errors.into_iter().find_map(|(member, error)| {
@@ -236,6 +264,17 @@ impl FieldType {
             Some(error) => Err(CoerceError { expected: self.to_string(), ..error }),
             None => Err(CoerceError::new(self, &value, "")),
         }
+    }
+}
+
+impl FieldType {
+    /// Whether this is a record with a tag (a key that has one option), and the value has that tag.
+    fn has_tag_of(&self, value: &Value) -> bool {
+        let (FieldType::Record(fields), Value::Dict(entries)) = (self, value) else { return false };
+        fields.iter().any(|field| match (&field.ty, entries.get(&field.name)) {
+            (FieldType::Literal(options), Some(tag)) => options.len() == 1 && options[0] == *tag,
+            _ => false,
+        })
     }
 }
 

@@ -1,16 +1,24 @@
 //! The inputs and outputs of a signature, and their types, written as Python annotations.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
-use super::scalar;
-use crate::{
-    names::{NameUse, check_name},
-    value::Value,
+use indexmap::IndexMap;
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, DeserializeOwned},
 };
 
-/// One input or output of a signature.
+use super::{scalar, suggest::nearest};
+use crate::{
+    names::{NameUse, check_name},
+    value::{ConvertError, Value, text_repr},
+};
+
+/// How much of an option a note shows.
+const SHOWN_CHARS: usize = 60;
+
+/// One input or output of a signature. How `serde` writes it leaves out what only Rust knows of a
+/// [typed](Self::of) field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Field {
     name: String,
@@ -19,17 +27,41 @@ pub struct Field {
     ty: Option<FieldType>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     description: Option<String>,
+    /// What the Rust type says of its parts. It ends the description.
+    #[serde(skip)]
+    notes: Vec<String>,
+    /// What Rust has to say about a value beyond its type.
+    #[serde(skip)]
+    check: Option<Check>,
 }
 
 impl Field {
     /// A field of a type.
     pub fn new(name: impl Into<String>, ty: FieldType) -> Self {
-        Self { name: name.into(), ty: Some(ty), description: None }
+        Self { ty: Some(ty), ..Self::untyped(name) }
+    }
+
+    /// The same field with the shape of a Rust type, what that says of itself, and its check.
+    pub(super) fn with_shape(
+        mut self,
+        ty: FieldType,
+        description: Option<String>,
+        notes: Vec<String>,
+        check: Check,
+    ) -> Self {
+        let description = self.description.take().or(description);
+        let mut field = Self { ty: Some(ty), notes, check: Some(check), ..self };
+        field.set_description(description.unwrap_or_default());
+        field
+    }
+
+    pub(super) fn check(&self) -> Option<&Check> {
+        self.check.as_ref()
     }
 
     /// A field without a declared type: an output is a `str`, an input takes any value.
     pub fn untyped(name: impl Into<String>) -> Self {
-        Self { name: name.into(), ty: None, description: None }
+        Self { name: name.into(), ty: None, description: None, notes: Vec::new(), check: None }
     }
 
     /// Says in words what the field is.
@@ -39,7 +71,9 @@ impl Field {
     }
 
     pub(super) fn set_description(&mut self, description: String) {
-        self.description = Some(description);
+        let parts = Some(description).into_iter().filter(|text| !text.is_empty()).chain(self.notes.clone());
+        let parts: Vec<_> = parts.collect();
+        self.description = (!parts.is_empty()).then(|| parts.join("; "));
     }
 
     /// The name.
@@ -116,6 +150,7 @@ pub(super) fn check_new_name(
 /// | `dict[K, V]`, `dict` | a dict; keys are text that reads as a `K` |
 /// | <code>A &#124; B</code>, `Union[A, B]`, `Optional[A]` | any of them |
 /// | `Literal["a", 1, True, None]` | exactly these |
+/// | `{'name': str, 'zip': NotRequired[str]}` | a dict with these keys, the shape of a Rust struct |
 ///
 /// The forms of `typing` (`List[int]`, `typing.Optional[str]`, `datetime.datetime`) are read as well.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,6 +188,50 @@ pub enum FieldType {
     Union(Vec<FieldType>),
     /// `Literal["a", 1]`: texts, ints, bools or `None`.
     Literal(Vec<Value>),
+    /// `{'name': str, 'zip': NotRequired[str]}`: a dict with these keys. Others are kept as they come.
+    Record(Vec<RecordField>),
+}
+
+/// One key of a [`FieldType::Record`].
+#[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::exhaustive_structs, reason = "a key has a name, a type, and is there or not")]
+pub struct RecordField {
+    /// The key.
+    pub name: String,
+    /// The type of its value.
+    pub ty: FieldType,
+    /// Whether the key has to be there.
+    pub required: bool,
+}
+
+/// A check of a value by Rust code. Two checks of the same field count as equal, so that signatures can be
+/// compared.
+#[derive(Clone)]
+pub(super) struct Check(Arc<CheckFn>);
+
+type CheckFn = dyn Fn(&Value) -> Result<(), ConvertError> + Send + Sync;
+
+impl Check {
+    /// Whether `serde` reads a `T`.
+    pub(super) fn reads<T: DeserializeOwned>() -> Self {
+        Self(Arc::new(|value| T::deserialize(value).map(drop)))
+    }
+
+    pub(super) fn run(&self, value: &Value) -> Result<(), ConvertError> {
+        (self.0)(value)
+    }
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Check")
+    }
+}
+
+impl PartialEq for Check {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl FieldType {
@@ -169,6 +248,21 @@ impl FieldType {
     /// `self | None`.
     pub fn optional(self) -> Self {
         FieldType::union([self, FieldType::None])
+    }
+
+    /// What tells this type from others in a union: its only option, or the option of its tag.
+    pub(super) fn telling(&self) -> Option<String> {
+        match self {
+            FieldType::Literal(options) => match options.as_slice() {
+                [only] => Some(only.repr(SHOWN_CHARS)),
+                _ => None,
+            },
+            FieldType::Record(fields) => fields.iter().find_map(|field| {
+                let tag = matches!(field.ty, FieldType::Literal(_)).then(|| field.ty.telling()).flatten();
+                tag.map(|tag| format!("{{{}: {tag}}}", text_repr(&field.name, SHOWN_CHARS)))
+            }),
+            _ => None,
+        }
     }
 
     /// The union of these types, as Python forms it: nested unions are flattened, repetitions dropped, and a
@@ -204,6 +298,12 @@ impl FieldType {
             FieldType::Union(members) if members.is_empty() => return Err("a union of no types".to_owned()),
             FieldType::Union(members) => FieldType::union(each(members)?),
             FieldType::Literal(options) => literal(options)?,
+            FieldType::Record(fields) => FieldType::Record(
+                fields
+                    .into_iter()
+                    .map(|field| Ok(RecordField { ty: field.ty.normalized()?, ..field }))
+                    .collect::<Result<_, String>>()?,
+            ),
             simple => simple,
         })
     }
@@ -230,10 +330,31 @@ impl FieldType {
             (FieldType::Dict(key, inner), Value::Dict(entries)) => entries.iter().all(|(name, value)| {
                 key.coerce_key(name).is_ok_and(|same| same == *name) && inner.matches(value)
             }),
+            (FieldType::Record(fields), Value::Dict(entries)) => {
+                let fits = |field: &RecordField| {
+                    entries.get(&field.name).is_none_or(|value| field.ty.matches(value))
+                };
+                wrong_keys(fields, entries).is_none() && fields.iter().all(fits)
+            }
             (FieldType::Union(members), value) => members.iter().any(|member| member.matches(value)),
             (FieldType::Literal(options), value) => options.contains(value),
             _ => false,
         }
+    }
+}
+
+/// What is wrong with the keys of a dict that should have these. A key that the record does not know is kept,
+/// unless it looks like one that is meant.
+pub(super) fn wrong_keys(fields: &[RecordField], entries: &IndexMap<String, Value>) -> Option<String> {
+    let shown = |key: &str| text_repr(key, SHOWN_CHARS);
+    let absent = || fields.iter().filter(|field| !entries.contains_key(&field.name));
+    let mut unknown = entries.keys().filter(|key| !fields.iter().any(|field| field.name == **key));
+    let misspelt = unknown
+        .find_map(|key| nearest(key, absent().map(|field| field.name.as_str())).map(|meant| (key, meant)));
+    match (misspelt, absent().find(|field| field.required)) {
+        (Some((key, meant)), _) => Some(format!("the key {} should be {}", shown(key), shown(meant))),
+        (None, Some(missing)) => Some(format!("the key {} is missing", shown(&missing.name))),
+        (None, None) => None,
     }
 }
 
@@ -282,6 +403,20 @@ impl fmt::Display for FieldType {
             FieldType::Literal(options) => {
                 let options: Vec<_> = options.iter().map(|option| option.repr(usize::MAX)).collect();
                 write!(f, "Literal[{}]", options.join(", "))
+            }
+            FieldType::Record(fields) => {
+                let fields: Vec<_> = fields
+                    .iter()
+                    .map(|field| {
+                        let (name, ty) = (text_repr(&field.name, usize::MAX), &field.ty);
+                        if field.required {
+                            format!("{name}: {ty}")
+                        } else {
+                            format!("{name}: NotRequired[{ty}]")
+                        }
+                    })
+                    .collect();
+                write!(f, "{{{}}}", fields.join(", "))
             }
         }
     }

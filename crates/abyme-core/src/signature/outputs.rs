@@ -50,6 +50,13 @@ pub enum OutputProblem {
         /// What does not fit.
         error: CoerceError,
     },
+    /// An output, or all outputs together, cannot be read as the Rust type that is asked for.
+    Unreadable {
+        /// The output's name; `None` for all together.
+        name: Option<String>,
+        /// What `serde` says, and where in the value.
+        message: String,
+    },
     /// One value was submitted for several outputs.
     NotFields {
         /// The names of the outputs.
@@ -84,6 +91,12 @@ impl fmt::Display for OutputProblem {
                 write!(f, "{} is not an output: leave it out", ticked(name))
             }
             OutputProblem::Invalid { name, error } => write!(f, "output `{name}`: {error}"),
+            OutputProblem::Unreadable { name: Some(name), message } => {
+                write!(f, "output `{name}`: {message}")
+            }
+            OutputProblem::Unreadable { name: None, message } => {
+                write!(f, "the outputs do not fit: {message}")
+            }
             OutputProblem::NotFields { outputs, got } => {
                 let call: Vec<_> = outputs.iter().map(|name| format!("{name}=...")).collect();
                 let count = outputs.len();
@@ -138,7 +151,13 @@ impl TaskSignature {
         for field in self.outputs() {
             let name = field.name().to_owned();
             match fields.shift_remove(field.name()).map(|value| field.ty().coerce(value)) {
-                Some(Ok(value)) => drop(outputs.insert(name, value)),
+                Some(Ok(value)) => {
+                    if let Some(Err(error)) = field.check().map(|check| check.run(&value)) {
+                        let message = error.to_string();
+                        problems.push(OutputProblem::Unreadable { name: Some(name.clone()), message });
+                    }
+                    outputs.insert(name, value);
+                }
                 Some(Err(error)) => problems.push(OutputProblem::Invalid { name, error }),
                 None => problems.push(OutputProblem::Missing { name, ty: field.ty().clone() }),
             }
@@ -147,6 +166,15 @@ impl TaskSignature {
             suggestion: nearest(&name, self.outputs().iter().map(Field::name)).map(str::to_owned),
             name,
         }));
+        if problems.is_empty() {
+            let whole = Value::Dict(std::mem::take(&mut outputs));
+            if let Err(error) = self.check(&whole) {
+                problems.push(OutputProblem::Unreadable { name: None, message: error.to_string() });
+            }
+            if let Value::Dict(entries) = whole {
+                outputs = entries;
+            }
+        }
         if problems.is_empty() { Ok(outputs) } else { Err(OutputErrors { problems }) }
     }
 

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::{
-    field::{self, Field, FieldType, check_new_name},
+    field::{self, Field, FieldType, RecordField, check_new_name},
     suggest::nearest,
     task::TaskSignature,
 };
@@ -167,8 +167,46 @@ impl<'a> Parser<'a> {
         Ok(FieldType::union(members))
     }
 
+    /// `{'name': str, 'zip': NotRequired[str]}`.
+    fn record(&mut self) -> Result<FieldType> {
+        self.take("{");
+        self.deeper()?;
+        let mut fields: Vec<RecordField> = Vec::new();
+        while !self.take("}") {
+            self.rest();
+            let start = self.at;
+            let name = match self.rest().starts_with(['"', '\'']) {
+                true => self.string()?,
+                false => return self.unexpected("a key in quotes, as in `{'name': str}`"),
+            };
+            if fields.iter().any(|field| field.name == name) {
+                return Err(Problem { at: start, message: format!("the key {} comes twice", ticked(&name)) });
+            }
+            if !self.take(":") {
+                return self.unexpected("`:` and the type of the key's value");
+            }
+            let optional = self.take("NotRequired[");
+            let ty = self.union()?;
+            if optional && !self.take("]") {
+                return self.unexpected("`]` after the type in `NotRequired[...]`");
+            }
+            fields.push(RecordField { name, ty, required: !optional });
+            if !self.take(",") && !self.rest().starts_with('}') {
+                return self.unexpected("`,` or `}`");
+            }
+        }
+        self.depth -= 1;
+        Ok(match fields.is_empty() {
+            true => FieldType::dict(FieldType::Any, FieldType::Any),
+            false => FieldType::Record(fields),
+        })
+    }
+
     fn member(&mut self) -> Result<FieldType> {
         let rest = self.rest();
+        if rest.starts_with('{') {
+            return self.record();
+        }
         let start = self.at;
         let end = rest
             .find(|char: char| !char.is_alphanumeric() && char != '_' && char != '.')
@@ -310,11 +348,7 @@ impl<'a> Parser<'a> {
     fn option(&mut self) -> Result<Value> {
         let rest = self.rest();
         if rest.starts_with(['"', '\'']) {
-            let mut reader = Reader::new(self.text, self.at, Dialect::Python);
-            let text =
-                reader.string().map_err(|problem| Problem { at: problem.at, message: problem.message })?;
-            self.at = reader.position();
-            return Ok(Value::from(text));
+            return self.string().map(Value::from);
         }
         let end =
             rest.find(|char: char| !char.is_alphanumeric() && !"+-._".contains(char)).unwrap_or(rest.len());
@@ -331,6 +365,14 @@ impl<'a> Parser<'a> {
             }
             None => self.unexpected("a text in quotes, an int, True, False or None"),
         }
+    }
+
+    /// A text in quotes.
+    fn string(&mut self) -> Result<String> {
+        let mut reader = Reader::new(self.text, self.at, Dialect::Python);
+        let text = reader.string().map_err(|problem| Problem { at: problem.at, message: problem.message })?;
+        self.at = reader.position();
+        Ok(text)
     }
 
     fn deeper(&mut self) -> Result<()> {

@@ -41,6 +41,16 @@ impl FieldType {
             FieldType::Union(members) => {
                 json!({"anyOf": members.iter().map(FieldType::json_schema).collect::<Vec<_>>()})
             }
+            FieldType::Record(fields) => {
+                let properties: Map<_, _> =
+                    fields.iter().map(|field| (field.name.clone(), field.ty.json_schema())).collect();
+                let required: Vec<_> =
+                    fields.iter().filter(|field| field.required).map(|field| &field.name).collect();
+                json!({
+                    "type": "object", "properties": properties, "required": required,
+                    "additionalProperties": false
+                })
+            }
             FieldType::Literal(options) => {
                 json!({"enum": options.iter().map(Value::to_json).collect::<Vec<_>>()})
             }
@@ -119,6 +129,13 @@ mod tests {
                 json!({"type": "object", "additionalProperties": {}, "propertyNames": {"enum": ["a", "1"]}}),
             ),
             ("Literal['a', 1, True, None]", json!({"enum": ["a", 1, true, null]})),
+            (
+                "{'name': str, 'size': NotRequired[int]}",
+                json!({
+                    "type": "object", "properties": {"name": {"type": "string"}, "size": {"type": "integer"}},
+                    "required": ["name"], "additionalProperties": false
+                }),
+            ),
         ] {
             assert_eq!(annotation.parse::<FieldType>().unwrap().json_schema(), schema, "{annotation}");
         }

@@ -2,15 +2,17 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    field::{Field, check_new_name},
+    field::{Check, Field, check_new_name},
     suggest::did_you_mean,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     names::{NameUse, ticked},
+    value::{ConvertError, Value},
 };
 
 /// Typed inputs and outputs of a task, known at compile time.
@@ -34,9 +36,17 @@ use crate::{
 /// }
 /// # assert_eq!(Modules::signature().outputs().len(), 1);
 /// ```
+///
+/// A submission that `Outputs` cannot be read from goes back to the model. To show the model the shapes of
+/// nested types, make the outputs with [`Field::of`], or give them by [`TaskSignature::output_as`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a signature known at compile time",
+    note = "implement `Signature` for it: the type of its outputs, and `fn signature() -> TaskSignature`",
+    note = "a signature in a text needs no type: `Rlm::builder(\"docs, query -> answer\")`"
+)]
 pub trait Signature {
     /// The Rust type of all outputs together.
-    type Outputs: serde::de::DeserializeOwned;
+    type Outputs: DeserializeOwned + 'static;
 
     /// The inputs, outputs and instructions as a value.
     fn signature() -> TaskSignature;
@@ -72,6 +82,8 @@ pub struct TaskSignature {
     instructions: Option<String>,
     inputs: Vec<Field>,
     outputs: Vec<Field>,
+    /// What Rust has to say about all outputs together.
+    check: Option<Check>,
 }
 
 impl TaskSignature {
@@ -84,7 +96,7 @@ impl TaskSignature {
         inputs: impl IntoIterator<Item = Field>,
         outputs: impl IntoIterator<Item = Field>,
     ) -> Result<TaskSignature> {
-        let mut signature = Self { instructions: None, inputs: Vec::new(), outputs: Vec::new() };
+        let mut signature = Self { instructions: None, inputs: Vec::new(), outputs: Vec::new(), check: None };
         for field in inputs {
             let field = signature.checked(field, NameUse::Input)?;
             signature.inputs.push(field);
@@ -137,6 +149,42 @@ impl TaskSignature {
         self
     }
 
+    /// Makes an output one that holds a `T`: see [`Field::of`].
+    ///
+    /// ```
+    /// use abyme_core::signature::TaskSignature;
+    /// # #[derive(serde::Deserialize, schemars::JsonSchema)] struct Module { name: String, lines: u32 }
+    ///
+    /// let signature: TaskSignature = "docs -> modules".parse()?;
+    /// let signature = signature.output_as::<Vec<Module>>("modules")?;
+    /// assert_eq!(signature.to_string(), "docs -> modules: list[{'name': str, 'lines': int}]");
+    /// # Ok::<(), abyme_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Signature`] if there is no output of that name.
+    pub fn output_as<T: DeserializeOwned + JsonSchema>(mut self, name: &str) -> Result<Self> {
+        let Some(at) = self.outputs.iter().position(|field| field.name() == name) else {
+            let near = did_you_mean(name, self.outputs.iter().map(Field::name));
+            let message = format!("no output is called {}{near}; the signature is `{self}`", ticked(name));
+            return Err(Error::new(ErrorKind::Signature, message));
+        };
+        let field = self.outputs.remove(at).typed::<T>();
+        self.outputs.insert(at, field);
+        Ok(self)
+    }
+
+    /// Refuses submissions from which a `T` cannot be read that has a field for each output.
+    /// [`Rlm::of`](crate::Rlm::of) calls it with the [`Signature`]'s outputs.
+    pub fn outputs_as<T: DeserializeOwned>(mut self) -> Self {
+        self.check = Some(Check::reads::<T>());
+        self
+    }
+
+    pub(super) fn check(&self, outputs: &Value) -> Result<(), ConvertError> {
+        self.check.as_ref().map_or(Ok(()), |check| check.run(outputs))
+    }
+
     /// Says in words what an input or output is.
     ///
     /// # Errors
@@ -168,6 +216,11 @@ impl fmt::Display for TaskSignature {
 }
 
 /// What a task can be described with: a [`TaskSignature`], or its string form.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not describe a task",
+    note = "pass a signature as a text, such as `\"docs, query -> answer: list[str]\"`, or a `TaskSignature`",
+    note = "for a type that implements `Signature`, call `Rlm::of::<ThatType>()`"
+)]
 pub trait IntoSignature {
     /// The signature.
     ///
@@ -223,7 +276,7 @@ struct Parts {
 }
 
 impl From<TaskSignature> for Parts {
-    fn from(TaskSignature { instructions, inputs, outputs }: TaskSignature) -> Self {
+    fn from(TaskSignature { instructions, inputs, outputs, check: _ }: TaskSignature) -> Self {
         Self { instructions, inputs, outputs }
     }
 }

@@ -109,9 +109,16 @@ pub(super) fn any_type() -> impl Strategy<Value = FieldType> {
             boxed.clone().prop_map(FieldType::TupleOf),
             (boxed.clone(), boxed).prop_map(|(key, value)| FieldType::Dict(key, value)),
             prop::collection::vec(inner.clone(), 0..3).prop_map(FieldType::Tuple),
+            prop::collection::btree_map(any::<String>(), (inner.clone(), any::<bool>()), 1..3)
+                .prop_map(record),
             prop::collection::vec(inner, 1..4).prop_map(FieldType::Union),
         ]
     })
+}
+
+fn record(fields: std::collections::BTreeMap<String, (FieldType, bool)>) -> FieldType {
+    let fields = fields.into_iter().map(|(name, (ty, required))| RecordField { name, ty, required });
+    FieldType::Record(fields.collect())
 }
 
 proptest! {

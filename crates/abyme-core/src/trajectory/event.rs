@@ -227,9 +227,24 @@ pub struct InputSummary {
     pub len: Option<usize>,
 }
 
-/// A watcher of runs: a progress display, a log, a file.
+/// A watcher of runs: a progress display, a log, a file. Every `Fn(&Arc<Record>)` is one.
+///
+/// ```
+/// # fn example(rlm: abyme_core::Rlm) {
+/// use std::sync::Arc;
+///
+/// use abyme_core::{Record, inputs};
+///
+/// let run = rlm.run(inputs! {}).on_event(|record: &Arc<Record>| println!("{:?}", record.event));
+/// # }
+/// ```
 #[async_trait]
-pub trait EventSink: Send + Sync + fmt::Debug {
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot watch the events of a run",
+    note = "pass a closure whose argument has its type: `|record: &Arc<Record>| ...`",
+    note = "or implement `EventSink`, and pass the value itself or an `Arc` of it"
+)]
+pub trait EventSink: Send + Sync {
     /// Takes note of an event. Called on the run's own task: it must be quick and must not block.
     fn record(&self, record: &Arc<Record>);
 
@@ -247,5 +262,18 @@ impl<T: EventSink + ?Sized> EventSink for Arc<T> {
 
     async fn flush(&self) {
         (**self).flush().await;
+    }
+}
+
+#[async_trait]
+impl<F: Fn(&Arc<Record>) + Send + Sync> EventSink for F {
+    fn record(&self, record: &Arc<Record>) {
+        self(record);
+    }
+}
+
+impl fmt::Debug for dyn EventSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EventSink")
     }
 }

@@ -15,6 +15,33 @@ fn coerce(ty: &str, value: impl Into<Value>) -> String {
 }
 
 #[test]
+fn to_record() {
+    let ty = "{'name': str, 'size': NotRequired[int]}";
+    for (value, expected) in [
+        (r#"{"name": "a", "size": "3"}"#, "{'name': 'a', 'size': 3}"),
+        ("{'other': [1], 'name': 'a'}", "{'other': [1], 'name': 'a'}"),
+        ("{'name': 'a', 'siz': 3}", "dict {'name': 'a', 'siz': 3}; the key 'siz' should be 'size'"),
+        ("{'size': 3}", "dict {'size': 3}; the key 'name' is missing"),
+        ("['a']", "str \"['a']\""),
+    ] {
+        let expected = match expected.starts_with('{') {
+            true => expected.to_owned(),
+            false => format!("! expected {ty}, got {expected}"),
+        };
+        assert_eq!(coerce(ty, value), expected);
+    }
+    let nested = Value::dict([("name", Value::from("a")), ("size", Value::from(1.5))]);
+    assert!(coerce(ty, nested).starts_with(r#"! at ["size"]: expected int, got float 1.5"#));
+
+    // The tag says which shape is meant, and the error is about that one.
+    let shapes = "{'kind': Literal['a'], 'x': int} | {'kind': Literal['b'], 'y': int}";
+    let tagged =
+        |kind: &str, key: &str, value: &str| coerce(shapes, Value::dict([("kind", kind), (key, value)]));
+    assert_eq!(tagged("b", "y", "1"), "{'kind': 'b', 'y': 1}");
+    assert!(tagged("b", "y", "one").starts_with(r#"! at ["y"]: expected int, got str 'one'"#));
+}
+
+#[test]
 fn to_str() {
     for (value, expected) in [
         (Value::from("a"), "'a'"),

@@ -35,6 +35,12 @@ fn types_are_read_and_written_as_annotations() {
         (r#"Literal["a", 'b', 1, -2, True, None, "a"]"#, "Literal['a', 'b', 1, -2, True, None]"),
         (r#"Literal["a, b] -> c|", "it's", 'é\n\u00e9']"#, r#"Literal['a, b] -> c|', "it's", 'é\né']"#),
         ("Literal[123456789012345678901]", "Literal[123456789012345678901]"),
+        (
+            "{'name':str,\"it's\" : NotRequired[ int|None ],}",
+            r#"{'name': str, "it's": NotRequired[int | None]}"#,
+        ),
+        ("list[{'a': {'b': Literal['}']}}] | None", "list[{'a': {'b': Literal['}']}}] | None"),
+        ("{}", "dict"),
         ("dict[\n  str,\n  list[Literal['x']]\n]", "dict[str, list[Literal['x']]]"),
     ] {
         let ty: FieldType = text.parse().unwrap();

@@ -1,0 +1,363 @@
+//! Types in Python's words from JSON Schema, as `schemars` writes it for Rust types and people write it for
+//! tools, with all that a schema says about them in words.
+
+use std::fmt::Display;
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value as Json};
+
+use super::field::{Check, Field, FieldType, RecordField};
+use crate::value::{Value, text_repr};
+
+/// A type, and what its schema says about it in words: descriptions, limits and the meaning of options, here
+/// and inside.
+///
+/// ```
+/// use abyme_core::signature::DescribedType;
+///
+/// #[derive(schemars::JsonSchema)]
+/// struct Address {
+///     /// Street and number
+///     street: String,
+///     zip: Option<String>,
+/// }
+///
+/// let described = DescribedType::of::<Vec<Address>>("homes");
+/// assert_eq!(described.ty.to_string(), "list[{'street': str, 'zip': NotRequired[str | None]}]");
+/// assert_eq!(described.notes, ["homes[...]['street']: Street and number"]);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct DescribedType {
+    /// The type. A type that contains itself is `Any` where it comes again, and a note says what it is there.
+    pub ty: FieldType,
+    /// What the schema says of the whole.
+    pub description: Option<String>,
+    /// What it says of the parts: a Python path from the name that the whole has, and a text.
+    pub notes: Vec<String>,
+}
+
+impl DescribedType {
+    /// The type of a variable called `name` that holds a `T`, as `serde` reads it.
+    pub fn of<T: JsonSchema>(name: &str) -> Self {
+        let schema = schemars::schema_for!(T);
+        Self::from_schema(name, schema.as_value(), schema.as_value())
+    }
+
+    /// The type of a variable called `name` that `schema` describes. References lead into `root`. What JSON
+    /// Schema can say and Python's types cannot is `Any`.
+    pub fn from_schema(name: &str, schema: &Json, root: &Json) -> Self {
+        let mut reader = Reader { root, open: Vec::new(), notes: Vec::new() };
+        let mut description = None;
+        let ty = reader.read(schema, name, &mut description);
+        Self { ty, description, notes: reader.notes }
+    }
+}
+
+impl FieldType {
+    /// The shape of a Rust type, as `serde` reads it.
+    ///
+    /// ```
+    /// use abyme_core::signature::FieldType;
+    ///
+    /// #[derive(schemars::JsonSchema)]
+    /// #[serde(rename_all = "lowercase")]
+    /// enum Level { Low, High }
+    ///
+    /// let ty = FieldType::of::<std::collections::BTreeMap<String, Level>>();
+    /// assert_eq!(ty.to_string(), "dict[str, Literal['low', 'high']]");
+    /// ```
+    pub fn of<T: JsonSchema>() -> Self {
+        DescribedType::of::<T>("value").ty
+    }
+}
+
+impl Field {
+    /// A field that holds a `T`. The model is shown the shape of `T` and its doc comments; a submission that
+    /// `serde` cannot read as a `T` goes back to the model.
+    ///
+    /// ```
+    /// use abyme_core::signature::Field;
+    ///
+    /// #[derive(serde::Deserialize, schemars::JsonSchema)]
+    /// struct Module {
+    ///     /// As `import` takes it
+    ///     name: String,
+    ///     lines: u32,
+    /// }
+    ///
+    /// let field = Field::of::<Vec<Module>>("modules").with_description("All modules");
+    /// assert_eq!(field.to_string(), "modules: list[{'name': str, 'lines': int}]");
+    /// assert_eq!(field.description(), Some("All modules; modules[...]['name']: As `import` takes it"));
+    /// ```
+    pub fn of<T: DeserializeOwned + JsonSchema>(name: impl Into<String>) -> Self {
+        Self::untyped(name).typed::<T>()
+    }
+
+    pub(super) fn typed<T: DeserializeOwned + JsonSchema>(self) -> Self {
+        let DescribedType { ty, description, notes } = DescribedType::of::<T>(self.name());
+        self.with_shape(ty, description, notes, Check::reads::<T>())
+    }
+}
+
+/// The keywords of a schema, with those of all schemas that it refers to.
+pub(crate) fn merged(schema: &Json, root: &Json) -> Map<String, Json> {
+    Reader { root, open: Vec::new(), notes: Vec::new() }.merged(schema).0
+}
+
+struct Reader<'a> {
+    root: &'a Json,
+    /// The references that are being read, and where in the value: a type may contain itself.
+    open: Vec<(String, String)>,
+    notes: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn note(&mut self, path: &str, text: impl Display) {
+        self.notes.push(format!("{path}: {text}"));
+    }
+
+    /// The type of the value at `path`. Gives what the schema says about it.
+    fn read(&mut self, schema: &Json, path: &str, description: &mut Option<String>) -> FieldType {
+        let (schema, references) = self.merged(schema);
+        if let Some((_, before)) = self.open.iter().find(|(open, _)| references.contains(open)) {
+            let before = before.clone();
+            self.note(path, format_args!("what `{before}` is, again"));
+            return FieldType::Any;
+        }
+        let depth = self.open.len();
+        self.open.extend(references.into_iter().map(|reference| (reference, path.to_owned())));
+        let words = [schema.get("description").and_then(Json::as_str).map(one_line), limits(&schema)];
+        let words: Vec<_> = words.into_iter().flatten().collect();
+        *description = (!words.is_empty()).then(|| words.join("; "));
+        let ty = self.convert(&schema, path);
+        self.open.truncate(depth);
+        ty
+    }
+
+    /// The same, with what the schema says as a note.
+    fn read_part(&mut self, schema: &Json, path: &str) -> FieldType {
+        let at = self.notes.len();
+        let mut description = None;
+        let ty = self.read(schema, path, &mut description);
+        if let Some(text) = description {
+            self.notes.insert(at, format!("{path}: {text}"));
+        }
+        ty
+    }
+
+    /// The schema with all that its `$ref` and `allOf` say, and those references.
+    fn merged(&self, schema: &Json) -> (Map<String, Json>, Vec<String>) {
+        let (mut merged, mut references) = (Map::new(), Vec::new());
+        self.merge_into(&mut merged, schema, &mut references);
+        (merged, references)
+    }
+
+    fn merge_into(&self, into: &mut Map<String, Json>, schema: &Json, references: &mut Vec<String>) {
+        let Some(schema) = schema.as_object() else { return };
+        if let Some(reference) = schema.get("$ref").and_then(Json::as_str)
+            && !references.iter().any(|known| known == reference)
+        {
+            references.push(reference.to_owned());
+            if let Some(target) = reference.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer)) {
+                self.merge_into(into, target, references);
+            }
+        }
+        for part in schema.get("allOf").and_then(Json::as_array).into_iter().flatten() {
+            self.merge_into(into, part, references);
+        }
+        for (keyword, value) in schema {
+            match (keyword.as_str(), into.get_mut(keyword), value) {
+                ("$ref" | "allOf" | "$defs" | "definitions", ..) => {}
+                ("properties", Some(Json::Object(known)), Json::Object(more)) => {
+                    known.extend(more.iter().map(|(name, schema)| (name.clone(), schema.clone())));
+                }
+                ("required", Some(Json::Array(known)), Json::Array(more)) => {
+                    known.extend(more.iter().cloned())
+                }
+                _ => drop(into.insert(keyword.clone(), value.clone())),
+            }
+        }
+    }
+
+    fn convert(&mut self, schema: &Map<String, Json>, path: &str) -> FieldType {
+        if let Some(option) = schema.get("const") {
+            return options([option]);
+        }
+        if let Some(values) = schema.get("enum").and_then(Json::as_array) {
+            return options(values);
+        }
+        for keyword in ["oneOf", "anyOf"] {
+            if let Some(choices) = schema.get(keyword).and_then(Json::as_array) {
+                return self.choices(schema, keyword, choices, path);
+            }
+        }
+        match schema.get("type") {
+            Some(Json::Array(names)) => {
+                let names: Vec<_> = names.iter().filter_map(Json::as_str).collect();
+                FieldType::union(names.into_iter().map(|name| self.simple(name, schema, path)))
+            }
+            Some(Json::String(name)) => self.simple(name, schema, path),
+            _ if schema.contains_key("properties") => self.simple("object", schema, path),
+            _ if schema.contains_key("items") || schema.contains_key("prefixItems") => {
+                self.simple("array", schema, path)
+            }
+            _ => FieldType::Any,
+        }
+    }
+
+    /// One of several types. What the schema says beside them holds for each.
+    fn choices(
+        &mut self,
+        schema: &Map<String, Json>,
+        keyword: &str,
+        choices: &[Json],
+        path: &str,
+    ) -> FieldType {
+        let mut base = schema.clone();
+        for word in [keyword, "description", "title", "default"] {
+            base.remove(word);
+        }
+        let mut types = Vec::new();
+        let mut literals = Vec::new();
+        for choice in choices {
+            let choice = match base.contains_key("properties") {
+                true => serde_json::json!({"allOf": [base, choice]}),
+                false => choice.clone(),
+            };
+            let at = self.notes.len();
+            let mut description = None;
+            let ty = self.read(&choice, path, &mut description);
+            if let Some(text) = description {
+                // An option is known by its value, and a shape by its tag.
+                let place = match ty.telling() {
+                    Some(telling) => format!("{path} = {telling}: {text}"),
+                    None => format!("{path}: {text}"),
+                };
+                self.notes.insert(at, place);
+            }
+            match ty {
+                // One `Literal` with all options reads better than one for each.
+                FieldType::Literal(options) => literals.extend(options),
+                other => types.push(other),
+            }
+        }
+        let literals = (!literals.is_empty()).then_some(FieldType::Literal(literals));
+        FieldType::union(literals.into_iter().chain(types))
+    }
+
+    fn simple(&mut self, name: &str, schema: &Map<String, Json>, path: &str) -> FieldType {
+        match name {
+            "string" => match schema.get("format").and_then(Json::as_str) {
+                Some("date") => FieldType::Date,
+                Some("date-time") => FieldType::Datetime,
+                _ => FieldType::Str,
+            },
+            "integer" => FieldType::Int,
+            "number" => FieldType::Float,
+            "boolean" => FieldType::Bool,
+            "null" => FieldType::None,
+            "array" => self.array(schema, path),
+            "object" => self.object(schema, path),
+            _ => FieldType::Any,
+        }
+    }
+
+    fn array(&mut self, schema: &Map<String, Json>, path: &str) -> FieldType {
+        if let Some(items) = schema.get("prefixItems").and_then(Json::as_array) {
+            let items = items.iter().enumerate();
+            return FieldType::Tuple(
+                items.map(|(index, item)| self.read_part(item, &format!("{path}[{index}]"))).collect(),
+            );
+        }
+        let item = match schema.get("items") {
+            Some(items) => self.read_part(items, &format!("{path}[...]")),
+            None => FieldType::Any,
+        };
+        match schema.get("uniqueItems").and_then(Json::as_bool) {
+            Some(true) => FieldType::Set(Box::new(item)),
+            _ => FieldType::list(item),
+        }
+    }
+
+    fn object(&mut self, schema: &Map<String, Json>, path: &str) -> FieldType {
+        let properties = schema.get("properties").and_then(Json::as_object);
+        if let Some(properties) = properties.filter(|properties| !properties.is_empty()) {
+            let fields = properties.iter().map(|(name, property)| {
+                let ty = self.read_part(property, &format!("{path}[{}]", text_repr(name, usize::MAX)));
+                RecordField { name: name.clone(), ty, required: requires(schema, name) }
+            });
+            return FieldType::Record(fields.collect());
+        }
+        let inside = format!("{path}[...]");
+        // A map with integers for keys is described by a pattern.
+        let by_pattern = schema.get("patternProperties").and_then(Json::as_object);
+        if let Some((pattern, value)) = by_pattern.and_then(|patterns| patterns.iter().next()) {
+            let is_integer = ["^\\d+$", "^-?\\d+$", "^[0-9]+$", "^-?[0-9]+$"].contains(&pattern.as_str());
+            let key = if is_integer { FieldType::Int } else { FieldType::Str };
+            return FieldType::dict(key, self.read_part(value, &inside));
+        }
+        match schema.get("additionalProperties") {
+            Some(value @ Json::Object(_)) => FieldType::dict(FieldType::Str, self.read_part(value, &inside)),
+            _ => FieldType::dict(FieldType::Any, FieldType::Any),
+        }
+    }
+}
+
+/// Whether the schema of an object requires a property.
+pub(crate) fn requires(schema: &Map<String, Json>, name: &str) -> bool {
+    let required = schema.get("required").and_then(Json::as_array);
+    required.is_some_and(|names| names.iter().any(|given| given == name))
+}
+
+/// A `Literal` of these options; those that it cannot hold make it `Any`.
+fn options<'a>(values: impl IntoIterator<Item = &'a Json>) -> FieldType {
+    let options: Vec<Value> = values.into_iter().cloned().map(Value::from).collect();
+    match options.as_slice() {
+        [Value::None] => FieldType::None,
+        _ => FieldType::Literal(options).normalized().unwrap_or(FieldType::Any),
+    }
+}
+
+/// A doc comment as one line: line breaks in it are those of its source.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What a schema asks of a value beyond its type.
+fn limits(schema: &Map<String, Json>) -> Option<String> {
+    let format = schema.get("format").and_then(Json::as_str).unwrap_or_default();
+    let number = |keyword: &str| {
+        let value = schema.get(keyword).filter(|value| value.is_number())?;
+        // The bounds of Rust's integers are no news to the model.
+        let of_type = (format.starts_with("uint") && value.as_u64() == Some(0))
+            || [-128, 127, 255, -32_768, 32_767, 65_535].contains(&value.as_i64().unwrap_or(0));
+        (!of_type || !format.contains("int")).then(|| value.to_string())
+    };
+    let between = |least: Option<String>, most: Option<String>, what: &str| match (least, most) {
+        (Some(least), Some(most)) if least == most => Some(format!("{what}{least}")),
+        (Some(least), Some(most)) => Some(format!("{what}{least} to {most}")),
+        (Some(least), None) => Some(format!("{what}at least {least}")),
+        (None, Some(most)) => Some(format!("{what}at most {most}")),
+        (None, None) => None,
+    };
+    let known = ["", "date", "date-time", "double", "float", "char"];
+    let limits = [
+        between(number("minimum"), number("maximum"), ""),
+        number("exclusiveMinimum").map(|bound| format!("more than {bound}")),
+        number("exclusiveMaximum").map(|bound| format!("less than {bound}")),
+        number("multipleOf").map(|factor| format!("a multiple of {factor}")),
+        between(number("minLength"), number("maxLength"), "characters: ").filter(|_| format != "char"),
+        between(number("minItems"), number("maxItems"), "items: ")
+            .filter(|_| !schema.contains_key("prefixItems")),
+        between(number("minProperties"), number("maxProperties"), "keys: "),
+        schema.get("pattern").and_then(Json::as_str).map(|pattern| format!("matches the pattern {pattern}")),
+        (!known.contains(&format) && !format.contains("int")).then(|| format!("format {format}")),
+    ];
+    let limits: Vec<_> = limits.into_iter().flatten().collect();
+    (!limits.is_empty()).then(|| limits.join("; "))
+}
+
+#[cfg(test)]
+mod tests;
