@@ -1,8 +1,15 @@
 //! A plain session without any model: variables in and out, state, errors, the ways to finish, limits.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use abyme::{CodePolicy, Submitted, prelude::*};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+#[derive(Deserialize, JsonSchema)]
+struct Shout {
+    text: String,
+}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -18,18 +25,27 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("value: {value}");
     assert_eq!(value, format!("({}, {})", text.matches("the").count(), text.len()));
 
-    // They come out as values, which become Rust types.
-    let top = session.get_variable("words").await?.ok_or("no such variable")?;
-    let counts: std::collections::HashMap<String, u32> = top.to()?;
+    // Values come out as Rust types: a variable's, or that of an expression.
+    let counts: HashMap<String, u32> = session.get("words").await?;
     println!("variable: {} words, fox {} times", counts.len(), counts["fox"]);
     assert_eq!(counts["fox"], 100_000);
+    assert_eq!(session.eval::<usize>("len(words)").await?, counts.len());
     assert!(session.get_variable("nothing").await?.is_none());
 
     // A Python exception is an observation, not an error; what the cell did before it stays.
     let observation = session.run_code("kept = 1\nprint('before')\n1 / 0").await?;
     let error = observation.error.ok_or("no exception")?;
     println!("stdout: {:?}, error: {error}, line {:?}", observation.stdout.to_string(), error.line);
-    assert_eq!(session.get_variable("kept").await?, Some(1.into()));
+    assert_eq!(session.get::<i64>("kept").await?, 1);
+
+    // Where an exception is a failure, it can be made one.
+    let error = session.run_code("1 / 0").await?.into_result().err().ok_or("no exception")?;
+    assert_eq!((error.kind(), error.message()), (ErrorKind::Python, "ZeroDivisionError: division by zero"));
+
+    // Rust functions are tools here too.
+    let mut session =
+        session.tools([Tool::new("shout", "Writes in capitals.", |args: Shout| args.text.to_uppercase())])?;
+    assert_eq!(session.eval::<String>("shout('fox') + '!'").await?, "FOX!");
 
     // Output over the cap is counted and not kept.
     let observation = session.run_code("print('x' * 1_000_000)").await?;
@@ -48,7 +64,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for code in
         ["FINAL({'answer': 42})", "FINAL_VAR('kept')", "answer['value'] = 'done'\nanswer['ready'] = True"]
     {
-        session.run_code(code).await?;
+        session.run_code(code).await?.into_result()?;
         let submission = session.final_answer().ok_or("not finished")?;
         let Submitted::Value(value) = &submission.submitted else { return Err("fields".into()) };
         println!("final by {}: {}", submission.via, value.repr(80));

@@ -2,7 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use abyme_core::{Capabilities, Cell, CodeInterpreter, HostFunctions, Observation, Result};
+use abyme_core::{
+    Capabilities, Cell, CodeInterpreter, HostFunctions, Observation, Result, runtime::HomeRuntime,
+};
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -27,19 +29,26 @@ pub trait Launcher: Send + Sync + fmt::Debug {
     async fn launch(&self) -> Result<DriverSession<Self::Reader, Self::Writer>>;
 }
 
-/// A session that starts its driver when it is first needed.
+/// A session that starts its driver when it is first needed. The driver's streams belong to the tokio runtime
+/// on which that happens, so a call on another one is refused.
 pub struct DriverInterpreter<L: Launcher> {
     launcher: Arc<L>,
     session: LazySession<DriverSession<L::Reader, L::Writer>>,
+    /// Where the driver was started.
+    home: Option<HomeRuntime>,
 }
 
 impl<L: Launcher> DriverInterpreter<L> {
     /// A new session, not started.
     pub fn new(launcher: Arc<L>) -> Self {
-        Self { launcher, session: LazySession::default() }
+        Self { launcher, session: LazySession::default(), home: None }
     }
 
     async fn session(&mut self) -> Result<&mut DriverSession<L::Reader, L::Writer>> {
+        match self.home {
+            Some(home) if self.session.is_started() => home.check()?,
+            _ => self.home = Some(HomeRuntime::current()?),
+        }
         self.session.get_or_start(|| self.launcher.launch()).await
     }
 }

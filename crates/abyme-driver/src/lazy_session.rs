@@ -37,6 +37,11 @@ impl<S> LazySession<S> {
         }
     }
 
+    /// Whether there is a session.
+    pub fn is_started(&self) -> bool {
+        self.session.is_some()
+    }
+
     /// Why the session is over, once [`end`](Self::end) was called.
     pub fn end_reason(&self) -> Option<&str> {
         self.ended.as_deref()

@@ -192,6 +192,32 @@ async fn a_pool_drops_what_died_while_it_waited() {
     assert_eq!(value(&mut session, "1 + 1").await, "2");
 }
 
+/// As tests do that share a pool: each `#[tokio::test]` has a runtime of its own.
+#[test]
+fn a_session_and_a_pool_know_their_runtime() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let pool = Pool::new(Subprocess::new(), PoolConfig::default().size(1));
+    let first = runtime();
+    let mut session = first.block_on(async {
+        let mut session = Session::new(pool.create().await.unwrap());
+        assert_eq!(value(&mut session, "1 + 1").await, "2");
+        pool.fill().await.unwrap();
+        session
+    });
+    for _ in 0..2 {
+        runtime().block_on(async {
+            let error = session.run_code("1 + 1").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.message().contains("started on another tokio runtime"), "{error}");
+            let mut own = Session::new(pool.create().await.unwrap());
+            assert_eq!(value(&mut own, "2 + 2").await, "4");
+            pool.fill().await.unwrap();
+        });
+    }
+    // The refused calls have not ended it.
+    first.block_on(async { assert_eq!(value(&mut session, "3 + 3").await, "6") });
+}
+
 #[tokio::test]
 async fn used_up_processor_time_is_named() {
     let mut session = session(Subprocess::new().cpu_timeout(Duration::from_secs(1))).await;

@@ -205,7 +205,7 @@ async fn a_crash_over_the_checkpoint_limit_ends_the_session() {
     let mut s = factory.create().await.unwrap();
     let crash = || Cell::new("import os; os._exit(1)");
     assert!(s.execute(crash(), &NoHostFunctions).await.unwrap().restored.is_some());
-    s.execute(Cell::new("x = b'x' * (20 << 20)"), &NoHostFunctions).await.unwrap();
+    let _ = s.execute(Cell::new("x = b'x' * (20 << 20)"), &NoHostFunctions).await.unwrap();
     assert!(s.execute(crash(), &NoHostFunctions).await.unwrap().session_ended.is_some());
 }
 
@@ -214,7 +214,7 @@ async fn a_crash_over_the_checkpoint_limit_ends_the_session() {
 async fn a_crashed_session_comes_back_before_others_begin() {
     let factory = Wasm::new().max_sessions(1).queue_timeout(Duration::from_millis(500));
     let mut s = factory.create().await.unwrap();
-    s.execute(Cell::new("kept = 1"), &NoHostFunctions).await.unwrap();
+    let _ = s.execute(Cell::new("kept = 1"), &NoHostFunctions).await.unwrap();
     let waiting = async { factory.create().await.unwrap().start().await };
     let (waited, seen) =
         tokio::join!(waiting, s.execute(Cell::new("import os; os._exit(1)"), &NoHostFunctions));

@@ -85,7 +85,7 @@ impl CodeInterpreter for Faulty {
             Fault::Shared | Fault::Tolerant => "",
         };
         if !code.is_empty() {
-            fork.execute(Cell::new(code).scope(self.scope.clone()), &NoHostFunctions).await?;
+            let _ = fork.execute(Cell::new(code).scope(self.scope.clone()), &NoHostFunctions).await?;
         }
         Ok(Box::new(Self::new(self.fault, fork, self.scope.clone())))
     }

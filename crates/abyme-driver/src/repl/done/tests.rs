@@ -148,7 +148,7 @@ proptest! {
         if let Ok(done) = Done::from_value(with(field, Some(value))) {
             let mut collector = crate::repl::Collector::new(cap);
             collector.output(crate::repl::Stream::Stdout, "ab");
-            collector.finish(done, true);
+            let _ = collector.finish(done, true);
         }
     }
 }
