@@ -8,6 +8,7 @@ mod case;
 mod harness;
 mod host;
 mod machine;
+pub mod memory;
 mod observed;
 mod prerequisite;
 mod result;

@@ -4,6 +4,7 @@
 //! may be a gigabyte. [`Value`] holds all of them; [`Text`] is shared, so an input is never copied when it
 //! is passed on.
 
+mod budget;
 mod convert;
 mod json;
 mod literal;
@@ -11,11 +12,15 @@ mod repr;
 mod serde_impl;
 mod text;
 
+pub use self::{
+    budget::{DecodeBudget, OverBudget},
+    serde_impl::ConvertError,
+    text::Text,
+};
 pub(crate) use self::{
     literal::{Dialect, Reader},
     repr::{float_repr, text_repr},
 };
-pub use self::{serde_impl::ConvertError, text::Text};
 
 use bytes::Bytes;
 use indexmap::IndexMap;

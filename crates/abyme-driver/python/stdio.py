@@ -78,6 +78,7 @@ class Channel:
         self._reading = RLock()
         self._busy = False  # a step of reading is not finished
         self._run = None  # id of the current run
+        self._max_bytes = None  # of the host's memory, for a message
         self._main = get_ident()
         self._calls = {}  # call id -> Slot
         self._inbox = Slot()  # what is not the result of a call, for the main thread
@@ -87,9 +88,9 @@ class Channel:
         self._poll.register(fd_in, _poll_in)
         self._poll.register(self._wakeup[0], _poll_in)
 
-    def begin(self, run):
-        """Allow messages of run `run` from now on."""
-        self._run = run
+    def begin(self, run, max_bytes):
+        """Allow messages of run `run` from now on, each of which may take `max_bytes` of the host."""
+        self._run, self._max_bytes = run, max_bytes
 
     def end(self, run, values):
         """Send `done`. No message of this run follows it, and the calls of its threads fail.
@@ -113,7 +114,7 @@ class Channel:
             raise RuntimeError("no cell is running: its functions work only while it runs")
 
     def _write(self, message, values, allowed):
-        blobs = []
+        blobs = wire.Blobs(self._max_bytes)
         if values:
             for key, value in values.items():
                 message[key] = wire.pack(value, blobs)
@@ -395,7 +396,8 @@ class Driver:
             raise wire.ProtocolError(f"unexpected message {kind!r}")
         signal(SIGINT, self._handler)
         self._channel.install_wakeup()
-        self._channel.begin(message["id"])
+        max_bytes = message.get("max_message_bytes")
+        self._channel.begin(message["id"], max_bytes if type(max_bytes) is int else None)
         self._send_done(message["id"], self._run(message, blobs))
 
     def _run(self, message, blobs):

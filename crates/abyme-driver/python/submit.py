@@ -96,7 +96,11 @@ class Submissions:
                     raise RuntimeError("no cell is running: a submission must come from a running cell")
                 if not self.taken:
                     self.taken = True
-                    self._host.submit(via, fields, value)
+                    try:
+                        self._host.submit(via, fields, value)
+                    except ValueError:  # too large: the cell may submit something smaller
+                        self.taken = False
+                        raise
         finally:
             self._gate.release(held)
 

@@ -8,12 +8,14 @@ from os import readv, writev
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 MAGIC = b"ABY1"
-MAX_HEADER = 1 << 30
-MAX_BLOBS = 1 << 22
-MAX_BLOB = 8 << 30
-TEXT_BLOB = 8192  # strings of at least this many characters travel as blobs
+MAX_HEADER, MAX_BLOBS, MAX_BLOB = 1 << 30, 1 << 22, 8 << 30  # of a frame from the host
+MAX_SENT_HEADER, MAX_SENT_BLOBS = 64 << 20, 1 << 20  # of a frame to the host
+TEXT_BLOB = 512  # strings of at least this many characters travel as blobs
 READ_BYTES = 65536
 MAX_INT_BITS = 400_000  # about 120 000 digits: larger ones take too long to write in decimal
+
+# What values take of the host's memory (`DecodeBudget` of abyme-core), besides texts and bytes themselves.
+_ITEM, _ENTRY, _KEY, _TEXT, _BLOB = 72, 128, 24, 88, 80
 
 _PREFIX = 12
 _NONE = type(None)
@@ -72,11 +74,49 @@ _dumps, _loads = _json_functions()
 # ---- values ----
 
 
+class Blobs(list):
+    """The blobs of a frame to the host, and what its values may still take of the host's memory."""
+
+    __slots__ = ("left", "limit")
+
+    def __init__(self, limit=None):
+        self.limit = self.left = limit
+
+    def charge(self, cost):
+        """Take memory of the host. ValueError if there is not enough."""
+        if self.limit is not None:
+            self.left -= cost
+            if self.left < 0:
+                raise ValueError(too_large(self.limit))
+
+    def charge_list(self, size):
+        """Take memory for a list, which grows by a quarter."""
+        room = 0
+        while room < size:
+            room += max(room >> 2, 4)
+        self.charge(room * _ITEM)
+
+    def charge_dict(self, keys):
+        """Take memory for a dict, which grows to double its size."""
+        room = 3 if keys else 0
+        while room < len(keys):
+            room *= 2
+        self.charge(room * _ENTRY + sum(map(len, keys)) + len(keys) * _KEY)
+
+
+def too_large(limit):
+    """What a cell is told of a value that takes more than `limit` bytes of the host's memory."""
+    size = f"{limit >> 20} MiB" if limit >= 1 << 20 else f"{limit} bytes"
+    problem = f"it would take more than {size} of the host's memory"
+    return f"the value is too large to pass on: {problem}; pass on less of it, or in parts"
+
+
 def pack(value, blobs):
     """Plain data (see convert.py) as Abyme JSON. Long texts and all bytes are appended to `blobs`."""
     kind = type(value)
     if kind is str:
         if len(value) < TEXT_BLOB:
+            blobs.charge(_TEXT + len(value))
             return value
         return _blob("$text", value.encode("utf-8", "replace"), blobs)
     if kind is bool or value is None:
@@ -88,19 +128,20 @@ def pack(value, blobs):
     if kind is bytes:
         return _blob("$bytes", value, blobs)
     if kind is list:
-        return value if _passes(value) else [pack(item, blobs) for item in value]
+        blobs.charge_list(len(value))
+        return value if _passes(value, blobs) else [pack(item, blobs) for item in value]
     if kind is dict:
         return _pack_dict(value, blobs)
     raise TypeError(f"{kind.__name__} is not plain data")
 
 
 def _pack_dict(value, blobs):
+    blobs.charge_dict(value)
     if any([key[:1] == "$" for key in value]):
         return {"$dict": [[pack(key, blobs), pack(item, blobs)] for key, item in value.items()]}
     packed = {}
     for key, item in value.items():
-        kind = type(item)
-        if item is not None and kind is not bool and (kind is not str or len(item) >= TEXT_BLOB):
+        if item is not None and type(item) is not bool:
             item = pack(item, blobs)
         packed[key] = item
     return packed
@@ -109,7 +150,7 @@ def _pack_dict(value, blobs):
 _FLOATS = {float("inf"): "inf", float("-inf"): "-inf"}
 
 
-def _passes(items):
+def _passes(items, blobs):
     """Whether a list of scalars is its own Abyme JSON. The check runs at C speed."""
     kinds = set(map(type, items))
     kinds -= {_NONE, bool}
@@ -119,7 +160,10 @@ def _passes(items):
         return False
     kind = kinds.pop()
     if kind is str:
-        return max(map(len, items)) < TEXT_BLOB
+        if max(map(len, items)) >= TEXT_BLOB:
+            return False
+        blobs.charge(_TEXT * len(items) + sum(map(len, items)))
+        return True
     if kind is int:
         return -(1 << 63) <= min(items) and max(items) < 1 << 63
     if kind is float:
@@ -129,8 +173,9 @@ def _passes(items):
 
 
 def _blob(mark, data, blobs):
-    if len(blobs) >= MAX_BLOBS:
-        raise ValueError(f"the value has more than {MAX_BLOBS} long texts or bytes objects")
+    if len(blobs) >= MAX_SENT_BLOBS:
+        raise ValueError(f"the value has more than {MAX_SENT_BLOBS} long texts or bytes objects")
+    blobs.charge(_TEXT + _BLOB + len(data))
     blobs.append(data)
     return {mark: len(blobs) - 1}
 
@@ -204,8 +249,9 @@ def _parse_int(text):
 def encode(message, blobs):
     """The parts of one frame. Large texts are not copied: each blob is a part of its own."""
     header = _dumps(message).encode("utf-8", "replace")
-    if len(header) > MAX_HEADER:
-        limit = f"{MAX_HEADER >> 20} MiB"
+    blobs.charge(len(header))
+    if len(header) > MAX_SENT_HEADER:
+        limit = f"{MAX_SENT_HEADER >> 20} MiB"
         raise ValueError(f"the value is too large for one message: more than {limit} besides its long texts")
     prefix = [MAGIC, len(header).to_bytes(4, "big"), len(blobs).to_bytes(4, "big")]
     prefix += [len(blob).to_bytes(8, "big") for blob in blobs]

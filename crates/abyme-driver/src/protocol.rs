@@ -4,7 +4,7 @@ mod codec;
 mod frame;
 mod message;
 
-pub(crate) use self::message::{DriverMessage, HostMessage};
+pub(crate) use self::message::{DriverMessage, HostMessage, TooLarge};
 pub use self::{
     frame::{Frame, FrameError, FrameLimits, FrameReader, FrameWriter, MAGIC},
     message::{PROTOCOL_VERSION, Ready},

@@ -7,6 +7,7 @@
 
 mod collector;
 mod done;
+pub(crate) mod entries;
 mod scope;
 
 pub use self::{

@@ -1,7 +1,7 @@
 //! The host's side of a session with a driver, over any pair of streams.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fmt,
     pin::pin,
     sync::Arc,
@@ -9,23 +9,29 @@ use std::{
     time::Duration,
 };
 
-use abyme_core::{Cell, Error, ErrorKind, HostError, HostFunctions, Observation, Result, Value};
+use abyme_core::{
+    Cell, DecodeBudget, Error, ErrorKind, HostError, HostFunctions, Observation, Result, Value,
+};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    cell::{Cancelled, CellEnd, CellEvent, InterruptTimer, RunningCell, drive},
+    cell::{Cancelled, CellEnd, CellEvent, InterruptTimer, MAX_CALLS_IN_FLIGHT, RunningCell, drive},
     lazy_session::session_ended,
     protocol::{
         DriverMessage, FrameError, FrameLimits, FrameReader, FrameWriter, HostMessage, PROTOCOL_VERSION,
-        Ready,
+        Ready, TooLarge,
     },
     repl::{Collector, Done, KnownScope},
 };
 
 /// How long the driver's stream may take to accept the last message.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// How many answers may wait to be written: more than a driver can wait for, each of whose calls is answered
+/// once. A driver that makes calls and reads no answers would fill the host's memory.
+const MAX_UNREAD_ANSWERS: usize = 2 * MAX_CALLS_IN_FLIGHT;
 
 /// Times of a driver session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +83,7 @@ pub trait Control: Send + Sync + fmt::Debug {
 #[derive(Debug)]
 pub struct DriverSession<R, W> {
     timeouts: DriverTimeouts,
+    max_message_bytes: u64,
     reader: FrameReader<R>,
     writer: FrameWriter<W>,
     writable: bool,
@@ -97,6 +104,8 @@ enum RunEnd {
         done: Box<Done>,
         interrupted: bool,
     },
+    /// The cell ended, and what the driver said about it was too large.
+    Unanswered(String),
     /// The session is over.
     Lost {
         reason: String,
@@ -108,9 +117,11 @@ enum RunEnd {
 impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R, W> {
     /// A session over the driver's stdout (`input`) and stdin (`output`).
     pub fn new(input: R, output: W, control: Arc<dyn Control>, timeouts: DriverTimeouts) -> Self {
+        let max_message_bytes = DecodeBudget::DEFAULT_MAX_BYTES;
         Self {
             timeouts,
-            reader: FrameReader::new(input, FrameLimits::default()),
+            max_message_bytes,
+            reader: FrameReader::new(input, FrameLimits::to_host(max_message_bytes)),
             writer: FrameWriter::new(output),
             writable: true,
             control,
@@ -121,6 +132,15 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
             unsettled: false,
             ended: None,
         }
+    }
+
+    /// Sets how much of the host's memory a message of the driver may take, in bytes. Default 256 MiB. A
+    /// larger call fails in Python; a larger submission, or answer to a cell, is an error of the cell. As
+    /// much may the calls hold that are in flight, and the answers that the driver has not read.
+    pub fn max_message_bytes(mut self, bytes: u64) -> Self {
+        self.max_message_bytes = bytes;
+        self.reader.set_limits(FrameLimits::to_host(bytes));
+        self
     }
 
     /// What the driver said about itself, once it is ready.
@@ -168,6 +188,10 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
                 self.known_scope.learn(&cell.scope, &done, interrupted);
                 collector.finish(*done, interrupted)
             }
+            RunEnd::Unanswered(problem) => {
+                self.known_scope.forget();
+                collector.finish_unanswered(problem)
+            }
             RunEnd::Lost { reason, killed } => collector.lost(reason, killed),
         })
     }
@@ -201,7 +225,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
     async fn handshake(&mut self) -> Result<()> {
         let limit = self.timeouts.start_timeout;
         let problem = match tokio::time::timeout(limit, self.reader.next_frame()).await {
-            Ok(Ok(frame)) => match DriverMessage::from_frame(frame) {
+            Ok(Ok(frame)) => match DriverMessage::from_frame(frame, self.max_message_bytes) {
                 Ok(DriverMessage::Ready(ready)) if ready.protocol == PROTOCOL_VERSION => {
                     self.ready = Some(ready);
                     return Ok(());
@@ -226,7 +250,9 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
     fn send_run(&mut self, cell: &Cell) -> Result<u64> {
         let scope = self.known_scope.changed(&cell.scope).map(Arc::as_ref);
         let run = self.last_run + 1;
-        let frame = HostMessage::Run { id: run, cell, scope }.to_frame().map_err(|error| {
+        let max_message_bytes = self.max_message_bytes;
+        let message = HostMessage::Run { id: run, cell, scope, max_message_bytes };
+        let frame = message.to_frame().map_err(|error| {
             Error::new(ErrorKind::InvalidInput, format!("the cell cannot be sent: {error}"))
         })?;
         self.last_run = run;
@@ -243,11 +269,15 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         collector: &mut Collector,
         timer: InterruptTimer,
     ) -> Result<RunEnd> {
-        let mut cell = DriverCell { session: self, run, collector, open: HashSet::new() };
+        let mut cell = DriverCell { session: self, run, collector, open: HashMap::new(), held: 0 };
         let (reason, killed) = match drive(&mut cell, host, timer).await {
             CellEnd::Ended { end: DriverEnd::Done(done), interrupted } => {
                 self.in_flight = None;
                 return Ok(RunEnd::Done { done, interrupted });
+            }
+            CellEnd::Ended { end: DriverEnd::Unanswered(problem), .. } => {
+                self.in_flight = None;
+                return Ok(RunEnd::Unanswered(problem));
             }
             CellEnd::Ended { end: DriverEnd::Disconnected, .. } => {
                 (format!("the interpreter {}", self.control.how_it_ended().await), false)
@@ -286,7 +316,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         let end = self.finish_run(run, &Cancelled, &mut Collector::new(0), timer).await?;
         self.known_scope.forget();
         match end {
-            RunEnd::Done { .. } => Ok(()),
+            RunEnd::Done { .. } | RunEnd::Unanswered(_) => Ok(()),
             RunEnd::Lost { .. } => {
                 self.ended = Some("a cancelled cell did not stop, so the interpreter was killed".to_owned());
                 self.check_alive()
@@ -306,10 +336,16 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
     }
 
     fn answer(&mut self, call: u64, result: &Result<Value, HostError>) {
-        let frame = HostMessage::Result { call, result }.to_frame().or_else(|error| {
-            let error = Err(HostError::runtime_error(format!("the result cannot be sent: {error}")));
+        let refuse = |problem: String| {
+            let error = Err(HostError::runtime_error(format!("the result cannot be sent: {problem}")));
             HostMessage::Result { call, result: &error }.to_frame()
-        });
+        };
+        let (_, queued) = self.writer.queued();
+        let frame = if queued > self.max_message_bytes {
+            refuse("too much is waiting to be read by the interpreter".to_owned())
+        } else {
+            HostMessage::Result { call, result }.to_frame().or_else(refuse)
+        };
         match frame {
             Ok(frame) => self.writer.push(frame),
             Err(error) => tracing::error!(%error, call, "a host call's result was lost"),
@@ -322,13 +358,16 @@ struct DriverCell<'a, R, W> {
     session: &'a mut DriverSession<R, W>,
     run: u64,
     collector: &'a mut Collector,
-    /// The calls in flight.
-    open: HashSet<u64>,
+    /// The calls in flight, and what they hold of the host's memory.
+    open: HashMap<u64, u64>,
+    held: u64,
 }
 
 /// How a cell ended for its session.
 enum DriverEnd {
     Done(Box<Done>),
+    /// The cell ended, and what the driver said about it was too large.
+    Unanswered(String),
     Fatal(String),
     Disconnected,
     /// The driver sent something that is not a message, or a message that is not allowed in a cell.
@@ -338,18 +377,18 @@ enum DriverEnd {
 impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverCell<'_, R, W> {
     fn receive(&mut self, message: DriverMessage) -> CellEvent<DriverEnd> {
         match message {
-            DriverMessage::Call { run, id, call } => {
-                if run == self.run && self.open.insert(id) {
+            DriverMessage::Call { run, id, call, size } => {
+                let fits = self.held == 0 || self.held + size <= self.session.max_message_bytes;
+                if run == self.run && fits && !self.open.contains_key(&id) {
+                    self.open.insert(id, size);
+                    self.held += size;
                     return CellEvent::Call { id, call };
                 }
                 self.session.answer(id, &Err(HostError::runtime_error("the call was refused")));
             }
+            DriverMessage::TooLarge(message) => return self.receive_too_large(message),
             DriverMessage::Done { run, done } if run == self.run => {
-                // Threads that outlived their cell must not wait for ever.
-                let ended = Err(HostError::runtime_error("the cell ended before the call returned"));
-                for &id in &self.open {
-                    self.session.answer(id, &ended);
-                }
+                self.abandon_calls();
                 return CellEvent::Ended(DriverEnd::Done(done));
             }
             DriverMessage::Submit { run, submission } if run == self.run => self.collector.submit(submission),
@@ -365,6 +404,34 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverCell<'_, R
         }
         CellEvent::Progress
     }
+
+    /// A message that was not kept. The session goes on where it is known what the message was.
+    fn receive_too_large(&mut self, message: TooLarge) -> CellEvent<DriverEnd> {
+        let TooLarge { envelope, problem } = message;
+        let current = envelope.run == Some(self.run);
+        match (envelope.kind.as_str(), envelope.id) {
+            ("call", Some(id)) => {
+                let problem = format!("the arguments of the call are too large to pass on: {problem}");
+                self.session.answer(id, &Err(HostError::value_error(problem)));
+            }
+            ("submit", _) if current => self.collector.refuse_submission(problem),
+            ("done", _) if current => {
+                self.abandon_calls();
+                return CellEvent::Ended(DriverEnd::Unanswered(problem));
+            }
+            ("submit" | "done" | "output", _) if envelope.run.is_some() => {}
+            _ => return CellEvent::Ended(DriverEnd::Invalid(format!("a message is too large: {problem}"))),
+        }
+        CellEvent::Progress
+    }
+
+    /// Threads that outlived their cell must not wait for ever.
+    fn abandon_calls(&mut self) {
+        let ended = Err(HostError::runtime_error("the cell ended before the call returned"));
+        for &id in self.open.keys() {
+            self.session.answer(id, &ended);
+        }
+    }
 }
 
 impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> RunningCell for DriverCell<'_, R, W> {
@@ -372,10 +439,19 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> RunningCell for 
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<CellEvent<DriverEnd>> {
         self.session.poll_flush(context);
+        let (unread, _) = self.session.writer.queued();
+        if unread > MAX_UNREAD_ANSWERS {
+            let problem = format!("calls without end, and {unread} answers were not read");
+            return Poll::Ready(CellEvent::Ended(DriverEnd::Invalid(problem)));
+        }
         // The future keeps no state of its own, so a new one for each poll loses nothing.
         let frame = ready!(pin!(self.session.reader.next_frame()).poll(context));
-        Poll::Ready(match frame.map(DriverMessage::from_frame) {
+        let max_bytes = self.session.max_message_bytes;
+        Poll::Ready(match frame.map(|frame| DriverMessage::from_frame(frame, max_bytes)) {
             Ok(Ok(message)) => self.receive(message),
+            Err(FrameError::TooLarge { head, problem }) => {
+                self.receive_too_large(TooLarge::new(&head, problem))
+            }
             Ok(Err(problem)) | Err(FrameError::Invalid(problem)) => {
                 CellEvent::Ended(DriverEnd::Invalid(problem))
             }
@@ -384,7 +460,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> RunningCell for 
     }
 
     fn answer(&mut self, call: u64, result: Result<Value, HostError>) {
-        self.open.remove(&call);
+        self.held -= self.open.remove(&call).unwrap_or_default();
         self.session.answer(call, &result);
     }
 

@@ -10,8 +10,8 @@ use std::{
 };
 
 use abyme_core::{
-    Cell, ErrorKind, HostCall, HostError, HostFunctions, Interruption, NoHostFunctions, Observation, Result,
-    Value,
+    Cell, DecodeBudget, ErrorKind, HostCall, HostError, HostFunctions, Interruption, NoHostFunctions,
+    Observation, Result, Value,
 };
 use abyme_driver::{
     Control, DriverSession, DriverTimeouts,
@@ -62,7 +62,7 @@ fn pair() -> (Session, Driver, Arc<FakeProcess>) {
     let process = Arc::new(FakeProcess::default());
     let session = DriverSession::new(host_in, host_out, process.clone(), DriverTimeouts::default());
     let driver = Driver {
-        reader: FrameReader::new(driver_in, FrameLimits::default()),
+        reader: FrameReader::new(driver_in, FrameLimits::TO_DRIVER),
         writer: FrameWriter::new(driver_out),
     };
     (session, driver, process)
@@ -254,4 +254,176 @@ async fn bytes_that_are_no_frame_end_the_session() {
     wire.write_all(b"Traceback (most recent call last):\n").await.unwrap();
     let error = session.start().await.unwrap_err();
     assert!(error.message().contains("it begins with \"Traceback"), "{error}");
+}
+
+/// Runs a cell against a driver that sends something too large, and one more to see whether the session goes
+/// on. Messages may take 1 MiB.
+async fn oversized(frames: Vec<Frame>, ended: bool) -> (Result<Observation>, Result<Observation>) {
+    let (session, mut driver, _) = pair();
+    let mut session = session.max_message_bytes(1 << 20);
+    let driving = async {
+        driver.ready().await;
+        driver.next().await;
+        for frame in frames {
+            driver.writer.push(frame);
+            driver.writer.flush().await.unwrap();
+        }
+        if !ended {
+            driver.done(1).await;
+        }
+    };
+    let (first, ()) = tokio::join!(session.execute(Cell::new("x"), &NoHostFunctions), driving);
+    let driving = async {
+        driver.next().await;
+        driver.done(2).await;
+        std::future::pending::<()>().await
+    };
+    let second = tokio::select! {
+        second = session.execute(Cell::new("y"), &NoHostFunctions) => second,
+        () = driving => unreachable!(),
+    };
+    (first, second)
+}
+
+fn frame(header: String, blobs: Vec<Vec<u8>>) -> Frame {
+    Frame { header: header.into_bytes(), blobs: blobs.into_iter().map(Into::into).collect() }
+}
+
+#[tokio::test]
+async fn a_submission_that_is_too_large_is_an_error_of_its_cell() {
+    let submit = |value: &str| format!(r#"{{"type":"submit","run":1,"via":"SUBMIT","value":{value}}}"#);
+    let decoded = frame(submit(&format!("[{}0]", "0,".repeat(100_000))), vec![]);
+    let header = frame(submit(&format!("[{}0]", "0,".repeat(1_000_000))), vec![]);
+    let blob = frame(submit(r#"{"$bytes":0}"#), vec![vec![7; 3 << 20]]);
+    let blobs = frame(submit("1"), vec![vec![]; 100_000]);
+    for (what, oversize) in [("decoded", decoded), ("header", header), ("blob", blob), ("blobs", blobs)] {
+        let (first, second) = oversized(vec![oversize], false).await;
+        let observation = first.unwrap();
+        assert_eq!(observation.submission, None, "{what}");
+        let message = observation.error.unwrap().message;
+        assert!(message.starts_with("the submission was too large to be taken: it"), "{what}: {message}");
+        assert!(second.unwrap().is_ok(), "{what}: the session goes on");
+    }
+}
+
+#[tokio::test]
+async fn a_smaller_submission_counts_after_one_that_was_too_large() {
+    let submit = |value: String| {
+        frame(format!(r#"{{"type":"submit","run":1,"via":"SUBMIT","value":{value}}}"#), vec![])
+    };
+    let messages = vec![submit(format!("[{}0]", "0,".repeat(100_000))), submit("7".to_owned())];
+    let observation = oversized(messages, false).await.0.unwrap();
+    assert!(observation.submission.is_some() && observation.error.is_none(), "{observation:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_is_an_error_of_its_cell() {
+    let done = format!(r#"{{"type":"done","run":1,"stdout":[{}0]}}"#, "0,".repeat(1_000_000));
+    let (first, second) = oversized(vec![frame(done, vec![])], true).await;
+    let message = first.unwrap().error.unwrap().message;
+    assert!(message.contains("its results were too large to be taken"), "{message}");
+    assert!(second.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_to_know_what_it_is_ends_the_session() {
+    let unknown = frame(format!(r#"{{"junk":"{}","type":"submit"}}"#, "x".repeat(2 << 20)), vec![]);
+    let (first, second) = oversized(vec![unknown], false).await;
+    assert_eq!(first.unwrap_err().kind(), ErrorKind::Protocol);
+    assert_eq!(second.unwrap_err().kind(), ErrorKind::SessionEnded);
+}
+
+/// Answers nothing.
+struct Silent;
+
+#[async_trait]
+impl HostFunctions for Silent {
+    async fn call(&self, _: HostCall) -> Result<Value, HostError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn calls_that_hold_too_much_are_refused_one_by_one() {
+    let (session, mut driver, _) = pair();
+    let mut session = session.max_message_bytes(1 << 20);
+    let call = |id: u64, size: usize| {
+        let header =
+            format!(r#"{{"type":"call","run":1,"id":{id},"name":"f","args":["{}"]}}"#, "x".repeat(size));
+        frame(header, vec![])
+    };
+    let driving = async move {
+        driver.ready().await;
+        driver.next().await;
+        for (id, size) in [(1, 300_000), (2, 300_000), (3, 2 << 20), (4, 10)] {
+            driver.writer.push(call(id, size));
+            driver.writer.flush().await.unwrap();
+        }
+        let (second, third) = (driver.next().await, driver.next().await);
+        assert_eq!((second["call"].as_u64(), third["call"].as_u64()), (Some(2), Some(3)));
+        assert!(second["error"]["message"].as_str().unwrap().contains("refused"), "{second}");
+        assert_eq!(third["error"]["type"], "ValueError");
+        assert!(third["error"]["message"].as_str().unwrap().contains("too large"), "{third}");
+        driver.done(1).await;
+    };
+    let (result, ()) = tokio::join!(session.execute(Cell::new("x"), &Silent), driving);
+    assert!(result.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn a_driver_that_calls_without_end_and_reads_no_answers_is_ended() {
+    for run in [1, 7] {
+        let (mut session, mut driver, process) = pair();
+        let driving = async move {
+            driver.ready().await;
+            driver.next().await;
+            let mut sent = 0;
+            while sent < 1_000_000 {
+                let call = format!(r#"{{"type":"call","run":{run},"id":{sent},"name":"f"}}"#);
+                driver.writer.push(frame(call, vec![]));
+                if driver.writer.flush().await.is_err() {
+                    break;
+                }
+                sent += 1;
+                tokio::task::yield_now().await;
+            }
+            sent
+        };
+        let executing = async {
+            let result = session.execute(Cell::new("x"), &Silent).await;
+            drop(session);
+            result
+        };
+        let (result, sent) = tokio::join!(executing, driving);
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        assert!(error.message().contains("answers were not read"), "{error}");
+        assert!(sent < 100_000, "{sent}");
+        assert_eq!(process.kills.load(Ordering::SeqCst), 1);
+    }
+}
+
+/// The protocol's specification names the numbers of the code.
+#[test]
+fn the_specification_has_the_limits_of_the_code() {
+    let text = include_str!("../PROTOCOL.md").split_whitespace().collect::<Vec<_>>().join(" ");
+    let grouped = |number: u32| {
+        let digits = number.to_string();
+        let groups: Vec<_> =
+            digits.as_bytes().rchunks(3).rev().map(|group| str::from_utf8(group).unwrap()).collect();
+        groups.join(" ")
+    };
+    for (side, limits) in
+        [("driver", FrameLimits::TO_DRIVER), ("host", FrameLimits::to_host(DecodeBudget::DEFAULT_MAX_BYTES))]
+    {
+        let header = match limits.max_header_bytes {
+            bytes if bytes >= 1 << 30 => format!("{} GiB", bytes >> 30),
+            bytes => format!("{} MiB", bytes >> 20),
+        };
+        let blobs = grouped(limits.max_blobs);
+        let sentence = format!("The {side} takes a header of at most {header}, and at most {blobs} blobs");
+        assert!(text.contains(&sentence), "PROTOCOL.md does not say: {sentence}");
+    }
+    let default = format!("{} MiB if nothing else was configured", DecodeBudget::DEFAULT_MAX_BYTES >> 20);
+    assert!(text.contains(&default), "PROTOCOL.md does not say: {default}");
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use abyme_core::{Error, ErrorKind, Result};
+use abyme_core::{DecodeBudget, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 /// The image that is used if no other is set.
@@ -30,6 +30,7 @@ pub(crate) struct Config {
     pub(crate) runtime: Option<String>,
     pub(crate) ulimits: BTreeMap<String, u64>,
     pub(crate) init: bool,
+    pub(crate) max_message_bytes: u64,
     #[serde(with = "abyme_core::seconds")]
     pub(crate) start_timeout: Duration,
     #[serde(with = "abyme_core::seconds")]
@@ -84,6 +85,7 @@ impl Default for Config {
             runtime: None,
             ulimits: BTreeMap::new(),
             init: true,
+            max_message_bytes: DecodeBudget::DEFAULT_MAX_BYTES,
             start_timeout: Duration::from_secs(30),
             interrupt_grace: Duration::from_millis(1200),
         }
@@ -124,6 +126,7 @@ mod tests {
     #[test]
     fn defaults_are_pinned() {
         let config = Config::default();
+        assert_eq!(config.max_message_bytes, 256 << 20);
         assert_eq!((config.image.as_str(), config.pull), ("python:3.13-slim", Pull::Missing));
         assert_eq!((config.python.as_str(), config.user.as_str()), ("python3", "65534:65534"));
         assert_eq!((config.memory_limit_bytes, config.cpus), (Some(512 << 20), Some(1.0)));

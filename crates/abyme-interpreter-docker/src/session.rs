@@ -197,6 +197,7 @@ impl Launcher for DockerLauncher {
         if self.launches.fetch_add(1, Ordering::Relaxed) == 1 {
             self.compile_in_background(client, image);
         }
-        Ok(DriverSession::new(output, input, container, timeouts))
+        let session = DriverSession::new(output, input, container, timeouts);
+        Ok(session.max_message_bytes(self.config.max_message_bytes))
     }
 }

@@ -6,7 +6,7 @@ use std::{
     thread::ThreadId,
 };
 
-use abyme_core::{HostCall, HostError, Result, Submission, Value};
+use abyme_core::{DecodeBudget, HostCall, HostError, Result, Submission, Value};
 use abyme_driver::repl::{Collector, Stream, submission};
 use pyo3::{
     exceptions::{PyRuntimeError, PyValueError},
@@ -38,6 +38,7 @@ enum Reply {
 pub(crate) struct HostBridge {
     state: Mutex<BridgeState>,
     spin: SpinLimit,
+    max_message_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -64,8 +65,13 @@ struct OpenCell {
 }
 
 impl HostBridge {
-    pub(crate) fn new(spin: SpinLimit) -> Self {
-        Self { state: Mutex::default(), spin }
+    pub(crate) fn new(spin: SpinLimit, max_message_bytes: u64) -> Self {
+        Self { state: Mutex::default(), spin, max_message_bytes }
+    }
+
+    /// What the values of one message may take.
+    pub(crate) fn budget(&self) -> DecodeBudget {
+        DecodeBudget::new(self.max_message_bytes)
     }
 
     pub(crate) fn spin(&self) -> SpinLimit {
@@ -195,7 +201,11 @@ fn call(bridge: &HostBridge, args: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
     let py = args.py();
     let name = args.get_item(0)?;
     let name = text_of(name.cast::<PyString>()?);
-    let plain = |index: usize| from_python(&args.get_item(index)?).map_err(PyValueError::new_err);
+    let mut budget = bridge.budget();
+    let mut plain = |index: usize| {
+        from_python(&args.get_item(index)?, &mut budget)
+            .map_err(|problem| PyValueError::new_err(problem.to_string()))
+    };
     let (Value::List(positional), Value::Dict(by_name)) = (plain(1)?, plain(2)?) else {
         return Err(PyValueError::new_err("a call's arguments are a list and a dict"));
     };
@@ -211,7 +221,11 @@ fn call(bridge: &HostBridge, args: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
 
 fn submit(bridge: &HostBridge, args: &Bound<'_, PyTuple>) -> PyResult<()> {
     let via = text_of(args.get_item(0)?.cast::<PyString>()?);
-    let plain = |index: usize| from_python(&args.get_item(index)?).map_err(PyValueError::new_err);
+    let mut budget = bridge.budget();
+    let mut plain = |index: usize| {
+        from_python(&args.get_item(index)?, &mut budget)
+            .map_err(|problem| PyValueError::new_err(problem.to_string()))
+    };
     let taken = submission(&via, Some(plain(1)?), plain(2)?).map_err(PyRuntimeError::new_err)?;
     bridge.submit(taken);
     Ok(())

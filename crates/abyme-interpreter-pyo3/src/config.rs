@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use abyme_core::DecodeBudget;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,6 +11,7 @@ pub(crate) struct Config {
     pub(crate) venv: Option<PathBuf>,
     #[serde(with = "abyme_core::seconds")]
     pub(crate) start_timeout: Duration,
+    pub(crate) max_message_bytes: u64,
     #[serde(with = "abyme_core::seconds")]
     pub(crate) interrupt_grace: Duration,
 }
@@ -19,6 +21,7 @@ impl Default for Config {
         Self {
             venv: None,
             start_timeout: Duration::from_secs(10),
+            max_message_bytes: DecodeBudget::DEFAULT_MAX_BYTES,
             interrupt_grace: Duration::from_millis(1500),
         }
     }
@@ -31,6 +34,7 @@ mod tests {
     #[test]
     fn defaults_are_pinned() {
         let config = Config::default();
+        assert_eq!(config.max_message_bytes, 256 << 20);
         assert_eq!(config.venv, None);
         assert_eq!(
             (config.start_timeout, config.interrupt_grace),

@@ -1,6 +1,8 @@
 //! Values and Python objects, into each other. One copy of a text, no JSON.
 
-use abyme_core::Value;
+use std::fmt;
+
+use abyme_core::{DecodeBudget, OverBudget, Value};
 use indexmap::IndexMap;
 use num_bigint::BigInt;
 use pyo3::{
@@ -41,63 +43,112 @@ pub(crate) fn to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'
     })
 }
 
-/// The value of an object of plain data, as the driver hands it over.
-///
-/// # Errors
-/// What is not plain data about it.
-pub(crate) fn from_python(object: &Bound<'_, PyAny>) -> Result<Value, String> {
-    convert(object, 0)
+/// Why an object has no value.
+#[derive(Debug, PartialEq)]
+pub(crate) enum NoValue {
+    TooLarge(OverBudget),
+    NotPlain(String),
 }
 
-fn convert(object: &Bound<'_, PyAny>, depth: usize) -> Result<Value, String> {
+impl fmt::Display for NoValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoValue::TooLarge(problem) => write!(f, "the value is too large to pass on: {problem}"),
+            NoValue::NotPlain(problem) => f.write_str(problem),
+        }
+    }
+}
+
+impl From<OverBudget> for NoValue {
+    fn from(problem: OverBudget) -> Self {
+        NoValue::TooLarge(problem)
+    }
+}
+
+fn not_plain(what: impl Into<String>) -> NoValue {
+    NoValue::NotPlain(what.into())
+}
+
+/// The value of an object of plain data, as the driver hands it over. What it takes is charged.
+///
+/// # Errors
+/// What is not plain data about it, or that it is too large.
+pub(crate) fn from_python(object: &Bound<'_, PyAny>, budget: &mut DecodeBudget) -> Result<Value, NoValue> {
+    convert(object, budget, 0)
+}
+
+fn convert(object: &Bound<'_, PyAny>, budget: &mut DecodeBudget, depth: usize) -> Result<Value, NoValue> {
     if depth > MAX_DEPTH {
-        return Err("a value is nested too deeply".to_owned());
+        return Err(not_plain("a value is nested too deeply"));
     }
     // Exact types: of a subclass, code of the cell could run here.
     if object.is_none() {
         return Ok(Value::None);
     }
     if let Ok(text) = object.cast_exact::<PyString>() {
-        return Ok(Value::from(text_of(text)));
+        // Before it is made: a byte for each character. After that, what it has more.
+        let chars = text.len().map_err(|error| not_plain(error.to_string()))?;
+        budget.text(chars)?;
+        let text = text_of(text);
+        budget.charge(text.len().saturating_sub(chars))?;
+        return Ok(Value::from(text));
     }
     if let Ok(value) = object.cast_exact::<PyBool>() {
         return Ok(Value::Bool(value.is_true()));
     }
     if let Ok(number) = object.cast_exact::<PyInt>() {
-        return int(number);
+        return int(number, budget);
     }
     if let Ok(number) = object.cast_exact::<PyFloat>() {
         return Ok(Value::Float(number.value()));
     }
     if let Ok(list) = object.cast_exact::<PyList>() {
-        return list.iter().map(|item| convert(&item, depth + 1)).collect::<Result<_, _>>().map(Value::List);
+        return items(list.len(), list.iter(), budget, depth);
     }
     if let Ok(tuple) = object.cast_exact::<PyTuple>() {
-        return tuple.iter().map(|item| convert(&item, depth + 1)).collect::<Result<_, _>>().map(Value::List);
+        return items(tuple.len(), tuple.iter(), budget, depth);
     }
     if let Ok(dict) = object.cast_exact::<PyDict>() {
-        let mut entries = IndexMap::with_capacity(dict.len());
+        let mut entries = IndexMap::new();
         for (key, value) in dict.iter() {
             let Ok(key) = key.cast_exact::<PyString>() else {
-                return Err("a dict has a key that is not a str".to_owned());
+                return Err(not_plain("a dict has a key that is not a str"));
             };
-            entries.insert(text_of(key), convert(&value, depth + 1)?);
+            let value = convert(&value, budget, depth + 1)?;
+            budget.insert(&mut entries, text_of(key), value)?;
         }
         return Ok(Value::Dict(entries));
     }
     if let Ok(bytes) = object.cast_exact::<PyBytes>() {
+        budget.bytes(bytes.as_bytes().len())?;
         return Ok(Value::Bytes(bytes.as_bytes().to_vec().into()));
     }
     let kind = object.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
-    Err(format!("an object of type {kind} is not plain data"))
+    Err(not_plain(format!("an object of type {kind} is not plain data")))
 }
 
-fn int(number: &Bound<'_, PyInt>) -> Result<Value, String> {
+fn items<'py>(
+    len: usize,
+    objects: impl Iterator<Item = Bound<'py, PyAny>>,
+    budget: &mut DecodeBudget,
+    depth: usize,
+) -> Result<Value, NoValue> {
+    let mut items = Vec::new();
+    budget.reserve(&mut items, len)?;
+    for object in objects {
+        let item = convert(&object, budget, depth + 1)?;
+        budget.push(&mut items, item)?;
+    }
+    Ok(Value::List(items))
+}
+
+fn int(number: &Bound<'_, PyInt>, budget: &mut DecodeBudget) -> Result<Value, NoValue> {
     if let Ok(small) = number.extract::<i64>() {
         return Ok(Value::Int(small));
     }
-    let large: BigInt = number.extract().map_err(|error: PyErr| error.to_string())?;
-    Value::int_from_decimal(&large.to_string()).ok_or_else(|| "an integer cannot be written".to_owned())
+    let large: BigInt = number.extract().map_err(|error: PyErr| not_plain(error.to_string()))?;
+    budget.integer(usize::try_from(large.bits()).unwrap_or(usize::MAX))?;
+    Value::int_from_decimal(&large.to_string()).ok_or_else(|| not_plain("an integer cannot be written"))
 }
 
 /// A str as UTF-8. A lone surrogate, which has none, becomes `?`, as everywhere in Abyme.

@@ -65,6 +65,13 @@ impl Pyo3 {
         self.with(|config| config.start_timeout = limit)
     }
 
+    /// Sets how much of this program's memory one message of a session may take, in bytes: a call with its
+    /// arguments, a submission, or what a cell answers. Default 256 MiB. Python gets a `ValueError` for a
+    /// value that would take more.
+    pub fn max_message_bytes(self, bytes: u64) -> Self {
+        self.with(|config| config.max_message_bytes = bytes)
+    }
+
     /// Sets how long a cell may run after its time limit, before its session is given up. The cell is
     /// interrupted at its limit and once more half-way through the grace. Default 1.5 s, within the 2 s of
     /// contract clause C10.
@@ -103,7 +110,7 @@ impl Shared {
     async fn start_session(&self) -> Result<Pyo3Session> {
         let start = async {
             let python = self.python.get_or_try_init(|| RunningPython::get(self.config.venv.clone())).await?;
-            Pyo3Session::new(self.config.interrupt_grace, python.clone()).await
+            Pyo3Session::new(&self.config, python.clone()).await
         };
         // Python's lock is needed for both.
         timeout(self.config.start_timeout, start).await.map_err(|_| {
@@ -194,7 +201,12 @@ mod tests {
         let written = serde_json::to_value(Pyo3::new().venv("/venv")).unwrap();
         assert_eq!(
             written,
-            serde_json::json!({"venv": "/venv", "start_timeout": 10.0, "interrupt_grace": 1.5})
+            serde_json::json!({
+                "venv": "/venv",
+                "start_timeout": 10.0,
+                "max_message_bytes": 256 << 20,
+                "interrupt_grace": 1.5
+            })
         );
         let read: Pyo3 = serde_json::from_value(written).unwrap();
         assert_eq!(read.shared.config, Pyo3::new().venv("/venv").shared.config);

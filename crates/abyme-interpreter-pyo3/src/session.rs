@@ -25,6 +25,7 @@ use tokio::{
 
 use crate::{
     bridge::{Call, HostBridge},
+    config::Config,
     python::RunningPython,
     worker::{Job, Worker},
 };
@@ -75,11 +76,11 @@ impl fmt::Debug for Pyo3Session {
 
 impl Pyo3Session {
     /// Starts a session.
-    pub(crate) async fn new(interrupt_grace: Duration, python: RunningPython) -> Result<Self> {
-        let bridge = Arc::new(HostBridge::new(python.spin()));
+    pub(crate) async fn new(config: &Config, python: RunningPython) -> Result<Self> {
+        let bridge = Arc::new(HostBridge::new(python.spin(), config.max_message_bytes));
         let worker = Worker::start(&python, bridge.clone()).await?;
         Ok(Self {
-            interrupt_grace,
+            interrupt_grace: config.interrupt_grace,
             python,
             bridge,
             worker: Some(worker),

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     bridge::{self, HostBridge},
-    convert::{from_python, to_python},
+    convert::{NoValue, from_python, to_python},
     python::RunningPython,
 };
 
@@ -92,7 +92,7 @@ fn run_cells(
         })
     };
     while let Ok(job) = next_job() {
-        let done = run(&session, &job);
+        let done = run(&session, &job, bridge);
         // The cell is dropped before the host learns that it is done.
         let Job { done: reply, cell, .. } = job;
         drop(cell);
@@ -103,13 +103,29 @@ fn run_cells(
     }
 }
 
-fn run(session: &Bound<'_, PyAny>, job: &Job) -> Result<Done, String> {
+fn run(session: &Bound<'_, PyAny>, job: &Job, bridge: &HostBridge) -> Result<Done, String> {
     let py = session.py();
     let request: Bound<'_, PyDict> =
         request(py, &job.cell, job.scope.as_deref()).map_err(|error| error.to_string())?;
     let answer =
         session.call_method1("run_cell", (job.number, request)).map_err(|error| error.to_string())?;
-    Done::from_value(from_python(&answer)?)
+    let value = match from_python(&answer, &mut bridge.budget()) {
+        Err(problem @ NoValue::TooLarge(_)) => {
+            without_variables(&answer, &problem.to_string()).map_err(|error| error.to_string())?;
+            from_python(&answer, &mut bridge.budget())
+        }
+        value => value,
+    };
+    Done::from_value(value.map_err(|problem| problem.to_string())?)
+}
+
+/// Leaves the variables out of an answer that is too large with them.
+fn without_variables(answer: &Bound<'_, PyAny>, problem: &str) -> PyResult<()> {
+    let unreadable = answer.get_item("unreadable")?;
+    for name in answer.get_item("variables")?.try_iter()? {
+        unreadable.set_item(name?, problem)?;
+    }
+    answer.set_item("variables", PyDict::new(answer.py()))
 }
 
 /// The request for a cell, as `Repl.run` takes it. The scope is part of it only when it changed.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use abyme_core::{
     Access, Cell, CodeInterpreter, FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory,
-    Interruption, Isolation, NoHostFunctions, Observation, Scope, Value,
+    InterpreterFactoryExt, Interruption, Isolation, NoHostFunctions, Observation, Scope, Value,
 };
 use abyme_interpreter_pyo3::Pyo3;
 use async_trait::async_trait;
@@ -336,4 +336,21 @@ async fn large_texts_go_both_ways() {
         assert_eq!(seen.variables["n"].as_i64(), i64::try_from(text.chars().count()).ok());
         assert!(seen.variables["text"].as_text() == Some(&text), "another text came back");
     }
+}
+
+#[tokio::test]
+async fn values_over_the_budget_are_errors_of_the_cell() {
+    let mut session = Pyo3::new().max_message_bytes(1 << 20).session().await.unwrap();
+    for code in ["SUBMIT([0] * 1_000_000)", "SUBMIT('x' * 2_000_000)", "FINAL([[1]] * 100_000)"] {
+        let error = error(&mut session, code).await;
+        assert!(error.contains("more than 1 MiB of the host's memory"), "{error}");
+    }
+    let large = "n = 1 << 399_999\nFINAL([n] * 1000)";
+    let mut session = Pyo3::new().session().await.unwrap();
+    let error = error(&mut session, large).await;
+    assert!(error.contains("large integers"), "{error}");
+    session.run_code("v = [0] * 10_000_000").await.unwrap();
+    let problem = session.get_variable("v").await.unwrap_err();
+    assert!(problem.to_string().contains("more than 256 MiB"), "{problem}");
+    assert_eq!(value(&mut session, "len(v)").await, "10000000");
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use abyme_core::DecodeBudget;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,7 @@ pub(crate) struct Config {
     pub(crate) temp_dir: Option<PathBuf>,
     #[serde(with = "abyme_core::seconds")]
     pub(crate) start_timeout: Duration,
+    pub(crate) max_message_bytes: u64,
     #[serde(with = "abyme_core::seconds")]
     pub(crate) interrupt_grace: Duration,
 }
@@ -36,6 +38,7 @@ impl Default for Config {
             env: BTreeMap::new(),
             temp_dir: None,
             start_timeout: Duration::from_secs(10),
+            max_message_bytes: DecodeBudget::DEFAULT_MAX_BYTES,
             interrupt_grace: Duration::from_millis(1500),
         }
     }
@@ -48,6 +51,7 @@ mod tests {
     #[test]
     fn defaults_are_pinned() {
         let config = Config::default();
+        assert_eq!(config.max_message_bytes, 256 << 20);
         assert_eq!(config.python, PathBuf::from("python3"));
         assert_eq!((config.memory_limit_bytes, config.max_file_bytes), (Some(4 << 30), Some(1 << 30)));
         assert_eq!(

@@ -113,6 +113,14 @@ impl Subprocess {
         self.with(|config| config.start_timeout = limit)
     }
 
+    /// Sets how much of this program's memory one message of a session may take, in bytes: a call with its
+    /// arguments, a submission, or what a cell answers. Default 256 MiB. Python gets a `ValueError` for a
+    /// value that would take more. As much may the calls hold that are in flight together, and the results
+    /// that the session has not taken.
+    pub fn max_message_bytes(self, bytes: u64) -> Self {
+        self.with(|config| config.max_message_bytes = bytes)
+    }
+
     /// Sets how long a cell may run after its time limit before its process is killed. The cell is
     /// interrupted at its limit and once more half-way through the grace. Default 1.5 s, within the 2 s of
     /// contract clause C10.

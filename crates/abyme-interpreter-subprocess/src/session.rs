@@ -121,7 +121,8 @@ impl Launcher for SubprocessLauncher {
         let _ = tokio::time::timeout(config.start_timeout, output.write_all(&python.bundle)).await;
         let timeouts =
             DriverTimeouts { start_timeout: config.start_timeout, interrupt_grace: config.interrupt_grace };
-        Ok(DriverSession::new(input, output, process, timeouts))
+        let session = DriverSession::new(input, output, process, timeouts);
+        Ok(session.max_message_bytes(config.max_message_bytes))
     }
 }
 

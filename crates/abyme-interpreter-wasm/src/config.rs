@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use abyme_core::DecodeBudget;
 use abyme_wasi::Mount;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,7 @@ pub(crate) struct WasmConfig {
     pub(crate) queue_timeout: Duration,
     pub(crate) checkpoints: bool,
     pub(crate) checkpoint_limit_bytes: u64,
+    pub(crate) max_message_bytes: u64,
     #[serde(with = "abyme_core::seconds")]
     pub(crate) interrupt_grace: Duration,
     pub(crate) mounts: Vec<Mount>,
@@ -32,6 +34,7 @@ impl Default for WasmConfig {
             queue_timeout: Duration::from_secs(30),
             checkpoints: true,
             checkpoint_limit_bytes: 256 << 20,
+            max_message_bytes: DecodeBudget::DEFAULT_MAX_BYTES,
             interrupt_grace: Duration::from_millis(1500),
             mounts: Vec::new(),
             cache_dir: None,
@@ -47,6 +50,7 @@ mod tests {
     #[test]
     fn defaults_are_pinned() {
         let config = WasmConfig::default();
+        assert_eq!(config.max_message_bytes, 256 << 20);
         assert_eq!((config.memory_limit_bytes, config.disk_limit_bytes), (512 << 20, 64 << 20));
         assert_eq!((config.max_sessions, config.queue_timeout), (1000, Duration::from_secs(30)));
         assert_eq!((config.checkpoints, config.interrupt_grace), (true, Duration::from_millis(1500)));

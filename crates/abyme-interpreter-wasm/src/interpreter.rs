@@ -123,6 +123,14 @@ impl Wasm {
         self.set(|config| config.checkpoint_limit_bytes = bytes)
     }
 
+    /// Sets how much of this program's memory one message of a session may take, in bytes: a call with its
+    /// arguments, a submission, or what a cell answers. Default 256 MiB. Python gets a `ValueError` for a
+    /// value that would take more. As much may the calls hold that are in flight together, and the results
+    /// that the session has not taken.
+    pub fn max_message_bytes(self, bytes: u64) -> Self {
+        self.set(|config| config.max_message_bytes = bytes)
+    }
+
     /// Sets how long a cell may go on after its time limit before it is killed. It is interrupted at the
     /// limit and once more half-way through this time. Default 1.5 s, within the 2 s of contract clause C10.
     pub fn interrupt_grace(self, grace: Duration) -> Self {

@@ -196,11 +196,29 @@ class ValuesOnTheWire(StdioCase):
 
     def test_values_too_large_for_a_message(self):
         wire = load(("wire",))
-        wire.MAX_HEADER, wire.MAX_BLOBS = 1000, 3
+        wire.MAX_SENT_HEADER, wire.MAX_SENT_BLOBS = 1000, 3
         with self.assertRaisesRegex(ValueError, "too large"):
-            wire.encode({"value": list(range(1000))}, [])
+            wire.encode({"value": list(range(1000))}, wire.Blobs())
         with self.assertRaisesRegex(ValueError, "more than 3"):
-            wire.pack([b"x"] * 4, [])
+            wire.pack([b"x"] * 4, wire.Blobs())
+
+    def test_values_that_would_take_too_much_of_the_host(self):
+        wire = load(("wire",))
+        deep = [[number] for number in range(1000)]
+        for value in ([0] * 10_000, ["a"] * 1000, deep, {str(n): n for n in range(1000)}, [b"x" * 200_000]):
+            with self.subTest(str(value)[:20]), self.assertRaisesRegex(ValueError, "more than 100000 bytes"):
+                wire.encode(wire.pack(value, blobs := wire.Blobs(100_000)), blobs)
+            wire.pack(value, wire.Blobs(1_000_000))
+
+    def test_a_value_too_large_for_the_host_is_an_error_of_the_cell(self):
+        session = self.session()
+        code = "try:\n    SUBMIT([0] * 1_000_000)\nexcept ValueError as e:\n    print(e)\nSUBMIT(7)"
+        answer = session.run(code, max_message_bytes=1 << 20)
+        self.assertIn("more than 1 MiB of the host's memory", answer["stdout"]["head"])
+        self.assertEqual([message["value"] for message in answer["submits"]], [7])
+        answer = session.run("v = [0] * 1_000_000", reads=["v"], max_message_bytes=1 << 20)
+        self.assertIn("more than 1 MiB", answer["unreadable"]["v"])
+        self.assertEqual(self.value(session, "len(v)"), "1000000")
 
     def test_large_lists_pass(self):
         session = self.session()

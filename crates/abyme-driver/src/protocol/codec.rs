@@ -1,20 +1,23 @@
 //! Values in frames: JSON in the header. Long texts and all bytes are blobs.
 
-use std::cell::RefCell;
+use std::{borrow::Cow, cell::RefCell, fmt};
 
-use abyme_core::{Text, Value};
+use abyme_core::{DecodeBudget, OverBudget, Text, Value};
 use bytes::Bytes;
+use indexmap::IndexMap;
 use serde::{
-    Serialize, Serializer,
-    ser::{Error, SerializeMap, SerializeSeq},
+    Deserializer, Serialize, Serializer,
+    de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    ser::{Error as _, SerializeMap, SerializeSeq},
 };
-use serde_json::Value as Json;
 
 /// Texts of this many bytes and more travel as blobs.
 const BLOB_BYTES: usize = 8192;
 /// How deep values may nest in both directions. Readers on both sides recurse, and `serde_json` stops at 128
 /// levels.
 const MAX_DEPTH: usize = 100;
+/// Lists and dicts around a value: the message, its fields, and those of the answer to a cell.
+const MARGIN: usize = 8;
 
 /// The blobs of a frame that is being made.
 pub(crate) type Blobs = RefCell<Vec<Bytes>>;
@@ -107,109 +110,293 @@ impl AsRef<[u8]> for SharedText {
     }
 }
 
-/// Reads a value out of a header. What the driver sent is not trusted.
-pub(crate) fn decode(json: Json, blobs: &mut [Bytes]) -> Result<Value, String> {
-    decode_at(json, blobs, MAX_DEPTH + 1)
+/// Why a header is no value.
+#[derive(Debug, PartialEq)]
+pub(crate) enum DecodeProblem {
+    TooLarge(OverBudget),
+    Invalid(String),
 }
 
-/// Reads the answer of `Repl.run` out of a header. It and its `variables` are a level each above the values
-/// in it.
-pub(crate) fn decode_answer(
-    answer: serde_json::Map<String, Json>,
+/// Reads a header. What the driver sent is not trusted: all that is made is charged to the budget.
+pub(crate) fn decode(
+    header: &[u8],
     blobs: &mut [Bytes],
-) -> Result<Value, String> {
-    decode_at(Json::Object(answer), blobs, MAX_DEPTH + 3)
-}
-
-/// Reads a value of at most so many `levels`.
-fn decode_at(json: Json, blobs: &mut [Bytes], levels: usize) -> Result<Value, String> {
-    let Some(levels) = levels.checked_sub(1) else {
-        return Err("a value is nested too deep".to_owned());
-    };
-    Ok(match json {
-        Json::Null => Value::None,
-        Json::Bool(value) => Value::Bool(value),
-        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(integer), _) => Value::Int(integer),
-            (None, Some(_)) if number.is_u64() => Value::BigInt(number.to_string()),
-            (None, Some(float)) => Value::Float(float),
-            (None, None) => return Err(format!("{number} is not a number")),
-        },
-        Json::String(text) => Value::from(text),
-        Json::Array(items) => Value::List(
-            items.into_iter().map(|item| decode_at(item, blobs, levels)).collect::<Result<_, _>>()?,
-        ),
-        Json::Object(entries) => match entries.iter().next() {
-            Some((tag, _)) if tag.starts_with('$') && entries.len() == 1 => {
-                let (tag, value) = entries.into_iter().next().unwrap_or_default();
-                decode_tagged(&tag, value, blobs, levels)?
-            }
-            _ => Value::Dict(
-                entries
-                    .into_iter()
-                    .map(|(key, value)| Ok((key, decode_at(value, blobs, levels)?)))
-                    .collect::<Result<_, String>>()?,
-            ),
-        },
+    budget: &mut DecodeBudget,
+) -> Result<Value, DecodeProblem> {
+    let header = without_lone_surrogates(header);
+    let mut source = Source { blobs, budget, over: None };
+    let mut json = serde_json::Deserializer::from_slice(&header);
+    let value = ValueSeed { source: &mut source, levels: MAX_DEPTH + MARGIN }.deserialize(&mut json);
+    let value = value.and_then(|value| json.end().map(|()| value));
+    value.map_err(|error| match source.over {
+        Some(problem) => DecodeProblem::TooLarge(problem),
+        None => DecodeProblem::Invalid(error.to_string()),
     })
 }
 
-fn decode_tagged(tag: &str, value: Json, blobs: &mut [Bytes], levels: usize) -> Result<Value, String> {
-    match (tag, value) {
-        ("$int", Json::String(digits)) => match digits.parse::<i64>() {
+/// What values are made of.
+struct Source<'a> {
+    blobs: &'a mut [Bytes],
+    budget: &'a mut DecodeBudget,
+    /// Whether the budget was used up, which the error of `serde_json` cannot say.
+    over: Option<OverBudget>,
+}
+
+impl Source<'_> {
+    fn charge<T, E: serde::de::Error>(
+        &mut self,
+        charge: impl FnOnce(&mut DecodeBudget) -> Result<T, OverBudget>,
+    ) -> Result<T, E> {
+        charge(self.budget).map_err(|problem| {
+            self.over = Some(problem);
+            E::custom(problem)
+        })
+    }
+
+    fn text<E: serde::de::Error>(&mut self, text: &str) -> Result<Value, E> {
+        self.charge(|budget| budget.text(text.len()))?;
+        Ok(Value::from(text))
+    }
+
+    fn digits<E: serde::de::Error>(&mut self, digits: &str) -> Result<Value, E> {
+        self.charge(|budget| budget.bytes(digits.len()))?;
+        match digits.parse() {
             Ok(integer) => Ok(Value::Int(integer)),
-            Err(_) if is_integer(&digits) => Ok(Value::BigInt(digits)),
-            Err(_) => Err("an $int is not an integer".to_owned()),
-        },
-        ("$float", Json::String(name)) => match name.as_str() {
+            Err(_) if is_integer(digits) => Ok(Value::BigInt(digits.to_owned())),
+            Err(_) => Err(E::custom("an $int is not an integer")),
+        }
+    }
+
+    /// The blob of an index, whose bytes were charged when the frame was read.
+    fn blob<E: serde::de::Error>(&mut self, index: u64) -> Result<Bytes, E> {
+        let blob = usize::try_from(index).ok().and_then(|index| self.blobs.get_mut(index));
+        blob.map(std::mem::take).ok_or_else(|| E::custom("a blob is missing"))
+    }
+
+    fn long_text<E: serde::de::Error>(&mut self, index: u64) -> Result<Value, E> {
+        let bytes = self.blob::<E>(index)?;
+        self.charge(|budget| budget.text(0))?;
+        let text = String::from_utf8(bytes.into()).map_err(|_| E::custom("a text is not UTF-8"))?;
+        Ok(Value::from(text))
+    }
+}
+
+/// Reads a value in which so many levels of lists and dicts are allowed.
+struct ValueSeed<'a, 'b> {
+    source: &'a mut Source<'b>,
+    levels: usize,
+}
+
+impl ValueSeed<'_, '_> {
+    fn deeper<E: serde::de::Error>(&self) -> Result<usize, E> {
+        self.levels.checked_sub(1).ok_or_else(|| E::custom("a value is nested too deep"))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for ValueSeed<'_, '_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ValueSeed<'_, '_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::None)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Int(value))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
+        match i64::try_from(value) {
+            Ok(value) => Ok(Value::Int(value)),
+            Err(_) => self.source.digits(&value.to_string()),
+        }
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Value, E> {
+        self.source.text(text)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let levels = self.deeper()?;
+        let source = self.source;
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element_seed(ValueSeed { source, levels })? {
+            source.charge(|budget| budget.push(&mut items, item))?;
+        }
+        Ok(Value::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let levels = self.deeper()?;
+        let source = self.source;
+        let mut entries = IndexMap::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if entries.is_empty() && key.starts_with('$') {
+                let value = read_tagged(&key, &mut map, source, levels)?;
+                return match map.next_key::<IgnoredAny>()? {
+                    None => Ok(value),
+                    Some(_) => Err(A::Error::custom("a tag is not alone in its object")),
+                };
+            }
+            let value = map.next_value_seed(ValueSeed { source, levels })?;
+            source.charge(|budget| budget.insert(&mut entries, key, value))?;
+        }
+        Ok(Value::Dict(entries))
+    }
+}
+
+fn read_tagged<'de, A: MapAccess<'de>>(
+    tag: &str,
+    map: &mut A,
+    source: &mut Source<'_>,
+    levels: usize,
+) -> Result<Value, A::Error> {
+    match tag {
+        "$int" => source.digits(&map.next_value::<Cow<'_, str>>()?),
+        "$float" => match &*map.next_value::<Cow<'_, str>>()? {
             "nan" => Ok(Value::Float(f64::NAN)),
             "inf" => Ok(Value::Float(f64::INFINITY)),
             "-inf" => Ok(Value::Float(f64::NEG_INFINITY)),
-            _ => Err("a $float is not one of nan, inf, -inf".to_owned()),
+            _ => Err(A::Error::custom("a $float is not one of nan, inf, -inf")),
         },
-        ("$text", index) => take_text(&index, blobs).map(Value::from),
-        ("$bytes", index) => take_blob(&index, blobs).map(Value::Bytes),
-        ("$dict", Json::Array(pairs)) => {
-            let mut entries = indexmap::IndexMap::with_capacity(pairs.len());
-            for pair in pairs {
-                let Json::Array(pair) = pair else {
-                    return Err("a $dict holds something that is no pair".into());
-                };
-                let [key, value] = <[Json; 2]>::try_from(pair).map_err(|_| "a $dict pair is no pair")?;
-                let key = decode_text(key, blobs)?;
-                entries.insert(key, decode_at(value, blobs, levels)?);
-            }
-            Ok(Value::Dict(entries))
+        "$text" => source.long_text(map.next_value()?),
+        "$bytes" => source.blob(map.next_value()?).map(Value::Bytes),
+        "$dict" => map.next_value_seed(PairsSeed { source, levels }),
+        _ => Err(A::Error::custom(format!("`{}` is not a tag", tag.escape_debug()))),
+    }
+}
+
+/// Reads the entries of a dict as a list of pairs.
+struct PairsSeed<'a, 'b> {
+    source: &'a mut Source<'b>,
+    levels: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for PairsSeed<'_, '_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
+        json.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for PairsSeed<'_, '_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of pairs")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut pairs: A) -> Result<Value, A::Error> {
+        let PairsSeed { source, levels } = self;
+        let mut entries = IndexMap::new();
+        while let Some(pair) = pairs.next_element_seed(ValueSeed { source, levels: levels + 1 })? {
+            let Value::List(pair) = pair else {
+                return Err(A::Error::custom("a $dict holds something that is no pair"));
+            };
+            let Ok([Value::Text(key), value]) = <[Value; 2]>::try_from(pair) else {
+                return Err(A::Error::custom("a $dict pair is no pair"));
+            };
+            source.charge(|budget| budget.insert(&mut entries, key.into_string(), value))?;
         }
-        _ => Err(format!("`{}` is not a tag", tag.escape_debug())),
+        Ok(Value::Dict(entries))
+    }
+}
+
+/// JSON in which each escape for one half of a surrogate pair without the other, which UTF-8 cannot hold, is
+/// a question mark. Python's `json` writes such escapes, `serde_json` refuses them.
+pub(crate) fn without_lone_surrogates(json: &[u8]) -> Cow<'_, [u8]> {
+    let surrogate = |at: usize| {
+        let [b'\\', b'u', digits @ ..] = json.get(at..at + 6)? else { return None };
+        let unit = u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        (0xd800..0xe000).contains(&unit).then_some(unit)
+    };
+    let (mut mended, mut kept, mut at) = (Vec::new(), 0, 0);
+    while let Some(next) = json[at..].iter().position(|&byte| byte == b'\\') {
+        at += next;
+        match (surrogate(at), surrogate(at + 6)) {
+            (Some(0..0xdc00), Some(0xdc00..)) => at += 12,
+            (Some(_), _) => {
+                mended.extend_from_slice(&json[kept..at]);
+                mended.push(b'?');
+                at += 6;
+                kept = at;
+            }
+            // What is escaped may itself be a backslash.
+            (None, _) => at = json.len().min(at + 2),
+        }
+    }
+    if kept == 0 {
+        return Cow::Borrowed(json);
+    }
+    mended.extend_from_slice(&json[kept..]);
+    Cow::Owned(mended)
+}
+
+/// What the beginning of a header says about its message.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Envelope {
+    pub(crate) kind: String,
+    pub(crate) run: Option<u64>,
+    pub(crate) id: Option<u64>,
+}
+
+impl Envelope {
+    /// Reads the fields that stand in front of what is too large, in a header or the beginning of one.
+    pub(crate) fn of(head: &[u8]) -> Self {
+        let mut envelope = Self::default();
+        // The rest is cut off or too large: the error that ends the reading says nothing new.
+        let _ = serde_json::Deserializer::from_slice(head).deserialize_map(EnvelopeVisitor(&mut envelope));
+        envelope
+    }
+}
+
+struct EnvelopeVisitor<'a>(&'a mut Envelope);
+
+impl<'de> Visitor<'de> for EnvelopeVisitor<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a message")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<Cow<'_, str>>()? {
+            match &*key {
+                "type" => self.0.kind = map.next_value()?,
+                "run" => self.0.run = Some(map.next_value()?),
+                "id" => self.0.id = Some(map.next_value()?),
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 fn is_integer(digits: &str) -> bool {
     let digits = digits.strip_prefix('-').unwrap_or(digits);
     !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())
-}
-
-fn take_blob(index: &Json, blobs: &mut [Bytes]) -> Result<Bytes, String> {
-    let index = index.as_u64().and_then(|index| usize::try_from(index).ok());
-    let blob = index.and_then(|index| blobs.get_mut(index));
-    blob.map(std::mem::take).ok_or_else(|| "a blob is missing".to_owned())
-}
-
-/// A text of a message, in the header or as a blob.
-pub(crate) fn decode_text(json: Json, blobs: &mut [Bytes]) -> Result<String, String> {
-    match json {
-        Json::String(text) => Ok(text),
-        Json::Object(mut entries) => match entries.remove("$text") {
-            Some(index) => take_text(&index, blobs),
-            None => Err("a text is missing".to_owned()),
-        },
-        _ => Err("a text is missing".to_owned()),
-    }
-}
-
-fn take_text(index: &Json, blobs: &mut [Bytes]) -> Result<String, String> {
-    String::from_utf8(take_blob(index, blobs)?.into()).map_err(|_| "a text is not UTF-8".to_owned())
 }
 
 #[cfg(test)]
@@ -219,6 +406,14 @@ mod tests {
     use super::*;
     use crate::testing::any_value;
 
+    fn read(header: &str) -> Result<Value, DecodeProblem> {
+        decode(header.as_bytes(), &mut [], &mut DecodeBudget::default())
+    }
+
+    fn nested(levels: usize) -> String {
+        "[".repeat(levels) + &"]".repeat(levels)
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(128))]
 
@@ -226,15 +421,13 @@ mod tests {
         fn values_cross_unchanged(value in any_value()) {
             let blobs = Blobs::default();
             let header = serde_json::to_vec(&Encoded::new(&value, &blobs)).unwrap();
-            let json = serde_json::from_slice(&header).unwrap();
-            prop_assert_eq!(decode(json, &mut blobs.into_inner()), Ok(value));
+            let mut budget = DecodeBudget::default();
+            prop_assert_eq!(decode(&header, &mut blobs.into_inner(), &mut budget), Ok(value));
         }
 
         #[test]
-        fn any_json_is_a_value_or_an_error(text in r#"[\[\]{}$a-z":,0-9. ]{0,60}"#) {
-            if let Ok(json) = serde_json::from_str(&text) {
-                let _ = decode(json, &mut [Bytes::from_static(b"\xff")]);
-            }
+        fn any_json_is_a_value_or_an_error(text in r#"[\[\]{}$a-z":,0-9. \\]{0,60}"#) {
+            let _ = decode(text.as_bytes(), &mut [Bytes::from_static(b"\xff")], &mut DecodeBudget::new(200));
         }
     }
 
@@ -243,7 +436,49 @@ mod tests {
         let blobs = Blobs::default();
         let header = serde_json::to_vec(&Encoded::new(&Value::Float(f64::NAN), &blobs)).unwrap();
         assert_eq!(header, br#"{"$float":"nan"}"#);
-        let back = decode(serde_json::from_slice(&header).unwrap(), &mut []);
+        let back = decode(&header, &mut [], &mut DecodeBudget::default());
         assert!(matches!(back, Ok(Value::Float(float)) if float.is_nan()));
+    }
+
+    #[test]
+    fn all_that_is_made_is_charged() {
+        let many = |item: &str| format!("[{item}{}]", format!(",{item}").repeat(20_000));
+        for item in ["0", "[]", "\"\"", "{}", r#"{"a":{}}"#, r#"{"$int":"99999999999999999999"}"#] {
+            let header = many(item);
+            let mut budget = DecodeBudget::new(1 << 20);
+            let problem = decode(header.as_bytes(), &mut [], &mut budget).unwrap_err();
+            assert_eq!(problem, DecodeProblem::TooLarge(OverBudget::Bytes(1 << 20)), "{item}");
+            assert!(read(&header).is_ok(), "{item}");
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        assert!(read(&nested(MAX_DEPTH + MARGIN)).is_ok());
+        let problem = read(&nested(MAX_DEPTH + MARGIN + 1)).unwrap_err();
+        assert!(matches!(problem, DecodeProblem::Invalid(what) if what.contains("too deep")));
+        assert!(read(&nested(100_000)).is_err());
+    }
+
+    #[test]
+    fn halves_of_surrogate_pairs_become_question_marks() {
+        for (json, text) in [
+            (r#""ab\ud83d""#, "ab?"),
+            (r#""\ude00\ud83dx""#, "??x"),
+            (r#""\uD83D\uDE00""#, "😀"),
+            (r#""\\ud83d \"\u00e9""#, "\\ud83d \"é"),
+        ] {
+            assert_eq!(read(json), Ok(Value::from(text)), "{json}");
+        }
+        assert!(read(r#""\ud8""#).is_err());
+        assert!(read("\"\\").is_err());
+    }
+
+    #[test]
+    fn the_envelope_is_read_out_of_a_part_of_a_header() {
+        let whole = br#"{"type":"call","run":7,"id":3,"name":"f","args":[[1,2],["#;
+        let envelope = Envelope { kind: "call".to_owned(), run: Some(7), id: Some(3) };
+        assert_eq!(Envelope::of(whole), envelope);
+        assert_eq!(Envelope::of(b"[1]"), Envelope::default());
     }
 }

@@ -15,8 +15,12 @@ pub const MAGIC: [u8; 4] = *b"ABY1";
 
 /// Bytes of a frame's prefix before the blob lengths.
 const PREFIX: usize = 12;
-/// How much is read at once, and the most that is reserved before the bytes of a blob arrive.
+/// How much is read at once, and the most that is reserved before the bytes of a long piece arrive.
 const CHUNK: usize = 1 << 20;
+/// What a blob takes of the host's memory besides its bytes.
+const BLOB: u64 = 80;
+/// How much is kept of the header of a frame that is too large: enough to tell what it is.
+const HEAD: usize = 4 << 10;
 
 /// One frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,45 +31,71 @@ pub struct Frame {
     pub blobs: Vec<Bytes>,
 }
 
-/// What a reader accepts. Anything else ends the session.
+impl Frame {
+    /// What the frame takes of the memory of who has read it.
+    pub(crate) fn size(&self) -> u64 {
+        let blobs = self.blobs.iter().map(|blob| blob.len() as u64 + BLOB).sum::<u64>();
+        self.header.len() as u64 + blobs
+    }
+}
+
+/// How large a frame may be. A [`FrameReader`] reads past a larger one without keeping it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FrameLimits {
-    /// Bytes of a header. Default 1 GiB.
-    pub max_header_bytes: usize,
-    /// Number of blobs. Default 4 194 304.
-    pub max_blobs: usize,
-    /// Bytes of a header and its blobs together. Default 4 GiB.
+    /// Bytes of a header.
+    pub max_header_bytes: u64,
+    /// Number of blobs.
+    pub max_blobs: u32,
+    /// Bytes of a header and its blobs together, and 80 bytes for each blob.
     pub max_total_bytes: u64,
 }
 
 impl FrameLimits {
+    /// What a driver takes from a host: a header of 1 GiB, 4 194 304 blobs, and 4 GiB together.
+    pub const TO_DRIVER: FrameLimits =
+        FrameLimits { max_header_bytes: 1 << 30, max_blobs: 1 << 22, max_total_bytes: 4 << 30 };
+
+    /// What a host takes from a driver: a header of 64 MiB, 1 048 576 blobs, and `max_message_bytes`
+    /// together.
+    pub const fn to_host(max_message_bytes: u64) -> FrameLimits {
+        let max_header_bytes = if max_message_bytes < 64 << 20 { max_message_bytes } else { 64 << 20 };
+        FrameLimits { max_header_bytes, max_blobs: 1 << 20, max_total_bytes: max_message_bytes }
+    }
+
     /// Checks that a frame keeps to the limits.
     ///
     /// # Errors
     /// What is too large.
     pub fn check(&self, frame: &Frame) -> Result<(), String> {
-        let total = frame.blobs.iter().map(|blob| blob.len() as u64).sum::<u64>() + frame.header.len() as u64;
-        if frame.header.len() > self.max_header_bytes {
+        self.check_counts(frame.header.len() as u64, frame.blobs.len() as u64)?;
+        self.check_total(frame.size())
+    }
+
+    fn check_counts(&self, header: u64, blobs: u64) -> Result<(), String> {
+        if header > self.max_header_bytes {
             return Err(format!(
-                "its lists, dicts and short texts take more than {} bytes",
-                self.max_header_bytes
+                "its lists, dicts and short texts take more than {}",
+                size(self.max_header_bytes)
             ));
         }
-        if frame.blobs.len() > self.max_blobs {
+        if blobs > u64::from(self.max_blobs) {
             return Err(format!("it holds more than {} long texts or bytes", self.max_blobs));
         }
+        Ok(())
+    }
+
+    fn check_total(&self, total: u64) -> Result<(), String> {
         if total > self.max_total_bytes {
-            return Err(format!("it is larger than {} bytes", self.max_total_bytes));
+            return Err(format!("it is larger than {}", size(self.max_total_bytes)));
         }
         Ok(())
     }
 }
 
-impl Default for FrameLimits {
-    fn default() -> Self {
-        Self { max_header_bytes: 1 << 30, max_blobs: 1 << 22, max_total_bytes: 4 << 30 }
-    }
+/// A size in words.
+fn size(bytes: u64) -> String {
+    if bytes >= 1 << 20 { format!("{} MiB", bytes >> 20) } else { format!("{bytes} bytes") }
 }
 
 /// Why no frame could be read.
@@ -81,6 +111,13 @@ pub enum FrameError {
     },
     /// The bytes that arrived are not a frame.
     Invalid(String),
+    /// A frame was over the limits. It was read through and not kept: the next frame can be read.
+    TooLarge {
+        /// The beginning of its header.
+        head: Vec<u8>,
+        /// What was too large.
+        problem: String,
+    },
 }
 
 impl fmt::Display for FrameError {
@@ -92,6 +129,7 @@ impl fmt::Display for FrameError {
                 f.write_str("the connection ended in the middle of a message")
             }
             FrameError::Invalid(what) => write!(f, "not a message of the protocol: {what}"),
+            FrameError::TooLarge { problem, .. } => write!(f, "a message is too large: {problem}"),
         }
     }
 }
@@ -108,15 +146,34 @@ pub struct FrameReader<R> {
     partial: Option<PartialFrame>,
 }
 
-/// A frame whose prefix is read.
+/// A frame that has begun.
 #[derive(Debug)]
-struct PartialFrame {
-    header: Option<Vec<u8>>,
-    header_len: usize,
+enum PartialFrame {
+    Kept(KeptFrame),
+    Skipped(SkippedFrame),
+}
+
+/// A frame within the limits, whose prefix is read.
+#[derive(Debug)]
+struct KeptFrame {
+    /// The lengths of what is missing: the header if nothing is there, and blobs.
     lengths: VecDeque<u64>,
-    blobs: Vec<Bytes>,
-    /// The blob that is being read. Large ones are read straight into their own memory.
-    current: Option<Vec<u8>>,
+    /// What is there: the header, then blobs.
+    pieces: Vec<Vec<u8>>,
+    /// The piece that is being read. Large ones are read straight into their own memory.
+    current: Vec<u8>,
+}
+
+/// A frame over the limits.
+#[derive(Debug)]
+struct SkippedFrame {
+    problem: String,
+    /// How many lengths of blobs follow.
+    lengths: u32,
+    /// How many bytes follow the lengths.
+    rest: u64,
+    head: Vec<u8>,
+    missing_head: usize,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
@@ -125,21 +182,28 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Self { input, limits, buffer: BytesMut::new(), partial: None }
     }
 
+    /// Changes how large the next frames may be.
+    pub(crate) fn set_limits(&mut self, limits: FrameLimits) {
+        self.limits = limits;
+    }
+
     /// The next frame.
     ///
     /// # Errors
-    /// [`FrameError`]. After one, nothing more can be read.
+    /// [`FrameError`]. After one, nothing more can be read, except after [`FrameError::TooLarge`].
     pub async fn next_frame(&mut self) -> Result<Frame, FrameError> {
         loop {
             if let Some(frame) = self.parse()? {
                 return Ok(frame);
             }
-            let read = match self.partial.as_mut().and_then(PartialFrame::filling) {
-                Some((blob, missing)) => {
-                    blob.reserve(missing.min(CHUNK));
-                    (&mut self.input).take(missing as u64).read_buf(blob).await
+            let read = match &mut self.partial {
+                Some(PartialFrame::Kept(frame)) if frame.missing() > 0 => {
+                    let missing = frame.missing();
+                    // Not all at once: a length is only a claim.
+                    frame.current.reserve_exact(missing.min(CHUNK.max(frame.current.len() / 4)));
+                    (&mut self.input).take(missing as u64).read_buf(&mut frame.current).await
                 }
-                None => {
+                _ => {
                     self.buffer.reserve(64 << 10);
                     self.input.read_buf(&mut self.buffer).await
                 }
@@ -157,38 +221,77 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         if self.partial.is_none() {
             self.partial = parse_prefix(&mut self.buffer, &self.limits)?;
         }
-        let Some(partial) = &mut self.partial else { return Ok(None) };
-        if partial.header.is_none() {
-            if self.buffer.len() < partial.header_len {
-                return Ok(None);
+        match &mut self.partial {
+            None => Ok(None),
+            Some(PartialFrame::Kept(frame)) => {
+                if !frame.take(&mut self.buffer) {
+                    return Ok(None);
+                }
+                let mut pieces = std::mem::take(&mut frame.pieces).into_iter();
+                self.partial = None;
+                let header = pieces.next().unwrap_or_default();
+                Ok(Some(Frame { header, blobs: pieces.map(Bytes::from).collect() }))
             }
-            partial.header = Some(self.buffer.split_to(partial.header_len).to_vec());
-        }
-        while let Some(&length) = partial.lengths.front() {
-            let length =
-                usize::try_from(length).map_err(|_| FrameError::Invalid("a blob is too large".into()))?;
-            let blob = partial.current.get_or_insert_default();
-            let buffered = self.buffer.len().min(length - blob.len());
-            blob.put_slice(&self.buffer[..buffered]);
-            self.buffer.advance(buffered);
-            if blob.len() < length {
-                return Ok(None);
+            Some(PartialFrame::Skipped(frame)) => {
+                if !frame.skip(&mut self.buffer)? {
+                    return Ok(None);
+                }
+                let (head, problem) = (std::mem::take(&mut frame.head), std::mem::take(&mut frame.problem));
+                self.partial = None;
+                Err(FrameError::TooLarge { head, problem })
             }
-            partial.lengths.pop_front();
-            partial.blobs.push(partial.current.take().unwrap_or_default().into());
         }
-        let done = self.partial.take();
-        Ok(done.map(|partial| Frame { header: partial.header.unwrap_or_default(), blobs: partial.blobs }))
     }
 }
 
-impl PartialFrame {
-    /// The blob that is being read and the number of bytes that it lacks.
-    fn filling(&mut self) -> Option<(&mut Vec<u8>, usize)> {
-        let length = usize::try_from(*self.lengths.front()?).ok()?;
-        let blob = self.current.as_mut()?;
-        let missing = length - blob.len();
-        Some((blob, missing))
+impl KeptFrame {
+    /// How many bytes the current piece lacks.
+    fn missing(&self) -> usize {
+        // Lengths were checked against the limits, so they are small enough.
+        self.lengths.front().map_or(0, |&length| length as usize - self.current.len())
+    }
+
+    /// Takes what the buffer has of the frame. Returns whether the frame is complete.
+    fn take(&mut self, buffer: &mut BytesMut) -> bool {
+        while !self.lengths.is_empty() {
+            let buffered = buffer.len().min(self.missing());
+            self.current.reserve_exact(buffered);
+            self.current.put_slice(&buffer[..buffered]);
+            buffer.advance(buffered);
+            if self.missing() > 0 {
+                return false;
+            }
+            self.lengths.pop_front();
+            self.pieces.push(std::mem::take(&mut self.current));
+        }
+        true
+    }
+}
+
+impl SkippedFrame {
+    fn new(problem: String, header: u32, lengths: u32, blobs: u64) -> Self {
+        let missing_head = HEAD.min(header as usize);
+        let rest = u64::from(header).saturating_add(blobs);
+        Self { problem, lengths, rest, head: Vec::new(), missing_head }
+    }
+
+    /// Drops what the buffer has of the frame. Returns whether all of it is dropped.
+    fn skip(&mut self, buffer: &mut BytesMut) -> Result<bool, FrameError> {
+        while self.lengths > 0 && buffer.len() >= size_of::<u64>() {
+            self.lengths -= 1;
+            let sum = self.rest.checked_add(buffer.get_u64());
+            self.rest = sum.ok_or_else(|| FrameError::Invalid("its lengths are absurd".to_owned()))?;
+        }
+        if self.lengths > 0 {
+            return Ok(false);
+        }
+        let head = buffer.len().min(self.missing_head);
+        self.head.extend_from_slice(&buffer[..head]);
+        self.missing_head -= head;
+        let dropped = buffer.len().min(usize::try_from(self.rest).unwrap_or(usize::MAX));
+        buffer.advance(dropped);
+        self.rest -= dropped as u64;
+        Ok(self.rest == 0)
     }
 }
 
@@ -203,24 +306,24 @@ fn parse_prefix(buffer: &mut BytesMut, limits: &FrameLimits) -> Result<Option<Pa
         return Ok(None);
     }
     let mut prefix = &buffer[MAGIC.len()..PREFIX];
-    let (header_len, blobs) = (prefix.get_u32() as usize, prefix.get_u32() as usize);
-    if header_len > limits.max_header_bytes || blobs > limits.max_blobs {
-        let what = format!("a header of {header_len} bytes and {blobs} blobs is over the limit");
-        return Err(FrameError::Invalid(what));
+    let (header, blobs) = (prefix.get_u32(), prefix.get_u32());
+    if let Err(problem) = limits.check_counts(header.into(), blobs.into()) {
+        buffer.advance(PREFIX);
+        return Ok(Some(PartialFrame::Skipped(SkippedFrame::new(problem, header, blobs, 0))));
     }
-    let whole = PREFIX + blobs * size_of::<u64>();
-    if buffer.len() < whole {
+    if buffer.len() < PREFIX + blobs as usize * size_of::<u64>() {
         return Ok(None);
     }
     buffer.advance(PREFIX);
     let lengths: VecDeque<u64> = (0..blobs).map(|_| buffer.get_u64()).collect();
-    let total = lengths.iter().try_fold(header_len as u64, |total, &length| total.checked_add(length));
-    match total {
-        Some(total) if total <= limits.max_total_bytes => {
-            Ok(Some(PartialFrame { header: None, header_len, lengths, blobs: Vec::new(), current: None }))
-        }
-        _ => Err(FrameError::Invalid(format!("it is larger than {} bytes", limits.max_total_bytes))),
+    let sum = lengths.iter().try_fold(0_u64, |sum, &length| sum.checked_add(length));
+    let sum = sum.ok_or_else(|| FrameError::Invalid("its lengths are absurd".to_owned()))?;
+    let total = sum.saturating_add(u64::from(header)).saturating_add(u64::from(blobs) * BLOB);
+    if let Err(problem) = limits.check_total(total) {
+        return Ok(Some(PartialFrame::Skipped(SkippedFrame::new(problem, header, 0, sum))));
     }
+    let lengths = std::iter::once(u64::from(header)).chain(lengths).collect();
+    Ok(Some(PartialFrame::Kept(KeptFrame { lengths, pieces: Vec::new(), current: Vec::new() })))
 }
 
 /// Writes frames in order. A future of [`flush`](Self::flush) may be dropped at any point, and `flush` called
@@ -228,15 +331,25 @@ fn parse_prefix(buffer: &mut BytesMut, limits: &FrameLimits) -> Result<Option<Pa
 #[derive(Debug)]
 pub struct FrameWriter<W> {
     output: W,
-    queue: VecDeque<Bytes>,
+    queue: VecDeque<Part>,
+    /// How many frames, and bytes of them, are not written.
+    frames: usize,
+    bytes: u64,
     /// Whether something was pushed since the last flush that came to its end.
     dirty: bool,
+}
+
+/// A part of a frame that is not written.
+#[derive(Debug)]
+struct Part {
+    bytes: Bytes,
+    is_last: bool,
 }
 
 impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     /// Writes frames to `output`.
     pub fn new(output: W) -> Self {
-        Self { output, queue: VecDeque::new(), dirty: false }
+        Self { output, queue: VecDeque::new(), frames: 0, bytes: 0, dirty: false }
     }
 
     /// Queues a frame behind those that are not written yet. Blobs are shared, not copied.
@@ -251,8 +364,17 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         }
         prefix.put_slice(&frame.header);
         self.dirty = true;
-        self.queue.push_back(prefix.freeze());
-        self.queue.extend(frame.blobs);
+        self.frames += 1;
+        let last = frame.blobs.len();
+        for (index, bytes) in std::iter::once(prefix.freeze()).chain(frame.blobs).enumerate() {
+            self.bytes += bytes.len() as u64;
+            self.queue.push_back(Part { bytes, is_last: index == last });
+        }
+    }
+
+    /// How many frames are not written, and how many bytes of them.
+    pub(crate) fn queued(&self) -> (usize, u64) {
+        (self.frames, self.bytes)
     }
 
     /// Whether everything is written and flushed.
@@ -265,15 +387,17 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     /// # Errors
     /// Those of the stream.
     pub async fn flush(&mut self) -> io::Result<()> {
-        while let Some(front) = self.queue.front_mut() {
-            if !front.is_empty() {
-                let written = self.output.write(front).await?;
+        while let Some(Part { bytes, is_last }) = self.queue.front_mut() {
+            if !bytes.is_empty() {
+                let written = self.output.write(bytes).await?;
                 if written == 0 {
                     return Err(io::ErrorKind::WriteZero.into());
                 }
-                front.advance(written);
+                bytes.advance(written);
+                self.bytes -= written as u64;
             }
-            if front.is_empty() {
+            if bytes.is_empty() {
+                self.frames -= usize::from(*is_last);
                 self.queue.pop_front();
             }
         }

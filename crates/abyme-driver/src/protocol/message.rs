@@ -1,25 +1,22 @@
 //! The messages of the protocol, as the host writes and reads them. `PROTOCOL.md` is the specification.
 
-use abyme_core::{Cell, HostCall, HostError, Scope, Submission, Value};
-use bytes::Bytes;
+use abyme_core::{Cell, DecodeBudget, HostCall, HostError, Scope, Submission, Value};
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
+use serde::Serialize;
 
 use crate::{
     protocol::{
-        codec::{Blobs, Encoded, decode, decode_answer, decode_text},
+        codec::{Blobs, DecodeProblem, Encoded, Envelope, decode},
         frame::{Frame, FrameLimits},
     },
-    repl::{Done, Stream, submission},
+    repl::{Done, Stream, entries::Entries, submission},
 };
 
 /// The version both sides have to speak.
 pub const PROTOCOL_VERSION: u32 = 1;
 
 /// What the driver says of itself when it is ready.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ready {
     /// The protocol's version.
@@ -34,7 +31,7 @@ pub struct Ready {
 
 /// A message to the driver.
 pub(crate) enum HostMessage<'a> {
-    Run { id: u64, cell: &'a Cell, scope: Option<&'a Scope> },
+    Run { id: u64, cell: &'a Cell, scope: Option<&'a Scope>, max_message_bytes: u64 },
     Result { call: u64, result: &'a Result<Value, HostError> },
     Shutdown,
 }
@@ -50,6 +47,7 @@ enum HostJson<'a> {
         scope: Option<&'a Scope>,
         reads: &'a [String],
         max_output_chars: usize,
+        max_message_bytes: u64,
     },
     Result {
         call: u64,
@@ -76,7 +74,7 @@ impl HostMessage<'_> {
         let blobs = Blobs::default();
         let code;
         let json = match self {
-            HostMessage::Run { id, cell, scope } => {
+            HostMessage::Run { id, cell, scope, max_message_bytes } => {
                 code = Value::from(cell.code.as_str());
                 HostJson::Run {
                     id: *id,
@@ -89,6 +87,7 @@ impl HostMessage<'_> {
                     scope: *scope,
                     reads: &cell.reads,
                     max_output_chars: cell.max_output_chars,
+                    max_message_bytes: *max_message_bytes,
                 }
             }
             HostMessage::Result { call, result } => HostJson::Result {
@@ -102,7 +101,7 @@ impl HostMessage<'_> {
         };
         let header = serde_json::to_vec(&json).map_err(|error| error.to_string())?;
         let frame = Frame { header, blobs: blobs.into_inner() };
-        FrameLimits::default().check(&frame)?;
+        FrameLimits::TO_DRIVER.check(&frame)?;
         Ok(frame)
     }
 }
@@ -111,81 +110,83 @@ impl HostMessage<'_> {
 #[derive(Debug)]
 pub(crate) enum DriverMessage {
     Ready(Ready),
-    Call { run: u64, id: u64, call: HostCall },
+    Call { run: u64, id: u64, call: HostCall, size: u64 },
     Submit { run: u64, submission: Submission },
     Output { run: u64, stream: Stream, text: String },
     Done { run: u64, done: Box<Done> },
     Fatal(String),
+    TooLarge(TooLarge),
 }
 
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-enum DriverJson {
-    Ready(Ready),
-    Call {
-        run: u64,
-        id: u64,
-        name: String,
-        #[serde(default)]
-        args: Vec<Json>,
-        #[serde(default)]
-        kwargs: IndexMap<String, Json>,
-    },
-    Submit {
-        run: u64,
-        via: String,
-        #[serde(default)]
-        fields: Option<Json>,
-        #[serde(default)]
-        value: Json,
-    },
-    Output {
-        run: u64,
-        stream: Stream,
-        text: Json,
-    },
-    Done {
-        run: u64,
-        #[serde(flatten)]
-        answer: serde_json::Map<String, Json>,
-    },
-    Fatal {
-        message: String,
-    },
+/// A message that was over the limits and was not kept.
+#[derive(Debug)]
+pub(crate) struct TooLarge {
+    /// What it was, as far as its beginning says.
+    pub(crate) envelope: Envelope,
+    /// What was too large about it.
+    pub(crate) problem: String,
 }
 
-impl DriverMessage {
-    /// Reads a message out of a frame. Nothing in it is trusted.
-    pub(crate) fn from_frame(mut frame: Frame) -> Result<Self, String> {
-        let json: DriverJson = serde_json::from_slice(&frame.header).map_err(|error| error.to_string())?;
-        let blobs = &mut frame.blobs[..];
-        Ok(match json {
-            DriverJson::Ready(ready) => DriverMessage::Ready(ready),
-            DriverJson::Call { run, id, name, args, kwargs } => {
-                let args = args.into_iter().map(|arg| decode(arg, blobs)).collect::<Result<_, _>>()?;
-                let call = HostCall::new(name).args(args).kwargs(decode_all(kwargs, blobs)?);
-                DriverMessage::Call { run, id, call }
-            }
-            DriverJson::Submit { run, via, fields, value } => {
-                let fields = fields.map(|fields| decode(fields, blobs)).transpose()?;
-                let submission = submission(&via, fields, decode(value, blobs)?)?;
-                DriverMessage::Submit { run, submission }
-            }
-            DriverJson::Output { run, stream, text } => {
-                DriverMessage::Output { run, stream, text: decode_text(text, blobs)? }
-            }
-            DriverJson::Done { run, answer } => {
-                let done = Done::from_value(decode_answer(answer, blobs)?)?;
-                DriverMessage::Done { run, done: Box::new(done) }
-            }
-            DriverJson::Fatal { message } => DriverMessage::Fatal(message),
-        })
+impl TooLarge {
+    /// A message of which only the beginning was kept.
+    pub(crate) fn new(head: &[u8], problem: String) -> Self {
+        Self { envelope: Envelope::of(head), problem }
     }
 }
 
-fn decode_all(
-    entries: IndexMap<String, Json>,
-    blobs: &mut [Bytes],
-) -> Result<IndexMap<String, Value>, String> {
-    entries.into_iter().map(|(name, json)| Ok((name, decode(json, blobs)?))).collect()
+impl DriverMessage {
+    /// Reads a message out of a frame. Nothing in it is trusted, and frame and message together take at most
+    /// `max_bytes` of memory.
+    pub(crate) fn from_frame(mut frame: Frame, max_bytes: u64) -> Result<Self, String> {
+        let mut budget = DecodeBudget::new(max_bytes);
+        let charged = budget.charge(usize::try_from(frame.size()).unwrap_or(usize::MAX));
+        let message = charged
+            .map_err(DecodeProblem::TooLarge)
+            .and_then(|()| decode(&frame.header, &mut frame.blobs, &mut budget));
+        let message = match message {
+            Ok(message) => message,
+            Err(DecodeProblem::TooLarge(problem)) => {
+                return Ok(Self::TooLarge(TooLarge::new(&frame.header, problem.to_string())));
+            }
+            Err(DecodeProblem::Invalid(problem)) => return Err(problem),
+        };
+        drop(frame);
+        let mut message = Entries::of("a message", message)?;
+        Ok(match message.text("type")?.as_str() {
+            "ready" => Self::Ready(Ready {
+                protocol: u32::try_from(message.number("protocol")?).unwrap_or(u32::MAX),
+                python: message.optional_text("python")?.unwrap_or_default(),
+                executable: message.optional_text("executable")?.unwrap_or_default(),
+                pid: message.optional_size("pid")?.and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0),
+            }),
+            "call" => {
+                let kwargs = message.optional_inner("kwargs")?.map(Entries::into_entries);
+                let call = HostCall::new(message.text("name")?)
+                    .args(message.optional_list("args")?.unwrap_or_default())
+                    .kwargs(kwargs.unwrap_or_default());
+                let (run, id) = (message.number("run")?, message.number("id")?);
+                Self::Call { run, id, call, size: budget.used() }
+            }
+            "submit" => {
+                let (via, fields) = (message.text("via")?, message.take("fields"));
+                let submission = submission(&via, fields, message.take("value").unwrap_or_default())?;
+                Self::Submit { run: message.number("run")?, submission }
+            }
+            "output" => {
+                let stream = match message.text("stream")?.as_str() {
+                    "stdout" => Stream::Stdout,
+                    "stderr" => Stream::Stderr,
+                    other => return Err(format!("`{}` is not a stream", other.escape_debug())),
+                };
+                Self::Output { run: message.number("run")?, stream, text: message.text("text")? }
+            }
+            "done" => {
+                let run = message.number("run")?;
+                let done = Done::from_value(Value::Dict(message.into_entries()))?;
+                Self::Done { run, done: Box::new(done) }
+            }
+            "fatal" => Self::Fatal(message.text("message")?),
+            other => return Err(format!("`{}` is not a type of message", other.escape_debug())),
+        })
+    }
 }

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use abyme_core::{Captured, Interruption, Observation, PythonError, Submission, Value, Via};
 use indexmap::IndexMap;
-use serde::Deserialize;
 
 use crate::repl::done::{Done, StreamRemainder, ValueRepr};
 
@@ -12,8 +11,7 @@ use crate::repl::done::{Done, StreamRemainder, ValueRepr};
 const MARGIN: usize = 1000;
 
 /// One of the two streams a cell writes to.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Hash)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stream {
     /// `sys.stdout`.
     Stdout,
@@ -29,6 +27,8 @@ pub struct Collector {
     stdout: StreamHead,
     stderr: StreamHead,
     submission: Option<Submission>,
+    /// Why a submission could not be taken.
+    refused: Option<PythonError>,
 }
 
 /// The head of a stream, as it was sent while the cell ran.
@@ -48,6 +48,7 @@ impl Collector {
             stdout: StreamHead::default(),
             stderr: StreamHead::default(),
             submission: None,
+            refused: None,
         }
     }
 
@@ -67,6 +68,13 @@ impl Collector {
         self.submission.get_or_insert(submission);
     }
 
+    /// Notes that a submission was too large to be taken. The cell may have stopped because it counts on it,
+    /// so this is an error of the cell, unless another submission is taken.
+    pub fn refuse_submission(&mut self, problem: impl std::fmt::Display) {
+        let message = format!("the submission was too large to be taken: {problem}");
+        self.refused.get_or_insert(PythonError::new("ValueError", message));
+    }
+
     /// The observation of a cell that came to its end. `interrupted_by_limit` says that the host interrupted
     /// it at its time limit, which counts if the interrupt reached the cell ([`Done::interrupted`]).
     pub fn finish(self, done: Done, interrupted_by_limit: bool) -> Observation {
@@ -75,7 +83,8 @@ impl Collector {
         observation.stdout = bounded(self.stdout.finish(done.stdout), max_chars);
         observation.stderr = bounded(self.stderr.finish(done.stderr), max_chars);
         observation.value = done.value.map(|repr| value(repr, max_chars));
-        observation.error = done.error.or_else(|| unreadable(&done.unreadable));
+        let refused = self.refused.filter(|_| self.submission.is_none());
+        observation.error = done.error.or(refused).or_else(|| unreadable(&done.unreadable));
         observation.submission = self.submission;
         observation.changed = done.changed;
         observation.changed_total = done.changed_total.max(observation.changed.len());
@@ -83,6 +92,15 @@ impl Collector {
         observation.interruption =
             (interrupted_by_limit && done.interrupted).then_some(Interruption::Interrupted);
         observation.duration = self.start.elapsed();
+        observation
+    }
+
+    /// The observation of a cell that came to its end with an answer that was too large to be taken: what it
+    /// printed since, its error and its variables are lost.
+    pub fn finish_unanswered(self, problem: impl std::fmt::Display) -> Observation {
+        let mut observation = self.finish(Done::default(), false);
+        let message = format!("the cell ended, but its results were too large to be taken: {problem}");
+        observation.error = Some(PythonError::new("ValueError", message));
         observation
     }
 

@@ -3,6 +3,12 @@
 use abyme_core::{ChangedVariable, PythonError, Stage, Value};
 use indexmap::IndexMap;
 
+use crate::repl::entries::Entries;
+
+/// How many changed variables are kept, and how many characters of a name: the driver sends no more.
+const MAX_CHANGED: usize = 30;
+const MAX_NAME_CHARS: usize = 1000;
+
 /// What the driver says at the end of a cell.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -64,9 +70,11 @@ impl Done {
             stderr: StreamRemainder::read(answer.inner("stderr")?)?,
             value: answer.optional_inner("value")?.map(ValueRepr::read).transpose()?,
             error: answer.optional_inner("error")?.map(python_error).transpose()?,
-            changed: changed(answer.take("changed"))?,
+            changed: changed(answer.optional_list("changed")?.unwrap_or_default())?,
             changed_total: answer.optional_size("changed_total")?.unwrap_or(0),
-            variables: answer.optional_inner("variables")?.map_or_else(IndexMap::new, |inner| inner.entries),
+            variables: answer
+                .optional_inner("variables")?
+                .map_or_else(IndexMap::new, |inner| inner.into_entries()),
             unreadable: answer.optional_inner("unreadable")?.map(texts).transpose()?.unwrap_or_default(),
             interrupted: answer.optional_bool("interrupted")?,
         })
@@ -105,97 +113,36 @@ fn python_error(mut error: Entries) -> Result<PythonError, String> {
         Some(Ok(line)) => Some(line),
         Some(Err(_)) => return Err("the line of an error is too large".to_owned()),
     };
-    Ok(PythonError::new(error.text("type")?, error.text("message")?)
+    Ok(PythonError::new(cut(error.text("type")?), error.text("message")?)
         .traceback(error.text("traceback")?)
         .stage(stage)
         .line(line))
 }
 
-fn changed(list: Option<Value>) -> Result<Vec<ChangedVariable>, String> {
-    let list = match list {
-        None => return Ok(Vec::new()),
-        Some(Value::List(list)) => list,
-        Some(other) => return Err(format!("`changed` is of type {}, not list", other.type_name())),
-    };
+fn changed(list: Vec<Value>) -> Result<Vec<ChangedVariable>, String> {
     let variable = |value| {
         let mut variable = Entries::of("a changed variable", value)?;
-        Ok(ChangedVariable::new(variable.text("name")?, variable.text("type")?, variable.text("summary")?))
+        let mut text = |key| variable.text(key).map(cut);
+        Ok(ChangedVariable::new(text("name")?, text("type")?, text("summary")?))
     };
-    list.into_iter().map(variable).collect()
+    list.into_iter().take(MAX_CHANGED).map(variable).collect()
+}
+
+/// The beginning of a name.
+fn cut(mut name: String) -> String {
+    if let Some((end, _)) = name.char_indices().nth(MAX_NAME_CHARS) {
+        name.truncate(end);
+        name.shrink_to_fit();
+    }
+    name
 }
 
 fn texts(inner: Entries) -> Result<IndexMap<String, String>, String> {
     let text = |(key, value): (String, Value)| match value {
         Value::Text(text) => Ok((key, text.into_string())),
-        other => Err(format!("an entry of `{}` is of type {}, not str", inner.name, other.type_name())),
+        other => Err(format!("an entry of `unreadable` is of type {}, not str", other.type_name())),
     };
-    inner.entries.into_iter().map(text).collect()
-}
-
-/// A dict that is read entry by entry. An entry that is `None` counts as missing.
-struct Entries {
-    name: &'static str,
-    entries: IndexMap<String, Value>,
-}
-
-impl Entries {
-    fn of(name: &'static str, value: Value) -> Result<Self, String> {
-        match value {
-            Value::Dict(entries) => Ok(Self { name, entries }),
-            other => Err(format!("{name} is of type {}, not dict", other.type_name())),
-        }
-    }
-
-    fn take(&mut self, key: &str) -> Option<Value> {
-        self.entries.get_mut(key).map(std::mem::take).filter(|value| !value.is_none())
-    }
-
-    fn lacks(&self, key: &str) -> String {
-        format!("{} has no `{key}`", self.name)
-    }
-
-    fn type_problem(&self, key: &str, value: &Value, expected: &str) -> String {
-        format!("`{key}` of {} is of type {}, not {expected}", self.name, value.type_name())
-    }
-
-    fn inner(&mut self, key: &'static str) -> Result<Entries, String> {
-        self.optional_inner(key)?.ok_or_else(|| self.lacks(key))
-    }
-
-    fn optional_inner(&mut self, key: &'static str) -> Result<Option<Entries>, String> {
-        self.take(key).map(|value| Entries::of(key, value)).transpose()
-    }
-
-    fn text(&mut self, key: &str) -> Result<String, String> {
-        self.optional_text(key)?.ok_or_else(|| self.lacks(key))
-    }
-
-    fn optional_text(&mut self, key: &str) -> Result<Option<String>, String> {
-        match self.take(key) {
-            None => Ok(None),
-            Some(Value::Text(text)) => Ok(Some(text.into_string())),
-            Some(other) => Err(self.type_problem(key, &other, "str")),
-        }
-    }
-
-    fn optional_size(&mut self, key: &str) -> Result<Option<usize>, String> {
-        match self.take(key) {
-            None => Ok(None),
-            Some(number @ (Value::Int(_) | Value::BigInt(_))) => match number.as_i64().map(usize::try_from) {
-                Some(Ok(size)) => Ok(Some(size)),
-                _ => Err(format!("`{key}` of {} cannot be {}", self.name, number.repr(60))),
-            },
-            Some(other) => Err(self.type_problem(key, &other, "int")),
-        }
-    }
-
-    fn optional_bool(&mut self, key: &str) -> Result<bool, String> {
-        match self.take(key) {
-            None => Ok(false),
-            Some(Value::Bool(value)) => Ok(value),
-            Some(other) => Err(self.type_problem(key, &other, "bool")),
-        }
-    }
+    inner.into_entries().into_iter().map(text).collect()
 }
 
 #[cfg(test)]

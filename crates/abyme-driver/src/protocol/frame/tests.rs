@@ -35,7 +35,7 @@ fn read_in_pieces(bytes: &[u8], pieces: &[usize]) -> (Vec<Frame>, FrameError) {
             drop(sender);
         };
         let reading = async {
-            let mut reader = FrameReader::new(receiver, FrameLimits::default());
+            let mut reader = FrameReader::new(receiver, FrameLimits::to_host(1 << 20));
             let mut frames = Vec::new();
             loop {
                 match reader.next_frame().await {
@@ -91,7 +91,7 @@ proptest! {
         let (first, second) = bytes.split_at(cut.index(bytes.len()));
         let read = run(async {
             let (mut sender, receiver) = tokio::io::duplex(1 << 16);
-            let mut reader = FrameReader::new(receiver, FrameLimits::default());
+            let mut reader = FrameReader::new(receiver, FrameLimits::to_host(1 << 20));
             sender.write_all(first).await.unwrap();
             let limit = std::time::Duration::from_millis(1);
             let pending = tokio::time::timeout(limit, reader.next_frame()).await;
@@ -103,19 +103,63 @@ proptest! {
     }
 }
 
-#[test]
-fn a_frame_over_the_limit_is_refused_before_it_is_read() {
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend(u32::MAX.to_be_bytes());
-    bytes.extend(0u32.to_be_bytes());
-    assert!(matches!(read_in_pieces(&bytes, &[100]).1, FrameError::Invalid(_)));
+/// Reads frames of at most 1000 bytes and 4 blobs, handing the reader pieces of a size.
+fn read_small(bytes: &[u8], piece: usize) -> Vec<Result<Frame, FrameError>> {
+    run(async {
+        let (mut sender, receiver) = tokio::io::duplex(piece);
+        let mut limits = FrameLimits::to_host(1000);
+        limits.max_blobs = 4;
+        let mut reader = FrameReader::new(receiver, limits);
+        let sending = async {
+            sender.write_all(bytes).await.unwrap();
+            drop(sender);
+        };
+        let reading = async {
+            let mut read = Vec::new();
+            loop {
+                let frame = reader.next_frame().await;
+                let last = !matches!(frame, Ok(_) | Err(FrameError::TooLarge { .. }));
+                read.push(frame);
+                if last {
+                    return read;
+                }
+            }
+        };
+        tokio::join!(sending, reading).1
+    })
+}
 
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend(2u32.to_be_bytes());
-    bytes.extend(2u32.to_be_bytes());
-    bytes.extend(u64::MAX.to_be_bytes());
-    bytes.extend(u64::MAX.to_be_bytes());
-    assert!(matches!(read_in_pieces(&bytes, &[100]).1, FrameError::Invalid(_)));
+#[test]
+fn a_frame_over_a_limit_is_read_past_and_its_beginning_kept() {
+    let frame = |header: usize, blobs: &[usize]| Frame {
+        header: vec![b'h'; header],
+        blobs: blobs.iter().map(|&size| vec![b'b'; size].into()).collect(),
+    };
+    let small = frame(10, &[20, 0]);
+    for large in [frame(1001, &[]), frame(9000, &[5]), frame(2, &[3000]), frame(3, &[0; 5]), frame(0, &[999])]
+    {
+        let bytes = bytes_of(&[small.clone(), large.clone(), small.clone()]);
+        for piece in [1, 7, 100_000] {
+            let read = read_small(&bytes, piece);
+            let [Ok(first), Err(FrameError::TooLarge { head, problem }), Ok(last), Err(_)] = &read[..] else {
+                panic!("{read:?}");
+            };
+            assert_eq!((first, last), (&small, &small));
+            assert_eq!(head, &large.header[..large.header.len().min(HEAD)]);
+            assert!(!problem.is_empty());
+        }
+    }
+}
+
+#[test]
+fn lengths_that_cannot_be_are_refused() {
+    for blobs in [2u32, 5] {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(2u32.to_be_bytes());
+        bytes.extend(blobs.to_be_bytes());
+        bytes.extend(u64::MAX.to_be_bytes().repeat(blobs as usize));
+        assert!(matches!(read_small(&bytes, 100)[..], [Err(FrameError::Invalid(_))]));
+    }
 }
 
 #[test]

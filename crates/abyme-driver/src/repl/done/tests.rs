@@ -102,7 +102,7 @@ fn what_is_wrong_is_said() {
         ("error", "boom".into(), "error is of type str, not dict"),
         ("error.stage", "policy".into(), "`policy` is not a stage of a cell"),
         ("error.line", (1_i64 << 40).into(), "the line of an error is too large"),
-        ("changed", 1.into(), "`changed` is of type int, not list"),
+        ("changed", 1.into(), "`changed` of the answer is of type int, not list"),
         ("changed", Value::list([1]), "a changed variable is of type int, not dict"),
         ("variables", Value::list(["x"]), "variables is of type list, not dict"),
         ("unreadable.z", 1.into(), "an entry of `unreadable` is of type int, not str"),
@@ -122,7 +122,7 @@ fn it_says_what_the_message_of_the_wire_says() {
     object.insert("type".to_owned(), "done".into());
     object.insert("run".to_owned(), 1.into());
     let frame = Frame { header: serde_json::to_vec(&json).unwrap(), blobs: Vec::new() };
-    let Ok(DriverMessage::Done { run: 1, done }) = DriverMessage::from_frame(frame) else {
+    let Ok(DriverMessage::Done { run: 1, done }) = DriverMessage::from_frame(frame, 1 << 20) else {
         panic!("no `done`");
     };
     assert_eq!(*done, Done::from_value(full()).unwrap());
