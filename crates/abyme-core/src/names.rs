@@ -36,6 +36,24 @@ pub const RESERVED: &[&str] = &[
     "rlm_query_batched",
 ];
 
+/// What Python itself keeps in a module, under names that code cannot do without or cannot set.
+const OF_MODULES: &[&str] = &[
+    "__annotations__",
+    "__build_class__",
+    "__builtins__",
+    "__cached__",
+    "__debug__",
+    "__dict__",
+    "__doc__",
+    "__file__",
+    "__import__",
+    "__loader__",
+    "__name__",
+    "__package__",
+    "__path__",
+    "__spec__",
+];
+
 /// Names of a prediction's own parts, next to its outputs.
 pub const RESERVED_OUTPUTS: &[&str] = &["status", "trajectory", "usage"];
 
@@ -170,7 +188,7 @@ fn refuse(name: &str, usage: NameUse, why: &str) -> NameProblem {
 ///
 /// That is `str.isidentifier()` and not a [keyword](KEYWORDS). Two things Python would accept are refused: a
 /// name that Python reads as a different one (identifiers are NFKC-normalised, so `ﬁle` means `file`), and
-/// names that start with two underscores, which belong to Python and to the session's own code.
+/// the names that Python itself has in every module, such as `__name__`.
 ///
 /// # Errors
 /// A [`NameProblem`] that says what to do.
@@ -205,11 +223,8 @@ pub fn check_identifier(name: &str) -> Result<(), NameProblem> {
             ticked(&normal)
         ));
     }
-    if name.starts_with("__") {
-        return problem(format!(
-            "the name {shown} starts with two underscores; such names belong to Python and the session, use \
-             one or none"
-        ));
+    if OF_MODULES.binary_search(&name).is_ok() {
+        return problem(format!("the name {shown} belongs to Python, in every module; use another name"));
     }
     Ok(())
 }

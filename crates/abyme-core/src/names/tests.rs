@@ -71,12 +71,7 @@ fn every_problem_says_what_to_do() {
         ("class", Output, "`class` is a keyword of Python; use another name, such as `class_`"),
         ("ﬁle", Input, "Python reads the name `ﬁle` as `file` (NFKC); write it that way"),
         ("cafe\u{301}", Input, "Python reads the name `cafe\u{301}` as `café` (NFKC); write it that way"),
-        (
-            "__name__",
-            Input,
-            "the name `__name__` starts with two underscores; such names belong to Python and the session, \
-             use one or none",
-        ),
+        ("__name__", Input, "the name `__name__` belongs to Python, in every module; use another name"),
         (
             "answer",
             Input,

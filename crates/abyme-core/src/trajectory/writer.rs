@@ -41,13 +41,18 @@ impl fmt::Debug for TrajectoryWriter {
 }
 
 impl TrajectoryWriter {
-    /// Writes to a new file, replacing one of that name.
+    /// Writes to a new file, which its owner alone may read, because a run may hold what is secret; or
+    /// replaces one of that name, which keeps its permissions.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] with the path.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let file = fs::File::create(path).map_err(|error| {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(path).map_err(|error| {
             Error::new(ErrorKind::Io, format!("cannot write the trajectory to {}: {error}", path.display()))
                 .with_source(error)
         })?;

@@ -37,7 +37,8 @@ impl Value {
 
     /// Reads JSON the way Python's `json.loads` does: integers of any size stay exact, `1.0` stays a float,
     /// `NaN`, `Infinity` and `-Infinity` are accepted, a number too large for a float is an infinity, and of
-    /// equal keys the last wins. A byte order mark at the start is skipped.
+    /// equal keys the last wins. A byte order mark at the start is skipped. Half of a surrogate pair in an
+    /// escape, which Rust cannot hold, becomes `?`.
     ///
     /// ```
     /// use abyme_core::Value;
@@ -50,8 +51,7 @@ impl Value {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] with line and column; also for half of a surrogate pair in an escape,
-    /// which Rust cannot hold, and for more than 128 levels.
+    /// [`ErrorKind::InvalidInput`] with line and column; also for more than 128 levels.
     pub fn parse_json(text: &str) -> Result<Value> {
         let start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         Reader::new(text, start, Dialect::Json).only_value().map_err(|Problem { at, message }| {

@@ -61,22 +61,28 @@ impl Reader<'_> {
     }
 
     /// The character with the code in the next hex digits. JSON writes one beyond 16 bits as a pair of
-    /// surrogates.
+    /// surrogates; half of a pair, which Python's `json` writes too, becomes `?`, as everywhere in Abyme.
     fn code(&mut self, start: usize, digits: usize) -> Result<char> {
         let problem = |message: &str| Problem { at: start, message: message.to_owned() };
-        let mut code = self.hex(digits).ok_or_else(|| problem("an escape needs more hex digits"))?;
-        if self.dialect == Dialect::Json
-            && (0xd800..0xdc00).contains(&code)
-            && self.text[self.at..].starts_with("\\u")
-        {
+        let code = self.hex(digits).ok_or_else(|| problem("an escape needs more hex digits"))?;
+        let is_json = self.dialect == Dialect::Json;
+        if is_json && (0xd800..0xdc00).contains(&code) && self.text[self.at..].starts_with("\\u") {
+            let after_first = self.at;
             self.at += 2;
             let low = self.hex(4).ok_or_else(|| problem("an escape needs more hex digits"))?;
-            if (0xdc00..0xe000).contains(&low) {
-                code = 0x1_0000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+            let whole =
+                (0xdc00..0xe000).contains(&low).then(|| 0x1_0000 + ((code - 0xd800) << 10) + (low - 0xdc00));
+            if let Some(char) = whole.and_then(char::from_u32) {
+                return Ok(char);
             }
+            // The second escape is a character of its own.
+            self.at = after_first;
         }
-        char::from_u32(code)
-            .ok_or_else(|| problem("an escape that is no character (half of a surrogate pair?)"))
+        match char::from_u32(code) {
+            Some(char) => Ok(char),
+            None if is_json => Ok('?'),
+            None => Err(problem("an escape that is no character (half of a surrogate pair?)")),
+        }
     }
 
     fn hex(&mut self, digits: usize) -> Option<u32> {
