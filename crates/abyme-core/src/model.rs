@@ -7,7 +7,7 @@ mod usage;
 
 pub use self::{
     language_model::{LanguageModel, LanguageModelExt, Retrying},
-    message::{FinishReason, Message, Request, Response, Role},
+    message::{FinishReason, Message, NativeCall, Request, Response, Role},
     retry::RetryPolicy,
     usage::Usage,
 };

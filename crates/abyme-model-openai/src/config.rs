@@ -31,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) max_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) temperature: Option<f64>,
+    #[serde(skip_serializing_if = "SystemRole::is_default")]
+    pub(crate) system_role: SystemRole,
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub(crate) extra_body: Map<String, Value>,
     #[serde(with = "abyme_core::seconds")]
@@ -44,6 +46,25 @@ pub(crate) struct Config {
     pub(crate) max_body_bytes: usize,
 }
 
+/// How messages of the system are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SystemRole {
+    /// In their own role, which most models have.
+    #[default]
+    Own,
+    /// At the beginning of the user's message that follows, for models whose chat template has no system.
+    InUserMessage,
+}
+
+impl SystemRole {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -54,12 +75,13 @@ impl Default for Config {
             headers: BTreeMap::new(),
             max_tokens: None,
             temperature: None,
+            system_role: SystemRole::Own,
             extra_body: Map::new(),
             connect_timeout: Duration::from_secs(10),
             timeout: None,
             first_byte_timeout: None,
             idle_timeout: Duration::from_secs(60),
-            max_body_bytes: 64 << 20,
+            max_body_bytes: 8 << 20,
         }
     }
 }
@@ -72,7 +94,12 @@ impl Config {
 
     /// Whether it sets an endpoint or a key: then no URL and no key of the environment may be mixed with it.
     pub(crate) fn names_endpoint_or_key(&self) -> bool {
-        self.base_url.is_some() || self.api_key.is_some() || self.headers.keys().any(|name| is_key(name))
+        self.base_url.is_some() || self.has_key()
+    }
+
+    /// Whether requests carry a key, in whatever header.
+    pub(crate) fn has_key(&self) -> bool {
+        self.api_key.is_some() || self.headers.keys().any(|name| is_key(name))
     }
 
     /// Checks what can be checked without a request. Returns where requests go.
@@ -89,7 +116,7 @@ impl Config {
         }
         let endpoint = Endpoint::resolve(self.base_url.as_deref(), &self.model)?;
         let variables = endpoint.provider.map_or(&[] as &[_], |provider| provider.key_variables);
-        if self.api_key.is_none() && !variables.is_empty() && !self.headers.keys().any(|name| is_key(name)) {
+        if !variables.is_empty() && !self.has_key() {
             let message = format!(
                 "no API key for {}: set `{}` or `ABYME_API_KEY` in the environment or in `.env`",
                 endpoint.host, variables[0]
@@ -142,6 +169,7 @@ impl fmt::Debug for Config {
             .field("headers", &self.headers)
             .field("max_tokens", &self.max_tokens)
             .field("temperature", &self.temperature)
+            .field("system_role", &self.system_role)
             .field("extra_body", &self.extra_body)
             .field("connect_timeout", &self.connect_timeout)
             .field("timeout", &self.timeout)

@@ -1,12 +1,14 @@
 //! Turns an answer that is not a completion into an error: its kind, and what the user reads.
 
-use std::time::{Duration, SystemTime};
+use std::{borrow::Cow, time::SystemTime};
 
 use abyme_core::{Error, ErrorKind, Response, Result};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use serde_json::Value;
 
 use crate::{
+    demands::{Demands, Sent},
+    event_stream, retry_hint,
     secret::Mask,
     transport::Reply,
     wire::{self, ProviderError, Unusable},
@@ -16,31 +18,67 @@ use crate::{
 pub(crate) struct Exchange<'a> {
     pub(crate) host: &'a str,
     pub(crate) path: &'a str,
+    /// The model as it is called there.
     pub(crate) model: &'a str,
+    /// The model as the user wrote it.
+    pub(crate) written: &'a str,
+    /// Whether the request carries a key.
+    pub(crate) has_key: bool,
     pub(crate) mask: &'a Mask,
 }
 
 impl Exchange<'_> {
     /// The completion in `reply`, or an error that says what it is instead.
     pub(crate) fn response(&self, reply: &Reply) -> Result<Response> {
-        let body = String::from_utf8_lossy(&reply.body);
-        let body = body.trim_start_matches('\u{feff}').trim();
-        let json = serde_json::from_str::<Value>(body);
+        let body = text(reply);
+        let body = &*body;
         let outcome = if !reply.status.is_success() {
-            Err(self.failure(reply, json.ok().as_ref(), body))
+            Err(self.failure(reply, wire::json(body).ok().as_ref(), body))
         } else {
-            match json {
+            match self.answer(reply, body) {
                 Ok(answer) => wire::completion(&answer).map_err(|unusable| self.unusable(unusable, reply)),
                 Err(error) => Err(self.not_json(reply, body).with_source(error)),
             }
         };
-        outcome.map_err(|mut error| {
+        let mut response = outcome.map_err(|mut error| {
             error = error.with("status", reply.status.as_u16());
             if let Some(id) = self.request_id(&reply.headers) {
                 error = error.with("request id", id);
             }
             if body.is_empty() { error } else { error.with("body", self.mask.clean(body, HEAD)) }
-        })
+        })?;
+        if response.usage.cost.is_none() {
+            response.usage.cost = COSTS.iter().find_map(|name| {
+                let cost = reply.headers.get(*name)?.to_str().ok()?;
+                wire::number(&Value::from(cost))
+            });
+        }
+        Ok(response)
+    }
+
+    /// The answer as JSON, also if it came as a stream.
+    fn answer(&self, reply: &Reply, body: &str) -> Result<Value> {
+        let content_type = reply.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        if event_stream::is_event_stream(content_type, body)
+            && let Some(answer) = event_stream::completion(body)
+        {
+            return Ok(answer);
+        }
+        wire::json(body)
+    }
+
+    /// `demands` and what `reply` demands besides, if it is a refusal of something that the request held and
+    /// can do without.
+    pub(crate) fn demands(&self, reply: &Reply, demands: Demands, sent: Sent) -> Option<Demands> {
+        // 500 is what servers say whose chat template failed.
+        if !matches!(reply.status.as_u16(), 400 | 422 | 500) {
+            return None;
+        }
+        let body = text(reply);
+        let error = wire::json(&body).ok().as_ref().and_then(ProviderError::find_in_failure);
+        let error =
+            error.unwrap_or_else(|| ProviderError { message: body.into_owned(), ..Default::default() });
+        demands.with(&error, sent)
     }
 
     /// The provider's id of this request, for questions to the provider.
@@ -74,7 +112,10 @@ impl Exchange<'_> {
         let host = self.host;
         let what = match kind {
             ErrorKind::Auth => format!("check the API key for {host} ({status})"),
-            ErrorKind::RateLimited { .. } => format!("{host} was asked too often ({status})"),
+            ErrorKind::RateLimited { .. } if status == 429 => {
+                format!("{host} was asked too often ({status})")
+            }
+            ErrorKind::RateLimited { .. } => format!("{host} asks to come back later ({status})"),
             ErrorKind::QuotaExceeded => format!("the quota of the account at {host} is used up ({status})"),
             ErrorKind::ContextTooLong => format!("the request is too long for `{}` ({status})", self.model),
             ErrorKind::ContentRefused => format!("{host} refused the content ({status})"),
@@ -82,7 +123,34 @@ impl Exchange<'_> {
             _ => format!("{host} does not accept the request ({status})"),
         };
         let said = self.mask.clean(&error.message, HEAD);
-        Error::new(kind, if said.is_empty() { what } else { format!("{what}: {said}") })
+        let mut message = if said.is_empty() { what } else { format!("{what}: {said}") };
+        let unknown_model = kind == ErrorKind::BadRequest && self.is_about_model(error);
+        if let Some(prefix) =
+            self.written.strip_suffix(self.model).filter(|prefix| unknown_model && !prefix.is_empty())
+        {
+            let (written, model) = (self.written, self.model);
+            message = format!(
+                "{message} (the model `{written}` was asked for as `{model}`; if the name there begins with \
+                 `{prefix}`, write `{prefix}{written}`)"
+            );
+        }
+        if error.message.to_lowercase().contains(NO_DATABASE) {
+            message.push_str(
+                " (so says a LiteLLM proxy without a database to a key that is not its master key)",
+            );
+        }
+        let is_bare = said.is_empty() || said.eq_ignore_ascii_case("internal server error");
+        if status == 500 && is_bare && !self.has_key {
+            message.push_str(" (no key was sent, and a LiteLLM proxy answers this way without one)");
+        }
+        Error::new(kind, message)
+    }
+
+    /// Whether a refusal is about the model's name.
+    fn is_about_model(&self, error: &ProviderError) -> bool {
+        let message = error.message.to_lowercase();
+        error.codes.iter().any(|code| code.contains("model_not_found"))
+            || message.contains("model") && UNKNOWN.iter().any(|phrase| message.contains(phrase))
     }
 
     fn redirected(&self, reply: &Reply) -> Error {
@@ -134,9 +202,15 @@ fn kind(status: u16, error: &ProviderError, headers: &HeaderMap) -> ErrorKind {
     let coded = |codes: &[&str]| error.codes.iter().any(|code| codes.contains(&code.as_str()));
     let message = error.message.to_lowercase();
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| message.contains(phrase));
+    let asked_wait = || {
+        let now = SystemTime::now();
+        let in_body = || error.retry_after.and_then(retry_hint::wait);
+        retry_hint::in_headers(headers, now).or_else(in_body).or_else(|| retry_hint::in_words(&message))
+    };
     match status {
         402 => ErrorKind::QuotaExceeded,
-        400..=499 if coded(QUOTA) => ErrorKind::QuotaExceeded,
+        400..=499 if coded(QUOTA) || says(QUOTA_WORDS) => ErrorKind::QuotaExceeded,
+        400 if coded(&["no_db_connection"]) || says(&[NO_DATABASE]) => ErrorKind::Auth,
         400 | 403 | 422 if coded(REFUSED) || says(REFUSED_WORDS) => ErrorKind::ContentRefused,
         401 | 403 => ErrorKind::Auth,
         400 if coded(&["invalid_api_key"]) || says(&["incorrect api key", "api key not valid"]) => {
@@ -145,9 +219,9 @@ fn kind(status: u16, error: &ProviderError, headers: &HeaderMap) -> ErrorKind {
         400 | 413 | 422 | 500 if coded(TOO_LONG) || says(TOO_LONG_WORDS) => ErrorKind::ContextTooLong,
         // A single request is above a minute's allowance: waiting does not help.
         413 | 429 if says(&["request too large"]) => ErrorKind::ContextTooLong,
-        429 => ErrorKind::RateLimited {
-            retry_after: retry_after(headers, SystemTime::now()).or_else(|| wait(error.retry_after?)),
-        },
+        429 => ErrorKind::RateLimited { retry_after: asked_wait() },
+        // Busy, or not ready yet, and it says for how long.
+        503 | 529 if let Some(wait) = asked_wait() => ErrorKind::RateLimited { retry_after: Some(wait) },
         408 | 409 | 425 | 500.. => ErrorKind::Server,
         _ => ErrorKind::BadRequest,
     }
@@ -165,22 +239,12 @@ fn implied(error: &ProviderError) -> u16 {
     }
 }
 
-/// How long a provider asks to wait. What makes no sense is ignored.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let header = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
-    let milliseconds = header("retry-after-ms").and_then(|value| wait(value.parse::<f64>().ok()? / 1000.0));
-    milliseconds.or_else(|| {
-        let value = header(RETRY_AFTER.as_str())?;
-        match value.parse::<f64>() {
-            Ok(seconds) => wait(seconds),
-            Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).ok(),
-        }
-    })
-}
-
-fn wait(seconds: f64) -> Option<Duration> {
-    // Nothing waits for years; the bound only keeps the number representable.
-    (seconds.is_finite() && seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(1e9)))
+/// The body as text, without a byte order mark.
+fn text(reply: &Reply) -> Cow<'_, str> {
+    match String::from_utf8_lossy(&reply.body) {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim_start_matches('\u{feff}').trim()),
+        Cow::Owned(text) => Cow::Owned(text.trim_start_matches('\u{feff}').trim().to_owned()),
+    }
 }
 
 /// Most characters of a provider's words in an error.
@@ -188,7 +252,26 @@ const HEAD: usize = 500;
 
 const REQUEST_IDS: &[&str] = &["x-request-id", "request-id", "x-generation-id", "apim-request-id", "cf-ray"];
 
-const QUOTA: &[&str] = &["insufficient_quota", "billing_hard_limit_reached", "billing_not_active"];
+/// Headers that say what a call cost, in US dollars.
+const COSTS: &[&str] = &["x-litellm-response-cost"];
+
+const QUOTA: &[&str] =
+    &["insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "budget_exceeded"];
+
+const QUOTA_WORDS: &[&str] = &[
+    "budget has been exceeded", // LiteLLM
+    "exceededbudget",           // LiteLLM, of a user or a team
+    "exceeded budget",
+    "credit balance is too low", // Anthropic
+    "insufficient balance",      // DeepSeek
+    "insufficient credits",      // OpenRouter
+];
+
+/// LiteLLM without a database, to a key that it does not know.
+const NO_DATABASE: &str = "no connected db";
+
+const UNKNOWN: &[&str] =
+    &["not found", "unknown", "does not exist", "not exist", "invalid model", "no such", "not a valid model"];
 
 const REFUSED: &[&str] =
     &["content_filter", "content_policy_violation", "moderation_blocked", "responsibleaipolicyviolation"];

@@ -29,15 +29,18 @@
 //! [`Secret`]s and appear in no error, log or `Debug`.
 
 mod config;
+mod demands;
 mod env;
+mod event_stream;
 mod failure;
 mod model;
 mod provider;
+mod retry_hint;
 mod secret;
 mod transport;
 mod wire;
 
-pub use self::{model::OpenAi, secret::Secret};
+pub use self::{config::SystemRole, model::OpenAi, secret::Secret};
 
 // The examples of the README are tested too.
 #[cfg(doctest)]

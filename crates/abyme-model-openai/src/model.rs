@@ -15,7 +15,8 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::{
-    config::Config,
+    config::{Config, SystemRole},
+    demands::Learned,
     env,
     failure::Exchange,
     provider::Endpoint,
@@ -67,6 +68,7 @@ struct Resolved {
     model: String,
     client: Client,
     mask: Mask,
+    learned: Learned,
 }
 
 /// An error of the configuration, kept to be returned by every call.
@@ -114,13 +116,16 @@ impl OpenAi {
     ///   ...); with a base URL or for OpenAI also `OPENAI_API_KEY`.
     /// - The most tokens of a reply: `DSPY_LM_MAX_TOKENS`.
     ///
-    /// A base URL that `.env` gives does not receive an `OPENAI_API_KEY` from outside that file, unless it is
-    /// OpenAI's own: a folder should not decide alone where the key of the account goes.
+    /// A base URL that only `.env` gives does not receive a key from outside that file, unless the URL is
+    /// that of the key's own provider: a folder should not decide alone where the key of the account goes.
+    ///
+    /// Of `.env` only the lines of these variables are read, and values are taken as they stand: `$` is a
+    /// character like any other. A file that belongs to another user (other than root) is not used.
     ///
     /// # Errors
-    /// `NotConfigured` if no model is configured; `Config` if a variable or the file cannot be used. No value
-    /// of a key, and no line of the file, is in the message. A missing key shows at the first call, or by
-    /// [`check`](Self::check).
+    /// `NotConfigured` if no model is configured; `Config` if a variable, or its line in `.env`, cannot be
+    /// used. No value of a key, and no line of the file, is in the message. A missing key shows at the first
+    /// call, or by [`check`](Self::check).
     pub fn from_env() -> Result<Self> {
         env::from_process(None).map(Self::from)
     }
@@ -183,14 +188,22 @@ impl OpenAi {
     }
 
     /// Sets the most tokens of a reply, unless the request says. Sent to OpenAI as `max_completion_tokens`,
-    /// to all others as `max_tokens`; either name in [`extra_body`](Self::extra_body) takes its place.
+    /// to all others as `max_tokens`, and by the other name to a server that refuses this one; either name in
+    /// [`extra_body`](Self::extra_body) takes its place.
     pub fn max_tokens(self, tokens: impl Into<Option<u32>>) -> Self {
         self.with(|config| config.max_tokens = tokens.into())
     }
 
-    /// Sets the sampling temperature, unless the request says. Default: the model's own.
+    /// Sets the sampling temperature, unless the request says. Default: the model's own. To a model that
+    /// refuses it, it is not sent again.
     pub fn temperature(self, temperature: impl Into<Option<f64>>) -> Self {
         self.with(|config| config.temperature = temperature.into())
+    }
+
+    /// Sets how the system's messages are sent. Default: in their own role, until the server says that its
+    /// model has none.
+    pub fn system_role(self, role: SystemRole) -> Self {
+        self.with(|config| config.system_role = role)
     }
 
     /// Adds a field to each request's body. It wins over ours; one that is `null` leaves ours out.
@@ -224,7 +237,8 @@ impl OpenAi {
         self.with(|config| config.idle_timeout = limit)
     }
 
-    /// Sets the largest answer in bytes, after decompression. Default 64 MiB.
+    /// Sets the largest answer in bytes, after decompression. Default 8 MiB, which is
+    /// more than a million tokens, or some 30 000 that come as a stream of events.
     pub fn max_body_bytes(self, bytes: usize) -> Self {
         self.with(|config| config.max_body_bytes = bytes)
     }
@@ -275,24 +289,43 @@ impl Inner {
         let model = endpoint.model_name(&config.model)?;
         let client = transport::client(&config, &endpoint)?;
         let mask = config.mask();
-        Ok(Resolved { config, endpoint, model, client, mask })
+        Ok(Resolved { config, endpoint, model, client, mask, learned: Learned::default() })
     }
 }
 
 impl Resolved {
-    async fn complete(&self, request: &Request, model: &str) -> Result<Response> {
+    /// One try. A server that refuses a part of the request that it can do without is asked once more, within
+    /// the same time: it did nothing yet, so this is no second try.
+    async fn complete(&self, request: &Request, written: &str, model: &str) -> Result<Response> {
         let Endpoint { host, url, .. } = &self.endpoint;
-        let body = wire::body(request, model, self.endpoint.max_tokens_field(), &self.config)?;
-        let start = Instant::now();
-        tracing::debug!(model, %host, bytes = body.len(), "asking the model");
         let allowed = Allowance::new(&self.config, request.timeout);
-        let reply = transport::exchange(&self.client, &self.endpoint, body, allowed).await?;
-        let exchange = Exchange { host, path: url.path(), model, mask: &self.mask };
-        let request_id = exchange.request_id(&reply.headers).unwrap_or_default();
-        let (status, bytes, seconds) =
-            (reply.status.as_u16(), reply.body.len(), start.elapsed().as_secs_f64());
-        tracing::debug!(model, %host, status, bytes, seconds, request_id, "the model's provider answered");
-        exchange.response(&reply)
+        let has_key = self.config.has_key();
+        // A well-known host's prefix is no part of a name there.
+        let written = if self.endpoint.given { written } else { model };
+        let exchange = Exchange { host, path: url.path(), model, written, has_key, mask: &self.mask };
+        let learned = self.learned.of(model);
+        let mut demands = learned;
+        loop {
+            let (body, sent) = wire::body(request, model, &self.endpoint, &self.config, demands)?;
+            let start = Instant::now();
+            tracing::debug!(model, %host, bytes = body.len(), "asking the model");
+            let reply = transport::exchange(&self.client, &self.endpoint, body, allowed).await?;
+            let request_id = exchange.request_id(&reply.headers).unwrap_or_default();
+            let (status, bytes, seconds) =
+                (reply.status.as_u16(), reply.body.len(), start.elapsed().as_secs_f64());
+            tracing::debug!(model, %host, status, bytes, seconds, request_id, "the provider answered");
+            // This ends: each round adds one of a few demands.
+            if let Some(more) = exchange.demands(&reply, demands, sent) {
+                tracing::debug!(model, %host, demands = ?more, "repeating the request as wanted");
+                demands = more;
+                continue;
+            }
+            let response = exchange.response(&reply);
+            if response.is_ok() && demands != learned {
+                self.learned.remember(model, demands);
+            }
+            return response;
+        }
     }
 }
 
@@ -320,12 +353,12 @@ impl LanguageModel for OpenAi {
 
     async fn complete(&self, request: &Request) -> Result<Response> {
         let resolved = self.resolved()?;
-        let model = match &request.model {
-            Some(other) => resolved.endpoint.model_name(other)?,
-            None => resolved.model.clone(),
+        let (written, model) = match &request.model {
+            Some(other) => (other, resolved.endpoint.model_name(other)?),
+            None => (&resolved.config.model, resolved.model.clone()),
         };
         let start = Instant::now();
-        resolved.complete(request, &model).await.map_err(|error| {
+        resolved.complete(request, written, &model).await.map_err(|error| {
             error
                 .operation("OpenAi::complete")
                 .with("model", &model)

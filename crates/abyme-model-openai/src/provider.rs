@@ -25,7 +25,7 @@ pub(crate) struct Endpoint {
     /// The well-known provider, if it is one.
     pub(crate) provider: Option<&'static Provider>,
     /// Whether the base URL was given, not derived from the model's name.
-    given: bool,
+    pub(crate) given: bool,
 }
 
 impl Endpoint {
@@ -62,10 +62,15 @@ impl Endpoint {
         Ok(if strip { rest } else { written }.to_owned())
     }
 
-    /// What the field for the most tokens of a reply is called here: OpenAI's newer models refuse the older
-    /// name, and most other servers do not know the newer one.
+    /// What the field for the most tokens of a reply is called here, as far as the host tells: OpenAI's newer
+    /// models refuse the older name, and most other servers do not know the newer one.
     pub(crate) fn max_tokens_field(&self) -> &'static str {
-        if self.provider == Some(&PROVIDERS[0]) { "max_completion_tokens" } else { "max_tokens" }
+        MAX_TOKENS_FIELDS[usize::from(self.provider == Some(&PROVIDERS[0]))]
+    }
+
+    /// Whether the provider tells what a call cost only to those who ask.
+    pub(crate) fn tells_cost_on_request(&self) -> bool {
+        self.provider.is_some_and(|provider| provider.prefixes[0] == "openrouter")
     }
 }
 
@@ -99,6 +104,11 @@ fn is_provider(prefix: &str) -> bool {
     ANY_SERVER.contains(&prefix) || PROVIDERS.iter().any(|provider| provider.prefixes.contains(&prefix))
 }
 
+/// Whether an environment variable is one that holds a provider's key.
+pub(crate) fn is_key_variable(name: &str) -> bool {
+    PROVIDERS.iter().any(|provider| provider.key_variables.contains(&name))
+}
+
 /// `base_url` with `/chat/completions`, and its host.
 fn completions_url(base_url: &str) -> Result<(Url, String)> {
     // The URL itself is not shown: it may hold a password.
@@ -117,6 +127,9 @@ fn completions_url(base_url: &str) -> Result<(Url, String)> {
     url.set_fragment(None);
     Ok((url, host))
 }
+
+/// The names that most servers and OpenAI have for the most tokens of a reply.
+pub(crate) const MAX_TOKENS_FIELDS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
 
 /// Prefixes that say "an OpenAI-compatible server", whose base URL has to be given.
 const ANY_SERVER: &[&str] = &[

@@ -1,6 +1,6 @@
 //! One HTTP exchange within its limits of time and size, and the errors that name what failed.
 
-use std::{error::Error as StdError, io, time::Duration};
+use std::{error::Error as StdError, io, net::IpAddr, time::Duration};
 
 use abyme_core::{Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use reqwest::{
 };
 use tokio::time::{Instant, timeout_at};
 
-use crate::{config::Config, provider::Endpoint};
+use crate::{config::Config, event_stream, provider::Endpoint};
 
 /// A complete answer, or as much of a failure's as there was.
 pub(crate) struct Reply {
@@ -23,10 +23,14 @@ pub(crate) struct Reply {
 /// The longest exchange, where neither the request nor the configuration limits it.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// What one exchange may take.
+/// The longest wait for the words of a failure, whose status says enough.
+const FAILURE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What one call may take, in however many exchanges. The time begins when this is made.
 #[derive(Clone, Copy)]
 pub(crate) struct Allowance {
     pub(crate) total: Duration,
+    deadline: Instant,
     first_byte: Option<Duration>,
     idle: Duration,
     connect: Duration,
@@ -35,8 +39,10 @@ pub(crate) struct Allowance {
 
 impl Allowance {
     pub(crate) fn new(config: &Config, timeout: Option<Duration>) -> Self {
+        let total = timeout.into_iter().chain(config.timeout).min().unwrap_or(DEFAULT_TIMEOUT);
         Self {
-            total: timeout.into_iter().chain(config.timeout).min().unwrap_or(DEFAULT_TIMEOUT),
+            total,
+            deadline: far(Instant::now(), total),
             first_byte: config.first_byte_timeout,
             idle: config.idle_timeout,
             connect: config.connect_timeout,
@@ -76,8 +82,7 @@ pub(crate) async fn exchange(
     allowed: Allowance,
 ) -> Result<Reply> {
     let host = &at.host;
-    let start = Instant::now();
-    let deadline = far(start, allowed.total);
+    let (start, deadline) = (Instant::now(), allowed.deadline);
     let first_byte = allowed.first_byte.map_or(deadline, |limit| far(start, limit).min(deadline));
 
     let request = client.post(at.url.clone()).header(CONTENT_TYPE, "application/json").body(body);
@@ -96,9 +101,14 @@ pub(crate) async fn exchange(
     let status = response.status();
     let headers = std::mem::take(response.headers_mut());
     let failed = !status.is_success();
-    let most = if failed { allowed.bytes.min(1 << 20) } else { allowed.bytes };
+    let (most, deadline) = match failed {
+        true => (allowed.bytes.min(1 << 20), deadline.min(far(Instant::now(), FAILURE_TIMEOUT))),
+        false => (allowed.bytes, deadline),
+    };
+    let streams =
+        headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
     let mut body = Vec::new();
-    match read(&mut response, &mut body, most, deadline, host, allowed).await {
+    match read(&mut response, &mut body, most, deadline, streams, host, allowed).await {
         // The status of a failure says enough without the rest of its body.
         Err(_) if failed => {}
         outcome => outcome.map_err(|error| error.with("status", status.as_u16()))?,
@@ -111,18 +121,30 @@ async fn read(
     body: &mut Vec<u8>,
     most: usize,
     deadline: Instant,
+    streams: bool,
     host: &str,
     allowed: Allowance,
 ) -> Result<()> {
     loop {
-        let idle = far(Instant::now(), allowed.idle).min(deadline);
+        let now = Instant::now();
+        let idle = far(now, allowed.idle).min(deadline);
         let so_far = format_args!("after {} bytes of its answer", body.len()).to_string();
-        match timeout_at(idle, response.chunk()).await {
+        // A body that always has more ready never lets the time limit have its turn.
+        let piece = match now < deadline {
+            true => timeout_at(idle, response.chunk()).await.map_err(drop),
+            false => Err(()),
+        };
+        match piece {
             Ok(Ok(Some(chunk))) if body.len() + chunk.len() > most => {
                 let message = format!("the answer of {host} is larger than {most} bytes (`max_body_bytes`)");
                 return Err(Error::new(ErrorKind::MalformedReply, message).permanent());
             }
-            Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
+            Ok(Ok(Some(chunk))) => {
+                body.extend_from_slice(&chunk);
+                if streams && event_stream::is_done(body) {
+                    return Ok(());
+                }
+            }
             Ok(Ok(None)) => return Ok(()),
             Ok(Err(error)) if is_undecodable(&error) => {
                 let message = format!("the answer of {host} cannot be decompressed");
@@ -209,9 +231,11 @@ fn same_origin() -> redirect::Policy {
     })
 }
 
+/// Whether a URL names this machine, also by the address that stands for all of its own.
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    let is_own = |address: IpAddr| address.to_canonical().is_loopback() || address.is_unspecified();
+    host == "localhost" || host.ends_with(".localhost") || host.parse().is_ok_and(is_own)
 }
 
 /// `limit` after `start`, or as far away as makes no difference.
@@ -229,3 +253,27 @@ fn seconds(duration: Duration) -> String {
 
 const PROXIES: &[&str] =
     &["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_by_all_its_names() {
+        for host in [
+            "localhost",
+            "a.localhost",
+            "127.0.0.1",
+            "127.9.9.9",
+            "0.0.0.0",
+            "[::1]",
+            "[::]",
+            "[::ffff:127.0.0.1]",
+        ] {
+            assert!(is_loopback(&Url::parse(&format!("http://{host}:1/v1")).unwrap()), "{host}");
+        }
+        for host in ["10.0.0.1", "example.com", "localhost.example.com", "[2001:db8::1]"] {
+            assert!(!is_loopback(&Url::parse(&format!("http://{host}/v1")).unwrap()), "{host}");
+        }
+    }
+}

@@ -1,16 +1,29 @@
 //! The JSON of chat completions: what is sent, and what an answer means.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use abyme_core::{Error, ErrorKind, FinishReason, Message, Request, Response, Result, Usage};
+use abyme_core::{
+    Error, ErrorKind, FinishReason, Message, NativeCall, Request, Response, Result, Role, Usage,
+};
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::config::Config;
+use crate::{
+    config::{Config, SystemRole},
+    demands::{self, Demands, Sent},
+    provider::Endpoint,
+};
 
-/// The body of a request to `model`. What the request does not set, the configuration does.
-pub(crate) fn body(request: &Request, model: &str, max_tokens_field: &str, config: &Config) -> Result<Bytes> {
+/// The body of a request to `model`, and what of it a server may refuse. What the request does not set, the
+/// configuration does; `demands` are what the server is known to want otherwise.
+pub(crate) fn body(
+    request: &Request,
+    model: &str,
+    endpoint: &Endpoint,
+    config: &Config,
+    demands: Demands,
+) -> Result<(Bytes, Sent)> {
     #[derive(Serialize)]
     struct Body<'a> {
         model: &'a str,
@@ -20,20 +33,44 @@ pub(crate) fn body(request: &Request, model: &str, max_tokens_field: &str, confi
     }
 
     let extra = &config.extra_body;
+    let field = endpoint.max_tokens_field();
+    let field = if demands.other_max_tokens { demands::other_max_tokens(field) } else { field };
     let max_tokens = request.max_tokens.or(config.max_tokens).map(Value::from);
     let max_tokens = max_tokens.filter(|_| !MAX_TOKENS.iter().any(|field| extra.contains_key(*field)));
-    let temperature = request.temperature.or(config.temperature).map(Value::from);
-    let ours = [(max_tokens_field, &max_tokens), ("temperature", &temperature)];
+    let temperature = request.temperature.or(config.temperature).filter(|_| !demands.no_temperature);
+    let temperature = temperature.map(Value::from).filter(|_| !extra.contains_key("temperature"));
+    let usage = endpoint.tells_cost_on_request().then(|| json!({"include": true}));
+    let ours = [(field, &max_tokens), ("temperature", &temperature), ("usage", &usage)];
     let ours = ours.iter().filter_map(|(field, value)| Some((*field, value.as_ref()?)));
     let mut options: BTreeMap<&str, &Value> = ours.collect();
     options.extend(extra.iter().map(|(field, value)| (field.as_str(), value)));
     options.retain(|_, value| !value.is_null());
 
-    let body = Body { model, messages: &request.messages, options };
+    let merged = config.system_role == SystemRole::InUserMessage || demands.no_system_role;
+    let messages = match merged {
+        true => Cow::Owned(demands::without_system_role(&request.messages)),
+        false => Cow::Borrowed(&request.messages),
+    };
+    let sent = Sent {
+        max_tokens_field: max_tokens.is_some().then_some(field),
+        temperature: temperature.is_some(),
+        system_role: messages.iter().any(|message| message.role == Role::System),
+    };
+    let body = Body { model, messages: &messages, options };
     let body = serde_json::to_vec(&body).map_err(|error| {
         Error::new(ErrorKind::Internal, "the request cannot be written as JSON").with_source(error)
     })?;
-    Ok(body.into())
+    Ok((body.into(), sent))
+}
+
+/// The JSON in a body. A half of a surrogate pair, which Rust cannot hold and some servers write, becomes a
+/// `?`, as everywhere in Abyme.
+pub(crate) fn json(body: &str) -> Result<Value> {
+    match serde_json::from_str(body) {
+        Ok(value) => Ok(value),
+        // The reader of values takes what Python writes, and its errors say what was expected.
+        Err(_) => abyme_core::Value::parse_json(body).map(|value| value.to_json()),
+    }
 }
 
 /// An answer that is JSON and not a completion with a text.
@@ -64,42 +101,25 @@ pub(crate) fn completion(answer: &Value) -> Result<Response, Unusable> {
     let finish_reason = finish_reason(choice.get("finish_reason").and_then(Value::as_str));
 
     let text = match message.get("content") {
-        None | Some(Value::Null) => None,
-        Some(Value::String(text)) => Some(text.clone()),
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
         Some(Value::Array(parts)) => text_of_parts(parts),
         Some(_) => return Err(malformed("its `content` is neither a text nor a list of parts")),
     };
-    let text = match text {
-        Some(text) if !text.is_empty() => text,
-        empty => {
-            if let Some(refusal) = refusal(message) {
-                return Err(Unusable::Refused(refusal));
-            }
-            if finish_reason == FinishReason::ContentFilter {
-                return Err(Unusable::Refused("the content filter left nothing of the answer".into()));
-            }
-            if let Some(tool) = tool_call(message) {
-                return Err(Unusable::Malformed(format!(
-                    "the model called a tool ({tool}) instead of answering"
-                )));
-            }
-            match empty {
-                Some(text) => text,
-                // All tokens went into reasoning.
-                None if finish_reason == FinishReason::Length => String::new(),
-                None => return Err(malformed("its message has no `content`")),
-            }
-        }
-    };
+    if let Some(refusal) = refusal(message).filter(|_| text.is_empty()) {
+        return Err(Unusable::Refused(refusal));
+    }
+    // A message without a text is a reply all the same: a call in place of one, thoughts alone, or what a
+    // filter or a limit left of it.
+    let native_call = native_call(message);
     let model = answer.get("model").and_then(Value::as_str).map(str::to_owned);
-    Ok(Response::new(text).usage(usage(answer.get("usage"))).finish_reason(finish_reason).model(model))
+    let response = Response::new(text).usage(usage(answer.get("usage")));
+    Ok(response.finish_reason(finish_reason).model(model).native_call(native_call))
 }
 
-/// The texts of a list of parts; `None` if there is none among them.
-fn text_of_parts(parts: &[Value]) -> Option<String> {
-    let texts: Vec<&str> =
-        parts.iter().filter_map(|part| part.as_str().or_else(|| part.get("text")?.as_str())).collect();
-    (!texts.is_empty() || parts.is_empty()).then(|| texts.concat())
+/// The texts in a list of parts, joined.
+fn text_of_parts(parts: &[Value]) -> String {
+    parts.iter().filter_map(|part| part.as_str().or_else(|| part.get("text")?.as_str())).collect()
 }
 
 fn refusal(message: &Map<String, Value>) -> Option<String> {
@@ -111,15 +131,17 @@ fn refusal(message: &Map<String, Value>) -> Option<String> {
     (!refusal.is_empty()).then(|| refusal.to_owned())
 }
 
-fn tool_call(message: &Map<String, Value>) -> Option<String> {
+/// The first function that the message calls.
+fn native_call(message: &Map<String, Value>) -> Option<NativeCall> {
     let calls = message.get("tool_calls").and_then(Value::as_array);
-    let function = match calls.and_then(|calls| calls.first()) {
-        Some(call) => call.get("function"),
-        None => message.get("function_call").filter(|call| !call.is_null()),
+    let call = calls.and_then(|calls| calls.first());
+    let function = match call {
+        // A custom tool has its input as a plain text.
+        Some(call) => call.get("function").or_else(|| call.get("custom")).unwrap_or(call),
+        None => message.get("function_call").filter(|call| !call.is_null())?,
     };
-    let is_call = function.is_some() || calls.is_some_and(|calls| !calls.is_empty());
-    let name = function.and_then(|function| function.get("name")).and_then(Value::as_str);
-    is_call.then(|| name.unwrap_or("without a name").to_owned())
+    let arguments = function.get("arguments").or_else(|| function.get("input"));
+    Some(NativeCall::new(text(function.get("name")), text(arguments)))
 }
 
 fn finish_reason(reason: Option<&str>) -> FinishReason {
@@ -148,7 +170,8 @@ fn usage(told: Option<&Value>) -> Usage {
         "/output_tokens_details/reasoning_tokens",
         "/reasoning_tokens",
     ]);
-    usage.cost = told.get("cost").and_then(number);
+    let costs = ["/cost", "/cost/total_cost", "/total_cost", "/estimated_cost"];
+    usage.cost = costs.iter().find_map(|pointer| number(told.pointer(pointer)?));
     usage
 }
 
@@ -157,7 +180,8 @@ fn count(value: &Value) -> Option<u64> {
     number(value).filter(|number| number.fract() == 0.0 && *number < 9e15).map(|number| number as u64)
 }
 
-fn number(value: &Value) -> Option<f64> {
+/// A number that is not negative, however it is written.
+pub(crate) fn number(value: &Value) -> Option<f64> {
     let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
     (number.is_finite() && number >= 0.0).then_some(number)
 }
@@ -169,6 +193,8 @@ pub(crate) struct ProviderError {
     pub(crate) message: String,
     /// Its codes and types, in lower case.
     pub(crate) codes: Vec<String>,
+    /// The field of the request that it is about.
+    pub(crate) param: Option<String>,
     /// The status it names, which can differ from that of the answer.
     pub(crate) status: Option<u16>,
     /// How many seconds it asks to wait.
@@ -211,6 +237,7 @@ impl ProviderError {
         Self {
             message: upstream.map_or_else(|| message.to_owned(), |upstream| format!("{message}: {upstream}")),
             codes: codes.chain(metadata).filter_map(Value::as_str).map(str::to_lowercase).collect(),
+            param: error.get("param").and_then(Value::as_str).map(str::to_owned),
             status: status.and_then(|status| u16::try_from(status).ok()).filter(|s| (400..600).contains(s)),
             retry_after: delay.and_then(|delay| delay.strip_suffix('s')?.parse().ok()),
         }

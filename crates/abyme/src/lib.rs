@@ -52,7 +52,7 @@ pub mod docker {
 #[cfg(feature = "openai")]
 #[cfg_attr(docsrs, doc(cfg(feature = "openai")))]
 pub mod openai {
-    pub use abyme_model_openai::{OpenAi, Secret};
+    pub use abyme_model_openai::{OpenAi, Secret, SystemRole};
 }
 
 /// The backend that runs Python in this very process.

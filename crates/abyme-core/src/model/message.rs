@@ -127,6 +127,28 @@ pub struct Response {
     /// The model that answered, as the provider names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// The first function that the model called in the provider's own form, although it was offered none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub native_call: Option<NativeCall>,
+}
+
+/// A function call in the provider's own form (`tool_calls`), beside or in place of a text. Abyme offers no
+/// functions this way, but models make such calls all the same; the loop runs the code in the arguments.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct NativeCall {
+    /// The function's name.
+    pub name: String,
+    /// Its arguments, as the model wrote them: as a rule a JSON object.
+    pub arguments: String,
+}
+
+impl NativeCall {
+    /// A call of the function `name`.
+    pub fn new(name: impl Into<String>, arguments: impl Into<String>) -> Self {
+        Self { name: name.into(), arguments: arguments.into() }
+    }
 }
 
 impl Response {
@@ -150,6 +172,12 @@ impl Response {
     /// Sets the model that answered.
     pub fn model(mut self, model: impl Into<Option<String>>) -> Self {
         self.model = model.into();
+        self
+    }
+
+    /// Sets the function that the model called in the provider's own form.
+    pub fn native_call(mut self, call: impl Into<Option<NativeCall>>) -> Self {
+        self.native_call = call.into();
         self
     }
 }

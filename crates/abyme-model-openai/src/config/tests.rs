@@ -20,7 +20,7 @@ fn defaults_are_pinned() {
             "model": "",
             "connect_timeout": 10.0,
             "idle_timeout": 60.0,
-            "max_body_bytes": 67_108_864,
+            "max_body_bytes": 8_388_608,
         })
     );
     assert_eq!(serde_json::from_str::<Config>("{}").unwrap(), Config::default());

@@ -87,6 +87,14 @@ fn the_key_for_a_base_url() {
     assert_eq!(key(&config(&[groq, model, openai, ("GROQ_API_KEY", "key-g")], "").unwrap()), Some("key-g"));
     // A folder does not decide where the account's key goes.
     assert_eq!(key(&config(&[model, openai], "ABYME_API_BASE=https://gateway.test").unwrap()), None);
+    let own = ("ABYME_API_KEY", "key-a");
+    assert_eq!(key(&config(&[model, own], "ABYME_API_BASE=https://gateway.test").unwrap()), None);
+    let both = "ABYME_API_BASE=https://gateway.test\nDSPY_LM_API_KEY=key-f";
+    assert_eq!(key(&config(&[model, own], both).unwrap()), Some("key-f"));
+    assert_eq!(
+        key(&config(&[model, own, base], "ABYME_API_BASE=https://other.test").unwrap()),
+        Some("key-a")
+    );
     assert_eq!(
         key(&config(&[model, openai], "OPENAI_BASE_URL=https://api.openai.com/v1").unwrap()),
         Some("key-o")
@@ -117,14 +125,22 @@ fn what_is_missing_or_wrong_is_named() {
 }
 
 #[test]
-fn a_file_that_does_not_parse_is_named_by_line_without_its_content() {
-    for (file, line) in
-        [("A=1\n\nsk-canary-1 = = x y\n", "line 3"), ("ABYME_API_KEY=sk-canary 'open\n", "line 1")]
-    {
-        let error = config(&[("ABYME_MODEL", "m")], file).unwrap_err();
-        assert!(error.to_string().contains(".env, ") && error.to_string().contains(line), "{error}");
-        assert!(!format!("{error:?}").contains("canary"), "{error:?}");
-    }
+fn only_our_lines_of_a_file_matter_and_are_named_by_number_without_their_content() {
+    let error = config(&[("ABYME_MODEL", "m")], "A=1\n\nABYME_API_KEY='sk-canary\n").unwrap_err();
+    assert!(error.to_string().contains(".env, line 3: `ABYME_API_KEY`"), "{error}");
+    assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+    let foreign = "APP_NAME=My Nice App\n{unquoted: json\nexport FOO\n[default]\nOPENAI_API_KEY=sk-a$bc";
+    assert_eq!(key(&config(&[("ABYME_MODEL", "m")], foreign).unwrap()), Some("sk-a$bc"));
+    // A value that would name a key of the environment reads none.
+    let error =
+        config(&[("ABYME_MODEL", "m"), ("OPENAI_API_KEY", "key-o")], "ABYME_API_KEY=${OPENAI_API_KEY}");
+    assert!(error.unwrap_err().to_string().contains("line 1"));
+}
+
+#[test]
+fn a_file_too_large_for_settings_is_not_used() {
+    let large = format!("ABYME_MODEL=m\n{}", "#".repeat(1 << 20));
+    assert_eq!(config(&[], &large).unwrap_err().kind(), ErrorKind::NotConfigured);
 }
 
 #[test]

@@ -8,7 +8,14 @@ use crate::Secret;
 
 fn error(status: u16, headers: &[(&'static str, &str)], body: &str) -> Error {
     let mask = Mask::new([Secret::new("sk-canary-0123456789")]);
-    let exchange = Exchange { host: "api.test", path: "/v1/chat/completions", model: "m", mask: &mask };
+    let exchange = Exchange {
+        host: "api.test",
+        path: "/v1/chat/completions",
+        model: "m",
+        written: "openai/m",
+        has_key: false,
+        mask: &mask,
+    };
     let headers = headers.iter().map(|(name, value)| {
         (reqwest::header::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
     });
@@ -19,10 +26,6 @@ fn error(status: u16, headers: &[(&'static str, &str)], body: &str) -> Error {
 
 fn told(status: u16, error_object: Value) -> Error {
     error(status, &[], &json!({ "error": error_object }).to_string())
-}
-
-fn waits(header: &'static str, value: &str) -> Option<Duration> {
-    error(429, &[(header, value)], "{}").retry_after()
 }
 
 #[test]
@@ -85,19 +88,62 @@ fn errors_that_come_with_status_200() {
 
 #[test]
 fn waits_that_providers_ask_for() {
-    assert_eq!(waits("retry-after", "2"), Some(Duration::from_secs(2)));
-    assert_eq!(waits("retry-after", "0.5"), Some(Duration::from_millis(500)));
-    assert_eq!(waits("retry-after-ms", "250"), Some(Duration::from_millis(250)));
-    assert!(waits("retry-after", "99999999999999999999").unwrap() > Duration::from_secs(86_400));
-    for garbage in ["-5", "soon", "", "NaN", "inf", "1e999", "Wed, 21 Oct 2015 07:28:00 GMT"] {
-        assert_eq!(waits("retry-after", garbage), None, "{garbage}");
-    }
-    let mut headers = HeaderMap::new();
-    headers.insert(RETRY_AFTER, HeaderValue::from_static("Thu, 01 Jan 1970 00:01:30 GMT"));
-    assert_eq!(retry_after(&headers, SystemTime::UNIX_EPOCH), Some(Duration::from_secs(90)));
+    let seconds = |error: Error| error.retry_after().map(|wait| wait.as_secs_f64());
+    assert_eq!(seconds(error(429, &[("retry-after", "2")], "{}")), Some(2.0));
+    assert_eq!(seconds(error(503, &[("retry-after", "2")], "{}")), Some(2.0));
+    assert_eq!(seconds(told(429, json!({"message": "Please try again in 6m0s."}))), Some(360.0));
     let details = json!([{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34s"}]);
     let gemini = json!([{"error": {"code": 429, "message": "quota", "details": details}}]);
-    assert_eq!(error(429, &[], &gemini.to_string()).retry_after(), Some(Duration::from_secs(34)));
+    assert_eq!(seconds(error(429, &[], &gemini.to_string())), Some(34.0));
+    let loading = told(503, json!({"message": "Loading model", "type": "unavailable_error", "code": 503}));
+    assert_eq!((loading.kind(), loading.is_temporary()), (ErrorKind::Server, true));
+}
+
+#[test]
+fn what_litellm_says() {
+    let budget = json!({"message": "Budget has been exceeded! Current cost: 0.1, Max budget: 0.05",
+        "type": "budget_exceeded", "param": null, "code": "400"});
+    assert_eq!(told(400, budget.clone()).kind(), ErrorKind::QuotaExceeded);
+    assert_eq!(told(429, budget).kind(), ErrorKind::QuotaExceeded);
+    let no_database =
+        told(400, json!({"message": "No connected db.", "type": "no_db_connection", "code": "400"}));
+    assert_eq!(no_database.kind(), ErrorKind::Auth);
+    assert!(no_database.to_string().contains("master key"), "{no_database}");
+    let bare = told(500, json!({"message": "Internal server error", "type": "internal_server_error"}));
+    assert!(bare.to_string().contains("no key was sent"), "{bare}");
+}
+
+#[test]
+fn an_unknown_model_is_named_with_the_prefix_that_was_dropped() {
+    for message in ["The model `m` does not exist", "Invalid model name passed in model=m"] {
+        let error = told(404, json!({"message": message}));
+        assert!(error.to_string().contains("`openai/m` was asked for as `m`"), "{error}");
+        assert!(error.to_string().contains("write `openai/openai/m`"), "{error}");
+    }
+    let other = told(400, json!({"message": "n is unknown"})).to_string();
+    assert!(!other.contains("asked for"), "{other}");
+}
+
+#[test]
+fn a_cost_may_be_in_a_header() {
+    let cost = |usage: Value| {
+        let mask = Mask::new([]);
+        let exchange =
+            Exchange { host: "h", path: "/", model: "m", written: "m", has_key: true, mask: &mask };
+        let answer = json!({"choices": [{"message": {"content": "x"}}], "usage": usage});
+        let header = (
+            reqwest::header::HeaderName::from_static("x-litellm-response-cost"),
+            HeaderValue::from_static("2.5e-05"),
+        );
+        let reply = Reply {
+            status: StatusCode::OK,
+            headers: [header].into_iter().collect(),
+            body: answer.to_string().into_bytes(),
+        };
+        exchange.response(&reply).unwrap().usage.cost
+    };
+    assert_eq!(cost(Value::Null), Some(2.5e-5));
+    assert_eq!(cost(json!({"cost": 0.5})), Some(0.5));
 }
 
 #[test]
@@ -134,9 +180,7 @@ fn answers_that_are_not_json() {
         "api.test answered with text/html that is not JSON: <html><body>Hello</body></html>"
     );
     assert!(error(200, &[], "").to_string().contains("no content type"));
-    for wrong in
-        ["{\"choices\": [", "\u{feff}{}", "{\"choices\":[{\"message\":{\"content\":\"\\ud800\"}}]}", "nul"]
-    {
+    for wrong in ["{\"choices\": [", "\u{feff}{}", "nul"] {
         assert_eq!(error(200, &[], wrong).kind(), ErrorKind::MalformedReply, "{wrong}");
     }
 }

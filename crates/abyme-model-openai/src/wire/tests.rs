@@ -5,7 +5,12 @@ use serde_json::json;
 use super::*;
 
 fn sent(config: &Config, request: &Request) -> String {
-    String::from_utf8(body(request, "m", "max_tokens", config).unwrap().to_vec()).unwrap()
+    demanded(config, request, Demands::default())
+}
+
+fn demanded(config: &Config, request: &Request, demands: Demands) -> String {
+    let endpoint = Endpoint::resolve(Some("http://localhost:8000"), "m").unwrap();
+    String::from_utf8(body(request, "m", &endpoint, config, demands).unwrap().0.to_vec()).unwrap()
 }
 
 fn answer(message: Value) -> Result<Response, Unusable> {
@@ -40,6 +45,9 @@ fn a_request_wins_over_the_configuration_and_extra_fields_over_both() {
     config.extra_body.insert("temperature".to_owned(), Value::Null);
     assert_eq!(sent(&config, &other), format!(r#"{start},"max_completion_tokens":7,"top_p":0.9}}"#));
     assert_eq!(sent(&Config::new("m"), &request), format!("{start}}}"));
+    let openrouter = Endpoint::resolve(None, "openrouter/a/b").unwrap();
+    let (body, _) = body(&request, "a/b", &openrouter, &Config::new("x"), Demands::default()).unwrap();
+    assert!(String::from_utf8_lossy(&body).ends_with(r#""usage":{"include":true}}"#));
 }
 
 #[test]
@@ -56,21 +64,47 @@ fn texts() {
 }
 
 #[test]
-fn answers_without_a_text_say_why() {
-    assert!(malformed(json!({"content": null})).contains("no `content`"));
+fn what_a_server_demands_changes_the_request() {
+    let config = Config { max_tokens: Some(10), temperature: Some(0.5), ..Config::new("m") };
+    let request = Request::new(vec![Message::system("rules"), Message::user("task")]);
+    let other = Demands { other_max_tokens: true, ..Demands::default() };
+    assert!(demanded(&config, &request, other).contains(r#""max_completion_tokens":10"#));
+    let cool = Demands { no_temperature: true, ..Demands::default() };
+    assert!(!demanded(&config, &request, cool).contains("temperature"));
+    let merged = r#""messages":[{"role":"user","content":"rules\n\ntask"}]"#;
+    let no_system = Demands { no_system_role: true, ..Demands::default() };
+    assert!(demanded(&config, &request, no_system).contains(merged));
+    let config = Config { system_role: SystemRole::InUserMessage, ..config };
+    assert!(sent(&config, &request).contains(merged));
+}
+
+#[test]
+fn a_message_without_a_text_is_a_reply() {
+    let reply = |message: Value| answer(message).unwrap();
+    assert_eq!(reply(json!({"content": null})).text, "");
+    assert_eq!(reply(json!({"content": null, "reasoning_content": "hm"})).text, "");
+    let called = reply(json!({"content": null, "tool_calls": [
+        {"function": {"name": "python", "arguments": "{\"code\": \"1\"}"}}, {"function": {"name": "b"}},
+    ]}));
+    assert_eq!(called.native_call, Some(NativeCall::new("python", "{\"code\": \"1\"}")));
+    let both = reply(json!({"content": "first", "function_call": {"name": "old", "arguments": {"a": 1}}}));
+    assert_eq!((both.text.as_str(), both.native_call), ("first", Some(NativeCall::new("old", "{\"a\":1}"))));
+    let custom = json!({"tool_calls": [{"type": "custom", "custom": {"name": "py", "input": "print(1)"}}]});
+    assert_eq!(reply(custom).native_call, Some(NativeCall::new("py", "print(1)")));
+    let filtered = json!({"choices": [{"message": {"content": null}, "finish_reason": "content_filter"}]});
+    assert_eq!(completion(&filtered).unwrap().finish_reason, FinishReason::ContentFilter);
+}
+
+#[test]
+fn answers_that_are_no_reply_say_why() {
     assert!(malformed(json!({"content": 5})).contains("neither"));
     assert!(malformed(json!(null)).contains("no `message`"));
-    let tool = malformed(json!({"content": null, "tool_calls": [{"function": {"name": "search"}}]}));
-    assert!(tool.contains("(search)"), "{tool}");
-    assert!(malformed(json!({"function_call": {"name": "old"}})).contains("(old)"));
     for refused in [
         json!({"content": null, "refusal": "I can't."}),
         json!({"content": [{"type": "refusal", "refusal": "I can't."}]}),
     ] {
         assert_eq!(answer(refused), Err(Unusable::Refused("I can't.".into())));
     }
-    let filtered = json!({"choices": [{"message": {"content": null}, "finish_reason": "content_filter"}]});
-    assert!(matches!(completion(&filtered), Err(Unusable::Refused(_))));
     for wrong in [json!({}), json!([]), json!("x"), json!({"choices": []}), json!({"choices": [null]})] {
         assert!(matches!(completion(&wrong), Err(Unusable::Malformed(_))), "{wrong}");
     }
@@ -99,6 +133,9 @@ fn usage_in_its_forms() {
     {
         assert_eq!(usage(Some(&unknown)), Usage::call(), "{unknown}");
     }
+    let cost = |told: Value| usage(Some(&told)).cost;
+    assert_eq!(cost(json!({"cost": {"total_cost": 0.25}})), Some(0.25));
+    assert_eq!(cost(json!({"estimated_cost": "1e-3"})), Some(0.001));
     assert_eq!(count(&json!(1e300)), None);
     assert_eq!(usage(None), Usage::call());
 }
@@ -124,4 +161,11 @@ fn errors_in_their_forms() {
         json!({"choices": [{"error": {"code": 502, "message": "gone"}, "message": {"content": ""}}]});
     assert!(matches!(completion(&in_choice), Err(Unusable::Failed(error)) if error.status == Some(502)));
     assert!(completion(&json!({"error": null, "choices": [{"message": {"content": "x"}}]})).is_ok());
+}
+
+#[test]
+fn half_of_a_surrogate_pair_is_a_question_mark() {
+    assert_eq!(json(r#"{"a": "x\ud83d"}"#).unwrap(), json!({"a": "x?"}));
+    assert_eq!(json(r#"{"a": "\ud83d\ude00 \udc00\ud83dy"}"#).unwrap(), json!({"a": "😀 ??y"}));
+    assert!(json(r#"{"a": "\ud83"}"#).is_err());
 }

@@ -103,8 +103,9 @@ async fn what_is_not_a_completion_gets_one_more_chance() {
         ("{\"choices\": [", "application/json", "application/json that is not JSON"),
         ("<html>busy</html>", "text/html", "<html>busy</html>"),
         ("data: {}\n\ndata: [DONE]", "text/event-stream", "text/event-stream"),
+        ("data: [DONE]", "application/json", "not JSON"),
         ("{\"choices\": []}", "application/json", "`choices` are empty"),
-        ("{\"choices\": [{\"message\": {\"content\": null}}]}", "application/json", "no `content`"),
+        ("{\"choices\": [{\"message\": {\"content\": 5}}]}", "application/json", "neither a text"),
         ("\u{feff}", "text/plain", "nothing"),
     ] {
         let server = serve(ResponseTemplate::new(200).set_body_raw(body, content_type)).await;
@@ -181,4 +182,79 @@ async fn fifty_at_once_get_their_own_answers() {
         });
     }
     assert_eq!(tasks.join_all().await.len(), 50);
+}
+
+/// A server that answers `refusal` to requests that hold `refused`, and a completion to all others.
+async fn picky(refused: &'static str, status: u16, refusal: serde_json::Value) -> wiremock::MockServer {
+    serve(move |request: &Received| match String::from_utf8_lossy(&request.body).contains(refused) {
+        true => ResponseTemplate::new(status).set_body_json(&refusal),
+        false => ok(completion("taken")),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_a_server_refuses_is_left_out_at_once_and_from_then_on() {
+    let system =
+        json!({"error": {"code": 500, "message": "System role not supported", "type": "server_error"}});
+    for (refused, status, refusal) in [
+        (
+            "\"max_tokens\"",
+            400,
+            json!({"error": {"message": "Unsupported parameter: 'max_tokens' is not supported with this \
+                model. Use 'max_completion_tokens' instead.", "param": "max_tokens"}}),
+        ),
+        (
+            "temperature",
+            400,
+            json!({"error": {"message": "Unsupported value: 'temperature' does not support 0.5 with this \
+                model. Only the default (1) value is supported."}}),
+        ),
+        ("\"system\"", 500, system),
+    ] {
+        let server = picky(refused, status, refusal).await;
+        let model = model(&server.uri()).max_tokens(7).temperature(0.5);
+        let request = Request::new(vec![Message::system("rules"), Message::user("task")]);
+        for _ in 0..2 {
+            assert_eq!(model.complete(&request).await.unwrap().text, "taken", "{refused}");
+        }
+        assert_eq!(requests(&server).await, 3, "refused once, then remembered: {refused}");
+        let last = server.received_requests().await.unwrap()[2].body_json::<serde_json::Value>().unwrap();
+        let all = last.to_string();
+        assert!(all.contains("rules") && all.contains("task"), "{all}");
+        assert_eq!(last["temperature"].is_null(), refused == "temperature");
+        let tokens = if refused.contains("max") { "max_completion_tokens" } else { "max_tokens" };
+        assert_eq!(last[tokens], 7, "{all}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_stays_is_told() {
+    let refusal = json!({"error": {"message": "temperature is not supported, nor is anything else"}});
+    let server = serve(ResponseTemplate::new(400).set_body_json(refusal)).await;
+    let model = model(&server.uri()).temperature(0.5);
+    for calls in [2, 4] {
+        let error = model.complete(&Request::prompt("x")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BadRequest);
+        assert_eq!(requests(&server).await, calls, "nothing is remembered that did not help");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_asked_for_is_read() {
+    let events = "data: {\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\n\n\
+        data: {\"choices\":[{\"delta\":{\"content\":\"lo\"},\"finish_reason\":\"stop\"}]}\n\n\
+        data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n";
+    for content_type in ["text/event-stream; charset=utf-8", "application/json"] {
+        let server = serve(ResponseTemplate::new(200).set_body_raw(events, content_type)).await;
+        let response = model(&server.uri()).complete(&Request::prompt("x")).await.unwrap();
+        assert_eq!((response.text.as_str(), response.usage.input_tokens), ("Hello", Some(3)));
+    }
+}
+
+#[tokio::test]
+async fn half_of_a_surrogate_pair_does_not_cost_the_reply() {
+    let body = r#"{"choices":[{"message":{"content":"ab\ud83d"}}]}"#;
+    let server = serve(ResponseTemplate::new(200).set_body_raw(body, "application/json")).await;
+    assert_eq!(ask(&server.uri()).await.unwrap().text, "ab?");
 }

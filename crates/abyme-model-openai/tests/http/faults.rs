@@ -137,6 +137,74 @@ async fn a_byte_at_a_time_does_not_outlast_the_limit() {
     assert!(start.elapsed() < Duration::from_secs(10));
 }
 
+/// Blocks of gzip that hold nothing: bytes keep coming, and what they unpack to never grows.
+#[tokio::test]
+async fn a_body_that_unpacks_to_nothing_does_not_outlast_the_limit() {
+    const START: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n\x1f\x8b\x08\0\0\0\0\0\0\xff";
+    const EMPTY_BLOCK: &[u8] = b"\0\0\0\xff\xff";
+    let server = RawServer::start(|_, mut stream| async move {
+        read_request(&mut stream).await;
+        stream.write_all(START).await.unwrap();
+        let blocks = EMPTY_BLOCK.repeat(1000);
+        while stream.write_all(&blocks).await.is_ok() {}
+    })
+    .await;
+    let start = Instant::now();
+    let error = fail(model(&server.url).timeout(milliseconds(300))).await;
+    assert_eq!(error.kind(), ErrorKind::ModelTimeout);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+/// All requests of one call share its time, also one that is repeated as the server wants it.
+#[tokio::test]
+async fn a_repeated_request_has_no_more_time() {
+    let server = RawServer::start(|_, mut stream| async move {
+        read_request(&mut stream).await;
+        sleep(milliseconds(400)).await;
+        let body = r#"{"error": {"message": "temperature is not supported"}}"#;
+        let head = format!("HTTP/1.1 400 Bad\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+        let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+    })
+    .await;
+    let error = fail(model(&server.url).temperature(0.5).timeout(milliseconds(600))).await;
+    assert_eq!(error.kind(), ErrorKind::ModelTimeout);
+    assert!(error.to_string().contains("within 0.6 s (total timeout)"), "{error}");
+    assert_eq!(server.connections(), 2);
+}
+
+/// The status of a failure counts, although its body never ends.
+#[tokio::test]
+async fn a_failure_without_an_end_is_told_by_its_status() {
+    let server = RawServer::start(|_, mut stream| async move {
+        read_request(&mut stream).await;
+        stream
+            .write_all(b"HTTP/1.1 429 No\r\nretry-after: 7\r\ncontent-length: 100\r\n\r\nslow down")
+            .await
+            .unwrap();
+        sleep(Duration::from_secs(60)).await;
+    })
+    .await;
+    let start = Instant::now();
+    let error = fail(model(&server.url)).await;
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+/// A stream of events says itself when it is done, and may keep its connection.
+#[tokio::test]
+async fn a_stream_that_stays_open_is_done_when_it_says_so() {
+    let server = RawServer::start(|_, mut stream| async move {
+        read_request(&mut stream).await;
+        let events = "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\ndata: [DONE]\n\n";
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+        stream.write_all(format!("{head}{events}").as_bytes()).await.unwrap();
+        sleep(Duration::from_secs(60)).await;
+    })
+    .await;
+    let model = model(&server.url).timeout(Duration::from_secs(20));
+    assert_eq!(model.complete(&Request::prompt("x")).await.unwrap().text, "hi");
+}
+
 #[tokio::test]
 async fn the_limit_of_a_request_counts_if_it_is_less() {
     let silent = RawServer::start(|_, mut stream| async move {

@@ -95,7 +95,7 @@ async fn what_will_not_change_is_not_tried_again() {
         let server = serve(ResponseTemplate::new(status).set_body_json(json!({ "error": body }))).await;
         let error = ask(&server.uri()).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{body}");
-        assert!(error.to_string().ends_with(body["message"].as_str().unwrap()), "{error}");
+        assert!(error.to_string().contains(body["message"].as_str().unwrap()), "{error}");
         assert!(format!("{error:?}").contains("tries: 1"), "{error:?}");
         assert_eq!(requests(&server).await, 1);
     }

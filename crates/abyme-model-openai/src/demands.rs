@@ -1,0 +1,213 @@
+//! What a server does not take, learned from its refusals: the call is repeated without it, and later calls
+//! of the same model begin that way.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use abyme_core::{Message, Role};
+
+use crate::{provider::MAX_TOKENS_FIELDS, wire::ProviderError};
+
+/// What the requests of one model have to leave out or to write otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Demands {
+    /// The most tokens of a reply have the other name.
+    pub(crate) other_max_tokens: bool,
+    /// No temperature but the model's own.
+    pub(crate) no_temperature: bool,
+    /// No messages of the system.
+    pub(crate) no_system_role: bool,
+}
+
+/// What a request held that may be refused.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sent {
+    /// The field for the most tokens of a reply, if it was ours.
+    pub(crate) max_tokens_field: Option<&'static str>,
+    pub(crate) temperature: bool,
+    pub(crate) system_role: bool,
+}
+
+impl Demands {
+    /// These demands and the one in `error`; `None` if the error is about something else.
+    pub(crate) fn with(self, error: &ProviderError, sent: Sent) -> Option<Self> {
+        let message = error.message.to_lowercase();
+        let says = |phrases: &[&str]| phrases.iter().any(|phrase| message.contains(phrase));
+        let names = |field: &str| error.param.as_deref() == Some(field) || has_word(&message, field);
+        let refused = says(NOT_TAKEN) || error.codes.iter().any(|code| code.starts_with("unsupported_"));
+
+        if let Some(field) = sent.max_tokens_field.filter(|_| !self.other_max_tokens) {
+            let other = other_max_tokens(field);
+            if names(field) && (refused || has_word(&message, other)) {
+                return Some(Self { other_max_tokens: true, ..self });
+            }
+        }
+        if sent.temperature && !self.no_temperature && names("temperature") && refused {
+            return Some(Self { no_temperature: true, ..self });
+        }
+        let about_system = says(SYSTEM_ROLE) && refused || says(NO_SYSTEM_ROLE);
+        if sent.system_role && !self.no_system_role && about_system {
+            return Some(Self { no_system_role: true, ..self });
+        }
+        None
+    }
+}
+
+/// The name that is not `field`.
+pub(crate) fn other_max_tokens(field: &str) -> &'static str {
+    MAX_TOKENS_FIELDS[usize::from(field == MAX_TOKENS_FIELDS[0])]
+}
+
+/// The messages without the role of the system: its texts begin the user's. Such templates want the roles to
+/// take turns, so messages of the user that follow each other become one.
+pub(crate) fn without_system_role(messages: &[Message]) -> Vec<Message> {
+    let mut merged: Vec<Message> = Vec::with_capacity(messages.len());
+    for message in messages {
+        let is_user = message.role != Role::Assistant;
+        match merged.last_mut() {
+            Some(last) if is_user && last.role == Role::User => {
+                last.content.push_str("\n\n");
+                last.content.push_str(&message.content);
+            }
+            _ if is_user => merged.push(Message::user(message.content.as_str())),
+            _ => merged.push(message.clone()),
+        }
+    }
+    merged
+}
+
+/// What was learned of each model at one endpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Learned(Mutex<HashMap<String, Demands>>);
+
+impl Learned {
+    pub(crate) fn of(&self, model: &str) -> Demands {
+        let learned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        learned.get(model).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn remember(&self, model: &str, demands: Demands) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(model.to_owned(), demands);
+    }
+}
+
+/// Whether `text` names `word`, and not a longer name that holds it.
+fn has_word(text: &str, word: &str) -> bool {
+    let is_part = |char: char| char.is_alphanumeric() || char == '_';
+    text.match_indices(word)
+        .any(|(at, _)| !text[..at].ends_with(is_part) && !text[at + word.len()..].starts_with(is_part))
+}
+
+const NOT_TAKEN: &[&str] = &[
+    "not support",
+    "n't support",
+    "unsupported",
+    "only supports",
+    "unrecognized",
+    "unknown",
+    "not permitted",
+    "not allowed",
+    "unexpected",
+    "extra inputs",
+    "deprecated",
+    "only the default",
+];
+
+const SYSTEM_ROLE: &[&str] = &[
+    "system role",
+    "role system",
+    "role 'system'",
+    "role \"system\"",
+    "role `system`",
+    "support 'system'",
+    "support \"system\"",
+    "system message",
+    "system prompt",
+    "system instruction",
+];
+
+/// What templates without a system role say, and Gemini's API of Gemma.
+const NO_SYSTEM_ROLE: &[&str] = &[
+    "roles must alternate user/assistant",
+    "roles must alternate between user and assistant",
+    "only user and assistant roles",
+    "only user, assistant",
+    "developer instruction is not enabled",
+];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ALL: Sent = Sent { max_tokens_field: Some("max_tokens"), temperature: true, system_role: true };
+
+    fn learned(error: serde_json::Value) -> Option<Demands> {
+        let error = ProviderError::find_in_failure(&json!({ "error": error })).unwrap();
+        Demands::default().with(&error, ALL)
+    }
+
+    #[test]
+    fn refusals_as_real_servers_write_them() {
+        let max_tokens = Some(Demands { other_max_tokens: true, ..Demands::default() });
+        let temperature = Some(Demands { no_temperature: true, ..Demands::default() });
+        let system = Some(Demands { no_system_role: true, ..Demands::default() });
+        for (demand, message) in [
+            (
+                max_tokens,
+                "Unsupported parameter: 'max_tokens' is not supported with this model. Use \
+                 'max_completion_tokens' instead.",
+            ),
+            (
+                max_tokens,
+                "[{'type': 'extra_forbidden', 'loc': ('body', 'max_tokens'), 'msg': 'Extra inputs'}]",
+            ),
+            (temperature, "Unsupported parameter: 'temperature' is not supported with this model."),
+            (
+                temperature,
+                "Unsupported value: 'temperature' does not support 0.2 with this model. Only the default \
+                 (1) value is supported.",
+            ),
+            (temperature, "gpt-5 models don't support temperature=0.2. Only temperature=1 is supported."),
+            (temperature, "`temperature` is deprecated for this model."),
+            (system, "System role not supported"),
+            (system, "Unsupported value: 'messages[0].role' does not support 'system' with this model."),
+            (system, "Conversation roles must alternate user/assistant/user/assistant/..."),
+            (system, "Developer instruction is not enabled for models/gemma-3-27b-it"),
+            (system, "Only user and assistant roles are supported!"),
+            (None, "max_tokens is too large: 100000. This model supports at most 16384 completion tokens"),
+            (None, "temperature has to be between 0 and 2"),
+            (None, "unknown model `m`"),
+            (None, "this operating system does not support it"),
+        ] {
+            assert_eq!(learned(json!({"message": message})), demand, "{message}");
+        }
+        let coded = json!({"message": "no", "param": "temperature", "code": "unsupported_value"});
+        assert_eq!(learned(coded), temperature);
+    }
+
+    #[test]
+    fn nothing_is_learned_twice_or_of_what_was_not_sent() {
+        let error = ProviderError { message: "temperature is not supported".into(), ..Default::default() };
+        let once = Demands::default().with(&error, ALL).unwrap();
+        assert_eq!(once.with(&error, ALL), None);
+        assert_eq!(Demands::default().with(&error, Sent::default()), None);
+    }
+
+    #[test]
+    fn messages_without_a_system_take_turns() {
+        let merged = without_system_role(&[
+            Message::system("rules"),
+            Message::user("task"),
+            Message::assistant("cell"),
+            Message::user("output"),
+            Message::user("go on"),
+        ]);
+        let expected =
+            [Message::user("rules\n\ntask"), Message::assistant("cell"), Message::user("output\n\ngo on")];
+        assert_eq!(merged, expected);
+    }
+}
