@@ -6,8 +6,8 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
-pub(crate) use self::parse::Named;
-use self::parse::{duration, named, seconds_over_zero, size};
+pub(crate) use self::parse::{Fields, Named};
+use self::parse::{duration, fields, named, seconds_over_zero, size};
 use crate::{
     backend::COMPILED,
     exit::{Failure, TABLE},
@@ -78,6 +78,21 @@ pub(crate) struct ModelArgs {
     /// Base URL of an OpenAI-compatible API [default: ABYME_API_BASE, or the model's provider]
     #[arg(long, value_name = "URL")]
     pub(crate) api_base: Option<String>,
+    /// Sampling temperature [default: the model's own]
+    #[arg(long, value_name = "N")]
+    pub(crate) temperature: Option<f64>,
+    /// Seed of the sampling, for models that have one
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) seed: Option<i64>,
+    /// Most tokens of a reply, thoughts included [default: DSPY_LM_MAX_TOKENS, or the model's own]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_tokens: Option<u32>,
+    /// Fields added to each request: '{"top_p": 0.9}'; null leaves out one of ours
+    #[arg(long, value_name = "JSON", value_parser = fields)]
+    pub(crate) extra_body: Option<Fields>,
+    /// Send the system's texts as the user's, for models without a system role
+    #[arg(long)]
+    pub(crate) no_system_role: bool,
 }
 
 #[derive(Debug, Args)]
@@ -85,7 +100,8 @@ pub(crate) struct RunArgs {
     /// Inputs and outputs with types: "docs, query -> modules: list[str]"
     #[arg(long, short, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) signature: String,
-    /// An input: name=text, name=@file (.json files are parsed), or name=- for stdin; repeatable
+    /// An input: name=text (@@ for a text that begins with @), name=@file (a .json file is parsed, unless the
+    /// declared type is str), or name=- for stdin; repeatable
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = named)]
     pub(crate) input: Vec<Named>,
     /// What the task is and how to go about it
@@ -115,7 +131,7 @@ pub(crate) struct RunArgs {
     /// Write the run to a file as it happens, one event a line
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) trace: Option<PathBuf>,
-    /// Show each turn whole on stderr: reasoning, code, what it produced
+    /// Show each turn whole on stderr: the reply, its code, what that produced
     #[arg(long, short)]
     pub(crate) verbose: bool,
 }
@@ -140,6 +156,12 @@ pub(crate) struct LimitArgs {
     /// Time of one cell, such as 30 (seconds) or 5m [default: 120s]
     #[arg(long, value_name = "TIME", value_parser = seconds_over_zero)]
     pub(crate) cell_timeout: Option<Duration>,
+    /// Time of one try of a model call, such as 90s [default: 300s]
+    #[arg(long, value_name = "TIME", value_parser = seconds_over_zero)]
+    pub(crate) model_timeout: Option<Duration>,
+    /// Tries of a model call after one that failed for the moment
+    #[arg(long, value_name = "N")]
+    pub(crate) retries: Option<u32>,
 }
 
 /// Code policies by name.

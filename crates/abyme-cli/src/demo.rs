@@ -12,9 +12,10 @@ use self::haystack::Haystack;
 use crate::{
     args::{BackendArgs, DemoArgs},
     backend::{self, Settings},
-    exit::{Exit, Failure, unless_stopped},
+    exit::{Exit, Failure},
     json,
     progress::{Detail, Progress, Target},
+    signals::unless_stopped,
     standard::Standard,
 };
 

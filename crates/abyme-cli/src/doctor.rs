@@ -13,8 +13,9 @@ use self::report::{Backend, Health, Model, Report};
 use crate::{
     args::DoctorArgs,
     backend::{self, COMPILED, Settings},
-    exit::{Exit, Failure, unless_stopped},
+    exit::{Exit, Failure},
     models,
+    signals::unless_stopped,
     standard::Standard,
 };
 
@@ -86,8 +87,8 @@ async fn try_out(factory: &dyn InterpreterFactory) -> Result<Health> {
 }
 
 async fn model(args: &DoctorArgs) -> Model {
-    let (name, api_base) = (args.model.model.as_deref(), args.model.api_base.as_deref());
-    let openai = match models::model(name, api_base) {
+    let name = args.model.model.as_deref();
+    let openai = match models::model(name, &args.model) {
         Ok(openai) => openai,
         Err(error) => return Model::problem(error.to_string()),
     };

@@ -1,9 +1,8 @@
-//! How the command ends: exit codes, failures in one line, and signals.
+//! How the command ends: exit codes, and failures in one line.
 
-use std::{future::Future, process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use abyme::{Blame, Error, ErrorKind};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::terminal;
 
@@ -19,7 +18,11 @@ pub(crate) enum Exit {
     Output = 6,
     SessionEnded = 7,
     WrongAnswer = 8,
+    HungUp = 129,
     Interrupted = 130,
+    Quit = 131,
+    User1 = 138,
+    User2 = 140,
     Terminated = 143,
 }
 
@@ -36,7 +39,7 @@ Exit codes:
   7    the interpreter's session was lost, and with it its state
   8    demo: the answer is not what was hidden
   130  interrupted (Ctrl-C)
-  143  terminated (SIGTERM)";
+  143  terminated (SIGTERM); likewise 129, 131, 138, 140 for SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -80,6 +83,12 @@ impl Failure {
     /// Says what to do about it.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Puts `prefix: ` before the message, to say what failed.
+    pub(crate) fn context(mut self, prefix: &str) -> Self {
+        self.message = format!("{prefix}: {}", self.message);
         self
     }
 
@@ -139,29 +148,6 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::from(&error)
     }
-}
-
-/// How long dropped work may take to clean up: processes to end, directories to remove.
-const CLEAN_UP_GRACE: Duration = Duration::from_millis(200);
-
-/// Waits for `work`. Ctrl-C and SIGTERM drop it, which ends what it runs.
-///
-/// # Errors
-/// After a signal: quietly, with the exit code of that signal.
-pub(crate) async fn unless_stopped<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
-    let failed = |error| Failure::new(Exit::Failed, format!("cannot listen for signals: {error}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let exit = {
-        let work = Box::pin(work);
-        tokio::select! {
-            done = work => return Ok(done),
-            _ = interrupt.recv() => Exit::Interrupted,
-            _ = terminate.recv() => Exit::Terminated,
-        }
-    };
-    tokio::time::sleep(CLEAN_UP_GRACE).await;
-    Err(Failure::quiet(exit))
 }
 
 fn one_line(text: &str) -> String {

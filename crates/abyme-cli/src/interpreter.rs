@@ -8,7 +8,7 @@ mod lines;
 mod server;
 mod stdio;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use abyme::{CodeInterpreter, Session};
 
@@ -19,11 +19,15 @@ use self::{
 use crate::{
     args::InterpreterArgs,
     backend::{self, Settings},
-    exit::{Exit, Failure, unless_stopped},
+    exit::{Exit, Failure},
+    signals::Stop,
     standard::Standard,
+    terminal,
 };
 
 const MB: u64 = 1024 * 1024;
+/// How long the session may take to end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(args: InterpreterArgs, standard: &Standard) -> Result<Exit, Failure> {
     let settings = Settings {
@@ -43,16 +47,33 @@ pub(crate) async fn run(args: InterpreterArgs, standard: &Standard) -> Result<Ex
     let reader =
         Reader::start(standard.input(), usize::try_from(args.max_line_mb * MB).unwrap_or(usize::MAX))?;
     let writer = Arc::new(Writer::start(standard.output())?);
-    let serve = async {
+    let mut stop = Stop::listen()?;
+    let start = async {
         let mut session = Session::new(factory.create().await?);
         session.start().await?;
-        Server::new(&args, reader, writer.clone()).serve(session).await
+        Ok::<_, abyme::Error>(session)
     };
-    let ended = tokio::select! {
-        ended = unless_stopped(serve) => ended?,
-        // The reader closed stdout and takes no more answers, so the session ends.
-        () = writer.broken() => return Err(Failure::quiet(Exit::Output)),
+    let mut session = tokio::select! {
+        started = start => started?,
+        exit = stop.received() => return Err(Failure::quiet(exit)),
     };
-    writer.finish().await;
-    ended
+    let exit = tokio::select! {
+        exit = Server::new(&args, reader, writer.clone()).serve(&mut session) => Ok(exit),
+        exit = stop.received() => Err(exit),
+        // The reader closed stdout and takes no more answers.
+        () = writer.broken() => Err(Exit::Output),
+    };
+    // A shutdown ends processes and removes their directories, whatever the session was doing.
+    match (tokio::time::timeout(SHUTDOWN_TIMEOUT, session.shutdown()).await, exit) {
+        (Ok(Err(error)), Ok(_)) => {
+            terminal::say(&format!("abyme: warning: the session did not shut down cleanly: {error}"));
+        }
+        (Err(_), Ok(_)) => terminal::say("abyme: warning: the session did not shut down in time"),
+        _ => {}
+    }
+    match exit {
+        Ok(exit) if writer.finish().await => Ok(exit),
+        Ok(_) => Err(Failure::new(Exit::Output, "cannot write the answers to stdout")),
+        Err(exit) => Err(Failure::quiet(exit)),
+    }
 }

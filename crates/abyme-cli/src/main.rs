@@ -5,12 +5,14 @@ mod backend;
 mod demo;
 mod doctor;
 mod exit;
+mod files;
 mod interpreter;
 mod json;
 mod models;
 mod prepare;
 mod progress;
 mod run;
+mod signals;
 mod standard;
 mod terminal;
 

@@ -2,26 +2,44 @@
 
 use std::path::Path;
 
-use abyme::{Error, ErrorKind, OpenAi, Result};
+use abyme::{Error, ErrorKind, OpenAi, Result, openai::SystemRole};
 
-/// A model; `model` and `api_base` are what flags say. It is not checked yet.
+use crate::args::{Fields, ModelArgs};
+
+/// The model named `name`, or else the configured one, with what the flags say. It is not checked yet.
 ///
 /// # Errors
 /// Those of [`OpenAi::from_env`].
-pub(crate) fn model(model: Option<&str>, api_base: Option<&str>) -> Result<OpenAi> {
-    let Some(api_base) = api_base else {
-        return match model {
-            // `from_env` would send a key that belongs to another provider's model.
-            Some(model) => Ok(OpenAi::new(model)),
-            None => OpenAi::from_env(),
-        };
+pub(crate) fn model(name: Option<&str>, args: &ModelArgs) -> Result<OpenAi> {
+    let mut model = match (&args.api_base, name) {
+        // `from_env` would send a key that belongs to another provider's model.
+        (None, Some(name)) => OpenAi::new(name),
+        (None, None) => OpenAi::from_env()?,
+        (Some(api_base), name) => {
+            let vars = |variable: &str| match (variable, name) {
+                ("ABYME_API_BASE", _) => Some(api_base.clone()),
+                ("ABYME_MODEL", Some(name)) => Some(name.to_owned()),
+                _ => std::env::var(variable).ok(),
+            };
+            OpenAi::from_vars(&vars, &working_directory()?)?
+        }
     };
-    let vars = |name: &str| match (name, model) {
-        ("ABYME_API_BASE", _) => Some(api_base.to_owned()),
-        ("ABYME_MODEL", Some(model)) => Some(model.to_owned()),
-        _ => std::env::var(name).ok(),
-    };
-    OpenAi::from_vars(&vars, &working_directory()?)
+    if let Some(temperature) = args.temperature {
+        model = model.temperature(temperature);
+    }
+    if let Some(tokens) = args.max_tokens {
+        model = model.max_tokens(tokens);
+    }
+    if let Some(seed) = args.seed {
+        model = model.extra("seed", seed);
+    }
+    if args.no_system_role {
+        model = model.system_role(SystemRole::InUserMessage);
+    }
+    for (field, value) in args.extra_body.iter().flat_map(|Fields(fields)| fields) {
+        model = model.extra(field, value.to_json());
+    }
+    Ok(model)
 }
 
 /// Where the model's name comes from, in words.

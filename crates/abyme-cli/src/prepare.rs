@@ -8,7 +8,8 @@ use std::{
 use abyme::wasm::{PrepareProgress, Wasm};
 
 use crate::{
-    exit::{Exit, Failure, unless_stopped},
+    exit::{Exit, Failure},
+    signals::unless_stopped,
     standard::Standard,
     terminal,
 };

@@ -3,19 +3,30 @@
 mod inputs;
 mod output;
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use abyme::{CodePolicy, Limits, Rlm, RlmBuilder, TaskSignature, Text, TrajectoryWriter};
+use abyme::{CodePolicy, Limits, RetryPolicy, Rlm, RlmBuilder, TaskSignature, TrajectoryWriter};
 
+use self::inputs::Source;
 use crate::{
     args::{BackendArgs, LimitArgs, Policy, RunArgs},
     backend,
-    exit::{Exit, Failure, unless_stopped},
-    models,
+    exit::{Exit, Failure},
+    files, models,
     progress::{Detail, Progress, Target},
+    signals::Stop,
     standard::Standard,
     terminal,
 };
+
+/// How long a run may take to end after a signal.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
+/// The largest file of tools.
+const MAX_TOOL_BYTES: u64 = 16 << 20;
 
 pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Failure> {
     // Everything is checked before anything costs time or money, and the command line's text first of all.
@@ -38,14 +49,14 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
     if let Some(Policy::GuardRail) = args.policy {
         builder = builder.policy(CodePolicy::guard_rail());
     }
-    let inputs = inputs::read(&args.input, standard)?;
-    let api_base = args.model.api_base.as_deref();
-    let model = models::model(args.model.model.as_deref(), api_base);
-    builder = builder.model(model.map_err(|error| Failure::before_run(&error))?);
+    if let Some(retries) = args.limits.retries {
+        builder = builder.retry(RetryPolicy::default().max_retries(retries));
+    }
+    let inputs = inputs::read(&args.input, &signature, standard)?;
+    let model = |name| models::model(name, &args.model).map_err(|error| Failure::before_run(&error));
+    builder = builder.model(model(args.model.model.as_deref())?);
     if let Some(sub_model) = &args.sub_model {
-        let sub_model =
-            models::model(Some(sub_model), api_base).map_err(|error| Failure::before_run(&error))?;
-        builder = builder.sub_model(sub_model);
+        builder = builder.sub_model(model(Some(sub_model))?);
     }
 
     let detail = if args.verbose { Detail::Turns } else { Detail::Lines };
@@ -58,8 +69,23 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
         run = run.on_event(trace.clone());
     }
 
+    let mut stop = Stop::listen()?;
+    let handle = run.cancel_handle();
     let started = Instant::now();
-    let ended = unless_stopped(run.into_future()).await;
+    let mut running = run.into_future();
+    let ended = tokio::select! {
+        ended = &mut running => Ok(ended),
+        exit = stop.received() => {
+            // A cancelled run ends its session and closes its record. A second signal does not wait for that.
+            handle.cancel();
+            tokio::select! {
+                _ = tokio::time::timeout(CANCEL_TIMEOUT, &mut running) => {}
+                _ = stop.received() => {}
+            }
+            Err(Failure::quiet(exit))
+        }
+    };
+    drop(running);
     let seconds = started.elapsed().as_secs_f64();
     progress.finish();
     if let Some((path, trace)) = args.trace.as_ref().zip(trace) {
@@ -105,12 +131,17 @@ fn limited(mut limits: Limits, args: &LimitArgs) -> Limits {
     if let Some(limit) = args.cell_timeout {
         limits = limits.cell_timeout(limit);
     }
+    if let Some(limit) = args.model_timeout {
+        limits = limits.model_timeout(limit);
+    }
     limits.run_timeout(args.run_timeout).max_cost(args.max_cost)
 }
 
 /// Offers the functions of a Python file.
 fn with_tool(builder: RlmBuilder, path: &Path) -> Result<RlmBuilder, Failure> {
-    let source = Text::from_file(path).map_err(|error| Failure::before_run(&error.context("--tool")))?;
+    let source = files::read(path, MAX_TOOL_BYTES)
+        .and_then(|bytes| files::text(bytes, &format!("`{}`", path.display()), &path.display().to_string()))
+        .map_err(|failure| failure.context("--tool"))?;
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     Ok(builder.python_tools(name, source.into_string()))
 }
@@ -125,7 +156,10 @@ fn open_trace(path: &Path, args: &RunArgs) -> Result<Arc<TrajectoryWriter>, Fail
 /// The trace replaces a file of its name, which must not be one that the run reads.
 fn check_trace(trace: &Path, args: &RunArgs) -> Result<(), Failure> {
     let Ok(trace) = trace.canonicalize() else { return Ok(()) };
-    let files = args.input.iter().filter_map(|input| input.value.strip_prefix('@')).map(Path::new);
+    let files = args.input.iter().filter_map(|input| match Source::of(input) {
+        Source::File(path) => Some(path),
+        _ => None,
+    });
     for file in files.chain(args.tool.iter().map(AsRef::as_ref)) {
         if file.canonicalize().is_ok_and(|file| file == trace) {
             let message = format!("--trace would overwrite `{}`, which this run reads", file.display());

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use abyme::Value;
+
 use crate::exit::Failure;
 
 /// A `name=value` pair.
@@ -18,6 +20,18 @@ pub(super) fn named(text: &str) -> Result<Named, String> {
             Ok(Named { name: name.trim().to_owned(), value: value.to_owned() })
         }
         _ => Err("expected name=value, such as docs=@docs.txt".to_owned()),
+    }
+}
+
+/// The fields of a JSON object.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Fields(pub(crate) Vec<(String, Value)>);
+
+/// A JSON object.
+pub(super) fn fields(text: &str) -> Result<Fields, String> {
+    match Value::parse_json(text).map_err(|error| error.message().to_owned())? {
+        Value::Dict(fields) => Ok(Fields(fields.into_iter().collect())),
+        _ => Err("expected a JSON object, such as {\"top_p\": 0.9}".to_owned()),
     }
 }
 
@@ -72,7 +86,9 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 /// What clap says in a paragraph or more, as a line. `command` is the first word after `abyme`.
 pub(super) fn in_one_line(rendered: &str, command: Option<&str>) -> Failure {
     let help = match command {
-        Some(command @ ("run" | "demo" | "interpreter" | "doctor")) => format!("abyme {command} --help"),
+        Some(command @ ("run" | "demo" | "interpreter" | "doctor" | "prepare")) => {
+            format!("abyme {command} --help")
+        }
         _ => "abyme --help".to_owned(),
     };
     let (mut message, mut tips) = (Vec::new(), Vec::new());
@@ -136,5 +152,12 @@ mod tests {
         assert_eq!(named("a=b=c").unwrap(), Named { name: "a".into(), value: "b=c".into() });
         assert_eq!(named("a=").unwrap().value, "");
         assert!(named("a").is_err() && named("=b").is_err());
+    }
+
+    #[test]
+    fn objects() {
+        let read = fields("{\"top_p\": 0.9, \"stop\": null}").unwrap();
+        assert_eq!(read, Fields(vec![("top_p".into(), 0.9.into()), ("stop".into(), Value::None)]));
+        assert!(fields("[1]").is_err() && fields("top_p=0.9").unwrap_err().contains("not JSON"));
     }
 }

@@ -165,7 +165,8 @@ impl Backend {
 
 impl Model {
     fn describe(&self, text: &mut String) {
-        let ok = if self.problem.is_none() { "ok" } else { "NO" };
+        let answers = !matches!(self.check, Some(Err(_)));
+        let ok = if self.problem.is_none() && answers { "ok" } else { "NO" };
         if let Some(name) = &self.name {
             let source = self.source.as_deref().unwrap_or("the environment");
             let _ = writeln!(text, "  {ok}  {name} (from {source})");

@@ -24,39 +24,61 @@ pub(super) fn cell(observation: Observation, outputs: &[String], limit: Duration
     let interrupted = (observation.interruption == Some(Interruption::Interrupted))
         .then(|| format!("the cell was interrupted at its time limit of {} s", limit.as_secs_f64()));
     let error = match (observation.session_ended, observation.error) {
-        (Some(reason), _) => Some(error("SessionEnded", &reason, "")),
+        (Some(reason), _) => Some(PythonError::new("SessionEnded", reason).traceback("")),
         _ if observation.restored.is_some() => {
             let reason = observation.restored.unwrap_or_default();
-            Some(error(
-                "SessionRestored",
-                &format!("{reason}; the session is as it was before this cell"),
-                "",
-            ))
+            let message = format!("{reason}; the session is as it was before this cell");
+            Some(PythonError::new("SessionRestored", message).traceback(""))
         }
-        (None, Some(PythonError { type_name, message, traceback, .. })) => {
-            let message = interrupted.filter(|_| message.is_empty()).unwrap_or(message);
-            Some(error(&type_name, &message, &traceback))
+        (None, Some(mut error)) => {
+            error.message = interrupted.filter(|_| error.message.is_empty()).unwrap_or(error.message);
+            Some(error)
         }
         // The cell caught the interrupt; its host should know all the same.
-        (None, None) => interrupted.map(|message| error("KeyboardInterrupt", &message, "")),
+        (None, None) => {
+            interrupted.map(|message| PythonError::new("KeyboardInterrupt", message).traceback(""))
+        }
     };
-    end([
-        observation.stdout.to_string().into(),
-        observation.stderr.to_string().into(),
+    end(
+        observation.stdout.to_string(),
+        observation.stderr.to_string(),
         observation.submission.map_or(Value::None, |submission| submitted(submission, outputs)),
         observation.value.map_or(Value::None, |value| value.to_string().into()),
-        error.unwrap_or_default(),
-    ])
+        error,
+    )
 }
 
 /// An error that no Python code raised.
 pub(super) fn problem(type_name: &str, message: &str) -> String {
-    end(["".into(), "".into(), Value::None, Value::None, error(type_name, message, "")])
+    let error = PythonError::new(type_name, message).traceback("");
+    end(String::new(), String::new(), Value::None, Value::None, Some(error))
 }
 
-fn end(values: [Value; 5]) -> String {
-    let fields = ["stdout", "stderr", "final", "value", "error"].into_iter().zip(values);
-    line(Value::dict(fields))
+/// The line that ends a cell. The error stands at the end of `stderr` too, where hosts that know nothing of
+/// `error` show it to their model.
+fn end(
+    stdout: String,
+    mut stderr: String,
+    submitted: Value,
+    value: Value,
+    error: Option<PythonError>,
+) -> String {
+    if let Some(error) = &error {
+        if !stderr.is_empty() && !stderr.ends_with('\n') {
+            stderr.push('\n');
+        }
+        match error.traceback.trim_end() {
+            "" if error.message.is_empty() => stderr.push_str(&error.type_name),
+            "" => stderr.push_str(&format!("{}: {}", error.type_name, error.message)),
+            traceback => stderr.push_str(traceback),
+        }
+        stderr.push('\n');
+    }
+    let error = error.map(|PythonError { type_name, message, traceback, .. }| {
+        Value::dict([("type", type_name), ("message", message), ("traceback", traceback)])
+    });
+    let values = [stdout.into(), stderr.into(), submitted, value, error.unwrap_or_default()];
+    line(Value::dict(["stdout", "stderr", "final", "value", "error"].into_iter().zip(values)))
 }
 
 /// The outputs by name. A single value has the name of the only output, or `output`.
@@ -73,10 +95,6 @@ fn submitted(submission: Submission, outputs: &[String]) -> Value {
         ([name], value) => Value::dict([(name.clone(), value)]),
         (_, value) => Value::dict([("output", value)]),
     }
-}
-
-fn error(type_name: &str, message: &str, traceback: &str) -> Value {
-    Value::dict([("type", type_name), ("message", message), ("traceback", traceback)])
 }
 
 fn line(value: Value) -> String {
@@ -118,7 +136,7 @@ mod tests {
         );
         assert_eq!(
             problem("BadInput", "no"),
-            r#"{"stdout": "", "stderr": "", "final": null, "value": null, "error": {"type": "BadInput", "message": "no", "traceback": ""}}"#
+            r#"{"stdout": "", "stderr": "BadInput: no\n", "final": null, "value": null, "error": {"type": "BadInput", "message": "no", "traceback": ""}}"#
         );
     }
 }

@@ -11,11 +11,7 @@ use super::{
     lines::{Answer, CellLine, Line},
     stdio::{Reader, Writer},
 };
-use crate::{
-    args::InterpreterArgs,
-    exit::{Exit, Failure},
-    terminal,
-};
+use crate::{args::InterpreterArgs, exit::Exit};
 
 /// How long a running cell may go on after stdin ended.
 const END_GRACE: Duration = Duration::from_secs(2);
@@ -55,23 +51,19 @@ impl Server {
     }
 
     /// Serves until stdin ends or the session is lost.
-    pub(super) async fn serve(mut self, mut session: Session) -> Result<Exit, Failure> {
-        let exit = loop {
-            let Some(line) = self.next_line().await else { break Exit::Ok };
+    pub(super) async fn serve(mut self, session: &mut Session) -> Exit {
+        loop {
+            let Some(line) = self.next_line().await else { return Exit::Ok };
             match line {
                 Line::Bad(problem) => self.bad(&problem),
                 Line::Answer(answer) => self.answer(answer),
                 Line::Cell(cell) => {
-                    if let Some(exit) = self.cell(&mut session, *cell).await {
-                        break exit;
+                    if let Some(exit) = self.cell(session, *cell).await {
+                        return exit;
                     }
                 }
             }
-        };
-        if let Err(error) = session.shutdown().await {
-            terminal::say(&format!("abyme: warning: the session did not shut down cleanly: {error}"));
         }
-        Ok(exit)
     }
 
     async fn next_line(&mut self) -> Option<Line> {

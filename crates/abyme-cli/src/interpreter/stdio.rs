@@ -135,12 +135,15 @@ impl Writer {
         self.broken.notified().await;
     }
 
-    /// Waits until everything is written.
-    pub(super) async fn finish(&self) {
+    /// Waits until everything is written. `false` means that it was not, because nobody reads it or the disk
+    /// is full.
+    pub(super) async fn finish(&self) -> bool {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).take();
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(done) = done {
-            let _ = tokio::time::timeout(FINISH_TIMEOUT, done).await;
+        match done {
+            // The thread drops its end of the channel when it gives up.
+            Some(done) => matches!(tokio::time::timeout(FINISH_TIMEOUT, done).await, Ok(Ok(()))),
+            None => true,
         }
     }
 }

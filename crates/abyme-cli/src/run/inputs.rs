@@ -1,14 +1,33 @@
 //! The inputs on the command line: texts, files and stdin.
 
-use std::io::Read;
+use std::path::Path;
 
-use abyme::{Inputs, Text, Value};
+use abyme::{FieldType, Inputs, TaskSignature, Text, Value};
 
-use crate::{
-    args::Named,
-    exit::{Exit, Failure},
-    standard::Standard,
-};
+use crate::{args::Named, exit::Failure, files, standard::Standard};
+
+/// What all inputs may have together.
+const MAX_INPUT_BYTES: u64 = 4 << 30;
+
+/// Where an input comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source<'a> {
+    Stdin,
+    File(&'a Path),
+    Text(&'a str),
+}
+
+impl<'a> Source<'a> {
+    /// `-` is stdin and `@` begins the name of a file. `@@` begins a text that begins with `@`.
+    pub(super) fn of(input: &'a Named) -> Self {
+        match (input.value.as_str(), input.value.strip_prefix('@')) {
+            ("-", _) => Source::Stdin,
+            (_, Some(text)) if text.starts_with('@') => Source::Text(text),
+            (_, Some(path)) => Source::File(Path::new(path)),
+            (text, None) => Source::Text(text),
+        }
+    }
+}
 
 /// Whether each input, and stdin, is given once.
 pub(super) fn check_once(given: &[Named]) -> Result<(), Failure> {
@@ -28,50 +47,68 @@ pub(super) fn check_once(given: &[Named]) -> Result<(), Failure> {
 
 /// About how many bytes the inputs have, without reading them.
 pub(super) fn about_bytes(given: &[Named]) -> u64 {
-    /// What stdin may bring.
-    const STDIN: u64 = 1 << 30;
-    let bytes = |input: &Named| match (input.value.as_str(), input.value.strip_prefix('@')) {
-        ("-", _) => STDIN,
-        (_, Some(path)) => std::fs::metadata(path).map_or(0, |status| status.len()),
-        (text, None) => text.len() as u64,
+    /// What stdin and other pipes may bring.
+    const PIPE: u64 = 1 << 30;
+    let bytes = |input: &Named| match Source::of(input) {
+        Source::Stdin => PIPE,
+        Source::File(path) => {
+            std::fs::metadata(path).map_or(0, |status| if status.is_file() { status.len() } else { PIPE })
+        }
+        Source::Text(text) => text.len() as u64,
     };
     given.iter().map(bytes).sum()
 }
 
 /// Reads all inputs.
-pub(super) fn read(given: &[Named], standard: &Standard) -> Result<Inputs, Failure> {
-    let read = |input: &Named| value(input, standard).map(|value| (input.name.clone(), value));
+pub(super) fn read(
+    given: &[Named],
+    signature: &TaskSignature,
+    standard: &Standard,
+) -> Result<Inputs, Failure> {
+    let mut left = MAX_INPUT_BYTES;
+    let read = |input: &Named| {
+        let declared = signature.input(&input.name).filter(|field| field.has_explicit_type());
+        let value = value(input, declared.map(|field| field.ty()), &mut left, standard);
+        let value = value.map_err(|failure| failure.context(&format!("input `{}`", input.name)))?;
+        Ok((input.name.clone(), value))
+    };
     given.iter().map(read).collect()
 }
 
-fn value(input: &Named, standard: &Standard) -> Result<Value, Failure> {
-    let name = &input.name;
-    let of_input = |error: abyme::Error| Failure::before_run(&error.context(format_args!("input `{name}`")));
-    match (input.value.as_str(), input.value.strip_prefix('@')) {
-        ("-", _) => stdin(name, standard).map(Value::from),
-        (_, Some("")) => {
-            Err(Failure::usage(format!("input `{name}`: after `@` the name of a file is missing")))
+/// An input as its declared type wants it read. Where none is declared, a file's name tells.
+fn value(
+    input: &Named,
+    declared: Option<&FieldType>,
+    left: &mut u64,
+    standard: &Standard,
+) -> Result<Value, Failure> {
+    let (bytes, what, file) = match Source::of(input) {
+        Source::Text(text) => return Ok(text.into()),
+        Source::File(path) if path.as_os_str().is_empty() => {
+            return Err(Failure::usage("after `@` the name of a file is missing"));
         }
-        (_, Some(path)) => {
-            let text = Text::from_file(path).map_err(of_input)?;
-            if path.to_ascii_lowercase().ends_with(".json") {
-                return Value::parse_json(&text)
-                    .map_err(|error| of_input(error.context(format_args!("`{path}`"))));
-            }
-            Ok(text.into())
+        Source::File(path) => {
+            let bytes = files::read(path, *left).map_err(|failure| match path.exists() {
+                true => failure,
+                false => failure.hint("a text that begins with `@` is written with `@@`"),
+            })?;
+            (bytes, format!("`{}`", path.display()), path.display().to_string())
         }
-        (text, None) => Ok(text.into()),
+        Source::Stdin => {
+            let bytes = files::bounded(standard.input(), *left);
+            let bytes = bytes.map_err(|error| Failure::usage(format!("cannot read stdin: {error}")))?;
+            let bytes = bytes.ok_or_else(|| files::too_large("stdin", *left))?;
+            (bytes, "stdin".to_owned(), "FILE".to_owned())
+        }
+    };
+    *left = left.saturating_sub(bytes.len() as u64);
+    if declared == Some(&FieldType::Bytes) {
+        return Ok(Value::Bytes(bytes.into()));
     }
-}
-
-fn stdin(name: &str, standard: &Standard) -> Result<Text, Failure> {
-    let mut bytes = Vec::new();
-    standard
-        .input()
-        .read_to_end(&mut bytes)
-        .map_err(|error| Failure::new(Exit::Usage, format!("input `{name}`: cannot read stdin: {error}")))?;
-    String::from_utf8(bytes).map(Text::from).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        Failure::usage(format!("input `{name}`: stdin is not text: byte {at} is not UTF-8"))
-    })
+    let text: Text = files::text(bytes, &what, &file)?;
+    let wants_text = matches!(declared, Some(FieldType::Str | FieldType::Date | FieldType::Datetime));
+    if !wants_text && file.to_ascii_lowercase().ends_with(".json") {
+        return Value::parse_json(&text).map_err(|error| Failure::before_run(&error.context(&what)));
+    }
+    Ok(text.into())
 }

@@ -34,7 +34,15 @@ fn files_that_cannot_be_read() {
     run("docs=@none.txt").failed(2, &["input `docs`", "`none.txt`", "there is no such file"]);
     run("docs=@.").failed(2, &["is a directory"]);
     run("docs=@").failed(2, &["the name of a file is missing"]);
-    run("docs=@latin.txt").failed(2, &["`latin.txt`", "byte 3", "not UTF-8"]);
+    run("docs=@latin.txt").failed(2, &["input `docs`", "`latin.txt`", "byte 3", "not UTF-8"]);
+    run("docs=@latin.txt").failed(2, &["iconv -f LATIN1 -t UTF-8 latin.txt", "declare the input as `bytes`"]);
+    dir.write("wide.txt", b"\xff\xfeh\0i\0");
+    run("docs=@wide.txt").failed(2, &["it is UTF-16", "iconv -f UTF-16 -t UTF-8 wide.txt"]);
+    run("docs=@alice said what?").failed(2, &["there is no such file", "`@@`"]);
+    for device in ["/dev/zero", "/dev/full", "/dev/null"] {
+        run(&format!("docs=@{device}")).failed(2, &["input `docs`", device, "no file and no pipe"]);
+        dir.run(&["run", "-s", "q -> a", "-i", "q=1", "--tool", device]).failed(2, &["--tool", device]);
+    }
     run("docs=@bad.json").failed(2, &["`bad.json`", "line 2"]);
     dir.run_with_stdin(&["run", "-s", "docs -> a", "-i", "docs=-"], b"caf\xe9")
         .failed(2, &["stdin", "byte 3"]);
@@ -77,6 +85,10 @@ fn options_that_make_no_sense() {
     more(&["--run-timeout", "soon"], &["expected a time"]);
     more(&["--max-cost", "-1"], &["max"]);
     more(&["--policy", "none"], &["guard-rail"]);
+    more(&["--extra-body", "[1]"], &["JSON object"]);
+    more(&["--extra-body", "{\"stream\": true}"], &["`stream`"]);
+    more(&["--temperature", "warm"], &["--temperature"]);
+    more(&["--model-timeout", "0"], &["more than 0"]);
     more(&["--trace", "/no/such/folder/run.jsonl"], &["/no/such/folder/run.jsonl"]);
     more(&["--frob"], &["--frob", "abyme run --help"]);
     fails(&[], &["--signature"]);
@@ -89,9 +101,9 @@ fn no_model_and_no_key() {
     let args = ["run", "-s", "q -> a", "-i", "q=1"];
     dir.run(&args).failed(2, &["no model is configured", "ABYME_MODEL"]);
     dir.run(&[&args[..], &["--model", "openai/gpt-5-mini"]].concat()).failed(2, &["OPENAI_API_KEY"]);
-    dir.write(".env", "ABYME_API_KEY=sk-canary\nthis is not a variable\n");
-    let ended = dir.run(&args);
-    ended.failed(2, &[".env"]);
+    dir.write(".env", "this is not ours\nABYME_API_KEY='sk-canary\n");
+    let ended = dir.run(&[&args[..], &["--model", "openai/gpt-5-mini"]].concat());
+    ended.failed(2, &[".env, line 2: `ABYME_API_KEY`"]);
     assert!(!ended.stderr.contains("canary"), "{ended:?}");
 }
 

@@ -93,4 +93,6 @@ fn a_model_that_does_not_answer_fails_the_check() {
     let ended = dir.run(&["doctor", "--json", "--model", "some-model", "--check-model"]);
     assert_eq!(ended.code, 4, "{ended:?}");
     assert!(!format!("{ended:?}").contains("canary"), "{ended:?}");
+    let text = dir.run(&["doctor", "--model", "some-model", "--check-model"]).stdout;
+    assert!(text.contains("NO  some-model") && text.contains("asked: check the API key"), "{text}");
 }

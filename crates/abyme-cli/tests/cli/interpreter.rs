@@ -106,6 +106,14 @@ fn state_is_kept_and_everything_arrives() {
     let answer = host.ask(r#"{"code": "y = 5\n1 / 0"}"#);
     assert_eq!(answer["error"]["type"], "ZeroDivisionError");
     assert!(answer["error"]["traceback"].as_str().unwrap().contains("1 / 0"), "{answer}");
+    // Hosts that read stdout and stderr alone see it there.
+    let stderr = answer["stderr"].as_str().unwrap();
+    assert!(
+        stderr.contains("1 / 0") && stderr.ends_with("ZeroDivisionError: division by zero\n"),
+        "{answer}"
+    );
+    let answer = host.ask(r#"{"code": "import sys\nprint('own', end='', file=sys.stderr)\nf(:"}"#);
+    assert!(answer["stderr"].as_str().unwrap().contains("SyntaxError"), "{answer}");
     assert_eq!(host.run("y")["value"], "5");
     assert_eq!(host.ask(r#"{"code": "def f(:"}"#)["error"]["type"], "SyntaxError");
     host.close_stdin();
@@ -387,9 +395,52 @@ fn the_end_of_stdin_leaves_no_child() {
     }
 }
 
+/// Half of a surrogate pair, as Python's `json` writes it, costs neither a cell nor a call.
+#[test]
+fn half_of_a_surrogate_pair_is_a_question_mark() {
+    let mut host = Host::start(&[]);
+    let call = host.ask(r#"{"code": "x + f('a')", "variables": {"x": "ab\ud83d"}, "tool_names": ["f"]}"#);
+    assert_eq!(call["tool_call"]["name"], "f");
+    assert_eq!(host.ask(r#"{"tool_result": "\udc00b"}"#)["value"], "'ab??b'");
+    assert_eq!(host.ask(r#"{"code": "'\ud83d'"}"#)["value"], "'?'");
+}
+
+/// Names of a host's own machinery, as DSPy has them.
+#[test]
+fn names_may_begin_with_underscores() {
+    let mut host = Host::start(&[]);
+    let line = json!({
+        "code": "globals()['__ask__'](token=__token)", "variables": {"__token": 7}, "tool_names": ["__ask__"],
+    });
+    let call = host.ask(line.to_string())["tool_call"].clone();
+    assert_eq!((&call["name"], &call["kwargs"]), (&json!("__ask__"), &json!({"token": 7})));
+    assert_eq!(host.ask(r#"{"tool_result": 8}"#)["value"], "8");
+    for name in ["__name__", "__builtins__", "__debug__"] {
+        let tool = host.ask(json!({"code": "", "tool_names": [name]}).to_string());
+        let variable = host.ask(json!({"code": "", "variables": {name: 1}}).to_string());
+        for answer in [tool, variable] {
+            assert_eq!(answer["error"]["type"], "BadInput", "{answer}");
+            assert!(answer["error"]["message"].as_str().unwrap().contains("belongs to Python"), "{answer}");
+        }
+    }
+}
+
+/// A full disk is told by the exit code, also if stdin has ended by then.
+#[test]
+fn a_stdout_that_takes_nothing_is_told() {
+    for args in [&[][..], &SUBPROCESS] {
+        let dir = TestDir::new();
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = dir.command(&[&["interpreter"], args].concat());
+        let mut child = command.stdin(Stdio::piped()).stdout(full).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"{\"code\": \"1\"}\n").unwrap();
+        assert_eq!(exit_within(&mut child, Duration::from_secs(10)), 6, "{args:?}");
+    }
+}
+
 #[test]
 fn signals_and_a_closed_stdout_end_it() {
-    for (name, code) in [("TERM", 143), ("INT", 130)] {
+    for (name, code) in [("TERM", 143), ("INT", 130), ("HUP", 129), ("QUIT", 131)] {
         let mut host = Host::start(&SUBPROCESS);
         let pid: i64 = host.run("import os; os.getpid()")["value"].as_str().unwrap().parse().unwrap();
         signal(&host.child, name);

@@ -1,6 +1,7 @@
 //! `abyme run` against a server on the loopback interface.
 
 use std::{
+    os::unix::fs::PermissionsExt,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -211,17 +212,115 @@ fn a_session_that_crashes_goes_on() {
 }
 
 #[test]
-fn ctrl_c_ends_the_run_and_keeps_the_trace() {
+fn signals_end_the_run_and_close_its_trace() {
+    for (name, code) in
+        [("INT", 130), ("TERM", 143), ("HUP", 129), ("QUIT", 131), ("USR1", 138), ("USR2", 140)]
+    {
+        let server = Server::start(|_| {
+            std::thread::sleep(Duration::from_secs(60));
+            (200, completion("late"))
+        });
+        let dir = dir(&server);
+        let args = ["run", "-s", "q -> text", "-i", "q=x", "--trace", "run.jsonl"];
+        let mut child = dir.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let trace = || std::fs::read_to_string(dir.path("run.jsonl")).unwrap_or_default();
+        eventually("the run has begun", || trace().contains("run_started"));
+        signal(&child, name);
+        assert_eq!(exit_within(&mut child, Duration::from_secs(5)), code);
+        let last: Value = serde_json::from_str(trace().lines().last().unwrap()).unwrap();
+        assert_eq!(last["event"], "run_failed", "{name}: {last}");
+        let mode = std::fs::metadata(dir.path("run.jsonl")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{mode:o}");
+    }
+}
+
+/// `nohup` ignores the signal for the command, which goes on.
+#[test]
+fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     let server = Server::start(|_| {
+        std::thread::sleep(Duration::from_secs(1));
+        (200, completion("```python\nSUBMIT('done')\n```"))
+    });
+    let dir = dir(&server);
+    let command = dir.command(&["run", "-s", "q -> text", "-i", "q=x"]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(command.get_program()).args(command.get_args());
+    shell.current_dir(dir.temp.path()).env_clear();
+    for (name, value) in command.get_envs() {
+        shell.env(name, value.unwrap());
+    }
+    let child = shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("the model is asked", || !server.began().is_empty());
+    signal(&child, "HUP");
+    let ended = ok(child.wait_with_output().unwrap().into());
+    assert_eq!(ended.stdout, "done\n");
+}
+
+#[test]
+fn what_an_input_is_read_as() {
+    let server = Server::scripted(&["```python\nSUBMIT(repr([at, page, raw, data, many]))\n```"]);
+    let dir = dir(&server);
+    dir.write("page.json", "{\"a\": 1}");
+    dir.write("bom.txt", "\u{feff}[1, 2]");
+    dir.write("raw.bin", b"caf\xe9");
+    let signature = "at, page: str, raw: bytes, data, many: list[int] -> text";
+    let inputs = ["at=@@alice", "page=@page.json", "raw=@raw.bin", "data=@page.json", "many=@bom.txt"];
+    let inputs = inputs.iter().flat_map(|input| ["-i", input]);
+    let ended = ok(dir.run(&["run", "-s", signature].into_iter().chain(inputs).collect::<Vec<_>>()));
+    assert_eq!(ended.stdout, "['@alice', '{\"a\": 1}', b'caf\\xe9', {'a': 1}, [1, 2]]\n");
+}
+
+#[test]
+fn an_input_may_be_a_pipe() {
+    let server = Server::scripted(&["```python\nSUBMIT(f'{len(docs)}')\n```"]);
+    let dir = dir(&server);
+    let pipe = dir.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let writer = std::thread::spawn(move || std::fs::write(pipe, "x".repeat(100_000)).unwrap());
+    let ended = ok(dir.run(&["run", "-s", "docs -> text", "-i", "docs=@pipe"]));
+    writer.join().unwrap();
+    assert_eq!(ended.stdout, "100000\n");
+}
+
+#[test]
+fn the_model_is_asked_as_the_flags_say() {
+    let server = Server::start(|_| (200, completion("```python\nSUBMIT('done')\n```")));
+    let args = [
+        "run",
+        "-s",
+        "q -> text",
+        "-i",
+        "q=x",
+        "--temperature",
+        "0.5",
+        "--seed",
+        "-7",
+        "--max-tokens",
+        "99",
+        "--extra-body",
+        "{\"top_p\": 0.9}",
+        "--no-system-role",
+    ];
+    ok(dir(&server).run(&args));
+    let request = &server.requests()[0];
+    assert_eq!((&request["temperature"], &request["seed"]), (&json!(0.5), &json!(-7)));
+    assert_eq!((&request["max_tokens"], &request["top_p"]), (&json!(99), &json!(0.9)));
+    let messages = request["messages"].as_array().unwrap();
+    assert_eq!((messages.len(), &messages[0]["role"]), (1, &json!("user")));
+}
+
+#[test]
+fn tries_and_their_time_can_be_set() {
+    let failing = Server::start(|_| (500, json!({"error": {"message": "no capacity"}})));
+    let args = ["run", "-s", "q -> text", "-i", "q=x"];
+    dir(&failing).run(&[&args[..], &["--retries", "0"]].concat()).failed(4, &["no capacity"]);
+    assert_eq!(failing.requests().len(), 1);
+    let silent = Server::start(|_| {
         std::thread::sleep(Duration::from_secs(60));
         (200, completion("late"))
     });
-    let dir = dir(&server);
-    let args = ["run", "-s", "q -> text", "-i", "q=x", "--trace", "run.jsonl"];
-    let mut child = dir.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let trace = || std::fs::read_to_string(dir.path("run.jsonl")).unwrap_or_default();
-    eventually("the run has begun", || trace().contains("run_started"));
-    signal(&child, "INT");
-    assert_eq!(exit_within(&mut child, Duration::from_secs(5)), 130);
-    assert!(trace().ends_with('\n'));
+    let started = Instant::now();
+    let args = [&args[..], &["--retries", "0", "--model-timeout", "0.3"]].concat();
+    dir(&silent).run(&args).failed(4, &["0.3 s"]);
+    assert!(started.elapsed() < Duration::from_secs(30));
 }

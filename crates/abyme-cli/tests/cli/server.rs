@@ -16,6 +16,7 @@ pub(crate) type Answer = (u16, Value);
 pub(crate) struct Server {
     port: u16,
     requests: Arc<Mutex<Vec<Value>>>,
+    began: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Server {
@@ -23,14 +24,20 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let (seen, answer) = (requests.clone(), Arc::new(answer));
+        let began = Arc::new(Mutex::new(Vec::new()));
+        let (seen, noted) = (requests.clone(), began.clone());
+        let answer = move |request: &Value| {
+            noted.lock().unwrap().push(request.clone());
+            answer(request)
+        };
+        let answer = Arc::new(answer);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (seen, answer) = (seen.clone(), answer.clone());
                 thread::spawn(move || serve(stream, &seen, &*answer));
             }
         });
-        Self { port, requests }
+        Self { port, requests, began }
     }
 
     /// A server whose root model gives these replies in turn, and whose sub-model repeats its prompt in
@@ -43,6 +50,12 @@ impl Server {
         format!("http://127.0.0.1:{}/v1", self.port)
     }
 
+    /// The requests that came, answered or not.
+    pub(crate) fn began(&self) -> Vec<Value> {
+        self.began.lock().unwrap().clone()
+    }
+
+    /// The requests that were answered.
     pub(crate) fn requests(&self) -> Vec<Value> {
         self.requests.lock().unwrap().clone()
     }

@@ -1,0 +1,71 @@
+//! Reads the files that the command line names: regular files and pipes only, and never without a bound.
+
+use std::{
+    fs,
+    io::{self, Read},
+    os::unix::fs::FileTypeExt,
+    path::Path,
+};
+
+use abyme::Text;
+
+use crate::exit::{Exit, Failure};
+
+/// The whole of a file of at most `most` bytes.
+///
+/// # Errors
+/// What is wrong with the file, which the message names.
+pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
+    let shown = path.display();
+    let Some(kind) = fs::metadata(path).ok().map(|status| status.file_type()).filter(|kind| !kind.is_dir())
+    else {
+        // The errors of what is not there, or a directory, are the library's.
+        return match Text::from_file(path) {
+            Ok(text) => Ok(text.into_string().into_bytes()),
+            Err(error) => Err(Failure::before_run(&error)),
+        };
+    };
+    if !kind.is_file() && !kind.is_fifo() {
+        return Err(Failure::usage(format!("cannot read `{shown}`: it is no file and no pipe")));
+    }
+    let bytes = fs::File::open(path).and_then(|file| bounded(file, most));
+    match bytes.map_err(|error| Failure::usage(format!("cannot read `{shown}`: {error}")))? {
+        Some(bytes) => Ok(bytes),
+        None => Err(too_large(&format!("`{shown}`"), most)),
+    }
+}
+
+/// All that `from` has; `None` if that is more than `most` bytes.
+pub(crate) fn bounded(from: impl Read, most: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    from.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= most).then_some(bytes))
+}
+
+/// The error of an input that is over its bound.
+pub(crate) fn too_large(what: &str, most: u64) -> Failure {
+    Failure::new(Exit::Usage, format!("{what} is larger than the {most} bytes that can be read of it"))
+}
+
+/// Bytes as a text, without a byte order mark.
+///
+/// # Errors
+/// Where it is no UTF-8, and the command that converts it. `file` is what that command reads.
+pub(crate) fn text(mut bytes: Vec<u8>, what: &str, file: &str) -> Result<Text, Failure> {
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
+    }
+    String::from_utf8(bytes).map(Text::from).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let byte = error.as_bytes()[at];
+        let (encoding, charset) = match error.as_bytes() {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => ("it is UTF-16", "UTF-16"),
+            _ => ("perhaps it is Latin-1", "LATIN1"),
+        };
+        Failure::usage(format!("{what} is not text: byte {at} (0x{byte:02x}) is not UTF-8; {encoding}")).hint(
+            format!(
+                "convert it, as with `iconv -f {charset} -t UTF-8 {file}`, or declare the input as `bytes`"
+            ),
+        )
+    })
+}

@@ -1,0 +1,96 @@
+//! The signals that end the command, so that it can clean up first.
+
+use std::{future::Future, io, time::Duration};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::exit::{Exit, Failure};
+
+/// How long dropped work may take to clean up: processes to end, directories to remove.
+const CLEAN_UP_GRACE: Duration = Duration::from_millis(200);
+
+/// Every signal that people and supervisors end a program with, and how the command then exits.
+const ENDING: [(SignalKind, Exit); 6] = [
+    (SignalKind::hangup(), Exit::HungUp),
+    (SignalKind::interrupt(), Exit::Interrupted),
+    (SignalKind::quit(), Exit::Quit),
+    (SignalKind::user_defined1(), Exit::User1),
+    (SignalKind::user_defined2(), Exit::User2),
+    (SignalKind::terminate(), Exit::Terminated),
+];
+
+/// Listens to the signals that end the command. One that the command was started to ignore, as `nohup` and
+/// shells in the background do, stays ignored.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    signals: Vec<(Signal, Exit)>,
+}
+
+impl Stop {
+    /// Begins to listen. From now on none of these signals ends the process by itself.
+    ///
+    /// # Errors
+    /// If a signal cannot be listened to.
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        let ignored = ignored();
+        let signals = ENDING.into_iter().filter(|(kind, _)| !is_in(ignored, *kind));
+        let signals: io::Result<_> = signals.map(|(kind, exit)| Ok((signal(kind)?, exit))).collect();
+        match signals {
+            Ok(signals) => Ok(Self { signals }),
+            Err(error) => Err(Failure::new(Exit::Failed, format!("cannot listen for signals: {error}"))),
+        }
+    }
+
+    /// Waits for the next signal; how the command exits because of it.
+    pub(crate) async fn received(&mut self) -> Exit {
+        std::future::poll_fn(|context| {
+            for (signal, exit) in &mut self.signals {
+                if signal.poll_recv(context).is_ready() {
+                    return std::task::Poll::Ready(*exit);
+                }
+            }
+            std::task::Poll::Pending
+        })
+        .await
+    }
+}
+
+/// Waits for `work`. A signal drops it, which ends what it runs.
+///
+/// # Errors
+/// After a signal: quietly, with the exit code of that signal.
+pub(crate) async fn unless_stopped<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let mut stop = Stop::listen()?;
+    let exit = {
+        let work = Box::pin(work);
+        tokio::select! {
+            done = work => return Ok(done),
+            exit = stop.received() => exit,
+        }
+    };
+    tokio::time::sleep(CLEAN_UP_GRACE).await;
+    Err(Failure::quiet(exit))
+}
+
+/// The signals that this process ignores, as a mask; none where the system does not tell.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+}
+
+fn is_in(mask: u64, kind: SignalKind) -> bool {
+    let number = u32::try_from(kind.as_raw_value()).unwrap_or_default();
+    number > 0 && mask >> (number - 1) & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_is_read_from_its_lowest_bit() {
+        assert!(is_in(0b1, SignalKind::hangup()) && is_in(0b10, SignalKind::interrupt()));
+        assert!(!is_in(0b10, SignalKind::hangup()) && !is_in(0, SignalKind::terminate()));
+    }
+}

@@ -1,0 +1,95 @@
+//! The command beside other projects' programs: DSPy's own RLM over `abyme interpreter`, and a run over a
+//! LiteLLM proxy that limits it.
+//!
+//! They need packages of PyPI, each in a virtual environment under `target/venvs`. Without it a test shows as
+//! ignored with the command that makes it; with its name in `ABYME_REQUIRE` it fails then.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers included")]
+
+mod dspy;
+mod litellm;
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A package of PyPI that a test runs.
+struct Peer {
+    /// The name of its environment, and what `ABYME_REQUIRE` calls it.
+    name: &'static str,
+    /// The directory that tells that this version is installed.
+    installed: &'static str,
+    /// What pip installs.
+    packages: &'static str,
+}
+
+const DSPY: Peer = Peer { name: "dspy", installed: "dspy-3.4.1.dist-info", packages: "dspy==3.4.1" };
+
+const LITELLM: Peer = Peer {
+    name: "litellm",
+    installed: "litellm-1.95.0.dist-info",
+    // Newer versions want packages that PyPI does not have for every Python, or an older FastAPI.
+    packages: "litellm[proxy]==1.95.0 fastapi==0.124.4",
+};
+
+fn main() -> ExitCode {
+    let trials = [
+        DSPY.trial("dspy::its_rlm_runs_over_the_interpreter", dspy::its_rlm_runs_over_the_interpreter),
+        LITELLM.trial("litellm::a_rate_limit_delays_a_run", litellm::a_rate_limit_delays_a_run),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
+}
+
+impl Peer {
+    fn trial(self, name: &str, test: fn(&Path)) -> Trial {
+        match self.obstacle() {
+            None => Trial::test(name, move || {
+                test(&self.environment());
+                Ok(())
+            }),
+            Some(reason) if self.is_required() => Trial::test(name, move || Err(Failed::from(reason))),
+            Some(reason) => {
+                note(self.name, &reason);
+                Trial::test(name, || Ok(())).with_ignored_flag(true).with_kind("no package")
+            }
+        }
+    }
+
+    fn environment(&self) -> PathBuf {
+        Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("venvs").join(self.name)
+    }
+
+    /// Why the test cannot run here.
+    fn obstacle(&self) -> Option<String> {
+        let environment = self.environment();
+        let versions = environment.join("lib").read_dir().into_iter().flatten().flatten();
+        let is_there = versions
+            .map(|version| version.path().join("site-packages").join(self.installed))
+            .any(|package| package.is_dir());
+        let path = environment.display();
+        (!is_there).then(|| {
+            format!(
+                "not installed; `python3 -m venv {path} && {path}/bin/pip install '{}'`",
+                self.packages.replace(' ', "' '")
+            )
+        })
+    }
+
+    fn is_required(&self) -> bool {
+        let required = std::env::var("ABYME_REQUIRE").unwrap_or_default();
+        required.split(',').any(|name| name.trim() == self.name)
+    }
+}
+
+/// Tells `cargo xtask test` what was ignored and why, in one write.
+fn note(name: &str, reason: &str) {
+    if let Some(path) = std::env::var_os("ABYME_IGNORED")
+        && let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(path)
+    {
+        let _ = file.write_all(format!("{name}: {reason}\n").as_bytes());
+    }
+}
