@@ -117,7 +117,7 @@ async fn model(args: &DoctorArgs) -> Model {
 /// One tiny request.
 async fn ask(model: OpenAi) -> Result<Duration> {
     let started = Instant::now();
-    let model = model.with_retry(RetryPolicy::default());
+    let model = model.with_retry(RetryPolicy::default().max_retries(3));
     model.complete(&Request::prompt("Reply with the word: ok").max_tokens(REPLY_TOKENS)).await?;
     Ok(started.elapsed())
 }

@@ -45,8 +45,8 @@ pub use self::{
     },
     limits::Limits,
     model::{
-        FinishReason, LanguageModel, LanguageModelExt, Message, NativeCall, Request, Response, RetryPolicy,
-        Retrying, Role, Usage,
+        FinishReason, LanguageModel, LanguageModelExt, Message, NativeCall, Price, Priced, Request, Response,
+        RetryPolicy, Retrying, Role, Usage,
     },
     rlm::{CancelHandle, EventStream, Prediction, Rlm, RlmBuilder, Run, RunFuture},
     signature::{Field, FieldType, Signature, TaskSignature},

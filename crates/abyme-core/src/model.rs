@@ -2,12 +2,15 @@
 
 mod language_model;
 mod message;
+mod price;
 mod retry;
 mod usage;
 
+pub(crate) use self::retry::Retries;
 pub use self::{
-    language_model::{LanguageModel, LanguageModelExt, Retrying},
+    language_model::{LanguageModel, LanguageModelExt, Priced, Retrying},
     message::{FinishReason, Message, NativeCall, Request, Response, Role},
+    price::Price,
     retry::RetryPolicy,
     usage::Usage,
 };

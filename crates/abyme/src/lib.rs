@@ -18,8 +18,8 @@ pub use abyme_core::{
 };
 // Models.
 pub use abyme_core::{
-    FinishReason, LanguageModel, LanguageModelExt, Message, Request, Response, RetryPolicy, Retrying, Role,
-    Usage,
+    FinishReason, LanguageModel, LanguageModelExt, Message, NativeCall, Price, Priced, Request, Response,
+    RetryPolicy, Retrying, Role, Usage,
 };
 pub use abyme_core::{interpreter, model, names, runtime, seconds, signature, trajectory, value};
 

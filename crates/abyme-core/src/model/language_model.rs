@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::{
     message::{Request, Response},
+    price::Price,
     retry::RetryPolicy,
 };
 use crate::error::Result;
@@ -20,8 +21,10 @@ use crate::error::Result;
 ///   [`Error::is_temporary`](crate::Error::is_temporary) says whether the same call may succeed later. A
 ///   model that retries by itself marks what it gave up on as [`permanent`](crate::Error::permanent).
 /// - **M3** Unknown usage is unknown, never 0.
-/// - **M4** A text cut by the length limit is returned with
-///   [`FinishReason::Length`](crate::FinishReason::Length), not as an error.
+/// - **M4** A reply that the length limit or a content filter cut is returned with its
+///   [`FinishReason`](crate::FinishReason), not as an error, also where nothing is left of it. So is a reply
+///   without any text: one of thoughts alone, or a call in the provider's own form
+///   ([`Response::native_call`]).
 /// - **M5** The call ends within [`Request::timeout`], where that is set, with an error of kind
 ///   [`ModelTimeout`](crate::ErrorKind::ModelTimeout). The loop sets it, and cuts off a model that ignores it
 ///   a moment later. Dropping the future cancels the call.
@@ -96,6 +99,26 @@ pub trait LanguageModelExt: LanguageModel + Sized {
     fn with_retry(self, policy: RetryPolicy) -> Retrying<Self> {
         Retrying { model: self, policy }
     }
+
+    /// A model whose calls cost what `price` says, where the provider does not say what they cost. A limit on
+    /// cost needs that: see [`Limits::max_cost`](crate::Limits::max_cost).
+    ///
+    /// ```
+    /// use abyme_core::{
+    ///     LanguageModel, LanguageModelExt, Price, Request, Response, Usage, testing::ScriptedModel,
+    /// };
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> abyme_core::Result<()> {
+    /// let model = ScriptedModel::replies([Response::new("Paris").usage(Usage::tokens(1_000, 500))])
+    ///     .with_price(Price::per_million(2.0, 8.0));
+    /// let response = model.complete(&Request::prompt("The capital of France?")).await?;
+    /// assert_eq!(response.usage.cost, Some(0.006));
+    /// # Ok(()) }
+    /// ```
+    fn with_price(self, price: Price) -> Priced<Self> {
+        Priced { model: self, price }
+    }
 }
 
 impl<M: LanguageModel> LanguageModelExt for M {}
@@ -123,6 +146,31 @@ impl<M: LanguageModel> LanguageModel for Retrying<M> {
 
     async fn complete(&self, request: &Request) -> Result<Response> {
         self.policy.run(|_| self.model.complete(request)).await
+    }
+}
+
+/// A model with a price. Made by [`LanguageModelExt::with_price`].
+#[derive(Clone, Debug)]
+pub struct Priced<M> {
+    model: M,
+    price: Price,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<M: LanguageModel> LanguageModel for Priced<M> {
+    fn name(&self) -> &str {
+        self.model.name()
+    }
+
+    fn check(&self) -> Result<()> {
+        self.model.check()
+    }
+
+    async fn complete(&self, request: &Request) -> Result<Response> {
+        let mut response = self.model.complete(request).await?;
+        response.usage.cost = response.usage.cost.or_else(|| self.price.of(&response.usage));
+        Ok(response)
     }
 }
 

@@ -1,6 +1,9 @@
 //! What calls cost.
 
-use std::ops::{Add, AddAssign};
+use std::{
+    fmt,
+    ops::{Add, AddAssign},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +52,20 @@ impl Usage {
     /// Input and output tokens together, as far as they are known.
     pub fn total_tokens(&self) -> Option<u64> {
         sum(self.input_tokens, self.output_tokens)
+    }
+}
+
+/// `3 calls, 1200 tokens, $0.0300`, as far as it is known.
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.calls, if self.calls == 1 { "call" } else { "calls" })?;
+        if let Some(tokens) = self.total_tokens() {
+            write!(f, ", {tokens} tokens")?;
+        }
+        match self.cost {
+            Some(cost) => write!(f, ", ${cost:.4}"),
+            None => Ok(()),
+        }
     }
 }
 
