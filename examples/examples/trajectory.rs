@@ -41,8 +41,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // What a trajectory holds beyond its turns: every prompt, every reply, times and usage.
     for event in answer.trajectory().events() {
-        if let Event::SubCall { prompt, seconds, .. } = event {
-            println!("a sub-call of {} characters took {seconds:.3} s", prompt.chars().count());
+        if let Event::SubCallStarted { call, prompt, .. } = event {
+            println!("sub-call {call} has a prompt of {} characters", prompt.chars().count());
         }
     }
     answer.trajectory().save(&saved)?;

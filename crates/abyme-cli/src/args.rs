@@ -147,7 +147,7 @@ pub(crate) struct LimitArgs {
     /// US dollars, as far as the provider reports them [default: no limit]
     #[arg(long, value_name = "USD", allow_negative_numbers = true)]
     pub(crate) max_cost: Option<f64>,
-    /// Time of all turns, such as 90s, 10m, 1h [default: no limit]
+    /// Time of the run, everything included, such as 90s, 10m, 1h [default: no limit]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) run_timeout: Option<Duration>,
     /// Characters the model sees of what a cell produced [default: 10000]

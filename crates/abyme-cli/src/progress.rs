@@ -186,12 +186,12 @@ impl EventSink for Progress {
                 }
             }
             Event::CellStarted { turn, reasoning, code, .. } => self.cell_started(*turn, reasoning, code),
-            Event::SubCall { turn, outcome, .. } => self.counted(|counts| {
+            Event::SubCallFinished { turn, outcome, .. } => self.counted(|counts| {
                 counts.turn = *turn;
                 counts.sub_calls += 1;
                 counts.failed += u32::from(matches!(outcome, CallOutcome::Error(_)));
             }),
-            Event::ToolCall { turn, .. } => self.counted(|counts| {
+            Event::ToolCallFinished { turn, .. } => self.counted(|counts| {
                 counts.turn = *turn;
                 counts.tool_calls += 1;
             }),

@@ -31,13 +31,16 @@ pub struct Limits {
     /// How long one try of a model call may take; retries come on top. Default 300 s.
     #[serde(with = "crate::seconds")]
     pub model_timeout: Duration,
-    /// How long the turns of a run may take together. The extract call comes on top, 60 s at most.
-    /// Default none.
+    /// How long a run may take, everything included. Its last quarter, 60 s at most, is kept for the extract
+    /// call, so that turns end before it. Default none.
     #[serde(with = "crate::seconds::option")]
     pub run_timeout: Option<Duration>,
-    /// Input and output tokens together. Counts what providers report. Default none.
+    /// Input and output tokens together. Counts what providers report: a run whose first reply comes without
+    /// is an error, and later ones without end its turns. Default none.
     pub max_tokens: Option<u64>,
-    /// US dollars. Counts what providers report. Default none.
+    /// US dollars. Counts what providers report; a model whose provider does not needs a price
+    /// ([`with_price`](crate::LanguageModelExt::with_price)). A run whose first reply comes without a cost is
+    /// an error, and later ones without end its turns. Default none.
     pub max_cost: Option<f64>,
 }
 
@@ -102,7 +105,7 @@ impl Limits {
         self
     }
 
-    /// Sets how long the turns of a run may take together; `None` is no limit.
+    /// Sets how long a run may take, everything included; `None` is no limit.
     pub fn run_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.run_timeout = limit.into();
         self

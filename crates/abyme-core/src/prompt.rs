@@ -25,6 +25,13 @@ const SYNTAX: &str = include_str!("prompt/syntax.md");
 const SESSION_LOST: &str = include_str!("prompt/session_lost.md");
 const EXTRACT_AGAIN: &str = include_str!("prompt/extract_again.md");
 const REFUSED: &str = include_str!("prompt/refused.md");
+const MARKUP: &str = include_str!("prompt/markup.md");
+const CUT: &str = include_str!("prompt/cut.md");
+const CUT_CELL: &str = include_str!("prompt/cut_cell.md");
+const FILTERED: &str = include_str!("prompt/filtered.md");
+/// In the place of what a cell printed and a content filter refused.
+pub(crate) const LEFT_OUT: &str =
+    "(What the cell printed is left out here: a content filter refused it. Variables are as they were.)";
 
 /// What the first messages are made of.
 pub(crate) struct FirstMessages<'a> {
@@ -175,6 +182,26 @@ pub(crate) fn no_code(signature: &TaskSignature, remaining: &Remaining) -> Strin
 /// Says that a block of another language does not run.
 pub(crate) fn other_language(tag: &str, remaining: &Remaining) -> String {
     after_cell(&fill(OTHER_LANGUAGE, &[("tag", tag)]), remaining)
+}
+
+/// Says that no code can be read from the markup of a reply.
+pub(crate) fn markup(name: &str, remaining: &Remaining) -> String {
+    after_cell(&fill(MARKUP, &[("name", name)]), remaining)
+}
+
+/// Says that a content filter stopped the reply.
+pub(crate) fn filtered(remaining: &Remaining) -> String {
+    after_cell(FILTERED.trim_end(), remaining)
+}
+
+/// What the model reads after a reply that was cut by its length limit: first that it was cut.
+pub(crate) fn after_cut(message: &str) -> String {
+    format!("{}\n\n{message}", CUT.trim_end())
+}
+
+/// Answers a cell that does not compile because the reply was cut.
+pub(crate) fn cut_cell(traceback: &str) -> String {
+    fill(CUT_CELL, &[("traceback", traceback.trim_end())])
 }
 
 /// Answers a cell that does not compile.

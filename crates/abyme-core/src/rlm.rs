@@ -5,9 +5,12 @@ mod builder;
 mod builtins;
 mod caller;
 mod config;
+mod conversation;
 mod extract;
+mod guard;
 mod host;
 mod prediction;
+mod reply;
 mod run;
 mod turns;
 

@@ -13,6 +13,9 @@ pub enum Status {
     Submitted,
     /// The model answered in words where words are enough: one output, of type `str`.
     Answered,
+    /// The run could not go on: its sessions kept dying, or its requests were refused. The outputs were
+    /// extracted from the conversation so far.
+    CutShort,
     /// A limit was reached. The outputs were extracted from the conversation so far.
     #[serde(untagged)]
     LimitReached(Limit),
@@ -21,7 +24,7 @@ pub enum Status {
 impl Status {
     /// Whether the model ended the run by itself.
     pub fn is_complete(self) -> bool {
-        !matches!(self, Status::LimitReached(_))
+        !matches!(self, Status::LimitReached(_) | Status::CutShort)
     }
 }
 
@@ -30,6 +33,7 @@ impl fmt::Display for Status {
         match self {
             Status::Submitted => f.write_str("submitted"),
             Status::Answered => f.write_str("answered"),
+            Status::CutShort => f.write_str("cut_short"),
             Status::LimitReached(limit) => limit.fmt(f),
         }
     }
@@ -71,14 +75,17 @@ mod tests {
     #[test]
     fn a_status_is_the_same_word_in_json_and_as_text() {
         let limits = [Limit::Iterations, Limit::Time, Limit::Tokens, Limit::Cost].map(Status::LimitReached);
-        for (status, word) in [Status::Submitted, Status::Answered].into_iter().chain(limits).zip([
-            "submitted",
-            "answered",
-            "max_iterations",
-            "run_timeout",
-            "max_tokens",
-            "max_cost",
-        ]) {
+        for (status, word) in
+            [Status::Submitted, Status::Answered, Status::CutShort].into_iter().chain(limits).zip([
+                "submitted",
+                "answered",
+                "cut_short",
+                "max_iterations",
+                "run_timeout",
+                "max_tokens",
+                "max_cost",
+            ])
+        {
             let json = serde_json::to_value(status).unwrap();
             assert_eq!((json.as_str(), status.to_string().as_str()), (Some(word), word));
             assert_eq!(serde_json::from_value::<Status>(json).unwrap(), status);

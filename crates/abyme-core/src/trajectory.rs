@@ -18,7 +18,10 @@ use std::{
 
 use futures_util::future::join_all;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::Usage,
+};
 
 /// The complete record of a run.
 ///
@@ -44,6 +47,19 @@ impl Trajectory {
     /// The events, in order.
     pub fn events(&self) -> impl Iterator<Item = &Event> {
         self.records().map(|record| &record.event)
+    }
+
+    /// The id of the run; empty where nothing was recorded.
+    pub fn run(&self) -> &str {
+        self.records.first().map_or("", |record| &record.run)
+    }
+
+    /// What the run used, failed and cancelled calls included, once it has ended.
+    pub fn usage(&self) -> Option<&Usage> {
+        self.events().find_map(|event| match event {
+            Event::RunFinished { usage, .. } | Event::RunFailed { usage, .. } => Some(usage),
+            _ => None,
+        })
     }
 
     /// The run turn by turn: what the model thought, the cell it wrote, and what it produced.
@@ -120,22 +136,28 @@ impl Error {
 /// Collects the events of one run and hands each to the sinks. The loop and the host calls share it.
 #[derive(Debug)]
 pub(crate) struct Recorder {
+    run: String,
     start: Instant,
     sinks: Vec<Arc<dyn EventSink>>,
     records: Mutex<Vec<Arc<Record>>>,
 }
 
 impl Recorder {
-    pub(crate) fn new(sinks: Vec<Arc<dyn EventSink>>) -> Self {
-        Self { start: Instant::now(), sinks, records: Mutex::default() }
+    pub(crate) fn new(run: String, sinks: Vec<Arc<dyn EventSink>>) -> Self {
+        Self { run, start: Instant::now(), sinks, records: Mutex::default() }
     }
 
     pub(crate) fn record(&self, event: Event) {
-        let record = Arc::new(Record::new(self.start.elapsed().as_secs_f64(), event));
+        let record = Arc::new(Record::new(&self.run, self.start.elapsed().as_secs_f64(), event));
         for sink in &self.sinks {
             sink.record(&record);
         }
         self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+    }
+
+    /// The id of the run.
+    pub(crate) fn run(&self) -> &str {
+        &self.run
     }
 
     /// Waits until every sink has dealt with all events.

@@ -120,7 +120,12 @@ async fn a_cancelled_run_shuts_its_session_down_and_keeps_its_record() {
     assert!(dropped.load(Ordering::SeqCst), "the model call is dropped");
     assert!(shut_down.load(Ordering::SeqCst), "the session is shut down");
     let events: Vec<_> = error.trajectory().unwrap().events().collect();
-    assert!(matches!(events[..], [Event::RunStarted { .. }, Event::RunFailed { .. }]), "{events:?}");
+    let expected = matches!(
+        events[..],
+        [Event::RunStarted { .. }, Event::ModelCallFailed { .. }, Event::RunFailed { .. }]
+    );
+    assert!(expected, "{events:?}");
+    assert_eq!(error.trajectory().unwrap().usage().unwrap().calls, 1, "a cancelled call counts");
     assert!(handle.is_cancelled() && !rlm.run(inputs! { q: "?" }).cancel_handle().is_cancelled());
 }
 

@@ -12,9 +12,10 @@ use std::{
 };
 
 use abyme_core::{
-    Error, ErrorKind, Event, HostCall, HostError, LanguageModel, Prediction, Request, Response, Result, Rlm,
-    RlmBuilder, Tool, Value, inputs,
+    Error, ErrorKind, Event, FinishReason, HostCall, HostError, LanguageModel, NativeCall, Prediction,
+    Request, Response, Result, Rlm, RlmBuilder, Tool, Usage, Value, inputs,
     testing::{ScriptedInterpreter, ScriptedModel},
+    trajectory::CallOutcome,
 };
 use common::cell;
 
@@ -35,7 +36,8 @@ async fn calls(
         "call" => calls.clone(),
         _ => Vec::new(),
     });
-    let root = ScriptedModel::replies([cell("call"), "as text".into(), "as text".into()]);
+    let replies = [cell("call"), "as text".into(), "as text".into()];
+    let root = ScriptedModel::replies(replies.map(|reply| Response::new(reply).usage(Usage::tokens(0, 0))));
     let sub = ScriptedModel::from_fn(|request| match request.messages[0].content.as_str() {
         "fail" => Err(Error::new(ErrorKind::ContentRefused, "the model refused")),
         prompt => Ok(Response::new(format!("re: {prompt}"))),
@@ -58,7 +60,7 @@ async fn a_sub_call_is_answered_and_recorded() {
         .trajectory()
         .events()
         .filter_map(|event| match event {
-            Event::SubCall { prompt, model, .. } => Some((prompt.as_str(), model.as_str())),
+            Event::SubCallStarted { prompt, model, .. } => Some((prompt.as_str(), model.as_str())),
             _ => None,
         })
         .collect();
@@ -88,7 +90,7 @@ async fn a_text_is_not_taken_for_a_list_of_prompts() {
         results[1],
         "TypeError: llm_query_batched() needs a list of str, but prompts[1] is of type int"
     );
-    assert!(!prediction.trajectory().events().any(|event| matches!(event, Event::SubCall { .. })));
+    assert!(!prediction.trajectory().events().any(|event| matches!(event, Event::SubCallStarted { .. })));
 }
 
 #[tokio::test]
@@ -103,8 +105,11 @@ async fn a_batch_over_the_limit_runs_not_at_all() {
         "{}",
         results[1]
     );
-    let made =
-        prediction.trajectory().events().filter(|event| matches!(event, Event::SubCall { .. })).count();
+    let made = prediction
+        .trajectory()
+        .events()
+        .filter(|event| matches!(event, Event::SubCallStarted { .. }))
+        .count();
     assert_eq!(made, 1);
 }
 
@@ -207,4 +212,87 @@ async fn a_tool_that_panics_is_an_exception_in_python() {
     let tool = Tool::from_parts("boom", "", Vec::new(), |_| async { panic!("at the disco") });
     let (results, _) = calls(vec![HostCall::new("boom")], |rlm| rlm.tool(tool)).await;
     assert_eq!(results, ["RuntimeError: tool `boom` panicked: at the disco"]);
+}
+
+#[tokio::test]
+async fn a_cell_names_only_models_that_were_given_a_name() {
+    let ask = |name: &str| query("hello").argument("model", name);
+    let all = vec![ask("big"), ask("most-expensive"), ask("small"), query("hello")];
+    let big = ScriptedModel::from_fn(|request| {
+        assert_eq!(request.model, None, "the provider is not asked for another model");
+        Ok("from big".into())
+    });
+    let (results, prediction) = calls(all.clone(), |rlm| rlm.named_model("big", big)).await;
+    assert_eq!(results[0], "'from big'");
+    assert_eq!(
+        results[1],
+        "ValueError: no model is called \"most-expensive\": there is \"big\"; or leave `model` out"
+    );
+    assert_eq!(results[2..], ["'re: hello'", "'re: hello'"]);
+    let events = prediction.trajectory().events();
+    let made = events.filter(|event| matches!(event, Event::SubCallStarted { .. })).count();
+    assert_eq!(made, 3, "a call of an unknown model is not made");
+
+    let (results, _) = calls(all, |rlm| rlm).await;
+    assert!(results[0].ends_with("one model for sub-calls: leave `model` out"), "{}", results[0]);
+}
+
+#[tokio::test]
+async fn a_sub_call_gives_the_answer_without_thoughts() {
+    let sub = ScriptedModel::from_fn(|request| {
+        Ok(match request.messages[0].content.as_str() {
+            "think" => "<think>France. Or?</think>\n\nParis".into(),
+            "cut" => Response::new("<think>France").finish_reason(FinishReason::Length),
+            "filter" => Response::new("").finish_reason(FinishReason::ContentFilter),
+            "call" => Response::new("").native_call(NativeCall::new("search", "{}")),
+            _ => "".into(),
+        })
+    });
+    let all = ["think", "cut", "filter", "call", "empty"].map(query).to_vec();
+    let (results, prediction) = calls(all, |rlm| rlm.sub_model(sub.with_name("small"))).await;
+    assert_eq!(results[0], "'Paris'");
+    assert!(results[1].contains("length limit"), "{}", results[1]);
+    assert!(results[2].contains("content filter"), "{}", results[2]);
+    assert!(results[3].contains("`search`"), "{}", results[3]);
+    assert_eq!(results[4], "''");
+    let outcome = prediction.trajectory().events().find_map(|event| match event {
+        Event::SubCallFinished { call: 1, outcome, .. } => Some(outcome.clone()),
+        _ => None,
+    });
+    assert_eq!(outcome, Some(CallOutcome::Result("Paris".to_owned())), "as the cell gets it");
+}
+
+/// Never answers.
+#[derive(Debug)]
+struct Silent;
+
+#[async_trait::async_trait]
+impl LanguageModel for Silent {
+    fn name(&self) -> &str {
+        "silent"
+    }
+
+    async fn complete(&self, _: &Request) -> Result<Response> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_runs_own_time_does_not_blame_the_model() {
+    let limit = Duration::from_secs(40);
+    let interpreter =
+        ScriptedInterpreter::calling(|cell| if cell.code == "call" { vec![query("x")] } else { vec![] });
+    let root = ScriptedModel::replies([cell("call"), "{\"a\": \"?\"}".to_owned()]);
+    let rlm = Rlm::builder("q -> a").model(root).sub_model(Silent).interpreter(interpreter.factory());
+    let rlm = rlm.limits(|limits| limits.run_timeout(limit)).build().unwrap();
+    let started = tokio::time::Instant::now();
+    let prediction = rlm.run(inputs! { q: "?" }).await.unwrap();
+    assert!(started.elapsed() < limit);
+    let turns = prediction.trajectory().turns();
+    let value = turns[0].observation.clone().unwrap().value.unwrap().to_string();
+    assert!(value.contains("the time of the run was over"), "{value}");
+    let started = |event: &&Event| matches!(event, Event::SubCallStarted { call: 1, .. });
+    let failed = |event: &&Event| matches!(event, Event::ModelCallFailed { call: Some(1), .. });
+    assert_eq!(prediction.trajectory().events().filter(started).count(), 1);
+    assert_eq!(prediction.trajectory().events().filter(failed).count(), 1);
 }

@@ -5,8 +5,8 @@ mod common;
 use std::{collections::BTreeMap, time::Duration};
 
 use abyme_core::{
-    ErrorKind, Event, FinishReason, Limit, Limits, Request, Response, Rlm, Status, Usage, Value, inputs,
-    testing::ScriptedModel,
+    ErrorKind, Event, FinishReason, LanguageModelExt, Limit, Limits, NativeCall, Price, Request, Response,
+    Rlm, Role, Status, Usage, Value, inputs, testing::ScriptedModel,
 };
 use common::{cell, interpreter, said, scripted, transcript};
 
@@ -151,13 +151,20 @@ async fn every_limit_ends_in_an_extract_call() {
 #[tokio::test(start_paused = true)]
 async fn the_time_of_the_run_ends_it_too() {
     let model = SlowModel {
-        wait: Duration::from_secs(10),
-        inner: ScriptedModel::replies([cell("print a"), "{\"a\": 1}".to_owned()]),
+        wait: Duration::from_millis(3_500),
+        inner: ScriptedModel::replies([
+            cell("print a"),
+            cell("print b"),
+            cell("print c"),
+            "{\"a\": 1}".to_owned(),
+        ]),
     };
     let rlm = Rlm::builder("q -> a: int").model(model).interpreter(interpreter().factory());
-    let rlm = rlm.limits(|limits| limits.run_timeout(Duration::from_secs(15))).build().unwrap();
+    let rlm = rlm.limits(|limits| limits.run_timeout(Duration::from_secs(16))).build().unwrap();
+    let started = tokio::time::Instant::now();
     let prediction = rlm.run(inputs! { q: "?" }).await.unwrap();
-    // The second call is cut off at 15 s, and the extract call takes its own 10 s.
+    // The fourth call is cut off at 12 s, and the extract call has the quarter that was kept for it.
+    assert!(started.elapsed() <= Duration::from_secs(16), "{:?}", started.elapsed());
     assert_eq!(prediction.status(), Status::LimitReached(Limit::Time));
     assert_eq!(prediction.get::<i64>("a").unwrap(), 1);
 }
@@ -217,7 +224,7 @@ async fn retries_keep_to_the_time_of_the_run() {
         .run(inputs! { q: "?" })
         .await
         .unwrap();
-    assert_eq!((prediction.status(), started.elapsed().as_secs()), (Status::LimitReached(Limit::Time), 5));
+    assert_eq!((prediction.status(), started.elapsed().as_secs()), (Status::LimitReached(Limit::Time), 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -232,7 +239,7 @@ async fn a_model_that_hangs_is_not_waited_for_at_the_end_either() {
         .run(inputs! { q: "?" })
         .await
         .unwrap_err();
-    assert_eq!((error.kind(), started.elapsed().as_secs()), (ErrorKind::ModelTimeout, 62));
+    assert_eq!((error.kind(), started.elapsed().as_secs()), (ErrorKind::LimitReached, 2));
     assert!(error.message().starts_with("the time of 2 s is over, and the extract call failed: "), "{error}");
 }
 
@@ -245,8 +252,8 @@ async fn no_limit_is_too_long() {
 }
 
 #[tokio::test]
-async fn code_is_no_answer_to_an_extract_call() {
-    let thought = "<think>hm</think>\n```python\nSUBMIT(a='42')\n```";
+async fn code_that_would_have_to_run_is_no_answer_to_an_extract_call() {
+    let thought = "<think>hm</think>\n```python\nSUBMIT(a=str(x))\n```";
     let replies = [cell("print x"), thought.to_owned(), "It is 42.".to_owned()];
     let (rlm, model) = scripted("q -> a", replies);
     let prediction =
@@ -284,7 +291,17 @@ async fn a_session_that_dies_is_replaced_twice_and_gets_the_inputs_again() {
         assert!(said(&model, 1).contains("fresh session"));
     }
 
-    let (rlm, _) = scripted("q -> a", [cell("die"), cell("die"), cell("die"), cell("submit a=never")]);
+    let deaths = || vec![cell("die"), cell("die"), cell("die")];
+    let replies = deaths().into_iter().chain(["{\"a\": \"a guess\"}".to_owned()]);
+    let (rlm, model) = scripted("q -> a", replies);
+    let prediction = rlm.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    assert_eq!(
+        (prediction.status(), prediction.get::<String>("a").unwrap()),
+        (Status::CutShort, "a guess".into())
+    );
+    assert!(said(&model, 3).contains("the session died 3 times"), "{}", said(&model, 3));
+
+    let (rlm, _) = scripted("q -> a: int", deaths().into_iter().chain(["no".to_owned(), "no".to_owned()]));
     let error = rlm.build().unwrap().run(inputs! { q: "?" }).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::SessionEnded);
     assert!(error.message().contains("3 times") && error.message().contains("code 3"), "{error}");
@@ -356,4 +373,93 @@ async fn inputs_arrive_as_their_declared_types() {
         Rlm::builder("count: int -> a").model(model).interpreter(interpreter.factory()).build().unwrap();
     rlm.run(inputs! { count: "3" }).await.unwrap();
     assert_eq!(interpreter.cells()[0].variables, [("count".to_owned(), Value::Int(3))]);
+}
+
+#[tokio::test]
+async fn the_conversation_keeps_what_the_model_said_up_to_the_end_of_its_cell() {
+    let invented = "I look.\n```python\nprint 1\n```\nThis is the output:\n```\n1\n```";
+    let call = "<execute>print 2</execute> and so on";
+    let native = Response::new("So:").native_call(NativeCall::new("python", "{\"code\": \"print 3\"}"));
+    let replies = [Response::new(invented), call.into(), native, cell("submit a=x").into()];
+    let (rlm, model) = scripted("q -> a", replies);
+    rlm.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    let last = &model.requests()[3].messages;
+    let replies: Vec<_> =
+        last.iter().filter(|message| message.role == Role::Assistant).map(|it| it.content.as_str()).collect();
+    let kept =
+        ["I look.\n```python\nprint 1\n```", "<execute>print 2</execute>", "So:\n\n```python\nprint 3\n```"];
+    assert_eq!(replies, kept);
+}
+
+#[tokio::test]
+async fn markup_is_never_the_answer() {
+    let markup = "<tool_call>{\"name\": \"search\", \"arguments\": {\"query\": \"x\"}}</tool_call>";
+    let (rlm, model) = scripted("q -> a", [markup, markup, markup, "```python\nsubmit a=x\n```"]);
+    let prediction = rlm.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    assert_eq!(prediction.status(), Status::Submitted);
+    assert!(said(&model, 1).contains("`<tool_call>`") && said(&model, 3).contains("no code could be read"));
+    let refused = |event: &&Event| matches!(event, Event::ReplyRefused { .. });
+    assert_eq!(prediction.trajectory().events().filter(refused).count(), 3);
+
+    let replies = [cell("print x"), markup.to_owned(), markup.to_owned()];
+    let (rlm, _) = scripted("q -> a", replies);
+    let rlm = rlm.limits(|limits| limits.max_iterations(1)).build().unwrap();
+    let error = rlm.run(inputs! { q: "?" }).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitReached, "nor is it in the extract call");
+}
+
+#[tokio::test]
+async fn a_cut_cell_is_told_to_be_shorter() {
+    let cut = Response::new("```python\nsyntax").finish_reason(FinishReason::Length);
+    let (rlm, model) = scripted("q -> a", [cut, cell("submit a=x").into()]);
+    rlm.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    let said = said(&model, 1);
+    assert!(
+        said.starts_with("[cut off]") && said.contains("shorter cell") && !said.contains("whole"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_limit_that_cannot_be_kept_is_an_error_at_the_first_reply() {
+    let limits: [fn(Limits) -> Limits; 2] = [|it| it.max_cost(0.5), |it| it.max_tokens(1000)];
+    for (limit, name) in limits.into_iter().zip(["max_cost", "max_tokens"]) {
+        let (rlm, model) = scripted("q -> a", [cell("submit a=x"), cell("submit a=x")]);
+        let error = rlm.limits(limit).build().unwrap().run(inputs! { q: "?" }).await.unwrap_err();
+        assert_eq!((error.kind(), model.requests().len()), (ErrorKind::Config, 1));
+        let expected = format!("{name} cannot be kept: model `scripted` does not say");
+        assert!(error.message().starts_with(&expected), "{error}");
+    }
+
+    let reply = |code: &str| Response::new(cell(code)).usage(Usage::tokens(100_000, 0));
+    let model =
+        ScriptedModel::results([Ok(reply("print x")), Ok(reply("print x")), Ok("{\"a\": \"x\"}".into())]);
+    let rlm = Rlm::builder("q -> a").model(model.with_price(Price::per_million(3.0, 15.0)));
+    let rlm = rlm.interpreter(interpreter().factory()).limits(|limits| limits.max_cost(0.5)).build().unwrap();
+    let prediction = rlm.run(inputs! { q: "?" }).await.unwrap();
+    assert_eq!(prediction.status(), Status::LimitReached(Limit::Cost));
+    assert!((prediction.usage().cost.unwrap() - 0.6).abs() < 1e-9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_try_is_in_the_record() {
+    let limited = |seconds| {
+        let retry_after = Some(Duration::from_secs(seconds));
+        Err(abyme_core::Error::new(ErrorKind::RateLimited { retry_after }, "too often"))
+    };
+    let model = ScriptedModel::results([limited(30), limited(5), Ok(cell("submit a=done").into())]);
+    let rlm = Rlm::builder("q -> a").model(model).interpreter(interpreter().factory()).build().unwrap();
+    let prediction = rlm.run(inputs! { q: "?" }).await.unwrap();
+    let tries: Vec<_> = prediction
+        .trajectory()
+        .events()
+        .filter_map(|event| match event {
+            Event::ModelCallFailed { error, retry_seconds, .. } => {
+                Some((error.as_str(), retry_seconds.unwrap()))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(tries, [("too often", 30.0), ("too often", 5.0)]);
+    assert_eq!(prediction.usage().calls, 3);
 }

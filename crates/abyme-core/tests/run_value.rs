@@ -153,7 +153,8 @@ async fn each_try_has_the_time_that_is_left() {
     rlm.run(inputs! { q: "?" }).limits(|limits| limits.model_timeout(minutes(7))).await.unwrap();
     rlm.run(inputs! { q: "?" }).limits(|limits| limits.run_timeout(minutes(2))).await.unwrap();
     let timeouts: Vec<_> = model.requests().iter().map(|request| request.timeout.unwrap()).collect();
-    assert_eq!(timeouts, [5, 5, 7, 7, 2, 2].map(minutes));
+    // A quarter of the run's time is kept for the extract call.
+    assert_eq!(timeouts, [300, 300, 420, 420, 90, 90].map(Duration::from_secs));
 }
 
 /// Never answers, and counts how often it was asked.

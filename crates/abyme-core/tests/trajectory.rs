@@ -76,3 +76,31 @@ async fn a_full_disk_costs_the_file_and_not_the_run() {
     assert!(written.ends_with('\n') && kept.events().count() > 3, "what was written are whole events");
     assert!(kept.events().count() < prediction.trajectory().events().count());
 }
+
+#[tokio::test]
+async fn a_refused_submission_is_not_shown_as_submitted() {
+    let (rlm, model) = scripted("q -> a: int", [cell("submit a=many"), cell("submit a=3")]);
+    let prediction = rlm.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    let turns = prediction.trajectory().turns();
+    let [first, second] = &turns[..] else { panic!("{turns:?}") };
+    assert!(first.refused.as_ref().unwrap().contains("`a`"), "{first:?}");
+    let text = first.to_string();
+    assert!(text.contains("[refused]") && !text.contains("submitted by"), "{text}");
+    assert!(second.refused.is_none() && second.to_string().contains("[submitted by SUBMIT]"), "{second}");
+    let asked = &model.requests()[1].messages;
+    assert!(!asked.last().unwrap().content.contains("submitted by"), "nor to the model");
+}
+
+#[tokio::test]
+async fn records_carry_the_id_of_their_run() {
+    let (rlm, _) = scripted("q -> a", [cell("submit a=1"), cell("submit a=2")]);
+    let rlm = rlm.build().unwrap();
+    let (first, second) = (rlm.run(inputs! { q: "?" }), rlm.run(inputs! { q: "?" }));
+    let ids = [first.id().to_owned(), second.id().to_owned()];
+    assert_ne!(ids[0], ids[1]);
+    for (run, id) in [first, second].into_iter().zip(ids) {
+        let prediction = run.await.unwrap();
+        assert_eq!(prediction.trajectory().run(), id);
+        assert!(prediction.trajectory().records().all(|record| record.run == id));
+    }
+}

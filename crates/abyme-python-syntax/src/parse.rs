@@ -69,6 +69,25 @@ pub(crate) fn is_code(text: &str) -> bool {
     }
 }
 
+/// Whether the content of a fence without a tag is Python, or so close to it that the syntax error is the
+/// answer the model needs.
+pub(crate) fn looks_like_code(code: &str) -> bool {
+    is_code(code) || code.lines().any(is_line_of_code)
+}
+
+/// The same for text that a fence does not mark: a word is not enough.
+pub(crate) fn looks_like_program(text: &str) -> bool {
+    is_program(text) || text.lines().any(is_line_of_code)
+}
+
+fn is_line_of_code(line: &str) -> bool {
+    let line = line.trim();
+    let is_header =
+        ["def ", "for ", "while ", "if ", "with ", "class "].iter().any(|word| line.starts_with(word));
+    let is_import = line.starts_with("import ") || line.starts_with("from ") && line.contains(" import ");
+    is_header && line.ends_with(':') || line.starts_with("print(") || is_import && is_valid(line)
+}
+
 fn statement_acts(statement: &Stmt) -> bool {
     match statement {
         Stmt::Expr(it) => expression_acts(&it.value),

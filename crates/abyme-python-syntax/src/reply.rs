@@ -1,8 +1,11 @@
 //! A model's reply, parsed: its code, or why there is none.
 
+mod final_call;
+mod harmony;
 mod layout;
 mod lines;
 mod marks;
+mod markup;
 mod search;
 mod strings;
 #[cfg(test)]
@@ -12,7 +15,14 @@ use std::ops::Range;
 
 use serde::Deserialize;
 
-use self::layout::{Block, Kind, ReplyLayout, layout};
+pub use self::{final_call::submitted_literals, markup::code_in_arguments};
+use self::{
+    final_call::{ProseCall, prose_call},
+    harmony::HarmonyMessage,
+    layout::{Block, Kind, ReplyLayout, layout},
+    marks::strip_role,
+    markup::Call,
+};
 use crate::parse;
 
 /// What a model's reply asks for. A closed set: the loop handles each of them.
@@ -20,6 +30,10 @@ use crate::parse;
 pub enum Reply {
     /// A cell to run.
     Code {
+        /// The reply up to the end of the cell, as the model wrote it, without the thoughts that it begins
+        /// with. A conversation that keeps this and no more hits providers' prompt caches, and holds nothing
+        /// that the model made up about what its cell would print.
+        kept: String,
         /// The text around the cell, without thoughts.
         reasoning: String,
         /// The cell, with LF newlines and without the last one.
@@ -29,6 +43,13 @@ pub enum Reply {
     },
     /// Text without any code, without thoughts. Empty if there was nothing but thoughts.
     Text(String),
+    /// Markup for a call, or a submission in prose, that holds no code that can be read. It is no answer.
+    Markup {
+        /// What it is, for messages.
+        name: String,
+        /// The whole reply without thoughts.
+        text: String,
+    },
     /// Fences in other languages and none in Python: nothing to run.
     OtherLanguage {
         /// The first such fence's tag, as the model wrote it.
@@ -46,9 +67,14 @@ pub enum Reply {
 /// that is never closed runs to the end. Also taken for code, in this order:
 ///
 /// - a reply that as a whole is a Python program. A word, a number, `yes, no` or `Answer: 42` is not one;
-/// - a JSON object with the texts `reasoning` and `code`, on its own or in a fence;
+/// - a JSON object with the texts `reasoning` and `code`, on its own or in a fence, or one that is a call;
 /// - the `[[ ## code ## ]]` field of DSPy's chat format, fenced or not;
-/// - a fence without a tag, if no fence has a Python tag and its content is valid Python and more than data.
+/// - a fence without a tag, if no fence has a Python tag and its content is valid Python and more than data;
+/// - the code of a call in the markup that other tools use: `<invoke>` and `<parameter>`, `<tool_call>`,
+///   `<execute>`, `<code>`, the tokens of Llama, Mistral, DeepSeek and Kimi, Harmony's `to=python`. A call in
+///   which no code can be read is [`Reply::Markup`];
+/// - `SUBMIT(...)`, `FINAL(...)` or `FINAL_VAR(...)` in prose, where it is the reply's last word, has a line
+///   of its own, or spells everything out. Otherwise the reply is [`Reply::Markup`].
 ///
 /// Thoughts (`<think>`, `<thinking>`, `<thought>`, and `<reasoning>` where closed and at the start of a line)
 /// are taken out first, except within code:
@@ -59,22 +85,85 @@ pub enum Reply {
 ///   in a complete Python fence: then it was not cut off, and that fence is the cell;
 /// - tags in quotation marks or backticks are mentions.
 ///
+/// A reply ends at the first token of a chat template (`<|im_end|>`, `<end_of_turn>`) outside of Python's
+/// strings.
+///
 /// It takes time linear in the length of the text, whatever the text is.
 #[must_use]
 pub fn parse_reply(text: &str) -> Reply {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if let Some(reply) = undivided(text) {
+    if let Some(messages) = harmony::messages(text) {
+        return harmony_reply(&messages);
+    }
+    parse_message(strip_role(text), true)
+}
+
+/// A reply as a reader who has no session wants it: without thoughts, and without what follows the first token
+/// of a chat template. Trailing and leading white space is gone too, if something was taken out.
+///
+/// ```
+/// use abyme_python_syntax::visible_text;
+///
+/// assert_eq!(visible_text("<think>France...</think>\n\nParis<|im_end|>"), "Paris");
+/// ```
+#[must_use]
+pub fn visible_text(text: &str) -> String {
+    if let Some(messages) = harmony::messages(text) {
+        return harmony_text(&messages);
+    }
+    let text = strip_role(text);
+    let found = layout(text);
+    if found.thoughts.is_empty() && found.message_end.is_none() {
+        return text.to_owned();
+    }
+    let text = &text[..found.message_end.unwrap_or(text.len())];
+    without(text, found.thoughts.iter().cloned()).trim().to_owned()
+}
+
+/// Reads one message. `may_be_cut`: whether a token of a chat template may end it.
+fn parse_message(text: &str, may_be_cut: bool) -> Reply {
+    if let Some(reply) = undivided(text, text) {
         return reply;
     }
     let found = layout(text);
+    if may_be_cut && let Some(end) = found.message_end {
+        return parse_message(&text[..end], false);
+    }
     let after_thoughts = lead(text, &found.thoughts);
     if after_thoughts > 0
-        && let Some(reply) = undivided(&text[after_thoughts..])
+        && let Some(reply) = undivided(&text[after_thoughts..], &text[after_thoughts..])
     {
         return reply;
     }
-    if let Some(index) = chosen_block(text, &found) {
+    let kept = |end: usize| text[after_thoughts..end.max(after_thoughts)].trim().to_owned();
+    let skipped: Vec<_> =
+        found.thoughts.iter().cloned().chain(found.blocks.iter().map(|block| block.outer.clone())).collect();
+    let calls = markup::calls(text, &skipped);
+    let chosen = chosen_block(text, &found);
+    let call = calls.iter().position(|call| call.code.is_some()).filter(|&index| {
+        let Call { outer, code, .. } = &calls[index];
+        chosen.is_none_or(|block| {
+            // The fence comes later, or it is part of a string of the call's code.
+            let block = &found.blocks[block].outer;
+            outer.end <= block.start
+                || (outer.end >= block.end && code.as_deref().is_some_and(parse::is_valid))
+        })
+    });
+    if let Some(index) = call
+        && let Some(code) = calls[index].code.clone()
+    {
+        let Range { start, end } = calls[index].outer;
+        let around = found.thoughts.iter().cloned().chain(std::iter::once(start..end));
         return Reply::Code {
+            kept: kept(end),
+            reasoning: without(text, around).trim().to_owned(),
+            code,
+            ignored_blocks: calls[index + 1..].iter().filter(|call| call.code.is_some()).count(),
+        };
+    }
+    if let Some(index) = chosen {
+        return Reply::Code {
+            kept: kept(found.blocks[index].outer.end),
             reasoning: reasoning(text, &found, index),
             code: found.blocks[index].code(text),
             ignored_blocks: ignored_blocks(text, &found, index),
@@ -82,18 +171,51 @@ pub fn parse_reply(text: &str) -> Reply {
     }
     let mut fenced =
         found.blocks.iter().filter(|block| !matches!(block.kind, Kind::Python { .. })).take(BARE_ATTEMPTS);
-    if let Some(reply) = fenced.find_map(|block| object(&block.code(text))) {
+    if let Some(reply) = fenced.find_map(|block| object(&block.code(text), &kept(block.outer.end))) {
         return reply;
     }
     let visible = without(text, found.thoughts.iter().cloned()).trim().to_owned();
+    if let Some(call) = calls.into_iter().next() {
+        return Reply::Markup { name: call.name, text: visible };
+    }
     let tag = found.blocks.iter().find_map(|block| match block.kind {
         Kind::Other { tag, .. } => Some(tag.to_owned()),
         _ => None,
     });
-    match tag {
-        Some(tag) => Reply::OtherLanguage { tag, text: visible },
+    if let Some(tag) = tag {
+        return Reply::OtherLanguage { tag, text: visible };
+    }
+    match prose_call(&visible) {
+        Some(ProseCall::Meant { code, end }) => Reply::Code {
+            kept: visible[..end].to_owned(),
+            reasoning: visible[..end - code.len()].trim().to_owned(),
+            code,
+            ignored_blocks: 0,
+        },
+        Some(ProseCall::Unclear(name)) => {
+            Reply::Markup { name: format!("`{name}(...)` outside of a block"), text: visible }
+        }
         None => Reply::Text(visible),
     }
+}
+
+/// Reads a reply of several messages: the first call with code, or else what the rest says. Its tokens are not
+/// kept, because a server that reads them as tokens would take the conversation apart.
+fn harmony_reply(messages: &[HarmonyMessage<'_>]) -> Reply {
+    let text = harmony_text(messages);
+    if let Some(code) = messages.iter().find_map(HarmonyMessage::code) {
+        let kept = format!("{text}\n\n{}", fence(&code)).trim_start().to_owned();
+        return Reply::Code { kept, reasoning: text, code, ignored_blocks: 0 };
+    }
+    match messages.iter().find_map(HarmonyMessage::recipient) {
+        Some(recipient) => Reply::Markup { name: format!("a call of `{recipient}`"), text },
+        None => parse_message(&text, true),
+    }
+}
+
+fn harmony_text(messages: &[HarmonyMessage<'_>]) -> String {
+    let said = messages.iter().filter(|message| !message.is_thought() && message.recipient().is_none());
+    said.map(|message| message.text).collect::<Vec<_>>().join("\n\n")
 }
 
 /// Wraps code in a fence that [`parse_reply`] reads back, whatever fences the code holds itself.
@@ -111,7 +233,7 @@ pub fn fence(code: &str) -> String {
 }
 
 /// A reply that is code as a whole: a program without a fence, or an object with a field for it.
-fn undivided(text: &str) -> Option<Reply> {
+fn undivided(text: &str, kept: &str) -> Option<Reply> {
     let body = text.trim_end();
     // Only blank lines are taken off the front: the indentation of the first line belongs to the code.
     let start = body.len() - body.trim_start().len();
@@ -119,27 +241,36 @@ fn undivided(text: &str) -> Option<Reply> {
     let body = &body[start..];
     if parse::is_program(body) {
         return Some(Reply::Code {
+            kept: body.to_owned(),
             reasoning: String::new(),
             code: body.replace("\r\n", "\n"),
             ignored_blocks: 0,
         });
     }
-    object(body)
+    object(body, kept)
 }
 
-/// The code of a JSON object. The code itself may be fenced.
-fn object(text: &str) -> Option<Reply> {
-    let JsonFields { reasoning, code } = json_fields(text)?;
+/// The code of a JSON object: of its field for it, or of the call that it is. The code itself may be fenced.
+fn object(text: &str, kept: &str) -> Option<Reply> {
+    let kept = kept.trim().to_owned();
+    let Some(JsonFields { reasoning, code }) = json_fields(text) else {
+        let Call { name, code, .. } = markup::call_in_object(text)?;
+        return Some(match code {
+            Some(code) => Reply::Code { kept, reasoning: String::new(), code, ignored_blocks: 0 },
+            None => Reply::Markup { name, text: kept },
+        });
+    };
     let reasoning = reasoning.trim().to_owned();
     if !parse::is_valid(&code) {
         let found = layout(&code);
         if let Some(index) = chosen_block(&code, &found) {
             let ignored_blocks = ignored_blocks(&code, &found, index);
-            return Some(Reply::Code { reasoning, code: found.blocks[index].code(&code), ignored_blocks });
+            let code = found.blocks[index].code(&code);
+            return Some(Reply::Code { kept, reasoning, code, ignored_blocks });
         }
     }
     let code = code.replace("\r\n", "\n").trim_end_matches('\n').to_owned();
-    (!code.trim().is_empty()).then_some(Reply::Code { reasoning, code, ignored_blocks: 0 })
+    (!code.trim().is_empty()).then_some(Reply::Code { kept, reasoning, code, ignored_blocks: 0 })
 }
 
 /// The two fields of a reply in JSON; others are ignored.
@@ -176,29 +307,12 @@ fn chosen_block(text: &str, found: &ReplyLayout<'_>) -> Option<usize> {
         .or_else(|| {
             let bare = blocks.iter().enumerate().filter(|(_, block)| matches!(block.kind, Kind::Bare { .. }));
             let mut attempts = bare.filter(|(_, block)| !block.is_blank(text)).take(BARE_ATTEMPTS);
-            attempts.find(|(_, block)| looks_like_code(&block.code(text))).map(|(index, _)| index)
+            attempts.find(|(_, block)| parse::looks_like_code(&block.code(text))).map(|(index, _)| index)
         })
 }
 
 fn is_tagged(block: &Block<'_>) -> bool {
     matches!(block.kind, Kind::Python { .. } | Kind::Field)
-}
-
-/// Valid Python, or so close to it that the syntax error is the answer the model needs.
-fn looks_like_code(code: &str) -> bool {
-    parse::is_code(code)
-        || code.lines().any(|line| {
-            let line = line.trim();
-            let is_header = ["def ", "for ", "while ", "if ", "with ", "class "]
-                .iter()
-                .any(|word| line.starts_with(word));
-            is_header && line.ends_with(':') || line.starts_with("print(") || python_import(line)
-        })
-}
-
-fn python_import(line: &str) -> bool {
-    (line.starts_with("import ") || line.starts_with("from ") && line.contains(" import "))
-        && parse::is_valid(line)
 }
 
 fn ignored_blocks(text: &str, found: &ReplyLayout<'_>, chosen: usize) -> usize {

@@ -62,7 +62,8 @@ pub(crate) async fn inputs_sub_calls_tools_and_types_work_together(backend: Back
     assert_eq!(answer.get::<Option<f64>>("share").unwrap(), None);
     assert!(said(&model, 1).contains("50000 4"), "{}", said(&model, 1));
     assert!(said(&model, 1).contains("lines: list[50000]"));
-    let calls = answer.trajectory().events().filter(|event| matches!(event, Event::SubCall { .. })).count();
+    let calls =
+        answer.trajectory().events().filter(|event| matches!(event, Event::SubCallFinished { .. })).count();
     assert_eq!((calls, answer.usage().calls), (2, 5));
 }
 

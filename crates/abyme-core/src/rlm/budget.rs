@@ -22,7 +22,10 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Budget {
     limits: Limits,
+    /// When the run has to be over.
     deadline: Option<Instant>,
+    /// When its turns have to be over, so that time is left for the extract call.
+    turns_deadline: Option<Instant>,
     in_flight: Semaphore,
     used: Mutex<Used>,
 }
@@ -32,13 +35,22 @@ struct Used {
     iterations: u32,
     sub_calls: u32,
     usage: Usage,
+    /// A limit that cannot be kept, because this model does not report what counts towards it.
+    unmetered: Option<(Limit, String)>,
 }
+
+/// The most time that is kept for the extract call.
+const MAX_EXTRACT_TIME: Duration = Duration::from_secs(60);
 
 impl Budget {
     pub(super) fn new(limits: &Limits) -> Self {
+        let now = Instant::now();
+        let after = |limit: Duration| now.checked_add(limit);
+        let turns = |limit: Duration| limit - (limit / 4).min(MAX_EXTRACT_TIME);
         Self {
             limits: limits.clone(),
-            deadline: limits.run_timeout.and_then(|limit| Instant::now().checked_add(limit)),
+            deadline: limits.run_timeout.and_then(after),
+            turns_deadline: limits.run_timeout.map(turns).and_then(after),
             in_flight: Semaphore::new(limits.max_concurrent_calls),
             used: Mutex::default(),
         }
@@ -50,7 +62,7 @@ impl Budget {
         if used.iterations >= self.limits.max_iterations {
             return Err(Limit::Iterations);
         }
-        if let Some(limit) = self.exhausted(&used.usage) {
+        if let Some(limit) = self.exhausted(&used) {
             return Err(limit);
         }
         used.iterations += 1;
@@ -91,9 +103,32 @@ impl Budget {
         self.in_flight.acquire().await.ok()
     }
 
-    /// Settles what a call used.
-    pub(super) fn settle(&self, usage: Usage) {
-        self.used().usage += usage;
+    /// Settles what an answered call of `model` used.
+    pub(super) fn settle(&self, model: &str, usage: Usage) {
+        let limits = &self.limits;
+        let unmetered = if limits.max_cost.is_some() && usage.cost.is_none() {
+            Some(Limit::Cost)
+        } else if limits.max_tokens.is_some() && usage.total_tokens().is_none() {
+            Some(Limit::Tokens)
+        } else {
+            None
+        };
+        let mut used = self.used();
+        used.usage += usage;
+        if let Some(limit) = unmetered {
+            used.unmetered.get_or_insert_with(|| (limit, model.to_owned()));
+        }
+    }
+
+    /// Settles a call that failed or was cancelled. What it used is not known.
+    pub(super) fn settle_failed(&self) {
+        self.used().usage += Usage::call();
+    }
+
+    /// Fails if a limit cannot be kept, because a model does not report what counts towards it.
+    pub(super) fn check_metered(&self) -> Result<(), Error> {
+        let limit = self.used().unmetered.as_ref().map(|(limit, _)| *limit);
+        limit.map_or(Ok(()), |limit| Err(Error::new(ErrorKind::Config, self.describe(limit))))
     }
 
     /// What was used so far.
@@ -103,12 +138,27 @@ impl Budget {
 
     /// Which limit on time, tokens or cost is used up.
     pub(super) fn exhausted_now(&self) -> Option<Limit> {
-        self.exhausted(&self.used().usage)
+        self.exhausted(&self.used())
     }
 
-    /// `limit`, or the time left of the run if that is less.
+    /// How many iterations were taken.
+    pub(super) fn iterations(&self) -> u32 {
+        self.used().iterations
+    }
+
+    /// When a call for a turn has to be over.
+    pub(super) fn turns_deadline(&self) -> Option<Instant> {
+        self.turns_deadline
+    }
+
+    /// When the run, its extract call included, has to be over.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// `limit`, or the time left for turns if that is less.
     pub(super) fn within_run(&self, limit: Option<Duration>) -> Option<Duration> {
-        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = self.turns_deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         match (limit, left) {
             (Some(limit), Some(left)) => Some(limit.min(left)),
             (limit, None) => limit,
@@ -131,6 +181,15 @@ impl Budget {
     /// A limit in words.
     pub(super) fn describe(&self, limit: Limit) -> String {
         let limits = &self.limits;
+        if let Some((unmetered, model)) = &self.used().unmetered
+            && *unmetered == limit
+        {
+            let (what, instead) = match limit {
+                Limit::Cost => ("what a call costs", "give it a price (`with_price`)"),
+                _ => ("how many tokens a call uses", "limit `max_iterations` and `max_llm_calls`"),
+            };
+            return format!("{limit} cannot be kept: model `{model}` does not say {what}; {instead}");
+        }
         match limit {
             Limit::Iterations => format!("no turn is left of {}", limits.max_iterations),
             Limit::Time => {
@@ -141,18 +200,19 @@ impl Budget {
         }
     }
 
-    fn exhausted(&self, usage: &Usage) -> Option<Limit> {
+    fn exhausted(&self, used: &Used) -> Option<Limit> {
+        let usage = &used.usage;
         let over = |limit: Option<u64>, used: Option<u64>| {
             limit.zip(used).is_some_and(|(limit, used)| used >= limit)
         };
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        if self.turns_deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             Some(Limit::Time)
         } else if over(self.limits.max_tokens, usage.total_tokens()) {
             Some(Limit::Tokens)
         } else if self.limits.max_cost.zip(usage.cost).is_some_and(|(limit, used)| used >= limit) {
             Some(Limit::Cost)
         } else {
-            None
+            used.unmetered.as_ref().map(|(limit, _)| *limit)
         }
     }
 

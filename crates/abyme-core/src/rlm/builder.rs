@@ -3,6 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use abyme_python_syntax::{CodePolicy, Function, public_functions};
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
@@ -29,6 +30,7 @@ pub struct RlmBuilder {
     signature: Result<TaskSignature>,
     model: Option<Arc<dyn LanguageModel>>,
     sub_model: Option<Arc<dyn LanguageModel>>,
+    named_models: IndexMap<String, Arc<dyn LanguageModel>>,
     factory: Option<Arc<dyn InterpreterFactory>>,
     tools: Vec<Tool>,
     modules: Vec<ModuleSource>,
@@ -44,6 +46,7 @@ impl RlmBuilder {
             signature,
             model: None,
             sub_model: None,
+            named_models: IndexMap::new(),
             factory: None,
             tools: Vec::new(),
             modules: Vec::new(),
@@ -96,6 +99,13 @@ impl RlmBuilder {
     /// The model that answers `llm_query`. Default: the model that plans.
     pub fn sub_model(mut self, model: impl LanguageModel + 'static) -> Self {
         self.sub_model = Some(Arc::new(model));
+        self
+    }
+
+    /// A further model for `llm_query(prompt, model=name)`. A cell may use the models that were given a name
+    /// here, and no others.
+    pub fn named_model(mut self, name: impl Into<String>, model: impl LanguageModel + 'static) -> Self {
+        self.named_models.insert(name.into(), Arc::new(model));
         self
     }
 
@@ -160,6 +170,9 @@ impl RlmBuilder {
         let sub_model = self.sub_model.unwrap_or_else(|| model.clone());
         model.check().map_err(|error| error.context("model"))?;
         sub_model.check().map_err(|error| error.context("sub-model"))?;
+        for (name, model) in &self.named_models {
+            model.check().map_err(|error| error.context(format_args!("model {name:?}")))?;
+        }
         self.limits.check()?;
         let python_tools = functions_of(&self.modules)?;
         check_names(&signature, &self.tools, &python_tools)?;
@@ -172,6 +185,7 @@ impl RlmBuilder {
         scope.modules = self.modules;
         Ok(RlmConfig {
             sub_model,
+            named_models: self.named_models,
             signature,
             model,
             factory,

@@ -38,7 +38,16 @@ pub(super) fn specs() -> Vec<FunctionSpec> {
     ]
 }
 
-/// Those that the prompt describes.
-pub(super) fn described() -> Vec<FunctionSpec> {
-    specs().into_iter().filter(|spec| spec.name != LLM_BATCH).collect()
+/// Those that the prompt describes. Their parameter `model` is described where there are models to name.
+pub(super) fn described(named_models: &[&str]) -> Vec<FunctionSpec> {
+    let mut described: Vec<_> = specs().into_iter().filter(|spec| spec.name != LLM_BATCH).collect();
+    for spec in &mut described {
+        if named_models.is_empty() {
+            spec.parameters.retain(|parameter| parameter.name != "model");
+        } else {
+            let names: Vec<_> = named_models.iter().map(|name| format!("{name:?}")).collect();
+            spec.description.push_str(&format!(" `model` may be {}.", names.join(", ")));
+        }
+    }
+    described
 }

@@ -1,25 +1,29 @@
 //! Calls the models of one run: within its budget and its time, tried again as its policy says, and recorded.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
+use abyme_python_syntax::visible_text;
 use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
-use super::{budget::Budget, config::RlmConfig};
+use super::{budget::Budget, config::RlmConfig, guard::OnDrop};
 use crate::{
     error::{Error, ErrorKind, Result},
     interpreter::HostError,
     limits::Limits,
-    model::{LanguageModel, Message, Request, Response, Usage},
-    status::Limit,
+    model::{FinishReason, LanguageModel, Message, Request, Response, Retries, Usage},
     trajectory::{CallOutcome, Event, Purpose, Recorder},
 };
 
-/// How long the extract call may take when the time of the run is over.
-const EXTRACT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long after its time limit a model may still answer, before the call is dropped. Models keep the limit
 /// themselves, and their errors say more.
 const ANSWER_GRACE: Duration = Duration::from_millis(250);
+
+/// What the record says of a call that was dropped with its cell or its run.
+pub(super) const CANCELLED: &str = "the call was cancelled";
 
 /// Calls the models of one run. The one place that limits a call's time and tries it again.
 pub(super) struct ModelCaller<'a> {
@@ -27,6 +31,15 @@ pub(super) struct ModelCaller<'a> {
     limits: &'a Limits,
     budget: &'a Budget,
     recorder: &'a Recorder,
+    host_calls: AtomicU32,
+}
+
+/// Which call a try belongs to, for the record.
+#[derive(Clone, Copy)]
+struct CallOf<'a> {
+    turn: u32,
+    call: Option<u32>,
+    model: &'a dyn LanguageModel,
 }
 
 impl<'a> ModelCaller<'a> {
@@ -36,7 +49,7 @@ impl<'a> ModelCaller<'a> {
         budget: &'a Budget,
         recorder: &'a Recorder,
     ) -> Self {
-        Self { config, limits, budget, recorder }
+        Self { config, limits, budget, recorder, host_calls: AtomicU32::new(0) }
     }
 
     pub(super) fn budget(&self) -> &'a Budget {
@@ -47,22 +60,28 @@ impl<'a> ModelCaller<'a> {
         self.recorder
     }
 
+    /// A number for the next host call.
+    pub(super) fn next_host_call(&self) -> u32 {
+        self.host_calls.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// Asks the root model and records its reply.
     ///
-    /// At the end of a run whose time is over, it has [`EXTRACT_TIMEOUT`] for all its tries: a caller who
-    /// sets a limit does not want to wait for long after it.
+    /// # Errors
+    /// [`ErrorKind::LimitReached`] if the run's time is the reason; else the model's error.
     pub(super) async fn root(&self, turn: u32, purpose: Purpose, messages: &[Message]) -> Result<Response> {
-        let total = match (purpose, self.budget.exhausted_now()) {
-            (Purpose::Extract, Some(Limit::Time)) => Some(EXTRACT_TIMEOUT),
-            (Purpose::Extract, _) => None,
-            _ => self.budget.within_run(None),
+        let deadline = match purpose {
+            Purpose::Extract => self.budget.deadline(),
+            _ => self.budget.turns_deadline(),
         };
         let started = Instant::now();
-        let response = self.call(&*self.config.model, total, || Request::new(messages.to_vec())).await?;
+        let of = CallOf { turn, call: None, model: &*self.config.model };
+        let response = self.call(of, deadline, || Request::new(messages.to_vec())).await?;
         self.recorder.record(Event::ModelReplied {
             turn,
             purpose,
             text: response.text.clone(),
+            native_call: response.native_call.clone(),
             finish_reason: response.finish_reason.clone(),
             usage: response.usage,
             seconds: started.elapsed().as_secs_f64(),
@@ -75,47 +94,121 @@ impl<'a> ModelCaller<'a> {
         self.budget.reserve_sub_calls(count)
     }
 
-    /// One call of the sub-model, already reserved. Its outcome is recorded, also if the cell ends first.
+    /// The model that a cell asks for by name, among those it may use. Without a name: the sub-model.
+    pub(super) fn sub_model(&self, name: Option<&str>) -> Result<&'a dyn LanguageModel, HostError> {
+        let config = self.config;
+        let Some(name) = name else { return Ok(&*config.sub_model) };
+        if let Some(model) = config.named_models.get(name) {
+            return Ok(&**model);
+        }
+        if name == config.sub_model.name() {
+            return Ok(&*config.sub_model);
+        }
+        let known = match config.named_models.is_empty() {
+            true => "this run has one model for sub-calls: leave `model` out".to_owned(),
+            false => {
+                let names: Vec<_> = config.named_models.keys().map(|name| format!("{name:?}")).collect();
+                format!("there is {}; or leave `model` out", names.join(", "))
+            }
+        };
+        Err(HostError::value_error(format!("no model is called {name:?}: {known}")))
+    }
+
+    /// One call of a sub-model, already reserved: its answer, without thoughts. Its outcome is recorded, also
+    /// if the cell ends first.
     pub(super) async fn sub_call(
         &self,
         turn: u32,
         function: &str,
         prompt: &str,
-        model: Option<&str>,
-    ) -> Result<Response> {
+        model: &dyn LanguageModel,
+    ) -> Result<String> {
         let _permit = self.budget.call_permit().await;
         self.budget.check()?;
-        let sub_model = &*self.config.sub_model;
-        let mut record = SubCallRecord {
-            recorder: self.recorder,
+        let call = self.next_host_call();
+        self.recorder.record(Event::SubCallStarted {
             turn,
-            function,
-            model: model.unwrap_or(sub_model.name()),
-            prompt,
-            started: Instant::now(),
-            is_recorded: false,
+            call,
+            function: function.to_owned(),
+            model: model.name().to_owned(),
+            prompt: prompt.to_owned(),
+        });
+        let started = Instant::now();
+        let finished = |outcome, usage| {
+            let seconds = started.elapsed().as_secs_f64();
+            self.recorder.record(Event::SubCallFinished { turn, call, outcome, usage, seconds });
         };
-        let request = || Request::prompt(prompt).model(model.map(str::to_owned));
-        let result = self.call(sub_model, self.budget.within_run(None), request).await;
-        record.done(&result);
-        result
+        let unfinished = OnDrop::new(|| finished(CallOutcome::Error(CANCELLED.to_owned()), Usage::default()));
+        let of = CallOf { turn, call: Some(call), model };
+        let result = self.call(of, self.budget.turns_deadline(), || Request::prompt(prompt)).await;
+        unfinished.disarm();
+        let usage = result.as_ref().map_or_else(|_| Usage::default(), |response| response.usage);
+        let answer = result.and_then(|response| answer(model, response));
+        finished(
+            match &answer {
+                Ok(text) => CallOutcome::Result(text.clone()),
+                Err(error) => CallOutcome::Error(error.to_string()),
+            },
+            usage,
+        );
+        answer
     }
 
-    /// Calls a model until it answers, fails for good, or `total` is over, the pauses between tries included.
+    /// Calls a model until it answers, fails for good, or the time is over, pauses between tries included.
     async fn call(
         &self,
-        model: &dyn LanguageModel,
-        total: Option<Duration>,
+        of: CallOf<'_>,
+        deadline: Option<Instant>,
         request: impl Fn() -> Request,
     ) -> Result<Response> {
-        let deadline = total.and_then(|total| Instant::now().checked_add(total));
-        let span = tracing::info_span!("model_call", model = model.name());
-        let calls = self.config.retry.run(|_| self.call_once(model, deadline, &request)).instrument(span);
-        match total {
-            None => calls.await,
-            Some(total) => timeout(total.saturating_add(ANSWER_GRACE), calls)
-                .await
-                .unwrap_or_else(|_| Err(timed_out(model, total))),
+        let span = tracing::info_span!("model_call", model = of.model.name());
+        self.tries(of, deadline, request).instrument(span).await
+    }
+
+    async fn tries(
+        &self,
+        of: CallOf<'_>,
+        deadline: Option<Instant>,
+        request: impl Fn() -> Request,
+    ) -> Result<Response> {
+        let mut retries = Retries::new(&self.config.retry);
+        loop {
+            let started = Instant::now();
+            let failed = |error: String, backoff: Option<Duration>| {
+                self.budget.settle_failed();
+                self.recorder.record(Event::ModelCallFailed {
+                    turn: of.turn,
+                    call: of.call,
+                    model: of.model.name().to_owned(),
+                    error,
+                    seconds: started.elapsed().as_secs_f64(),
+                    retry_seconds: backoff.map(|backoff| backoff.as_secs_f64()),
+                });
+            };
+            let cancelled = OnDrop::new(|| failed(CANCELLED.to_owned(), None));
+            let result = self.call_once(of.model, deadline, &request).await;
+            cancelled.disarm();
+            let error = match result {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            let backoff = retries.backoff_after(&error);
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            match (backoff, left) {
+                (Some(backoff), Some(left)) if backoff >= left => {
+                    failed(error.to_string(), None);
+                    return Err(no_time_to_retry(&retries.give_up(error), left));
+                }
+                (Some(backoff), _) => {
+                    failed(error.to_string(), Some(backoff));
+                    tracing::debug!(%error, backoff_seconds = backoff.as_secs_f64(), "trying again");
+                    tokio::time::sleep(backoff).await;
+                }
+                (None, _) => {
+                    failed(error.to_string(), None);
+                    return Err(retries.give_up(error));
+                }
+            }
         }
     }
 
@@ -127,64 +220,63 @@ impl<'a> ModelCaller<'a> {
         request: impl Fn() -> Request,
     ) -> Result<Response> {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let limit = left.map_or(self.limits.model_timeout, |left| left.min(self.limits.model_timeout));
+        let own = self.limits.model_timeout;
+        let limit = left.map_or(own, |left| left.min(own));
         let request = request().timeout(limit);
         let answer = timeout(limit.saturating_add(ANSWER_GRACE), model.complete(&request)).await;
         match answer.unwrap_or_else(|_| Err(timed_out(model, limit))) {
             Ok(mut response) => {
                 response.usage.calls = response.usage.calls.max(1);
-                self.budget.settle(response.usage);
+                self.budget.settle(model.name(), response.usage);
                 Ok(response)
             }
-            Err(error) => {
-                self.budget.settle(Usage::call());
-                // No time is left for another try.
-                let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-                Err(if is_late { error.permanent() } else { error })
+            // The run's time cut the call off: that is no failure of the model.
+            Err(error) if error.kind() == ErrorKind::ModelTimeout && left.is_some_and(|left| left < own) => {
+                let message = format!(
+                    "the time of the run was over {:.1} s after model `{}` was asked, before it answered",
+                    limit.as_secs_f64(),
+                    model.name()
+                );
+                Err(Error::new(ErrorKind::LimitReached, message).with_source(error))
             }
+            Err(error) => Err(error),
         }
     }
 }
 
-/// Records a sub-call when it is over: answered, failed, or dropped with its cell.
-struct SubCallRecord<'a> {
-    recorder: &'a Recorder,
-    turn: u32,
-    function: &'a str,
-    model: &'a str,
-    prompt: &'a str,
-    started: Instant,
-    is_recorded: bool,
-}
-
-impl SubCallRecord<'_> {
-    fn done(&mut self, result: &Result<Response>) {
-        match result {
-            Ok(response) => self.record(CallOutcome::Result(response.text.clone()), response.usage),
-            Err(error) => self.record(CallOutcome::Error(error.to_string()), Usage::default()),
-        }
+/// What a sub-model's response says to the cell that asked.
+fn answer(model: &dyn LanguageModel, response: Response) -> Result<String> {
+    let text = visible_text(&response.text);
+    if !text.trim().is_empty() {
+        return Ok(text);
     }
-
-    fn record(&mut self, outcome: CallOutcome<String>, usage: Usage) {
-        self.is_recorded = true;
-        self.recorder.record(Event::SubCall {
-            turn: self.turn,
-            function: self.function.to_owned(),
-            model: self.model.to_owned(),
-            prompt: self.prompt.to_owned(),
-            outcome,
-            usage,
-            seconds: self.started.elapsed().as_secs_f64(),
-        });
+    let failed = |kind, why: &str| Err(Error::new(kind, format!("model `{}` {why}", model.name())));
+    match (response.finish_reason, response.native_call) {
+        (FinishReason::Length, _) => failed(
+            ErrorKind::MalformedReply,
+            "was cut off by its length limit before it answered; ask for less in one prompt",
+        ),
+        (FinishReason::ContentFilter, _) => {
+            failed(ErrorKind::ContentRefused, "answered nothing that its content filter let pass")
+        }
+        (_, Some(call)) => failed(
+            ErrorKind::MalformedReply,
+            &format!("called a function, `{}`, in place of an answer; it has none", call.name),
+        ),
+        _ => Ok(text),
     }
 }
 
-impl Drop for SubCallRecord<'_> {
-    fn drop(&mut self) {
-        if !self.is_recorded {
-            self.record(CallOutcome::Error("the call was cancelled".to_owned()), Usage::default());
-        }
-    }
+fn no_time_to_retry(error: &Error, left: Duration) -> Error {
+    let wait = error.retry_after().map_or_else(String::new, |wait| {
+        format!(
+            " (the provider asks to wait {:.0} s, {:.0} s are left)",
+            wait.as_secs_f64(),
+            left.as_secs_f64()
+        )
+    });
+    let message = format!("the run has no time left for another try{wait}: {error}");
+    Error::new(ErrorKind::LimitReached, message)
 }
 
 fn timed_out(model: &dyn LanguageModel, limit: Duration) -> Error {

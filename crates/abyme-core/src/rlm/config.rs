@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use abyme_python_syntax::{CodePolicy, Function};
+use indexmap::IndexMap;
 
 use crate::{
     interpreter::{InterpreterFactory, Scope},
@@ -19,6 +20,7 @@ pub(super) struct RlmConfig {
     pub(super) signature: TaskSignature,
     pub(super) model: Arc<dyn LanguageModel>,
     pub(super) sub_model: Arc<dyn LanguageModel>,
+    pub(super) named_models: IndexMap<String, Arc<dyn LanguageModel>>,
     pub(super) factory: Arc<dyn InterpreterFactory>,
     pub(super) tools: Vec<Tool>,
     pub(super) python_tools: Vec<Function>,

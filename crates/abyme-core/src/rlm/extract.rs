@@ -1,9 +1,10 @@
 //! The outputs as a reply to the extract call gives them: JSON, a Python dict, or prose.
 
-use abyme_python_syntax::{Reply, parse_reply};
+use abyme_python_syntax::{Reply, parse_reply, submitted_literals};
 use indexmap::IndexMap;
 
 use crate::{
+    model::{FinishReason, Response},
     prompt,
     signature::{FieldType, TaskSignature},
     value::Value,
@@ -13,19 +14,55 @@ use crate::{
 const MAX_OBJECTS: usize = 200;
 
 /// Reads the outputs from the reply to an extract call. Fails with what does not fit, for the model to read.
-pub(super) fn read_outputs(signature: &TaskSignature, text: &str) -> Result<IndexMap<String, Value>, String> {
-    let (text, is_prose) = match parse_reply(text) {
-        Reply::Text(visible) | Reply::OtherLanguage { text: visible, .. } => (visible, true),
-        // Code is no answer, but a dict in it may be one.
-        Reply::Code { reasoning, code, .. } => (format!("{reasoning}\n{code}"), false),
+pub(super) fn read_outputs(
+    signature: &TaskSignature,
+    response: &Response,
+) -> Result<IndexMap<String, Value>, String> {
+    let (text, is_prose) = match parse_reply(&response.text) {
+        Reply::Text(text) if text.trim().is_empty() => match &response.native_call {
+            // After many turns with functions of its own, a model may hand the outputs to one.
+            Some(call) => (call.arguments.clone(), false),
+            None => (String::new(), false),
+        },
+        Reply::Text(text) | Reply::OtherLanguage { text, .. } => (text, true),
+        Reply::Markup { text, .. } => (text, false),
+        // Nothing runs any more, but a submission that is spelled out says what the outputs are.
+        Reply::Code { reasoning, code, .. } => match submitted(signature, &code) {
+            Some(outputs) => return outputs,
+            None => (format!("{reasoning}\n{code}"), false),
+        },
     };
+    let is_whole = !matches!(response.finish_reason, FinishReason::Length | FinishReason::ContentFilter);
     match last_object(&text).or_else(|| python_dict(&text)) {
         Some(fields) => signature.coerce_outputs(fields).map_err(|problems| problems.to_string()),
-        None if is_prose && prompt::takes_prose(signature) && !text.trim().is_empty() => {
+        None if is_prose && is_whole && prompt::takes_prose(signature) && !text.trim().is_empty() => {
             signature.coerce_single(Value::from(text.trim())).map_err(|problems| problems.to_string())
         }
         None => Err("the reply holds no JSON object".to_owned()),
     }
+}
+
+/// The outputs of `SUBMIT(...)` and its kind, if its arguments are literals.
+fn submitted(signature: &TaskSignature, code: &str) -> Option<Result<IndexMap<String, Value>, String>> {
+    let mut fields = IndexMap::new();
+    let mut values = Vec::new();
+    for (name, literal) in submitted_literals(code)? {
+        let value = Value::parse_literal(&literal)?;
+        match name {
+            Some(name) => drop(fields.insert(name, value)),
+            None => values.push(value),
+        }
+    }
+    let outputs = match <[Value; 1]>::try_from(values) {
+        Ok([value]) if fields.is_empty() => signature.coerce_single(value),
+        values => {
+            let values = values.map_or_else(|values| values, Vec::from);
+            let names = signature.outputs().iter().map(|field| field.name().to_owned());
+            fields.extend(names.zip(values));
+            signature.coerce_outputs(fields)
+        }
+    };
+    Some(outputs.map_err(|problems| problems.to_string()))
 }
 
 /// The last JSON object in a text, fenced or not. Models may show an example or a draft before it.

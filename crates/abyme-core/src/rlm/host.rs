@@ -1,18 +1,17 @@
 //! Serves the calls of a cell: sub-calls to the model, and the user's tools.
 
-use std::time::Instant;
-
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::{
     builtins::{LLM_BATCH, LLM_QUERY, LLM_QUERY_BATCHED},
-    caller::ModelCaller,
+    caller::{CANCELLED, ModelCaller},
+    guard::OnDrop,
 };
 use crate::{
     interpreter::{HostCall, HostError, HostFunctions},
-    model::Response,
     tool::Tool,
     trajectory::{CallOutcome, Event},
     value::Value,
@@ -36,10 +35,9 @@ impl<'a> CellHost<'a> {
             other => return Err(wrong_prompt(LLM_QUERY, "prompt", "a str", other)),
         };
         check_prompt(prompt)?;
-        let model = model_argument(call)?;
+        let model = self.caller.sub_model(model_argument(call)?)?;
         self.caller.reserve_sub_calls(1)?;
-        let response = self.caller.sub_call(self.turn, LLM_QUERY, prompt, model).await?;
-        Ok(response.text.into())
+        Ok(self.caller.sub_call(self.turn, LLM_QUERY, prompt, model).await?.into())
     }
 
     async fn llm_query_batched(&self, call: &HostCall) -> Result<Value, HostError> {
@@ -62,7 +60,7 @@ impl<'a> CellHost<'a> {
                 }
             }
         }
-        let model = model_argument(call)?;
+        let model = self.caller.sub_model(model_argument(call)?)?;
         let valid = texts.iter().filter(|prompt| check_prompt(prompt).is_ok()).count();
         self.caller.reserve_sub_calls(u32::try_from(valid).unwrap_or(u32::MAX))?;
         let replies = texts.into_iter().map(|prompt| async {
@@ -70,12 +68,11 @@ impl<'a> CellHost<'a> {
             let reply = self.caller.sub_call(self.turn, LLM_QUERY_BATCHED, prompt, model).await;
             reply.map_err(|error| error.to_string())
         });
-        let replies =
-            join_all(replies).await.into_iter().map(|reply: Result<Response, String>| match reply {
-                Ok(response) => response.text,
-                Err(message) => format!("[ERROR] {message}"),
-            });
-        Ok(Value::list(replies))
+        let replies = join_all(replies).await.into_iter();
+        Ok(Value::list(
+            replies
+                .map(|reply: Result<_, String>| reply.unwrap_or_else(|message| format!("[ERROR] {message}"))),
+        ))
     }
 
     async fn tool(&self, call: HostCall) -> Result<Value, HostError> {
@@ -83,17 +80,24 @@ impl<'a> CellHost<'a> {
             return Err(HostError::new("NameError", format!("the host has no function `{}`", call.name)));
         };
         let arguments = tool.arguments(call);
-        let started = Instant::now();
-        let result = tool.call(arguments.clone()).await;
-        self.caller.recorder().record(Event::ToolCall {
-            turn: self.turn,
+        let (recorder, turn, number) = (self.caller.recorder(), self.turn, self.caller.next_host_call());
+        recorder.record(Event::ToolCallStarted {
+            turn,
+            call: number,
             tool: tool.name().to_owned(),
-            arguments,
-            outcome: match &result {
-                Ok(value) => CallOutcome::Result(value.clone()),
-                Err(error) => CallOutcome::Error(error.to_string()),
-            },
-            seconds: started.elapsed().as_secs_f64(),
+            arguments: arguments.clone(),
+        });
+        let started = Instant::now();
+        let finished = |outcome| {
+            let seconds = started.elapsed().as_secs_f64();
+            recorder.record(Event::ToolCallFinished { turn, call: number, outcome, seconds });
+        };
+        let unfinished = OnDrop::new(|| finished(CallOutcome::Error(CANCELLED.to_owned())));
+        let result = tool.call(arguments).await;
+        unfinished.disarm();
+        finished(match &result {
+            Ok(value) => CallOutcome::Result(value.clone()),
+            Err(error) => CallOutcome::Error(error.to_string()),
         });
         result
     }

@@ -10,10 +10,14 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::Stream;
+use rand::Rng;
 use tokio::sync::{mpsc, watch};
 use tracing::Instrument;
 
-use super::{budget::Budget, caller::ModelCaller, config::RlmConfig, prediction::Prediction, turns::Turns};
+use super::{
+    budget::Budget, caller::ModelCaller, config::RlmConfig, guard::OnDrop, prediction::Prediction,
+    turns::Turns,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     inputs::Inputs,
@@ -52,7 +56,9 @@ use crate::{
 ///   that fit;
 /// - [`Cancelled`](ErrorKind::Cancelled) if a [`CancelHandle`] ended it.
 ///
-/// All but the first carry the run's [trajectory](Error::trajectory).
+/// All but the first carry the run's [trajectory](Error::trajectory), and with it what was done and what it
+/// [used](crate::Trajectory::usage); their `Debug` names the trace, where there is one. A run that is dropped records
+/// its end too.
 #[derive(Debug)]
 #[must_use = "a run does nothing until it is awaited"]
 pub struct Run {
@@ -62,6 +68,7 @@ pub struct Run {
     sinks: Vec<Arc<dyn EventSink>>,
     trace: Option<PathBuf>,
     label: Option<String>,
+    id: String,
     cancel: CancelHandle,
 }
 
@@ -76,6 +83,7 @@ impl Run {
             sinks: config.sinks.clone(),
             trace: None,
             label: None,
+            id: format!("{:016x}", rand::rng().random::<u64>()),
             cancel: CancelHandle { state: watch::Sender::new(false) },
             config,
         }
@@ -106,6 +114,12 @@ impl Run {
         self
     }
 
+    /// The id of this run, 16 hexadecimal digits: the one that all its [records](Record::run) carry. It is
+    /// made at random.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// The events of this run as a stream. It ends when the run's future is done or dropped.
     ///
     /// ```no_run
@@ -133,20 +147,26 @@ impl Run {
     }
 
     async fn finish(self) -> Result<Prediction> {
-        let Self { config, inputs, limits, mut sinks, trace, label, cancel } = self;
+        let Self { config, inputs, limits, mut sinks, trace, label, id, cancel } = self;
         HomeRuntime::current()?;
         let inputs = checked(&config, &inputs)?;
         limits.check()?;
-        if let Some(path) = trace {
-            sinks.push(Arc::new(create_trace(path).await?));
+        if let Some(path) = &trace {
+            sinks.push(Arc::new(create_trace(path.clone()).await?));
         }
         let budget = Budget::new(&limits);
-        let recorder = Recorder::new(sinks);
+        let recorder = Recorder::new(id, sinks);
         let caller = ModelCaller::new(&config, &limits, &budget, &recorder);
         let mut turns = Turns::new(&config, &inputs, &limits, caller);
         turns.open(label);
+        let dropped = OnDrop::new(|| {
+            let (usage, turns) = (budget.usage(), budget.iterations());
+            let error = "the run was dropped before its end".to_owned();
+            recorder.record(Event::RunFailed { error, usage, turns });
+        });
         let ended = turns.take(cancel.cancelled()).await;
-        let (usage, turns) = (budget.usage(), turns.number());
+        dropped.disarm();
+        let (usage, turns) = (budget.usage(), budget.iterations());
         let ended = match ended {
             Ok((outputs, status)) => {
                 recorder.record(Event::RunFinished { status, outputs: outputs.clone(), usage, turns });
@@ -154,6 +174,15 @@ impl Run {
             }
             Err(error) => {
                 recorder.record(Event::RunFailed { error: error.to_string(), usage, turns });
+                let error = error.with("run", recorder.run()).with("turns", turns).with("used", usage);
+                let error = match advice(error.kind()) {
+                    Some(advice) => error.with("hint", advice),
+                    None => error,
+                };
+                let error = match &trace {
+                    Some(path) => error.with("trace", path.display()),
+                    None => error,
+                };
                 Err(error.with_trajectory(recorder.trajectory()))
             }
         };
@@ -168,9 +197,38 @@ impl IntoFuture for Run {
 
     fn into_future(self) -> RunFuture {
         let label = self.label.as_deref();
-        let span = tracing::info_span!("run", signature = %self.config.signature, label);
+        let span = tracing::info_span!("run", id = self.id, signature = %self.config.signature, label);
         Box::pin(self.finish().instrument(span))
     }
+}
+
+/// What to do about the error that a run ended in.
+fn advice(kind: ErrorKind) -> Option<&'static str> {
+    use ErrorKind::*;
+    Some(match kind {
+        LimitReached => {
+            "raise the limit that was reached, or ask for less; the trajectory has what was found"
+        }
+        RateLimited { .. } => {
+            "run it later, or with a smaller `max_concurrent_calls` or a larger `max_total_backoff`"
+        }
+        QuotaExceeded => "the account needs credit, or a higher quota",
+        ModelTimeout => "raise `model_timeout`, or use a faster model",
+        Auth => "check the key, and that it may use this model",
+        ContextTooLong => {
+            "use a model with a longer context, or lower `max_output_chars` and `max_preview_chars`"
+        }
+        BadRequest => "check the model's name and its settings; this server may want others",
+        ContentRefused => "use another model, or leave out of the inputs what its filter refuses",
+        Server | Connection => "check that the server is there, and run it again",
+        MalformedReply => "check that the model's address is that of a chat completions API",
+        SessionEnded | Protocol => {
+            "the trajectory's last cell ended the session; more memory or another backend may help"
+        }
+        Unavailable => "check that the backend has what it needs on this machine, and run it again",
+        Cancelled => "the trajectory has what was found until then",
+        _ => return None,
+    })
 }
 
 /// The inputs as their declared types, in the signature's order.

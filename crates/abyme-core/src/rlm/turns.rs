@@ -5,12 +5,18 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use abyme_python_syntax::{Reply, fence, parse_reply};
 use indexmap::IndexMap;
 use tracing::Instrument;
 
 use super::{
-    budget::Budget, builtins, caller::ModelCaller, config::RlmConfig, extract::read_outputs, host::CellHost,
+    budget::Budget,
+    builtins,
+    caller::ModelCaller,
+    config::RlmConfig,
+    conversation::Conversation,
+    extract::read_outputs,
+    host::CellHost,
+    reply::{Reply, read_reply},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -20,7 +26,7 @@ use crate::{
         render_observation,
     },
     limits::Limits,
-    model::{FinishReason, Message, Response, Role},
+    model::{FinishReason, Response},
     prompt::{self, FirstMessages},
     status::{Limit, Status},
     trajectory::{Event, InputSummary, Purpose, Recorder},
@@ -31,6 +37,9 @@ use crate::{
 const MAX_SESSIONS_LOST: u32 = 2;
 /// Extract calls before the run gives up: one, and one with the problems of the first.
 const MAX_EXTRACT_CALLS: u32 = 2;
+/// Replies in a row that a content filter stopped, or that the length limit cut before their first word,
+/// before the run's turns end.
+const MAX_EMPTY_REPLIES: u32 = 3;
 
 /// The outputs of a run and how it ended.
 type Outputs = (IndexMap<String, Value>, Status);
@@ -43,12 +52,14 @@ pub(super) struct Turns<'a> {
     caller: ModelCaller<'a>,
     budget: &'a Budget,
     recorder: &'a Recorder,
-    messages: Vec<Message>,
+    conversation: Conversation<'a>,
     turn: u32,
     sessions_lost: u32,
     replies_without_code: u32,
-    /// The user's message of the next request. Not sent yet, so an extract call may still add to it.
-    pending: String,
+    /// Replies in a row that a content filter stopped.
+    filtered: u32,
+    /// Replies in a row that the length limit cut before their first word.
+    cut_empty: u32,
     /// Whether the reply in progress repairs a cell that did not compile.
     repairing: bool,
 }
@@ -59,8 +70,15 @@ enum Step {
     Continue(String),
     /// The run is over.
     Done(Outputs),
-    /// A limit was reached in the middle of a turn.
-    LimitReached(Limit),
+    /// No further turn is possible. The outputs come from what there is.
+    Extract(End),
+}
+
+/// Why there are no further turns.
+enum End {
+    Limit(Limit),
+    /// Something failed for good that is not the root model.
+    CutShort(Error),
 }
 
 impl<'a> Turns<'a> {
@@ -76,29 +94,26 @@ impl<'a> Turns<'a> {
             limits,
             budget: caller.budget(),
             recorder: caller.recorder(),
+            conversation: Conversation::new(caller.recorder()),
             caller,
-            messages: Vec::new(),
             turn: 0,
             sessions_lost: 0,
             replies_without_code: 0,
-            pending: String::new(),
+            filtered: 0,
+            cut_empty: 0,
             repairing: false,
         }
-    }
-
-    /// How many turns were taken.
-    pub(super) fn number(&self) -> u32 {
-        self.turn
     }
 
     /// Writes the first messages.
     pub(super) fn open(&mut self, label: Option<String>) {
         let config = self.config;
         let tools: Vec<_> = config.tools.iter().map(|tool| tool.spec().clone()).collect();
-        self.messages = prompt::first_messages(&FirstMessages {
+        let named_models: Vec<_> = config.named_models.keys().map(String::as_str).collect();
+        let messages = prompt::first_messages(&FirstMessages {
             signature: &config.signature,
             inputs: self.inputs,
-            builtins: &builtins::described(),
+            builtins: &builtins::described(&named_models),
             tools: &tools,
             python_tools: &config.python_tools,
             capabilities: config.factory.capabilities(),
@@ -115,8 +130,9 @@ impl<'a> Turns<'a> {
             sub_model: config.sub_model.name().to_owned(),
             interpreter: config.factory.name().to_owned(),
             limits: self.limits.clone(),
-            messages: self.messages.clone(),
+            messages: messages.clone(),
         });
+        self.conversation.open(messages);
     }
 
     /// Opens a session, takes turns in it until the run ends or is `cancelled`, and shuts it down on every
@@ -139,14 +155,14 @@ impl<'a> Turns<'a> {
                 false => self.budget.reserve_iteration().err(),
             };
             if let Some(limit) = limit {
-                return self.extract(limit).await;
+                return self.extract(End::Limit(limit)).await;
             }
             self.turn += u32::from(!self.repairing);
             let span = tracing::info_span!("turn", number = self.turn);
             match self.take_turn(session).instrument(span).await? {
-                Step::Continue(message) => self.pending = message,
+                Step::Continue(message) => self.conversation.add(message),
                 Step::Done(outputs) => return Ok(outputs),
-                Step::LimitReached(limit) => return self.extract(limit).await,
+                Step::Extract(end) => return self.extract(end).await,
             }
         }
     }
@@ -155,114 +171,210 @@ impl<'a> Turns<'a> {
     async fn take_turn(&mut self, session: &mut Session) -> Result<Step> {
         let purpose = if self.repairing { Purpose::Repair } else { Purpose::Act };
         match self.ask(purpose).await {
-            Ok(response) => self.act_on(session, response).await,
-            // The run's own time cut off the call or its retries. That is a limit, not the model's failure.
-            Err(error) => match self.budget.exhausted_now() {
-                Some(limit) if error.kind().is_temporary() => Ok(Step::LimitReached(limit)),
-                _ => Err(error),
-            },
-        }
-    }
-
-    /// Sends the conversation to the root model.
-    async fn ask(&mut self, purpose: Purpose) -> Result<Response> {
-        self.send_pending();
-        self.caller.root(self.turn, purpose, &self.messages).await
-    }
-
-    /// Asks the model for the outputs as JSON, because `limit` is reached.
-    ///
-    /// The extract call is not subject to the limit that led to it. If the time is over, it has a minute.
-    async fn extract(&mut self, limit: Limit) -> Result<Outputs> {
-        let signature = &self.config.signature;
-        let reason = self.budget.describe(limit);
-        let mut ask = prompt::extract(&reason, signature);
-        let mut problems = String::new();
-        for _ in 0..MAX_EXTRACT_CALLS {
-            self.pending = match std::mem::take(&mut self.pending) {
-                earlier if earlier.is_empty() => ask,
-                earlier => format!("{earlier}\n\n{ask}"),
-            };
-            let reply = self.ask(Purpose::Extract).await;
-            let Response { text, .. } =
-                reply.map_err(|error| error.context(format!("{reason}, and the extract call failed")))?;
-            let outputs = read_outputs(signature, &text);
-            self.say(Message::assistant(text));
-            match outputs {
-                Ok(outputs) => return Ok((outputs, Status::LimitReached(limit))),
-                Err(misfits) => problems = misfits,
+            Ok(response) => {
+                if self.turn == 1 {
+                    // Nothing is lost yet. Later, what there is makes the outputs.
+                    self.budget.check_metered()?;
+                }
+                self.act_on(session, purpose, response).await
             }
-            ask = prompt::extract_again(&problems);
+            Err(error) if error.kind() == ErrorKind::ContentRefused => {
+                self.repairing = false;
+                Ok(self.after_filter(purpose, error.to_string()))
+            }
+            // The run's own time cut off the call or its retries. That is a limit, not the model's failure.
+            Err(error) if error.kind() == ErrorKind::LimitReached && self.turn > 0 => {
+                let limit = self.budget.exhausted_now().unwrap_or(Limit::Time);
+                Ok(Step::Extract(End::Limit(limit)))
+            }
+            Err(error) => Err(error),
         }
-        let message = format!("{reason}, and the model gave no outputs that fit: {}", problems.trim_end());
-        Err(Error::new(ErrorKind::LimitReached, message).operation("Rlm::run").with("limit", limit))
+    }
+
+    /// Sends the conversation to the root model. One that is longer than the model's context is cut.
+    async fn ask(&mut self, purpose: Purpose) -> Result<Response> {
+        self.conversation.send_pending(self.turn);
+        loop {
+            match self.caller.root(self.turn, purpose, self.conversation.messages()).await {
+                Err(error)
+                    if error.kind() == ErrorKind::ContextTooLong
+                        && self.conversation.cut_half(self.turn, error.message()) => {}
+                answered => return answered,
+            }
+        }
+    }
+
+    /// Asks the model for the outputs as JSON, because there are no further turns.
+    ///
+    /// The extract call is not subject to the limit that led to it. Time is kept for it.
+    async fn extract(&mut self, end: End) -> Result<Outputs> {
+        let signature = &self.config.signature;
+        let reason = match &end {
+            End::Limit(limit) => self.budget.describe(*limit),
+            End::CutShort(error) => error.message().to_owned(),
+        };
+        self.conversation.add(prompt::extract(&reason, signature));
+        let mut failure = String::new();
+        let mut model_error = None;
+        for _ in 0..MAX_EXTRACT_CALLS {
+            let response = match self.ask(Purpose::Extract).await {
+                Ok(response) => response,
+                Err(error) => {
+                    failure = format!("the extract call failed: {error}");
+                    let is_refused = error.kind() == ErrorKind::ContentRefused;
+                    let problem = error.message().to_owned();
+                    model_error = Some(error);
+                    if is_refused && self.conversation.replace_last(self.turn, prompt::LEFT_OUT, &problem) {
+                        self.conversation.add(prompt::extract(&reason, signature));
+                        continue;
+                    }
+                    break;
+                }
+            };
+            model_error = None;
+            let outputs = read_outputs(signature, &response);
+            self.conversation.replied(self.turn, &response.text);
+            let problems = match outputs {
+                Ok(outputs) => {
+                    let status = match end {
+                        End::Limit(limit) => Status::LimitReached(limit),
+                        End::CutShort(_) => Status::CutShort,
+                    };
+                    return Ok((outputs, status));
+                }
+                Err(problems) => problems,
+            };
+            self.refused(Purpose::Extract, problems.trim_end().to_owned());
+            failure = match is_cut_empty(&response) {
+                true => format!("the model gave no outputs: {REASONED_TO_ITS_LIMIT}"),
+                false => format!("the model gave no outputs that fit: {}", problems.trim_end()),
+            };
+            self.conversation.add(prompt::extract_again(&problems));
+        }
+        let message = format!("{reason}, and {failure}");
+        Err(match (end, model_error) {
+            (End::CutShort(error), _) => Error::new(error.kind(), message).with_source(error),
+            (End::Limit(limit), Some(error)) => {
+                Error::new(error.kind(), message).with("limit", limit).with_source(error).permanent()
+            }
+            (End::Limit(limit), None) => Error::new(ErrorKind::LimitReached, message).with("limit", limit),
+        }
+        .operation("Rlm::run"))
     }
 
     /// Acts on a reply of the root model.
-    async fn act_on(&mut self, session: &mut Session, response: Response) -> Result<Step> {
-        let Response { text, finish_reason, .. } = response;
+    async fn act_on(&mut self, session: &mut Session, purpose: Purpose, response: Response) -> Result<Step> {
         let repairing = std::mem::take(&mut self.repairing);
-        match parse_reply(&text) {
-            Reply::Code { reasoning, code, ignored_blocks } => {
+        let reply = read_reply(&response);
+        let is_empty = matches!(&reply, Reply::Text(text) if text.trim().is_empty());
+        if is_empty && response.finish_reason == FinishReason::ContentFilter {
+            self.conversation.replied(self.turn, "");
+            return Ok(self.after_filter(purpose, "the content filter left nothing of the reply".to_owned()));
+        }
+        self.filtered = 0;
+        self.cut_empty = if is_empty && is_cut_empty(&response) { self.cut_empty + 1 } else { 0 };
+        if self.cut_empty >= MAX_EMPTY_REPLIES {
+            self.conversation.replied(self.turn, "");
+            let message = format!("{} replies in a row were empty: {REASONED_TO_ITS_LIMIT}", self.cut_empty);
+            return Ok(Step::Extract(End::CutShort(Error::new(ErrorKind::MalformedReply, message))));
+        }
+        let remaining = self.budget.remaining();
+        let signature = &self.config.signature;
+        let is_cut = response.finish_reason == FinishReason::Length;
+        let (problem, message) = match reply {
+            Reply::Code { kept, reasoning, code, ignored_blocks } => {
                 self.replies_without_code = 0;
-                let message = match reasoning.trim() {
-                    "" => fence(&code),
-                    reasoning => format!("{reasoning}\n\n{}", fence(&code)),
-                };
-                self.say(Message::assistant(message));
+                self.conversation.replied(self.turn, &kept);
                 self.recorder.record(Event::CellStarted { turn: self.turn, reasoning, code: code.clone() });
-                let mut step = self.run_cell(session, code, repairing).await?;
-                if let Step::Continue(message) = &mut step {
-                    if ignored_blocks > 0 {
-                        message.push_str(
-                            "\n(Only the first code block of a reply runs; the later ones were left out.)",
-                        );
-                    }
-                    note_cut(message, &finish_reason);
+                let mut step = self.run_cell(session, code, repairing, is_cut).await?;
+                if let Step::Continue(message) = &mut step
+                    && ignored_blocks > 0
+                {
+                    message.push_str(
+                        "\n(Only the first code block of a reply runs; the later ones were left out.)",
+                    );
                 }
-                Ok(step)
+                return Ok(step);
             }
             Reply::Text(answer) => {
-                // Some servers refuse a message without content.
-                self.say(Message::assistant(if answer.is_empty() { "(no reply)" } else { &answer }));
+                self.conversation.replied(self.turn, &answer);
                 self.replies_without_code += 1;
-                let remaining = self.budget.remaining();
-                let signature = &self.config.signature;
-                let is_whole = !answer.trim().is_empty() && finish_reason != FinishReason::Length;
-                let mut message = match self.replies_without_code {
-                    1 => prompt::nudge(signature, &remaining),
+                let is_whole = !is_empty
+                    && !matches!(response.finish_reason, FinishReason::Length | FinishReason::ContentFilter);
+                match self.replies_without_code {
+                    1 => ("the reply holds no code".to_owned(), prompt::nudge(signature, &remaining)),
                     _ if prompt::takes_prose(signature) && is_whole => {
                         let name = signature.outputs()[0].name().to_owned();
                         let outputs = IndexMap::from([(name, Value::from(answer))]);
                         return Ok(Step::Done((outputs, Status::Answered)));
                     }
-                    _ => prompt::no_code(signature, &remaining),
-                };
-                note_cut(&mut message, &finish_reason);
-                Ok(Step::Continue(message))
+                    _ => ("the reply holds no code".to_owned(), prompt::no_code(signature, &remaining)),
+                }
             }
-            Reply::OtherLanguage { tag, .. } => {
-                self.say(Message::assistant(text));
-                Ok(Step::Continue(prompt::other_language(&tag, &self.budget.remaining())))
+            Reply::Markup { name, text } => {
+                self.conversation.replied(self.turn, &text);
+                let problem =
+                    format!("the reply holds {name} in place of code, and none can be read from it");
+                (problem, prompt::markup(&name, &remaining))
             }
+            Reply::OtherLanguage { tag, text } => {
+                self.conversation.replied(self.turn, &text);
+                (
+                    format!("the reply holds {tag} in place of Python"),
+                    prompt::other_language(&tag, &remaining),
+                )
+            }
+        };
+        self.refused(purpose, problem);
+        Ok(Step::Continue(if is_cut { prompt::after_cut(&message) } else { message }))
+    }
+
+    /// Goes on after a reply that a content filter stopped: asks for other words, then without what the last
+    /// cell printed, and in the end for the outputs.
+    fn after_filter(&mut self, purpose: Purpose, problem: String) -> Step {
+        self.filtered += 1;
+        self.refused(purpose, problem.clone());
+        if self.filtered > 1 {
+            self.conversation.replace_last(self.turn, prompt::LEFT_OUT, &problem);
         }
+        if self.filtered >= MAX_EMPTY_REPLIES {
+            return Step::Extract(End::CutShort(Error::new(ErrorKind::ContentRefused, problem)));
+        }
+        Step::Continue(prompt::filtered(&self.budget.remaining()))
+    }
+
+    /// Records that a reply was not acted on.
+    fn refused(&self, purpose: Purpose, problem: String) {
+        self.recorder.record(Event::ReplyRefused { turn: self.turn, purpose, problem });
     }
 
     /// Runs a cell and decides what its observation means for the run.
-    async fn run_cell(&mut self, session: &mut Session, code: String, repairing: bool) -> Result<Step> {
+    async fn run_cell(
+        &mut self,
+        session: &mut Session,
+        code: String,
+        repairing: bool,
+        is_cut: bool,
+    ) -> Result<Step> {
         let limits = self.limits;
         let cell = Cell::new(code)
             .scope(self.config.scope.clone())
             .timeout(self.budget.within_run(limits.cell_timeout))
             .max_output_chars(limits.max_output_chars);
-        let observation = self.execute(session, cell).await?;
+        let mut observation = match self.execute(session, cell).await {
+            Ok(observation) => observation,
+            Err(error) => return Ok(Step::Extract(End::CutShort(error))),
+        };
         if observation.is_syntax_error() && !repairing {
             self.repairing = true;
             let traceback = observation.error.map(|error| error.traceback).unwrap_or_default();
-            return Ok(Step::Continue(prompt::syntax_error(&traceback)));
+            return Ok(Step::Continue(match is_cut {
+                true => prompt::cut_cell(&traceback),
+                false => prompt::syntax_error(&traceback),
+            }));
         }
-        let mut observed = render_observation(&observation, limits.max_output_chars);
-        if let Some(submission) = observation.submission {
+        let mut refused = None;
+        if let Some(submission) = observation.submission.take() {
             match self.coerce(&submission) {
                 Ok(outputs) => return Ok(Step::Done((outputs, Status::Submitted))),
                 Err(problems) => {
@@ -271,18 +383,47 @@ impl<'a> Turns<'a> {
                         via: submission.via,
                         problems: problems.clone(),
                     });
-                    observed = format!("{observed}\n{}", prompt::refused(&problems, &self.config.signature));
+                    refused = Some(prompt::refused(&problems, &self.config.signature));
                 }
             }
         }
+        let mut observed = render_observation(&observation, limits.max_output_chars);
+        if let Some(refused) = refused {
+            observed = match observation
+                == (Observation { duration: observation.duration, ..Observation::default() })
+            {
+                // A cell that only submits has no output to speak of.
+                true => refused,
+                false => format!("{observed}\n{refused}"),
+            };
+        }
+        if is_cut {
+            observed = prompt::after_cut(&observed);
+        }
         if let Some(reason) = observation.session_ended {
-            self.count_lost_session(&reason)?;
-            if let Some(limit) = self.budget.exhausted_now() {
+            self.recorder.record(Event::SessionLost { turn: self.turn, reason: reason.clone() });
+            self.sessions_lost += 1;
+            let end = match self.budget.exhausted_now() {
                 // The run needs no other session.
-                self.pending = observed;
-                return Ok(Step::LimitReached(limit));
+                Some(limit) => Some(End::Limit(limit)),
+                None if self.sessions_lost > MAX_SESSIONS_LOST => {
+                    let times = self.sessions_lost;
+                    let message = format!("the session died {times} times; the last time: {reason}");
+                    Some(End::CutShort(Error::new(ErrorKind::SessionEnded, message)))
+                }
+                None => match self.open_session().await {
+                    Ok(opened) => {
+                        *session = opened;
+                        None
+                    }
+                    Err(error) if error.kind() == ErrorKind::LimitReached => Some(End::Limit(Limit::Time)),
+                    Err(error) => Some(End::CutShort(error)),
+                },
+            };
+            if let Some(end) = end {
+                self.conversation.add(observed);
+                return Ok(Step::Extract(end));
             }
-            *session = self.open_session().await?;
             observed = format!("{observed}\n{}", prompt::session_lost(&reason));
         }
         Ok(Step::Continue(prompt::after_cell(&observed, &self.budget.remaining())))
@@ -307,17 +448,6 @@ impl<'a> Turns<'a> {
             Duration::from_micros(observation.duration.as_micros().try_into().unwrap_or(u64::MAX));
         self.recorder.record(Event::CellFinished { turn: self.turn, observation: observation.clone() });
         Ok(observation)
-    }
-
-    /// Records that a session died. Fails if that was one too many.
-    fn count_lost_session(&mut self, reason: &str) -> Result<()> {
-        self.recorder.record(Event::SessionLost { turn: self.turn, reason: reason.to_owned() });
-        self.sessions_lost += 1;
-        if self.sessions_lost <= MAX_SESSIONS_LOST {
-            return Ok(());
-        }
-        let message = format!("the session died {} times; the last time: {reason}", self.sessions_lost);
-        Err(Error::new(ErrorKind::SessionEnded, message).operation("Rlm::run"))
     }
 
     /// A session with the inputs and the user's Python tools in it.
@@ -359,32 +489,16 @@ impl<'a> Turns<'a> {
         }
         .map_err(|problems| problems.to_string())
     }
+}
 
-    /// Appends the pending text to the conversation as the user's message.
-    ///
-    /// Two messages of the user in a row become one, because many chat templates refuse them: after a failed
-    /// call the last message is the user's, and grows at its end.
-    fn send_pending(&mut self) {
-        let text = std::mem::take(&mut self.pending);
-        if text.is_empty() {
-            return;
-        }
-        match self.messages.last_mut() {
-            Some(last) if last.role == Role::User && self.turn > 0 => {
-                last.content.push_str("\n\n");
-                last.content.push_str(&text);
-                self.recorder
-                    .record(Event::MessageAppended { turn: self.turn, message: Message::user(text) });
-            }
-            _ => self.say(Message::user(text)),
-        }
-    }
+/// What a model does whose replies are empty and cut.
+const REASONED_TO_ITS_LIMIT: &str = "the model reasoned until the length limit cut it off, before its first \
+    word; raise its most tokens (`max_tokens`), or have it reason less";
 
-    /// Appends a message to the conversation. Earlier messages never change.
-    fn say(&mut self, message: Message) {
-        self.recorder.record(Event::MessageAppended { turn: self.turn, message: message.clone() });
-        self.messages.push(message);
-    }
+/// Whether the length limit cut a reply before its first word.
+fn is_cut_empty(response: &Response) -> bool {
+    response.finish_reason == FinishReason::Length
+        && abyme_python_syntax::visible_text(&response.text).trim().is_empty()
 }
 
 /// Waits for `work`, unless the run is cancelled first: that drops the work.
@@ -398,12 +512,6 @@ async fn unless<T>(
             Err(Error::new(ErrorKind::Cancelled, "the run was cancelled").operation("Rlm::run"))
         }
         done = work => done,
-    }
-}
-
-fn note_cut(message: &mut String, finish_reason: &FinishReason) {
-    if *finish_reason == FinishReason::Length {
-        message.push_str("\n(Your reply was cut off by its length limit.)");
     }
 }
 

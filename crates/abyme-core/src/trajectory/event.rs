@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     interpreter::{Observation, Via},
     limits::Limits,
-    model::{FinishReason, Message, Usage},
+    model::{FinishReason, Message, NativeCall, Usage},
     signature::TaskSignature,
     status::Status,
     value::Value,
@@ -19,6 +19,9 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Record {
+    /// The id of the run: 16 hexadecimal digits, the same in all its records.
+    #[serde(default)]
+    pub run: String,
     /// Seconds since the run's start.
     pub at: f64,
     /// What happened.
@@ -27,15 +30,15 @@ pub struct Record {
 }
 
 impl Record {
-    pub(super) fn new(at: f64, event: Event) -> Self {
-        Self { at: (at * 1e6).round() / 1e6, event }
+    pub(super) fn new(run: &str, at: f64, event: Event) -> Self {
+        Self { run: run.to_owned(), at: (at * 1e6).round() / 1e6, event }
     }
 
     /// The record as one line of JSON, with its end of line.
     pub fn to_line(&self) -> String {
         // An event holds only types that JSON can write; the fallback keeps a bug from costing a run.
         let mut line = serde_json::to_string(self).unwrap_or_else(|error| {
-            serde_json::json!({"at": self.at, "unwritable": error.to_string()}).to_string()
+            serde_json::json!({"run": self.run, "at": self.at, "unwritable": error.to_string()}).to_string()
         });
         line.push('\n');
         line
@@ -82,12 +85,54 @@ pub enum Event {
         purpose: Purpose,
         /// The reply, whole.
         text: String,
+        /// The function that the model called in the provider's own form.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        native_call: Option<NativeCall>,
         /// Why the model stopped.
         finish_reason: FinishReason,
         /// What the call used.
         usage: Usage,
         /// How long it took.
         seconds: f64,
+    },
+    /// A reply of the root model was not acted on: it held no code, or none that can be read, or no outputs
+    /// where these were asked for. The model is asked again.
+    #[non_exhaustive]
+    ReplyRefused {
+        /// The turn it belongs to.
+        turn: u32,
+        /// The purpose of the request.
+        purpose: Purpose,
+        /// What is wrong with it, for a person.
+        problem: String,
+    },
+    /// One try of a model call failed, or was cancelled. What the tries of a run used is part of its usage.
+    #[non_exhaustive]
+    ModelCallFailed {
+        /// The turn it belongs to.
+        turn: u32,
+        /// The number of the sub-call that it belongs to; absent for a call of the root model.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<u32>,
+        /// The model that was called.
+        model: String,
+        /// Why it failed.
+        error: String,
+        /// How long it took.
+        seconds: f64,
+        /// After how many seconds the call is tried again, if it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_seconds: Option<f64>,
+    },
+    /// Earlier messages were cut, because the model or its provider refused the conversation as it was.
+    #[non_exhaustive]
+    ConversationCut {
+        /// The turn it belongs to.
+        turn: u32,
+        /// Why, for a person.
+        reason: String,
+        /// All messages of the next request, as they are from now on.
+        messages: Vec<Message>,
     },
     /// The message that the next request ends with, as the model reads it.
     #[non_exhaustive]
@@ -107,18 +152,28 @@ pub enum Event {
         /// The code.
         code: String,
     },
-    /// A model call made from a cell was answered or failed.
+    /// A model call made from a cell begins.
     #[non_exhaustive]
-    SubCall {
+    SubCallStarted {
         /// The turn it belongs to.
         turn: u32,
+        /// Its number among the host calls of the run, from 1.
+        call: u32,
         /// `llm_query` or `llm_query_batched`.
         function: String,
         /// The model that was called.
         model: String,
         /// The prompt, whole.
         prompt: String,
-        /// The reply, or why there is none.
+    },
+    /// A model call made from a cell was answered, failed, or was cancelled with its cell.
+    #[non_exhaustive]
+    SubCallFinished {
+        /// The turn it belongs to.
+        turn: u32,
+        /// Its number, as in [`SubCallStarted`](Event::SubCallStarted).
+        call: u32,
+        /// The reply as the cell gets it, or why there is none.
         #[serde(flatten)]
         outcome: CallOutcome<String>,
         /// What the call used.
@@ -126,15 +181,25 @@ pub enum Event {
         /// How long it took.
         seconds: f64,
     },
-    /// A tool was called from a cell.
+    /// A tool is called from a cell.
     #[non_exhaustive]
-    ToolCall {
+    ToolCallStarted {
         /// The turn it belongs to.
         turn: u32,
+        /// Its number among the host calls of the run, from 1.
+        call: u32,
         /// The tool's name.
         tool: String,
         /// Its arguments.
         arguments: IndexMap<String, Value>,
+    },
+    /// A tool returned, failed, or was cancelled with its cell.
+    #[non_exhaustive]
+    ToolCallFinished {
+        /// The turn it belongs to.
+        turn: u32,
+        /// Its number, as in [`ToolCallStarted`](Event::ToolCallStarted).
+        call: u32,
         /// What it returned, or why it failed.
         #[serde(flatten)]
         outcome: CallOutcome<Value>,
@@ -179,7 +244,7 @@ pub enum Event {
         /// Turns taken.
         turns: u32,
     },
-    /// The run ended without one.
+    /// The run ended without one: it failed, was cancelled, or its future was dropped.
     #[non_exhaustive]
     RunFailed {
         /// Why.

@@ -21,6 +21,8 @@ pub struct Turn {
     pub sub_calls: usize,
     /// Tool calls made from the cell.
     pub tool_calls: usize,
+    /// Why the reply, or what the cell submitted, was refused.
+    pub refused: Option<String>,
 }
 
 /// Folds events into turns. A repaired cell replaces the one that did not compile.
@@ -35,16 +37,24 @@ pub(super) fn turns<'a>(events: impl Iterator<Item = &'a Event>) -> Vec<Turn> {
                 observation: None,
                 sub_calls: 0,
                 tool_calls: 0,
+                refused: None,
             }),
+            Event::ReplyRefused { problem, purpose: Purpose::Act | Purpose::Repair, .. }
+            | Event::SubmissionRefused { problems: problem, .. } => {
+                turns.last_mut().into_iter().for_each(|turn| turn.refused = Some(problem.clone()));
+            }
             Event::CellStarted { reasoning, code, .. } => {
                 if let Some(turn) = turns.last_mut() {
+                    turn.refused = None;
                     turn.reasoning = reasoning.clone();
                     turn.code = code.clone();
                     turn.observation = None;
                 }
             }
-            Event::SubCall { .. } => turns.last_mut().into_iter().for_each(|turn| turn.sub_calls += 1),
-            Event::ToolCall { .. } => turns.last_mut().into_iter().for_each(|turn| turn.tool_calls += 1),
+            Event::SubCallStarted { .. } => turns.last_mut().into_iter().for_each(|turn| turn.sub_calls += 1),
+            Event::ToolCallStarted { .. } => {
+                turns.last_mut().into_iter().for_each(|turn| turn.tool_calls += 1)
+            }
             Event::CellFinished { observation, .. } => {
                 if let Some(turn) = turns.last_mut() {
                     turn.observation = Some(observation.clone());
@@ -69,8 +79,15 @@ impl fmt::Display for Turn {
         if self.sub_calls > 0 {
             writeln!(f, "  ({} sub-calls)", self.sub_calls)?;
         }
-        match &self.observation {
-            Some(observation) => write!(f, "{}", render_observation(observation, 2_000)),
+        if let Some(observation) = &self.observation {
+            let mut observation = observation.clone();
+            if self.refused.is_some() {
+                observation.submission = None;
+            }
+            write!(f, "{}", render_observation(&observation, 2_000))?;
+        }
+        match &self.refused {
+            Some(problem) => write!(f, "\n[refused]\n{}", problem.trim_end()),
             None => Ok(()),
         }
     }

@@ -23,6 +23,13 @@ pub(crate) enum Dialect {
     Python,
 }
 
+impl Value {
+    /// Reads a literal of Python, as `repr` prints it.
+    pub(crate) fn parse_literal(text: &str) -> Option<Value> {
+        Reader::new(text, 0, Dialect::Python).only_value().ok()
+    }
+}
+
 /// What is wrong, and the byte offset of it.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Problem {

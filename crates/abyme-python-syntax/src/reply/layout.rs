@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     lines::{FenceOpening, FenceStyle, Line, line_at},
-    marks::{NAMES, Tag, closing_tag, marker, next_tag},
+    marks::{NAMES, Tag, closing_tag, marker, message_end, next_tag},
     search::{FenceEnd, Search, head},
 };
 
@@ -19,6 +19,8 @@ pub(super) struct ReplyLayout<'a> {
     pub(super) decoration: Vec<Range<usize>>,
     /// Where the content of the `code` field starts.
     pub(super) code_field: Option<usize>,
+    /// Where a chat template's token ends the model's message; what follows it is made up.
+    pub(super) message_end: Option<usize>,
 }
 
 /// One block of code, or of something else.
@@ -126,6 +128,14 @@ impl<'a> Scan<'a> {
         }
         let end = line.start + line.text.len();
         let mut at = line.start;
+        if self.tags
+            && let Some(start) = message_end(line.text)
+            && !FenceOpening::read(line.text).is_some_and(|opening| opening.at < start)
+        {
+            self.found.message_end = Some(line.start + start);
+            self.at = self.text.len();
+            return;
+        }
         let mut tag = if self.tags { next_tag(self.text, at, end) } else { None };
         loop {
             // What follows a thought on its own line may open a fence, so each rest of a line gets a look.

@@ -1,4 +1,5 @@
-//! The marks in a reply that are not code: tags around thoughts, and the field markers of DSPy's chat format.
+//! The marks in a reply that are not code: tags around thoughts, the field markers of DSPy's chat format, and
+//! the tokens with which chat templates separate messages.
 
 /// A tag such as `<think>` or `</think>`.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +56,8 @@ pub(super) fn closing_tag(text: &str, from: usize, name: usize) -> Option<Tag> {
     None
 }
 
-fn is_mentioned(bytes: &[u8], start: usize, end: usize) -> bool {
+/// Whether what stands between `start` and `end` is between quotation marks or backticks: a mention of it.
+pub(super) fn is_mentioned(bytes: &[u8], start: usize, end: usize) -> bool {
     let before = start.checked_sub(1).and_then(|at| bytes.get(at));
     matches!(before, Some(b'`' | b'"' | b'\'')) && bytes.get(end) == before
 }
@@ -74,3 +76,83 @@ pub(super) fn marker(line: &str) -> Option<(&str, usize)> {
 
 /// Names of the tags, in lower case.
 pub(super) const NAMES: [&str; 4] = ["think", "thinking", "thought", "reasoning"];
+
+/// Where a chat template's token ends the model's message in `line`, if one does. A token between quotation
+/// marks or backticks is a mention. Of those that are texts of other things too, only one at an end of the
+/// line counts.
+pub(super) fn message_end(line: &str) -> Option<usize> {
+    if !line.contains(['<', '[']) {
+        return None;
+    }
+    let found = |token: &&str| {
+        let mut at = 0;
+        while let Some(start) = line.get(at..)?.find(*token).map(|start| at + start) {
+            at = start + token.len();
+            if !is_mentioned(line.as_bytes(), start, at) {
+                return Some(start);
+            }
+        }
+        None
+    };
+    let sure = MESSAGE_TOKENS.iter().filter_map(found).min();
+    let doubtful = DOUBTFUL_TOKENS.iter().filter_map(found).min().filter(|start| {
+        let token = DOUBTFUL_TOKENS.iter().find(|token| line[*start..].starts_with(**token));
+        let after = token.map_or("", |token| &line[start + token.len()..]);
+        line[..*start].trim().is_empty() || after.trim().is_empty()
+    });
+    sure.into_iter().chain(doubtful).min()
+}
+
+/// `text` without the tokens that open the model's own message, where it begins with them.
+pub(super) fn strip_role(text: &str) -> &str {
+    let mut text = text;
+    while let Some(rest) = OPENINGS.iter().find_map(|token| text.trim_start().strip_prefix(token)) {
+        text = rest.trim_start();
+        if let Some(rest) = ["assistant", "model"].iter().find_map(|role| text.strip_prefix(role))
+            && rest.starts_with(['\n', '\r', '<', ' '])
+        {
+            text = rest.trim_start_matches([' ', '\r', '\n']);
+        }
+    }
+    text
+}
+
+/// Tokens that open the model's own message.
+const OPENINGS: &[&str] = &[
+    "<|im_start|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|assistant|>",
+    "<|start|>",
+    "<start_of_turn>",
+    "<｜Assistant｜>",
+    "<|START_OF_TURN_TOKEN|>",
+    "<|CHATBOT_TOKEN|>",
+];
+
+/// Tokens that end a message, or open the next.
+const MESSAGE_TOKENS: &[&str] = &[
+    "<|im_end|>",
+    "<|im_start|>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|eot|>",
+    "<|start_header_id|>",
+    "<|end|>",
+    "<|user|>",
+    "<|system|>",
+    "<|observation|>",
+    "<|end_of_turn|>",
+    "<|return|>",
+    "<|END_OF_TURN_TOKEN|>",
+    "<|START_OF_TURN_TOKEN|>",
+    "<end_of_turn>",
+    "<start_of_turn>",
+    "<｜end▁of▁sentence｜>",
+    "<｜User｜>",
+];
+
+/// Tokens that are texts of other things too.
+const DOUBTFUL_TOKENS: &[&str] = &["</s>", "[INST]", "[/INST]"];

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::{
     lines::{FenceOpening, FenceStyle, line_at},
-    marks::{marker, next_tag},
+    marks::{marker, message_end, next_tag},
     strings::{Strings, run_length},
 };
 use crate::parse;
@@ -151,6 +151,15 @@ impl<'a> Search<'a> {
                 pass.cut_by_opening = Some(line.start);
                 break;
             }
+            if self.tags
+                && !inside
+                && let Some(offset) = end_in_code(&strings, content)
+            {
+                // The rest is what the model made up after its own message.
+                let body = line.start + (line.text.len() - content.len()) + offset;
+                pass.outside = Some(FenceEnd { body, next: body, closed: false });
+                break;
+            }
             pass.opens_after |= opens_python && pass.within_string.is_some();
             if !inside && pass.soft.is_none() && self.is_soft_end(content) {
                 pass.soft = Some(line.start);
@@ -210,6 +219,16 @@ impl<'a> Search<'a> {
             || (line.starts_with("</")
                 && next_tag(line, 0, line.len()).is_some_and(|tag| tag.closing && tag.start == 0))
     }
+}
+
+/// Where a chat template's token ends a line of code, neither in a string nor in a comment.
+fn end_in_code(strings: &Strings, line: &str) -> Option<usize> {
+    let start = message_end(line)?;
+    let before = &line[..start];
+    let mut strings = strings.clone();
+    // A string that is not closed on its line still counts here: `feed` would end it.
+    strings.feed(&format!("{before}\\"), usize::MAX);
+    (!strings.inside() && !before.contains('#')).then_some(start)
 }
 
 /// Code on the opening line: all of a one-line block, or what cannot be an attribute, such as `print(1)`

@@ -6,7 +6,7 @@
 /// It knows prefixes, triple quotes, escapes, comments, and f-strings with their nested expressions and
 /// format specifications (PEP 701). An unterminated single-quoted string ends with its line, so that one
 /// stray apostrophe does not swallow the rest of a reply.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Strings {
     stack: Vec<Frame>,
 }

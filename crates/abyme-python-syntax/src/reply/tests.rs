@@ -1,6 +1,8 @@
 //! Replies as models write them.
 
+mod endings;
 mod fields;
+mod markup;
 mod measured;
 mod properties;
 mod thoughts;
@@ -17,9 +19,25 @@ fn code(reply: &str) -> String {
 }
 
 #[track_caller]
+fn kept(reply: &str) -> String {
+    match parse_reply(reply) {
+        Reply::Code { kept, .. } => kept,
+        other => panic!("expected code in {reply:?}, got {other:?}"),
+    }
+}
+
+#[track_caller]
+fn markup(reply: &str) -> String {
+    match parse_reply(reply) {
+        Reply::Markup { name, .. } => name,
+        other => panic!("expected markup in {reply:?}, got {other:?}"),
+    }
+}
+
+#[track_caller]
 fn parts(reply: &str) -> (String, String, usize) {
     match parse_reply(reply) {
-        Reply::Code { reasoning, code, ignored_blocks } => (reasoning, code, ignored_blocks),
+        Reply::Code { reasoning, code, ignored_blocks, .. } => (reasoning, code, ignored_blocks),
         other => panic!("expected code in {reply:?}, got {other:?}"),
     }
 }
