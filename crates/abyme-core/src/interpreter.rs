@@ -63,17 +63,19 @@ use crate::error::Result;
 ///   numbers and source lines.
 /// - **C6** Variables: any [`Value`](crate::Value), including NaN, infinities, big integers, text of any size
 ///   and bytes. Names are validated. The model's in-place edits persist.
-/// - **C7** Termination: `SUBMIT` (positional by output order, or keywords), `FINAL(value)`,
-///   `FINAL_VAR("name")`, and the `answer` dict (`value` or `content`, with `ready`). The first one in a cell
-///   wins. It is recorded on the host when called, so no `except:`, `finally`, thread or redefinition in the
-///   cell can swallow it. Values outside JSON are converted by stated rules (tuple and set to list, datetime
+/// - **C7** Termination: `SUBMIT` (positional by output order, keywords, or one dict of all outputs),
+///   `FINAL(value)`, `FINAL_VAR("name")`, and the `answer` dict (`value` or `content`, with `ready`). The
+///   first one in a cell wins. It is recorded on the host when called, so no `except:`, `finally`, thread or
+///   redefinition in the cell can swallow it; the next host call stops a cell that goes on. Values outside JSON are converted by stated rules (tuple and set to list, datetime
 ///   to ISO text, dataclass, namedtuple and pydantic model to dict, all others to their `str`), field by
 ///   field.
 /// - **C8** Host functions look like plain blocking Python functions with real signatures and docstrings;
 ///   positional, keyword and default arguments work; they can be called from several threads at the same time
 ///   ([`Capabilities::concurrent_calls`]); a failure raises in Python with the original type and message;
-///   values may have any size; `None` stays `None`.
-/// - **C9** The names the session provides are restored after every cell.
+///   values may have any size; `None` stays `None`. They can also be awaited.
+/// - **C9** The names the session provides are restored after every cell, and a cell that bound one to
+///   something else is told so on stderr. `answer` is the exception: what a cell or the host binds to it
+///   stays, unless it is a dict with the key `ready`.
 /// - **C10** Time limit: interrupt first (`KeyboardInterrupt`, state kept), then kill;
 ///   [`Observation::interruption`] says which; a killed session is over or restored, as in C4. CPU loops,
 ///   sleeps, regular expressions and `except:` loops all end within the limit plus a grace of 2 s.

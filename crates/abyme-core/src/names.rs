@@ -54,9 +54,6 @@ const OF_MODULES: &[&str] = &[
     "__spec__",
 ];
 
-/// Names of a prediction's own parts, next to its outputs.
-pub const RESERVED_OUTPUTS: &[&str] = &["status", "trajectory", "usage"];
-
 /// Names of Python that almost every cell relies on, so that an input or tool of that name would break cell
 /// after cell with messages such as `'str' object is not callable`.
 ///
@@ -139,9 +136,10 @@ impl From<NameProblem> for Error {
 /// Whether an input, output or tool may have this name.
 ///
 /// All must be [identifiers](check_identifier). No name of what a session provides may be
-/// taken ([`RESERVED`]), with one exception: an *output* may be called `answer`, as in the classic
-/// `question -> answer`. Inputs and tools may not take a name that cells rely on ([`RELIED_ON`]), outputs not
-/// one of [`RESERVED_OUTPUTS`]. A variable of a program's own session may hide what it likes of Python.
+/// taken ([`RESERVED`]), with one exception: all but a tool may be called `answer`, as in
+/// `question -> answer` and `question, answer -> grade`. Such an input takes the place of the session's
+/// `answer` dict. Inputs and tools may not take a name that cells rely on ([`RELIED_ON`]). A variable of a
+/// program's own session may hide what it likes of Python.
 ///
 /// ```
 /// use abyme_core::names::{NameUse, check_name};
@@ -160,11 +158,8 @@ pub fn check_name(name: &str, usage: NameUse) -> Result<(), NameProblem> {
     let problem = |why: &str| Err(refuse(name, usage, why));
     let listed = |names: &[&str]| names.binary_search(&name).is_ok();
     match usage {
-        NameUse::Output if name == "answer" => Ok(()),
+        NameUse::Input | NameUse::Output | NameUse::Variable if name == "answer" => Ok(()),
         _ if listed(RESERVED) => problem("the session provides something of that name"),
-        NameUse::Output if listed(RESERVED_OUTPUTS) => {
-            problem("a prediction has a part of its own of that name")
-        }
         NameUse::Input | NameUse::Tool if listed(RELIED_ON) => {
             problem("it would hide the Python name that the model's code relies on")
         }

@@ -28,6 +28,7 @@ class Capture:
         self._lock = RLock()
         self._active = False
         self._direct_fd = None
+        self.fd = None  # the descriptor whose output comes here too, for `fileno()`
         self._reset(0)
 
     def _reset(self, cap):
@@ -184,6 +185,10 @@ class TextOut(io.TextIOBase):
         """Send what was written, so that it is there even if the session is killed."""
         self._capture.flush()
 
+    def fileno(self):
+        """The descriptor of this stream, for child processes, where the session has one."""
+        return _checked(self._capture.fd)
+
     def close(self):
         """Do nothing: a session's output outlives a cell that closes it."""
 
@@ -210,6 +215,10 @@ class ByteOut(io.RawIOBase):
         """Always true."""
         return True
 
+    def fileno(self):
+        """As for the text stream."""
+        return _checked(self._capture.fd)
+
     def flush(self):
         """Do nothing: nothing written here waits for a flush."""
 
@@ -218,15 +227,23 @@ class ByteOut(io.RawIOBase):
 
 
 class NoInput(io.TextIOBase):
-    """`sys.stdin` of a session: always at its end. `input()` raises an error that says why."""
+    """`sys.stdin` of a session: always at its end."""
 
     encoding = "utf-8"
     errors = "replace"
     name = "<stdin>"
     mode = "r"
 
+    def __init__(self):
+        self.fd = None  # a descriptor that is at its end too
+
+    @property
+    def buffer(self):
+        """The bytes: none."""
+        return io.BytesIO()
+
     def readable(self):
-        """True, so that readers get the end of input instead of an odd error."""
+        """Always true."""
         return True
 
     def read(self, _size=-1):
@@ -234,8 +251,18 @@ class NoInput(io.TextIOBase):
         return ""
 
     def readline(self, _size=-1):
-        """Raise an error: `input()` calls this method."""
-        raise EOFError("input() is not available in a session: nobody can type here")
+        """Nothing, as at the end of a file. `input()` makes an EOFError of it."""
+        return ""
+
+    def fileno(self):
+        """The descriptor of this stream, for child processes, where the session has one."""
+        return _checked(self.fd)
 
     def close(self):
         """Do nothing."""
+
+
+def _checked(fd):
+    if fd is None:
+        raise io.UnsupportedOperation("fileno: this stream has no descriptor, it goes to the session")
+    return fd

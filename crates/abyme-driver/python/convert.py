@@ -48,7 +48,7 @@ def _convert(value, depth, above):
     kind = type(value)
     if kind in _PLAIN:
         return value if kind is not int else _passable(value)
-    if depth > MAX_DEPTH:
+    if depth >= MAX_DEPTH:
         raise ValueError(f"the value is nested more than {MAX_DEPTH} levels deep")
     if id(value) in above:
         raise ValueError(f"the value contains itself (a {kind.__name__} inside the same {kind.__name__})")
@@ -101,7 +101,13 @@ def _from_mapping(mapping, depth, above):
             _check_ints(mapping.values())
             return mapping
         return {key: _convert(item, depth + 1, above) for key, item in mapping.items()}
-    return {_key(key): _convert(mapping[key], depth + 1, above) for key in mapping}
+    fields = {}
+    for key in mapping:
+        name = _key(key)
+        if name in fields:
+            raise ValueError(f"the {type(mapping).__name__} has two keys that become {name!r}")
+        fields[name] = _convert(mapping[key], depth + 1, above)
+    return fields
 
 
 def _from_set(items, depth, above):
@@ -169,20 +175,57 @@ def _record(value, kind):
 
 def _convert_library(value, kind, depth, above):
     """Convert dates, arrays, tables, paths, collections of libraries; anything else to `str(value)`."""
+    if kind.__name__ in ("NaTType", "NAType") and _is_missing(value):
+        return None
     datetime = _modules.get("datetime")
     if datetime is not None and isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
     if hasattr(kind, "to_dicts"):  # polars
         return _convert(value.to_dicts(), depth + 1, above)
-    if hasattr(kind, "to_dict") and hasattr(kind, "columns"):  # pandas
-        return _convert(value.to_dict("records"), depth + 1, above)
-    if hasattr(kind, "tolist"):  # numpy arrays and scalars, pandas series, array.array, tensors
-        return _convert(value.tolist(), depth + 1, above)
+    if hasattr(kind, "to_dict") and hasattr(kind, "columns"):
+        return _convert(_table_rows(value), depth + 1, above)
+    if hasattr(kind, "to_dict") and hasattr(kind, "tolist"):
+        return _convert(_series(value), depth + 1, above)
+    for method in ("tolist", "to_list", "to_pylist"):  # numpy, array.array, tensors, polars, pyarrow
+        if hasattr(kind, method):
+            return _convert(getattr(value, method)(), depth + 1, above)
     if isinstance(value, Set):
         return _from_set(value, depth, above)
     if hasattr(kind, "popleft") or (isinstance(value, Sequence) and not hasattr(kind, "casefold")):
         return _from_items(value, depth, above)
     return _text(value, str)
+
+
+def _is_missing(value):
+    """Whether this is one of the two values that stand for "nothing" in pandas, besides NaN."""
+    pandas = _modules.get("pandas")
+    return value is getattr(pandas, "NaT", value) or value is getattr(pandas, "NA", value)
+
+
+def _table_rows(table):
+    """The rows of a pandas table as dicts. Labels of the rows that say something become a column."""
+    columns = list(table.columns)
+    if len(set(columns)) < len(columns):
+        raise ValueError("two columns of the table have the same name")
+    index = getattr(table, "index", ())
+    if any([name is not None for name in getattr(index, "names", ())]) or not _are_numbers(index):
+        try:
+            table = table.reset_index()
+        except ValueError:  # there is a column of that name
+            pass
+    return table.to_dict("records")
+
+
+def _series(series):
+    """A pandas series: a list if its labels are 0, 1, 2, ..., otherwise a dict by label."""
+    labels, values = list(series.index), series.tolist()
+    if labels == list(range(len(labels))) or len(set(labels)) < len(labels):
+        return values
+    return dict(zip(labels, values))
+
+
+def _are_numbers(index):
+    return all([isinstance(label, int) for label in index])
 
 
 def _text(value, convert):

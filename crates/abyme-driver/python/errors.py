@@ -1,5 +1,7 @@
 """Reports an exception to the model, with the frames of the cell and without those of the driver."""
 
+from sys import _getframe
+
 from _abyme.display import clip, message_of
 
 # Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
@@ -7,8 +9,20 @@ __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__b
 
 TRACEBACK_CHARS = 8000
 MESSAGE_CHARS = 4000
+TYPE_CHARS = 200
+FRAMES = 25  # of a traceback: so many of the first, and as many of the last
+CHAINED = 10  # exceptions in one report
 FILE = "<abyme>"  # the file name of generated code
 _hidden = {FILE}
+_slots = vars(BaseException)  # a class of the cell may have attributes of these names
+_HINTS = (
+    ("EOF when reading a line", "nobody can type here: input() and sys.stdin have nothing to read"),
+    (
+        "awaitable is required",
+        "a host function returns its value at once, unless it is awaited itself: write `await f(x)` in an "
+        "`async def`, or pass `asyncio.to_thread(f, x)`",
+    ),
+)
 
 
 def hide_frames_of(function):
@@ -22,7 +36,7 @@ hide_frames_of(hide_frames_of)
 def report(problem, stage, cell):
     """The `error` object of a `done` message. `line` is the line in the file called `cell`."""
     return {
-        "type": type_of(problem),
+        "type": clip(type_of(problem), TYPE_CHARS),
         "message": clip(_message(problem), MESSAGE_CHARS),
         "traceback": clip(_traceback(problem, cell), TRACEBACK_CHARS),
         "stage": stage,
@@ -32,7 +46,7 @@ def report(problem, stage, cell):
 
 def bare_report(problem, stage):
     """The report without running any code of the exception's class, for the case that `report` fails."""
-    name = type(problem).__name__
+    name = clip(type(problem).__name__, TYPE_CHARS)
     return {"type": name, "message": "", "traceback": f"{name}\n", "stage": stage, "line": None}
 
 
@@ -58,34 +72,103 @@ def type_of(problem):
 def _message(problem):
     if type(problem) is SystemExit:
         return f"the cell asked to exit with code {problem.code!r}; the session goes on"
-    return message_of(problem)
+    message = message_of(problem)
+    return message + _hint(message).rstrip().replace("(", " (", 1)
 
 
 def _line(problem, cell):
     """The line in the cell: that of its innermost frame, or of the syntax error in it."""
-    line = None
-    trace = problem.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == cell:
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    if line is None and isinstance(problem, SyntaxError) and problem.filename == cell:
-        line = problem.lineno
-    return line
+    traces = _traces(problem.__traceback__)
+    for part in (traces[-FRAMES:], traces[:-FRAMES]):
+        for trace in reversed(part):
+            if trace.tb_frame.f_code.co_filename == cell:
+                return trace.tb_lineno
+    if isinstance(problem, SyntaxError) and problem.filename == cell:
+        return problem.lineno
+    return None
 
 
 def _traceback(problem, cell):
+    changed = []
     try:
         from traceback import TracebackException
 
+        gaps = _shorten(problem, changed)
         view = TracebackException(type(problem), problem, problem.__traceback__)
         _drop_driver_frames(view, set())
         files = [frame.filename for frame in view.stack]
         if cell in files:  # the frames before it, of asyncio for example, only called the cell
             del view.stack[: files.index(cell)]
-        return "".join(view.format())
+        text = "".join(view.format())
+        for file, missing in gaps.items():
+            before, *parts = text.split(f'  File "{file}"')
+            parts = [f"  ... [{missing} frames omitted] ...{part[part.index(chr(10)) :]}" for part in parts]
+            text = before + "".join(parts)
+        return text + _hint(text)
     except Exception:  # the cell may have broken the traceback module, or the exception raises everywhere
         return f"{type_of(problem)}: {message_of(problem)}\n"
+    finally:
+        for exception, slot, value in reversed(changed):
+            _slots[slot].__set__(exception, value)
+
+
+def _shorten(problem, changed):
+    """Cut long tracebacks and chains of exceptions, for as long as they are being formatted.
+
+    Formatting costs up to 0.3 ms a frame, and deep recursion leaves hundreds of thousands of them. What is
+    cut is noted in `changed`: (exception, slot, value). Returns the files of the frames that stand for those
+    left out, and how many these are.
+    """
+    gaps, seen, waiting = {}, set(), [(problem, 1)]
+
+    def change(exception, slot, value):
+        changed.append((exception, slot, _slots[slot].__get__(exception)))
+        _slots[slot].__set__(exception, value)
+
+    while waiting:
+        exception, number = waiting.pop()
+        if id(exception) in seen:
+            continue
+        seen.add(id(exception))
+        traces = _traces(_slots["__traceback__"].__get__(exception))
+        missing = len(traces) - 2 * FRAMES
+        if missing > 0:
+            file = f"<gap {missing}>"
+            gaps[file] = missing
+            change(exception, "__traceback__", _with_gap(traces, file))
+        if number == CHAINED:
+            for slot in ("__suppress_context__", "__cause__", "__context__"):
+                change(exception, slot, None if slot != "__suppress_context__" else True)
+            continue
+        others = [_slots[slot].__get__(exception) for slot in ("__cause__", "__context__")]
+        others += getattr(exception, "exceptions", None) or ()
+        waiting += [(other, number + 1) for other in others if isinstance(other, BaseException)]
+    return gaps
+
+
+def _with_gap(traces, file):
+    """The first and the last entries of a traceback, with one of the given file between them."""
+    frame = eval(compile("frame()", file, "eval", 0, True), {"frame": _getframe})
+    new = traces[-FRAMES]
+    kind = type(new)
+    new = kind(new, frame, 0, 1)
+    for trace in reversed(traces[:FRAMES]):
+        new = kind(new, trace.tb_frame, trace.tb_lasti, trace.tb_lineno)
+    return new
+
+
+def _hint(text):
+    """What a session adds to Python's own words."""
+    return "".join([f"({hint})\n" for words, hint in _HINTS if words in text[-300:]])
+
+
+def _traces(trace):
+    """The entries of a traceback, the outermost first."""
+    traces = []
+    while trace is not None:
+        traces.append(trace)
+        trace = trace.tb_next
+    return traces
 
 
 def _drop_driver_frames(view, visited):

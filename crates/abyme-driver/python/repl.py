@@ -11,14 +11,15 @@ Requests and answers are described in PROTOCOL.md (`run` and `done`), with value
 
 import builtins
 import sys
-from _ast import PyCF_ALLOW_TOP_LEVEL_AWAIT, PyCF_ONLY_AST, Expr, Expression
 
 from _abyme.capture import Capture, NoInput, TextOut
 from _abyme.convert import plain
-from _abyme.display import is_module, one_line, show, size_of, summary, type_name
+from _abyme.display import clip, is_module, message_of, one_line, show, size_of, summary, type_name
 from _abyme.errors import bare_report, hide_frames_of, report
 from _abyme.gate import Gate
+from _abyme.program import COMPILE_ERRORS, SessionLoop, compile_cell, execute
 from _abyme.scope import ToolModules, host_function
+from _abyme.sources import Sources
 from _abyme.submit import MISSING, Submissions, is_stop
 
 # Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
@@ -29,22 +30,21 @@ PREIMPORTED = (
 )  # fmt: skip
 DEFAULT_OUTPUT_CHARS = 10_000
 MAX_CHANGED = 30
-MAX_SOURCES = 1000
+NAME_CHARS = 200  # of a variable's name, type or summary in an answer
 
 _SHOW_VARS_DOC = (
     "All variables of the session, one line each: name, type with size, preview. Print or return it."
 )
-_FUTURES = 0x1FE0000  # the bits that `from __future__ import ...` sets in co_flags
-_COROUTINE = 0x80
-_COMPILE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
+_ONLY_STR = frozenset((str,))
 _DYNAMIC = ("globals", "locals", "vars", "dir", "eval", "exec", "__dict__")
 _BUILTINS = vars(builtins)
+_REBOUND = "{}: the session provides this and has put it back; use another name for your own\n"
 _modules = sys.modules
 _pristine_builtins = dict(_BUILTINS)
 _import = __import__
 _set_recursion_limit, _get_recursion_limit = sys.setrecursionlimit, sys.getrecursionlimit
 
-for _function in (lambda: None, Gate.attempt, Capture.write, plain, show):
+for _function in (lambda: None, Gate.attempt, Capture.write, plain, show, SessionLoop.run):
     hide_frames_of(_function)
 
 
@@ -62,10 +62,13 @@ class Repl:
         self.module = type(sys)("__main__")
         self.variables = vars(self.module)
         self.variables["__builtins__"] = builtins
-        self._sources = Sources()
+        self._sources = Sources(self.variables)
+        self._loop = SessionLoop()
         self._tools = ToolModules(self._sources.add)
-        self._submissions = Submissions(host, self.gate, lambda: self.variables)
-        self._provided = {}
+        self._submissions = Submissions(host, self.gate, self.variables, self._user_variables)
+        self._submissions.source = self._sources.text
+        self._provided = {}  # the names that are put back after every cell
+        self._answer_input = MISSING  # what the host has set as a variable called `answer`
         self._lazy = dict.fromkeys(PREIMPORTED)
         self._states = {}  # name -> (id, size) of every user variable after the last cell
         self._others = {}  # name -> value of what is not a user variable: provided names and modules
@@ -105,6 +108,11 @@ class Repl:
         self.stdout.flush()
         self.stderr.flush()
 
+    def set_descriptors(self, stdin, stdout, stderr):
+        """Set the descriptors whose input and output are those of the session, for `sys.stdout.fileno()`."""
+        self._streams[2].fd, self.stdout.fd, self.stderr.fd = stdin, stdout, stderr
+        self._stream_states = [dict(vars(stream)) for stream in self._streams]
+
     @property
     def running(self):
         """Whether a cell is running."""
@@ -133,12 +141,12 @@ class Repl:
             answer["error"] = self._report(problem, "scope", cell)
             return
         self._sources.add(cell, code)
-        parts, problem = self.gate.attempt(_compile_cell, code, cell)
+        parts, problem = self.gate.attempt(compile_cell, code, cell)
         if problem is not None:
-            stage = "compile" if isinstance(problem, _COMPILE_ERRORS) else "run"
+            stage = "compile" if isinstance(problem, COMPILE_ERRORS) else "run"
             answer["error"] = self._report(problem, stage, cell)
             return
-        value, problem = self.gate.attempt(_execute, parts, self.variables)
+        value, problem = self.gate.attempt(execute, parts, self.variables, self._loop)
         if self.after_cell is not None:
             problem = self.after_cell(problem) or problem
         late = self._settle()
@@ -158,17 +166,43 @@ class Repl:
         self._set_variables(request.get("variables") or {})
         if self._lazy:
             self._import_lazy(code)
+        self._loop.prepare(code)
 
     def _settle(self):
         """Undo what the cell did to provided names. Return the error of an `answer` at its end, if any."""
         _restore_builtins()
         if _get_recursion_limit() < self._recursion_limit:
             _set_recursion_limit(self._recursion_limit)
-        current = self.variables.get("answer", MISSING)
-        self._restore()
-        if current is self._submissions.answer and not current.is_ready():
-            return None
-        return self.gate.attempt(self._submissions.settle_answer, current)[1]
+        _, interrupt = self.gate.attempt(self._flush_others)
+        _keep_names(self.variables)
+        rebound = self._restore()
+        if rebound:
+            self.stderr.write(_REBOUND.format(", ".join(rebound)))
+        return self._settle_answer() or interrupt
+
+    def _settle_answer(self):
+        """Take over or leave what the name `answer` is bound to. A waiting interrupt breaks the first try."""
+        current, late = self.variables["answer"], None
+        self.variables["answer"] = self._submissions.answer
+        for _ in range(2):
+            bound, problem = self.gate.attempt(self._submissions.settle_answer, current, self._answer_input)
+            if problem is None:
+                self.variables["answer"] = bound
+                return late
+            late = late or problem
+            if not isinstance(problem, KeyboardInterrupt):
+                break
+        return late
+
+    def _flush_others(self):
+        """Flush the streams that the cell put in the place of ours: what they keep back belongs to it."""
+        for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
+            stream = getattr(sys, name, None)
+            if stream is not None and not any([stream is own for own in self._streams]):
+                try:
+                    stream.flush()
+                except Exception:  # it is closed, or no stream at all
+                    pass
 
     def _enter(self):
         """Make this session the program of the process. Replaced where sessions share a process."""
@@ -183,12 +217,20 @@ class Repl:
             vars(stream).update(state)
 
     def _restore(self):
+        """Put back the provided names. Return those that were bound to something else."""
         variables = self.variables
         variables.setdefault("__name__", "__main__")
-        variables.setdefault("__builtins__", builtins)
+        if variables.get("__builtins__") is not builtins:
+            variables["__builtins__"] = builtins
+        variables.setdefault("answer", self._submissions.answer)
+        rebound = []
         for name, value in self._provided.items():
-            if variables.get(name) is not value:
+            current = variables.get(name, MISSING)
+            if current is not value:
                 variables[name] = value
+                if current is not MISSING:
+                    rebound.append(name)
+        return rebound
 
     def _report(self, problem, stage, cell):
         """The error object. A waiting interrupt may break the first try, and a broken class both."""
@@ -220,19 +262,21 @@ class Repl:
         given = {spec["name"]: host_function(spec, host_call) for spec in scope.get("functions") or ()}
         self._submissions.outputs = scope.get("outputs") or []
         own = self._submissions.functions()
-        own["answer"] = self._submissions.answer
         own["SHOW_VARS"] = self._show_vars_function()
-        _check_clash("host functions", own.keys() & given.keys())
+        answer = {"answer": self._submissions.answer}
+        _check_clash("host functions", (own.keys() | answer.keys()) & given.keys())
         given.update(own)
-        given.update(self._tools.load(scope.get("modules") or (), given))
+        tools = self._tools.load(scope.get("modules") or (), {**given, **answer})
+        given.update(tools)
         for name in self._provided.keys() - given.keys():
             self.variables.pop(name, None)
-        self._provided, self._others = given, dict(given)
+        self._provided, self._others = given, {**given, **answer}
         self._restore()
 
     def _set_variables(self, variables):
         _check_clash("variables", variables.keys() & self._provided.keys())
         self.variables.update(variables)
+        self._answer_input = variables.get("answer", self._answer_input)
         for name, value in variables.items():
             self._lazy.pop(name, None)
             self._states[name] = (id(value), size_of(value))
@@ -254,13 +298,19 @@ class Repl:
         gate = self.gate
         held = gate.hold()
         try:
-            if not gate.running:
-                raise RuntimeError(f"{name}(): no cell is running; host functions work only while one is")
+            self.check_call(name)
             if self.stdout.waiting or self.stderr.waiting:
                 self.flush()
             return self.host.call(name, args, kwargs)
         finally:
             gate.release(held)
+
+    def check_call(self, name):
+        """Refuse a host call where none may be made: between cells, and after the submission of a cell."""
+        if not self.gate.running:
+            raise RuntimeError(f"{name}(): no cell is running; host functions work only while one is")
+        if self._submissions.taken:
+            self._submissions.stop()
 
     def _show_vars_function(self):
         def SHOW_VARS():
@@ -278,7 +328,10 @@ class Repl:
         return [
             (name, value)
             for name, value in list(self.variables.items())
-            if others.get(name, MISSING) is not value and name[:1] != "_" and self._is_variable(name, value)
+            if type(name) is str
+            and others.get(name, MISSING) is not value
+            and name[:1] != "_"
+            and self._is_variable(name, value)
         ]
 
     def _is_variable(self, name, value):
@@ -300,7 +353,8 @@ class Repl:
             size = size_of(value)
             now[name] = state = (id(value), size)
             if before.get(name) != state:
-                changed.append({"name": name, "type": type_name(value), "summary": summary(value, size)})
+                about = {"name": name, "type": type_name(value), "summary": summary(value, size)}
+                changed.append({key: clip(text, NAME_CHARS) for key, text in about.items()})
         self._states = now
         return changed
 
@@ -318,129 +372,26 @@ class Repl:
             if problem is None:
                 answer["variables"][name] = value
             else:
-                answer["unreadable"][name] = f"{type(problem).__name__}: {problem}"
+                reason, _ = self.gate.attempt(_reason, problem)
+                answer["unreadable"][name] = reason or type(problem).__name__
 
 
-class Sources:
-    """The text of recent cells and tools, for tracebacks and `inspect.getsource`.
+def _reason(problem):
+    return clip(f"{type(problem).__name__}: {message_of(problem)}", NAME_CHARS * 10)
 
-    Both read it from `linecache`, which is slow to import: the text waits here until a cell imports
-    something.
-    """
 
-    def __init__(self):
-        self._names = {}  # in order of age
-        self._waiting = {}
-
-    def add(self, name, source):
-        """Register the text of a file that does not exist."""
-        names = self._names
-        names.pop(name, None)
-        names[name] = None
-        self._waiting[name] = source
-        if len(names) > MAX_SOURCES:
-            self._forget(next(iter(names)))
-        if "linecache" in _modules or "import" in source:
-            self.publish()
-
-    def publish(self):
-        """Give linecache the texts that it does not have yet."""
-        try:
-            linecache = _modules.get("linecache") or _import("linecache")
-            for name, source in self._waiting.items():
-                lines = [line + "\n" for line in source.split("\n")]
-                linecache.cache[name] = (len(source), None, lines, name)
-        except BaseException:  # a cell broke linecache: tracebacks then lack source lines
-            pass
-        self._waiting.clear()
-
-    def _forget(self, name):
-        del self._names[name]
-        self._waiting.pop(name, None)
-        try:
-            _modules["linecache"].cache.pop(name, None)
-        except BaseException:  # not imported yet, or broken by a cell
-            pass
+def _keep_names(variables):
+    """Drop the keys of a namespace that are no plain str: comparing them may run any code."""
+    if not _ONLY_STR.issuperset(map(type, variables)):
+        items = list(variables.items())
+        variables.clear()
+        variables.update([(str.__str__(name), value) for name, value in items if issubclass(type(name), str)])
 
 
 def _check_clash(what, names):
     if names:
         names = ", ".join(sorted(names))
         raise ValueError(f"{what} cannot be called {names}: the session provides these names")
-
-
-def _compile_cell(code, cell):
-    """`(statements, expression)`: code objects or None. `expression` is the last statement if it is one."""
-    return _compile_line(code, cell) or _compile_parts(code, cell)
-
-
-def _compile_line(code, cell):
-    """Compile a cell whose last line is an expression, such as `print(x)`. None for any other cell.
-
-    This takes half the time because it makes no tree. If the lines before the last one are a program, no
-    statement of them continues in the last line, so that is a statement of its own.
-    """
-    start = code.rfind("\n", 0, len(code.rstrip())) + 1
-    if code[start : start + 1] in " \t\f#" or "\r" in code:
-        return None
-    source = "\n" * code.count("\n", 0, start) + code[start:]
-    try:
-        last = compile(source, cell, "eval", 0, True)
-        if not start:
-            return None, last
-        statements = compile(code[:start], cell, "exec", 0, True)
-        futures = statements.co_flags & _FUTURES
-        return statements, compile(source, cell, "eval", futures, True) if futures else last
-    except _COMPILE_ERRORS:
-        return None
-
-
-def _compile_parts(code, cell):
-    """Compile any cell, with the errors that the model gets."""
-    tree = compile(code, cell, "exec", PyCF_ONLY_AST, True)
-    statements = last = None
-    if tree.body and isinstance(tree.body[-1], Expr):
-        last = Expression(tree.body.pop().value)
-    futures = 0
-    if tree.body:
-        statements = _compile_tree(tree, cell, "exec", 0, code)
-        futures = statements.co_flags & _FUTURES
-    if last is not None:
-        last = _compile_tree(last, cell, "eval", futures, code)
-    return statements, last
-
-
-def _compile_tree(tree, cell, mode, flags, code):
-    """Compile a tree. Top-level `await`, which models like to write, is allowed where it occurs."""
-    try:
-        return compile(tree, cell, mode, flags, True)
-    except SyntaxError:
-        if "await" not in code and "async" not in code:
-            raise
-        return compile(tree, cell, mode, flags | PyCF_ALLOW_TOP_LEVEL_AWAIT, True)
-
-
-def _execute(parts, variables):
-    """Run the statements and return the value of the last expression."""
-    statements, last = parts
-    if any([code is not None and code.co_flags & _COROUTINE for code in parts]):
-        import asyncio
-
-        return asyncio.run(_execute_async(parts, variables))
-    if statements is not None:
-        exec(statements, variables)
-    return eval(last, variables) if last is not None else None
-
-
-async def _execute_async(parts, variables):
-    """`_execute` for a cell that awaits at top level."""
-    for code in parts:
-        value = None
-        if code is not None:
-            value = eval(code, variables)
-            if code.co_flags & _COROUTINE:
-                value = await value
-    return value
 
 
 def _restore_builtins():

@@ -1,6 +1,7 @@
 """The names that a scope adds to a session: host functions and the public names of the user's tools."""
 
 import sys
+from sys import _getframe
 
 from _abyme.convert import are_simple, plain, plain_fields
 from _abyme.errors import FILE, hide_frames_of
@@ -13,6 +14,7 @@ _STARS = {"var_positional": "*", "var_keyword": "**"}
 _SIMPLE_TYPES = {kind.__name__: kind for kind in (bool, bytes, dict, float, int, list, set, str, tuple)}
 _SIMPLE_TYPES["None"] = None
 _ModuleType = type(sys)
+_modules = sys.modules
 
 hide_frames_of(lambda: None)
 
@@ -28,7 +30,8 @@ def host_function(spec, host_call):
     """
     parameters = spec.get("parameters") or []
     defaults = [parameter["default"] for parameter in parameters if "default" in parameter]
-    function = _builder(spec["name"], parameters)(_converting(host_call), defaults)
+    call = _converting(host_call, lambda: function)
+    function = _builder(spec["name"], parameters)(call, defaults)
     function.__qualname__ = spec["name"]
     function.__doc__ = spec.get("doc")
     function.__annotations__ = _annotations(spec, parameters)
@@ -103,7 +106,7 @@ def _annotations(spec, parameters):
     return {name: _SIMPLE_TYPES.get(text, text) for name, text in texts.items()}
 
 
-def _converting(host_call):
+def _converting(host_call, function):
     """Convert arguments while the gate is still open, because conversion may run code of the cell."""
 
     def call(name, args, kwargs):
@@ -111,9 +114,54 @@ def _converting(host_call):
         args = plain(list(args)) if args else []
         if not are_simple(map(type, kwargs.values())):
             kwargs = plain_fields(kwargs)
+        caller = _getframe(1).f_back
+        if caller is not None and caller.f_code.co_flags & _ASYNC and _awaits(caller):
+            if not _in_event_loop():
+                return _done(host_call(name, args, kwargs))
+            return _in_thread(host_call, name, args, kwargs) if args else _in_thread(function(), **kwargs)
         return host_call(name, args, kwargs)
 
     return call
+
+
+# ---- host functions that are awaited ----
+
+
+def _awaits(frame):
+    """Whether a frame awaits the result of the call that it is in, as in `await llm_query(x)`.
+
+    A host function is no coroutine, but models write that, and mean that other tasks go on meanwhile.
+    """
+    global _get_awaitable
+    if _get_awaitable is None:
+        from opcode import opmap
+
+        _get_awaitable = opmap["GET_AWAITABLE"]
+    code, at = frame.f_code.co_code, frame.f_lasti + 2
+    while at < len(code) and code[at] == _CACHE:
+        at += 2
+    return at < len(code) and code[at] == _get_awaitable
+
+
+_ASYNC = 0x280  # CO_COROUTINE and CO_ASYNC_GENERATOR
+_CACHE = 0  # what stands after a call since Python 3.11
+_get_awaitable = None
+
+
+def _in_event_loop():
+    asyncio = _modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
+
+
+async def _done(value):
+    return value
+
+
+async def _in_thread(function, /, *args, **kwargs):
+    try:
+        return await _modules["asyncio"].to_thread(function, *args, **kwargs)
+    except Exception as problem:
+        raise problem.with_traceback(None)  # without the frames of the thread
 
 
 # ---- errors of host functions ----

@@ -362,6 +362,7 @@ class Driver:
         self._channel = self._host.channel = Channel(fd_in, fd_out, self._gate)
         self._output = DescriptorReader(((self._repl.stdout, 1), (self._repl.stderr, 2)))
         self._handler = self._gate.on_signal
+        self._repl.set_descriptors(0, 1, 2)
         self._repl.before_end = self._output.drain
         self._repl.after_cell = self._end_forked_child
         signal(SIGINT, self._handler)
@@ -470,6 +471,8 @@ def _private(fd, mode):
 def main():
     """Set the process up as a session and serve it."""
     sys.argv = ["abyme"]
+    sys.path.insert(0, "")  # the working directory, which `-I` leaves out: cells import what they write there
+    sys.dont_write_bytecode = True  # a module that is written twice in a second would be taken from the cache
     Driver().serve()
 
 

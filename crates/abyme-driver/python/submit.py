@@ -1,6 +1,8 @@
 """The ways to end a run from a cell: SUBMIT, FINAL, FINAL_VAR and the `answer` dict."""
 
+from _ast import PyCF_ALLOW_TOP_LEVEL_AWAIT, PyCF_ONLY_AST, Call, Constant, JoinedStr, Name
 from _thread import RLock, get_ident
+from sys import _getframe
 
 from _abyme.convert import plain, plain_fields
 from _abyme.errors import hide_frames_of
@@ -25,15 +27,17 @@ def is_stop(problem):
 class Submissions:
     """Takes the first submission of each cell and sends it to the host at once."""
 
-    def __init__(self, host, gate, variables):
+    def __init__(self, host, gate, variables, user_variables):
         self._host = host
         self._gate = gate
-        self._variables = variables  # () -> {name: value} as the cell sees them
+        self._variables = variables  # {name: value} as the cell sees them
+        self._user_variables = user_variables  # () -> (name, value) pairs of those that nobody provides
         self._lock = RLock()
         self._open = False
         self.outputs = []
         self.taken = False
         self.answer = Answer(self._from_answer)
+        self.source = lambda file: None  # file name -> the text of a cell or tool
 
     def begin(self):
         """Start a cell."""
@@ -56,18 +60,18 @@ class Submissions:
                 if kwargs:
                     problem = "SUBMIT() takes either values or names, not both: no outputs are declared"
                     raise TypeError(problem)
-                self._take("SUBMIT", value=plain(args[0] if len(args) == 1 else list(args)))
-            self._stop()
+                self._take("SUBMIT", value=plain(self._meant(args[0]) if len(args) == 1 else list(args)))
+            self.stop()
 
         def FINAL(value):
             """Submit `value` as the final answer and stop the cell."""
-            self._take("FINAL", value=plain(value))
-            self._stop()
+            self._take("FINAL", value=plain(self._meant(value)))
+            self.stop()
 
         def FINAL_VAR(name):
             """Submit the variable called `name` as the final answer and stop the cell."""
-            self._take("FINAL_VAR", value=plain(self._look_up(name)))
-            self._stop()
+            self._take("FINAL_VAR", value=plain(self._look_up(name, _getframe().f_back)))
+            self.stop()
 
         functions = {"SUBMIT": SUBMIT, "FINAL": FINAL, "FINAL_VAR": FINAL_VAR}
         for name, function in functions.items():
@@ -76,16 +80,29 @@ class Submissions:
             SUBMIT.__doc__ += f"\n\nOutputs: {self._outputs_text()}"
         return functions
 
-    def settle_answer(self, current):
-        """At the end of a cell: take over what `answer` is bound to. Submit and reset it if it is ready."""
+    def settle_answer(self, current, given):
+        """At the end of a cell: submit and reset the special dict if it is ready.
+
+        `current` is what the name `answer` is bound to, `given` what the host has bound to it. Another dict
+        with the key `ready` is taken over into the special one. Anything else is a variable like any other
+        and keeps the name. Return what the name shall be bound to.
+        """
         special = self.answer
-        if current is not special:
-            special.adopt(current)
-        if special.is_ready():
-            try:
-                special.submit()
-            finally:
+        try:
+            if current is given or not (isinstance(current, dict) and dict.__contains__(current, "ready")):
                 special.reset()
+                return current
+            if current is not special:
+                special.adopt(current)
+            if special.is_ready():
+                try:
+                    special.submit()
+                finally:
+                    special.reset()
+        except BaseException:  # `ready` may have no truth value, and would then fail again and again
+            special.reset()
+            raise
+        return special
 
     def _take(self, via, fields=None, value=None):
         """Send the first submission of the cell. The host has it when this returns."""
@@ -104,7 +121,7 @@ class Submissions:
         finally:
             self._gate.release(held)
 
-    def _stop(self):
+    def stop(self):
         """Leave the cell. Another thread ends by SystemExit, which Python does not report there."""
         if get_ident() == self._gate.main:
             raise Submitted
@@ -122,6 +139,8 @@ class Submissions:
         problems = []
         if len(args) > len(names):
             problems.append(f"got {len(args)} values for {len(names)} output{'s' if len(names) > 1 else ''}")
+        if len(args) == 1 and not kwargs and isinstance(args[0], dict) and self._are_outputs(args[0]):
+            args, kwargs = (), args[0]
         fields = dict(zip(names, args))
         twice = [name for name in kwargs if name in fields]
         unknown = [name for name in kwargs if name not in names]
@@ -129,12 +148,20 @@ class Submissions:
         missing = [name for name in names if name not in fields]
         for label, listed in (("given twice", twice), ("unknown", unknown), ("missing", missing)):
             if listed:
-                problems.append(f"{label}: {', '.join(listed)}")
+                problems.append(f"{label}: {', '.join(map(str, listed))}")
         if problems:
             call = ", ".join(f"{name}=..." for name in names)
             problems = "; ".join(problems)
             raise TypeError(f"SUBMIT() {problems}. Call SUBMIT({call}) with {self._outputs_text()}")
         return {name: fields[name] for name in names}
+
+    def _are_outputs(self, value):
+        """Whether a dict holds the outputs, as `FINAL` takes them, and is not the value of the first one."""
+        names = [output["name"] for output in self.outputs]
+        if len(names) > 1:
+            return any([name in value for name in names])
+        kind = (self.outputs[0].get("type") or "any").lower()
+        return list(value) == names and not any([word in kind for word in ("dict", "any", "object")])
 
     def _meant(self, value):
         """The value of `SUBMIT(answer=answer)`: the dict stands for what an earlier cell bound to it."""
@@ -143,16 +170,54 @@ class Submissions:
     def _outputs_text(self):
         return ", ".join(f"{output['name']}: {output.get('type') or 'any'}" for output in self.outputs)
 
-    def _look_up(self, name):
-        """The variable called `name`. A `name` that is not a str is taken for the value itself."""
-        if not isinstance(name, str):
-            return name
-        variables = self._variables()
-        name = name.strip().strip("'\"")
-        if name not in variables:
-            names = ", ".join(sorted(key for key in variables if not key.startswith("_"))) or "none"
-            raise NameError(f"FINAL_VAR(): there is no variable {name!r}. Variables: {names}")
-        return variables[name]
+    def _look_up(self, given, frame):
+        """The variable called `given`; `frame` calls FINAL_VAR.
+
+        What is not a text is the value itself. So is the text in `FINAL_VAR(result)`, where the quotes are
+        missing, unless it may be the name of a variable as well.
+        """
+        if not isinstance(given, str):
+            return self._meant(given)
+        variables = self._variables
+        name = given.strip().strip("'\"")
+        written = self._argument(frame)
+        unquoted = isinstance(written, Name) and variables.get(written.id, MISSING) is given
+        if name in variables:
+            if unquoted and variables[name] is not given:
+                raise TypeError(
+                    f"FINAL_VAR({written.id}): the text in {written.id!r} is the name of another variable. "
+                    f"Write FINAL_VAR({written.id!r}) or FINAL({written.id})"
+                )
+            return self._meant(variables[name])
+        if unquoted or not (isinstance(written, _TEXTS) or name.isidentifier()):
+            return given
+        names = ", ".join(sorted(name for name, _ in self._user_variables())) or "none"
+        raise NameError(f"FINAL_VAR(): there is no variable {name!r}. Variables: {names}")
+
+    def _argument(self, frame):
+        """The argument of the FINAL_VAR call in this frame as a node of the syntax tree; if unclear, a text.
+
+        The line is all that old Pythons know of a frame, so two different calls on one line are unclear.
+        """
+        source = frame and self.source(frame.f_code.co_filename)
+        if source is None:
+            return _UNCLEAR
+        flags = PyCF_ONLY_AST | PyCF_ALLOW_TOP_LEVEL_AWAIT
+        found, waiting = [], [compile(source, "<cell>", "exec", flags, True)]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, Call) and isinstance(node.func, Name) and node.func.id == "FINAL_VAR":
+                if node.lineno <= frame.f_lineno <= node.end_lineno:
+                    found.append(node)
+            for field in node._fields:
+                value = getattr(node, field, None)
+                items = value if isinstance(value, list) else [value]
+                waiting.extend([item for item in items if hasattr(item, "_fields")])
+        return found[0].args[0] if len(found) == 1 and found[0].args else _UNCLEAR
+
+
+_TEXTS = (Constant, JoinedStr)  # what is in quotes
+_UNCLEAR = Constant("")
 
 
 class Answer(dict):
@@ -176,10 +241,11 @@ class Answer(dict):
         dict.update(self, {"value": None, "content": "", "ready": False})
 
     def __setitem__(self, key, value):
+        is_ready = key == "ready" and bool(value)  # first: what has no truth value is not stored
         dict.__setitem__(self, key, value)
         if key in ("value", "content"):
             self._given = key
-        if key == "ready" and value and self._given is not None:
+        if is_ready and self._given is not None:
             self.submit()
 
     def update(self, *args, **kwargs):
@@ -202,17 +268,11 @@ class Answer(dict):
         return self[key]
 
     def adopt(self, other):
-        """Take over what the cell bound to the name `answer`. A plain value becomes `value`."""
-        if other is MISSING:
-            return
+        """Take over another dict that the cell bound to the name `answer`."""
+        items = dict(other)
         self.reset()
-        if isinstance(other, dict):
-            items = dict(other)
-            self._given = "value" if "value" in items else "content" if "content" in items else None
-            dict.update(self, items)
-        else:
-            self._given = "value"
-            dict.__setitem__(self, "value", other)
+        self._given = "value" if "value" in items else "content" if "content" in items else None
+        dict.update(self, items)
 
     def is_ready(self):
         """Whether `ready` is true."""

@@ -6,7 +6,9 @@ are the package `_abyme`; afterwards no cell can import them.
 
 import sys
 
-DRIVER = ("gate", "capture", "convert", "display", "errors", "scope", "submit", "repl")
+DRIVER = (
+    "gate", "capture", "convert", "display", "errors", "scope", "sources", "submit", "program", "repl",
+)  # fmt: skip
 ORDER = (*DRIVER, "threads", "proxies", "session")
 
 

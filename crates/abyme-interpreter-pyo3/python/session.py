@@ -2,6 +2,7 @@
 
 import _signal  # noqa: F401  (3.11.2 crashes in `interrupt_main` when nobody imported it)
 import os
+import sys
 from _thread import get_ident
 from ctypes import c_ulong, py_object, pythonapi
 from itertools import count
@@ -105,6 +106,7 @@ class Session(Repl):
                 self.abandon()
                 proxies.lines.forget(self.number)
                 self.variables.clear()
+                self._loop.close()
                 threads.release()
                 return
             except SystemExit:  # from `abandon`, which the host called because this took too long
@@ -122,3 +124,5 @@ class Session(Repl):
 
 threads.install()
 proxies.install()
+if "" not in sys.path:  # last, so that no file of the host's working directory hides a module from the host
+    sys.path.append("")

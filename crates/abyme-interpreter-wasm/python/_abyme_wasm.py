@@ -14,7 +14,9 @@ import _abyme_guest
 # Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
-DRIVER = ("gate", "capture", "convert", "display", "errors", "scope", "submit", "repl")
+DRIVER = (
+    "gate", "capture", "convert", "display", "errors", "scope", "sources", "submit", "program", "repl",
+)  # fmt: skip
 OWN = ("task", "tasks", "locks", "local", "threads", "host", "pool", "event_loop", "prepare")
 WORK, TEMPORARY = "/work", "/tmp"
 _HERE = os.path.dirname(__file__)
@@ -82,7 +84,8 @@ class Session:
         self.repl.gate.by_signal = True
         self.repl.before_end = self._collect_raw
         self.repl.after_cell = self._scheduler.after_cell
-        self._scheduler.connect(guest, self.repl.gate, self.repl.stderr.write)
+        self.repl.set_descriptors(0, 1, 2)
+        self._scheduler.connect(guest, self.repl)
         sys.modules["__main__"] = self.repl.module
 
     def run(self, request):

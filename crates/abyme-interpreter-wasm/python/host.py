@@ -108,8 +108,7 @@ def _start(name, args, kwargs):
     gate = scheduler.gate
     held = gate.hold()
     try:
-        if not gate.running:
-            raise RuntimeError(f"{name}(): no cell is running; host functions work only while one is")
+        scheduler.check_call(name)
         gate.before_raise()  # hands on the output that waits
         return scheduler.guest.start(name, args, kwargs)
     finally:

@@ -69,7 +69,7 @@ class Scheduler:
 
     def __init__(self):
         self.main = self.current = Task(get_ident())
-        self.guest = self.gate = self.note = None
+        self.guest = self.gate = self.note = self.check_call = None
         self.queue = deque()  # tasks that have not begun
         self.timers = []  # heap of (when, number, task)
         self.parked = []  # (ready, task) of threads that begin again when there is something for them to do
@@ -88,9 +88,10 @@ class Scheduler:
         self._idents = count(self.main.ident + 1)
         self._numbers = count()
 
-    def connect(self, guest, gate, note):
-        """Set the module `_abyme_guest`, the gate, and `note(text)` for remarks to the user."""
-        self.guest, self.gate, self.note = guest, gate, note
+    def connect(self, guest, repl):
+        """Set the module `_abyme_guest`, and what the scheduler needs of the session."""
+        self.guest, self.gate, self.check_call = guest, repl.gate, repl.check_call
+        self.note = repl.stderr.write  # for remarks to the user
 
     def new_ident(self):
         """A thread identifier that was never used."""

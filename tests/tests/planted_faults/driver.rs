@@ -57,9 +57,9 @@ fn functions_have_no_docstring() {
 
 #[test]
 fn an_answer_is_not_cleared() {
-    let good = "            finally:\n                special.reset()";
+    let good = "                finally:\n                    special.reset()";
     fails(
-        patched("submit", good, "            finally:\n                pass"),
+        patched("submit", good, "                finally:\n                    pass"),
         &["c07_answer::it_is_not_submitted_twice"],
     );
 }

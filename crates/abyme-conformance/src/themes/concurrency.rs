@@ -108,6 +108,21 @@ cases! {
         .value_is("[0, 10, 2, 30, 4]");
     }
 
+    /// C8: the same by awaiting the function itself.
+    #[needs(ConcurrentCalls)]
+    async fn awaited_at_once(s) {
+        s.serve(&Host::new().meet(4));
+        s.run(
+            r#"
+                import asyncio
+                async def ask(n): return await meet(n)
+                await asyncio.gather(*map(ask, range(4)))
+            "#,
+        )
+        .await
+        .value_is("[0, 1, 2, 3]");
+    }
+
     /// C8: the same through the tasks of an `asyncio.TaskGroup`; one that fails is in its group of
     /// exceptions.
     #[needs(ConcurrentCalls)]

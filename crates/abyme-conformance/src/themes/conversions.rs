@@ -204,6 +204,16 @@ cases! {
         s.run("SUBMIT([1])").await.submitted_fields(json!({"answer": [1]}));
     }
 
+    /// C7: two keys that become the same text are refused: one of the entries would be lost.
+    async fn keys_that_become_one_are_refused(s) {
+        s.run("FINAL({1: 'a', '1': 'b'})")
+            .await
+            .raises("ValueError")
+            .message_has("two keys that become '1'")
+            .nothing_submitted();
+        s.run("FINAL([{None: 1, 'null': 2}])").await.raises("ValueError").nothing_submitted();
+    }
+
     /// C7: an object that cannot be turned into text harms nothing.
     async fn an_unprintable_object_does_no_harm(s) {
         s.run(

@@ -279,6 +279,14 @@ cases! {
             .stdout_is("before\nduring\nafter\n");
     }
 
+    /// C8: one may be awaited, as models like to write.
+    async fn they_can_be_awaited(s) {
+        s.serve(&Host::new().echo());
+        s.run("(await echo('a'), [await echo(n) for n in (1, 2)])").await.value_is("('a', [1, 2])");
+        s.run("import asyncio\nasync def ask(x): return await echo(x)\nasyncio.run(ask(3))").await.value_is("3");
+        s.run("type(await echo('text')) is str").await.value_is("True");
+    }
+
     /// C8: a cell sees the functions of its own scope: new ones appear, dropped ones go, changed ones change.
     async fn functions_follow_the_scope(s) {
         s.serve(&Host::new().echo());

@@ -9,20 +9,21 @@ cases! {
 
     /// C12: `input()` raises.
     async fn input_raises(s) {
-        asks(s, "input()").await.raises("EOFError");
-        asks(s, "input('name? ')").await.raises("EOFError");
+        asks(s, "input()").await.raises("EOFError").message_has("nobody can type here");
+        asks(s, "input('name? ')").await.raises("EOFError").traceback_has("nobody can type here");
         s.in_step().await;
     }
 
-    /// C12: reading `sys.stdin` gives the end of the file, or raises.
+    /// C12: `sys.stdin` is at its end, as an empty file is.
     async fn stdin_is_at_its_end(s) {
-        for code in [
-            "import sys\nsys.stdin.read()",
-            "sys.stdin.readline()",
-            "list(sys.stdin)",
-            "sys.stdin.buffer.read()",
+        for (code, value) in [
+            ("import sys\nsys.stdin.read()", "''"),
+            ("sys.stdin.readline()", "''"),
+            ("[line for line in sys.stdin]", "[]"),
+            ("sys.stdin.readlines()", "[]"),
+            ("sys.stdin.buffer.read()", "b''"),
         ] {
-            asks(s, code).await;
+            asks(s, code).await.value_is(value);
         }
         s.in_step().await;
     }

@@ -23,6 +23,13 @@ cases! {
         s.run("FINAL(1)").await.submitted_value(Via::Final, 1);
     }
 
+    /// C9: the cell that rebinds one is told so.
+    async fn rebinding_is_told(s) {
+        s.run("def SUBMIT(value): print('mine', value)\nSUBMIT(1)").await.stdout_is("mine 1\n").stderr_has("SUBMIT");
+        s.run("del FINAL").await.stderr_is("");
+        s.run("answer = 1").await.stderr_is("");
+    }
+
     /// C9: so does deleting one.
     async fn deleting_is_undone(s) {
         s.run("del FINAL, FINAL_VAR, SUBMIT").await.ok();
@@ -65,6 +72,45 @@ cases! {
         s.serve(&Host::new().echo());
         s.run("def relay(x): return echo(x)\necho = None").await.ok();
         s.run("relay(3)").await.value_is("3");
+    }
+
+    /// C9: keys of the namespace that raise when they are compared, and very long names, end no session.
+    async fn odd_keys_are_survived(s) {
+        s.run(
+            r#"
+                class Bad:
+                    def __hash__(self): return hash('FINAL')
+                    def __eq__(self, other):
+                        if armed: raise SystemExit
+                armed = False
+                globals()[Bad()] = 1
+                armed = True
+            "#,
+        )
+        .await
+        .ok();
+        s.in_step().await;
+        let observed = s.run("globals()['v' * 10**6] = type('K' * 10**6, (), {})()").await;
+        let long = observed.changed.iter().any(|variable| variable.name.len() > 1000);
+        observed.expect(!long, "the name of a variable should be cut");
+        let observed = s.run("raise type('E' * 10**6, (Exception,), {})").await;
+        observed.expect(observed.exception().type_name.len() < 1000, "the name of a class should be cut");
+        s.in_step().await;
+    }
+
+    /// C9: builtins that were deleted are there again in the next cell.
+    async fn builtins_come_back(s) {
+        for code in [
+            "import builtins\ndel builtins.print, builtins.len",
+            "import builtins\nvars(builtins).clear()",
+            "b = __builtins__ if isinstance(__builtins__, dict) else vars(__builtins__)\ndel b['print']",
+            "b = __builtins__ if isinstance(__builtins__, dict) else vars(__builtins__)\nb.clear()",
+            "__builtins__ = {}",
+            "del __builtins__",
+        ] {
+            s.run(code).await;
+            s.run("print(len('abc'))").await.ok().stdout_is("3\n");
+        }
     }
 
     /// C9: clearing the whole namespace leaves the names the session provides.

@@ -140,6 +140,10 @@ cases! {
         s.run("def second(): return 2\ninspect.getsource(second)")
             .await
             .value_is(r"'def second(): return 2\n'");
+        s.run("class Plain:\n    x = 1").await.ok();
+        s.run("class Tool:\n    def f(self): return 1").await.ok();
+        s.run("inspect.getsource(Plain)").await.value_is(r"'class Plain:\n    x = 1\n'");
+        s.run("inspect.getsource(Tool)").await.value_is(r"'class Tool:\n    def f(self): return 1\n'");
     }
 
     /// C2: `from __future__ import annotations` holds for its own cell and harms no other.
@@ -196,6 +200,61 @@ cases! {
         s.run("async def both(): return await asyncio.gather(f(1), f(2))\nasyncio.run(both())")
             .await
             .value_is("[1, 2]");
+    }
+
+    /// C2: `asyncio.get_event_loop()` has a loop in a fresh session, and after other ways to run one.
+    async fn there_is_an_event_loop(s) {
+        let run = "asyncio.get_event_loop().run_until_complete(main())";
+        s.run(format!("import asyncio\nasync def main(): return 5\n{run}")).await.value_is("5");
+        s.run("await main()").await.value_is("5");
+        s.run(run).await.value_is("5");
+        s.run("asyncio.run(main())").await.value_is("5");
+        s.run(run).await.value_is("5");
+        s.run("asyncio.get_event_loop().close()").await.ok();
+        s.run(run).await.value_is("5");
+    }
+
+    /// C2: a task that is not finished goes on when a later cell awaits something.
+    async fn tasks_go_on_in_later_cells(s) {
+        s.run(
+            r#"
+                import asyncio
+                seen = []
+                async def work(n):
+                    for i in range(n):
+                        await asyncio.sleep(0.001)
+                        seen.append(i)
+                    return n
+                task = asyncio.create_task(work(3))
+                await asyncio.sleep(0)
+            "#,
+        )
+        .await
+        .ok();
+        s.run("seen").await.value_is("[]");
+        s.run("(await task, seen)").await.value_is("(3, [0, 1, 2])");
+    }
+
+    /// C2: a module that is written into the working directory can be imported, also when it has changed.
+    async fn the_working_directory_is_imported_from(s) {
+        let observed = s
+            .run(
+                r#"
+                    import importlib, os, random
+                    name = f'fresh_{random.getrandbits(64)}'
+                    try:
+                        with open(name + '.py', 'w') as f: f.write('size = 1')
+                        module = importlib.import_module(name)
+                        first = module.size
+                        with open(name + '.py', 'w') as f: f.write('size = 2')
+                        second = importlib.reload(module).size
+                    finally:
+                        os.remove(name + '.py')
+                    first, second
+                "#,
+            )
+            .await;
+        observed.value_is("(1, 2)");
     }
 
     /// C2: an empty cell, a comment and blank lines are cells like any other.

@@ -226,4 +226,33 @@ cases! {
         observed.expect(observed.changed_total >= 3000, "expected the true number of changes");
         observed.expect(observed.changed.len() <= 200, "expected at most a screenful of changes");
     }
+
+    /// C5: a stream that the cell put in the place of `sys.stdout` is flushed at its end.
+    async fn a_wrapped_stdout_is_flushed(s) {
+        s.run(
+            r#"
+                import io, sys
+                sys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding='utf-8')
+                print('é')
+            "#,
+        )
+        .await
+        .stdout_is("é\n");
+        s.run("print('next')").await.stdout_is("next\n");
+    }
+
+    /// C5: where `sys.stdout` has a descriptor, what a child process writes there is the cell's.
+    #[needs(Separate, Processes)]
+    async fn children_write_to_sys_stdout(s) {
+        s.run(
+            r#"
+                import subprocess, sys
+                done = subprocess.run(['echo', 'child'], stdin=sys.stdin, stdout=sys.stdout, stderr=sys.stderr)
+                done.returncode
+            "#,
+        )
+        .await
+        .value_is("0")
+        .stdout_is("child\n");
+    }
 }

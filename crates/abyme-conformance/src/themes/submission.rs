@@ -6,7 +6,11 @@ use abyme_core::{Submitted, Value, Via};
 use serde_json::json;
 
 use super::time_limits::CATCHES_EVERYTHING;
-use crate::{case::cases, observed::plain};
+use crate::{
+    case::cases,
+    host::Host,
+    observed::{assert_same, plain},
+};
 
 cases! {
     theme c07_submission, clause 7;
@@ -50,6 +54,20 @@ cases! {
         s.run("SUBMIT(type='a', self='b', Submitted='c', args='d', value='e')")
             .await
             .submitted_fields(json!({"type": "a", "self": "b", "Submitted": "c", "args": "d", "value": "e"}));
+    }
+
+    /// C7: or as one dict of all outputs, as `FINAL` takes them; of one output unless that may be a dict.
+    async fn submit_takes_a_dict(s) {
+        s.outputs("answer: str, score: float");
+        s.run("SUBMIT({'score': 1.0, 'answer': 'yes'})")
+            .await
+            .ok()
+            .submitted_fields(json!({"answer": "yes", "score": 1.0}));
+        s.run("SUBMIT({'score': 1.0})").await.raises("TypeError").message_has("missing: answer");
+        s.outputs("answer: int");
+        s.run("SUBMIT({'answer': 1})").await.submitted_fields(json!({"answer": 1}));
+        s.outputs("answer: dict");
+        s.run("SUBMIT({'answer': 1})").await.submitted_fields(json!({"answer": {"answer": 1}}));
     }
 
     /// C7: without declared outputs `SUBMIT` takes a value.
@@ -103,6 +121,19 @@ cases! {
         s.run("report = 'long text'").await.ok();
         s.run("FINAL_VAR('report')").await.ok().submitted_value(Via::FinalVar, "long text");
         s.run("local = [1]\nFINAL_VAR(\"local\")").await.submitted_value(Via::FinalVar, plain(json!([1])));
+    }
+
+    /// C7: where the quotes are missing, the value itself is meant, or an error says so.
+    async fn final_var_without_quotes(s) {
+        s.run("result = 'The total is 42.'\nFINAL_VAR(result)")
+            .await
+            .submitted_value(Via::FinalVar, "The total is 42.");
+        s.run("result = 'yes'\nFINAL_VAR(result)").await.submitted_value(Via::FinalVar, "yes");
+        s.run("other = 5\nresult = 'other'\nFINAL_VAR(result)")
+            .await
+            .raises("TypeError")
+            .message_has("FINAL_VAR('result')")
+            .nothing_submitted();
     }
 
     /// C7: `FINAL_VAR` of a name that is no variable raises, and submits nothing.
@@ -334,6 +365,30 @@ cases! {
         let limit = Duration::from_millis(1500);
         let cell = s.cell(&code).timeout(limit);
         s.run(cell).await.stopped_within(limit).submitted_value(Via::Final, "kept");
+    }
+
+    /// C7: no host call is made after a submission: it stops the cell again.
+    async fn nothing_is_called_after_it(s) {
+        let host = Host::new().echo();
+        s.serve(&host);
+        for submit in ["FINAL('kept')", "answer['value'] = 'kept'; answer['ready'] = True"] {
+            let code = format!("try:\n    {submit}\nexcept BaseException: pass\necho(1)\nprint('on')");
+            s.run(code).await.ok().stdout_is("").submitted();
+            s.run(
+                r#"
+                    from concurrent.futures import ThreadPoolExecutor
+                    def call():
+                        try: FINAL('kept')
+                        except BaseException: pass
+                        return echo(2)
+                    with ThreadPoolExecutor(1) as pool: f = pool.submit(call)
+                "#,
+            )
+            .await
+            .submitted_value(Via::Final, "kept");
+        }
+        assert_same(&Value::from(host.calls().len()), &Value::from(0), "the number of calls");
+        s.run("echo(3)").await.value_is("3");
     }
 
     /// C7: the submission of one cell is not that of the next, and the session goes on.

@@ -1,6 +1,6 @@
 //! C5: the traceback shows the cell's own lines, and none of the session's.
 
-use crate::case::cases;
+use crate::{case::cases, result::skip};
 
 cases! {
     theme c05_tracebacks, clause 5;
@@ -92,5 +92,17 @@ cases! {
             observed.exception().traceback.lines().count() < 200,
             "expected repeated frames to be folded",
         );
+    }
+
+    /// C5: of deep recursion the first and the last frames are shown, and the cell's time is its own.
+    #[limit(60)]
+    async fn deep_recursion_is_short(s) {
+        let code = "import sys\nsys.setrecursionlimit(20_000)\ndef f(n):\n    return f(n + 1)\nf(0)";
+        let observed = s.run(s.cell(code).timeout(std::time::Duration::from_secs(20))).await;
+        if observed.session_ended.is_some() || observed.restored.is_some() {
+            skip("this Python has no room for such a stack");
+        }
+        observed.raises("RecursionError").traceback_has("line 5, in <module>").line_is(4);
+        observed.traceback_has("frames omitted");
     }
 }

@@ -1,10 +1,11 @@
 //! C6: every value goes in and comes out as what it is.
 
-use abyme_core::{ErrorKind, Value};
+use abyme_core::{ErrorKind, Value, Via};
 use serde_json::json;
 
 use crate::{
     case::cases,
+    host::Host,
     observed::{assert_same, plain},
     session::SessionUnderTest,
 };
@@ -201,6 +202,37 @@ cases! {
         observed.variable_is("n", length);
         let same = observed.variables.get("v").and_then(Value::as_text) == Some(&text);
         observed.expect(same, "expected the same text back");
+    }
+
+    /// C6: whatever the depth, and whichever way it goes, a value crosses or is refused; the session goes on.
+    async fn every_depth_is_kept_or_refused(s) {
+        s.outputs("out: list");
+        s.serve(&Host::new().echo());
+        s.run("def nested(n):\n    v = 1\n    for _ in range(n): v = [v]\n    return v").await.ok();
+        for depth in [90, 98, 99, 100, 101, 102, 103, 130] {
+            let cell = s.cell(&format!("out = nested({depth})")).read("out");
+            let observed = s.run(cell).await;
+            observed.expect(observed.session_ended.is_none(), "nesting should not cost the session");
+            observed.expect(depth > 98 || observed.variables.contains_key("out"), "expected the value");
+            for code in ["FINAL(out)", "FINAL({'k': out})", "echo(out)", "echo({'$k': out})"] {
+                let observed = s.run(code).await;
+                let refused = observed.error.as_ref().is_some_and(|error| error.type_name == "ValueError");
+                observed.expect(observed.is_ok() || refused, "expected the value, or a ValueError");
+                s.in_step().await;
+            }
+        }
+    }
+
+    /// C6: half a character, as JSON and broken encodings leave it, is replaced and ends nothing.
+    async fn half_a_surrogate_is_replaced(s) {
+        s.serve(&Host::new().echo());
+        let cell = s.cell(r"half = 'ab\ud83d'").read("half");
+        s.run(cell).await.variable_is("half", "ab?");
+        s.run(r"echo('ab\ud83d')").await.value_is("'ab?'");
+        s.run(r"echo({'k\udc00': ['\ud800' * 3]})").await.value_is("{'k?': ['???']}");
+        s.run(r"print('ab\ud83d')").await.stdout_is("ab?\n");
+        s.run(r"raise ValueError('ab\ud83d')").await.message_is("ab?");
+        s.run(r"FINAL('ab\ud83d')").await.submitted_value(Via::Final, "ab?");
     }
 
     /// C6: a value nested a hundred levels deep survives; one nested beyond reason is refused, in words.

@@ -10,7 +10,7 @@ import textwrap
 import time
 
 PYTHON_DIR = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FILES = ("gate", "capture", "convert", "display", "errors", "scope", "submit", "repl")
+FILES = ("gate", "capture", "convert", "display", "errors", "scope", "sources", "submit", "program", "repl")
 
 
 def load(files=FILES):

@@ -7,9 +7,10 @@ import unittest
 import warnings
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from repl_case import repl_module  # noqa: E402
+from support import load  # noqa: E402
 
-by_line, by_tree = repl_module._compile_line, repl_module._compile_parts
+program = load(("gate", "capture", "convert", "display", "errors", "submit", "program"))
+by_line, by_tree = program._compile_line, program._compile_parts
 
 HEADS = [
     "",

@@ -17,7 +17,7 @@ class Submission(ReplCase):
     def test_declared(self):
         self.ok(scope=OUTPUTS)
         want = [("SUBMIT", {"a": 1, "b": ["x"]})]
-        for call in ("1, ['x']", "a=1, b=['x']", "1, b=('x',)", "b={'x'}, a=1"):
+        for call in ("1, ['x']", "a=1, b=['x']", "1, b=('x',)", "b={'x'}, a=1", "{'b': ['x'], 'a': 1}"):
             answer = self.run_cell(f"SUBMIT({call})\nprint('never')")
             self.assertIsNone(answer["error"])
             self.assertEqual(answer["stdout"]["total"], 0)
@@ -25,12 +25,23 @@ class Submission(ReplCase):
 
     def test_wrong_calls(self):
         self.ok(scope=OUTPUTS)
-        for call in ("", "1", "1, 2, 3", "a=1", "a=1, b=2, c=3", "1, a=1, b=2"):
+        dicts = ("{'a': 1}", "{'a': 1, 'b': 2, 3: 4}")
+        for call in ("", "1", "1, 2, 3", "a=1", "a=1, b=2, c=3", "1, a=1, b=2", *dicts):
             message = self.fails(f"SUBMIT({call})", "TypeError")["message"]
             self.assertIn("SUBMIT(a=..., b=...)", message)
             self.assertIn("b: list[str]", message)
             self.assertEqual(self.host.submits, [])
         self.assertIn("SUBMIT", self.out("help(SUBMIT)"))
+
+    def test_a_dict_for_one_output(self):
+        for kind, want in {
+            "int": {"a": 1},
+            "dict[str, int]": {"a": {"a": 1}},
+            "Any": {"a": {"a": 1}},
+            "Optional[Dict]": {"a": {"a": 1}},
+        }.items():
+            self.ok(scope={"outputs": [{"name": "a", "type": kind}]})
+            self.assertEqual(self.submitted("SUBMIT({'a': 1})"), [("SUBMIT", want)], kind)
 
     def test_undeclared(self):
         self.assertEqual(self.submitted("SUBMIT(5)"), [("SUBMIT", 5)])
@@ -43,7 +54,34 @@ class Submission(ReplCase):
         self.assertEqual(self.submitted("r = 9\nFINAL_VAR('r')"), [("FINAL_VAR", 9)])
         self.assertEqual(self.submitted("FINAL_VAR(\" 'r' \")"), [("FINAL_VAR", 9)])
         self.assertEqual(self.submitted("FINAL_VAR([1])"), [("FINAL_VAR", [1])])
-        self.assertIn("'nope'. Variables: ", self.fails("FINAL_VAR('nope')", "NameError")["message"])
+        message = self.fails("FINAL_VAR('nope')", "NameError")["message"]
+        self.assertTrue(message.endswith("'nope'. Variables: r"), message)
+
+    def test_final_var_without_quotes(self):
+        code = "result = 'The total is 4.'\nFINAL_VAR(result)"
+        self.assertEqual(self.submitted(code), [("FINAL_VAR", "The total is 4.")])
+        self.assertEqual(self.submitted("result = 'yes'\nFINAL_VAR( result )"), [("FINAL_VAR", "yes")])
+        self.assertEqual(self.submitted("FINAL_VAR({'a': 'not a name'}['a'])"), [("FINAL_VAR", "not a name")])
+        self.assertEqual(self.submitted("x = 'x'\nFINAL_VAR(x)"), [("FINAL_VAR", "x")])
+        self.ok("other = 5")
+        error = self.fails("result = 'other'\nFINAL_VAR(result)", "TypeError")
+        self.assertIn("FINAL_VAR('result') or FINAL(result)", error["message"])
+        self.assertEqual(self.host.submits, [])
+        self.assertEqual(self.submitted("FINAL_VAR('other')"), [("FINAL_VAR", 5)])
+        self.assertEqual(self.submitted("FINAL_VAR('result')"), [("FINAL_VAR", "other")])
+        self.assertEqual(self.submitted("def done(n):\n    FINAL_VAR(n)\ndone('other')"), [("FINAL_VAR", 5)])
+        self.assertEqual(self.submitted("exec(\"FINAL_VAR('other')\")"), [("FINAL_VAR", 5)])
+        for call in ("'results[0]'", "f'otter'", "'otter'.strip()"):
+            self.fails(f"FINAL_VAR({call})", "NameError")
+
+    def test_no_host_call_after_it(self):
+        self.ok(scope={"functions": [ECHO]})
+        for submit in ("SUBMIT(1)", "FINAL(1)", "answer['value'] = 1; answer['ready'] = True"):
+            self.host.calls.clear()
+            answer = self.run_cell(f"try:\n    {submit}\nexcept BaseException: pass\necho(2)\nprint('on')")
+            self.assertEqual((len(self.host.submits), self.host.calls), (1, []), submit)
+            self.assertEqual((answer["error"], answer["stdout"]["total"]), (None, 0))
+        self.assertEqual(self.value("echo(3)"), "3")
 
     def test_nothing_swallows_it(self):
         for code in (
@@ -101,6 +139,53 @@ class Submission(ReplCase):
         )
         self.assertEqual(self.submitted("answer['content'] += 'more'"), [])
         self.assertEqual(self.value("dict(answer)"), "{'value': None, 'content': 'more', 'ready': False}")
+
+    def test_answer_as_a_name_of_the_cell(self):
+        self.ok("answer = 17")
+        self.assertEqual(self.value("answer += 25\nanswer"), "42")
+        self.assertEqual(self.submitted("FINAL_VAR('answer')"), [("FINAL_VAR", 42)])
+        self.assertEqual(self.submitted("SUBMIT(answer=answer)"), [("SUBMIT", {"answer": 42})])
+        self.assertIn("answer: int", self.value("SHOW_VARS()"))
+        changed = self.ok("answer = []")["changed"]
+        self.assertEqual([item["summary"] for item in changed], ["list[0]"])
+        self.ok("answer.append(1)")
+        self.assertEqual(self.value("len(answer), f'{answer}'"), "(1, '[1]')")
+        self.ok("answer = {}")
+        self.ok("answer['total'] = 3")
+        self.assertEqual(self.value("answer"), "{'total': 3}")
+        self.assertEqual(self.submitted("answer.update(value=4, ready=True)"), [("answer", 4)])
+        self.assertEqual(self.value("answer"), "{'value': None, 'content': '', 'ready': False}")
+        self.ok("def answer(): return 1")
+        self.assertEqual(self.value("answer()"), "1")
+        self.ok("del answer")
+        self.assertEqual(self.value("answer['ready']"), "False")
+        self.ok("answer = 'x'")
+        self.assertEqual(self.submitted("answer = {'value': 1, 'ready': True}"), [("answer", 1)])
+
+    def test_answer_dict_by_other_ways(self):
+        self.ok("answer['content'] = 'draft'")
+        self.assertEqual(self.submitted("FINAL_VAR('answer')"), [("FINAL_VAR", "draft")])
+        self.assertEqual(self.submitted("FINAL(answer)"), [("FINAL", "draft")])
+        self.assertEqual(self.submitted("SUBMIT(answer)"), [("SUBMIT", "draft")])
+
+    def test_answer_as_an_input(self):
+        self.assertEqual(self.value("answer", variables={"answer": "of a student"}), "'of a student'")
+        self.assertEqual(self.value("answer"), "'of a student'")
+        given = {"value": 1, "ready": True}
+        self.assertEqual(self.submitted("answer['value'] += 1", variables={"answer": given}), [])
+        self.assertEqual(self.value("answer", scope={"functions": [ECHO]}), "{'value': 2, 'ready': True}")
+        self.assertEqual(self.submitted("answer = {'value': 5, 'ready': True}"), [("answer", 5)])
+
+    def test_answer_without_a_truth_value(self):
+        self.ok("class A:\n    def __bool__(self): raise ValueError('array')")
+        self.ok("class B:\n    def __bool__(self): raise SystemExit")
+        for kind, problem in (("A", "ValueError"), ("B", "SystemExit")):
+            self.fails(f"answer['value'] = 1; answer['ready'] = {kind}()", problem)
+            self.assertEqual(self.value("1"), "1")
+            self.fails(f"answer = {{'value': 1, 'ready': {kind}()}}", problem)
+            self.assertEqual(self.value("answer['ready']"), "False")
+            self.fails(f"dict.__setitem__(answer, 'ready', {kind}())", problem)
+            self.assertEqual(self.submitted("answer['value'] = 2; answer['ready'] = True"), [("answer", 2)])
 
     def test_answer_survives_later_edits_and_errors(self):
         self.assertEqual(
@@ -171,6 +256,50 @@ class Conversion(ReplCase):
             {"1": "a", "null": 2, "false": 3, "2.5": 4, "(1, 2)": 5},
         )
 
+    def test_keys_that_become_one(self):
+        for code in ("{1: 'a', '1': 'b'}", "[{None: 1, 'null': 2}]", "{'k': {True: 1, 'true': 2}}"):
+            self.assertIn("two keys that become", self.fails(f"SUBMIT({code})", "ValueError")["message"])
+            self.assertEqual(self.host.submits, [])
+
+    def test_pandas_by_its_shape(self):
+        """The classes of pandas as far as they are looked at: the tests do not need it."""
+        self.ok("""\
+            import sys, types
+            class NaTType:
+                def isoformat(self): return 'NaT'
+            class NAType:
+                def __str__(self): return '<NA>'
+            sys.modules['pandas'] = pandas = types.ModuleType('pandas')
+            pandas.NaT, pandas.NA = NaTType(), NAType()
+            class Index(list):
+                names = [None]
+            class Series:
+                def __init__(self, values, labels): self.values, self.index = values, labels
+                def tolist(self): return self.values
+                def to_dict(self): raise AssertionError
+            class DataFrame:
+                columns = ['a']
+                def __init__(self, labels, names=(None,)):
+                    self.index = Index(labels)
+                    self.index.names = names
+                def to_dict(self, orient):
+                    return [{'a': pandas.NaT} for _ in self.index]
+                def reset_index(self):
+                    rows = [{'index': label, 'a': 1} for label in self.index]
+                    return types.SimpleNamespace(to_dict=lambda orient: rows)
+            """)
+        self.addCleanup(sys.modules.pop, "pandas", None)
+        self.assertEqual(self.plain("v = [pandas.NaT, pandas.NA, NaTType]")[:2], [None, None])
+        self.assertEqual(self.plain("v = Series([3, 5], ['a', 'b'])"), {"a": 3, "b": 5})
+        self.assertEqual(self.plain("v = Series([3, 5], [0, 1])"), [3, 5])
+        self.assertEqual(self.plain("v = Series([3, 5], [1, 0])"), {"1": 3, "0": 5})
+        self.assertEqual(self.plain("v = Series([3, 5], ['a', 'a'])"), [3, 5])
+        self.assertEqual(self.plain("v = DataFrame([4])"), [{"a": None}])
+        self.assertEqual(self.plain("v = DataFrame(['x'])"), [{"index": "x", "a": 1}])
+        self.assertEqual(self.plain("v = DataFrame([0], ['year'])"), [{"index": 0, "a": 1}])
+        self.ok("DataFrame.columns = ['a', 'a']")
+        self.assertIn("same name", self.fails("SUBMIT(DataFrame([0]))", "ValueError")["message"])
+
     def test_subclasses_and_enums(self):
         self.ok("""\
             import enum
@@ -228,7 +357,12 @@ class Conversion(ReplCase):
             answer = self.ok(code, reads=["v", "gone"])
             self.assertEqual(answer["missing"], ["gone"])
             self.assertIn("ValueError", answer["unreadable"]["v"])
-        self.assertEqual(self.plain("v = []\nfor _ in range(90): v = [v]")[0][0][0] is not None, True)
+        for code in ("v = 1\nfor _ in range(101): v = [v]", "v = []\nfor _ in range(100): v = [v]"):
+            self.assertIn("ValueError", self.ok(code, reads=["v"])["unreadable"]["v"])
+        value = self.plain("v = 1\nfor _ in range(100): v = [v]")
+        for _ in range(100):
+            (value,) = value
+        self.assertEqual(value, 1)
         self.assertEqual(self.plain("a = [1]; v = [a, a]"), [[1], [1]])
 
     def test_large_lists_are_not_walked(self):

@@ -9,7 +9,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from repl_case import ECHO, FakeHost, ReplCase, repl_module  # noqa: E402
-from support import full  # noqa: E402
+from support import full, load  # noqa: E402
 
 
 class Namespace(ReplCase):
@@ -42,11 +42,30 @@ class Namespace(ReplCase):
         self.assertIn("there", self.value("inspect.getsource(again)"))
 
     def test_sources_are_bounded(self):
-        sources = repl_module.Sources()
+        module = load(("sources",))
+        sources = module.Sources({})
         for number in range(3000):
             sources.add(f"<bounded {number}>", "x")
-        self.assertEqual(len(sources._names), repl_module.MAX_SOURCES)
-        self.assertLessEqual(len(sources._waiting), repl_module.MAX_SOURCES)
+        self.assertEqual(len(sources._texts), module.MAX_SOURCES)
+        self.assertLessEqual(len(sources._waiting), module.MAX_SOURCES)
+
+    def test_source_of_classes(self):
+        plain = "class Plain:\n    x = 1\n    y = 2"
+        self.ok(plain)
+        self.ok("import dataclasses\n\n@dataclasses.dataclass\nclass Point:\n    x: int")
+        self.ok("class Outer:\n    class Inner:\n        def f(self): return 'inner'\n    size = 1")
+        self.ok("other = 1\nclass Plain2(Outer): pass")
+        source = "import inspect\nprint(inspect.getsource({}))"
+        self.assertEqual(self.out(source.format("Plain")).strip(), plain)
+        self.assertIn("x: int", self.out(source.format("Point")))
+        self.assertIn("return 'inner'", self.out(source.format("Outer.Inner")))
+        self.assertNotIn("size", self.out(source.format("Outer.Inner")))
+        self.assertEqual(self.out(source.format("Plain2")).strip(), "class Plain2(Outer): pass")
+        self.ok("class Plain:\n    x = 'newer'")
+        self.assertIn("newer", self.out(source.format("Plain")))
+        error = self.run_cell("exec('class Ghost: pass')\ninspect.getsource(Ghost)")["error"]
+        self.assertIn(error["type"], ("OSError", "TypeError"))
+        self.assertIn("class Fraction", self.value("import fractions\ninspect.getsource(fractions.Fraction)"))
 
     def test_future_flags(self):
         self.assertEqual(
@@ -132,6 +151,13 @@ class Values(ReplCase):
         self.assertEqual((len(value["text"]), len(value["tail"])), (500, 500))
         self.assertTrue(value["tail"].endswith("'ab']"))
         self.assertEqual(self.value("x = [1]; x.append(x); x"), "[1, [...]]")
+
+    def test_replaced_streams_are_flushed(self):
+        rewrap = "import io, sys\nsys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding='utf-8')\n"
+        rewrap += "print('seen')"
+        self.assertEqual(self.out(rewrap), "seen\n")
+        self.assertEqual(self.out("print('next')"), "next\n")
+        self.assertEqual(self.out(rewrap + "\nsys.stdout.close()"), "seen\n")
 
     def test_top_level_await(self):
         self.assertEqual(
@@ -228,8 +254,61 @@ class Errors(ReplCase):
         self.assertLess(len(error["message"]) + len(error["traceback"]), 20000)
 
     def test_input_is_closed(self):
-        self.assertIn("input() is not available", self.fails("input('name? ')", "EOFError")["message"])
+        error = self.fails("input('name? ')", "EOFError")
+        self.assertIn("nobody can type here", error["message"])
+        self.assertIn("nobody can type here", error["traceback"])
         self.assertEqual(self.value("import sys; sys.stdin.read()"), "''")
+        self.assertEqual(
+            self.value("[*sys.stdin], sys.stdin.readline(), sys.stdin.readlines(), sys.stdin.buffer.read()"),
+            "([], '', [], b'')",
+        )
+
+    def test_deep_tracebacks_keep_both_ends(self):
+        limit = sys.getrecursionlimit()
+        self.addCleanup(sys.setrecursionlimit, limit)
+        deep = "import sys\nsys.setrecursionlimit(60_000)\ndef f(n):\n    return f(n + 1)\nf(0)"
+        if sys.version_info < (3, 11):  # Python frames are C frames there
+            deep = deep.replace("60_000", "3_000")
+        error = self.fails(deep, "RecursionError")
+        self.assertIn("line 5, in <module>", error["traceback"])
+        self.assertIn(" frames omitted] ...", error["traceback"])
+        self.assertTrue(error["traceback"].rstrip().splitlines()[-1].startswith("RecursionError: "))
+        self.assertEqual(error["line"], 4)
+        self.assertNotIn("gap", error["traceback"])
+
+    def test_reporting_changes_no_exception(self):
+        self.ok(
+            "import traceback\ndef f(n):\n    if n: f(n - 1)\n    else: 1/0\n"
+            "def g(n):\n    try: f(200)\n    except Exception as problem:\n"
+            "        if n: g(n - 1)\n        else: raise\n"
+        )
+        error = self.fails("try: g(30)\nexcept Exception as e:\n    kept = e\n    raise", "ZeroDivisionError")
+        self.assertIn("frames omitted", error["traceback"])
+        self.assertEqual(self.value("len(list(traceback.walk_tb(kept.__traceback__))) > 200"), "True")
+        chain = "n, e = 0, kept\nwhile e is not None:\n    n, e = n + 1, e.__context__\nn"
+        self.assertEqual(self.value(chain), "31")
+        self.assertEqual(self.value("kept.__suppress_context__"), "False")
+
+    def test_long_names_are_cut(self):
+        answer = self.ok("globals()['v' * 10**6] = type('K' * 10**6, (), {})()")
+        self.assertLess(sum(map(len, answer["changed"][0].values())), 2000)
+        error = self.run_cell("raise type('E' * 10**6, (Exception,), {})")["error"]
+        self.assertLess(len(error["type"]), 500)
+
+    def test_hostile_keys_of_the_namespace(self):
+        self.ok("""\
+            class Bad:
+                def __hash__(self): return hash('SUBMIT')
+                def __eq__(self, other):
+                    if armed: raise SystemExit
+            class Name(str): pass
+            armed = False
+            globals()[Name('kept')] = 1
+            globals()[Bad()] = 1
+            armed = True
+            """)
+        self.assertEqual(self.value("kept"), "1")
+        self.assertEqual(self.submitted("SUBMIT(1)"), [("SUBMIT", 1)])
 
 
 class Output(ReplCase):
@@ -371,11 +450,11 @@ class Tampering(ReplCase):
 
     def test_names_come_back(self):
         self.ok(scope={"functions": [ECHO]})
-        for name in ("echo", "SUBMIT", "FINAL", "FINAL_VAR", "SHOW_VARS", "answer"):
+        for name in ("echo", "SUBMIT", "FINAL", "FINAL_VAR", "SHOW_VARS"):
             before = self.repl.variables[name]
-            self.ok(f"{name} = lambda *a: 'fake'")
+            self.assertIn(name, full(self.ok(f"{name} = lambda *a: 'fake'")["stderr"]))
             self.assertIs(self.repl.variables[name], before)
-            self.ok(f"del {name}")
+            self.assertEqual(full(self.ok(f"del {name}")["stderr"]), "")
             self.assertIs(self.repl.variables[name], before)
             self.run_cell(f"{name} = 1\n1/0")
             self.assertIs(self.repl.variables[name], before)
