@@ -15,14 +15,15 @@ CHAINED = 10  # exceptions in one report
 FILE = "<abyme>"  # the file name of generated code
 _hidden = {FILE}
 _slots = vars(BaseException)  # a class of the cell may have attributes of these names
-_HINTS = (
+# What a session adds to Python's own words: (words of the message, hint). A backend may add to it.
+hints = [
     ("EOF when reading a line", "nobody can type here: input() and sys.stdin have nothing to read"),
     (
         "awaitable is required",
         "a host function returns its value at once, unless it is awaited itself: write `await f(x)` in an "
         "`async def`, or pass `asyncio.to_thread(f, x)`",
     ),
-)
+]
 
 
 def hide_frames_of(function):
@@ -158,8 +159,7 @@ def _with_gap(traces, file):
 
 
 def _hint(text):
-    """What a session adds to Python's own words."""
-    return "".join([f"({hint})\n" for words, hint in _HINTS if words in text[-300:]])
+    return "".join([f"({hint})\n" for words, hint in hints if words in text[-300:]])
 
 
 def _traces(trace):

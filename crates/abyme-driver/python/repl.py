@@ -12,6 +12,7 @@ Requests and answers are described in PROTOCOL.md (`run` and `done`), with value
 import builtins
 import sys
 
+from _abyme import processes
 from _abyme.capture import Capture, NoInput, TextOut
 from _abyme.convert import plain
 from _abyme.display import clip, is_module, message_of, one_line, show, size_of, summary, type_name
@@ -167,6 +168,7 @@ class Repl:
         if self._lazy:
             self._import_lazy(code)
         self._loop.prepare(code)
+        processes.prepare(code)
 
     def _settle(self):
         """Undo what the cell did to provided names. Return the error of an `answer` at its end, if any."""

@@ -115,7 +115,7 @@ class Submissions:
                     self.taken = True
                     try:
                         self._host.submit(via, fields, value)
-                    except ValueError:  # too large: the cell may submit something smaller
+                    except (ValueError, MemoryError):  # too large: the cell may submit something smaller
                         self.taken = False
                         raise
         finally:

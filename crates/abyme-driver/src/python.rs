@@ -7,6 +7,7 @@ pub const DRIVER: &[(&str, &str)] = &[
     ("display", include_str!("../python/display.py")),
     ("errors", include_str!("../python/errors.py")),
     ("gate", include_str!("../python/gate.py")),
+    ("processes", include_str!("../python/processes.py")),
     ("program", include_str!("../python/program.py")),
     ("repl", include_str!("../python/repl.py")),
     ("scope", include_str!("../python/scope.py")),

@@ -15,9 +15,13 @@ import _abyme_guest
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 DRIVER = (
-    "gate", "capture", "convert", "display", "errors", "scope", "sources", "submit", "program", "repl",
+    "gate", "capture", "convert", "display", "errors", "scope", "sources", "submit", "processes", "program",
+    "repl",
 )  # fmt: skip
-OWN = ("task", "tasks", "locks", "local", "threads", "host", "pool", "event_loop", "prepare")
+OWN = (
+    "task", "tasks", "locks", "local", "threads", "host", "pool", "thread_pool",
+    "event_loop", "lacks", "prepare",
+)  # fmt: skip
 WORK, TEMPORARY = "/work", "/tmp"
 _HERE = os.path.dirname(__file__)
 

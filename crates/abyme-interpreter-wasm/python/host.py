@@ -23,7 +23,7 @@ class Host:
     """What `Repl` calls."""
 
     def __init__(self, guest):
-        self.submit = guest.submit
+        self.submit = _naming(guest.submit)
         self.call = _call_function(guest)
         self._output = guest.output
 
@@ -34,7 +34,7 @@ class Host:
 
 def _call_function(guest):
     """`Host.call`, a closure because every call runs through it. The gate is closed in it."""
-    start, wait, reply = guest.start, guest.wait, guest.reply
+    start, wait, reply = _naming(guest.start), guest.wait, guest.reply
     queue, calls, timers = scheduler.queue, scheduler.calls, scheduler.timers
     finish_call = scheduler.finish_call
 
@@ -55,6 +55,20 @@ def _call_function(guest):
         return value
 
     return call
+
+
+def _naming(function):
+    """Give its name to a lack of memory: `marshal` calls plain data unmarshallable then."""
+
+    def pass_on(*args):
+        try:
+            return function(*args)
+        except (ValueError, SystemError) as problem:
+            if problem.args and problem.args[0] != "unmarshallable object":
+                raise
+            raise MemoryError("not enough memory to pass the value on") from None
+
+    return pass_on
 
 
 def outcome_of(reply):
@@ -110,7 +124,7 @@ def _start(name, args, kwargs):
     try:
         scheduler.check_call(name)
         gate.before_raise()  # hands on the output that waits
-        return scheduler.guest.start(name, args, kwargs)
+        return _naming(scheduler.guest.start)(name, args, kwargs)
     finally:
         gate.release(held)
 

@@ -108,6 +108,22 @@ cases! {
         .value_is("[0, 10, 2, 30, 4]");
     }
 
+    /// C8: the same through a pool of threads of `multiprocessing`.
+    #[needs(ConcurrentCalls)]
+    async fn a_multiprocessing_thread_pool_at_once(s) {
+        s.serve(&Host::new().meet(8));
+        s.run(
+            r#"
+                from multiprocessing.pool import ThreadPool
+                with ThreadPool(8) as pool:
+                    results = pool.map(meet, range(8), chunksize=1)
+                results
+            "#,
+        )
+        .await
+        .value_is("[0, 1, 2, 3, 4, 5, 6, 7]");
+    }
+
     /// C8: the same by awaiting the function itself.
     #[needs(ConcurrentCalls)]
     async fn awaited_at_once(s) {

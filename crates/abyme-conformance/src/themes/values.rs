@@ -214,7 +214,7 @@ cases! {
             let observed = s.run(cell).await;
             observed.expect(observed.session_ended.is_none(), "nesting should not cost the session");
             observed.expect(depth > 98 || observed.variables.contains_key("out"), "expected the value");
-            for code in ["FINAL(out)", "FINAL({'k': out})", "echo(out)", "echo({'$k': out})"] {
+            for code in ["SUBMIT(out)", "FINAL(out)", "FINAL({'k': out})", "echo(out)", "echo({'$k': out})"] {
                 let observed = s.run(code).await;
                 let refused = observed.error.as_ref().is_some_and(|error| error.type_name == "ValueError");
                 observed.expect(observed.is_ok() || refused, "expected the value, or a ValueError");

@@ -123,6 +123,7 @@ impl FieldType {
     /// # Errors
     /// [`CoerceError`] for the first part that does not fit.
     pub fn coerce(&self, value: Value) -> Result<Value, CoerceError> {
+        let value = if self.is_container() { unfenced(value) } else { value };
         let converted = match self {
             FieldType::Any => return Ok(value),
             FieldType::None => scalar::none(&value),
@@ -148,6 +149,17 @@ impl FieldType {
         converted.map_err(|hint| CoerceError::new(self, &value, hint))
     }
 
+    fn is_container(&self) -> bool {
+        matches!(
+            self,
+            FieldType::List(_)
+                | FieldType::TupleOf(_)
+                | FieldType::Set(_)
+                | FieldType::Tuple(_)
+                | FieldType::Dict(..)
+        )
+    }
+
     /// The items of a list, or of a text that holds one.
     fn coerce_items(&self, value: Value) -> Result<Vec<Value>, CoerceError> {
         match value {
@@ -158,8 +170,11 @@ impl FieldType {
                 Err(hint) => Err(CoerceError::new(self, &text.into(), hint)),
             },
             other => {
-                let single = !matches!(other, Value::None | Value::Dict(_));
-                let hint = if single { "submit [value] for a list of one" } else { "" };
+                let hint = match &other {
+                    Value::None | Value::Dict(_) => "",
+                    Value::Text(text) if text.trim().contains([',', '\n']) => "submit a list of its items",
+                    _ => "submit [value] for a list of one",
+                };
                 Err(CoerceError::new(self, &other, hint))
             }
         }
@@ -292,6 +307,16 @@ fn unique(mut items: Vec<Value>) -> Vec<Value> {
     let mut seen = HashSet::new();
     items.retain(|item| seen.insert(item.repr(usize::MAX)));
     items
+}
+
+/// A text without the fence of Markdown around it, in which models like to put JSON.
+fn unfenced(value: Value) -> Value {
+    let inner = value.as_text().and_then(|text| {
+        let inner = text.trim().strip_prefix("```")?.strip_suffix("```")?;
+        let (tag, inner) = inner.split_once('\n')?;
+        tag.trim().chars().all(char::is_alphanumeric).then(|| inner.to_owned())
+    });
+    inner.map_or(value, Value::from)
 }
 
 /// The list or dict that a text holds as JSON, or as Python prints it.

@@ -10,7 +10,10 @@ import textwrap
 import time
 
 PYTHON_DIR = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FILES = ("gate", "capture", "convert", "display", "errors", "scope", "sources", "submit", "program", "repl")
+FILES = (
+    "gate", "capture", "convert", "display", "errors", "scope", "sources", "submit", "processes", "program",
+    "repl",
+)  # fmt: skip
 
 
 def load(files=FILES):

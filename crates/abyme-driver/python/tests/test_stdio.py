@@ -669,5 +669,30 @@ class BadInput(StdioCase):
         self.assertEqual(self.value(session, "2"), "2")
 
 
+class Processes(unittest.TestCase):
+    def test_pools_that_do_not_fork_know_no_function_of_a_cell(self):
+        code = (
+            "import functools, multiprocessing\ndef f(n): return n\n"
+            "def g(n, m): return n\n"
+            "with multiprocessing.get_context('{}').Pool(1) as pool: pool.{}"
+        )
+        with Session() as s:
+            for start in ("spawn", "forkserver"):
+                for call in ("map(f, [1])", "apply_async(f, (1,))", "imap(functools.partial(g, m=1), [1])"):
+                    error = s.run(code.format(start, call))["error"]
+                    self.assertEqual(error["type"], "ValueError", error)
+                    self.assertIn("ThreadPool", error["message"])
+            done = s.run(code.format("fork", "map(f, [1])"))
+            self.assertIsNone(done["error"])
+            done = s.run(
+                "with open('work.py', 'w') as file: file.write('def f(n): return n + 1')\n"
+                "import os, work\n"
+                "spawn = multiprocessing.get_context('spawn')\n"
+                "try:\n    with spawn.Pool(1) as pool: x = pool.map(work.f, [1])\n"
+                "finally: os.remove('work.py')\nx"
+            )
+            self.assertEqual(done["value"] and done["value"]["text"], "[2]", done)
+
+
 if __name__ == "__main__":
     unittest.main()

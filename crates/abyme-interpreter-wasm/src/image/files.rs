@@ -17,12 +17,14 @@ const OWN: &[(&str, &str)] = &[
     ("_abyme_wasm.py", include_str!("../../python/_abyme_wasm.py")),
     ("event_loop.py", include_str!("../../python/event_loop.py")),
     ("host.py", include_str!("../../python/host.py")),
+    ("lacks.py", include_str!("../../python/lacks.py")),
     ("local.py", include_str!("../../python/local.py")),
     ("locks.py", include_str!("../../python/locks.py")),
     ("pool.py", include_str!("../../python/pool.py")),
     ("prepare.py", include_str!("../../python/prepare.py")),
     ("task.py", include_str!("../../python/task.py")),
     ("tasks.py", include_str!("../../python/tasks.py")),
+    ("thread_pool.py", include_str!("../../python/thread_pool.py")),
     ("threads.py", include_str!("../../python/threads.py")),
 ];
 

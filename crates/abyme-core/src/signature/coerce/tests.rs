@@ -184,10 +184,17 @@ fn to_lists_sets_and_tuples() {
             "! at [0]: expected int, got float 1.5; submit round(value) or int(value) if a whole number is \
              meant",
         ),
+        ("list[str]", "a, b".into(), "! expected list[str], got str 'a, b'; submit a list of its items"),
+        ("list[str]", "a".into(), "! expected list[str], got str 'a'; submit [value] for a list of one"),
+        ("list[int]", "```json\n[1, 2]\n```".into(), "[1, 2]"),
+        ("tuple[int, int]", "\n```\n(1, 2)\n```\n".into(), "[1, 2]"),
+        ("dict[str, int]", "```python\n{'a': 1}\n```".into(), "{'a': 1}"),
+        ("str", "```json\n[1]\n```".into(), r"'```json\n[1]\n```'"),
         (
-            "list[str]",
-            "a, b".into(),
-            "! expected list[str], got str 'a, b'; submit [value] for a list of one",
+            "list[int]",
+            "```json\n[1, 2\n```".into(),
+            "! expected list[int], got str '[1, 2\\n'; the text is not JSON: expected `,` or `]` at \
+             character 6",
         ),
         ("list[int]", 1.into(), "! expected list[int], got int 1; submit [value] for a list of one"),
         ("list[int]", Value::None, "! expected list[int], got None"),
