@@ -69,3 +69,19 @@ pub(crate) fn text(mut bytes: Vec<u8>, what: &str, file: &str) -> Result<Text, F
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_end_is_read_to_its_bound() {
+        assert_eq!(bounded(io::repeat(b'x'), 100).unwrap(), None);
+        assert_eq!(bounded(&b"abc"[..], 3).unwrap().unwrap(), b"abc");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_text() {
+        assert_eq!(text("\u{feff}a\u{feff}".into(), "x", "x").unwrap(), "a\u{feff}");
+    }
+}

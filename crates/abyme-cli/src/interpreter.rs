@@ -20,7 +20,7 @@ use crate::{
     args::InterpreterArgs,
     backend::{self, Settings},
     exit::{Exit, Failure},
-    signals::Stop,
+    signals::{CLEAN_UP_GRACE, Stop},
     standard::Standard,
     terminal,
 };
@@ -55,7 +55,11 @@ pub(crate) async fn run(args: InterpreterArgs, standard: &Standard) -> Result<Ex
     };
     let mut session = tokio::select! {
         started = start => started?,
-        exit = stop.received() => return Err(Failure::quiet(exit)),
+        exit = stop.received() => {
+            // What was about to start has no session yet that could be shut down.
+            tokio::time::sleep(CLEAN_UP_GRACE).await;
+            return Err(Failure::quiet(exit));
+        }
     };
     let exit = tokio::select! {
         exit = Server::new(&args, reader, writer.clone()).serve(&mut session) => Ok(exit),

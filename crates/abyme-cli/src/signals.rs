@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::exit::{Exit, Failure};
 
 /// How long dropped work may take to clean up: processes to end, directories to remove.
-const CLEAN_UP_GRACE: Duration = Duration::from_millis(200);
+pub(crate) const CLEAN_UP_GRACE: Duration = Duration::from_millis(200);
 
 /// Every signal that people and supervisors end a program with, and how the command then exits.
 const ENDING: [(SignalKind, Exit); 6] = [

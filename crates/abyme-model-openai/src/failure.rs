@@ -98,13 +98,16 @@ impl Exchange<'_> {
         if !readable {
             body.clone_into(&mut error.message);
         }
-        let failure = self.provider_failure(status, &error, &reply.headers);
-        match status {
-            404 | 405 if !readable => {
-                failure.with("hint", format_args!("is the base URL right? it led to {}", self.path))
-            }
-            _ => failure,
+        if matches!(status, 404 | 405) && !readable {
+            let said = self.mask.clean(&error.message, 200);
+            error.message = format!("{said} (is the base URL right? it led to {})", self.path);
         }
+        if status == 407 {
+            let message =
+                format!("the proxy to {} wants a login (407): set it in the proxy's URL", self.host);
+            return Error::new(ErrorKind::Config, message);
+        }
+        self.provider_failure(status, &error, &reply.headers)
     }
 
     fn provider_failure(&self, status: u16, error: &ProviderError, headers: &HeaderMap) -> Error {

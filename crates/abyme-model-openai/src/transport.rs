@@ -87,7 +87,7 @@ pub(crate) async fn exchange(
 
     let request = client.post(at.url.clone()).header(CONTENT_TYPE, "application/json").body(body);
     let mut response = match timeout_at(first_byte, request.send()).await {
-        Ok(sent) => sent.map_err(|error| not_sent(error, host, allowed.connect))?,
+        Ok(sent) => sent.map_err(|error| not_sent(error, at, allowed.connect))?,
         Err(_) if first_byte < deadline => {
             let limit = seconds(first_byte - start);
             return Err(timed_out(format!("{host} sent nothing within {limit} (first-byte timeout)")));
@@ -171,7 +171,8 @@ async fn read(
 }
 
 /// The error of a request that got no answer.
-fn not_sent(error: reqwest::Error, host: &str, connect: Duration) -> Error {
+fn not_sent(error: reqwest::Error, at: &Endpoint, connect: Duration) -> Error {
+    let host = &at.host;
     let error = error.without_url();
     if error.is_connect() && error.is_timeout() {
         let limit = seconds(connect);
@@ -196,13 +197,11 @@ fn not_sent(error: reqwest::Error, host: &str, connect: Duration) -> Error {
     } else {
         format!("no connection to {host}")
     };
-    let proxied = error.is_connect() && PROXIES.iter().any(|name| std::env::var_os(name).is_some());
-    let failure = Error::new(ErrorKind::Connection, message).with_source(error);
-    if proxied {
-        failure.with("hint", "the environment sets a proxy, which may be what failed")
-    } else {
-        failure
-    }
+    let proxied = error.is_connect()
+        && !is_loopback(&at.url)
+        && PROXIES.iter().any(|name| std::env::var_os(name).is_some());
+    let why = if proxied { " (the environment sets a proxy, which may be what failed)" } else { "" };
+    Error::new(ErrorKind::Connection, format!("{message}{why}")).with_source(error)
 }
 
 /// An error and its causes, in lower case.

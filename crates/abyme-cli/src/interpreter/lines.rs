@@ -81,7 +81,7 @@ fn cell(mut fields: IndexMap<String, Value>) -> Result<CellLine, String> {
     let tools = names(&mut fields, "tool_names")?;
     let outputs = names(&mut fields, "output_names")?.unwrap_or_default();
     for (name, _) in &variables {
-        names::check_name(name, NameUse::Input).map_err(|problem| format!("`variables`: {problem}"))?;
+        names::check_name(name, NameUse::Variable).map_err(|problem| format!("`variables`: {problem}"))?;
         if tools.as_ref().is_some_and(|tools| tools.contains(name)) {
             return Err(format!("`{name}` is both a variable and a tool"));
         }
@@ -190,7 +190,7 @@ mod tests {
             (r#"{"code": 1}"#, "`code` has to be a string, not a number"),
             (r#"{"code": "", "variables": [1]}"#, "`variables` has to be an object"),
             (r#"{"code": "", "variables": {"a b": 1}}"#, "`a b` is not a Python name"),
-            (r#"{"code": "", "variables": {"SUBMIT": 1}}"#, "`SUBMIT` cannot be an input"),
+            (r#"{"code": "", "variables": {"SUBMIT": 1}}"#, "`SUBMIT` cannot be a variable"),
             (r#"{"code": "", "variables": {"f": 1}, "tool_names": ["f"]}"#, "both a variable and a tool"),
             (r#"{"code": "", "tool_names": "f"}"#, "array of names, not a string"),
             (r#"{"code": "", "tool_names": [1]}"#, "not of a number"),
