@@ -4,10 +4,11 @@ mod parse;
 
 use std::{path::PathBuf, time::Duration};
 
+use abyme::Price;
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 pub(crate) use self::parse::{Fields, Named};
-use self::parse::{duration, fields, named, seconds_over_zero, size};
+use self::parse::{duration, fields, named, price, seconds_over_zero, size};
 use crate::{
     backend::COMPILED,
     exit::{Failure, TABLE},
@@ -112,9 +113,16 @@ pub(crate) struct RunArgs {
     pub(crate) describe: Vec<Named>,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    /// US dollars for a million tokens of requests and of replies, such as 0.25,2, where the provider does not
+    /// say what a call cost
+    #[arg(long, value_name = "IN,OUT", value_parser = price)]
+    pub(crate) price: Option<Price>,
     /// The model that answers llm_query [default: the one that plans]
     #[arg(long, value_name = "NAME")]
     pub(crate) sub_model: Option<String>,
+    /// --price of the --sub-model
+    #[arg(long, value_name = "IN,OUT", value_parser = price, requires = "sub_model")]
+    pub(crate) sub_price: Option<Price>,
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
     /// A Python file whose public functions become tools; repeatable
@@ -144,7 +152,7 @@ pub(crate) struct LimitArgs {
     /// Sub-calls the cells may make [default: 200]
     #[arg(long, value_name = "N")]
     pub(crate) max_llm_calls: Option<u32>,
-    /// US dollars, as far as the provider reports them [default: no limit]
+    /// US dollars, as the provider reports them or --price says [default: no limit]
     #[arg(long, value_name = "USD", allow_negative_numbers = true)]
     pub(crate) max_cost: Option<f64>,
     /// Time of the run, everything included, such as 90s, 10m, 1h [default: no limit]

@@ -15,6 +15,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{standard::Standard, terminal::escape};
 
+/// Most characters of a line about what went wrong. The trace has the rest.
+const MAX_NOTE_CHARS: usize = 160;
+
 /// Where progress goes.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
@@ -50,6 +53,10 @@ struct Counts {
     sub_calls: u32,
     failed: u32,
     tool_calls: u32,
+    /// The last reply, until it is shown.
+    reply: Option<String>,
+    /// Whether the next message tells the model why its reply was refused.
+    nudges: bool,
 }
 
 impl Progress {
@@ -90,7 +97,26 @@ impl Progress {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A reply that is not shown as a cell, under a line that says what it is.
+    fn show_reply(&self, title: &str) {
+        let reply = self.counts().reply.take();
+        if let Some(reply) = reply.filter(|_| self.detail == Detail::Turns) {
+            self.print(&format!("── {title} {}\n{}", "─".repeat(60), reply.trim()));
+        }
+    }
+
+    /// What is said of a reply that was not acted on, and of a try that failed.
+    fn note(&self, turn: u32, text: &str) {
+        let line = text.lines().next().unwrap_or_default();
+        let mut short: String = line.chars().take(MAX_NOTE_CHARS).collect();
+        if short.len() < line.len() {
+            short.push('…');
+        }
+        self.print(&format!("turn {turn}: {short}"));
+    }
+
     fn cell_started(&self, turn: u32, reasoning: &str, code: &str) {
+        self.counts().reply = None;
         let lines = code.lines().count();
         let about = format!("turn {turn}: running a cell ({lines} {})", plural(lines, "line"));
         match self.detail {
@@ -173,18 +199,46 @@ impl EventSink for Progress {
                 self.counts().model.clone_from(model);
                 self.status("turn 1: waiting for the model");
             }
-            Event::ModelReplied { turn, purpose, .. } => {
-                self.counts().turn = *turn;
+            Event::ModelReplied { turn, purpose, text, .. } => {
+                {
+                    let mut counts = self.counts();
+                    counts.turn = *turn;
+                    counts.reply = Some(text.clone());
+                }
                 match purpose {
                     Purpose::Repair => {
                         self.print(&format!("turn {turn}: the model repaired a cell that did not compile"))
                     }
                     Purpose::Extract => {
-                        self.print("the model was asked for its best outputs from what it knows")
+                        self.print("the model was asked for its best outputs from what it knows");
+                        self.show_reply("its outputs");
                     }
                     _ => {}
                 }
             }
+            Event::ReplyRefused { turn, problem, .. } => {
+                self.show_reply(&format!("turn {turn}"));
+                self.note(*turn, &format!("{problem}; the model is asked again"));
+                self.counts().nudges = true;
+            }
+            Event::MessageAppended { message, .. } => {
+                let nudges = std::mem::take(&mut self.counts().nudges);
+                if nudges && self.detail == Detail::Turns {
+                    let lines = message.content.lines().map(|line| format!("  > {line}\n"));
+                    self.print(&lines.collect::<String>());
+                }
+            }
+            Event::ModelCallFailed { turn, call: None, error, retry_seconds: Some(seconds), .. } => {
+                self.note(*turn, &format!("trying again in {seconds:.0} s: {error}"));
+                self.status(&format!("turn {turn}: trying again in {seconds:.0} s"));
+            }
+            Event::ModelCallFailed { turn, call: Some(_), error, retry_seconds: Some(seconds), .. } => {
+                self.note(*turn, &format!("a sub-call is tried again in {seconds:.0} s: {error}"));
+            }
+            Event::ConversationCut { turn, reason, .. } => {
+                self.note(*turn, &format!("earlier messages were cut: {reason}"));
+            }
+            Event::RunFinished { .. } => self.show_reply("the answer"),
             Event::CellStarted { turn, reasoning, code, .. } => self.cell_started(*turn, reasoning, code),
             Event::SubCallFinished { turn, outcome, .. } => self.counted(|counts| {
                 counts.turn = *turn;

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use abyme::{CodePolicy, Limits, RetryPolicy, Rlm, RlmBuilder, TaskSignature, TrajectoryWriter};
+use abyme::{
+    CodePolicy, LanguageModelExt, Limits, RetryPolicy, Rlm, RlmBuilder, Status, TaskSignature,
+    TrajectoryWriter,
+};
 
 use self::inputs::Source;
 use crate::{
@@ -54,9 +57,17 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
     }
     let inputs = inputs::read(&args.input, &signature, standard)?;
     let model = |name| models::model(name, &args.model).map_err(|error| Failure::before_run(&error));
-    builder = builder.model(model(args.model.model.as_deref())?);
+    let (root, price) = (model(args.model.model.as_deref())?, args.price);
+    builder = match price {
+        Some(price) => builder.model(root.with_price(price)),
+        None => builder.model(root),
+    };
     if let Some(sub_model) = &args.sub_model {
-        builder = builder.sub_model(model(Some(sub_model))?);
+        let sub_model = model(Some(sub_model))?;
+        builder = match args.sub_price {
+            Some(price) => builder.sub_model(sub_model.with_price(price)),
+            None => builder.sub_model(sub_model),
+        };
     }
 
     let detail = if args.verbose { Detail::Turns } else { Detail::Lines };
@@ -99,9 +110,11 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
     let prediction = ended??;
     let status = prediction.status();
     if !status.is_complete() {
-        terminal::say(&format!(
-            "abyme: warning: the run ended by its limit `{status}`; the outputs are the model's estimate"
-        ));
+        let why = match status {
+            Status::LimitReached(limit) => format!("ended by its limit `{limit}`"),
+            _ => "could not go on".to_owned(),
+        };
+        terminal::say(&format!("abyme: warning: the run {why}; the outputs are the model's estimate"));
     }
     if args.json {
         let trace = args.trace.as_deref().map(Path::to_path_buf);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use abyme::Value;
+use abyme::{Price, Value};
 
 use crate::exit::Failure;
 
@@ -33,6 +33,15 @@ pub(super) fn fields(text: &str) -> Result<Fields, String> {
         Value::Dict(fields) => Ok(Fields(fields.into_iter().collect())),
         _ => Err("expected a JSON object, such as {\"top_p\": 0.9}".to_owned()),
     }
+}
+
+/// `0.25,2`: US dollars for a million tokens of requests and of replies.
+pub(super) fn price(text: &str) -> Result<Price, String> {
+    let dollars =
+        |text: &str| text.trim().parse().ok().filter(|dollars: &f64| *dollars >= 0.0 && dollars.is_finite());
+    let prices = text.split_once(',').and_then(|(input, output)| Some((dollars(input)?, dollars(output)?)));
+    let (input, output) = prices.ok_or("expected two prices, such as 0.25,2")?;
+    Ok(Price::per_million(input, output))
 }
 
 /// `90`, `90s`, `1.5m`, `2h`, `250ms`; a bare number is seconds.
@@ -152,6 +161,14 @@ mod tests {
         assert_eq!(named("a=b=c").unwrap(), Named { name: "a".into(), value: "b=c".into() });
         assert_eq!(named("a=").unwrap().value, "");
         assert!(named("a").is_err() && named("=b").is_err());
+    }
+
+    #[test]
+    fn prices() {
+        assert_eq!(price("0.25, 2"), Ok(Price::per_million(0.25, 2.0)));
+        for wrong in ["", "2", "1,2,3", "-1,2", "free,2", "inf,1", "nan,1"] {
+            assert!(price(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -324,3 +324,27 @@ fn tries_and_their_time_can_be_set() {
     dir(&silent).run(&args).failed(4, &["0.3 s"]);
     assert!(started.elapsed() < Duration::from_secs(30));
 }
+
+#[test]
+fn replies_without_code_nudges_and_retries_are_shown() {
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let server = Server::start(move |_| match count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+        0 => (200, completion("I would rather talk.")),
+        1 => (503, json!({"error": {"message": "busy ".repeat(200)}})),
+        2 => (200, completion("```python\n1\n```")),
+        _ => (200, completion("{\"n\": 7}")),
+    });
+    let args = ["run", "-s", "q -> n: int", "-i", "q=x", "--max-iterations", "2"];
+    let ended = ok(dir(&server).run(&[&args[..], &["--verbose"]].concat()));
+    assert_eq!(ended.stdout, "7\n");
+    for part in [
+        "I would rather talk.",
+        "turn 1: the reply holds no code; the model is asked again",
+        "  > ",
+        "turn 2: trying again in ",
+        "{\"n\": 7}",
+    ] {
+        assert!(ended.stderr.contains(part), "{part} is not in {ended:?}");
+    }
+    assert!(ended.stderr.lines().all(|line| line.chars().count() < 300), "{ended:?}");
+}
