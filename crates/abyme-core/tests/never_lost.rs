@@ -323,6 +323,12 @@ fn extract_replies() -> Vec<Case> {
         case("outputs in a cell", [last(), say("```python\nSUBMIT(a=7)\n```")], EXTRACTED),
         case("outputs as a program", [last(), say("x = 7\nSUBMIT(a=x)")], EXTRACTED),
         case("outputs by FINAL", [last(), say("So it is FINAL(7).")], EXTRACTED),
+        case(
+            "outputs in a call's markup",
+            [last(), say("<tool_call>{\"name\": \"SUBMIT\", \"arguments\": {\"a\": 7}}</tool_call>")],
+            EXTRACTED,
+        ),
+        case("a message's end", [last(), say("{\"a\": 7}<|im_end|>\n<|im_start|>user\nok")], EXTRACTED),
         case("outputs in a native call", [last(), calls("SUBMIT", "{\"a\": 7}")], EXTRACTED),
         case("nothing, then outputs", [last(), say(""), json()], EXTRACTED),
         case("prose, then outputs", [last(), say("seven"), json()], EXTRACTED),

@@ -34,11 +34,28 @@ pub(super) fn read_outputs(
     };
     let is_whole = !matches!(response.finish_reason, FinishReason::Length | FinishReason::ContentFilter);
     match last_object(&text).or_else(|| python_dict(&text)) {
-        Some(fields) => signature.coerce_outputs(fields).map_err(|problems| problems.to_string()),
+        Some(fields) => {
+            let fields = arguments(signature, fields);
+            signature.coerce_outputs(fields).map_err(|problems| problems.to_string())
+        }
         None if is_prose && is_whole && prompt::takes_prose(signature) && !text.trim().is_empty() => {
             signature.coerce_single(Value::from(text.trim())).map_err(|problems| problems.to_string())
         }
         None => Err("the reply holds no JSON object".to_owned()),
+    }
+}
+
+/// The arguments of a call such as `{"name": "SUBMIT", "arguments": {...}}`, which mean the outputs; any other
+/// object as it is.
+fn arguments(signature: &TaskSignature, mut fields: IndexMap<String, Value>) -> IndexMap<String, Value> {
+    let is_output = |name: &str| signature.outputs().iter().any(|field| field.name() == name);
+    if fields.keys().any(|name| is_output(name)) || !fields.contains_key("name") {
+        return fields;
+    }
+    let inner = ["arguments", "parameters"].iter().find_map(|name| fields.shift_remove(*name));
+    match inner {
+        Some(Value::Dict(inner)) => inner,
+        _ => fields,
     }
 }
 

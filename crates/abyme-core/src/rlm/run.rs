@@ -50,7 +50,8 @@ use crate::{
 ///   are named) or do not fit their types; [`Config`](ErrorKind::Config) for limits that cannot work and outside
 ///   of a tokio runtime, and [`Io`](ErrorKind::Io) if the trace cannot be written;
 /// - [`Unavailable`](ErrorKind::Unavailable) if no session starts;
-/// - [`SessionEnded`](ErrorKind::SessionEnded) if sessions keep dying;
+/// - [`SessionEnded`](ErrorKind::SessionEnded) if sessions keep dying and the extract call gives no outputs
+///   that fit;
 /// - the model's error if it fails for good;
 /// - [`LimitReached`](ErrorKind::LimitReached) if a limit is reached and the extract call gives no outputs
 ///   that fit;

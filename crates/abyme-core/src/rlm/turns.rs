@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use abyme_python_syntax::visible_text;
 use indexmap::IndexMap;
 use tracing::Instrument;
 
@@ -233,7 +234,7 @@ impl<'a> Turns<'a> {
             };
             model_error = None;
             let outputs = read_outputs(signature, &response);
-            self.conversation.replied(self.turn, &response.text);
+            self.conversation.replied(self.turn, &visible_text(&response.text));
             let problems = match outputs {
                 Ok(outputs) => {
                     let status = match end {
@@ -497,8 +498,7 @@ const REASONED_TO_ITS_LIMIT: &str = "the model reasoned until the length limit c
 
 /// Whether the length limit cut a reply before its first word.
 fn is_cut_empty(response: &Response) -> bool {
-    response.finish_reason == FinishReason::Length
-        && abyme_python_syntax::visible_text(&response.text).trim().is_empty()
+    response.finish_reason == FinishReason::Length && visible_text(&response.text).trim().is_empty()
 }
 
 /// Waits for `work`, unless the run is cancelled first: that drops the work.

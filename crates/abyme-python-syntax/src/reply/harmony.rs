@@ -14,7 +14,9 @@ pub(super) struct HarmonyMessage<'a> {
 pub(super) fn messages(reply: &str) -> Option<Vec<HarmonyMessage<'_>>> {
     let mut rest = reply;
     let mut messages = Vec::new();
-    while let Some((header, after)) = rest.split_once(MESSAGE) {
+    while messages.len() < MAX_MESSAGES
+        && let Some((header, after)) = rest.split_once(MESSAGE)
+    {
         let end = ENDS.iter().filter_map(|end| after.find(end)).min().unwrap_or(after.len());
         // A later turn than the model's own ends the reply.
         let header = ENDS.iter().fold(header, |header, end| header.strip_prefix(end).unwrap_or(header));
@@ -48,6 +50,9 @@ impl HarmonyMessage<'_> {
             .filter(|code| !code.trim().is_empty())
     }
 }
+
+/// Messages that are read. It bounds how often one long text is searched.
+const MAX_MESSAGES: usize = 64;
 
 const MESSAGE: &str = "<|message|>";
 

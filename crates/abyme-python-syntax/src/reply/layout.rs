@@ -130,7 +130,7 @@ impl<'a> Scan<'a> {
         let mut at = line.start;
         if self.tags
             && let Some(start) = message_end(line.text)
-            && !FenceOpening::read(line.text).is_some_and(|opening| opening.at < start)
+            && FenceOpening::read(line.text).is_none_or(|opening| opening.at >= start)
         {
             self.found.message_end = Some(line.start + start);
             self.at = self.text.len();

@@ -24,14 +24,20 @@ pub(super) struct Call {
 pub(super) fn calls(text: &str, skipped: &[Range<usize>]) -> Vec<Call> {
     let mut calls = Vec::new();
     let mut at = 0;
+    // What is read again and again would take quadratic time.
+    let mut budget = 16 * text.len() + (1 << 16);
     while calls.len() < MAX_CALLS
+        && budget > 0
         && let Some(opening) = Opening::next(text, at)
     {
         at = opening.body;
-        if skipped.iter().any(|range| range.contains(&opening.start)) {
+        if let Some(range) = skipped.iter().find(|range| range.contains(&opening.start)) {
+            at = at.max(range.end);
+            budget = budget.saturating_sub(skipped.len());
             continue;
         }
         let (body, end) = opening.extent(text);
+        budget = budget.saturating_sub(body.len() + 64);
         let code = read(&text[body.clone()], &opening);
         // A tag of HTML in prose is no call.
         if opening.is_call || code.is_some() || opening.stands_alone(text, end) {
@@ -56,7 +62,7 @@ pub fn code_in_arguments(arguments: &str) -> Option<String> {
     let arguments = arguments.trim();
     match json(arguments) {
         Some((value, _)) => code_in_json(&value, 0),
-        None => parse::looks_like_program(arguments).then(|| arguments.to_owned()),
+        None => cleaned(arguments).filter(|code| parse::looks_like_program(code)),
     }
 }
 
@@ -212,7 +218,7 @@ impl Tag {
 /// The code in the content of a call.
 fn read(content: &str, opening: &Opening) -> Option<String> {
     if let Some(code) = parameter(content) {
-        return Some(unescaped(unwrapped(code)));
+        return cleaned(code);
     }
     if let Some(start) = content.find(['{', '['])
         && let Some((value, _)) = json(&content[start..])
@@ -220,9 +226,8 @@ fn read(content: &str, opening: &Opening) -> Option<String> {
     {
         return Some(code);
     }
-    let code = unwrapped(content);
-    let is_code = parse::looks_like_program(code) || (opening.holds_code && opening.is_call);
-    (is_code && !code.trim().is_empty()).then(|| unescaped(code))
+    let code = cleaned(content)?;
+    (parse::looks_like_program(&code) || (opening.holds_code && opening.is_call)).then_some(code)
 }
 
 /// The content of the element that holds the code among the parameters of a call: the one whose name says so,
@@ -284,17 +289,17 @@ fn code_in_json(value: &Json, depth: usize) -> Option<String> {
         Json::String(text) => json(text.trim()).and_then(|(value, _)| code_in_json(&value, depth + 1)),
         Json::Object(fields) => {
             let coded = CODE_FIELDS.iter().find_map(|field| match fields.get(*field) {
-                Some(Json::String(code)) if !code.trim().is_empty() => Some(code.clone()),
+                Some(Json::String(code)) => cleaned(code),
                 _ => None,
             });
             let inner = || {
                 ARGUMENTS.iter().chain(&["function"]).find_map(|field| match fields.get(*field)? {
-                    Json::String(text) if parse::looks_like_program(text) => Some(text.clone()),
+                    Json::String(text) if parse::looks_like_program(text) => cleaned(text),
                     value => code_in_json(value, depth + 1),
                 })
             };
             let only = || match fields.values().collect::<Vec<_>>()[..] {
-                [Json::String(text)] if parse::looks_like_program(text) => Some(text.clone()),
+                [Json::String(text)] if parse::looks_like_program(text) => cleaned(text),
                 _ => None,
             };
             coded.or_else(inner).or_else(only)
@@ -346,6 +351,12 @@ fn unwrapped(code: &str) -> &str {
         (is_python_tag(tag.trim()) || tag.trim().is_empty()).then_some(body.trim_end())
     });
     fenced.unwrap_or(code)
+}
+
+/// Code as it runs: without what is around it, with LF newlines and without entities; `None` if it is blank.
+fn cleaned(code: &str) -> Option<String> {
+    let code = unescaped(unwrapped(code));
+    (!code.trim().is_empty()).then_some(code)
 }
 
 /// Code in which `<`, `>`, `&` and quotation marks are written as entities, if it is valid only without them.
