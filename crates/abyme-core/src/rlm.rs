@@ -59,7 +59,8 @@ impl Rlm {
         RlmBuilder::new(signature.into_signature())
     }
 
-    /// Begins with a typed signature. A submission that is not a [`Signature::Outputs`] goes back to the model.
+    /// Begins with a typed signature. A submission that is not a [`Signature::Outputs`] goes back to the
+    /// model.
     pub fn of<S: Signature>() -> RlmBuilder {
         RlmBuilder::new(Ok(S::signature().outputs_as::<S::Outputs>()))
     }

@@ -98,8 +98,8 @@ pub fn parse_reply(text: &str) -> Reply {
     parse_message(strip_role(text), true)
 }
 
-/// A reply as a reader who has no session wants it: without thoughts, and without what follows the first token
-/// of a chat template. Trailing and leading white space is gone too, if something was taken out.
+/// A reply as a reader who has no session wants it: without thoughts, and without what follows the first
+/// token of a chat template. Trailing and leading white space is gone too, if something was taken out.
 ///
 /// ```
 /// use abyme_python_syntax::visible_text;
@@ -199,8 +199,8 @@ fn parse_message(text: &str, may_be_cut: bool) -> Reply {
     }
 }
 
-/// Reads a reply of several messages: the first call with code, or else what the rest says. Its tokens are not
-/// kept, because a server that reads them as tokens would take the conversation apart.
+/// Reads a reply of several messages: the first call with code, or else what the rest says. Its tokens are
+/// not kept, because a server that reads them as tokens would take the conversation apart.
 fn harmony_reply(messages: &[HarmonyMessage<'_>]) -> Reply {
     let text = harmony_text(messages);
     if let Some(code) = messages.iter().find_map(HarmonyMessage::code) {

@@ -45,8 +45,8 @@ pub(super) fn read_outputs(
     }
 }
 
-/// The arguments of a call such as `{"name": "SUBMIT", "arguments": {...}}`, which mean the outputs; any other
-/// object as it is.
+/// The arguments of a call such as `{"name": "SUBMIT", "arguments": {...}}`, which mean the outputs; any
+/// other object as it is.
 fn arguments(signature: &TaskSignature, mut fields: IndexMap<String, Value>) -> IndexMap<String, Value> {
     let is_output = |name: &str| signature.outputs().iter().any(|field| field.name() == name);
     if fields.keys().any(|name| is_output(name)) || !fields.contains_key("name") {

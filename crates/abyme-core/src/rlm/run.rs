@@ -47,8 +47,8 @@ use crate::{
 /// # Errors
 /// The run ends with an error of kind
 /// - [`InvalidInput`](ErrorKind::InvalidInput), before anything starts, if inputs are missing or unknown (all
-///   are named) or do not fit their types; [`Config`](ErrorKind::Config) for limits that cannot work and outside
-///   of a tokio runtime, and [`Io`](ErrorKind::Io) if the trace cannot be written;
+///   are named) or do not fit their types; [`Config`](ErrorKind::Config) for limits that cannot work and
+///   outside of a tokio runtime, and [`Io`](ErrorKind::Io) if the trace cannot be written;
 /// - [`Unavailable`](ErrorKind::Unavailable) if no session starts;
 /// - [`SessionEnded`](ErrorKind::SessionEnded) if sessions keep dying and the extract call gives no outputs
 ///   that fit;
@@ -58,8 +58,8 @@ use crate::{
 /// - [`Cancelled`](ErrorKind::Cancelled) if a [`CancelHandle`] ended it.
 ///
 /// All but the first carry the run's [trajectory](Error::trajectory), and with it what was done and what it
-/// [used](crate::Trajectory::usage); their `Debug` names the trace, where there is one. A run that is dropped records
-/// its end too.
+/// [used](crate::Trajectory::usage); their `Debug` names the trace, where there is one. A run that is dropped
+/// records its end too.
 #[derive(Debug)]
 #[must_use = "a run does nothing until it is awaited"]
 pub struct Run {

@@ -9,7 +9,8 @@ use crate::parse::{self, Parsed};
 /// A call of `SUBMIT`, `FINAL` or `FINAL_VAR` that stands in prose.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ProseCall {
-    /// It is the reply's last word, or has a line of its own, or all of it is spelled out: the model means it.
+    /// It is the reply's last word, or has a line of its own, or all of it is spelled out: the model means
+    /// it.
     Meant { code: String, end: usize },
     /// It cannot be read, or it may be one that the model only speaks of.
     Unclear(&'static str),

@@ -9,11 +9,11 @@ fn function_calls() {
         </parameter>\n</invoke>\n</function_calls>";
     assert_eq!(parts(reply).1, "print(len(q))");
     assert_eq!(kept(reply), reply);
-    let spaced = "<x:function_calls><x:invoke name='python'><x:parameter name='code'>\nif a &lt; 1:\n    b()\n\
-        </x:parameter></x:invoke></x:function_calls>";
+    let spaced = "<x:function_calls><x:invoke name='python'><x:parameter name='code'>\nif a &lt; 1:\n    \
+        b()\n</x:parameter></x:invoke></x:function_calls>";
     assert_eq!(code(spaced), "if a < 1:\n    b()");
-    let other = "<function_calls><invoke name=\"search\"><parameter name=\"query\">a word</parameter></invoke>\
-        </function_calls>";
+    let other = "<function_calls><invoke name=\"search\"><parameter name=\"query\">a word</parameter>\
+        </invoke></function_calls>";
     assert_eq!(markup(other), "`<function_calls>`");
 }
 
@@ -46,8 +46,8 @@ fn calls_as_json() {
         "<tool_call>python\n<arg_key>code</arg_key>\n<arg_value>print(1)</arg_value>\n</tool_call>",
         "<tool_call>\n<function=python>\n<parameter=code>\nprint(1)\n</parameter>\n</function>\n</tool_call>",
         "<|python_tag|>print(1)<|eom_id|>",
-        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>python\n```json\n{\"code\": \"print(1)\"}\n\
-         ```<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>python\n```json\n\
+         {\"code\": \"print(1)\"}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
         "<|tool_calls_section_begin|><|tool_call_begin|>functions.python:0{\"code\": \"print(1)\"}\
          <|tool_call_end|><|tool_calls_section_end|>",
     ] {
