@@ -71,8 +71,8 @@ pub enum Reply {
 /// - the `[[ ## code ## ]]` field of DSPy's chat format, fenced or not;
 /// - a fence without a tag, if no fence has a Python tag and its content is valid Python and more than data;
 /// - the code of a call in the markup that other tools use: `<invoke>` and `<parameter>`, `<tool_call>`,
-///   `<execute>`, `<code>`, the tokens of Llama, Mistral, DeepSeek and Kimi, Harmony's `to=python`. A call in
-///   which no code can be read is [`Reply::Markup`];
+///   `<execute>`, `<code>`, the tokens of Llama, Mistral, DeepSeek and Kimi, Harmony's `to=python`,
+///   `Action Input:`. A call in which no code can be read is [`Reply::Markup`];
 /// - `SUBMIT(...)`, `FINAL(...)` or `FINAL_VAR(...)` in prose, where it is the reply's last word, has a line
 ///   of its own, or spells everything out. Otherwise the reply is [`Reply::Markup`].
 ///

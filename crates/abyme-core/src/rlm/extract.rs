@@ -1,6 +1,6 @@
 //! The outputs as a reply to the extract call gives them: JSON, a Python dict, or prose.
 
-use abyme_python_syntax::{Reply, parse_reply, submitted_literals};
+use abyme_python_syntax::{Reply, parse_reply, submitted_literals, visible_text};
 use indexmap::IndexMap;
 
 use crate::{
@@ -18,6 +18,12 @@ pub(super) fn read_outputs(
     signature: &TaskSignature,
     response: &Response,
 ) -> Result<IndexMap<String, Value>, String> {
+    // An object of the outputs is what was asked for, also where a turn would have found code in it.
+    if let Some(fields) = last_object(&visible_text(&response.text))
+        && let Ok(outputs) = signature.coerce_outputs(arguments(signature, fields))
+    {
+        return Ok(outputs);
+    }
     let (text, is_prose) = match parse_reply(&response.text) {
         Reply::Text(text) if text.trim().is_empty() => match &response.native_call {
             // After many turns with functions of its own, a model may hand the outputs to one.
@@ -113,6 +119,14 @@ fn python_dict(text: &str) -> Option<IndexMap<String, Value>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn outputs_that_look_like_a_cell_are_outputs() {
+        let signature: TaskSignature = "q -> reasoning, code".parse().unwrap();
+        let reply = Response::new("{\"reasoning\": \"r\", \"code\": \"print(1)\"}");
+        let outputs = read_outputs(&signature, &reply).unwrap();
+        assert_eq!(outputs["code"], Value::from("print(1)"));
+    }
 
     #[test]
     fn the_last_object_counts() {

@@ -45,7 +45,35 @@ pub(super) fn calls(text: &str, skipped: &[Range<usize>]) -> Vec<Call> {
             calls.push(Call { name: opening.name, outer: opening.start..end, code });
         }
     }
+    if calls.is_empty() {
+        calls.extend(action(text, skipped));
+    }
     calls
+}
+
+/// A call in lines of words: `Action: python`, and later `Action Input: print(1)`.
+fn action(text: &str, skipped: &[Range<usize>]) -> Option<Call> {
+    let line = |word: &str, from: usize| {
+        let mut at = from;
+        loop {
+            let start = at + text.get(at..)?.find(word)?;
+            at = start + word.len();
+            if start == 0 || text[..start].ends_with('\n') {
+                return Some(start..at);
+            }
+        }
+    };
+    let action = line("Action:", 0)?;
+    let input = line("Action Input:", action.end)?;
+    if skipped.iter().any(|range| range.contains(&action.start)) {
+        return None;
+    }
+    let end = line("Observation:", input.end).map_or(text.len(), |range| range.start);
+    Some(Call {
+        name: "`Action Input:`".to_owned(),
+        outer: action.start..end,
+        code: code_in_arguments(&text[input.end..end]),
+    })
 }
 
 /// The code in the arguments of a call, as providers deliver them: a JSON object, or code alone.
@@ -71,6 +99,12 @@ pub(super) fn call_in_object(text: &str) -> Option<Call> {
     let text = text.trim();
     let (value, length) = json(text)?;
     let object = value.as_object().filter(|_| length == text.len())?;
+    if let [(field, Json::String(code))] = object.iter().collect::<Vec<_>>()[..]
+        && ["code", "python", "python_code"].contains(&field.as_str())
+        && parse::looks_like_program(code)
+    {
+        return Some(Call { name: format!("`{field}`"), outer: 0..text.len(), code: cleaned(code) });
+    }
     let named = |fields: &[&str]| fields.iter().find_map(|field| object.get(*field));
     let name = named(&["name", "function", "tool", "tool_name"])?;
     let name = name.as_str().map_or_else(|| "a function".to_owned(), |name| format!("`{name}`"));

@@ -63,6 +63,17 @@ fn calls_as_json() {
 }
 
 #[test]
+fn calls_in_words_and_code_in_an_object() {
+    let reply = "Thought: I count.\nAction: python\nAction Input: print(1)\nObservation: 1\nThought: done";
+    assert_eq!(parts(reply).1, "print(1)");
+    assert_eq!(kept(reply), "Thought: I count.\nAction: python\nAction Input: print(1)");
+    assert_eq!(code("Action: python\nAction Input: {\"code\": \"print(1)\"}"), "print(1)");
+    assert_eq!(markup("Action: search\nAction Input: a word"), "`Action Input:`");
+    assert_eq!(code(r#"{"code": "print(1)"}"#), "print(1)");
+    assert_eq!(text(r#"{"code": "E42"}"#), r#"{"code": "E42"}"#);
+}
+
+#[test]
 fn harmony() {
     let call = "<|channel|>analysis<|message|>I count.<|end|><|start|>assistant<|channel|>commentary \
         to=python code<|message|>print(1)<|call|>";
