@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(session.get::<i64>("kept").await?, 1);
 
     // Where an exception is a failure, it can be made one.
-    let error = session.run_code("1 / 0").await?.into_result().err().ok_or("no exception")?;
+    let error = session.run_code("1 / 0").await?.check().err().ok_or("no exception")?;
     assert_eq!((error.kind(), error.message()), (ErrorKind::Python, "ZeroDivisionError: division by zero"));
 
     // Rust functions are tools here too.
@@ -64,7 +64,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for code in
         ["FINAL({'answer': 42})", "FINAL_VAR('kept')", "answer['value'] = 'done'\nanswer['ready'] = True"]
     {
-        session.run_code(code).await?.into_result()?;
+        session.run_code(code).await?.check()?;
         let submission = session.final_answer().ok_or("not finished")?;
         let Submitted::Value(value) = &submission.submitted else { return Err("fields".into()) };
         println!("final by {}: {}", submission.via, value.repr(80));

@@ -144,3 +144,8 @@ pub fn report(answer: &Prediction) {
     let sub_calls: usize = turns.iter().map(|turn| turn.sub_calls).sum();
     println!("run: {} after {} turns and {sub_calls} sub-calls", answer.status(), turns.len());
 }
+
+/// Compiles the programs in the workspace's README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -90,7 +90,7 @@ impl Counting {
     /// # Errors
     /// The session's.
     pub(super) async fn in_session(mut session: Box<dyn CodeInterpreter>) -> Result<Self, String> {
-        run(&mut *session, Cell::new("x = 0")).await?;
+        let _ = run(&mut *session, Cell::new("x = 0")).await?;
         let mut trial = Self { session, x: 0 };
         trial.sample().await?;
         Ok(trial)

@@ -51,7 +51,7 @@ impl Scenario for CellInputs {
         let megabytes = at.unwrap_or_default();
         let text = self.text.get(megabytes, || ascii(megabytes));
         let mut session = ready(&**factory).await?;
-        run(&mut *session, Cell::new("").variable("context", Text::clone(&text))).await?;
+        let _ = run(&mut *session, Cell::new("").variable("context", Text::clone(&text))).await?;
         made(Counting::in_session(session).await?)
     }
 }

@@ -42,7 +42,8 @@ impl Scenario for FloodMemory {
         let System::Backend(factory) = system else { return Ok(None) };
         memory::forget_peak()?;
         let mut session = ready(&**factory).await?;
-        run(&mut *session, Cell::new("line = 'x' * 999_999\nfor _ in range(10): print(line)")).await?;
+        let _ =
+            run(&mut *session, Cell::new("line = 'x' * 999_999\nfor _ in range(10): print(line)")).await?;
         made(Flooded { session })
     }
 }

@@ -43,7 +43,7 @@ impl Scenario for Fork {
         }
         let mut session = ready(&**factory).await?;
         let code = "rows = [str(n) for n in range(10_000)]\ndef total(): return len(rows)\ntotal()";
-        run(&mut *session, Cell::new(code)).await?;
+        let _ = run(&mut *session, Cell::new(code)).await?;
         let mut trial = Forked { session };
         trial.sample().await?;
         made(trial)

@@ -99,7 +99,7 @@ impl Trial for Idle {
             if let Some(text) = &self.text {
                 cell = cell.variable("text", text.clone());
             }
-            run(&mut *session, cell).await?;
+            let _ = run(&mut *session, cell).await?;
             sessions.push(session);
         }
         let mut total = memory::private()?.saturating_sub(before);

@@ -184,7 +184,7 @@ impl Scenario for PythonSpeed {
         match system {
             System::Backend(factory) => {
                 let mut session = ready(&**factory).await?;
-                run(&mut *session, Cell::new(source)).await?;
+                let _ = run(&mut *session, Cell::new(source)).await?;
                 let mut trial = Inside(self.program, session);
                 trial.sample().await?;
                 made(trial)

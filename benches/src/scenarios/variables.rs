@@ -48,7 +48,7 @@ impl Scenario for Variables {
             "for n in range({}): globals()[f'v{{n}}'] = (n, str(n), [n, n, n])[n % 3]",
             at.unwrap_or(10)
         );
-        run(&mut *session, Cell::new(fill)).await?;
+        let _ = run(&mut *session, Cell::new(fill)).await?;
         made(Counting::in_session(session).await?)
     }
 }

@@ -55,7 +55,7 @@ pub(crate) fn check<T: PartialEq + Debug>(what: &str, seen: T, expected: T) -> R
 /// It does not start.
 pub(crate) async fn ready(factory: &dyn InterpreterFactory) -> Result<Box<dyn CodeInterpreter>, String> {
     let mut session = factory.create().await.map_err(words)?;
-    run(&mut *session, Cell::new("1")).await?;
+    let _ = run(&mut *session, Cell::new("1")).await?;
     Ok(session)
 }
 

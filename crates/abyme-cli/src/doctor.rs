@@ -73,7 +73,7 @@ async fn try_out(factory: &dyn InterpreterFactory) -> Result<Health> {
     // The first start looks for Python and compiles the driver; later ones of the same process do not.
     let started = Instant::now();
     let mut second = Session::new(factory.create().await?).cell_timeout(CELL_TIMEOUT);
-    drop(second.run_code("pass").await?.into_result()?);
+    second.run_code("pass").await?.check()?;
     let later = started.elapsed();
     second.shutdown().await?;
     let stdout = observation.stdout.to_string();

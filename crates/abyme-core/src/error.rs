@@ -59,7 +59,7 @@ pub enum ErrorKind {
     /// The session is over: shut down, crashed, or killed. Its state is lost; nothing restarts by itself.
     SessionEnded,
     /// Code in the session raised an exception where its caller asked for a value: see
-    /// [`Observation::into_result`](crate::Observation::into_result) and
+    /// [`Observation::check`](crate::Observation::check) and
     /// [`Session::eval`](crate::Session::eval). In a run, exceptions are for the model and never errors.
     Python,
     /// The session sent bytes that are no message of the protocol. It was ended.

@@ -6,6 +6,11 @@ use crate::value::Value;
 
 /// The inputs of a run, by name, in the order in which the model is told of them.
 ///
+/// The signature decides which type an input has in the session: where it says `q: str`, the number `3` goes
+/// in as the text `"3"`, and where it says `n: int`, the text `"3"` as a number. What cannot be converted
+/// without loss ends the run before it starts; see [`FieldType::coerce`](crate::FieldType::coerce). An input
+/// without a type goes in as it is.
+///
 /// ```
 /// use abyme_core::{Text, inputs};
 ///
@@ -51,7 +56,8 @@ impl<N: Into<String>, V: Into<Value>> FromIterator<(N, V)> for Inputs {
     }
 }
 
-/// Builds [`Inputs`](crate::Inputs) from `name: value` pairs.
+/// Builds [`Inputs`](crate::Inputs) from `name: value` pairs. A value is anything that converts into a
+/// [`Value`](crate::Value); the signature of the run decides which type it has in the session.
 #[macro_export]
 macro_rules! inputs {
     ($($name:ident : $value:expr),* $(,)?) => {

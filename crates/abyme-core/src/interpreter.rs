@@ -32,7 +32,9 @@ use crate::error::Result;
 
 /// A live Python session with persistent globals.
 ///
-/// It is object-safe and small on purpose; [`CodeInterpreterExt`] and [`Session`] add convenience.
+/// It is object-safe and small on purpose; [`CodeInterpreterExt`] and [`Session`] add convenience. A type
+/// that wraps another interpreter passes on every method, [`fork`](Self::fork) and
+/// [`snapshot`](Self::snapshot) too.
 ///
 /// # For callers
 /// Wrap the interpreter in a [`Session`]: it enforces the life cycle, the names and the capabilities once for
@@ -188,6 +190,11 @@ impl<T: CodeInterpreter + ?Sized> CodeInterpreter for Box<T> {
 
 /// Makes sessions: the value a user passes to pick a backend.
 #[async_trait]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no backend that can make sessions",
+    note = "pass a backend such as `Wasm::new()` or `Subprocess::new()`: a run opens sessions of its own",
+    note = "a backend of your own implements `InterpreterFactory`, as a value, in a `Box` or in an `Arc`"
+)]
 pub trait InterpreterFactory: Send + Sync + fmt::Debug {
     /// The backend's short name, as `--interpreter` takes it: `"subprocess"`, `"wasm"`.
     fn name(&self) -> &str;

@@ -40,8 +40,9 @@ impl HomeRuntime {
             true => Ok(()),
             false => Err(Error::new(
                 ErrorKind::Config,
-                "this session was started on another tokio runtime and can only be used there; open a session \
-                 on this one (each `#[tokio::test]` and each `#[tokio::main]` has a runtime of its own)",
+                "this session was started on another tokio runtime and can only be used there; open a \
+                 session on this one (each `#[tokio::test]` and each `#[tokio::main]` has a runtime of its \
+                 own)",
             )),
         }
     }

@@ -79,13 +79,13 @@ type Handler = Arc<
 ///
 /// A function that was started on a thread runs to its end, also when the cell that called it was cut off.
 ///
-/// It returns what [`ToolReturn`] lists: plain values as they are, or a `Result`. An error of any type that can
-/// be shown (`anyhow::Error`, `String`, `Box<dyn Error>`, `std::io::Error`) raises `RuntimeError` with its text
-/// in Python, a [`HostError`] raises the exception that it names, and a panic raises `RuntimeError`. Arguments
-/// that do not fit raise `TypeError`.
+/// It returns what [`ToolReturn`] lists: plain values as they are, or a `Result`. An error of any type that
+/// can be shown (`anyhow::Error`, `String`, `Box<dyn Error>`, `std::io::Error`) raises `RuntimeError` with
+/// its text in Python, a [`HostError`] raises the exception that it names, and a panic raises `RuntimeError`.
+/// Arguments that do not fit raise `TypeError`.
 ///
-/// A tool without a way to call it (its argument is a `String` or a `Vec`, which have no names for parameters)
-/// is refused by [`RlmBuilder::build`](crate::RlmBuilder::build) and by
+/// A tool without a way to call it (its argument is a `String` or a `Vec`, which have no names for
+/// parameters) is refused by [`RlmBuilder::build`](crate::RlmBuilder::build) and by
 /// [`Session::tools`](crate::Session::tools).
 #[derive(Clone)]
 pub struct Tool {

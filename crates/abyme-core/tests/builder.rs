@@ -3,8 +3,16 @@
 
 mod common;
 
-use abyme_core::{ErrorKind, Rlm, RlmBuilder, Tool, testing::ScriptedModel};
-use common::{interpreter, scripted};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use abyme_core::{
+    ErrorKind, InterpreterFactory, LanguageModel, Record, Rlm, RlmBuilder, Tool, inputs,
+    testing::ScriptedModel,
+};
+use common::{cell, interpreter, scripted};
 
 fn problem(builder: RlmBuilder) -> (ErrorKind, String) {
     let error = builder.build().unwrap_err();
@@ -63,4 +71,23 @@ fn limits_that_cannot_work_are_refused() {
         problem(builder("q -> a").limits(|limits| limits.max_output_chars(0))).1.contains("max_output_chars")
     );
     assert!(problem(builder("q -> a").limits(|limits| limits.max_cost(f64::NAN))).1.contains("max_cost"));
+}
+
+#[tokio::test]
+async fn boxes_and_closures_are_taken_for_what_they_hold() {
+    let model: Box<dyn LanguageModel> = Box::new(ScriptedModel::replies([cell("final 42")]));
+    let backend: Box<dyn InterpreterFactory> = Box::new(interpreter().factory());
+    let seen = Arc::new(AtomicUsize::new(0));
+    let counter = seen.clone();
+    let rlm = Rlm::builder("q -> a")
+        .model(model)
+        .interpreter(backend)
+        .on_event(move |_: &Arc<Record>| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        })
+        .build()
+        .unwrap();
+    let run = rlm.run(inputs! { q: "?" }).await.unwrap();
+    assert_eq!(run.get::<String>("a").unwrap(), "42");
+    assert_eq!(seen.load(Ordering::Relaxed), run.trajectory().events().count());
 }

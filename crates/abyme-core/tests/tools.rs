@@ -183,10 +183,10 @@ async fn the_model_reads_what_arguments_mean() {
     let (builder, model) = builder(vec![call(Value::None), call(7.into()), wrong]);
     let run = builder.tool(tool).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
     let system = &model.requests()[0].messages[0].content;
-    let shown = "\nTools for this task:\n- `go(address: {'street': str}, mode: Literal['slow', 'fast'] = 'fast', \
-                 most: int | None = 5, note: str | None = None) -> str`\n  Goes somewhere.\n  \n  Args:\n      \
-                 mode = 'fast': As fast as it can\n      address: Where to\n      address['street']: Street and \
-                 number\n";
+    let shown = "\nTools for this task:\n- `go(address: {'street': str}, mode: Literal['slow', 'fast'] = \
+                 'fast', most: int | None = 5, note: str | None = None) -> str`\n  Goes somewhere.\n  \n  \
+                 Args:\n      mode = 'fast': As fast as it can\n      address: Where to\n      \
+                 address['street']: Street and number\n";
     assert!(system.contains(shown), "{system}");
     let value = run.trajectory().turns()[0].observation.clone().unwrap().value.unwrap().to_string();
     assert_eq!(

@@ -56,14 +56,22 @@ async fn a_nested_output_that_does_not_fit_goes_back_to_the_model() {
     assert_eq!(run.get::<Vec<Module>>("modules").unwrap(), [wanted("a", 1), wanted("b", 255)]);
 
     let system = &model.requests()[0].messages[0].content;
-    let shown = "- modules: list[{'name': str, 'lines': int}] (All of them; modules[...]['name']: As `import` \
-                 takes it)";
+    let shown = "- modules: list[{'name': str, 'lines': int}] (All of them; modules[...]['name']: As \
+                 `import` takes it)";
     assert!(system.contains(shown), "{system}");
-    let missing = "output `modules`: at [1]: expected {'name': str, 'lines': int}, got dict {'name': 'b'}; the key \
-                   'lines' is missing";
+    let missing = "output `modules`: at [1]: expected {'name': str, 'lines': int}, got dict {'name': 'b'}; \
+                   the key 'lines' is missing";
     assert!(said(&model, 1).contains(missing), "{}", said(&model, 1));
     let too_large = r#"output `modules`: at [1]["lines"]: expected u8, got int 300"#;
     assert!(said(&model, 2).contains(too_large), "{}", said(&model, 2));
+
+    let json = serde_json::to_value(&run).unwrap();
+    let outputs = serde_json::json!({"modules": [{"name": "a", "lines": 1}, {"name": "b", "lines": 255}]});
+    assert_eq!(
+        (&json["status"], &json["outputs"], &json["turns"]),
+        (&"submitted".into(), &outputs, &3.into())
+    );
+    assert!(json["usage"].is_object(), "{json}");
 
     // The record has the shape too.
     let text = run.trajectory().to_jsonl();
@@ -71,11 +79,11 @@ async fn a_nested_output_that_does_not_fit_goes_back_to_the_model() {
 }
 
 #[derive(Debug, Deserialize)]
-struct Found {
+struct Output {
     modules: Vec<Module>,
 }
 
-impl Signature for Found {
+impl Signature for Output {
     type Outputs = Self;
 
     fn signature() -> TaskSignature {
@@ -88,9 +96,9 @@ async fn the_outputs_of_a_signature_are_checked_as_a_whole() {
     let values = vec![Value::list([module("a", Value::None)]), Value::list([module("a", 1)])];
     let model = ScriptedModel::replies([cell("0"), cell("1")]);
     let rlm =
-        Rlm::of::<Found>().model(model.clone()).interpreter(interpreter(values).factory()).build().unwrap();
+        Rlm::of::<Output>().model(model.clone()).interpreter(interpreter(values).factory()).build().unwrap();
     let run = rlm.run(inputs! { docs: "?" }).await.unwrap();
-    assert_eq!(run.output::<Found>().unwrap().modules, [Module { name: "a".to_owned(), lines: 1 }]);
+    assert_eq!(run.output::<Output>().unwrap().modules, [Module { name: "a".to_owned(), lines: 1 }]);
     let problem = r#"the outputs do not fit: at ["modules"][0]["lines"]: expected u8, got None"#;
     assert!(said(&model, 1).contains(problem), "{}", said(&model, 1));
 }

@@ -44,7 +44,7 @@ fn run(session: &mut dyn CodeInterpreter, cell: Cell) -> Observation {
 
 fn ready(factory: &impl InterpreterFactory) -> Box<dyn CodeInterpreter> {
     let mut session = runtime().block_on(factory.create()).unwrap();
-    run(&mut *session, Cell::new("1"));
+    let _ = run(&mut *session, Cell::new("1"));
     session
 }
 
@@ -92,7 +92,7 @@ fn shutdown(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_count = 500)]
 fn cell(bencher: Bencher<'_, '_>) {
     let mut session = ready(&factory());
-    run(&mut *session, Cell::new("x = 0"));
+    let _ = run(&mut *session, Cell::new("x = 0"));
     bencher.bench_local(|| {
         let observation = run(&mut *session, Cell::new("x = x + 1\nx"));
         assert!(observation.value.is_some());
@@ -140,7 +140,7 @@ fn text_in(bencher: Bencher<'_, '_>, megabytes: usize) {
 #[divan::bench(args = [10, 100], sample_count = 5, sample_size = 1)]
 fn text_out(bencher: Bencher<'_, '_>, megabytes: usize) {
     let mut session = ready(&factory());
-    run(&mut *session, Cell::new(format!("text = 'x' * {}", megabytes * 1_000_000)));
+    let _ = run(&mut *session, Cell::new(format!("text = 'x' * {}", megabytes * 1_000_000)));
     bencher.bench_local(|| {
         let observation = run(&mut *session, Cell::new("").read("text"));
         assert_eq!(observation.variables["text"].as_text().unwrap().len(), megabytes * 1_000_000);

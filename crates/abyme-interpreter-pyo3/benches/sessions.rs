@@ -38,7 +38,7 @@ fn create(pyo3: &Pyo3) -> Box<dyn CodeInterpreter> {
 
 fn ready() -> Box<dyn CodeInterpreter> {
     let mut session = create(&Pyo3::new());
-    run(&mut session, Cell::new("1"));
+    let _ = run(&mut session, Cell::new("1"));
     session
 }
 
@@ -58,7 +58,7 @@ fn fresh_session_to_first_output(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_count = 2000)]
 fn cell(bencher: Bencher<'_, '_>) {
     let mut session = ready();
-    run(&mut session, Cell::new("x = 0"));
+    let _ = run(&mut session, Cell::new("x = 0"));
     bencher.bench_local(|| {
         let observation = run(&mut session, Cell::new("x = x + 1\nx"));
         assert!(observation.value.is_some());

@@ -45,7 +45,7 @@ fn create(factory: &Wasm) -> Box<dyn CodeInterpreter> {
 
 fn ready(factory: &Wasm) -> Box<dyn CodeInterpreter> {
     let mut session = create(factory);
-    run(session.as_mut(), Cell::new("1"));
+    let _ = run(session.as_mut(), Cell::new("1"));
     session
 }
 
@@ -67,7 +67,7 @@ fn fresh_session_to_first_output(bencher: Bencher<'_, '_>, checkpoints: bool) {
 #[divan::bench(args = [true, false], sample_count = 500)]
 fn cell(bencher: Bencher<'_, '_>, checkpoints: bool) {
     let mut session = ready(&factory(checkpoints));
-    run(session.as_mut(), Cell::new("x = 0"));
+    let _ = run(session.as_mut(), Cell::new("x = 0"));
     bencher.bench_local(|| {
         let observation = run(session.as_mut(), Cell::new("x = x + 1\nx"));
         assert!(observation.value.is_some());
@@ -124,7 +124,7 @@ fn text_in(bencher: Bencher<'_, '_>, line: &str, megabytes: usize) {
 #[divan::bench(sample_count = 100)]
 fn fork(bencher: Bencher<'_, '_>) {
     let mut session = ready(&factory(true));
-    run(
+    let _ = run(
         session.as_mut(),
         Cell::new("rows = [str(n) for n in range(10_000)]\ndef total(): return len(rows)\ntotal()"),
     );
@@ -135,7 +135,7 @@ fn fork(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_count = 100)]
 fn fork_to_first_output(bencher: Bencher<'_, '_>) {
     let mut session = ready(&factory(true));
-    run(
+    let _ = run(
         session.as_mut(),
         Cell::new("rows = [str(n) for n in range(10_000)]\ndef total(): return len(rows)\ntotal()"),
     );

@@ -257,7 +257,7 @@ pub(crate) async fn a_crash_is_seen_alike(backend: Backend) {
     let (mut here, mut there) = (Run::new(Subprocess::new()).await, Run::new(backend).await);
     let mut ends = Vec::new();
     for run in [&mut here, &mut there] {
-        run.execute(Cell::new("kept = 1")).await.unwrap();
+        let _ = run.execute(Cell::new("kept = 1")).await.unwrap();
         let mut seen = run.execute(Cell::new(crash).scope(Arc::new(scope()))).await.unwrap();
         ends.push((seen.session_ended.take(), seen.restored.take()));
         run.last = plain(seen);

@@ -24,7 +24,7 @@ cases! {
     /// C1: after `shutdown` every method of the wrapper answers `SessionEnded`.
     async fn a_session_knows_its_end(s) {
         let mut repl = s.wrapped();
-        done(repl.run_code("x = 1").await);
+        let _ = done(repl.run_code("x = 1").await);
         done(abyme_core::CodeInterpreter::shutdown(&mut repl).await);
         check(repl.ended().is_some(), "the session should say why it ended");
         ended(repl.run_code("x").await.map(drop));
@@ -55,7 +55,7 @@ cases! {
     async fn a_session_remembers_its_submission(s) {
         let mut repl = s.wrapped();
         check(!repl.is_terminated(), "nothing was submitted yet");
-        done(repl.run_code("FINAL('done')").await);
+        let _ = done(repl.run_code("FINAL('done')").await);
         check(repl.is_terminated() && repl.final_answer().is_some(), "FINAL should terminate");
         let observed = done(repl.run_code("1 + 1").await);
         check(observed.value.is_some_and(|value| value.head == "2"), "the session should go on");
@@ -73,7 +73,7 @@ cases! {
     /// C1: a variable that cannot be converted is an error of the caller's, and the session goes on.
     async fn a_session_refuses_to_read_what_contains_itself(s) {
         let mut repl = s.wrapped();
-        done(repl.run_code("x = []\nx.append(x)").await);
+        let _ = done(repl.run_code("x = []\nx.append(x)").await);
         match repl.get_variable("x").await {
             Err(error) if error.kind() == ErrorKind::InvalidInput => {}
             other => fail(format!("expected InvalidInput, got {other:?}")),

@@ -108,8 +108,8 @@ impl Capabilities {
     pub(super) fn refuse(&self, what: &str, capability: &str, declared: bool) -> Error {
         if declared {
             let message = format!(
-                "this session cannot be {what}: its backend declares `{capability}` and does not implement it; \
-                 a type that wraps another backend has to pass on every method of `CodeInterpreter` and \
+                "this session cannot be {what}: its backend declares `{capability}` and does not implement \
+                 it; a type that wraps another backend has to pass on every method of `CodeInterpreter` and \
                  `InterpreterFactory`"
             );
             return Error::new(ErrorKind::Unsupported, message);
@@ -124,8 +124,8 @@ impl Capabilities {
         Error::new(
             ErrorKind::Unsupported,
             format!(
-                "a session {isolation} cannot be {what} here: its backend does not declare `{capability}`; use \
-                 one that does, such as the wasm backend"
+                "a session {isolation} cannot be {what} here: its backend does not declare `{capability}`; \
+                 use one that does, such as the wasm backend"
             ),
         )
     }

@@ -10,9 +10,9 @@ use crate::{
     value::Value,
 };
 
-/// What a cell produced. An exception is a part of it, so it has to be looked at:
-/// [`into_result`](Self::into_result) makes an error of one.
-#[must_use = "an exception of the cell is in its observation; `into_result()?` makes an error of it"]
+/// What a cell produced. An exception is a part of it, so it has to be looked at: [`check`](Self::check)
+/// makes an error of one.
+#[must_use = "an exception of the cell is in its observation; `check()?` makes an error of it"]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -67,35 +67,43 @@ impl Observation {
         self.error.as_ref().is_some_and(|error| error.stage == Stage::Compile)
     }
 
-    /// The observation, or an error if the cell did not come to its end: for programs to which an exception
-    /// of the cell is a failure.
+    /// An error if the cell did not come to its end: for programs to which an exception of the cell is a
+    /// failure.
     ///
     /// ```
     /// # async fn example(mut session: abyme_core::Session) -> abyme_core::Result<()> {
-    /// let observation = session.run_code("1 + 1").await?.into_result()?;
+    /// session.run_code("import math").await?.check()?;
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
     /// [`ErrorKind::Python`] with the exception, or with why the cell was cut off;
     /// [`ErrorKind::SessionEnded`] if the session died in the cell. The report has the traceback.
-    pub fn into_result(self) -> Result<Self> {
+    pub fn check(&self) -> Result<()> {
         let python = |message: String| Error::new(ErrorKind::Python, message);
-        if let Some(reason) = self.session_ended {
+        if let Some(reason) = &self.session_ended {
             return Err(Error::new(ErrorKind::SessionEnded, format!("the session has ended: {reason}")));
         }
-        if let Some(reason) = self.restored {
+        if let Some(reason) = &self.restored {
             return Err(python(format!("the session was put back to its state before the cell: {reason}")));
         }
         match (&self.error, self.interruption) {
             (Some(error), interruption) => {
                 let limit = if interruption.is_some() { "the cell reached its time limit: " } else { "" };
-                Err(python(format!("{limit}{error}"))
-                    .with("traceback", format!("\n{}", error.traceback.trim_end())))
+                let traceback = format!("\n{}", error.traceback.trim_end());
+                Err(python(format!("{limit}{error}")).with("traceback", traceback))
             }
             (None, Some(_)) => Err(python("the cell reached its time limit".to_owned())),
-            (None, None) => Ok(self),
+            (None, None) => Ok(()),
         }
+    }
+
+    /// The observation, if [`check`](Self::check) finds nothing.
+    ///
+    /// # Errors
+    /// Those of [`check`](Self::check).
+    pub fn into_result(self) -> Result<Self> {
+        self.check().map(|()| self)
     }
 
     /// Whether the cell ended without an exception.

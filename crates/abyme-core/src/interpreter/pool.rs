@@ -49,9 +49,9 @@ impl PoolConfig {
 /// background.
 ///
 /// A session is used once and never returned: two runs share nothing (C15). Sessions that died or waited too
-/// long are dropped, and so are those of another tokio runtime that cannot be used on the caller's: a pool in a
-/// static may be shared by tests, each of which has a runtime of its own. An empty pool starts a session on the
-/// spot.
+/// long are dropped, and so are those of another tokio runtime that cannot be used on the caller's: a pool in
+/// a static may be shared by tests, each of which has a runtime of its own. An empty pool starts a session on
+/// the spot.
 #[derive(Clone, Debug)]
 pub struct Pool {
     inner: Arc<Inner>,

@@ -29,12 +29,13 @@ use crate::{
 /// # #[derive(serde::Deserialize, schemars::JsonSchema)] struct Shout { text: String }
 /// let mut repl = backend.session().await?.tools([shout])?;
 /// repl.set_variable("context", "a very long text").await?;
-/// repl.run_code("words = shout(context).split()").await?.into_result()?;
+/// repl.run_code("words = shout(context).split()").await?.check()?;
 /// assert_eq!(repl.eval::<i64>("len(words)").await?, 4);
 /// assert_eq!(repl.get::<Vec<String>>("words").await?[3], "TEXT");
 ///
 /// let observation = repl.run_code("print(1 / 0)").await?;
-/// assert!(observation.error.is_some(), "an exception is an observation, unless `into_result` is called");
+/// assert!(observation.error.is_some(), "an exception is an observation, unless `check` makes an error of
+/// it");
 /// # Ok(()) }
 /// ```
 ///
@@ -123,7 +124,7 @@ impl Session {
     ///
     /// # Errors
     /// Those of [`CodeInterpreter::execute`]. A Python exception is in the observation; where it should be an
-    /// error, call [`Observation::into_result`].
+    /// error, call [`Observation::check`].
     pub async fn run_code(&mut self, code: impl Into<String>) -> Result<Observation> {
         let cell = self.cell(code);
         self.run(cell).await
@@ -209,7 +210,7 @@ impl Session {
     /// // Any backend that declares `Capabilities::fork`.
     /// let interpreter = ScriptedInterpreter::from_fn(|_| Ok(Observation::default()));
     /// let mut repl = interpreter.start_session().await?;
-    /// repl.run_code("rows = parse(context)").await?.into_result()?;
+    /// repl.run_code("rows = parse(context)").await?.check()?;
     ///
     /// let ideas = ["rows.sort()", "rows = rows[:10]", "rows.clear()"];
     /// for (fork, idea) in repl.fork_many(ideas.len()).await?.iter_mut().zip(ideas) {
@@ -268,7 +269,7 @@ impl Session {
     /// // Any backend that declares `Capabilities::snapshot`.
     /// let factory = ScriptedInterpreter::from_fn(|_| Ok(Observation::default())).factory();
     /// let mut repl = factory.create().await?.into_session();
-    /// repl.run_code("rows = an_hour_of_work(context)").await?.into_result()?;
+    /// repl.run_code("rows = an_hour_of_work(context)").await?.check()?;
     /// let saved = repl.snapshot().await?;
     ///
     /// // Later, or in another process:

@@ -30,6 +30,11 @@ use crate::error::Result;
 ///   a moment later. Dropping the future cancels the call.
 /// - **M6** No key appears in an error, in `Debug` or in a log.
 #[async_trait]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no language model",
+    note = "pass a model such as `OpenAi::new(\"gpt-5-mini\")`, or `OpenAi::from_env()?`",
+    note = "a model of your own implements `LanguageModel`; it can be passed as a value, a `Box` or an `Arc`"
+)]
 pub trait LanguageModel: Send + Sync + fmt::Debug {
     /// The model's name, for trajectories and messages.
     fn name(&self) -> &str;

@@ -1,7 +1,7 @@
 //! What a run ends in.
 
 use indexmap::IndexMap;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer, de::DeserializeOwned, ser::SerializeStruct};
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -12,6 +12,9 @@ use crate::{
 };
 
 /// What a run ends in: typed outputs, how they came about, and the record of it all.
+///
+/// `serde` writes an object with `status`, `outputs`, `turns` and `usage`. The outputs are plain JSON
+/// ([`Value::to_json`]); the record is written by [`Trajectory::to_jsonl`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Prediction {
@@ -70,5 +73,18 @@ impl Prediction {
     /// The complete record of the run.
     pub fn trajectory(&self) -> &Trajectory {
         &self.trajectory
+    }
+}
+
+impl Serialize for Prediction {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let outputs: serde_json::Map<_, _> =
+            self.outputs.iter().map(|(name, value)| (name.clone(), value.to_json())).collect();
+        let mut object = serializer.serialize_struct("Prediction", 4)?;
+        object.serialize_field("status", &self.status)?;
+        object.serialize_field("outputs", &outputs)?;
+        object.serialize_field("turns", &self.trajectory.turns().len())?;
+        object.serialize_field("usage", &self.usage)?;
+        object.end()
     }
 }

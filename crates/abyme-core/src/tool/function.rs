@@ -28,10 +28,10 @@ type Called = Pin<Box<dyn Future<Output = Result<Value, HostError>> + Send>>;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a tool",
     note = "a tool is `Fn(Args) -> R` or `async fn(Args) -> R`, or takes no argument",
-    note = "`Args` is a struct that derives `serde::Deserialize` and `schemars::JsonSchema`; a closure names it: \
-            `|args: Args| ...`",
-    note = "`R` is a plain value, `Serialized(value)` for a type that derives `serde::Serialize`, or a `Result` \
-            whose error can be displayed; see `ToolReturn`"
+    note = "`Args` is a struct that derives `serde::Deserialize` and `schemars::JsonSchema`; a closure names \
+            it: `|args: Args| ...`",
+    note = "`R` is a plain value, `Serialized(value)` for a type that derives `serde::Serialize`, or a \
+            `Result` whose error can be displayed; see `ToolReturn`"
 )]
 pub trait ToolFunction<Marker>: Send + Sync + 'static {
     /// The JSON Schema of the arguments; `None` where there are none.
@@ -143,9 +143,9 @@ async fn off_the_runtime(
     }
 }
 
-/// What a tool may return: truth values, numbers, texts, `()`, options, collections and tuples of what `serde`
-/// can write, [`Value`], JSON, and a `Result` of anything that `serde` can write. Another type that `serde` can
-/// write is returned in [`Serialized`], or in a `Result`.
+/// What a tool may return: truth values, numbers, texts, `()`, options, collections and tuples of what
+/// `serde` can write, [`Value`], JSON, and a `Result` of anything that `serde` can write. Another type that
+/// `serde` can write is returned in [`Serialized`], or in a `Result`.
 #[diagnostic::on_unimplemented(
     message = "a tool cannot return `{Self}`",
     note = "return `Serialized(value)` for a type that derives `serde::Serialize`, or a `Result` of it whose \

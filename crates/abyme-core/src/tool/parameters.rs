@@ -90,7 +90,9 @@ mod tests {
             },
             "required": ["text", "mode", "point"],
             "additionalProperties": {"type": "string"},
-            "definitions": {"point": {"properties": {"x": {"type": "number", "description": "To the right"}}}},
+            "definitions": {
+                "point": {"properties": {"x": {"type": "number", "description": "To the right"}}},
+            },
         });
         let parameters = Parameters::read(&schema).unwrap();
         let shown: Vec<_> = parameters.specs.iter().map(ParameterSpec::to_string).collect();

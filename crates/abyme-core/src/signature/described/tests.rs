@@ -144,7 +144,9 @@ fn limits_are_said_in_words() {
         "type": "object",
         "properties": {
             "a": {"type": "integer", "minimum": 1, "exclusiveMaximum": 10, "multipleOf": 2},
-            "b": {"type": "array", "items": {"type": "string", "pattern": "^a+$"}, "minItems": 2, "maxItems": 2},
+            "b": {
+                "type": "array", "items": {"type": "string", "pattern": "^a+$"}, "minItems": 2, "maxItems": 2
+            },
             "c": {"type": "string", "format": "uuid", "description": "Its id"},
             "d": {"type": "integer", "format": "uint8", "minimum": 0, "maximum": 255},
         },
