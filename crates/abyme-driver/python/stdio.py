@@ -40,6 +40,7 @@ PROTOCOL = 1
 EXIT_OK, EXIT_PROTOCOL = 0, 70
 FOLLOWER_SECONDS = 0.05  # how often the main thread checks for an interrupt while another thread reads
 PRIVATE_FD = 120
+LONG_TEXT_CHARS = 10_000  # of each text in an answer that would be too large
 DRAIN_ROUNDS = 64  # of 64 KiB, per stream at the end of a cell
 _REENTERED = "a host function cannot be called from a finaliser or signal handler at this moment"
 _exit, _read_fd, _poll_in = os._exit, os.read, POLLIN
@@ -282,6 +283,7 @@ class Host:
         frame = self.channel.call(message, {"args": args, "kwargs": kwargs})
         if frame is None:
             return None  # interrupted: KeyboardInterrupt is raised as soon as the gate opens
+        wire.check_fits(frame[0])
         try:
             message = wire.unpack(*frame)
         except wire.ProtocolError as problem:
@@ -404,6 +406,7 @@ class Driver:
     def _run(self, message, blobs):
         """Unpack and run a request. Values that do not fit into memory are an error of the cell alone."""
         try:
+            wire.check_fits(message)
             request = {key: wire.unpack(value, blobs) for key, value in message.items()}
         except MemoryError as problem:
             request = {"code": "", "name": message.get("name")}
@@ -416,13 +419,14 @@ class Driver:
         return self._repl.run(request)
 
     def _send_done(self, run, answer):
-        try:
-            self._channel.end(run, answer)
-        except (ValueError, MemoryError) as problem:  # too large: the answer is sent without the values
-            reason = str(problem) or "not enough memory"
-            answer["unreadable"].update(dict.fromkeys(answer["variables"], reason))
-            answer["variables"] = {}
-            self._channel.end(run, answer)
+        """Send the answer to a cell. What makes it too large is left out."""
+        for leave_out in (_without_variables, _without_long_texts):
+            try:
+                self._channel.end(run, answer)
+                return
+            except (ValueError, MemoryError) as problem:
+                leave_out(answer, str(problem) or "not enough memory")
+        self._channel.end(run, answer)
 
     def _in_forked_child(self):
         """Keep a forked child from talking to the host, and let its output go through the parent."""
@@ -444,6 +448,19 @@ class Driver:
         self._repl.stderr.write(words)
         self._repl.flush()
         _exit(code)
+
+
+def _without_variables(answer, reason):
+    answer["unreadable"].update(dict.fromkeys(answer["variables"], reason))
+    answer["variables"] = {}
+
+
+def _without_long_texts(answer, _reason):
+    """Cut what has no bound of its own: the text of an exception, the names of variables."""
+    for texts in (answer["error"] or {}, *answer["changed"], answer["unreadable"]):
+        for key, text in texts.items():
+            if type(text) is str:
+                texts[key] = text[:LONG_TEXT_CHARS]
 
 
 class ForkWarning:

@@ -321,6 +321,7 @@ class FrameWriter:
 # ---- frames in ----
 
 _TOO_LARGE = object()
+_HEAD_BYTES = 200  # the beginning of a header, which says what the message is
 
 
 class FrameReader:
@@ -336,6 +337,7 @@ class FrameReader:
         self._buffer = b""  # bytes that are read and not used yet
         self._sizes = None  # sizes of header and blobs, once they are read
         self._header = None
+        self._head = b""  # the beginning of a header that did not fit into memory
         self._blobs = []
         self._target = None  # the memory that `fill` fills directly: [memory, bytes filled]
         self._target_size = 0
@@ -362,7 +364,7 @@ class FrameReader:
         while len(self._blobs) < len(self._sizes) - 1:
             if not self._take_blob(self._sizes[len(self._blobs) + 1]):
                 return None
-        return _parse_header(self._header), self._blobs
+        return _parse_header(self._header, self._head), self._blobs
 
     def drop(self):
         """Forget the frame that `peek` returned."""
@@ -422,13 +424,18 @@ class FrameReader:
         memory, start = _memory(size), self._buffer
         if memory is not _TOO_LARGE:
             memory[: len(start)] = start
+        elif self._header is None:
+            self._head = start[:_HEAD_BYTES]
         self._target, self._target_size, self._buffer = [memory, len(start)], size, b""
 
     def _fill_target(self):
         target = self._target
         memory, filled = target
         if memory is _TOO_LARGE:  # read past it: the session goes on with a MemoryError
-            got = len(read_fd(self._fd, min(READ_BYTES, self._target_size - filled)))
+            data = read_fd(self._fd, min(READ_BYTES, self._target_size - filled))
+            if self._header is None:
+                self._head += data[: _HEAD_BYTES - len(self._head)]
+            got = len(data)
         else:
             got = readv(self._fd, [memoryview(memory)[filled : self._target_size]])
         if not got:
@@ -448,13 +455,31 @@ def _memory(size):
         return _TOO_LARGE
 
 
-def _parse_header(data):
+def _parse_header(data, head):
     if data is _TOO_LARGE:
-        raise ProtocolError("not enough memory for a header")
+        return _parse_head(head)
     try:
         message = _loads(str(data, "utf-8"))
+    except MemoryError:
+        return _parse_head(bytes(data[:_HEAD_BYTES]))
     except (ValueError, StopIteration) as problem:
         raise ProtocolError(f"bad header: {problem or 'not JSON'}") from None
     if type(message) is not dict or type(message.get("type")) is not str:
         raise ProtocolError("a header must be an object with a type")
     return message
+
+
+def _parse_head(head):
+    """A message whose header does not fit into memory: its fields before the first one of any size."""
+    text = str(head, "utf-8", "replace")
+    for mark in (',"code":', ',"value":', ',"error":'):
+        start = text.partition(mark)[0]
+        if start != text:
+            return {**_loads(start + "}"), "does_not_fit": True}
+    raise ProtocolError("not enough memory for a header")
+
+
+def check_fits(message):
+    """MemoryError if the message did not fit into memory."""
+    if message.get("does_not_fit"):
+        raise MemoryError("a value from the host does not fit what is left of the session's memory")

@@ -220,6 +220,14 @@ class ValuesOnTheWire(StdioCase):
         self.assertIn("more than 1 MiB", answer["unreadable"]["v"])
         self.assertEqual(self.value(session, "len(v)"), "1000000")
 
+    def test_an_answer_with_texts_too_large_for_the_host_is_cut(self):
+        session = self.session()
+        answer = session.run("raise ValueError('x' * 3_000_000)", max_message_bytes=1 << 20)
+        self.assertEqual(answer["error"]["type"], "ValueError")
+        self.assertLessEqual(max(len(str(text)) for text in answer["error"].values()), 10_000)
+        session.run("globals()['v' * 3_000_000] = 1", max_message_bytes=1 << 20)
+        self.assertEqual(self.value(session, "1 + 1"), "2")
+
     def test_large_lists_pass(self):
         session = self.session()
         self.check(session.run("v = ['x' * 1000] * 100_000"))
@@ -666,6 +674,29 @@ class BadInput(StdioCase):
         self.assertEqual(session.finish()["error"]["type"], "MemoryError")
         session.start("1", variables={"a": {"$bytes": 0}}, blobs=[bytes(1_200_000_000)])
         self.assertEqual(session.finish()["error"]["type"], "MemoryError")
+        self.assertEqual(self.value(session, "2"), "2")
+
+    def test_no_memory_for_a_header(self):
+        session = self.session()
+        limit = "import resource\nresource.setrlimit(resource.RLIMIT_AS, ({0} << 20, {0} << 20))"
+        self.check(session.run(limit.format(250)))
+        items = b"[0" + b",0" * 20_000_000 + b"]"
+        for size in (items, items * 8):  # the text fits, its items do not; and not even the text
+
+            def header(start):
+                return b'{"type":%s,"value":%s}' % (start, size)
+
+            session.runs += 1
+            start = b'"run","id":%d,"code":"1","variables":{"v":1},"junk":""' % session.runs
+            data = header(start)
+            session.send_bytes(b"ABY1" + struct.pack(">II", len(data), 0) + data)
+            problem = session.finish()["error"]
+            self.assertEqual((problem["type"], problem["stage"]), ("MemoryError", "scope"))
+            session.start("try:\n    echo(1)\nexcept MemoryError as e:\n    print(e)", scope=ECHO)
+            call = session.receive()
+            data = header(b'"result","call":%d' % call["id"])
+            session.send_bytes(b"ABY1" + struct.pack(">II", len(data), 0) + data)
+            self.assertIn("does not fit", session.finish()["stdout"]["head"])
         self.assertEqual(self.value(session, "2"), "2")
 
 
