@@ -40,6 +40,13 @@ pub trait RunningCell: Send {
     /// Hands the result of a call to the cell.
     fn answer(&mut self, call: u64, result: Result<Value, HostError>);
 
+    /// Whether the cell can be handed results. If it cannot, its calls are left alone until it can, so that
+    /// results which it does not take do not fill the host's memory. Asked after each
+    /// [`poll_event`](Self::poll_event). True by default.
+    fn takes_answers(&self) -> bool {
+        true
+    }
+
     /// Raises `KeyboardInterrupt` in the cell. Returns whether that could be done. Must not block.
     fn interrupt(&mut self) -> bool;
 
@@ -114,7 +121,9 @@ pub async fn drive<C: RunningCell>(
                     }
                     Poll::Pending => progress = false,
                 }
-                while let Poll::Ready(Some((id, result))) = calls.poll_next_unpin(context) {
+                while guard.cell.takes_answers()
+                    && let Poll::Ready(Some((id, result))) = calls.poll_next_unpin(context)
+                {
                     guard.cell.answer(id, result);
                     progress = true;
                 }

@@ -336,16 +336,10 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
     }
 
     fn answer(&mut self, call: u64, result: &Result<Value, HostError>) {
-        let refuse = |problem: String| {
-            let error = Err(HostError::runtime_error(format!("the result cannot be sent: {problem}")));
+        let frame = HostMessage::Result { call, result }.to_frame().or_else(|error| {
+            let error = Err(HostError::runtime_error(format!("the result cannot be sent: {error}")));
             HostMessage::Result { call, result: &error }.to_frame()
-        };
-        let (_, queued) = self.writer.queued();
-        let frame = if queued > self.max_message_bytes {
-            refuse("too much is waiting to be read by the interpreter".to_owned())
-        } else {
-            HostMessage::Result { call, result }.to_frame().or_else(refuse)
-        };
+        });
         match frame {
             Ok(frame) => self.writer.push(frame),
             Err(error) => tracing::error!(%error, call, "a host call's result was lost"),
@@ -462,6 +456,11 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> RunningCell for 
     fn answer(&mut self, call: u64, result: Result<Value, HostError>) {
         self.held -= self.open.remove(&call).unwrap_or_default();
         self.session.answer(call, &result);
+    }
+
+    fn takes_answers(&self) -> bool {
+        let (_, unread) = self.session.writer.queued();
+        unread <= self.session.max_message_bytes
     }
 
     fn interrupt(&mut self) -> bool {

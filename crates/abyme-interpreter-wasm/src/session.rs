@@ -9,8 +9,8 @@ use std::{
 };
 
 use abyme_core::{
-    Cell, Error, ErrorKind, HostCall, HostError, HostFunctions, Observation, PythonError, Result, Stage,
-    Value,
+    Cell, Error, ErrorKind, HostCall, HostError, HostFunctions, Observation, OverBudget, PythonError, Result,
+    Stage, Value,
 };
 use abyme_driver::{
     cell::{Cancelled, CellEnd, CellEvent, InterruptTimer, RunningCell, drive},
@@ -22,7 +22,7 @@ use futures_util::future::BoxFuture;
 use crate::{
     guest::{
         calls::HostCalls,
-        request::{request, size},
+        request::{request, size_in_guest},
     },
     memory::{checkpoint::Checkpoint, snapshot},
     runtime::Runtime,
@@ -87,6 +87,7 @@ enum SessionState {
 enum CellOutcome {
     Done(Box<Vm>, Value),
     NoMemory(Box<Vm>),
+    Unanswered(Box<Vm>, OverBudget),
     /// The instance was lost; the reason completes "the interpreter …".
     Lost(String),
     /// The cell ran over its time limit and was killed, with its instance.
@@ -129,6 +130,10 @@ impl RunningCell for GuestCell<'_> {
         }
     }
 
+    fn takes_answers(&self) -> bool {
+        self.calls.lock().takes_results()
+    }
+
     fn interrupt(&mut self) -> bool {
         self.calls.lock().interrupt();
         true
@@ -153,7 +158,7 @@ impl fmt::Debug for WasmSession {
 impl WasmSession {
     /// A new session.
     pub(crate) async fn new(runtime: Arc<Runtime>) -> Result<Self> {
-        let (calls, slot) = (HostCalls::default(), runtime.slot().await?);
+        let (calls, slot) = (HostCalls::new(runtime.config.max_message_bytes), runtime.slot().await?);
         let vm = runtime.instance(calls.clone(), slot.clone()).await?;
         let checkpoint = Checkpoint::of_fresh(&vm);
         Ok(Self::with(runtime, calls, slot, vm, checkpoint, false))
@@ -166,7 +171,7 @@ impl WasmSession {
     }
 
     async fn copy(runtime: Arc<Runtime>, checkpoint: Checkpoint, known_scope: KnownScope) -> Result<Self> {
-        let (calls, slot) = (HostCalls::default(), runtime.slot().await?);
+        let (calls, slot) = (HostCalls::new(runtime.config.max_message_bytes), runtime.slot().await?);
         let vm = checkpoint.restore(&runtime, calls.clone(), slot.clone()).await?;
         let mut live = Self::with(runtime, calls, slot, vm, checkpoint, true);
         live.known_scope = known_scope;
@@ -202,7 +207,9 @@ impl WasmSession {
             let (outcome, _) = self.run_to_end(&Cancelled, timer).await;
             self.known_scope.forget();
             match outcome {
-                CellOutcome::Done(vm, _) | CellOutcome::NoMemory(vm) => self.state = SessionState::Idle(vm),
+                CellOutcome::Done(vm, _) | CellOutcome::NoMemory(vm) | CellOutcome::Unanswered(vm, _) => {
+                    self.state = SessionState::Idle(vm);
+                }
                 CellOutcome::Lost(reason) | CellOutcome::InvalidMessage(reason) => {
                     let reason = format!("a cancelled cell did not stop in order: the interpreter {reason}");
                     self.restore_checkpoint(reason).await;
@@ -228,6 +235,11 @@ impl WasmSession {
     /// Runs one cell. See [`CodeInterpreter::execute`](abyme_core::CodeInterpreter::execute).
     pub(crate) async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
         self.start().await?;
+        if let Some(error) = self.too_large(&cell) {
+            let mut observation = Observation::default();
+            observation.error = Some(error);
+            return Ok(observation);
+        }
         // The scope is sent only when it changed.
         let scope = self.known_scope.changed(&cell.scope).cloned();
         let (cell, request) = request(cell, scope, self.reseed).await?;
@@ -329,6 +341,11 @@ impl WasmSession {
                 observation.error = Some(self.no_memory(cell));
                 Ok(observation)
             }
+            CellOutcome::Unanswered(vm, problem) => {
+                self.state = SessionState::Idle(vm);
+                self.known_scope.forget();
+                Ok(collector.finish_unanswered(problem))
+            }
             CellOutcome::Lost(reason) => {
                 let reason = format!("the interpreter {reason}");
                 let observation = collector.lost(reason.clone(), false);
@@ -390,12 +407,20 @@ impl WasmSession {
         Error::new(ErrorKind::Protocol, reason)
     }
 
+    /// The error of a cell whose variables cannot fit, found before they are encoded.
+    fn too_large(&self, cell: &Cell) -> Option<PythonError> {
+        let size = cell.variables.iter().map(|(_, value)| size_in_guest(value)).sum::<u64>();
+        (size > self.runtime.config.memory_limit_bytes).then(|| self.no_memory(cell))
+    }
+
     /// The error of a cell that does not fit the session's memory.
     fn no_memory(&self, cell: &Cell) -> PythonError {
         let limit = self.runtime.config.memory_limit_bytes >> 20;
-        let largest = cell.variables.iter().map(|(name, value)| (size(value), name)).max();
+        let largest = cell.variables.iter().map(|(name, value)| (size_in_guest(value), name)).max();
         let what = match largest {
-            Some((size, name)) if size > 1 << 20 => format!("the variable `{name}` ({} MiB)", size >> 20),
+            Some((size, name)) if size > 1 << 20 => {
+                format!("the variable `{name}` (at least {} MiB in Python)", size >> 20)
+            }
             _ => "the cell".to_owned(),
         };
         let message = format!(
@@ -422,6 +447,7 @@ impl WasmSession {
         let outcome = match result {
             Ok(answer) => CellOutcome::Done(vm, answer),
             Err(CellFailure::NoMemory) => CellOutcome::NoMemory(vm),
+            Err(CellFailure::Unanswered(problem)) => CellOutcome::Unanswered(vm, problem),
             Err(CellFailure::Lost(reason)) => CellOutcome::Lost(reason),
             Err(CellFailure::InvalidMessage(problem)) => CellOutcome::InvalidMessage(problem),
         };

@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use abyme_core::{Error, ErrorKind, Result, Value};
+use abyme_core::{Error, ErrorKind, OverBudget, Result, Value};
 use abyme_driver::repl::Stream;
 use abyme_wasi::{GuestExit, Wasi};
 use wasmtime::{Engine, Instance, InstancePre, Linker, Module, Store, Trap, TypedFunc, UpdateDeadline};
@@ -37,6 +37,8 @@ pub(crate) struct Vm {
 pub(crate) enum CellFailure {
     /// The cell does not fit the memory. Nothing ran, the session goes on.
     NoMemory,
+    /// The cell ended, and what it answers is too large. The session goes on.
+    Unanswered(OverBudget),
     /// The instance is lost; completes "the interpreter …".
     Lost(String),
     /// The instance is lost: it sent a message that no guest of this crate sends.
@@ -127,7 +129,7 @@ impl Vm {
         guest.prepared = GuestMessage::default();
         let answer = guest.answer.take();
         let outcome = match (outcome, answer) {
-            (Ok(0), Some(answer)) => Ok(answer),
+            (Ok(0), Some(answer)) => answer.map_err(CellFailure::Unanswered),
             (Ok(1), _) => Err(CellFailure::NoMemory),
             (Ok(_), _) => Err(CellFailure::Lost(self.with_last_output("failed in its own code"))),
             (Err(error), _) => Err(match error.downcast::<InvalidMessage>() {

@@ -330,7 +330,7 @@ async fn what_does_not_fit_the_memory_is_said_so() {
     let error = seen.error.unwrap();
     assert_eq!((error.type_name.as_str(), error.stage), ("MemoryError", Stage::Scope));
     assert!(
-        error.message.contains("`docs` (100 MiB)") && error.message.contains("64 MiB"),
+        error.message.contains("`docs` (at least 100 MiB in Python)") && error.message.contains("64 MiB"),
         "{}",
         error.message
     );

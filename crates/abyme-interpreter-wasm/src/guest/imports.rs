@@ -5,14 +5,14 @@
 
 use std::{fmt, future::poll_fn, pin::pin, task::Poll, time::Duration};
 
-use abyme_core::{HostCall, Value};
+use abyme_core::{DecodeBudget, HostCall, OverBudget, Value};
 use abyme_driver::repl::{Stream, submission};
 use bytes::Bytes;
 use tokio::task::yield_now;
 use wasmtime::{Caller, Linker};
 
 use crate::guest::{
-    marshal::{Encoder, LongObject, decode},
+    marshal::{DecodeProblem, Encoder, LongObject, decode},
     pystr::pieces,
     state::GuestState,
 };
@@ -75,27 +75,44 @@ fn slice<'a>(
     }
 }
 
-/// Decodes a value of the guest, which must be a list of `N` items.
-fn items<const N: usize>(data: &[u8], what: &str) -> wasmtime::Result<[Value; N]> {
-    let value = decode(data).map_err(|problem| invalid(format!("a bad {what}: {problem}")))?;
+/// Decodes a value of the guest. The inner error is that it is too large, which the guest survives.
+fn bounded(
+    data: &[u8],
+    budget: &mut DecodeBudget,
+    what: &str,
+) -> wasmtime::Result<Result<Value, OverBudget>> {
+    match decode(data, budget) {
+        Ok(value) => Ok(Ok(value)),
+        Err(DecodeProblem::TooLarge(problem)) => Ok(Err(problem)),
+        Err(DecodeProblem::Invalid(problem)) => Err(invalid(format!("a bad {what}: {problem}"))),
+    }
+}
+
+/// A value of the guest that must be a list of `N` items.
+fn items<const N: usize>(value: Value, what: &str) -> wasmtime::Result<[Value; N]> {
     let Value::List(items) = value else { return Err(invalid(format!("a {what} that is no tuple"))) };
     items.try_into().map_err(|_| invalid(format!("a {what} of another length")))
 }
 
 fn answer(mut caller: Caller<'_, GuestState>, at: u32, size: u32) -> wasmtime::Result<()> {
     let (data, guest) = slice(&mut caller, at, size as usize)?;
-    let value = decode(data).map_err(|problem| invalid(format!("a bad answer: {problem}")))?;
-    guest.answer = Some(value);
+    let mut budget = guest.calls.lock().budget();
+    guest.answer = Some(bounded(data, &mut budget, "answer")?);
     Ok(())
 }
 
 fn start(mut caller: Caller<'_, GuestState>, at: u32, size: u32) -> wasmtime::Result<u32> {
     let (data, guest) = slice(&mut caller, at, size as usize)?;
-    let [name, args, kwargs] = items(data, "call")?;
+    let mut budget = guest.calls.lock().budget();
+    let value = match bounded(data, &mut budget, "call")? {
+        Ok(value) => value,
+        Err(problem) => return Ok(guest.calls.lock().start_too_large(problem)),
+    };
+    let [name, args, kwargs] = items(value, "call")?;
     let (Some(name), Value::List(args), Value::Dict(kwargs)) = (name.as_text(), args, kwargs) else {
         return Err(invalid("a call that is none"));
     };
-    Ok(guest.calls.lock().start(HostCall::new(name).args(args).kwargs(kwargs), size as usize))
+    Ok(guest.calls.lock().start(HostCall::new(name).args(args).kwargs(kwargs), budget.used()))
 }
 
 /// Waits without holding a thread: the fiber of the guest is suspended, and polling the cell polls this
@@ -120,6 +137,7 @@ async fn wait(mut caller: Caller<'_, GuestState>, (call, seconds): (u32, f64)) -
         }
     })
     .await;
+    calls.lock().stop_waiting();
     match finished {
         Some(call) => Ok(call),
         None => {
@@ -236,7 +254,15 @@ fn output(mut caller: Caller<'_, GuestState>, stream: u32, at: u32, size: u32) -
 
 fn submit(mut caller: Caller<'_, GuestState>, at: u32, size: u32) -> wasmtime::Result<()> {
     let (data, guest) = slice(&mut caller, at, size as usize)?;
-    let [via, fields, value] = items(data, "submission")?;
+    let mut budget = guest.calls.lock().budget();
+    let value = match bounded(data, &mut budget, "submission")? {
+        Ok(value) => value,
+        Err(problem) => {
+            guest.calls.lock().refuse_submission(problem);
+            return Ok(());
+        }
+    };
+    let [via, fields, value] = items(value, "submission")?;
     let via = via.as_text().unwrap_or_default();
     let submission = submission(via, Some(fields), value).map_err(invalid)?;
     guest.calls.lock().submit(submission);

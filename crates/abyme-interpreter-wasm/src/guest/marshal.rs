@@ -11,6 +11,6 @@ mod format;
 mod tests;
 
 pub(crate) use self::{
-    decode::decode,
+    decode::{DecodeProblem, decode},
     encode::{Encoder, LongObject},
 };

@@ -39,7 +39,7 @@ pub(crate) async fn request(
     scope: Option<Arc<Scope>>,
     reseed: bool,
 ) -> Result<(Cell, GuestMessage)> {
-    let large = cell.variables.iter().map(|(_, value)| sum(value, &str::len)).sum::<usize>() > INLINE;
+    let large = cell.variables.iter().map(|(_, value)| work(value)).sum::<usize>() > INLINE;
     let encode = move || {
         let message = message(&cell, scope.as_deref(), reseed)?;
         Ok((cell, message))
@@ -93,18 +93,55 @@ fn encode(encoder: &mut Encoder, cell: &Cell, scope: Option<&Scope>, reseed: boo
     Ok(())
 }
 
-/// About how many bytes a value takes in the guest.
-pub(crate) fn size(value: &Value) -> usize {
-    sum(value, &|text| StrLayout::of(text).size())
+/// How much work it is to encode a value, in bytes of text: large integers take the square of their size.
+fn work(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::BigInt(digits) => digits.len() * digits.len() / 4096,
+        Value::List(items) => items.len() * 8 + items.iter().map(work).sum::<usize>(),
+        Value::Dict(entries) => entries.len() * 16 + entries.values().map(work).sum::<usize>(),
+        Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) => 0,
+    }
 }
 
-/// The bytes of all text and bytes in a value, each text counted by `text_size`.
-fn sum(value: &Value, text_size: &impl Fn(&str) -> usize) -> usize {
+/// What a value takes in the guest, a 32-bit Python, at least: with the header of each object, the places in
+/// lists and dicts, and what its allocator adds.
+pub(crate) fn size_in_guest(value: &Value) -> u64 {
+    let object = |bytes: usize| (bytes as u64).next_multiple_of(8);
     match value {
-        Value::Text(text) => text_size(text),
-        Value::Bytes(bytes) => bytes.len(),
-        Value::List(items) => items.iter().map(|item| sum(item, text_size)).sum(),
-        Value::Dict(entries) => entries.values().map(|item| sum(item, text_size)).sum(),
-        Value::None | Value::Bool(_) | Value::Int(_) | Value::BigInt(_) | Value::Float(_) => 0,
+        Value::None | Value::Bool(_) => 0,
+        // Small ones are shared by all of Python.
+        Value::Int(-5..=256) => 0,
+        Value::Int(_) | Value::Float(_) => 16,
+        Value::BigInt(digits) => object(12 + digits.len() / 2),
+        Value::Text(text) if text.len() < 2 => 0,
+        Value::Text(text) => {
+            let layout = StrLayout::of(text);
+            let header = if layout.max_char < 0x80 { 20 } else { 28 };
+            object(header + layout.size() + layout.width)
+        }
+        Value::Bytes(bytes) => object(17 + bytes.len()),
+        // A list is marked by the collector of garbage, which takes 8 bytes more.
+        Value::List(items) => 32 + 4 * items.len() as u64 + items.iter().map(size_in_guest).sum::<u64>(),
+        Value::Dict(entries) => {
+            let values = entries.iter().map(|(key, item)| object(21 + key.len()) + size_in_guest(item));
+            48 + 16 * entries.len() as u64 + values.sum::<u64>()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_python_needs_is_counted() {
+        let texts = Value::list((0..1000).map(|number| format!("text {number}")));
+        assert!((36_000..40_000).contains(&size_in_guest(&texts)), "{}", size_in_guest(&texts));
+        assert_eq!(size_in_guest(&Value::list(vec![0; 1000])), 4032);
+        assert_eq!(size_in_guest(&Value::from("é".repeat(1000))), 1032);
+        let dict = Value::dict((0..100).map(|number| (format!("key {number}"), 1.5)));
+        assert!((6_000..8_500).contains(&size_in_guest(&dict)), "{}", size_in_guest(&dict));
     }
 }

@@ -1,5 +1,6 @@
 //! The host's data of one guest: what its imports work on.
 
+use abyme_core::{OverBudget, Value};
 use abyme_wasi::{HasWasi, Wasi};
 use wasmtime::{AsContextMut, Caller, Memory, ResourceLimiter};
 
@@ -13,8 +14,8 @@ pub(crate) struct GuestState {
     pub(crate) request: GuestMessage,
     /// The message that the guest takes next.
     pub(crate) prepared: GuestMessage,
-    /// The result of the last cell.
-    pub(crate) answer: Option<abyme_core::Value>,
+    /// The result of the last cell, unless it is too large.
+    pub(crate) answer: Option<Result<Value, OverBudget>>,
     /// The guest's memory, once the instance exists.
     pub(crate) memory: Option<Memory>,
     /// Where CPython looks for signals, see `abyme_interrupt` in `GUEST.md`.

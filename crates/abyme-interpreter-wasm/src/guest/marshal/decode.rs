@@ -1,44 +1,82 @@
 //! Reads values from the guest, which is not trusted.
 
-use abyme_core::Value;
+use std::fmt;
+
+use abyme_core::{DecodeBudget, OverBudget, Value};
 use bytes::Bytes;
 use indexmap::IndexMap;
 use num_bigint::{BigInt, BigUint, Sign};
 
-use super::format::{DIGIT_BITS, MAX_DEPTH, MAX_INT_BITS, MAX_PARTS, tag};
+use super::format::{DIGIT_BITS, MAX_DEPTH, MAX_INT_BITS, tag};
 
 /// Containers around the values of a message: the message, its fields, lists of those.
 const MARGIN: usize = 8;
 
-/// Reads one value. Tuples are lists.
-pub(crate) fn decode(data: &[u8]) -> Result<Value, String> {
-    let mut reader = MarshalReader { rest: data, parts: 0 };
+/// Why data are no value.
+#[derive(Debug, PartialEq)]
+pub(crate) enum DecodeProblem {
+    TooLarge(OverBudget),
+    Invalid(String),
+}
+
+impl fmt::Display for DecodeProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DecodeProblem::TooLarge(problem) => problem.fmt(f),
+            DecodeProblem::Invalid(problem) => f.write_str(problem),
+        }
+    }
+}
+
+impl From<OverBudget> for DecodeProblem {
+    fn from(problem: OverBudget) -> Self {
+        DecodeProblem::TooLarge(problem)
+    }
+}
+
+impl From<String> for DecodeProblem {
+    fn from(problem: String) -> Self {
+        DecodeProblem::Invalid(problem)
+    }
+}
+
+impl From<&str> for DecodeProblem {
+    fn from(problem: &str) -> Self {
+        DecodeProblem::Invalid(problem.to_owned())
+    }
+}
+
+type Result<T> = std::result::Result<T, DecodeProblem>;
+
+/// Reads one value. Tuples are lists. All that is made is charged to the budget.
+pub(crate) fn decode(data: &[u8], budget: &mut DecodeBudget) -> Result<Value> {
+    let mut reader = MarshalReader { rest: data, budget };
     let value = reader.value(0)?;
     match reader.rest {
         [] => Ok(value),
-        rest => Err(format!("{} bytes too many after a value", rest.len())),
+        rest => Err(format!("{} bytes too many after a value", rest.len()).into()),
     }
 }
 
 struct MarshalReader<'a> {
     rest: &'a [u8],
-    parts: usize,
+    budget: &'a mut DecodeBudget,
 }
 
 impl<'a> MarshalReader<'a> {
-    fn value(&mut self, depth: usize) -> Result<Value, String> {
-        let tag = self.take(1)?[0];
-        self.tagged(tag, depth)
+    fn value(&mut self, depth: usize) -> Result<Value> {
+        if depth > MAX_DEPTH + MARGIN {
+            return Err(format!("a value is nested deeper than {MAX_DEPTH} levels").into());
+        }
+        // Functions of their own: this runs on the small stack of a fiber.
+        match self.take(1)?[0] {
+            tag::LIST | tag::TUPLE => self.list(depth),
+            tag::DICT => self.dict(depth),
+            other => self.leaf(other),
+        }
     }
 
-    fn tagged(&mut self, tag: u8, depth: usize) -> Result<Value, String> {
-        if depth > MAX_DEPTH + MARGIN {
-            return Err(format!("a value is nested deeper than {MAX_DEPTH} levels"));
-        }
-        self.parts += 1;
-        if self.parts > MAX_PARTS {
-            return Err(format!("a value has more than {MAX_PARTS} parts"));
-        }
+    fn leaf(&mut self, tag: u8) -> Result<Value> {
         Ok(match tag {
             tag::NONE => Value::None,
             tag::FALSE => Value::Bool(false),
@@ -46,67 +84,54 @@ impl<'a> MarshalReader<'a> {
             tag::INT => Value::Int(self.int()?.into()),
             tag::LONG => self.big()?,
             tag::FLOAT => Value::Float(f64::from_le_bytes(self.array()?)),
-            tag::BYTES => Value::Bytes(Bytes::copy_from_slice(self.sized()?)),
-            tag::TEXT | tag::INTERNED => Value::from(self.text()?),
-            tag::LIST | tag::TUPLE => {
-                let len = self.len()?;
-                let mut items = Vec::with_capacity(len.min(self.rest.len()).min(MAX_PARTS));
-                for _ in 0..len {
-                    items.push(self.value(depth + 1)?);
-                }
-                Value::List(items)
+            tag::BYTES => {
+                let bytes = self.sized()?;
+                self.budget.bytes(bytes.len())?;
+                Value::Bytes(Bytes::copy_from_slice(bytes))
             }
-            tag::DICT => self.dict(depth)?,
-            other => return Err(format!("unknown tag {:?}", char::from(other))),
+            tag::TEXT | tag::INTERNED => {
+                let bytes = self.sized()?;
+                self.budget.text(bytes.len())?;
+                Value::from(text(bytes))
+            }
+            other => return Err(format!("unknown tag {:?}", char::from(other)).into()),
         })
     }
 
-    fn dict(&mut self, depth: usize) -> Result<Value, String> {
+    fn list(&mut self, depth: usize) -> Result<Value> {
+        let len = self.len()?;
+        let mut items = Vec::new();
+        // Each item takes a byte at least: a length beyond the end of the data takes no memory.
+        self.budget.reserve(&mut items, len.min(self.rest.len()))?;
+        for _ in 0..len {
+            let item = self.value(depth + 1)?;
+            self.budget.push(&mut items, item)?;
+        }
+        Ok(Value::List(items))
+    }
+
+    fn dict(&mut self, depth: usize) -> Result<Value> {
         let mut entries = IndexMap::new();
         loop {
             let key = match self.take(1)?[0] {
                 tag::NULL => return Ok(Value::Dict(entries)),
-                tag::TEXT | tag::INTERNED => self.text()?,
-                _ => return Err("a dict has a key that is no text".to_owned()),
+                tag::TEXT | tag::INTERNED => text(self.sized()?),
+                _ => return Err("a dict has a key that is no text".into()),
             };
             let item = self.value(depth + 1)?;
-            entries.insert(key, item);
+            self.budget.insert(&mut entries, key, item)?;
         }
     }
 
-    /// UTF-8, but for lone surrogates, which become `?` as everywhere in Abyme.
-    fn text(&mut self) -> Result<String, String> {
-        let bytes = self.sized()?;
-        if let Ok(text) = std::str::from_utf8(bytes) {
-            return Ok(text.to_owned());
-        }
-        let mut text = String::with_capacity(bytes.len());
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            match std::str::from_utf8(rest) {
-                Ok(valid) => {
-                    text.push_str(valid);
-                    break;
-                }
-                Err(error) => {
-                    let (valid, bad) = rest.split_at(error.valid_up_to());
-                    text.push_str(&String::from_utf8_lossy(valid));
-                    text.push('?');
-                    // A surrogate is three bytes; anything else is not from CPython, and skipped byte by
-                    // byte.
-                    let surrogate = matches!(bad, [0xed, 0xa0..=0xbf, 0x80..=0xbf, ..]);
-                    rest = &bad[if surrogate { 3 } else { 1 }..];
-                }
-            }
-        }
-        Ok(text)
-    }
-
-    fn big(&mut self) -> Result<Value, String> {
+    fn big(&mut self) -> Result<Value> {
         let count = self.int()?;
         let len = count.unsigned_abs() as usize;
         if len * DIGIT_BITS as usize > MAX_INT_BITS + DIGIT_BITS as usize {
-            return Err(format!("an integer of more than {MAX_INT_BITS} bits"));
+            return Err(format!("an integer of more than {MAX_INT_BITS} bits").into());
+        }
+        if len > 4 {
+            // Larger than 64 bits, or nearly: it is written in decimal.
+            self.budget.integer(len * DIGIT_BITS as usize)?;
         }
         let digits = self.take(2 * len)?;
         let mut words = Vec::with_capacity(digits.len() / 4 + 1);
@@ -126,29 +151,55 @@ impl<'a> MarshalReader<'a> {
         if let Ok(small) = i64::try_from(&number) {
             return Ok(Value::Int(small));
         }
-        Value::int_from_decimal(&number.to_string()).ok_or_else(|| "a number is none".to_owned())
+        Value::int_from_decimal(&number.to_string()).ok_or("a number is none".into())
     }
 
-    fn sized(&mut self) -> Result<&'a [u8], String> {
+    fn sized(&mut self) -> Result<&'a [u8]> {
         let len = self.len()?;
         self.take(len)
     }
 
-    fn len(&mut self) -> Result<usize, String> {
-        usize::try_from(self.int()?).map_err(|_| "a negative length".to_owned())
+    fn len(&mut self) -> Result<usize> {
+        usize::try_from(self.int()?).map_err(|_| "a negative length".into())
     }
 
-    fn int(&mut self) -> Result<i32, String> {
+    fn int(&mut self) -> Result<i32> {
         Ok(i32::from_le_bytes(self.array()?))
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
-        self.take(N)?.try_into().map_err(|_| "the data end early".to_owned())
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        self.take(N)?.try_into().map_err(|_| "the data end early".into())
     }
 
-    fn take(&mut self, len: usize) -> Result<&'a [u8], String> {
+    fn take(&mut self, len: usize) -> Result<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(len).ok_or("the data end early")?;
         self.rest = rest;
         Ok(taken)
     }
+}
+
+/// UTF-8, but for lone surrogates, which become `?` as everywhere in Abyme.
+fn text(bytes: &[u8]) -> String {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return text.to_owned();
+    }
+    let mut text = String::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match std::str::from_utf8(rest) {
+            Ok(valid) => {
+                text.push_str(valid);
+                break;
+            }
+            Err(error) => {
+                let (valid, bad) = rest.split_at(error.valid_up_to());
+                text.push_str(&String::from_utf8_lossy(valid));
+                text.push('?');
+                // A surrogate is three bytes; anything else is not from CPython, and skipped byte by byte.
+                let surrogate = matches!(bad, [0xed, 0xa0..=0xbf, 0x80..=0xbf, ..]);
+                rest = &bad[if surrogate { 3 } else { 1 }..];
+            }
+        }
+    }
+    text
 }

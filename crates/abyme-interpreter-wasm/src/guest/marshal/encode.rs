@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use abyme_core::{Text, Value};
+use abyme_core::{DecodeBudget, Text, Value};
 use bytes::Bytes;
 use num_bigint::{BigInt, Sign};
 
@@ -14,6 +14,8 @@ use crate::guest::pystr::StrLayout;
 pub(crate) struct Encoder {
     data: Vec<u8>,
     longs: Vec<LongObject>,
+    /// Bounds the time that reading large integers in decimal takes, as for those that come from the guest.
+    integers: DecodeBudget,
 }
 
 /// A long object that the host writes into the guest's memory itself, in the order of the marks in the data.
@@ -94,6 +96,8 @@ impl Encoder {
                 return Err(format!("an integer of {} digits is too large to pass on", digits.len()));
             }
             Value::BigInt(digits) => {
+                // A digit has a little more than three bits.
+                self.integers.integer(digits.len() * 10 / 3).map_err(|problem| problem.to_string())?;
                 let number = BigInt::from_str(digits).map_err(|_| "a big integer is no number".to_owned())?;
                 self.big(&number)?;
             }

@@ -4,9 +4,6 @@
 pub(crate) const MAX_DEPTH: usize = 100;
 /// Texts and bytes of at least this size are not in the data: the host writes them into the guest's memory.
 pub(crate) const MIN_LONG_BYTES: usize = 16 << 10;
-/// How many containers and items a message may have. The guest refuses larger values with an error for the
-/// model.
-pub(crate) const MAX_PARTS: usize = 4_100_000;
 /// How many bits an integer may have: more take too long to write in decimal. The driver refuses larger
 /// integers with an error for the model.
 pub(crate) const MAX_INT_BITS: usize = 400_000;

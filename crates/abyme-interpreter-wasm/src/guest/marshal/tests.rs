@@ -1,12 +1,17 @@
 //! Values are read as they were written, and no data that is read can do harm.
 
-use abyme_core::Value;
+use abyme_core::{DecodeBudget, OverBudget, Value};
 use proptest::prelude::*;
 
 use super::{
-    Encoder, decode,
+    Encoder,
+    decode::{DecodeProblem, decode as decode_bounded},
     format::{MAX_DEPTH, MIN_LONG_BYTES},
 };
+
+fn decode(data: &[u8]) -> Result<Value, String> {
+    decode_bounded(data, &mut DecodeBudget::default()).map_err(|problem| problem.to_string())
+}
 
 fn encode(value: &Value) -> Vec<u8> {
     let mut encoder = Encoder::default();
@@ -85,6 +90,30 @@ fn short_data_is_refused() {
     assert!(decode(b"[\xff\xff\xff\xff").is_err());
 }
 
+#[test]
+fn all_that_is_made_is_charged() {
+    for item in
+        [Value::Int(1), Value::list([0_i64; 0]), "".into(), Value::dict([("", 1)]), Value::Bytes("".into())]
+    {
+        let data = encode(&Value::list(vec![item; 20_000]));
+        let problem = decode_bounded(&data, &mut DecodeBudget::new(1 << 20)).unwrap_err();
+        assert_eq!(problem, DecodeProblem::TooLarge(OverBudget::Bytes(1 << 20)));
+        assert!(decode(&data).is_ok());
+    }
+}
+
+#[test]
+fn large_integers_are_bounded_in_both_directions() {
+    let large = Value::BigInt("7".repeat(120_000));
+    let data = encode(&large);
+    let many = [&b"[\xe8\x03\0\0"[..], &data.repeat(1000)].concat();
+    assert!(decode(&many).unwrap_err().contains("large integers"));
+    let problem = Encoder::default().value(&Value::list(vec![large; 1000])).unwrap_err();
+    assert!(problem.contains("large integers"), "{problem}");
+    let small = Value::list(vec![Value::BigInt("7".repeat(300)); 10_000]);
+    assert_eq!(decode(&encode(&small)), Ok(small));
+}
+
 fn values() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::None),
@@ -113,5 +142,23 @@ proptest! {
     #[test]
     fn garbage_is_an_error_and_never_a_panic(data in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = decode(&data);
+    }
+
+    /// Near good data, where garbage would be refused at its first byte.
+    #[test]
+    fn damaged_data_are_a_value_or_an_error(
+        value in values(),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 1..6),
+    ) {
+        let mut data = encode(&value);
+        for (at, byte, insert) in edits {
+            match (at.index(data.len()), insert) {
+                (at, true) => data.insert(at, byte),
+                (at, false) => data[at] = byte,
+            }
+        }
+        let mut budget = DecodeBudget::new(100_000);
+        let _ = decode_bounded(&data, &mut budget);
+        prop_assert!(budget.used() <= 100_000);
     }
 }
