@@ -43,6 +43,8 @@ pub(crate) const CACHE_DIR_VARIABLE: &str = "ABYME_CACHE_DIR";
 
 const CODE: &str = "guest.cwasm";
 const SUM: &str = "sum";
+/// How the names of entries begin that are being made.
+const FRESH: &str = "new-";
 /// Entries of other versions are removed after this time.
 const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -268,17 +270,14 @@ impl CacheEntry {
         let mut builder = tempfile::Builder::new();
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
-        let fresh = builder.prefix("new-").tempdir_in(&self.parent)?;
+        let fresh = builder.prefix(FRESH).tempdir_in(&self.parent)?;
         let file = fresh.path().join(CODE);
         write_private(&file, code)?;
         // Reads the file back: data that a full disk left out shows here.
         let (length, sum) = load::checksum(&mut fs::File::open(&file)?)?;
         write_private(&fresh.path().join(SUM), format!("{length} {sum:016x}\n").as_bytes())?;
         fs::File::open(&file)?.sync_all()?;
-        match fs::remove_dir_all(&self.dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove_entry(&self.dir)?;
         fs::rename(fresh.path(), &self.dir)?;
         let _ = fresh.keep();
         Ok(())
@@ -290,12 +289,47 @@ impl CacheEntry {
         for entry in fs::read_dir(&self.parent).into_iter().flatten().flatten() {
             let age = entry.metadata().and_then(|status| status.modified()).ok();
             let age = age.and_then(|modified| SystemTime::now().duration_since(modified).ok());
-            let leftover = entry.file_name().to_string_lossy().starts_with("new-");
             let old = age.is_some_and(|age| age > MAX_AGE);
-            if entry.path().is_dir() && entry.path() != self.dir && (leftover || old) {
-                let _ = fs::remove_dir_all(entry.path());
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let remove = is_dir && (name.starts_with(FRESH) || (old && is_key(&name)));
+            if remove && entry.path() != self.dir {
+                let _ = remove_entry(&entry.path());
             }
         }
+    }
+}
+
+/// Whether this is how an entry is called.
+fn is_key(name: &str) -> bool {
+    name.len() == 32 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Removes an entry. The directory of the cache may be any that a user named, so what is not of an entry is
+/// left alone, and then this is an error.
+fn remove_entry(dir: &Path) -> io::Result<()> {
+    let files = match fs::read_dir(dir) {
+        Err(error) if load::is_missing(&error) => return Ok(()),
+        files => files?,
+    };
+    for file in files {
+        let name = file?.file_name();
+        if name != SUM && name != CODE {
+            let what = format!("it holds `{}`, which is not of the cache", name.display());
+            return Err(io::Error::other(what));
+        }
+    }
+    for file in [SUM, CODE] {
+        missing_is_fine(fs::remove_file(dir.join(file)))?;
+    }
+    missing_is_fine(fs::remove_dir(dir))
+}
+
+fn missing_is_fine(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if !load::is_missing(&error) => Err(error),
+        _ => Ok(()),
     }
 }
 

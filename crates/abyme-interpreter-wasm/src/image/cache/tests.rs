@@ -156,15 +156,48 @@ fn only_one_of_many_prepares() {
     assert_eq!(place.made.load(Ordering::SeqCst), 1);
 }
 
+/// Makes a directory beside the entry, with files in it, as if it was made so long ago.
+fn beside(place: &TestCache, name: &str, files: &[&str], age: Duration) -> PathBuf {
+    let dir = place.entry().parent.join(name);
+    fs::create_dir_all(&dir).unwrap();
+    files.iter().for_each(|file| fs::write(dir.join(file), "content").unwrap());
+    fs::File::open(&dir).unwrap().set_modified(SystemTime::now() - age).unwrap();
+    dir
+}
+
 #[test]
-fn leftovers_are_removed_and_other_versions_kept() {
+fn leftovers_and_old_versions_are_removed_and_nothing_else() {
     let place = TestCache::new();
-    let parent = place.entry().parent;
-    fs::create_dir_all(parent.join("new-abc")).unwrap();
-    fs::create_dir_all(parent.join("another-version")).unwrap();
+    let (version, day) = ("0123456789abcdef0123456789abcdef", Duration::from_secs(24 * 3600));
+    let gone = [
+        beside(&place, "new-abc", &[CODE], day),
+        beside(&place, "new-def", &[], day),
+        beside(&place, version, &[CODE, SUM], 31 * day),
+    ];
+    let kept = [
+        beside(&place, "another-project", &["main.py"], 31 * day),
+        beside(&place, "new-project", &["main.py", SUM], 31 * day),
+        beside(&place, "new-letters", &["SUM"], 31 * day),
+        beside(&place, &version.replace('0', "1"), &[CODE, SUM], 29 * day),
+        beside(&place, &version.replace('0', "2"), &[CODE, SUM, "notes"], 31 * day),
+    ];
+    let files: Vec<_> = kept.iter().map(|dir| fs::read_dir(dir).unwrap().count()).collect();
     place.get();
-    assert!(!parent.join("new-abc").exists());
-    assert!(parent.join("another-version").exists());
+    assert_eq!(place.not_kept(), None);
+    assert!(gone.iter().all(|dir| !dir.exists()), "{gone:?}");
+    let after: Vec<_> = kept.iter().map(|dir| fs::read_dir(dir).unwrap().count()).collect();
+    assert_eq!(after, files);
+}
+
+#[test]
+fn a_directory_of_the_user_s_in_the_place_of_an_entry_is_left_alone() {
+    let place = TestCache::new();
+    let dir = place.entry().dir;
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("thesis.txt"), "years of work").unwrap();
+    assert!(place.get());
+    assert!(place.not_kept().unwrap().contains("`thesis.txt`, which is not of the cache"));
+    assert!(dir.join("thesis.txt").exists());
 }
 
 #[test]
