@@ -6,5 +6,6 @@ mod interpreter;
 mod probe;
 mod session;
 mod spawner;
+mod work_dir;
 
 pub use self::interpreter::Subprocess;

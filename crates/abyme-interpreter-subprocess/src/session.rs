@@ -1,9 +1,8 @@
 //! Starts a child process, connects it to a driver session, and controls it from then on.
 
 use std::{
-    fs::Permissions,
     io::{self, Read},
-    os::unix::{fs::PermissionsExt, net::UnixStream},
+    os::unix::net::UnixStream,
     process::{Child, ChildStderr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -18,7 +17,6 @@ use async_trait::async_trait;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, kill_process_group, waitid,
 };
-use tempfile::TempDir;
 use tokio::{
     io::AsyncWriteExt,
     net::unix::{OwnedReadHalf, OwnedWriteHalf},
@@ -30,6 +28,7 @@ use crate::{
     config::Config,
     probe::Python,
     spawner::{Spawner, reap},
+    work_dir::{WorkDir, WorkDirs},
 };
 
 /// How long a process that closed its connection may take to exit. A process that is ending exits as soon as
@@ -50,17 +49,18 @@ pub(crate) struct SubprocessLauncher {
     /// The driver to run in place of Abyme's own.
     driver: Option<DriverFiles>,
     python: OnceCell<(Python, Spawner)>,
+    work_dirs: WorkDirs,
 }
 
 impl SubprocessLauncher {
     pub(crate) fn new(config: Config, capabilities: Capabilities) -> Self {
-        Self { config, capabilities, driver: None, python: OnceCell::new() }
+        Self { config, capabilities, driver: None, python: OnceCell::new(), work_dirs: WorkDirs::default() }
     }
 
     /// The same configuration, with nothing started.
     pub(crate) fn unstarted(&self) -> Self {
         let (config, capabilities) = (self.config.clone(), self.capabilities.clone());
-        Self { config, capabilities, driver: self.driver.clone(), python: OnceCell::new() }
+        Self { driver: self.driver.clone(), ..Self::new(config, capabilities) }
     }
 
     pub(crate) fn with_driver(mut self, files: DriverFiles) -> Self {
@@ -97,10 +97,9 @@ impl Launcher for SubprocessLauncher {
             Error::new(ErrorKind::Unavailable, format!("{what}: {error}")).with_source(error)
         };
         let parent = config.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
-        let work_dir = tempfile::Builder::new()
-            .prefix("abyme-")
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(parent)
+        let work_dir = self
+            .work_dirs
+            .make(&parent)
             .map_err(|error| failed("cannot make a working directory for the session", error))?;
         let connect = || -> io::Result<_> {
             let (ours, theirs) = UnixStream::pair()?;
@@ -138,11 +137,11 @@ struct Process {
 struct Running {
     child: Child,
     stderr: Option<ChildStderr>,
-    work_dir: TempDir,
+    work_dir: WorkDir,
 }
 
 impl Process {
-    fn new(mut child: Child, work_dir: TempDir, spawner: Spawner) -> Self {
+    fn new(mut child: Child, work_dir: WorkDir, spawner: Spawner) -> Self {
         let stderr = child.stderr.take();
         Self { _spawner: spawner, running: Mutex::new(Some(Running { child, stderr, work_dir })) }
     }

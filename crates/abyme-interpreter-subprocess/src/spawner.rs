@@ -10,8 +10,9 @@ use std::{
 };
 
 use abyme_core::{Error, ErrorKind, Result};
-use tempfile::TempDir;
 use tokio::sync::oneshot;
+
+use crate::work_dir::WorkDir;
 
 /// A handle on the thread. The thread lives as long as a handle does.
 #[derive(Clone, Debug)]
@@ -72,7 +73,7 @@ impl Spawner {
 ///
 /// This has a thread of its own, because a directory may be large and starting other children must not wait
 /// for it.
-pub(crate) fn reap(mut child: Child, work_dir: TempDir, done: Option<oneshot::Sender<()>>) {
+pub(crate) fn reap(mut child: Child, work_dir: WorkDir, done: Option<oneshot::Sender<()>>) {
     let work = move || {
         let _ = child.wait();
         if let Err(error) = work_dir.close()

@@ -268,3 +268,54 @@ fn a_killed_host_takes_its_sessions_along() {
     host.wait().unwrap();
     assert!(eventually(|| !is_running(&pid)), "the session's process outlived its host");
 }
+
+const KILLED: &str = "ABYME_TEST_KILLED_HOST";
+
+/// What a killed host leaves is removed by the next one, and what a living one has is not.
+#[test]
+fn directories_of_a_killed_host_are_removed_by_the_next() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let cwd = "import os\nos.getcwd()";
+    if let Some(dir) = std::env::var_os(KILLED) {
+        runtime.block_on(async {
+            let mut session = session(Subprocess::new().temp_dir(dir)).await;
+            println!("{KILLED} {}", value(&mut session, cwd).await);
+            kill_process(rustix::process::getpid(), Signal::KILL).unwrap();
+        });
+    }
+    let parent = tempfile::tempdir().unwrap();
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["directories_of_a_killed_host_are_removed_by_the_next", "--exact", "--nocapture"])
+        .env(KILLED, parent.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let left = text.lines().find_map(|line| line.split_once(KILLED)).unwrap().1.trim();
+    assert!(Path::new(left).is_dir(), "{left}");
+    runtime.block_on(async {
+        let mut first = session(Subprocess::new().temp_dir(parent.path())).await;
+        assert!(eventually(|| !Path::new(left).exists()));
+        let alive = value(&mut first, cwd).await;
+        let mut second = session(Subprocess::new().temp_dir(parent.path())).await;
+        assert_eq!(value(&mut second, "1 + 1").await, "2");
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(Path::new(&alive).is_dir());
+    });
+}
+
+/// A value is passed on, or is an error of the cell: there is no depth at which the session ends.
+#[tokio::test]
+async fn deep_values_do_not_end_a_session() {
+    let mut session = session(Subprocess::new()).await;
+    for (levels, passes) in [(99, true), (100, true), (101, true), (102, false), (110, false), (500, false)] {
+        for wrap in ["v", "{'$a': v}", "{'a': v}"] {
+            let code = format!("v = 1\nfor _ in range({levels}): v = [v]\nSUBMIT({wrap})");
+            let observation = session.run_code(code).await.unwrap();
+            let nested = observation.error.as_ref().is_some_and(|error| error.message.contains("nested"));
+            assert!(nested || observation.submission.is_some(), "{levels} {wrap}: {observation:?}");
+            if wrap == "v" {
+                assert_eq!(observation.submission.is_some(), passes, "{levels}: {observation:?}");
+            }
+        }
+    }
+}
