@@ -7,6 +7,7 @@ use std::{collections::HashMap, fs};
 
 use abyme_core::Result;
 use bollard::{Docker, errors::Error as DockerError, query_parameters::ListContainersOptionsBuilder};
+use futures_util::{StreamExt, stream::FuturesUnordered};
 
 use super::removal::remove;
 use crate::engine::Client;
@@ -110,10 +111,11 @@ pub(crate) async fn sweep(client: &Client, here: &Owner) -> Result<usize> {
     swept.map_err(|error| client.failed("cannot look for containers left behind", error))
 }
 
-/// Does the same without waiting for it.
+/// Does the same without waiting for it. The end of the factory does, for as long as it waits for the removal
+/// of its own containers.
 pub(crate) fn sweep_in_background(client: &Client, here: &Owner) {
     let orphans = remove_orphans(client.docker.clone(), here.clone());
-    client.thread.spawn(async move {
+    client.thread.spawn_tracked(async move {
         if let Err(error) = orphans.await {
             tracing::warn!(%error, "containers left behind by other programs could not be looked for");
         }
@@ -123,16 +125,19 @@ pub(crate) fn sweep_in_background(client: &Client, here: &Owner) {
 async fn remove_orphans(docker: Docker, here: Owner) -> Result<usize, DockerError> {
     let filters = HashMap::from([("label", vec![SESSION])]);
     let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-    let mut removed = 0;
+    let removals = FuturesUnordered::new();
     for container in docker.list_containers(Some(options)).await? {
         let owner = Owner::of(&container.labels.unwrap_or_default());
         let is_orphan = owner.is_some_and(|owner| owner.has_ended(&here, start_ticks));
         if let Some(id) = container.id.filter(|_| is_orphan) {
             tracing::info!(container = id, "removing a container whose program has ended");
-            removed += usize::from(remove(&docker, &id, None).await);
+            // At once, so that all are asked for before a short program ends.
+            let docker = &docker;
+            removals.push(async move { remove(docker, &id, None).await });
         }
     }
-    Ok(removed)
+    let removed: Vec<bool> = removals.collect().await;
+    Ok(removed.into_iter().filter(|removed| *removed).count())
 }
 
 #[cfg(test)]
