@@ -1,0 +1,453 @@
+//! Every public reader of bytes that others wrote, with such bytes a few edits away from good ones. None may
+//! panic, hang or hold more than it may.
+//!
+//! `PROPTEST_CASES` sets how many cases each target gets (256 without it). A case that fails is shrunk, and
+//! kept in `proptest-regressions/` for all later runs. Readers that are private have such tests beside them.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::sync::{Arc, LazyLock};
+
+use abyme::{
+    Cell, CodeInterpreter, CodePolicy, FieldType, InterpreterFactory, NoHostFunctions, TaskSignature,
+    Trajectory, Value, Wasm,
+};
+use abyme_driver::{Control, DriverSession, DriverTimeouts};
+use abyme_python_syntax::{parse_reply, public_functions};
+use async_trait::async_trait;
+use proptest::{collection::vec, prelude::*, sample::Index};
+use sha2::{Digest, Sha256};
+use tokio::{io::AsyncWriteExt, runtime::Runtime};
+
+/// A change to bytes.
+#[derive(Clone, Debug)]
+enum Edit {
+    Set(Index, u8),
+    Insert(Index, Vec<u8>),
+    Remove(Index, usize),
+    Repeat(Index, usize, usize),
+    CutOff(Index),
+}
+
+fn edit(words: &'static [&'static str]) -> impl Strategy<Value = Edit> {
+    let word = prop::sample::select(words).prop_map(|word| word.as_bytes().to_vec());
+    prop_oneof![
+        4 => (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Edit::Set(at, byte)),
+        4 => (any::<Index>(), word).prop_map(|(at, word)| Edit::Insert(at, word)),
+        1 => (any::<Index>(), vec(any::<u8>(), 1..9)).prop_map(|(at, bytes)| Edit::Insert(at, bytes)),
+        2 => (any::<Index>(), 1_usize..20).prop_map(|(at, length)| Edit::Remove(at, length)),
+        2 => (any::<Index>(), 1_usize..40, 1_usize..50).prop_map(|(at, length, times)| {
+            Edit::Repeat(at, length, times)
+        }),
+        1 => any::<Index>().prop_map(Edit::CutOff),
+    ]
+}
+
+/// Bytes that are up to eight edits away from a seed.
+fn edited(mut bytes: Vec<u8>, edits: Vec<Edit>) -> Vec<u8> {
+    for edit in edits {
+        let place = |at: Index| at.index(bytes.len() + 1);
+        match edit {
+            Edit::Set(at, byte) => {
+                let at = place(at);
+                if let Some(place) = bytes.get_mut(at) {
+                    *place = byte;
+                }
+            }
+            Edit::Insert(at, more) => {
+                let at = place(at);
+                bytes.splice(at..at, more);
+            }
+            Edit::Remove(at, length) => {
+                let at = place(at);
+                bytes.drain(at..bytes.len().min(at + length));
+            }
+            Edit::Repeat(at, length, times) => {
+                let at = place(at);
+                let part = bytes[at..bytes.len().min(at + length)].repeat(times);
+                bytes.splice(at..at, part);
+            }
+            Edit::CutOff(at) => bytes.truncate(place(at)),
+        }
+    }
+    bytes
+}
+
+fn near_bytes(seed: Vec<u8>, words: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
+    vec(edit(words), 0..8).prop_map(move |edits| edited(seed.clone(), edits))
+}
+
+/// Text near one of the seeds, or the words of the language in any order.
+fn near(seeds: &'static [&'static str], words: &'static [&'static str]) -> impl Strategy<Value = String> {
+    let edited = (prop::sample::select(seeds), vec(edit(words), 0..8))
+        .prop_map(|(seed, edits)| edited(seed.as_bytes().to_vec(), edits))
+        .prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let words = vec(prop::sample::select(words), 0..60).prop_map(|words| words.concat());
+    prop_oneof![3 => edited, 1 => words]
+}
+
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap());
+
+#[derive(Debug)]
+struct NoProcess;
+
+#[async_trait]
+impl Control for NoProcess {
+    fn is_alive(&self) -> bool {
+        true
+    }
+
+    fn interrupt(&self) -> bool {
+        true
+    }
+
+    async fn kill(&self) {}
+
+    async fn how_it_ended(&self) -> String {
+        "ended".to_owned()
+    }
+}
+
+/// What a driver sends in the first cell of its session.
+fn driver_bytes() -> Vec<u8> {
+    let frame = |header: &str, blobs: &[&[u8]]| {
+        let mut bytes = b"ABY1".to_vec();
+        bytes.extend(u32::try_from(header.len()).unwrap().to_be_bytes());
+        bytes.extend(u32::try_from(blobs.len()).unwrap().to_be_bytes());
+        blobs.iter().for_each(|blob| bytes.extend((blob.len() as u64).to_be_bytes()));
+        bytes.extend(header.as_bytes());
+        blobs.iter().for_each(|blob| bytes.extend_from_slice(blob));
+        bytes
+    };
+    [
+        frame(r#"{"type":"ready","protocol":1,"python":"3.13.0","executable":"","pid":1}"#, &[]),
+        frame(r#"{"type":"output","run":1,"stream":"stdout","text":"so \ud83d\ude00 far"}"#, &[]),
+        frame(
+            r#"{"type":"call","run":1,"id":1,"name":"f","args":[1,[2.5,null]],"kwargs":{"a":{"$text":0}}}"#,
+            &[b"long text"],
+        ),
+        frame(
+            r#"{"type":"submit","run":1,"via":"SUBMIT","fields":{"x":{"$int":"99999999999999999999"}}}"#,
+            &[],
+        ),
+        frame(
+            r#"{"type":"done","run":1,"stdout":{"head":"","tail":"","total":0},"stderr":{"head":"","tail":"",
+               "total":0},"variables":{"v":{"$dict":[["$k",{"$bytes":0}],["f",{"$float":"nan"}]]}}}"#,
+            &[b"\0\xff"],
+        ),
+    ]
+    .concat()
+}
+
+const FRAME_WORDS: &[&str] = &[
+    "ABY1",
+    "\0\0\0\0",
+    "\0\0\0\u{1}",
+    "\u{7f}",
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    ",",
+    ":",
+    "\\ud800",
+    "\\",
+    "null",
+    "1e999",
+    "18446744073709551615",
+    "-1",
+    "\"type\"",
+    "\"run\":2",
+    "{\"$text\":0}",
+    "{\"$bytes\":9}",
+    "{\"$dict\":[[\"a\",1]]}",
+    "{\"$int\":\"7\"}",
+    "[[[[[[[[[[[[",
+];
+
+/// Bytes of a driver end in an observation or an error, whatever they are.
+fn drive(bytes: &[u8]) {
+    RUNTIME.block_on(async {
+        let (host, mut driver) = tokio::io::duplex(1 << 16);
+        let (input, output) = tokio::io::split(host);
+        let session = DriverSession::new(input, output, Arc::new(NoProcess), DriverTimeouts::default());
+        let mut session = session.max_message_bytes(1 << 14);
+        let sending = async {
+            let _ = driver.write_all(bytes).await;
+            let _ = driver.shutdown().await;
+            // What the host answers is read, so that it does not wait.
+            let _ = tokio::io::copy(&mut driver, &mut tokio::io::sink()).await;
+        };
+        let executing = async {
+            let _ = session.execute(Cell::new("x").read("v"), &NoHostFunctions).await;
+            drop(session);
+        };
+        tokio::join!(executing, sending);
+    });
+}
+
+const REPLIES: &[&str] = &[
+    "I look at it.\n\n```python\nprint(q[:100])\nSUBMIT(a=1)\n```\nThat is it.",
+    "```repl\nx = '''\n```\n'''\n```",
+    "<think>```python\n1\n```</think>FINAL(42)",
+    "<function_calls><invoke name=\"repl\"><parameter name=\"code\">print(1)</parameter></invoke>",
+    "~~~py\nfor x in y:\n    pass\n~~~\n\nFINAL_VAR(\"answer\")",
+];
+const REPLY_WORDS: &[&str] = &[
+    "```",
+    "````",
+    "~~~",
+    "\n",
+    "python\n",
+    "```python\n",
+    "repl",
+    "FINAL(",
+    "FINAL_VAR('a')",
+    "SUBMIT(",
+    ")",
+    "\"\"\"",
+    "'''",
+    "\\",
+    "#",
+    "<code>",
+    "</code>",
+    "<tool_call>",
+    "{\"code\": \"1\"}",
+    "<|im_end|>",
+    "<think>",
+    "</think>",
+    "    ",
+    "\t",
+    "é",
+    "\r\n",
+    "((((((((((",
+    "f\"{",
+];
+
+const CELLS: &[&str] = &[
+    "import os, sys as s\nfrom a.b import c\nx = [i ** 2 for i in range(10) if i]\nos.system('ls')",
+    "def tool(a: int, *args: str, b: 'list[str]' = ['x'], **kw) -> dict:\n    \"\"\"Doc.\"\"\"\n    return {}",
+    "class A(B, metaclass=C):\n    async def f(self): return await g(lambda: (yield))",
+    "match x:\n    case {'a': [1, *_]} | None if y: print(f'{x!r:>{w}} {{}}')",
+    "getattr(__builtins__, 'ev' + 'al')('1')",
+];
+const CELL_WORDS: &[&str] = &[
+    "import os",
+    "from . import *",
+    "def f(",
+    "):\n",
+    "    ",
+    "\n",
+    "lambda:",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ":",
+    ",",
+    "=",
+    "**",
+    "f'{",
+    "'",
+    "\"\"\"",
+    "#",
+    "\\\n",
+    "await ",
+    "yield ",
+    "not ",
+    "-",
+    "1",
+    "x",
+    ".y",
+    "async ",
+    "match ",
+    "case ",
+    "@",
+    "é",
+    "\0",
+    "((((((((((((((((((((",
+    "- - - - - - - -",
+];
+
+const SIGNATURES: &[&str] = &[
+    "question, context: list[str] -> answer: str, score: float",
+    "a: dict[str, int | None] -> b: Literal['x', \"y\"]",
+    "q -> a: Optional[list[dict[str, Any]]]",
+];
+const SIGNATURE_WORDS: &[&str] = &[
+    "->",
+    ":",
+    ",",
+    " ",
+    "[",
+    "]",
+    "|",
+    "list[",
+    "dict[str, ",
+    "Literal[",
+    "'",
+    "\"",
+    "str",
+    "int",
+    "Any",
+    "Optional[",
+    "None",
+    "=",
+    "a",
+    "é",
+    "\n",
+    "list[list[list[list[list[list[list[",
+];
+
+const JSON: &[&str] = &[
+    r#"{"a": [1, -2.5e3, true, null, NaN, "x\n\u00e9\ud83d\ude00"], "$int": "12345678901234567890"}"#,
+    r#"{"$dict": [["$k", {"$bytes": "AAEC"}], ["f", {"$float": "-inf"}]]}"#,
+    r#"[[[[[[]]]]], {"": {}}, 123456789012345678901234567890]"#,
+];
+const JSON_WORDS: &[&str] = &[
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "\"",
+    "\\ud800",
+    "\\u0000",
+    "\\",
+    "null",
+    "true",
+    "NaN",
+    "-Infinity",
+    "1",
+    "-",
+    "e999",
+    ".",
+    "\"$int\":",
+    "\"$bytes\":",
+    "\"$dict\":",
+    "{\"$float\":\"nan\"}",
+    "[[[[[[[[[[[[[[[[",
+];
+
+const TRAJECTORIES: &[&str] = &[concat!(
+    r#"{"at":0.0,"event":"run_started","run":"r","signature":"q -> a"}"#,
+    "\n",
+    r#"{"at":0.5,"event":"turn","index":0}"#,
+    "\n"
+)];
+
+/// A session that was written down, with a file and a variable in it.
+static SNAPSHOT: LazyLock<(Wasm, Vec<u8>)> = LazyLock::new(|| {
+    let wasm = Wasm::new();
+    let snapshot = RUNTIME.block_on(async {
+        let mut session = wasm.create().await.unwrap();
+        let cell = Cell::new("x = 1\nopen('file.txt', 'w').write('content')");
+        drop(session.execute(cell, &NoHostFunctions).await.unwrap());
+        session.snapshot().await.unwrap()
+    });
+    (wasm, snapshot)
+});
+
+/// Where the checksum of a snapshot stands, and what it is of. The readers behind it are to be reached.
+const SUM: std::ops::Range<usize> = 55..87;
+
+fn with_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.len() >= SUM.end {
+        let sum = Sha256::digest(&bytes[SUM.end..]);
+        bytes[SUM].copy_from_slice(&sum);
+    }
+    bytes
+}
+
+proptest! {
+    #[test]
+    fn bytes_of_a_driver(bytes in near_bytes(driver_bytes(), FRAME_WORDS)) {
+        drive(&bytes);
+    }
+
+    #[test]
+    fn replies_of_a_model(text in near(REPLIES, REPLY_WORDS)) {
+        let _ = parse_reply(&text);
+    }
+
+    #[test]
+    fn cells_against_a_policy(code in near(CELLS, CELL_WORDS)) {
+        let _ = CodePolicy::guard_rail().check(&code);
+    }
+
+    #[test]
+    fn sources_of_tools(code in near(CELLS, CELL_WORDS)) {
+        let _ = public_functions(&code);
+    }
+
+    #[test]
+    fn signatures(text in near(SIGNATURES, SIGNATURE_WORDS)) {
+        let _ = text.parse::<TaskSignature>();
+        let _ = text.parse::<FieldType>();
+    }
+
+    #[test]
+    fn json(text in near(JSON, JSON_WORDS)) {
+        if let Ok(value) = Value::parse_json(&text) {
+            let written = serde_json::to_string(&value).unwrap();
+            let read = serde_json::from_str::<Value>(&written).unwrap();
+            // NaN is not equal to itself.
+            prop_assert_eq!(serde_json::to_string(&read).unwrap(), written);
+        }
+        let _ = serde_json::from_str::<Value>(&text);
+    }
+
+    #[test]
+    fn trajectories(text in near(TRAJECTORIES, JSON_WORDS)) {
+        let _ = Trajectory::from_jsonl(&text);
+    }
+}
+
+proptest! {
+    // Each case copies a session.
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 8, ..ProptestConfig::default() })]
+
+    #[test]
+    fn snapshots_of_sessions(
+        head in vec((SUM.end..SUM.end + 4200, any::<u8>()), 0..4),
+        tail in vec((1_usize..3000, any::<u8>()), 0..4),
+        cut in prop::option::of(any::<Index>()),
+    ) {
+        let (wasm, snapshot) = &*SNAPSHOT;
+        let mut bytes = snapshot.clone();
+        let length = bytes.len();
+        head.into_iter().for_each(|(at, byte)| bytes[at % length] = byte);
+        tail.into_iter().for_each(|(back, byte)| bytes[length - back.min(length)] = byte);
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(length));
+        }
+        // What was restored is dropped: its memory may be anything, and only the guest looks at it.
+        let _ = RUNTIME.block_on(wasm.restore(&with_checksum(bytes)));
+    }
+}
+
+/// The seeds are what the readers take: an edit of something that is refused at once would try little.
+#[test]
+fn the_seeds_are_good() {
+    RUNTIME.block_on(async {
+        let (host, mut driver) = tokio::io::duplex(1 << 16);
+        let (input, output) = tokio::io::split(host);
+        let mut session = DriverSession::new(input, output, Arc::new(NoProcess), DriverTimeouts::default());
+        driver.write_all(&driver_bytes()).await.unwrap();
+        let observation = session.execute(Cell::new("x").read("v"), &NoHostFunctions).await.unwrap();
+        assert!(
+            observation.submission.is_some() && observation.variables.contains_key("v"),
+            "{observation:?}"
+        );
+    });
+    SIGNATURES.iter().for_each(|text| drop(text.parse::<TaskSignature>().unwrap()));
+    JSON.iter().for_each(|text| drop(Value::parse_json(text).unwrap()));
+    CELLS.iter().for_each(|code| drop(public_functions(code).unwrap()));
+    let (wasm, snapshot) = &*SNAPSHOT;
+    assert_eq!(&with_checksum(snapshot.clone()), snapshot, "the checksum is elsewhere");
+    RUNTIME.block_on(wasm.restore(snapshot)).unwrap();
+}
