@@ -22,7 +22,7 @@ use futures_util::future::BoxFuture;
 use crate::{
     guest::{
         calls::HostCalls,
-        request::{request, size_in_guest},
+        request::{is_too_large, request, size_in_guest},
     },
     memory::{checkpoint::Checkpoint, snapshot},
     runtime::Runtime,
@@ -407,10 +407,11 @@ impl WasmSession {
         Error::new(ErrorKind::Protocol, reason)
     }
 
-    /// The error of a cell whose variables cannot fit, found before they are encoded.
+    /// The error of a cell with a variable that cannot fit, found before it is encoded.
     fn too_large(&self, cell: &Cell) -> Option<PythonError> {
-        let size = cell.variables.iter().map(|(_, value)| size_in_guest(value)).sum::<u64>();
-        (size > self.runtime.config.memory_limit_bytes).then(|| self.no_memory(cell))
+        let limit = self.runtime.config.memory_limit_bytes;
+        let too_large = cell.variables.iter().any(|(_, value)| is_too_large(value, limit));
+        too_large.then(|| self.no_memory(cell))
     }
 
     /// The error of a cell that does not fit the session's memory.

@@ -17,7 +17,7 @@ const BOUND: u64 = (256 + 64) << 20;
 /// The memory of a guest that is not to count much.
 const GUEST: u64 = 64 << 20;
 
-/// `big()` returns a new text of 10 MB, `echo(value)` what it is given.
+/// `big()` returns a new text of 10 MB, `many()` 80 MB of integers, `echo(value)` what it is given.
 struct Functions;
 
 #[async_trait]
@@ -25,6 +25,7 @@ impl HostFunctions for Functions {
     async fn call(&self, mut call: HostCall) -> Result<Value, HostError> {
         match call.name.as_str() {
             "big" => Ok("x".repeat(10_000_000).into()),
+            "many" => Ok(Value::list(vec![1000_i64; 4_000_000])),
             _ => Ok(call.kwargs.swap_remove("value").unwrap_or_default()),
         }
     }
@@ -32,7 +33,8 @@ impl HostFunctions for Functions {
 
 fn scope() -> Arc<Scope> {
     let echo = FunctionSpec::new("echo", "").parameter(ParameterSpec::new("value"));
-    Arc::new(Scope::new().function(FunctionSpec::new("big", "")).function(echo))
+    let scope = Scope::new().function(FunctionSpec::new("big", "")).function(FunctionSpec::new("many", ""));
+    Arc::new(scope.function(echo))
 }
 
 /// Runs cells in one session.
@@ -132,4 +134,11 @@ async fn a_list_that_cannot_fit_is_refused_at_once() {
         "{message}"
     );
     assert!(session.execute(Cell::new("1 + 1"), &Functions).await.unwrap().is_ok());
+}
+
+#[test]
+fn a_result_that_cannot_fit_is_refused_at_once() {
+    let observations = run(Wasm::new().memory_limit_bytes(GUEST), &["many()", "echo(1)"]);
+    assert_eq!(error(&observations[0]), "MemoryError: the result does not fit the session's memory");
+    assert!(observations[1].is_ok(), "{:?}", observations[1]);
 }

@@ -14,6 +14,7 @@ use wasmtime::{Caller, Linker};
 use crate::guest::{
     marshal::{DecodeProblem, Encoder, LongObject, decode},
     pystr::pieces,
+    request::is_too_large,
     state::GuestState,
 };
 
@@ -155,7 +156,12 @@ fn reply(mut caller: Caller<'_, GuestState>, call: u32) -> i32 {
     let guest = caller.data_mut();
     let Some(result) = guest.calls.lock().take_reply(call) else { return -1 };
     let mut encoder = Encoder::default();
+    let limit = guest.memory_limit_bytes as u64;
     let encoded = match &result {
+        // Encoding it would hold up the cell's time limit, for nothing.
+        Ok(value) if is_too_large(value, limit) => {
+            failure(&mut encoder, "MemoryError", "the result does not fit the session's memory")
+        }
         Ok(value) => encoder.begin_tuple(2).and_then(|()| {
             encoder.bool(true);
             encoder.value(value)

@@ -105,9 +105,24 @@ fn work(value: &Value) -> usize {
     }
 }
 
+/// Whether a value cannot fit a guest with so much memory, found without encoding it.
+pub(crate) fn is_too_large(value: &Value, memory_limit_bytes: u64) -> bool {
+    // What a text takes is known only after reading all of it, which most need not.
+    let at_most = sum(value, &|text| 4 * text.len() as u64);
+    at_most > memory_limit_bytes && size_in_guest(value) > memory_limit_bytes
+}
+
 /// What a value takes in the guest, a 32-bit Python, at least: with the header of each object, the places in
 /// lists and dicts, and what its allocator adds.
 pub(crate) fn size_in_guest(value: &Value) -> u64 {
+    sum(value, &|text| {
+        let layout = StrLayout::of(text);
+        (layout.size() + layout.width) as u64 + if layout.max_char < 0x80 { 0 } else { 8 }
+    })
+}
+
+/// The sizes of all objects of a value. `text` is what a text takes besides the smallest header.
+fn sum(value: &Value, text: &impl Fn(&str) -> u64) -> u64 {
     let object = |bytes: usize| (bytes as u64).next_multiple_of(8);
     match value {
         Value::None | Value::Bool(_) => 0,
@@ -115,17 +130,15 @@ pub(crate) fn size_in_guest(value: &Value) -> u64 {
         Value::Int(-5..=256) => 0,
         Value::Int(_) | Value::Float(_) => 16,
         Value::BigInt(digits) => object(12 + digits.len() / 2),
-        Value::Text(text) if text.len() < 2 => 0,
-        Value::Text(text) => {
-            let layout = StrLayout::of(text);
-            let header = if layout.max_char < 0x80 { 20 } else { 28 };
-            object(header + layout.size() + layout.width)
-        }
+        Value::Text(short) if short.len() < 2 => 0,
+        Value::Text(long) => (20 + text(long)).next_multiple_of(8),
         Value::Bytes(bytes) => object(17 + bytes.len()),
         // A list is marked by the collector of garbage, which takes 8 bytes more.
-        Value::List(items) => 32 + 4 * items.len() as u64 + items.iter().map(size_in_guest).sum::<u64>(),
+        Value::List(items) => {
+            32 + 4 * items.len() as u64 + items.iter().map(|item| sum(item, text)).sum::<u64>()
+        }
         Value::Dict(entries) => {
-            let values = entries.iter().map(|(key, item)| object(21 + key.len()) + size_in_guest(item));
+            let values = entries.iter().map(|(key, item)| object(21 + key.len()) + sum(item, text));
             48 + 16 * entries.len() as u64 + values.sum::<u64>()
         }
     }
