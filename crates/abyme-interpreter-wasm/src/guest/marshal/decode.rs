@@ -51,11 +51,17 @@ type Result<T> = std::result::Result<T, DecodeProblem>;
 /// Reads one value. Tuples are lists. All that is made is charged to the budget.
 pub(crate) fn decode(data: &[u8], budget: &mut DecodeBudget) -> Result<Value> {
     let mut reader = MarshalReader { rest: data, budget };
-    let value = reader.value(0)?;
+    let value = reader.value()?;
     match reader.rest {
         [] => Ok(value),
         rest => Err(format!("{} bytes too many after a value", rest.len()).into()),
     }
+}
+
+/// A list or dict of which something is missing.
+enum OpenContainer {
+    List { items: Vec<Value>, missing: usize },
+    Dict { entries: IndexMap<String, Value>, key: String },
 }
 
 struct MarshalReader<'a> {
@@ -64,15 +70,57 @@ struct MarshalReader<'a> {
 }
 
 impl<'a> MarshalReader<'a> {
-    fn value(&mut self, depth: usize) -> Result<Value> {
-        if depth > MAX_DEPTH + MARGIN {
-            return Err(format!("a value is nested deeper than {MAX_DEPTH} levels").into());
-        }
-        // Functions of their own: this runs on the small stack of a fiber.
-        match self.take(1)?[0] {
-            tag::LIST | tag::TUPLE => self.list(depth),
-            tag::DICT => self.dict(depth),
-            other => self.leaf(other),
+    /// Reads a value without recursion: this runs on the small stack of a fiber.
+    fn value(&mut self) -> Result<Value> {
+        let mut open: Vec<OpenContainer> = Vec::new();
+        loop {
+            if open.len() > MAX_DEPTH + MARGIN {
+                return Err(format!("a value is nested deeper than {MAX_DEPTH} levels").into());
+            }
+            let mut value = match self.take(1)?[0] {
+                tag::LIST | tag::TUPLE => {
+                    let (items, missing) = self.begin_list()?;
+                    if missing > 0 {
+                        open.push(OpenContainer::List { items, missing });
+                        continue;
+                    }
+                    Value::List(items)
+                }
+                tag::DICT => match self.key()? {
+                    Some(key) => {
+                        open.push(OpenContainer::Dict { entries: IndexMap::new(), key });
+                        continue;
+                    }
+                    None => Value::Dict(IndexMap::new()),
+                },
+                other => self.leaf(other)?,
+            };
+            // The value may be the last of what is around it, which then is a value itself.
+            loop {
+                let is_open = match open.last_mut() {
+                    None => return Ok(value),
+                    Some(OpenContainer::List { items, missing }) => {
+                        self.budget.push(items, value)?;
+                        *missing -= 1;
+                        *missing > 0
+                    }
+                    Some(OpenContainer::Dict { entries, key }) => {
+                        self.budget.insert(entries, std::mem::take(key), value)?;
+                        let next = self.key()?;
+                        let is_open = next.is_some();
+                        *key = next.unwrap_or_default();
+                        is_open
+                    }
+                };
+                if is_open {
+                    break;
+                }
+                value = match open.pop() {
+                    Some(OpenContainer::List { items, .. }) => Value::List(items),
+                    Some(OpenContainer::Dict { entries, .. }) => Value::Dict(entries),
+                    None => Value::None,
+                };
+            }
         }
     }
 
@@ -98,28 +146,21 @@ impl<'a> MarshalReader<'a> {
         })
     }
 
-    fn list(&mut self, depth: usize) -> Result<Value> {
+    /// The list that follows, empty but with room, and how many items it has.
+    fn begin_list(&mut self) -> Result<(Vec<Value>, usize)> {
         let len = self.len()?;
         let mut items = Vec::new();
         // Each item takes a byte at least: a length beyond the end of the data takes no memory.
         self.budget.reserve(&mut items, len.min(self.rest.len()))?;
-        for _ in 0..len {
-            let item = self.value(depth + 1)?;
-            self.budget.push(&mut items, item)?;
-        }
-        Ok(Value::List(items))
+        Ok((items, len))
     }
 
-    fn dict(&mut self, depth: usize) -> Result<Value> {
-        let mut entries = IndexMap::new();
-        loop {
-            let key = match self.take(1)?[0] {
-                tag::NULL => return Ok(Value::Dict(entries)),
-                tag::TEXT | tag::INTERNED => text(self.sized()?),
-                _ => return Err("a dict has a key that is no text".into()),
-            };
-            let item = self.value(depth + 1)?;
-            self.budget.insert(&mut entries, key, item)?;
+    /// The next key of a dict, or its end.
+    fn key(&mut self) -> Result<Option<String>> {
+        match self.take(1)?[0] {
+            tag::NULL => Ok(None),
+            tag::TEXT | tag::INTERNED => Ok(Some(text(self.sized()?))),
+            _ => Err("a dict has a key that is no text".into()),
         }
     }
 
