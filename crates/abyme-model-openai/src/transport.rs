@@ -1,6 +1,6 @@
 //! One HTTP exchange within its limits of time and size, and the errors that name what failed.
 
-use std::{error::Error as StdError, io, net::IpAddr, time::Duration};
+use std::{error::Error as StdError, io, net::IpAddr, sync::Arc, time::Duration};
 
 use abyme_core::{Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -9,6 +9,8 @@ use reqwest::{
     header::{CONTENT_TYPE, HeaderMap},
     redirect,
 };
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{config::Config, event_stream, provider::Endpoint};
@@ -58,20 +60,32 @@ pub(crate) fn client(config: &Config, endpoint: &Endpoint) -> Result<Client> {
         .default_headers(config.header_map()?)
         .connect_timeout(config.connect_timeout)
         .tcp_nodelay(true)
-        .redirect(same_origin());
-    if endpoint.url.scheme() == "http" {
-        // Nothing is encrypted, so a machine without root certificates will do.
-        builder = builder.tls_certs_only([]);
-    }
+        .redirect(same_origin())
+        .tls_backend_preconfigured(encryption(endpoint).map_err(not_set_up)?);
     if is_loopback(&endpoint.url) {
         builder = builder.no_proxy();
     }
-    builder.build().map_err(|error| {
-        // What fails here on a machine is its root certificates; small containers often have none.
-        let message =
-            "HTTPS cannot be set up: are there root certificates (`ca-certificates`, `SSL_CERT_FILE`)?";
-        Error::new(ErrorKind::Unavailable, message).with_source(error.without_url())
-    })
+    builder.build().map_err(|error| not_set_up(error.without_url()))
+}
+
+/// How a connection is encrypted. The provider is named here, since a default one would be a setting of the whole
+/// process, which is the program's.
+fn encryption(endpoint: &Endpoint) -> Result<ClientConfig, rustls::Error> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?;
+    let config = if endpoint.url.scheme() == "http" {
+        // Nothing is encrypted, so a machine without root certificates will do.
+        config.with_root_certificates(RootCertStore::empty())
+    } else {
+        config.with_platform_verifier()?
+    };
+    Ok(config.with_no_client_auth())
+}
+
+/// What fails here on a machine is its root certificates; small containers often have none.
+fn not_set_up(error: impl StdError + Send + Sync + 'static) -> Error {
+    let message = "HTTPS cannot be set up: are there root certificates (`ca-certificates`, `SSL_CERT_FILE`)?";
+    Error::new(ErrorKind::Unavailable, message).with_source(error)
 }
 
 /// Sends `body` and reads the answer, whatever its status.

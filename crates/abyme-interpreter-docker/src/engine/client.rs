@@ -76,7 +76,7 @@ fn open(address: &Address) -> Result<Docker, DockerError> {
     };
     if CryptoProvider::get_default().is_none() {
         // A program with several providers has no default one, and the client needs one.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let _ = rustls::crypto::ring::default_provider().install_default();
     }
     let file = |name: &str| certificates.join(name);
     Docker::connect_with_ssl(
