@@ -1,4 +1,8 @@
-//! `cargo xtask ci`: everything but the tests. It never writes.
+//! `cargo xtask ci`: everything but the tests. It never writes to the sources.
+
+mod dependencies;
+mod docs;
+mod packages;
 
 use crate::{
     command::{self, Result, cargo},
@@ -7,14 +11,23 @@ use crate::{
 
 pub(crate) fn run() -> Result<()> {
     command::run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    tidy::run(&tidy::Args::default())?;
     let everything = selection::everything(None)?;
     clippy(["--all-targets"].into_iter().chain(everything.iter().map(String::as_str)))?;
-    // The facade with few features, so that unification with the others hides nothing.
-    clippy(["--package", "abyme", "--no-default-features", "--locked"])?;
-    clippy(["--package", "abyme", "--no-default-features", "--features", "openai", "--locked"])?;
-    let mut docs = cargo(&["doc", "--no-deps"]);
-    command::run(docs.args(&everything).env("RUSTDOCFLAGS", "-D warnings"))?;
-    tidy::run(&tidy::Args::default())
+    for features in selection::of_facade()? {
+        // Alone, so that unification with the others hides nothing.
+        clippy([
+            "--package",
+            selection::FACADE,
+            "--no-default-features",
+            "--features",
+            &features,
+            "--locked",
+        ])?;
+    }
+    docs::check(&everything)?;
+    packages::check()?;
+    dependencies::check()
 }
 
 fn clippy<'a>(what: impl IntoIterator<Item = &'a str>) -> Result<()> {

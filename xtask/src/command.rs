@@ -47,6 +47,12 @@ pub(crate) fn exists(program: &str, arguments: &[&str]) -> bool {
     Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
 }
 
+/// Whether `ABYME_REQUIRE` names this, so that its absence is an error and not a line.
+pub(crate) fn is_required(name: &str) -> bool {
+    let required = std::env::var("ABYME_REQUIRE").unwrap_or_default();
+    required.split(',').any(|one| one.trim() == name)
+}
+
 /// A command as one would type it.
 pub(crate) fn show(command: &Command) -> String {
     let program = PathBuf::from(command.get_program());

@@ -2,9 +2,12 @@
 
 use std::{path::Path, process::Command};
 
-use cargo_metadata::{Metadata, MetadataCommand};
+use cargo_metadata::{Metadata, MetadataCommand, Package};
 
-use crate::command::{Result, exists, root};
+use crate::command::{Result, exists, is_required, root};
+
+/// The crate that users depend on.
+pub(crate) const FACADE: &str = "abyme";
 
 /// The feature that links libpython, and the crate that is nothing else.
 const FEATURE: &str = "pyo3";
@@ -36,16 +39,42 @@ pub(crate) fn everything(of: Option<&str>) -> Result<Vec<String>> {
         return Ok(arguments);
     };
     eprintln!("xtask: ignored: all that is about {FEATURE}, because {reason}");
-    let metadata = MetadataCommand::new()
-        .current_dir(root())
-        .no_deps()
-        .exec()
-        .map_err(|error| format!("cargo metadata failed: {error}"))?;
+    let metadata = metadata()?;
     if of.is_none() {
         arguments.extend(["--exclude", CRATE].map(str::to_owned));
     }
     arguments.extend(["--features".to_owned(), other_features(&metadata, of).join(",")]);
     Ok(arguments)
+}
+
+/// The workspace's packages.
+pub(crate) fn metadata() -> Result<Metadata> {
+    let mut command = MetadataCommand::new();
+    command.current_dir(root()).no_deps().exec().map_err(|error| format!("cargo metadata failed: {error}"))
+}
+
+/// The packages that are meant for the registry.
+pub(crate) fn published(metadata: &Metadata) -> impl Iterator<Item = &Package> {
+    let is_published = |package: &&Package| package.publish.as_ref().is_none_or(|to| !to.is_empty());
+    metadata.workspace_packages().into_iter().filter(is_published)
+}
+
+/// Whether a package links libpython when it is built with these arguments.
+pub(crate) fn links_python(package: &Package, arguments: &[String]) -> bool {
+    let is_all =
+        |argument: &String| argument == "--all-features" || argument.split(',').any(|one| one == FEATURE);
+    package.name.as_str() == CRATE || (package.features.contains_key(FEATURE) && arguments.iter().any(is_all))
+}
+
+/// Each feature of the facade that can be built here, and none at all.
+pub(crate) fn of_facade() -> Result<Vec<String>> {
+    let metadata = metadata()?;
+    let facade = metadata.workspace_packages().into_iter().find(|package| package.name.as_str() == FACADE);
+    let features =
+        facade.map(|facade| facade.features.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+    let without_python = no_libpython()?.is_some();
+    let features = features.into_iter().filter(|feature| !(without_python && feature == FEATURE));
+    Ok(std::iter::once(String::new()).chain(features).collect())
 }
 
 /// Every feature of the packages, but those that link libpython.
@@ -76,8 +105,7 @@ fn python() -> String {
 /// Why the Python that pyo3 would link cannot be linked, if that is so; an error if `ABYME_REQUIRE` names it.
 pub(crate) fn no_libpython() -> Result<Option<String>> {
     let Some(reason) = missing() else { return Ok(None) };
-    let required = std::env::var("ABYME_REQUIRE").unwrap_or_default();
-    if required.split(',').any(|name| name.trim() == FEATURE) {
+    if is_required(FEATURE) {
         return Err(format!("ABYME_REQUIRE names {FEATURE}, but {reason}"));
     }
     Ok(Some(reason))
