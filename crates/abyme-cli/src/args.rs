@@ -113,8 +113,8 @@ pub(crate) struct RunArgs {
     pub(crate) describe: Vec<Named>,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
-    /// US dollars for a million tokens of requests and of replies, such as 0.25,2, where the provider does not
-    /// say what a call cost
+    /// US dollars for a million tokens of requests and of replies, such as 0.25,2, where the provider does
+    /// not say what a call cost
     #[arg(long, value_name = "IN,OUT", value_parser = price)]
     pub(crate) price: Option<Price>,
     /// The model that answers llm_query [default: the one that plans]
