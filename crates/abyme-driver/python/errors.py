@@ -15,14 +15,16 @@ CHAINED = 10  # exceptions in one report
 FILE = "<abyme>"  # the file name of generated code
 _hidden = {FILE}
 _slots = vars(BaseException)  # a class of the cell may have attributes of these names
+_AT_ONCE = (
+    "a host function returns its value at once, unless it is awaited itself: write `await f(x)` in an "
+    "`async def`, or pass `asyncio.to_thread(f, x)`"
+)
 # What a session adds to Python's own words: (words of the message, hint). A backend may add to it.
 hints = [
+    ("can't be used in 'await' expression", "the function returned its value at once: leave `await` out"),
     ("EOF when reading a line", "nobody can type here: input() and sys.stdin have nothing to read"),
-    (
-        "awaitable is required",
-        "a host function returns its value at once, unless it is awaited itself: write `await f(x)` in an "
-        "`async def`, or pass `asyncio.to_thread(f, x)`",
-    ),
+    ("awaitable is required", _AT_ONCE),
+    ("a coroutine was expected", _AT_ONCE),
 ]
 
 

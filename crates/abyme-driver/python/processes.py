@@ -28,18 +28,18 @@ def prepare(code):
     if "multiprocessing" in code and (not _FORKS or "spawn" in code or "forkserver" in code):
         try:
             _import("multiprocessing.pool")
-            pools = sys.modules["multiprocessing.pool"]
+            pools, partial = sys.modules["multiprocessing.pool"], sys.modules["functools"].partial
             if not hasattr(pools.Pool.imap, "checks_functions"):
                 for name in _METHODS:
-                    setattr(pools.Pool, name, _checking(getattr(pools.Pool, name), pools))
+                    setattr(pools.Pool, name, _checking(getattr(pools.Pool, name), pools, partial))
         except Exception:  # this Python has no processes, or a cell broke the module
             pass
 
 
-def _checking(method, pools):
+def _checking(method, pools, partial):
     def call(self, func, *args, **kwargs):
         called = func
-        while hasattr(called, "func"):  # functools.partial
+        while isinstance(called, partial):
             called = called.func
         if getattr(called, "__module__", None) == "__main__" and not isinstance(self, pools.ThreadPool):
             start = self._ctx.get_start_method()

@@ -145,6 +145,55 @@ async fn hostile_code_stays_inside() {
     assert_eq!(value(&mut witness, "kept").await, "'untouched'");
 }
 
+/// Recursion without end is a `RecursionError` in whatever way the calls are made, and costs no memory.
+#[tokio::test]
+async fn runaway_recursion_is_limited() {
+    let mut s = session().await;
+    for code in [
+        "def walk(n): return walk(n)\nwalk(1)",
+        "def walk(n, d=0): return walk(n)\nwalk(1)",
+        "def walk(n, **more): return walk(n=n)\nwalk(1)",
+        "class A:\n    def walk(self, d=0): return self.walk()\nA().walk()",
+        "class B:\n    def __init__(self, d=0): B()\nB()",
+        "def walk():\n    for x in walk(): yield x\nlist(walk())",
+        "def walk():\n    yield from walk()\nlist(walk())",
+        "class C:\n    def __getitem__(self, n): return self[n]\nC()[0]",
+        "class D:\n    @property\n    def x(self): return self.x\nD().x",
+        "class E:\n    def __getattr__(self, name): return getattr(self, name)\nE().x",
+    ] {
+        let message = error(&mut s, code).await;
+        assert!(message.starts_with("RecursionError: maximum recursion depth exceeded"), "{code}\n{message}");
+        let indented = code.replace('\n', "\n    ");
+        let caught = format!("try:\n    {indented}\nexcept RecursionError: caught = True\ncaught");
+        assert_eq!(value(&mut s, &caught).await, "True", "{code}");
+    }
+    // A deep structure is reported at once, too.
+    let deep = "import copy\nx = []\nfor _ in range(100_000): x = [x]\ncopy.deepcopy(x)";
+    assert!(error(&mut s, deep).await.starts_with("RecursionError"));
+}
+
+/// What this Python lacks is said in the error that a cell gets.
+#[tokio::test]
+async fn what_is_missing_is_said() {
+    let mut s = session().await;
+    for (code, why) in [
+        ("import os\nos.fork()", "without processes"),
+        ("import os\nos.get_terminal_size()", "without processes, pipes, users and terminals"),
+        ("import shutil\nshutil.disk_usage('/')", "without processes"),
+        ("import multiprocessing\nmultiprocessing.Pool(2)", "ThreadPoolExecutor"),
+        ("import signal\nsignal.alarm(1)", "no timers"),
+        ("import numpy", "no native packages"),
+        ("import sqlite3", "no native packages"),
+        ("import zoneinfo\nzoneinfo.ZoneInfo('Europe/Paris')", "no time zones but UTC"),
+    ] {
+        let observation = s.run_code(code).await.unwrap();
+        let problem = observation.error.as_ref().expect(code);
+        assert!(problem.message.contains(why) && problem.traceback.contains(why), "{code}\n{problem:?}");
+    }
+    let utc = "import datetime\nstr(datetime.datetime(2024, 7, 1, tzinfo=zoneinfo.ZoneInfo('UTC')))";
+    assert_eq!(value(&mut s, utc).await, "'2024-07-01 00:00:00+00:00'");
+}
+
 /// A cell that fills the memory leaves enough for the next one: for its own report, and to delete what it is
 /// full of.
 #[tokio::test]

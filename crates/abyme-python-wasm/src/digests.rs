@@ -4,11 +4,11 @@
 pub const PYTHON_VERSION: &str = "3.13.5";
 
 /// The sha256 of [`python_wasm`](crate::python_wasm), in hexadecimal.
-pub const PYTHON_WASM_SHA256: &str = "0de4ee046cae5bf757a767b94790079b96d3973a38a80cf789c46839d18d8cde";
+pub const PYTHON_WASM_SHA256: &str = "1508676a63f72ec0e449d690ea511e3174cd479af40352397856e1048af798c7";
 
 /// The sha256 of [`stdlib_tar`](crate::stdlib_tar), in hexadecimal.
 pub const STDLIB_SHA256: &str = "5b389f6e2bc9ad2cd96f6c598993cb878a86ab897ddef54845028d9a4bbd905f";
 
-pub(crate) const PYTHON_WASM_SIZE: usize = 6679177;
+pub(crate) const PYTHON_WASM_SIZE: usize = 6679230;
 
 pub(crate) const STDLIB_SIZE: usize = 9482240;

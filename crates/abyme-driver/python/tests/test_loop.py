@@ -132,6 +132,10 @@ class Awaited(ReplCase):
     def test_what_cannot_be_awaited_is_explained(self):
         error = self.fails("import asyncio\nawait asyncio.gather(echo('a'), echo('b'))", "TypeError")
         self.assertIn("asyncio.to_thread(f, x)", error["traceback"])
+        error = self.run_cell("task = asyncio.create_task(echo('a'))\nawait task")["error"]
+        self.assertIn("asyncio.to_thread(f, x)", error["traceback"])
+        error = self.fails("def plain(): return 'x'\nawait plain()", "TypeError")
+        self.assertIn("leave `await` out", error["traceback"])
 
 
 if __name__ == "__main__":
