@@ -349,7 +349,7 @@ async fn values_over_the_budget_are_errors_of_the_cell() {
     let mut session = Pyo3::new().session().await.unwrap();
     let error = error(&mut session, large).await;
     assert!(error.contains("large integers"), "{error}");
-    session.run_code("v = [0] * 10_000_000").await.unwrap();
+    let _ = session.run_code("v = [0] * 10_000_000").await.unwrap();
     let problem = session.get_variable("v").await.unwrap_err();
     assert!(problem.to_string().contains("more than 256 MiB"), "{problem}");
     assert_eq!(value(&mut session, "len(v)").await, "10000000");
