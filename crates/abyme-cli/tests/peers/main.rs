@@ -23,7 +23,7 @@ struct Peer {
     name: &'static str,
     /// The directory that tells that this version is installed.
     installed: &'static str,
-    /// What pip installs.
+    /// What pip installs, one after the other.
     packages: &'static str,
 }
 
@@ -32,7 +32,8 @@ const DSPY: Peer = Peer { name: "dspy", installed: "dspy-3.4.1.dist-info", packa
 const LITELLM: Peer = Peer {
     name: "litellm",
     installed: "litellm-1.95.0.dist-info",
-    // Newer versions want packages that PyPI does not have for every Python, or an older FastAPI.
+    // Newer versions want packages that PyPI does not have for every Python. This one works with an older
+    // FastAPI.
     packages: "litellm[proxy]==1.95.0 fastapi==0.124.4",
 };
 
@@ -71,12 +72,10 @@ impl Peer {
             .map(|version| version.path().join("site-packages").join(self.installed))
             .any(|package| package.is_dir());
         let path = environment.display();
-        (!is_there).then(|| {
-            format!(
-                "not installed; `python3 -m venv {path} && {path}/bin/pip install '{}'`",
-                self.packages.replace(' ', "' '")
-            )
-        })
+        // One after the other: pip would refuse LiteLLM beside a FastAPI that it does not ask for.
+        let install = |package| format!(" && {path}/bin/pip install '{package}'");
+        let install: String = self.packages.split(' ').map(install).collect();
+        (!is_there).then(|| format!("not installed; `python3 -m venv {path}{install}`"))
     }
 
     fn is_required(&self) -> bool {
