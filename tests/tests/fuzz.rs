@@ -227,7 +227,7 @@ const REPLY_WORDS: &[&str] = &[
 
 const CELLS: &[&str] = &[
     "import os, sys as s\nfrom a.b import c\nx = [i ** 2 for i in range(10) if i]\nos.system('ls')",
-    "def tool(a: int, *args: str, b: 'list[str]' = ['x'], **kw) -> dict:\n    \"\"\"Doc.\"\"\"\n    return {}",
+    "def tool(a: int, *args: str, b: 'list[str]' = ['x'], **kw) -> dict:\n    'Doc.'\n    return {}",
     "class A(B, metaclass=C):\n    async def f(self): return await g(lambda: (yield))",
     "match x:\n    case {'a': [1, *_]} | None if y: print(f'{x!r:>{w}} {{}}')",
     "getattr(__builtins__, 'ev' + 'al')('1')",
@@ -409,7 +409,10 @@ proptest! {
 
 proptest! {
     // Each case copies a session.
-    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 8, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: ProptestConfig::default().cases / 8,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn snapshots_of_sessions(

@@ -35,6 +35,7 @@ mod event_stream;
 mod failure;
 mod model;
 mod provider;
+mod request;
 mod retry_hint;
 mod secret;
 mod transport;

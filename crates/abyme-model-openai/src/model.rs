@@ -20,9 +20,9 @@ use crate::{
     env,
     failure::Exchange,
     provider::Endpoint,
+    request,
     secret::{Mask, Secret},
     transport::{self, Allowance},
-    wire,
 };
 
 /// A model behind an OpenAI-compatible chat completions API.
@@ -306,7 +306,7 @@ impl Resolved {
         let learned = self.learned.of(model);
         let mut demands = learned;
         loop {
-            let (body, sent) = wire::body(request, model, &self.endpoint, &self.config, demands)?;
+            let (body, sent) = request::body(request, model, &self.endpoint, &self.config, demands)?;
             let start = Instant::now();
             tracing::debug!(model, %host, bytes = body.len(), "asking the model");
             let reply = transport::exchange(&self.client, &self.endpoint, body, allowed).await?;

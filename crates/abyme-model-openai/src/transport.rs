@@ -68,8 +68,8 @@ pub(crate) fn client(config: &Config, endpoint: &Endpoint) -> Result<Client> {
     builder.build().map_err(|error| not_set_up(error.without_url()))
 }
 
-/// How a connection is encrypted. The provider is named here, since a default one would be a setting of the whole
-/// process, which is the program's.
+/// How a connection is encrypted. The provider is named here, since a default one would be a setting of the
+/// whole process, which is the program's.
 fn encryption(endpoint: &Endpoint) -> Result<ClientConfig, rustls::Error> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?;

@@ -1,67 +1,7 @@
-//! The JSON of chat completions: what is sent, and what an answer means.
+//! The JSON of chat completions: what an answer means.
 
-use std::{borrow::Cow, collections::BTreeMap};
-
-use abyme_core::{
-    Error, ErrorKind, FinishReason, Message, NativeCall, Request, Response, Result, Role, Usage,
-};
-use bytes::Bytes;
-use serde::Serialize;
-use serde_json::{Map, Value, json};
-
-use crate::{
-    config::{Config, SystemRole},
-    demands::{self, Demands, Sent},
-    provider::Endpoint,
-};
-
-/// The body of a request to `model`, and what of it a server may refuse. What the request does not set, the
-/// configuration does; `demands` are what the server is known to want otherwise.
-pub(crate) fn body(
-    request: &Request,
-    model: &str,
-    endpoint: &Endpoint,
-    config: &Config,
-    demands: Demands,
-) -> Result<(Bytes, Sent)> {
-    #[derive(Serialize)]
-    struct Body<'a> {
-        model: &'a str,
-        messages: &'a [Message],
-        #[serde(flatten)]
-        options: BTreeMap<&'a str, &'a Value>,
-    }
-
-    let extra = &config.extra_body;
-    let field = endpoint.max_tokens_field();
-    let field = if demands.other_max_tokens { demands::other_max_tokens(field) } else { field };
-    let max_tokens = request.max_tokens.or(config.max_tokens).map(Value::from);
-    let max_tokens = max_tokens.filter(|_| !MAX_TOKENS.iter().any(|field| extra.contains_key(*field)));
-    let temperature = request.temperature.or(config.temperature).filter(|_| !demands.no_temperature);
-    let temperature = temperature.map(Value::from).filter(|_| !extra.contains_key("temperature"));
-    let usage = endpoint.tells_cost_on_request().then(|| json!({"include": true}));
-    let ours = [(field, &max_tokens), ("temperature", &temperature), ("usage", &usage)];
-    let ours = ours.iter().filter_map(|(field, value)| Some((*field, value.as_ref()?)));
-    let mut options: BTreeMap<&str, &Value> = ours.collect();
-    options.extend(extra.iter().map(|(field, value)| (field.as_str(), value)));
-    options.retain(|_, value| !value.is_null());
-
-    let merged = config.system_role == SystemRole::InUserMessage || demands.no_system_role;
-    let messages = match merged {
-        true => Cow::Owned(demands::without_system_role(&request.messages)),
-        false => Cow::Borrowed(&request.messages),
-    };
-    let sent = Sent {
-        max_tokens_field: max_tokens.is_some().then_some(field),
-        temperature: temperature.is_some(),
-        system_role: messages.iter().any(|message| message.role == Role::System),
-    };
-    let body = Body { model, messages: &messages, options };
-    let body = serde_json::to_vec(&body).map_err(|error| {
-        Error::new(ErrorKind::Internal, "the request cannot be written as JSON").with_source(error)
-    })?;
-    Ok((body.into(), sent))
-}
+use abyme_core::{Error, ErrorKind, FinishReason, NativeCall, Response, Result, Usage};
+use serde_json::{Map, Value};
 
 /// The JSON in a body. A half of a surrogate pair, which Rust cannot hold and some servers write, becomes a
 /// `?`, as everywhere in Abyme.
@@ -251,9 +191,6 @@ fn text(value: Option<&Value>) -> String {
         Some(other) => other.to_string(),
     }
 }
-
-/// The names that the most tokens of a reply have had.
-const MAX_TOKENS: &[&str] = &["max_tokens", "max_completion_tokens", "max_output_tokens"];
 
 #[cfg(test)]
 mod tests;

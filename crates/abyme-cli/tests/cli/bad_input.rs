@@ -87,7 +87,7 @@ fn options_that_make_no_sense() {
     more(&["--policy", "none"], &["guard-rail"]);
     more(&["--extra-body", "[1]"], &["JSON object"]);
     more(&["--extra-body", "{\"stream\": true}"], &["`stream`"]);
-    more(&["--temperature", "warm"], &["--temperature"]);
+    more(&["--temperature", "high"], &["--temperature"]);
     more(&["--model-timeout", "0"], &["more than 0"]);
     more(&["--trace", "/no/such/folder/run.jsonl"], &["/no/such/folder/run.jsonl"]);
     more(&["--frob"], &["--frob", "abyme run --help"]);

@@ -320,7 +320,7 @@ fn memory_and_files_are_limited() {
     let line = json!({"code": "len(docs)", "variables": {"docs": "x".repeat(40 << 20)}}).to_string();
     let error = host.ask(line)["error"].clone();
     assert_eq!(error["type"], "MemoryError");
-    assert!(error["message"].as_str().unwrap().contains("`docs` (40 MiB)"), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("`docs` (at least 40 MiB in Python)"), "{error}");
     assert_eq!(host.run("x, len(bytearray(5 << 20))")["value"], "(1, 5242880)");
 
     let mut host = Host::start(&["--disk-mb", "1"]);

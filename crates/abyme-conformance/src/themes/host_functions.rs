@@ -283,7 +283,8 @@ cases! {
     async fn they_can_be_awaited(s) {
         s.serve(&Host::new().echo());
         s.run("(await echo('a'), [await echo(n) for n in (1, 2)])").await.value_is("('a', [1, 2])");
-        s.run("import asyncio\nasync def ask(x): return await echo(x)\nasyncio.run(ask(3))").await.value_is("3");
+        let code = "import asyncio\nasync def ask(x): return await echo(x)\nasyncio.run(ask(3))";
+        s.run(code).await.value_is("3");
         s.run("type(await echo('text')) is str").await.value_is("True");
     }
 

@@ -25,7 +25,8 @@ cases! {
 
     /// C9: the cell that rebinds one is told so.
     async fn rebinding_is_told(s) {
-        s.run("def SUBMIT(value): print('mine', value)\nSUBMIT(1)").await.stdout_is("mine 1\n").stderr_has("SUBMIT");
+        let code = "def SUBMIT(value): print('mine', value)\nSUBMIT(1)";
+        s.run(code).await.stdout_is("mine 1\n").stderr_has("SUBMIT");
         s.run("del FINAL").await.stderr_is("");
         s.run("answer = 1").await.stderr_is("");
     }

@@ -247,7 +247,8 @@ cases! {
         s.run(
             r#"
                 import subprocess, sys
-                done = subprocess.run(['echo', 'child'], stdin=sys.stdin, stdout=sys.stdout, stderr=sys.stderr)
+                streams = {'stdin': sys.stdin, 'stdout': sys.stdout, 'stderr': sys.stderr}
+                done = subprocess.run(['echo', 'child'], **streams)
                 done.returncode
             "#,
         )

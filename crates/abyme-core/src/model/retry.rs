@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_a_hint_there_is_a_minute_of_patience() {
+    async fn without_a_hint_it_is_tried_for_a_minute() {
         for kind in [ErrorKind::RateLimited { retry_after: None }, ErrorKind::Server] {
             let start = Instant::now();
             let tries = tries(RetryPolicy::default(), kind).await;

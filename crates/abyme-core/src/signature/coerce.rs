@@ -115,8 +115,8 @@ impl FieldType {
     /// let error = ty.coerce(Value::dict([("a", vec![1.5])])).unwrap_err();
     /// assert_eq!(
     ///     error.to_string(),
-    ///     "at [\"a\"][0]: expected int, got float 1.5; submit round(value) or int(value) if a whole number is \
-    ///      meant"
+    ///     "at [\"a\"][0]: expected int, got float 1.5; submit round(value) or int(value) if a whole \
+    ///      number is meant"
     /// );
     /// # Ok::<(), abyme_core::Error>(())
     /// ```

@@ -3,6 +3,12 @@
 use serde_json::json;
 
 use super::*;
+use crate::{
+    config::{Config, SystemRole},
+    demands::Demands,
+    provider::Endpoint,
+    request::body,
+};
 
 fn sent(config: &Config, request: &Request) -> String {
     demanded(config, request, Demands::default())
