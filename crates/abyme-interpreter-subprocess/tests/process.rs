@@ -307,7 +307,8 @@ fn directories_of_a_killed_host_are_removed_by_the_next() {
 #[tokio::test]
 async fn deep_values_do_not_end_a_session() {
     let mut session = session(Subprocess::new()).await;
-    for (levels, passes) in [(99, true), (100, true), (101, true), (102, false), (110, false), (500, false)] {
+    for (levels, passes) in [(99, true), (100, true), (101, false), (102, false), (110, false), (500, false)]
+    {
         for wrap in ["v", "{'$a': v}", "{'a': v}"] {
             let code = format!("v = 1\nfor _ in range({levels}): v = [v]\nSUBMIT({wrap})");
             let observation = session.run_code(code).await.unwrap();

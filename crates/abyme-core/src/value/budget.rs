@@ -15,6 +15,8 @@ const TEXT: usize = 88;
 const ALLOCATION: usize = 24;
 /// What an entry of a dict takes besides the bytes of its key: key, value, hash, and its share of the table.
 const ENTRY: usize = size_of::<Value>() + size_of::<String>() + 32;
+/// How deep values are looked into. Backends pass on less.
+const MAX_DEPTH: usize = 128;
 /// How many steps of 64 bits the writing of large integers in decimal may take, for a message. An integer
 /// takes the square of its words, and this many take about half a second.
 const MAX_DIGIT_STEPS: u64 = 1 << 30;
@@ -181,25 +183,31 @@ impl DecodeBudget {
         Ok(())
     }
 
-    /// Charges what a value that is there already holds, without what is around it.
+    /// Charges what a value that is there already holds, without what is around it. Of what is nested deeper
+    /// than any backend passes on, nothing is charged.
     ///
     /// # Errors
     /// [`OverBudget`].
     pub fn value(&mut self, value: &Value) -> Result<(), OverBudget> {
+        self.nested(value, 0)
+    }
+
+    fn nested(&mut self, value: &Value, depth: usize) -> Result<(), OverBudget> {
         match value {
+            _ if depth > MAX_DEPTH => Ok(()),
             Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) => Ok(()),
             Value::BigInt(digits) => self.bytes(digits.len()),
             Value::Text(text) => self.text(text.len()),
             Value::Bytes(bytes) => self.bytes(bytes.len()),
             Value::List(items) => {
                 self.charge(items.capacity().saturating_mul(size_of::<Value>()))?;
-                items.iter().try_for_each(|item| self.value(item))
+                items.iter().try_for_each(|item| self.nested(item, depth + 1))
             }
             Value::Dict(entries) => {
                 self.charge(entries.capacity().saturating_mul(ENTRY))?;
                 entries.iter().try_for_each(|(key, item)| {
                     self.bytes(key.len())?;
-                    self.value(item)
+                    self.nested(item, depth + 1)
                 })
             }
         }

@@ -13,4 +13,5 @@ mod tests;
 pub(crate) use self::{
     decode::{DecodeProblem, decode},
     encode::{Encoder, LongObject},
+    format::MAX_DEPTH,
 };

@@ -6,7 +6,7 @@ use abyme_core::{Cell, Error, ErrorKind, Result, Scope, Value};
 use abyme_driver::repl::scope_value;
 
 use crate::guest::{
-    marshal::{Encoder, LongObject},
+    marshal::{Encoder, LongObject, MAX_DEPTH},
     pystr::StrLayout,
 };
 
@@ -39,7 +39,7 @@ pub(crate) async fn request(
     scope: Option<Arc<Scope>>,
     reseed: bool,
 ) -> Result<(Cell, GuestMessage)> {
-    let large = cell.variables.iter().map(|(_, value)| work(value)).sum::<usize>() > INLINE;
+    let large = cell.variables.iter().map(|(_, value)| work(value, 0)).sum::<usize>() > INLINE;
     let encode = move || {
         let message = message(&cell, scope.as_deref(), reseed)?;
         Ok((cell, message))
@@ -93,14 +93,17 @@ fn encode(encoder: &mut Encoder, cell: &Cell, scope: Option<&Scope>, reseed: boo
     Ok(())
 }
 
-/// How much work it is to encode a value, in bytes of text: large integers take the square of their size.
-fn work(value: &Value) -> usize {
+/// How much work it is to encode a value, in bytes of text: large integers take the square of their size. What
+/// is nested deeper than can be encoded is no work.
+fn work(value: &Value, depth: usize) -> usize {
+    let inner = |item| work(item, depth + 1);
     match value {
+        _ if depth > MAX_DEPTH => 0,
         Value::Text(text) => text.len(),
         Value::Bytes(bytes) => bytes.len(),
         Value::BigInt(digits) => digits.len() * digits.len() / 4096,
-        Value::List(items) => items.len() * 8 + items.iter().map(work).sum::<usize>(),
-        Value::Dict(entries) => entries.len() * 16 + entries.values().map(work).sum::<usize>(),
+        Value::List(items) => items.len() * 8 + items.iter().map(inner).sum::<usize>(),
+        Value::Dict(entries) => entries.len() * 16 + entries.values().map(inner).sum::<usize>(),
         Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) => 0,
     }
 }
@@ -108,23 +111,26 @@ fn work(value: &Value) -> usize {
 /// Whether a value cannot fit a guest with so much memory, found without encoding it.
 pub(crate) fn is_too_large(value: &Value, memory_limit_bytes: u64) -> bool {
     // What a text takes is known only after reading all of it, which most need not.
-    let at_most = sum(value, &|text| 4 * text.len() as u64);
+    let at_most = sum(value, 0, &|text| 4 * text.len() as u64);
     at_most > memory_limit_bytes && size_in_guest(value) > memory_limit_bytes
 }
 
 /// What a value takes in the guest, a 32-bit Python, at least: with the header of each object, the places in
 /// lists and dicts, and what its allocator adds.
 pub(crate) fn size_in_guest(value: &Value) -> u64 {
-    sum(value, &|text| {
+    sum(value, 0, &|text| {
         let layout = StrLayout::of(text);
         (layout.size() + layout.width) as u64 + if layout.max_char < 0x80 { 0 } else { 8 }
     })
 }
 
-/// The sizes of all objects of a value. `text` is what a text takes besides the smallest header.
-fn sum(value: &Value, text: &impl Fn(&str) -> u64) -> u64 {
+/// The sizes of all objects of a value. `text` is what a text takes besides the smallest header. What is nested
+/// deeper than can be encoded is not counted.
+fn sum(value: &Value, depth: usize, text: &impl Fn(&str) -> u64) -> u64 {
     let object = |bytes: usize| (bytes as u64).next_multiple_of(8);
+    let inner = |item| sum(item, depth + 1, text);
     match value {
+        _ if depth > MAX_DEPTH => 0,
         Value::None | Value::Bool(_) => 0,
         // Small ones are shared by all of Python.
         Value::Int(-5..=256) => 0,
@@ -134,11 +140,9 @@ fn sum(value: &Value, text: &impl Fn(&str) -> u64) -> u64 {
         Value::Text(long) => (20 + text(long)).next_multiple_of(8),
         Value::Bytes(bytes) => object(17 + bytes.len()),
         // A list is marked by the collector of garbage, which takes 8 bytes more.
-        Value::List(items) => {
-            32 + 4 * items.len() as u64 + items.iter().map(|item| sum(item, text)).sum::<u64>()
-        }
+        Value::List(items) => 32 + 4 * items.len() as u64 + items.iter().map(inner).sum::<u64>(),
         Value::Dict(entries) => {
-            let values = entries.iter().map(|(key, item)| object(21 + key.len()) + sum(item, text));
+            let values = entries.iter().map(|(key, item)| object(21 + key.len()) + inner(item));
             48 + 16 * entries.len() as u64 + values.sum::<u64>()
         }
     }
