@@ -93,8 +93,8 @@ fn encode(encoder: &mut Encoder, cell: &Cell, scope: Option<&Scope>, reseed: boo
     Ok(())
 }
 
-/// How much work it is to encode a value, in bytes of text: large integers take the square of their size. What
-/// is nested deeper than can be encoded is no work.
+/// How much work it is to encode a value, in bytes of text: large integers take the square of their size.
+/// What is nested deeper than can be encoded is no work.
 fn work(value: &Value, depth: usize) -> usize {
     let inner = |item| work(item, depth + 1);
     match value {
@@ -124,8 +124,8 @@ pub(crate) fn size_in_guest(value: &Value) -> u64 {
     })
 }
 
-/// The sizes of all objects of a value. `text` is what a text takes besides the smallest header. What is nested
-/// deeper than can be encoded is not counted.
+/// The sizes of all objects of a value. `text` is what a text takes besides the smallest header. What is
+/// nested deeper than can be encoded is not counted.
 fn sum(value: &Value, depth: usize, text: &impl Fn(&str) -> u64) -> u64 {
     let object = |bytes: usize| (bytes as u64).next_multiple_of(8);
     let inner = |item| sum(item, depth + 1, text);
