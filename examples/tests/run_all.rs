@@ -74,7 +74,7 @@ fn stateful_turns() {
 
 #[test]
 fn trajectory() {
-    let lines = ["turn 3:", "summary: ", "a sub-call of ", "check: the loaded events ", "check: the file "];
+    let lines = ["turn 3:", "summary: ", "sub-call 1 has ", "check: the loaded events ", "check: the file "];
     expect("trajectory", &[], &lines);
 }
 

@@ -1,6 +1,6 @@
 //! The JSON of chat completions: what an answer means.
 
-use abyme_core::{Error, ErrorKind, FinishReason, NativeCall, Response, Result, Usage};
+use abyme_core::{FinishReason, NativeCall, Response, Result, Usage};
 use serde_json::{Map, Value};
 
 /// The JSON in a body. A half of a surrogate pair, which Rust cannot hold and some servers write, becomes a
