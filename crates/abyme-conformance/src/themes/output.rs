@@ -248,7 +248,7 @@ cases! {
             r#"
                 import subprocess, sys
                 streams = {'stdin': sys.stdin, 'stdout': sys.stdout, 'stderr': sys.stderr}
-                done = subprocess.run(['echo', 'child'], **streams)
+                done = subprocess.run([sys.executable, '-c', "print('child')"], **streams)
                 done.returncode
             "#,
         )

@@ -1,5 +1,6 @@
 //! Requests as they are written, and the many forms of answers.
 
+use abyme_core::{Message, Request};
 use serde_json::json;
 
 use super::*;
