@@ -152,7 +152,7 @@ const CELLS: &[&str] = &[
     "class Odd(Exception):\n    def __str__(self): return 'odd: ' + repr(self.args)\nraise Odd(1, 'zwei')",
     "raise SystemExit(3)",
     "assert x == 0, 'not zero'",
-    "import nowhere.at_all",
+    "raise ImportError('nowhere')",
     "exec('1\\n1 / 0')",
     "print('a' * 5); raise KeyboardInterrupt",
     "input()",
