@@ -100,6 +100,7 @@ cases! {
     }
 
     /// C9: builtins that were deleted are there again in the next cell.
+    #[alone = "clears what all sessions of a process may share"]
     async fn builtins_come_back(s) {
         for code in [
             "import builtins\ndel builtins.print, builtins.len",
