@@ -6,6 +6,10 @@ struct Args {
     text: String,
 }
 
+fn shout(args: Args) -> String {
+    args.text.to_uppercase()
+}
+
 fn main() {
-    Tool::new("shout", "Writes in capitals.", |args: Args| args.text.to_uppercase());
+    Tool::new("shout", "Writes in capitals.", shout);
 }
