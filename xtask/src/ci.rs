@@ -9,6 +9,9 @@ use crate::{
     selection, tidy,
 };
 
+/// How many damaged inputs each reader of others' bytes gets: some ten seconds for all of them.
+const FUZZ_CASES: &str = "4096";
+
 pub(crate) fn run() -> Result<()> {
     command::run(&mut cargo(&["fmt", "--all", "--check"]))?;
     tidy::run(&tidy::Args::default())?;
@@ -25,6 +28,8 @@ pub(crate) fn run() -> Result<()> {
             "--locked",
         ])?;
     }
+    let mut fuzz = cargo(&["test", "--test", "fuzz"]);
+    command::run(fuzz.args(&everything).env("PROPTEST_CASES", FUZZ_CASES))?;
     docs::check(&everything)?;
     packages::check()?;
     dependencies::check()

@@ -26,7 +26,7 @@ struct Cli {
 enum Command {
     /// Measure how fast everything is, beside its peers. Takes arguments of its own: try `bench --help`.
     Bench(bench::Args),
-    /// Check everything but the tests, and write nothing: format, lints, docs, tidy.
+    /// Check all but the tests, and change no source: format, lints, fuzz, docs, packages, tidy and more.
     Ci,
     /// Start or stop a Docker engine of its own for the tests.
     #[command(subcommand)]
