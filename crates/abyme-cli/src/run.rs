@@ -10,8 +10,8 @@ use std::{
 };
 
 use abyme::{
-    CodePolicy, LanguageModelExt, Limits, RetryPolicy, Rlm, RlmBuilder, Status, TaskSignature,
-    TrajectoryWriter,
+    CodePolicy, LanguageModel, LanguageModelExt, Limits, OpenAi, Price, RetryPolicy, Rlm, RlmBuilder, Status,
+    TaskSignature, TrajectoryWriter,
 };
 
 use self::inputs::Source;
@@ -57,17 +57,9 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
     }
     let inputs = inputs::read(&args.input, &signature, standard)?;
     let model = |name| models::model(name, &args.model).map_err(|error| Failure::before_run(&error));
-    let (root, price) = (model(args.model.model.as_deref())?, args.price);
-    builder = match price {
-        Some(price) => builder.model(root.with_price(price)),
-        None => builder.model(root),
-    };
+    builder = builder.model(priced(model(args.model.model.as_deref())?, args.price));
     if let Some(sub_model) = &args.sub_model {
-        let sub_model = model(Some(sub_model))?;
-        builder = match args.sub_price {
-            Some(price) => builder.sub_model(sub_model.with_price(price)),
-            None => builder.sub_model(sub_model),
-        };
+        builder = builder.sub_model(priced(model(Some(sub_model))?, args.sub_price));
     }
 
     let detail = if args.verbose { Detail::Turns } else { Detail::Lines };
@@ -129,6 +121,14 @@ fn settings(args: &RunArgs) -> backend::Settings {
     let memory = backend::memory_for(&args.backend.interpreter, inputs::about_bytes(&args.input));
     let BackendArgs { python, image, .. } = &args.backend;
     backend::Settings { python: python.clone(), image: image.clone(), memory: Some(memory), disk: None }
+}
+
+/// The model, with a price where the command line gives one.
+fn priced(model: OpenAi, price: Option<Price>) -> Box<dyn LanguageModel> {
+    match price {
+        Some(price) => Box::new(model.with_price(price)),
+        None => Box::new(model),
+    }
 }
 
 fn limited(mut limits: Limits, args: &LimitArgs) -> Limits {

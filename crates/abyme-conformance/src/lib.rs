@@ -10,7 +10,7 @@ mod host;
 mod machine;
 pub mod memory;
 mod observed;
-mod prerequisite;
+pub mod prerequisite;
 mod result;
 mod runner;
 mod session;

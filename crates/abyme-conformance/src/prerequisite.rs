@@ -27,23 +27,25 @@ pub(crate) fn obstacle(harness: &dyn AnyHarness) -> Option<String> {
         Ok(Err(reason)) => reason,
         Err(_) => format!("it did not say whether it can within {} s", PREREQUISITE_TIMEOUT.as_secs()),
     };
-    note(harness.name(), &reason);
+    note_ignored(harness.name(), &reason);
     Some(reason)
 }
 
-/// Appends a line in one write, because other test programs may write to the same file.
-fn note(backend: &str, reason: &str) {
+/// Tells `cargo xtask test` that the tests of `name` were ignored, and why.
+pub fn note_ignored(name: &str, reason: &str) {
+    // In one write, because other test programs may write to the same file.
     if let Some(path) = std::env::var_os(IGNORED)
         && let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(path)
     {
-        let _ = file.write_all(format!("{backend}: {reason}\n").as_bytes());
+        let _ = file.write_all(format!("{name}: {reason}\n").as_bytes());
     }
 }
 
-/// Whether a backend that cannot run is a failure.
-pub(crate) fn is_required(backend: &str) -> bool {
+/// Whether `ABYME_REQUIRE` names this, so that its tests fail where they cannot run.
+#[must_use]
+pub fn is_required(name: &str) -> bool {
     let required = std::env::var(REQUIRE).unwrap_or_default();
-    required.split(',').any(|name| name.trim() == backend)
+    required.split(',').any(|one| one.trim() == name)
 }
 
 /// The message of that failure.

@@ -53,5 +53,5 @@ pub use self::{
     status::{Limit, Status},
     tool::{Serialized, Tool, ToolFunction, ToolReturn},
     trajectory::{Event, EventSink, Record, Trajectory, TrajectoryWriter, Turn},
-    value::{DecodeBudget, OverBudget, Text, Value},
+    value::{DecodeBudget, DecodeProblem, OverBudget, Text, Value},
 };

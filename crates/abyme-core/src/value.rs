@@ -13,7 +13,7 @@ mod serde_impl;
 mod text;
 
 pub use self::{
-    budget::{DecodeBudget, OverBudget},
+    budget::{DecodeBudget, DecodeProblem, OverBudget},
     serde_impl::ConvertError,
     text::Text,
 };

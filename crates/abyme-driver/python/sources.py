@@ -10,7 +10,7 @@ MAX_SOURCES = 1000
 _modules = sys.modules
 _import = __import__
 _sessions = []  # weak references to the `Sources` of this process
-_FUNCTIONS = (staticmethod, classmethod)
+_METHODS = (staticmethod, classmethod)
 
 
 class Sources:
@@ -61,7 +61,7 @@ class Sources:
         for value in list(vars(cls).values()):
             if type(value) is property:
                 value = value.fget
-            elif type(value) in (staticmethod, classmethod):
+            elif type(value) in _METHODS:
                 value = value.__func__
             if type(value) is _FUNCTION and value.__qualname__ == f"{cls.__qualname__}.{value.__name__}":
                 if value.__code__.co_filename in self._texts:

@@ -1,8 +1,6 @@
 //! Values and Python objects, into each other. One copy of a text, no JSON.
 
-use std::fmt;
-
-use abyme_core::{DecodeBudget, OverBudget, Value};
+use abyme_core::{DecodeBudget, DecodeProblem, Value};
 use indexmap::IndexMap;
 use num_bigint::BigInt;
 use pyo3::{
@@ -43,43 +41,24 @@ pub(crate) fn to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'
     })
 }
 
-/// Why an object has no value.
-#[derive(Debug, PartialEq)]
-pub(crate) enum NoValue {
-    TooLarge(OverBudget),
-    NotPlain(String),
-}
-
-impl fmt::Display for NoValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NoValue::TooLarge(problem) => write!(f, "the value is too large to pass on: {problem}"),
-            NoValue::NotPlain(problem) => f.write_str(problem),
-        }
-    }
-}
-
-impl From<OverBudget> for NoValue {
-    fn from(problem: OverBudget) -> Self {
-        NoValue::TooLarge(problem)
-    }
-}
-
-fn not_plain(what: impl Into<String>) -> NoValue {
-    NoValue::NotPlain(what.into())
-}
-
 /// The value of an object of plain data, as the driver hands it over. What it takes is charged.
 ///
 /// # Errors
 /// What is not plain data about it, or that it is too large.
-pub(crate) fn from_python(object: &Bound<'_, PyAny>, budget: &mut DecodeBudget) -> Result<Value, NoValue> {
+pub(crate) fn from_python(
+    object: &Bound<'_, PyAny>,
+    budget: &mut DecodeBudget,
+) -> Result<Value, DecodeProblem> {
     convert(object, budget, 0)
 }
 
-fn convert(object: &Bound<'_, PyAny>, budget: &mut DecodeBudget, depth: usize) -> Result<Value, NoValue> {
+fn convert(
+    object: &Bound<'_, PyAny>,
+    budget: &mut DecodeBudget,
+    depth: usize,
+) -> Result<Value, DecodeProblem> {
     if depth > MAX_DEPTH {
-        return Err(not_plain("a value is nested too deeply"));
+        return Err(DecodeProblem::from("a value is nested too deeply"));
     }
     // Exact types: of a subclass, code of the cell could run here.
     if object.is_none() {
@@ -87,7 +66,7 @@ fn convert(object: &Bound<'_, PyAny>, budget: &mut DecodeBudget, depth: usize) -
     }
     if let Ok(text) = object.cast_exact::<PyString>() {
         // Before it is made: a byte for each character. After that, what it has more.
-        let chars = text.len().map_err(|error| not_plain(error.to_string()))?;
+        let chars = text.len().map_err(|error| DecodeProblem::Invalid(error.to_string()))?;
         budget.text(chars)?;
         let text = text_of(text);
         budget.charge(text.len().saturating_sub(chars))?;
@@ -112,7 +91,7 @@ fn convert(object: &Bound<'_, PyAny>, budget: &mut DecodeBudget, depth: usize) -
         let mut entries = IndexMap::new();
         for (key, value) in dict.iter() {
             let Ok(key) = key.cast_exact::<PyString>() else {
-                return Err(not_plain("a dict has a key that is not a str"));
+                return Err(DecodeProblem::from("a dict has a key that is not a str"));
             };
             let value = convert(&value, budget, depth + 1)?;
             budget.insert(&mut entries, text_of(key), value)?;
@@ -124,7 +103,7 @@ fn convert(object: &Bound<'_, PyAny>, budget: &mut DecodeBudget, depth: usize) -
         return Ok(Value::Bytes(bytes.as_bytes().to_vec().into()));
     }
     let kind = object.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
-    Err(not_plain(format!("an object of type {kind} is not plain data")))
+    Err(DecodeProblem::Invalid(format!("an object of type {kind} is not plain data")))
 }
 
 fn items<'py>(
@@ -132,7 +111,7 @@ fn items<'py>(
     objects: impl Iterator<Item = Bound<'py, PyAny>>,
     budget: &mut DecodeBudget,
     depth: usize,
-) -> Result<Value, NoValue> {
+) -> Result<Value, DecodeProblem> {
     let mut items = Vec::new();
     budget.reserve(&mut items, len)?;
     for object in objects {
@@ -142,13 +121,14 @@ fn items<'py>(
     Ok(Value::List(items))
 }
 
-fn int(number: &Bound<'_, PyInt>, budget: &mut DecodeBudget) -> Result<Value, NoValue> {
+fn int(number: &Bound<'_, PyInt>, budget: &mut DecodeBudget) -> Result<Value, DecodeProblem> {
     if let Ok(small) = number.extract::<i64>() {
         return Ok(Value::Int(small));
     }
-    let large: BigInt = number.extract().map_err(|error: PyErr| not_plain(error.to_string()))?;
+    let large: BigInt = number.extract().map_err(|error: PyErr| DecodeProblem::Invalid(error.to_string()))?;
     budget.integer(usize::try_from(large.bits()).unwrap_or(usize::MAX))?;
-    Value::int_from_decimal(&large.to_string()).ok_or_else(|| not_plain("an integer cannot be written"))
+    Value::int_from_decimal(&large.to_string())
+        .ok_or_else(|| DecodeProblem::from("an integer cannot be written"))
 }
 
 /// A str as UTF-8. A lone surrogate, which has none, becomes `?`, as everywhere in Abyme.

@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, mpsc};
 
-use abyme_core::{Cell, Error, ErrorKind, Result, Scope};
+use abyme_core::{Cell, DecodeProblem, Error, ErrorKind, Result, Scope};
 use abyme_driver::repl::{Done, scope_value};
 use pyo3::{prelude::*, types::PyDict};
 use tokio::sync::oneshot;
 
 use crate::{
     bridge::{self, HostBridge},
-    convert::{NoValue, from_python, to_python},
+    convert::{from_python, to_python},
     python::RunningPython,
 };
 
@@ -110,7 +110,7 @@ fn run(session: &Bound<'_, PyAny>, job: &Job, bridge: &HostBridge) -> Result<Don
     let answer =
         session.call_method1("run_cell", (job.number, request)).map_err(|error| error.to_string())?;
     let value = match from_python(&answer, &mut bridge.budget()) {
-        Err(problem @ NoValue::TooLarge(_)) => {
+        Err(problem @ DecodeProblem::TooLarge(_)) => {
             without_variables(&answer, &problem.to_string()).map_err(|error| error.to_string())?;
             from_python(&answer, &mut bridge.budget())
         }

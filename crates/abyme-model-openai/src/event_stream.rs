@@ -1,11 +1,16 @@
 //! An answer that comes as a stream of events though nobody asked for one: the completion it adds up to.
 
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::{Map, Value, json};
 
+/// Whether an answer says that it is a stream of events.
+pub(crate) fn is_declared(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+}
+
 /// Whether a body is a stream of events, whatever its type says.
-pub(crate) fn is_event_stream(content_type: Option<&str>, body: &str) -> bool {
-    content_type.is_some_and(|value| value.trim_start().starts_with("text/event-stream"))
-        || ["data:", "event:", ": "].iter().any(|field| body.starts_with(field))
+pub(crate) fn is_event_stream(headers: &HeaderMap, body: &str) -> bool {
+    is_declared(headers) || ["data:", "event:", ": "].iter().any(|field| body.starts_with(field))
 }
 
 /// Whether the stream says that it is done, so that nobody has to wait for the connection's end.
@@ -94,7 +99,7 @@ mod tests {
             "\n\ndata: [DONE]\n\n",
         ];
         let body = &*body.concat();
-        assert!(is_event_stream(None, body) && is_done(body.as_bytes()));
+        assert!(is_event_stream(&HeaderMap::new(), body) && is_done(body.as_bytes()));
         assert_eq!(
             completion(body).unwrap(),
             json!({

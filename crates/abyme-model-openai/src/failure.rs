@@ -58,8 +58,7 @@ impl Exchange<'_> {
 
     /// The answer as JSON, also if it came as a stream.
     fn answer(&self, reply: &Reply, body: &str) -> Result<Value> {
-        let content_type = reply.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        if event_stream::is_event_stream(content_type, body)
+        if event_stream::is_event_stream(&reply.headers, body)
             && let Some(answer) = event_stream::completion(body)
         {
             return Ok(answer);

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use crate::{
     config::{Config, SystemRole},
     demands::{self, Demands, Sent},
-    provider::Endpoint,
+    provider::{Endpoint, MAX_TOKENS_FIELDS},
 };
 
-/// The names that the most tokens of a reply have had.
-const MAX_TOKENS: &[&str] = &["max_tokens", "max_completion_tokens", "max_output_tokens"];
+/// The names that the most tokens of a reply have had: any of them in `extra_body` takes the place of ours.
+const MAX_TOKENS: [&str; 3] = [MAX_TOKENS_FIELDS[0], MAX_TOKENS_FIELDS[1], "max_output_tokens"];
 
 /// The body of a request to `model`, and what of it a server may refuse. What the request does not set, the
 /// configuration does; `demands` are what the server is known to want otherwise.
@@ -63,3 +63,6 @@ pub(crate) fn body(
     })?;
     Ok((body.into(), sent))
 }
+
+#[cfg(test)]
+mod tests;

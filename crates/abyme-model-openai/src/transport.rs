@@ -119,8 +119,7 @@ pub(crate) async fn exchange(
         true => (allowed.bytes.min(1 << 20), deadline.min(far(Instant::now(), FAILURE_TIMEOUT))),
         false => (allowed.bytes, deadline),
     };
-    let streams =
-        headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+    let streams = event_stream::is_declared(&headers);
     let mut body = Vec::new();
     match read(&mut response, &mut body, most, deadline, streams, host, allowed).await {
         // The status of a failure says enough without the rest of its body.

@@ -15,5 +15,5 @@ pub mod reply;
 pub use self::{
     functions::{Function, SourceError, public_functions},
     policy::{CodePolicy, Violation},
-    reply::{Reply, code_in_arguments, fence, parse_reply, submitted_literals, visible_text},
+    reply::{Reply, code_in_arguments, fence, parse_reply, submitted_literals, visible_text, with_fence},
 };

@@ -122,7 +122,7 @@ pub fn visible_text(text: &str) -> String {
 
 /// Reads one message. `may_be_cut`: whether a token of a chat template may end it.
 fn parse_message(text: &str, may_be_cut: bool) -> Reply {
-    if let Some(reply) = undivided(text, text) {
+    if let Some(reply) = undivided(text) {
         return reply;
     }
     let found = layout(text);
@@ -131,7 +131,7 @@ fn parse_message(text: &str, may_be_cut: bool) -> Reply {
     }
     let after_thoughts = lead(text, &found.thoughts);
     if after_thoughts > 0
-        && let Some(reply) = undivided(&text[after_thoughts..], &text[after_thoughts..])
+        && let Some(reply) = undivided(&text[after_thoughts..])
     {
         return reply;
     }
@@ -204,8 +204,7 @@ fn parse_message(text: &str, may_be_cut: bool) -> Reply {
 fn harmony_reply(messages: &[HarmonyMessage<'_>]) -> Reply {
     let text = harmony_text(messages);
     if let Some(code) = messages.iter().find_map(HarmonyMessage::code) {
-        let kept = format!("{text}\n\n{}", fence(&code)).trim_start().to_owned();
-        return Reply::Code { kept, reasoning: text, code, ignored_blocks: 0 };
+        return Reply::Code { kept: with_fence(&text, &code), reasoning: text, code, ignored_blocks: 0 };
     }
     match messages.iter().find_map(HarmonyMessage::recipient) {
         Some(recipient) => Reply::Markup { name: format!("a call of `{recipient}`"), text },
@@ -232,8 +231,15 @@ pub fn fence(code: &str) -> String {
     format!("{ticks}python\n{code}{newline}{ticks}")
 }
 
+/// A text with code in a [`fence`] after it: how a conversation keeps a cell that was called in a form that
+/// no later request can hold.
+#[must_use]
+pub fn with_fence(text: &str, code: &str) -> String {
+    format!("{text}\n\n{}", fence(code)).trim_start().to_owned()
+}
+
 /// A reply that is code as a whole: a program without a fence, or an object with a field for it.
-fn undivided(text: &str, kept: &str) -> Option<Reply> {
+fn undivided(text: &str) -> Option<Reply> {
     let body = text.trim_end();
     // Only blank lines are taken off the front: the indentation of the first line belongs to the code.
     let start = body.len() - body.trim_start().len();
@@ -247,7 +253,7 @@ fn undivided(text: &str, kept: &str) -> Option<Reply> {
             ignored_blocks: 0,
         });
     }
-    object(body, kept)
+    object(body, text)
 }
 
 /// The code of a JSON object: of its field for it, or of the call that it is. The code itself may be fenced.

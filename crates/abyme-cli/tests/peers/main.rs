@@ -10,11 +10,11 @@ mod dspy;
 mod litellm;
 
 use std::{
-    io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
+use abyme_conformance::prerequisite::{is_required, note_ignored};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// A package of PyPI that a test runs.
@@ -52,9 +52,9 @@ impl Peer {
                 test(&self.environment());
                 Ok(())
             }),
-            Some(reason) if self.is_required() => Trial::test(name, move || Err(Failed::from(reason))),
+            Some(reason) if is_required(self.name) => Trial::test(name, move || Err(Failed::from(reason))),
             Some(reason) => {
-                note(self.name, &reason);
+                note_ignored(self.name, &reason);
                 Trial::test(name, || Ok(())).with_ignored_flag(true).with_kind("no package")
             }
         }
@@ -76,19 +76,5 @@ impl Peer {
         let install = |package| format!(" && {path}/bin/pip install '{package}'");
         let install: String = self.packages.split(' ').map(install).collect();
         (!is_there).then(|| format!("not installed; `python3 -m venv {path}{install}`"))
-    }
-
-    fn is_required(&self) -> bool {
-        let required = std::env::var("ABYME_REQUIRE").unwrap_or_default();
-        required.split(',').any(|name| name.trim() == self.name)
-    }
-}
-
-/// Tells `cargo xtask test` what was ignored and why, in one write.
-fn note(name: &str, reason: &str) {
-    if let Some(path) = std::env::var_os("ABYME_IGNORED")
-        && let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(path)
-    {
-        let _ = file.write_all(format!("{name}: {reason}\n").as_bytes());
     }
 }

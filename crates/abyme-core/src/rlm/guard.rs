@@ -1,7 +1,5 @@
 //! What has to be done although the future that would do it was dropped.
 
-use std::fmt;
-
 /// Calls a closure when it is dropped, unless it was disarmed before.
 pub(super) struct OnDrop<F: FnOnce()>(Option<F>);
 
@@ -21,11 +19,5 @@ impl<F: FnOnce()> Drop for OnDrop<F> {
         if let Some(then) = self.0.take() {
             then();
         }
-    }
-}
-
-impl<F: FnOnce()> fmt::Debug for OnDrop<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OnDrop").field(&self.0.is_some()).finish()
     }
 }

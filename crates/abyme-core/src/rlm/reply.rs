@@ -1,7 +1,7 @@
 //! A reply of the root model, read: its text, or else the call that it made in the provider's own form.
 
 pub(super) use abyme_python_syntax::Reply;
-use abyme_python_syntax::{code_in_arguments, fence, parse_reply};
+use abyme_python_syntax::{code_in_arguments, parse_reply, with_fence};
 
 use crate::model::Response;
 
@@ -18,8 +18,7 @@ pub(super) fn read_reply(response: &Response) -> Reply {
     };
     match code_in_arguments(&call.arguments) {
         Some(code) => {
-            let kept = format!("{text}\n\n{}", fence(&code)).trim_start().to_owned();
-            Reply::Code { kept, reasoning: text, code, ignored_blocks: 0 }
+            Reply::Code { kept: with_fence(&text, &code), reasoning: text, code, ignored_blocks: 0 }
         }
         None => {
             let name = format!("a call of `{}`", call.name);

@@ -73,6 +73,45 @@ impl fmt::Display for OverBudget {
 
 impl std::error::Error for OverBudget {}
 
+/// Why a message of a session is no value: what every decoder fails with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "each backend says for itself what follows from either")]
+pub enum DecodeProblem {
+    /// It would take more than its [`DecodeBudget`].
+    TooLarge(OverBudget),
+    /// It does not have the form of a value.
+    Invalid(String),
+}
+
+impl fmt::Display for DecodeProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DecodeProblem::TooLarge(problem) => write!(f, "the value is too large to pass on: {problem}"),
+            DecodeProblem::Invalid(problem) => f.write_str(problem),
+        }
+    }
+}
+
+impl std::error::Error for DecodeProblem {}
+
+impl From<OverBudget> for DecodeProblem {
+    fn from(problem: OverBudget) -> Self {
+        DecodeProblem::TooLarge(problem)
+    }
+}
+
+impl From<String> for DecodeProblem {
+    fn from(problem: String) -> Self {
+        DecodeProblem::Invalid(problem)
+    }
+}
+
+impl From<&str> for DecodeProblem {
+    fn from(problem: &str) -> Self {
+        DecodeProblem::Invalid(problem.to_owned())
+    }
+}
+
 impl Default for DecodeBudget {
     fn default() -> Self {
         Self::new(Self::DEFAULT_MAX_BYTES)

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, cell::RefCell, fmt};
 
-use abyme_core::{DecodeBudget, OverBudget, Text, Value};
+use abyme_core::{DecodeBudget, DecodeProblem, OverBudget, Text, Value};
 use bytes::Bytes;
 use indexmap::IndexMap;
 use serde::{
@@ -108,13 +108,6 @@ impl AsRef<[u8]> for SharedText {
     fn as_ref(&self) -> &[u8] {
         self.0.as_bytes()
     }
-}
-
-/// Why a header is no value.
-#[derive(Debug, PartialEq)]
-pub(crate) enum DecodeProblem {
-    TooLarge(OverBudget),
-    Invalid(String),
 }
 
 /// Reads a header. What the driver sent is not trusted: all that is made is charged to the budget.

@@ -1,12 +1,12 @@
 //! The messages of the protocol, as the host writes and reads them. `PROTOCOL.md` is the specification.
 
-use abyme_core::{Cell, DecodeBudget, HostCall, HostError, Scope, Submission, Value};
+use abyme_core::{Cell, DecodeBudget, DecodeProblem, HostCall, HostError, Scope, Submission, Value};
 use indexmap::IndexMap;
 use serde::Serialize;
 
 use crate::{
     protocol::{
-        codec::{Blobs, DecodeProblem, Encoded, Envelope, decode},
+        codec::{Blobs, Encoded, Envelope, decode},
         frame::{Frame, FrameLimits},
     },
     repl::{Done, Stream, entries::Entries, submission},

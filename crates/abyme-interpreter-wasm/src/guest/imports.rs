@@ -5,14 +5,14 @@
 
 use std::{fmt, future::poll_fn, pin::pin, task::Poll, time::Duration};
 
-use abyme_core::{DecodeBudget, HostCall, OverBudget, Value};
+use abyme_core::{DecodeBudget, DecodeProblem, HostCall, OverBudget, Value};
 use abyme_driver::repl::{Stream, submission};
 use bytes::Bytes;
 use tokio::task::yield_now;
 use wasmtime::{Caller, Linker};
 
 use crate::guest::{
-    marshal::{DecodeProblem, Encoder, LongObject, decode},
+    marshal::{Encoder, LongObject, decode},
     pystr::pieces,
     request::is_too_large,
     state::GuestState,

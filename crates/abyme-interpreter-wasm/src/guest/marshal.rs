@@ -11,7 +11,7 @@ mod format;
 mod tests;
 
 pub(crate) use self::{
-    decode::{DecodeProblem, decode},
+    decode::decode,
     encode::{Encoder, LongObject},
     format::MAX_DEPTH,
 };

@@ -1,8 +1,6 @@
 //! Reads values from the guest, which is not trusted.
 
-use std::fmt;
-
-use abyme_core::{DecodeBudget, OverBudget, Value};
+use abyme_core::{DecodeBudget, DecodeProblem, Value};
 use bytes::Bytes;
 use indexmap::IndexMap;
 use num_bigint::{BigInt, BigUint, Sign};
@@ -11,40 +9,6 @@ use super::format::{DIGIT_BITS, MAX_DEPTH, MAX_INT_BITS, tag};
 
 /// Containers around the values of a message: the message, its fields, lists of those.
 const MARGIN: usize = 8;
-
-/// Why data are no value.
-#[derive(Debug, PartialEq)]
-pub(crate) enum DecodeProblem {
-    TooLarge(OverBudget),
-    Invalid(String),
-}
-
-impl fmt::Display for DecodeProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DecodeProblem::TooLarge(problem) => problem.fmt(f),
-            DecodeProblem::Invalid(problem) => f.write_str(problem),
-        }
-    }
-}
-
-impl From<OverBudget> for DecodeProblem {
-    fn from(problem: OverBudget) -> Self {
-        DecodeProblem::TooLarge(problem)
-    }
-}
-
-impl From<String> for DecodeProblem {
-    fn from(problem: String) -> Self {
-        DecodeProblem::Invalid(problem)
-    }
-}
-
-impl From<&str> for DecodeProblem {
-    fn from(problem: &str) -> Self {
-        DecodeProblem::Invalid(problem.to_owned())
-    }
-}
 
 type Result<T> = std::result::Result<T, DecodeProblem>;
 

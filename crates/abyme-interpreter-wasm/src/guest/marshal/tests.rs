@@ -1,11 +1,11 @@
 //! Values are read as they were written, and no data that is read can do harm.
 
-use abyme_core::{DecodeBudget, OverBudget, Value};
+use abyme_core::{DecodeBudget, DecodeProblem, OverBudget, Value};
 use proptest::prelude::*;
 
 use super::{
     Encoder,
-    decode::{DecodeProblem, decode as decode_bounded},
+    decode::decode as decode_bounded,
     format::{MAX_DEPTH, MIN_LONG_BYTES},
 };
 

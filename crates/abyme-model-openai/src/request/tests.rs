@@ -1,0 +1,55 @@
+//! Requests as they are written.
+
+use serde_json::Map;
+
+use super::*;
+
+fn sent(config: &Config, request: &Request) -> String {
+    demanded(config, request, Demands::default())
+}
+
+fn demanded(config: &Config, request: &Request, demands: Demands) -> String {
+    let endpoint = Endpoint::resolve(Some("http://localhost:8000"), "m").unwrap();
+    String::from_utf8(body(request, "m", &endpoint, config, demands).unwrap().0.to_vec()).unwrap()
+}
+
+#[test]
+fn a_request_wins_over_the_configuration_and_extra_fields_over_both() {
+    let config = Config {
+        max_tokens: Some(10),
+        temperature: Some(0.5),
+        extra_body: Map::from_iter([("top_p".to_owned(), 0.9.into())]),
+        ..Config::new("m")
+    };
+    let request = Request::prompt("hi");
+    let start = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]"#;
+    assert_eq!(
+        sent(&config, &request),
+        format!(r#"{start},"max_tokens":10,"temperature":0.5,"top_p":0.9}}"#)
+    );
+    let other = request.clone().max_tokens(20).temperature(1.0);
+    assert_eq!(sent(&config, &other), format!(r#"{start},"max_tokens":20,"temperature":1.0,"top_p":0.9}}"#));
+    let mut config = config;
+    config.extra_body.insert("max_completion_tokens".to_owned(), 7.into());
+    config.extra_body.insert("temperature".to_owned(), Value::Null);
+    assert_eq!(sent(&config, &other), format!(r#"{start},"max_completion_tokens":7,"top_p":0.9}}"#));
+    assert_eq!(sent(&Config::new("m"), &request), format!("{start}}}"));
+    let openrouter = Endpoint::resolve(None, "openrouter/a/b").unwrap();
+    let (body, _) = body(&request, "a/b", &openrouter, &Config::new("x"), Demands::default()).unwrap();
+    assert!(String::from_utf8_lossy(&body).ends_with(r#""usage":{"include":true}}"#));
+}
+
+#[test]
+fn what_a_server_demands_changes_the_request() {
+    let config = Config { max_tokens: Some(10), temperature: Some(0.5), ..Config::new("m") };
+    let request = Request::new(vec![Message::system("rules"), Message::user("task")]);
+    let other = Demands { other_max_tokens: true, ..Demands::default() };
+    assert!(demanded(&config, &request, other).contains(r#""max_completion_tokens":10"#));
+    let cool = Demands { no_temperature: true, ..Demands::default() };
+    assert!(!demanded(&config, &request, cool).contains("temperature"));
+    let merged = r#""messages":[{"role":"user","content":"rules\n\ntask"}]"#;
+    let no_system = Demands { no_system_role: true, ..Demands::default() };
+    assert!(demanded(&config, &request, no_system).contains(merged));
+    let config = Config { system_role: SystemRole::InUserMessage, ..config };
+    assert!(sent(&config, &request).contains(merged));
+}
