@@ -12,6 +12,8 @@ mod host;
 mod prediction;
 mod reply;
 mod run;
+mod sub_calls;
+mod tool_calls;
 mod turns;
 
 pub use self::{

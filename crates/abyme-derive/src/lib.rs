@@ -1,0 +1,3 @@
+//! Attributes for Abyme: a struct as the signature of a task, a function as a tool of its cells.
+//!
+//! Programs use them through the crate `abyme`.

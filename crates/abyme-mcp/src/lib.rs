@@ -1,0 +1,1 @@
+//! The tools of a Model Context Protocol server as functions of a session.
