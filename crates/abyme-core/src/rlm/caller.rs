@@ -34,12 +34,53 @@ pub(super) struct ModelCaller<'a> {
     host_calls: AtomicU32,
 }
 
-/// Which call a try belongs to, for the record.
+/// A model call that a cell asks for.
+pub(super) struct SubCall<'r> {
+    pub(super) function: &'r str,
+    pub(super) model: &'r dyn LanguageModel,
+    pub(super) request: Request,
+    /// How long all its tries may take together.
+    pub(super) timeout: Option<Duration>,
+    /// The number of the call whose reply it asks to correct.
+    pub(super) repairs: Option<u32>,
+}
+
+/// What a sub-call gave.
+#[derive(Clone, Debug)]
+#[allow(dead_code, reason = "typed replies need to know")]
+pub(super) struct Answer {
+    /// The number of the call.
+    pub(super) call: u32,
+    /// The reply, without thoughts.
+    pub(super) text: String,
+    /// Whether the length limit cut it.
+    pub(super) is_cut: bool,
+}
+
+/// Which call a try belongs to, for the record, and when it has to be over.
 #[derive(Clone, Copy)]
 struct CallOf<'a> {
     turn: u32,
     call: Option<u32>,
     model: &'a dyn LanguageModel,
+    /// When the run, or its turns, have to be over.
+    deadline: Option<Instant>,
+    /// When the call has to be over, and the time that it was given, where it has a limit of its own.
+    own: Option<(Instant, Duration)>,
+}
+
+impl CallOf<'_> {
+    /// The time left for the call.
+    fn left(&self) -> Option<Duration> {
+        let ends = self.deadline.into_iter().chain(self.own.map(|(at, _)| at));
+        ends.min().map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// The limit of the call itself, if that is over before the run's.
+    fn own_timeout(&self) -> Option<Duration> {
+        let (at, limit) = self.own?;
+        self.deadline.is_none_or(|deadline| at < deadline).then_some(limit)
+    }
 }
 
 impl<'a> ModelCaller<'a> {
@@ -75,8 +116,8 @@ impl<'a> ModelCaller<'a> {
             _ => self.budget.turns_deadline(),
         };
         let started = Instant::now();
-        let of = CallOf { turn, call: None, model: &*self.config.model };
-        let response = self.call(of, deadline, || Request::new(messages.to_vec())).await?;
+        let of = CallOf { turn, call: None, model: &*self.config.model, deadline, own: None };
+        let response = self.call(of, || Request::new(messages.to_vec())).await?;
         self.recorder.record(Event::ModelReplied {
             turn,
             purpose,
@@ -116,22 +157,18 @@ impl<'a> ModelCaller<'a> {
 
     /// One call of a sub-model, already reserved: its answer, without thoughts. Its outcome is recorded, also
     /// if the cell ends first.
-    pub(super) async fn sub_call(
-        &self,
-        turn: u32,
-        function: &str,
-        prompt: &str,
-        model: &dyn LanguageModel,
-    ) -> Result<String> {
+    pub(super) async fn sub_call(&self, turn: u32, asked: &SubCall<'_>) -> Result<Answer> {
+        let SubCall { model, request, .. } = asked;
         let _permit = self.budget.call_permit().await;
         self.budget.check()?;
         let call = self.next_host_call();
         self.recorder.record(Event::SubCallStarted {
             turn,
             call,
-            function: function.to_owned(),
+            function: asked.function.to_owned(),
             model: model.name().to_owned(),
-            prompt: prompt.to_owned(),
+            prompt: request.messages.last().map(|message| message.content.clone()).unwrap_or_default(),
+            repairs: asked.repairs,
         });
         let started = Instant::now();
         let finished = |outcome, usage| {
@@ -139,11 +176,16 @@ impl<'a> ModelCaller<'a> {
             self.recorder.record(Event::SubCallFinished { turn, call, outcome, usage, seconds });
         };
         let unfinished = OnDrop::new(|| finished(CallOutcome::Error(CANCELLED.to_owned()), Usage::default()));
-        let of = CallOf { turn, call: Some(call), model };
-        let result = self.call(of, self.budget.turns_deadline(), || Request::prompt(prompt)).await;
+        let own = asked.timeout.and_then(|limit| Some((started.checked_add(limit)?, limit)));
+        let of =
+            CallOf { turn, call: Some(call), model: *model, deadline: self.budget.turns_deadline(), own };
+        let result = self.call(of, || request.clone()).await;
         unfinished.disarm();
-        let usage = result.as_ref().map_or_else(|_| Usage::default(), |response| response.usage);
-        let answer = result.and_then(|response| answer(model, response));
+        let (usage, is_cut) = match &result {
+            Ok(response) => (response.usage, response.finish_reason == FinishReason::Length),
+            Err(_) => (Usage::default(), false),
+        };
+        let answer = result.and_then(|response| answer(*model, response));
         finished(
             match &answer {
                 Ok(text) => CallOutcome::Result(text.clone()),
@@ -151,26 +193,16 @@ impl<'a> ModelCaller<'a> {
             },
             usage,
         );
-        answer
+        answer.map(|text| Answer { call, text, is_cut })
     }
 
     /// Calls a model until it answers, fails for good, or the time is over, pauses between tries included.
-    async fn call(
-        &self,
-        of: CallOf<'_>,
-        deadline: Option<Instant>,
-        request: impl Fn() -> Request,
-    ) -> Result<Response> {
+    async fn call(&self, of: CallOf<'_>, request: impl Fn() -> Request) -> Result<Response> {
         let span = tracing::info_span!("model_call", model = of.model.name());
-        self.tries(of, deadline, request).instrument(span).await
+        self.tries(of, request).instrument(span).await
     }
 
-    async fn tries(
-        &self,
-        of: CallOf<'_>,
-        deadline: Option<Instant>,
-        request: impl Fn() -> Request,
-    ) -> Result<Response> {
+    async fn tries(&self, of: CallOf<'_>, request: impl Fn() -> Request) -> Result<Response> {
         let mut retries = Retries::new(&self.config.retry);
         loop {
             let started = Instant::now();
@@ -186,18 +218,17 @@ impl<'a> ModelCaller<'a> {
                 });
             };
             let cancelled = OnDrop::new(|| failed(CANCELLED.to_owned(), None));
-            let result = self.call_once(of.model, deadline, &request).await;
+            let result = self.call_once(of, &request).await;
             cancelled.disarm();
             let error = match result {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
             let backoff = retries.backoff_after(&error);
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            match (backoff, left) {
+            match (backoff, of.left()) {
                 (Some(backoff), Some(left)) if backoff >= left => {
                     failed(error.to_string(), None);
-                    return Err(no_time_to_retry(&retries.give_up(error), left));
+                    return Err(no_time_to_retry(of, &retries.give_up(error), left));
                 }
                 (Some(backoff), _) => {
                     failed(error.to_string(), Some(backoff));
@@ -213,15 +244,10 @@ impl<'a> ModelCaller<'a> {
     }
 
     /// One try: gives the model its time limit, drops the call a moment after it, and settles what it used.
-    async fn call_once(
-        &self,
-        model: &dyn LanguageModel,
-        deadline: Option<Instant>,
-        request: impl Fn() -> Request,
-    ) -> Result<Response> {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let own = self.limits.model_timeout;
-        let limit = left.map_or(own, |left| left.min(own));
+    async fn call_once(&self, of: CallOf<'_>, request: impl Fn() -> Request) -> Result<Response> {
+        let (model, left) = (of.model, of.left());
+        let most = self.limits.model_timeout;
+        let limit = left.map_or(most, |left| left.min(most));
         let request = request().timeout(limit);
         let answer = timeout(limit.saturating_add(ANSWER_GRACE), model.complete(&request)).await;
         match answer.unwrap_or_else(|_| Err(timed_out(model, limit))) {
@@ -230,8 +256,11 @@ impl<'a> ModelCaller<'a> {
                 self.budget.settle(model.name(), response.usage);
                 Ok(response)
             }
-            // The run's time cut the call off: that is no failure of the model.
-            Err(error) if error.kind() == ErrorKind::ModelTimeout && left.is_some_and(|left| left < own) => {
+            Err(error) if error.kind() == ErrorKind::ModelTimeout && left.is_some_and(|left| left < most) => {
+                if let Some(own) = of.own_timeout() {
+                    return Err(timed_out(model, own).with_source(error).permanent());
+                }
+                // The run's time cut the call off: that is no failure of the model.
                 let message = format!(
                     "the time of the run was over {:.1} s after model `{}` was asked, before it answered",
                     limit.as_secs_f64(),
@@ -267,7 +296,11 @@ fn answer(model: &dyn LanguageModel, response: Response) -> Result<String> {
     }
 }
 
-fn no_time_to_retry(error: &Error, left: Duration) -> Error {
+fn no_time_to_retry(of: CallOf<'_>, error: &Error, left: Duration) -> Error {
+    if let Some(own) = of.own_timeout() {
+        let message = format!("{}; its last try failed: {error}", timed_out(of.model, own));
+        return Error::new(ErrorKind::ModelTimeout, message).permanent();
+    }
     let wait = error.retry_after().map_or_else(String::new, |wait| {
         format!(
             " (the provider asks to wait {:.0} s, {:.0} s are left)",

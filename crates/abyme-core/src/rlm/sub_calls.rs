@@ -4,10 +4,12 @@ use futures_util::future::join_all;
 
 use super::{
     builtins::{LLM_QUERY, LLM_QUERY_BATCHED},
-    caller::ModelCaller,
+    caller::{ModelCaller, SubCall},
 };
 use crate::{
+    error::Result,
     interpreter::{HostCall, HostError},
+    model::{LanguageModel, Request},
     value::Value,
 };
 
@@ -30,7 +32,13 @@ impl<'a> SubCalls<'a> {
         check_prompt(prompt)?;
         let model = self.caller.sub_model(model_argument(call)?)?;
         self.caller.reserve_sub_calls(1)?;
-        Ok(self.caller.sub_call(self.turn, LLM_QUERY, prompt, model).await?.into())
+        Ok(self.ask(LLM_QUERY, prompt, model).await?.into())
+    }
+
+    async fn ask(&self, function: &str, prompt: &str, model: &dyn LanguageModel) -> Result<String> {
+        let request = Request::prompt(prompt);
+        let call = SubCall { function, model, request, timeout: None, repairs: None };
+        self.caller.sub_call(self.turn, &call).await.map(|answer| answer.text)
     }
 
     pub(super) async fn llm_query_batched(&self, call: &HostCall) -> Result<Value, HostError> {
@@ -58,7 +66,7 @@ impl<'a> SubCalls<'a> {
         self.caller.reserve_sub_calls(u32::try_from(valid).unwrap_or(u32::MAX))?;
         let replies = texts.into_iter().map(|prompt| async {
             check_prompt(prompt).map_err(|error| error.message)?;
-            let reply = self.caller.sub_call(self.turn, LLM_QUERY_BATCHED, prompt, model).await;
+            let reply = self.ask(LLM_QUERY_BATCHED, prompt, model).await;
             reply.map_err(|error| error.to_string())
         });
         let replies = join_all(replies).await.into_iter();

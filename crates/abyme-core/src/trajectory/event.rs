@@ -163,8 +163,12 @@ pub enum Event {
         function: String,
         /// The model that was called.
         model: String,
-        /// The prompt, whole.
+        /// The prompt as it was sent, whole.
         prompt: String,
+        /// The number of the sub-call whose reply this one asks to correct, because it is not of the type
+        /// that was asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        repairs: Option<u32>,
     },
     /// A model call made from a cell was answered, failed, or was cancelled with its cell.
     #[non_exhaustive]
