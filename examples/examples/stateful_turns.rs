@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let answer = rlm.run(inputs! { docs: &docs }).await?;
 
-    let found: ErrorPatterns = answer.output()?;
+    let found: ErrorPatterns = answer.to()?;
     println!("found {} error patterns", found.total_errors_found);
     for (category, lines) in &found.error_categories {
         println!("{category}: {} errors, such as {:.70}", lines.len(), lines.first().map_or("", |line| line));

@@ -49,7 +49,7 @@ pub use self::{
         RetryPolicy, Retrying, Role, Usage,
     },
     rlm::{CancelHandle, EventStream, Prediction, Rlm, RlmBuilder, Run, RunFuture},
-    signature::{Field, FieldType, Signature, TaskSignature},
+    signature::{Field, FieldType, Signature, TaskSignature, Untyped},
     status::{Limit, Status},
     tool::{Serialized, Tool, ToolFunction, ToolReturn},
     trajectory::{Event, EventSink, Record, Trajectory, TrajectoryWriter, Turn},

@@ -22,18 +22,20 @@ pub use self::{
     run::{CancelHandle, EventStream, Run, RunFuture},
 };
 
-use std::sync::Arc;
+use std::{fmt, marker::PhantomData, sync::Arc};
 
 use self::config::RlmConfig;
 use crate::{
     error::Result,
-    inputs::Inputs,
     limits::Limits,
-    signature::{IntoSignature, Signature, TaskSignature},
+    signature::{IntoSignature, Signature, TaskSignature, Untyped},
 };
 
 /// A Recursive Language Model: a signature, models, a backend, tools and limits, ready to run any number of
 /// times, also at the same time.
+///
+/// [`Rlm::of`] begins with a type, from which the inputs and outputs of each run are typed; [`Rlm::builder`]
+/// with a text, and inputs and outputs go by name:
 ///
 /// ```no_run
 /// # async fn example(model: impl abyme_core::LanguageModel + 'static,
@@ -49,9 +51,9 @@ use crate::{
 /// let modules: Vec<String> = answer.get("modules")?;
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug)]
-pub struct Rlm {
+pub struct Rlm<S = Untyped> {
     config: Arc<RlmConfig>,
+    signature: PhantomData<fn() -> S>,
 }
 
 impl Rlm {
@@ -61,12 +63,16 @@ impl Rlm {
         RlmBuilder::new(signature.into_signature())
     }
 
-    /// Begins with a typed signature. A submission that is not a [`Signature::Outputs`] goes back to the
-    /// model.
-    pub fn of<S: Signature>() -> RlmBuilder {
-        RlmBuilder::new(Ok(S::signature().outputs_as::<S::Outputs>()))
+    /// Begins with a typed signature: a struct with `#[derive(Signature)]`. A run takes the signature's
+    /// [`Inputs`](Signature::Inputs), and its prediction has an `output` of its
+    /// [`Outputs`](Signature::Outputs). A submission that is none goes back to the model. Every mistake
+    /// surfaces in [`build`](RlmBuilder::build).
+    pub fn of<S: Signature>() -> RlmBuilder<S> {
+        RlmBuilder::new(S::signature().map(TaskSignature::outputs_as::<S::Outputs>))
     }
+}
 
+impl<S: Signature> Rlm<S> {
     /// The task.
     pub fn signature(&self) -> &TaskSignature {
         &self.config.signature
@@ -79,19 +85,32 @@ impl Rlm {
 
     /// A run of the task over `inputs`: turns until a submission, a limit, or an error. It starts when it is
     /// awaited; before that, it can be given limits, a trace, a label and more: see [`Run`].
-    pub fn run(&self, inputs: impl Into<Inputs>) -> Run {
+    pub fn run(&self, inputs: S::Inputs) -> Run<S::Outputs> {
         Run::new(self.config.clone(), inputs.into())
     }
 }
 
-impl RlmBuilder {
+/// Another handle to the same.
+impl<S> Clone for Rlm<S> {
+    fn clone(&self) -> Self {
+        Self { config: self.config.clone(), signature: PhantomData }
+    }
+}
+
+impl<S> fmt::Debug for Rlm<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rlm").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl<S: Signature> RlmBuilder<S> {
     /// Checks everything and puts the [`Rlm`] together.
     ///
     /// # Errors
     /// The first mistake, by name: [`ErrorKind::Signature`](crate::ErrorKind::Signature) for a signature that
     /// does not parse, [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a name that cannot be
     /// used, [`ErrorKind::Config`](crate::ErrorKind::Config) for the rest.
-    pub fn build(self) -> Result<Rlm> {
-        Ok(Rlm { config: Arc::new(self.into_config()?) })
+    pub fn build(self) -> Result<Rlm<S>> {
+        Ok(Rlm { config: Arc::new(self.into_config()?), signature: PhantomData })
     }
 }

@@ -22,5 +22,5 @@ pub use self::{
     described::DescribedType,
     field::{Field, FieldType, RecordField},
     outputs::{OutputErrors, OutputProblem},
-    task::{IntoSignature, Signature, TaskSignature},
+    task::{IntoSignature, Signature, TaskSignature, Untyped},
 };

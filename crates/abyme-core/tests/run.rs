@@ -29,7 +29,7 @@ async fn outputs_are_typed() {
     assert_eq!(prediction.get::<u32>("total").unwrap(), 2);
     let error = prediction.get::<u32>("totals").unwrap_err();
     assert_eq!(error.to_string(), "no output `totals`; there is `names`, `total`");
-    let all: BTreeMap<String, serde_json::Value> = prediction.output().unwrap();
+    let all: BTreeMap<String, serde_json::Value> = prediction.to().unwrap();
     assert_eq!(all.len(), 2);
 }
 

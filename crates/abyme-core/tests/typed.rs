@@ -4,7 +4,7 @@
 mod common;
 
 use abyme_core::{
-    Observation, Rlm, Signature, Status, Submission, TaskSignature, Value, Via, inputs,
+    Inputs, Observation, Result, Rlm, Signature, Status, Submission, TaskSignature, Value, Via, inputs,
     testing::{ScriptedInterpreter, ScriptedModel},
 };
 use common::{cell, said};
@@ -84,10 +84,11 @@ struct Output {
 }
 
 impl Signature for Output {
+    type Inputs = Inputs;
     type Outputs = Self;
 
-    fn signature() -> TaskSignature {
-        "docs -> modules: list[dict]".parse().unwrap()
+    fn signature() -> Result<TaskSignature> {
+        "docs -> modules: list[dict]".parse()
     }
 }
 
@@ -98,7 +99,7 @@ async fn the_outputs_of_a_signature_are_checked_as_a_whole() {
     let rlm =
         Rlm::of::<Output>().model(model.clone()).interpreter(interpreter(values).factory()).build().unwrap();
     let run = rlm.run(inputs! { docs: "?" }).await.unwrap();
-    assert_eq!(run.output::<Output>().unwrap().modules, [Module { name: "a".to_owned(), lines: 1 }]);
+    assert_eq!(run.output.modules, [Module { name: "a".to_owned(), lines: 1 }]);
     let problem = r#"the outputs do not fit: at ["modules"][0]["lines"]: expected u8, got None"#;
     assert!(said(&model, 1).contains(problem), "{}", said(&model, 1));
 }

@@ -5,7 +5,7 @@
 pub use abyme_core::{
     CancelHandle, CodePolicy, Event, EventSink, EventStream, Field, FieldType, Inputs, Limit, Limits,
     Prediction, Record, Rlm, RlmBuilder, Run, RunFuture, Serialized, Signature, Status, TaskSignature, Tool,
-    ToolFunction, ToolReturn, Trajectory, TrajectoryWriter, Turn, Violation, inputs,
+    ToolFunction, ToolReturn, Trajectory, TrajectoryWriter, Turn, Untyped, Violation, inputs,
 };
 // Values and errors.
 pub use abyme_core::{Blame, Error, ErrorKind, Result, Text, Value};

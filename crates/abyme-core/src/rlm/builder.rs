@@ -1,6 +1,6 @@
 //! Puts an `Rlm` together. `build` refuses every part that cannot work, by name.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, fmt, marker::PhantomData, sync::Arc};
 
 use abyme_python_syntax::{CodePolicy, Function, public_functions};
 use indexmap::IndexMap;
@@ -17,16 +17,16 @@ use crate::{
     limits::Limits,
     model::{LanguageModel, RetryPolicy},
     names::{self, NameUse},
-    signature::TaskSignature,
+    signature::{Signature, TaskSignature, Untyped},
     tool::Tool,
     trajectory::EventSink,
 };
 
 /// Puts an [`Rlm`](crate::Rlm) together. Made by [`Rlm::builder`](crate::Rlm::builder) and
 /// [`Rlm::of`](crate::Rlm::of).
-#[derive(Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
-pub struct RlmBuilder {
+pub struct RlmBuilder<S = Untyped> {
+    typed: PhantomData<fn() -> S>,
     signature: Result<TaskSignature>,
     model: Option<Arc<dyn LanguageModel>>,
     sub_model: Option<Arc<dyn LanguageModel>>,
@@ -41,8 +41,32 @@ pub struct RlmBuilder {
 }
 
 impl RlmBuilder {
+    /// Makes an output one that holds a `T`: the model is shown the shape of `T` and its doc comments, and a
+    /// submission that is not a `T` goes back to it. Read it with
+    /// [`Prediction::get`](crate::Prediction::get).
+    ///
+    /// ```no_run
+    /// # fn example(builder: abyme_core::RlmBuilder) {
+    /// #[derive(serde::Deserialize, schemars::JsonSchema)]
+    /// struct Module {
+    ///     /// As `import` takes it
+    ///     name: String,
+    ///     lines: u32,
+    /// }
+    ///
+    /// let builder = abyme_core::Rlm::builder("docs -> modules").output::<Vec<Module>>("modules");
+    /// # }
+    /// ```
+    pub fn output<T: DeserializeOwned + JsonSchema>(mut self, name: &str) -> Self {
+        self.signature = self.signature.and_then(|signature| signature.output_as::<T>(name));
+        self
+    }
+}
+
+impl<S: Signature> RlmBuilder<S> {
     pub(super) fn new(signature: Result<TaskSignature>) -> Self {
         Self {
+            typed: PhantomData,
             signature,
             model: None,
             sub_model: None,
@@ -66,27 +90,6 @@ impl RlmBuilder {
     /// Describes an input or output for the model.
     pub fn describe(mut self, name: &str, text: impl Into<String>) -> Self {
         self.signature = self.signature.and_then(|signature| signature.describe(name, text));
-        self
-    }
-
-    /// Makes an output one that holds a `T`: the model is shown the shape of `T` and its doc comments, and a
-    /// submission that is not a `T` goes back to it. Read it with
-    /// [`Prediction::get`](crate::Prediction::get).
-    ///
-    /// ```no_run
-    /// # fn example(builder: abyme_core::RlmBuilder) {
-    /// #[derive(serde::Deserialize, schemars::JsonSchema)]
-    /// struct Module {
-    ///     /// As `import` takes it
-    ///     name: String,
-    ///     lines: u32,
-    /// }
-    ///
-    /// let builder = abyme_core::Rlm::builder("docs -> modules").output::<Vec<Module>>("modules");
-    /// # }
-    /// ```
-    pub fn output<T: DeserializeOwned + JsonSchema>(mut self, name: &str) -> Self {
-        self.signature = self.signature.and_then(|signature| signature.output_as::<T>(name));
         self
     }
 
@@ -197,6 +200,18 @@ impl RlmBuilder {
             retry: self.retry,
             sinks: self.sinks,
         })
+    }
+}
+
+impl<S> fmt::Debug for RlmBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RlmBuilder")
+            .field("signature", &self.signature)
+            .field("model", &self.model)
+            .field("interpreter", &self.factory)
+            .field("tools", &self.tools)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 

@@ -11,29 +11,53 @@ use crate::{
     value::Value,
 };
 
-/// What a run ends in: typed outputs, how they came about, and the record of it all.
+/// What a run ends in: its outputs, how they came about, and the record of it all.
+///
+/// From a typed signature ([`Rlm::of`](crate::Rlm::of)), `output` is a struct with a field for each output.
+/// Otherwise it holds the values by name, and [`get`](Self::get) reads one as a Rust type.
 ///
 /// `serde` writes an object with `status`, `outputs`, `turns` and `usage`. The outputs are plain JSON
 /// ([`Value::to_json`]); the record is written by [`Trajectory::to_jsonl`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Prediction {
+pub struct Prediction<O = IndexMap<String, Value>> {
+    /// The outputs.
+    pub output: O,
     outputs: IndexMap<String, Value>,
     status: Status,
     usage: Usage,
     trajectory: Trajectory,
 }
 
-impl Prediction {
-    pub(crate) fn new(
+impl Prediction<()> {
+    pub(super) fn new(
         outputs: IndexMap<String, Value>,
         status: Status,
         usage: Usage,
         trajectory: Trajectory,
     ) -> Self {
-        Self { outputs, status, usage, trajectory }
+        Self { output: (), outputs, status, usage, trajectory }
     }
 
+    /// The same with the outputs as an `O`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutputType`] if they are none. They are, where [`outputs_as`] checked every submission.
+    ///
+    /// [`outputs_as`]: crate::TaskSignature::outputs_as
+    pub(super) fn typed<O: DeserializeOwned>(self) -> Result<Prediction<O>> {
+        let Self { output: (), outputs, status, usage, trajectory } = self;
+        let whole = Value::Dict(outputs);
+        let output = whole.to()?;
+        let outputs = match whole {
+            Value::Dict(outputs) => outputs,
+            _ => IndexMap::new(),
+        };
+        Ok(Prediction { output, outputs, status, usage, trajectory })
+    }
+}
+
+impl<O> Prediction<O> {
     /// Reads one output.
     ///
     /// # Errors
@@ -51,7 +75,7 @@ impl Prediction {
     ///
     /// # Errors
     /// [`ErrorKind::OutputType`] if they do not fit.
-    pub fn output<T: DeserializeOwned>(&self) -> Result<T> {
+    pub fn to<T: DeserializeOwned>(&self) -> Result<T> {
         Value::Dict(self.outputs.clone()).to()
     }
 
@@ -65,6 +89,11 @@ impl Prediction {
         self.status
     }
 
+    /// How many turns the run took.
+    pub fn turns(&self) -> usize {
+        self.trajectory.turns().len()
+    }
+
     /// What the run used, sub-calls included.
     pub fn usage(&self) -> &Usage {
         &self.usage
@@ -76,14 +105,14 @@ impl Prediction {
     }
 }
 
-impl Serialize for Prediction {
+impl<O> Serialize for Prediction<O> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let outputs: serde_json::Map<_, _> =
             self.outputs.iter().map(|(name, value)| (name.clone(), value.to_json())).collect();
         let mut object = serializer.serialize_struct("Prediction", 4)?;
         object.serialize_field("status", &self.status)?;
         object.serialize_field("outputs", &outputs)?;
-        object.serialize_field("turns", &self.trajectory.turns().len())?;
+        object.serialize_field("turns", &self.turns())?;
         object.serialize_field("usage", &self.usage)?;
         object.end()
     }

@@ -2,6 +2,7 @@
 //! cancel it.
 
 use std::{
+    marker::PhantomData,
     path::PathBuf,
     pin::Pin,
     sync::Arc,
@@ -10,7 +11,9 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::Stream;
+use indexmap::IndexMap;
 use rand::Rng;
+use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tracing::Instrument;
 
@@ -24,6 +27,7 @@ use crate::{
     limits::Limits,
     runtime::HomeRuntime,
     trajectory::{Event, EventSink, Record, Recorder, TrajectoryWriter},
+    value::Value,
 };
 
 /// One run of an [`Rlm`](crate::Rlm). It starts when it is awaited; what is set on it is for this run alone.
@@ -62,7 +66,8 @@ use crate::{
 /// records its end too.
 #[derive(Debug)]
 #[must_use = "a run does nothing until it is awaited"]
-pub struct Run {
+pub struct Run<O = IndexMap<String, Value>> {
+    output: PhantomData<fn() -> O>,
     config: Arc<RlmConfig>,
     inputs: Inputs,
     limits: Limits,
@@ -74,11 +79,12 @@ pub struct Run {
 }
 
 /// The future of a [`Run`].
-pub type RunFuture = Pin<Box<dyn Future<Output = Result<Prediction>> + Send>>;
+pub type RunFuture<O = IndexMap<String, Value>> = Pin<Box<dyn Future<Output = Result<Prediction<O>>> + Send>>;
 
-impl Run {
+impl<O> Run<O> {
     pub(super) fn new(config: Arc<RlmConfig>, inputs: Inputs) -> Self {
         Self {
+            output: PhantomData,
             inputs,
             limits: config.limits.clone(),
             sinks: config.sinks.clone(),
@@ -147,8 +153,8 @@ impl Run {
         self.cancel.clone()
     }
 
-    async fn finish(self) -> Result<Prediction> {
-        let Self { config, inputs, limits, mut sinks, trace, label, id, cancel } = self;
+    async fn finish(self) -> Result<Prediction<()>> {
+        let Self { output: _, config, inputs, limits, mut sinks, trace, label, id, cancel } = self;
         HomeRuntime::current()?;
         let inputs = checked(&config, &inputs)?;
         limits.check()?;
@@ -192,14 +198,14 @@ impl Run {
     }
 }
 
-impl IntoFuture for Run {
-    type Output = Result<Prediction>;
-    type IntoFuture = RunFuture;
+impl<O: DeserializeOwned + 'static> IntoFuture for Run<O> {
+    type Output = Result<Prediction<O>>;
+    type IntoFuture = RunFuture<O>;
 
-    fn into_future(self) -> RunFuture {
+    fn into_future(self) -> RunFuture<O> {
         let label = self.label.as_deref();
         let span = tracing::info_span!("run", id = self.id, signature = %self.config.signature, label);
-        Box::pin(self.finish().instrument(span))
+        Box::pin(async { self.finish().instrument(span).await?.typed() })
     }
 }
 

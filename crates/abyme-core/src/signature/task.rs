@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -11,16 +12,17 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
+    inputs::Inputs,
     names::{NameUse, ticked},
     value::{ConvertError, Value},
 };
 
 /// Typed inputs and outputs of a task, known at compile time.
 ///
-/// Implemented by hand, in two lines:
+/// `#[derive(Signature)]` implements it. By hand, it takes three lines:
 ///
 /// ```
-/// use abyme_core::signature::{Signature, TaskSignature};
+/// use abyme_core::{Inputs, Result, Signature, TaskSignature};
 ///
 /// #[derive(serde::Deserialize)]
 /// struct Modules {
@@ -28,28 +30,52 @@ use crate::{
 /// }
 ///
 /// impl Signature for Modules {
+///     type Inputs = Inputs;
 ///     type Outputs = Modules;
 ///
-///     fn signature() -> TaskSignature {
-///         "docs, query -> modules: list[str]".parse().expect("a valid signature")
+///     fn signature() -> Result<TaskSignature> {
+///         "docs, query -> modules: list[str]".parse()
 ///     }
 /// }
-/// # assert_eq!(Modules::signature().outputs().len(), 1);
+/// # assert_eq!(Modules::signature()?.outputs().len(), 1);
+/// # Ok::<(), abyme_core::Error>(())
 /// ```
 ///
 /// A submission that `Outputs` cannot be read from goes back to the model. To show the model the shapes of
 /// nested types, make the outputs with [`Field::of`], or give them by [`TaskSignature::output_as`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a signature known at compile time",
-    note = "implement `Signature` for it: the type of its outputs, and `fn signature() -> TaskSignature`",
+    note = "derive it: `#[derive(Signature)]` on a struct with fields marked `#[input]` and `#[output]`",
     note = "a signature in a text needs no type: `Rlm::builder(\"docs, query -> answer\")`"
 )]
-pub trait Signature {
+pub trait Signature: 'static {
+    /// The Rust type of all inputs together.
+    type Inputs: Into<Inputs>;
+
     /// The Rust type of all outputs together.
     type Outputs: DeserializeOwned + 'static;
 
     /// The inputs, outputs and instructions as a value.
-    fn signature() -> TaskSignature;
+    ///
+    /// # Errors
+    /// [`ErrorKind::Signature`], saying what cannot be. [`RlmBuilder::build`](crate::RlmBuilder::build) gives
+    /// it.
+    fn signature() -> Result<TaskSignature>;
+}
+
+/// In the place of a [`Signature`] where there is none at compile time: inputs and outputs go by name. It is
+/// what [`Rlm::builder`](crate::Rlm::builder) begins with.
+#[derive(Clone, Copy, Debug)]
+pub enum Untyped {}
+
+impl Signature for Untyped {
+    type Inputs = Inputs;
+    type Outputs = IndexMap<String, Value>;
+
+    fn signature() -> Result<TaskSignature> {
+        let message = "`Untyped` has no signature of its own: give one to `Rlm::builder`";
+        Err(Error::new(ErrorKind::Signature, message))
+    }
 }
 
 /// The inputs, outputs and instructions of a task.
