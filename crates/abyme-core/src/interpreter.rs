@@ -80,7 +80,9 @@ use crate::error::Result;
 ///   stays, unless it is a dict with the key `ready`.
 /// - **C10** Time limit: interrupt first (`KeyboardInterrupt`, state kept), then kill;
 ///   [`Observation::interruption`] says which; a killed session is over or restored, as in C4. CPU loops,
-///   sleeps, regular expressions and `except:` loops all end within the limit plus a grace of 2 s.
+///   sleeps, regular expressions and `except:` loops all end within the limit plus a grace of 2 s. The clock
+///   stands still during host calls that [stop it](HostFunctions::stops_clock);
+///   [`Cell::total_timeout`] counts on.
 /// - **C11** Output beyond the cap is counted, not stored: printing 1 GB neither grows the host nor ends the
 ///   session.
 /// - **C12** Nothing a cell prints, writes to any descriptor, or monkeypatches is taken for a protocol
