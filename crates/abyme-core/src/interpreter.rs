@@ -70,7 +70,8 @@ use crate::error::Result;
 ///   first one in a cell wins. It is recorded on the host when called, so no `except:`, `finally`, thread or
 ///   redefinition in the cell can swallow it; the next host call stops a cell that goes on. Values outside
 ///   JSON are converted by stated rules (tuple and set to list, datetime to ISO text, dataclass, namedtuple
-///   and pydantic model to dict, all others to their `str`), field by field.
+///   and pydantic model to dict, a type to the text of its annotation, all others to their `str`), field by
+///   field.
 /// - **C8** Host functions look like plain blocking Python functions with real signatures and docstrings;
 ///   positional, keyword and default arguments work; they can be called from several threads at the same time
 ///   ([`Capabilities::concurrent_calls`]); a failure raises in Python with the original type and message;
