@@ -8,7 +8,7 @@ use abyme_python_syntax::Function;
 
 use crate::{
     inputs::Inputs,
-    interpreter::{Capabilities, FunctionSpec},
+    interpreter::{Capabilities, FunctionSpec, ParameterSpec},
     limits::{Limits, Remaining},
     model::Message,
     signature::{FieldType, TaskSignature},
@@ -16,6 +16,7 @@ use crate::{
 };
 
 const SYSTEM: &str = include_str!("prompt/system.md");
+const TOOLS_IN_LINES: &str = include_str!("prompt/tools_in_lines.md");
 const TASK: &str = include_str!("prompt/task.md");
 const EXTRACT: &str = include_str!("prompt/extract.md");
 const NUDGE: &str = include_str!("prompt/nudge.md");
@@ -32,6 +33,12 @@ const FILTERED: &str = include_str!("prompt/filtered.md");
 /// In the place of what a cell printed and a content filter refused.
 pub(crate) const LEFT_OUT: &str =
     "(What the cell printed is left out here: a content filter refused it. Variables are as they were.)";
+
+/// The most characters that the tools of a task are described in. More tools than fit are listed in a line
+/// each, and the model asks for the rest with `help`.
+const MAX_TOOLS_CHARS: usize = 10_000;
+/// The most characters of a tool's head, and of its first sentence, in such a line.
+const MAX_LINE_PART_CHARS: usize = 160;
 
 /// What the first messages are made of.
 pub(crate) struct FirstMessages<'a> {
@@ -51,12 +58,7 @@ pub(crate) fn first_messages(given: &FirstMessages<'_>) -> Vec<Message> {
 
 fn system(given: &FirstMessages<'_>) -> String {
     let functions: Vec<_> = given.builtins.iter().map(describe_function).collect();
-    let mut tools: Vec<_> = given.tools.iter().map(describe_function).collect();
-    tools.extend(given.python_tools.iter().map(describe_python_function));
-    let tools = match tools.is_empty() {
-        true => String::new(),
-        false => format!("\nTools for this task:\n{}\n", tools.join("\n")),
-    };
+    let tools = describe_tools(given.tools, given.python_tools);
     let notes: String = given.capabilities.notes.iter().map(|note| format!("- {note}\n")).collect();
     fill(
         SYSTEM,
@@ -117,6 +119,55 @@ fn outputs(signature: &TaskSignature) -> String {
 pub(crate) fn submit_example(signature: &TaskSignature) -> String {
     let arguments: Vec<_> = signature.outputs().iter().map(|field| format!("{}=...", field.name())).collect();
     format!("SUBMIT({})", arguments.join(", "))
+}
+
+/// The tools of the task: in full, or in a line each where that would be too long.
+fn describe_tools(tools: &[FunctionSpec], python_tools: &[Function]) -> String {
+    let in_full =
+        tools.iter().map(describe_function).chain(python_tools.iter().map(describe_python_function));
+    let in_full = in_full.collect::<Vec<_>>().join("\n");
+    if in_full.is_empty() {
+        return String::new();
+    }
+    if in_full.chars().count() <= MAX_TOOLS_CHARS {
+        return format!("\nTools for this task:\n{in_full}\n");
+    }
+    let lines = tools.iter().map(|tool| line(&short_head(tool), &tool.description)).chain(
+        python_tools.iter().map(|tool| line(&format!("{}{}", tool.name, tool.signature), &tool.docstring)),
+    );
+    fill(TOOLS_IN_LINES, &[("lines", &lines.collect::<Vec<_>>().join("\n"))]) + "\n"
+}
+
+/// A function in one line: its head and the first sentence about it.
+fn line(head: &str, description: &str) -> String {
+    let first = description.trim().split('\n').next().unwrap_or_default();
+    let first = first.split_inclusive(". ").next().unwrap_or_default().trim();
+    match first {
+        "" => format!("- `{}`", shortened(head)),
+        first => format!("- `{}`: {}", shortened(head), shortened(first)),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_LINE_PART_CHARS) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// The head of a function, with no more than the names of its parameters where types would be too long.
+fn short_head(function: &FunctionSpec) -> String {
+    let head = function.to_string();
+    if head.chars().count() <= MAX_LINE_PART_CHARS {
+        return head;
+    }
+    let mut bare = FunctionSpec::new(function.name.clone(), "");
+    for parameter in &function.parameters {
+        let mut named = ParameterSpec::new(parameter.name.clone()).kind(parameter.kind);
+        named.default = parameter.default.clone();
+        bare = bare.parameter(named);
+    }
+    bare.to_string()
 }
 
 /// A host function as a list item: its head and its description.
@@ -214,11 +265,6 @@ pub(crate) fn session_lost(reason: &str) -> String {
     fill(SESSION_LOST, &[("reason", reason)])
 }
 
-/// The instructions of a run whose task is too long to be said in them.
-pub(crate) fn task_in_variable(name: &str) -> String {
-    format!("The task is written in the variable `{name}`. Read it first.")
-}
-
 /// Says what does not fit in a submission.
 pub(crate) fn refused(problems: &str, signature: &TaskSignature) -> String {
     fill(REFUSED, &[("problems", problems.trim_end()), ("outputs", &outputs(signature))])
@@ -280,6 +326,36 @@ mod tests {
             describe_python_function(find),
             "- `find(text: str, flags: Any = re.I, *, limit: int = 3) -> list`\n  Find.\n  \n  More."
         );
+    }
+
+    #[test]
+    fn many_tools_take_a_line_each() {
+        let tools = |count: usize| -> Vec<_> {
+            (0..count)
+                .map(|at| {
+                    let text =
+                        format!("Finds row {at}. Then more, {}.\n\nArgs:\n    key: One", "more, ".repeat(40));
+                    FunctionSpec::new(format!("find_{at}"), text)
+                        .parameter(ParameterSpec::new("key").annotation("str"))
+                        .parameter(
+                            ParameterSpec::new("of").annotation("x | ".repeat(at * 40)).default_value(1),
+                        )
+                })
+                .collect()
+        };
+        let few = describe_tools(&tools(3), &[]);
+        assert!(
+            few.starts_with("\nTools for this task:\n- `find_0(key: str, of:  = 1)`\n  Finds row 0."),
+            "{few}"
+        );
+        assert!(few.contains("\n  Args:\n      key: One\n"));
+        let source = "def local(text):\n    '''Does it here.\n\n    More.'''\n";
+        let many = describe_tools(&tools(60), &abyme_python_syntax::public_functions(source).unwrap());
+        assert!(many.contains("`help(name)`"), "{many}");
+        assert!(many.contains("\n- `find_0(key: str, of:  = 1)`: Finds row 0.\n"), "{many}");
+        assert!(many.contains("\n- `find_59(key, of = 1)`: Finds row 59.\n"), "{many}");
+        assert!(many.ends_with("\n- `local(text)`: Does it here.\n"), "{many}");
+        assert!(many.chars().count() < MAX_TOOLS_CHARS, "{many}");
     }
 
     #[test]
