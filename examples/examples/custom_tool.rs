@@ -5,30 +5,27 @@ use std::error::Error;
 use abyme::prelude::*;
 use abyme_examples::{Models, cell, document, printed, report};
 use regex::RegexBuilder;
-use schemars::JsonSchema;
-use serde::Deserialize;
 
-#[derive(Deserialize, JsonSchema)]
-struct RegexExtract {
+/// Extract all matches of a regular expression from a text: its first group where it has one, else the whole
+/// match.
+// It computes, so it is no async function: it runs beside the run's other calls.
+#[tool]
+fn regex_extract(
     /// Source text to search
-    text: String,
+    text: &str,
     /// Pattern in the syntax of Rust's `regex` crate
-    pattern: String,
+    pattern: &str,
     /// Flags as in Python: `re.IGNORECASE`, `re.MULTILINE`, `re.DOTALL`
-    #[serde(default)]
+    #[arg(default)]
     flags: u32,
-}
-
-/// All matches of a pattern: its first group where it has one, else the whole match. It computes, so it is no
-/// async function: it runs beside the run's other calls.
-fn regex_extract(args: RegexExtract) -> Result<Vec<String>, HostError> {
-    let regex = RegexBuilder::new(&args.pattern)
-        .case_insensitive(args.flags & 2 != 0)
-        .multi_line(args.flags & 8 != 0)
-        .dot_matches_new_line(args.flags & 16 != 0)
+) -> Result<Vec<String>, HostError> {
+    let regex = RegexBuilder::new(pattern)
+        .case_insensitive(flags & 2 != 0)
+        .multi_line(flags & 8 != 0)
+        .dot_matches_new_line(flags & 16 != 0)
         .build()
         .map_err(|error| HostError::value_error(error.to_string()))?;
-    let found = regex.captures_iter(&args.text).filter_map(|found| found.get(1).or_else(|| found.get(0)));
+    let found = regex.captures_iter(text).filter_map(|found| found.get(1).or_else(|| found.get(0)));
     Ok(found.map(|text| text.as_str().to_owned()).collect())
 }
 
@@ -36,7 +33,6 @@ fn regex_extract(args: RegexExtract) -> Result<Vec<String>, HostError> {
 async fn main() -> Result<(), Box<dyn Error>> {
     let docs = document()?;
     let models = Models::choose(plan, answer)?;
-    let description = "Extract all matches of a regular expression from a text.";
     let rlm = Rlm::builder("docs -> headers: list[str], code_blocks: list[str], structure_summary: str")
         .instructions("Use regex_extract() to find headers and code blocks. Then summarise the structure.")
         .describe("headers", "all lines of one to six `#`, a space and more; in order, unchanged")
@@ -44,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .model(models.plans.clone())
         .sub_model(models.answers.clone())
         .interpreter(Wasm::new())
-        .tool(Tool::new("regex_extract", description, regex_extract).returns("list[str]"))
+        .tool(regex_extract)
         .limits(|limits| limits.max_iterations(15).max_llm_calls(20))
         .build()?;
 

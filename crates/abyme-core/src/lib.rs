@@ -34,6 +34,10 @@ pub mod value;
 
 pub use abyme_python_syntax::{CodePolicy, Violation};
 
+#[doc(hidden)]
+pub use self::tool::declared;
+pub use abyme_derive::{tool, tools};
+
 pub use self::{
     error::{Blame, Error, ErrorKind, Result},
     inputs::Inputs,
@@ -51,7 +55,7 @@ pub use self::{
     rlm::{CancelHandle, EventStream, Prediction, Rlm, RlmBuilder, Run, RunFuture},
     signature::{Field, FieldType, Signature, TaskSignature, Untyped},
     status::{Limit, Status},
-    tool::{Serialized, Tool, ToolFunction, ToolReturn},
+    tool::{FnTool, Serialized, Tool, ToolFunction, ToolReturn},
     trajectory::{Event, EventSink, Record, Trajectory, TrajectoryWriter, Turn},
     value::{DecodeBudget, DecodeProblem, OverBudget, Text, Value},
 };

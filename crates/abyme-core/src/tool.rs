@@ -1,20 +1,33 @@
 //! Tools: the user's functions that a cell can call.
 
+#[doc(hidden)]
+pub mod declared;
 mod function;
+mod limits;
 mod parameters;
 
 pub use self::function::{Serialized, ToolFunction, ToolReturn};
+pub(crate) use self::limits::ToolUses;
 
-use std::{collections::HashSet, fmt, future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
+use std::{
+    collections::HashSet, fmt, future::Future, ops::Deref, panic::AssertUnwindSafe, pin::Pin, sync::Arc,
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use indexmap::IndexMap;
+use tokio::{runtime::Handle, time::timeout};
 
-use self::parameters::Parameters;
+use self::{
+    declared::{Arguments, ToolParameters},
+    limits::ToolLimits,
+    parameters::Parameters,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     interpreter::{FunctionSpec, HostCall, HostError, ParameterKind, ParameterSpec},
     names::{self, NameUse},
+    signature::{DescribedType, FieldType},
     value::Value,
 };
 
@@ -25,6 +38,9 @@ type Handler = Arc<
 >;
 
 /// A user's function that a cell can call like any Python function.
+///
+/// The attribute [`tool`](macro@crate::tool) makes one of a function with real parameters. [`Tool::new`]
+/// makes one of a closure, or of a function that is not one's own.
 ///
 /// The function takes one struct, whose fields are the parameters, or nothing. The model reads their types in
 /// Python's words (an enum is a `Literal`, a struct a dict with its keys), their defaults and their doc
@@ -91,8 +107,19 @@ type Handler = Arc<
 pub struct Tool {
     spec: FunctionSpec,
     handler: Handler,
+    /// What `spec.description` is made of, with the limits.
+    texts: Texts,
+    limits: ToolLimits,
     /// Why it cannot be called.
     problem: Option<String>,
+}
+
+/// What is said about a tool.
+#[derive(Clone, Default)]
+struct Texts {
+    description: String,
+    parameters: Vec<String>,
+    result: Vec<String>,
 }
 
 impl fmt::Debug for Tool {
@@ -115,16 +142,46 @@ impl Tool {
         };
         let Parameters { specs, notes, unset, takes_none } = parameters;
         let (function, unset): (_, Arc<[String]>) = (Arc::new(function), unset.into());
-        let mut tool =
-            Self::from_parts(name, documented(description.into(), &notes), specs, move |arguments| {
-                let arguments = match takes_none {
-                    true => Value::None,
-                    false => Value::Dict(without_unset(arguments, &unset)),
-                };
-                function.clone().call(arguments)
-            });
+        let mut tool = Self::from_parts(name, description, specs, move |arguments| {
+            let arguments = match takes_none {
+                true => Value::None,
+                false => Value::Dict(without_unset(arguments, &unset)),
+            };
+            function.clone().call(arguments)
+        });
         tool.problem = problem;
-        tool
+        tool.noted(notes)
+    }
+
+    /// What the attribute `#[tool]` makes.
+    #[doc(hidden)]
+    pub fn declared<F, Fut>(
+        name: &str,
+        description: &str,
+        parameters: ToolParameters,
+        result: Option<DescribedType>,
+        function: F,
+    ) -> Self
+    where
+        F: Fn(Arguments) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Value, HostError>> + Send + 'static,
+    {
+        let (parameters, problem) = match Parameters::read(&parameters.into_schema()) {
+            Ok(parameters) => (parameters, None),
+            Err(problem) => (Parameters::default(), Some(problem)),
+        };
+        let Parameters { specs, notes, unset, .. } = parameters;
+        let mut tool = Self::from_parts(name, description, specs, move |arguments| {
+            function(Arguments(without_unset(arguments, &unset)))
+        });
+        tool.problem = problem;
+        if let Some(DescribedType { ty, notes, .. }) = result
+            && ty != FieldType::Any
+        {
+            tool.spec.returns = Some(ty.to_string());
+            tool.texts.result = notes;
+        }
+        tool.noted(notes)
     }
 
     /// A tool whose parameters are described by a JSON Schema of an object, over untyped arguments by name.
@@ -155,7 +212,7 @@ impl Tool {
             );
             return Err(Error::new(ErrorKind::Config, message));
         };
-        Ok(Self::from_parts(name, documented(description.into(), &notes), specs, function))
+        Ok(Self::from_parts(name, description, specs, function).noted(notes))
     }
 
     /// A tool with the given parameters, over untyped arguments by name.
@@ -169,15 +226,46 @@ impl Tool {
         F: Fn(IndexMap<String, Value>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Value, HostError>> + Send + 'static,
     {
-        let mut spec = FunctionSpec::new(name, description);
+        let description = description.into();
+        let mut spec = FunctionSpec::new(name, &description);
         spec.parameters = parameters;
-        Self { spec, handler: Arc::new(move |arguments| Box::pin(function(arguments))), problem: None }
+        Self {
+            spec,
+            handler: Arc::new(move |arguments| Box::pin(function(arguments))),
+            texts: Texts { description, ..Texts::default() },
+            limits: ToolLimits::default(),
+            problem: None,
+        }
     }
 
     /// Sets the annotation of what the tool returns, as the model reads it.
     pub fn returns(mut self, annotation: impl Into<String>) -> Self {
         self.spec.returns = Some(annotation.into());
         self
+    }
+
+    /// Sets how long one call may take, in the time that it works. A call that takes longer raises
+    /// `TimeoutError` in Python. (A function that is not async goes on to its end on its thread.) Default:
+    /// no limit but that of the cell.
+    ///
+    /// The model reads of this limit and the two below in the tool's description.
+    pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.limits.timeout = limit.into();
+        self.documented()
+    }
+
+    /// Sets how many calls a run may make, those that fail included. Each run counts for itself. A call
+    /// beyond it raises `RuntimeError` in Python. Default: no limit.
+    pub fn max_calls(mut self, calls: impl Into<Option<u32>>) -> Self {
+        self.limits.max_calls = calls.into();
+        self.documented()
+    }
+
+    /// Sets how many calls of a run may work at the same time. Others wait, which does not count as the
+    /// time of [`timeout`](Self::timeout). Default: no limit.
+    pub fn max_concurrent_calls(mut self, calls: impl Into<Option<usize>>) -> Self {
+        self.limits.max_concurrent_calls = calls.into();
+        self.documented()
     }
 
     /// How Python sees the tool.
@@ -190,12 +278,23 @@ impl Tool {
         &self.spec.name
     }
 
-    /// Calls the tool. A panic in it is an error of this call.
+    /// Calls the tool, within its time-out. A panic in it is an error of this call.
     ///
     /// # Errors
     /// What the tool's function answers.
     pub async fn call(&self, arguments: IndexMap<String, Value>) -> Result<Value, HostError> {
-        let called = AssertUnwindSafe(async { (self.handler)(arguments).await }).catch_unwind().await;
+        let called = AssertUnwindSafe(async { (self.handler)(arguments).await }).catch_unwind();
+        let called = match self.limits.timeout {
+            Some(limit) if Handle::try_current().is_ok() => match timeout(limit, called).await {
+                Ok(called) => called,
+                Err(_) => {
+                    let message = format!("`{}` took more than {} s", self.name(), limit.as_secs_f64());
+                    return Err(HostError::new("TimeoutError", message));
+                }
+            },
+            // Without tokio nothing can measure time.
+            _ => called.await,
+        };
         called.unwrap_or_else(|panic| {
             let reason = panic
                 .downcast_ref::<&str>()
@@ -216,10 +315,34 @@ impl Tool {
         kwargs
     }
 
+    /// Adds what is known of the parameters.
+    fn noted(mut self, parameters: Vec<String>) -> Self {
+        self.texts.parameters = parameters;
+        self.documented()
+    }
+
+    /// Writes the description, as Python's docstrings have it.
+    fn documented(mut self) -> Self {
+        let Texts { description, parameters, result } = &self.texts;
+        let section = |title: &str, notes: &[String]| {
+            (!notes.is_empty()).then(|| format!("{title}:\n    {}", notes.join("\n    ")))
+        };
+        let has_more = !parameters.is_empty() || !result.is_empty() || self.limits.note().is_some();
+        let parts = [
+            Some(if has_more { description.trim().to_owned() } else { description.clone() }),
+            section("Args", parameters),
+            section("Returns", result),
+            self.limits.note(),
+        ];
+        let parts: Vec<_> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
+        self.spec.description = parts.join("\n\n");
+        self
+    }
+
     /// Checks that it can be called, and the names of the tool and of its parameters.
     pub(crate) fn check(&self) -> Result<()> {
         names::check_name(self.name(), NameUse::Tool)?;
-        if let Some(problem) = &self.problem {
+        if let Some(problem) = self.problem.as_deref().or(self.limits.problem()) {
             return Err(Error::new(ErrorKind::Config, format!("tool `{}`: {problem}", self.name())));
         }
         for parameter in &self.spec.parameters {
@@ -243,14 +366,53 @@ pub(crate) fn check_tools<'a>(tools: &'a [Tool], taken: impl IntoIterator<Item =
     Ok(())
 }
 
-/// The description with what is known of the arguments, as Python's docstrings have it.
-fn documented(description: String, notes: &[String]) -> String {
-    match notes {
-        [] => description,
-        notes => {
-            format!("{}\n\nArgs:\n    {}", description.trim(), notes.join("\n    ")).trim_start().to_owned()
-        }
+/// A function with the attribute `#[tool]`: it can be called as before, and given to
+/// [`RlmBuilder::tool`](crate::RlmBuilder::tool).
+///
+/// `F` is the type of the function; an async function's is that of one that returns a boxed future.
+#[derive(Clone, Copy)]
+pub struct FnTool<F> {
+    function: F,
+    tool: fn() -> Tool,
+}
+
+impl<F> FnTool<F> {
+    /// What the attribute makes.
+    #[doc(hidden)]
+    pub const fn new(function: F, tool: fn() -> Tool) -> Self {
+        Self { function, tool }
     }
+
+    /// The tool, to change it with its setters, as in `search.tool().max_calls(5)`.
+    pub fn tool(&self) -> Tool {
+        (self.tool)()
+    }
+}
+
+impl<F> fmt::Debug for FnTool<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FnTool").field(&self.tool()).finish()
+    }
+}
+
+/// Lets it be called like the function that it is.
+impl<F> Deref for FnTool<F> {
+    type Target = F;
+
+    fn deref(&self) -> &F {
+        &self.function
+    }
+}
+
+impl<F> From<FnTool<F>> for Tool {
+    fn from(function: FnTool<F>) -> Tool {
+        function.tool()
+    }
+}
+
+/// What the tools of a new run have used: nothing.
+pub(crate) fn unused(tools: &[Tool]) -> ToolUses {
+    ToolUses::new(tools.iter().map(|tool| (tool.name(), &tool.limits)))
 }
 
 /// Leaves out the arguments that have no default of their own and were not given, so that `serde` takes its

@@ -5,13 +5,12 @@ mod turn;
 mod writer;
 
 pub use self::{
-    event::{CallOutcome, Event, EventSink, InputSummary, ParentCall, Purpose, Record},
+    event::{CallOutcome, Event, EventSink, InputSummary, Purpose, Record},
     turn::Turn,
     writer::TrajectoryWriter,
 };
 
 use std::{
-    collections::HashSet,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
@@ -24,7 +23,7 @@ use crate::{
     model::Usage,
 };
 
-/// The complete record of a run, its children included.
+/// The complete record of a run.
 ///
 /// ```no_run
 /// # fn example(prediction: abyme_core::Prediction) -> abyme_core::Result<()> {
@@ -40,12 +39,12 @@ pub struct Trajectory {
 }
 
 impl Trajectory {
-    /// The events with their times, in order, those of children among them.
+    /// The events with their times, in order.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
         self.records.iter().map(|record| &**record)
     }
 
-    /// The events, in order, those of children among them.
+    /// The events, in order.
     pub fn events(&self) -> impl Iterator<Item = &Event> {
         self.records().map(|record| &record.event)
     }
@@ -55,37 +54,9 @@ impl Trajectory {
         self.records.first().map_or("", |record| &record.run)
     }
 
-    /// The events of this run alone, in order.
-    fn own_events(&self) -> impl Iterator<Item = &Event> {
-        self.records().filter(|record| record.run == self.run()).map(|record| &record.event)
-    }
-
-    /// The records of the children that this run started, in the order in which it did; each holds those of
-    /// its own children.
-    pub fn children(&self) -> Vec<Trajectory> {
-        let started = self.own_events().filter_map(|event| match event {
-            Event::ChildStarted { child, .. } => Some(child.as_str()),
-            _ => None,
-        });
-        started.map(|child| self.of(child)).collect()
-    }
-
-    /// The records of a child and of those below it.
-    fn of(&self, child: &str) -> Trajectory {
-        let mut below = HashSet::from([child]);
-        let records = self.records.iter().filter(|record| {
-            let is_below = below.contains(record.run.as_str());
-            if let (true, Event::ChildStarted { child, .. }) = (is_below, &record.event) {
-                below.insert(child);
-            }
-            is_below
-        });
-        Trajectory { records: records.cloned().collect() }
-    }
-
-    /// What the run and its children used, failed and cancelled calls included, once it has ended.
+    /// What the run used, failed and cancelled calls included, once it has ended.
     pub fn usage(&self) -> Option<&Usage> {
-        self.own_events().find_map(|event| match event {
+        self.events().find_map(|event| match event {
             Event::RunFinished { usage, .. } | Event::RunFailed { usage, .. } => Some(usage),
             _ => None,
         })
@@ -93,7 +64,7 @@ impl Trajectory {
 
     /// The run turn by turn: what the model thought, the cell it wrote, and what it produced.
     pub fn turns(&self) -> Vec<Turn> {
-        turn::turns(self.own_events())
+        turn::turns(self.events())
     }
 
     /// The record as JSON Lines.
@@ -166,12 +137,6 @@ impl Error {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     run: String,
-    tree: Arc<TreeRecorder>,
-}
-
-/// What the recorders of a run and its children share.
-#[derive(Debug)]
-struct TreeRecorder {
     start: Instant,
     sinks: Vec<Arc<dyn EventSink>>,
     records: Mutex<Vec<Arc<Record>>>,
@@ -179,21 +144,15 @@ struct TreeRecorder {
 
 impl Recorder {
     pub(crate) fn new(run: String, sinks: Vec<Arc<dyn EventSink>>) -> Self {
-        Self { run, tree: Arc::new(TreeRecorder { start: Instant::now(), sinks, records: Mutex::default() }) }
-    }
-
-    /// Records the events of a child among those of this run.
-    pub(crate) fn child(&self, run: String) -> Self {
-        Self { run, tree: self.tree.clone() }
+        Self { run, start: Instant::now(), sinks, records: Mutex::default() }
     }
 
     pub(crate) fn record(&self, event: Event) {
-        let tree = &*self.tree;
-        let record = Arc::new(Record::new(&self.run, tree.start.elapsed().as_secs_f64(), event));
-        for sink in &tree.sinks {
+        let record = Arc::new(Record::new(&self.run, self.start.elapsed().as_secs_f64(), event));
+        for sink in &self.sinks {
             sink.record(&record);
         }
-        tree.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
     }
 
     /// The id of the run.
@@ -203,11 +162,10 @@ impl Recorder {
 
     /// Waits until every sink has dealt with all events.
     pub(crate) async fn flush(&self) {
-        join_all(self.tree.sinks.iter().map(|sink| sink.flush())).await;
+        join_all(self.sinks.iter().map(|sink| sink.flush())).await;
     }
 
-    /// The record of the run that all others come from.
     pub(crate) fn trajectory(&self) -> Trajectory {
-        Trajectory { records: self.tree.records.lock().unwrap_or_else(PoisonError::into_inner).clone() }
+        Trajectory { records: self.records.lock().unwrap_or_else(PoisonError::into_inner).clone() }
     }
 }

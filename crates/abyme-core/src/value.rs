@@ -9,6 +9,7 @@ mod convert;
 mod json;
 mod literal;
 mod repr;
+mod schema;
 mod serde_impl;
 mod text;
 

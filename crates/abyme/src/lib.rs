@@ -3,9 +3,9 @@
 
 // Running tasks.
 pub use abyme_core::{
-    CancelHandle, CodePolicy, Event, EventSink, EventStream, Field, FieldType, Inputs, Limit, Limits,
+    CancelHandle, CodePolicy, Event, EventSink, EventStream, Field, FieldType, FnTool, Inputs, Limit, Limits,
     Prediction, Record, Rlm, RlmBuilder, Run, RunFuture, Serialized, Signature, Status, TaskSignature, Tool,
-    ToolFunction, ToolReturn, Trajectory, TrajectoryWriter, Turn, Untyped, Violation, inputs,
+    ToolFunction, ToolReturn, Trajectory, TrajectoryWriter, Turn, Untyped, Violation, inputs, tool, tools,
 };
 // Values and errors.
 pub use abyme_core::{Blame, Error, ErrorKind, Result, Text, Value};
@@ -17,6 +17,8 @@ pub use abyme_core::{
     Scope, Session, Stage, Submission, Submitted, Via,
 };
 // Models.
+#[doc(hidden)]
+pub use abyme_core::declared;
 pub use abyme_core::{
     FinishReason, LanguageModel, LanguageModelExt, Message, NativeCall, Price, Priced, Request, Response,
     RetryPolicy, Retrying, Role, Usage,
@@ -91,7 +93,7 @@ pub mod prelude {
         CancelHandle, CodeInterpreter, CodeInterpreterExt, CodePolicy, Error, ErrorKind, Event, EventSink,
         HostError, InterpreterFactory, InterpreterFactoryExt, LanguageModel, LanguageModelExt, Limit, Limits,
         Observation, Pool, PoolConfig, Prediction, Record, Rlm, Run, Serialized, Session, Signature, Status,
-        TaskSignature, Text, Tool, Trajectory, Value, inputs,
+        TaskSignature, Text, Tool, Trajectory, Value, inputs, tool, tools,
     };
 
     #[cfg(feature = "docker")]

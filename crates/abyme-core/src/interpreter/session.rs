@@ -15,7 +15,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     names::{self, NameUse},
     runtime::HomeRuntime,
-    tool::{Tool, check_tools},
+    tool::{self, Tool, ToolUses, check_tools},
     value::Value,
 };
 
@@ -46,6 +46,7 @@ pub struct Session {
     policy: Option<Arc<CodePolicy>>,
     scope: Arc<Scope>,
     tools: Arc<[Tool]>,
+    tool_uses: Arc<ToolUses>,
     timeout: Option<Duration>,
     max_output_chars: usize,
     submission: Option<Submission>,
@@ -70,6 +71,7 @@ impl Session {
             policy: None,
             scope: Arc::default(),
             tools: Arc::default(),
+            tool_uses: Arc::default(),
             timeout: Some(Cell::TIMEOUT),
             max_output_chars: Cell::MAX_OUTPUT_CHARS,
             submission: None,
@@ -104,6 +106,7 @@ impl Session {
         check_tools(&tools, scope.functions.iter().map(|function| function.name.as_str()))?;
         scope.functions.extend(tools.iter().map(|tool| tool.spec().clone()));
         self.scope = Arc::new(scope);
+        self.tool_uses = Arc::new(tool::unused(&tools));
         self.tools = tools.into();
         Ok(self)
     }
@@ -145,7 +148,8 @@ impl Session {
 
     /// Runs a cell with this session's own host functions.
     async fn run(&mut self, cell: Cell) -> Result<Observation> {
-        let host = SessionHost { tools: self.tools.clone(), host: self.host.clone() };
+        let (tools, tool_uses) = (self.tools.clone(), self.tool_uses.clone());
+        let host = SessionHost { tools, tool_uses, host: self.host.clone() };
         self.execute(cell, &host).await
     }
 
@@ -236,6 +240,7 @@ impl Session {
             policy: self.policy.clone(),
             scope: self.scope.clone(),
             tools: self.tools.clone(),
+            tool_uses: Arc::new(tool::unused(&self.tools)),
             timeout: self.timeout,
             max_output_chars: self.max_output_chars,
             submission: self.submission.clone(),
@@ -339,6 +344,7 @@ fn is_named(tools: &[Tool], name: &str) -> bool {
 /// The host functions of a session that is used by itself.
 struct SessionHost {
     tools: Arc<[Tool]>,
+    tool_uses: Arc<ToolUses>,
     host: Arc<dyn HostFunctions>,
 }
 
@@ -346,13 +352,12 @@ struct SessionHost {
 impl HostFunctions for SessionHost {
     async fn call(&self, call: HostCall) -> Result<Value, HostError> {
         match self.tools.iter().find(|tool| tool.name() == call.name) {
-            Some(tool) => tool.call(tool.arguments(call)).await,
+            Some(tool) => {
+                let _at_work = self.tool_uses.admit(tool.name()).await?;
+                tool.call(tool.arguments(call)).await
+            }
             None => self.host.call(call).await,
         }
-    }
-
-    fn stops_clock(&self, call: &HostCall) -> bool {
-        self.tools.iter().all(|tool| tool.name() != call.name) && self.host.stops_clock(call)
     }
 }
 
@@ -373,10 +378,6 @@ impl HostFunctions for Offered<'_> {
                 Err(HostError::new("NameError", message))
             }
         }
-    }
-
-    fn stops_clock(&self, call: &HostCall) -> bool {
-        self.host.stops_clock(call)
     }
 }
 

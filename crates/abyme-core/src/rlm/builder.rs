@@ -8,12 +8,12 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use super::{
-    builtins::RESERVED_FUNCTIONS,
-    config::{RlmConfig, check_inputs, scope_of, tool_names},
+    builtins::{self, RESERVED_FUNCTIONS},
+    config::RlmConfig,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    interpreter::{InterpreterFactory, ModuleSource},
+    interpreter::{InterpreterFactory, ModuleSource, Scope},
     limits::Limits,
     model::{LanguageModel, RetryPolicy},
     names::{self, NameUse},
@@ -118,9 +118,9 @@ impl<S: Signature> RlmBuilder<S> {
         self
     }
 
-    /// Offers a tool to the cells.
-    pub fn tool(mut self, tool: Tool) -> Self {
-        self.tools.push(tool);
+    /// Offers a tool to the cells: a function with the attribute [`tool`](macro@crate::tool), or a [`Tool`].
+    pub fn tool(mut self, tool: impl Into<Tool>) -> Self {
+        self.tools.push(tool.into());
         self
     }
 
@@ -179,15 +179,21 @@ impl<S: Signature> RlmBuilder<S> {
         self.limits.check()?;
         let python_tools = functions_of(&self.modules)?;
         check_names(&signature, &self.tools, &python_tools)?;
-        let scope = scope_of(&signature, &self.tools, &python_tools, self.modules);
+        let mut scope = Scope::new();
+        scope.functions = builtins::specs();
+        scope.functions.extend(self.tools.iter().map(|tool| tool.spec().clone()));
+        for field in signature.outputs() {
+            scope = scope.output(field.name(), field.ty().to_string());
+        }
+        scope.modules = self.modules;
         Ok(RlmConfig {
             sub_model,
             named_models: self.named_models,
             signature,
             model,
             factory,
-            tools: self.tools.into(),
-            python_tools: python_tools.into(),
+            tools: self.tools,
+            python_tools,
             scope: Arc::new(scope),
             policy: self.policy,
             limits: self.limits,
@@ -225,17 +231,23 @@ fn functions_of(modules: &[ModuleSource]) -> Result<Vec<Function>> {
 /// Names have to be legal, and no two things of a session may have the same one.
 fn check_names(signature: &TaskSignature, tools: &[Tool], python_tools: &[Function]) -> Result<()> {
     let mut taken: HashSet<&str> = HashSet::from(RESERVED_FUNCTIONS);
+    let inputs: HashSet<&str> = signature.inputs().iter().map(|field| field.name()).collect();
     for tool in tools {
         tool.check()?;
     }
     for function in python_tools {
         names::check_name(&function.name, NameUse::Tool)?;
     }
-    for name in tool_names(tools, python_tools) {
+    for name in tools.iter().map(Tool::name).chain(python_tools.iter().map(|function| function.name.as_str()))
+    {
         if !taken.insert(name) {
             let message = format!("two tools are called `{name}`: rename one of them");
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
+        if inputs.contains(name) {
+            let message = format!("`{name}` is both an input and a tool: rename one of them");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
     }
-    check_inputs(signature, tools, python_tools)
+    Ok(())
 }

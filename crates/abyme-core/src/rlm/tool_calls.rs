@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     interpreter::{HostCall, HostError},
-    tool::Tool,
+    tool::{Tool, ToolUses},
     trajectory::{CallOutcome, Event},
     value::Value,
 };
@@ -17,12 +17,13 @@ use crate::{
 pub(super) struct ToolCalls<'a> {
     caller: &'a ModelCaller<'a>,
     tools: &'a [Tool],
+    uses: &'a ToolUses,
     turn: u32,
 }
 
 impl<'a> ToolCalls<'a> {
-    pub(super) fn new(caller: &'a ModelCaller<'a>, tools: &'a [Tool], turn: u32) -> Self {
-        Self { caller, tools, turn }
+    pub(super) fn new(caller: &'a ModelCaller<'a>, tools: &'a [Tool], uses: &'a ToolUses, turn: u32) -> Self {
+        Self { caller, tools, uses, turn }
     }
 
     pub(super) async fn call(&self, call: HostCall) -> Result<Value, HostError> {
@@ -30,6 +31,7 @@ impl<'a> ToolCalls<'a> {
             return Err(HostError::new("NameError", format!("the host has no function `{}`", call.name)));
         };
         let arguments = tool.arguments(call);
+        let admitted = self.uses.admit(tool.name()).await;
         let (recorder, turn, number) = (self.caller.recorder(), self.turn, self.caller.next_host_call());
         recorder.record(Event::ToolCallStarted {
             turn,
@@ -43,7 +45,10 @@ impl<'a> ToolCalls<'a> {
             recorder.record(Event::ToolCallFinished { turn, call: number, outcome, seconds });
         };
         let unfinished = OnDrop::new(|| finished(CallOutcome::Error(CANCELLED.to_owned())));
-        let result = tool.call(arguments).await;
+        let result = match admitted {
+            Ok(_at_work) => tool.call(arguments).await,
+            Err(error) => Err(error),
+        };
         unfinished.disarm();
         finished(match &result {
             Ok(value) => CallOutcome::Result(value.clone()),

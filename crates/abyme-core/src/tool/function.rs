@@ -128,7 +128,7 @@ async fn finished(future: impl Future<Output: ToolReturn>) -> Result<Value, Host
 }
 
 /// Runs a function on a thread that may block. Its panic is the caller's.
-async fn off_the_runtime(
+pub(super) async fn off_the_runtime(
     function: impl FnOnce() -> Result<Value, HostError> + Send + 'static,
 ) -> Result<Value, HostError> {
     if Handle::try_current().is_err() {
