@@ -6,26 +6,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a run may use, its sub-calls included.
+/// What a run may use, its sub-calls and its children included.
 ///
 /// Iterations and sub-calls are reserved before they start, so they are never exceeded. Tokens and cost are
-/// known only after a call: no call starts once they are used up, so the last one may exceed the limit.
+/// known only after a call. So what a sub-call will use is estimated and held for it before it starts, from
+/// the size of its prompt and from what the calls of the run have used so far, and a batch that does not fit
+/// is not sent at all. Turns come one at a time: none starts once a limit is used up, so the last one may
+/// exceed it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Replies of the root model. Default 20, as in DSPy.
+    /// Turns of a run. A child may have as many, or fewer if the cell that starts it says so. Default 20, as
+    /// in DSPy.
     pub max_iterations: u32,
-    /// Model calls made from cells, each prompt of a batch counted. Default 200: correct runs in the RLM
-    /// paper average more than 50.
+    /// Model calls other than the turns of the root run: each prompt of a batch counts, and each turn of a
+    /// child, so this bounds all children together. Default 200: correct runs in the RLM paper average more
+    /// than 50.
     pub max_llm_calls: u32,
-    /// Model calls in flight at once. Default 16.
+    /// How deep children may be nested: `rlm_query` starts a run with a session of its own. Below this depth
+    /// it answers as `llm_query` does. Default 1: a run may have children, and these may not.
+    pub max_depth: u32,
+    /// Sub-calls in flight at once, and child runs at work at once; a run that waits for its children is not
+    /// at work. Default 16.
     pub max_concurrent_calls: usize,
     /// Characters of an observation that the model reads. Default 10 000.
     pub max_output_chars: usize,
     /// Characters of an input that the first message shows. Default 1 000.
     pub max_preview_chars: usize,
-    /// How long a cell may take, its host calls included. Default 120 s; `None` is no limit.
+    /// How long a cell may take, its tools included. The clock stands still while it waits for a model.
+    /// Default 120 s; `None` is no limit.
     #[serde(with = "crate::seconds::option")]
     pub cell_timeout: Option<Duration>,
     /// How long one try of a model call may take; retries come on top. Default 300 s.
@@ -49,6 +59,7 @@ impl Default for Limits {
         Self {
             max_iterations: 20,
             max_llm_calls: 200,
+            max_depth: 1,
             max_concurrent_calls: 16,
             max_output_chars: 10_000,
             max_preview_chars: 1_000,
@@ -69,13 +80,19 @@ impl Limits {
         self
     }
 
-    /// Sets how many model calls the cells may make.
+    /// Sets how many model calls the cells and the children may make.
     pub fn max_llm_calls(mut self, calls: u32) -> Self {
         self.max_llm_calls = calls;
         self
     }
 
-    /// Sets how many model calls may be in flight at once.
+    /// Sets how deep children may be nested; 0 is no children.
+    pub fn max_depth(mut self, depth: u32) -> Self {
+        self.max_depth = depth;
+        self
+    }
+
+    /// Sets how many sub-calls may be in flight, and how many child runs at work, at once.
     pub fn max_concurrent_calls(mut self, calls: usize) -> Self {
         self.max_concurrent_calls = calls;
         self
@@ -155,6 +172,8 @@ pub(crate) struct Remaining {
     pub(crate) max_iterations: u32,
     pub(crate) sub_calls_left: u32,
     pub(crate) max_llm_calls: u32,
+    pub(crate) tokens_left: Option<u64>,
+    pub(crate) cost_left: Option<f64>,
     pub(crate) time_left: Option<Duration>,
 }
 
@@ -165,6 +184,12 @@ impl fmt::Display for Remaining {
             "(turn {} of {}; {} of {} sub-calls left",
             self.turn, self.max_iterations, self.sub_calls_left, self.max_llm_calls
         )?;
+        if let Some(left) = self.tokens_left {
+            write!(f, "; {left} tokens left")?;
+        }
+        if let Some(left) = self.cost_left {
+            write!(f, "; ${left:.4} left")?;
+        }
         if let Some(left) = self.time_left {
             write!(f, "; {:.0} s left", left.as_secs_f64())?;
         }
@@ -182,7 +207,7 @@ mod tests {
     #[test]
     fn defaults_are_pinned() {
         let expected = serde_json::json!({
-            "max_iterations": 20, "max_llm_calls": 200, "max_concurrent_calls": 16,
+            "max_iterations": 20, "max_llm_calls": 200, "max_depth": 1, "max_concurrent_calls": 16,
             "max_output_chars": 10_000, "max_preview_chars": 1_000,
             "cell_timeout": 120.0, "model_timeout": 300.0, "run_timeout": null,
             "max_tokens": null, "max_cost": null,

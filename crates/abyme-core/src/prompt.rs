@@ -265,6 +265,11 @@ pub(crate) fn session_lost(reason: &str) -> String {
     fill(SESSION_LOST, &[("reason", reason)])
 }
 
+/// The instructions of a run whose task is too long to be said in them.
+pub(crate) fn task_in_variable(name: &str) -> String {
+    format!("The task is written in the variable `{name}`. Read it first.")
+}
+
 /// Says what does not fit in a submission.
 pub(crate) fn refused(problems: &str, signature: &TaskSignature) -> String {
     fill(REFUSED, &[("problems", problems.trim_end()), ("outputs", &outputs(signature))])

@@ -1,17 +1,21 @@
 //! The loop: a model writes cells, a session runs them, until typed outputs are submitted.
 
+mod arguments;
 mod budget;
 mod builder;
 mod builtins;
 mod caller;
+mod children;
 mod config;
 mod conversation;
+mod execute;
 mod extract;
 mod guard;
 mod host;
 mod prediction;
 mod reply;
 mod run;
+mod start;
 mod sub_calls;
 mod tool_calls;
 mod turns;

@@ -46,6 +46,9 @@ pub enum Limit {
     /// The replies of the root model are used up.
     #[serde(rename = "max_iterations")]
     Iterations,
+    /// The sub-calls are used up. Ends child runs only, whose turns are sub-calls.
+    #[serde(rename = "max_llm_calls")]
+    SubCalls,
     /// The time is over.
     #[serde(rename = "run_timeout")]
     Time,
@@ -61,6 +64,7 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Limit::Iterations => "max_iterations",
+            Limit::SubCalls => "max_llm_calls",
             Limit::Time => "run_timeout",
             Limit::Tokens => "max_tokens",
             Limit::Cost => "max_cost",
@@ -74,13 +78,15 @@ mod tests {
 
     #[test]
     fn a_status_is_the_same_word_in_json_and_as_text() {
-        let limits = [Limit::Iterations, Limit::Time, Limit::Tokens, Limit::Cost].map(Status::LimitReached);
+        let limits = [Limit::Iterations, Limit::SubCalls, Limit::Time, Limit::Tokens, Limit::Cost];
+        let limits = limits.map(Status::LimitReached);
         for (status, word) in
             [Status::Submitted, Status::Answered, Status::CutShort].into_iter().chain(limits).zip([
                 "submitted",
                 "answered",
                 "cut_short",
                 "max_iterations",
+                "max_llm_calls",
                 "run_timeout",
                 "max_tokens",
                 "max_cost",

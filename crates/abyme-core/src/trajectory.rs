@@ -5,12 +5,13 @@ mod turn;
 mod writer;
 
 pub use self::{
-    event::{CallOutcome, Event, EventSink, InputSummary, Purpose, Record},
+    event::{CallOutcome, Event, EventSink, InputSummary, ParentCall, Purpose, Record},
     turn::Turn,
     writer::TrajectoryWriter,
 };
 
 use std::{
+    collections::HashSet,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
@@ -23,7 +24,7 @@ use crate::{
     model::Usage,
 };
 
-/// The complete record of a run.
+/// The complete record of a run, its children included.
 ///
 /// ```no_run
 /// # fn example(prediction: abyme_core::Prediction) -> abyme_core::Result<()> {
@@ -39,12 +40,12 @@ pub struct Trajectory {
 }
 
 impl Trajectory {
-    /// The events with their times, in order.
+    /// The events with their times, in order, those of children among them.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
         self.records.iter().map(|record| &**record)
     }
 
-    /// The events, in order.
+    /// The events, in order, those of children among them.
     pub fn events(&self) -> impl Iterator<Item = &Event> {
         self.records().map(|record| &record.event)
     }
@@ -54,9 +55,37 @@ impl Trajectory {
         self.records.first().map_or("", |record| &record.run)
     }
 
-    /// What the run used, failed and cancelled calls included, once it has ended.
+    /// The events of this run alone, in order.
+    fn own_events(&self) -> impl Iterator<Item = &Event> {
+        self.records().filter(|record| record.run == self.run()).map(|record| &record.event)
+    }
+
+    /// The records of the children that this run started, in the order in which it did; each holds those of
+    /// its own children.
+    pub fn children(&self) -> Vec<Trajectory> {
+        let started = self.own_events().filter_map(|event| match event {
+            Event::ChildStarted { child, .. } => Some(child.as_str()),
+            _ => None,
+        });
+        started.map(|child| self.of(child)).collect()
+    }
+
+    /// The records of a child and of those below it.
+    fn of(&self, child: &str) -> Trajectory {
+        let mut below = HashSet::from([child]);
+        let records = self.records.iter().filter(|record| {
+            let is_below = below.contains(record.run.as_str());
+            if let (true, Event::ChildStarted { child, .. }) = (is_below, &record.event) {
+                below.insert(child);
+            }
+            is_below
+        });
+        Trajectory { records: records.cloned().collect() }
+    }
+
+    /// What the run and its children used, failed and cancelled calls included, once it has ended.
     pub fn usage(&self) -> Option<&Usage> {
-        self.events().find_map(|event| match event {
+        self.own_events().find_map(|event| match event {
             Event::RunFinished { usage, .. } | Event::RunFailed { usage, .. } => Some(usage),
             _ => None,
         })
@@ -64,7 +93,7 @@ impl Trajectory {
 
     /// The run turn by turn: what the model thought, the cell it wrote, and what it produced.
     pub fn turns(&self) -> Vec<Turn> {
-        turn::turns(self.events())
+        turn::turns(self.own_events())
     }
 
     /// The record as JSON Lines.
@@ -137,6 +166,12 @@ impl Error {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     run: String,
+    tree: Arc<TreeRecorder>,
+}
+
+/// What the recorders of a run and its children share.
+#[derive(Debug)]
+struct TreeRecorder {
     start: Instant,
     sinks: Vec<Arc<dyn EventSink>>,
     records: Mutex<Vec<Arc<Record>>>,
@@ -144,15 +179,21 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) fn new(run: String, sinks: Vec<Arc<dyn EventSink>>) -> Self {
-        Self { run, start: Instant::now(), sinks, records: Mutex::default() }
+        Self { run, tree: Arc::new(TreeRecorder { start: Instant::now(), sinks, records: Mutex::default() }) }
+    }
+
+    /// Records the events of a child among those of this run.
+    pub(crate) fn child(&self, run: String) -> Self {
+        Self { run, tree: self.tree.clone() }
     }
 
     pub(crate) fn record(&self, event: Event) {
-        let record = Arc::new(Record::new(&self.run, self.start.elapsed().as_secs_f64(), event));
-        for sink in &self.sinks {
+        let tree = &*self.tree;
+        let record = Arc::new(Record::new(&self.run, tree.start.elapsed().as_secs_f64(), event));
+        for sink in &tree.sinks {
             sink.record(&record);
         }
-        self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        tree.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
     }
 
     /// The id of the run.
@@ -162,10 +203,11 @@ impl Recorder {
 
     /// Waits until every sink has dealt with all events.
     pub(crate) async fn flush(&self) {
-        join_all(self.sinks.iter().map(|sink| sink.flush())).await;
+        join_all(self.tree.sinks.iter().map(|sink| sink.flush())).await;
     }
 
+    /// The record of the run that all others come from.
     pub(crate) fn trajectory(&self) -> Trajectory {
-        Trajectory { records: self.records.lock().unwrap_or_else(PoisonError::into_inner).clone() }
+        Trajectory { records: self.tree.records.lock().unwrap_or_else(PoisonError::into_inner).clone() }
     }
 }

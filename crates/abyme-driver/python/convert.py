@@ -7,6 +7,8 @@ a library's class can only exist once that library is in `sys.modules`.
 import sys
 from _collections_abc import Mapping, Sequence, Set
 
+from _abyme.annotations import annotation, is_annotation
+
 # Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
@@ -144,8 +146,8 @@ def _convert_other(value, kind, depth, above):
             return as_base(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
-    if isinstance(value, type):
-        return _text(value, str)
+    if is_annotation(value):
+        return _from_type(value, depth, above)
     fields = _record(value, kind)
     if fields is not None:
         return _from_mapping(fields, depth, above)
@@ -156,6 +158,13 @@ def _convert_other(value, kind, depth, above):
     if isinstance(value, Mapping):
         return _from_mapping(value, depth, above)
     return _convert_library(value, kind, depth, above)
+
+
+def _from_type(value, depth, above):
+    """The text of a type as an annotation. A class of pydantic says more of itself as a JSON Schema."""
+    if isinstance(value, type) and hasattr(value, "model_json_schema"):
+        return _convert(value.model_json_schema(), depth + 1, above)
+    return annotation(value)
 
 
 def _record(value, kind):

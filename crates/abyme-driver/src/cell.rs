@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use abyme_core::{HostCall, HostError, HostFunctions, Result, Value};
+use abyme_core::{Cell, HostCall, HostError, HostFunctions, Result, Value};
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
@@ -90,7 +90,8 @@ pub enum CellEnd<E> {
     TimedOut,
 }
 
-/// Runs a cell to its end: serves its calls with `host` and interrupts it when `timer` says so.
+/// Runs a cell to its end: serves its calls with `host` and interrupts it when `timer` says so, whose clock
+/// stands still during calls that [stop](HostFunctions::stops_clock) it.
 ///
 /// If this future is dropped, the cell is [cancelled](RunningCell::cancel) and can be driven again.
 pub async fn drive<C: RunningCell>(
@@ -108,7 +109,11 @@ pub async fn drive<C: RunningCell>(
                 match guard.cell.poll_event(context) {
                     Poll::Ready(CellEvent::Ended(end)) => return Poll::Ready(Some(end)),
                     Poll::Ready(CellEvent::Call { id, call }) if calls.len() < MAX_CALLS_IN_FLIGHT => {
-                        calls.push(serve(host, id, call));
+                        let stops_clock = host.stops_clock(&call);
+                        if stops_clock && timer.stop() {
+                            alarm.as_mut().reset(timer.deadline());
+                        }
+                        calls.push(serve(host, id, call, stops_clock));
                     }
                     Poll::Ready(CellEvent::Call { id, .. }) => {
                         guard.cell.answer(id, Err(HostError::runtime_error("the call was refused")));
@@ -122,8 +127,11 @@ pub async fn drive<C: RunningCell>(
                     Poll::Pending => progress = false,
                 }
                 while guard.cell.takes_answers()
-                    && let Poll::Ready(Some((id, result))) = calls.poll_next_unpin(context)
+                    && let Poll::Ready(Some((id, result, stopped_clock))) = calls.poll_next_unpin(context)
                 {
+                    if stopped_clock && timer.go_on() {
+                        alarm.as_mut().reset(timer.deadline());
+                    }
                     guard.cell.answer(id, result);
                     progress = true;
                 }
@@ -146,8 +154,13 @@ pub async fn drive<C: RunningCell>(
     end
 }
 
-async fn serve(host: &dyn HostFunctions, id: u64, call: HostCall) -> (u64, Result<Value, HostError>) {
-    (id, host.call(call).await)
+async fn serve(
+    host: &dyn HostFunctions,
+    id: u64,
+    call: HostCall,
+    stops_clock: bool,
+) -> (u64, Result<Value, HostError>, bool) {
+    (id, host.call(call).await, stops_clock)
 }
 
 /// Cancels a cell whose future is dropped.
@@ -168,28 +181,67 @@ impl<C: RunningCell> Drop for CancelOnDrop<'_, C> {
 /// half-way through the grace, and killed after that (contract clause C10).
 #[derive(Debug)]
 pub struct InterruptTimer {
+    /// When the clock has run down, if it does not stand still.
     deadline: Instant,
+    /// When the cell has to be over, whether its clock stands still or not.
+    latest: Instant,
     grace: Duration,
     interrupts: u32,
+    /// Calls in flight during which the clock stands still, and what was left on it when the first began.
+    stopped: Option<(usize, Duration)>,
 }
 
 impl InterruptTimer {
-    /// For a cell that begins now, must end after `timeout`, and may go on for `grace` after it was
-    /// interrupted.
-    pub fn new(timeout: Option<Duration>, grace: Duration) -> Self {
+    /// For a cell that begins now, and may go on for `grace` after it was interrupted.
+    pub fn new(cell: &Cell, grace: Duration) -> Self {
+        Self::within(cell.timeout, cell.total_timeout, grace)
+    }
+
+    fn within(timeout: Option<Duration>, total_timeout: Option<Duration>, grace: Duration) -> Self {
         let now = Instant::now();
-        let deadline = timeout.and_then(|timeout| now.checked_add(timeout)).unwrap_or(now + FOREVER);
-        Self { deadline, grace, interrupts: 0 }
+        let after =
+            |limit: Option<Duration>| limit.and_then(|limit| now.checked_add(limit)).unwrap_or(now + FOREVER);
+        Self { deadline: after(timeout), latest: after(total_timeout), grace, interrupts: 0, stopped: None }
     }
 
     /// For a cell that was cancelled, and is interrupted at once.
     pub fn expired(grace: Duration) -> Self {
-        Self::new(Some(Duration::ZERO), grace)
+        Self::within(Some(Duration::ZERO), None, grace)
     }
 
     /// When to call [`advance`](Self::advance).
     fn deadline(&self) -> Instant {
-        self.deadline
+        match self.stopped {
+            _ if self.interrupts > 0 => self.deadline,
+            Some(_) => self.latest,
+            None => self.deadline.min(self.latest),
+        }
+    }
+
+    /// Stops the clock for one more call. Returns whether that changed the deadline: a cell that was
+    /// interrupted has no time to wait.
+    fn stop(&mut self) -> bool {
+        match &mut self.stopped {
+            Some((calls, _)) => *calls += 1,
+            None => self.stopped = Some((1, self.deadline.saturating_duration_since(Instant::now()))),
+        }
+        self.interrupts == 0 && matches!(self.stopped, Some((1, _)))
+    }
+
+    /// Lets the clock go on after the end of a call that stopped it. Returns whether that changed the
+    /// deadline.
+    fn go_on(&mut self) -> bool {
+        let Some((calls, left)) = &mut self.stopped else { return false };
+        *calls -= 1;
+        if *calls > 0 {
+            return false;
+        }
+        let now = Instant::now();
+        if self.interrupts == 0 {
+            self.deadline = now.checked_add(*left).unwrap_or(now + FOREVER);
+        }
+        self.stopped = None;
+        self.interrupts == 0
     }
 
     /// Advances the timer. Returns whether the cell must be interrupted now; `false` means that it must be
@@ -277,10 +329,51 @@ mod tests {
         }
     }
 
+    /// The same, with the clock of the cell stopped meanwhile.
+    struct Unhurried;
+
+    #[async_trait]
+    impl HostFunctions for Unhurried {
+        async fn call(&self, call: HostCall) -> Result<Value, HostError> {
+            Slow.call(call).await
+        }
+
+        fn stops_clock(&self, _: &HostCall) -> bool {
+            true
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_stands_still_during_calls_that_stop_it() {
+        let (mut cell, second) = (Calling::new(2), Duration::from_secs(1));
+        let timer = InterruptTimer::within(Some(second / 4), None, second);
+        let end = drive(&mut cell, &Unhurried, timer).await;
+        assert!(matches!(end, CellEnd::Ended { interrupted: false, .. }));
+
+        let mut timer = InterruptTimer::within(Some(second), Some(second * 10), second);
+        let start = Instant::now();
+        tokio::time::advance(second / 4).await;
+        assert!(timer.stop() && !timer.stop());
+        assert_eq!(timer.deadline(), start + second * 10);
+        tokio::time::advance(second * 3).await;
+        assert!(!timer.go_on() && timer.go_on());
+        assert_eq!(timer.deadline(), start + second * 4, "three quarters of a second are left");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_total_limit_counts_while_the_clock_stands_still() {
+        let (mut cell, second) = (Calling::new(1), Duration::from_secs(1));
+        let timer = InterruptTimer::within(None, Some(second / 4), second);
+        let started = Instant::now();
+        let end = drive(&mut cell, &Unhurried, timer).await;
+        assert!(matches!(end, CellEnd::Ended { interrupted: true, .. }), "the grace is long enough");
+        assert_eq!((cell.interrupts, started.elapsed()), (2, second));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn calls_beyond_the_bound_are_refused_and_the_others_answered() {
         let mut cell = Calling::new(MAX_CALLS_IN_FLIGHT as u64 + 2);
-        let end = drive(&mut cell, &Slow, InterruptTimer::new(None, Duration::ZERO)).await;
+        let end = drive(&mut cell, &Slow, InterruptTimer::within(None, None, Duration::ZERO)).await;
         assert!(matches!(end, CellEnd::Ended { interrupted: false, .. }));
         assert_eq!(cell.refused, [2, 1]);
     }
@@ -288,7 +381,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_cell_over_its_time_is_interrupted_twice_and_given_up() {
         let (mut cell, second) = (Calling::new(1), Duration::from_secs(1));
-        let end = drive(&mut cell, &Slow, InterruptTimer::new(Some(second / 4), second / 2)).await;
+        let end = drive(&mut cell, &Slow, InterruptTimer::within(Some(second / 4), None, second / 2)).await;
         assert!(matches!(end, CellEnd::TimedOut));
         assert_eq!((cell.interrupts, cell.unanswered), (2, 1));
     }
@@ -296,7 +389,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_dropped_cell_is_interrupted_and_can_be_driven_on() {
         let (mut cell, second) = (Calling::new(1), Duration::from_secs(1));
-        let driving = drive(&mut cell, &Slow, InterruptTimer::new(None, second));
+        let driving = drive(&mut cell, &Slow, InterruptTimer::within(None, None, second));
         assert!(tokio::time::timeout(second / 2, driving).await.is_err());
         assert_eq!(cell.interrupts, 1);
         cell.unsent = 1;
@@ -308,7 +401,7 @@ mod tests {
     async fn two_interrupts_then_the_end() {
         let start = Instant::now();
         let second = Duration::from_secs(1);
-        let mut timer = InterruptTimer::new(Some(second), second);
+        let mut timer = InterruptTimer::within(Some(second), None, second);
         assert_eq!((timer.deadline(), timer.interrupted()), (start + second, false));
         tokio::time::advance(second).await;
         assert!(timer.advance());

@@ -2,6 +2,7 @@
 
 /// The driver's files by module name. `stdio` is the main one. `PROTOCOL.md` says how they are loaded.
 pub const DRIVER: &[(&str, &str)] = &[
+    ("annotations", include_str!("../python/annotations.py")),
     ("capture", include_str!("../python/capture.py")),
     ("convert", include_str!("../python/convert.py")),
     ("display", include_str!("../python/display.py")),

@@ -182,7 +182,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         self.start().await?;
         let run = self.send_run(&cell)?;
         let mut collector = Collector::new(cell.max_output_chars);
-        let timer = InterruptTimer::new(cell.timeout, self.timeouts.interrupt_grace);
+        let timer = InterruptTimer::new(&cell, self.timeouts.interrupt_grace);
         Ok(match self.finish_run(run, host, &mut collector, timer).await? {
             RunEnd::Done { done, interrupted } => {
                 self.known_scope.learn(&cell.scope, &done, interrupted);

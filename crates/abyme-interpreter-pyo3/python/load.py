@@ -7,8 +7,8 @@ are the package `_abyme`; afterwards no cell can import them.
 import sys
 
 DRIVER = (
-    "gate", "capture", "convert", "display", "errors", "scope", "sources", "submit", "processes", "program",
-    "repl",
+    "gate", "capture", "annotations", "convert", "display", "errors", "scope", "sources", "submit",
+    "processes", "program", "repl",
 )  # fmt: skip
 ORDER = (*DRIVER, "threads", "proxies", "session")
 

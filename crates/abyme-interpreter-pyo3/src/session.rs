@@ -116,7 +116,7 @@ impl Pyo3Session {
     pub(crate) async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
         self.start().await?;
         let scope = cell.scope.clone();
-        let timer = InterruptTimer::new(cell.timeout, self.interrupt_grace);
+        let timer = InterruptTimer::new(&cell, self.interrupt_grace);
         self.cells += 1;
         let number = self.cells;
         let calls = self.bridge.open(number, Collector::new(cell.max_output_chars));

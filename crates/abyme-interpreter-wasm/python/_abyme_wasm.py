@@ -15,8 +15,8 @@ import _abyme_guest
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 DRIVER = (
-    "gate", "capture", "convert", "display", "errors", "scope", "sources", "submit", "processes", "program",
-    "repl",
+    "gate", "capture", "annotations", "convert", "display", "errors", "scope", "sources", "submit",
+    "processes", "program", "repl",
 )  # fmt: skip
 OWN = (
     "task", "tasks", "locks", "local", "threads", "host", "pool", "thread_pool",

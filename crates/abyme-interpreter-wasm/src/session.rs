@@ -255,7 +255,7 @@ impl WasmSession {
         vm.wasi_mut().set_output_window(window(cell.max_output_chars));
         self.calls.lock().begin(Collector::new(cell.max_output_chars));
         self.state = SessionState::Running(Box::pin(vm.run(request)));
-        let timer = InterruptTimer::new(cell.timeout, self.runtime.config.interrupt_grace);
+        let timer = InterruptTimer::new(&cell, self.runtime.config.interrupt_grace);
         let (outcome, interrupted) = self.run_to_end(host, timer).await;
         let collector = self.calls.lock().end().unwrap_or_else(|| Collector::new(0));
         self.observe(outcome, collector, &cell, interrupted).await

@@ -154,6 +154,33 @@ cases! {
         s.in_step().await;
     }
 
+    /// C8: types can be arguments. The host gets the text of their annotation.
+    async fn types_can_be_arguments(s) {
+        s.serve(&Host::new().echo());
+        s.run(
+            r#"
+                import dataclasses, enum
+                from typing import List, Literal, Optional
+                class Color(enum.Enum):
+                    RED = 'red'
+                @dataclasses.dataclass
+                class P:
+                    x: Optional[int]
+                    color: Color = Color.RED
+            "#,
+        )
+        .await
+        .ok();
+        s.run("[echo(t) for t in (int, list[str], List[int], Literal['a', 1], Color)]")
+            .await
+            .value_is("['int', 'list[str]', 'list[int]', \"Literal['a', 1]\", \"Literal['red']\"]");
+        s.run("echo({'points': list[P]})['points']")
+            .await
+            .value_is("\"list[{'x': int | None, 'color': NotRequired[Literal['red']]}]\"");
+        s.run("P.__annotations__['x'] = list[P]\necho(P)").await.raises("ValueError");
+        s.in_step().await;
+    }
+
     /// C8: ten megabytes pass in both directions.
     #[alone = "holds several copies of 10 MB"]
     async fn large_values_pass(s) {

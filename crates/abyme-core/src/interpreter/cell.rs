@@ -26,8 +26,11 @@ pub struct Cell {
     /// The names the session offers to the code: host functions, outputs, the user's Python tools. The same
     /// `Arc` from cell to cell costs nothing.
     pub scope: Arc<Scope>,
-    /// How long the cell may take, host calls included. Default 120 s; `None` is no limit.
+    /// How long the cell may take, host calls included, but for those that [stop its
+    /// clock](super::HostFunctions::stops_clock). Default 120 s; `None` is no limit.
     pub timeout: Option<Duration>,
+    /// How long the cell may take in all, also while its clock stands still. Default none.
+    pub total_timeout: Option<Duration>,
     /// Most characters kept of stdout, of stderr and of the value, each: the first and the last half. Default
     /// 10 000.
     pub max_output_chars: usize,
@@ -47,6 +50,7 @@ impl Cell {
             reads: Vec::new(),
             scope: Arc::default(),
             timeout: Some(Self::TIMEOUT),
+            total_timeout: None,
             max_output_chars: Self::MAX_OUTPUT_CHARS,
         }
     }
@@ -78,6 +82,12 @@ impl Cell {
     /// Sets how long the cell may take.
     pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.timeout = limit.into();
+        self
+    }
+
+    /// Sets how long the cell may take in all, also while its clock stands still.
+    pub fn total_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.total_timeout = limit.into();
         self
     }
 

@@ -19,6 +19,14 @@ use crate::value::Value;
 pub trait HostFunctions: Send + Sync {
     /// Runs one call. Its failure raises in Python (C8).
     async fn call(&self, call: HostCall) -> Result<Value, HostError>;
+
+    /// Whether the clock of the cell's [time limit](super::Cell::timeout) stands still while this call is in
+    /// flight: for calls that wait for something with a time limit of its own, such as a model. Default: it
+    /// does not.
+    fn stops_clock(&self, call: &HostCall) -> bool {
+        let _ = call;
+        false
+    }
 }
 
 /// One call from Python. Arguments of named parameters arrive by name, with the defaults filled in; `args`

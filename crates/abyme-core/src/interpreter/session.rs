@@ -359,6 +359,10 @@ impl HostFunctions for SessionHost {
             None => self.host.call(call).await,
         }
     }
+
+    fn stops_clock(&self, call: &HostCall) -> bool {
+        self.tools.iter().all(|tool| tool.name() != call.name) && self.host.stops_clock(call)
+    }
 }
 
 /// Passes on the calls of the functions that a cell was offered, and refuses all others: a cell may have kept
@@ -378,6 +382,10 @@ impl HostFunctions for Offered<'_> {
                 Err(HostError::new("NameError", message))
             }
         }
+    }
+
+    fn stops_clock(&self, call: &HostCall) -> bool {
+        self.host.stops_clock(call)
     }
 }
 

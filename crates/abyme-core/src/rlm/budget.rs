@@ -1,89 +1,332 @@
-//! The budget of a run: reserved before a call, settled after it, shared by all calls of the run.
+//! The budget of a tree of runs: reserved before a call, settled after it, shared by a run and its children.
+//!
+//! A model call that is not a turn of the root run is a sub-call: a prompt of `llm_query`, a turn of a child.
+//! So `max_llm_calls` bounds the tree, however deep and wide it grows.
+
+mod estimate;
+mod place;
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
 
+use self::{
+    estimate::{Amount, Estimates},
+    place::{Absence, Place},
+};
 use crate::{
     error::{Error, ErrorKind},
     interpreter::HostError,
     limits::{Limits, Remaining},
-    model::Usage,
+    model::{LanguageModel, Message, Request, Usage},
     status::Limit,
+    value::Value,
 };
 
-/// The budget of one run.
+/// What all runs of a tree share.
+#[derive(Debug)]
+struct TreeBudget {
+    limits: Limits,
+    /// Model calls in flight.
+    calls: Arc<Semaphore>,
+    /// Child runs at work.
+    places: Arc<Semaphore>,
+    used: Mutex<TreeUsed>,
+}
+
+#[derive(Debug, Default)]
+struct TreeUsed {
+    sub_calls: u32,
+    usage: Usage,
+    /// What is held for calls in flight.
+    held: Amount,
+    estimates: Estimates,
+    /// A limit that cannot be kept, because this model does not report what counts towards it.
+    unmetered: Option<(Limit, String)>,
+}
+
+/// The budget of one run of a tree.
 #[derive(Debug)]
 pub(super) struct Budget {
-    limits: Limits,
+    tree: Arc<TreeBudget>,
+    parent: Option<Arc<Budget>>,
+    /// Of a child run.
+    place: Option<Place>,
+    depth: u32,
+    max_iterations: u32,
     /// When the run has to be over.
     deadline: Option<Instant>,
     /// When its turns have to be over, so that time is left for the extract call.
     turns_deadline: Option<Instant>,
-    in_flight: Semaphore,
-    used: Mutex<Used>,
+    used: Mutex<RunUsed>,
 }
 
 #[derive(Debug, Default)]
-struct Used {
+struct RunUsed {
     iterations: u32,
-    sub_calls: u32,
+    /// Whether a turn was paid for when the run was asked for.
+    is_first_paid: bool,
+    /// Of this run and its children.
     usage: Usage,
-    /// A limit that cannot be kept, because this model does not report what counts towards it.
-    unmetered: Option<(Limit, String)>,
+}
+
+/// What is held for a call until it is settled, or dropped without an answer.
+#[derive(Debug)]
+#[must_use = "it is given back when it is dropped"]
+pub(super) struct Reservation {
+    tree: Arc<TreeBudget>,
+    amount: Amount,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut used = self.tree.used();
+        used.held.tokens = used.held.tokens.saturating_sub(self.amount.tokens);
+        used.held.cost = (used.held.cost - self.amount.cost).max(0.0);
+    }
 }
 
 /// The most time that is kept for the extract call.
 const MAX_EXTRACT_TIME: Duration = Duration::from_secs(60);
 
-impl Budget {
-    pub(super) fn new(limits: &Limits) -> Self {
-        let now = Instant::now();
-        let after = |limit: Duration| now.checked_add(limit);
-        let turns = |limit: Duration| limit - (limit / 4).min(MAX_EXTRACT_TIME);
+impl TreeBudget {
+    fn new(limits: &Limits) -> Self {
         Self {
             limits: limits.clone(),
-            deadline: limits.run_timeout.and_then(after),
-            turns_deadline: limits.run_timeout.map(turns).and_then(after),
-            in_flight: Semaphore::new(limits.max_concurrent_calls),
+            calls: Arc::new(Semaphore::new(limits.max_concurrent_calls)),
+            places: Arc::new(Semaphore::new(limits.max_concurrent_calls)),
             used: Mutex::default(),
         }
     }
 
-    /// Reserves an iteration. Fails with the limit that ends the run.
-    pub(super) fn reserve_iteration(&self) -> Result<(), Limit> {
-        let mut used = self.used();
-        if used.iterations >= self.limits.max_iterations {
+    /// Whether estimates matter.
+    fn is_metered(&self) -> bool {
+        self.limits.max_tokens.is_some() || self.limits.max_cost.is_some()
+    }
+
+    fn estimate(&self, used: &TreeUsed, model: &dyn LanguageModel, size: CallSize) -> Amount {
+        match self.is_metered() {
+            true => used.estimates.of(model.name(), size.bytes, size.max_output_tokens, None),
+            false => Amount::default(),
+        }
+    }
+
+    /// Which limit so much more would exceed.
+    fn exceeded(&self, used: &TreeUsed, more: Amount) -> Option<Limit> {
+        let tokens = used.usage.total_tokens().unwrap_or_default() + used.held.tokens + more.tokens;
+        let cost = used.usage.cost.unwrap_or_default() + used.held.cost + more.cost;
+        if self.limits.max_tokens.is_some_and(|limit| tokens > limit) {
+            Some(Limit::Tokens)
+        } else if self.limits.max_cost.is_some_and(|limit| cost > limit) {
+            Some(Limit::Cost)
+        } else {
+            None
+        }
+    }
+
+    fn hold(self: &Arc<Self>, used: &mut TreeUsed, amount: Amount) -> Reservation {
+        used.held.tokens += amount.tokens;
+        used.held.cost += amount.cost;
+        Reservation { tree: self.clone(), amount }
+    }
+
+    fn used(&self) -> MutexGuard<'_, TreeUsed> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The size of a call, as far as it is known before it is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CallSize {
+    /// Of the request's messages.
+    pub(super) bytes: usize,
+    pub(super) max_output_tokens: Option<u32>,
+}
+
+impl CallSize {
+    pub(super) fn of(request: &Request) -> Self {
+        Self { bytes: bytes(&request.messages), max_output_tokens: request.max_tokens }
+    }
+
+    /// Of a request with these messages, and no limit on its reply.
+    pub(super) fn of_messages(messages: &[Message]) -> Self {
+        Self { bytes: bytes(messages), max_output_tokens: None }
+    }
+}
+
+fn bytes(messages: &[Message]) -> usize {
+    messages.iter().map(|message| message.content.len()).sum()
+}
+
+impl Budget {
+    /// The budget of the run that all others of the tree come from.
+    pub(super) fn root(limits: &Limits) -> Arc<Self> {
+        let deadline = limits.run_timeout.and_then(|limit| Instant::now().checked_add(limit));
+        Self::new(Arc::new(TreeBudget::new(limits)), None, limits.max_iterations, deadline)
+    }
+
+    /// The budget of a child run, whose first turn is paid for. It has to be over when the turns of its
+    /// parent have to be.
+    pub(super) fn child(self: &Arc<Self>, max_iterations: u32) -> Arc<Self> {
+        Self::new(self.tree.clone(), Some(self.clone()), max_iterations, self.turns_deadline)
+    }
+
+    fn new(
+        tree: Arc<TreeBudget>,
+        parent: Option<Arc<Budget>>,
+        max_iterations: u32,
+        deadline: Option<Instant>,
+    ) -> Arc<Self> {
+        let turns_deadline = deadline.map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            deadline - (left / 4).min(MAX_EXTRACT_TIME)
+        });
+        Arc::new(Self {
+            place: parent.as_ref().map(|_| Place::new(tree.places.clone())),
+            depth: parent.as_ref().map_or(0, |parent| parent.depth + 1),
+            used: Mutex::new(RunUsed { is_first_paid: parent.is_some(), ..RunUsed::default() }),
+            tree,
+            parent,
+            max_iterations,
+            deadline,
+            turns_deadline,
+        })
+    }
+
+    /// How many runs are above this one.
+    pub(super) fn depth(&self) -> u32 {
+        self.depth
+    }
+
+    /// Whether a run may have children.
+    pub(super) fn may_have_children(&self) -> bool {
+        self.depth < self.tree.limits.max_depth
+    }
+
+    /// Reserves a turn. Fails with the limit that ends the run.
+    pub(super) fn reserve_turn(
+        &self,
+        model: &dyn LanguageModel,
+        size: CallSize,
+    ) -> Result<Reservation, Limit> {
+        if self.used().iterations >= self.max_iterations {
             return Err(Limit::Iterations);
         }
-        if let Some(limit) = self.exhausted(&used) {
-            return Err(limit);
+        let reservation = self.reserve_reply(model, size)?;
+        self.used().iterations += 1;
+        Ok(reservation)
+    }
+
+    /// Reserves a reply of the run's own model that takes no iteration.
+    ///
+    /// The root's replies come one at a time: none is asked for once a limit is used up, so the last one may
+    /// exceed it. A child's must fit.
+    pub(super) fn reserve_reply(
+        &self,
+        model: &dyn LanguageModel,
+        size: CallSize,
+    ) -> Result<Reservation, Limit> {
+        let mut used = self.tree.used();
+        match self.exhausted(&used) {
+            Some(limit) => Err(limit),
+            None => self.pay_reply(&mut used, model, size),
         }
-        used.iterations += 1;
+    }
+
+    /// Reserves the extract call. The root's is not subject to the limits that led to it, but for the time
+    /// that is kept for it. A child's is a sub-call as any other.
+    pub(super) fn reserve_extract(
+        &self,
+        model: &dyn LanguageModel,
+        size: CallSize,
+    ) -> Result<Reservation, Limit> {
+        let mut used = self.tree.used();
+        match self.exhausted(&used) {
+            Some(limit) if limit != Limit::Time && self.parent.is_some() => Err(limit),
+            _ => self.pay_reply(&mut used, model, size),
+        }
+    }
+
+    fn pay_reply(
+        &self,
+        used: &mut TreeUsed,
+        model: &dyn LanguageModel,
+        size: CallSize,
+    ) -> Result<Reservation, Limit> {
+        let amount = self.tree.estimate(used, model, size);
+        if self.parent.is_some() {
+            let mut own = self.used();
+            if !own.is_first_paid && used.sub_calls >= self.tree.limits.max_llm_calls {
+                return Err(Limit::SubCalls);
+            }
+            if let Some(limit) = self.tree.exceeded(used, amount) {
+                return Err(limit);
+            }
+            used.sub_calls += u32::from(!std::mem::take(&mut own.is_first_paid));
+        }
+        Ok(self.tree.hold(used, amount))
+    }
+
+    /// Reserves sub-calls of these sizes at once, so that a batch runs whole or not at all.
+    pub(super) fn reserve_sub_calls(
+        &self,
+        model: &dyn LanguageModel,
+        sizes: &[CallSize],
+    ) -> Result<Vec<Reservation>, HostError> {
+        self.check()?;
+        let mut used = self.tree.used();
+        let count = u32::try_from(sizes.len()).unwrap_or(u32::MAX);
+        self.check_sub_calls(&used, count)?;
+        let amounts: Vec<_> = sizes.iter().map(|size| self.tree.estimate(&used, model, *size)).collect();
+        let total = Amount {
+            tokens: amounts.iter().map(|amount| amount.tokens).sum(),
+            cost: amounts.iter().map(|amount| amount.cost).sum(),
+        };
+        if let Some(limit) = self.tree.exceeded(&used, total) {
+            let (asked, left) = match limit {
+                Limit::Cost => {
+                    let left = self.cost_left(&used).unwrap_or_default();
+                    (format!("about ${:.4}", total.cost), format!("${left:.4}"))
+                }
+                _ => {
+                    let left = self.tokens_left(&used).unwrap_or_default();
+                    (format!("about {} tokens", total.tokens), left.to_string())
+                }
+            };
+            return Err(HostError::runtime_error(format!(
+                "{limit}: this needs {asked} and {left} are left, so no call was made. Work with what you \
+                 have, in Python, or with fewer and shorter prompts."
+            )));
+        }
+        used.sub_calls += count;
+        Ok(amounts.into_iter().map(|amount| self.tree.hold(&mut used, amount)).collect())
+    }
+
+    /// Reserves the first turns of `count` children at once.
+    pub(super) fn reserve_children(&self, count: u32) -> Result<(), HostError> {
+        self.check()?;
+        let mut used = self.tree.used();
+        self.check_sub_calls(&used, count)?;
+        used.sub_calls += count;
         Ok(())
     }
 
-    /// Reserves `count` sub-calls at once, so that a batch runs whole or not at all.
-    pub(super) fn reserve_sub_calls(&self, count: u32) -> Result<(), HostError> {
-        self.check()?;
-        let mut used = self.used();
-        let total = used.sub_calls.saturating_add(count);
-        if total > self.limits.max_llm_calls {
-            let left = self.limits.max_llm_calls - used.sub_calls;
-            return Err(HostError::runtime_error(format!(
-                "sub-call limit: {count} more asked for, {left} of {} left, so none was made. \
-                 Work with what you have, in Python, or with fewer and larger prompts.",
-                self.limits.max_llm_calls
-            )));
+    fn check_sub_calls(&self, used: &TreeUsed, count: u32) -> Result<(), HostError> {
+        let limit = self.tree.limits.max_llm_calls;
+        if used.sub_calls.saturating_add(count) <= limit {
+            return Ok(());
         }
-        used.sub_calls = total;
-        Ok(())
+        let left = limit.saturating_sub(used.sub_calls);
+        Err(HostError::runtime_error(format!(
+            "sub-call limit: {count} more asked for, {left} of {limit} left, so none was made. \
+             Work with what you have, in Python, or with fewer and larger prompts."
+        )))
     }
 
     /// Whether time, tokens and cost allow another call.
@@ -97,15 +340,27 @@ impl Budget {
         }
     }
 
-    /// Waits until one more call may be in flight.
-    pub(super) async fn call_permit(&self) -> Option<SemaphorePermit<'_>> {
+    /// Waits until one more model call may be in flight.
+    pub(super) async fn call_permit(&self) -> Option<OwnedSemaphorePermit> {
         // The semaphore is never closed; a closed one would only mean that nothing is limited.
-        self.in_flight.acquire().await.ok()
+        self.tree.calls.clone().acquire_owned().await.ok()
     }
 
-    /// Settles what an answered call of `model` used.
-    pub(super) fn settle(&self, model: &str, usage: Usage) {
-        let limits = &self.limits;
+    /// Waits until a child run may be at work. The root always may.
+    pub(super) async fn take_place(&self) {
+        if let Some(place) = &self.place {
+            place.take().await;
+        }
+    }
+
+    /// Lets children be at work in this run's place until the guard is dropped.
+    pub(super) fn give_up_place(&self) -> Option<Absence<'_>> {
+        self.place.as_ref().map(Place::give_up)
+    }
+
+    /// Settles what an answered call of `model` used, whose request had this size.
+    pub(super) fn settle(&self, model: &str, size: CallSize, usage: Usage) {
+        let limits = &self.tree.limits;
         let unmetered = if limits.max_cost.is_some() && usage.cost.is_none() {
             Some(Limit::Cost)
         } else if limits.max_tokens.is_some() && usage.total_tokens().is_none() {
@@ -113,32 +368,46 @@ impl Budget {
         } else {
             None
         };
-        let mut used = self.used();
+        let mut used = self.tree.used();
         used.usage += usage;
+        if self.tree.is_metered() {
+            used.estimates.learn(model, size.bytes, &usage);
+        }
         if let Some(limit) = unmetered {
             used.unmetered.get_or_insert_with(|| (limit, model.to_owned()));
         }
+        drop(used);
+        self.add(usage);
     }
 
     /// Settles a call that failed or was cancelled. What it used is not known.
     pub(super) fn settle_failed(&self) {
-        self.used().usage += Usage::call();
+        self.tree.used().usage += Usage::call();
+        self.add(Usage::call());
+    }
+
+    /// Adds to what this run and those above it have used.
+    fn add(&self, usage: Usage) {
+        self.used().usage += usage;
+        if let Some(parent) = &self.parent {
+            parent.add(usage);
+        }
     }
 
     /// Fails if a limit cannot be kept, because a model does not report what counts towards it.
     pub(super) fn check_metered(&self) -> Result<(), Error> {
-        let limit = self.used().unmetered.as_ref().map(|(limit, _)| *limit);
+        let limit = self.tree.used().unmetered.as_ref().map(|(limit, _)| *limit);
         limit.map_or(Ok(()), |limit| Err(Error::new(ErrorKind::Config, self.describe(limit))))
     }
 
-    /// What was used so far.
+    /// What this run and its children have used so far.
     pub(super) fn usage(&self) -> Usage {
         self.used().usage
     }
 
     /// Which limit on time, tokens or cost is used up.
     pub(super) fn exhausted_now(&self) -> Option<Limit> {
-        self.exhausted(&self.used())
+        self.exhausted(&self.tree.used())
     }
 
     /// How many iterations were taken.
@@ -156,32 +425,55 @@ impl Budget {
         self.deadline
     }
 
-    /// `limit`, or the time left for turns if that is less.
-    pub(super) fn within_run(&self, limit: Option<Duration>) -> Option<Duration> {
-        let left = self.turns_deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        match (limit, left) {
-            (Some(limit), Some(left)) => Some(limit.min(left)),
-            (limit, None) => limit,
-            (None, left) => left,
-        }
+    /// The time left for turns.
+    pub(super) fn time_left(&self) -> Option<Duration> {
+        self.turns_deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
     /// What is left, for the model to read.
     pub(super) fn remaining(&self) -> Remaining {
-        let used = self.used();
+        let used = self.tree.used();
         Remaining {
-            turn: used.iterations,
-            max_iterations: self.limits.max_iterations,
-            sub_calls_left: self.limits.max_llm_calls.saturating_sub(used.sub_calls),
-            max_llm_calls: self.limits.max_llm_calls,
-            time_left: self.within_run(None),
+            turn: self.used().iterations,
+            max_iterations: self.max_iterations,
+            sub_calls_left: self.tree.limits.max_llm_calls.saturating_sub(used.sub_calls),
+            max_llm_calls: self.tree.limits.max_llm_calls,
+            tokens_left: self.tokens_left(&used),
+            cost_left: self.cost_left(&used),
+            time_left: self.time_left(),
         }
+    }
+
+    /// What is left, for a cell to compute with.
+    pub(super) fn to_value(&self) -> Value {
+        let left = self.remaining();
+        let optional = |value: Option<Value>| value.unwrap_or(Value::None);
+        let entries = [
+            ("turns_left", Value::from(left.max_iterations.saturating_sub(left.turn))),
+            ("sub_calls_left", left.sub_calls_left.into()),
+            ("tokens_left", optional(left.tokens_left.map(Value::from))),
+            ("dollars_left", optional(left.cost_left.map(Value::from))),
+            ("seconds_left", optional(left.time_left.map(|left| left.as_secs_f64().into()))),
+            ("depth", self.depth.into()),
+            ("max_depth", self.tree.limits.max_depth.into()),
+        ];
+        Value::Dict(entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    fn tokens_left(&self, used: &TreeUsed) -> Option<u64> {
+        let used = used.usage.total_tokens().unwrap_or_default() + used.held.tokens;
+        Some(self.tree.limits.max_tokens?.saturating_sub(used))
+    }
+
+    fn cost_left(&self, used: &TreeUsed) -> Option<f64> {
+        let used = used.usage.cost.unwrap_or_default() + used.held.cost;
+        Some((self.tree.limits.max_cost? - used).max(0.0))
     }
 
     /// A limit in words.
     pub(super) fn describe(&self, limit: Limit) -> String {
-        let limits = &self.limits;
-        if let Some((unmetered, model)) = &self.used().unmetered
+        let limits = &self.tree.limits;
+        if let Some((unmetered, model)) = &self.tree.used().unmetered
             && *unmetered == limit
         {
             let (what, instead) = match limit {
@@ -191,7 +483,8 @@ impl Budget {
             return format!("{limit} cannot be kept: model `{model}` does not say {what}; {instead}");
         }
         match limit {
-            Limit::Iterations => format!("no turn is left of {}", limits.max_iterations),
+            Limit::Iterations => format!("no turn is left of {}", self.max_iterations),
+            Limit::SubCalls => format!("no sub-call is left of {}", limits.max_llm_calls),
             Limit::Time => {
                 format!("the time of {:.0} s is over", limits.run_timeout.unwrap_or_default().as_secs_f64())
             }
@@ -200,23 +493,23 @@ impl Budget {
         }
     }
 
-    fn exhausted(&self, used: &Used) -> Option<Limit> {
-        let usage = &used.usage;
+    fn exhausted(&self, used: &TreeUsed) -> Option<Limit> {
+        let (limits, usage) = (&self.tree.limits, &used.usage);
         let over = |limit: Option<u64>, used: Option<u64>| {
             limit.zip(used).is_some_and(|(limit, used)| used >= limit)
         };
         if self.turns_deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             Some(Limit::Time)
-        } else if over(self.limits.max_tokens, usage.total_tokens()) {
+        } else if over(limits.max_tokens, usage.total_tokens()) {
             Some(Limit::Tokens)
-        } else if self.limits.max_cost.zip(usage.cost).is_some_and(|(limit, used)| used >= limit) {
+        } else if limits.max_cost.zip(usage.cost).is_some_and(|(limit, used)| used >= limit) {
             Some(Limit::Cost)
         } else {
             used.unmetered.as_ref().map(|(limit, _)| *limit)
         }
     }
 
-    fn used(&self) -> MutexGuard<'_, Used> {
+    fn used(&self) -> MutexGuard<'_, RunUsed> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

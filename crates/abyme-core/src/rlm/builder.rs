@@ -8,12 +8,12 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use super::{
-    builtins::{self, RESERVED_FUNCTIONS},
-    config::RlmConfig,
+    builtins::RESERVED_FUNCTIONS,
+    config::{RlmConfig, check_inputs, scope_of, tool_names},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    interpreter::{InterpreterFactory, ModuleSource, Scope},
+    interpreter::{InterpreterFactory, ModuleSource},
     limits::Limits,
     model::{LanguageModel, RetryPolicy},
     names::{self, NameUse},
@@ -179,21 +179,15 @@ impl<S: Signature> RlmBuilder<S> {
         self.limits.check()?;
         let python_tools = functions_of(&self.modules)?;
         check_names(&signature, &self.tools, &python_tools)?;
-        let mut scope = Scope::new();
-        scope.functions = builtins::specs();
-        scope.functions.extend(self.tools.iter().map(|tool| tool.spec().clone()));
-        for field in signature.outputs() {
-            scope = scope.output(field.name(), field.ty().to_string());
-        }
-        scope.modules = self.modules;
+        let scope = scope_of(&signature, &self.tools, &python_tools, self.modules);
         Ok(RlmConfig {
             sub_model,
             named_models: self.named_models,
             signature,
             model,
             factory,
-            tools: self.tools,
-            python_tools,
+            tools: self.tools.into(),
+            python_tools: python_tools.into(),
             scope: Arc::new(scope),
             policy: self.policy,
             limits: self.limits,
@@ -231,23 +225,17 @@ fn functions_of(modules: &[ModuleSource]) -> Result<Vec<Function>> {
 /// Names have to be legal, and no two things of a session may have the same one.
 fn check_names(signature: &TaskSignature, tools: &[Tool], python_tools: &[Function]) -> Result<()> {
     let mut taken: HashSet<&str> = HashSet::from(RESERVED_FUNCTIONS);
-    let inputs: HashSet<&str> = signature.inputs().iter().map(|field| field.name()).collect();
     for tool in tools {
         tool.check()?;
     }
     for function in python_tools {
         names::check_name(&function.name, NameUse::Tool)?;
     }
-    for name in tools.iter().map(Tool::name).chain(python_tools.iter().map(|function| function.name.as_str()))
-    {
+    for name in tool_names(tools, python_tools) {
         if !taken.insert(name) {
             let message = format!("two tools are called `{name}`: rename one of them");
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        if inputs.contains(name) {
-            let message = format!("`{name}` is both an input and a tool: rename one of them");
-            return Err(Error::new(ErrorKind::InvalidInput, message));
-        }
     }
-    Ok(())
+    check_inputs(signature, tools, python_tools)
 }

@@ -1,7 +1,10 @@
 //! Calls the models of one run: within its budget and its time, tried again as its policy says, and recorded.
 
 use std::{
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -9,7 +12,11 @@ use abyme_python_syntax::visible_text;
 use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
-use super::{budget::Budget, config::RlmConfig, guard::OnDrop};
+use super::{
+    budget::{Budget, CallSize, Reservation},
+    config::RlmConfig,
+    guard::OnDrop,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     interpreter::HostError,
@@ -29,7 +36,7 @@ pub(super) const CANCELLED: &str = "the call was cancelled";
 pub(super) struct ModelCaller<'a> {
     config: &'a RlmConfig,
     limits: &'a Limits,
-    budget: &'a Budget,
+    budget: &'a Arc<Budget>,
     recorder: &'a Recorder,
     host_calls: AtomicU32,
 }
@@ -87,14 +94,22 @@ impl<'a> ModelCaller<'a> {
     pub(super) fn new(
         config: &'a RlmConfig,
         limits: &'a Limits,
-        budget: &'a Budget,
+        budget: &'a Arc<Budget>,
         recorder: &'a Recorder,
     ) -> Self {
         Self { config, limits, budget, recorder, host_calls: AtomicU32::new(0) }
     }
 
-    pub(super) fn budget(&self) -> &'a Budget {
+    pub(super) fn budget(&self) -> &'a Arc<Budget> {
         self.budget
+    }
+
+    pub(super) fn config(&self) -> &'a RlmConfig {
+        self.config
+    }
+
+    pub(super) fn limits(&self) -> &'a Limits {
+        self.limits
     }
 
     pub(super) fn recorder(&self) -> &'a Recorder {
@@ -115,9 +130,14 @@ impl<'a> ModelCaller<'a> {
             Purpose::Extract => self.budget.deadline(),
             _ => self.budget.turns_deadline(),
         };
+        // A child's turns are sub-calls.
+        let _permit = match self.budget.depth() {
+            0 => None,
+            _ => self.budget.call_permit().await,
+        };
         let started = Instant::now();
         let of = CallOf { turn, call: None, model: &*self.config.model, deadline, own: None };
-        let response = self.call(of, || Request::new(messages.to_vec())).await?;
+        let response = self.call(of, Request::new(messages.to_vec())).await?;
         self.recorder.record(Event::ModelReplied {
             turn,
             purpose,
@@ -130,20 +150,35 @@ impl<'a> ModelCaller<'a> {
         Ok(response)
     }
 
-    /// Reserves `count` sub-calls at once, so that a batch runs whole or not at all.
-    pub(super) fn reserve_sub_calls(&self, count: u32) -> Result<(), HostError> {
-        self.budget.reserve_sub_calls(count)
+    /// Reserves these requests to a sub-model at once, so that a batch runs whole or not at all.
+    pub(super) fn reserve_sub_calls(
+        &self,
+        model: &dyn LanguageModel,
+        requests: &[Request],
+    ) -> Result<Vec<Reservation>, HostError> {
+        let sizes: Vec<_> = requests.iter().map(CallSize::of).collect();
+        self.budget.reserve_sub_calls(model, &sizes)
+    }
+
+    /// Reserves one request to a sub-model.
+    pub(super) fn reserve_sub_call(
+        &self,
+        model: &dyn LanguageModel,
+        request: &Request,
+    ) -> Result<Reservation, HostError> {
+        let mut reserved = self.reserve_sub_calls(model, std::slice::from_ref(request))?;
+        Ok(reserved.swap_remove(0))
     }
 
     /// The model that a cell asks for by name, among those it may use. Without a name: the sub-model.
-    pub(super) fn sub_model(&self, name: Option<&str>) -> Result<&'a dyn LanguageModel, HostError> {
+    pub(super) fn sub_model(&self, name: Option<&str>) -> Result<&'a Arc<dyn LanguageModel>, HostError> {
         let config = self.config;
-        let Some(name) = name else { return Ok(&*config.sub_model) };
+        let Some(name) = name else { return Ok(&config.sub_model) };
         if let Some(model) = config.named_models.get(name) {
-            return Ok(&**model);
+            return Ok(model);
         }
         if name == config.sub_model.name() {
-            return Ok(&*config.sub_model);
+            return Ok(&config.sub_model);
         }
         let known = match config.named_models.is_empty() {
             true => "this run has one model for sub-calls: leave `model` out".to_owned(),
@@ -155,9 +190,14 @@ impl<'a> ModelCaller<'a> {
         Err(HostError::value_error(format!("no model is called {name:?}: {known}")))
     }
 
-    /// One call of a sub-model, already reserved: its answer, without thoughts. Its outcome is recorded, also
-    /// if the cell ends first.
-    pub(super) async fn sub_call(&self, turn: u32, asked: &SubCall<'_>) -> Result<Answer> {
+    /// One call of a sub-model: its answer, without thoughts. Its outcome is recorded, also if the cell ends
+    /// first.
+    pub(super) async fn sub_call(
+        &self,
+        turn: u32,
+        asked: &SubCall<'_>,
+        _reserved: Reservation,
+    ) -> Result<Answer> {
         let SubCall { model, request, .. } = asked;
         let _permit = self.budget.call_permit().await;
         self.budget.check()?;
@@ -179,7 +219,7 @@ impl<'a> ModelCaller<'a> {
         let own = asked.timeout.and_then(|limit| Some((started.checked_add(limit)?, limit)));
         let of =
             CallOf { turn, call: Some(call), model: *model, deadline: self.budget.turns_deadline(), own };
-        let result = self.call(of, || request.clone()).await;
+        let result = self.call(of, request.clone()).await;
         unfinished.disarm();
         let (usage, is_cut) = match &result {
             Ok(response) => (response.usage, response.finish_reason == FinishReason::Length),
@@ -197,12 +237,12 @@ impl<'a> ModelCaller<'a> {
     }
 
     /// Calls a model until it answers, fails for good, or the time is over, pauses between tries included.
-    async fn call(&self, of: CallOf<'_>, request: impl Fn() -> Request) -> Result<Response> {
+    async fn call(&self, of: CallOf<'_>, request: Request) -> Result<Response> {
         let span = tracing::info_span!("model_call", model = of.model.name());
         self.tries(of, request).instrument(span).await
     }
 
-    async fn tries(&self, of: CallOf<'_>, request: impl Fn() -> Request) -> Result<Response> {
+    async fn tries(&self, of: CallOf<'_>, mut request: Request) -> Result<Response> {
         let mut retries = Retries::new(&self.config.retry);
         loop {
             let started = Instant::now();
@@ -218,7 +258,7 @@ impl<'a> ModelCaller<'a> {
                 });
             };
             let cancelled = OnDrop::new(|| failed(CANCELLED.to_owned(), None));
-            let result = self.call_once(of, &request).await;
+            let result = self.call_once(of, &mut request).await;
             cancelled.disarm();
             let error = match result {
                 Ok(response) => return Ok(response),
@@ -244,16 +284,16 @@ impl<'a> ModelCaller<'a> {
     }
 
     /// One try: gives the model its time limit, drops the call a moment after it, and settles what it used.
-    async fn call_once(&self, of: CallOf<'_>, request: impl Fn() -> Request) -> Result<Response> {
+    async fn call_once(&self, of: CallOf<'_>, request: &mut Request) -> Result<Response> {
         let (model, left) = (of.model, of.left());
         let most = self.limits.model_timeout;
         let limit = left.map_or(most, |left| left.min(most));
-        let request = request().timeout(limit);
-        let answer = timeout(limit.saturating_add(ANSWER_GRACE), model.complete(&request)).await;
+        request.timeout = Some(limit);
+        let answer = timeout(limit.saturating_add(ANSWER_GRACE), model.complete(request)).await;
         match answer.unwrap_or_else(|_| Err(timed_out(model, limit))) {
             Ok(mut response) => {
                 response.usage.calls = response.usage.calls.max(1);
-                self.budget.settle(model.name(), response.usage);
+                self.budget.settle(model.name(), CallSize::of(request), response.usage);
                 Ok(response)
             }
             Err(error) if error.kind() == ErrorKind::ModelTimeout && left.is_some_and(|left| left < most) => {

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use abyme_python_syntax::{CodePolicy, Function};
 use indexmap::IndexMap;
 
+use super::builtins::{self, BUDGET};
 use crate::{
-    interpreter::{InterpreterFactory, Scope},
+    error::{Error, ErrorKind, Result},
+    interpreter::{InterpreterFactory, ModuleSource, Scope},
     limits::Limits,
     model::{LanguageModel, RetryPolicy},
     signature::TaskSignature,
@@ -15,18 +17,79 @@ use crate::{
 };
 
 /// What every run of an `Rlm` starts from. Nothing of it changes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct RlmConfig {
     pub(super) signature: TaskSignature,
     pub(super) model: Arc<dyn LanguageModel>,
     pub(super) sub_model: Arc<dyn LanguageModel>,
     pub(super) named_models: IndexMap<String, Arc<dyn LanguageModel>>,
     pub(super) factory: Arc<dyn InterpreterFactory>,
-    pub(super) tools: Vec<Tool>,
-    pub(super) python_tools: Vec<Function>,
+    pub(super) tools: Arc<[Tool]>,
+    pub(super) python_tools: Arc<[Function]>,
     pub(super) scope: Arc<Scope>,
     pub(super) policy: Option<Arc<CodePolicy>>,
     pub(super) limits: Limits,
     pub(super) retry: RetryPolicy,
     pub(super) sinks: Vec<Arc<dyn EventSink>>,
+}
+
+impl RlmConfig {
+    /// What a child run starts from: the same models, backend and tools, for another task.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if an input has the name of a tool.
+    pub(super) fn for_child(&self, signature: TaskSignature, model: Arc<dyn LanguageModel>) -> Result<Self> {
+        check_inputs(&signature, &self.tools, &self.python_tools)?;
+        let scope = scope_of(&signature, &self.tools, &self.python_tools, self.scope.modules.clone());
+        Ok(Self { signature, model, scope: Arc::new(scope), ..self.clone() })
+    }
+
+    /// Whether the sessions offer `budget()`.
+    pub(super) fn offers_budget(&self) -> bool {
+        offers_budget(&self.signature, &self.tools, &self.python_tools)
+    }
+}
+
+/// The names that the sessions of a task offer.
+pub(super) fn scope_of(
+    signature: &TaskSignature,
+    tools: &[Tool],
+    python_tools: &[Function],
+    modules: Vec<ModuleSource>,
+) -> Scope {
+    let mut scope = Scope::new();
+    scope.functions = builtins::specs();
+    if !offers_budget(signature, tools, python_tools) {
+        scope.functions.retain(|function| function.name != BUDGET);
+    }
+    scope.functions.extend(tools.iter().map(|tool| tool.spec().clone()));
+    scope.modules = modules;
+    signature.outputs().iter().fold(scope, |scope, field| scope.output(field.name(), field.ty().to_string()))
+}
+
+fn offers_budget(signature: &TaskSignature, tools: &[Tool], python_tools: &[Function]) -> bool {
+    signature.input(BUDGET).is_none() && tool_names(tools, python_tools).all(|name| name != BUDGET)
+}
+
+/// The names of the user's tools.
+pub(super) fn tool_names<'a>(
+    tools: &'a [Tool],
+    python_tools: &'a [Function],
+) -> impl Iterator<Item = &'a str> {
+    tools.iter().map(Tool::name).chain(python_tools.iter().map(|function| function.name.as_str()))
+}
+
+/// An input and a tool are variables of one session.
+pub(super) fn check_inputs(
+    signature: &TaskSignature,
+    tools: &[Tool],
+    python_tools: &[Function],
+) -> Result<()> {
+    match tool_names(tools, python_tools).find(|name| signature.input(name).is_some()) {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!("`{name}` is both an input and a tool: rename one of them");
+            Err(Error::new(ErrorKind::InvalidInput, message))
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! It only grows at its end, so that providers' prompt caches hit. The one exception is a conversation that
 //! the model or its provider refuses as it is: then earlier messages are cut.
 
+use super::budget::CallSize;
 use crate::{
     model::{Message, Role},
     trajectory::{Event, Recorder},
@@ -33,6 +34,13 @@ impl<'a> Conversation<'a> {
 
     pub(super) fn messages(&self) -> &[Message] {
         &self.messages
+    }
+
+    /// The size of the next request.
+    pub(super) fn size(&self) -> CallSize {
+        let mut size = CallSize::of_messages(&self.messages);
+        size.bytes += self.pending.len();
+        size
     }
 
     /// Adds to the user's next message.

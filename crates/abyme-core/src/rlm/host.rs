@@ -1,35 +1,43 @@
-//! Serves the calls of a cell: sub-calls to models, and the user's tools.
+//! Serves the calls of a cell: sub-calls to models, children, and the user's tools.
 
 use async_trait::async_trait;
 use tracing::Instrument;
 
 use super::{
-    builtins::{LLM_BATCH, LLM_QUERY, LLM_QUERY_BATCHED},
+    builtins::{BUDGET, LLM_BATCH, LLM_QUERY, LLM_QUERY_BATCHED, RLM_QUERY, RLM_QUERY_BATCHED},
     caller::ModelCaller,
+    children::Children,
+    start::StartRun,
     sub_calls::SubCalls,
     tool_calls::ToolCalls,
 };
 use crate::{
     interpreter::{HostCall, HostError, HostFunctions},
-    tool::{Tool, ToolUses},
+    tool::ToolUses,
     value::Value,
 };
 
 /// The host functions of one cell.
 pub(super) struct CellHost<'a> {
+    caller: &'a ModelCaller<'a>,
     sub_calls: SubCalls<'a>,
+    children: Children<'a>,
     tool_calls: ToolCalls<'a>,
 }
 
 impl<'a> CellHost<'a> {
     pub(super) fn new(
         caller: &'a ModelCaller<'a>,
-        tools: &'a [Tool],
+        start: &'a dyn StartRun,
         tool_uses: &'a ToolUses,
         turn: u32,
     ) -> Self {
-        let tool_calls = ToolCalls::new(caller, tools, tool_uses, turn);
-        Self { sub_calls: SubCalls::new(caller, turn), tool_calls }
+        Self {
+            caller,
+            sub_calls: SubCalls::new(caller, turn),
+            children: Children::new(caller, start, turn),
+            tool_calls: ToolCalls::new(caller, &caller.config().tools, tool_uses, turn),
+        }
     }
 }
 
@@ -41,10 +49,18 @@ impl HostFunctions for CellHost<'_> {
             match call.name.as_str() {
                 LLM_QUERY => self.sub_calls.llm_query(&call).await,
                 LLM_QUERY_BATCHED | LLM_BATCH => self.sub_calls.llm_query_batched(&call).await,
+                RLM_QUERY => self.children.rlm_query(&call).await,
+                RLM_QUERY_BATCHED => self.children.rlm_query_batched(&call).await,
+                BUDGET if self.caller.config().offers_budget() => Ok(self.caller.budget().to_value()),
                 _ => self.tool_calls.call(call).await,
             }
         }
         .instrument(span)
         .await
+    }
+
+    /// Models and children have time limits of their own.
+    fn stops_clock(&self, call: &HostCall) -> bool {
+        [LLM_QUERY, LLM_QUERY_BATCHED, LLM_BATCH, RLM_QUERY, RLM_QUERY_BATCHED].contains(&&*call.name)
     }
 }

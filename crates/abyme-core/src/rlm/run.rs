@@ -12,21 +12,23 @@ use std::{
 use async_trait::async_trait;
 use futures_util::Stream;
 use indexmap::IndexMap;
-use rand::Rng;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tracing::Instrument;
 
 use super::{
-    budget::Budget, caller::ModelCaller, config::RlmConfig, guard::OnDrop, prediction::Prediction,
-    turns::Turns,
+    budget::Budget,
+    config::RlmConfig,
+    execute::execute,
+    prediction::Prediction,
+    start::{RunParts, run_id},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     inputs::Inputs,
     limits::Limits,
     runtime::HomeRuntime,
-    trajectory::{Event, EventSink, Record, Recorder, TrajectoryWriter},
+    trajectory::{EventSink, Record, Recorder, TrajectoryWriter},
     value::Value,
 };
 
@@ -90,7 +92,7 @@ impl<O> Run<O> {
             sinks: config.sinks.clone(),
             trace: None,
             label: None,
-            id: format!("{:016x}", rand::rng().random::<u64>()),
+            id: run_id(),
             cancel: CancelHandle { state: watch::Sender::new(false) },
             config,
         }
@@ -115,7 +117,7 @@ impl<O> Run<O> {
         self
     }
 
-    /// Names this run: in its [`RunStarted`](Event::RunStarted) event and in its tracing span.
+    /// Names this run: in its [`RunStarted`](crate::Event::RunStarted) event and in its tracing span.
     pub fn label(mut self, text: impl Into<String>) -> Self {
         self.label = Some(text.into());
         self
@@ -156,32 +158,28 @@ impl<O> Run<O> {
     async fn finish(self) -> Result<Prediction<()>> {
         let Self { output: _, config, inputs, limits, mut sinks, trace, label, id, cancel } = self;
         HomeRuntime::current()?;
-        let inputs = checked(&config, &inputs)?;
+        let inputs = config.signature.checked_inputs(&inputs)?;
         limits.check()?;
         if let Some(path) = &trace {
             sinks.push(Arc::new(create_trace(path.clone()).await?));
         }
-        let budget = Budget::new(&limits);
+        let budget = Budget::root(&limits);
         let recorder = Recorder::new(id, sinks);
-        let caller = ModelCaller::new(&config, &limits, &budget, &recorder);
-        let mut turns = Turns::new(&config, &inputs, &limits, caller);
-        turns.open(label);
-        let dropped = OnDrop::new(|| {
-            let (usage, turns) = (budget.usage(), budget.iterations());
-            let error = "the run was dropped before its end".to_owned();
-            recorder.record(Event::RunFailed { error, usage, turns });
-        });
-        let ended = turns.take(cancel.cancelled()).await;
-        dropped.disarm();
-        let (usage, turns) = (budget.usage(), budget.iterations());
-        let ended = match ended {
-            Ok((outputs, status)) => {
-                recorder.record(Event::RunFinished { status, outputs: outputs.clone(), usage, turns });
-                Ok(Prediction::new(outputs, status, usage, recorder.trajectory()))
-            }
+        let parts = RunParts {
+            config: &config,
+            inputs: &inputs,
+            limits: &limits,
+            budget: &budget,
+            recorder: &recorder,
+            label: label.as_deref(),
+            parent: None,
+        };
+        let usage = || budget.usage();
+        let ended = match execute(parts, cancel.cancelled()).await {
+            Ok((outputs, status)) => Ok(Prediction::new(outputs, status, usage(), recorder.trajectory())),
             Err(error) => {
-                recorder.record(Event::RunFailed { error: error.to_string(), usage, turns });
-                let error = error.with("run", recorder.run()).with("turns", turns).with("used", usage);
+                let turns = budget.iterations();
+                let error = error.with("run", recorder.run()).with("turns", turns).with("used", usage());
                 let error = match advice(error.kind()) {
                     Some(advice) => error.with("hint", advice),
                     None => error,
@@ -236,17 +234,6 @@ fn advice(kind: ErrorKind) -> Option<&'static str> {
         Cancelled => "the trajectory has what was found until then",
         _ => return None,
     })
-}
-
-/// The inputs as their declared types, in the signature's order.
-fn checked(config: &RlmConfig, inputs: &Inputs) -> Result<Inputs> {
-    let signature = &config.signature;
-    signature.check_inputs(inputs.names())?;
-    let coerced = signature.inputs().iter().filter_map(|field| {
-        let value = inputs.get(field.name())?.clone();
-        Some(signature.coerce_input(field.name(), value).map(|value| (field.name().to_owned(), value)))
-    });
-    coerced.collect()
 }
 
 /// Makes the file on a thread that may wait for the disk.

@@ -3,6 +3,8 @@
 use futures_util::future::join_all;
 
 use super::{
+    arguments::{self, check_prompt, wrong_argument},
+    budget::Reservation,
     builtins::{LLM_QUERY, LLM_QUERY_BATCHED},
     caller::{ModelCaller, SubCall},
 };
@@ -10,6 +12,7 @@ use crate::{
     error::Result,
     interpreter::{HostCall, HostError},
     model::{LanguageModel, Request},
+    signature::TaskSignature,
     value::Value,
 };
 
@@ -27,47 +30,42 @@ impl<'a> SubCalls<'a> {
     pub(super) async fn llm_query(&self, call: &HostCall) -> Result<Value, HostError> {
         let prompt = match call.kwargs.get("prompt") {
             Some(Value::Text(prompt)) => prompt.as_str(),
-            other => return Err(wrong_prompt(LLM_QUERY, "prompt", "a str", other)),
+            other => return Err(wrong_argument(LLM_QUERY, "prompt", "a str", other)),
         };
         check_prompt(prompt)?;
-        let model = self.caller.sub_model(model_argument(call)?)?;
-        self.caller.reserve_sub_calls(1)?;
-        Ok(self.ask(LLM_QUERY, prompt, model).await?.into())
+        let model = &**self.caller.sub_model(arguments::model(call)?)?;
+        let request = Request::prompt(prompt);
+        let reserved = self.caller.reserve_sub_call(model, &request)?;
+        Ok(self.ask(LLM_QUERY, model, request, reserved).await?.into())
     }
 
-    async fn ask(&self, function: &str, prompt: &str, model: &dyn LanguageModel) -> Result<String> {
-        let request = Request::prompt(prompt);
+    async fn ask(
+        &self,
+        function: &str,
+        model: &dyn LanguageModel,
+        request: Request,
+        reserved: Reservation,
+    ) -> Result<String> {
         let call = SubCall { function, model, request, timeout: None, repairs: None };
-        self.caller.sub_call(self.turn, &call).await.map(|answer| answer.text)
+        self.caller.sub_call(self.turn, &call, reserved).await.map(|answer| answer.text)
     }
 
     pub(super) async fn llm_query_batched(&self, call: &HostCall) -> Result<Value, HostError> {
-        // A text is a sequence too: taken for a list it would become one call for each of its characters.
-        let prompts = match call.kwargs.get("prompts") {
-            Some(Value::List(prompts)) => prompts,
-            other => return Err(wrong_prompt(&call.name, "prompts", "a list of str", other)),
-        };
-        let mut texts = Vec::with_capacity(prompts.len());
-        for (index, prompt) in prompts.iter().enumerate() {
-            match prompt {
-                Value::Text(prompt) => texts.push(prompt.as_str()),
-                other => {
-                    let message = format!(
-                        "{}() needs a list of str, but prompts[{index}] is of type {}",
-                        call.name,
-                        other.type_name()
-                    );
-                    return Err(HostError::type_error(message));
-                }
+        let texts = arguments::texts(call, "prompts")?;
+        let model = &**self.caller.sub_model(arguments::model(call)?)?;
+        let prompts = texts.iter().map(|text| text.as_str()).filter(|prompt| check_prompt(prompt).is_ok());
+        let requests: Vec<_> = prompts.map(Request::prompt).collect();
+        let reserved = self.caller.reserve_sub_calls(model, &requests)?;
+        let mut calls = requests.into_iter().zip(reserved);
+        let replies = texts.into_iter().map(|prompt| {
+            let call = check_prompt(prompt.as_str()).map(|()| calls.next());
+            async {
+                let Some((request, reserved)) = call.map_err(|error| error.message)? else {
+                    return Err("the prompt was not sent".to_owned());
+                };
+                let reply = self.ask(LLM_QUERY_BATCHED, model, request, reserved).await;
+                reply.map_err(|error| error.to_string())
             }
-        }
-        let model = self.caller.sub_model(model_argument(call)?)?;
-        let valid = texts.iter().filter(|prompt| check_prompt(prompt).is_ok()).count();
-        self.caller.reserve_sub_calls(u32::try_from(valid).unwrap_or(u32::MAX))?;
-        let replies = texts.into_iter().map(|prompt| async {
-            check_prompt(prompt).map_err(|error| error.message)?;
-            let reply = self.ask(LLM_QUERY_BATCHED, prompt, model).await;
-            reply.map_err(|error| error.to_string())
         });
         let replies = join_all(replies).await.into_iter();
         Ok(Value::list(
@@ -75,28 +73,20 @@ impl<'a> SubCalls<'a> {
                 .map(|reply: Result<_, String>| reply.unwrap_or_else(|message| format!("[ERROR] {message}"))),
         ))
     }
-}
 
-fn wrong_prompt(function: &str, parameter: &str, needed: &str, given: Option<&Value>) -> HostError {
-    let given = given.map_or("nothing", Value::type_name);
-    HostError::type_error(format!("{function}() needs {needed} as `{parameter}`, not {given}"))
-}
-
-fn check_prompt(prompt: &str) -> Result<(), HostError> {
-    match prompt.trim() {
-        "" => Err(HostError::value_error("the prompt is empty")),
-        _ => Ok(()),
-    }
-}
-
-fn model_argument(call: &HostCall) -> Result<Option<&str>, HostError> {
-    match call.kwargs.get("model") {
-        None | Some(Value::None) => Ok(None),
-        Some(Value::Text(name)) => Ok(Some(name.as_str())),
-        Some(other) => Err(HostError::type_error(format!(
-            "{}() needs a model's name as `model`, not {}",
-            call.name,
-            other.type_name()
-        ))),
+    /// Answers in the place of a run that cannot be started here: the model's reply, as the only output of
+    /// `signature` or a JSON object of all.
+    pub(super) async fn answer(
+        &self,
+        function: &str,
+        model: &dyn LanguageModel,
+        prompt: String,
+        signature: TaskSignature,
+    ) -> Result<Value, HostError> {
+        let request = Request::prompt(prompt);
+        let reserved = self.caller.reserve_sub_call(model, &request)?;
+        let reply = self.ask(function, model, request, reserved).await?;
+        let _ = signature;
+        Ok(reply.into())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     pin::{Pin, pin},
+    sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -10,7 +11,7 @@ use indexmap::IndexMap;
 use tracing::Instrument;
 
 use super::{
-    budget::Budget,
+    budget::{Budget, Reservation},
     builtins,
     caller::ModelCaller,
     config::RlmConfig,
@@ -18,6 +19,7 @@ use super::{
     extract::read_outputs,
     host::CellHost,
     reply::{Reply, read_reply},
+    start::{Outputs, RunParts, StartRun},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -43,16 +45,15 @@ const MAX_EXTRACT_CALLS: u32 = 2;
 /// before the run's turns end.
 const MAX_EMPTY_REPLIES: u32 = 3;
 
-/// The outputs of a run and how it ended.
-type Outputs = (IndexMap<String, Value>, Status);
-
 /// The state of one run: its conversation, and what it counts.
 pub(super) struct Turns<'a> {
+    parts: RunParts<'a>,
     config: &'a RlmConfig,
     inputs: &'a Inputs,
     limits: &'a Limits,
     caller: ModelCaller<'a>,
-    budget: &'a Budget,
+    start: &'a dyn StartRun,
+    budget: &'a Arc<Budget>,
     recorder: &'a Recorder,
     conversation: Conversation<'a>,
     tool_uses: ToolUses,
@@ -85,20 +86,18 @@ enum End {
 }
 
 impl<'a> Turns<'a> {
-    pub(super) fn new(
-        config: &'a RlmConfig,
-        inputs: &'a Inputs,
-        limits: &'a Limits,
-        caller: ModelCaller<'a>,
-    ) -> Self {
+    pub(super) fn new(parts: RunParts<'a>, caller: ModelCaller<'a>, start: &'a dyn StartRun) -> Self {
+        let RunParts { config, inputs, limits, budget, recorder, .. } = parts;
         Self {
+            parts,
             config,
             inputs,
             limits,
-            budget: caller.budget(),
-            recorder: caller.recorder(),
-            conversation: Conversation::new(caller.recorder()),
+            budget,
+            recorder,
+            conversation: Conversation::new(recorder),
             caller,
+            start,
             tool_uses: tool::unused(&config.tools),
             turn: 0,
             sessions_lost: 0,
@@ -110,14 +109,18 @@ impl<'a> Turns<'a> {
     }
 
     /// Writes the first messages.
-    pub(super) fn open(&mut self, label: Option<String>) {
+    pub(super) fn open(&mut self) {
         let config = self.config;
         let tools: Vec<_> = config.tools.iter().map(|tool| tool.spec().clone()).collect();
         let named_models: Vec<_> = config.named_models.keys().map(String::as_str).collect();
         let messages = prompt::first_messages(&FirstMessages {
             signature: &config.signature,
             inputs: self.inputs,
-            builtins: &builtins::described(&named_models),
+            builtins: &builtins::described(
+                &named_models,
+                self.budget.may_have_children(),
+                config.offers_budget(),
+            ),
             tools: &tools,
             python_tools: &config.python_tools,
             capabilities: config.factory.capabilities(),
@@ -127,7 +130,8 @@ impl<'a> Turns<'a> {
         self.recorder.record(Event::RunStarted {
             abyme: env!("CARGO_PKG_VERSION").to_owned(),
             unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
-            label,
+            label: self.parts.label.map(str::to_owned),
+            parent: self.parts.parent.cloned(),
             signature: config.signature.clone(),
             inputs: self.inputs.iter().map(|(name, value)| summary(name, value)).collect(),
             model: config.model.name().to_owned(),
@@ -143,6 +147,7 @@ impl<'a> Turns<'a> {
     /// path. (A dropped future drops the session, which releases everything: C1.)
     pub(super) async fn take(&mut self, cancelled: impl Future<Output = ()>) -> Result<Outputs> {
         let mut cancelled = pin!(cancelled);
+        self.budget.take_place().await;
         let mut session = unless(cancelled.as_mut(), self.open_session()).await?;
         let ended = unless(cancelled, self.take_in(&mut session)).await;
         if let Err(error) = session.shutdown().await {
@@ -153,17 +158,20 @@ impl<'a> Turns<'a> {
 
     async fn take_in(&mut self, session: &mut Session) -> Result<Outputs> {
         loop {
+            self.budget.take_place().await;
+            let (model, size) = (&*self.config.model, self.conversation.size());
             // A repair takes no iteration, but the run's time, tokens and money count for it too.
-            let limit = match self.repairing {
-                true => self.budget.exhausted_now(),
-                false => self.budget.reserve_iteration().err(),
+            let reserved = match self.repairing {
+                true => self.budget.reserve_reply(model, size),
+                false => self.budget.reserve_turn(model, size),
             };
-            if let Some(limit) = limit {
-                return self.extract(End::Limit(limit)).await;
-            }
+            let reserved = match reserved {
+                Ok(reserved) => reserved,
+                Err(limit) => return self.extract(End::Limit(limit)).await,
+            };
             self.turn += u32::from(!self.repairing);
             let span = tracing::info_span!("turn", number = self.turn);
-            match self.take_turn(session).instrument(span).await? {
+            match self.take_turn(session, reserved).instrument(span).await? {
                 Step::Continue(message) => self.conversation.add(message),
                 Step::Done(outputs) => return Ok(outputs),
                 Step::Extract(end) => return self.extract(end).await,
@@ -172,9 +180,9 @@ impl<'a> Turns<'a> {
     }
 
     /// One turn: asks the root model for a cell and acts on its reply.
-    async fn take_turn(&mut self, session: &mut Session) -> Result<Step> {
+    async fn take_turn(&mut self, session: &mut Session, reserved: Reservation) -> Result<Step> {
         let purpose = if self.repairing { Purpose::Repair } else { Purpose::Act };
-        match self.ask(purpose).await {
+        match self.ask(purpose, reserved).await {
             Ok(response) => {
                 if self.turn == 1 {
                     // Nothing is lost yet. Later, what there is makes the outputs.
@@ -196,7 +204,7 @@ impl<'a> Turns<'a> {
     }
 
     /// Sends the conversation to the root model. One that is longer than the model's context is cut.
-    async fn ask(&mut self, purpose: Purpose) -> Result<Response> {
+    async fn ask(&mut self, purpose: Purpose, _reserved: Reservation) -> Result<Response> {
         self.conversation.send_pending(self.turn);
         loop {
             match self.caller.root(self.turn, purpose, self.conversation.messages()).await {
@@ -221,7 +229,14 @@ impl<'a> Turns<'a> {
         let mut failure = String::new();
         let mut model_error = None;
         for _ in 0..MAX_EXTRACT_CALLS {
-            let response = match self.ask(Purpose::Extract).await {
+            let reserved = match self.budget.reserve_extract(&*self.config.model, self.conversation.size()) {
+                Ok(reserved) => reserved,
+                Err(limit) => {
+                    failure = format!("no extract call can be made: {}", self.budget.describe(limit));
+                    break;
+                }
+            };
+            let response = match self.ask(Purpose::Extract, reserved).await {
                 Ok(response) => response,
                 Err(error) => {
                     failure = format!("the extract call failed: {error}");
@@ -363,7 +378,8 @@ impl<'a> Turns<'a> {
         let limits = self.limits;
         let cell = Cell::new(code)
             .scope(self.config.scope.clone())
-            .timeout(self.budget.within_run(limits.cell_timeout))
+            .timeout(limits.cell_timeout)
+            .total_timeout(self.budget.time_left())
             .max_output_chars(limits.max_output_chars);
         let mut observation = match self.execute(session, cell).await {
             Ok(observation) => observation,
@@ -435,7 +451,7 @@ impl<'a> Turns<'a> {
 
     /// Runs a cell. If the session dies in it, that is an observation too: the model reads of it.
     async fn execute(&mut self, session: &mut Session, cell: Cell) -> Result<Observation> {
-        let host = CellHost::new(&self.caller, &self.config.tools, &self.tool_uses, self.turn);
+        let host = CellHost::new(&self.caller, self.start, &self.tool_uses, self.turn);
         let span = tracing::info_span!("cell", turn = self.turn);
         let started = Instant::now();
         let mut observation = match session.execute(cell, &host).instrument(span).await {
@@ -463,7 +479,8 @@ impl<'a> Turns<'a> {
         let cell = Cell::new("")
             .variables(inputs)
             .scope(config.scope.clone())
-            .timeout(self.budget.within_run(self.limits.cell_timeout));
+            .timeout(self.limits.cell_timeout)
+            .total_timeout(self.budget.time_left());
         let observation = session.execute(cell, &NoHostFunctions).await?;
         if observation.interruption.is_some() {
             let (kind, limit) = match self.budget.exhausted_now() {

@@ -3,6 +3,7 @@
 use super::{coerce::CoerceError, field::Field, suggest::did_you_mean, task::TaskSignature};
 use crate::{
     error::{Error, ErrorKind, Result},
+    inputs::Inputs,
     names::ticked,
     value::Value,
 };
@@ -43,6 +44,16 @@ impl TaskSignature {
         }
         let message = format!("{}; the signature is `{self}`", problems.join("; "));
         Err(Error::new(ErrorKind::InvalidInput, message))
+    }
+
+    /// All inputs as their declared types, in the signature's order.
+    pub(crate) fn checked_inputs(&self, inputs: &Inputs) -> Result<Inputs> {
+        self.check_inputs(inputs.names())?;
+        let coerced = self.inputs().iter().filter_map(|field| {
+            let value = inputs.get(field.name())?.clone();
+            Some(self.coerce_input(field.name(), value).map(|value| (field.name().to_owned(), value)))
+        });
+        coerced.collect()
     }
 
     /// The input as its declared type, so that the session holds what the signature says: `"3"` becomes `3`

@@ -15,7 +15,7 @@ use crate::{
     value::Value,
 };
 
-/// An event with its time.
+/// An event with its time. The record of a run holds those of its children too, each under its own id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Record {
@@ -61,6 +61,9 @@ pub enum Event {
         /// What the caller calls this run.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         label: Option<String>,
+        /// The call that started it; absent for a run that no other run started.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<ParentCall>,
         /// The task.
         signature: TaskSignature,
         /// The inputs, without their contents.
@@ -185,6 +188,37 @@ pub enum Event {
         /// How long it took.
         seconds: f64,
     },
+    /// A child run is started from a cell. Its own records follow, under its own id.
+    #[non_exhaustive]
+    ChildStarted {
+        /// The turn it belongs to.
+        turn: u32,
+        /// Its number among the host calls of the run, from 1.
+        call: u32,
+        /// `rlm_query` or `rlm_query_batched`.
+        function: String,
+        /// The id of the child: the one that its records carry.
+        child: String,
+        /// What the child is asked, whole.
+        prompt: String,
+    },
+    /// A child run ended, failed, or was cancelled with the cell that started it.
+    #[non_exhaustive]
+    ChildFinished {
+        /// The turn it belongs to.
+        turn: u32,
+        /// Its number, as in [`ChildStarted`](Event::ChildStarted).
+        call: u32,
+        /// The id of the child.
+        child: String,
+        /// What the cell gets, or why there is nothing.
+        #[serde(flatten)]
+        outcome: CallOutcome<Value>,
+        /// What the child and its own children used.
+        usage: Usage,
+        /// How long it took.
+        seconds: f64,
+    },
     /// A tool is called from a cell.
     #[non_exhaustive]
     ToolCallStarted {
@@ -258,6 +292,24 @@ pub enum Event {
         /// Turns taken.
         turns: u32,
     },
+}
+
+/// The call that started a child run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ParentCall {
+    /// The id of the run whose cell made it.
+    pub run: String,
+    /// Its number among the host calls of that run.
+    pub call: u32,
+    /// How many runs are above the child.
+    pub depth: u32,
+}
+
+impl ParentCall {
+    pub(crate) fn new(run: &str, call: u32, depth: u32) -> Self {
+        Self { run: run.to_owned(), call, depth }
+    }
 }
 
 /// How a call ended.

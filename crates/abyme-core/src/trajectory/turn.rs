@@ -19,6 +19,8 @@ pub struct Turn {
     pub observation: Option<Observation>,
     /// Model calls made from the cell.
     pub sub_calls: usize,
+    /// Child runs started from the cell.
+    pub children: usize,
     /// Tool calls made from the cell.
     pub tool_calls: usize,
     /// Why the reply, or what the cell submitted, was refused.
@@ -36,6 +38,7 @@ pub(super) fn turns<'a>(events: impl Iterator<Item = &'a Event>) -> Vec<Turn> {
                 code: String::new(),
                 observation: None,
                 sub_calls: 0,
+                children: 0,
                 tool_calls: 0,
                 refused: None,
             }),
@@ -52,6 +55,7 @@ pub(super) fn turns<'a>(events: impl Iterator<Item = &'a Event>) -> Vec<Turn> {
                 }
             }
             Event::SubCallStarted { .. } => turns.last_mut().into_iter().for_each(|turn| turn.sub_calls += 1),
+            Event::ChildStarted { .. } => turns.last_mut().into_iter().for_each(|turn| turn.children += 1),
             Event::ToolCallStarted { .. } => {
                 turns.last_mut().into_iter().for_each(|turn| turn.tool_calls += 1)
             }
@@ -78,6 +82,9 @@ impl fmt::Display for Turn {
         }
         if self.sub_calls > 0 {
             writeln!(f, "  ({} sub-calls)", self.sub_calls)?;
+        }
+        if self.children > 0 {
+            writeln!(f, "  ({} child runs)", self.children)?;
         }
         if let Some(observation) = &self.observation {
             let mut observation = observation.clone();

@@ -11,8 +11,8 @@ import time
 
 PYTHON_DIR = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FILES = (
-    "gate", "capture", "convert", "display", "errors", "scope", "sources", "submit", "processes", "program",
-    "repl",
+    "gate", "capture", "annotations", "convert", "display", "errors", "scope", "sources", "submit",
+    "processes", "program", "repl",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import warnings
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from support import load  # noqa: E402
 
-program = load(("gate", "capture", "convert", "display", "errors", "submit", "program"))
+program = load(("gate", "capture", "annotations", "convert", "display", "errors", "submit", "program"))
 by_line, by_tree = program._compile_line, program._compile_parts
 
 HEADS = [

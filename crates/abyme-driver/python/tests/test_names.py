@@ -244,7 +244,7 @@ class Conversion(ReplCase):
             "__import__('uuid').UUID(int=1)": "00000000-0000-0000-0000-000000000001",
             "__import__('array').array('i', [1, 2])": [1, 2],
             "1 + 2j": "(1+2j)",
-            "int": "<class 'int'>",
+            "[int, list[str], Exception]": ["int", "list[str]", "Exception"],
             "ValueError('text')": "text",
             "collections.namedtuple('P', 'x y')(1, (2,))": {"x": 1, "y": [2]},
         }.items():
@@ -439,7 +439,7 @@ class HostFunctions(ReplCase):
         self.assertEqual(self.value("echo(None) is None"), "True")
 
     def test_errors(self):
-        scope = load(("gate", "capture", "convert", "display", "errors", "scope"))
+        scope = load(("gate", "capture", "annotations", "convert", "display", "errors", "scope"))
 
         def answer(name, args, kwargs):
             raise scope.host_error(kwargs["x"], "the message")

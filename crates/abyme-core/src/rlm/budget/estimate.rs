@@ -1,0 +1,97 @@
+//! What a model call will use, before it is made: from the size of its request, and from what the calls of
+//! the same tree have used so far.
+
+use std::collections::HashMap;
+
+use crate::model::{Price, Usage};
+
+/// Bytes of a request for each of its tokens, until a model has reported its own. Few: an estimate that is
+/// too high refuses a call, one that is too low overruns a limit.
+const BYTES_PER_TOKEN: f64 = 3.0;
+/// Tokens of a reply, until a model has answered.
+const OUTPUT_TOKENS: f64 = 500.0;
+
+/// What a call uses, or is held for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(in crate::rlm) struct Amount {
+    pub(in crate::rlm) tokens: u64,
+    /// In US dollars.
+    pub(in crate::rlm) cost: f64,
+}
+
+/// What the calls of each model have used.
+#[derive(Debug, Default)]
+pub(super) struct Estimates(HashMap<String, Seen>);
+
+/// Sums over the answered calls of one model that reported their tokens.
+#[derive(Debug, Default)]
+struct Seen {
+    calls: f64,
+    bytes: f64,
+    input_tokens: f64,
+    output_tokens: f64,
+    cost: f64,
+}
+
+impl Estimates {
+    /// Learns from an answered call, whose request had so many bytes.
+    pub(super) fn learn(&mut self, model: &str, bytes: usize, usage: &Usage) {
+        let (Some(input), Some(output)) = (usage.input_tokens, usage.output_tokens) else { return };
+        let seen = self.0.entry(model.to_owned()).or_default();
+        seen.calls += 1.0;
+        seen.bytes += bytes as f64;
+        seen.input_tokens += input as f64;
+        seen.output_tokens += output as f64;
+        seen.cost += usage.cost.unwrap_or_default();
+    }
+
+    /// What a call will use. A model of unknown price costs what its calls have cost so far.
+    pub(super) fn of(
+        &self,
+        model: &str,
+        bytes: usize,
+        max_output: Option<u32>,
+        price: Option<Price>,
+    ) -> Amount {
+        let none = Seen::default();
+        let seen = self.0.get(model).unwrap_or(&none);
+        let ratio = match seen.bytes > 0.0 {
+            true => seen.input_tokens / seen.bytes,
+            false => 1.0 / BYTES_PER_TOKEN,
+        };
+        let input = bytes as f64 * ratio;
+        let output = if seen.calls > 0.0 { seen.output_tokens / seen.calls } else { OUTPUT_TOKENS };
+        let output = max_output.map_or(output, |most| output.min(f64::from(most)));
+        let usage = Usage::tokens(input.ceil() as u64, output.ceil() as u64);
+        let tokens = usage.total_tokens().unwrap_or_default();
+        let seen_tokens = seen.input_tokens + seen.output_tokens;
+        let cost = match price.and_then(|price| price.of(&usage)) {
+            Some(cost) => cost,
+            None if seen_tokens > 0.0 => seen.cost / seen_tokens * tokens as f64,
+            None => 0.0,
+        };
+        Amount { tokens, cost }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_starts_from_bytes_and_follows_what_the_model_reports() {
+        let mut estimates = Estimates::default();
+        let first = estimates.of("a", 3_000, None, None);
+        assert_eq!(first, Amount { tokens: 1_500, cost: 0.0 });
+        assert_eq!(estimates.of("a", 3_000, Some(10), None).tokens, 1_010);
+        let price = Price::per_million(1.0, 2.0);
+        assert_eq!(estimates.of("a", 3_000, None, Some(price)).cost, 0.002);
+
+        estimates.learn("a", 4_000, &Usage::tokens(1_000, 100).cost(0.11));
+        estimates.learn("a", 4_000, &Usage::call());
+        let next = estimates.of("a", 8_000, None, None);
+        assert_eq!(next.tokens, 2_100);
+        assert!((next.cost - 0.21).abs() < 1e-9, "{next:?}");
+        assert_eq!(estimates.of("b", 3_000, None, None), first, "each model has its own");
+    }
+}

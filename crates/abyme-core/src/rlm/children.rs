@@ -1,0 +1,262 @@
+//! Serves `rlm_query` and its batched form: runs that a cell starts, with sessions of their own.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use indexmap::IndexMap;
+use tokio::time::Instant;
+
+use super::{
+    arguments::{self, wrong_argument},
+    builtins::{RLM_QUERY, RLM_QUERY_BATCHED},
+    caller::{CANCELLED, ModelCaller},
+    config::RlmConfig,
+    guard::OnDrop,
+    start::{RunParts, StartRun, run_id},
+    sub_calls::SubCalls,
+};
+use crate::{
+    error::Result,
+    inputs::Inputs,
+    interpreter::{HostCall, HostError},
+    model::LanguageModel,
+    prompt,
+    signature::{Field, FieldType, TaskSignature},
+    trajectory::{CallOutcome, Event, ParentCall},
+    value::{Text, Value},
+};
+
+/// The children of one cell.
+pub(super) struct Children<'a> {
+    caller: &'a ModelCaller<'a>,
+    start: &'a dyn StartRun,
+    turn: u32,
+}
+
+/// What a child is asked for, and how.
+struct Asked<'a> {
+    function: &'static str,
+    signature: Option<&'a str>,
+    model: &'a Arc<dyn LanguageModel>,
+    max_iterations: u32,
+}
+
+/// The task of one child.
+struct Task {
+    prompt: Text,
+    config: RlmConfig,
+    inputs: Inputs,
+}
+
+impl<'a> Children<'a> {
+    pub(super) fn new(caller: &'a ModelCaller<'a>, start: &'a dyn StartRun, turn: u32) -> Self {
+        Self { caller, start, turn }
+    }
+
+    pub(super) async fn rlm_query(&self, call: &HostCall) -> Result<Value, HostError> {
+        let prompt = match call.kwargs.get("prompt") {
+            Some(Value::Text(prompt)) => prompt,
+            other => return Err(wrong_argument(RLM_QUERY, "prompt", "a str", other)),
+        };
+        let context = given(call.kwargs.get("context"));
+        let asked = self.asked(call, RLM_QUERY)?;
+        let task = self.task(&asked, prompt, context)?;
+        if !self.caller.budget().may_have_children() {
+            let sub_calls = SubCalls::new(self.caller, self.turn);
+            return sub_calls
+                .answer(RLM_QUERY, &**asked.model, flat_prompt(prompt, context), task.config.signature)
+                .await;
+        }
+        self.caller.budget().reserve_children(1)?;
+        let waiting = self.caller.budget().give_up_place();
+        let result = self.child(&asked, task).await;
+        drop(waiting);
+        self.caller.budget().take_place().await;
+        result
+    }
+
+    pub(super) async fn rlm_query_batched(&self, call: &HostCall) -> Result<Value, HostError> {
+        let prompts = arguments::texts(call, "prompts")?;
+        let asked = self.asked(call, RLM_QUERY_BATCHED)?;
+        let contexts: Vec<Option<&Value>> = match given(call.kwargs.get("contexts")) {
+            None => vec![None; prompts.len()],
+            Some(Value::List(contexts)) if contexts.len() == prompts.len() => {
+                contexts.iter().map(|context| given(Some(context))).collect()
+            }
+            Some(Value::List(contexts)) => {
+                let message = format!(
+                    "{RLM_QUERY_BATCHED}() needs a context for each prompt: there are {} prompts and {} contexts",
+                    prompts.len(),
+                    contexts.len()
+                );
+                return Err(HostError::value_error(message));
+            }
+            other => return Err(wrong_argument(RLM_QUERY_BATCHED, "contexts", "a list", other)),
+        };
+        let tasks =
+            prompts.iter().zip(&contexts).map(|(prompt, context)| self.task(&asked, prompt, *context));
+        let tasks = tasks.collect::<Result<Vec<_>, _>>()?;
+        let results = if self.caller.budget().may_have_children() {
+            self.caller.budget().reserve_children(u32::try_from(tasks.len()).unwrap_or(u32::MAX))?;
+            let waiting = self.caller.budget().give_up_place();
+            let results = join_all(tasks.into_iter().map(|task| self.child(&asked, task))).await;
+            drop(waiting);
+            self.caller.budget().take_place().await;
+            results
+        } else {
+            let sub_calls = SubCalls::new(self.caller, self.turn);
+            let asked = &asked;
+            let flat = tasks.into_iter().zip(prompts.iter().zip(contexts));
+            join_all(flat.map(|(task, (prompt, context))| {
+                let prompt = flat_prompt(prompt, context);
+                sub_calls.answer(RLM_QUERY_BATCHED, &**asked.model, prompt, task.config.signature)
+            }))
+            .await
+        };
+        let results = results.into_iter();
+        Ok(Value::list(
+            results.map(|result| {
+                result.unwrap_or_else(|error| Value::from(format!("[ERROR] {}", error.message)))
+            }),
+        ))
+    }
+
+    fn asked<'c>(&'c self, call: &'c HostCall, function: &'static str) -> Result<Asked<'c>, HostError> {
+        let signature = match given(call.kwargs.get("signature")) {
+            None => None,
+            Some(Value::Text(signature)) => Some(signature.as_str()),
+            other => return Err(wrong_argument(function, "signature", "a str", other)),
+        };
+        let limit = self.caller.limits().max_iterations;
+        let max_iterations = match given(call.kwargs.get("max_iterations")) {
+            None => limit,
+            Some(Value::Int(count)) if *count > 0 => u32::try_from(*count).unwrap_or(limit).min(limit),
+            Some(Value::Int(count)) => {
+                let message = format!("{function}() needs at least 1 as `max_iterations`, not {count}");
+                return Err(HostError::value_error(message));
+            }
+            other => return Err(wrong_argument(function, "max_iterations", "an int", other)),
+        };
+        let model = self.caller.sub_model(arguments::model(call)?)?;
+        Ok(Asked { function, signature, model, max_iterations })
+    }
+
+    /// The signature and the inputs of a child that is asked for `prompt` over `context`.
+    fn task(&self, asked: &Asked<'_>, prompt: &Text, context: Option<&Value>) -> Result<Task, HostError> {
+        arguments::check_prompt(prompt.as_str())?;
+        let invalid = |message: String| HostError::value_error(format!("{}(): {message}", asked.function));
+        let signature = match asked.signature {
+            None => {
+                let inputs = context.map(|_| Field::untyped("context"));
+                TaskSignature::new(inputs, [Field::new("answer", FieldType::Str)])
+            }
+            Some(text) if text.contains("->") => text.parse(),
+            Some(text) => format!("-> {text}").parse(),
+        };
+        let signature = signature.map_err(|error| invalid(error.message().to_owned()))?;
+        let names: Vec<_> = signature.inputs().iter().map(Field::name).collect();
+        let mut inputs = match (names.as_slice(), context) {
+            ([], None) => Inputs::new(),
+            ([], Some(_)) => {
+                let message = format!("the signature `{signature}` has no input to hold the context");
+                return Err(invalid(message));
+            }
+            ([only], None) => Inputs::new().with(*only, prompt.clone()),
+            ([only], Some(context)) => Inputs::new().with(*only, context.clone()),
+            (_, Some(Value::Dict(entries))) => {
+                entries.iter().map(|(name, value)| (name, value.clone())).collect()
+            }
+            (_, given) => {
+                let given = given.map_or("None", Value::type_name);
+                let message =
+                    format!("the context must be a dict of the inputs of `{signature}`, not {given}");
+                return Err(invalid(message));
+            }
+        };
+        inputs = signature.checked_inputs(&inputs).map_err(|error| invalid(error.message().to_owned()))?;
+        // A task in words is said; one that is longer than what a model should read at once is looked at.
+        let (mut signature, instructions) = if prompt.chars_len() <= self.caller.limits().max_output_chars {
+            (signature, prompt.as_str().to_owned())
+        } else {
+            let name = ["prompt", "task", "request"].into_iter().find(|name| signature.input(name).is_none());
+            let name = name.unwrap_or("prompt");
+            inputs = inputs.with(name, prompt.clone());
+            let fields = signature.inputs().iter().cloned().chain([Field::new(name, FieldType::Str)]);
+            let longer = TaskSignature::new(fields, signature.outputs().to_vec());
+            (longer.map_err(|error| invalid(error.message().to_owned()))?, prompt::task_in_variable(name))
+        };
+        signature = signature.with_instructions(instructions);
+        let config = self.caller.config().for_child(signature, asked.model.clone());
+        let config = config.map_err(|error| invalid(error.message().to_owned()))?;
+        Ok(Task { prompt: prompt.clone(), config, inputs })
+    }
+
+    /// Runs one child, whose first turn is reserved, and records it.
+    async fn child(&self, asked: &Asked<'_>, task: Task) -> Result<Value, HostError> {
+        let Task { prompt, config, inputs } = task;
+        let (turn, call, child) = (self.turn, self.caller.next_host_call(), run_id());
+        let budget = self.caller.budget().child(asked.max_iterations);
+        let recorder = self.caller.recorder().child(child.clone());
+        self.caller.recorder().record(Event::ChildStarted {
+            turn,
+            call,
+            function: asked.function.to_owned(),
+            child: child.clone(),
+            prompt: prompt.as_str().to_owned(),
+        });
+        let started = Instant::now();
+        let finished = |outcome| {
+            let (usage, seconds) = (budget.usage(), started.elapsed().as_secs_f64());
+            let child = child.clone();
+            let event = Event::ChildFinished { turn, call, child, outcome, usage, seconds };
+            self.caller.recorder().record(event);
+        };
+        let unfinished = OnDrop::new(|| finished(CallOutcome::Error(CANCELLED.to_owned())));
+        let limits = self.caller.limits().clone().max_iterations(asked.max_iterations);
+        let parent = ParentCall::new(self.caller.recorder().run(), call, budget.depth());
+        let parts = RunParts {
+            config: &config,
+            inputs: &inputs,
+            limits: &limits,
+            budget: &budget,
+            recorder: &recorder,
+            label: None,
+            parent: Some(&parent),
+        };
+        let ended = self.start.start(parts).await;
+        unfinished.disarm();
+        match ended {
+            Ok((outputs, _)) => {
+                let value = result_of(outputs);
+                finished(CallOutcome::Result(value.clone()));
+                Ok(value)
+            }
+            Err(error) => {
+                finished(CallOutcome::Error(error.to_string()));
+                Err(HostError::runtime_error(format!("the child run failed: {}", error.message())))
+            }
+        }
+    }
+}
+
+/// An argument, where one was given.
+fn given(value: Option<&Value>) -> Option<&Value> {
+    value.filter(|value| !value.is_none())
+}
+
+/// What a cell gets of a child: the value of its only output, or a dict of all.
+fn result_of(mut outputs: IndexMap<String, Value>) -> Value {
+    match outputs.len() {
+        1 => outputs.swap_remove_index(0).map_or(Value::None, |(_, value)| value),
+        _ => Value::Dict(outputs),
+    }
+}
+
+/// The prompt and its context as one text, for a model that answers without a session.
+fn flat_prompt(prompt: &Text, context: Option<&Value>) -> String {
+    match context {
+        None => prompt.as_str().to_owned(),
+        Some(Value::Text(context)) => format!("{}\n\n{}", prompt.as_str(), context.as_str()),
+        Some(context) => format!("{}\n\n{}", prompt.as_str(), context.to_json()),
+    }
+}

@@ -1,0 +1,48 @@
+//! Executes a run: its turns, between the records of its beginning and its end.
+
+use std::future::pending;
+
+use async_trait::async_trait;
+
+use super::{
+    caller::ModelCaller,
+    guard::OnDrop,
+    start::{Outputs, RunParts, StartRun},
+    turns::Turns,
+};
+use crate::{error::Result, trajectory::Event};
+
+/// Executes a run until it ends or is `cancelled`.
+pub(super) async fn execute(parts: RunParts<'_>, cancelled: impl Future<Output = ()>) -> Result<Outputs> {
+    let RunParts { config, limits, budget, recorder, .. } = parts;
+    let caller = ModelCaller::new(config, limits, budget, recorder);
+    let mut turns = Turns::new(parts, caller, &Loop);
+    turns.open();
+    let failed = |error: String| {
+        let (usage, turns) = (budget.usage(), budget.iterations());
+        recorder.record(Event::RunFailed { error, usage, turns });
+    };
+    let dropped = OnDrop::new(|| failed("the run was dropped before its end".to_owned()));
+    let ended = turns.take(cancelled).await;
+    dropped.disarm();
+    match &ended {
+        Ok((outputs, status)) => {
+            let (status, outputs) = (*status, outputs.clone());
+            let (usage, turns) = (budget.usage(), budget.iterations());
+            recorder.record(Event::RunFinished { status, outputs, usage, turns });
+        }
+        Err(error) => failed(error.to_string()),
+    }
+    ended
+}
+
+/// Runs children in the loop that runs their parents.
+struct Loop;
+
+#[async_trait]
+impl StartRun for Loop {
+    async fn start(&self, parts: RunParts<'_>) -> Result<Outputs> {
+        // A child ends with the cell that waits for it.
+        execute(parts, pending()).await
+    }
+}

@@ -1,0 +1,48 @@
+//! What one run of a tree is made of, and how a cell starts one.
+//!
+//! The loop serves the calls that start children, and a child is run by the loop: so it is handed to the
+//! calls as a [`StartRun`].
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use indexmap::IndexMap;
+use rand::Rng;
+
+use super::{budget::Budget, config::RlmConfig};
+use crate::{
+    error::Result,
+    inputs::Inputs,
+    limits::Limits,
+    status::Status,
+    trajectory::{ParentCall, Recorder},
+    value::Value,
+};
+
+/// What one run of a tree is made of.
+#[derive(Clone, Copy)]
+pub(super) struct RunParts<'a> {
+    pub(super) config: &'a RlmConfig,
+    pub(super) inputs: &'a Inputs,
+    pub(super) limits: &'a Limits,
+    pub(super) budget: &'a Arc<Budget>,
+    pub(super) recorder: &'a Recorder,
+    pub(super) label: Option<&'a str>,
+    /// The call that starts it, if a cell does.
+    pub(super) parent: Option<&'a ParentCall>,
+}
+
+/// The outputs of a run and how it ended.
+pub(super) type Outputs = (IndexMap<String, Value>, Status);
+
+/// Runs a child to its end.
+#[async_trait]
+pub(super) trait StartRun: Send + Sync {
+    /// Records its beginning, its turns and its end. Dropping the future ends it.
+    async fn start(&self, parts: RunParts<'_>) -> Result<Outputs>;
+}
+
+/// The id of a new run, made at random.
+pub(super) fn run_id() -> String {
+    format!("{:016x}", rand::rng().random::<u64>())
+}
