@@ -145,13 +145,11 @@ impl<'a> Children<'a> {
     fn task(&self, asked: &Asked<'_>, prompt: &Text, context: Option<&Value>) -> Result<Task, HostError> {
         arguments::check_prompt(prompt.as_str())?;
         let invalid = |message: String| HostError::value_error(format!("{}(): {message}", asked.function));
-        let signature = match asked.signature {
-            None => {
-                let inputs = context.map(|_| Field::untyped("context"));
-                TaskSignature::new(inputs, [Field::new("answer", FieldType::Str)])
-            }
+        let inputs = if context.is_some() { "context" } else { "" };
+        let signature: Result<TaskSignature> = match asked.signature {
+            None => format!("{inputs} -> answer").parse(),
             Some(text) if text.contains("->") => text.parse(),
-            Some(text) => format!("-> {text}").parse(),
+            Some(outputs) => format!("{inputs} -> {outputs}").parse(),
         };
         let signature = signature.map_err(|error| invalid(error.message().to_owned()))?;
         let names: Vec<_> = signature.inputs().iter().map(Field::name).collect();
