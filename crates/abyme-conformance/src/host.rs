@@ -19,6 +19,7 @@ type Function = Arc<dyn Fn(HostCall) -> Answer + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct Host {
     functions: Vec<(FunctionSpec, Function)>,
+    stops_clock: bool,
     calls: Arc<Mutex<Vec<HostCall>>>,
     entered: Arc<Semaphore>,
     dropped: Arc<Semaphore>,
@@ -28,6 +29,7 @@ impl Host {
     pub(crate) fn new() -> Self {
         Self {
             functions: Vec::new(),
+            stops_clock: false,
             calls: Arc::default(),
             entered: Arc::new(Semaphore::new(0)),
             dropped: Arc::new(Semaphore::new(0)),
@@ -110,6 +112,22 @@ impl Host {
         })
     }
 
+    /// `rest(seconds)`: answers after that time.
+    pub(crate) fn rest(self) -> Self {
+        let spec = FunctionSpec::new("rest", "Waits.").parameter(ParameterSpec::new("seconds"));
+        self.asynchronous(spec, |call| async move {
+            let seconds = argument(&call, "seconds").to::<f64>().unwrap_or_default();
+            tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+            Ok(Value::None)
+        })
+    }
+
+    /// Lets the clock of a cell stand still during the calls of these functions.
+    pub(crate) fn stopping_the_clock(mut self) -> Self {
+        self.stops_clock = true;
+        self
+    }
+
     pub(crate) fn specs(&self) -> Vec<FunctionSpec> {
         self.functions.iter().map(|(spec, _)| spec.clone()).collect()
     }
@@ -147,6 +165,10 @@ impl HostFunctions for Host {
         };
         self.record().push(call.clone());
         function(call).await
+    }
+
+    fn stops_clock(&self, _: &HostCall) -> bool {
+        self.stops_clock
     }
 }
 

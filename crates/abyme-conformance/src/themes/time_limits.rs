@@ -107,6 +107,24 @@ cases! {
         s.usable_or_ended().await;
     }
 
+    /// C10: the clock stands still during host calls that stop it, and goes on after them.
+    #[needs(Interrupt)]
+    async fn a_host_call_can_stop_the_clock(s) {
+        s.serve(&Host::new().rest().stopping_the_clock());
+        let cell = s.cell("rest(1.5); rest(1.5); 'rested'").timeout(LONG_LIMIT);
+        s.run(cell).await.value_is("'rested'");
+        let cell = s.cell("rest(1.5)\nwhile True: pass").timeout(LIMIT);
+        s.run(cell).await.interrupted_within(LIMIT + Duration::from_millis(1_500)).line_is(2);
+    }
+
+    /// C10: the total limit counts while the clock stands still.
+    #[needs(Interrupt)]
+    async fn the_total_limit_counts_while_the_clock_stands_still(s) {
+        s.serve(&Host::new().wait_forever().stopping_the_clock());
+        let cell = s.cell("wait_forever()").timeout(LONG_LIMIT).total_timeout(LIMIT);
+        s.run(cell).await.interrupted_within(LIMIT).raises("KeyboardInterrupt");
+    }
+
     /// C10: so does a call of the host that is never answered; the call is dropped on the host.
     #[needs(Interrupt)]
     async fn a_host_call_is_stopped(s) {
