@@ -11,7 +11,7 @@ use crate::{
     interpreter::{Capabilities, FunctionSpec, ParameterSpec},
     limits::{Limits, Remaining},
     model::Message,
-    signature::{FieldType, TaskSignature},
+    signature::{Field, FieldType, TaskSignature},
     value::Value,
 };
 
@@ -39,6 +39,9 @@ pub(crate) const LEFT_OUT: &str =
 const MAX_TOOLS_CHARS: usize = 10_000;
 /// The most characters of a tool's head, and of its first sentence, in such a line.
 const MAX_LINE_PART_CHARS: usize = 160;
+/// About an input whose dicts are objects.
+const OBJECTS: &str =
+    "What is a dict below is an object here: read `.key`, not `[\"key\"]`. `vars(x)` is its dict.";
 
 /// What the first messages are made of.
 pub(crate) struct FirstMessages<'a> {
@@ -92,8 +95,7 @@ fn task(given: &FirstMessages<'_>) -> String {
         .inputs
         .iter()
         .map(|(name, value)| {
-            let description = given.signature.input(name).and_then(|field| field.description());
-            describe_input(name, value, description, given.limits.max_preview_chars)
+            describe_input(name, value, given.signature.input(name), given.limits.max_preview_chars)
         })
         .collect();
     let inputs = if inputs.is_empty() { "(none)".to_owned() } else { inputs.join("\n\n") };
@@ -111,6 +113,7 @@ fn outputs(signature: &TaskSignature) -> String {
             Some(text) => format!("- {}: {} ({text})", field.name(), field.ty()),
             None => format!("- {}: {}", field.name(), field.ty()),
         })
+        .chain(signature.said_of_outputs().map(|words| format!("- all of them together: {words}")))
         .collect();
     lines.join("\n")
 }
@@ -189,7 +192,7 @@ fn list_item(head: &str, description: &str) -> String {
 }
 
 /// Name, type, size and preview of an input; never the whole of a long one.
-fn describe_input(name: &str, value: &Value, description: Option<&str>, max_chars: usize) -> String {
+fn describe_input(name: &str, value: &Value, field: Option<&Field>, max_chars: usize) -> String {
     let size = match value {
         Value::Text(text) => format!(", {} characters", text.chars_len()),
         Value::Bytes(bytes) => format!(", {} bytes", bytes.len()),
@@ -197,7 +200,10 @@ fn describe_input(name: &str, value: &Value, description: Option<&str>, max_char
         Value::Dict(entries) => format!(", {} keys", entries.len()),
         _ => String::new(),
     };
-    let description = description.map(|text| format!("\n{}", text.trim())).unwrap_or_default();
+    let description = field.and_then(Field::description);
+    let objects = field.is_some_and(Field::is_object).then_some(OBJECTS);
+    let description: String =
+        description.into_iter().chain(objects).map(|text| format!("\n{}", text.trim())).collect();
     let (label, preview) = match value {
         Value::Text(text) => {
             let label = if text.chars_len() <= max_chars { "content" } else { "beginning and end" };
@@ -288,7 +294,9 @@ pub(crate) fn extract_again(problems: &str) -> String {
 
 /// Whether text alone can be the answer: one output, of type `str`.
 pub(crate) fn takes_prose(signature: &TaskSignature) -> bool {
-    matches!(signature.outputs(), [only] if *only.ty() == FieldType::Str)
+    let of_constrained =
+        |ty: &FieldType| matches!(ty, FieldType::Constrained(inner, _) if **inner == FieldType::Str);
+    matches!(signature.outputs(), [only] if *only.ty() == FieldType::Str || of_constrained(only.ty()))
 }
 
 /// Fills the `{{name}}` places of a template in one pass: braces in the values stay as they are, and a place

@@ -4,6 +4,7 @@
 //! annotations, since Python is what the model writes.
 
 mod coerce;
+mod constraint;
 mod described;
 mod field;
 mod inputs;
@@ -19,6 +20,7 @@ mod tests;
 pub(crate) use self::described::{merged, requires};
 pub use self::{
     coerce::CoerceError,
+    constraint::{Constraint, Measure, Pattern},
     described::DescribedType,
     field::{Field, FieldType, RecordField},
     outputs::{OutputErrors, OutputProblem},

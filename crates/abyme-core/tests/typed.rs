@@ -62,7 +62,7 @@ async fn a_nested_output_that_does_not_fit_goes_back_to_the_model() {
     let missing = "output `modules`: at [1]: expected {'name': str, 'lines': int}, got dict {'name': 'b'}; \
                    the key 'lines' is missing";
     assert!(said(&model, 1).contains(missing), "{}", said(&model, 1));
-    let too_large = r#"output `modules`: at [1]["lines"]: expected u8, got int 300"#;
+    let too_large = r#"output `modules`: at [1]["lines"]: expected int (0 to 255), got int 300"#;
     assert!(said(&model, 2).contains(too_large), "{}", said(&model, 2));
 
     let json = serde_json::to_value(&run).unwrap();
@@ -118,7 +118,7 @@ async fn an_extract_call_is_held_to_the_same_type() {
         .unwrap();
     let run = rlm.run(inputs! { docs: "?" }).await.unwrap();
     assert_eq!(run.get::<Vec<Module>>("modules").unwrap()[0].lines, 3);
-    assert!(said(&model, 2).contains("expected u8, got int 300"), "{}", said(&model, 2));
+    assert!(said(&model, 2).contains("expected int (0 to 255), got int 300"), "{}", said(&model, 2));
 }
 
 #[test]

@@ -323,9 +323,14 @@ impl<'a> Turns<'a> {
                 match self.replies_without_code {
                     1 => ("the reply holds no code".to_owned(), prompt::nudge(signature, &remaining)),
                     _ if prompt::takes_prose(signature) && is_whole => {
-                        let name = signature.outputs()[0].name().to_owned();
-                        let outputs = IndexMap::from([(name, Value::from(answer))]);
-                        return Ok(Step::Done((outputs, Status::Answered)));
+                        match signature.coerce_single(Value::from(answer)) {
+                            Ok(outputs) => return Ok(Step::Done((outputs, Status::Answered))),
+                            Err(problems) => {
+                                let problems = problems.to_string();
+                                let message = prompt::refused(&problems, signature);
+                                (problems, prompt::after_cell(&message, &remaining))
+                            }
+                        }
                     }
                     _ => ("the reply holds no code".to_owned(), prompt::no_code(signature, &remaining)),
                 }

@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::HashSet, fmt};
 use indexmap::{IndexMap, map::Entry};
 
 use super::{
+    constraint::Constraint,
     field::{FieldType, RecordField, wrong_keys},
     scalar,
 };
@@ -101,6 +102,7 @@ impl FieldType {
     /// | `dict[K, V]` | a dict, or text of one; keys stay text but must read as a `K` |
     /// | `{'name': str}` | a dict with the keys that must be there, or text of one; other keys are kept |
     /// | `Literal` | the very option, or one that the value converts to (`"1"` for `1`); case matters |
+    /// | a type with constraints | the same as the type, if the constraints hold for what comes of it |
     /// | unions | the first member that it [is of](Self::matches), or the first that it converts to |
     ///
     /// Pydantic's lax mode also makes ints of bools; that is refused here, since a submitted bool is nearly
@@ -146,6 +148,9 @@ impl FieldType {
             FieldType::Dict(key, inner) => return self.coerce_dict(key, inner, value),
             FieldType::Record(fields) => return self.coerce_record(fields, value),
             FieldType::Union(members) => return self.coerce_union(members, value),
+            FieldType::Constrained(inner, constraints) => {
+                return inner.coerce_constrained(constraints, value);
+            }
         };
         converted.map_err(|hint| CoerceError::new(self, &value, hint))
     }
@@ -254,6 +259,17 @@ impl FieldType {
         }
     }
 
+    /// The value as this type, if the constraints hold for it.
+    fn coerce_constrained(&self, constraints: &[Constraint], value: Value) -> Result<Value, CoerceError> {
+        let value = self.coerce(value)?;
+        for constraint in constraints {
+            if let Err(hint) = constraint.check(&value) {
+                return Err(CoerceError::new(format_args!("{self} ({constraint})"), &value, hint));
+            }
+        }
+        Ok(value)
+    }
+
     fn coerce_union(&self, members: &[FieldType], value: Value) -> Result<Value, CoerceError> {
         if let Some(member) = members.iter().find(|member| member.matches(&value)) {
             return member.coerce(value);
@@ -286,6 +302,9 @@ impl FieldType {
 impl FieldType {
     /// Whether this is a record with a tag (a key that has one option), and the value has that tag.
     fn has_tag_of(&self, value: &Value) -> bool {
+        if let FieldType::Constrained(inner, _) = self {
+            return inner.has_tag_of(value);
+        }
         let (FieldType::Record(fields), Value::Dict(entries)) = (self, value) else { return false };
         fields.iter().any(|field| match (&field.ty, entries.get(&field.name)) {
             (FieldType::Literal(options), Some(tag)) => options.len() == 1 && options[0] == *tag,

@@ -7,8 +7,14 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
-use super::field::{Check, Field, FieldType, RecordField};
-use crate::value::{Value, text_repr};
+use super::{
+    constraint::Constraint,
+    field::{Check, Field, FieldType, RecordField},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    value::{Value, text_repr},
+};
 
 /// A type, and what its schema says about it in words: descriptions, limits and the meaning of options, here
 /// and inside.
@@ -48,11 +54,124 @@ impl DescribedType {
     /// The type of a variable called `name` that `schema` describes. References lead into `root`. What JSON
     /// Schema can say and Python's types cannot is `Any`.
     pub fn from_schema(name: &str, schema: &Json, root: &Json) -> Self {
-        let mut reader = Reader { root, open: Vec::new(), notes: Vec::new() };
-        let mut description = None;
-        let ty = reader.read(schema, name, &mut description);
-        Self { ty, description, notes: reader.notes }
+        let mut reader = Reader::new(root);
+        let (ty, description) = reader.read(schema, name);
+        Self { description: said(description, &ty), ty, notes: reader.notes }
     }
+
+    /// The type of a variable called `name` that somebody writes at run time, in one of three ways:
+    ///
+    /// - a Python annotation in a text: `"list[str]"`;
+    /// - a JSON Schema: a dict whose `type` is one of JSON Schema's, or that has `$ref`, `anyOf`, `oneOf`,
+    ///   `allOf`, `enum`, or `properties` or `items` that are schemas;
+    /// - a dict of types, each in one of these ways, or a list of one type: `{"tags": ["str"], "n": "int"}`.
+    ///
+    /// Bring a value to it with [`FieldType::coerce`], which gives errors with the place inside; its
+    /// [`json_schema`](FieldType::json_schema) is for a provider that takes one.
+    ///
+    /// ```
+    /// use abyme_core::{Value, signature::DescribedType};
+    ///
+    /// let types = Value::dict([("name", "str"), ("lines", "int")]);
+    /// let described = DescribedType::parse("reply", &Value::list([types]))?;
+    /// assert_eq!(described.ty.to_string(), "list[{'name': str, 'lines': int}]");
+    ///
+    /// let schema = r#"{"type": "array", "items": {"type": "string", "minLength": 1}}"#;
+    /// let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
+    /// let described = DescribedType::parse("reply", &schema.into())?;
+    /// assert_eq!(described.ty.to_string(), "list[str]");
+    /// assert_eq!(described.notes, ["reply[...]: not empty"]);
+    /// let error = described.ty.coerce(Value::list(["a", ""])).unwrap_err();
+    /// assert_eq!(error.to_string(), "at [1]: expected str (not empty), got str ''; that is 0");
+    ///
+    /// let error = DescribedType::parse("reply", &"lst[str]".into()).unwrap_err();
+    /// assert!(error.to_string().contains("did you mean `list`?"));
+    /// # Ok::<(), abyme_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Signature`] if it is no type, saying what is wrong and where.
+    pub fn parse(name: &str, given: &Value) -> Result<Self> {
+        let invalid = |message: String| Error::new(ErrorKind::Signature, message);
+        let described = match given {
+            Value::Text(text) => Self { ty: text.parse()?, description: None, notes: Vec::new() },
+            Value::List(items) => match items.as_slice() {
+                [item] => {
+                    let item = Self::parse(&format!("{name}[...]"), item)?;
+                    let notes = item.description.map(|text| format!("{name}[...]: {text}"));
+                    let notes = notes.into_iter().chain(item.notes).collect();
+                    Self { ty: FieldType::list(item.ty), description: None, notes }
+                }
+                _ => {
+                    let count = items.len();
+                    return Err(invalid(format!(
+                        "`{name}`: a list of a type has one item, not {count}: `[\"str\"]`"
+                    )));
+                }
+            },
+            Value::Dict(entries) => match given.to_json() {
+                json if is_schema(&json) => {
+                    let mut reader = Reader::new(&json);
+                    let (ty, description) = reader.read(&json, name);
+                    if let Some(problem) = reader.problems.into_iter().next() {
+                        return Err(invalid(problem));
+                    }
+                    Self { description: said(description, &ty), ty, notes: reader.notes }
+                }
+                _ => {
+                    let (mut fields, mut notes) = (Vec::new(), Vec::new());
+                    for (key, ty) in entries {
+                        let path = format!("{name}[{}]", text_repr(key, usize::MAX));
+                        let part = Self::parse(&path, ty)?;
+                        notes.extend(part.description.map(|text| format!("{path}: {text}")));
+                        notes.extend(part.notes);
+                        fields.push(RecordField { name: key.clone(), ty: part.ty, required: true });
+                    }
+                    let ty = match fields.is_empty() {
+                        true => FieldType::dict(FieldType::Any, FieldType::Any),
+                        false => FieldType::Record(fields),
+                    };
+                    Self { ty, description: None, notes }
+                }
+            },
+            other => {
+                let got = format!("{} {}", other.type_name(), other.repr(60));
+                return Err(invalid(format!(
+                    "`{name}`: {got} is no type: give a type such as `list[str]`, a dict of types, or a JSON \
+                     Schema"
+                )));
+            }
+        };
+        let ty = described.ty.normalized().map_err(|problem| invalid(format!("`{name}`: {problem}")))?;
+        Ok(Self { ty, ..described })
+    }
+}
+
+/// The types of JSON Schema.
+const JSON_TYPES: [&str; 7] = ["string", "integer", "number", "boolean", "null", "array", "object"];
+
+/// Whether this is a JSON Schema, and not a dict of types.
+fn is_schema(json: &Json) -> bool {
+    let Some(schema) = json.as_object() else { return false };
+    let is_type = |name: &Json| name.as_str().is_some_and(|name| JSON_TYPES.contains(&name));
+    schema.iter().any(|(keyword, value)| match (keyword.as_str(), value) {
+        ("type", Json::Array(names)) => !names.is_empty() && names.iter().all(is_type),
+        ("type", name) => is_type(name),
+        ("$ref" | "$schema", Json::String(_)) => true,
+        ("anyOf" | "oneOf" | "allOf", Json::Array(choices)) => choices.iter().all(is_schema),
+        ("enum", Json::Array(_)) => true,
+        ("properties", Json::Object(properties)) => {
+            !properties.is_empty() && properties.values().all(is_schema)
+        }
+        ("items", items) => is_schema(items),
+        _ => false,
+    })
+}
+
+/// What a schema says, with the limits in words.
+fn said(description: Option<String>, ty: &FieldType) -> Option<String> {
+    let words: Vec<_> = description.into_iter().chain(ty.limits()).collect();
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 impl FieldType {
@@ -96,14 +215,26 @@ impl Field {
     }
 
     pub(super) fn typed<T: DeserializeOwned + JsonSchema>(self) -> Self {
-        let DescribedType { ty, description, notes } = DescribedType::of::<T>(self.name());
-        self.with_shape(ty, description, notes, Check::reads::<T>())
+        self.shaped::<T>(Some(Check::reads::<T>()))
+    }
+
+    /// An input that a Rust program gives as a `T`. The model is shown the shape of `T`, and the value goes in
+    /// as it is.
+    pub fn input_of<T: JsonSchema>(name: impl Into<String>) -> Self {
+        Self::untyped(name).shaped::<T>(None)
+    }
+
+    fn shaped<T: JsonSchema>(self, check: Option<Check>) -> Self {
+        let schema = schemars::schema_for!(T);
+        let mut reader = Reader::new(schema.as_value());
+        let (ty, description) = reader.read(schema.as_value(), self.name());
+        self.with_shape(ty, description, reader.notes, check)
     }
 }
 
 /// The keywords of a schema, with those of all schemas that it refers to.
 pub(crate) fn merged(schema: &Json, root: &Json) -> Map<String, Json> {
-    Reader { root, open: Vec::new(), notes: Vec::new() }.merged(schema).0
+    Reader::new(root).merged(schema).0
 }
 
 struct Reader<'a> {
@@ -111,37 +242,45 @@ struct Reader<'a> {
     /// The references that are being read, and where in the value: a type may contain itself.
     open: Vec<(String, String)>,
     notes: Vec<String>,
+    /// What cannot be in a schema.
+    problems: Vec<String>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(root: &'a Json) -> Self {
+        Self { root, open: Vec::new(), notes: Vec::new(), problems: Vec::new() }
+    }
+
     fn note(&mut self, path: &str, text: impl Display) {
         self.notes.push(format!("{path}: {text}"));
     }
 
     /// The type of the value at `path`. Gives what the schema says about it.
-    fn read(&mut self, schema: &Json, path: &str, description: &mut Option<String>) -> FieldType {
+    fn read(&mut self, schema: &Json, path: &str) -> (FieldType, Option<String>) {
         let (schema, references) = self.merged(schema);
+        let unknown = |reference: &&String| self.target(reference).is_none();
+        if let Some(reference) = references.iter().find(unknown) {
+            self.problems.push(format!("`{path}`: the schema has nothing at {reference:?}"));
+        }
         if let Some((_, before)) = self.open.iter().find(|(open, _)| references.contains(open)) {
             let before = before.clone();
             self.note(path, format_args!("what `{before}` is, again"));
-            return FieldType::Any;
+            return (FieldType::Any, None);
         }
         let depth = self.open.len();
         self.open.extend(references.into_iter().map(|reference| (reference, path.to_owned())));
-        let words = [schema.get("description").and_then(Json::as_str).map(one_line), limits(&schema)];
-        let words: Vec<_> = words.into_iter().flatten().collect();
-        *description = (!words.is_empty()).then(|| words.join("; "));
+        let description = schema.get("description").and_then(Json::as_str).map(one_line);
         let ty = self.convert(&schema, path);
         self.open.truncate(depth);
-        ty
+        let constraints = Constraint::of_schema(&schema).into_iter().filter(|one| ty.takes(one)).collect();
+        (ty.constrained(constraints), description.filter(|text| !text.is_empty()))
     }
 
     /// The same, with what the schema says as a note.
     fn read_part(&mut self, schema: &Json, path: &str) -> FieldType {
         let at = self.notes.len();
-        let mut description = None;
-        let ty = self.read(schema, path, &mut description);
-        if let Some(text) = description {
+        let (ty, description) = self.read(schema, path);
+        if let Some(text) = said(description, &ty) {
             self.notes.insert(at, format!("{path}: {text}"));
         }
         ty
@@ -160,7 +299,7 @@ impl Reader<'_> {
             && !references.iter().any(|known| known == reference)
         {
             references.push(reference.to_owned());
-            if let Some(target) = reference.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer)) {
+            if let Some(target) = self.target(reference) {
                 self.merge_into(into, target, references);
             }
         }
@@ -179,6 +318,10 @@ impl Reader<'_> {
                 _ => drop(into.insert(keyword.clone(), value.clone())),
             }
         }
+    }
+
+    fn target(&self, reference: &str) -> Option<&'a Json> {
+        self.root.pointer(reference.strip_prefix('#')?)
     }
 
     fn convert(&mut self, schema: &Map<String, Json>, path: &str) -> FieldType {
@@ -227,9 +370,8 @@ impl Reader<'_> {
                 false => choice.clone(),
             };
             let at = self.notes.len();
-            let mut description = None;
-            let ty = self.read(&choice, path, &mut description);
-            if let Some(text) = description {
+            let (ty, description) = self.read(&choice, path);
+            if let Some(text) = said(description, &ty) {
                 // An option is known by its value, and a shape by its tag.
                 let place = match ty.telling() {
                     Some(telling) => format!("{path} = {telling}: {text}"),
@@ -260,7 +402,11 @@ impl Reader<'_> {
             "null" => FieldType::None,
             "array" => self.array(schema, path),
             "object" => self.object(schema, path),
-            _ => FieldType::Any,
+            other => {
+                let types = JSON_TYPES.join(", ");
+                self.problems.push(format!("`{path}`: {other:?} is no type of JSON Schema: {types}"));
+                FieldType::Any
+            }
         }
     }
 
@@ -323,40 +469,6 @@ fn options<'a>(values: impl IntoIterator<Item = &'a Json>) -> FieldType {
 /// A doc comment as one line: line breaks in it are those of its source.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// What a schema asks of a value beyond its type.
-fn limits(schema: &Map<String, Json>) -> Option<String> {
-    let format = schema.get("format").and_then(Json::as_str).unwrap_or_default();
-    let number = |keyword: &str| {
-        let value = schema.get(keyword).filter(|value| value.is_number())?;
-        // The bounds of Rust's integers are no news to the model.
-        let of_type = (format.starts_with("uint") && value.as_u64() == Some(0))
-            || [-128, 127, 255, -32_768, 32_767, 65_535].contains(&value.as_i64().unwrap_or(0));
-        (!of_type || !format.contains("int")).then(|| value.to_string())
-    };
-    let between = |least: Option<String>, most: Option<String>, what: &str| match (least, most) {
-        (Some(least), Some(most)) if least == most => Some(format!("{what}{least}")),
-        (Some(least), Some(most)) => Some(format!("{what}{least} to {most}")),
-        (Some(least), None) => Some(format!("{what}at least {least}")),
-        (None, Some(most)) => Some(format!("{what}at most {most}")),
-        (None, None) => None,
-    };
-    let known = ["", "date", "date-time", "double", "float", "char"];
-    let limits = [
-        between(number("minimum"), number("maximum"), ""),
-        number("exclusiveMinimum").map(|bound| format!("more than {bound}")),
-        number("exclusiveMaximum").map(|bound| format!("less than {bound}")),
-        number("multipleOf").map(|factor| format!("a multiple of {factor}")),
-        between(number("minLength"), number("maxLength"), "characters: ").filter(|_| format != "char"),
-        between(number("minItems"), number("maxItems"), "items: ")
-            .filter(|_| !schema.contains_key("prefixItems")),
-        between(number("minProperties"), number("maxProperties"), "keys: "),
-        schema.get("pattern").and_then(Json::as_str).map(|pattern| format!("matches the pattern {pattern}")),
-        (!known.contains(&format) && !format.contains("int")).then(|| format!("format {format}")),
-    ];
-    let limits: Vec<_> = limits.into_iter().flatten().collect();
-    (!limits.is_empty()).then(|| limits.join("; "))
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
 //! The inputs and outputs of a signature, and their types, written as Python annotations.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt::{self, Display},
+    ops::{Bound, RangeBounds},
+    sync::Arc,
+};
 
 use indexmap::IndexMap;
 use serde::{
@@ -8,10 +12,14 @@ use serde::{
     de::{self, DeserializeOwned},
 };
 
-use super::{scalar, suggest::nearest};
+use super::{
+    constraint::{Constraint, Measure, Pattern},
+    scalar,
+    suggest::nearest,
+};
 use crate::{
     names::{NameUse, check_name},
-    value::{ConvertError, Value, text_repr},
+    value::{Value, text_repr},
 };
 
 /// How much of an option a note shows.
@@ -20,19 +28,46 @@ const SHOWN_CHARS: usize = 60;
 /// One input or output of a signature. How `serde` writes it leaves out what only Rust knows of a
 /// [typed](Self::of) field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Parts", into = "Parts")]
 pub struct Field {
     name: String,
     /// `None` where the signature gives no type.
+    ty: Option<FieldType>,
+    /// What the field is, in the words of who made the signature.
+    text: Option<String>,
+    /// What the Rust type says of its parts.
+    notes: Vec<String>,
+    /// What Rust has to say about a value beyond its type.
+    checks: Vec<Check>,
+    /// All that the model is told: the text, the constraints, the checks, and the notes.
+    description: Option<String>,
+    /// Whether a Rust type made the value, so that there is nothing to convert.
+    is_typed_input: bool,
+    is_object: bool,
+}
+
+/// How `serde` sees a field.
+#[derive(Serialize, Deserialize)]
+struct Parts {
+    name: String,
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     ty: Option<FieldType>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     description: Option<String>,
-    /// What the Rust type says of its parts. It ends the description.
-    #[serde(skip)]
-    notes: Vec<String>,
-    /// What Rust has to say about a value beyond its type.
-    #[serde(skip)]
-    check: Option<Check>,
+}
+
+impl From<Field> for Parts {
+    fn from(Field { name, ty, description, .. }: Field) -> Self {
+        Self { name, ty, description }
+    }
+}
+
+impl From<Parts> for Field {
+    fn from(Parts { name, ty, description }: Parts) -> Self {
+        let mut field = Self { ty, ..Self::untyped(name) };
+        field.set_description(description.unwrap_or_default());
+        field
+    }
 }
 
 impl Field {
@@ -41,27 +76,41 @@ impl Field {
         Self { ty: Some(ty), ..Self::untyped(name) }
     }
 
-    /// The same field with the shape of a Rust type, what that says of itself, and its check.
+    /// The same field with the shape of a Rust type, what that says of itself, and its check. An input that a
+    /// Rust type makes has none.
     pub(super) fn with_shape(
         mut self,
         ty: FieldType,
         description: Option<String>,
         notes: Vec<String>,
-        check: Check,
+        check: Option<Check>,
     ) -> Self {
-        let description = self.description.take().or(description);
-        let mut field = Self { ty: Some(ty), notes, check: Some(check), ..self };
-        field.set_description(description.unwrap_or_default());
-        field
+        let text = self.text.take().or(description);
+        let is_typed_input = check.is_none();
+        let checks = check.into_iter().collect();
+        Self { ty: Some(ty), text, notes, checks, is_typed_input, ..self }.described()
     }
 
-    pub(super) fn check(&self) -> Option<&Check> {
-        self.check.as_ref()
+    pub(super) fn is_typed_input(&self) -> bool {
+        self.is_typed_input
+    }
+
+    pub(super) fn checks(&self) -> &[Check] {
+        &self.checks
     }
 
     /// A field without a declared type: an output is a `str`, an input takes any value.
     pub fn untyped(name: impl Into<String>) -> Self {
-        Self { name: name.into(), ty: None, description: None, notes: Vec::new(), check: None }
+        Self {
+            name: name.into(),
+            ty: None,
+            text: None,
+            notes: Vec::new(),
+            checks: Vec::new(),
+            description: None,
+            is_typed_input: false,
+            is_object: false,
+        }
     }
 
     /// Says in words what the field is.
@@ -71,9 +120,98 @@ impl Field {
     }
 
     pub(super) fn set_description(&mut self, description: String) {
-        let parts = Some(description).into_iter().filter(|text| !text.is_empty()).chain(self.notes.clone());
-        let parts: Vec<_> = parts.collect();
+        self.text = Some(description).filter(|text| !text.is_empty());
+        self.describe();
+    }
+
+    fn described(mut self) -> Self {
+        self.describe();
+        self
+    }
+
+    fn describe(&mut self) {
+        let checks = self.checks.iter().filter_map(Check::words).map(str::to_owned);
+        let parts = self.text.clone().into_iter().chain(self.ty.as_ref().and_then(FieldType::limits));
+        let parts: Vec<_> = parts.chain(checks).chain(self.notes.clone()).collect();
         self.description = (!parts.is_empty()).then(|| parts.join("; "));
+    }
+
+    /// Asks for a number in a range, as in `.range(0..=10)` or `.range(0.5..)`. The model is told, and other
+    /// values go back to it. For the numbers inside of a value, give the Rust type of an output a schema that
+    /// says so.
+    ///
+    /// ```
+    /// use abyme_core::{Field, FieldType};
+    ///
+    /// let field = Field::new("grade", FieldType::Int).range(1..=6).with_description("As in school");
+    /// assert_eq!(field.description(), Some("As in school; 1 to 6"));
+    /// ```
+    pub fn range<N: Into<Value> + Clone>(self, range: impl RangeBounds<N>) -> Self {
+        let bound = |bound: Bound<&N>| bound.map(|value| value.clone().into());
+        self.constrained(Constraint::Range(bound(range.start_bound()), bound(range.end_bound())))
+    }
+
+    /// Asks for this many characters of a text, items of a list, or keys of a dict, as in `.length(1..)`.
+    pub fn length(self, range: impl RangeBounds<u64>) -> Self {
+        let least = match range.start_bound() {
+            Bound::Included(least) => *least,
+            Bound::Excluded(least) => least.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let most = match range.end_bound() {
+            Bound::Included(most) => Some(*most),
+            Bound::Excluded(most) => Some(most.saturating_sub(1)),
+            Bound::Unbounded => None,
+        };
+        let measures = [Measure::Characters, Measure::Items, Measure::Keys];
+        let all = measures.map(|measure| Constraint::Length(measure, least, most));
+        let fitting = all.iter().find(|constraint| self.ty().takes(constraint)).unwrap_or(&all[0]);
+        let fitting = fitting.clone();
+        self.constrained(fitting)
+    }
+
+    /// Asks for a text in which a regular expression is found, in the syntax of the crate `regex`. To ask for
+    /// the whole text, write `^...$`.
+    pub fn pattern(self, pattern: impl Into<String>) -> Self {
+        self.constrained(Constraint::Pattern(Pattern::new(pattern)))
+    }
+
+    fn constrained(mut self, constraint: Constraint) -> Self {
+        let ty = self.ty.take().unwrap_or(FieldType::Str);
+        self.ty = Some(ty.constrained(vec![constraint]));
+        self.described()
+    }
+
+    /// Has a function look at each submitted value, read as a `T`. The model is told the `words`; what the
+    /// function says is wrong goes back to it.
+    ///
+    /// ```
+    /// use abyme_core::Field;
+    ///
+    /// fn is_even(total: &u32) -> Result<(), String> {
+    ///     if total % 2 == 0 { Ok(()) } else { Err(format!("{total} is odd")) }
+    /// }
+    ///
+    /// let field = Field::of::<u32>("total").check("an even number", is_even);
+    /// assert_eq!(field.description(), Some("an even number"));
+    /// ```
+    pub fn check<T: DeserializeOwned, E: Display>(
+        mut self,
+        words: impl Into<String>,
+        check: impl Fn(&T) -> Result<(), E> + Send + Sync + 'static,
+    ) -> Self {
+        self.checks.push(Check::by(words, check));
+        self.described()
+    }
+
+    /// Makes an input one whose dicts are objects in Python: `row.name` in place of `row["name"]`.
+    pub fn as_object(self) -> Self {
+        Self { is_object: true, ..self }
+    }
+
+    /// Whether the dicts of an input are objects in Python.
+    pub fn is_object(&self) -> bool {
+        self.is_object
     }
 
     /// The name.
@@ -190,6 +328,9 @@ pub enum FieldType {
     Literal(Vec<Value>),
     /// `{'name': str, 'zip': NotRequired[str]}`: a dict with these keys. Others are kept as they come.
     Record(Vec<RecordField>),
+    /// A type of which only some values are meant. `Display` writes the type alone: what is asked of a value
+    /// is told in words.
+    Constrained(Box<FieldType>, Vec<Constraint>),
 }
 
 /// One key of a [`FieldType::Record`].
@@ -207,24 +348,46 @@ pub struct RecordField {
 /// A check of a value by Rust code. Two checks of the same field count as equal, so that signatures can be
 /// compared.
 #[derive(Clone)]
-pub(super) struct Check(Arc<CheckFn>);
+pub(super) struct Check {
+    words: Option<String>,
+    run: Arc<CheckFn>,
+}
 
-type CheckFn = dyn Fn(&Value) -> Result<(), ConvertError> + Send + Sync;
+type CheckFn = dyn Fn(&Value) -> Result<(), String> + Send + Sync;
 
 impl Check {
     /// Whether `serde` reads a `T`.
     pub(super) fn reads<T: DeserializeOwned>() -> Self {
-        Self(Arc::new(|value| T::deserialize(value).map(drop)))
+        let run = |value: &Value| T::deserialize(value).map(drop).map_err(|error| error.to_string());
+        Self { words: None, run: Arc::new(run) }
     }
 
-    pub(super) fn run(&self, value: &Value) -> Result<(), ConvertError> {
-        (self.0)(value)
+    /// Whether a function takes the value, once `serde` has read it.
+    pub(super) fn by<T: DeserializeOwned, E: Display>(
+        words: impl Into<String>,
+        check: impl Fn(&T) -> Result<(), E> + Send + Sync + 'static,
+    ) -> Self {
+        let run = move |value: &Value| {
+            let value = T::deserialize(value).map_err(|error| error.to_string())?;
+            check(&value).map_err(|problem| problem.to_string())
+        };
+        Self { words: Some(words.into()).filter(|words| !words.is_empty()), run: Arc::new(run) }
+    }
+
+    /// What the model is told of it.
+    pub(super) fn words(&self) -> Option<&str> {
+        self.words.as_deref()
+    }
+
+    /// What is wrong with the value, if something is.
+    pub(super) fn run(&self, value: &Value) -> Result<(), String> {
+        (self.run)(value)
     }
 }
 
 impl fmt::Debug for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Check")
+        f.debug_tuple("Check").field(&self.words).finish()
     }
 }
 
@@ -250,6 +413,49 @@ impl FieldType {
         FieldType::union([self, FieldType::None])
     }
 
+    /// This type, of which only those values are meant for which the constraints hold.
+    pub fn constrained(self, constraints: Vec<Constraint>) -> Self {
+        match self {
+            ty if constraints.is_empty() => ty,
+            FieldType::Constrained(inner, mut all) => {
+                all.extend(constraints);
+                FieldType::Constrained(inner, all)
+            }
+            ty => FieldType::Constrained(Box::new(ty), constraints),
+        }
+    }
+
+    /// What is asked of a value beyond its type, in words for the model.
+    pub fn limits(&self) -> Option<String> {
+        let FieldType::Constrained(_, constraints) = self else { return None };
+        let told: Vec<_> = constraints.iter().filter_map(Constraint::told).collect();
+        (!told.is_empty()).then(|| told.join("; "))
+    }
+
+    /// Whether a constraint is about values of this type.
+    pub(super) fn takes(&self, constraint: &Constraint) -> bool {
+        match (self, constraint) {
+            (FieldType::Any, _) => true,
+            (FieldType::Union(members), _) => members.iter().any(|member| member.takes(constraint)),
+            (FieldType::Constrained(inner, _), _) => inner.takes(constraint),
+            (FieldType::Int | FieldType::Float, constraint) => matches!(
+                constraint,
+                Constraint::Range(..) | Constraint::MultipleOf(_) | Constraint::Format(_)
+            ),
+            (FieldType::Str, constraint) => matches!(
+                constraint,
+                Constraint::Pattern(_) | Constraint::Format(_) | Constraint::Length(Measure::Characters, ..)
+            ),
+            (FieldType::Date | FieldType::Datetime, Constraint::Pattern(_)) => true,
+            (
+                FieldType::List(_) | FieldType::Set(_) | FieldType::Tuple(_) | FieldType::TupleOf(_),
+                Constraint::Length(Measure::Items, ..),
+            ) => true,
+            (FieldType::Dict(..) | FieldType::Record(_), Constraint::Length(Measure::Keys, ..)) => true,
+            _ => false,
+        }
+    }
+
     /// What tells this type from others in a union: its only option, or the option of its tag.
     pub(super) fn telling(&self) -> Option<String> {
         match self {
@@ -261,6 +467,7 @@ impl FieldType {
                 let tag = matches!(field.ty, FieldType::Literal(_)).then(|| field.ty.telling()).flatten();
                 tag.map(|tag| format!("{{{}: {tag}}}", text_repr(&field.name, SHOWN_CHARS)))
             }),
+            FieldType::Constrained(inner, _) => inner.telling(),
             _ => None,
         }
     }
@@ -304,6 +511,16 @@ impl FieldType {
                     .map(|field| Ok(RecordField { ty: field.ty.normalized()?, ..field }))
                     .collect::<Result<_, String>>()?,
             ),
+            FieldType::Constrained(inner, constraints) => {
+                let inner = inner.normalized()?;
+                if let Some(problem) = constraints.iter().find_map(Constraint::problem) {
+                    return Err(problem);
+                }
+                if let Some(other) = constraints.iter().find(|constraint| !inner.takes(constraint)) {
+                    return Err(format!("`{other}` can be asked of {}, not of {inner}", other.about()));
+                }
+                inner.constrained(constraints)
+            }
             simple => simple,
         })
     }
@@ -338,6 +555,9 @@ impl FieldType {
             }
             (FieldType::Union(members), value) => members.iter().any(|member| member.matches(value)),
             (FieldType::Literal(options), value) => options.contains(value),
+            (FieldType::Constrained(inner, constraints), value) => {
+                inner.matches(value) && constraints.iter().all(|constraint| constraint.check(value).is_ok())
+            }
             _ => false,
         }
     }
@@ -418,6 +638,7 @@ impl fmt::Display for FieldType {
                     .collect();
                 write!(f, "{{{}}}", fields.join(", "))
             }
+            FieldType::Constrained(inner, _) => inner.fmt(f),
         }
     }
 }

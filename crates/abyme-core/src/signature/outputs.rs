@@ -50,11 +50,12 @@ pub enum OutputProblem {
         /// What does not fit.
         error: CoerceError,
     },
-    /// An output, or all outputs together, cannot be read as the Rust type that is asked for.
+    /// An output, or all outputs together, cannot be read as the Rust type that is asked for, or do not pass a
+    /// check.
     Unreadable {
         /// The output's name; `None` for all together.
         name: Option<String>,
-        /// What `serde` says, and where in the value.
+        /// What `serde` says, and where in the value; or what the check says.
         message: String,
     },
     /// One value was submitted for several outputs.
@@ -152,8 +153,7 @@ impl TaskSignature {
             let name = field.name().to_owned();
             match fields.shift_remove(field.name()).map(|value| field.ty().coerce(value)) {
                 Some(Ok(value)) => {
-                    if let Some(Err(error)) = field.check().map(|check| check.run(&value)) {
-                        let message = error.to_string();
+                    if let Some(message) = field.checks().iter().find_map(|check| check.run(&value).err()) {
                         problems.push(OutputProblem::Unreadable { name: Some(name.clone()), message });
                     }
                     outputs.insert(name, value);
@@ -168,8 +168,8 @@ impl TaskSignature {
         }));
         if problems.is_empty() {
             let whole = Value::Dict(std::mem::take(&mut outputs));
-            if let Err(error) = self.check(&whole) {
-                problems.push(OutputProblem::Unreadable { name: None, message: error.to_string() });
+            if let Some(message) = self.checks().iter().find_map(|check| check.run(&whole).err()) {
+                problems.push(OutputProblem::Unreadable { name: None, message });
             }
             if let Value::Dict(entries) = whole {
                 outputs = entries;

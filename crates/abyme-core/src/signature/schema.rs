@@ -54,6 +54,13 @@ impl FieldType {
             FieldType::Literal(options) => {
                 json!({"enum": options.iter().map(Value::to_json).collect::<Vec<_>>()})
             }
+            FieldType::Constrained(inner, constraints) => {
+                let mut schema = inner.json_schema();
+                if let Some(schema) = schema.as_object_mut() {
+                    constraints.iter().for_each(|constraint| constraint.add_to(schema));
+                }
+                schema
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     inputs::Inputs,
     names::{NameUse, ticked},
-    value::{ConvertError, Value},
+    value::Value,
 };
 
 /// Typed inputs and outputs of a task, known at compile time.
@@ -109,7 +109,7 @@ pub struct TaskSignature {
     inputs: Vec<Field>,
     outputs: Vec<Field>,
     /// What Rust has to say about all outputs together.
-    check: Option<Check>,
+    checks: Vec<Check>,
 }
 
 impl TaskSignature {
@@ -122,7 +122,8 @@ impl TaskSignature {
         inputs: impl IntoIterator<Item = Field>,
         outputs: impl IntoIterator<Item = Field>,
     ) -> Result<TaskSignature> {
-        let mut signature = Self { instructions: None, inputs: Vec::new(), outputs: Vec::new(), check: None };
+        let mut signature =
+            Self { instructions: None, inputs: Vec::new(), outputs: Vec::new(), checks: Vec::new() };
         for field in inputs {
             let field = signature.checked(field, NameUse::Input)?;
             signature.inputs.push(field);
@@ -196,19 +197,36 @@ impl TaskSignature {
             return Err(Error::new(ErrorKind::Signature, message));
         };
         let field = self.outputs.remove(at).typed::<T>();
-        self.outputs.insert(at, field);
+        let invalid = |message| Error::new(ErrorKind::Signature, format!("output `{name}`: {message}"));
+        self.outputs.insert(at, field.normalized().map_err(invalid)?);
         Ok(self)
     }
 
     /// Refuses submissions from which a `T` cannot be read that has a field for each output.
     /// [`Rlm::of`](crate::Rlm::of) calls it with the [`Signature`]'s outputs.
     pub fn outputs_as<T: DeserializeOwned>(mut self) -> Self {
-        self.check = Some(Check::reads::<T>());
+        self.checks.insert(0, Check::reads::<T>());
         self
     }
 
-    pub(super) fn check(&self, outputs: &Value) -> Result<(), ConvertError> {
-        self.check.as_ref().map_or(Ok(()), |check| check.run(outputs))
+    /// Has a function look at all outputs together, read as a `T`. The model is told the `words`; what the
+    /// function says is wrong goes back to it. For one output, see [`Field::check`].
+    pub fn check_outputs<T: DeserializeOwned, E: fmt::Display>(
+        mut self,
+        words: impl Into<String>,
+        check: impl Fn(&T) -> std::result::Result<(), E> + Send + Sync + 'static,
+    ) -> Self {
+        self.checks.push(Check::by(words, check));
+        self
+    }
+
+    pub(super) fn checks(&self) -> &[Check] {
+        &self.checks
+    }
+
+    /// What the model is told about all outputs together.
+    pub(crate) fn said_of_outputs(&self) -> impl Iterator<Item = &str> {
+        self.checks.iter().filter_map(Check::words)
     }
 
     /// Says in words what an input or output is.
@@ -302,7 +320,7 @@ struct Parts {
 }
 
 impl From<TaskSignature> for Parts {
-    fn from(TaskSignature { instructions, inputs, outputs, check: _ }: TaskSignature) -> Self {
+    fn from(TaskSignature { instructions, inputs, outputs, checks: _ }: TaskSignature) -> Self {
         Self { instructions, inputs, outputs }
     }
 }

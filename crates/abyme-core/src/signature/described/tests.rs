@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use serde_json::json;
+
 use super::*;
 
 #[derive(JsonSchema)]
@@ -71,7 +73,7 @@ struct Id(#[schemars(range(min = 1, max = 99))] u32);
 fn described<T: JsonSchema>() -> (String, Option<String>, Vec<String>) {
     let DescribedType { ty, description, notes } = DescribedType::of::<T>("x");
     // What is shown can be read again, as in a record of a run.
-    assert_eq!(ty.to_string().parse::<FieldType>().unwrap(), ty, "{ty}");
+    assert_eq!(ty.to_string().parse::<FieldType>().unwrap().to_string(), ty.to_string());
     (ty.to_string(), description, notes)
 }
 
@@ -160,4 +162,75 @@ fn limits_are_said_in_words() {
             "x['c']: Its id; format uuid",
         ]
     );
+}
+
+#[test]
+fn limits_hold_with_the_place_inside() {
+    let home =
+        |zip: &str| Value::dict([("street", Value::from("a")), ("zip", zip.into()), ("floor", 1.into())]);
+    let ty = FieldType::of::<Vec<Address>>();
+    let [short, good] = [home("123"), home("1234")];
+    assert!(ty.matches(&Value::list([&good])) && !ty.matches(&Value::list([&short])));
+    ty.coerce(Value::list([&good])).unwrap();
+    assert_eq!(
+        ty.coerce(Value::list([good, short])).unwrap_err().to_string(),
+        "at [1][\"zip\"]: expected str | None (characters: 4 to 10), got str '123'; that is 3"
+    );
+    let error = FieldType::of::<Vec<i8>>().coerce(Value::list([128])).unwrap_err();
+    assert_eq!(error.to_string(), "at [0]: expected int (-128 to 127), got int 128");
+    let error = FieldType::of::<Id>().coerce("100".into()).unwrap_err();
+    assert_eq!(error.to_string(), "expected int (1 to 99), got int 100");
+    // What a provider is asked to keep to is the same.
+    assert_eq!(
+        FieldType::of::<Id>().json_schema(),
+        serde_json::json!({"type": "integer", "minimum": 1, "maximum": 99, "format": "uint32"})
+    );
+}
+
+#[test]
+fn a_type_is_read_from_an_annotation_a_dict_of_types_or_a_schema() {
+    let parse = |json: serde_json::Value| DescribedType::parse("x", &json.clone().into());
+    for (given, annotation, notes) in [
+        (json!("dict[str, int]"), "dict[str, int]", vec![]),
+        (json!(["int"]), "list[int]", vec![]),
+        (json!({"type": "str", "items": "list[int]"}), "{'type': str, 'items': list[int]}", vec![]),
+        (json!({"items": {"a": "int"}, "of": ["str"]}), "{'items': {'a': int}, 'of': list[str]}", vec![]),
+        (json!({}), "dict", vec![]),
+        (json!({"type": "string"}), "str", vec![]),
+        (json!({"type": ["integer", "null"]}), "int | None", vec![]),
+        (json!({"enum": ["a", "b"]}), "Literal['a', 'b']", vec![]),
+        (
+            json!({"properties": {"a": {"type": "integer", "minimum": 1}}, "required": ["a"]}),
+            "{'a': int}",
+            vec!["x['a']: at least 1"],
+        ),
+        (
+            json!({"tags": {"type": "array", "items": {"$ref": "#/$defs/Tag"}, "$defs": {"Tag": {"type": "string",
+                "pattern": "^a"}}}}),
+            "{'tags': list[str]}",
+            vec!["x['tags'][...]: matches the pattern ^a"],
+        ),
+    ] {
+        let described = parse(given).unwrap();
+        assert_eq!((described.ty.to_string().as_str(), described.notes), (annotation, vec_of(&notes)));
+    }
+    for (given, problem) in [
+        (json!("list[in]"), "unknown type `in`, did you mean `int`?"),
+        (json!({"a": {"b": "strin"}}), "unknown type `strin`; expected one of"),
+        (json!(["int", "str"]), "`x`: a list of a type has one item, not 2"),
+        (json!({"a": 3}), "`x['a']`: int 3 is no type: give a type such as `list[str]`"),
+        (
+            json!({"type": "array", "items": {"type": "strin"}}),
+            "`x[...]`: \"strin\" is no type of JSON Schema",
+        ),
+        (json!({"$ref": "#/$defs/Tag"}), "`x`: the schema has nothing at \"#/$defs/Tag\""),
+        (json!({"type": "string", "pattern": "("}), "`x`: the pattern \"(\" is no regular expression"),
+    ] {
+        let error = parse(given).unwrap_err().to_string();
+        assert!(error.contains(problem), "{error}");
+    }
+}
+
+fn vec_of(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
 }
