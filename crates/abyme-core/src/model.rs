@@ -8,7 +8,7 @@ mod usage;
 
 pub(crate) use self::retry::Retries;
 pub use self::{
-    language_model::{LanguageModel, LanguageModelExt, Priced, Retrying},
+    language_model::{InputLimited, LanguageModel, LanguageModelExt, Priced, Retrying},
     message::{FinishReason, Message, NativeCall, Request, Response, Role},
     price::Price,
     retry::RetryPolicy,

@@ -29,6 +29,8 @@ const REFUSED: &str = include_str!("prompt/refused.md");
 const MARKUP: &str = include_str!("prompt/markup.md");
 const CUT: &str = include_str!("prompt/cut.md");
 const CUT_CELL: &str = include_str!("prompt/cut_cell.md");
+const TYPED_SUB_CALL: &str = include_str!("prompt/typed_sub_call.md");
+const TYPED_SUB_CALL_AGAIN: &str = include_str!("prompt/typed_sub_call_again.md");
 const FILTERED: &str = include_str!("prompt/filtered.md");
 /// In the place of what a cell printed and a content filter refused.
 pub(crate) const LEFT_OUT: &str =
@@ -290,6 +292,17 @@ pub(crate) fn extract(reason: &str, signature: &TaskSignature) -> String {
 /// Asks for the outputs once more.
 pub(crate) fn extract_again(problems: &str) -> String {
     fill(EXTRACT_AGAIN, &[("problems", problems.trim_end())])
+}
+
+/// A prompt of a sub-call whose reply has to be of a type.
+pub(crate) fn typed_sub_call(prompt: &str, ty: &str, notes: &[String]) -> String {
+    let notes: String = notes.iter().map(|note| format!("\n- {note}")).collect();
+    fill(TYPED_SUB_CALL, &[("prompt", prompt.trim_end()), ("type", ty), ("notes", &notes)])
+}
+
+/// Asks for the reply of a sub-call once more.
+pub(crate) fn typed_sub_call_again(problem: &str) -> String {
+    fill(TYPED_SUB_CALL_AGAIN, &[("problem", problem)])
 }
 
 /// Whether text alone can be the answer: one output, of type `str`.

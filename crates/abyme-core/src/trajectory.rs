@@ -5,7 +5,7 @@ mod turn;
 mod writer;
 
 pub use self::{
-    event::{CallOutcome, Event, EventSink, InputSummary, ParentCall, Purpose, Record},
+    event::{CallOutcome, CallRef, Event, EventSink, InputSummary, ParentCall, Purpose, Record},
     turn::Turn,
     writer::TrajectoryWriter,
 };

@@ -116,7 +116,8 @@ async fn a_batch_over_the_limit_runs_not_at_all() {
 #[tokio::test]
 async fn no_call_starts_once_the_tokens_are_used() {
     let sub = ScriptedModel::from_fn(|_| Ok(Response::new("ok").usage(abyme_core::Usage::tokens(900, 100))));
-    let prompts = vec!["x"; 50];
+    let prompts: Vec<_> = (0..50).map(|n| n.to_string()).collect();
+    let prompts: Vec<_> = prompts.iter().map(String::as_str).collect();
     let (results, prediction) = calls(vec![batch(&prompts)], |rlm| {
         rlm.sub_model(sub).limits(|limits| limits.max_tokens(3000).max_concurrent_calls(1))
     })
@@ -162,7 +163,8 @@ impl LanguageModel for Counting {
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_runs_at_the_same_time_up_to_the_limit() {
-    let prompts: Vec<&str> = vec!["x"; 100];
+    let prompts: Vec<_> = (0..100).map(|n| n.to_string()).collect();
+    let prompts: Vec<_> = prompts.iter().map(String::as_str).collect();
     let most = Arc::new(AtomicUsize::new(0));
     let model = Counting { now: AtomicUsize::new(0), most: most.clone() };
     let start = tokio::time::Instant::now();

@@ -20,8 +20,8 @@ pub use abyme_core::{
 #[doc(hidden)]
 pub use abyme_core::declared;
 pub use abyme_core::{
-    FinishReason, LanguageModel, LanguageModelExt, Message, NativeCall, Price, Priced, Request, Response,
-    RetryPolicy, Retrying, Role, Usage,
+    FinishReason, InputLimited, LanguageModel, LanguageModelExt, Message, NativeCall, Price, Priced, Request,
+    Response, RetryPolicy, Retrying, Role, Usage,
 };
 pub use abyme_core::{interpreter, model, names, runtime, seconds, signature, trajectory, value};
 

@@ -48,6 +48,12 @@ pub trait LanguageModel: Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// The most tokens of a request, where that is known. A prompt that is clearly longer is refused before
+    /// it is sent, with advice on how to split it.
+    fn max_input_tokens(&self) -> Option<u64> {
+        None
+    }
+
     /// Answers a request, with one try.
     ///
     /// # Errors
@@ -66,6 +72,10 @@ impl<T: LanguageModel + ?Sized> LanguageModel for Arc<T> {
         (**self).check()
     }
 
+    fn max_input_tokens(&self) -> Option<u64> {
+        (**self).max_input_tokens()
+    }
+
     async fn complete(&self, request: &Request) -> Result<Response> {
         (**self).complete(request).await
     }
@@ -80,6 +90,10 @@ impl<T: LanguageModel + ?Sized> LanguageModel for Box<T> {
 
     fn check(&self) -> Result<()> {
         (**self).check()
+    }
+
+    fn max_input_tokens(&self) -> Option<u64> {
+        (**self).max_input_tokens()
     }
 
     async fn complete(&self, request: &Request) -> Result<Response> {
@@ -124,6 +138,19 @@ pub trait LanguageModelExt: LanguageModel + Sized {
     fn with_price(self, price: Price) -> Priced<Self> {
         Priced { model: self, price }
     }
+
+    /// A model whose requests have so many tokens at most: see
+    /// [`max_input_tokens`](LanguageModel::max_input_tokens).
+    ///
+    /// ```
+    /// use abyme_core::{LanguageModel, LanguageModelExt, testing::ScriptedModel};
+    ///
+    /// let model = ScriptedModel::replies(["Paris"]).with_max_input_tokens(8_000);
+    /// assert_eq!(model.max_input_tokens(), Some(8_000));
+    /// ```
+    fn with_max_input_tokens(self, tokens: u64) -> InputLimited<Self> {
+        InputLimited { model: self, tokens }
+    }
 }
 
 impl<M: LanguageModel> LanguageModelExt for M {}
@@ -149,6 +176,10 @@ impl<M: LanguageModel> LanguageModel for Retrying<M> {
         self.model.check()
     }
 
+    fn max_input_tokens(&self) -> Option<u64> {
+        self.model.max_input_tokens()
+    }
+
     async fn complete(&self, request: &Request) -> Result<Response> {
         self.policy.run(|_| self.model.complete(request)).await
     }
@@ -172,10 +203,41 @@ impl<M: LanguageModel> LanguageModel for Priced<M> {
         self.model.check()
     }
 
+    fn max_input_tokens(&self) -> Option<u64> {
+        self.model.max_input_tokens()
+    }
+
     async fn complete(&self, request: &Request) -> Result<Response> {
         let mut response = self.model.complete(request).await?;
         response.usage.cost = response.usage.cost.or_else(|| self.price.of(&response.usage));
         Ok(response)
+    }
+}
+
+/// A model with a limit on its requests. Made by [`LanguageModelExt::with_max_input_tokens`].
+#[derive(Clone, Debug)]
+pub struct InputLimited<M> {
+    model: M,
+    tokens: u64,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<M: LanguageModel> LanguageModel for InputLimited<M> {
+    fn name(&self) -> &str {
+        self.model.name()
+    }
+
+    fn check(&self) -> Result<()> {
+        self.model.check()
+    }
+
+    fn max_input_tokens(&self) -> Option<u64> {
+        Some(self.tokens)
+    }
+
+    async fn complete(&self, request: &Request) -> Result<Response> {
+        self.model.complete(request).await
     }
 }
 

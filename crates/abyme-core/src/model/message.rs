@@ -72,6 +72,10 @@ pub struct Request {
     /// Another model of the same provider, by name, for this request only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// The JSON Schema of the reply, for models that can be held to one. The messages say it in words, so a
+    /// model that ignores this field is asked for the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<serde_json::Value>,
     /// How long this try may take. The loop sets it: see [`LanguageModel`](crate::LanguageModel), M5.
     #[serde(skip_serializing_if = "Option::is_none", with = "crate::seconds::option")]
     pub timeout: Option<Duration>,
@@ -103,6 +107,12 @@ impl Request {
     /// Asks another model of the same provider.
     pub fn model(mut self, model: impl Into<Option<String>>) -> Self {
         self.model = model.into();
+        self
+    }
+
+    /// Sets the JSON Schema of the reply.
+    pub fn schema(mut self, schema: impl Into<Option<serde_json::Value>>) -> Self {
+        self.schema = schema.into();
         self
     }
 

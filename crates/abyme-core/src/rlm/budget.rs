@@ -20,6 +20,7 @@ use self::{
     estimate::{Amount, Estimates},
     place::{Absence, Place},
 };
+use super::{in_flight::SubCallsInFlight, input_limits::InputLimits};
 use crate::{
     error::{Error, ErrorKind},
     interpreter::HostError,
@@ -38,6 +39,9 @@ struct TreeBudget {
     /// Child runs at work.
     places: Arc<Semaphore>,
     used: Mutex<TreeUsed>,
+    /// Sub-calls that others of the tree may share.
+    in_flight: SubCallsInFlight,
+    input_limits: InputLimits,
 }
 
 #[derive(Debug, Default)]
@@ -102,6 +106,8 @@ impl TreeBudget {
             calls: Arc::new(Semaphore::new(limits.max_concurrent_calls)),
             places: Arc::new(Semaphore::new(limits.max_concurrent_calls)),
             used: Mutex::default(),
+            in_flight: SubCallsInFlight::default(),
+            input_limits: InputLimits::default(),
         }
     }
 
@@ -329,6 +335,22 @@ impl Budget {
         )))
     }
 
+    /// The sub-calls of the tree that are in flight.
+    pub(super) fn in_flight(&self) -> &SubCallsInFlight {
+        &self.tree.in_flight
+    }
+
+    /// Refuses a request that is clearly longer than what the model takes.
+    pub(super) fn check_input(&self, model: &dyn LanguageModel, request: &Request) -> Result<(), HostError> {
+        let tokens_per_byte = self.tree.used().estimates.tokens_per_byte(model.name());
+        self.tree.input_limits.check(model, &request.messages, tokens_per_byte)
+    }
+
+    /// Learns that a request was too long for its model. Gives advice for the cell that asked.
+    pub(super) fn learn_too_long(&self, model: &dyn LanguageModel, request: &Request) -> String {
+        self.tree.input_limits.learn_too_long(model, &request.messages)
+    }
+
     /// Whether time, tokens and cost allow another call.
     pub(super) fn check(&self) -> Result<(), Error> {
         match self.exhausted_now() {
@@ -370,9 +392,7 @@ impl Budget {
         };
         let mut used = self.tree.used();
         used.usage += usage;
-        if self.tree.is_metered() {
-            used.estimates.learn(model, size.bytes, &usage);
-        }
+        used.estimates.learn(model, size.bytes, &usage);
         if let Some(limit) = unmetered {
             used.unmetered.get_or_insert_with(|| (limit, model.to_owned()));
         }

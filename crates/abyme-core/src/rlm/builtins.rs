@@ -24,24 +24,38 @@ pub(super) const BUDGET: &str = "budget";
 pub(super) const RESERVED_FUNCTIONS: [&str; 5] =
     [LLM_BATCH, LLM_QUERY, LLM_QUERY_BATCHED, RLM_QUERY, RLM_QUERY_BATCHED];
 
+/// The first paragraph is for the prompt, the rest for `help`.
+const LLM_QUERY_DOC: &str =
+    "Asks a language model one prompt and returns its reply, a str. With `schema`, a \
+    type such as `list[str]` or a dict of types such as `{'name': str, 'sizes': list[int]}`, the reply is \
+    checked and is a value of that type. More options: `help(llm_query)`.
+
+schema: also `Optional[int]`, `Literal['a', 'b']`, a dataclass, a TypedDict, an Enum, the text of a type \
+    such as \"int | None\", or a JSON Schema as a dict. A class with fields gives a dict. A reply that does \
+    not fit is asked for once more, and is then a ValueError.
+model: the name of another model, where the task has some.
+max_tokens: the most tokens of the reply.
+temperature: from 0 to 2. Calls that ask the same at the same time get the same reply, unless this is above 0.
+timeout: in seconds. Then it is a TimeoutError.";
+const LLM_QUERY_BATCHED_DOC: &str = "Asks many prompts at the same time, with the same options, and returns \
+    the replies in the same order. A prompt that fails gives a text that starts with `[ERROR]`, or None \
+    where there is a schema.
+
+The options are those of llm_query.
+on_error: \"raise\" raises an error that names all prompts that failed, in place of returning.";
+
 /// The built-in host functions, as Python sees them.
 pub(super) fn specs() -> Vec<FunctionSpec> {
-    let model = || ParameterSpec::new("model").annotation("str | None").default_value(Value::None);
     let batched = |name: &str| {
-        FunctionSpec::new(
-            name,
-            "Asks a language model many prompts at the same time and returns the replies in the same order. \
-             A prompt that fails gives a reply that starts with `[ERROR]`.",
-        )
-        .parameter(ParameterSpec::new("prompts").annotation("list[str]"))
-        .parameter(model())
-        .returns("list[str]")
+        let function = FunctionSpec::new(name, LLM_QUERY_BATCHED_DOC)
+            .parameter(ParameterSpec::new("prompts").annotation("list[str]"));
+        let on_error = ParameterSpec::new("on_error").kind(ParameterKind::KeywordOnly);
+        with_options(function).parameter(on_error.annotation("str").default_value("return")).returns("list")
     };
+    let query =
+        FunctionSpec::new(LLM_QUERY, LLM_QUERY_DOC).parameter(ParameterSpec::new("prompt").annotation("str"));
     vec![
-        FunctionSpec::new(LLM_QUERY, "Asks a language model one prompt and returns its reply.")
-            .parameter(ParameterSpec::new("prompt").annotation("str"))
-            .parameter(model())
-            .returns("str"),
+        with_options(query).returns("Any"),
         batched(LLM_QUERY_BATCHED),
         batched(LLM_BATCH),
         child(
@@ -66,6 +80,20 @@ pub(super) fn specs() -> Vec<FunctionSpec> {
     ]
 }
 
+/// The options of a sub-call. `model` may be given by position, as it could before there were others.
+fn with_options(function: FunctionSpec) -> FunctionSpec {
+    let option = |name: &str, ty: &str| {
+        let option = ParameterSpec::new(name).kind(ParameterKind::KeywordOnly);
+        option.annotation(format!("{ty} | None")).default_value(Value::None)
+    };
+    function
+        .parameter(option("model", "str").kind(ParameterKind::PositionalOrKeyword))
+        .parameter(option("schema", "type | dict | str"))
+        .parameter(option("max_tokens", "int"))
+        .parameter(option("temperature", "float"))
+        .parameter(option("timeout", "float"))
+}
+
 fn child(name: &str, description: &str, prompt: ParameterSpec, context: ParameterSpec) -> FunctionSpec {
     let option = |name: &str, ty: &str| {
         let option = ParameterSpec::new(name).kind(ParameterKind::KeywordOnly);
@@ -80,7 +108,8 @@ fn child(name: &str, description: &str, prompt: ParameterSpec, context: Paramete
 }
 
 /// Those that the prompt describes: no alias, children only where they may be, the budget where its name is
-/// free, and the parameter `model` only where there are models to name.
+/// free, the parameter `model` only where there are models to name, and of the options of sub-calls the one
+/// that is for every task.
 pub(super) fn described(
     named_models: &[&str],
     may_have_children: bool,
@@ -94,6 +123,16 @@ pub(super) fn described(
     };
     let mut described: Vec<_> = specs().into_iter().filter(is_described).collect();
     for spec in &mut described {
+        if let Some((first, _)) = spec.description.split_once("\n\n") {
+            spec.description.truncate(first.len());
+        }
+        if spec.parameters.iter().any(|parameter| parameter.name == "schema") {
+            spec.parameters.retain(|parameter| {
+                ["prompt", "prompts", "model", "schema"].contains(&parameter.name.as_str())
+            });
+            let schema = spec.parameters.iter_mut().filter(|parameter| parameter.name == "schema");
+            schema.for_each(|schema| schema.annotation = None);
+        }
         if named_models.is_empty() {
             spec.parameters.retain(|parameter| parameter.name != "model");
         } else if spec.parameters.iter().any(|parameter| parameter.name == "model") {

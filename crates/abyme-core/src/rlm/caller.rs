@@ -54,7 +54,6 @@ pub(super) struct SubCall<'r> {
 
 /// What a sub-call gave.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "typed replies need to know")]
 pub(super) struct Answer {
     /// The number of the call.
     pub(super) call: u32,
@@ -213,7 +212,14 @@ impl<'a> ModelCaller<'a> {
         let started = Instant::now();
         let finished = |outcome, usage| {
             let seconds = started.elapsed().as_secs_f64();
-            self.recorder.record(Event::SubCallFinished { turn, call, outcome, usage, seconds });
+            self.recorder.record(Event::SubCallFinished {
+                turn,
+                call,
+                outcome,
+                usage,
+                seconds,
+                answered_by: None,
+            });
         };
         let unfinished = OnDrop::new(|| finished(CallOutcome::Error(CANCELLED.to_owned()), Usage::default()));
         let own = asked.timeout.and_then(|limit| Some((started.checked_add(limit)?, limit)));

@@ -3,15 +3,13 @@
 use abyme_python_syntax::{Reply, parse_reply, submitted_literals, visible_text};
 use indexmap::IndexMap;
 
+use super::reply_values::last_dict;
 use crate::{
     model::{FinishReason, Response},
     prompt,
-    signature::{FieldType, TaskSignature},
+    signature::TaskSignature,
     value::Value,
 };
-
-/// Opening braces of a reply that are looked at.
-const MAX_OBJECTS: usize = 200;
 
 /// Reads the outputs from the reply to an extract call. Fails with what does not fit, for the model to read.
 pub(super) fn read_outputs(
@@ -19,7 +17,7 @@ pub(super) fn read_outputs(
     response: &Response,
 ) -> Result<IndexMap<String, Value>, String> {
     // An object of the outputs is what was asked for, also where a turn would have found code in it.
-    if let Some(fields) = last_object(&visible_text(&response.text))
+    if let Some(fields) = last_dict(&visible_text(&response.text))
         && let Ok(outputs) = signature.coerce_outputs(arguments(signature, fields))
     {
         return Ok(outputs);
@@ -39,7 +37,7 @@ pub(super) fn read_outputs(
         },
     };
     let is_whole = !matches!(response.finish_reason, FinishReason::Length | FinishReason::ContentFilter);
-    match last_object(&text).or_else(|| python_dict(&text)) {
+    match last_dict(&text) {
         Some(fields) => {
             let fields = arguments(signature, fields);
             signature.coerce_outputs(fields).map_err(|problems| problems.to_string())
@@ -88,34 +86,6 @@ fn submitted(signature: &TaskSignature, code: &str) -> Option<Result<IndexMap<St
     Some(outputs.map_err(|problems| problems.to_string()))
 }
 
-/// The last JSON object in a text, fenced or not. Models may show an example or a draft before it.
-fn last_object(text: &str) -> Option<IndexMap<String, Value>> {
-    let (mut last, mut text) = (None, text);
-    for _ in 0..MAX_OBJECTS {
-        let Some(start) = text.find('{') else { break };
-        text = &text[start..];
-        let mut objects = serde_json::Deserializer::from_str(text).into_iter::<serde::de::IgnoredAny>();
-        let length = match objects.next() {
-            Some(Ok(_)) => objects.byte_offset(),
-            _ => 0,
-        };
-        if let Ok(Value::Dict(fields)) = Value::parse_json(&text[..length]) {
-            last = Some(fields);
-        }
-        text = &text[length.max(1)..];
-    }
-    last
-}
-
-/// The outermost braces of a text as a Python dict, which models write as readily as JSON.
-fn python_dict(text: &str) -> Option<IndexMap<String, Value>> {
-    let braces = text.get(text.find('{')?..=text.rfind('}')?)?;
-    match FieldType::dict(FieldType::Str, FieldType::Any).coerce(Value::from(braces)) {
-        Ok(Value::Dict(fields)) => Some(fields),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,17 +96,5 @@ mod tests {
         let reply = Response::new("{\"reasoning\": \"r\", \"code\": \"print(1)\"}");
         let outputs = read_outputs(&signature, &reply).unwrap();
         assert_eq!(outputs["code"], Value::from("print(1)"));
-    }
-
-    #[test]
-    fn the_last_object_counts() {
-        let text = "Like {\"a\": 1}? No {braces}:\n\
-                    ```json\n{\"a\": {\"b\": 2}, \"c\": 123456789012345678901234567890}\n```\n";
-        let fields = last_object(text).unwrap();
-        assert_eq!(fields.keys().collect::<Vec<_>>(), ["a", "c"]);
-        assert_eq!(fields["c"], Value::BigInt("123456789012345678901234567890".into()));
-        assert_eq!(last_object("no { object"), None);
-        assert_eq!(python_dict("So: {'a': None, 'b': 2,}").unwrap()["a"], Value::None);
-        assert_eq!(python_dict("no } { dict"), None);
     }
 }

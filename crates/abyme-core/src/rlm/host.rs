@@ -39,6 +39,11 @@ impl<'a> CellHost<'a> {
             tool_calls: ToolCalls::new(caller, &caller.config().tools, tool_uses, turn),
         }
     }
+
+    /// What the model should read of the calls beside what they returned.
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.sub_calls.take_notes()
+    }
 }
 
 #[async_trait]

@@ -1,92 +1,358 @@
 //! Serves `llm_query` and its batched form: the model calls that a cell makes.
 
+use std::sync::{Mutex, PoisonError};
+
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
 use super::{
     arguments::{self, check_prompt, wrong_argument},
     budget::Reservation,
     builtins::{LLM_QUERY, LLM_QUERY_BATCHED},
-    caller::{ModelCaller, SubCall},
+    caller::{CANCELLED, ModelCaller, SubCall},
+    guard::OnDrop,
+    in_flight::{Answered, Follow, Lead, Question, Role},
+    options::{OnError, Options, on_error},
+    reply_type::ReplyType,
 };
 use crate::{
-    error::Result,
+    error::{Error, ErrorKind},
     interpreter::{HostCall, HostError},
-    model::{LanguageModel, Request},
-    signature::TaskSignature,
-    value::Value,
+    model::{LanguageModel, Message, Request, Usage},
+    prompt,
+    signature::{FieldType, RecordField, TaskSignature},
+    trajectory::{CallOutcome, CallRef, Event},
+    value::{Text, Value, text_repr},
 };
+
+/// How much of a reply that does not fit an error shows.
+const SHOWN_CHARS: usize = 200;
 
 /// The sub-calls of one cell.
 pub(super) struct SubCalls<'a> {
     caller: &'a ModelCaller<'a>,
     turn: u32,
+    /// What the model should know of batches that failed in part, beside what they returned.
+    notes: Mutex<Vec<String>>,
+}
+
+/// A prompt that is about to be asked.
+enum Slot<'a> {
+    /// It is not sent.
+    Refused(HostError),
+    /// It is sent, and others may wait for its answer.
+    Ask { request: Request, reserved: Reservation, lead: Option<Lead<'a, Question, Answered>> },
+    /// It waits for the answer of the same prompt.
+    Follow { question: Question, request: Request, follow: Follow<Answered> },
 }
 
 impl<'a> SubCalls<'a> {
     pub(super) fn new(caller: &'a ModelCaller<'a>, turn: u32) -> Self {
-        Self { caller, turn }
+        Self { caller, turn, notes: Mutex::default() }
+    }
+
+    /// What the model should read beside what the calls returned.
+    pub(super) fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) async fn llm_query(&self, call: &HostCall) -> Result<Value, HostError> {
         let prompt = match call.kwargs.get("prompt") {
-            Some(Value::Text(prompt)) => prompt.as_str(),
+            Some(Value::Text(prompt)) => prompt,
             other => return Err(wrong_argument(LLM_QUERY, "prompt", "a str", other)),
         };
-        check_prompt(prompt)?;
-        let model = &**self.caller.sub_model(arguments::model(call)?)?;
-        let request = Request::prompt(prompt);
-        let reserved = self.caller.reserve_sub_call(model, &request)?;
-        Ok(self.ask(LLM_QUERY, model, request, reserved).await?.into())
-    }
-
-    async fn ask(
-        &self,
-        function: &str,
-        model: &dyn LanguageModel,
-        request: Request,
-        reserved: Reservation,
-    ) -> Result<String> {
-        let call = SubCall { function, model, request, timeout: None, repairs: None };
-        self.caller.sub_call(self.turn, &call, reserved).await.map(|answer| answer.text)
+        let options = Options::of(call, self.caller)?;
+        self.ask_one(LLM_QUERY, prompt, &options).await
     }
 
     pub(super) async fn llm_query_batched(&self, call: &HostCall) -> Result<Value, HostError> {
-        let texts = arguments::texts(call, "prompts")?;
-        let model = &**self.caller.sub_model(arguments::model(call)?)?;
-        let prompts = texts.iter().map(|text| text.as_str()).filter(|prompt| check_prompt(prompt).is_ok());
-        let requests: Vec<_> = prompts.map(Request::prompt).collect();
-        let reserved = self.caller.reserve_sub_calls(model, &requests)?;
-        let mut calls = requests.into_iter().zip(reserved);
-        let replies = texts.into_iter().map(|prompt| {
-            let call = check_prompt(prompt.as_str()).map(|()| calls.next());
-            async {
-                let Some((request, reserved)) = call.map_err(|error| error.message)? else {
-                    return Err("the prompt was not sent".to_owned());
-                };
-                let reply = self.ask(LLM_QUERY_BATCHED, model, request, reserved).await;
-                reply.map_err(|error| error.to_string())
+        let prompts = arguments::texts(call, "prompts")?;
+        let options = Options::of(call, self.caller)?;
+        let on_error = on_error(call)?;
+        let slots = self.slots(&prompts, &options)?;
+        let asked = slots.into_iter().map(|slot| self.ask(LLM_QUERY_BATCHED, slot, &options));
+        let results = join_all(asked).await;
+        let failures: Vec<_> = results
+            .iter()
+            .enumerate()
+            .filter_map(|(at, result)| Some((at, result.as_ref().err()?)))
+            .collect();
+        if !failures.is_empty() {
+            let (told, total) = (told(&failures), results.len());
+            let worked = total - failures.len();
+            if on_error == OnError::Raise {
+                let same = failures.iter().all(|(_, error)| error.type_name == failures[0].1.type_name);
+                let type_name = if same { failures[0].1.type_name.as_str() } else { "RuntimeError" };
+                let message = format!(
+                    "{} of {total} prompts failed, {worked} worked: {told}. With on_error=\"return\" the \
+                     replies of those that worked are returned.",
+                    failures.len()
+                );
+                return Err(HostError::new(type_name, message));
             }
-        });
-        let replies = join_all(replies).await.into_iter();
-        Ok(Value::list(
-            replies
-                .map(|reply: Result<_, String>| reply.unwrap_or_else(|message| format!("[ERROR] {message}"))),
-        ))
+            if options.reply_type.is_some() {
+                let note = format!(
+                    "({}: {} of {total} prompts failed and gave None: {told})",
+                    call.name,
+                    failures.len()
+                );
+                self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+            }
+        }
+        let is_typed = options.reply_type.is_some();
+        // A text in the place of a typed reply would be taken for one: a loop over it goes over characters.
+        Ok(Value::list(results.into_iter().map(|result| match result {
+            Ok(value) => value,
+            Err(_) if is_typed => Value::None,
+            Err(error) => format!("[ERROR] {}", error.message).into(),
+        })))
     }
 
-    /// Answers in the place of a run that cannot be started here: the model's reply, as the only output of
-    /// `signature` or a JSON object of all.
+    /// Answers in the place of a run that cannot be started here: the only output of `signature`, or a dict
+    /// of all.
     pub(super) async fn answer(
         &self,
-        function: &str,
+        function: &'static str,
         model: &dyn LanguageModel,
         prompt: String,
         signature: TaskSignature,
     ) -> Result<Value, HostError> {
-        let request = Request::prompt(prompt);
-        let reserved = self.caller.reserve_sub_call(model, &request)?;
-        let reply = self.ask(function, model, request, reserved).await?;
-        let _ = signature;
-        Ok(reply.into())
+        let options = Options { reply_type: reply_type(&signature), ..Options::new(model) };
+        self.ask_one(function, &prompt.into(), &options).await
     }
+
+    async fn ask_one(
+        &self,
+        function: &'static str,
+        prompt: &Text,
+        options: &Options<'_>,
+    ) -> Result<Value, HostError> {
+        let slots = self.slots(&[prompt], options)?;
+        let asked = slots.into_iter().map(|slot| self.ask(function, slot, options));
+        join_all(asked).await.pop().unwrap_or_else(|| Err(HostError::runtime_error("no prompt was asked")))
+    }
+
+    /// Decides about each prompt at once, before the first of them is sent: what is refused, what is sent,
+    /// and what waits for the same prompt. What is sent is reserved whole or not at all.
+    fn slots(&self, prompts: &[&Text], options: &Options<'_>) -> Result<Vec<Slot<'a>>, HostError> {
+        enum Plan<'a> {
+            Refused(HostError),
+            Ask(Option<Lead<'a, Question, Answered>>),
+            Follow(Question, Request, Follow<Answered>),
+        }
+        let mut requests = Vec::new();
+        let mut plans = Vec::with_capacity(prompts.len());
+        for prompt in prompts {
+            let request = check_prompt(prompt.as_str()).map(|()| options.request(prompt.as_str()));
+            let request = request.and_then(|request| {
+                self.caller.budget().check_input(options.model, &request)?;
+                Ok(request)
+            });
+            plans.push(match (request, options.question(prompt)) {
+                (Err(error), _) => Plan::Refused(error),
+                (Ok(request), None) => {
+                    requests.push(request);
+                    Plan::Ask(None)
+                }
+                (Ok(request), Some(question)) => {
+                    match self.caller.budget().in_flight().join(question.clone()) {
+                        Role::Lead(lead) => {
+                            requests.push(request);
+                            Plan::Ask(Some(lead))
+                        }
+                        Role::Follow(follow) => Plan::Follow(question, request, follow),
+                    }
+                }
+            });
+        }
+        let reserved = self.caller.reserve_sub_calls(options.model, &requests)?;
+        let mut reserved = requests.into_iter().zip(reserved);
+        Ok(plans
+            .into_iter()
+            .map(|plan| match plan {
+                Plan::Refused(error) => Slot::Refused(error),
+                Plan::Follow(question, request, follow) => Slot::Follow { question, request, follow },
+                Plan::Ask(lead) => match reserved.next() {
+                    Some((request, reserved)) => Slot::Ask { request, reserved, lead },
+                    None => Slot::Refused(HostError::runtime_error("the prompt was not sent")),
+                },
+            })
+            .collect())
+    }
+
+    async fn ask(
+        &self,
+        function: &'static str,
+        mut slot: Slot<'a>,
+        options: &Options<'_>,
+    ) -> Result<Value, HostError> {
+        loop {
+            slot = match slot {
+                Slot::Refused(error) => return Err(error),
+                Slot::Ask { request, reserved, lead } => {
+                    let answered = self.send(function, request, reserved, options).await;
+                    let value = answered.value.clone();
+                    if let Some(lead) = lead {
+                        lead.answer(answered);
+                    }
+                    return value;
+                }
+                Slot::Follow { question, request, follow } => {
+                    if let Some(answered) = self.wait(function, &request, follow, options).await {
+                        return answered.value;
+                    }
+                    // The call that asked was dropped with its cell.
+                    match self.caller.budget().in_flight().join(question.clone()) {
+                        Role::Follow(follow) => Slot::Follow { question, request, follow },
+                        Role::Lead(lead) => {
+                            let reserved = self.caller.reserve_sub_call(options.model, &request)?;
+                            Slot::Ask { request, reserved, lead: Some(lead) }
+                        }
+                    }
+                }
+            };
+        }
+    }
+
+    /// Sends a prompt, and has a reply that does not fit corrected once.
+    async fn send(
+        &self,
+        function: &'static str,
+        request: Request,
+        reserved: Reservation,
+        options: &Options<'_>,
+    ) -> Answered {
+        let mut asked =
+            SubCall { function, model: options.model, request, timeout: options.timeout, repairs: None };
+        let mut answered = Answered { by: None, text: String::new(), value: Ok(Value::None) };
+        let first = match self.caller.sub_call(self.turn, &asked, reserved).await {
+            Ok(reply) => reply,
+            Err(error) => return Answered { value: Err(self.failure(&error, &asked)), ..answered },
+        };
+        let by = |call| Some(CallRef::new(self.caller.recorder().run(), call));
+        answered.by = by(first.call);
+        answered.text.clone_from(&first.text);
+        let Some(reply_type) = &options.reply_type else {
+            return Answered { value: Ok(first.text.into()), ..answered };
+        };
+        let problem = match reply_type.read(&first.text, first.is_cut) {
+            Ok(value) => return Answered { value: Ok(value), ..answered },
+            Err(problem) => problem,
+        };
+        let said = if first.text.trim().is_empty() { "(no reply)" } else { &first.text };
+        asked.request.messages.push(Message::assistant(said));
+        asked.request.messages.push(Message::user(prompt::typed_sub_call_again(&problem)));
+        asked.repairs = Some(first.call);
+        let unfit = |problem: &str, text: &str, and: &str| {
+            let begins = text_repr(text, SHOWN_CHARS);
+            let message = format!("the reply does not fit the schema{and}: {problem}; it begins {begins}");
+            Err(HostError::value_error(message))
+        };
+        let Ok(reserved) = self.caller.reserve_sub_call(options.model, &asked.request) else {
+            let value = unfit(&problem, &first.text, ", and no sub-call is left to have it corrected");
+            return Answered { value, ..answered };
+        };
+        match self.caller.sub_call(self.turn, &asked, reserved).await {
+            Ok(second) => {
+                let value = reply_type.read(&second.text, second.is_cut);
+                let value = value.or_else(|problem| unfit(&problem, &second.text, ", corrected or not"));
+                Answered { by: by(second.call), text: second.text, value }
+            }
+            Err(error) => {
+                let and = format!(", and asking again failed ({})", error.message());
+                Answered { value: unfit(&problem, &first.text, &and), ..answered }
+            }
+        }
+    }
+
+    /// What a call that failed raises in the cell.
+    fn failure(&self, error: &Error, asked: &SubCall<'_>) -> HostError {
+        let type_name = match error.kind() {
+            ErrorKind::ModelTimeout => "TimeoutError",
+            ErrorKind::ContextTooLong => {
+                let advice = self.caller.budget().learn_too_long(asked.model, &asked.request);
+                return HostError::value_error(format!("{}. {advice}", error.message()));
+            }
+            _ => "RuntimeError",
+        };
+        HostError::new(type_name, error.message())
+    }
+
+    /// Waits for the answer of another call, and records that.
+    async fn wait(
+        &self,
+        function: &'static str,
+        request: &Request,
+        follow: Follow<Answered>,
+        options: &Options<'_>,
+    ) -> Option<Answered> {
+        let (recorder, turn, call) = (self.caller.recorder(), self.turn, self.caller.next_host_call());
+        recorder.record(Event::SubCallStarted {
+            turn,
+            call,
+            function: function.to_owned(),
+            model: options.model.name().to_owned(),
+            prompt: request.messages.last().map(|message| message.content.clone()).unwrap_or_default(),
+            repairs: None,
+        });
+        let started = Instant::now();
+        let finished = |outcome, answered_by| {
+            let (usage, seconds) = (Usage::default(), started.elapsed().as_secs_f64());
+            recorder.record(Event::SubCallFinished { turn, call, outcome, usage, seconds, answered_by });
+        };
+        let unfinished = OnDrop::new(|| finished(CallOutcome::Error(CANCELLED.to_owned()), None));
+        let answered = follow.answer().await;
+        unfinished.disarm();
+        match &answered {
+            Some(Answered { by, text, value: Ok(_) }) => {
+                finished(CallOutcome::Result(text.clone()), by.clone());
+            }
+            Some(Answered { by, value: Err(error), .. }) => {
+                finished(CallOutcome::Error(error.message.clone()), by.clone());
+            }
+            None => {
+                let error = "the call that asked the same was cancelled; it is made again";
+                finished(CallOutcome::Error(error.to_owned()), None);
+            }
+        }
+        answered
+    }
+}
+
+/// What the reply has to be that stands for the outputs of a run.
+fn reply_type(signature: &TaskSignature) -> Option<ReplyType> {
+    let note =
+        |field: &crate::signature::Field| field.description().map(|text| format!("{}: {text}", field.name()));
+    let notes: Vec<_> = signature.outputs().iter().filter_map(note).collect();
+    let ty = match signature.outputs() {
+        [only] if *only.ty() == FieldType::Str && notes.is_empty() => return None,
+        [only] => only.ty().clone(),
+        fields => FieldType::Record(
+            fields
+                .iter()
+                .map(|field| RecordField {
+                    name: field.name().to_owned(),
+                    ty: field.ty().clone(),
+                    required: true,
+                })
+                .collect(),
+        ),
+    };
+    Some(ReplyType::of(ty, notes))
+}
+
+/// Which prompts of a batch failed and why, each reason once: `prompts[0], [2]: the model refused`.
+fn told(failures: &[(usize, &HostError)]) -> String {
+    let mut reasons: Vec<(&str, Vec<usize>)> = Vec::new();
+    for (at, error) in failures {
+        match reasons.iter_mut().find(|(reason, _)| *reason == error.message) {
+            Some((_, places)) => places.push(*at),
+            None => reasons.push((&error.message, vec![*at])),
+        }
+    }
+    let reasons = reasons.into_iter().map(|(reason, places)| {
+        let places: Vec<_> = places.iter().map(|at| format!("[{at}]")).collect();
+        format!("prompts{}: {reason}", places.join(", "))
+    });
+    reasons.collect::<Vec<_>>().join("; ")
 }

@@ -386,8 +386,8 @@ impl<'a> Turns<'a> {
             .timeout(limits.cell_timeout)
             .total_timeout(self.budget.time_left())
             .max_output_chars(limits.max_output_chars);
-        let mut observation = match self.execute(session, cell).await {
-            Ok(observation) => observation,
+        let (mut observation, notes) = match self.execute(session, cell).await {
+            Ok(executed) => executed,
             Err(error) => return Ok(Step::Extract(End::CutShort(error))),
         };
         if observation.is_syntax_error() && !repairing {
@@ -413,6 +413,7 @@ impl<'a> Turns<'a> {
             }
         }
         let mut observed = render_observation(&observation, limits.max_output_chars);
+        notes.iter().for_each(|note| observed.push_str(&format!("\n{note}")));
         if let Some(refused) = refused {
             observed = match observation
                 == (Observation { duration: observation.duration, ..Observation::default() })
@@ -454,8 +455,9 @@ impl<'a> Turns<'a> {
         Ok(Step::Continue(prompt::after_cell(&observed, &self.budget.remaining())))
     }
 
-    /// Runs a cell. If the session dies in it, that is an observation too: the model reads of it.
-    async fn execute(&mut self, session: &mut Session, cell: Cell) -> Result<Observation> {
+    /// Runs a cell. If the session dies in it, that is an observation too: the model reads of it. Gives also
+    /// what the host has to say about the cell.
+    async fn execute(&mut self, session: &mut Session, cell: Cell) -> Result<(Observation, Vec<String>)> {
         let host = CellHost::new(&self.caller, self.start, &self.tool_uses, self.turn);
         let span = tracing::info_span!("cell", turn = self.turn);
         let started = Instant::now();
@@ -472,7 +474,7 @@ impl<'a> Turns<'a> {
         observation.duration =
             Duration::from_micros(observation.duration.as_micros().try_into().unwrap_or(u64::MAX));
         self.recorder.record(Event::CellFinished { turn: self.turn, observation: observation.clone() });
-        Ok(observation)
+        Ok((observation, host.notes()))
     }
 
     /// A session with the inputs and the user's Python tools in it.

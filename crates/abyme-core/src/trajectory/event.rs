@@ -183,10 +183,13 @@ pub enum Event {
         /// The reply as the cell gets it, or why there is none.
         #[serde(flatten)]
         outcome: CallOutcome<String>,
-        /// What the call used.
+        /// What the call used. Nothing, where another call answered it.
         usage: Usage,
         /// How long it took.
         seconds: f64,
+        /// The call that answered it, if that is another one: it had asked the same, and was in flight.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        answered_by: Option<CallRef>,
     },
     /// A child run is started from a cell. Its own records follow, under its own id.
     #[non_exhaustive]
@@ -309,6 +312,22 @@ pub struct ParentCall {
 impl ParentCall {
     pub(crate) fn new(run: &str, call: u32, depth: u32) -> Self {
         Self { run: run.to_owned(), call, depth }
+    }
+}
+
+/// A host call of some run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CallRef {
+    /// The id of the run.
+    pub run: String,
+    /// The number of the call among the host calls of that run.
+    pub call: u32,
+}
+
+impl CallRef {
+    pub(crate) fn new(run: &str, call: u32) -> Self {
+        Self { run: run.to_owned(), call }
     }
 }
 

@@ -69,7 +69,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn value(&mut self) -> Result<Value> {
+    /// The next value, whatever follows it.
+    pub(crate) fn value(&mut self) -> Result<Value> {
         self.skip_space();
         let python = self.dialect == Dialect::Python;
         match self.peek() {

@@ -45,6 +45,12 @@ impl Estimates {
         seen.cost += usage.cost.unwrap_or_default();
     }
 
+    /// How many tokens the requests to a model have had for each byte, where that is known.
+    pub(super) fn tokens_per_byte(&self, model: &str) -> Option<f64> {
+        let seen = self.0.get(model).filter(|seen| seen.bytes > 0.0)?;
+        Some(seen.input_tokens / seen.bytes)
+    }
+
     /// What a call will use. A model of unknown price costs what its calls have cost so far.
     pub(super) fn of(
         &self,

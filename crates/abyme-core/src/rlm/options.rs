@@ -1,0 +1,157 @@
+//! The options of a sub-call, as Python gives them.
+
+use std::time::Duration;
+
+use super::{
+    arguments::{self, wrong_argument},
+    caller::ModelCaller,
+    in_flight::Question,
+    reply_type::ReplyType,
+};
+use crate::{
+    interpreter::{HostCall, HostError},
+    model::{LanguageModel, Request},
+    value::{Text, Value},
+};
+
+/// The highest temperature that a provider takes.
+const MAX_TEMPERATURE: f64 = 2.0;
+
+/// How a sub-call is made.
+pub(super) struct Options<'a> {
+    pub(super) model: &'a dyn LanguageModel,
+    /// What the reply has to be, if it is more than a text.
+    pub(super) reply_type: Option<ReplyType>,
+    pub(super) max_tokens: Option<u32>,
+    pub(super) temperature: Option<f64>,
+    pub(super) timeout: Option<Duration>,
+}
+
+/// What a batch does about the prompts that fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnError {
+    /// Each has a place in what it returns.
+    Return,
+    /// It raises once all have ended.
+    Raise,
+}
+
+impl<'a> Options<'a> {
+    /// A call of `model` that leaves everything to it.
+    pub(super) fn new(model: &'a dyn LanguageModel) -> Self {
+        Self { model, reply_type: None, max_tokens: None, temperature: None, timeout: None }
+    }
+
+    /// The options in the arguments of a call.
+    pub(super) fn of(call: &HostCall, caller: &ModelCaller<'a>) -> Result<Self, HostError> {
+        let reply_type = match given(call, "schema") {
+            None => None,
+            Some(schema) => ReplyType::from_value(schema).map_err(|error| {
+                HostError::value_error(format!(
+                    "{}() needs a type as `schema`, such as list[str], a dict of types, or a JSON Schema: {}",
+                    call.name,
+                    error.message()
+                ))
+            })?,
+        };
+        Ok(Self {
+            model: &**caller.sub_model(arguments::model(call)?)?,
+            reply_type,
+            max_tokens: max_tokens(call)?,
+            temperature: temperature(call)?,
+            timeout: timeout(call)?,
+        })
+    }
+
+    /// The request that asks for `prompt`.
+    pub(super) fn request(&self, prompt: &str) -> Request {
+        let prompt = match &self.reply_type {
+            Some(reply_type) => reply_type.prompt(prompt),
+            None => prompt.to_owned(),
+        };
+        let schema = self.reply_type.as_ref().map(|reply_type| reply_type.json_schema().clone());
+        Request::prompt(prompt).max_tokens(self.max_tokens).temperature(self.temperature).schema(schema)
+    }
+
+    /// What the call shares its answer by; `None` if it asks for a draw of its own, with a temperature above
+    /// 0.
+    pub(super) fn question(&self, prompt: &Text) -> Option<Question> {
+        if self.temperature.is_some_and(|temperature| temperature > 0.0) {
+            return None;
+        }
+        Some(Question {
+            prompt: prompt.clone(),
+            model: std::ptr::from_ref(self.model).cast::<()>().addr(),
+            reply_type: self.reply_type.as_ref().map(ToString::to_string),
+            max_tokens: self.max_tokens,
+            is_cold: self.temperature.is_some(),
+            timeout: self.timeout,
+        })
+    }
+}
+
+/// What a batch does about the prompts that fail.
+pub(super) fn on_error(call: &HostCall) -> Result<OnError, HostError> {
+    match given(call, "on_error") {
+        None => Ok(OnError::Return),
+        Some(Value::Text(word)) if word.as_str() == "return" => Ok(OnError::Return),
+        Some(Value::Text(word)) if word.as_str() == "raise" => Ok(OnError::Raise),
+        Some(other) => {
+            let message = format!(
+                "{}() needs \"return\" or \"raise\" as `on_error`, not {}",
+                call.name,
+                other.repr(60)
+            );
+            Err(HostError::value_error(message))
+        }
+    }
+}
+
+/// An argument, where one was given.
+fn given<'c>(call: &'c HostCall, parameter: &str) -> Option<&'c Value> {
+    call.kwargs.get(parameter).filter(|value| !value.is_none())
+}
+
+fn max_tokens(call: &HostCall) -> Result<Option<u32>, HostError> {
+    match given(call, "max_tokens") {
+        None => Ok(None),
+        Some(Value::Int(count)) if (1..=i64::from(u32::MAX)).contains(count) => {
+            Ok(u32::try_from(*count).ok())
+        }
+        Some(value @ (Value::Int(_) | Value::BigInt(_))) => {
+            Err(out_of_range(call, "max_tokens", "from 1 to 4294967295", value))
+        }
+        other => Err(wrong_argument(&call.name, "max_tokens", "an int", other)),
+    }
+}
+
+fn temperature(call: &HostCall) -> Result<Option<f64>, HostError> {
+    let Some(value) = given(call, "temperature") else { return Ok(None) };
+    let number = number(call, "temperature", value)?;
+    match (0.0..=MAX_TEMPERATURE).contains(&number) {
+        true => Ok(Some(number)),
+        false => Err(out_of_range(call, "temperature", "from 0 to 2", value)),
+    }
+}
+
+fn timeout(call: &HostCall) -> Result<Option<Duration>, HostError> {
+    let Some(value) = given(call, "timeout") else { return Ok(None) };
+    let number = number(call, "timeout", value)?;
+    match Duration::try_from_secs_f64(number) {
+        Ok(limit) if !limit.is_zero() => Ok(Some(limit)),
+        _ => Err(out_of_range(call, "timeout", "above 0, in seconds", value)),
+    }
+}
+
+fn number(call: &HostCall, parameter: &str, value: &Value) -> Result<f64, HostError> {
+    match value {
+        Value::Int(number) => Ok(*number as f64),
+        Value::Float(number) => Ok(*number),
+        Value::BigInt(_) => Ok(f64::INFINITY),
+        other => Err(wrong_argument(&call.name, parameter, "a number", Some(other))),
+    }
+}
+
+fn out_of_range(call: &HostCall, parameter: &str, range: &str, value: &Value) -> HostError {
+    HostError::value_error(format!("{}() needs a `{parameter}` {range}, not {}", call.name, value.repr(60)))
+}
