@@ -1,7 +1,5 @@
 """Reports an exception to the model, with the frames of the cell and without those of the driver."""
 
-from sys import _getframe
-
 from _abyme.display import clip, message_of
 
 # Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
@@ -151,7 +149,9 @@ def _shorten(problem, changed):
 
 def _with_gap(traces, file):
     """The first and the last entries of a traceback, with one of the given file between them."""
-    frame = eval(compile("frame()", file, "eval", 0, True), {"frame": _getframe})
+    # The frame of a generator has no caller. That of a function would keep its callers', whose variables hold
+    # the whole traceback, in a cycle that is there until the next collection of garbage.
+    frame = eval(compile("(_ for _ in ())", file, "eval", 0, True)).gi_frame
     new = traces[-FRAMES]
     kind = type(new)
     new = kind(new, frame, 0, 1)

@@ -158,6 +158,9 @@ class Repl:
         elif value is not None:
             answer["value"] = self._show(value, cap)
         self._note_changes(answer)
+        # The frames of an exception lead back to this one. In a cycle with it they would stay until the next
+        # collection of garbage, and those of a few deep recursions fill a small memory.
+        problem = late = None
 
     def _prepare(self, request, code):
         """Prepare what a cell needs when it starts: scope, variables, and the modules that it may mention."""

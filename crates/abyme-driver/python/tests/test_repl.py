@@ -1,6 +1,7 @@
 """A session without a process: namespace, values, errors, output, tampering, interrupts."""
 
 import builtins
+import gc
 import os
 import sys
 import threading
@@ -275,6 +276,24 @@ class Errors(ReplCase):
         self.assertTrue(error["traceback"].rstrip().splitlines()[-1].startswith("RecursionError: "))
         self.assertEqual(error["line"], 4)
         self.assertNotIn("gap", error["traceback"])
+
+    def test_a_deep_traceback_is_let_go_without_a_collection_of_garbage(self):
+        self.addCleanup(gc.enable)
+        self.ok(
+            """
+            import gc, weakref
+            gc.collect()
+            gc.disable()
+            class Deep(Exception):
+                def __init__(self): refs.append(weakref.ref(self))
+            refs = []
+            def f(n):
+                if not n: raise Deep
+                f(n - 1)
+            """
+        )
+        self.assertIn("frames omitted", self.fails("f(200)", "Deep")["traceback"])
+        self.assertEqual(self.value("refs[0]() is None"), "True")
 
     def test_reporting_changes_no_exception(self):
         self.ok(
