@@ -14,8 +14,12 @@ TEXT_BLOB = 512  # strings of at least this many characters travel as blobs
 READ_BYTES = 65536
 MAX_INT_BITS = 400_000  # about 120 000 digits: larger ones take too long to write in decimal
 
+# How many steps of 64 bits the writing of large integers may take, for a message: an integer takes the square
+# of its words. The host counts in the same way.
+MAX_DIGIT_STEPS = 1 << 28
+
 # What values take of the host's memory (`DecodeBudget` of abyme-core), besides texts and bytes themselves.
-_ITEM, _ENTRY, _KEY, _TEXT, _BLOB = 72, 128, 24, 88, 80
+_ITEM, _ENTRY, _KEY, _LIST, _TEXT, _BLOB = 72, 128, 24, 24, 96, 80
 
 _PREFIX = 12
 _NONE = type(None)
@@ -77,10 +81,11 @@ _dumps, _loads = _json_functions()
 class Blobs(list):
     """The blobs of a frame to the host, and what its values may still take of the host's memory."""
 
-    __slots__ = ("left", "limit")
+    __slots__ = ("left", "limit", "steps")
 
     def __init__(self, limit=None):
         self.limit = self.left = limit
+        self.steps = 0
 
     def charge(self, cost):
         """Take memory of the host. ValueError if there is not enough."""
@@ -89,12 +94,20 @@ class Blobs(list):
             if self.left < 0:
                 raise ValueError(too_large(self.limit))
 
+    def charge_integer(self, bits):
+        """Take memory for the digits of an integer, and time to write them. ValueError if either is short."""
+        self.steps += (bits // 64) ** 2
+        if self.steps > MAX_DIGIT_STEPS:
+            problem = "its large integers have too many digits together"
+            raise ValueError(f"the value is too large to pass on: {problem}; pass on less of it, or in parts")
+        self.charge(bits // 3 + _KEY)
+
     def charge_list(self, size):
         """Take memory for a list, which grows by a quarter."""
         room = 0
         while room < size:
             room += max(room >> 2, 4)
-        self.charge(room * _ITEM)
+        self.charge(room * _ITEM + (_LIST if size else 0))
 
     def charge_dict(self, keys):
         """Take memory for a dict, which grows to double its size."""
@@ -122,7 +135,7 @@ def pack(value, blobs):
     if kind is bool or value is None:
         return value
     if kind is int:
-        return value if -(1 << 63) <= value < 1 << 63 else {"$int": _decimal(value)}
+        return value if -(1 << 63) <= value < 1 << 63 else {"$int": _decimal(value, blobs)}
     if kind is float:
         return value if value - value == 0 else {"$float": _FLOATS.get(value, "nan")}
     if kind is bytes:
@@ -180,10 +193,12 @@ def _blob(mark, data, blobs):
     return {mark: len(blobs) - 1}
 
 
-def _decimal(value):
+def _decimal(value, blobs):
     """The decimal digits of a big integer, also beyond the limit that Python sets on them."""
-    if value.bit_length() > MAX_INT_BITS:
-        raise ValueError(f"an integer of {value.bit_length()} bits is too large to pass on")
+    bits = value.bit_length()
+    if bits > MAX_INT_BITS:
+        raise ValueError(f"an integer of {bits} bits is too large to pass on")
+    blobs.charge_integer(bits)
     try:
         return str(value)
     except ValueError:

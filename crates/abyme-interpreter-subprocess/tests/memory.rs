@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use abyme_conformance::memory::grown_bytes;
 use abyme_core::{
-    Cell, CodeInterpreter, ErrorKind, InterpreterFactory, InterpreterFactoryExt, NoHostFunctions,
-    Observation, Result,
+    Cell, CodeInterpreter, DecodeBudget, ErrorKind, InterpreterFactory, InterpreterFactoryExt,
+    NoHostFunctions, Observation, Result, Value,
 };
 use abyme_interpreter_subprocess::Subprocess;
 
@@ -115,6 +115,49 @@ for _ in range(10_000):
         assert!(error.message().contains("answers were not read"), "{error}");
     });
     assert!(grown < (64 << 20), "{} MB", grown >> 20);
+}
+
+#[test]
+fn a_submission_of_short_texts() {
+    let grown = grown_bytes("a_submission_of_short_texts", || {
+        let observation = block_on(run("SUBMIT([str(n) for n in range(35_000_000)])", true)).unwrap();
+        assert_eq!(observation.submission, None);
+        let message = observation.error.unwrap().message;
+        assert!(message.contains("more than 256 MiB of the host's memory"), "{message}");
+        let observation = block_on(run("SUBMIT([str(n) for n in range(1_300_000)])", true)).unwrap();
+        assert!(observation.submission.is_some(), "{:?}", observation.error);
+    });
+    assert!(grown < BOUND, "{} MB", grown >> 20);
+}
+
+/// As many small values of each kind as fit a budget.
+fn small_values() -> (Vec<Value>, u64) {
+    let kinds: [fn() -> Value; 6] = [
+        || Value::Int(1),
+        || "ab".into(),
+        || "twenty-one characters".into(),
+        || Value::list([1]),
+        || Value::dict([("key", 1)]),
+        || Value::Bytes(vec![1, 2, 3].into()),
+    ];
+    let mut values = Vec::new();
+    let mut used = 0;
+    for make in kinds {
+        let mut budget = DecodeBudget::new(64 << 20);
+        let mut items = Vec::new();
+        while budget.value(&make()).is_ok() && budget.push(&mut items, make()).is_ok() {}
+        values.push(Value::List(items));
+        used += budget.used();
+    }
+    (values, used)
+}
+
+#[test]
+fn a_value_takes_what_it_is_charged_for() {
+    let grown = grown_bytes("a_value_takes_what_it_is_charged_for", || drop(small_values()));
+    let (_, used) = small_values();
+    // Linux tells how much memory grew.
+    assert!(grown == 0 || (used * 7 / 10..used + (8 << 20)).contains(&grown), "{grown} of {used}");
 }
 
 /// What fits the budget passes.

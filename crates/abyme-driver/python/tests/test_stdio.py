@@ -210,6 +210,15 @@ class ValuesOnTheWire(StdioCase):
                 wire.encode(wire.pack(value, blobs := wire.Blobs(100_000)), blobs)
             wire.pack(value, wire.Blobs(1_000_000))
 
+    def test_large_integers_take_no_more_time_than_a_cell_can_wait(self):
+        wire = load(("wire",))
+        large = (1 << 399_999) - 1
+        self.assertEqual(len(wire.pack([large] * 5, wire.Blobs())), 5)
+        self.assertEqual(len(wire.pack([1 << 512] * 10_000, wire.Blobs())), 10_000)
+        answer = self.session().run("SUBMIT([(1 << 399_999) - 1] * 1500)")
+        self.assertEqual(answer["error"]["type"], "ValueError")
+        self.assertIn("its large integers have too many digits", answer["error"]["message"])
+
     def test_a_value_too_large_for_the_host_is_an_error_of_the_cell(self):
         session = self.session()
         code = "try:\n    SUBMIT([0] * 1_000_000)\nexcept ValueError as e:\n    print(e)\nSUBMIT(7)"

@@ -354,7 +354,8 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
 
     /// Queues a frame behind those that are not written yet. Blobs are shared, not copied.
     pub fn push(&mut self, frame: Frame) {
-        let mut prefix = BytesMut::with_capacity(PREFIX + 8 * frame.blobs.len() + frame.header.len());
+        let joined = if frame.header.len() < CHUNK { frame.header.len() } else { 0 };
+        let mut prefix = BytesMut::with_capacity(PREFIX + 8 * frame.blobs.len() + joined);
         prefix.put_slice(&MAGIC);
         // Frames are checked against the limits when they are made, so neither number is cut.
         prefix.put_u32(u32::try_from(frame.header.len()).unwrap_or(u32::MAX));
@@ -362,11 +363,13 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         for blob in &frame.blobs {
             prefix.put_u64(blob.len() as u64);
         }
-        prefix.put_slice(&frame.header);
+        // A small header goes out with its prefix, a large one is not copied.
+        prefix.put_slice(&frame.header[..joined]);
+        let header = if joined == 0 { Bytes::from(frame.header) } else { Bytes::new() };
         self.dirty = true;
         self.frames += 1;
-        let last = frame.blobs.len();
-        for (index, bytes) in std::iter::once(prefix.freeze()).chain(frame.blobs).enumerate() {
+        let last = frame.blobs.len() + 1;
+        for (index, bytes) in [prefix.freeze(), header].into_iter().chain(frame.blobs).enumerate() {
             self.bytes += bytes.len() as u64;
             self.queue.push_back(Part { bytes, is_last: index == last });
         }
