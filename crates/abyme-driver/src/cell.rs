@@ -262,6 +262,45 @@ impl InterruptTimer {
     }
 }
 
+/// What the calls of a cell may hold of the host's memory together, such as the arguments of those in flight.
+#[derive(Debug)]
+pub struct HeldMemory {
+    max_bytes: u64,
+    held: u64,
+}
+
+impl HeldMemory {
+    /// Nothing is held yet, of so many bytes.
+    pub fn new(max_bytes: u64) -> Self {
+        Self { max_bytes, held: 0 }
+    }
+
+    /// Holds so many bytes more, if they fit. Where nothing else is held, anything fits: what is too large by
+    /// itself is refused where it is decoded.
+    pub fn try_hold(&mut self, bytes: u64) -> bool {
+        let fits = self.held == 0 || self.held.saturating_add(bytes) <= self.max_bytes;
+        if fits {
+            self.hold(bytes);
+        }
+        fits
+    }
+
+    /// Holds so many bytes more, whether they fit or not.
+    pub fn hold(&mut self, bytes: u64) {
+        self.held = self.held.saturating_add(bytes);
+    }
+
+    /// Gives back so many bytes.
+    pub fn release(&mut self, bytes: u64) {
+        self.held = self.held.saturating_sub(bytes);
+    }
+
+    /// Whether more is held than may be.
+    pub fn is_over(&self) -> bool {
+        self.held > self.max_bytes
+    }
+}
+
 /// Answers the calls of a cell that was cancelled: no caller waits for them any more (C13).
 #[derive(Clone, Copy, Debug)]
 pub struct Cancelled;
@@ -276,6 +315,16 @@ impl HostFunctions for Cancelled {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_held_is_bounded() {
+        let mut memory = HeldMemory::new(100);
+        assert!(memory.try_hold(150) && memory.is_over());
+        assert!(!memory.try_hold(1));
+        memory.release(100);
+        assert!(memory.try_hold(50) && !memory.is_over());
+        assert!(!memory.try_hold(u64::MAX));
+    }
 
     /// A cell that makes so many calls, and ends when all are answered.
     struct Calling {

@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    cell::{Cancelled, CellEnd, CellEvent, InterruptTimer, MAX_CALLS_IN_FLIGHT, RunningCell, drive},
+    cell::{
+        Cancelled, CellEnd, CellEvent, HeldMemory, InterruptTimer, MAX_CALLS_IN_FLIGHT, RunningCell, drive,
+    },
     lazy_session::session_ended,
     protocol::{
         DriverMessage, FrameError, FrameLimits, FrameReader, FrameWriter, HostMessage, PROTOCOL_VERSION,
@@ -269,7 +271,8 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         collector: &mut Collector,
         timer: InterruptTimer,
     ) -> Result<RunEnd> {
-        let mut cell = DriverCell { session: self, run, collector, open: HashMap::new(), held: 0 };
+        let held = HeldMemory::new(self.max_message_bytes);
+        let mut cell = DriverCell { session: self, run, collector, open: HashMap::new(), held };
         let (reason, killed) = match drive(&mut cell, host, timer).await {
             CellEnd::Ended { end: DriverEnd::Done(done), interrupted } => {
                 self.in_flight = None;
@@ -354,7 +357,7 @@ struct DriverCell<'a, R, W> {
     collector: &'a mut Collector,
     /// The calls in flight, and what they hold of the host's memory.
     open: HashMap<u64, u64>,
-    held: u64,
+    held: HeldMemory,
 }
 
 /// How a cell ended for its session.
@@ -372,10 +375,8 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverCell<'_, R
     fn receive(&mut self, message: DriverMessage) -> CellEvent<DriverEnd> {
         match message {
             DriverMessage::Call { run, id, call, size } => {
-                let fits = self.held == 0 || self.held + size <= self.session.max_message_bytes;
-                if run == self.run && fits && !self.open.contains_key(&id) {
+                if run == self.run && !self.open.contains_key(&id) && self.held.try_hold(size) {
                     self.open.insert(id, size);
-                    self.held += size;
                     return CellEvent::Call { id, call };
                 }
                 self.session.answer(id, &Err(HostError::runtime_error("the call was refused")));
@@ -454,7 +455,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> RunningCell for 
     }
 
     fn answer(&mut self, call: u64, result: Result<Value, HostError>) {
-        self.held -= self.open.remove(&call).unwrap_or_default();
+        self.held.release(self.open.remove(&call).unwrap_or_default());
         self.session.answer(call, &result);
     }
 

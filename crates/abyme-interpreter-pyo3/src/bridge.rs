@@ -7,7 +7,10 @@ use std::{
 };
 
 use abyme_core::{DecodeBudget, HostCall, HostError, Result, Submission, Value};
-use abyme_driver::repl::{Collector, Stream, submission};
+use abyme_driver::{
+    cell::{HeldMemory, MAX_CALLS_IN_FLIGHT},
+    repl::{Collector, Stream, submission},
+};
 use pyo3::{
     exceptions::{PyRuntimeError, PyValueError},
     prelude::*,
@@ -47,6 +50,8 @@ struct BridgeState {
     cell: Option<OpenCell>,
     /// The threads that wait for a reply, by the number of their call.
     waiting: HashMap<u64, oneshot::Sender<Reply>>,
+    /// The calls that the host has not answered, and what their arguments hold of its memory.
+    sizes: HashMap<u64, u64>,
     last: u64,
     /// The thread that runs the cells.
     own_thread: Option<ThreadId>,
@@ -61,6 +66,8 @@ struct OpenCell {
     /// Whether it was interrupted.
     interrupted: bool,
     calls: mpsc::UnboundedSender<Call>,
+    /// What the arguments of its calls in flight hold of the host's memory.
+    held: HeldMemory,
     collector: Collector,
 }
 
@@ -90,7 +97,10 @@ impl HostBridge {
     /// Begins a cell. Its calls arrive at the receiver.
     pub(crate) fn open(&self, number: u64, collector: Collector) -> mpsc::UnboundedReceiver<Call> {
         let (calls, receiver) = mpsc::unbounded_channel();
-        self.lock().cell = Some(OpenCell { number, interrupted: false, calls, collector });
+        let held = HeldMemory::new(self.max_message_bytes);
+        let mut state = self.lock();
+        state.sizes.clear();
+        state.cell = Some(OpenCell { number, interrupted: false, calls, held, collector });
         receiver
     }
 
@@ -108,7 +118,12 @@ impl HostBridge {
 
     /// Hands a result to the thread that waits for it.
     pub(crate) fn finish(&self, call: u64, result: Result<Value, HostError>) {
-        if let Some(reply) = self.lock().waiting.remove(&call) {
+        let mut state = self.lock();
+        let size = state.sizes.remove(&call).unwrap_or_default();
+        if let Some(open) = &mut state.cell {
+            open.held.release(size);
+        }
+        if let Some(reply) = state.waiting.remove(&call) {
             let _ = reply.send(Reply::Result(result));
         }
     }
@@ -129,18 +144,23 @@ impl HostBridge {
         }
     }
 
-    fn begin_call(&self, call: HostCall) -> Result<oneshot::Receiver<Reply>, HostError> {
+    /// Begins a call whose arguments take `size` bytes.
+    fn begin_call(&self, call: HostCall, size: u64) -> Result<oneshot::Receiver<Reply>, HostError> {
         let mut state = self.lock();
         let state = &mut *state;
         let is_own = state.own_thread == Some(std::thread::current().id());
         let ended = || HostError::runtime_error("no cell is running");
-        let Some(open) = &state.cell else { return Err(ended()) };
+        let Some(open) = &mut state.cell else { return Err(ended()) };
         if open.interrupted && !is_own {
             return Err(interrupted());
+        }
+        if state.sizes.len() >= MAX_CALLS_IN_FLIGHT || !open.held.try_hold(size) {
+            return Err(HostError::runtime_error("the call was refused"));
         }
         state.last += 1;
         let number = state.last;
         open.calls.send((number, call)).map_err(|_| ended())?;
+        state.sizes.insert(number, size);
         let (reply, receiver) = oneshot::channel();
         state.waiting.insert(number, reply);
         if is_own {
@@ -150,8 +170,8 @@ impl HostBridge {
     }
 
     /// Makes a call and waits for its reply. The caller does not hold Python's lock.
-    fn call(&self, call: HostCall) -> Reply {
-        match self.begin_call(call) {
+    fn call(&self, call: HostCall, size: u64) -> Reply {
+        match self.begin_call(call, size) {
             Ok(mut receiver) => match self.spin.spin(|| receiver.try_recv().ok()) {
                 Some(reply) => reply,
                 None => receiver.blocking_recv().unwrap_or(Reply::Interrupted),
@@ -210,7 +230,8 @@ fn call(bridge: &HostBridge, args: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
         return Err(PyValueError::new_err("a call's arguments are a list and a dict"));
     };
     let call = HostCall::new(name).args(positional).kwargs(by_name);
-    match py.detach(|| bridge.call(call)) {
+    let size = budget.used();
+    match py.detach(|| bridge.call(call, size)) {
         Reply::Result(Ok(value)) => Ok((true, to_python(py, &value)?).into_pyobject(py)?.into_any().unbind()),
         Reply::Result(Err(error)) => {
             Ok((false, (error.type_name, error.message)).into_pyobject(py)?.into_any().unbind())

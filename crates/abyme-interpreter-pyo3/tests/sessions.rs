@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use abyme_core::{
     Access, Cell, CodeInterpreter, FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory,
-    InterpreterFactoryExt, Interruption, Isolation, NoHostFunctions, Observation, Scope, Value,
+    InterpreterFactoryExt, Interruption, Isolation, NoHostFunctions, Observation, ParameterSpec, Scope,
+    Value,
 };
 use abyme_interpreter_pyo3::Pyo3;
 use async_trait::async_trait;
@@ -353,4 +354,32 @@ async fn values_over_the_budget_are_errors_of_the_cell() {
     let problem = session.get_variable("v").await.unwrap_err();
     assert!(problem.to_string().contains("more than 256 MiB"), "{problem}");
     assert_eq!(value(&mut session, "len(v)").await, "10000000");
+}
+
+/// Answers each call after a moment.
+struct Slow;
+
+#[async_trait]
+impl HostFunctions for Slow {
+    async fn call(&self, _: HostCall) -> Result<Value, HostError> {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        Ok(Value::None)
+    }
+}
+
+#[tokio::test]
+async fn calls_that_hold_too_much_are_refused_one_by_one() {
+    let mut session = Pyo3::new().max_message_bytes(1 << 20).create().await.unwrap();
+    let scope = Scope::new().function(FunctionSpec::new("f", "").parameter(ParameterSpec::new("value")));
+    let code = "from concurrent.futures import ThreadPoolExecutor\n\
+                def go(_):\n    \
+                    try: f('x' * 600_000)\n    \
+                    except RuntimeError as error: return str(error)\n\
+                with ThreadPoolExecutor(4) as pool: print(sorted(map(str, pool.map(go, range(4)))))\n\
+                print(go(0))";
+    let cell = Cell::new(code).scope(std::sync::Arc::new(scope));
+    let seen = session.execute(cell, &Slow).await.unwrap();
+    let refused = "'the call was refused'";
+    let expected = format!("['None', {refused}, {refused}, {refused}]\nNone\n");
+    assert_eq!(seen.stdout.to_string(), expected, "{seen:?}");
 }

@@ -11,7 +11,7 @@ use std::{
 
 use abyme_core::{DecodeBudget, HostCall, HostError, OverBudget, Submission, Value};
 use abyme_driver::{
-    cell::MAX_CALLS_IN_FLIGHT,
+    cell::{HeldMemory, MAX_CALLS_IN_FLIGHT},
     repl::{Collector, Stream},
 };
 
@@ -30,7 +30,7 @@ pub(crate) struct CallsState {
     /// All calls whose reply was not taken. Mostly there is only one, so a tree is faster than hashing.
     calls: BTreeMap<u32, PendingCall>,
     /// What all of them hold of the host's memory.
-    held: u64,
+    held: HeldMemory,
     /// Whether the guest waits for a call that is not finished.
     waiting: bool,
     /// Finished calls that no `wait(0)` has reported.
@@ -74,7 +74,7 @@ impl CallsState {
             max_bytes,
             started: Vec::new(),
             calls: BTreeMap::new(),
-            held: 0,
+            held: HeldMemory::new(max_bytes),
             waiting: false,
             finished: VecDeque::new(),
             last_call,
@@ -103,14 +103,14 @@ impl CallsState {
     /// Whether the guest can be given results. One that leaves too many of them untaken gets no more, until
     /// it waits for one.
     pub(crate) fn takes_results(&self) -> bool {
-        self.waiting || self.held <= self.max_bytes
+        self.waiting || !self.held.is_over()
     }
 
     /// Sets the result of a call.
     pub(crate) fn finish(&mut self, call: u32, mut result: Result<Value, HostError>) {
         let Some(pending) = self.calls.get_mut(&call) else { return };
-        self.held -= std::mem::take(&mut pending.size);
-        if self.held > self.max_bytes {
+        self.held.release(std::mem::take(&mut pending.size));
+        if self.held.is_over() {
             let problem =
                 "the result was dropped: results that the cell has not taken fill the host's memory";
             result = Err(HostError::runtime_error(problem));
@@ -118,7 +118,7 @@ impl CallsState {
         if let Ok(value) = &result {
             let mut budget = DecodeBudget::new(self.max_bytes);
             pending.size = if budget.value(value).is_ok() { budget.used() } else { self.max_bytes };
-            self.held += pending.size;
+            self.held.hold(pending.size);
         }
         pending.reply = Some(result);
         self.finished.push_back(call);
@@ -140,11 +140,13 @@ impl CallsState {
     /// Begins a call that takes `size` bytes and returns its number; 0 if too many calls are in flight, they
     /// hold too much, or no cell runs.
     pub(crate) fn start(&mut self, call: HostCall, size: u64) -> u32 {
-        let fits = self.held == 0 || self.held + size <= self.max_bytes;
-        let number = if fits { self.register(PendingCall { size, reply: None }) } else { 0 };
-        if number != 0 {
-            self.held += size;
-            self.started.push((number, call));
+        if !self.held.try_hold(size) {
+            return 0;
+        }
+        let number = self.register(PendingCall { size, reply: None });
+        match number {
+            0 => self.held.release(size),
+            _ => self.started.push((number, call)),
         }
         number
     }
@@ -194,7 +196,7 @@ impl CallsState {
     pub(crate) fn take_reply(&mut self, call: u32) -> Option<Result<Value, HostError>> {
         let pending = self.calls.get_mut(&call)?;
         let reply = pending.reply.take()?;
-        self.held -= pending.size;
+        self.held.release(pending.size);
         self.calls.remove(&call);
         self.finished.retain(|other| *other != call);
         Some(reply)
