@@ -400,12 +400,13 @@ impl<'a> Turns<'a> {
         }
         let mut refused = None;
         if let Some(submission) = observation.submission.take() {
-            match self.coerce(&submission) {
+            let via = submission.via;
+            match self.coerce(submission) {
                 Ok(outputs) => return Ok(Step::Done((outputs, Status::Submitted))),
                 Err(problems) => {
                     self.recorder.record(Event::SubmissionRefused {
                         turn: self.turn,
-                        via: submission.via,
+                        via,
                         problems: problems.clone(),
                     });
                     refused = Some(prompt::refused(&problems, &self.config.signature));
@@ -509,11 +510,11 @@ impl<'a> Turns<'a> {
     }
 
     /// The outputs of a submission, or what does not fit.
-    fn coerce(&self, submission: &Submission) -> Result<IndexMap<String, Value>, String> {
+    fn coerce(&self, submission: Submission) -> Result<IndexMap<String, Value>, String> {
         let signature = &self.config.signature;
-        match &submission.submitted {
-            Submitted::Fields(fields) => signature.coerce_outputs(fields.clone()),
-            Submitted::Value(value) => signature.coerce_single(value.clone()),
+        match submission.submitted {
+            Submitted::Fields(fields) => signature.coerce_outputs(fields),
+            Submitted::Value(value) => signature.coerce_single(value),
         }
         .map_err(|problems| problems.to_string())
     }

@@ -201,11 +201,12 @@ impl TaskSignature {
             };
         }
         let dict = FieldType::dict(FieldType::Str, FieldType::Any);
-        match dict.coerce(value.clone()) {
+        let got = shown(&value);
+        match dict.coerce(value) {
             Ok(Value::Dict(entries)) => self.coerce_outputs(entries),
             _ => {
                 let outputs = self.outputs().iter().map(|field| field.name().to_owned()).collect();
-                Err(OutputErrors { problems: vec![OutputProblem::NotFields { outputs, got: shown(&value) }] })
+                Err(OutputErrors { problems: vec![OutputProblem::NotFields { outputs, got }] })
             }
         }
     }
