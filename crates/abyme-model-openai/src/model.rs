@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use abyme_core::{Error, ErrorKind, LanguageModel, Request, Response, Result};
+use abyme_core::{
+    Error, ErrorKind, FinishReason, LanguageModel, Request, Response, Result, runtime::HomeRuntime,
+};
 use async_trait::async_trait;
 use reqwest::Client;
 use serde::{Deserialize, Serialize};
@@ -237,8 +239,9 @@ impl OpenAi {
         self.with(|config| config.idle_timeout = limit)
     }
 
-    /// Sets the largest answer in bytes, after decompression. Default 8 MiB, which is
-    /// more than a million tokens, or some 30 000 that come as a stream of events.
+    /// Sets the largest answer in bytes, after decompression. Default 8 MiB, which is more than a million
+    /// tokens, or some 30 000 that come as a stream of events. Nothing is read of a larger one: it is a
+    /// response without text, with [`FinishReason::Length`].
     pub fn max_body_bytes(self, bytes: usize) -> Self {
         self.with(|config| config.max_body_bytes = bytes)
     }
@@ -320,12 +323,26 @@ impl Resolved {
                 demands = more;
                 continue;
             }
-            let response = exchange.response(&reply);
+            let response = match reply.is_cut && reply.status.is_success() {
+                true => Ok(self.too_large()),
+                false => exchange.response(&reply),
+            };
             if response.is_ok() && demands != learned {
                 self.learned.remember(model, demands);
             }
             return response;
         }
+    }
+}
+
+impl Resolved {
+    /// What stands for a reply that is too large to be read: one that was cut before its first word.
+    fn too_large(&self) -> Response {
+        let (host, most) = (&self.endpoint.host, self.config.max_body_bytes);
+        tracing::warn!(
+            "the answer of {host} is larger than {most} bytes (`max_body_bytes`), and was not read"
+        );
+        Response::new("").finish_reason(FinishReason::Length)
     }
 }
 
@@ -352,6 +369,8 @@ impl LanguageModel for OpenAi {
     }
 
     async fn complete(&self, request: &Request) -> Result<Response> {
+        // Timers and sockets need one, and panic without.
+        HomeRuntime::current().map_err(|error| error.operation("OpenAi::complete"))?;
         let resolved = self.resolved()?;
         let (written, model) = match &request.model {
             Some(other) => (other, resolved.endpoint.model_name(other)?),

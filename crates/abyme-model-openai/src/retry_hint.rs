@@ -14,7 +14,7 @@ pub(crate) fn in_headers(headers: &HeaderMap, now: SystemTime) -> Option<Duratio
             let value = header(&format!("{prefix}retry-after"))?;
             match value.parse::<f64>() {
                 Ok(seconds) => wait(seconds),
-                Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).ok(),
+                Err(_) => until(value, now),
             }
         })
     });
@@ -40,9 +40,9 @@ fn in_resets(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     used_up.or(others)
 }
 
-/// `20`, `1.5s`, `6m0s`, or a point in time as seconds or milliseconds since 1970.
+/// `20`, `1.5s`, `6m0s`, or a point in time: as a date, or as seconds or milliseconds since 1970.
 fn reset(value: &str, now: SystemTime) -> Option<Duration> {
-    let Ok(number) = value.parse::<f64>() else { return spoken(value) };
+    let Ok(number) = value.parse::<f64>() else { return spoken(value).or_else(|| until(value, now)) };
     let since_1970 = match number {
         _ if number > 1e11 => number / 1000.0,
         _ if number > 1e9 => number,
@@ -50,6 +50,12 @@ fn reset(value: &str, now: SystemTime) -> Option<Duration> {
     };
     let now = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     wait(since_1970 - now.as_secs_f64())
+}
+
+/// The time until a date, as HTTP (`Fri, 15 Jan 2027 08:01:30 GMT`) or RFC 3339 writes it.
+fn until(date: &str, now: SystemTime) -> Option<Duration> {
+    let date = httpdate::parse_http_date(date).ok().or_else(|| humantime::parse_rfc3339_weak(date).ok());
+    date?.duration_since(now).ok()
 }
 
 /// The wait that a message asks for, as in `Please try again in 6m0s.`
@@ -109,6 +115,7 @@ mod tests {
         assert_eq!(waits(&[("retry-after", "0.5")]), Some(0.5));
         assert_eq!(waits(&[("retry-after", "9"), ("retry-after-ms", "250")]), Some(0.25));
         assert_eq!(waits(&[("retry-after", "Fri, 15 Jan 2027 08:01:30 GMT")]), Some(90.0));
+        assert_eq!(waits(&[("retry-after", "2027-01-15T08:01:30Z")]), Some(90.0));
         assert_eq!(waits(&[("llm_provider-retry-after", "60")]), Some(60.0));
         assert_eq!(waits(&[("llm_provider-retry-after-ms", "60")]), Some(0.06));
         assert!(waits(&[("retry-after", "99999999999999999999")]).unwrap() > 86_400.0);
@@ -124,6 +131,10 @@ mod tests {
         assert_eq!(waits(&[("x-ratelimit-reset", "1800000007000")]), Some(7.0), "OpenRouter");
         assert_eq!(waits(&[("x-ratelimit-reset", "1800000007")]), Some(7.0), "GitHub");
         assert_eq!(waits(&[("ratelimit-reset", "30")]), Some(30.0), "IETF");
+        let anthropic = "anthropic-ratelimit-requests-reset";
+        assert_eq!(waits(&[(anthropic, "2027-01-15T08:00:08.5Z")]), Some(8.5));
+        assert_eq!(waits(&[(anthropic, "2026-01-15T08:00:00Z")]), None, "it is over");
+        assert_eq!(waits(&[(anthropic, "2027-13-45T99:00:00Z")]), None);
         assert_eq!(waits(&[("x-ratelimit-reset", "1700000000")]), None, "it is over");
         assert_eq!(waits(&[("llm_provider-x-ratelimit-reset-requests", "1m0s")]), Some(60.0));
         // The allowance that is used up is the one to wait for.

@@ -20,6 +20,8 @@ pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
+    /// Whether the body went on beyond the most that is read.
+    pub(crate) is_cut: bool,
 }
 
 /// The longest exchange, where neither the request nor the configuration limits it.
@@ -121,14 +123,15 @@ pub(crate) async fn exchange(
     };
     let streams = event_stream::is_declared(&headers);
     let mut body = Vec::new();
-    match read(&mut response, &mut body, most, deadline, streams, host, allowed).await {
+    let is_cut = match read(&mut response, &mut body, most, deadline, streams, host, allowed).await {
         // The status of a failure says enough without the rest of its body.
-        Err(_) if failed => {}
+        Err(_) if failed => true,
         outcome => outcome.map_err(|error| error.with("status", status.as_u16()))?,
-    }
-    Ok(Reply { status, headers, body })
+    };
+    Ok(Reply { status, headers, body, is_cut })
 }
 
+/// Reads the body. Returns whether it goes on beyond `most` bytes.
 async fn read(
     response: &mut Response,
     body: &mut Vec<u8>,
@@ -137,7 +140,7 @@ async fn read(
     streams: bool,
     host: &str,
     allowed: Allowance,
-) -> Result<()> {
+) -> Result<bool> {
     loop {
         let now = Instant::now();
         let idle = far(now, allowed.idle).min(deadline);
@@ -148,17 +151,14 @@ async fn read(
             false => Err(()),
         };
         match piece {
-            Ok(Ok(Some(chunk))) if body.len() + chunk.len() > most => {
-                let message = format!("the answer of {host} is larger than {most} bytes (`max_body_bytes`)");
-                return Err(Error::new(ErrorKind::MalformedReply, message).permanent());
-            }
+            Ok(Ok(Some(chunk))) if body.len() + chunk.len() > most => return Ok(true),
             Ok(Ok(Some(chunk))) => {
                 body.extend_from_slice(&chunk);
                 if streams && event_stream::is_done(body) {
-                    return Ok(());
+                    return Ok(false);
                 }
             }
-            Ok(Ok(None)) => return Ok(()),
+            Ok(Ok(None)) => return Ok(false),
             Ok(Err(error)) if is_undecodable(&error) => {
                 let message = format!("the answer of {host} cannot be decompressed");
                 return Err(Error::new(ErrorKind::MalformedReply, message).with_source(error.without_url()));

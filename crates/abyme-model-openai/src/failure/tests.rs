@@ -20,7 +20,7 @@ fn error(status: u16, headers: &[(&'static str, &str)], body: &str) -> Error {
         (reqwest::header::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
     });
     let status = StatusCode::from_u16(status).unwrap();
-    let reply = Reply { status, headers: headers.collect(), body: body.as_bytes().to_vec() };
+    let reply = Reply { status, headers: headers.collect(), body: body.as_bytes().to_vec(), is_cut: false };
     exchange.response(&reply).unwrap_err()
 }
 
@@ -139,6 +139,7 @@ fn a_cost_may_be_in_a_header() {
             status: StatusCode::OK,
             headers: [header].into_iter().collect(),
             body: answer.to_string().into_bytes(),
+            is_cut: false,
         };
         exchange.response(&reply).unwrap().usage.cost
     };

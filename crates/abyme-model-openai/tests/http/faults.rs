@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use abyme_core::{Error, ErrorKind, LanguageModel, Request};
 use abyme_model_openai::OpenAi;
+use futures_util::FutureExt;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpSocket, TcpStream},
@@ -24,6 +25,14 @@ async fn fail(model: OpenAi) -> Error {
 
 fn milliseconds(count: u64) -> Duration {
     Duration::from_millis(count)
+}
+
+#[test]
+fn outside_of_a_tokio_runtime_the_error_says_so() {
+    let model = model("http://127.0.0.1:1");
+    let error = model.complete(&Request::prompt("x")).now_or_never().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.message().starts_with("there is no tokio runtime here"), "{error}");
 }
 
 #[tokio::test]
