@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 pub(crate) use self::parse::{Fields, Named};
 use self::parse::{duration, fields, named, price, seconds_over_zero, size};
 use crate::{
-    backend::COMPILED,
+    backend::{COMPILED, Settings, megabytes},
     exit::{Failure, TABLE},
     standard::Standard,
     terminal,
@@ -69,6 +69,18 @@ pub(crate) struct BackendArgs {
     /// The image of the `docker` interpreter [default: python:3.13-slim]
     #[arg(long, value_name = "NAME")]
     pub(crate) image: Option<String>,
+    /// Most memory of this command that one message of the session may take, such as a submission, in MB of
+    /// 1024 KB [default: 256]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    pub(crate) max_message_mb: Option<u64>,
+}
+
+impl BackendArgs {
+    /// The settings of a run, whose sessions may take so many bytes of memory.
+    pub(crate) fn settings(&self, memory: u64) -> Settings {
+        let (python, image) = (self.python.clone(), self.image.clone());
+        Settings { python, image, memory: Some(memory), disk: None, message: megabytes(self.max_message_mb) }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -101,8 +113,8 @@ pub(crate) struct RunArgs {
     /// Inputs and outputs with types: "docs, query -> modules: list[str]"
     #[arg(long, short, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) signature: String,
-    /// An input: name=text (@@ for a text that begins with @), name=@file (a .json file is parsed, unless the
-    /// declared type is str), or name=- for stdin; repeatable
+    /// An input: name=text (@@ for a text that begins with @, @@- for the text -), name=@file (a .json file is
+    /// parsed, unless the declared type is str), or name=- for stdin; repeatable
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = named)]
     pub(crate) input: Vec<Named>,
     /// What the task is and how to go about it
@@ -209,6 +221,10 @@ pub(crate) struct InterpreterArgs {
     /// each file [default: 1024]; in MB of 1024 KB
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
     pub(crate) disk_mb: Option<u64>,
+    /// Most memory of this command that one message of the session may take, such as a submission or the
+    /// arguments of a call, in MB of 1024 KB [default: 256]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    pub(crate) max_message_mb: Option<u64>,
     /// Characters kept of stdout, of stderr and of the value, each: the first and the last half
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub(crate) max_output_chars: usize,

@@ -16,6 +16,13 @@ pub(crate) struct Settings {
     pub(crate) memory: Option<u64>,
     /// Bytes of a session's files: of one, or of all together, as the backend counts them.
     pub(crate) disk: Option<u64>,
+    /// Bytes of this process that a message of a session may take.
+    pub(crate) message: Option<u64>,
+}
+
+/// Bytes of an option in MB.
+pub(crate) fn megabytes(mb: Option<u64>) -> Option<u64> {
+    mb.map(|mb| mb << 20)
 }
 
 /// The backends compiled in; the first is the default.
@@ -91,6 +98,9 @@ pub(crate) fn wasm(settings: &Settings) -> Wasm {
     if let Some(bytes) = settings.disk {
         wasm = wasm.disk_limit_bytes(bytes);
     }
+    if let Some(bytes) = settings.message {
+        wasm = wasm.max_message_bytes(bytes);
+    }
     wasm.on_progress(|progress| terminal::say(&format!("abyme: {progress}")))
 }
 
@@ -104,6 +114,9 @@ fn subprocess(settings: &Settings) -> Subprocess {
     }
     if let Some(bytes) = settings.disk {
         subprocess = subprocess.max_file_bytes(bytes);
+    }
+    if let Some(bytes) = settings.message {
+        subprocess = subprocess.max_message_bytes(bytes);
     }
     subprocess
 }
@@ -125,13 +138,19 @@ pub(crate) fn docker(settings: &Settings, pull: abyme::docker::Pull) -> abyme::D
     if let Some(bytes) = settings.disk {
         docker = docker.work_limit_bytes(bytes);
     }
+    if let Some(bytes) = settings.message {
+        docker = docker.max_message_bytes(bytes);
+    }
     docker
 }
 
 /// The `pyo3` backend: its Python is linked, so a path can only name a virtual environment.
 #[cfg(feature = "pyo3")]
 fn pyo3(settings: &Settings) -> Result<abyme::Pyo3, Failure> {
-    let pyo3 = abyme::Pyo3::new();
+    let mut pyo3 = abyme::Pyo3::new();
+    if let Some(bytes) = settings.message {
+        pyo3 = pyo3.max_message_bytes(bytes);
+    }
     let Some(path) = &settings.python else { return Ok(pyo3) };
     let is_venv = |directory: &std::path::Path| directory.join("pyvenv.cfg").exists();
     match path.ancestors().take(3).find(|directory| is_venv(directory)) {

@@ -10,22 +10,21 @@ use abyme::{InterpreterFactory, Prediction, Rlm, Text, Value, inputs};
 
 use self::haystack::Haystack;
 use crate::{
-    args::{BackendArgs, DemoArgs},
-    backend::{self, Settings},
+    args::DemoArgs,
+    backend,
     exit::{Exit, Failure},
     json,
     progress::{Detail, Progress, Target},
-    signals::unless_stopped,
+    signals::{clean_up_grace, unless_stopped},
     standard::Standard,
 };
 
 pub(crate) async fn run(args: DemoArgs, standard: &Standard) -> Result<Exit, Failure> {
     let memory = backend::memory_for(&args.backend.interpreter, args.size);
-    let BackendArgs { python, image, .. } = &args.backend;
-    let settings =
-        Settings { python: python.clone(), image: image.clone(), memory: Some(memory), disk: None };
+    let settings = args.backend.settings(memory);
     let factory = backend::factory(&args.backend.interpreter, &settings)?;
-    unless_stopped(both_parts(&args, factory, standard)).await?
+    let grace = clean_up_grace(&args.backend.interpreter);
+    unless_stopped(both_parts(&args, factory, standard), grace).await?
 }
 
 async fn both_parts(

@@ -15,7 +15,7 @@ use crate::{
     backend::{self, COMPILED, Settings},
     exit::{Exit, Failure},
     models,
-    signals::unless_stopped,
+    signals::{CLEAN_UP_GRACE, unless_stopped},
     standard::Standard,
 };
 
@@ -28,7 +28,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 const REPLY_TOKENS: u32 = 512;
 
 pub(crate) async fn run(args: DoctorArgs, standard: &Standard) -> std::result::Result<Exit, Failure> {
-    let report = unless_stopped(examine(&args)).await??;
+    let report = unless_stopped(examine(&args), CLEAN_UP_GRACE).await??;
     standard.write(&if args.json { report.json() } else { report.text() })?;
     let works = report.backends.iter().any(|backend| backend.health.is_ok());
     Ok(match &report.model.check {

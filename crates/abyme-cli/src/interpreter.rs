@@ -18,9 +18,9 @@ use self::{
 };
 use crate::{
     args::InterpreterArgs,
-    backend::{self, Settings},
+    backend::{self, Settings, megabytes},
     exit::{Exit, Failure},
-    signals::{CLEAN_UP_GRACE, Stop},
+    signals::{Stop, clean_up_grace},
     standard::Standard,
     terminal,
 };
@@ -33,8 +33,9 @@ pub(crate) async fn run(args: InterpreterArgs, standard: &Standard) -> Result<Ex
     let settings = Settings {
         python: args.python.clone(),
         image: args.image.clone(),
-        memory: args.memory_mb.map(|mb| mb * MB),
-        disk: args.disk_mb.map(|mb| mb * MB),
+        memory: megabytes(args.memory_mb),
+        disk: megabytes(args.disk_mb),
+        message: megabytes(args.max_message_mb),
     };
     if args.backend == "pyo3" && (args.memory_mb.is_some() || args.disk_mb.is_some()) {
         return Err(Failure::usage(
@@ -57,7 +58,7 @@ pub(crate) async fn run(args: InterpreterArgs, standard: &Standard) -> Result<Ex
         started = start => started?,
         exit = stop.received() => {
             // What was about to start has no session yet that could be shut down.
-            tokio::time::sleep(CLEAN_UP_GRACE).await;
+            tokio::time::sleep(clean_up_grace(&args.backend)).await;
             return Err(Failure::quiet(exit));
         }
     };

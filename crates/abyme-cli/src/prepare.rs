@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use abyme::wasm::{PrepareProgress, Wasm};
@@ -23,7 +23,7 @@ pub(crate) async fn run(standard: &Standard) -> Result<Exit, Failure> {
         progress => terminal::say(&format!("abyme: {progress}")),
     });
     let started = Instant::now();
-    unless_stopped(wasm.prepare()).await??;
+    unless_stopped(wasm.prepare(), Duration::ZERO).await??;
     let seconds = started.elapsed().as_secs_f64();
     if let Some(why) = not_kept.lock().unwrap_or_else(PoisonError::into_inner).take() {
         let what = format!("Python works, but cannot be kept for the next process: {why}");

@@ -16,7 +16,7 @@ use abyme::{
 
 use self::inputs::Source;
 use crate::{
-    args::{BackendArgs, LimitArgs, Policy, RunArgs},
+    args::{LimitArgs, Policy, RunArgs},
     backend,
     exit::{Exit, Failure},
     files, models,
@@ -119,8 +119,7 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
 
 fn settings(args: &RunArgs) -> backend::Settings {
     let memory = backend::memory_for(&args.backend.interpreter, inputs::about_bytes(&args.input));
-    let BackendArgs { python, image, .. } = &args.backend;
-    backend::Settings { python: python.clone(), image: image.clone(), memory: Some(memory), disk: None }
+    args.backend.settings(memory)
 }
 
 /// The model, with a price where the command line gives one.

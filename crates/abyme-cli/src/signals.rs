@@ -9,6 +9,11 @@ use crate::exit::{Exit, Failure};
 /// How long dropped work may take to clean up: processes to end, directories to remove.
 pub(crate) const CLEAN_UP_GRACE: Duration = Duration::from_millis(200);
 
+/// How long dropped sessions of a backend may take to clean up. Those in this process are gone at once.
+pub(crate) fn clean_up_grace(backend: &str) -> Duration {
+    if matches!(backend, "wasm" | "pyo3") { Duration::ZERO } else { CLEAN_UP_GRACE }
+}
+
 /// Every signal that people and supervisors end a program with, and how the command then exits.
 const ENDING: [(SignalKind, Exit); 6] = [
     (SignalKind::hangup(), Exit::HungUp),
@@ -55,11 +60,11 @@ impl Stop {
     }
 }
 
-/// Waits for `work`. A signal drops it, which ends what it runs.
+/// Waits for `work`. A signal drops it, which ends what it runs within the `grace`.
 ///
 /// # Errors
 /// After a signal: quietly, with the exit code of that signal.
-pub(crate) async fn unless_stopped<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+pub(crate) async fn unless_stopped<T>(work: impl Future<Output = T>, grace: Duration) -> Result<T, Failure> {
     let mut stop = Stop::listen()?;
     let exit = {
         let work = Box::pin(work);
@@ -68,7 +73,7 @@ pub(crate) async fn unless_stopped<T>(work: impl Future<Output = T>) -> Result<T
             exit = stop.received() => exit,
         }
     };
-    tokio::time::sleep(CLEAN_UP_GRACE).await;
+    tokio::time::sleep(grace).await;
     Err(Failure::quiet(exit))
 }
 

@@ -18,10 +18,12 @@ pub(super) enum Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// `-` is stdin and `@` begins the name of a file. `@@` begins a text that begins with `@`.
+    /// `-` is stdin and `@` begins the name of a file. `@@` begins a text that begins with `@`, and `@@-` is
+    /// the text `-`.
     pub(super) fn of(input: &'a Named) -> Self {
         match (input.value.as_str(), input.value.strip_prefix('@')) {
             ("-", _) => Source::Stdin,
+            ("@@-", _) => Source::Text("-"),
             (_, Some(text)) if text.starts_with('@') => Source::Text(text),
             (_, Some(path)) => Source::File(Path::new(path)),
             (text, None) => Source::Text(text),

@@ -323,6 +323,11 @@ fn memory_and_files_are_limited() {
     assert!(error["message"].as_str().unwrap().contains("`docs` (at least 40 MiB in Python)"), "{error}");
     assert_eq!(host.run("x, len(bytearray(5 << 20))")["value"], "(1, 5242880)");
 
+    let mut host = Host::start(&["--max-message-mb", "1"]);
+    let error = host.ask(r#"{"code": "SUBMIT([0] * 100_000)"}"#)["error"].clone();
+    assert_eq!(error["type"], "ValueError");
+    assert!(error["message"].as_str().unwrap().contains("more than 1 MiB of the host's memory"), "{error}");
+
     let mut host = Host::start(&["--disk-mb", "1"]);
     let error = host.ask(r#"{"code": "open('big', 'wb').write(bytes(2 << 20))"}"#)["error"].clone();
     assert_eq!(error["type"], "OSError");

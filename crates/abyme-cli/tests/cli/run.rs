@@ -258,16 +258,17 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
 
 #[test]
 fn what_an_input_is_read_as() {
-    let server = Server::scripted(&["```python\nSUBMIT(repr([at, page, raw, data, many]))\n```"]);
+    let server = Server::scripted(&["```python\nSUBMIT(repr([at, dash, page, raw, data, many]))\n```"]);
     let dir = dir(&server);
     dir.write("page.json", "{\"a\": 1}");
     dir.write("bom.txt", "\u{feff}[1, 2]");
     dir.write("raw.bin", b"caf\xe9");
-    let signature = "at, page: str, raw: bytes, data, many: list[int] -> text";
-    let inputs = ["at=@@alice", "page=@page.json", "raw=@raw.bin", "data=@page.json", "many=@bom.txt"];
+    let signature = "at, dash, page: str, raw: bytes, data, many: list[int] -> text";
+    let inputs =
+        ["at=@@alice", "dash=@@-", "page=@page.json", "raw=@raw.bin", "data=@page.json", "many=@bom.txt"];
     let inputs = inputs.iter().flat_map(|input| ["-i", input]);
     let ended = ok(dir.run(&["run", "-s", signature].into_iter().chain(inputs).collect::<Vec<_>>()));
-    assert_eq!(ended.stdout, "['@alice', '{\"a\": 1}', b'caf\\xe9', {'a': 1}, [1, 2]]\n");
+    assert_eq!(ended.stdout, "['@alice', '-', '{\"a\": 1}', b'caf\\xe9', {'a': 1}, [1, 2]]\n");
 }
 
 #[test]
