@@ -9,8 +9,10 @@
 //! protocol. These use [`repl`] to talk to it and [`cell`] to serve its calls and keep its time limits.
 
 pub mod cell;
+mod exit;
 mod interpreter;
 mod lazy_session;
+mod progress;
 pub mod protocol;
 pub mod python;
 pub mod repl;
@@ -19,7 +21,9 @@ mod session;
 mod testing;
 
 pub use self::{
+    exit::{exited, killed_by},
     interpreter::{DriverInterpreter, Launcher},
     lazy_session::{LazySession, session_ended},
+    progress::{Progress, Reporter},
     session::{Control, DriverSession, DriverTimeouts},
 };

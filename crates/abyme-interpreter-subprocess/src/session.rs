@@ -10,7 +10,7 @@ use std::{
 
 use abyme_core::{Capabilities, Error, ErrorKind, Result};
 use abyme_driver::{
-    Control, DriverSession, DriverTimeouts, Launcher,
+    Control, DriverSession, DriverTimeouts, Launcher, exited, killed_by,
     python::{self, BOOT},
 };
 use async_trait::async_trait;
@@ -231,21 +231,9 @@ fn pid_of(child: &Child) -> Option<Pid> {
 
 /// An exit status in words.
 fn describe(status: &WaitIdStatus) -> String {
-    if let Some(code) = status.exit_status() {
-        return format!("exited with code {code}");
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => exited(code.into()),
+        (None, Some(signal)) => killed_by(signal.into(), None),
+        (None, None) => "ended".to_owned(),
     }
-    let Some(signal) = status.terminating_signal() else { return "ended".to_owned() };
-    let name = match signal {
-        4 => " (illegal instruction)",
-        6 => " (abort)",
-        7 => " (bus error)",
-        8 => " (arithmetic error)",
-        9 => " (kill), perhaps because memory ran out",
-        11 => " (segmentation fault)",
-        15 => " (termination)",
-        24 => " (processor time limit)",
-        25 => " (file size limit)",
-        _ => "",
-    };
-    format!("was killed by signal {signal}{name}")
 }

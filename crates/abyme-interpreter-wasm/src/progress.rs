@@ -1,6 +1,8 @@
 //! The steps of preparing the interpreter, which takes some seconds, once on a machine.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
+
+use abyme_driver::Progress;
 
 /// A step of preparing the interpreter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,26 +41,10 @@ impl fmt::Display for PrepareProgress {
     }
 }
 
-/// Where progress is reported: to a function of the caller, or without one to the log.
-#[derive(Clone, Default)]
-pub(crate) struct Reporter(Option<Arc<dyn Fn(PrepareProgress) + Send + Sync>>);
-
-impl Reporter {
-    pub(crate) fn new(report: impl Fn(PrepareProgress) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(report)))
-    }
-
-    pub(crate) fn report(&self, progress: PrepareProgress) {
-        match (&self.0, &progress) {
-            (Some(report), _) => report(progress),
-            (None, PrepareProgress::NotKept(_)) => tracing::warn!("{progress}"),
-            (None, _) => tracing::info!("{progress}"),
-        }
+impl Progress for PrepareProgress {
+    fn is_problem(&self) -> bool {
+        matches!(self, PrepareProgress::NotKept(_))
     }
 }
 
-impl fmt::Debug for Reporter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Reporter(..)" } else { "Reporter(None)" })
-    }
-}
+pub(crate) type Reporter = abyme_driver::Reporter<PrepareProgress>;

@@ -1,5 +1,7 @@
 //! Why a container could not be used, and how it ended, in words for people.
 
+use abyme_driver::{exited, killed_by};
+
 /// The first limit that the engine did not apply, from the warnings of a container's creation. What is
 /// declared has to be true, so the container must not be used then. A limit of swap does not count.
 pub(crate) fn ignored_limit(warnings: &[String]) -> Option<&str> {
@@ -47,26 +49,15 @@ pub(crate) fn explain_image(said: &str, image: &str, python: &str) -> Option<Str
 
 /// An exit code, as the rest of a sentence that begins with "the interpreter". Codes over 128 are signals.
 pub(crate) fn describe(code: i64, memory_limit_bytes: Option<u64>) -> String {
-    let Some(signal) = code.checked_sub(128).filter(|signal| (1..=64).contains(signal)) else {
-        return format!("exited with code {code}");
+    let cause = match (code - 128, memory_limit_bytes) {
+        (9, Some(bytes)) => Some(format!("probably because memory ran out (limit {} MB)", bytes >> 20)),
+        (15, _) => Some("perhaps by `docker stop`".to_owned()),
+        _ => None,
     };
-    let name = match signal {
-        4 => " (illegal instruction)".to_owned(),
-        6 => " (abort)".to_owned(),
-        7 => " (bus error)".to_owned(),
-        8 => " (arithmetic error)".to_owned(),
-        9 => match memory_limit_bytes {
-            Some(bytes) => format!(" (kill), probably because memory ran out (limit {} MB)", bytes >> 20),
-            None => " (kill), perhaps because memory ran out".to_owned(),
-        },
-        11 => " (segmentation fault)".to_owned(),
-        15 => " (termination), perhaps by `docker stop`".to_owned(),
-        24 => " (processor time limit)".to_owned(),
-        25 => " (file size limit)".to_owned(),
-        31 => " (forbidden system call)".to_owned(),
-        _ => String::new(),
-    };
-    format!("was killed by signal {signal}{name}")
+    match code - 128 {
+        signal @ 1..=64 => killed_by(signal, cause.as_deref()),
+        _ => exited(code),
+    }
 }
 
 #[cfg(test)]

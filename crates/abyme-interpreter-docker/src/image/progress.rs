@@ -1,6 +1,8 @@
 //! The progress of an image that is fetched.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
+
+use abyme_driver::Progress;
 
 /// A step of fetching the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,25 +43,6 @@ impl fmt::Display for PullProgress {
     }
 }
 
-/// Reports progress to a function, or to the log if there is none.
-#[derive(Clone, Default)]
-pub(crate) struct Reporter(Option<Arc<dyn Fn(PullProgress) + Send + Sync>>);
+impl Progress for PullProgress {}
 
-impl Reporter {
-    pub(crate) fn new(report: impl Fn(PullProgress) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(report)))
-    }
-
-    pub(crate) fn report(&self, progress: PullProgress) {
-        match &self.0 {
-            Some(report) => report(progress),
-            None => tracing::info!("{progress}"),
-        }
-    }
-}
-
-impl fmt::Debug for Reporter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Reporter(..)" } else { "Reporter(None)" })
-    }
-}
+pub(crate) type Reporter = abyme_driver::Reporter<PullProgress>;
