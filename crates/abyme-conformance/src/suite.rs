@@ -3,7 +3,7 @@
 use std::{
     io::Write,
     num::NonZero,
-    process::ExitCode,
+    process::{Command, ExitCode},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -28,6 +28,7 @@ pub struct Suite {
     harness: Arc<dyn AnyHarness>,
     expected: Vec<(String, String)>,
     limit: Option<Duration>,
+    process_per_case: bool,
 }
 
 impl std::fmt::Debug for Suite {
@@ -50,7 +51,7 @@ pub enum Verdict {
 impl Suite {
     /// A suite that runs every case against the sessions of `harness`.
     pub fn new(harness: impl Harness) -> Self {
-        Self { harness: Arc::new(harness), expected: Vec::new(), limit: None }
+        Self { harness: Arc::new(harness), expected: Vec::new(), limit: None, process_per_case: false }
     }
 
     /// Expects a case to fail, for a reason. It runs nevertheless, and must not pass.
@@ -62,6 +63,13 @@ impl Suite {
     /// Replaces the time limit of every case, for backends on far or slow machines.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
+        self
+    }
+
+    /// Runs each case of [`main`](Self::main) in a process of its own: for backends whose sessions share the
+    /// process, in which what one case breaks on purpose would be broken for all others.
+    pub fn process_per_case(mut self) -> Self {
+        self.process_per_case = true;
         self
     }
 
@@ -125,11 +133,13 @@ impl Suite {
             return ExitCode::FAILURE;
         }
         let arguments = Arguments::from_args();
+        let is_for_one = arguments.exact && arguments.filter.is_some();
+        let in_processes = self.process_per_case && !is_for_one;
         // The list must not depend on the machine.
         let obstacle = if arguments.list { None } else { prerequisite::obstacle(&*self.harness) };
         let suite = Arc::new(self);
         let mut trials: Vec<Trial> =
-            cases().into_iter().map(|case| suite.trial(case, obstacle.as_deref())).collect();
+            cases().into_iter().map(|case| suite.trial(case, obstacle.as_deref(), in_processes)).collect();
         if let Some(reason) = obstacle {
             complain(&format!("{} cannot run here: {reason}", suite.harness.name()));
             if prerequisite::is_required(suite.harness.name()) {
@@ -140,7 +150,7 @@ impl Suite {
         libtest_mimic::run(&arguments, trials).exit_code()
     }
 
-    fn trial(self: &Arc<Self>, case: &'static Case, obstacle: Option<&str>) -> Trial {
+    fn trial(self: &Arc<Self>, case: &'static Case, obstacle: Option<&str>, in_process: bool) -> Trial {
         let suite = self.clone();
         let kind = match (obstacle, case.lacking(self.harness.capabilities()), self.excuse(case)) {
             (Some(_), _, _) => "unavailable".to_owned(),
@@ -152,6 +162,9 @@ impl Suite {
         let trial = Trial::ignorable_test(case.name(), move || {
             if let Some(reason) = obstacle {
                 return Ok(Completion::ignored_with(reason));
+            }
+            if in_process {
+                return in_process_of_its_own(case);
             }
             let result = runner::run(suite.harness.clone(), case, suite.limit_of(case));
             match suite.judge(case, result) {
@@ -169,6 +182,19 @@ impl Suite {
 
     fn limit_of(&self, case: &Case) -> Duration {
         self.limit.unwrap_or(case.limit())
+    }
+}
+
+/// Runs a case in another process of this program, which says what came of it.
+fn in_process_of_its_own(case: &Case) -> Result<Completion, Failed> {
+    let program = std::env::current_exe()?;
+    let output = Command::new(program).args([case.name(), "--exact", "--color", "never"]).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let ignored = text.lines().find_map(|line| line.split_once(" ... ignored"));
+    match (output.status.success(), ignored) {
+        (true, Some((_, reason))) => Ok(Completion::ignored_with(reason.trim().trim_matches(['(', ')']))),
+        (true, None) if text.contains("1 passed") => Ok(Completion::Completed),
+        _ => Err(Failed::from(format!("{text}{}", String::from_utf8_lossy(&output.stderr)))),
     }
 }
 
