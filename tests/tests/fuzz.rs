@@ -8,15 +8,19 @@
 use std::sync::{Arc, LazyLock};
 
 use abyme::{
-    Cell, CodeInterpreter, CodePolicy, FieldType, InterpreterFactory, NoHostFunctions, TaskSignature,
-    Trajectory, Value, Wasm,
+    Cell, CodeInterpreter, CodePolicy, ErrorKind, FieldType, InterpreterFactory, LanguageModel,
+    NoHostFunctions, OpenAi, Request, TaskSignature, Trajectory, Value, Wasm,
 };
 use abyme_driver::{Control, DriverSession, DriverTimeouts};
 use abyme_python_syntax::{parse_reply, public_functions};
 use async_trait::async_trait;
 use proptest::{collection::vec, prelude::*, sample::Index};
 use sha2::{Digest, Sha256};
-use tokio::{io::AsyncWriteExt, runtime::Runtime};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    runtime::Runtime,
+};
 
 /// A change to bytes.
 #[derive(Clone, Debug)]
@@ -363,7 +367,134 @@ fn with_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+/// A `.env` that several programs have filled.
+const SETTINGS: &[&str] = &[
+    "APP_NAME=My App\nABYME_MODEL=groq/llama # fast\nexport GROQ_API_KEY=\"sk-a$b\\\"c\"\n",
+    "\u{feff}CERT='---\nABYME_MODEL=not ours\n---'\r\nDSPY_LM_MODEL=openai/x\r\nDSPY_LM_MAX_TOKENS=100\r\n",
+    "ABYME_MODEL=openai/x\nABYME_API_BASE=http://127.0.0.1:1/v1\nOPENAI_API_KEY=${OTHER}\n[default]\n",
+];
+const SETTING_WORDS: &[&str] = &[
+    "ABYME_MODEL",
+    "ABYME_API_KEY",
+    "DSPY_LM_MAX_TOKENS=",
+    "OPENAI_BASE_URL=http://",
+    "export ",
+    "=",
+    "\n",
+    "\r\n",
+    "'",
+    "\"",
+    "\\",
+    "#",
+    " ",
+    "$",
+    "${",
+    "}",
+    "\0",
+    "é",
+    "::",
+    "99999999999999999999",
+];
+
+/// A folder whose `.env` anyone may have written.
+fn read_settings(bytes: &[u8]) -> abyme::Result<OpenAi> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(".env"), bytes).unwrap();
+    let model = OpenAi::from_vars(&|_| None, folder.path())?;
+    let _ = model.check();
+    Ok(model)
+}
+
+/// What a server answers to a request, as it stands on the connection.
+fn responses() -> impl Strategy<Value = Vec<u8>> {
+    let json = r#"{"choices":[{"message":{"content":"hi \ud83d\ude00","tool_calls":[{"function":{"name":"f",
+        "arguments":"{\"code\":\"1\"}"}}]},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,
+        "completion_tokens":2,"cost":0.5,"prompt_tokens_details":{"cached_tokens":1}},"model":"m"}"#;
+    let events = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n: ping\n\n\
+        data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{}\"}}]}}]}\n\n\
+        data: [DONE]\n\n";
+    let failure = r#"{"error":{"message":"Rate limit. Please try again in 6m0s.","code":"rate_limit_exceeded",
+        "metadata":{"raw":"unsupported parameter: max_tokens; use max_completion_tokens"}}}"#;
+    let whole = |head: &str, body: &str| {
+        format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    };
+    prop_oneof![
+        near_bytes(whole("200 OK\r\ncontent-type: application/json", json), RESPONSE_WORDS),
+        near_bytes(whole("200 OK\r\ncontent-type: text/event-stream", events), RESPONSE_WORDS),
+        near_bytes(
+            whole("429 No\r\nretry-after: 2\r\nx-ratelimit-reset-tokens: 1h2m", failure),
+            RESPONSE_WORDS
+        ),
+        near_bytes(whole("400 No\r\ncontent-encoding: gzip", failure), RESPONSE_WORDS),
+    ]
+}
+
+const RESPONSE_WORDS: &[&str] = &[
+    "\r\n",
+    "\n\n",
+    "data: ",
+    "[DONE]",
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    ",",
+    ":",
+    "null",
+    "1e999",
+    "-1",
+    "\\ud800",
+    "\"content\":",
+    "\"error\":",
+    "\"choices\":[]",
+    "\"index\":999999999",
+    "retry-after: Fri, 31 Dec 9999 23:59:59 GMT",
+    "retry-after: 2027-01-15T08:01:30Z",
+    "x-litellm-response-cost: NaN",
+    "temperature is not supported",
+    "system role not supported",
+    "é",
+    "[[[[[[[[[[[[[[[[",
+];
+
+/// Asks a server that answers all requests with these bytes and then closes the connection.
+fn ask(answer: &[u8]) -> abyme::Result<abyme::Response> {
+    RUNTIME.block_on(async {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1", server.local_addr().unwrap());
+        let model = OpenAi::new("openai/m").base_url(url).timeout(std::time::Duration::from_secs(20));
+        let answering = async {
+            loop {
+                let (mut stream, _) = server.accept().await.unwrap();
+                let mut request = vec![0; 1 << 16];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(answer).await;
+                let _ = stream.shutdown().await;
+            }
+        };
+        let request = Request::prompt("x").temperature(0.5).max_tokens(9);
+        tokio::select! {
+            answered = model.complete(&request) => answered,
+            () = answering => unreachable!("it answers for ever"),
+        }
+    })
+}
+
 proptest! {
+    #[test]
+    fn settings_of_a_folder(text in near(SETTINGS, SETTING_WORDS)) {
+        let _ = read_settings(text.as_bytes());
+    }
+
+    #[test]
+    fn responses_of_a_server(bytes in responses()) {
+        // It took no longer than it may, and no timer of ours was what ended it.
+        if let Err(error) = ask(&bytes) {
+            prop_assert!(error.kind() != ErrorKind::ModelTimeout, "{error}");
+        }
+    }
+
     #[test]
     fn bytes_of_a_driver(bytes in near_bytes(driver_bytes(), FRAME_WORDS)) {
         drive(&bytes);
@@ -415,6 +546,17 @@ proptest! {
     })]
 
     #[test]
+    fn sums_of_the_cache(bytes in near_bytes(b"52428800 0123456789abcdef\n".to_vec(), JSON_WORDS)) {
+        let cache = tempfile::tempdir().unwrap();
+        let wasm = Wasm::new().cache_dir(cache.path());
+        let entry = wasm.cache_state().unwrap().path.unwrap();
+        std::fs::create_dir_all(&entry).unwrap();
+        std::fs::write(entry.join("sum"), bytes).unwrap();
+        std::fs::write(entry.join("guest.cwasm"), "no code").unwrap();
+        prop_assert!(!wasm.cache_state().unwrap().ready);
+    }
+
+    #[test]
     fn snapshots_of_sessions(
         head in vec((SUM.end..SUM.end + 4200, any::<u8>()), 0..4),
         tail in vec((1_usize..3000, any::<u8>()), 0..4),
@@ -449,6 +591,9 @@ fn the_seeds_are_good() {
     });
     SIGNATURES.iter().for_each(|text| drop(text.parse::<TaskSignature>().unwrap()));
     JSON.iter().for_each(|text| drop(Value::parse_json(text).unwrap()));
+    SETTINGS[..2].iter().for_each(|text| drop(read_settings(text.as_bytes()).unwrap()));
+    let problem = read_settings(SETTINGS[2].as_bytes()).unwrap_err();
+    assert!(problem.message().contains("write the value itself"), "{problem}");
     CELLS.iter().for_each(|code| drop(public_functions(code).unwrap()));
     let (wasm, snapshot) = &*SNAPSHOT;
     assert_eq!(&with_checksum(snapshot.clone()), snapshot, "the checksum is elsewhere");

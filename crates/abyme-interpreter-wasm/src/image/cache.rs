@@ -13,7 +13,7 @@
 use std::{
     fmt, fs,
     hash::{Hash, Hasher},
-    io,
+    io::{self, Read},
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime},
 };
@@ -43,6 +43,8 @@ pub(crate) const CACHE_DIR_VARIABLE: &str = "ABYME_CACHE_DIR";
 
 const CODE: &str = "guest.cwasm";
 const SUM: &str = "sum";
+/// More than a length and a checksum ever take.
+const MAX_SUM_BYTES: u64 = 64;
 /// How the names of entries begin that are being made.
 const FRESH: &str = "new-";
 /// Entries of other versions are removed after this time.
@@ -185,11 +187,13 @@ impl CacheEntry {
     }
 
     fn load(&self, engine: &Engine) -> Result<Module, LoadError> {
-        let text = match fs::read_to_string(self.dir.join(SUM)) {
-            Ok(text) => text,
+        let mut text = String::new();
+        let file = fs::File::open(self.dir.join(SUM));
+        match file.and_then(|file| file.take(MAX_SUM_BYTES).read_to_string(&mut text)) {
+            Ok(_) => {}
             Err(error) if load::is_missing(&error) => return Err(LoadError::Missing),
             Err(error) => return Err(LoadError::Damaged(format!("{}: {error}", self.dir.display()))),
-        };
+        }
         let numbers = text.split_once(' ').and_then(|(length, sum)| {
             Some((length.parse().ok()?, u64::from_str_radix(sum.trim(), 16).ok()?))
         });
