@@ -1,5 +1,5 @@
 //! Scenario `batch`. In a real run, one cell sends 1 000 prompts with `llm_query_batched` to a model that
-//! takes 50 ms for each and has no rate limit; as many may be in flight. Timed is the whole turn: from the
+//! takes 50 ms for each and has no rate limit; as many may be in flight. The whole turn is timed: from the
 //! reply that holds the cell to the next request, so parsing, the cell, the observation and the record are in
 //! it, and the session's start is not. Every reply is checked by the cell. The least possible is 50 ms.
 

@@ -1,4 +1,4 @@
-//! Scenario `flood-memory`. A cell prints 1 GB, a million characters at a time. Measured is what the
+//! Scenario `flood-memory`. A cell prints 1 GB, a million characters at a time. A sample is what the
 //! program's memory grew by at its highest (the kernel's mark, cleared before). What Python itself takes
 //! counts where Python is in the program (wasm, pyo3), and not where it is elsewhere. The observation has to
 //! know how much was printed. Linux only.

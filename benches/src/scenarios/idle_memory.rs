@@ -1,6 +1,6 @@
 //! Scenarios `idle-memory` and `memory-after-10mb`. Private memory of a session that waits for its next cell,
 //! after `x = 1`, or after 10 MB of ASCII text went in: the mean of many sessions that live at the same time
-//! (wasm 1 000, pyo3 100, subprocess 20, docker 5; with the text fewer). Counted is what the program's own
+//! (wasm 1 000, pyo3 100, subprocess 20, docker 5; with the text fewer). It counts what the program's own
 //! private memory grew by (`Private_Dirty` of `smaps_rollup`), and, where Python is a process of its own,
 //! what that process says of itself. The text that the sessions got is in the program once and does not
 //! count. Linux only.

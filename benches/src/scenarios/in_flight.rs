@@ -1,7 +1,7 @@
 //! Scenarios `in-flight` and `in-flight-memory`. So many runs of three turns are started at once, with a
-//! model that takes one second for each reply, so that three seconds are the least possible. Timed is until
-//! the last has ended; or the most memory of their own that the program and its children had meanwhile, over
-//! what they had before, looked at five times a second. Every answer is checked.
+//! model that takes one second for each reply, so that three seconds are the least possible. The time runs
+//! until the last has ended. The memory is the most that the program and its children had of their own
+//! meanwhile, over what they had before, looked at five times a second. Every answer is checked.
 //!
 //! wasm: each run has a session. One takes about eight memory mappings, and Linux gives a process 65 530
 //! unless `vm.max_map_count` says otherwise: of 10 000 runs about 7 700 have a session at the same time, and

@@ -1,5 +1,5 @@
 //! Scenario `loop`. What Abyme's own loop costs, without a model and without Python: from a model's reply to
-//! the next request. In it are the parsing of the reply, the check of the cell, the rendering of the
+//! the next request. It holds the parsing of the reply, the check of the cell, the rendering of the
 //! observation, the record, and the messages of the next request. The model answers from a list, the
 //! interpreter is the scripted one of the tests and answers each cell with 200 characters of output. A sample
 //! is the mean over ten runs of 20 turns.

@@ -1,6 +1,6 @@
 //! Scenario `variables`. What a cell costs in a session that has so many variables: the cell and the check
-//! are those of `cell`. A third of the variables are numbers, a third texts, a third lists of three. At most
-//! linear growth is asked for; a cell has to find out which variables it changed.
+//! are those of `cell`. A third of the variables are numbers, a third texts, a third lists of three. The
+//! goal is linear growth at most; a cell has to find out which variables it changed.
 
 use abyme::Cell;
 use async_trait::async_trait;

@@ -17,7 +17,7 @@ pub(super) struct Environment<'a> {
 impl<'a> Environment<'a> {
     /// What a name stands for.
     pub(super) fn lookup(&self, name: &str) -> Value {
-        self.names.lookup(name, self.policy.deny_names.contains(name))
+        self.names.lookup(name, &self.policy.deny_names)
     }
 
     /// What an expression stands for, if this cell shows it.

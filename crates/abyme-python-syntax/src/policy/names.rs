@@ -1,6 +1,6 @@
 //! The names of a cell and what they stand for, scope by scope, in the order of the text.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// The scopes that are open at one place, the module's first.
 #[derive(Debug)]
@@ -53,12 +53,14 @@ impl<'a> Names<'a> {
     }
 
     /// What `name` stands for. One that nothing binds is a built-in, or left over from an earlier cell: then
-    /// it is taken to mean the module or built-in of that name.
-    pub(super) fn lookup(&self, name: &str, denied: bool) -> Value {
+    /// it is taken to mean the module or built-in of that name. One of `denied` is a built-in.
+    pub(super) fn lookup(&self, name: &str, denied: &BTreeSet<String>) -> Value {
         match self.scopes.iter().rev().find_map(|scope| scope.bound.get(name)) {
             Some(value) => value.clone(),
             None if name == "__builtins__" => Value::Path(BUILTINS.to_owned()),
-            None if denied || LOOKUPS.contains(&name) => Value::Path(format!("{BUILTINS}.{name}")),
+            None if denied.contains(name) || LOOKUPS.contains(&name) => {
+                Value::Path(format!("{BUILTINS}.{name}"))
+            }
             None => Value::Path(name.to_owned()),
         }
     }

@@ -13,7 +13,7 @@ use crate::parse;
 /// Where a fence ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FenceEnd {
-    /// FenceEnd of the content.
+    /// Where its content ends.
     pub(super) body: usize,
     /// Where reading goes on.
     pub(super) next: usize,
@@ -29,6 +29,14 @@ pub(super) struct Search<'a> {
     /// Whether thinking tags and markers mean anything.
     tags: bool,
     budget: usize,
+}
+
+/// What a fence says that it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    Python,
+    /// Python or anything else.
+    Unknown,
 }
 
 /// What one pass over a fence's content met.
@@ -55,16 +63,16 @@ impl<'a> Search<'a> {
 
     /// The end of a fence that says it holds Python.
     pub(super) fn python_end(&mut self, style: FenceStyle, from: usize) -> FenceEnd {
-        let pass = self.pass(style, from, true);
-        let end = self.choose(style, from, &pass, true);
+        let pass = self.pass(style, from, Content::Python);
+        let end = self.choose(style, from, &pass, Content::Python);
         self.charge(&pass, end);
         end
     }
 
     /// The end of a fence that may hold Python: strings count only if the content then is valid.
     pub(super) fn bare_end(&mut self, style: FenceStyle, from: usize) -> FenceEnd {
-        let pass = self.pass(style, from, false);
-        let end = self.choose(style, from, &pass, false);
+        let pass = self.pass(style, from, Content::Unknown);
+        let end = self.choose(style, from, &pass, Content::Unknown);
         self.charge(&pass, end);
         end
     }
@@ -120,7 +128,8 @@ impl<'a> Search<'a> {
         (!content.contains("```") || parse::is_valid(content.trim())).then_some(body)
     }
 
-    fn pass(&self, style: FenceStyle, from: usize, python: bool) -> Pass {
+    fn pass(&self, style: FenceStyle, from: usize, holds: Content) -> Pass {
+        let python = holds == Content::Python;
         let ticks = if python && style.mark == b'`' { style.run } else { usize::MAX };
         let mut pass = Pass::default();
         let mut strings = Strings::default();
@@ -176,13 +185,13 @@ impl<'a> Search<'a> {
         pass
     }
 
-    fn choose(&self, style: FenceStyle, from: usize, pass: &Pass, python: bool) -> FenceEnd {
+    fn choose(&self, style: FenceStyle, from: usize, pass: &Pass, holds: Content) -> FenceEnd {
         let valid = |end: FenceEnd| parse::is_valid(&style.code(self.text, from..end.body));
         match (pass.within_string, pass.outside) {
             (None, Some(end)) => end,
             (Some(first), None) => first,
             (Some(first), Some(end)) => {
-                if !valid(first) && (valid(end) || (python && !pass.opens_after)) {
+                if !valid(first) && (valid(end) || (holds == Content::Python && !pass.opens_after)) {
                     end
                 } else {
                     first
