@@ -28,6 +28,9 @@ pub use abyme_core::{interpreter, model, names, runtime, seconds, signature, tra
 #[cfg(feature = "docker")]
 #[doc(no_inline)]
 pub use self::docker::Docker;
+#[cfg(feature = "mcp")]
+#[doc(no_inline)]
+pub use self::mcp::McpServer;
 #[cfg(feature = "openai")]
 #[doc(no_inline)]
 pub use self::openai::OpenAi;
@@ -48,6 +51,13 @@ pub use abyme_core::testing;
 #[cfg_attr(docsrs, doc(cfg(feature = "docker")))]
 pub mod docker {
     pub use abyme_interpreter_docker::{Docker, EngineInfo, Pull, PullProgress};
+}
+
+/// The tools of Model Context Protocol servers, over stdio and HTTP.
+#[cfg(feature = "mcp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "mcp")))]
+pub mod mcp {
+    pub use abyme_mcp::{McpClient, McpServer};
 }
 
 /// The client for servers that speak OpenAI's chat completions.
@@ -98,6 +108,8 @@ pub mod prelude {
 
     #[cfg(feature = "docker")]
     pub use crate::Docker;
+    #[cfg(feature = "mcp")]
+    pub use crate::McpServer;
     #[cfg(feature = "openai")]
     pub use crate::OpenAi;
     #[cfg(feature = "pyo3")]

@@ -1,0 +1,21 @@
+//! The server of the tests, over stdio.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "it serves tests")]
+
+#[path = "../tests/common/server.rs"]
+mod server;
+
+use rmcp::{ServiceExt, transport::stdio};
+
+#[tokio::main]
+async fn main() {
+    match std::env::args().nth(1).as_deref() {
+        None => {}
+        Some("silent") => std::future::pending().await,
+        Some("broken") => {
+            eprintln!("no config file");
+            std::process::exit(2);
+        }
+        Some(other) => panic!("no mode `{other}`"),
+    }
+    server::TestServer::default().serve(stdio()).await.unwrap().waiting().await.unwrap();
+}
