@@ -1,10 +1,13 @@
 //! All scenarios, in the order of the report, each in a file of its own, and what several of them share.
 
 mod batch;
+mod budget;
 mod cell;
 mod cell_inputs;
+mod children;
 mod flood_memory;
 mod fork;
+mod hand_over;
 mod haystack;
 mod history;
 mod host_call;
@@ -42,6 +45,10 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(runs::Runs),
         Box::new(in_flight::InFlight::time()),
         Box::new(in_flight::InFlight::memory()),
+        Box::new(children::Children::one_by_one()),
+        Box::new(children::Children::tree()),
+        Box::new(budget::Bookkeeping),
+        Box::new(hand_over::HandOver::default()),
         Box::new(history::History),
         Box::new(variables::Variables),
         Box::new(cell_inputs::CellInputs::default()),

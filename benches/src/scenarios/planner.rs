@@ -14,6 +14,8 @@ use async_trait::async_trait;
 #[derive(Clone, Debug)]
 pub(crate) struct Planner {
     replies: Arc<Vec<String>>,
+    /// Replies to runs whose task holds this.
+    tasks: Arc<Vec<(&'static str, Vec<String>)>>,
     delay: Duration,
     stamps: Option<Arc<Mutex<Vec<Stamp>>>>,
 }
@@ -28,14 +30,17 @@ pub(crate) struct Stamp {
 impl Planner {
     /// Each cell is a reply, with a thought before it.
     pub(crate) fn new<C: AsRef<str>>(cells: impl IntoIterator<Item = C>) -> Self {
-        let reply = |cell: C| {
-            format!("I look at what I have, and go on from there.\n\n```python\n{}\n```", cell.as_ref())
-        };
-        Self {
-            replies: Arc::new(cells.into_iter().map(reply).collect()),
-            delay: Duration::ZERO,
-            stamps: None,
-        }
+        Self { replies: Arc::new(replies(cells)), tasks: Arc::default(), delay: Duration::ZERO, stamps: None }
+    }
+
+    /// Answers runs whose task holds `task` with these cells.
+    pub(crate) fn task<C: AsRef<str>>(
+        mut self,
+        task: &'static str,
+        cells: impl IntoIterator<Item = C>,
+    ) -> Self {
+        Arc::make_mut(&mut self.tasks).push((task, replies(cells)));
+        self
     }
 
     /// Takes so long for each reply.
@@ -57,6 +62,13 @@ impl Planner {
     }
 }
 
+fn replies<C: AsRef<str>>(cells: impl IntoIterator<Item = C>) -> Vec<String> {
+    let reply = |cell: C| {
+        format!("I look at what I have, and go on from there.\n\n```python\n{}\n```", cell.as_ref())
+    };
+    cells.into_iter().map(reply).collect()
+}
+
 #[async_trait]
 impl LanguageModel for Planner {
     fn name(&self) -> &str {
@@ -69,7 +81,10 @@ impl LanguageModel for Planner {
         if !self.delay.is_zero() {
             tokio::time::sleep(self.delay).await;
         }
-        let Some(reply) = self.replies.get(turn) else {
+        let task = request.messages.get(1).map_or("", |task| task.content.as_str());
+        let of_task = self.tasks.iter().find(|(part, _)| task.contains(part));
+        let replies = of_task.map_or(&*self.replies, |(_, replies)| replies);
+        let Some(reply) = replies.get(turn) else {
             let last = request.messages.last().map(|message| message.content.as_str()).unwrap_or_default();
             let what = format!("the script has no reply to {last:?}");
             return Err(Error::new(ErrorKind::BadRequest, what));

@@ -25,6 +25,8 @@ mod sub_calls;
 mod tool_calls;
 mod turns;
 
+#[cfg(feature = "testing")]
+pub(crate) use self::budget::round_trips;
 pub use self::{
     builder::RlmBuilder,
     prediction::Prediction,

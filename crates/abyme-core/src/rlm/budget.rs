@@ -18,7 +18,7 @@ use tokio::{
 
 use self::{
     estimate::{Amount, Estimates},
-    place::{Absence, Place},
+    place::{Lent, Place},
 };
 use super::{in_flight::SubCallsInFlight, input_limits::InputLimits};
 use crate::{
@@ -194,7 +194,7 @@ impl Budget {
             deadline - (left / 4).min(MAX_EXTRACT_TIME)
         });
         Arc::new(Self {
-            place: parent.as_ref().map(|_| Place::new(tree.places.clone())),
+            place: parent.as_ref().map(|parent| Place::new(tree.places.clone(), parent.place.as_ref())),
             depth: parent.as_ref().map_or(0, |parent| parent.depth + 1),
             used: Mutex::new(RunUsed { is_first_paid: parent.is_some(), ..RunUsed::default() }),
             tree,
@@ -376,8 +376,8 @@ impl Budget {
     }
 
     /// Lets children be at work in this run's place until the guard is dropped.
-    pub(super) fn give_up_place(&self) -> Option<Absence<'_>> {
-        self.place.as_ref().map(Place::give_up)
+    pub(super) fn lend_place(&self) -> Option<Lent<'_>> {
+        self.place.as_ref().map(Place::lend)
     }
 
     /// Settles what an answered call of `model` used, whose request had this size.
@@ -531,5 +531,18 @@ impl Budget {
 
     fn used(&self) -> MutexGuard<'_, RunUsed> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reserves and settles so many sub-calls in a budget with every limit, two levels below its root.
+#[cfg(feature = "testing")]
+pub(crate) fn round_trips(model: &dyn LanguageModel, count: u32) {
+    let limits = Limits::default().max_llm_calls(u32::MAX).max_tokens(u64::MAX / 2).max_cost(1e12);
+    let budget = Budget::root(&limits).child(1).child(1);
+    let size = CallSize { bytes: 3_000, max_output_tokens: None };
+    for _ in 0..count {
+        let reserved = budget.reserve_sub_calls(model, &[size]);
+        budget.settle(model.name(), size, Usage::tokens(1_000, 100).cost(0.001));
+        drop(reserved);
     }
 }

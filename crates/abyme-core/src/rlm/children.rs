@@ -68,7 +68,7 @@ impl<'a> Children<'a> {
                 .await;
         }
         self.caller.budget().reserve_children(1)?;
-        let waiting = self.caller.budget().give_up_place();
+        let waiting = self.caller.budget().lend_place();
         let result = self.child(&asked, task).await;
         drop(waiting);
         self.caller.budget().take_place().await;
@@ -98,7 +98,7 @@ impl<'a> Children<'a> {
         let tasks = tasks.collect::<Result<Vec<_>, _>>()?;
         let results = if self.caller.budget().may_have_children() {
             self.caller.budget().reserve_children(u32::try_from(tasks.len()).unwrap_or(u32::MAX))?;
-            let waiting = self.caller.budget().give_up_place();
+            let waiting = self.caller.budget().lend_place();
             let results = join_all(tasks.into_iter().map(|task| self.child(&asked, task))).await;
             drop(waiting);
             self.caller.budget().take_place().await;

@@ -1,7 +1,7 @@
 //! The place of a child run among those at work.
 //!
-//! A run that waits for children of its own gives its place to them, so that children of children come to
-//! their end however few places there are.
+//! A run that waits for children of its own lends its place to them. So children of children come to their
+//! end however few places there are, and no more sessions are alive than places times the depth of the tree.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,41 +10,82 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// The place of one child run.
 #[derive(Debug)]
 pub(super) struct Place {
+    /// The places of the tree.
     places: Arc<Semaphore>,
+    /// The place of the run that started it, while that lends it.
+    of_parent: Option<Arc<Semaphore>>,
+    /// This place, while it is lent: one permit.
+    lent: Arc<Semaphore>,
     state: Mutex<State>,
+    /// Held by the call that takes the place: a cell may make many at once.
+    taking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     permit: Option<OwnedSemaphorePermit>,
+    is_lent: bool,
     /// Calls of the run's cell that wait for children.
     waiting: usize,
 }
 
 impl Place {
-    pub(super) fn new(places: Arc<Semaphore>) -> Self {
-        Self { places, state: Mutex::default() }
-    }
-
-    /// Waits until the run has a place, unless it has one or waits for its children.
-    pub(super) async fn take(&self) {
-        let is_idle = {
-            let state = self.state();
-            state.permit.is_none() && state.waiting == 0
-        };
-        if is_idle {
-            // The semaphore is never closed; a closed one would only mean that nothing is limited.
-            let permit = self.places.clone().acquire_owned().await.ok();
-            self.state().permit = permit;
+    /// For a child of a run that has this place, or of the root, which needs none.
+    pub(super) fn new(places: Arc<Semaphore>, of_parent: Option<&Place>) -> Self {
+        Self {
+            places,
+            of_parent: of_parent.map(|parent| parent.lent.clone()),
+            lent: Arc::new(Semaphore::new(0)),
+            state: Mutex::default(),
+            taking: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Gives the place back until the returned guard is dropped. After that, [`take`](Self::take) it again.
-    pub(super) fn give_up(&self) -> Absence<'_> {
+    /// Waits until the run may be at work, unless it waits for its children.
+    pub(super) async fn take(&self) {
+        let _taking = self.taking.lock().await;
+        let (has_place, is_lent) = {
+            let state = self.state();
+            if state.waiting > 0 {
+                return;
+            }
+            (state.permit.is_some(), state.is_lent)
+        };
+        if !has_place {
+            let permit = self.free_place().await;
+            self.state().permit = permit;
+        } else if is_lent {
+            if let Ok(permit) = self.lent.acquire().await {
+                permit.forget();
+            }
+            self.state().is_lent = false;
+        }
+    }
+
+    /// The place that the parent lends, or any other. The semaphores are never closed; a closed one would
+    /// only mean that nothing is limited.
+    async fn free_place(&self) -> Option<OwnedSemaphorePermit> {
+        let any = self.places.clone().acquire_owned();
+        match &self.of_parent {
+            None => any.await.ok(),
+            Some(lent) => tokio::select! {
+                biased;
+                permit = lent.clone().acquire_owned() => permit.ok(),
+                permit = any => permit.ok(),
+            },
+        }
+    }
+
+    /// Lends the place to the run's children until the returned guard is dropped. After that,
+    /// [`take`](Self::take) it back.
+    pub(super) fn lend(&self) -> Lent<'_> {
         let mut state = self.state();
         state.waiting += 1;
-        state.permit = None;
-        Absence(self)
+        if state.permit.is_some() && !state.is_lent {
+            state.is_lent = true;
+            self.lent.add_permits(1);
+        }
+        Lent(self)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -53,9 +94,9 @@ impl Place {
 }
 
 /// While it is there, its run waits for children.
-pub(in crate::rlm) struct Absence<'a>(&'a Place);
+pub(in crate::rlm) struct Lent<'a>(&'a Place);
 
-impl Drop for Absence<'_> {
+impl Drop for Lent<'_> {
     fn drop(&mut self) {
         self.0.state().waiting -= 1;
     }
@@ -68,18 +109,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_that_waits_gives_its_place_to_another() {
+    fn a_run_that_waits_lends_its_place_to_its_children() {
         let places = Arc::new(Semaphore::new(1));
-        let (parent, child) = (Place::new(places.clone()), Place::new(places));
-        parent.take().now_or_never().expect("the place is free");
-        assert!(child.take().now_or_never().is_none(), "there is one place");
-        let (first, second) = (parent.give_up(), parent.give_up());
-        child.take().now_or_never().expect("the parent has given up its place");
+        let place = |parent: Option<&Place>| Place::new(places.clone(), parent);
+        let (parent, stranger) = (place(None), place(None));
+        let (child, sibling) = (place(Some(&parent)), place(Some(&parent)));
+        let takes = |place: &Place| place.take().now_or_never().is_some();
+        assert!(takes(&parent) && takes(&parent), "the place is free, and then the parent's");
+        assert!(!takes(&child) && !takes(&stranger), "there is one place");
+        let (first, second) = (parent.lend(), parent.lend());
+        assert!(!takes(&stranger), "the place is lent to children, not to others");
+        assert!(takes(&child) && !takes(&sibling), "to one at a time");
         drop(first);
-        parent.take().now_or_never().expect("the parent still waits for a second child");
+        assert!(takes(&parent), "the parent still waits for a second child, and needs no place");
         drop(second);
-        assert!(parent.take().now_or_never().is_none(), "the child has the place");
+        assert!(!takes(&parent), "the child is at work");
         drop(child);
-        parent.take().now_or_never().expect("the child is done");
+        assert!(takes(&parent) && !takes(&sibling), "the child is done");
+        drop(parent);
+        assert!(takes(&stranger));
     }
 }
