@@ -86,6 +86,12 @@ fn custom_tool() {
 }
 
 #[test]
+fn mcp() {
+    let lines = ["tool: find_books(author: str)", "titles: {", "run: submitted after 1 turns", "check: "];
+    expect("mcp", &[], &lines);
+}
+
+#[test]
 fn session() {
     let lines = [
         "value: (200000, 4400000)",

@@ -140,6 +140,10 @@ pub(crate) struct RunArgs {
     /// A Python file whose public functions become tools; repeatable
     #[arg(long, value_name = "FILE.py")]
     pub(crate) tool: Vec<PathBuf>,
+    /// An MCP server whose tools the cells may call: a command line or a URL; repeatable
+    #[cfg(feature = "mcp")]
+    #[arg(long, value_name = "COMMAND|URL")]
+    pub(crate) mcp: Vec<String>,
     /// Check each cell before it runs: a guard rail, not a wall
     #[arg(long, value_name = "NAME")]
     pub(crate) policy: Option<Policy>,

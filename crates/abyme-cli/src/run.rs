@@ -1,6 +1,8 @@
 //! `abyme run`: one task over inputs of any size.
 
 mod inputs;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod output;
 
 use std::{
@@ -60,6 +62,11 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
     builder = builder.model(priced(model(args.model.model.as_deref())?, args.price));
     if let Some(sub_model) = &args.sub_model {
         builder = builder.sub_model(priced(model(Some(sub_model))?, args.sub_price));
+    }
+
+    #[cfg(feature = "mcp")]
+    for server in &args.mcp {
+        builder = builder.tools(mcp::tools(server).await?);
     }
 
     let detail = if args.verbose { Detail::Turns } else { Detail::Lines };

@@ -1,5 +1,11 @@
 //! The server of the tests, over stdio.
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "it serves tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it serves tests"
+)]
 
 #[path = "../tests/common/server.rs"]
 mod server;

@@ -349,3 +349,42 @@ fn replies_without_code_nudges_and_retries_are_shown() {
     }
     assert!(ended.stderr.lines().all(|line| line.chars().count() < 300), "{ended:?}");
 }
+
+/// An MCP server of one tool.
+#[cfg(feature = "mcp")]
+const MCP_SERVER: &str = r#"
+import json, sys
+
+for line in sys.stdin:
+    message = json.loads(line)
+    if "id" not in message:
+        continue
+    if message["method"] == "initialize":
+        result = {
+            "protocolVersion": message["params"]["protocolVersion"],
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "adder", "version": "1"},
+        }
+    elif message["method"] == "tools/list":
+        numbers = {"type": "array", "items": {"type": "integer"}}
+        schema = {"type": "object", "properties": {"numbers": numbers}, "required": ["numbers"]}
+        result = {"tools": [{"name": "add-up", "description": "Adds numbers.", "inputSchema": schema}]}
+    else:
+        result = {"content": [], "structuredContent": sum(message["params"]["arguments"]["numbers"])}
+    print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
+"#;
+
+#[cfg(feature = "mcp")]
+#[test]
+fn the_tools_of_an_mcp_server() {
+    let server = Server::scripted(&["Add.\n```python\nSUBMIT(total=add_up([1, 2, 3]))\n```"]);
+    let dir = dir(&server);
+    dir.write("add er.py", MCP_SERVER);
+    let run = |mcp: &str| dir.run(&["run", "-s", "q -> total: int", "-i", "q=x", "--json", "--mcp", mcp]);
+    assert_eq!(ok(run("python3 'add er.py'")).json()["outputs"]["total"], 6);
+    let system = server.requests()[0]["messages"][0]["content"].as_str().unwrap().to_owned();
+    assert!(system.contains("- `add_up(numbers: list[int])`\n  Adds numbers."), "{system}");
+    run("python3 missing.py").failed(2, &["--mcp", "`python3`", "No such file"]);
+    run("no-such-program --flag").failed(2, &["--mcp", "`no-such-program` does not start"]);
+    run("python3 'unclosed").failed(2, &["--mcp", "neither a URL nor a command line"]);
+}
