@@ -1,5 +1,7 @@
 """Reports an exception to the model, with the frames of the cell and without those of the driver."""
 
+from _operator import attrgetter
+
 from _abyme.display import clip, message_of
 
 # Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
@@ -11,6 +13,8 @@ TYPE_CHARS = 200
 FRAMES = 25  # of a traceback: so many of the first, and as many of the last
 CHAINED = 10  # exceptions in one report
 FILE = "<abyme>"  # the file name of generated code
+_FAR = 1000  # so many entries of a traceback are passed over at C speed
+_far = attrgetter(".".join(["tb_next"] * _FAR))
 _hidden = {FILE}
 _slots = vars(BaseException)  # a class of the cell may have attributes of these names
 _AT_ONCE = (
@@ -79,9 +83,9 @@ def _message(problem):
 
 def _line(problem, cell):
     """The line in the cell: that of its innermost frame, or of the syntax error in it."""
-    traces = _traces(problem.__traceback__)
-    for part in (traces[-FRAMES:], traces[:-FRAMES]):
-        for trace in reversed(part):
+    first, last, missing = _ends(problem.__traceback__)
+    for part in (lambda: last, lambda: _traces(problem.__traceback__) if missing else first):
+        for trace in reversed(part()):
             if trace.tb_frame.f_code.co_filename == cell:
                 return trace.tb_lineno
     if isinstance(problem, SyntaxError) and problem.filename == cell:
@@ -131,12 +135,11 @@ def _shorten(problem, changed):
         if id(exception) in seen:
             continue
         seen.add(id(exception))
-        traces = _traces(_slots["__traceback__"].__get__(exception))
-        missing = len(traces) - 2 * FRAMES
-        if missing > 0:
+        first, last, missing = _ends(_slots["__traceback__"].__get__(exception))
+        if missing:
             file = f"<gap {missing}>"
             gaps[file] = missing
-            change(exception, "__traceback__", _with_gap(traces, file))
+            change(exception, "__traceback__", _with_gap(first, last, file))
         if number == CHAINED:
             for slot in ("__suppress_context__", "__cause__", "__context__"):
                 change(exception, slot, None if slot != "__suppress_context__" else True)
@@ -147,15 +150,15 @@ def _shorten(problem, changed):
     return gaps
 
 
-def _with_gap(traces, file):
+def _with_gap(first, last, file):
     """The first and the last entries of a traceback, with one of the given file between them."""
     # The frame of a generator has no caller. That of a function would keep its callers', whose variables hold
     # the whole traceback, in a cycle that is there until the next collection of garbage.
     frame = eval(compile("(_ for _ in ())", file, "eval", 0, True)).gi_frame
-    new = traces[-FRAMES]
+    new = last[0]
     kind = type(new)
     new = kind(new, frame, 0, 1)
-    for trace in reversed(traces[:FRAMES]):
+    for trace in reversed(first):
         new = kind(new, trace.tb_frame, trace.tb_lasti, trace.tb_lineno)
     return new
 
@@ -164,10 +167,27 @@ def _hint(text):
     return "".join([f"({hint})\n" for words, hint in hints if words in text[-300:]])
 
 
-def _traces(trace):
+def _ends(trace):
+    """The first and the last entries of a traceback, and how many are left out between them."""
+    first = _traces(trace, FRAMES)
+    trace = first[-1].tb_next if first else None
+    missing, before = 0, None
+    try:
+        while (far := _far(trace)) is not None:
+            missing, before, trace = missing + _FAR, trace, far
+    except AttributeError:  # the end comes earlier
+        pass
+    if before is not None:
+        missing, trace = missing - _FAR, before
+    last = _traces(trace)
+    more = max(len(last) - FRAMES, 0)
+    return first, last[more:], missing + more
+
+
+def _traces(trace, most=None):
     """The entries of a traceback, the outermost first."""
     traces = []
-    while trace is not None:
+    while trace is not None and len(traces) != most:
         traces.append(trace)
         trace = trace.tb_next
     return traces

@@ -277,6 +277,19 @@ class Errors(ReplCase):
         self.assertEqual(error["line"], 4)
         self.assertNotIn("gap", error["traceback"])
 
+    def test_frames_are_counted_whatever_the_depth(self):
+        self.ok("import sys\ndef f(n):\n    if n > 1: f(n - 1)\n    else: 1/0")
+        self.addCleanup(sys.setrecursionlimit, sys.getrecursionlimit())
+        for depth in (1, 25, 49, 50, 51, 800, 1024, 1025, 1026, 1050, 2025, 2026, 3500):
+            with self.subTest(depth):
+                cell = f"sys.setrecursionlimit(5_000)\nf({depth})"
+                text = self.fails(cell, "ZeroDivisionError")["traceback"]
+                # Above those of `f` are the frame of the cell and three of the driver.
+                missing = depth + 4 - 50
+                self.assertEqual("frames omitted" in text, missing > 0, text)
+                if missing > 0:
+                    self.assertIn(f"  ... [{missing} frames omitted] ...", text)
+
     def test_a_deep_traceback_is_let_go_without_a_collection_of_garbage(self):
         self.addCleanup(gc.enable)
         self.ok(
