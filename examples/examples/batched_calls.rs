@@ -7,28 +7,41 @@ use abyme::prelude::*;
 use abyme_examples::{Models, cell, document, number, report};
 use regex::Regex;
 
+/// List every function that the documentation calls by its path, such as `Vec::new` in `Vec::new()`: ASCII
+/// letters, digits and `_`, at least one `::`, and directly after it an opening parenthesis.
+#[derive(Signature)]
+struct ExtractApiEndpoints {
+    /// API documentation: READMEs and changelogs
+    #[input]
+    docs: Text,
+    /// Paths without parentheses, sorted, each once
+    #[output]
+    #[check(is_sorted, "sorted, each once")]
+    api_endpoints: Vec<String>,
+}
+
+fn is_sorted(endpoints: &Vec<String>) -> Result<(), String> {
+    match endpoints.windows(2).find(|pair| pair[0] >= pair[1]) {
+        Some(pair) => Err(format!("{:?} does not come before {:?}", pair[0], pair[1])),
+        None => Ok(()),
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let docs = document()?;
     println!("document: {} characters", docs.chars_len());
     let models = Models::choose(plan, answer)?;
-    let rlm = Rlm::builder("docs -> api_endpoints: list[str]")
-        .instructions(
-            "List every function that the documentation calls by its path, such as `Vec::new` in \
-             `Vec::new()`: ASCII letters, digits and `_`, at least one `::`, and directly after it an \
-             opening parenthesis.",
-        )
-        .describe("docs", "API documentation: READMEs and changelogs")
-        .describe("api_endpoints", "paths without parentheses, sorted, each once")
+    let rlm = Rlm::of::<ExtractApiEndpoints>()
         .model(models.plans.clone())
         .sub_model(models.answers.clone())
         .interpreter(Wasm::new())
         .limits(|limits| limits.max_iterations(20).max_llm_calls(60))
         .build()?;
 
-    let answer = rlm.run(inputs! { docs: &docs }).await?;
+    let answer = rlm.run(ExtractApiEndpointsInput { docs: docs.clone() }).await?;
 
-    let endpoints: Vec<String> = answer.get("api_endpoints")?;
+    let endpoints = &answer.output.api_endpoints;
     println!("found {} endpoints", endpoints.len());
     for endpoint in endpoints.iter().take(5) {
         println!("  - {endpoint}");
@@ -37,7 +50,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let search = Regex::new(r"([A-Za-z_][A-Za-z0-9_]*(?:::[A-Za-z0-9_]+)+)\(")?;
     let expected: BTreeSet<&str> =
         search.captures_iter(&docs).filter_map(|found| Some(found.get(1)?.as_str())).collect();
-    Ok(models.compare("endpoints", &endpoints, &expected)?)
+    Ok(models.compare("endpoints", endpoints, &expected)?)
 }
 
 /// Stands in for the model that plans.

@@ -29,14 +29,29 @@ fn regex_extract(
     Ok(found.map(|text| text.as_str().to_owned()).collect())
 }
 
+/// Describe how a documentation is built, with regex_extract().
+///
+/// Use regex_extract() to find headers and code blocks. Then summarise the structure.
+#[derive(Signature)]
+struct ExtractStructure {
+    /// READMEs and changelogs
+    #[input]
+    docs: Text,
+    /// All lines of one to six `#`, a space and more; in order, unchanged
+    #[output]
+    headers: Vec<String>,
+    /// The languages: ASCII letters right after ``` at a line's start; in order
+    #[output]
+    code_blocks: Vec<String>,
+    #[output]
+    structure_summary: String,
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let docs = document()?;
     let models = Models::choose(plan, answer)?;
-    let rlm = Rlm::builder("docs -> headers: list[str], code_blocks: list[str], structure_summary: str")
-        .instructions("Use regex_extract() to find headers and code blocks. Then summarise the structure.")
-        .describe("headers", "all lines of one to six `#`, a space and more; in order, unchanged")
-        .describe("code_blocks", "the languages: ASCII letters right after ``` at a line's start; in order")
+    let rlm = Rlm::of::<ExtractStructure>()
         .model(models.plans.clone())
         .sub_model(models.answers.clone())
         .interpreter(Wasm::new())
@@ -44,21 +59,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .limits(|limits| limits.max_iterations(15).max_llm_calls(20))
         .build()?;
 
-    let answer = rlm.run(inputs! { docs: &docs }).await?;
+    let answer = rlm.run(ExtractStructureInput { docs: docs.clone() }).await?;
 
-    let (headers, blocks): (Vec<String>, Vec<String>) = (answer.get("headers")?, answer.get("code_blocks")?);
+    let ExtractStructureOutput { headers, code_blocks: blocks, structure_summary } = &answer.output;
     println!("found {} headers and {} code blocks", headers.len(), blocks.len());
-    println!("structure: {}", answer.get::<String>("structure_summary")?);
+    println!("structure: {structure_summary}");
     report(&answer);
     let expected = docs.split('\n').filter(|line| {
         let text = line.trim_start_matches('#');
         (1..=6).contains(&(line.len() - text.len())) && text.len() > 1 && text.starts_with(' ')
     });
-    models.check("the headers are those that a loop finds", expected.eq(&headers))?;
+    models.check("the headers are those that a loop finds", expected.eq(headers))?;
     let fences = docs.split('\n').filter_map(|line| line.strip_prefix("```"));
     let expected = fences.filter_map(|rest| rest.split(|char: char| !char.is_ascii_alphabetic()).next());
     let expected = expected.filter(|language| !language.is_empty());
-    Ok(models.check("the code blocks are those that a loop finds", expected.eq(&blocks))?)
+    Ok(models.check("the code blocks are those that a loop finds", expected.eq(blocks))?)
 }
 
 /// Stands in for the model that plans. It first tries a pattern that Python knows and Rust's `regex` does

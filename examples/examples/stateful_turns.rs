@@ -1,5 +1,5 @@
-//! Stateful turns: later cells use what earlier ones left in variables. A dict and an int are read into a
-//! struct.
+//! Stateful turns: later cells use what earlier ones left in variables. A struct says what goes in
+//! and what comes out, with a dict and an int among it.
 
 use std::{collections::BTreeMap, error::Error};
 
@@ -7,9 +7,17 @@ use abyme::prelude::*;
 use abyme_examples::{Models, cell, document, number, printed, report};
 use regex::Regex;
 
-#[derive(serde::Deserialize)]
-struct ErrorPatterns {
+/// Find the list items (`- ` or `* `) with the word fix, fixes or fixed, and categorise them.
+#[derive(Signature)]
+struct FindErrorPatterns {
+    /// READMEs and changelogs
+    #[input]
+    docs: Text,
+    /// Kinds of errors mapped to those lines, each once and unchanged
+    #[output(non_empty)]
     error_categories: BTreeMap<String, Vec<String>>,
+    /// How many lines there are in all categories
+    #[output]
     total_errors_found: usize,
 }
 
@@ -17,20 +25,16 @@ struct ErrorPatterns {
 async fn main() -> Result<(), Box<dyn Error>> {
     let docs = document()?;
     let models = Models::choose(plan, answer)?;
-    let rlm = Rlm::builder("docs -> error_categories: dict[str, list[str]], total_errors_found: int")
-        .instructions(
-            "Find the list items (`- ` or `* `) with the word fix, fixes or fixed, and categorise them.",
-        )
-        .describe("error_categories", "kinds of errors mapped to those lines, each once and unchanged")
+    let rlm = Rlm::of::<FindErrorPatterns>()
         .model(models.plans.clone())
         .sub_model(models.answers.clone())
         .interpreter(Wasm::new())
         .limits(|limits| limits.max_iterations(30))
         .build()?;
 
-    let answer = rlm.run(inputs! { docs: &docs }).await?;
+    let answer = rlm.run(FindErrorPatternsInput { docs: docs.clone() }).await?;
 
-    let found: ErrorPatterns = answer.to()?;
+    let found = &answer.output;
     println!("found {} error patterns", found.total_errors_found);
     for (category, lines) in &found.error_categories {
         println!("{category}: {} errors, such as {:.70}", lines.len(), lines.first().map_or("", |line| line));

@@ -7,16 +7,34 @@ use abyme::prelude::*;
 use abyme_examples::{Models, cell, document, number, report};
 use regex::Regex;
 
+/// Extract what a documentation says about an architecture.
+///
+/// Search for the lines that matter first; then let sub-calls read them.
+#[derive(Signature)]
+struct ExtractArchitecture {
+    /// READMEs and changelogs
+    #[input]
+    docs: Text,
+    /// What to extract
+    #[input]
+    query: String,
+    /// Each name in backticks (a-z 0-9 _ -) that is followed by the word `feature`
+    #[output]
+    features: Vec<String>,
+    /// Each name in backticks that is one word in CamelCase (ASCII)
+    #[output]
+    types: Vec<String>,
+    /// A few sentences on what the authors design for
+    #[output(non_empty)]
+    design_principles: String,
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let docs = document()?;
     println!("document: {} characters, {} lines", docs.chars_len(), docs.lines().count());
     let models = Models::choose(plan, answer)?;
-    let rlm = Rlm::builder("docs, query -> features: list[str], types: list[str], design_principles: str")
-        .instructions("Search for the lines that matter first; then let sub-calls read them.")
-        .describe("features", "each name in backticks (a-z 0-9 _ -) that is followed by the word `feature`")
-        .describe("types", "each name in backticks that is one word in CamelCase (ASCII)")
-        .describe("design_principles", "a few sentences on what the authors design for")
+    let rlm = Rlm::of::<ExtractArchitecture>()
         .model(models.plans.clone())
         .sub_model(models.answers.clone())
         .interpreter(Wasm::new())
@@ -24,10 +42,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .build()?;
 
     let query = "Extract all features and types from the documentation, and the principles behind it";
-    let answer = rlm.run(inputs! { docs: &docs, query: query }).await?;
+    let input = ExtractArchitectureInput { docs: docs.clone(), query: query.to_owned() };
+    let answer = rlm.run(input).await?;
 
-    let (features, types): (Vec<String>, Vec<String>) = (answer.get("features")?, answer.get("types")?);
-    let principles: String = answer.get("design_principles")?;
+    let ExtractArchitectureOutput { features, types, design_principles: principles } = &answer.output;
     println!("{} features: {:.60}...", features.len(), features.join(" "));
     println!("{} types: {:.60}...", types.len(), types.join(" "));
     println!("design principles: {principles}");
@@ -38,8 +56,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .filter_map(|found| Some(found.get(1)?.as_str()))
             .collect())
     };
-    models.compare("features", &features, &search("`([a-z][a-z0-9_-]*)` feature")?)?;
-    models.compare("types", &types, &search("`([A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*)`")?)?;
+    models.compare("features", features, &search("`([a-z][a-z0-9_-]*)` feature")?)?;
+    models.compare("types", types, &search("`([A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*)`")?)?;
     Ok(models.check("there are design principles", !principles.trim().is_empty())?)
 }
 

@@ -139,7 +139,7 @@ pub fn number(seen: &str, label: &str) -> Option<usize> {
 }
 
 /// Prints how a run went: its end, its turns, its calls.
-pub fn report(answer: &Prediction) {
+pub fn report<O>(answer: &Prediction<O>) {
     let turns = answer.trajectory().turns();
     let sub_calls: usize = turns.iter().map(|turn| turn.sub_calls).sum();
     println!("run: {} after {} turns and {sub_calls} sub-calls", answer.status(), turns.len());

@@ -1,6 +1,6 @@
 //! The one error type of the workspace: what happened, whose fault it is, and whether another try helps.
 
-use std::{any::Any, error::Error as StdError, fmt, sync::Arc, time::Duration};
+use std::{any::Any, convert::Infallible, error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 /// Shorthand for results of this workspace.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -253,6 +253,13 @@ impl fmt::Debug for Error {
             write!(f, "\n  (the trajectory so far is kept in this error)")?;
         }
         Ok(())
+    }
+}
+
+/// For conversions that cannot fail.
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 

@@ -35,8 +35,10 @@ pub mod value;
 pub use abyme_python_syntax::{CodePolicy, Violation};
 
 #[doc(hidden)]
+pub use self::signature::derived;
+#[doc(hidden)]
 pub use self::tool::declared;
-pub use abyme_derive::{tool, tools};
+pub use abyme_derive::{Signature, signature, tool, tools};
 
 pub use self::{
     error::{Blame, Error, ErrorKind, Result},

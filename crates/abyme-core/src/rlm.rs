@@ -14,6 +14,7 @@ mod guard;
 mod host;
 mod in_flight;
 mod input_limits;
+mod objects;
 mod options;
 mod prediction;
 mod reply;
@@ -97,7 +98,7 @@ impl<S: Signature> Rlm<S> {
     /// A run of the task over `inputs`: turns until a submission, a limit, or an error. It starts when it is
     /// awaited; before that, it can be given limits, a trace, a label and more: see [`Run`].
     pub fn run(&self, inputs: S::Inputs) -> Run<S::Outputs> {
-        Run::new(self.config.clone(), inputs.into())
+        Run::new(self.config.clone(), inputs.try_into().map_err(Into::into))
     }
 }
 

@@ -2,9 +2,74 @@
 //!
 //! Programs use them through the crate `abyme`.
 
+mod docs;
+mod signature;
 mod tool;
 
 use proc_macro::TokenStream;
+
+/// Makes a struct the signature of a task: its fields are the inputs and outputs, its doc comment is the
+/// instructions, and those of the fields are their descriptions.
+///
+/// ```ignore
+/// /// Find and categorise error patterns.
+/// #[derive(Signature)]
+/// struct FindErrors {
+///     /// Documentation text
+///     #[input]
+///     docs: Text,
+///     /// Error types mapped to solutions
+///     #[output(non_empty)]
+///     categories: BTreeMap<String, Vec<String>>,
+///     /// How many errors there are in all
+///     #[output(range = 0..=10_000)]
+///     #[check(is_plausible, "no more than the text has lines")]
+///     total: u32,
+/// }
+///
+/// let found = Rlm::of::<FindErrors>().model(model).interpreter(wasm).build()?
+///     .run(FindErrorsInput { docs }).await?;
+/// println!("{} in {} turns", found.output.total, found.turns());
+/// ```
+///
+/// It makes the structs `FindErrorsInput` and `FindErrorsOutput`, as visible as the struct itself. They can
+/// be cloned, compared and shown where all their fields can. The outputs are `serde::Serialize` where all
+/// their types are.
+///
+/// - **An input** is of any type that converts into a `Value` or is `serde::Serialize`. Where the type is
+///   `schemars::JsonSchema` too, the model is shown its shape. `#[input(object)]` makes objects of its dicts,
+///   so that Python reads `row.name` in place of `row["name"]`.
+/// - **An output** is of any type that is `serde::Deserialize` and `schemars::JsonSchema`: numbers, texts,
+///   `Option`, tuples, lists, maps, structs and enums of them. The model is shown the shape in Python's
+///   words, with the doc comments inside. What does not fit goes back to the model, with the place inside of
+///   the value.
+///
+/// | on an output | asks for |
+/// |---|---|
+/// | `#[output(range = 0..=10)]` | a number in this range |
+/// | `#[output(length = 1..=5)]` | so many characters of a text, items of a list, or keys of a dict |
+/// | `#[output(non_empty)]` | the same as `length = 1..` |
+/// | `#[output(pattern = "^[a-z]+$")]` | a text in which this regular expression is found |
+/// | `#[check(function, "words")]` | what `fn(&T) -> Result<(), E>` takes, with words for the model |
+///
+/// All are told to the model and enforced. `#[check]` on the struct looks at all outputs together, as a
+/// `&FindErrorsOutput`. Inside of a type, `#[schemars(range(min = 1))]` and its kind do the same.
+///
+/// `#[signature(crate = path)]` says where the crate `abyme` is, if not at `::abyme`.
+#[proc_macro_derive(Signature, attributes(input, output, check, signature))]
+pub fn derive_signature(item: TokenStream) -> TokenStream {
+    signature::derive(item.into()).into()
+}
+
+/// Checks the string form of a signature while compiling, and is that string.
+///
+/// ```ignore
+/// let builder = Rlm::builder(signature!("docs, query -> modules: list[str], total: int"));
+/// ```
+#[proc_macro]
+pub fn signature(literal: TokenStream) -> TokenStream {
+    signature::text(literal.into()).into()
+}
 
 /// Makes a function a tool: the cells of a run call it by its name, with its parameters.
 ///

@@ -11,9 +11,10 @@ use syn::{
 };
 
 use self::{
-    arguments::{ToolArguments, docs, take_docs},
+    arguments::{ToolArguments, take_docs},
     parameter::Parameter,
 };
+use crate::docs::docs;
 
 /// `#[tool]` on a free function.
 pub(crate) fn function(arguments: TokenStream, item: TokenStream) -> TokenStream {

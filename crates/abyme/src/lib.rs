@@ -17,12 +17,12 @@ pub use abyme_core::{
     Scope, Session, Stage, Submission, Submitted, Via,
 };
 // Models.
-#[doc(hidden)]
-pub use abyme_core::declared;
 pub use abyme_core::{
     FinishReason, InputLimited, LanguageModel, LanguageModelExt, Message, NativeCall, Price, Priced, Request,
     Response, RetryPolicy, Retrying, Role, Usage,
 };
+#[doc(hidden)]
+pub use abyme_core::{declared, derived};
 pub use abyme_core::{interpreter, model, names, runtime, seconds, signature, trajectory, value};
 
 #[cfg(feature = "docker")]

@@ -1,10 +1,10 @@
 //! Whole runs: what the loop, the session, the tools and the record make of each other, on every backend.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use abyme::{
-    ErrorKind, Event, HostError, InterpreterFactory, Pool, PoolConfig, Response, Rlm, RlmBuilder, Status,
-    Tool, Value, inputs, testing::ScriptedModel,
+    CodePolicy, ErrorKind, Event, HostError, InterpreterFactory, Pool, PoolConfig, Response, Rlm, RlmBuilder,
+    Signature, Status, Tool, Value, inputs, testing::ScriptedModel,
 };
 use indexmap::IndexMap;
 
@@ -192,4 +192,36 @@ pub(crate) async fn deep_values_with_odd_keys_are_refused_and_not_fatal(backend:
     let answer = builder.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
     assert!(said(&model, 1).contains("refused"), "{}", said(&model, 1));
     assert!(answer.outputs()["a"].as_dict().unwrap().contains_key("$ref"));
+}
+
+/// Add up.
+#[derive(Signature)]
+struct AddUp {
+    #[input(object)]
+    rows: Vec<BTreeMap<String, Value>>,
+    /// The longest row, as it came
+    #[output]
+    longest: BTreeMap<String, Value>,
+    #[output(range = 0..=100)]
+    total: i64,
+}
+
+pub(crate) async fn inputs_are_objects_where_asked(backend: Backend) {
+    let cells = [
+        "print(rows[0], rows[1].inner.name, '_abyme_object' in globals())",
+        "SUBMIT(longest=rows[1], total=300)",
+        "SUBMIT(longest=rows[1], total=sum(row.size for row in rows))",
+    ];
+    let model = ScriptedModel::replies(cells.iter().map(|code| cell(code)));
+    // The policy is for the model's code, not for what makes the objects.
+    let policy = CodePolicy::new().deny_name("isinstance");
+    let rlm = Rlm::of::<AddUp>().model(model.clone()).interpreter(backend).policy(policy).build().unwrap();
+    let row = |size: i64| BTreeMap::from([("size".to_owned(), Value::from(size))]);
+    let mut second = row(4);
+    second.insert("inner".to_owned(), Value::dict([("name", "x")]));
+    let found = rlm.run(AddUpInput { rows: vec![row(3), second.clone()] }).await.unwrap();
+    assert_eq!(found.output, AddUpOutput { longest: second, total: 7 });
+    assert!(said(&model, 1).contains("Object(size=3) x False"), "{}", said(&model, 1));
+    let problem = "output `total`: expected int (0 to 100), got int 300";
+    assert!(said(&model, 2).contains(problem), "{}", said(&model, 2));
 }

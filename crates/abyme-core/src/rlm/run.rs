@@ -71,7 +71,7 @@ use crate::{
 pub struct Run<O = IndexMap<String, Value>> {
     output: PhantomData<fn() -> O>,
     config: Arc<RlmConfig>,
-    inputs: Inputs,
+    inputs: Result<Inputs>,
     limits: Limits,
     sinks: Vec<Arc<dyn EventSink>>,
     trace: Option<PathBuf>,
@@ -84,7 +84,7 @@ pub struct Run<O = IndexMap<String, Value>> {
 pub type RunFuture<O = IndexMap<String, Value>> = Pin<Box<dyn Future<Output = Result<Prediction<O>>> + Send>>;
 
 impl<O> Run<O> {
-    pub(super) fn new(config: Arc<RlmConfig>, inputs: Inputs) -> Self {
+    pub(super) fn new(config: Arc<RlmConfig>, inputs: Result<Inputs>) -> Self {
         Self {
             output: PhantomData,
             inputs,
@@ -158,7 +158,7 @@ impl<O> Run<O> {
     async fn finish(self) -> Result<Prediction<()>> {
         let Self { output: _, config, inputs, limits, mut sinks, trace, label, id, cancel } = self;
         HomeRuntime::current()?;
-        let inputs = config.signature.checked_inputs(&inputs)?;
+        let inputs = config.signature.checked_inputs(&inputs?)?;
         limits.check()?;
         if let Some(path) = &trace {
             sinks.push(Arc::new(create_trace(path.clone()).await?));

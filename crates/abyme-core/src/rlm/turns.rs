@@ -18,6 +18,7 @@ use super::{
     conversation::Conversation,
     extract::read_outputs,
     host::CellHost,
+    objects,
     reply::{Reply, read_reply},
     start::{Outputs, RunParts, StartRun},
 };
@@ -481,10 +482,10 @@ impl<'a> Turns<'a> {
     /// A session with the inputs and the user's Python tools in it.
     async fn open_session(&self) -> Result<Session> {
         let config = self.config;
-        let mut session = Session::new(config.factory.create().await?).policy(config.policy.clone());
+        let mut session = Session::new(config.factory.create().await?);
         session.start().await?;
         let inputs = self.inputs.iter().map(|(name, value)| (name.to_owned(), value.clone()));
-        let cell = Cell::new("")
+        let cell = Cell::new(objects::setup(&config.signature))
             .variables(inputs)
             .scope(config.scope.clone())
             .timeout(self.limits.cell_timeout)
@@ -506,7 +507,8 @@ impl<'a> Turns<'a> {
             let message = format!("the session could not be set up: {reason}");
             return Err(Error::new(ErrorKind::Unavailable, message).operation("Rlm::run"));
         }
-        Ok(session)
+        // The policy is for the model's code.
+        Ok(session.policy(config.policy.clone()))
     }
 
     /// The outputs of a submission, or what does not fit.

@@ -8,8 +8,8 @@ use serde_json::{Map, Value as Json, json};
 use crate::value::Value;
 
 /// What a value has to be beyond its type, as part of a
-/// [`FieldType::Constrained`](super::FieldType::Constrained). `Display` says it in words. As in JSON Schema, a
-/// value of another kind passes: a text is in every range of numbers.
+/// [`FieldType::Constrained`](super::FieldType::Constrained). `Display` says it in words. As in JSON Schema,
+/// a value of another kind passes: a text is in every range of numbers.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Constraint {
@@ -21,8 +21,8 @@ pub enum Constraint {
     Length(Measure, u64, Option<u64>),
     /// A text in which this is found.
     Pattern(Pattern),
-    /// A `format` of JSON Schema. Those of Rust's integers and of `char` are checked, and not told to a model,
-    /// which takes them for granted; all others are told, and not checked.
+    /// A `format` of JSON Schema. Those of Rust's integers and of `char` are checked, and not told to a
+    /// model, which takes them for granted; all others are told, and not checked.
     Format(String),
 }
 
@@ -174,27 +174,23 @@ impl Constraint {
     pub(super) fn check(&self, value: &Value) -> Result<(), String> {
         let is_number = matches!(value, Value::Int(_) | Value::BigInt(_) | Value::Float(_));
         match self {
-            Constraint::Range(least, most) if is_number => {
-                check(is_within(value, least, most), || String::new())
-            }
-            Constraint::MultipleOf(factor) if is_number => {
-                check(is_multiple(value, factor), || String::new())
-            }
+            Constraint::Range(least, most) if is_number => check(is_within(value, least, most), String::new),
+            Constraint::MultipleOf(factor) if is_number => check(is_multiple(value, factor), String::new),
             Constraint::Length(measure, least, most) => {
                 let Some(length) = measure.of(value) else { return Ok(()) };
                 let fits = *least <= length && most.is_none_or(|most| length <= most);
                 check(fits, || format!("that is {length}"))
             }
             Constraint::Pattern(Pattern { regex: Ok(regex), .. }) => match value.as_text() {
-                Some(text) => check(regex.is_match(text), || String::new()),
+                Some(text) => check(regex.is_match(text), String::new),
                 None => Ok(()),
             },
             Constraint::Format(name) => match (integer_bounds(name), value) {
                 (Some((least, most)), Value::Int(_) | Value::BigInt(_)) => {
                     let fits = integer(value).is_some_and(|int| (least..=most).contains(&int));
-                    check(fits, || String::new())
+                    check(fits, String::new)
                 }
-                (None, Value::Text(text)) if name == "char" => check(text.chars_len() == 1, || String::new()),
+                (None, Value::Text(text)) if name == "char" => check(text.chars_len() == 1, String::new),
                 _ => Ok(()),
             },
             _ => Ok(()),

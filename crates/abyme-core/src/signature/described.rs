@@ -218,8 +218,8 @@ impl Field {
         self.shaped::<T>(Some(Check::reads::<T>()))
     }
 
-    /// An input that a Rust program gives as a `T`. The model is shown the shape of `T`, and the value goes in
-    /// as it is.
+    /// An input that a Rust program gives as a `T`. The model is shown the shape of `T`, and the value goes
+    /// in as it is.
     pub fn input_of<T: JsonSchema>(name: impl Into<String>) -> Self {
         Self::untyped(name).shaped::<T>(None)
     }

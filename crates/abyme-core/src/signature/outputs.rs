@@ -50,8 +50,8 @@ pub enum OutputProblem {
         /// What does not fit.
         error: CoerceError,
     },
-    /// An output, or all outputs together, cannot be read as the Rust type that is asked for, or do not pass a
-    /// check.
+    /// An output, or all outputs together, cannot be read as the Rust type that is asked for, or do not pass
+    /// a check.
     Unreadable {
         /// The output's name; `None` for all together.
         name: Option<String>,

@@ -50,7 +50,7 @@ use crate::{
 )]
 pub trait Signature: 'static {
     /// The Rust type of all inputs together.
-    type Inputs: Into<Inputs>;
+    type Inputs: TryInto<Inputs, Error: Into<Error>>;
 
     /// The Rust type of all outputs together.
     type Outputs: DeserializeOwned + 'static;

@@ -126,23 +126,6 @@ fn duration(value: &Expr) -> Result<TokenStream> {
     Ok(quote!(::core::time::Duration::from_millis(#milliseconds)))
 }
 
-/// The doc comment among these attributes.
-pub(super) fn docs(attributes: &[Attribute]) -> String {
-    let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
-        Meta::NameValue(meta) if meta.path.is_ident("doc") => match &meta.value {
-            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
-            _ => None,
-        },
-        _ => None,
-    });
-    let lines = lines.flat_map(|text| {
-        text.split('\n')
-            .map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned())
-            .collect::<Vec<_>>()
-    });
-    lines.collect::<Vec<_>>().join("\n").trim().to_owned()
-}
-
 /// Takes the doc comments out of these attributes.
 pub(super) fn take_docs(attributes: &mut Vec<Attribute>) -> Vec<Attribute> {
     let (docs, others) = std::mem::take(attributes).into_iter().partition(|one| one.path().is_ident("doc"));

@@ -7,7 +7,7 @@ use syn::{
     spanned::Spanned,
 };
 
-use super::arguments::docs;
+use crate::docs::docs;
 
 /// A parameter of a tool.
 pub(super) struct Parameter {
