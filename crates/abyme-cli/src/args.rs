@@ -113,8 +113,8 @@ pub(crate) struct RunArgs {
     /// Inputs and outputs with types: "docs, query -> modules: list[str]"
     #[arg(long, short, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) signature: String,
-    /// An input: name=text (@@ for a text that begins with @, @@- for the text -), name=@file (a .json file is
-    /// parsed, unless the declared type is str), or name=- for stdin; repeatable
+    /// An input: name=text (@@ for a text that begins with @, @@- for the text -), name=@file (a .json file
+    /// is parsed, unless the declared type is str), or name=- for stdin; repeatable
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = named)]
     pub(crate) input: Vec<Named>,
     /// What the task is and how to go about it

@@ -1,5 +1,5 @@
-//! The shared conformance suite over the pyo3 backend. All sessions of a process share its modules, so each case
-//! has a process of its own.
+//! The shared conformance suite over the pyo3 backend. All sessions of a process share its modules, so each
+//! case has a process of its own.
 
 use std::process::ExitCode;
 
