@@ -42,6 +42,7 @@ fn main() -> ExitCode {
             program::a_crash_is_seen_alike,
             runs::inputs_sub_calls_tools_and_types_work_together,
             runs::inputs_are_objects_where_asked,
+            runs::sub_calls_are_typed_and_awaited,
             runs::a_failing_cell_is_explained_and_repaired,
             runs::python_tools_are_offered_and_described,
             runs::tools_that_fail_are_named,

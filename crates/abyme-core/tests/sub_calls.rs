@@ -96,13 +96,17 @@ async fn a_typed_reply_is_a_value() {
 }
 
 #[tokio::test]
-async fn what_a_json_schema_says_is_told_and_the_schema_sent_as_it_is() {
+async fn what_a_json_schema_says_is_told_checked_and_sent() {
     let schema = r#"{"type": "integer", "minimum": 1, "description": "How many"}"#;
-    let call = query("say 3").argument("schema", Value::parse_json(schema).unwrap());
+    let schema = Value::parse_json(schema).unwrap();
+    let all =
+        vec![query("say 3").argument("schema", schema.clone()), query("say 0").argument("schema", schema)];
     let sub = model();
-    assert_eq!(calls(vec![call], sub.clone(), |rlm| rlm).await.0, ["3"]);
+    let (results, ..) = calls(all, sub.clone(), |rlm| rlm).await;
+    assert_eq!(results[0], "3");
+    assert!(results[1].contains("corrected or not: expected int (at least 1), got int 0"), "{}", results[1]);
     assert!(said(&sub, 0).ends_with("notation):\nint\n- reply: How many; at least 1"), "{}", said(&sub, 0));
-    assert_eq!(sub.requests()[0].schema, Some(serde_json::from_str(schema).unwrap()));
+    assert_eq!(sub.requests()[0].schema, Some(serde_json::json!({"type": "integer", "minimum": 1})));
 }
 
 #[tokio::test]
@@ -270,15 +274,14 @@ async fn wrong_options_are_named() {
             batch(&["say a"]).argument("on_error", "ignore"),
             "ValueError: llm_query_batched() needs \"return\" or \"raise\" as `on_error`, not 'ignore'",
         ),
-        (
-            with("schema", 5.into()),
-            "ValueError: llm_query() needs a type as `schema`, such as list[str], a dict of types, or a JSON \
-             Schema: reply: 5 is no type",
-        ),
     ];
     let (asked, wanted): (Vec<_>, Vec<_>) = all.into_iter().unzip();
     let (results, ..) = calls(asked, sub.clone(), |rlm| rlm).await;
     assert_eq!(results, wanted);
+    let no_type = query("say a").argument("schema", 5);
+    let (results, ..) = calls(vec![no_type], sub.clone(), |rlm| rlm).await;
+    let start = "ValueError: llm_query() needs a type as `schema`, such as list[str], a dict of types, or a";
+    assert!(results[0].starts_with(start) && results[0].contains("int 5 is no type"), "{}", results[0]);
     assert!(sub.requests().is_empty());
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Demands {
     pub(crate) no_temperature: bool,
     /// No messages of the system.
     pub(crate) no_system_role: bool,
+    /// No schema of the reply.
+    pub(crate) no_schema: bool,
 }
 
 /// What a request held that may be refused.
@@ -28,6 +30,7 @@ pub(crate) struct Sent {
     pub(crate) max_tokens_field: Option<&'static str>,
     pub(crate) temperature: bool,
     pub(crate) system_role: bool,
+    pub(crate) schema: bool,
 }
 
 impl Demands {
@@ -46,6 +49,10 @@ impl Demands {
         }
         if sent.temperature && !self.no_temperature && names("temperature") && refused {
             return Some(Self { no_temperature: true, ..self });
+        }
+        let about_schema = names("response_format") || says(SCHEMA);
+        if sent.schema && !self.no_schema && about_schema {
+            return Some(Self { no_schema: true, ..self });
         }
         let about_system = says(SYSTEM_ROLE) && refused || says(NO_SYSTEM_ROLE);
         if sent.system_role && !self.no_system_role && about_system {
@@ -115,6 +122,16 @@ const NOT_TAKEN: &[&str] = &[
     "only the default",
 ];
 
+/// What a refusal is about that does not name the field. The request does without, whatever is wrong with it.
+const SCHEMA: &[&str] = &[
+    "json_schema",
+    "json schema",
+    "structured output",
+    "guided decoding",
+    "responseformat",
+    "response format",
+];
+
 const SYSTEM_ROLE: &[&str] = &[
     "system role",
     "role system",
@@ -143,7 +160,8 @@ mod tests {
 
     use super::*;
 
-    const ALL: Sent = Sent { max_tokens_field: Some("max_tokens"), temperature: true, system_role: true };
+    const ALL: Sent =
+        Sent { max_tokens_field: Some("max_tokens"), temperature: true, system_role: true, schema: true };
 
     fn learned(error: serde_json::Value) -> Option<Demands> {
         let error = ProviderError::find_in_failure(&json!({ "error": error })).unwrap();
@@ -155,6 +173,7 @@ mod tests {
         let max_tokens = Some(Demands { other_max_tokens: true, ..Demands::default() });
         let temperature = Some(Demands { no_temperature: true, ..Demands::default() });
         let system = Some(Demands { no_system_role: true, ..Demands::default() });
+        let schema = Some(Demands { no_schema: true, ..Demands::default() });
         for (demand, message) in [
             (
                 max_tokens,
@@ -178,6 +197,9 @@ mod tests {
             (system, "Conversation roles must alternate user/assistant/user/assistant/..."),
             (system, "Developer instruction is not enabled for models/gemma-3-27b-it"),
             (system, "Only user and assistant roles are supported!"),
+            (schema, "This response_format type is unavailable now"),
+            (schema, "Invalid schema for response_format 'reply': 'uniqueItems' is not permitted."),
+            (schema, "model `m` does not support structured outputs"),
             (None, "max_tokens is too large: 100000. This model supports at most 16384 completion tokens"),
             (None, "temperature has to be between 0 and 2"),
             (None, "unknown model `m`"),

@@ -41,7 +41,17 @@ pub(crate) fn body(
     let temperature = request.temperature.or(config.temperature).filter(|_| !demands.no_temperature);
     let temperature = temperature.map(Value::from).filter(|_| !extra.contains_key("temperature"));
     let usage = endpoint.tells_cost_on_request().then(|| json!({"include": true}));
-    let ours = [(field, &max_tokens), ("temperature", &temperature), ("usage", &usage)];
+    // A provider takes an object only.
+    let schema = request.schema.as_ref().filter(|schema| schema["type"] == "object" && !demands.no_schema);
+    let schema = schema.filter(|_| !extra.contains_key("response_format"));
+    let format = schema
+        .map(|schema| json!({"type": "json_schema", "json_schema": {"name": "reply", "schema": schema}}));
+    let ours = [
+        (field, &max_tokens),
+        ("temperature", &temperature),
+        ("usage", &usage),
+        ("response_format", &format),
+    ];
     let ours = ours.iter().filter_map(|(field, value)| Some((*field, value.as_ref()?)));
     let mut options: BTreeMap<&str, &Value> = ours.collect();
     options.extend(extra.iter().map(|(field, value)| (field.as_str(), value)));
@@ -56,6 +66,7 @@ pub(crate) fn body(
         max_tokens_field: max_tokens.is_some().then_some(field),
         temperature: temperature.is_some(),
         system_role: messages.iter().any(|message| message.role == Role::System),
+        schema: format.is_some(),
     };
     let body = Body { model, messages: &messages, options };
     let body = serde_json::to_vec(&body).map_err(|error| {

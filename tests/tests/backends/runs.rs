@@ -67,6 +67,45 @@ pub(crate) async fn inputs_sub_calls_tools_and_types_work_together(backend: Back
     assert_eq!((calls, answer.usage().calls), (2, 5));
 }
 
+pub(crate) async fn sub_calls_are_typed_and_awaited(backend: Backend) {
+    let sub = ScriptedModel::from_fn(|request| {
+        Ok(match request.messages[0].content.lines().next() {
+            Some("hits") => "Here:\n```json\n[{\"name\": \"x\"}]\n```".into(),
+            Some("plain") => "words".into(),
+            Some(n) => Response::new(format!("{{'n': {n}}}")),
+            None => Response::new(""),
+        })
+    });
+    let (builder, model) = rlm(
+        backend,
+        "q -> a: int",
+        &[
+            "import asyncio, dataclasses\nfrom typing import List, Optional\n\
+             @dataclasses.dataclass\nclass Hit:\n    name: str\n    size: Optional[int] = None\n\
+             async def ask(p): return await llm_query(p, schema={'n': int})\n\
+             both = await asyncio.gather(ask('1'), ask('2'))\n\
+             (llm_query('hits', schema=List[Hit]), await llm_query('hits', schema=list[Hit]), both)",
+            "try: llm_query_batched(['1', 'hits'], schema={'n': int}, on_error='raise')\n\
+             except ValueError as e: print(e)\n\
+             Node = dataclasses.make_dataclass('Node', [('next', 'Node')])\nNode.__annotations__['next'] = Node\n\
+             try: llm_query('plain', schema=Node)\n\
+             except ValueError as e: print(e)\n\
+             llm_query('plain', None, timeout=60)",
+            "SUBMIT(llm_query('3', schema={'n': int})['n'])",
+        ],
+    );
+    let answer = builder.sub_model(sub).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    assert_eq!(answer.get::<u8>("a").unwrap(), 3);
+    let hits = "([{'name': 'x'}], [{'name': 'x'}], [{'n': 1}, {'n': 2}])";
+    assert!(said(&model, 1).contains(hits), "{}", said(&model, 1));
+    let failed = said(&model, 2);
+    assert!(
+        failed.contains("1 of 2 prompts failed, 1 worked: prompts[1]: the reply does not fit"),
+        "{failed}"
+    );
+    assert!(failed.contains("the type Node contains itself") && failed.contains("'words'"), "{failed}");
+}
+
 pub(crate) async fn a_failing_cell_is_explained_and_repaired(backend: Backend) {
     let (builder, model) = rlm(
         backend,

@@ -64,7 +64,8 @@ impl DescribedType {
     /// - a Python annotation in a text: `"list[str]"`;
     /// - a JSON Schema: a dict whose `type` is one of JSON Schema's, or that has `$ref`, `anyOf`, `oneOf`,
     ///   `allOf`, `enum`, or `properties` or `items` that are schemas;
-    /// - a dict of types, each in one of these ways, or a list of one type: `{"tags": ["str"], "n": "int"}`.
+    /// - a dict of types, each in one of these ways, or a list of one type: `{"tags": ["str"], "n": "int"}`. A
+    ///   key whose type is `NotRequired[...]` need not be there.
     ///
     /// Bring a value to it with [`FieldType::coerce`], which gives errors with the place inside; its
     /// [`json_schema`](FieldType::json_schema) is for a provider that takes one.
@@ -95,6 +96,7 @@ impl DescribedType {
         let invalid = |message: String| Error::new(ErrorKind::Signature, message);
         let described = match given {
             Value::Text(text) => Self { ty: text.parse()?, description: None, notes: Vec::new() },
+            Value::None => Self { ty: FieldType::None, description: None, notes: Vec::new() },
             Value::List(items) => match items.as_slice() {
                 [item] => {
                     let item = Self::parse(&format!("{name}[...]"), item)?;
@@ -122,10 +124,15 @@ impl DescribedType {
                     let (mut fields, mut notes) = (Vec::new(), Vec::new());
                     for (key, ty) in entries {
                         let path = format!("{name}[{}]", text_repr(key, usize::MAX));
-                        let part = Self::parse(&path, ty)?;
+                        let optional = not_required(ty);
+                        let part = Self::parse(&path, optional.as_ref().unwrap_or(ty))?;
                         notes.extend(part.description.map(|text| format!("{path}: {text}")));
                         notes.extend(part.notes);
-                        fields.push(RecordField { name: key.clone(), ty: part.ty, required: true });
+                        fields.push(RecordField {
+                            name: key.clone(),
+                            ty: part.ty,
+                            required: optional.is_none(),
+                        });
                     }
                     let ty = match fields.is_empty() {
                         true => FieldType::dict(FieldType::Any, FieldType::Any),
@@ -149,6 +156,11 @@ impl DescribedType {
 
 /// The types of JSON Schema.
 const JSON_TYPES: [&str; 7] = ["string", "integer", "number", "boolean", "null", "array", "object"];
+
+/// `T` of the text `NotRequired[T]`.
+fn not_required(ty: &Value) -> Option<Value> {
+    ty.as_text()?.strip_prefix("NotRequired[")?.strip_suffix(']').map(Value::from)
+}
 
 /// Whether this is a JSON Schema, and not a dict of types.
 fn is_schema(json: &Json) -> bool {

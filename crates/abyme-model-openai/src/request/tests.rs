@@ -53,3 +53,19 @@ fn what_a_server_demands_changes_the_request() {
     let config = Config { system_role: SystemRole::InUserMessage, ..config };
     assert!(sent(&config, &request).contains(merged));
 }
+
+#[test]
+fn a_schema_of_an_object_is_sent_unless_the_server_or_the_user_refuses_it() {
+    let config = Config::new("m");
+    let object = json!({"type": "object", "properties": {"n": {"type": "integer"}}});
+    let request = Request::prompt("hi").schema(object.clone());
+    let written: Value = serde_json::from_str(&sent(&config, &request)).unwrap();
+    let format = json!({"type": "json_schema", "json_schema": {"name": "reply", "schema": object}});
+    assert_eq!(written["response_format"], format);
+    let refused = Demands { no_schema: true, ..Demands::default() };
+    assert!(!demanded(&config, &request, refused).contains("response_format"));
+    let list = Request::prompt("hi").schema(json!({"type": "array"}));
+    assert!(!sent(&config, &list).contains("response_format"));
+    let extra_body = Map::from_iter([("response_format".to_owned(), Value::Null)]);
+    assert!(!sent(&Config { extra_body, ..config }, &request).contains("response_format"));
+}
