@@ -16,6 +16,9 @@ use abyme::{
 };
 use async_trait::async_trait;
 
+/// Changes the limits of a run.
+type Change = fn(Limits) -> Limits;
+
 fn cell(code: &str) -> String {
     format!("```python\n{code}\n```")
 }
@@ -163,7 +166,7 @@ async fn every_limit_of_the_tree_holds_at_every_depth() {
                print(seen)";
     let deep = ask.replace("Second.", "Third.");
     for depth in [1, 2] {
-        let cases: [(&str, fn(Limits) -> Limits, &str); 4] = [
+        let cases: [(&str, Change, &str); 4] = [
             ("iterations", |limits| limits.max_iterations(3), "extracted"),
             ("sub-calls", |limits| limits.max_llm_calls(4), "no sub-call is left of 4"),
             ("tokens", |limits| limits.max_tokens(1_500), "the 1500 tokens are used"),
@@ -262,10 +265,7 @@ async fn a_batch_that_does_not_fit_is_not_sent() {
 
     // The same by tokens and by cost: what one prompt takes is known from the first.
     for (limit, expected) in [
-        (
-            (|limits| limits.max_tokens(3_000).max_llm_calls(1_000)) as fn(Limits) -> Limits,
-            "max_tokens: this needs",
-        ),
+        ((|limits| limits.max_tokens(3_000).max_llm_calls(1_000)) as Change, "max_tokens: this needs"),
         (|limits| limits.max_cost(3.0).max_llm_calls(1_000), "max_cost: this needs about $"),
     ] {
         let code = "llm_query('Is it?')\ntry:\n    llm_query_batched([f'Is it {n}?' for n in range(500)])\nexcept \

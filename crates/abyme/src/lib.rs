@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod guide;
+
 // Running tasks.
 pub use abyme_core::{
     CancelHandle, CodePolicy, Event, EventSink, EventStream, Field, FieldType, FnTool, Inputs, Limit, Limits,

@@ -1,0 +1,28 @@
+//! A guide in six parts.
+//!
+//! | part | is about |
+//! |---|---|
+//! | [signatures] | what a task takes and gives, as a text or as a struct |
+//! | [tools] | your functions, called from Python |
+//! | [sub_calls] | model calls from a cell |
+//! | [recursion] | runs that start runs |
+//! | [budgets] | what a run may use, its children included |
+//! | [moving_over] | from `dspy.RLM` and `rlms`, side by side |
+
+#[doc = include_str!("../guide/budgets.md")]
+pub mod budgets {}
+
+#[doc = include_str!("../guide/moving_over.md")]
+pub mod moving_over {}
+
+#[doc = include_str!("../guide/recursion.md")]
+pub mod recursion {}
+
+#[doc = include_str!("../guide/signatures.md")]
+pub mod signatures {}
+
+#[doc = include_str!("../guide/sub_calls.md")]
+pub mod sub_calls {}
+
+#[doc = include_str!("../guide/tools.md")]
+pub mod tools {}
