@@ -12,7 +12,7 @@ use std::{
 
 use abyme::{
     ErrorKind, Event, LanguageModel, Limit, Limits, Message, Request, Response, Result, Rlm, RlmBuilder,
-    Status, Text, Trajectory, Usage, Value, Wasm, inputs, testing::ScriptedModel,
+    Status, Text, Tool, Trajectory, Usage, Value, Wasm, inputs, testing::ScriptedModel,
 };
 use async_trait::async_trait;
 
@@ -217,6 +217,14 @@ impl Slow {
     }
 }
 
+struct OnDrop<F: Fn() -> usize>(F);
+
+impl<F: Fn() -> usize> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 #[async_trait]
 impl LanguageModel for Slow {
     fn name(&self) -> &str {
@@ -226,8 +234,9 @@ impl LanguageModel for Slow {
     async fn complete(&self, request: &Request) -> Result<Response> {
         let now = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_in_flight.fetch_max(now, Ordering::SeqCst);
+        // A call that is dropped is not in flight any more.
+        let _ended = OnDrop(|| self.in_flight.fetch_sub(1, Ordering::SeqCst));
         tokio::time::sleep(Duration::from_secs_f64(self.seconds)).await;
-        self.in_flight.fetch_sub(1, Ordering::SeqCst);
         self.script.complete(request).await
     }
 }
@@ -252,7 +261,7 @@ async fn waiting_children_of_waiting_children_do_not_block_each_other() {
 
 #[tokio::test]
 async fn a_batch_that_does_not_fit_is_not_sent() {
-    let code = "for ask in (llm_query_batched, rlm_query_batched):\n    try:\n        ask(['Is it?'] * 500)\n    \
+    let code = "for ask in (llm_query_batched, rlm_query_batched):\n    try:\n        ask([f'Is it {n}?' for n in range(500)])\n    \
                 except RuntimeError as error:\n        print(error)";
     let script = model(&[("The root's task.", &[code, "SUBMIT(answer=str(budget()))"])]);
     let limits = |limits: Limits| limits.max_llm_calls(100);
@@ -453,4 +462,17 @@ async fn an_input_may_be_called_budget() {
     let rlm = rlm("budget: int -> answer", &script).build().unwrap();
     let answer = rlm.run(inputs! { budget: Value::from(5) }).await.unwrap().get::<String>("answer").unwrap();
     assert!(answer.starts_with("5['depth', 'dollars_left'"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_tree_shares_how_often_a_tool_may_be_called() {
+    let ask = "try:\n    rung = ring()\nexcept RuntimeError as error:\n    rung = str(error)\n";
+    let root: &'static str = format!("{ask}SUBMIT(answer=rung + '|' + rlm_query('Second.'))").leak();
+    let second: &'static str = format!("{ask}SUBMIT(answer=rung)").leak();
+    let script = model(&[("The root's task.", &[root]), ("Second.", &[second])]);
+    let ring = Tool::new("ring", "Rings.", || "rung").max_calls(1);
+    let answer = rlm("-> answer", &script).tool(ring).build().unwrap().run(inputs! {}).await.unwrap();
+    let answer = answer.get::<String>("answer").unwrap();
+    assert!(answer.starts_with("rung|") && answer.contains("ring"), "{answer}");
+    assert_ne!(answer, "rung|rung");
 }

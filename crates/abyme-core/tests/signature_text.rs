@@ -1,5 +1,5 @@
 //! `signature!` and the reader of signatures take the same texts.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "../../abyme-derive/src/signature/text.rs"]
 mod text;

@@ -22,6 +22,7 @@ use crate::{
     model::LanguageModel,
     prompt,
     signature::{Field, FieldType, TaskSignature},
+    tool::ToolUses,
     trajectory::{CallOutcome, Event, ParentCall},
     value::{Text, Value},
 };
@@ -30,6 +31,7 @@ use crate::{
 pub(super) struct Children<'a> {
     caller: &'a ModelCaller<'a>,
     start: &'a dyn StartRun,
+    tool_uses: &'a ToolUses,
     turn: u32,
 }
 
@@ -49,8 +51,13 @@ struct Task {
 }
 
 impl<'a> Children<'a> {
-    pub(super) fn new(caller: &'a ModelCaller<'a>, start: &'a dyn StartRun, turn: u32) -> Self {
-        Self { caller, start, turn }
+    pub(super) fn new(
+        caller: &'a ModelCaller<'a>,
+        start: &'a dyn StartRun,
+        tool_uses: &'a ToolUses,
+        turn: u32,
+    ) -> Self {
+        Self { caller, start, tool_uses, turn }
     }
 
     pub(super) async fn rlm_query(&self, call: &HostCall) -> Result<Value, HostError> {
@@ -218,6 +225,7 @@ impl<'a> Children<'a> {
             limits: &limits,
             budget: &budget,
             recorder: &recorder,
+            tool_uses: self.tool_uses,
             label: None,
             parent: Some(&parent),
         };

@@ -35,7 +35,7 @@ impl<'a> CellHost<'a> {
         Self {
             caller,
             sub_calls: SubCalls::new(caller, turn),
-            children: Children::new(caller, start, turn),
+            children: Children::new(caller, start, tool_uses, turn),
             tool_calls: ToolCalls::new(caller, &caller.config().tools, tool_uses, turn),
         }
     }

@@ -28,6 +28,7 @@ use crate::{
     inputs::Inputs,
     limits::Limits,
     runtime::HomeRuntime,
+    tool,
     trajectory::{EventSink, Record, Recorder, TrajectoryWriter},
     value::Value,
 };
@@ -171,6 +172,7 @@ impl<O> Run<O> {
             limits: &limits,
             budget: &budget,
             recorder: &recorder,
+            tool_uses: &tool::unused(&config.tools),
             label: label.as_deref(),
             parent: None,
         };

@@ -15,6 +15,7 @@ use crate::{
     inputs::Inputs,
     limits::Limits,
     status::Status,
+    tool::ToolUses,
     trajectory::{ParentCall, Recorder},
     value::Value,
 };
@@ -27,6 +28,8 @@ pub(super) struct RunParts<'a> {
     pub(super) limits: &'a Limits,
     pub(super) budget: &'a Arc<Budget>,
     pub(super) recorder: &'a Recorder,
+    /// How often the tree has used each tool.
+    pub(super) tool_uses: &'a ToolUses,
     pub(super) label: Option<&'a str>,
     /// The call that starts it, if a cell does.
     pub(super) parent: Option<&'a ParentCall>,

@@ -33,7 +33,6 @@ use crate::{
     model::{FinishReason, Response},
     prompt::{self, FirstMessages},
     status::{Limit, Status},
-    tool::{self, ToolUses},
     trajectory::{Event, InputSummary, Purpose, Recorder},
     value::Value,
 };
@@ -57,7 +56,6 @@ pub(super) struct Turns<'a> {
     budget: &'a Arc<Budget>,
     recorder: &'a Recorder,
     conversation: Conversation<'a>,
-    tool_uses: ToolUses,
     turn: u32,
     sessions_lost: u32,
     replies_without_code: u32,
@@ -99,7 +97,6 @@ impl<'a> Turns<'a> {
             conversation: Conversation::new(recorder),
             caller,
             start,
-            tool_uses: tool::unused(&config.tools),
             turn: 0,
             sessions_lost: 0,
             replies_without_code: 0,
@@ -460,7 +457,7 @@ impl<'a> Turns<'a> {
     /// Runs a cell. If the session dies in it, that is an observation too: the model reads of it. Gives also
     /// what the host has to say about the cell.
     async fn execute(&mut self, session: &mut Session, cell: Cell) -> Result<(Observation, Vec<String>)> {
-        let host = CellHost::new(&self.caller, self.start, &self.tool_uses, self.turn);
+        let host = CellHost::new(&self.caller, self.start, self.parts.tool_uses, self.turn);
         let span = tracing::info_span!("cell", turn = self.turn);
         let started = Instant::now();
         let mut observation = match session.execute(cell, &host).instrument(span).await {
