@@ -20,7 +20,7 @@ struct ExtractApiEndpoints {
     api_endpoints: Vec<String>,
 }
 
-fn is_sorted(endpoints: &Vec<String>) -> Result<(), String> {
+fn is_sorted(endpoints: &[String]) -> Result<(), String> {
     match endpoints.windows(2).find(|pair| pair[0] >= pair[1]) {
         Some(pair) => Err(format!("{:?} does not come before {:?}", pair[0], pair[1])),
         None => Ok(()),

@@ -72,7 +72,8 @@ async fn a_child_works_on_its_context_in_a_session_of_its_own() {
         (
             "The root's task.",
             &[
-                "secret = 1\nfound = rlm_query('Count the lines.', context=docs, signature='total: int')\nfound",
+                "secret = 1\n\
+                 found = rlm_query('Count the lines.', context=docs, signature='total: int')\nfound",
                 "SUBMIT(total=found)",
             ],
         ),
@@ -162,8 +163,8 @@ async fn at_the_depth_limit_a_child_is_a_sub_call() {
 #[tokio::test]
 async fn every_limit_of_the_tree_holds_at_every_depth() {
     let forever = &["pass"; 30];
-    let ask = "try:\n    SUBMIT(answer=rlm_query('Second.'))\nexcept RuntimeError as error:\n    seen = str(error)\n    \
-               print(seen)";
+    let ask = "try:\n    SUBMIT(answer=rlm_query('Second.'))\n\
+               except RuntimeError as error:\n    seen = str(error)\n    print(seen)";
     let deep = ask.replace("Second.", "Third.");
     for depth in [1, 2] {
         let cases: [(&str, Change, &str); 4] = [
@@ -261,7 +262,8 @@ async fn waiting_children_of_waiting_children_do_not_block_each_other() {
 
 #[tokio::test]
 async fn a_batch_that_does_not_fit_is_not_sent() {
-    let code = "for ask in (llm_query_batched, rlm_query_batched):\n    try:\n        ask([f'Is it {n}?' for n in range(500)])\n    \
+    let code = "prompts = [f'Is it {n}?' for n in range(500)]\n\
+                for ask in (llm_query_batched, rlm_query_batched):\n    try:\n        ask(prompts)\n    \
                 except RuntimeError as error:\n        print(error)";
     let script = model(&[("The root's task.", &[code, "SUBMIT(answer=str(budget()))"])]);
     let limits = |limits: Limits| limits.max_llm_calls(100);
@@ -277,8 +279,8 @@ async fn a_batch_that_does_not_fit_is_not_sent() {
         ((|limits| limits.max_tokens(3_000).max_llm_calls(1_000)) as Change, "max_tokens: this needs"),
         (|limits| limits.max_cost(3.0).max_llm_calls(1_000), "max_cost: this needs about $"),
     ] {
-        let code = "llm_query('Is it?')\ntry:\n    llm_query_batched([f'Is it {n}?' for n in range(500)])\nexcept \
-                    RuntimeError as error:\n    print(error)";
+        let code = "llm_query('Is it?')\ntry:\n    llm_query_batched([f'Is it {n}?' for n in range(500)])\n\
+                    except RuntimeError as error:\n    print(error)";
         let script = model(&[("The root's task.", &[code, "SUBMIT(answer='done')"])]);
         let answer = rlm("-> answer", &script).limits(limit).build().unwrap().run(inputs! {}).await.unwrap();
         assert_eq!((script.requests().len(), answer.status()), (3, Status::Submitted));
@@ -351,7 +353,8 @@ async fn a_child_that_fails_raises_in_the_cell_and_its_siblings_go_on() {
             "SUBMIT(answer='fine')"
         } else {
             "try:\n    rlm_query('Broken.')\nexcept RuntimeError as error:\n    one = str(error)\n\
-             two = rlm_query_batched(['Second.', 'Broken.', 'Second.'])\nSUBMIT(answer=one + '|' + '|'.join(two))"
+             two = rlm_query_batched(['Second.', 'Broken.', 'Second.'])\n\
+             SUBMIT(answer=one + '|' + '|'.join(two))"
         };
         Ok(Response::new(cell(code)))
     });

@@ -11,6 +11,6 @@ pub use self::{
 /// Reserves and settles so many sub-calls of `model` in a budget with every limit, two levels below its root:
 /// what the bookkeeping of a sub-call costs, for benchmarks.
 #[cfg(feature = "testing")]
-pub fn book_sub_calls(model: &dyn crate::LanguageModel, count: u32) {
+pub fn book_sub_calls(model: &dyn crate::model::LanguageModel, count: u32) {
     crate::rlm::round_trips(model, count);
 }

@@ -121,7 +121,7 @@ async fn a_derived_task_is_typed_from_end_to_end() {
 
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-enum Place {
+enum Spot {
     City { name: String, people: u64 },
     Sea,
 }
@@ -153,7 +153,7 @@ struct Kinds {
     #[output]
     pair: (String, f64),
     #[output]
-    place: Vec<Place>,
+    place: Vec<Spot>,
     #[output]
     level: Option<Level>,
     #[output]
@@ -200,7 +200,7 @@ async fn every_kind_of_type_goes_there_and_back() {
     let output = rlm.run(KindsInput {}).await.unwrap().output;
     let expected = KindsOutput {
         pair: ("a".to_owned(), 1.0),
-        place: vec![Place::City { name: "x".to_owned(), people: 3 }, Place::Sea],
+        place: vec![Spot::City { name: "x".to_owned(), people: 3 }, Spot::Sea],
         level: None,
         big: -99_999_999_999_999_999_999,
         day: Day("2024-02-29".to_owned()),

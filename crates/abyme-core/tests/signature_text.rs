@@ -115,7 +115,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
-    fn they_agree_about_texts_near_signatures(parts in prop::collection::vec(prop::sample::select(PARTS), 0..14)) {
+    fn they_agree_about_texts_near_signatures(
+        parts in prop::collection::vec(prop::sample::select(PARTS), 0..14)
+    ) {
         agree(&parts.concat());
         agree(&format!("a -> b: {}", parts.concat()));
     }

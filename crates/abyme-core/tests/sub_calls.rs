@@ -120,10 +120,9 @@ async fn a_reply_that_does_not_fit_is_corrected_once() {
     let (results, ..) = calls(vec![lost], sub.clone(), |rlm| rlm).await;
     assert_eq!(
         results,
-        [
-            "ValueError: the reply does not fit the schema, corrected or not: at [1]: expected int, got str 'x'; \
-          it begins \"[1, 'x']\""
-        ]
+        ["ValueError: the reply does not fit the schema, corrected or not: at [1]: expected int, got str \
+             'x'; \
+          it begins \"[1, 'x']\""]
     );
     insta::assert_snapshot!(transcript(&sub.requests()[1]), @r"
     === user ===
@@ -253,7 +252,7 @@ async fn wrong_options_are_named() {
             "ValueError: llm_query() needs a `max_tokens` from 1 to 4294967295, not 0",
         ),
         (
-            with("temperature", "hot".into()),
+            with("temperature", "high".into()),
             "TypeError: llm_query() needs a number as `temperature`, not str",
         ),
         (

@@ -87,7 +87,8 @@ pub(crate) async fn sub_calls_are_typed_and_awaited(backend: Backend) {
              (llm_query('hits', schema=List[Hit]), await llm_query('hits', schema=list[Hit]), both)",
             "try: llm_query_batched(['1', 'hits'], schema={'n': int}, on_error='raise')\n\
              except ValueError as e: print(e)\n\
-             Node = dataclasses.make_dataclass('Node', [('next', 'Node')])\nNode.__annotations__['next'] = Node\n\
+             Node = dataclasses.make_dataclass('Node', [('next', 'Node')])\n\
+             Node.__annotations__['next'] = Node\n\
              try: llm_query('plain', schema=Node)\n\
              except ValueError as e: print(e)\n\
              llm_query('plain', None, timeout=60)",

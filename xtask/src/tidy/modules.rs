@@ -124,9 +124,10 @@ impl Modules {
         Some(target)
     }
 
+    /// Whether the root has this name only by an import. A module may have the name of a macro.
     fn is_reexport(&self, name: &str) -> bool {
         let root = &self.modules[0];
-        root.imports.contains_key(name) && !root.items.contains_key(name)
+        root.imports.contains_key(name) && !root.items.contains_key(name) && !root.children.contains_key(name)
     }
 
     fn look_up(

@@ -4,7 +4,7 @@
 //! So `max_llm_calls` bounds the tree, however deep and wide it grows.
 
 mod estimate;
-mod place;
+mod slot;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -18,7 +18,7 @@ use tokio::{
 
 use self::{
     estimate::{Amount, Estimates},
-    place::{Lent, Place},
+    slot::{Lent, Slot},
 };
 use super::{in_flight::SubCallsInFlight, input_limits::InputLimits};
 use crate::{
@@ -37,7 +37,7 @@ struct TreeBudget {
     /// Model calls in flight.
     calls: Arc<Semaphore>,
     /// Child runs at work.
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     used: Mutex<TreeUsed>,
     /// Sub-calls that others of the tree may share.
     in_flight: SubCallsInFlight,
@@ -61,7 +61,7 @@ pub(super) struct Budget {
     tree: Arc<TreeBudget>,
     parent: Option<Arc<Budget>>,
     /// Of a child run.
-    place: Option<Place>,
+    slot: Option<Slot>,
     depth: u32,
     max_iterations: u32,
     /// When the run has to be over.
@@ -104,7 +104,7 @@ impl TreeBudget {
         Self {
             limits: limits.clone(),
             calls: Arc::new(Semaphore::new(limits.max_concurrent_calls)),
-            places: Arc::new(Semaphore::new(limits.max_concurrent_calls)),
+            slots: Arc::new(Semaphore::new(limits.max_concurrent_calls)),
             used: Mutex::default(),
             in_flight: SubCallsInFlight::default(),
             input_limits: InputLimits::default(),
@@ -194,7 +194,7 @@ impl Budget {
             deadline - (left / 4).min(MAX_EXTRACT_TIME)
         });
         Arc::new(Self {
-            place: parent.as_ref().map(|parent| Place::new(tree.places.clone(), parent.place.as_ref())),
+            slot: parent.as_ref().map(|parent| Slot::new(tree.slots.clone(), parent.slot.as_ref())),
             depth: parent.as_ref().map_or(0, |parent| parent.depth + 1),
             used: Mutex::new(RunUsed { is_first_paid: parent.is_some(), ..RunUsed::default() }),
             tree,
@@ -369,15 +369,15 @@ impl Budget {
     }
 
     /// Waits until a child run may be at work. The root always may.
-    pub(super) async fn take_place(&self) {
-        if let Some(place) = &self.place {
-            place.take().await;
+    pub(super) async fn take_slot(&self) {
+        if let Some(slot) = &self.slot {
+            slot.take().await;
         }
     }
 
-    /// Lets children be at work in this run's place until the guard is dropped.
-    pub(super) fn lend_place(&self) -> Option<Lent<'_>> {
-        self.place.as_ref().map(Place::lend)
+    /// Lets children be at work in this run's slot until the guard is dropped.
+    pub(super) fn lend_slot(&self) -> Option<Lent<'_>> {
+        self.slot.as_ref().map(Slot::lend)
     }
 
     /// Settles what an answered call of `model` used, whose request had this size.

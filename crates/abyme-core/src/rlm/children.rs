@@ -36,7 +36,7 @@ pub(super) struct Children<'a> {
 }
 
 /// What a child is asked for, and how.
-struct Asked<'a> {
+struct ChildOptions<'a> {
     function: &'static str,
     signature: Option<&'a str>,
     model: &'a Arc<dyn LanguageModel>,
@@ -75,10 +75,10 @@ impl<'a> Children<'a> {
                 .await;
         }
         self.caller.budget().reserve_children(1)?;
-        let waiting = self.caller.budget().lend_place();
+        let waiting = self.caller.budget().lend_slot();
         let result = self.child(&asked, task).await;
         drop(waiting);
-        self.caller.budget().take_place().await;
+        self.caller.budget().take_slot().await;
         result
     }
 
@@ -92,7 +92,8 @@ impl<'a> Children<'a> {
             }
             Some(Value::List(contexts)) => {
                 let message = format!(
-                    "{RLM_QUERY_BATCHED}() needs a context for each prompt: there are {} prompts and {} contexts",
+                    "{RLM_QUERY_BATCHED}() needs a context for each prompt: there are {} prompts and {} \
+                     contexts",
                     prompts.len(),
                     contexts.len()
                 );
@@ -105,10 +106,10 @@ impl<'a> Children<'a> {
         let tasks = tasks.collect::<Result<Vec<_>, _>>()?;
         let results = if self.caller.budget().may_have_children() {
             self.caller.budget().reserve_children(u32::try_from(tasks.len()).unwrap_or(u32::MAX))?;
-            let waiting = self.caller.budget().lend_place();
+            let waiting = self.caller.budget().lend_slot();
             let results = join_all(tasks.into_iter().map(|task| self.child(&asked, task))).await;
             drop(waiting);
-            self.caller.budget().take_place().await;
+            self.caller.budget().take_slot().await;
             results
         } else {
             let sub_calls = SubCalls::new(self.caller, self.turn);
@@ -128,7 +129,11 @@ impl<'a> Children<'a> {
         ))
     }
 
-    fn asked<'c>(&'c self, call: &'c HostCall, function: &'static str) -> Result<Asked<'c>, HostError> {
+    fn asked<'c>(
+        &'c self,
+        call: &'c HostCall,
+        function: &'static str,
+    ) -> Result<ChildOptions<'c>, HostError> {
         let signature = match given(call.kwargs.get("signature")) {
             None => None,
             Some(Value::Text(signature)) => Some(signature.as_str()),
@@ -145,11 +150,16 @@ impl<'a> Children<'a> {
             other => return Err(wrong_argument(function, "max_iterations", "an int", other)),
         };
         let model = self.caller.sub_model(arguments::model(call)?)?;
-        Ok(Asked { function, signature, model, max_iterations })
+        Ok(ChildOptions { function, signature, model, max_iterations })
     }
 
     /// The signature and the inputs of a child that is asked for `prompt` over `context`.
-    fn task(&self, asked: &Asked<'_>, prompt: &Text, context: Option<&Value>) -> Result<Task, HostError> {
+    fn task(
+        &self,
+        asked: &ChildOptions<'_>,
+        prompt: &Text,
+        context: Option<&Value>,
+    ) -> Result<Task, HostError> {
         arguments::check_prompt(prompt.as_str())?;
         let invalid = |message: String| HostError::value_error(format!("{}(): {message}", asked.function));
         let inputs = if context.is_some() { "context" } else { "" };
@@ -197,7 +207,7 @@ impl<'a> Children<'a> {
     }
 
     /// Runs one child, whose first turn is reserved, and records it.
-    async fn child(&self, asked: &Asked<'_>, task: Task) -> Result<Value, HostError> {
+    async fn child(&self, asked: &ChildOptions<'_>, task: Task) -> Result<Value, HostError> {
         let Task { prompt, config, inputs } = task;
         let (turn, call, child) = (self.turn, self.caller.next_host_call(), run_id());
         let budget = self.caller.budget().child(asked.max_iterations);

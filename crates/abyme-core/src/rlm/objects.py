@@ -1,3 +1,6 @@
+"""Makes objects of the inputs that a signature wants as objects."""
+
+
 def _abyme_object(value):
     class Object:
         """What was a dict: its keys are attributes."""

@@ -145,7 +145,7 @@ impl<'a> Turns<'a> {
     /// path. (A dropped future drops the session, which releases everything: C1.)
     pub(super) async fn take(&mut self, cancelled: impl Future<Output = ()>) -> Result<Outputs> {
         let mut cancelled = pin!(cancelled);
-        self.budget.take_place().await;
+        self.budget.take_slot().await;
         let mut session = unless(cancelled.as_mut(), self.open_session()).await?;
         let ended = unless(cancelled, self.take_in(&mut session)).await;
         if let Err(error) = session.shutdown().await {
@@ -156,7 +156,7 @@ impl<'a> Turns<'a> {
 
     async fn take_in(&mut self, session: &mut Session) -> Result<Outputs> {
         loop {
-            self.budget.take_place().await;
+            self.budget.take_slot().await;
             let (model, size) = (&*self.config.model, self.conversation.size());
             // A repair takes no iteration, but the run's time, tokens and money count for it too.
             let reserved = match self.repairing {

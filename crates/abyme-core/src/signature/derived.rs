@@ -43,24 +43,24 @@ impl<T> Probe<T> {
 }
 
 /// An input whose type has a schema is shown with it.
-pub trait Shown {
+pub trait WithSchema {
     /// The input.
     fn input(&self, name: &str) -> Field;
 }
 
-impl<T: JsonSchema> Shown for Probe<T> {
+impl<T: JsonSchema> WithSchema for Probe<T> {
     fn input(&self, name: &str) -> Field {
         Field::input_of::<T>(name)
     }
 }
 
 /// Any other input goes by its value.
-pub trait Unshown {
+pub trait WithoutSchema {
     /// The input.
     fn input(&self, name: &str) -> Field;
 }
 
-impl<T> Unshown for &Probe<T> {
+impl<T> WithoutSchema for &Probe<T> {
     fn input(&self, name: &str) -> Field {
         Field::untyped(name)
     }

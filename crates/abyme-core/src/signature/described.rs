@@ -64,7 +64,7 @@ impl DescribedType {
     /// - a Python annotation in a text: `"list[str]"`;
     /// - a JSON Schema: a dict whose `type` is one of JSON Schema's, or that has `$ref`, `anyOf`, `oneOf`,
     ///   `allOf`, `enum`, or `properties` or `items` that are schemas;
-    /// - a dict of types, each in one of these ways, or a list of one type: `{"tags": ["str"], "n": "int"}`. A
+    /// - a dict of types, each in one of these ways, or a list of one type: `{"tags": ["str"]}`. A
     ///   key whose type is `NotRequired[...]` need not be there.
     ///
     /// Bring a value to it with [`FieldType::coerce`], which gives errors with the place inside; its

@@ -139,7 +139,7 @@ impl SignatureField {
         quote_spanned! {ty.span()=>
             {
                 #[allow(unused_imports)]
-                use #krate::derived::{Shown as _, Unshown as _};
+                use #krate::derived::{WithSchema as _, WithoutSchema as _};
                 (&#krate::derived::Probe::<#ty>::new()).input(#name)
             } #description #object
         }

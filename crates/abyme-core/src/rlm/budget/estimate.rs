@@ -21,11 +21,11 @@ pub(in crate::rlm) struct Amount {
 
 /// What the calls of each model have used.
 #[derive(Debug, Default)]
-pub(super) struct Estimates(HashMap<String, Seen>);
+pub(super) struct Estimates(HashMap<String, Totals>);
 
 /// Sums over the answered calls of one model that reported their tokens.
 #[derive(Debug, Default)]
-struct Seen {
+struct Totals {
     calls: f64,
     bytes: f64,
     input_tokens: f64,
@@ -37,18 +37,18 @@ impl Estimates {
     /// Learns from an answered call, whose request had so many bytes.
     pub(super) fn learn(&mut self, model: &str, bytes: usize, usage: &Usage) {
         let (Some(input), Some(output)) = (usage.input_tokens, usage.output_tokens) else { return };
-        let seen = self.0.entry(model.to_owned()).or_default();
-        seen.calls += 1.0;
-        seen.bytes += bytes as f64;
-        seen.input_tokens += input as f64;
-        seen.output_tokens += output as f64;
-        seen.cost += usage.cost.unwrap_or_default();
+        let totals = self.0.entry(model.to_owned()).or_default();
+        totals.calls += 1.0;
+        totals.bytes += bytes as f64;
+        totals.input_tokens += input as f64;
+        totals.output_tokens += output as f64;
+        totals.cost += usage.cost.unwrap_or_default();
     }
 
     /// How many tokens the requests to a model have had for each byte, where that is known.
     pub(super) fn tokens_per_byte(&self, model: &str) -> Option<f64> {
-        let seen = self.0.get(model).filter(|seen| seen.bytes > 0.0)?;
-        Some(seen.input_tokens / seen.bytes)
+        let totals = self.0.get(model).filter(|totals| totals.bytes > 0.0)?;
+        Some(totals.input_tokens / totals.bytes)
     }
 
     /// What a call will use. A model of unknown price costs what its calls have cost so far.
@@ -59,21 +59,17 @@ impl Estimates {
         max_output: Option<u32>,
         price: Option<Price>,
     ) -> Amount {
-        let none = Seen::default();
-        let seen = self.0.get(model).unwrap_or(&none);
-        let ratio = match seen.bytes > 0.0 {
-            true => seen.input_tokens / seen.bytes,
-            false => 1.0 / BYTES_PER_TOKEN,
-        };
-        let input = bytes as f64 * ratio;
-        let output = if seen.calls > 0.0 { seen.output_tokens / seen.calls } else { OUTPUT_TOKENS };
+        let none = Totals::default();
+        let totals = self.0.get(model).unwrap_or(&none);
+        let input = bytes as f64 * self.tokens_per_byte(model).unwrap_or(1.0 / BYTES_PER_TOKEN);
+        let output = if totals.calls > 0.0 { totals.output_tokens / totals.calls } else { OUTPUT_TOKENS };
         let output = max_output.map_or(output, |most| output.min(f64::from(most)));
         let usage = Usage::tokens(input.ceil() as u64, output.ceil() as u64);
         let tokens = usage.total_tokens().unwrap_or_default();
-        let seen_tokens = seen.input_tokens + seen.output_tokens;
+        let tokens_so_far = totals.input_tokens + totals.output_tokens;
         let cost = match price.and_then(|price| price.of(&usage)) {
             Some(cost) => cost,
-            None if seen_tokens > 0.0 => seen.cost / seen_tokens * tokens as f64,
+            None if tokens_so_far > 0.0 => totals.cost / tokens_so_far * tokens as f64,
             None => 0.0,
         };
         Amount { tokens, cost }

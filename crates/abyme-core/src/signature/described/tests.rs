@@ -205,8 +205,11 @@ fn a_type_is_read_from_an_annotation_a_dict_of_types_or_a_schema() {
             vec!["x['a']: at least 1"],
         ),
         (
-            json!({"tags": {"type": "array", "items": {"$ref": "#/$defs/Tag"}, "$defs": {"Tag": {"type": "string",
-                "pattern": "^a"}}}}),
+            json!({"tags": {
+                "type": "array",
+                "items": {"$ref": "#/$defs/Tag"},
+                "$defs": {"Tag": {"type": "string", "pattern": "^a"}},
+            }}),
             "{'tags': list[str]}",
             vec!["x['tags'][...]: matches the pattern ^a"],
         ),

@@ -1,23 +1,23 @@
-//! The place of a child run among those at work.
+//! The slot of a child run among those at work.
 //!
-//! A run that waits for children of its own lends its place to them. So children of children come to their
-//! end however few places there are, and no more sessions are alive than places times the depth of the tree.
+//! A run that waits for children of its own lends its slot to them. So children of children come to their
+//! end however few slots there are, and no more sessions are alive than slots times the depth of the tree.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The place of one child run.
+/// The slot of one child run.
 #[derive(Debug)]
-pub(super) struct Place {
-    /// The places of the tree.
-    places: Arc<Semaphore>,
-    /// The place of the run that started it, while that lends it.
+pub(super) struct Slot {
+    /// The slots of the tree.
+    slots: Arc<Semaphore>,
+    /// The slot of the run that started it, while that lends it.
     of_parent: Option<Arc<Semaphore>>,
-    /// This place, while it is lent: one permit.
+    /// This slot, while it is lent: one permit.
     lent: Arc<Semaphore>,
     state: Mutex<State>,
-    /// Held by the call that takes the place: a cell may make many at once.
+    /// Held by the call that takes the slot: a cell may make many at once.
     taking: tokio::sync::Mutex<()>,
 }
 
@@ -29,11 +29,11 @@ struct State {
     waiting: usize,
 }
 
-impl Place {
-    /// For a child of a run that has this place, or of the root, which needs none.
-    pub(super) fn new(places: Arc<Semaphore>, of_parent: Option<&Place>) -> Self {
+impl Slot {
+    /// For a child of a run that has this slot, or of the root, which needs none.
+    pub(super) fn new(slots: Arc<Semaphore>, of_parent: Option<&Slot>) -> Self {
         Self {
-            places,
+            slots,
             of_parent: of_parent.map(|parent| parent.lent.clone()),
             lent: Arc::new(Semaphore::new(0)),
             state: Mutex::default(),
@@ -44,15 +44,15 @@ impl Place {
     /// Waits until the run may be at work, unless it waits for its children.
     pub(super) async fn take(&self) {
         let _taking = self.taking.lock().await;
-        let (has_place, is_lent) = {
+        let (has_slot, is_lent) = {
             let state = self.state();
             if state.waiting > 0 {
                 return;
             }
             (state.permit.is_some(), state.is_lent)
         };
-        if !has_place {
-            let permit = self.free_place().await;
+        if !has_slot {
+            let permit = self.free_slot().await;
             self.state().permit = permit;
         } else if is_lent {
             if let Ok(permit) = self.lent.acquire().await {
@@ -62,10 +62,10 @@ impl Place {
         }
     }
 
-    /// The place that the parent lends, or any other. The semaphores are never closed; a closed one would
+    /// The slot that the parent lends, or any other. The semaphores are never closed; a closed one would
     /// only mean that nothing is limited.
-    async fn free_place(&self) -> Option<OwnedSemaphorePermit> {
-        let any = self.places.clone().acquire_owned();
+    async fn free_slot(&self) -> Option<OwnedSemaphorePermit> {
+        let any = self.slots.clone().acquire_owned();
         match &self.of_parent {
             None => any.await.ok(),
             Some(lent) => tokio::select! {
@@ -76,7 +76,7 @@ impl Place {
         }
     }
 
-    /// Lends the place to the run's children until the returned guard is dropped. After that,
+    /// Lends the slot to the run's children until the returned guard is dropped. After that,
     /// [`take`](Self::take) it back.
     pub(super) fn lend(&self) -> Lent<'_> {
         let mut state = self.state();
@@ -94,7 +94,7 @@ impl Place {
 }
 
 /// While it is there, its run waits for children.
-pub(in crate::rlm) struct Lent<'a>(&'a Place);
+pub(in crate::rlm) struct Lent<'a>(&'a Slot);
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
@@ -109,19 +109,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_that_waits_lends_its_place_to_its_children() {
-        let places = Arc::new(Semaphore::new(1));
-        let place = |parent: Option<&Place>| Place::new(places.clone(), parent);
-        let (parent, stranger) = (place(None), place(None));
-        let (child, sibling) = (place(Some(&parent)), place(Some(&parent)));
-        let takes = |place: &Place| place.take().now_or_never().is_some();
-        assert!(takes(&parent) && takes(&parent), "the place is free, and then the parent's");
-        assert!(!takes(&child) && !takes(&stranger), "there is one place");
+    fn a_run_that_waits_lends_its_slot_to_its_children() {
+        let slots = Arc::new(Semaphore::new(1));
+        let slot = |parent: Option<&Slot>| Slot::new(slots.clone(), parent);
+        let (parent, stranger) = (slot(None), slot(None));
+        let (child, sibling) = (slot(Some(&parent)), slot(Some(&parent)));
+        let takes = |slot: &Slot| slot.take().now_or_never().is_some();
+        assert!(takes(&parent) && takes(&parent), "the slot is free, and then the parent's");
+        assert!(!takes(&child) && !takes(&stranger), "there is one slot");
         let (first, second) = (parent.lend(), parent.lend());
-        assert!(!takes(&stranger), "the place is lent to children, not to others");
+        assert!(!takes(&stranger), "the slot is lent to children, not to others");
         assert!(takes(&child) && !takes(&sibling), "to one at a time");
         drop(first);
-        assert!(takes(&parent), "the parent still waits for a second child, and needs no place");
+        assert!(takes(&parent), "the parent still waits for a second child, and needs no slot");
         drop(second);
         assert!(!takes(&parent), "the child is at work");
         drop(child);
