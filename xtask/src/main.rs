@@ -5,6 +5,7 @@ mod ci;
 mod command;
 mod docker_test_env;
 mod fix;
+mod prices;
 mod python_wasm;
 mod selection;
 mod test;
@@ -33,6 +34,8 @@ enum Command {
     DockerTestEnv(docker_test_env::Action),
     /// Repair what can be repaired by a tool: format and lints.
     Fix,
+    /// Make the table of prices in abyme-core from LiteLLM's.
+    Prices(prices::Args),
     /// Build the data of the crate abyme-python-wasm: CPython for WASI with its standard library.
     PythonWasm(python_wasm::Args),
     /// Run all tests: Rust, doc examples, Python.
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Ci => ci::run(),
         Command::DockerTestEnv(action) => docker_test_env::run(&action),
         Command::Fix => fix::run(),
+        Command::Prices(args) => prices::run(&args),
         Command::PythonWasm(args) => python_wasm::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Tidy(args) => tidy::run(&args),

@@ -51,8 +51,8 @@ pub use self::{
     },
     limits::Limits,
     model::{
-        FinishReason, InputLimited, LanguageModel, LanguageModelExt, Message, NativeCall, Price, Priced,
-        Request, Response, RetryPolicy, Retrying, Role, Usage,
+        FinishReason, InputLimited, LanguageModel, LanguageModelExt, LongPrice, Message, ModelFacts, NativeCall,
+        Price, PriceTable, Priced, Request, Response, RetryPolicy, Retrying, Role, Usage,
     },
     rlm::{CancelHandle, EventStream, Prediction, Rlm, RlmBuilder, Run, RunFuture},
     signature::{Field, FieldType, Signature, TaskSignature, Untyped},

@@ -48,9 +48,10 @@ pub struct Limits {
     /// Input and output tokens together. Counts what providers report: a run whose first reply comes without
     /// is an error, and later ones without end its turns. Default none.
     pub max_tokens: Option<u64>,
-    /// US dollars. Counts what providers report; a model whose provider does not needs a price
-    /// ([`with_price`](crate::LanguageModelExt::with_price)). A run whose first reply comes without a cost is
-    /// an error, and later ones without end its turns. Default none.
+    /// US dollars. Counts what providers report, and what the model's price makes of the tokens where a
+    /// provider does not. A model without either is an error before anything starts
+    /// ([`with_price`](crate::LanguageModelExt::with_price) gives it a price). A run whose first reply comes
+    /// without a cost all the same is an error, and later ones without end its turns. Default none.
     pub max_cost: Option<f64>,
 }
 

@@ -3,6 +3,7 @@
 mod language_model;
 mod message;
 mod price;
+mod price_table;
 mod retry;
 mod usage;
 
@@ -10,7 +11,8 @@ pub(crate) use self::retry::Retries;
 pub use self::{
     language_model::{InputLimited, LanguageModel, LanguageModelExt, Priced, Retrying},
     message::{FinishReason, Message, NativeCall, Request, Response, Role},
-    price::Price,
+    price::{LongPrice, Price},
+    price_table::{ModelFacts, PriceTable},
     retry::RetryPolicy,
     usage::Usage,
 };

@@ -9,8 +9,8 @@ use std::sync::{
 };
 
 use abyme_core::{
-    ErrorKind, InterpreterFactory, LanguageModel, Record, Rlm, RlmBuilder, Tool, inputs,
-    testing::ScriptedModel,
+    ErrorKind, InterpreterFactory, LanguageModel, LanguageModelExt, Price, Record, Request, Response, Result,
+    Rlm, RlmBuilder, Tool, inputs, testing::ScriptedModel,
 };
 use common::{cell, interpreter, scripted};
 
@@ -71,6 +71,39 @@ fn limits_that_cannot_work_are_refused() {
         problem(builder("q -> a").limits(|limits| limits.max_output_chars(0))).1.contains("max_output_chars")
     );
     assert!(problem(builder("q -> a").limits(|limits| limits.max_cost(f64::NAN))).1.contains("max_cost"));
+}
+
+/// A model that says nothing about money.
+#[derive(Debug)]
+struct Silent;
+
+#[async_trait::async_trait]
+impl LanguageModel for Silent {
+    fn name(&self) -> &str {
+        "silent"
+    }
+
+    async fn complete(&self, _: &Request) -> Result<Response> {
+        Ok("?".into())
+    }
+}
+
+#[tokio::test]
+async fn a_limit_on_cost_needs_the_price_of_every_model() {
+    let scripted = || ScriptedModel::replies([cell("submit a=x")]);
+    let start = || Rlm::builder("q -> a").interpreter(interpreter().factory()).model(scripted());
+    let limited = |builder: RlmBuilder| builder.limits(|limits| limits.max_cost(1.0));
+    for builder in [start().model(Silent), start().sub_model(Silent), start().named_model("x", Silent)] {
+        let (kind, message) = problem(limited(builder));
+        assert_eq!(kind, ErrorKind::Config);
+        assert!(message.contains("`silent`") && message.contains("with_price"), "{message}");
+    }
+    limited(start()).build().unwrap();
+    limited(start().sub_model(Silent.with_price(Price::per_million(1.0, 2.0)))).build().unwrap();
+
+    let rlm = start().sub_model(Silent).build().unwrap();
+    let error = rlm.run(inputs! { q: "?" }).limits(|limits| limits.max_cost(1.0)).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::Config && error.trajectory().is_none(), "{error}");
 }
 
 #[tokio::test]

@@ -46,6 +46,10 @@ impl LanguageModel for Actor {
         "actor"
     }
 
+    fn reports_cost(&self) -> bool {
+        true
+    }
+
     async fn complete(&self, request: &Request) -> Result<Response> {
         self.requests.lock().unwrap().push(request.clone());
         let act = self.acts.lock().unwrap().pop_front();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use abyme_core::{Error, ErrorKind, Result};
+use abyme_core::{Error, ErrorKind, Price, Result};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -35,6 +35,12 @@ pub(crate) struct Config {
     pub(crate) system_role: SystemRole,
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub(crate) extra_body: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) price: Option<Price>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reports_cost: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_input_tokens: Option<u64>,
     #[serde(with = "abyme_core::seconds")]
     pub(crate) connect_timeout: Duration,
     #[serde(with = "abyme_core::seconds::option", skip_serializing_if = "Option::is_none")]
@@ -77,6 +83,9 @@ impl Default for Config {
             temperature: None,
             system_role: SystemRole::Own,
             extra_body: Map::new(),
+            price: None,
+            reports_cost: None,
+            max_input_tokens: None,
             connect_timeout: Duration::from_secs(10),
             timeout: None,
             first_byte_timeout: None,
@@ -171,6 +180,9 @@ impl fmt::Debug for Config {
             .field("temperature", &self.temperature)
             .field("system_role", &self.system_role)
             .field("extra_body", &self.extra_body)
+            .field("price", &self.price)
+            .field("reports_cost", &self.reports_cost)
+            .field("max_input_tokens", &self.max_input_tokens)
             .field("connect_timeout", &self.connect_timeout)
             .field("timeout", &self.timeout)
             .field("first_byte_timeout", &self.first_byte_timeout)

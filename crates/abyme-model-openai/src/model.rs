@@ -8,7 +8,8 @@ use std::{
 };
 
 use abyme_core::{
-    Error, ErrorKind, FinishReason, LanguageModel, Request, Response, Result, runtime::HomeRuntime,
+    Error, ErrorKind, FinishReason, LanguageModel, ModelFacts, Price, PriceTable, Request, Response, Result,
+    runtime::HomeRuntime,
 };
 use async_trait::async_trait;
 use reqwest::Client;
@@ -68,6 +69,8 @@ struct Resolved {
     endpoint: Endpoint,
     /// What the model is called at the endpoint.
     model: String,
+    /// What the built-in table of prices says of it.
+    facts: Option<ModelFacts>,
     client: Client,
     mask: Mask,
     learned: Learned,
@@ -218,6 +221,50 @@ impl OpenAi {
         self.with(|config| config.extra_body = fields)
     }
 
+    /// Sets what the model's tokens cost, where the server does not say what a call costs.
+    ///
+    /// Default: what the built-in [`PriceTable`] says, if the endpoint is the provider's own. A server that
+    /// [`base_url`](Self::base_url) names may call anything `gpt-5`, so the price of its models is not known,
+    /// and neither is one whose [`extra_body`](Self::extra_body) sets a `service_tier`.
+    pub fn with_price(self, price: impl Into<Option<Price>>) -> Self {
+        self.with(|config| config.price = price.into())
+    }
+
+    /// Sets what `prices` says of this model, by the name it was given here: its price and how many tokens a
+    /// request may have. Changes nothing if the table does not know the model.
+    ///
+    /// ```
+    /// use abyme_core::{LanguageModel, PriceTable};
+    /// use abyme_model_openai::OpenAi;
+    ///
+    /// let own = r#"{"models": {"qwen3": {"input": 0.1, "output": 0.4}}}"#;
+    /// let model = OpenAi::new("openai/qwen3").base_url("http://localhost:8000/v1");
+    /// let model = model.with_prices(&PriceTable::from_json(own)?);
+    /// assert_eq!(LanguageModel::price(&model).unwrap().output, 0.4);
+    /// # Ok::<(), abyme_core::Error>(())
+    /// ```
+    pub fn with_prices(self, prices: &PriceTable) -> Self {
+        match prices.find(&self.0.config.model).copied() {
+            None => self,
+            Some(facts) => self.with(|config| {
+                config.price = Some(facts.price);
+                config.max_input_tokens = facts.max_input_tokens.or(config.max_input_tokens);
+            }),
+        }
+    }
+
+    /// Sets whether the server says with each reply what the call cost. Default: whether it is OpenRouter or
+    /// the model's name begins with `litellm_proxy/`. A cost that is reported counts in any case.
+    pub fn with_reports_cost(self, reports: impl Into<Option<bool>>) -> Self {
+        self.with(|config| config.reports_cost = reports.into())
+    }
+
+    /// Sets how many tokens a request may have. Default: what the built-in [`PriceTable`] says, if the
+    /// endpoint is the provider's own.
+    pub fn with_max_input_tokens(self, tokens: impl Into<Option<u64>>) -> Self {
+        self.with(|config| config.max_input_tokens = tokens.into())
+    }
+
     /// Sets the longest wait for a connection. Default 10 s.
     pub fn connect_timeout(self, limit: Duration) -> Self {
         self.with(|config| config.connect_timeout = limit)
@@ -292,7 +339,8 @@ impl Inner {
         let model = endpoint.model_name(&config.model)?;
         let client = transport::client(&config, &endpoint)?;
         let mask = config.mask();
-        Ok(Resolved { config, endpoint, model, client, mask, learned: Learned::default() })
+        let facts = endpoint.facts(&model);
+        Ok(Resolved { config, endpoint, model, facts, client, mask, learned: Learned::default() })
     }
 }
 
@@ -368,6 +416,29 @@ impl LanguageModel for OpenAi {
         OpenAi::check(self)
     }
 
+    fn price(&self) -> Option<Price> {
+        let in_table = || {
+            let resolved = self.resolved().ok()?;
+            // Calls of another tier have another price.
+            let is_usual = !resolved.config.extra_body.contains_key("service_tier");
+            Some(resolved.facts.filter(|_| is_usual)?.price)
+        };
+        self.0.config.price.or_else(in_table)
+    }
+
+    fn reports_cost(&self) -> bool {
+        let config = &self.0.config;
+        config.reports_cost.unwrap_or_else(|| {
+            config.model.starts_with("litellm_proxy/")
+                || self.resolved().is_ok_and(|resolved| resolved.endpoint.tells_cost_on_request())
+        })
+    }
+
+    fn max_input_tokens(&self) -> Option<u64> {
+        let in_table = || self.resolved().ok()?.facts?.max_input_tokens;
+        self.0.config.max_input_tokens.or_else(in_table)
+    }
+
     async fn complete(&self, request: &Request) -> Result<Response> {
         // Timers and sockets need one, and panic without.
         HomeRuntime::current().map_err(|error| error.operation("OpenAi::complete"))?;
@@ -377,7 +448,14 @@ impl LanguageModel for OpenAi {
             None => (&resolved.config.model, resolved.model.clone()),
         };
         let start = Instant::now();
-        resolved.complete(request, written, &model).await.map_err(|error| {
+        let result = resolved.complete(request, written, &model).await;
+        let with_cost = result.map(|mut response| {
+            // The table's price is the caller's to use: a price given to a wrapper of this model counts first.
+            let usage = &mut response.usage;
+            usage.cost = usage.cost.or_else(|| self.0.config.price?.of(usage));
+            response
+        });
+        with_cost.map_err(|error| {
             error
                 .operation("OpenAi::complete")
                 .with("model", &model)

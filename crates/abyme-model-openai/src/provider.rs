@@ -1,7 +1,7 @@
 //! Where a model is served and what it is called there: provider prefixes as LiteLLM writes them, and base
 //! URLs.
 
-use abyme_core::{Error, ErrorKind, Result};
+use abyme_core::{Error, ErrorKind, ModelFacts, PriceTable, Result};
 use reqwest::Url;
 
 /// A well-known provider with an OpenAI-compatible endpoint.
@@ -66,6 +66,13 @@ impl Endpoint {
     /// models refuse the older name, and most other servers do not know the newer one.
     pub(crate) fn max_tokens_field(&self) -> &'static str {
         MAX_TOKENS_FIELDS[usize::from(self.provider == Some(&PROVIDERS[0]))]
+    }
+
+    /// What the built-in table of prices says of the model that is called `model` here. Of an endpoint that is
+    /// not its provider's own it says nothing: another server may call anything by that name.
+    pub(crate) fn facts(&self, model: &str) -> Option<ModelFacts> {
+        let provider = self.provider?.prefixes[0];
+        PriceTable::built_in().find(&format!("{provider}/{model}")).copied()
     }
 
     /// Whether the provider tells what a call cost only to those who ask.
@@ -249,6 +256,27 @@ mod tests {
         let openai = Endpoint::resolve(None, "gpt-5").unwrap();
         assert_eq!(openai.model_name("openai/gpt-5-mini").unwrap(), "gpt-5-mini");
         assert_eq!(openai.model_name("groq/llama").unwrap_err().kind(), ErrorKind::Config);
+    }
+
+    #[test]
+    fn only_a_providers_own_endpoint_has_the_prices_of_the_table() {
+        let input = |base: Option<&str>, model: &str| {
+            let endpoint = Endpoint::resolve(base, model).unwrap();
+            let facts = endpoint.facts(&endpoint.model_name(model).unwrap())?;
+            Some(facts.price.input)
+        };
+        for (base, model, expected) in [
+            (None, "gpt-5", Some(1.25)),
+            (None, "openai/gpt-5-2025-08-07", Some(1.25)),
+            (Some("https://api.openai.com/v1"), "gpt-5", Some(1.25)),
+            (Some("http://localhost:8000/v1"), "gpt-5", None),
+            (None, "openrouter/openai/gpt-5", None),
+            (None, "ollama/gpt-5", None),
+            (None, "groq/gpt-5", None),
+            (None, "deepseek/deepseek-chat", Some(0.28)),
+        ] {
+            assert_eq!(input(base, model), expected, "{model} at {base:?}");
+        }
     }
 
     #[test]

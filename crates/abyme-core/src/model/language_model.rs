@@ -48,6 +48,18 @@ pub trait LanguageModel: Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// What the model's tokens cost, where that is known. The loop puts it in place of a cost that the
+    /// provider did not report, and a limit on cost reserves calls by it. Default: not known.
+    fn price(&self) -> Option<Price> {
+        None
+    }
+
+    /// Whether the provider reports with each reply what the call cost ([`Usage::cost`](crate::Usage::cost)).
+    /// A limit on cost needs that, or a [`price`](Self::price). Default: no.
+    fn reports_cost(&self) -> bool {
+        false
+    }
+
     /// The most tokens of a request, where that is known. A prompt that is clearly longer is refused before
     /// it is sent, with advice on how to split it.
     fn max_input_tokens(&self) -> Option<u64> {
@@ -72,6 +84,14 @@ impl<T: LanguageModel + ?Sized> LanguageModel for Arc<T> {
         (**self).check()
     }
 
+    fn price(&self) -> Option<Price> {
+        (**self).price()
+    }
+
+    fn reports_cost(&self) -> bool {
+        (**self).reports_cost()
+    }
+
     fn max_input_tokens(&self) -> Option<u64> {
         (**self).max_input_tokens()
     }
@@ -90,6 +110,14 @@ impl<T: LanguageModel + ?Sized> LanguageModel for Box<T> {
 
     fn check(&self) -> Result<()> {
         (**self).check()
+    }
+
+    fn price(&self) -> Option<Price> {
+        (**self).price()
+    }
+
+    fn reports_cost(&self) -> bool {
+        (**self).reports_cost()
     }
 
     fn max_input_tokens(&self) -> Option<u64> {
@@ -120,7 +148,8 @@ pub trait LanguageModelExt: LanguageModel + Sized {
     }
 
     /// A model whose calls cost what `price` says, where the provider does not say what they cost. A limit on
-    /// cost needs that: see [`Limits::max_cost`](crate::Limits::max_cost).
+    /// cost needs that: see [`Limits::max_cost`](crate::Limits::max_cost). A [`PriceTable`](crate::PriceTable)
+    /// knows many prices.
     ///
     /// ```
     /// use abyme_core::{
@@ -176,6 +205,14 @@ impl<M: LanguageModel> LanguageModel for Retrying<M> {
         self.model.check()
     }
 
+    fn price(&self) -> Option<Price> {
+        self.model.price()
+    }
+
+    fn reports_cost(&self) -> bool {
+        self.model.reports_cost()
+    }
+
     fn max_input_tokens(&self) -> Option<u64> {
         self.model.max_input_tokens()
     }
@@ -201,6 +238,14 @@ impl<M: LanguageModel> LanguageModel for Priced<M> {
 
     fn check(&self) -> Result<()> {
         self.model.check()
+    }
+
+    fn price(&self) -> Option<Price> {
+        Some(self.price)
+    }
+
+    fn reports_cost(&self) -> bool {
+        self.model.reports_cost()
     }
 
     fn max_input_tokens(&self) -> Option<u64> {
@@ -230,6 +275,14 @@ impl<M: LanguageModel> LanguageModel for InputLimited<M> {
 
     fn check(&self) -> Result<()> {
         self.model.check()
+    }
+
+    fn price(&self) -> Option<Price> {
+        self.model.price()
+    }
+
+    fn reports_cost(&self) -> bool {
+        self.model.reports_cost()
     }
 
     fn max_input_tokens(&self) -> Option<u64> {

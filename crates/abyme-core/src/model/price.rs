@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::usage::Usage;
+use crate::error::{Error, ErrorKind, Result};
 
 /// The price of a model's tokens, in US dollars for each million.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -14,14 +15,31 @@ pub struct Price {
     /// Tokens of requests that the provider reads from its cache. Default: as the others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_input: Option<f64>,
-    /// Tokens of replies.
+    /// Tokens of replies, reasoning included.
+    pub output: f64,
+    /// What the tokens of a call with a long request cost in place of the above. Default: the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub long: Option<LongPrice>,
+}
+
+/// The price of all tokens of a call whose request is long, in US dollars for each million.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LongPrice {
+    /// A request with more tokens than these is long.
+    pub above: u64,
+    /// Tokens of requests.
+    pub input: f64,
+    /// Tokens of requests that the provider reads from its cache. Default: as the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_input: Option<f64>,
+    /// Tokens of replies, reasoning included.
     pub output: f64,
 }
 
 impl Price {
     /// A price in US dollars for each million tokens of requests and of replies.
     pub fn per_million(input: f64, output: f64) -> Self {
-        Self { input, cached_input: None, output }
+        Self { input, cached_input: None, output, long: None }
     }
 
     /// Sets the price of what the provider reads from its cache.
@@ -30,14 +48,37 @@ impl Price {
         self
     }
 
+    /// Sets the price of calls with long requests.
+    pub fn long(mut self, price: impl Into<Option<LongPrice>>) -> Self {
+        self.long = price.into();
+        self
+    }
+
     /// The price of a call; `None` if its tokens are not known.
     pub fn of(&self, usage: &Usage) -> Option<f64> {
         let (input, output) = (usage.input_tokens?, usage.output_tokens?);
         let cached = usage.cached_tokens.unwrap_or_default().min(input);
-        let dollars = (input - cached) as f64 * self.input
-            + cached as f64 * self.cached_input.unwrap_or(self.input)
-            + output as f64 * self.output;
+        let (of_input, of_cached, of_output) = match self.long.filter(|long| input > long.above) {
+            Some(long) => (long.input, long.cached_input, long.output),
+            None => (self.input, self.cached_input, self.output),
+        };
+        let dollars = (input - cached) as f64 * of_input
+            + cached as f64 * of_cached.unwrap_or(of_input)
+            + output as f64 * of_output;
         Some(dollars / 1e6)
+    }
+
+    /// Refuses what is no amount of money.
+    pub(super) fn check(&self) -> Result<()> {
+        let long = self.long.map(|long| [Some(long.input), long.cached_input, Some(long.output)]);
+        let all = [Some(self.input), self.cached_input, Some(self.output)].into_iter();
+        match all.chain(long.into_iter().flatten()).flatten().find(|dollars| !(0.0..1e9).contains(dollars)) {
+            Some(dollars) => {
+                let message = format!("{dollars} dollars for a million tokens are no price");
+                Err(Error::new(ErrorKind::Config, message))
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -53,5 +94,13 @@ mod tests {
         usage.cached_tokens = Some(600_000);
         assert_eq!(price.of(&usage), Some(2.1));
         assert_eq!(price.of(&Usage::call()), None);
+    }
+
+    #[test]
+    fn all_of_a_long_call_has_the_price_of_long_calls() {
+        let long = LongPrice { above: 200_000, input: 4.0, cached_input: None, output: 20.0 };
+        let price = Price::per_million(2.0, 10.0).cached_input(0.5).long(long);
+        assert_eq!(price.of(&Usage::tokens(200_000, 100_000)), Some(1.4));
+        assert_eq!(price.of(&Usage::tokens(250_000, 100_000)), Some(3.0));
     }
 }

@@ -118,7 +118,7 @@ impl TreeBudget {
 
     fn estimate(&self, used: &TreeUsed, model: &dyn LanguageModel, size: CallSize) -> Amount {
         match self.is_metered() {
-            true => used.estimates.of(model.name(), size.bytes, size.max_output_tokens, None),
+            true => used.estimates.of(model.name(), size.bytes, size.max_output_tokens, model.price()),
             false => Amount::default(),
         }
     }

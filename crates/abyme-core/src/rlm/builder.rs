@@ -180,7 +180,7 @@ impl<S: Signature> RlmBuilder<S> {
         let python_tools = functions_of(&self.modules)?;
         check_names(&signature, &self.tools, &python_tools)?;
         let scope = scope_of(&signature, &self.tools, &python_tools, self.modules);
-        Ok(RlmConfig {
+        let config = RlmConfig {
             sub_model,
             named_models: self.named_models,
             signature,
@@ -193,7 +193,9 @@ impl<S: Signature> RlmBuilder<S> {
             limits: self.limits,
             retry: self.retry,
             sinks: self.sinks,
-        })
+        };
+        config.check_prices(&config.limits)?;
+        Ok(config)
     }
 }
 

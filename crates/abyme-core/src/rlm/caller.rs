@@ -299,6 +299,8 @@ impl<'a> ModelCaller<'a> {
         match answer.unwrap_or_else(|_| Err(timed_out(model, limit))) {
             Ok(mut response) => {
                 response.usage.calls = response.usage.calls.max(1);
+                let usage = &mut response.usage;
+                usage.cost = usage.cost.or_else(|| model.price()?.of(usage));
                 self.budget.settle(model.name(), CallSize::of(request), response.usage);
                 Ok(response)
             }

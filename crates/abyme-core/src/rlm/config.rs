@@ -44,6 +44,29 @@ impl RlmConfig {
         Ok(Self { signature, model, scope: Arc::new(scope), ..self.clone() })
     }
 
+    /// Refuses a limit on cost where nothing says what the calls of a model cost.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] with the model and what to do.
+    pub(super) fn check_prices(&self, limits: &Limits) -> Result<()> {
+        if limits.max_cost.is_none() {
+            return Ok(());
+        }
+        let mut models = [&self.model, &self.sub_model].into_iter().chain(self.named_models.values());
+        match models.find(|model| model.price().is_none() && !model.reports_cost()) {
+            None => Ok(()),
+            Some(model) => {
+                let message = format!(
+                    "max_cost is set, and nothing says what a call of model `{}` costs: its provider does not \
+                     report it, and its price is not known; give it one (`with_price` in Rust, `--price` or \
+                     `--prices` on the command line)",
+                    model.name()
+                );
+                Err(Error::new(ErrorKind::Config, message))
+            }
+        }
+    }
+
     /// Whether the sessions offer `budget()`.
     pub(super) fn offers_budget(&self) -> bool {
         offers_budget(&self.signature, &self.tools, &self.python_tools)

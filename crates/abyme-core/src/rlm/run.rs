@@ -161,6 +161,7 @@ impl<O> Run<O> {
         HomeRuntime::current()?;
         let inputs = config.signature.checked_inputs(&inputs?)?;
         limits.check()?;
+        config.check_prices(&limits)?;
         if let Some(path) = &trace {
             sinks.push(Arc::new(create_trace(path.clone()).await?));
         }

@@ -79,6 +79,11 @@ impl LanguageModel for ScriptedModel {
         &self.name
     }
 
+    /// Its script says what each call costs.
+    fn reports_cost(&self) -> bool {
+        true
+    }
+
     async fn complete(&self, request: &Request) -> Result<Response> {
         lock(&self.requests).push(request.clone());
         (self.answer)(request)
