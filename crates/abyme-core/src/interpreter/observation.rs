@@ -158,11 +158,15 @@ impl Captured {
 
     /// The same text cut to at most `max_chars`, keeping the first and the last half.
     pub fn shortened(&self, max_chars: usize) -> Captured {
-        let kept = self.total_chars - self.omitted_chars;
+        self.shortened_to(max_chars.div_ceil(2), max_chars / 2)
+    }
+
+    /// The same text cut to its `first` and `last` characters.
+    pub(super) fn shortened_to(&self, first: usize, last: usize) -> Captured {
+        let (kept, max_chars) = (self.total_chars - self.omitted_chars, first.saturating_add(last));
         if kept <= max_chars {
             return self.clone();
         }
-        let (first, last) = (max_chars.div_ceil(2), max_chars / 2);
         let text = [self.head.as_str(), self.tail.as_str()].concat();
         let head = text.chars().take(first).collect::<String>();
         let tail = text.chars().skip(kept - last).collect::<String>();

@@ -1,42 +1,73 @@
-//! An observation as the model reads it.
+//! An observation as the model reads it: what is most useful comes first, and all of it shares one budget of
+//! characters.
 
-use super::observation::{Captured, Interruption, Observation, PythonError, Stage};
+use super::observation::{Captured, ChangedVariable, Interruption, Observation, PythonError, Stage};
 
-/// An observation as text, cut to about `max_chars` characters: where the parts do not all fit, the short
-/// ones stay whole and the long ones share what is left, each keeping its beginning and its end.
+/// How much of the budget a part may take, beside the others that are there, before it is cut. What a part
+/// does not need, the others have.
+const ERROR: usize = 4;
+const VALUE: usize = 3;
+const STDOUT: usize = 4;
+const STDERR: usize = 2;
+const CHANGED: usize = 2;
+
+/// An observation as text. Its parts together have at most `max_chars` characters; their labels, and the note
+/// where something was left out, come on top.
+///
+/// The order: how the cell was cut short, the exception, the value, stdout, stderr, the variables that
+/// changed. Short parts stay whole, and long ones share what is left, so that no flood of output pushes out
+/// an exception. A text that is cut keeps its beginning and its end and says its true length.
 pub fn render_observation(observation: &Observation, max_chars: usize) -> String {
-    let mut parts: Vec<(&str, Captured)> = Vec::new();
-    let mut add = |label, text: Captured| {
-        if !text.is_empty() {
-            parts.push((label, text));
-        }
-    };
-    add("stdout", observation.stdout.clone());
-    add("stderr", observation.stderr.clone());
-    add("value", observation.value.clone().unwrap_or_default());
-    add("error", observation.error.as_ref().map(error_text).unwrap_or_default().into());
-    let shares = shares(&parts.iter().map(|(_, text)| kept(text)).collect::<Vec<_>>(), max_chars);
-    let mut rendered: Vec<String> = parts
-        .iter()
-        .zip(shares)
-        .map(|((label, text), share)| {
-            let text = text.shortened(share);
-            let length = match text.omitted_chars {
-                0 => String::new(),
-                _ => format!(" ({} characters)", text.total_chars),
-            };
-            format!("[{label}{length}]\n{}", text.to_string().trim_end_matches('\n'))
-        })
-        .collect();
-    rendered.extend(ending(observation));
-    rendered.extend(
-        observation.submission.as_ref().map(|submission| format!("[submitted by {}]", submission.via)),
-    );
-    if rendered.is_empty() && observation.is_ok() {
+    let value = observation.value.clone().unwrap_or_default();
+    let error = observation.error.as_ref().map(error_text).unwrap_or_default();
+    let texts = [
+        ("error", Captured::whole(error), ERROR, End::Last),
+        ("value", value, VALUE, End::Both),
+        ("stdout", observation.stdout.clone(), STDOUT, End::Both),
+        ("stderr", observation.stderr.clone(), STDERR, End::Both),
+    ];
+    let changed: Vec<String> = observation.changed.iter().map(name_and_summary).collect();
+    let changed_chars = changed.iter().map(|item| item.chars().count() + 2).sum();
+    let sizes = texts.iter().map(|(_, text, weight, _)| (kept(text), *weight));
+    let shares = shares(&sizes.chain([(changed_chars, CHANGED)]).collect::<Vec<_>>(), max_chars);
+
+    let mut rendered: Vec<String> = ending(observation).into_iter().collect();
+    let is_silent = texts.iter().all(|(_, text, _, _)| text.is_empty());
+    for ((label, text, _, end), share) in texts.into_iter().zip(&shares) {
+        rendered.extend(section(label, &text, *share, end));
+    }
+    if let Some(submission) = &observation.submission {
+        rendered.push(format!("[submitted by {}]", submission.via));
+    } else if is_silent && observation.is_ok() {
         rendered.push("(the cell ran without output; print what you want to see)".to_owned());
     }
-    rendered.extend(changed(observation));
+    let changed_share = shares.last().copied().unwrap_or_default();
+    rendered.extend(changed_line(&changed, observation.changed_total, changed_share));
     rendered.join("\n")
+}
+
+/// Which end of a text says more.
+#[derive(Clone, Copy)]
+enum End {
+    Both,
+    /// A traceback says at its end what happened.
+    Last,
+}
+
+/// A text under its label, cut to so many characters.
+fn section(label: &str, text: &Captured, share: usize, end: End) -> Option<String> {
+    if text.is_empty() {
+        return None;
+    }
+    let text = match end {
+        End::Both => text.shortened(share),
+        End::Last => text.shortened_to(share / 4, share - share / 4),
+    };
+    let length = match text.omitted_chars {
+        0 => String::new(),
+        _ => format!(" ({} characters)", text.total_chars),
+    };
+    Some(format!("[{label}{length}]\n{}", text.to_string().trim_end_matches('\n')))
 }
 
 fn error_text(error: &PythonError) -> String {
@@ -67,63 +98,54 @@ fn ending(observation: &Observation) -> Option<String> {
     }
 }
 
-fn changed(observation: &Observation) -> Option<String> {
-    if observation.changed.is_empty() {
+fn name_and_summary(variable: &ChangedVariable) -> String {
+    format!("{}: {}", variable.name, variable.summary)
+}
+
+/// The variables that changed, as many as have room; of `total`.
+fn changed_line(changed: &[String], total: usize, max_chars: usize) -> Option<String> {
+    let total = total.max(changed.len());
+    if total == 0 {
         return None;
     }
-    let mut names: Vec<_> = observation
-        .changed
-        .iter()
-        .map(|variable| format!("{}: {}", variable.name, variable.summary))
-        .collect();
-    let more = observation.changed_total.saturating_sub(names.len());
-    if more > 0 {
-        names.push(format!("and {more} more"));
+    let mut room = max_chars;
+    let fits = |item: &&String| match room.checked_sub(item.chars().count() + 2) {
+        Some(left) => {
+            room = left;
+            true
+        }
+        None => false,
+    };
+    let mut shown: Vec<String> = changed.iter().take_while(fits).cloned().collect();
+    match (shown.len(), total - shown.len()) {
+        (_, 0) => {}
+        (0, _) => shown.push(format!("{total} variables")),
+        (_, more) => shown.push(format!("and {more} more")),
     }
-    Some(format!("[changed] {}", names.join(", ")))
+    Some(format!("[changed] {}", shown.join(", ")))
 }
 
 fn kept(text: &Captured) -> usize {
     text.total_chars - text.omitted_chars
 }
 
-/// Divides `total` among parts of these sizes, the small ones first, so that only what is too large is cut.
-fn shares(sizes: &[usize], total: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..sizes.len()).collect();
-    order.sort_by_key(|&index| sizes[index]);
-    let (mut left, mut shares) = (total, vec![0; sizes.len()]);
-    for (done, &index) in order.iter().enumerate() {
-        shares[index] = sizes[index].min(left / (sizes.len() - done));
+/// Divides `total` among parts of these sizes and weights, those first that need the least for their weight,
+/// so that only what is too large is cut.
+fn shares(parts: &[(usize, usize)], total: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..parts.len()).collect();
+    order.sort_by_key(|&index| parts[index].0 / parts[index].1);
+    let mut weights: usize = parts.iter().map(|(_, weight)| weight).sum();
+    let (mut left, mut shares) = (total, vec![0; parts.len()]);
+    for index in order {
+        let (size, weight) = parts[index];
+        // Never more than `left`.
+        let fair = (left as u128 * weight as u128 / weights as u128) as usize;
+        shares[index] = size.min(fair);
         left -= shares[index];
+        weights -= weight;
     }
     shares
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn short_parts_stay_whole_and_long_ones_share_the_rest() {
-        assert_eq!(shares(&[10, 1_000, 500], 310), [10, 150, 150]);
-        assert_eq!(shares(&[10, 20], 310), [10, 20]);
-    }
-
-    #[test]
-    fn a_long_output_keeps_both_ends_and_its_true_length() {
-        let observation = Observation {
-            stdout: Captured::cut("abc", "xyz", 1_000),
-            error: Some(PythonError::new("ValueError", "no")),
-            ..Observation::default()
-        };
-        assert_eq!(
-            render_observation(&observation, 100),
-            "[stdout (1000 characters)]\nabc\n... (994 characters omitted) ...\nxyz\n[error]\nValueError: no"
-        );
-    }
-
-    #[test]
-    fn silence_is_explained() {
-        assert!(render_observation(&Observation::default(), 100).contains("without output"));
-    }
-}
+mod tests;
