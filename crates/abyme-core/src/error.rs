@@ -2,6 +2,8 @@
 
 use std::{any::Any, convert::Infallible, error::Error as StdError, fmt, sync::Arc, time::Duration};
 
+use crate::model::Usage;
+
 /// Shorthand for results of this workspace.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -28,6 +30,7 @@ struct Inner {
     context: Vec<(&'static str, String)>,
     source: Option<Box<dyn StdError + Send + Sync>>,
     permanent: bool,
+    usage: Option<Usage>,
     /// The record of the run until the error: a `Trajectory`, whose type this file cannot name because
     /// trajectories use errors.
     record: Option<Arc<dyn Any + Send + Sync>>,
@@ -133,6 +136,7 @@ impl Error {
             context: Vec::new(),
             source: None,
             permanent: false,
+            usage: None,
             record: None,
         }))
     }
@@ -216,6 +220,18 @@ impl Error {
     pub fn context(mut self, prefix: impl fmt::Display) -> Self {
         self.0.message = format!("{prefix}: {}", self.0.message);
         self
+    }
+
+    /// Sets what the failed model call used all the same, where the provider says so.
+    pub fn with_usage(mut self, usage: Usage) -> Self {
+        self.0.usage = Some(usage);
+        self
+    }
+
+    /// What the failed model call used, where the provider says so. What a whole run used is in its
+    /// [trajectory](Self::trajectory).
+    pub fn usage(&self) -> Option<&Usage> {
+        self.0.usage.as_ref()
     }
 
     /// Sets the record of the run. See `trajectory.rs`, which gives it its type back.

@@ -26,6 +26,7 @@ pub mod runtime;
 pub mod seconds;
 pub mod signature;
 mod status;
+mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod tool;
@@ -51,13 +52,16 @@ pub use self::{
     },
     limits::Limits,
     model::{
-        FinishReason, InputLimited, LanguageModel, LanguageModelExt, LongPrice, Message, ModelFacts, NativeCall,
-        Price, PriceTable, Priced, Request, Response, RetryPolicy, Retrying, Role, Usage,
+        FinishReason, InputLimited, LanguageModel, LanguageModelExt, LongPrice, Message, ModelFacts,
+        NativeCall, Price, PriceTable, Priced, Request, Response, RetryPolicy, Retrying, Role, Usage,
     },
     rlm::{CancelHandle, EventStream, Prediction, Rlm, RlmBuilder, Run, RunFuture},
     signature::{Field, FieldType, Signature, TaskSignature, Untyped},
     status::{Limit, Status},
+    telemetry::SpanContent,
     tool::{FnTool, Serialized, Tool, ToolFunction, ToolReturn},
-    trajectory::{Event, EventSink, Record, Trajectory, TrajectoryWriter, Turn},
+    trajectory::{
+        EntryKind, Event, EventSink, Ledger, LedgerEntry, Record, Trajectory, TrajectoryWriter, Turn,
+    },
     value::{DecodeBudget, DecodeProblem, OverBudget, Text, Value},
 };

@@ -1,11 +1,13 @@
 //! The complete record of a run: one event per line of JSON, enough to view, replay and resume it.
 
 mod event;
+mod ledger;
 mod turn;
 mod writer;
 
 pub use self::{
     event::{CallOutcome, CallRef, Event, EventSink, InputSummary, ParentCall, Purpose, Record},
+    ledger::{EntryKind, Ledger, LedgerEntry},
     turn::Turn,
     writer::TrajectoryWriter,
 };
@@ -94,6 +96,11 @@ impl Trajectory {
     /// The run turn by turn: what the model thought, the cell it wrote, and what it produced.
     pub fn turns(&self) -> Vec<Turn> {
         turn::turns(self.own_events())
+    }
+
+    /// What each call and cell of the run and its children used, and the sums of it.
+    pub fn ledger(&self) -> Ledger {
+        Ledger::of(self.records())
     }
 
     /// The record as JSON Lines.

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, time::SystemTime};
 
-use abyme_core::{Error, ErrorKind, Response, Result};
+use abyme_core::{Error, ErrorKind, Response, Result, Usage};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use serde_json::Value;
 
@@ -32,11 +32,20 @@ impl Exchange<'_> {
     pub(crate) fn response(&self, reply: &Reply) -> Result<Response> {
         let body = text(reply);
         let body = &*body;
+        let with_cost = |mut usage: Usage| {
+            usage.cost = usage.cost.or_else(|| cost_in(&reply.headers));
+            usage
+        };
         let outcome = if !reply.status.is_success() {
             Err(self.failure(reply, wire::json(body).ok().as_ref(), body))
         } else {
             match self.answer(reply, body) {
-                Ok(answer) => wire::completion(&answer).map_err(|unusable| self.unusable(unusable, reply)),
+                Ok(answer) => wire::completion(&answer).map_err(|unusable| {
+                    // The provider counts an answer that is of no use.
+                    let error = self.unusable(unusable, reply);
+                    let usage = answer.get("usage").map(|told| with_cost(wire::usage(Some(told))));
+                    usage.into_iter().fold(error, Error::with_usage)
+                }),
                 Err(error) => Err(self.not_json(reply, body).with_source(error)),
             }
         };
@@ -47,12 +56,7 @@ impl Exchange<'_> {
             }
             if body.is_empty() { error } else { error.with("body", self.mask.clean(body, HEAD)) }
         })?;
-        if response.usage.cost.is_none() {
-            response.usage.cost = COSTS.iter().find_map(|name| {
-                let cost = reply.headers.get(*name)?.to_str().ok()?;
-                wire::number(&Value::from(cost))
-            });
-        }
+        response.usage = with_cost(response.usage);
         Ok(response)
     }
 
@@ -197,6 +201,14 @@ impl Exchange<'_> {
         let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         content_type.map_or_else(|| "no content type".to_owned(), |value| self.mask.clean(value, 100))
     }
+}
+
+/// What a proxy says in a header that the call cost.
+fn cost_in(headers: &HeaderMap) -> Option<f64> {
+    COSTS.iter().find_map(|name| {
+        let cost = headers.get(*name)?.to_str().ok()?;
+        wire::number(&Value::from(cost))
+    })
 }
 
 /// The kind of a failure. Codes decide before the status, and words only where providers have no code.

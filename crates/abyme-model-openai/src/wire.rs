@@ -94,7 +94,8 @@ fn finish_reason(reason: Option<&str>) -> FinishReason {
     }
 }
 
-fn usage(told: Option<&Value>) -> Usage {
+/// What an answer says that it used.
+pub(crate) fn usage(told: Option<&Value>) -> Usage {
     let mut usage = Usage::call();
     let Some(told) = told else { return usage };
     let first = |pointers: &[&str]| pointers.iter().find_map(|pointer| count(told.pointer(pointer)?));

@@ -5,9 +5,10 @@ pub mod guide;
 
 // Running tasks.
 pub use abyme_core::{
-    CancelHandle, CodePolicy, Event, EventSink, EventStream, Field, FieldType, FnTool, Inputs, Limit, Limits,
-    Prediction, Record, Rlm, RlmBuilder, Run, RunFuture, Serialized, Signature, Status, TaskSignature, Tool,
-    ToolFunction, ToolReturn, Trajectory, TrajectoryWriter, Turn, Untyped, Violation, inputs, tool, tools,
+    CancelHandle, CodePolicy, EntryKind, Event, EventSink, EventStream, Field, FieldType, FnTool, Inputs,
+    Ledger, LedgerEntry, Limit, Limits, Prediction, Record, Rlm, RlmBuilder, Run, RunFuture, Serialized,
+    Signature, SpanContent, Status, TaskSignature, Tool, ToolFunction, ToolReturn, Trajectory,
+    TrajectoryWriter, Turn, Untyped, Violation, inputs, tool, tools,
 };
 // Values and errors.
 pub use abyme_core::{Blame, Error, ErrorKind, Result, Text, Value};
@@ -20,8 +21,8 @@ pub use abyme_core::{
 };
 // Models.
 pub use abyme_core::{
-    FinishReason, InputLimited, LanguageModel, LanguageModelExt, Message, NativeCall, Price, Priced, Request,
-    Response, RetryPolicy, Retrying, Role, Usage,
+    FinishReason, InputLimited, LanguageModel, LanguageModelExt, LongPrice, Message, ModelFacts, NativeCall,
+    Price, PriceTable, Priced, Request, Response, RetryPolicy, Retrying, Role, Usage,
 };
 #[doc(hidden)]
 pub use abyme_core::{declared, derived};

@@ -400,10 +400,10 @@ impl Budget {
         self.add(usage);
     }
 
-    /// Settles a call that failed or was cancelled. What it used is not known.
-    pub(super) fn settle_failed(&self) {
-        self.tree.used().usage += Usage::call();
-        self.add(Usage::call());
+    /// Settles a call that failed or was cancelled, and used this as far as it is known.
+    pub(super) fn settle_failed(&self, usage: Usage) {
+        self.tree.used().usage += usage;
+        self.add(usage);
     }
 
     /// Adds to what this run and those above it have used.

@@ -18,6 +18,7 @@ use crate::{
     model::{LanguageModel, RetryPolicy},
     names::{self, NameUse},
     signature::{Signature, TaskSignature, Untyped},
+    telemetry::SpanContent,
     tool::Tool,
     trajectory::EventSink,
 };
@@ -37,6 +38,7 @@ pub struct RlmBuilder<S = Untyped> {
     policy: Option<Arc<CodePolicy>>,
     limits: Limits,
     retry: RetryPolicy,
+    span_content: SpanContent,
     sinks: Vec<Arc<dyn EventSink>>,
 }
 
@@ -77,6 +79,7 @@ impl<S: Signature> RlmBuilder<S> {
             policy: None,
             limits: Limits::default(),
             retry: RetryPolicy::default(),
+            span_content: SpanContent::default(),
             sinks: Vec::new(),
         }
     }
@@ -156,6 +159,17 @@ impl<S: Signature> RlmBuilder<S> {
         self
     }
 
+    /// Sets whether the `tracing` spans of runs hold messages, code, arguments and results. Default: they do
+    /// not, so that an exporter of spans sees numbers and names only.
+    ///
+    /// The spans have the names and fields of OpenTelemetry's GenAI conventions: `invoke_workflow` is a run,
+    /// `invoke_agent` a child, `execute_tool` a cell (the tool `python`) or a call of a host function, `chat`
+    /// one try of a model call.
+    pub fn span_content(mut self, content: SpanContent) -> Self {
+        self.span_content = content;
+        self
+    }
+
     /// Shows every event of every run to `sink`, as it happens.
     pub fn on_event(mut self, sink: impl EventSink + 'static) -> Self {
         self.sinks.push(Arc::new(sink));
@@ -192,6 +206,7 @@ impl<S: Signature> RlmBuilder<S> {
             policy: self.policy,
             limits: self.limits,
             retry: self.retry,
+            span_content: self.span_content,
             sinks: self.sinks,
         };
         config.check_prices(&config.limits)?;

@@ -10,7 +10,6 @@ use std::{
 
 use abyme_python_syntax::visible_text;
 use tokio::time::{Instant, timeout};
-use tracing::Instrument;
 
 use super::{
     budget::{Budget, CallSize, Reservation},
@@ -22,6 +21,7 @@ use crate::{
     interpreter::HostError,
     limits::Limits,
     model::{FinishReason, LanguageModel, Message, Request, Response, Retries, Usage},
+    telemetry,
     trajectory::{CallOutcome, Event, Purpose, Recorder},
 };
 
@@ -243,29 +243,29 @@ impl<'a> ModelCaller<'a> {
     }
 
     /// Calls a model until it answers, fails for good, or the time is over, pauses between tries included.
-    async fn call(&self, of: CallOf<'_>, request: Request) -> Result<Response> {
-        let span = tracing::info_span!("model_call", model = of.model.name());
-        self.tries(of, request).instrument(span).await
-    }
-
-    async fn tries(&self, of: CallOf<'_>, mut request: Request) -> Result<Response> {
+    async fn call(&self, of: CallOf<'_>, mut request: Request) -> Result<Response> {
         let mut retries = Retries::new(&self.config.retry);
         loop {
             let started = Instant::now();
-            let failed = |error: String, backoff: Option<Duration>| {
-                self.budget.settle_failed();
+            let failed = |error: &Error, backoff: Option<Duration>| {
+                let usage = metered(of.model, error.usage().copied().unwrap_or_default());
+                self.budget.settle_failed(usage);
                 self.recorder.record(Event::ModelCallFailed {
                     turn: of.turn,
                     call: of.call,
                     model: of.model.name().to_owned(),
-                    error,
+                    error: error.to_string(),
+                    usage,
                     seconds: started.elapsed().as_secs_f64(),
                     retry_seconds: backoff.map(|backoff| backoff.as_secs_f64()),
                 });
             };
-            let cancelled = OnDrop::new(|| failed(CANCELLED.to_owned(), None));
-            let result = self.call_once(of, &mut request).await;
+            let cancelled = OnDrop::new(|| failed(&Error::new(ErrorKind::Cancelled, CANCELLED), None));
+            let content = self.config.span_content;
+            let span = telemetry::chat(of.model, &request, content);
+            let result = telemetry::within(&span, self.call_once(of, &mut request)).await;
             cancelled.disarm();
+            result.iter().for_each(|response| telemetry::answered(&span, response, content));
             let error = match result {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
@@ -273,16 +273,16 @@ impl<'a> ModelCaller<'a> {
             let backoff = retries.backoff_after(&error);
             match (backoff, of.left()) {
                 (Some(backoff), Some(left)) if backoff >= left => {
-                    failed(error.to_string(), None);
+                    failed(&error, None);
                     return Err(no_time_to_retry(of, &retries.give_up(error), left));
                 }
                 (Some(backoff), _) => {
-                    failed(error.to_string(), Some(backoff));
+                    failed(&error, Some(backoff));
                     tracing::debug!(%error, backoff_seconds = backoff.as_secs_f64(), "trying again");
                     tokio::time::sleep(backoff).await;
                 }
                 (None, _) => {
-                    failed(error.to_string(), None);
+                    failed(&error, None);
                     return Err(retries.give_up(error));
                 }
             }
@@ -298,9 +298,7 @@ impl<'a> ModelCaller<'a> {
         let answer = timeout(limit.saturating_add(ANSWER_GRACE), model.complete(request)).await;
         match answer.unwrap_or_else(|_| Err(timed_out(model, limit))) {
             Ok(mut response) => {
-                response.usage.calls = response.usage.calls.max(1);
-                let usage = &mut response.usage;
-                usage.cost = usage.cost.or_else(|| model.price()?.of(usage));
+                response.usage = metered(model, response.usage);
                 self.budget.settle(model.name(), CallSize::of(request), response.usage);
                 Ok(response)
             }
@@ -319,6 +317,13 @@ impl<'a> ModelCaller<'a> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What a call used: one call at least, and what its tokens cost where the provider does not say it.
+fn metered(model: &dyn LanguageModel, mut usage: Usage) -> Usage {
+    usage.calls = usage.calls.max(1);
+    usage.cost = usage.cost.or_else(|| model.price()?.of(&usage));
+    usage
 }
 
 /// What a sub-model's response says to the cell that asked.

@@ -22,6 +22,7 @@ use crate::{
     model::LanguageModel,
     prompt,
     signature::{Field, FieldType, TaskSignature},
+    telemetry,
     tool::ToolUses,
     trajectory::{CallOutcome, Event, ParentCall},
     value::{Text, Value},
@@ -239,7 +240,8 @@ impl<'a> Children<'a> {
             label: None,
             parent: Some(&parent),
         };
-        let ended = self.start.start(parts).await;
+        let span = telemetry::child(recorder.run(), budget.depth(), &config.signature);
+        let ended = telemetry::within(&span, self.start.start(parts)).await;
         unfinished.disarm();
         match ended {
             Ok((outputs, _)) => {

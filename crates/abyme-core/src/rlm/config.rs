@@ -12,6 +12,7 @@ use crate::{
     limits::Limits,
     model::{LanguageModel, RetryPolicy},
     signature::TaskSignature,
+    telemetry::SpanContent,
     tool::Tool,
     trajectory::EventSink,
 };
@@ -30,6 +31,7 @@ pub(super) struct RlmConfig {
     pub(super) policy: Option<Arc<CodePolicy>>,
     pub(super) limits: Limits,
     pub(super) retry: RetryPolicy,
+    pub(super) span_content: SpanContent,
     pub(super) sinks: Vec<Arc<dyn EventSink>>,
 }
 

@@ -1,7 +1,6 @@
 //! Serves the calls of a cell: sub-calls to models, children, and the user's tools.
 
 use async_trait::async_trait;
-use tracing::Instrument;
 
 use super::{
     builtins::{BUDGET, LLM_BATCH, LLM_QUERY, LLM_QUERY_BATCHED, RLM_QUERY, RLM_QUERY_BATCHED},
@@ -13,6 +12,7 @@ use super::{
 };
 use crate::{
     interpreter::{HostCall, HostError, HostFunctions},
+    telemetry,
     tool::ToolUses,
     value::Value,
 };
@@ -49,8 +49,9 @@ impl<'a> CellHost<'a> {
 #[async_trait]
 impl HostFunctions for CellHost<'_> {
     async fn call(&self, call: HostCall) -> Result<Value, HostError> {
-        let span = tracing::info_span!("host_call", function = call.name);
-        async {
+        let content = self.caller.config().span_content;
+        let span = telemetry::host_call(&call, content);
+        let served = async {
             match call.name.as_str() {
                 LLM_QUERY => self.sub_calls.llm_query(&call).await,
                 LLM_QUERY_BATCHED | LLM_BATCH => self.sub_calls.llm_query_batched(&call).await,
@@ -59,9 +60,10 @@ impl HostFunctions for CellHost<'_> {
                 BUDGET if self.caller.config().offers_budget() => Ok(self.caller.budget().to_value()),
                 _ => self.tool_calls.call(call).await,
             }
-        }
-        .instrument(span)
-        .await
+        };
+        let result = telemetry::within(&span, served).await;
+        result.iter().for_each(|value| telemetry::returned(&span, value, content));
+        result
     }
 
     /// Models and children have time limits of their own.

@@ -14,7 +14,6 @@ use futures_util::Stream;
 use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
-use tracing::Instrument;
 
 use super::{
     budget::Budget,
@@ -28,6 +27,7 @@ use crate::{
     inputs::Inputs,
     limits::Limits,
     runtime::HomeRuntime,
+    telemetry,
     tool,
     trajectory::{EventSink, Record, Recorder, TrajectoryWriter},
     value::Value,
@@ -204,9 +204,12 @@ impl<O: DeserializeOwned + 'static> IntoFuture for Run<O> {
     type IntoFuture = RunFuture<O>;
 
     fn into_future(self) -> RunFuture<O> {
-        let label = self.label.as_deref();
-        let span = tracing::info_span!("run", id = self.id, signature = %self.config.signature, label);
-        Box::pin(async { self.finish().instrument(span).await?.typed() })
+        let span = telemetry::run(&self.id, self.label.as_deref(), &self.config.signature);
+        Box::pin(async move {
+            let prediction = telemetry::within(&span, self.finish()).await?;
+            telemetry::used(&span, prediction.usage());
+            prediction.typed()
+        })
     }
 }
 

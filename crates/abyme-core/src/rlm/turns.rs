@@ -33,6 +33,7 @@ use crate::{
     model::{FinishReason, Response},
     prompt::{self, FirstMessages},
     status::{Limit, Status},
+    telemetry,
     trajectory::{Event, InputSummary, Purpose, Recorder},
     value::Value,
 };
@@ -458,9 +459,9 @@ impl<'a> Turns<'a> {
     /// what the host has to say about the cell.
     async fn execute(&mut self, session: &mut Session, cell: Cell) -> Result<(Observation, Vec<String>)> {
         let host = CellHost::new(&self.caller, self.start, self.parts.tool_uses, self.turn);
-        let span = tracing::info_span!("cell", turn = self.turn);
+        let span = telemetry::cell(self.turn, &cell.code, self.config.span_content);
         let started = Instant::now();
-        let mut observation = match session.execute(cell, &host).instrument(span).await {
+        let mut observation = match telemetry::within(&span, session.execute(cell, &host)).await {
             Ok(observation) => observation,
             Err(error) if error.is_session_lost() => Observation {
                 session_ended: Some(error.message().to_owned()),
@@ -469,6 +470,7 @@ impl<'a> Turns<'a> {
             },
             Err(error) => return Err(error),
         };
+        telemetry::observed(&span, &observation);
         // Rounded as it is written, so that a record reads back equal.
         observation.duration =
             Duration::from_micros(observation.duration.as_micros().try_into().unwrap_or(u64::MAX));

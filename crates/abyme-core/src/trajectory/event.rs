@@ -109,7 +109,7 @@ pub enum Event {
         /// What is wrong with it, for a person.
         problem: String,
     },
-    /// One try of a model call failed, or was cancelled. What the tries of a run used is part of its usage.
+    /// One try of a model call failed, or was cancelled.
     #[non_exhaustive]
     ModelCallFailed {
         /// The turn it belongs to.
@@ -121,6 +121,9 @@ pub enum Event {
         model: String,
         /// Why it failed.
         error: String,
+        /// What it used, as far as the provider says.
+        #[serde(default = "Usage::call")]
+        usage: Usage,
         /// How long it took.
         seconds: f64,
         /// After how many seconds the call is tried again, if it is.
