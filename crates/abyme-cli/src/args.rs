@@ -99,7 +99,7 @@ pub(crate) struct ModelArgs {
     pub(crate) seed: Option<i64>,
     /// Most tokens of a reply, thoughts included [default: DSPY_LM_MAX_TOKENS, or the model's own]
     #[arg(long, value_name = "N")]
-    pub(crate) max_tokens: Option<u32>,
+    pub(crate) max_reply_tokens: Option<u32>,
     /// Fields added to each request: '{"top_p": 0.9}'; null leaves out one of ours
     #[arg(long, value_name = "JSON", value_parser = fields)]
     pub(crate) extra_body: Option<Fields>,
@@ -110,9 +110,12 @@ pub(crate) struct ModelArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Inputs and outputs with types: "docs, query -> modules: list[str]"
+    /// Inputs and outputs with types: "docs, query -> modules: list[str]"; with --schema the inputs alone
     #[arg(long, short, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) signature: String,
+    /// A file with a JSON Schema, an object whose properties are the outputs
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) schema: Option<PathBuf>,
     /// An input: name=text (@@ for a text that begins with @, @@- for the text -), name=@file (a .json file
     /// is parsed, unless the declared type is str), or name=- for stdin; repeatable
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = named)]
@@ -129,9 +132,14 @@ pub(crate) struct RunArgs {
     /// not say what a call cost
     #[arg(long, value_name = "IN,OUT", value_parser = price)]
     pub(crate) price: Option<Price>,
-    /// The model that answers llm_query [default: the one that plans]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) sub_model: Option<String>,
+    /// A table of prices, for all models of the run [default: ABYME_PRICES; those of well-known providers
+    /// are known]
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) prices: Option<PathBuf>,
+    /// The model that answers llm_query and runs children [default: the one that plans]; as NAME=MODEL a
+    /// further one, which cells may choose by that name; repeatable
+    #[arg(long, value_name = "MODEL or NAME=MODEL")]
+    pub(crate) sub_model: Vec<String>,
     /// --price of the --sub-model
     #[arg(long, value_name = "IN,OUT", value_parser = price, requires = "sub_model")]
     pub(crate) sub_price: Option<Price>,
@@ -155,7 +163,7 @@ pub(crate) struct RunArgs {
     /// Write the run to a file as it happens, one event a line
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) trace: Option<PathBuf>,
-    /// Show each turn whole on stderr: the reply, its code, what that produced
+    /// Show each turn whole on stderr, those of children indented, and at the end what the run used
     #[arg(long, short)]
     pub(crate) verbose: bool,
 }
@@ -165,10 +173,16 @@ pub(crate) struct LimitArgs {
     /// Replies the model has [default: 20]
     #[arg(long, value_name = "N")]
     pub(crate) max_iterations: Option<u32>,
-    /// Sub-calls the cells may make [default: 200]
+    /// Sub-calls of the run: prompts of its cells and turns of its children [default: 200]
     #[arg(long, value_name = "N")]
     pub(crate) max_llm_calls: Option<u32>,
-    /// US dollars, as the provider reports them or --price says [default: no limit]
+    /// How deep child runs may be nested; 0 is no children [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_depth: Option<u32>,
+    /// Tokens of the run, of requests and replies together, children included [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_tokens: Option<u64>,
+    /// US dollars of the run, as the provider reports them or prices say [default: no limit]
     #[arg(long, value_name = "USD", allow_negative_numbers = true)]
     pub(crate) max_cost: Option<f64>,
     /// Time of the run, everything included, such as 90s, 10m, 1h [default: no limit]

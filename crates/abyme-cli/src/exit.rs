@@ -129,7 +129,9 @@ impl From<&Error> for Failure {
             | Server
             | MalformedReply => (Exit::Model, None),
             Cancelled => (Exit::Interrupted, None),
-            LimitReached => (Exit::Limit, Some("raise --max-iterations, --run-timeout or --max-cost")),
+            LimitReached => {
+                (Exit::Limit, Some("raise --max-iterations, --run-timeout, --max-tokens or --max-cost"))
+            }
             Internal => (Exit::Failed, Some("this is a bug in abyme; ABYME_LOG=debug shows more")),
             // A kind that is newer than this command is told by its blame.
             _ => match error.blame() {

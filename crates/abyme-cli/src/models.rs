@@ -1,8 +1,8 @@
 //! Which model to ask: flags first, then the environment, then `.env`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use abyme::{Error, ErrorKind, OpenAi, Result, openai::SystemRole};
+use abyme::{Error, ErrorKind, OpenAi, PriceTable, Result, openai::SystemRole};
 
 use crate::args::{Fields, ModelArgs};
 
@@ -27,7 +27,7 @@ pub(crate) fn model(name: Option<&str>, args: &ModelArgs) -> Result<OpenAi> {
     if let Some(temperature) = args.temperature {
         model = model.temperature(temperature);
     }
-    if let Some(tokens) = args.max_tokens {
+    if let Some(tokens) = args.max_reply_tokens {
         model = model.max_tokens(tokens);
     }
     if let Some(seed) = args.seed {
@@ -40,6 +40,15 @@ pub(crate) fn model(name: Option<&str>, args: &ModelArgs) -> Result<OpenAi> {
         model = model.extra(field, value.to_json());
     }
     Ok(model)
+}
+
+/// The user's own prices: those of the file that `--prices` or else `ABYME_PRICES` names.
+///
+/// # Errors
+/// Those of [`PriceTable::load`].
+pub(crate) fn prices(flag: Option<&Path>) -> Result<Option<PriceTable>> {
+    let variable = || std::env::var_os("ABYME_PRICES").filter(|path| !path.is_empty()).map(PathBuf::from);
+    flag.map(Path::to_path_buf).or_else(variable).map(PriceTable::load).transpose()
 }
 
 /// Where the model's name comes from, in words.
@@ -57,12 +66,12 @@ pub(crate) fn source(model: Option<&str>) -> String {
     }
 }
 
-fn env_file() -> Option<std::path::PathBuf> {
+fn env_file() -> Option<PathBuf> {
     let directory = working_directory().ok()?;
     directory.ancestors().map(|folder: &Path| folder.join(".env")).find(|path| path.is_file())
 }
 
-fn working_directory() -> Result<std::path::PathBuf> {
+fn working_directory() -> Result<PathBuf> {
     std::env::current_dir().map_err(|error| {
         Error::new(ErrorKind::Io, "the working directory cannot be found").with_source(error)
     })

@@ -1,8 +1,9 @@
 //! Shows a run as it happens: a spinner on a terminal, plain lines elsewhere, whole turns if asked for.
 
 use std::{
+    collections::HashMap,
     io::{self, IsTerminal, Write},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -42,16 +43,27 @@ pub(crate) struct Progress {
     target: Target,
     detail: Detail,
     spinner: Option<ProgressBar>,
-    counts: Mutex<Counts>,
+    /// The runs of the tree by their ids.
+    runs: Mutex<HashMap<String, Counts>>,
 }
 
-/// What happened in the turn so far.
+/// One run of the tree, as it is shown.
+#[derive(Clone, Copy)]
+struct Shown<'a> {
+    progress: &'a Progress,
+    id: &'a str,
+    /// How many runs are above it.
+    depth: usize,
+}
+
+/// What happened in the turn of a run so far.
 #[derive(Debug, Default)]
 struct Counts {
+    depth: usize,
     turn: u32,
-    model: String,
     sub_calls: u32,
     failed: u32,
+    children: u32,
     tool_calls: u32,
     /// The last reply, until it is shown.
     reply: Option<String>,
@@ -62,7 +74,7 @@ struct Counts {
 impl Progress {
     pub(crate) fn new(target: Target, detail: Detail) -> Self {
         let spinner = (matches!(target, Target::Stderr) && io::stderr().is_terminal()).then(spinner);
-        Self { target, detail, spinner, counts: Mutex::default() }
+        Self { target, detail, spinner, runs: Mutex::default() }
     }
 
     /// Takes the spinner away, so that the answer stands alone.
@@ -74,7 +86,7 @@ impl Progress {
 
     /// Prints lines; on a terminal they scroll by above the spinner.
     fn print(&self, text: &str) {
-        let text = escape(text.trim_end());
+        let text = escape(text);
         let write = || match &self.target {
             // A closed stderr does not end the run: the answer may still go to a file.
             Target::Stderr => drop(writeln!(io::stderr().lock(), "{text}")),
@@ -92,15 +104,49 @@ impl Progress {
             spinner.set_message(escape(text).into_owned());
         }
     }
+}
 
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shown<'_> {
+    /// Prints lines, indented by the depth of the run.
+    fn print(&self, text: &str) {
+        let text = text.trim_end();
+        match self.depth {
+            0 => self.progress.print(text),
+            depth => {
+                let indent = "    ".repeat(depth);
+                let lines = text.lines().map(|line| format!("{indent}{line}").trim_end().to_owned());
+                self.progress.print(&lines.collect::<Vec<_>>().join("\n"));
+            }
+        }
+    }
+
+    /// Prints a line about a turn. Of children that is too much, unless turns are shown whole.
+    fn line(&self, text: &str) {
+        if self.depth == 0 || self.detail() == Detail::Turns {
+            self.print(text);
+        }
+    }
+
+    /// Only of the run itself: children run at the same time.
+    fn status(&self, text: &str) {
+        if self.depth == 0 {
+            self.progress.status(text);
+        }
+    }
+
+    fn detail(&self) -> Detail {
+        self.progress.detail
+    }
+
+    fn counts<T>(&self, change: impl FnOnce(&mut Counts) -> T) -> T {
+        let mut runs = self.progress.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        change(runs.entry(self.id.to_owned()).or_default())
     }
 
     /// A reply that is not shown as a cell, under a line that says what it is.
     fn show_reply(&self, title: &str) {
-        let reply = self.counts().reply.take();
-        if let Some(reply) = reply.filter(|_| self.detail == Detail::Turns) {
+        let reply = self.counts(|counts| counts.reply.take());
+        if let Some(reply) = reply.filter(|_| self.detail() == Detail::Turns) {
             self.print(&format!("── {title} {}\n{}", "─".repeat(60), reply.trim()));
         }
     }
@@ -112,15 +158,15 @@ impl Progress {
         if short.len() < line.len() {
             short.push('…');
         }
-        self.print(&format!("turn {turn}: {short}"));
+        self.line(&format!("turn {turn}: {short}"));
     }
 
     fn cell_started(&self, turn: u32, reasoning: &str, code: &str) {
-        self.counts().reply = None;
+        self.counts(|counts| counts.reply = None);
         let lines = code.lines().count();
         let about = format!("turn {turn}: running a cell ({lines} {})", plural(lines, "line"));
-        match self.detail {
-            Detail::Lines => self.print(&about),
+        match self.detail() {
+            Detail::Lines => self.line(&about),
             Detail::Turns => {
                 let mut text = format!("── turn {turn} {}\n", "─".repeat(60));
                 if !reasoning.trim().is_empty() {
@@ -135,7 +181,10 @@ impl Progress {
     }
 
     fn cell_finished(&self, turn: u32, observation: &Observation) {
-        let counts = std::mem::take(&mut *self.counts());
+        let counts = self.counts(|counts| {
+            let next = Counts { depth: counts.depth, ..Counts::default() };
+            std::mem::replace(counts, next)
+        });
         let mut facts = Vec::new();
         if counts.sub_calls > 0 {
             let failed =
@@ -146,11 +195,13 @@ impl Progress {
                 plural(counts.sub_calls as usize, "sub-call")
             ));
         }
+        if counts.children > 0 {
+            facts.push(format!("{} {}", counts.children, plural(counts.children as usize, "child run")));
+        }
         if counts.tool_calls > 0 {
             facts.push(format!("{} {}", counts.tool_calls, plural(counts.tool_calls as usize, "tool call")));
         }
-        self.counts().model = counts.model;
-        match self.detail {
+        match self.detail() {
             Detail::Turns => {
                 if !facts.is_empty() {
                     self.print(&format!("({})", facts.join(", ")));
@@ -174,7 +225,7 @@ impl Progress {
                     facts.push(reason.clone());
                 }
                 if !facts.is_empty() {
-                    self.print(&format!("turn {turn}: {}", facts.join("; ")));
+                    self.line(&format!("turn {turn}: {}", facts.join("; ")));
                 }
             }
         }
@@ -182,35 +233,47 @@ impl Progress {
     }
 
     fn counted(&self, count: impl FnOnce(&mut Counts)) {
-        let text = {
-            let mut counts = self.counts();
-            count(&mut counts);
-            format!("turn {}: {} sub-calls, {} tool calls", counts.turn, counts.sub_calls, counts.tool_calls)
-        };
+        let text = self.counts(|counts| {
+            count(counts);
+            let Counts { turn, sub_calls, children, tool_calls, .. } = counts;
+            format!("turn {turn}: {sub_calls} sub-calls, {children} child runs, {tool_calls} tool calls")
+        });
         self.status(&text);
     }
 }
 
 impl EventSink for Progress {
     fn record(&self, record: &Arc<Record>) {
-        match &record.event {
+        let depth = {
+            let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+            let depth = runs.get(&record.run).map_or(0, |counts| counts.depth);
+            if let Event::ChildStarted { child, .. } = &record.event {
+                runs.insert(child.clone(), Counts { depth: depth + 1, ..Counts::default() });
+            }
+            depth
+        };
+        Shown { progress: self, id: &record.run, depth }.show(&record.event);
+    }
+}
+
+impl Shown<'_> {
+    fn show(&self, event: &Event) {
+        match event {
             Event::RunStarted { signature, model, interpreter, .. } => {
-                self.print(&format!("running `{signature}` with {model} on {interpreter}"));
-                self.counts().model.clone_from(model);
+                self.line(&format!("running `{signature}` with {model} on {interpreter}"));
                 self.status("turn 1: waiting for the model");
             }
             Event::ModelReplied { turn, purpose, text, .. } => {
-                {
-                    let mut counts = self.counts();
+                self.counts(|counts| {
                     counts.turn = *turn;
                     counts.reply = Some(text.clone());
-                }
+                });
                 match purpose {
                     Purpose::Repair => {
-                        self.print(&format!("turn {turn}: the model repaired a cell that did not compile"))
+                        self.line(&format!("turn {turn}: the model repaired a cell that did not compile"))
                     }
                     Purpose::Extract => {
-                        self.print("the model was asked for its best outputs from what it knows");
+                        self.line("the model was asked for its best outputs from what it knows");
                         self.show_reply("its outputs");
                     }
                     _ => {}
@@ -219,11 +282,11 @@ impl EventSink for Progress {
             Event::ReplyRefused { turn, problem, .. } => {
                 self.show_reply(&format!("turn {turn}"));
                 self.note(*turn, &format!("{problem}; the model is asked again"));
-                self.counts().nudges = true;
+                self.counts(|counts| counts.nudges = true);
             }
             Event::MessageAppended { message, .. } => {
-                let nudges = std::mem::take(&mut self.counts().nudges);
-                if nudges && self.detail == Detail::Turns {
+                let nudges = self.counts(|counts| std::mem::take(&mut counts.nudges));
+                if nudges && self.detail() == Detail::Turns {
                     let lines = message.content.lines().map(|line| format!("  > {line}\n"));
                     self.print(&lines.collect::<String>());
                 }
@@ -245,17 +308,31 @@ impl EventSink for Progress {
                 counts.sub_calls += 1;
                 counts.failed += u32::from(matches!(outcome, CallOutcome::Error(_)));
             }),
+            Event::ChildStarted { turn, call, prompt, .. } => {
+                self.note(*turn, &format!("child {call} starts: {prompt}"));
+            }
+            Event::ChildFinished { turn, call, outcome, usage, seconds, .. } => {
+                let ended = match outcome {
+                    CallOutcome::Result(_) => "is done".to_owned(),
+                    CallOutcome::Error(error) => format!("failed: {error}"),
+                };
+                self.note(*turn, &format!("child {call}, {usage}, {seconds:.1} s: {ended}"));
+                self.counted(|counts| {
+                    counts.turn = *turn;
+                    counts.children += 1;
+                });
+            }
             Event::ToolCallFinished { turn, .. } => self.counted(|counts| {
                 counts.turn = *turn;
                 counts.tool_calls += 1;
             }),
             Event::CellFinished { turn, observation, .. } => self.cell_finished(*turn, observation),
             Event::SessionLost { turn, .. } => {
-                self.print(&format!("turn {turn}: the session was lost; a fresh one gets the inputs again"));
+                self.line(&format!("turn {turn}: the session was lost; a fresh one gets the inputs again"));
             }
             Event::SubmissionRefused { turn, problems, .. } => {
                 let problem = problems.lines().next().unwrap_or_default();
-                self.print(&format!("turn {turn}: the submission does not fit: {problem}"));
+                self.line(&format!("turn {turn}: the submission does not fit: {problem}"));
             }
             // How the run ended is told with the answer or the error.
             _ => {}

@@ -4,6 +4,8 @@ mod inputs;
 #[cfg(feature = "mcp")]
 mod mcp;
 mod output;
+mod schema;
+mod sub_models;
 
 use std::{
     path::Path,
@@ -12,8 +14,7 @@ use std::{
 };
 
 use abyme::{
-    CodePolicy, LanguageModel, LanguageModelExt, Limits, OpenAi, Price, RetryPolicy, Rlm, RlmBuilder, Status,
-    TaskSignature, TrajectoryWriter,
+    CodePolicy, Limits, OpenAi, Price, RetryPolicy, Rlm, RlmBuilder, Status, Trajectory, TrajectoryWriter,
 };
 
 use self::inputs::Source;
@@ -35,12 +36,13 @@ const MAX_TOOL_BYTES: u64 = 16 << 20;
 
 pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Failure> {
     // Everything is checked before anything costs time or money, and the command line's text first of all.
-    let signature: TaskSignature = args.signature.parse().map_err(|error| Failure::before_run(&error))?;
+    let signature = schema::signature(&args.signature, args.schema.as_deref())?;
+    let sub_models = sub_models::read(&args.sub_model)?;
     let names = args.input.iter().map(|input| input.name.as_str());
     inputs::check_once(&args.input)?;
     signature.check_inputs(names).map_err(|error| Failure::before_run(&error))?;
     let factory = backend::factory(&args.backend.interpreter, &settings(&args))?;
-    let mut builder = Rlm::builder(args.signature.as_str()).interpreter(factory.clone());
+    let mut builder = Rlm::builder(signature.clone()).interpreter(factory.clone());
     builder = builder.limits(|limits| limited(limits, &args.limits));
     if let Some(text) = &args.instructions {
         builder = builder.instructions(text);
@@ -58,10 +60,20 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
         builder = builder.retry(RetryPolicy::default().max_retries(retries));
     }
     let inputs = inputs::read(&args.input, &signature, standard)?;
-    let model = |name| models::model(name, &args.model).map_err(|error| Failure::before_run(&error));
-    builder = builder.model(priced(model(args.model.model.as_deref())?, args.price));
-    if let Some(sub_model) = &args.sub_model {
-        builder = builder.sub_model(priced(model(Some(sub_model))?, args.sub_price));
+    let prices = models::prices(args.prices.as_deref()).map_err(|error| Failure::before_run(&error))?;
+    let model = |name: Option<&str>, price: Option<Price>| -> Result<OpenAi, Failure> {
+        let model = models::model(name, &args.model).map_err(|error| Failure::before_run(&error))?;
+        let model = prices.iter().fold(model, OpenAi::with_prices);
+        Ok(if price.is_some() { model.with_price(price) } else { model })
+    };
+    builder = builder.model(model(args.model.model.as_deref(), args.price)?);
+    if let Some(sub_model) = sub_models.default {
+        builder = builder.sub_model(model(Some(sub_model), args.sub_price)?);
+    } else if args.sub_price.is_some() {
+        return Err(Failure::usage("--sub-price has no --sub-model that it could be the price of"));
+    }
+    for (name, named) in sub_models.named {
+        builder = builder.named_model(name, model(Some(named), None)?);
     }
 
     #[cfg(feature = "mcp")]
@@ -106,6 +118,13 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
             None => terminal::say(&format!("the run is recorded in {}", path.display())),
         }
     }
+    if args.verbose {
+        let trajectory = ended.as_ref().ok().and_then(|ended| match ended {
+            Ok(prediction) => Some(prediction.trajectory()),
+            Err(error) => error.trajectory(),
+        });
+        trajectory.into_iter().for_each(show_ledger);
+    }
     let prediction = ended??;
     let status = prediction.status();
     if !status.is_complete() {
@@ -129,12 +148,10 @@ fn settings(args: &RunArgs) -> backend::Settings {
     args.backend.settings(memory)
 }
 
-/// The model, with a price where the command line gives one.
-fn priced(model: OpenAi, price: Option<Price>) -> Box<dyn LanguageModel> {
-    match price {
-        Some(price) => Box::new(model.with_price(price)),
-        None => Box::new(model),
-    }
+/// What the run used, for people.
+fn show_ledger(trajectory: &Trajectory) {
+    let ledger = trajectory.ledger().to_string();
+    ledger.lines().for_each(terminal::say);
 }
 
 fn limited(mut limits: Limits, args: &LimitArgs) -> Limits {
@@ -153,7 +170,10 @@ fn limited(mut limits: Limits, args: &LimitArgs) -> Limits {
     if let Some(limit) = args.model_timeout {
         limits = limits.model_timeout(limit);
     }
-    limits.run_timeout(args.run_timeout).max_cost(args.max_cost)
+    if let Some(depth) = args.max_depth {
+        limits = limits.max_depth(depth);
+    }
+    limits.run_timeout(args.run_timeout).max_tokens(args.max_tokens).max_cost(args.max_cost)
 }
 
 /// Offers the functions of a Python file.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use abyme::{Event, Prediction, Value};
+use abyme::{Event, Ledger, Prediction, Value};
 use indexmap::IndexMap;
 
 use crate::{
@@ -42,11 +42,18 @@ pub(super) fn object(
     });
     // A usage that cannot be written would be a bug; the answer counts more than that.
     let usage = Value::from_serialize(prediction.usage()).unwrap_or_default();
+    let Ledger { by_model, by_depth, by_turn, .. } = prediction.trajectory().ledger();
+    let ledger = [
+        ("by_model".to_owned(), Value::from_serialize(&by_model).unwrap_or_default()),
+        ("by_depth".to_owned(), Value::from_serialize(&by_depth).unwrap_or_default()),
+        ("by_turn".to_owned(), Value::from_serialize(&by_turn).unwrap_or_default()),
+    ];
     let mut fields = IndexMap::from([
         ("outputs".to_owned(), Value::Dict(prediction.outputs().clone())),
         ("status".to_owned(), prediction.status().to_string().into()),
         ("turns".to_owned(), i64::from(turns.unwrap_or_default()).into()),
         ("usage".to_owned(), usage),
+        ("ledger".to_owned(), Value::Dict(IndexMap::from(ledger))),
         ("seconds".to_owned(), ((seconds * 1e6).round() / 1e6).into()),
         ("interpreter".to_owned(), interpreter.into()),
     ]);

@@ -141,3 +141,40 @@ fn help_has_the_exit_codes() {
         );
     }
 }
+
+#[test]
+fn schemas_that_give_no_outputs() {
+    let dir = dir();
+    dir.write("bad.json", "{\n  'a': 1}");
+    dir.write("text.json", r#"{"type": "string"}"#);
+    dir.write("reserved.json", r#"{"properties": {"class": {"type": "string"}}}"#);
+    dir.write("good.json", r#"{"properties": {"n": {"type": "integer"}}}"#);
+    let run = |signature: &str, schema: &str| {
+        dir.run(&["run", "-s", signature, "-i", "docs=x", "--schema", schema])
+    };
+    run("docs", "none.json").failed(2, &["--schema", "`none.json`", "there is no such file"]);
+    run("docs", "bad.json").failed(2, &["--schema", "`bad.json`", "not JSON", "line 2"]);
+    run("docs", "text.json").failed(2, &["--schema", "`text.json`", "`properties`"]);
+    run("docs", "reserved.json").failed(2, &["--schema", "`class`"]);
+    run("docs -> n", "good.json").failed(2, &["--signature and --schema both give the outputs"]);
+    run("docs, more", "good.json").failed(2, &["missing input", "`more`"]);
+}
+
+#[test]
+fn models_and_prices_that_cannot_be_used() {
+    let dir = dir();
+    dir.write("typo.json", r#"{"models": {"m": {"inptu": 1, "output": 2}}}"#);
+    dir.write("other.json", r#"{"models": {"other": {"input": 1, "output": 2}}}"#);
+    dir.write("m.json", r#"{"models": {"m": {"input": 1, "output": 2}}}"#);
+    let run = |args: &[&str]| dir.run(&[&["run", "-s", "docs -> a", "-i", "docs=1"], args].concat());
+    run(&["--sub-model", "a", "--sub-model", "b"]).failed(2, &["`a`", "`b`", "NAME=MODEL"]);
+    run(&["--sub-model", "x=a", "--sub-model", "x=b"]).failed(2, &["two models `x`"]);
+    run(&["--sub-model", "x="]).failed(2, &["--sub-model `x=`"]);
+    run(&["--sub-price", "1,2"]).failed(2, &["--sub-price"]);
+    run(&["--prices", "none.json"]).failed(2, &["none.json"]);
+    run(&["--prices", "typo.json"]).failed(2, &["typo.json", "unknown field `inptu`"]);
+    run(&["--max-cost", "1"]).failed(2, &["max_cost", "model `m`", "`--prices`"]);
+    run(&["--max-cost", "1", "--prices", "other.json"]).failed(2, &["max_cost", "model `m`"]);
+    let args = ["--max-cost", "1", "--prices", "m.json", "--sub-model", "x=b"];
+    run(&args).failed(2, &["max_cost", "model `b`"]);
+}

@@ -296,7 +296,7 @@ fn the_model_is_asked_as_the_flags_say() {
         "0.5",
         "--seed",
         "-7",
-        "--max-tokens",
+        "--max-reply-tokens",
         "99",
         "--extra-body",
         "{\"top_p\": 0.9}",
@@ -387,4 +387,59 @@ fn the_tools_of_an_mcp_server() {
     run("python3 missing.py").failed(2, &["--mcp", "`python3`", "No such file"]);
     run("no-such-program --flag").failed(2, &["--mcp", "`no-such-program` does not start"]);
     run("python3 'unclosed").failed(2, &["--mcp", "neither a URL nor a command line"]);
+}
+
+/// A run whose outputs a schema gives, with a model by name, a child, and prices from a file.
+#[test]
+fn a_schema_a_named_model_a_child_and_a_ledger() {
+    let server = Server::start(|request| {
+        let last = request["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap();
+        let text = match (request["model"].as_str().unwrap(), last) {
+            ("test-model", last) if last.contains("[stdout]") => {
+                "```python\nSUBMIT(total=n, names=['x'])\n```"
+            }
+            ("test-model", _) => {
+                "```python\nn = int(llm_query('how many?', model='counter'))\n\
+                 print(n, rlm_query('look closer', context='abc'))\n```"
+            }
+            ("counter-1", _) => "42",
+            (_, _) => "```python\nSUBMIT(context[::-1])\n```",
+        };
+        let mut answer = completion(text);
+        answer["usage"] = json!({"prompt_tokens": 1000, "completion_tokens": 100});
+        (200, answer)
+    });
+    let dir = dir(&server);
+    dir.write("out.json", r#"{"properties": {"total": {"type": "integer"}, "names": {"type": "array"}}}"#);
+    let price = r#"{"input": 1, "output": 10}"#;
+    dir.write(
+        "prices.json",
+        format!(r#"{{"models": {{"test-model": {price}, "counter-1": {price}, "child-1": {price}}}}}"#),
+    );
+    let args = ["run", "-s", "q", "--schema", "out.json", "-i", "q=x", "--sub-model", "counter=counter-1"];
+    let args =
+        [&args[..], &["--sub-model", "child-1", "--max-cost", "1", "--prices", "prices.json"]].concat();
+    let ended = ok(dir.run(&[&args[..], &["--json", "--verbose"]].concat()));
+    let object: Value = ended.json();
+    assert_eq!(object["outputs"], json!({"total": 42, "names": ["x"]}));
+    assert_eq!(
+        (&object["usage"]["calls"], &object["ledger"]["by_depth"]["1"]["calls"]),
+        (&json!(4), &json!(1))
+    );
+    assert_eq!(object["ledger"]["by_model"]["test-model"]["calls"], 2);
+    assert!((object["usage"]["cost"].as_f64().unwrap() - 0.008).abs() < 1e-9, "{object}");
+    for part in [
+        "child 2 starts: look closer",
+        "    ── turn 1",
+        "      │ SUBMIT(context[::-1])",
+        "\ncounter-1 ",
+        "\ntotal ",
+    ] {
+        assert!(ended.stderr.contains(part), "{part} is not in {ended:?}");
+    }
+
+    let none = ["--max-depth", "0", "--max-tokens", "100000"];
+    let ended = ok(dir.run(&[&args[..], &none].concat()));
+    assert!(!ended.stderr.contains("child"), "{ended:?}");
+    dir.run(&[&args[..], &["--max-tokens", "1"]].concat()).failed(5, &["max_tokens"]);
 }
