@@ -1,5 +1,5 @@
 //! What a run says that it used is what the server counted: retries, refusals, children and all.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
     collections::BTreeMap,

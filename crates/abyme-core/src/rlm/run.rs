@@ -27,8 +27,7 @@ use crate::{
     inputs::Inputs,
     limits::Limits,
     runtime::HomeRuntime,
-    telemetry,
-    tool,
+    telemetry, tool,
     trajectory::{EventSink, Record, Recorder, TrajectoryWriter},
     value::Value,
 };

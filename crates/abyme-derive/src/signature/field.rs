@@ -149,9 +149,13 @@ impl SignatureField {
     pub(super) fn as_output(&self, krate: &Path) -> TokenStream {
         let (name, ty, description) = (self.name(), &self.ty, self.described());
         let Kind::Output { constraints, checks } = &self.kind else { return TokenStream::new() };
-        let checks = checks.iter().map(
-            |Check { function, words }| quote_spanned!(function.span()=> .check::<#ty, _>(#words, #function)),
-        );
+        let checks = checks.iter().map(|Check { function, words }| match function {
+            // Called by its name, it may take what the output dereferences to: `&[T]` of a `Vec<T>`.
+            Expr::Path(_) => {
+                quote_spanned!(function.span()=> .check::<#ty, _>(#words, |value: &#ty| #function(value)))
+            }
+            _ => quote_spanned!(function.span()=> .check::<#ty, _>(#words, #function)),
+        });
         let field = quote_spanned!(ty.span()=> #krate::derived::output::<#ty>(#name));
         quote!(#field #description #(#constraints)* #(#checks)*)
     }
