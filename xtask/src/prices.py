@@ -1,4 +1,4 @@
-"""Writes the table of prices: argument 1 is LiteLLM's wheel, 2 its version, 3 its sha256. Prints the table."""
+"""Prints the table of prices. Argument 1 is LiteLLM's wheel, 2 its version, 3 its sha256."""
 
 import json
 import re

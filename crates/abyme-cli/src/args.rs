@@ -141,7 +141,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "MODEL or NAME=MODEL")]
     pub(crate) sub_model: Vec<String>,
     /// --price of the --sub-model
-    #[arg(long, value_name = "IN,OUT", value_parser = price, requires = "sub_model")]
+    #[arg(long, value_name = "IN,OUT", value_parser = price)]
     pub(crate) sub_price: Option<Price>,
     #[command(flatten)]
     pub(crate) backend: BackendArgs,

@@ -450,7 +450,7 @@ impl LanguageModel for OpenAi {
         let start = Instant::now();
         let result = resolved.complete(request, written, &model).await;
         let with_cost = result.map(|mut response| {
-            // The table's price is the caller's to use: a price given to a wrapper of this model counts first.
+            // The table's price is the caller's to use: one given to a wrapper of this model counts first.
             let usage = &mut response.usage;
             usage.cost = usage.cost.or_else(|| self.0.config.price?.of(usage));
             response

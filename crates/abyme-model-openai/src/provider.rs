@@ -68,8 +68,8 @@ impl Endpoint {
         MAX_TOKENS_FIELDS[usize::from(self.provider == Some(&PROVIDERS[0]))]
     }
 
-    /// What the built-in table of prices says of the model that is called `model` here. Of an endpoint that is
-    /// not its provider's own it says nothing: another server may call anything by that name.
+    /// What the built-in table of prices says of the model that is called `model` here. Of an endpoint that
+    /// is not its provider's own it says nothing: another server may call anything by that name.
     pub(crate) fn facts(&self, model: &str) -> Option<ModelFacts> {
         let provider = self.provider?.prefixes[0];
         PriceTable::built_in().find(&format!("{provider}/{model}")).copied()

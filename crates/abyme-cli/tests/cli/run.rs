@@ -441,5 +441,6 @@ fn a_schema_a_named_model_a_child_and_a_ledger() {
     let none = ["--max-depth", "0", "--max-tokens", "100000"];
     let ended = ok(dir.run(&[&args[..], &none].concat()));
     assert!(!ended.stderr.contains("child"), "{ended:?}");
-    dir.run(&[&args[..], &["--max-tokens", "1"]].concat()).failed(5, &["max_tokens"]);
+    dir.run(&[&args[..], &["--max-tokens", "1"]].concat())
+        .failed(5, &["the 1 tokens are used", "--max-tokens"]);
 }

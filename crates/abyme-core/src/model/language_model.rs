@@ -148,8 +148,8 @@ pub trait LanguageModelExt: LanguageModel + Sized {
     }
 
     /// A model whose calls cost what `price` says, where the provider does not say what they cost. A limit on
-    /// cost needs that: see [`Limits::max_cost`](crate::Limits::max_cost). A [`PriceTable`](crate::PriceTable)
-    /// knows many prices.
+    /// cost needs that: see [`Limits::max_cost`](crate::Limits::max_cost). A
+    /// [`PriceTable`](crate::PriceTable) knows many prices.
     ///
     /// ```
     /// use abyme_core::{

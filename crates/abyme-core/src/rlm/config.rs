@@ -59,9 +59,9 @@ impl RlmConfig {
             None => Ok(()),
             Some(model) => {
                 let message = format!(
-                    "max_cost is set, and nothing says what a call of model `{}` costs: its provider does not \
-                     report it, and its price is not known; give it one (`with_price` in Rust, `--price` or \
-                     `--prices` on the command line)",
+                    "max_cost is set, and nothing says what a call of model `{}` costs: its provider does \
+                     not report it, and its price is not known; give it one (`with_price` in Rust, `--price` \
+                     or `--prices` on the command line)",
                     model.name()
                 );
                 Err(Error::new(ErrorKind::Config, message))

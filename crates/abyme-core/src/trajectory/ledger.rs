@@ -29,7 +29,7 @@ use crate::{interpreter::Observation, model::Usage};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Ledger {
-    /// Everything together: what [`Trajectory::usage`](super::Trajectory::usage) says of a run that has ended.
+    /// Everything together: what [`Trajectory::usage`](super::Trajectory::usage) says of a run that is over.
     pub total: Usage,
     /// By the name of the model.
     pub by_model: IndexMap<String, Usage>,
