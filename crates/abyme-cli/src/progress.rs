@@ -49,7 +49,7 @@ pub(crate) struct Progress {
 
 /// One run of the tree, as it is shown.
 #[derive(Clone, Copy)]
-struct Shown<'a> {
+struct RunView<'a> {
     progress: &'a Progress,
     id: &'a str,
     /// How many runs are above it.
@@ -106,7 +106,7 @@ impl Progress {
     }
 }
 
-impl Shown<'_> {
+impl RunView<'_> {
     /// Prints lines, indented by the depth of the run.
     fn print(&self, text: &str) {
         let text = text.trim_end();
@@ -252,11 +252,11 @@ impl EventSink for Progress {
             }
             depth
         };
-        Shown { progress: self, id: &record.run, depth }.show(&record.event);
+        RunView { progress: self, id: &record.run, depth }.show(&record.event);
     }
 }
 
-impl Shown<'_> {
+impl RunView<'_> {
     fn show(&self, event: &Event) {
         match event {
             Event::RunStarted { signature, model, interpreter, .. } => {

@@ -21,13 +21,13 @@ use tracing::{
 };
 
 #[derive(Clone, Debug, Default)]
-struct Seen {
+struct Recorded {
     name: &'static str,
     parent: Option<usize>,
     fields: BTreeMap<&'static str, String>,
 }
 
-impl Visit for Seen {
+impl Visit for Recorded {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.fields.insert(field.name(), value.to_owned());
     }
@@ -40,7 +40,7 @@ impl Visit for Seen {
 /// Keeps all spans of one thread.
 #[derive(Clone, Default)]
 struct Recording {
-    spans: Arc<Mutex<Vec<Seen>>>,
+    spans: Arc<Mutex<Vec<Recorded>>>,
     entered: Arc<Mutex<Vec<usize>>>,
 }
 
@@ -55,7 +55,7 @@ impl Subscriber for Recording {
 
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
         let parent = self.entered.lock().unwrap().last().copied();
-        let mut seen = Seen { name: attributes.metadata().name(), parent, ..Seen::default() };
+        let mut seen = Recorded { name: attributes.metadata().name(), parent, ..Recorded::default() };
         attributes.record(&mut seen);
         let mut spans = self.spans.lock().unwrap();
         spans.push(seen);
@@ -82,7 +82,7 @@ impl Subscriber for Recording {
 }
 
 /// The spans of a run whose cell asks a model, a tool that fails, and a child.
-async fn spans(content: SpanContent) -> Vec<Seen> {
+async fn spans(content: SpanContent) -> Vec<Recorded> {
     let recording = Recording::default();
     let _guard = tracing::subscriber::set_default(recording.clone());
     let interpreter = ScriptedInterpreter::calling(|cell| match cell.code.as_str() {
@@ -120,7 +120,7 @@ async fn spans(content: SpanContent) -> Vec<Seen> {
 async fn spans_have_the_names_and_fields_of_the_conventions() {
     let spans = spans(SpanContent::Hidden).await;
     let named: Vec<_> = spans.iter().filter(|span| span.name != "turn").collect();
-    let path = |span: &Seen| {
+    let path = |span: &Recorded| {
         let mut names = vec![span.fields["otel.name"].clone()];
         let mut parent = span.parent;
         while let Some(above) = parent {
