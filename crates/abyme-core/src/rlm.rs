@@ -1,6 +1,7 @@
 //! The loop: a model writes cells, a session runs them, until typed outputs are submitted.
 
 mod arguments;
+mod batch;
 mod budget;
 mod builder;
 mod builtins;

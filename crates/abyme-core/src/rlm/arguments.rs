@@ -5,6 +5,11 @@ use crate::{
     value::{Text, Value},
 };
 
+/// An argument, where one was given.
+pub(super) fn given<'c>(call: &'c HostCall, parameter: &str) -> Option<&'c Value> {
+    call.kwargs.get(parameter).filter(|value| !value.is_none())
+}
+
 /// A required list of texts.
 pub(super) fn texts<'c>(call: &'c HostCall, parameter: &str) -> Result<Vec<&'c Text>, HostError> {
     // A text is a sequence too: taken for a list it would become one call for each of its characters.

@@ -46,11 +46,14 @@ on_error: \"raise\" raises an error that names all prompts that failed, in place
 
 /// The built-in host functions, as Python sees them.
 pub(super) fn specs() -> Vec<FunctionSpec> {
+    let on_error = || {
+        let on_error = ParameterSpec::new("on_error").kind(ParameterKind::KeywordOnly);
+        on_error.annotation("str").default_value("return")
+    };
     let batched = |name: &str| {
         let function = FunctionSpec::new(name, LLM_QUERY_BATCHED_DOC)
             .parameter(ParameterSpec::new("prompts").annotation("list[str]"));
-        let on_error = ParameterSpec::new("on_error").kind(ParameterKind::KeywordOnly);
-        with_options(function).parameter(on_error.annotation("str").default_value("return")).returns("list")
+        with_options(function).parameter(on_error()).returns("list")
     };
     let query =
         FunctionSpec::new(LLM_QUERY, LLM_QUERY_DOC).parameter(ParameterSpec::new("prompt").annotation("str"));
@@ -62,7 +65,7 @@ pub(super) fn specs() -> Vec<FunctionSpec> {
             RLM_QUERY,
             "Gives a part of the task to a run of its own: another model, with a session of its own in which \
              `context` is a variable, works on it in many steps and returns its result. For parts that a \
-             single prompt cannot answer. `signature` types the result, such as \"names: list[str]\".",
+             single prompt cannot answer. `signature` types the result, such as \"names: list[str]\". Each of its turns is a sub-call.",
             ParameterSpec::new("prompt").annotation("str"),
             ParameterSpec::new("context").annotation("Any"),
         )
@@ -70,10 +73,12 @@ pub(super) fn specs() -> Vec<FunctionSpec> {
         child(
             RLM_QUERY_BATCHED,
             "The same for many prompts at the same time, each with its own context. A run that fails gives a \
-             result that starts with `[ERROR]`.",
+             text that starts with `[ERROR]`, or None where there is a signature.\n\n\
+             on_error: \"raise\" raises an error that names all prompts that failed, in place of returning.",
             ParameterSpec::new("prompts").annotation("list[str]"),
             ParameterSpec::new("contexts").annotation("list | None"),
         )
+        .parameter(on_error())
         .returns("list"),
         FunctionSpec::new(BUDGET, "What is left: turns, sub-calls, tokens, dollars, seconds.")
             .returns("dict"),
@@ -126,6 +131,7 @@ pub(super) fn described(
         if let Some((first, _)) = spec.description.split_once("\n\n") {
             spec.description.truncate(first.len());
         }
+        spec.parameters.retain(|parameter| parameter.name != "on_error");
         if spec.parameters.iter().any(|parameter| parameter.name == "schema") {
             spec.parameters.retain(|parameter| {
                 ["prompt", "prompts", "model", "schema"].contains(&parameter.name.as_str())

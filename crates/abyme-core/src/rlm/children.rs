@@ -1,13 +1,14 @@
 //! Serves `rlm_query` and its batched form: runs that a cell starts, with sessions of their own.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join_all;
 use indexmap::IndexMap;
 use tokio::time::Instant;
 
 use super::{
-    arguments::{self, wrong_argument},
+    arguments::{self, given, wrong_argument},
+    batch::{self, on_error},
     builtins::{RLM_QUERY, RLM_QUERY_BATCHED},
     caller::{CANCELLED, ModelCaller},
     config::RlmConfig,
@@ -34,6 +35,8 @@ pub(super) struct Children<'a> {
     start: &'a dyn StartRun,
     tool_uses: &'a ToolUses,
     turn: u32,
+    /// What the model should know of batches that failed in part, beside what they returned.
+    notes: Mutex<Vec<String>>,
 }
 
 /// What a child is asked for, and how.
@@ -58,7 +61,7 @@ impl<'a> Children<'a> {
         tool_uses: &'a ToolUses,
         turn: u32,
     ) -> Self {
-        Self { caller, start, tool_uses, turn }
+        Self { caller, start, tool_uses, turn, notes: Mutex::default() }
     }
 
     pub(super) async fn rlm_query(&self, call: &HostCall) -> Result<Value, HostError> {
@@ -66,7 +69,7 @@ impl<'a> Children<'a> {
             Some(Value::Text(prompt)) => prompt,
             other => return Err(wrong_argument(RLM_QUERY, "prompt", "a str", other)),
         };
-        let context = given(call.kwargs.get("context"));
+        let context = given(call, "context");
         let asked = self.asked(call, RLM_QUERY)?;
         let task = self.task(&asked, prompt, context)?;
         if !self.caller.budget().may_have_children() {
@@ -86,10 +89,11 @@ impl<'a> Children<'a> {
     pub(super) async fn rlm_query_batched(&self, call: &HostCall) -> Result<Value, HostError> {
         let prompts = arguments::texts(call, "prompts")?;
         let asked = self.asked(call, RLM_QUERY_BATCHED)?;
-        let contexts: Vec<Option<&Value>> = match given(call.kwargs.get("contexts")) {
+        let on_error = on_error(call)?;
+        let contexts: Vec<Option<&Value>> = match given(call, "contexts") {
             None => vec![None; prompts.len()],
             Some(Value::List(contexts)) if contexts.len() == prompts.len() => {
-                contexts.iter().map(|context| given(Some(context))).collect()
+                contexts.iter().map(|context| Some(context).filter(|context| !context.is_none())).collect()
             }
             Some(Value::List(contexts)) => {
                 let message = format!(
@@ -122,12 +126,15 @@ impl<'a> Children<'a> {
             }))
             .await
         };
-        let results = results.into_iter();
-        Ok(Value::list(
-            results.map(|result| {
-                result.unwrap_or_else(|error| Value::from(format!("[ERROR] {}", error.message)))
-            }),
-        ))
+        let is_typed = asked.signature.is_some();
+        let (value, note) = batch::returned(RLM_QUERY_BATCHED, "prompts", results, is_typed, on_error)?;
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).extend(note);
+        Ok(value)
+    }
+
+    /// What the model should read beside what the calls returned.
+    pub(super) fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn asked<'c>(
@@ -135,13 +142,13 @@ impl<'a> Children<'a> {
         call: &'c HostCall,
         function: &'static str,
     ) -> Result<ChildOptions<'c>, HostError> {
-        let signature = match given(call.kwargs.get("signature")) {
+        let signature = match given(call, "signature") {
             None => None,
             Some(Value::Text(signature)) => Some(signature.as_str()),
             other => return Err(wrong_argument(function, "signature", "a str", other)),
         };
         let limit = self.caller.limits().max_iterations;
-        let max_iterations = match given(call.kwargs.get("max_iterations")) {
+        let max_iterations = match given(call, "max_iterations") {
             None => limit,
             Some(Value::Int(count)) if *count > 0 => u32::try_from(*count).unwrap_or(limit).min(limit),
             Some(Value::Int(count)) => {
@@ -255,11 +262,6 @@ impl<'a> Children<'a> {
             }
         }
     }
-}
-
-/// An argument, where one was given.
-fn given(value: Option<&Value>) -> Option<&Value> {
-    value.filter(|value| !value.is_none())
 }
 
 /// What a cell gets of a child: the value of its only output, or a dict of all.

@@ -42,7 +42,7 @@ impl<'a> CellHost<'a> {
 
     /// What the model should read of the calls beside what they returned.
     pub(super) fn notes(&self) -> Vec<String> {
-        self.sub_calls.take_notes()
+        [self.sub_calls.take_notes(), self.children.take_notes()].concat()
     }
 }
 

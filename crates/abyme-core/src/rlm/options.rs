@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    arguments::{self, wrong_argument},
+    arguments::{self, given, wrong_argument},
     caller::ModelCaller,
     in_flight::Question,
     reply_type::ReplyType,
@@ -25,15 +25,6 @@ pub(super) struct Options<'a> {
     pub(super) max_tokens: Option<u32>,
     pub(super) temperature: Option<f64>,
     pub(super) timeout: Option<Duration>,
-}
-
-/// What a batch does about the prompts that fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OnError {
-    /// Each has a place in what it returns.
-    Return,
-    /// It raises once all have ended.
-    Raise,
 }
 
 impl<'a> Options<'a> {
@@ -88,28 +79,6 @@ impl<'a> Options<'a> {
             timeout: self.timeout,
         })
     }
-}
-
-/// What a batch does about the prompts that fail.
-pub(super) fn on_error(call: &HostCall) -> Result<OnError, HostError> {
-    match given(call, "on_error") {
-        None => Ok(OnError::Return),
-        Some(Value::Text(word)) if word.as_str() == "return" => Ok(OnError::Return),
-        Some(Value::Text(word)) if word.as_str() == "raise" => Ok(OnError::Raise),
-        Some(other) => {
-            let message = format!(
-                "{}() needs \"return\" or \"raise\" as `on_error`, not {}",
-                call.name,
-                other.repr(60)
-            );
-            Err(HostError::value_error(message))
-        }
-    }
-}
-
-/// An argument, where one was given.
-fn given<'c>(call: &'c HostCall, parameter: &str) -> Option<&'c Value> {
-    call.kwargs.get(parameter).filter(|value| !value.is_none())
 }
 
 fn max_tokens(call: &HostCall) -> Result<Option<u32>, HostError> {

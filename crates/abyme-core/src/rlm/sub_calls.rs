@@ -7,12 +7,13 @@ use tokio::time::Instant;
 
 use super::{
     arguments::{self, check_prompt, wrong_argument},
+    batch::{self, on_error},
     budget::Reservation,
     builtins::{LLM_QUERY, LLM_QUERY_BATCHED},
     caller::{CANCELLED, ModelCaller, SubCall},
     guard::OnDrop,
     in_flight::{Answered, Follow, Lead, Question, Role},
-    options::{OnError, Options, on_error},
+    options::Options,
     reply_type::ReplyType,
 };
 use crate::{
@@ -72,40 +73,10 @@ impl<'a> SubCalls<'a> {
         let slots = self.slots(&prompts, &options)?;
         let asked = slots.into_iter().map(|slot| self.ask(LLM_QUERY_BATCHED, slot, &options));
         let results = join_all(asked).await;
-        let failures: Vec<_> = results
-            .iter()
-            .enumerate()
-            .filter_map(|(at, result)| Some((at, result.as_ref().err()?)))
-            .collect();
-        if !failures.is_empty() {
-            let (told, total) = (told(&failures), results.len());
-            let worked = total - failures.len();
-            if on_error == OnError::Raise {
-                let same = failures.iter().all(|(_, error)| error.type_name == failures[0].1.type_name);
-                let type_name = if same { failures[0].1.type_name.as_str() } else { "RuntimeError" };
-                let message = format!(
-                    "{} of {total} prompts failed, {worked} worked: {told}. With on_error=\"return\" the \
-                     replies of those that worked are returned.",
-                    failures.len()
-                );
-                return Err(HostError::new(type_name, message));
-            }
-            if options.reply_type.is_some() {
-                let note = format!(
-                    "({}: {} of {total} prompts failed and gave None: {told})",
-                    call.name,
-                    failures.len()
-                );
-                self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
-            }
-        }
         let is_typed = options.reply_type.is_some();
-        // A text in the place of a typed reply would be taken for one: a loop over it goes over characters.
-        Ok(Value::list(results.into_iter().map(|result| match result {
-            Ok(value) => value,
-            Err(_) if is_typed => Value::None,
-            Err(error) => format!("[ERROR] {}", error.message).into(),
-        })))
+        let (value, note) = batch::returned(&call.name, "prompts", results, is_typed, on_error)?;
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).extend(note);
+        Ok(value)
     }
 
     /// Answers in the place of a run that cannot be started here: the only output of `signature`, or a dict
@@ -339,20 +310,4 @@ fn reply_type(signature: &TaskSignature) -> Option<ReplyType> {
         ),
     };
     Some(ReplyType::of(ty, notes))
-}
-
-/// Which prompts of a batch failed and why, each reason once: `prompts[0], [2]: the model refused`.
-fn told(failures: &[(usize, &HostError)]) -> String {
-    let mut reasons: Vec<(&str, Vec<usize>)> = Vec::new();
-    for (at, error) in failures {
-        match reasons.iter_mut().find(|(reason, _)| *reason == error.message) {
-            Some((_, places)) => places.push(*at),
-            None => reasons.push((&error.message, vec![*at])),
-        }
-    }
-    let reasons = reasons.into_iter().map(|(reason, places)| {
-        let places: Vec<_> = places.iter().map(|at| format!("[{at}]")).collect();
-        format!("prompts{}: {reason}", places.join(", "))
-    });
-    reasons.collect::<Vec<_>>().join("; ")
 }
