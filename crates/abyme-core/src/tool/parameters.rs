@@ -112,7 +112,7 @@ mod tests {
             parameters.notes,
             [
                 "flags: As in Python",
-                "tags[...]: characters: at least 1",
+                "tags[...]: not empty",
                 "limit: at least 1",
                 "point['x']: To the right",
             ]
