@@ -65,7 +65,8 @@ pub(super) fn specs() -> Vec<FunctionSpec> {
             RLM_QUERY,
             "Gives a part of the task to a run of its own: another model, with a session of its own in which \
              `context` is a variable, works on it in many steps and returns its result. For parts that a \
-             single prompt cannot answer. `signature` types the result, such as \"names: list[str]\". Each of its turns is a sub-call.",
+             single prompt cannot answer. `signature` types the result, such as \"names: list[str]\". Each \
+             of its turns is a sub-call.",
             ParameterSpec::new("prompt").annotation("str"),
             ParameterSpec::new("context").annotation("Any"),
         )

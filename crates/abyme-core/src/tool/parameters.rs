@@ -110,12 +110,7 @@ mod tests {
         );
         assert_eq!(
             parameters.notes,
-            [
-                "flags: As in Python",
-                "tags[...]: not empty",
-                "limit: at least 1",
-                "point['x']: To the right",
-            ]
+            ["flags: As in Python", "tags[...]: not empty", "limit: at least 1", "point['x']: To the right",]
         );
         assert_eq!(parameters.unset, ["tags"]);
     }
