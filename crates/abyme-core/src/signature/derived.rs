@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::field::Field;
 use crate::{
     error::Result,
-    names::{KEYWORDS, RELIED_ON, RESERVED},
+    names::{KEYWORDS, RELIED_ON, RESERVED, is_same, listed},
     value::Value,
 };
 
@@ -131,36 +131,10 @@ pub const fn assert_name(name: &str, is_input: bool) {
     if listed(KEYWORDS, name) {
         panic!("this name is a keyword of Python: give the field another one");
     }
-    if listed(RESERVED, name) && !equal(name, "answer") {
+    if listed(RESERVED, name) && !is_same(name, "answer") {
         panic!("the session provides something of this name: give the field another one");
     }
     if is_input && listed(RELIED_ON, name) {
         panic!("an input of this name would hide the Python name that the model's code relies on");
     }
-}
-
-const fn listed(names: &[&str], name: &str) -> bool {
-    let mut at = 0;
-    while at < names.len() {
-        if equal(names[at], name) {
-            return true;
-        }
-        at += 1;
-    }
-    false
-}
-
-const fn equal(one: &str, other: &str) -> bool {
-    let (one, other) = (one.as_bytes(), other.as_bytes());
-    if one.len() != other.len() {
-        return false;
-    }
-    let mut at = 0;
-    while at < one.len() {
-        if one[at] != other[at] {
-            return false;
-        }
-        at += 1;
-    }
-    true
 }

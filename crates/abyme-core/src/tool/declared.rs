@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json, json};
 use super::function::{Serialized, ToolReturn, off_the_runtime};
 use crate::{
     interpreter::HostError,
-    names::{KEYWORDS, RELIED_ON, RESERVED},
+    names::{KEYWORDS, RELIED_ON, RESERVED, listed},
     signature::DescribedType,
     value::Value,
 };
@@ -215,35 +215,10 @@ impl<T> ResultWithoutSchema for &ResultType<T> {
 
 /// Whether a tool may have this name, as far as that can be said while compiling.
 pub const fn is_tool_name(name: &str) -> bool {
-    is_parameter_name(name) && !holds(RESERVED, name) && !holds(RELIED_ON, name)
+    is_parameter_name(name) && !listed(RESERVED, name) && !listed(RELIED_ON, name)
 }
 
 /// Whether a parameter may have this name, as far as that can be said while compiling.
 pub const fn is_parameter_name(name: &str) -> bool {
-    !name.is_empty() && !holds(KEYWORDS, name)
-}
-
-const fn holds(names: &[&str], name: &str) -> bool {
-    let mut at = 0;
-    while at < names.len() {
-        if is_same(names[at].as_bytes(), name.as_bytes()) {
-            return true;
-        }
-        at += 1;
-    }
-    false
-}
-
-const fn is_same(one: &[u8], other: &[u8]) -> bool {
-    if one.len() != other.len() {
-        return false;
-    }
-    let mut at = 0;
-    while at < one.len() {
-        if one[at] != other[at] {
-            return false;
-        }
-        at += 1;
-    }
-    true
+    !name.is_empty() && !listed(KEYWORDS, name)
 }
