@@ -1,0 +1,1 @@
+//! Python in a Modal sandbox as a backend for Abyme.

@@ -1,0 +1,1 @@
+//! The HTTP and event-stream base that Abyme's model clients share.
