@@ -52,8 +52,9 @@ pub use self::{
     },
     limits::Limits,
     model::{
-        FinishReason, InputLimited, LanguageModel, LanguageModelExt, LongPrice, Message, ModelFacts,
-        NativeCall, Price, PriceTable, Priced, Request, Response, RetryPolicy, Retrying, Role, Usage,
+        Delta, FinishReason, InputLimited, LanguageModel, LanguageModelExt, LongPrice, Message, ModelFacts,
+        NativeCall, Price, PriceTable, Priced, RateLimit, RateLimits, Request, Response, ResponseStream,
+        RetryPolicy, Retrying, Role, Usage,
     },
     rlm::{CancelHandle, EventStream, Prediction, Rlm, RlmBuilder, Run, RunFuture},
     signature::{Field, FieldType, Signature, TaskSignature, Untyped},

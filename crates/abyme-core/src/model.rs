@@ -4,7 +4,9 @@ mod language_model;
 mod message;
 mod price;
 mod price_table;
+mod rate_limit;
 mod retry;
+mod stream;
 mod usage;
 
 pub(crate) use self::retry::Retries;
@@ -13,6 +15,8 @@ pub use self::{
     message::{FinishReason, Message, NativeCall, Request, Response, Role},
     price::{LongPrice, Price},
     price_table::{ModelFacts, PriceTable},
+    rate_limit::{RateLimit, RateLimits},
     retry::RetryPolicy,
+    stream::{Delta, ResponseStream, collect, pieces},
     usage::Usage,
 };

@@ -21,8 +21,9 @@ pub use abyme_core::{
 };
 // Models.
 pub use abyme_core::{
-    FinishReason, InputLimited, LanguageModel, LanguageModelExt, LongPrice, Message, ModelFacts, NativeCall,
-    Price, PriceTable, Priced, Request, Response, RetryPolicy, Retrying, Role, Usage,
+    Delta, FinishReason, InputLimited, LanguageModel, LanguageModelExt, LongPrice, Message, ModelFacts,
+    NativeCall, Price, PriceTable, Priced, RateLimit, RateLimits, Request, Response, ResponseStream,
+    RetryPolicy, Retrying, Role, Usage,
 };
 #[doc(hidden)]
 pub use abyme_core::{declared, derived};

@@ -3,13 +3,15 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
 
 use super::{
     message::{Request, Response},
     price::Price,
     retry::RetryPolicy,
+    stream::{Delta, ResponseStream, of_one_piece},
 };
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// A language model behind any API.
 ///
@@ -29,6 +31,9 @@ use crate::error::Result;
 ///   [`ModelTimeout`](crate::ErrorKind::ModelTimeout). The loop sets it, and cuts off a model that ignores it
 ///   a moment later. Dropping the future cancels the call.
 /// - **M6** No key appears in an error, in `Debug` or in a log.
+/// - **M7** [`stream`](Self::stream) answers a request as [`complete`](Self::complete) does, in pieces: their
+///   texts add up to that of the response which the stream ends with. Dropping the stream ends the
+///   generation. What M5 says of a call holds for the whole stream.
 #[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no language model",
@@ -71,6 +76,12 @@ pub trait LanguageModel: Send + Sync + fmt::Debug {
     /// # Errors
     /// With the kinds of the provider's group: see [`ErrorKind`](crate::ErrorKind).
     async fn complete(&self, request: &Request) -> Result<Response>;
+
+    /// Answers a request piece by piece, with one try. Default: the answer of [`complete`](Self::complete) as
+    /// one piece.
+    fn stream<'a>(&'a self, request: &'a Request) -> ResponseStream<'a> {
+        of_one_piece(self.complete(request))
+    }
 }
 
 #[async_trait]
@@ -99,6 +110,10 @@ impl<T: LanguageModel + ?Sized> LanguageModel for Arc<T> {
     async fn complete(&self, request: &Request) -> Result<Response> {
         (**self).complete(request).await
     }
+
+    fn stream<'a>(&'a self, request: &'a Request) -> ResponseStream<'a> {
+        (**self).stream(request)
+    }
 }
 
 #[async_trait]
@@ -126,6 +141,10 @@ impl<T: LanguageModel + ?Sized> LanguageModel for Box<T> {
 
     async fn complete(&self, request: &Request) -> Result<Response> {
         (**self).complete(request).await
+    }
+
+    fn stream<'a>(&'a self, request: &'a Request) -> ResponseStream<'a> {
+        (**self).stream(request)
     }
 }
 
@@ -220,6 +239,23 @@ impl<M: LanguageModel> LanguageModel for Retrying<M> {
     async fn complete(&self, request: &Request) -> Result<Response> {
         self.policy.run(|_| self.model.complete(request)).await
     }
+
+    /// A stream is tried again until its first piece has come.
+    fn stream<'a>(&'a self, request: &'a Request) -> ResponseStream<'a> {
+        let first = self.policy.run(|_| async {
+            let mut stream = self.model.stream(request);
+            match stream.next().await {
+                Some(Ok(first)) => Ok((first, stream)),
+                Some(Err(error)) => Err(error),
+                None => Err(Error::new(ErrorKind::MalformedReply, "the reply's stream was empty")),
+            }
+        });
+        let rest = stream::once(first).flat_map(|began| match began {
+            Ok((first, rest)) => stream::once(async { Ok(first) }).chain(rest).boxed(),
+            Err(error) => stream::once(async { Err(error) }).boxed(),
+        });
+        rest.boxed()
+    }
 }
 
 /// A model with a price. Made by [`LanguageModelExt::with_price`].
@@ -227,6 +263,13 @@ impl<M: LanguageModel> LanguageModel for Retrying<M> {
 pub struct Priced<M> {
     model: M,
     price: Price,
+}
+
+impl<M: LanguageModel> Priced<M> {
+    fn with_cost(&self, mut response: Response) -> Response {
+        response.usage.cost = response.usage.cost.or_else(|| self.price.of(&response.usage));
+        response
+    }
 }
 
 #[async_trait]
@@ -253,9 +296,15 @@ impl<M: LanguageModel> LanguageModel for Priced<M> {
     }
 
     async fn complete(&self, request: &Request) -> Result<Response> {
-        let mut response = self.model.complete(request).await?;
-        response.usage.cost = response.usage.cost.or_else(|| self.price.of(&response.usage));
-        Ok(response)
+        Ok(self.with_cost(self.model.complete(request).await?))
+    }
+
+    fn stream<'a>(&'a self, request: &'a Request) -> ResponseStream<'a> {
+        let priced = self.model.stream(request).map(|delta| match delta {
+            Ok(Delta::Done(response)) => Ok(Delta::Done(self.with_cost(response))),
+            other => other,
+        });
+        priced.boxed()
     }
 }
 
@@ -292,13 +341,17 @@ impl<M: LanguageModel> LanguageModel for InputLimited<M> {
     async fn complete(&self, request: &Request) -> Result<Response> {
         self.model.complete(request).await
     }
+
+    fn stream<'a>(&'a self, request: &'a Request) -> ResponseStream<'a> {
+        self.model.stream(request)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        error::{Error, ErrorKind},
+        model::{Usage, collect},
         testing::ScriptedModel,
     };
 
@@ -313,5 +366,27 @@ mod tests {
         let error = once.complete(&Request::prompt("?")).await.unwrap_err();
         assert!(error.kind() == ErrorKind::Server && !error.is_temporary());
         assert_eq!((once.name(), once.model.requests().len()), ("scripted", 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_is_the_answer_in_pieces_and_tried_again_before_its_first() {
+        let scripted = ScriptedModel::results([
+            Err(Error::new(ErrorKind::Server, "503")),
+            Ok(Response::new("4").reasoning("2 and 2").usage(Usage::tokens(10, 5))),
+        ]);
+        let model = scripted.with_retry(RetryPolicy::default()).with_price(Price::per_million(1e6, 1e6));
+        let request = Request::prompt("2 + 2?");
+        let pieces: Vec<_> = model.stream(&request).map(Result::unwrap).collect().await;
+        let [Delta::Reasoning(reasoning), Delta::Text(text), Delta::Done(response)] = &pieces[..] else {
+            panic!("{pieces:?}")
+        };
+        assert_eq!((reasoning, text), (&response.reasoning, &response.text));
+        assert_eq!(response.usage.cost, Some(15.0));
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_ends_early_is_a_malformed_reply() {
+        let cut = stream::iter([Ok(Delta::Text("2 +".into()))]).boxed();
+        assert_eq!(collect(cut).await.unwrap_err().kind(), ErrorKind::MalformedReply);
     }
 }

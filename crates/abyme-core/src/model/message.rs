@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::usage::Usage;
+use super::{rate_limit::RateLimits, usage::Usage};
 
 /// The author of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -76,6 +76,10 @@ pub struct Request {
     /// model that ignores this field is asked for the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<serde_json::Value>,
+    /// Where the parts end that later requests will repeat: indices of messages, each the last of its part.
+    /// A provider that keeps a prompt only when asked is asked to keep it up to these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cache_points: Vec<usize>,
     /// How long this try may take. The loop sets it: see [`LanguageModel`](crate::LanguageModel), M5.
     #[serde(skip_serializing_if = "Option::is_none", with = "crate::seconds::option")]
     pub timeout: Option<Duration>,
@@ -116,6 +120,12 @@ impl Request {
         self
     }
 
+    /// Sets where the parts end that later requests will repeat.
+    pub fn cache_points(mut self, messages: impl Into<Vec<usize>>) -> Self {
+        self.cache_points = messages.into();
+        self
+    }
+
     /// Sets how long this try may take.
     pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.timeout = limit.into();
@@ -130,6 +140,9 @@ impl Request {
 pub struct Response {
     /// The text.
     pub text: String,
+    /// What the model thought before it answered, where the provider tells it apart from the text.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reasoning: String,
     /// What the call used.
     pub usage: Usage,
     /// Why the model stopped.
@@ -140,6 +153,12 @@ pub struct Response {
     /// The first function that the model called in the provider's own form, although it was offered none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub native_call: Option<NativeCall>,
+    /// The provider's own name of this call, to ask it about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// What the provider said of its limits.
+    #[serde(skip)]
+    pub rate_limits: Option<RateLimits>,
 }
 
 /// A function call in the provider's own form (`tool_calls`), beside or in place of a text. Abyme offers no
@@ -167,6 +186,12 @@ impl Response {
         Self { text: text.into(), ..Self::default() }
     }
 
+    /// Sets what the model thought before it answered.
+    pub fn reasoning(mut self, reasoning: impl Into<String>) -> Self {
+        self.reasoning = reasoning.into();
+        self
+    }
+
     /// Sets what the call used.
     pub fn usage(mut self, usage: Usage) -> Self {
         self.usage = usage;
@@ -188,6 +213,18 @@ impl Response {
     /// Sets the function that the model called in the provider's own form.
     pub fn native_call(mut self, call: impl Into<Option<NativeCall>>) -> Self {
         self.native_call = call.into();
+        self
+    }
+
+    /// Sets the provider's own name of this call.
+    pub fn request_id(mut self, id: impl Into<Option<String>>) -> Self {
+        self.request_id = id.into();
+        self
+    }
+
+    /// Sets what the provider said of its limits.
+    pub fn rate_limits(mut self, limits: impl Into<Option<RateLimits>>) -> Self {
+        self.rate_limits = limits.into();
         self
     }
 }

@@ -21,6 +21,9 @@ pub struct Usage {
     /// Those of them that the provider read from its cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<u64>,
+    /// Those of them that the provider wrote into its cache, where it counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_write_tokens: Option<u64>,
     /// Tokens of the replies, reasoning included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_tokens: Option<u64>,
@@ -84,6 +87,7 @@ impl Add for Usage {
             calls: self.calls + other.calls,
             input_tokens: sum(self.input_tokens, other.input_tokens),
             cached_tokens: sum(self.cached_tokens, other.cached_tokens),
+            cache_write_tokens: sum(self.cache_write_tokens, other.cache_write_tokens),
             output_tokens: sum(self.output_tokens, other.output_tokens),
             reasoning_tokens: sum(self.reasoning_tokens, other.reasoning_tokens),
             cost: sum(self.cost, other.cost),
