@@ -28,14 +28,19 @@ def tokens(count):
 
 
 def prices(entry, suffix=""):
-    """What tokens of requests, of cached requests and of replies cost."""
+    """What tokens of requests, of cached requests, of writing to the cache and of replies cost."""
     found = {
         "input": dollars(entry, "input_cost_per_token", suffix),
         "cached_input": dollars(entry, "cache_read_input_token_cost", suffix),
+        "cache_write": dollars(entry, "cache_creation_input_token_cost", suffix),
         "output": dollars(entry, "output_cost_per_token", suffix),
     }
     if found["cached_input"] == found["input"]:
         found["cached_input"] = None
+    # Nobody asks less for writing to a cache than for reading a request: LiteLLM writes 0 where it knows no
+    # price.
+    if found["cache_write"] is not None and found["cache_write"] <= (found["input"] or 0):
+        found["cache_write"] = None
     return {name: price for name, price in found.items() if price is not None}
 
 

@@ -15,6 +15,9 @@ pub struct Price {
     /// Tokens of requests that the provider reads from its cache. Default: as the others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_input: Option<f64>,
+    /// Tokens of requests that the provider writes into its cache. Default: as the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_write: Option<f64>,
     /// Tokens of replies, reasoning included.
     pub output: f64,
     /// What the tokens of a call with a long request cost in place of the above. Default: the same.
@@ -32,6 +35,9 @@ pub struct LongPrice {
     /// Tokens of requests that the provider reads from its cache. Default: as the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_input: Option<f64>,
+    /// Tokens of requests that the provider writes into its cache. Default: as the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write: Option<f64>,
     /// Tokens of replies, reasoning included.
     pub output: f64,
 }
@@ -39,12 +45,18 @@ pub struct LongPrice {
 impl Price {
     /// A price in US dollars for each million tokens of requests and of replies.
     pub fn per_million(input: f64, output: f64) -> Self {
-        Self { input, cached_input: None, output, long: None }
+        Self { input, output, ..Self::default() }
     }
 
     /// Sets the price of what the provider reads from its cache.
     pub fn cached_input(mut self, dollars: impl Into<Option<f64>>) -> Self {
         self.cached_input = dollars.into();
+        self
+    }
+
+    /// Sets the price of what the provider writes into its cache.
+    pub fn cache_write(mut self, dollars: impl Into<Option<f64>>) -> Self {
+        self.cache_write = dollars.into();
         self
     }
 
@@ -58,21 +70,25 @@ impl Price {
     pub fn of(&self, usage: &Usage) -> Option<f64> {
         let (input, output) = (usage.input_tokens?, usage.output_tokens?);
         let cached = usage.cached_tokens.unwrap_or_default().min(input);
-        let (of_input, of_cached, of_output) = match self.long.filter(|long| input > long.above) {
-            Some(long) => (long.input, long.cached_input, long.output),
-            None => (self.input, self.cached_input, self.output),
+        let written = usage.cache_write_tokens.unwrap_or_default().min(input - cached);
+        let (of_input, of_cached, of_written, of_output) = match self.long.filter(|long| input > long.above) {
+            Some(long) => (long.input, long.cached_input, long.cache_write, long.output),
+            None => (self.input, self.cached_input, self.cache_write, self.output),
         };
-        let dollars = (input - cached) as f64 * of_input
+        let dollars = (input - cached - written) as f64 * of_input
             + cached as f64 * of_cached.unwrap_or(of_input)
+            + written as f64 * of_written.unwrap_or(of_input)
             + output as f64 * of_output;
         Some(dollars / 1e6)
     }
 
     /// Refuses what is no amount of money.
     pub(super) fn check(&self) -> Result<()> {
-        let long = self.long.map(|long| [Some(long.input), long.cached_input, Some(long.output)]);
-        let all = [Some(self.input), self.cached_input, Some(self.output)].into_iter();
-        match all.chain(long.into_iter().flatten()).flatten().find(|dollars| !(0.0..1e9).contains(dollars)) {
+        let of_long =
+            |long: LongPrice| [Some(long.input), long.cached_input, long.cache_write, Some(long.output)];
+        let all = [Some(self.input), self.cached_input, self.cache_write, Some(self.output)];
+        let mut all = all.into_iter().chain(self.long.map(of_long).into_iter().flatten()).flatten();
+        match all.find(|dollars| !(0.0..1e9).contains(dollars)) {
             Some(dollars) => {
                 let message = format!("{dollars} dollars for a million tokens are no price");
                 Err(Error::new(ErrorKind::Config, message))
@@ -97,8 +113,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_into_the_cache_has_a_price_of_its_own() {
+        let price = Price::per_million(2.0, 10.0).cached_input(0.5).cache_write(2.5);
+        let mut usage = Usage::tokens(1_000_000, 0);
+        usage.cache_write_tokens = Some(400_000);
+        assert_eq!(price.of(&usage), Some(2.2));
+        usage.cached_tokens = Some(600_000);
+        assert_eq!(price.of(&usage), Some(1.3));
+        // More than the request had is no more than the request.
+        usage.cache_write_tokens = Some(u64::MAX);
+        assert_eq!(price.of(&usage), Some(1.3));
+        assert_eq!(Price::per_million(2.0, 10.0).of(&usage), Some(2.0), "without a price of their own");
+    }
+
+    #[test]
     fn all_of_a_long_call_has_the_price_of_long_calls() {
-        let long = LongPrice { above: 200_000, input: 4.0, cached_input: None, output: 20.0 };
+        let long =
+            LongPrice { above: 200_000, input: 4.0, cached_input: None, cache_write: None, output: 20.0 };
         let price = Price::per_million(2.0, 10.0).cached_input(0.5).long(long);
         assert_eq!(price.of(&Usage::tokens(200_000, 100_000)), Some(1.4));
         assert_eq!(price.of(&Usage::tokens(250_000, 100_000)), Some(3.0));

@@ -23,7 +23,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// ```
 ///
 /// A file is one JSON object: prices are US dollars for a million tokens, and only `input` and `output` have
-/// to be there.
+/// to be there; `cached_input` is what is read from the provider's cache, and `cache_write` what is written
+/// into it.
 ///
 /// ```json
 /// {"models": {"openai/gpt-5": {"input": 1.25, "cached_input": 0.125, "output": 10,
@@ -64,6 +65,7 @@ struct TableFile {
 struct Row {
     input: f64,
     cached_input: Option<f64>,
+    cache_write: Option<f64>,
     output: f64,
     long: Option<LongRow>,
     max_input_tokens: Option<u64>,
@@ -76,6 +78,7 @@ struct LongRow {
     above: u64,
     input: f64,
     cached_input: Option<f64>,
+    cache_write: Option<f64>,
     output: f64,
 }
 
@@ -120,11 +123,13 @@ impl PriceTable {
             let price = Price {
                 input: row.input,
                 cached_input: row.cached_input,
+                cache_write: row.cache_write,
                 output: row.output,
                 long: row.long.map(|long| LongPrice {
                     above: long.above,
                     input: long.input,
                     cached_input: long.cached_input,
+                    cache_write: long.cache_write,
                     output: long.output,
                 }),
             };
@@ -224,6 +229,8 @@ mod tests {
         let gpt = table.find("openai/gpt-5").unwrap();
         assert_eq!(gpt.price, Price::per_million(1.25, 10.0).cached_input(0.125));
         assert_eq!((gpt.max_input_tokens, gpt.max_output_tokens), (Some(272_000), Some(128_000)));
+        let haiku = table.find("anthropic/claude-haiku-4-5").unwrap();
+        assert_eq!(haiku.price, Price::per_million(1.0, 5.0).cached_input(0.1).cache_write(1.25));
         for name in ["gpt-5", "openai/gpt-5-2025-08-07", "gpt-5-20250807"] {
             assert_eq!(table.find(name), Some(gpt), "{name}");
         }
