@@ -2,7 +2,7 @@
 
 use std::{any::Any, convert::Infallible, error::Error as StdError, fmt, sync::Arc, time::Duration};
 
-use crate::model::Usage;
+use crate::model::{RateLimits, Usage};
 
 /// Shorthand for results of this workspace.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -31,6 +31,7 @@ struct Inner {
     source: Option<Box<dyn StdError + Send + Sync>>,
     permanent: bool,
     usage: Option<Usage>,
+    rate_limits: Option<RateLimits>,
     /// The record of the run until the error: a `Trajectory`, whose type this file cannot name because
     /// trajectories use errors.
     record: Option<Arc<dyn Any + Send + Sync>>,
@@ -137,6 +138,7 @@ impl Error {
             source: None,
             permanent: false,
             usage: None,
+            rate_limits: None,
             record: None,
         }))
     }
@@ -232,6 +234,17 @@ impl Error {
     /// [trajectory](Self::trajectory).
     pub fn usage(&self) -> Option<&Usage> {
         self.0.usage.as_ref()
+    }
+
+    /// Sets what the provider said of its limits with the failure.
+    pub fn with_rate_limits(mut self, limits: RateLimits) -> Self {
+        self.0.rate_limits = Some(limits);
+        self
+    }
+
+    /// What the provider said of its limits with the failure.
+    pub fn rate_limits(&self) -> Option<&RateLimits> {
+        self.0.rate_limits.as_ref()
     }
 
     /// Sets the record of the run. See `trajectory.rs`, which gives it its type back.

@@ -20,7 +20,7 @@ use common::{cell, interpreter};
 
 /// What the model does when it is asked.
 enum Act {
-    Say(Response),
+    Say(Box<Response>),
     Fail(ErrorKind),
     Hang,
 }
@@ -54,7 +54,7 @@ impl LanguageModel for Actor {
         self.requests.lock().unwrap().push(request.clone());
         let act = self.acts.lock().unwrap().pop_front();
         match act.expect("the script has an act for this request") {
-            Say(response) => Ok(response),
+            Say(response) => Ok(*response),
             Fail(kind) => Err(Error::new(kind, "no")),
             Hang => std::future::pending().await,
         }
@@ -63,7 +63,7 @@ impl LanguageModel for Actor {
 
 /// A paid reply.
 fn say(text: impl Into<String>) -> Act {
-    Say(Response::new(text).usage(paid()))
+    Say(Box::new(Response::new(text).usage(paid())))
 }
 
 fn paid() -> Usage {
@@ -71,11 +71,11 @@ fn paid() -> Usage {
 }
 
 fn ends(text: &str, reason: FinishReason) -> Act {
-    Say(Response::new(text).usage(paid()).finish_reason(reason))
+    Say(Box::new(Response::new(text).usage(paid()).finish_reason(reason)))
 }
 
 fn calls(name: &str, arguments: &str) -> Act {
-    Say(Response::new("").usage(paid()).native_call(NativeCall::new(name, arguments)))
+    Say(Box::new(Response::new("").usage(paid()).native_call(NativeCall::new(name, arguments))))
 }
 
 fn limited(seconds: Option<u64>) -> Act {
@@ -312,7 +312,7 @@ fn used_up() -> Vec<Case> {
         case("cost", [json()], OVER_COST).limits(|limits| limits.max_cost(0.25)),
         case("cost in the last turn", [say(cell("print b")), json()], OVER_COST)
             .limits(|limits| limits.max_iterations(3).max_cost(0.5)),
-        case("a cost that is not told", [Say(Response::new(cell("print b"))), json()], OVER_COST)
+        case("a cost that is not told", [Say(Box::new(Response::new(cell("print b")))), json()], OVER_COST)
             .limits(|limits| limits.max_iterations(9)),
         case("tokens", [json()], Output(Status::LimitReached(Limit::Tokens)))
             .limits(|limits| limits.max_tokens(1_000)),

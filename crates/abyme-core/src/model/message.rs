@@ -158,7 +158,7 @@ pub struct Response {
     pub request_id: Option<String>,
     /// What the provider said of its limits.
     #[serde(skip)]
-    pub rate_limits: Option<RateLimits>,
+    pub rate_limits: Option<Box<RateLimits>>,
 }
 
 /// A function call in the provider's own form (`tool_calls`), beside or in place of a text. Abyme offers no
@@ -224,7 +224,7 @@ impl Response {
 
     /// Sets what the provider said of its limits.
     pub fn rate_limits(mut self, limits: impl Into<Option<RateLimits>>) -> Self {
-        self.rate_limits = limits.into();
+        self.rate_limits = limits.into().map(Box::new);
         self
     }
 }

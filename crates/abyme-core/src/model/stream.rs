@@ -69,3 +69,14 @@ pub async fn collect(mut stream: ResponseStream<'_>) -> Result<Response> {
     }
     Err(Error::new(ErrorKind::MalformedReply, "the reply's stream ended before the reply did"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_that_ends_early_is_a_malformed_reply() {
+        let cut = stream::iter([Ok(Delta::Text("2 +".into()))]).boxed();
+        assert_eq!(collect(cut).await.unwrap_err().kind(), ErrorKind::MalformedReply);
+    }
+}

@@ -20,14 +20,12 @@ use crate::{
     error::{Error, ErrorKind, Result},
     interpreter::HostError,
     limits::Limits,
-    model::{FinishReason, LanguageModel, Message, Request, Response, Retries, Usage},
+    model::{
+        FinishReason, LanguageModel, Message, Request, Response, Retries, Usage, complete_once, timed_out,
+    },
     telemetry,
     trajectory::{CallOutcome, Event, Purpose, Recorder},
 };
-
-/// How long after its time limit a model may still answer, before the call is dropped. Models keep the limit
-/// themselves, and their errors say more.
-const ANSWER_GRACE: Duration = Duration::from_millis(250);
 
 /// What the record says of a call that was dropped with its cell or its run.
 pub(super) const CANCELLED: &str = "the call was cancelled";
@@ -80,6 +78,11 @@ impl CallOf<'_> {
     fn left(&self) -> Option<Duration> {
         let ends = self.deadline.into_iter().chain(self.own.map(|(at, _)| at));
         ends.min().map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether no time is left for the call.
+    fn is_over(&self) -> bool {
+        self.left().is_some_and(|left| left.is_zero())
     }
 
     /// The limit of the call itself, if that is over before the run's.
@@ -291,25 +294,34 @@ impl<'a> ModelCaller<'a> {
 
     /// One try: gives the model its time limit, drops the call a moment after it, and settles what it used.
     async fn call_once(&self, of: CallOf<'_>, request: &mut Request) -> Result<Response> {
-        let (model, left) = (of.model, of.left());
+        let (model, left, asked) = (of.model, of.left(), Instant::now());
         let most = self.limits.model_timeout;
         let limit = left.map_or(most, |left| left.min(most));
+        let is_short = limit < most;
         request.timeout = Some(limit);
-        let answer = timeout(limit.saturating_add(ANSWER_GRACE), model.complete(request)).await;
-        match answer.unwrap_or_else(|_| Err(timed_out(model, limit))) {
+        let call = complete_once(model, request);
+        // A model that waits for its turn, or tries again, may take longer than one try, but no longer than
+        // the run.
+        let answer = match left {
+            Some(left) if model.limits_each_try() => {
+                timeout(left, call).await.unwrap_or_else(|_| Err(timed_out(model, left)))
+            }
+            _ => call.await,
+        };
+        match answer {
             Ok(mut response) => {
                 response.usage = metered(model, response.usage);
                 self.budget.settle(model.name(), CallSize::of(request), response.usage);
                 Ok(response)
             }
-            Err(error) if error.kind() == ErrorKind::ModelTimeout && left.is_some_and(|left| left < most) => {
+            Err(error) if error.kind() == ErrorKind::ModelTimeout && (is_short || of.is_over()) => {
                 if let Some(own) = of.own_timeout() {
                     return Err(timed_out(model, own).with_source(error).permanent());
                 }
                 // The run's time cut the call off: that is no failure of the model.
                 let message = format!(
                     "the time of the run was over {:.1} s after model `{}` was asked, before it answered",
-                    limit.as_secs_f64(),
+                    asked.elapsed().as_secs_f64(),
                     model.name()
                 );
                 Err(Error::new(ErrorKind::LimitReached, message).with_source(error))
@@ -363,9 +375,4 @@ fn no_time_to_retry(of: CallOf<'_>, error: &Error, left: Duration) -> Error {
     });
     let message = format!("the run has no time left for another try{wait}: {error}");
     Error::new(ErrorKind::LimitReached, message)
-}
-
-fn timed_out(model: &dyn LanguageModel, limit: Duration) -> Error {
-    let message = format!("model `{}` did not answer within {:.1} s", model.name(), limit.as_secs_f64());
-    Error::new(ErrorKind::ModelTimeout, message)
 }

@@ -109,7 +109,7 @@ impl<'a> SubCalls<'a> {
         enum Plan<'a> {
             Refused(HostError),
             Ask(Option<Lead<'a, Question, Answered>>),
-            Follow(Question, Request, Follow<Answered>),
+            Follow(Box<(Question, Request)>, Follow<Answered>),
         }
         let mut requests = Vec::new();
         let mut plans = Vec::with_capacity(prompts.len());
@@ -131,7 +131,7 @@ impl<'a> SubCalls<'a> {
                             requests.push(request);
                             Plan::Ask(Some(lead))
                         }
-                        Role::Follow(follow) => Plan::Follow(question, request, follow),
+                        Role::Follow(follow) => Plan::Follow(Box::new((question, request)), follow),
                     }
                 }
             });
@@ -142,7 +142,10 @@ impl<'a> SubCalls<'a> {
             .into_iter()
             .map(|plan| match plan {
                 Plan::Refused(error) => Slot::Refused(error),
-                Plan::Follow(question, request, follow) => Slot::Follow { question, request, follow },
+                Plan::Follow(asked, follow) => {
+                    let (question, request) = *asked;
+                    Slot::Follow { question, request, follow }
+                }
                 Plan::Ask(lead) => match reserved.next() {
                     Some((request, reserved)) => Slot::Ask { request, reserved, lead },
                     None => Slot::Refused(HostError::runtime_error("the prompt was not sent")),
