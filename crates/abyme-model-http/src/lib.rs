@@ -1,1 +1,69 @@
 //! The HTTP and event-stream base that Abyme's model clients share.
+//!
+//! A client of a provider says where requests go, what they hold and how an answer is read. All else is here,
+//! and the same for every provider.
+//!
+//! | part | what for |
+//! |---|---|
+//! | [`HttpConfig`], [`http_settings!`] | the settings that all clients have, and their setters |
+//! | [`Sources`] | variables of the environment and of `.env` |
+//! | [`Headers`], [`HttpClient`], [`Allowance`] | sending one request within its limits |
+//! | [`Incoming`], [`Reply`] | an answer that is coming, and a whole one |
+//! | [`Exchange`], [`ReadReply`], [`deltas`] | reading an answer, whole or in pieces, or saying what it is instead |
+//! | [`Secret`], [`Mask`] | keys, which are never shown |
+//!
+//! ```no_run
+//! use abyme_core::{Response, Result};
+//! use abyme_model_http::{Exchange, Headers, HttpClient, HttpConfig, Method, Secret, base_url};
+//!
+//! # async fn example() -> Result<Response> {
+//! let url = base_url("https://api.example.com/v1/answer")?;
+//! let headers = Headers::default().key("x-api-key", "", &Secret::new("sk-123"))?;
+//! let client = HttpClient::new(&url, &HttpConfig::default(), headers)?;
+//!
+//! let allowed = client.allow(None);
+//! let body = br#"{"prompt": "hello"}"#.as_slice();
+//! let reply = client.open(Method::POST, &url, Some(body.into()), allowed).await?.whole().await?;
+//! let exchange = Exchange::new(&client, url.path(), "example-1");
+//! exchange.response(&reply, |answer| Ok(Response::new(answer["text"].as_str().unwrap_or_default())))
+//! # }
+//! ```
+
+mod answer;
+mod client;
+mod config;
+mod deltas;
+mod env;
+mod events;
+mod failure;
+mod json;
+mod provider_error;
+mod rate_limits;
+mod retry_hint;
+mod secret;
+mod tls;
+mod transport;
+mod url;
+
+pub use bytes::Bytes;
+pub use reqwest::{Method, StatusCode, Url, header::HeaderMap};
+
+pub use self::{
+    answer::Unusable,
+    client::{Headers, HttpClient},
+    config::HttpConfig,
+    deltas::{Progress, ReadReply, deltas},
+    env::{Sources, Variable},
+    events::{Event, EventParser, events},
+    failure::Exchange,
+    json::{count, json, number, text},
+    provider_error::ProviderError,
+    secret::{Mask, Secret},
+    transport::{Allowance, Head, Incoming, Piece, Reply},
+    url::{base_url, host_of, shown},
+};
+
+// The examples of the README are tested too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

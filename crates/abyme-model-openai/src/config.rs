@@ -1,16 +1,13 @@
 //! The configuration as plain data, and its checks before anything is sent.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::fmt;
 
 use abyme_core::{Error, ErrorKind, Price, Result};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use abyme_model_http::{Headers, HttpConfig, Secret, shown};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{
-    provider::Endpoint,
-    secret::{Mask, Secret},
-};
+use crate::provider::Endpoint;
 
 /// The plain data of an [`OpenAi`](crate::OpenAi), whose setters say what each field is for.
 ///
@@ -25,8 +22,6 @@ pub(crate) struct Config {
     pub(crate) api_key: Option<Secret>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) organization: Option<String>,
-    #[serde(skip_serializing)]
-    pub(crate) headers: BTreeMap<String, Secret>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,15 +36,8 @@ pub(crate) struct Config {
     pub(crate) reports_cost: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_input_tokens: Option<u64>,
-    #[serde(with = "abyme_core::seconds")]
-    pub(crate) connect_timeout: Duration,
-    #[serde(with = "abyme_core::seconds::option", skip_serializing_if = "Option::is_none")]
-    pub(crate) timeout: Option<Duration>,
-    #[serde(with = "abyme_core::seconds::option", skip_serializing_if = "Option::is_none")]
-    pub(crate) first_byte_timeout: Option<Duration>,
-    #[serde(with = "abyme_core::seconds")]
-    pub(crate) idle_timeout: Duration,
-    pub(crate) max_body_bytes: usize,
+    #[serde(flatten)]
+    pub(crate) http: HttpConfig,
 }
 
 /// How messages of the system are sent.
@@ -78,7 +66,6 @@ impl Default for Config {
             base_url: None,
             api_key: None,
             organization: None,
-            headers: BTreeMap::new(),
             max_tokens: None,
             temperature: None,
             system_role: SystemRole::Own,
@@ -86,11 +73,7 @@ impl Default for Config {
             price: None,
             reports_cost: None,
             max_input_tokens: None,
-            connect_timeout: Duration::from_secs(10),
-            timeout: None,
-            first_byte_timeout: None,
-            idle_timeout: Duration::from_secs(60),
-            max_body_bytes: 8 << 20,
+            http: HttpConfig::default(),
         }
     }
 }
@@ -108,7 +91,7 @@ impl Config {
 
     /// Whether requests carry a key, in whatever header.
     pub(crate) fn has_key(&self) -> bool {
-        self.api_key.is_some() || self.headers.keys().any(|name| is_key(name))
+        self.api_key.is_some() || self.http.has_key()
     }
 
     /// Checks what can be checked without a request. Returns where requests go.
@@ -135,47 +118,26 @@ impl Config {
         Ok(endpoint)
     }
 
-    /// The headers of each request.
-    pub(crate) fn header_map(&self) -> Result<HeaderMap> {
-        let mut headers = HeaderMap::new();
+    /// The headers of each request, without the user's own.
+    pub(crate) fn headers(&self) -> Result<Headers> {
+        let mut headers = Headers::default();
         if let Some(key) = &self.api_key {
-            let message = "the API key holds a line break, a space or another character that no key has";
-            let sendable =
-                !key.expose().is_empty() && key.expose().bytes().all(|byte| byte.is_ascii_graphic());
-            let value = sendable.then(|| secret_value(&format!("Bearer {}", key.expose()))).flatten();
-            let value = value.ok_or_else(|| Error::new(ErrorKind::Config, message))?;
-            headers.insert(reqwest::header::AUTHORIZATION, value);
+            headers = headers.key("authorization", "Bearer ", key)?;
         }
-        let organization = self.organization.iter().map(|value| ("OpenAI-Organization", value.as_str()));
-        let others = self.headers.iter().map(|(name, value)| (name.as_str(), value.expose()));
-        for (name, value) in organization.chain(others) {
-            let wrong =
-                || Error::new(ErrorKind::Config, format!("header `{}` cannot be sent", name.escape_debug()));
-            let name = HeaderName::try_from(name).map_err(|_| wrong())?;
-            headers.insert(name, secret_value(value).ok_or_else(wrong)?);
+        if let Some(organization) = &self.organization {
+            headers = headers.add("OpenAI-Organization", organization)?;
         }
         Ok(headers)
-    }
-
-    /// The mask of every secret in here.
-    pub(crate) fn mask(&self) -> Mask {
-        Mask::new(self.api_key.iter().chain(self.headers.values()).cloned())
     }
 }
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A query can hold a key, and what comes before an `@` a password.
-        let base_url = self.base_url.as_deref().map(|url| {
-            let url = url.split(['?', '#']).next().unwrap_or_default();
-            url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, host)| format!("***@{host}"))
-        });
         f.debug_struct("OpenAi")
             .field("model", &self.model)
-            .field("base_url", &base_url)
+            .field("base_url", &self.base_url.as_deref().map(shown))
             .field("api_key", &self.api_key)
             .field("organization", &self.organization)
-            .field("headers", &self.headers)
             .field("max_tokens", &self.max_tokens)
             .field("temperature", &self.temperature)
             .field("system_role", &self.system_role)
@@ -183,26 +145,9 @@ impl fmt::Debug for Config {
             .field("price", &self.price)
             .field("reports_cost", &self.reports_cost)
             .field("max_input_tokens", &self.max_input_tokens)
-            .field("connect_timeout", &self.connect_timeout)
-            .field("timeout", &self.timeout)
-            .field("first_byte_timeout", &self.first_byte_timeout)
-            .field("idle_timeout", &self.idle_timeout)
-            .field("max_body_bytes", &self.max_body_bytes)
+            .field("http", &self.http)
             .finish()
     }
-}
-
-fn secret_value(value: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(value).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
-
-/// Whether a header carries a key, so that no API key is needed.
-fn is_key(name: &str) -> bool {
-    ["authorization", "api-key", "x-api-key", "x-goog-api-key"]
-        .iter()
-        .any(|header| name.eq_ignore_ascii_case(header))
 }
 
 /// Fields of the body that are set otherwise, or would change the form of the answer.

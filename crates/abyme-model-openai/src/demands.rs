@@ -7,8 +7,9 @@ use std::{
 };
 
 use abyme_core::{Message, Role};
+use abyme_model_http::ProviderError;
 
-use crate::{provider::MAX_TOKENS_FIELDS, wire::ProviderError};
+use crate::provider::MAX_TOKENS_FIELDS;
 
 /// What the requests of one model have to leave out or to write otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(crate) struct Demands {
     pub(crate) no_system_role: bool,
     /// No schema of the reply.
     pub(crate) no_schema: bool,
+    /// No wish for the usage at the end of a stream.
+    pub(crate) no_stream_usage: bool,
 }
 
 /// What a request held that may be refused.
@@ -31,6 +34,7 @@ pub(crate) struct Sent {
     pub(crate) temperature: bool,
     pub(crate) system_role: bool,
     pub(crate) schema: bool,
+    pub(crate) stream_usage: bool,
 }
 
 impl Demands {
@@ -53,6 +57,10 @@ impl Demands {
         let about_schema = names("response_format") || says(SCHEMA);
         if sent.schema && !self.no_schema && about_schema {
             return Some(Self { no_schema: true, ..self });
+        }
+        let about_stream = names("stream_options") || names("include_usage");
+        if sent.stream_usage && !self.no_stream_usage && about_stream {
+            return Some(Self { no_stream_usage: true, ..self });
         }
         let about_system = says(SYSTEM_ROLE) && refused || says(NO_SYSTEM_ROLE);
         if sent.system_role && !self.no_system_role && about_system {
@@ -160,8 +168,13 @@ mod tests {
 
     use super::*;
 
-    const ALL: Sent =
-        Sent { max_tokens_field: Some("max_tokens"), temperature: true, system_role: true, schema: true };
+    const ALL: Sent = Sent {
+        max_tokens_field: Some("max_tokens"),
+        temperature: true,
+        system_role: true,
+        schema: true,
+        stream_usage: true,
+    };
 
     fn learned(error: serde_json::Value) -> Option<Demands> {
         let error = ProviderError::find_in_failure(&json!({ "error": error })).unwrap();
@@ -174,6 +187,7 @@ mod tests {
         let temperature = Some(Demands { no_temperature: true, ..Demands::default() });
         let system = Some(Demands { no_system_role: true, ..Demands::default() });
         let schema = Some(Demands { no_schema: true, ..Demands::default() });
+        let stream_usage = Some(Demands { no_stream_usage: true, ..Demands::default() });
         for (demand, message) in [
             (
                 max_tokens,
@@ -200,6 +214,11 @@ mod tests {
             (schema, "This response_format type is unavailable now"),
             (schema, "Invalid schema for response_format 'reply': 'uniqueItems' is not permitted."),
             (schema, "model `m` does not support structured outputs"),
+            (stream_usage, "Unrecognized request argument supplied: stream_options"),
+            (
+                stream_usage,
+                "[{'type': 'extra_forbidden', 'loc': ('body', 'stream_options'), 'msg': 'Extra inputs'}]",
+            ),
             (None, "max_tokens is too large: 100000. This model supports at most 16384 completion tokens"),
             (None, "temperature has to be between 0 and 2"),
             (None, "unknown model `m`"),
@@ -213,7 +232,8 @@ mod tests {
 
     #[test]
     fn nothing_is_learned_twice_or_of_what_was_not_sent() {
-        let error = ProviderError { message: "temperature is not supported".into(), ..Default::default() };
+        let error = json!({"error": "temperature is not supported"});
+        let error = ProviderError::find(&error).unwrap();
         let once = Demands::default().with(&error, ALL).unwrap();
         assert_eq!(once.with(&error, ALL), None);
         assert_eq!(Demands::default().with(&error, Sent::default()), None);

@@ -31,17 +31,15 @@
 mod config;
 mod demands;
 mod env;
-mod event_stream;
-mod failure;
 mod model;
 mod provider;
 mod request;
-mod retry_hint;
-mod secret;
-mod transport;
+mod sum;
 mod wire;
 
-pub use self::{config::SystemRole, model::OpenAi, secret::Secret};
+pub use abyme_model_http::Secret;
+
+pub use self::{config::SystemRole, model::OpenAi};
 
 // The examples of the README are tested too.
 #[cfg(doctest)]

@@ -4,15 +4,17 @@ use std::{
     fmt,
     path::Path,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use abyme_core::{
-    Error, ErrorKind, FinishReason, LanguageModel, ModelFacts, Price, PriceTable, Request, Response, Result,
+    Delta, Error, ErrorKind, LanguageModel, ModelFacts, Price, PriceTable, Request, Response, ResponseStream,
+    Result,
+    model::{collect, pieces},
     runtime::HomeRuntime,
 };
+use abyme_model_http::{Exchange, HttpClient, Incoming, Method, Reply, Secret, deltas, http_settings, json};
 use async_trait::async_trait;
-use reqwest::Client;
+use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -21,11 +23,10 @@ use crate::{
     config::{Config, SystemRole},
     demands::Learned,
     env,
-    failure::Exchange,
     provider::Endpoint,
     request,
-    secret::{Mask, Secret},
-    transport::{self, Allowance},
+    sum::Sum,
+    wire,
 };
 
 /// A model behind an OpenAI-compatible chat completions API.
@@ -71,8 +72,7 @@ struct Resolved {
     model: String,
     /// What the built-in table of prices says of it.
     facts: Option<ModelFacts>,
-    client: Client,
-    mask: Mask,
+    client: HttpClient,
     learned: Learned,
 }
 
@@ -187,11 +187,6 @@ impl OpenAi {
         self.with(|config| config.organization = Some(organization.into()))
     }
 
-    /// Adds a header to each request.
-    pub fn header(self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
-        self.with(|config| drop(config.headers.insert(name.into(), value.into())))
-    }
-
     /// Sets the most tokens of a reply, unless the request says. Sent to OpenAI as `max_completion_tokens`,
     /// to all others as `max_tokens`, and by the other name to a server that refuses this one; either name in
     /// [`extra_body`](Self::extra_body) takes its place.
@@ -264,35 +259,9 @@ impl OpenAi {
     pub fn with_max_input_tokens(self, tokens: impl Into<Option<u64>>) -> Self {
         self.with(|config| config.max_input_tokens = tokens.into())
     }
-
-    /// Sets the longest wait for a connection. Default 10 s.
-    pub fn connect_timeout(self, limit: Duration) -> Self {
-        self.with(|config| config.connect_timeout = limit)
-    }
-
-    /// Sets the longest time of one call; a request's own limit counts if it is less. Default: the request's
-    /// limit, or 300 s for a request without one.
-    pub fn timeout(self, limit: Duration) -> Self {
-        self.with(|config| config.timeout = Some(limit))
-    }
-
-    /// Sets the longest wait for the first byte of the answer. Default: as long as the whole call may take.
-    pub fn first_byte_timeout(self, limit: impl Into<Option<Duration>>) -> Self {
-        self.with(|config| config.first_byte_timeout = limit.into())
-    }
-
-    /// Sets the longest silence once an answer has begun. Default 60 s.
-    pub fn idle_timeout(self, limit: Duration) -> Self {
-        self.with(|config| config.idle_timeout = limit)
-    }
-
-    /// Sets the largest answer in bytes, after decompression. Default 8 MiB, which is more than a million
-    /// tokens, or some 30 000 that come as a stream of events. Nothing is read of a larger one: it is a
-    /// response without text, with [`FinishReason::Length`].
-    pub fn max_body_bytes(self, bytes: usize) -> Self {
-        self.with(|config| config.max_body_bytes = bytes)
-    }
 }
+
+http_settings!(OpenAi);
 
 /// What it resolves to.
 impl OpenAi {
@@ -337,60 +306,109 @@ impl Inner {
         }
         let endpoint = config.check()?;
         let model = endpoint.model_name(&config.model)?;
-        let client = transport::client(&config, &endpoint)?;
-        let mask = config.mask();
+        let client = HttpClient::new(&endpoint.url, &config.http, config.headers()?)?;
         let facts = endpoint.facts(&model);
-        Ok(Resolved { config, endpoint, model, facts, client, mask, learned: Learned::default() })
+        Ok(Resolved { config, endpoint, model, facts, client, learned: Learned::default() })
     }
+}
+
+/// An answer to a request.
+enum Answer {
+    Whole(Reply),
+    /// A stream of events.
+    Coming(Box<Incoming>),
 }
 
 impl Resolved {
     /// One try. A server that refuses a part of the request that it can do without is asked once more, within
     /// the same time: it did nothing yet, so this is no second try.
-    async fn complete(&self, request: &Request, written: &str, model: &str) -> Result<Response> {
-        let Endpoint { host, url, .. } = &self.endpoint;
-        let allowed = Allowance::new(&self.config, request.timeout);
-        let has_key = self.config.has_key();
-        // A well-known host's prefix is no part of a name there.
-        let written = if self.endpoint.given { written } else { model };
-        let exchange = Exchange { host, path: url.path(), model, written, has_key, mask: &self.mask };
+    async fn ask(
+        &self,
+        request: &Request,
+        exchange: &Exchange,
+        model: &str,
+        streamed: bool,
+    ) -> Result<Answer> {
+        let allowed = self.client.allow(request.timeout);
         let learned = self.learned.of(model);
         let mut demands = learned;
         loop {
-            let (body, sent) = request::body(request, model, &self.endpoint, &self.config, demands)?;
-            let start = Instant::now();
-            tracing::debug!(model, %host, bytes = body.len(), "asking the model");
-            let reply = transport::exchange(&self.client, &self.endpoint, body, allowed).await?;
-            let request_id = exchange.request_id(&reply.headers).unwrap_or_default();
-            let (status, bytes, seconds) =
-                (reply.status.as_u16(), reply.body.len(), start.elapsed().as_secs_f64());
-            tracing::debug!(model, %host, status, bytes, seconds, request_id, "the provider answered");
-            // This ends: each round adds one of a few demands.
-            if let Some(more) = exchange.demands(&reply, demands, sent) {
-                tracing::debug!(model, %host, demands = ?more, "repeating the request as wanted");
-                demands = more;
-                continue;
-            }
-            let response = match reply.is_cut && reply.status.is_success() {
-                true => Ok(self.too_large()),
-                false => exchange.response(&reply),
-            };
-            if response.is_ok() && demands != learned {
+            let (body, sent) =
+                request::body(request, model, &self.endpoint, &self.config, demands, streamed)?;
+            let url = &self.endpoint.url;
+            let incoming = self.client.open(Method::POST, url, Some(body), allowed).await?;
+            let is_taken = incoming.head.status.is_success();
+            if is_taken && demands != learned {
                 self.learned.remember(model, demands);
             }
-            return response;
+            if is_taken && incoming.head.is_event_stream() {
+                return Ok(Answer::Coming(Box::new(incoming)));
+            }
+            let reply = incoming.whole().await?;
+            // This ends: each round adds one of a few demands.
+            match exchange.refusal(&reply).and_then(|refusal| demands.with(&refusal, sent)) {
+                Some(more) => {
+                    tracing::debug!(model, demands = ?more, "repeating the request as wanted");
+                    demands = more;
+                }
+                None => return Ok(Answer::Whole(reply)),
+            }
         }
     }
 }
 
-impl Resolved {
-    /// What stands for a reply that is too large to be read: one that was cut before its first word.
-    fn too_large(&self) -> Response {
-        let (host, most) = (&self.endpoint.host, self.config.max_body_bytes);
-        tracing::warn!(
-            "the answer of {host} is larger than {most} bytes (`max_body_bytes`), and was not read"
-        );
-        Response::new("").finish_reason(FinishReason::Length)
+/// What a whole answer says.
+fn response(exchange: &Exchange, reply: &Reply) -> Result<Response> {
+    // It may be a stream of events although its type says otherwise.
+    exchange.response_of(reply, |body| match Sum::of(body) {
+        Some(outcome) => Ok(outcome),
+        None => json(body).map(|answer| wire::completion(&answer)),
+    })
+}
+
+/// One call of a model, for its errors.
+struct Call<'a> {
+    resolved: &'a Resolved,
+    price: Option<Price>,
+    model: String,
+    exchange: Exchange,
+    start: Instant,
+    operation: &'static str,
+}
+
+impl<'a> Call<'a> {
+    fn new(openai: &'a OpenAi, request: &Request, operation: &'static str) -> Result<Self> {
+        // Timers and sockets need one, and panic without.
+        HomeRuntime::current().map_err(|error| error.operation(operation))?;
+        let resolved = openai.resolved()?;
+        let (written, model) = match &request.model {
+            Some(other) => (other, resolved.endpoint.model_name(other)?),
+            None => (&resolved.config.model, resolved.model.clone()),
+        };
+        let exchange = Exchange::new(&resolved.client, resolved.endpoint.url.path(), &model);
+        // A well-known host's prefix is no part of a name there.
+        let exchange = if resolved.endpoint.given { exchange.written(written) } else { exchange };
+        // The table's price is the caller's to use: one given to a wrapper of this model counts first.
+        let price = openai.0.config.price;
+        Ok(Self { resolved, price, model, exchange, start: Instant::now(), operation })
+    }
+
+    async fn ask(&self, request: &Request, streamed: bool) -> Result<Answer> {
+        self.resolved.ask(request, &self.exchange, &self.model, streamed).await
+    }
+
+    fn response(&self, mut response: Response) -> Response {
+        let usage = &mut response.usage;
+        usage.cost = usage.cost.or_else(|| self.price?.of(usage));
+        response
+    }
+
+    fn error(&self, error: Error) -> Error {
+        error
+            .operation(self.operation)
+            .with("model", &self.model)
+            .with("host", &self.resolved.endpoint.host)
+            .with("elapsed", format_args!("{:.3} s", self.start.elapsed().as_secs_f64()))
     }
 }
 
@@ -440,28 +458,47 @@ impl LanguageModel for OpenAi {
     }
 
     async fn complete(&self, request: &Request) -> Result<Response> {
-        // Timers and sockets need one, and panic without.
-        HomeRuntime::current().map_err(|error| error.operation("OpenAi::complete"))?;
-        let resolved = self.resolved()?;
-        let (written, model) = match &request.model {
-            Some(other) => (other, resolved.endpoint.model_name(other)?),
-            None => (&resolved.config.model, resolved.model.clone()),
+        let call = Call::new(self, request, "OpenAi::complete")?;
+        let outcome = match call.ask(request, false).await {
+            Ok(Answer::Whole(reply)) => response(&call.exchange, &reply),
+            Ok(Answer::Coming(incoming)) => {
+                collect(deltas(*incoming, call.exchange.clone(), Sum::default()).boxed()).await
+            }
+            Err(error) => Err(error),
         };
-        let start = Instant::now();
-        let result = resolved.complete(request, written, &model).await;
-        let with_cost = result.map(|mut response| {
-            // The table's price is the caller's to use: one given to a wrapper of this model counts first.
-            let usage = &mut response.usage;
-            usage.cost = usage.cost.or_else(|| self.0.config.price?.of(usage));
-            response
+        outcome.map(|response| call.response(response)).map_err(|error| call.error(error))
+    }
+
+    fn stream<'a>(&'a self, request: &'a Request) -> ResponseStream<'a> {
+        let begun = async move {
+            let call = Call::new(self, request, "OpenAi::stream")?;
+            match call.ask(request, true).await {
+                Ok(answer) => Ok((call, answer)),
+                Err(error) => Err(call.error(error)),
+            }
+        };
+        let deltas = stream::once(begun).flat_map(|begun| {
+            let (call, answer) = match begun {
+                Ok(begun) => begun,
+                Err(error) => return stream::once(async { Err(error) }).boxed(),
+            };
+            let exchange = call.exchange.clone();
+            let deltas = match answer {
+                Answer::Coming(incoming) => deltas(*incoming, exchange, Sum::default()).boxed(),
+                Answer::Whole(reply) => stream::iter(match response(&exchange, &reply) {
+                    Ok(response) => pieces(response).map(Ok).collect(),
+                    Err(error) => vec![Err(error)],
+                })
+                .boxed(),
+            };
+            let finished = deltas.map(move |delta| match delta {
+                Ok(Delta::Done(response)) => Ok(Delta::Done(call.response(response))),
+                Ok(delta) => Ok(delta),
+                Err(error) => Err(call.error(error)),
+            });
+            finished.boxed()
         });
-        with_cost.map_err(|error| {
-            error
-                .operation("OpenAi::complete")
-                .with("model", &model)
-                .with("host", &resolved.endpoint.host)
-                .with("elapsed", format_args!("{:.3} s", start.elapsed().as_secs_f64()))
-        })
+        deltas.boxed()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use abyme_core::{Error, ErrorKind, Message, Request, Result, Role};
-use bytes::Bytes;
+use abyme_model_http::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -24,6 +24,7 @@ pub(crate) fn body(
     endpoint: &Endpoint,
     config: &Config,
     demands: Demands,
+    streamed: bool,
 ) -> Result<(Bytes, Sent)> {
     #[derive(Serialize)]
     struct Body<'a> {
@@ -46,7 +47,12 @@ pub(crate) fn body(
     let schema = schema.filter(|_| !extra.contains_key("response_format"));
     let format = schema
         .map(|schema| json!({"type": "json_schema", "json_schema": {"name": "reply", "schema": schema}}));
+    let stream = streamed.then_some(Value::Bool(true));
+    let stream_options = (streamed && !demands.no_stream_usage).then(|| json!({"include_usage": true}));
+    let stream_options = stream_options.filter(|_| !extra.contains_key("stream_options"));
     let ours = [
+        ("stream", &stream),
+        ("stream_options", &stream_options),
         (field, &max_tokens),
         ("temperature", &temperature),
         ("usage", &usage),
@@ -67,6 +73,7 @@ pub(crate) fn body(
         temperature: temperature.is_some(),
         system_role: messages.iter().any(|message| message.role == Role::System),
         schema: format.is_some(),
+        stream_usage: stream_options.is_some(),
     };
     let body = Body { model, messages: &messages, options };
     let body = serde_json::to_vec(&body).map_err(|error| {

@@ -1,14 +1,17 @@
 //! Defaults, and errors of the configuration that surface before anything is sent.
 
+use std::time::Duration;
+
+use abyme_model_http::HttpClient;
+
 use super::*;
-use crate::transport::Allowance;
 
 fn with_key(config: Config, key: &str) -> Config {
     Config { api_key: Some(key.into()), ..config }
 }
 
 fn with_header(mut config: Config, name: &str, value: &str) -> Config {
-    config.headers.insert(name.to_owned(), value.into());
+    config.http.headers.insert(name.to_owned(), value.into());
     config
 }
 
@@ -24,8 +27,9 @@ fn defaults_are_pinned() {
         })
     );
     assert_eq!(serde_json::from_str::<Config>("{}").unwrap(), Config::default());
-    assert_eq!(Allowance::new(&Config::default(), None).total, Duration::from_secs(300));
     let endpoint = with_key(Config::new("gpt-5-mini"), "sk-1234").check().unwrap();
+    let client = HttpClient::new(&endpoint.url, &HttpConfig::default(), Headers::default()).unwrap();
+    assert_eq!(client.allow(None).total(), Duration::from_secs(300));
     assert_eq!(endpoint.url.as_str(), "https://api.openai.com/v1/chat/completions");
 }
 
@@ -46,15 +50,10 @@ fn secrets_are_read_but_never_written() {
 fn errors_do_not_show_the_key() {
     let good = || with_key(Config::new("gpt-5"), "sk-canary");
     let wrong = |config: Config| {
-        let error = config.check().and_then(|_| config.header_map()).unwrap_err();
+        let error = config.check().and_then(|_| config.headers()).unwrap_err();
         assert!(!format!("{error:?}").contains("canary"), "{error:?}");
         (error.kind(), error.to_string())
     };
-    for key in ["sk-canary\n", "sk canary", " sk-canary", "sk-canary\u{e9}", "\u{feff}sk-canary", ""] {
-        let (kind, message) = wrong(with_key(good(), key));
-        assert_eq!(kind, ErrorKind::Config);
-        assert!(message.contains("API key"), "{message}");
-    }
     assert!(wrong(Config { model: " ".to_owned(), ..good() }).1.contains("no model"));
     assert!(wrong(Config { temperature: Some(f64::NAN), ..good() }).1.contains("temperature"));
     assert!(
@@ -62,8 +61,6 @@ fn errors_do_not_show_the_key() {
             .1
             .contains("`stream`")
     );
-    assert!(wrong(with_header(good(), "a b", "c")).1.contains("`a b`"));
-    assert!(wrong(with_header(good(), "X-Key", "canary\r\nHost: x")).1.contains("`X-Key`"));
     let (kind, message) = wrong(Config::new("groq/x"));
     assert_eq!(kind, ErrorKind::Auth);
     assert!(message.contains("api.groq.com") && message.contains("GROQ_API_KEY"), "{message}");

@@ -69,7 +69,7 @@ fn a_provider_gets_its_own_key_only() {
     assert_eq!(key(&config(&vars, "").unwrap()), Some("key-g"));
     let config = config(&vars[..2], "").unwrap();
     assert_eq!(key(&config), None, "OpenAI's key is not Groq's business");
-    let error = config.check().and_then(|_| config.header_map()).unwrap_err();
+    let error = config.check().and_then(|_| config.headers()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Auth);
     assert!(error.to_string().contains("GROQ_API_KEY"), "{error}");
 }
@@ -146,7 +146,7 @@ fn a_file_too_large_for_settings_is_not_used() {
 #[test]
 fn a_key_with_a_line_break_is_refused_without_being_shown() {
     let config = config(&[("ABYME_MODEL", "m"), ("OPENAI_API_KEY", "sk-canary\n")], "").unwrap();
-    let error = config.check().and_then(|_| config.header_map()).unwrap_err();
+    let error = config.check().and_then(|_| config.headers()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(!format!("{error:?}").contains("canary"), "{error:?}");
 }

@@ -10,7 +10,7 @@ fn sent(config: &Config, request: &Request) -> String {
 
 fn demanded(config: &Config, request: &Request, demands: Demands) -> String {
     let endpoint = Endpoint::resolve(Some("http://localhost:8000"), "m").unwrap();
-    String::from_utf8(body(request, "m", &endpoint, config, demands).unwrap().0.to_vec()).unwrap()
+    String::from_utf8(body(request, "m", &endpoint, config, demands, false).unwrap().0.to_vec()).unwrap()
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn a_request_wins_over_the_configuration_and_extra_fields_over_both() {
     assert_eq!(sent(&config, &other), format!(r#"{start},"max_completion_tokens":7,"top_p":0.9}}"#));
     assert_eq!(sent(&Config::new("m"), &request), format!("{start}}}"));
     let openrouter = Endpoint::resolve(None, "openrouter/a/b").unwrap();
-    let (body, _) = body(&request, "a/b", &openrouter, &Config::new("x"), Demands::default()).unwrap();
+    let (body, _) = body(&request, "a/b", &openrouter, &Config::new("x"), Demands::default(), false).unwrap();
     assert!(String::from_utf8_lossy(&body).ends_with(r#""usage":{"include":true}}"#));
 }
 

@@ -8,13 +8,6 @@ fn answer(message: Value) -> Result<Response, Unusable> {
     completion(&json!({"choices": [{"message": message, "finish_reason": "stop"}]}))
 }
 
-fn malformed(message: Value) -> String {
-    match answer(message) {
-        Err(Unusable::Malformed(what)) => what,
-        other => panic!("{other:?}"),
-    }
-}
-
 #[test]
 fn texts() {
     assert_eq!(answer(json!({"content": "hi", "refusal": null, "tool_calls": []})).unwrap().text, "hi");
@@ -47,17 +40,35 @@ fn a_message_without_a_text_is_a_reply() {
 
 #[test]
 fn answers_that_are_no_reply_say_why() {
-    assert!(malformed(json!({"content": 5})).contains("neither"));
-    assert!(malformed(json!(null)).contains("no `message`"));
+    let nothing = "its `content` is neither a text nor a list of parts";
+    assert_eq!(answer(json!({"content": 5})), Err(Unusable::malformed(nothing)));
+    assert_eq!(answer(json!(null)), Err(Unusable::malformed("its first choice has no `message`")));
     for refused in [
         json!({"content": null, "refusal": "I can't."}),
         json!({"content": [{"type": "refusal", "refusal": "I can't."}]}),
     ] {
-        assert_eq!(answer(refused), Err(Unusable::Refused("I can't.".into())));
+        assert_eq!(answer(refused), Err(Unusable::refused("I can't.")));
     }
-    for wrong in [json!({}), json!([]), json!("x"), json!({"choices": []}), json!({"choices": [null]})] {
-        assert!(matches!(completion(&wrong), Err(Unusable::Malformed(_))), "{wrong}");
+    for wrong in [json!({}), json!([]), json!("x")] {
+        assert_eq!(completion(&wrong), Err(Unusable::malformed("it has no `choices`")), "{wrong}");
     }
+    assert!(completion(&json!({"choices": []})).is_err() && completion(&json!({"choices": [null]})).is_err());
+    let in_choice =
+        json!({"choices": [{"error": {"code": 502, "message": "gone"}, "message": {"content": ""}}]});
+    let failed = ProviderError::find(&in_choice["choices"][0]).unwrap();
+    assert_eq!(completion(&in_choice), Err(Unusable::failed(failed)));
+    assert!(completion(&json!({"error": null, "choices": [{"message": {"content": "x"}}]})).is_ok());
+}
+
+#[test]
+fn thoughts_are_told_apart() {
+    for field in ["reasoning_content", "reasoning"] {
+        let mut message = json!({"content": "4"});
+        message[field] = "2 and 2".into();
+        let reply = answer(message).unwrap();
+        assert_eq!((reply.text.as_str(), reply.reasoning.as_str()), ("4", "2 and 2"));
+    }
+    assert_eq!(answer(json!({"content": "4", "reasoning": {"x": 1}})).unwrap().reasoning, "");
 }
 
 #[test]
@@ -88,34 +99,4 @@ fn usage_in_its_forms() {
     assert_eq!(cost(json!({"estimated_cost": "1e-3"})), Some(0.001));
     assert_eq!(count(&json!(1e300)), None);
     assert_eq!(usage(None), Usage::call());
-}
-
-#[test]
-fn errors_in_their_forms() {
-    let failure = |answer: Value| ProviderError::find_in_failure(&answer).unwrap();
-    let openai = failure(json!({"error": {"message": "no", "type": "T", "code": "C", "param": null}}));
-    assert_eq!((openai.message.as_str(), openai.codes), ("no", vec!["c".to_owned(), "t".to_owned()]));
-    let gemini = failure(json!([{"error": {"code": 429, "message": "slow", "status": "RESOURCE_EXHAUSTED",
-        "details": [{"@type": "RetryInfo", "retryDelay": "34.5s"}]}}]));
-    assert_eq!((gemini.status, gemini.retry_after), (Some(429), Some(34.5)));
-    assert_eq!(failure(json!({"object": "error", "message": "too long", "code": 400})).status, Some(400));
-    assert_eq!(failure(json!({"error": "model not found"})).message, "model not found");
-    assert_eq!(
-        failure(json!({"detail": [{"msg": "field required"}]})).message,
-        r#"[{"msg":"field required"}]"#
-    );
-    let router =
-        json!({"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": "why"}}});
-    assert_eq!(failure(router).message, "Provider returned error: why");
-    let in_choice =
-        json!({"choices": [{"error": {"code": 502, "message": "gone"}, "message": {"content": ""}}]});
-    assert!(matches!(completion(&in_choice), Err(Unusable::Failed(error)) if error.status == Some(502)));
-    assert!(completion(&json!({"error": null, "choices": [{"message": {"content": "x"}}]})).is_ok());
-}
-
-#[test]
-fn half_of_a_surrogate_pair_is_a_question_mark() {
-    assert_eq!(json(r#"{"a": "x\ud83d"}"#).unwrap(), json!({"a": "x?"}));
-    assert_eq!(json(r#"{"a": "\ud83d\ude00 \udc00\ud83dy"}"#).unwrap(), json!({"a": "😀 ??y"}));
-    assert!(json(r#"{"a": "\ud83"}"#).is_err());
 }

@@ -41,7 +41,7 @@ fn in_resets(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 }
 
 /// `20`, `1.5s`, `6m0s`, or a point in time: as a date, or as seconds or milliseconds since 1970.
-fn reset(value: &str, now: SystemTime) -> Option<Duration> {
+pub(crate) fn reset(value: &str, now: SystemTime) -> Option<Duration> {
     let Ok(number) = value.parse::<f64>() else { return spoken(value).or_else(|| until(value, now)) };
     let since_1970 = match number {
         _ if number > 1e11 => number / 1000.0,
@@ -91,7 +91,7 @@ pub(crate) fn wait(seconds: f64) -> Option<Duration> {
 }
 
 /// LiteLLM repeats its provider's headers under a prefix.
-const PREFIXES: [&str; 2] = ["", "llm_provider-"];
+pub(crate) const PREFIXES: [&str; 2] = ["", "llm_provider-"];
 
 const PHRASES: &[&str] = &["try again in ", "retry in ", "retry after ", "try again after "];
 

@@ -4,24 +4,41 @@ use reqwest::{StatusCode, header::HeaderValue};
 use serde_json::json;
 
 use super::*;
-use crate::Secret;
+use crate::secret::Secret;
 
-fn error(status: u16, headers: &[(&'static str, &str)], body: &str) -> Error {
-    let mask = Mask::new([Secret::new("sk-canary-0123456789")]);
-    let exchange = Exchange {
-        host: "api.test",
-        path: "/v1/chat/completions",
-        model: "m",
-        written: "openai/m",
+const KEY: &str = "sk-canary-0123456789";
+
+fn exchange() -> Exchange {
+    Exchange {
+        host: "api.test".into(),
+        path: "/v1/chat/completions".into(),
+        model: "m".into(),
+        written: "openai/m".into(),
         has_key: false,
-        mask: &mask,
-    };
+        mask: Mask::new([Secret::new(KEY)]),
+        most: 100,
+    }
+}
+
+fn reply(status: u16, headers: &[(&'static str, &str)], body: &str) -> Reply {
     let headers = headers.iter().map(|(name, value)| {
         (reqwest::header::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
     });
-    let status = StatusCode::from_u16(status).unwrap();
-    let reply = Reply { status, headers: headers.collect(), body: body.as_bytes().to_vec(), is_cut: false };
-    exchange.response(&reply).unwrap_err()
+    let head = Head { status: StatusCode::from_u16(status).unwrap(), headers: headers.collect() };
+    Reply { head, body: body.as_bytes().to_vec(), is_cut: false }
+}
+
+/// A reader of answers such as `{"text": ..}`.
+fn read(answer: &Value) -> Result<Response, Unusable> {
+    if let Some(error) = ProviderError::find(answer) {
+        return Err(Unusable::failed(error));
+    }
+    let text = answer["text"].as_str().ok_or_else(|| Unusable::malformed("it has no `text`"))?;
+    Ok(Response::new(text).usage(answer["cost"].as_f64().into_iter().fold(Usage::call(), Usage::cost)))
+}
+
+fn error(status: u16, headers: &[(&'static str, &str)], body: &str) -> Error {
+    exchange().response(&reply(status, headers, body), read).unwrap_err()
 }
 
 fn told(status: u16, error_object: Value) -> Error {
@@ -125,26 +142,28 @@ fn an_unknown_model_is_named_with_the_prefix_that_was_dropped() {
 }
 
 #[test]
-fn a_cost_may_be_in_a_header() {
-    let cost = |usage: Value| {
-        let mask = Mask::new([]);
-        let exchange =
-            Exchange { host: "h", path: "/", model: "m", written: "m", has_key: true, mask: &mask };
-        let answer = json!({"choices": [{"message": {"content": "x"}}], "usage": usage});
-        let header = (
-            reqwest::header::HeaderName::from_static("x-litellm-response-cost"),
-            HeaderValue::from_static("2.5e-05"),
-        );
-        let reply = Reply {
-            status: StatusCode::OK,
-            headers: [header].into_iter().collect(),
-            body: answer.to_string().into_bytes(),
-            is_cut: false,
-        };
-        exchange.response(&reply).unwrap().usage.cost
-    };
-    assert_eq!(cost(Value::Null), Some(2.5e-5));
-    assert_eq!(cost(json!({"cost": 0.5})), Some(0.5));
+fn what_the_head_of_an_answer_says_besides() {
+    let headers = [
+        ("x-litellm-response-cost", "2.5e-05"),
+        ("x-request-id", "req_7"),
+        ("x-ratelimit-remaining-requests", "9"),
+    ];
+    let response = |body: &str| exchange().response(&reply(200, &headers, body), read).unwrap();
+    let told = response(r#"{"text": "x"}"#);
+    assert_eq!((told.usage.cost, told.request_id.as_deref()), (Some(2.5e-5), Some("req_7")));
+    assert_eq!(told.rate_limits.unwrap().requests.remaining, Some(9));
+    assert_eq!(response(r#"{"text": "x", "cost": 0.5}"#).usage.cost, Some(0.5));
+    let failed = error(429, &headers, "{}");
+    assert_eq!(failed.rate_limits().unwrap().requests.remaining, Some(9));
+}
+
+#[test]
+fn what_an_unusable_answer_used_is_kept() {
+    let used = |_: &Value| Err(Unusable::refused("no").usage(Usage::tokens(5, 1)));
+    let error =
+        exchange().response(&reply(200, &[("x-litellm-response-cost", "1")], "{}"), used).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ContentRefused);
+    assert_eq!(error.usage(), Some(&Usage::tokens(5, 1).cost(1.0)));
 }
 
 #[test]

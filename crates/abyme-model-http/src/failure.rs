@@ -2,98 +2,164 @@
 
 use std::{borrow::Cow, time::SystemTime};
 
-use abyme_core::{Error, ErrorKind, Response, Result, Usage};
+use abyme_core::{Error, ErrorKind, FinishReason, Response, Result, Usage};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use serde_json::Value;
 
 use crate::{
-    demands::{Demands, Sent},
-    event_stream, retry_hint,
+    answer::{Unusable, Why},
+    client::HttpClient,
+    json::{json, number},
+    provider_error::ProviderError,
+    rate_limits, retry_hint,
     secret::Mask,
-    transport::Reply,
-    wire::{self, ProviderError, Unusable},
+    transport::{Head, Reply},
 };
 
-/// What an answer belongs to, for messages.
-pub(crate) struct Exchange<'a> {
-    pub(crate) host: &'a str,
-    pub(crate) path: &'a str,
-    /// The model as it is called there.
-    pub(crate) model: &'a str,
-    /// The model as the user wrote it.
-    pub(crate) written: &'a str,
-    /// Whether the request carries a key.
-    pub(crate) has_key: bool,
-    pub(crate) mask: &'a Mask,
+/// What an answer belongs to: for reading it, and for messages about what it is instead.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    host: String,
+    path: String,
+    model: String,
+    written: String,
+    has_key: bool,
+    mask: Mask,
+    most: usize,
 }
 
-impl Exchange<'_> {
-    /// The completion in `reply`, or an error that says what it is instead.
-    pub(crate) fn response(&self, reply: &Reply) -> Result<Response> {
-        let body = text(reply);
-        let body = &*body;
+impl Exchange {
+    /// A request of `client` to `path`, for the model that is called `model` there.
+    pub fn new(client: &HttpClient, path: &str, model: &str) -> Self {
+        Self {
+            host: client.host().to_owned(),
+            path: path.to_owned(),
+            model: model.to_owned(),
+            written: model.to_owned(),
+            has_key: client.has_key(),
+            mask: client.mask().clone(),
+            most: client.max_body_bytes(),
+        }
+    }
+
+    /// Sets the model's name as the user wrote it, for an advice on names that the server does not know.
+    pub fn written(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.written);
+        self
+    }
+
+    /// What `read` makes of the JSON in `reply`, or an error that says what the reply is instead. A body
+    /// that is larger than may be read is a response without text that the length limit cut.
+    ///
+    /// # Errors
+    /// With the kinds of the provider's group.
+    pub fn response(
+        &self,
+        reply: &Reply,
+        read: impl FnOnce(&Value) -> Result<Response, Unusable>,
+    ) -> Result<Response> {
+        self.response_of(reply, |body| match json(body) {
+            Ok(answer) => Ok(read(&answer)),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Like [`response`](Self::response), for a body that `read` may find in another form than JSON. An `Err`
+    /// says that it is in none.
+    ///
+    /// # Errors
+    /// With the kinds of the provider's group.
+    pub fn response_of(
+        &self,
+        reply: &Reply,
+        read: impl FnOnce(&str) -> Result<Result<Response, Unusable>>,
+    ) -> Result<Response> {
+        if reply.head.status.is_success() && reply.is_cut {
+            self.warn_too_large();
+            let cut = Response::new("").finish_reason(FinishReason::Length);
+            return self.finish(&reply.head, Ok(cut), "");
+        }
+        let body = &*text(reply);
+        if !reply.head.status.is_success() {
+            let error = self.failure(reply, json(body).ok().as_ref(), body);
+            return Err(self.with_body(self.with_head(error, &reply.head), body));
+        }
+        match read(body) {
+            Ok(outcome) => self.finish(&reply.head, outcome, body),
+            Err(error) => {
+                let error = self.not_json(reply, body).with_source(error);
+                Err(self.with_body(self.with_head(error, &reply.head), body))
+            }
+        }
+    }
+
+    /// What was read of an answer, with what its head says besides. `body` is shown in an error.
+    pub(crate) fn finish(
+        &self,
+        head: &Head,
+        outcome: Result<Response, Unusable>,
+        body: &str,
+    ) -> Result<Response> {
         let with_cost = |mut usage: Usage| {
-            usage.cost = usage.cost.or_else(|| cost_in(&reply.headers));
+            usage.cost = usage.cost.or_else(|| cost_in(&head.headers));
             usage
         };
-        let outcome = if !reply.status.is_success() {
-            Err(self.failure(reply, wire::json(body).ok().as_ref(), body))
-        } else {
-            match self.answer(reply, body) {
-                Ok(answer) => wire::completion(&answer).map_err(|unusable| {
-                    // The provider counts an answer that is of no use.
-                    let error = self.unusable(unusable, reply);
-                    let usage = answer.get("usage").map(|told| with_cost(wire::usage(Some(told))));
-                    usage.into_iter().fold(error, Error::with_usage)
-                }),
-                Err(error) => Err(self.not_json(reply, body).with_source(error)),
+        match outcome {
+            Ok(mut response) => {
+                response.usage = with_cost(response.usage);
+                response.request_id = response.request_id.or_else(|| request_id(&head.headers, &self.mask));
+                response.rate_limits =
+                    rate_limits::in_headers(&head.headers, SystemTime::now()).map(Box::new);
+                Ok(response)
             }
-        };
-        let mut response = outcome.map_err(|mut error| {
-            error = error.with("status", reply.status.as_u16());
-            if let Some(id) = self.request_id(&reply.headers) {
-                error = error.with("request id", id);
+            Err(unusable) => {
+                let (why, usage) = unusable.into_parts();
+                let error = self.unusable(why, head);
+                let error = self.with_body(self.with_head(error, head), body);
+                Err(usage.map(with_cost).into_iter().fold(error, Error::with_usage))
             }
-            if body.is_empty() { error } else { error.with("body", self.mask.clean(body, HEAD)) }
-        })?;
-        response.usage = with_cost(response.usage);
-        Ok(response)
-    }
-
-    /// The answer as JSON, also if it came as a stream.
-    fn answer(&self, reply: &Reply, body: &str) -> Result<Value> {
-        if event_stream::is_event_stream(&reply.headers, body)
-            && let Some(answer) = event_stream::completion(body)
-        {
-            return Ok(answer);
         }
-        wire::json(body)
     }
 
-    /// `demands` and what `reply` demands besides, if it is a refusal of something that the request held and
-    /// can do without.
-    pub(crate) fn demands(&self, reply: &Reply, demands: Demands, sent: Sent) -> Option<Demands> {
+    /// `error` with what a head says: the facts to ask the provider about it, and its limits.
+    pub(crate) fn with_head(&self, error: Error, head: &Head) -> Error {
+        let error = error.with("status", head.status.as_u16());
+        let error = match rate_limits::in_headers(&head.headers, SystemTime::now()) {
+            Some(limits) => error.with_rate_limits(limits),
+            None => error,
+        };
+        match request_id(&head.headers, &self.mask) {
+            Some(id) => error.with("request id", id),
+            None => error,
+        }
+    }
+
+    fn with_body(&self, error: Error, body: &str) -> Error {
+        if body.is_empty() { error } else { error.with("body", self.mask.clean(body, HEAD)) }
+    }
+
+    pub(crate) fn warn_too_large(&self) {
+        let (host, most) = (&self.host, self.most);
+        tracing::warn!(
+            "the answer of {host} is larger than {most} bytes (`max_body_bytes`): the rest is not read"
+        );
+    }
+
+    /// What a refusal says, if `reply` is one of something in the request; a client may do without it then.
+    pub fn refusal(&self, reply: &Reply) -> Option<ProviderError> {
         // 500 is what servers say whose chat template failed.
-        if !matches!(reply.status.as_u16(), 400 | 422 | 500) {
+        if !matches!(reply.head.status.as_u16(), 400 | 422 | 500) {
             return None;
         }
         let body = text(reply);
-        let error = wire::json(&body).ok().as_ref().and_then(ProviderError::find_in_failure);
-        let error =
-            error.unwrap_or_else(|| ProviderError { message: body.into_owned(), ..Default::default() });
-        demands.with(&error, sent)
-    }
-
-    /// The provider's id of this request, for questions to the provider.
-    pub(crate) fn request_id(&self, headers: &HeaderMap) -> Option<String> {
-        let mut ids = REQUEST_IDS.iter().filter_map(|name| headers.get(*name)?.to_str().ok());
-        ids.next().map(|id| self.mask.clean(id, 100))
+        let error = json(&body).ok().as_ref().and_then(ProviderError::find_in_failure);
+        Some(error.unwrap_or_else(|| ProviderError { message: body.into_owned(), ..Default::default() }))
     }
 
     /// The error of an answer whose status is one.
     fn failure(&self, reply: &Reply, json: Option<&Value>, body: &str) -> Error {
-        let status = reply.status.as_u16();
-        if reply.status.is_redirection() {
+        let status = reply.head.status.as_u16();
+        if reply.head.status.is_redirection() {
             return self.redirected(reply);
         }
         let mut error = json.and_then(ProviderError::find_in_failure).unwrap_or_default();
@@ -110,12 +176,12 @@ impl Exchange<'_> {
                 format!("the proxy to {} wants a login (407): set it in the proxy's URL", self.host);
             return Error::new(ErrorKind::Config, message);
         }
-        self.provider_failure(status, &error, &reply.headers)
+        self.provider_failure(status, &error, &reply.head.headers)
     }
 
     fn provider_failure(&self, status: u16, error: &ProviderError, headers: &HeaderMap) -> Error {
         let kind = kind(status, error, headers);
-        let host = self.host;
+        let host = &self.host;
         let what = match kind {
             ErrorKind::Auth => format!("check the API key for {host} ({status})"),
             ErrorKind::RateLimited { .. } if status == 429 => {
@@ -131,10 +197,12 @@ impl Exchange<'_> {
         let said = self.mask.clean(&error.message, HEAD);
         let mut message = if said.is_empty() { what } else { format!("{what}: {said}") };
         let unknown_model = kind == ErrorKind::BadRequest && self.is_about_model(error);
-        if let Some(prefix) =
-            self.written.strip_suffix(self.model).filter(|prefix| unknown_model && !prefix.is_empty())
+        if let Some(prefix) = self
+            .written
+            .strip_suffix(self.model.as_str())
+            .filter(|prefix| unknown_model && !prefix.is_empty())
         {
-            let (written, model) = (self.written, self.model);
+            let (written, model) = (&self.written, &self.model);
             message = format!(
                 "{message} (the model `{written}` was asked for as `{model}`; if the name there begins with \
                  `{prefix}`, write `{prefix}{written}`)"
@@ -160,38 +228,38 @@ impl Exchange<'_> {
     }
 
     fn redirected(&self, reply: &Reply) -> Error {
-        let to = reply.headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
+        let to = reply.head.headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
         let to = self.mask.clean(to.split('?').next().unwrap_or_default(), 200);
-        let status = reply.status.as_u16();
+        let status = reply.head.status.as_u16();
         let message =
             format!("{} redirects to {to} ({status}): set that as the base URL if you trust it", self.host);
         Error::new(ErrorKind::BadRequest, message)
     }
 
-    fn unusable(&self, unusable: Unusable, reply: &Reply) -> Error {
-        match unusable {
-            Unusable::Failed(error) => {
+    fn unusable(&self, why: Why, head: &Head) -> Error {
+        match why {
+            Why::Failed(error) => {
                 // The status of the answer is 200, so the error itself has to say what it is.
-                self.provider_failure(error.status.unwrap_or_else(|| implied(&error)), &error, &reply.headers)
+                self.provider_failure(error.status.unwrap_or_else(|| implied(&error)), &error, &head.headers)
             }
-            Unusable::Refused(refusal) => {
+            Why::Refused(refusal) => {
                 let refusal = self.mask.clean(&refusal, HEAD);
                 Error::new(
                     ErrorKind::ContentRefused,
                     format!("`{}` refused to answer: {refusal}", self.model),
                 )
             }
-            Unusable::Malformed(what) => {
+            Why::Malformed(what) => {
                 let what = self.mask.clean(&what, HEAD);
                 let message = format!("the answer of {} is not a completion: {what}", self.host);
                 Error::new(ErrorKind::MalformedReply, message)
-                    .with("content type", self.content_type(&reply.headers))
+                    .with("content type", self.content_type(&head.headers))
             }
         }
     }
 
     fn not_json(&self, reply: &Reply, body: &str) -> Error {
-        let content_type = self.content_type(&reply.headers);
+        let content_type = self.content_type(&reply.head.headers);
         let head = if body.is_empty() { "nothing".to_owned() } else { self.mask.clean(body, 80) };
         let message = format!("{} answered with {content_type} that is not JSON: {head}", self.host);
         Error::new(ErrorKind::MalformedReply, message)
@@ -203,11 +271,17 @@ impl Exchange<'_> {
     }
 }
 
+/// The provider's id of this request, for questions to the provider.
+pub(crate) fn request_id(headers: &HeaderMap, mask: &Mask) -> Option<String> {
+    let mut ids = REQUEST_IDS.iter().filter_map(|name| headers.get(*name)?.to_str().ok());
+    ids.next().map(|id| mask.clean(id, 100))
+}
+
 /// What a proxy says in a header that the call cost.
 fn cost_in(headers: &HeaderMap) -> Option<f64> {
     COSTS.iter().find_map(|name| {
         let cost = headers.get(*name)?.to_str().ok()?;
-        wire::number(&Value::from(cost))
+        number(&Value::from(cost))
     })
 }
 

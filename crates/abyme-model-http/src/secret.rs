@@ -1,13 +1,13 @@
 //! A string that is never printed, and the mask that removes secrets from what providers answer.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize, Serializer};
 
 /// A key or another string that must not be seen: `Debug` and `Display` show `***`, serialising gives `null`.
 ///
 /// ```
-/// use abyme_model_openai::Secret;
+/// use abyme_model_http::Secret;
 ///
 /// let key = Secret::new("sk-123");
 /// assert_eq!(format!("{key} {key:?}"), "*** ***");
@@ -54,20 +54,20 @@ impl Serialize for Secret {
 }
 
 /// Takes secrets out of text that came from outside and makes it fit for one line of an error.
-#[derive(Clone)]
-pub(crate) struct Mask(Vec<Secret>);
+#[derive(Clone, Debug)]
+pub struct Mask(Arc<[Secret]>);
 
 impl Mask {
     /// A mask of these secrets. Shorter ones than four characters are placeholders, and would mask half of
     /// any text.
-    pub(crate) fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
+    pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
         Self(secrets.into_iter().filter(|secret| secret.0.len() >= 4).collect())
     }
 
     /// `text` without secrets and control characters, cut to `most` characters.
-    pub(crate) fn clean(&self, text: &str, most: usize) -> String {
+    pub fn clean(&self, text: &str, most: usize) -> String {
         let mut text = text.to_owned();
-        for secret in &self.0 {
+        for secret in self.0.iter() {
             if text.contains(secret.expose()) {
                 text = text.replace(secret.expose(), MASK);
             }
@@ -99,7 +99,7 @@ fn without_hints(text: &str, secret: &str) -> String {
         .collect()
 }
 
-pub(crate) const MASK: &str = "***";
+const MASK: &str = "***";
 
 #[cfg(test)]
 mod tests {

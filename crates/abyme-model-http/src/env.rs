@@ -1,0 +1,140 @@
+//! Variables of the environment and of `.env`, and the rules by which a key is found in them.
+
+mod dotenv;
+
+use std::{fmt, path::Path};
+
+use abyme_core::{Error, ErrorKind, Result};
+
+use self::dotenv::DotEnv;
+use crate::secret::Secret;
+
+/// The variables of the environment and those of the nearest `.env`.
+///
+/// Of the file only the lines of variables that the client reads are looked at, and values are taken as they
+/// stand. A file of another user (other than root) or over 1 MiB is not used. A variable that is set in both
+/// has its value from the environment; an empty one is not set.
+pub struct Sources<'a> {
+    vars: &'a dyn Fn(&str) -> Option<String>,
+    file: DotEnv,
+}
+
+/// A variable that is set.
+#[derive(Clone)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value, which may be a key.
+    pub value: String,
+    /// Whether only the file has it.
+    pub in_file: bool,
+}
+
+impl<'a> Sources<'a> {
+    /// The environment of this process, and `.env` from the working directory on. `is_ours` says which
+    /// variables the client reads.
+    ///
+    /// # Errors
+    /// `Io` if the working directory cannot be found.
+    pub fn of_process(is_ours: &dyn Fn(&str) -> bool) -> Result<Sources<'static>> {
+        let directory = std::env::current_dir().map_err(|error| {
+            Error::new(ErrorKind::Io, "the working directory cannot be found").with_source(error)
+        })?;
+        Ok(Sources::read(&process_variable, &directory, is_ours))
+    }
+
+    /// These variables, and `.env` from `directory` on.
+    pub fn read(
+        vars: &'a dyn Fn(&str) -> Option<String>,
+        directory: &Path,
+        is_ours: &dyn Fn(&str) -> bool,
+    ) -> Self {
+        Self { vars, file: DotEnv::find(directory, is_ours) }
+    }
+
+    /// The first of these variables that is set.
+    ///
+    /// # Errors
+    /// See [`variable`](Self::variable).
+    pub fn first(&self, names: &[&'static str]) -> Result<Option<Variable>> {
+        names.iter().find_map(|name| self.variable(name).transpose()).transpose()
+    }
+
+    /// A variable that is set, in the environment or else in the file.
+    ///
+    /// # Errors
+    /// `Config` if its line of the file cannot be read. The line is not in the message.
+    pub fn variable(&self, name: &'static str) -> Result<Option<Variable>> {
+        let set = |value: &String| !value.trim().is_empty();
+        if let Some(value) = (self.vars)(name).filter(set) {
+            return Ok(Some(Variable { name, value, in_file: false }));
+        }
+        let found = self.file.get(name).map_err(|problem| Error::new(ErrorKind::Config, problem))?;
+        let value = found.map(str::to_owned).filter(set);
+        Ok(value.map(|value| Variable { name, value, in_file: true }))
+    }
+
+    /// The first of these variables that is set and a number of tokens.
+    ///
+    /// # Errors
+    /// `Config` if it is no number.
+    pub fn tokens(&self, names: &[&'static str]) -> Result<Option<u32>> {
+        let Some(variable) = self.first(names)? else { return Ok(None) };
+        variable.value.trim().parse().map(Some).map_err(|_| {
+            let Variable { name, value, .. } = variable;
+            Error::new(ErrorKind::Config, format!("`{name}` has to be a number of tokens, not `{value}`"))
+        })
+    }
+
+    /// The first of the variables `names` that holds a key for `host`, whose URL is in `base` unless the
+    /// model's name gave it. `own` are those of the host's own provider.
+    ///
+    /// A folder does not decide alone where the account's key goes: a host that only the file names gets a
+    /// key from outside of the file only if it is its provider's own.
+    ///
+    /// # Errors
+    /// See [`variable`](Self::variable).
+    pub fn key(
+        &self,
+        names: &[&'static str],
+        own: &[&str],
+        base: Option<&Variable>,
+        host: &str,
+    ) -> Result<Option<Secret>> {
+        let only_in_file = base.is_some_and(|base| base.in_file);
+        let mut withheld = None;
+        for name in names {
+            let Some(key) = self.variable(name)? else { continue };
+            if !only_in_file || key.in_file || own.contains(name) {
+                return Ok(Some(Secret::new(key.value)));
+            }
+            withheld.get_or_insert(key.name);
+        }
+        if let (Some(name), Some(base)) = (withheld, base) {
+            tracing::warn!(
+                "{name} is not sent to {host}, which only .env names: set {} in the environment too, or the key \
+                 in .env",
+                base.name
+            );
+        }
+        Ok(None)
+    }
+}
+
+fn process_variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Values may be keys, so none is shown.
+impl fmt::Debug for Sources<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").finish_non_exhaustive()
+    }
+}
+
+/// Values may be keys, so none is shown.
+impl fmt::Debug for Variable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Variable").field("name", &self.name).finish_non_exhaustive()
+    }
+}
