@@ -52,8 +52,9 @@ pub use self::{
     },
     limits::Limits,
     model::{
-        Delta, FinishReason, InputLimited, LanguageModel, LanguageModelExt, LongPrice, Message, ModelFacts,
-        NativeCall, Price, PriceTable, Priced, RateLimit, RateLimits, Request, Response, ResponseStream,
+        ConcurrencyLimited, Delta, Fallback, FinishReason, HedgePolicy, Hedged, InputLimited, LanguageModel,
+        LanguageModelExt, LongPrice, Message, ModelFacts, NativeCall, Price, PriceTable, Priced, RateLimit,
+        RateLimited, RateLimiter, RateLimiterConfig, RateLimits, Request, Response, ResponseStream,
         RetryPolicy, Retrying, Role, Usage,
     },
     rlm::{CancelHandle, EventStream, Prediction, Rlm, RlmBuilder, Run, RunFuture},

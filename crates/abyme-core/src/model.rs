@@ -1,7 +1,11 @@
 //! Language models: what a request holds, what comes back, and how failed calls are tried again.
 
+mod concurrency;
+mod estimate;
 mod extension;
+mod fallback;
 mod forward;
+mod hedge;
 mod input_limited;
 mod language_model;
 mod message;
@@ -10,13 +14,18 @@ mod price;
 mod price_table;
 mod priced;
 mod rate_limit;
+mod rate_limited;
+mod rate_limiter;
 mod retry;
 mod retrying;
 mod stream;
 mod usage;
 
 pub use self::{
+    concurrency::ConcurrencyLimited,
     extension::LanguageModelExt,
+    fallback::Fallback,
+    hedge::{HedgePolicy, Hedged},
     input_limited::InputLimited,
     language_model::LanguageModel,
     message::{FinishReason, Message, NativeCall, Request, Response, Role},
@@ -24,12 +33,15 @@ pub use self::{
     price_table::{ModelFacts, PriceTable},
     priced::Priced,
     rate_limit::{RateLimit, RateLimits},
+    rate_limited::RateLimited,
+    rate_limiter::{RateLimiter, RateLimiterConfig},
     retry::RetryPolicy,
     retrying::Retrying,
     stream::{Delta, ResponseStream, collect, pieces},
     usage::Usage,
 };
 pub(crate) use self::{
+    estimate::{Amount, Estimates, bytes_of},
     one_try::{complete_once, timed_out},
     retry::Retries,
 };

@@ -21,9 +21,10 @@ pub use abyme_core::{
 };
 // Models.
 pub use abyme_core::{
-    Delta, FinishReason, InputLimited, LanguageModel, LanguageModelExt, LongPrice, Message, ModelFacts,
-    NativeCall, Price, PriceTable, Priced, RateLimit, RateLimits, Request, Response, ResponseStream,
-    RetryPolicy, Retrying, Role, Usage,
+    ConcurrencyLimited, Delta, Fallback, FinishReason, HedgePolicy, Hedged, InputLimited, LanguageModel,
+    LanguageModelExt, LongPrice, Message, ModelFacts, NativeCall, Price, PriceTable, Priced, RateLimit,
+    RateLimited, RateLimiter, RateLimiterConfig, RateLimits, Request, Response, ResponseStream, RetryPolicy,
+    Retrying, Role, Usage,
 };
 #[doc(hidden)]
 pub use abyme_core::{declared, derived};

@@ -1,8 +1,17 @@
 //! What every language model can do: be wrapped.
 
 use super::{
-    input_limited::InputLimited, language_model::LanguageModel, price::Price, priced::Priced,
-    retry::RetryPolicy, retrying::Retrying,
+    concurrency::ConcurrencyLimited,
+    fallback::Fallback,
+    hedge::{HedgePolicy, Hedged},
+    input_limited::InputLimited,
+    language_model::LanguageModel,
+    price::Price,
+    priced::Priced,
+    rate_limited::RateLimited,
+    rate_limiter::RateLimiter,
+    retry::RetryPolicy,
+    retrying::Retrying,
 };
 
 /// What every model can do besides its contract. Implemented for all models; not to be implemented by hand.
@@ -55,6 +64,60 @@ pub trait LanguageModelExt: LanguageModel + Sized {
     /// ```
     fn with_max_input_tokens(self, tokens: u64) -> InputLimited<Self> {
         InputLimited::new(self, tokens)
+    }
+
+    /// A model whose calls go out as fast as `limiter` lets them, together with all others of that limiter.
+    ///
+    /// ```
+    /// use abyme_core::{LanguageModelExt, RateLimiter, RateLimiterConfig, testing::ScriptedModel};
+    ///
+    /// let limiter = RateLimiter::new(RateLimiterConfig::default().tokens_per_minute(200_000));
+    /// let model = ScriptedModel::replies(["Paris"]).with_rate_limit(&limiter);
+    /// ```
+    fn with_rate_limit(self, limiter: &RateLimiter) -> RateLimited<Self> {
+        RateLimited::new(self, limiter.clone())
+    }
+
+    /// A model with so many calls in flight at most, in all runs together. Further ones wait in the order in
+    /// which they came, which is not the model's time. A run has a limit of its own
+    /// ([`Limits::max_concurrent_calls`](crate::Limits::max_concurrent_calls)).
+    ///
+    /// ```
+    /// use abyme_core::{LanguageModelExt, testing::ScriptedModel};
+    ///
+    /// let model = ScriptedModel::replies(["Paris"]).with_max_concurrent_calls(4);
+    /// ```
+    fn with_max_concurrent_calls(self, calls: usize) -> ConcurrencyLimited<Self> {
+        ConcurrencyLimited::new(self, calls)
+    }
+
+    /// A model in whose place `other` answers while it cannot.
+    ///
+    /// ```
+    /// use abyme_core::{
+    ///     Error, ErrorKind, LanguageModel, LanguageModelExt, Request, testing::ScriptedModel,
+    /// };
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> abyme_core::Result<()> {
+    /// let down = ScriptedModel::results([Err(Error::new(ErrorKind::Server, "503"))]);
+    /// let model = down.with_fallback(ScriptedModel::replies(["Paris"]));
+    /// assert_eq!(model.complete(&Request::prompt("The capital of France?")).await?.text, "Paris");
+    /// # Ok(()) }
+    /// ```
+    fn with_fallback<B: LanguageModel>(self, other: B) -> Fallback<Self, B> {
+        Fallback::new(self, other)
+    }
+
+    /// A model whose slow calls are asked a second time. Both are paid.
+    ///
+    /// ```
+    /// use abyme_core::{HedgePolicy, LanguageModelExt, testing::ScriptedModel};
+    ///
+    /// let model = ScriptedModel::replies(["Paris"]).with_hedge(HedgePolicy::default());
+    /// ```
+    fn with_hedge(self, policy: HedgePolicy) -> Hedged<Self> {
+        Hedged::new(self, policy)
     }
 }
 

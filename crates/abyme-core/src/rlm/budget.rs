@@ -3,7 +3,6 @@
 //! A model call that is not a turn of the root run is a sub-call: a prompt of `llm_query`, a turn of a child.
 //! So `max_llm_calls` bounds the tree, however deep and wide it grows.
 
-mod estimate;
 mod slot;
 
 use std::{
@@ -16,16 +15,13 @@ use tokio::{
     time::Instant,
 };
 
-use self::{
-    estimate::{Amount, Estimates},
-    slot::{Lent, Slot},
-};
+use self::slot::{Lent, Slot};
 use super::{in_flight::SubCallsInFlight, input_limits::InputLimits};
 use crate::{
     error::{Error, ErrorKind},
     interpreter::HostError,
     limits::{Limits, Remaining},
-    model::{LanguageModel, Message, Request, Usage},
+    model::{Amount, Estimates, LanguageModel, Message, Request, Usage, bytes_of},
     status::Limit,
     value::Value,
 };
@@ -157,17 +153,13 @@ pub(super) struct CallSize {
 
 impl CallSize {
     pub(super) fn of(request: &Request) -> Self {
-        Self { bytes: bytes(&request.messages), max_output_tokens: request.max_tokens }
+        Self { bytes: bytes_of(&request.messages), max_output_tokens: request.max_tokens }
     }
 
     /// Of a request with these messages, and no limit on its reply.
     pub(super) fn of_messages(messages: &[Message]) -> Self {
-        Self { bytes: bytes(messages), max_output_tokens: None }
+        Self { bytes: bytes_of(messages), max_output_tokens: None }
     }
-}
-
-fn bytes(messages: &[Message]) -> usize {
-    messages.iter().map(|message| message.content.len()).sum()
 }
 
 impl Budget {

@@ -1,9 +1,9 @@
 //! What a model call will use, before it is made: from the size of its request, and from what the calls of
-//! the same tree have used so far.
+//! the same tree of runs, or through the same rate limiter, have used so far.
 
 use std::collections::HashMap;
 
-use crate::model::{Price, Usage};
+use super::{message::Message, price::Price, usage::Usage};
 
 /// Bytes of a request for each of its tokens, until a model has reported its own. Few: an estimate that is
 /// too high refuses a call, one that is too low overruns a limit.
@@ -13,15 +13,15 @@ const OUTPUT_TOKENS: f64 = 500.0;
 
 /// What a call uses, or is held for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(in crate::rlm) struct Amount {
-    pub(in crate::rlm) tokens: u64,
+pub(crate) struct Amount {
+    pub(crate) tokens: u64,
     /// In US dollars.
-    pub(in crate::rlm) cost: f64,
+    pub(crate) cost: f64,
 }
 
 /// What the calls of each model have used.
 #[derive(Debug, Default)]
-pub(super) struct Estimates(HashMap<String, Totals>);
+pub(crate) struct Estimates(HashMap<String, Totals>);
 
 /// Sums over the answered calls of one model that reported their tokens.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ struct Totals {
 
 impl Estimates {
     /// Learns from an answered call, whose request had so many bytes.
-    pub(super) fn learn(&mut self, model: &str, bytes: usize, usage: &Usage) {
+    pub(crate) fn learn(&mut self, model: &str, bytes: usize, usage: &Usage) {
         let (Some(input), Some(output)) = (usage.input_tokens, usage.output_tokens) else { return };
         let totals = self.0.entry(model.to_owned()).or_default();
         totals.calls += 1.0;
@@ -46,13 +46,22 @@ impl Estimates {
     }
 
     /// How many tokens the requests to a model have had for each byte, where that is known.
-    pub(super) fn tokens_per_byte(&self, model: &str) -> Option<f64> {
+    pub(crate) fn tokens_per_byte(&self, model: &str) -> Option<f64> {
         let totals = self.0.get(model).filter(|totals| totals.bytes > 0.0)?;
         Some(totals.input_tokens / totals.bytes)
     }
 
+    /// The tokens that a call will use.
+    pub(crate) fn usage(&self, model: &str, bytes: usize, max_output: Option<u32>) -> Usage {
+        let input = bytes as f64 * self.tokens_per_byte(model).unwrap_or(1.0 / BYTES_PER_TOKEN);
+        let known = self.0.get(model).filter(|totals| totals.calls > 0.0);
+        let output = known.map_or(OUTPUT_TOKENS, |totals| totals.output_tokens / totals.calls);
+        let output = max_output.map_or(output, |most| output.min(f64::from(most)));
+        Usage::tokens(input.ceil() as u64, output.ceil() as u64)
+    }
+
     /// What a call will use. A model of unknown price costs what its calls have cost so far.
-    pub(super) fn of(
+    pub(crate) fn of(
         &self,
         model: &str,
         bytes: usize,
@@ -61,10 +70,7 @@ impl Estimates {
     ) -> Amount {
         let none = Totals::default();
         let totals = self.0.get(model).unwrap_or(&none);
-        let input = bytes as f64 * self.tokens_per_byte(model).unwrap_or(1.0 / BYTES_PER_TOKEN);
-        let output = if totals.calls > 0.0 { totals.output_tokens / totals.calls } else { OUTPUT_TOKENS };
-        let output = max_output.map_or(output, |most| output.min(f64::from(most)));
-        let usage = Usage::tokens(input.ceil() as u64, output.ceil() as u64);
+        let usage = self.usage(model, bytes, max_output);
         let tokens = usage.total_tokens().unwrap_or_default();
         let tokens_so_far = totals.input_tokens + totals.output_tokens;
         let cost = match price.and_then(|price| price.of(&usage)) {
@@ -74,6 +80,11 @@ impl Estimates {
         };
         Amount { tokens, cost }
     }
+}
+
+/// The size of a request, as estimates take it: the bytes of its messages.
+pub(crate) fn bytes_of(messages: &[Message]) -> usize {
+    messages.iter().map(|message| message.content.len()).sum()
 }
 
 #[cfg(test)]

@@ -1,0 +1,62 @@
+//! A model whose calls wait for their turn with a rate limiter.
+
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
+
+use super::{
+    forward::forward,
+    language_model::LanguageModel,
+    message::{Request, Response},
+    one_try::{complete_once, stream_once},
+    rate_limiter::RateLimiter,
+    stream::{Delta, ResponseStream},
+};
+use crate::error::Result;
+
+/// A model whose calls wait for their turn. Made by
+/// [`with_rate_limit`](crate::LanguageModelExt::with_rate_limit).
+#[derive(Clone, Debug)]
+pub struct RateLimited<M> {
+    model: M,
+    limiter: RateLimiter,
+}
+
+impl<M> RateLimited<M> {
+    pub(super) fn new(model: M, limiter: RateLimiter) -> Self {
+        Self { model, limiter }
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<M: LanguageModel> LanguageModel for RateLimited<M> {
+    forward!(this => this.model; name price reports_cost max_input_tokens);
+
+    fn check(&self) -> Result<()> {
+        self.limiter.check()?;
+        self.model.check()
+    }
+
+    fn limits_each_try(&self) -> bool {
+        true
+    }
+
+    async fn complete(&self, request: &Request) -> Result<Response> {
+        let turn = self.limiter.turn(self.name(), request).await;
+        let result = complete_once(&self.model, request).await;
+        turn.learn(result.as_ref());
+        result
+    }
+
+    fn stream<'a>(&'a self, request: &'a Request) -> ResponseStream<'a> {
+        let turn = self.limiter.turn(self.name(), request);
+        let pieces = stream::once(turn).flat_map(move |turn| {
+            stream_once(&self.model, request).inspect(move |piece| match piece {
+                Ok(Delta::Done(response)) => turn.learn(Ok(response)),
+                Err(error) => turn.learn(Err(error)),
+                _ => {}
+            })
+        });
+        pieces.boxed()
+    }
+}

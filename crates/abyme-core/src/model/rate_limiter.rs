@@ -1,0 +1,143 @@
+//! Keeps the calls of many models and runs within what a provider allows, together.
+
+mod config;
+mod pace;
+mod state;
+mod told;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+
+pub use self::config::RateLimiterConfig;
+use self::state::{Sent, State, Wait};
+use super::message::{Request, Response};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Lets calls out no faster than a provider takes them, in the order in which they came.
+///
+/// A handle: its clones share one account. Give it to all that a provider counts together, which as a rule is
+/// one model under one key, in all runs of the process, by
+/// [`with_rate_limit`](crate::LanguageModelExt::with_rate_limit). A thousand prompts at once then wait for
+/// their turn, in place of failing. The wait is not the model's time: [`Request::timeout`] begins with the
+/// turn, and only the run's own time ends the wait.
+///
+/// What it keeps to is given, and learnt:
+///
+/// - limits that are given are spread evenly, so that they hold for each minute, however it is cut;
+/// - what a provider says is left with each reply, and when there will be more, is what goes out;
+/// - a refusal (429) makes all calls wait once, for as long as it says or ever longer. It halves the rate,
+///   which then rises again step by step, as in TCP. The refused call itself is not tried again here: that is
+///   its caller's to decide ([`RetryPolicy`](crate::RetryPolicy)), as of any call;
+/// - as long as nothing is known, a few calls go out first, and one more with each that comes back.
+///
+/// ```
+/// use abyme_core::{
+///     LanguageModel, LanguageModelExt, RateLimiter, RateLimiterConfig, testing::ScriptedModel,
+/// };
+///
+/// let limiter = RateLimiter::new(RateLimiterConfig::default().requests_per_minute(600));
+/// let plans = ScriptedModel::replies(["Paris"]).with_rate_limit(&limiter);
+/// let answers = ScriptedModel::replies(["Paris"]).with_rate_limit(&limiter);
+/// assert!(plans.check().is_ok() && answers.check().is_ok());
+/// ```
+#[derive(Clone)]
+pub struct RateLimiter(Arc<Shared>);
+
+struct Shared {
+    config: RateLimiterConfig,
+    /// Held by the call that is next. Those behind it wait for the lock, which goes to them in turn.
+    queue: tokio::sync::Mutex<()>,
+    /// Wakes the call that is next.
+    changed: Notify,
+    state: Mutex<State>,
+}
+
+impl fmt::Debug for RateLimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RateLimiter").field(&self.0.config).finish()
+    }
+}
+
+impl Default for RateLimiter {
+    fn default() -> Self {
+        Self::new(RateLimiterConfig::default())
+    }
+}
+
+impl RateLimiter {
+    /// A limiter with an account of its own.
+    pub fn new(config: RateLimiterConfig) -> Self {
+        let state = Mutex::new(State::new(config.clone()));
+        Self(Arc::new(Shared { config, queue: tokio::sync::Mutex::default(), changed: Notify::new(), state }))
+    }
+
+    /// Refuses a limit that lets nothing through.
+    pub(super) fn check(&self) -> Result<()> {
+        let config = &self.0.config;
+        match (config.requests_per_minute, config.tokens_per_minute) {
+            (Some(0), _) | (_, Some(0)) => {
+                Err(Error::new(ErrorKind::Config, "a rate limit of 0 a minute lets no call through"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until this request may go out.
+    pub(super) async fn turn(&self, model: &str, request: &Request) -> Turn {
+        let arrived = Instant::now();
+        let _next = self.0.queue.lock().await;
+        loop {
+            let wait = match self.0.state().admit(model, request, arrived) {
+                Ok(sent) => return Turn { shared: self.0.clone(), sent },
+                Err(wait) => wait,
+            };
+            match wait {
+                Wait::Until(at) => tokio::select! {
+                    () = sleep_until(at) => {}
+                    () = self.0.changed.notified() => {}
+                },
+                Wait::Change => self.0.changed.notified().await,
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call that has its turn. Ends when it is dropped.
+pub(super) struct Turn {
+    shared: Arc<Shared>,
+    sent: Sent,
+}
+
+impl Turn {
+    /// Learns what came of the call.
+    pub(super) fn learn(&self, outcome: Result<&Response, &Error>) {
+        let mut state = self.shared.state();
+        match outcome {
+            Ok(response) => state.answered(&self.sent, response, Instant::now()),
+            Err(error) => state.failed(&self.sent, error, Instant::now()),
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.shared.state().ended();
+        self.shared.changed.notify_one();
+    }
+}

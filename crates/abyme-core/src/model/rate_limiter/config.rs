@@ -1,0 +1,111 @@
+//! What a rate limiter keeps to.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What a [`RateLimiter`](crate::RateLimiter) keeps to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct RateLimiterConfig {
+    /// Most requests in any 60 s, evenly spread: one hundredth of them at once. Default: what the provider
+    /// says, if it says anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u32>,
+    /// Most tokens a minute, of requests and replies together: estimated before a call, corrected after it.
+    /// Default: what the provider says, if it says anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_per_minute: Option<u64>,
+    /// Whether to keep to what the provider says with each reply of what is left ([`RateLimits`]
+    /// (crate::RateLimits)), besides the above. Default true.
+    pub learns: bool,
+    /// How long the rate takes from a tenth of what is given above to the whole, at the start and after as
+    /// long without a call: for a provider that limits how fast its use may rise. Default 0: at once.
+    #[serde(with = "crate::seconds")]
+    pub ramp: Duration,
+    /// How long the rate takes from nothing to what it was, after a refusal (429) halved it. Default 120 s.
+    #[serde(with = "crate::seconds")]
+    pub recovery: Duration,
+    /// Longest pause of all calls after refusals where the provider names none; the first is a second, and
+    /// each in a row doubles it. Default 60 s.
+    #[serde(with = "crate::seconds")]
+    pub max_backoff: Duration,
+    /// Longest pause that is waited for where the provider names it. Where it names a longer one, calls go
+    /// out and fail as it says. Default 900 s.
+    #[serde(with = "crate::seconds")]
+    pub max_requested_backoff: Duration,
+}
+
+impl Default for RateLimiterConfig {
+    fn default() -> Self {
+        Self {
+            requests_per_minute: None,
+            tokens_per_minute: None,
+            learns: true,
+            ramp: Duration::ZERO,
+            recovery: Duration::from_secs(120),
+            max_backoff: Duration::from_secs(60),
+            max_requested_backoff: Duration::from_secs(900),
+        }
+    }
+}
+
+impl RateLimiterConfig {
+    /// Sets the most requests a minute.
+    pub fn requests_per_minute(mut self, requests: impl Into<Option<u32>>) -> Self {
+        self.requests_per_minute = requests.into();
+        self
+    }
+
+    /// Sets the most tokens a minute.
+    pub fn tokens_per_minute(mut self, tokens: impl Into<Option<u64>>) -> Self {
+        self.tokens_per_minute = tokens.into();
+        self
+    }
+
+    /// Sets whether to keep to what the provider says is left.
+    pub fn learns(mut self, learns: bool) -> Self {
+        self.learns = learns;
+        self
+    }
+
+    /// Sets how long the rate takes to rise at the start.
+    pub fn ramp(mut self, ramp: Duration) -> Self {
+        self.ramp = ramp;
+        self
+    }
+
+    /// Sets how long the rate takes to rise after a refusal.
+    pub fn recovery(mut self, recovery: Duration) -> Self {
+        self.recovery = recovery;
+        self
+    }
+
+    /// Sets the longest pause where the provider names none.
+    pub fn max_backoff(mut self, backoff: Duration) -> Self {
+        self.max_backoff = backoff;
+        self
+    }
+
+    /// Sets the longest pause that is waited for where the provider names it.
+    pub fn max_requested_backoff(mut self, backoff: Duration) -> Self {
+        self.max_requested_backoff = backoff;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_pinned() {
+        let json = serde_json::to_value(RateLimiterConfig::default()).unwrap();
+        let expected = serde_json::json!({
+            "learns": true, "ramp": 0.0, "recovery": 120.0, "max_backoff": 60.0,
+            "max_requested_backoff": 900.0,
+        });
+        assert_eq!(json, expected);
+    }
+}

@@ -1,0 +1,244 @@
+//! What a rate limiter knows, and what it makes of it: when the next call may go out.
+
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::time::Instant;
+
+use super::{config::RateLimiterConfig, pace::Pace, told::Told};
+use crate::{
+    error::{Error, ErrorKind},
+    model::{
+        estimate::{Estimates, bytes_of},
+        message::{Request, Response},
+        rate_limit::{RateLimit, RateLimits},
+        usage::Usage,
+    },
+};
+
+/// Calls in flight until something is known about a provider's limits: as many as in TCP's slow start, and
+/// one more with each reply.
+const FIRST_WINDOW: usize = 8;
+/// The first pause after a refusal where the provider names none.
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+/// The part of a pause that is added at random, so that programs that share a key come back apart.
+const JITTER: f64 = 0.1;
+/// Over how many seconds calls are counted, to know how many a minute were too many.
+const RECENT_SECONDS: f64 = 10.0;
+
+/// What is limited: requests, tokens, tokens of requests, tokens of replies.
+const RESOURCES: usize = 4;
+/// How much of each a call takes.
+pub(super) type Cost = [f64; RESOURCES];
+
+fn cost_of(usage: &Usage) -> Option<Cost> {
+    let (input, output) = (usage.input_tokens? as f64, usage.output_tokens? as f64);
+    Some([1.0, input + output, input, output])
+}
+
+fn each(limits: &RateLimits) -> [&RateLimit; RESOURCES] {
+    [&limits.requests, &limits.tokens, &limits.input_tokens, &limits.output_tokens]
+}
+
+/// What goes out when, by all that is known.
+#[derive(Debug)]
+pub(super) struct State {
+    config: RateLimiterConfig,
+    paces: [Option<Pace>; RESOURCES],
+    told: [Option<Told>; RESOURCES],
+    /// The call whose reply told it.
+    told_by: u64,
+    /// What calls have taken since the start.
+    taken: Cost,
+    calls: u64,
+    in_flight: usize,
+    window: usize,
+    /// No call goes out before.
+    paused: Option<Instant>,
+    /// Refusals in a row.
+    refusals: u32,
+    /// The last call before the rate was lowered: refusals of calls up to it were for the rate of then.
+    lowered_at: u64,
+    last_call: Option<Instant>,
+    /// When a call was last waiting.
+    active_at: Instant,
+    /// Calls in the last seconds; older ones fade.
+    recent: f64,
+    estimates: Estimates,
+}
+
+/// A call that went out.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) call: u64,
+    cost: Cost,
+    /// What had been taken with it.
+    taken: Cost,
+    model: String,
+    bytes: usize,
+}
+
+/// Why a call waits.
+pub(super) enum Wait {
+    /// Until then, or until something changes.
+    Until(Instant),
+    /// Until a call comes back.
+    Change,
+}
+
+impl State {
+    pub(super) fn new(config: RateLimiterConfig) -> Self {
+        let now = Instant::now();
+        let pace = |most: Option<f64>| most.map(|most| Pace::of(most, config.ramp, now));
+        let paces = [
+            pace(config.requests_per_minute.map(f64::from)),
+            pace(config.tokens_per_minute.map(|tokens| tokens as f64)),
+            None,
+            None,
+        ];
+        Self {
+            config,
+            paces,
+            told: [const { None }; RESOURCES],
+            told_by: 0,
+            taken: [0.0; RESOURCES],
+            calls: 0,
+            in_flight: 0,
+            window: FIRST_WINDOW,
+            paused: None,
+            refusals: 0,
+            lowered_at: 0,
+            last_call: None,
+            active_at: now,
+            recent: 0.0,
+            estimates: Estimates::default(),
+        }
+    }
+
+    /// Lets a call out, or says what it waits for.
+    pub(super) fn admit(&mut self, model: &str, request: &Request, arrived: Instant) -> Result<Sent, Wait> {
+        let now = Instant::now();
+        let bytes = bytes_of(&request.messages);
+        let estimate = self.estimates.usage(model, bytes, request.max_tokens);
+        let cost = cost_of(&estimate).unwrap_or([1.0, 0.0, 0.0, 0.0]);
+        if let Some(until) = self.paused.filter(|until| now < *until) {
+            return Err(Wait::Until(until));
+        }
+        if arrived.saturating_duration_since(self.active_at) > self.config.ramp {
+            self.paces.iter_mut().flatten().for_each(|pace| pace.ramp(self.config.ramp));
+        }
+        self.active_at = now;
+        let paced = self.paces.iter_mut().zip(cost);
+        let paced = paced.filter_map(|(pace, cost)| Some(pace.as_mut()?.ready(cost, now)));
+        let ready = paced.max().unwrap_or(now);
+        let told = self.told.iter_mut().zip(cost);
+        let told = told.filter_map(|(told, cost)| told.as_mut()?.ready(cost, now));
+        // What takes too long is the provider's to refuse, in its own words.
+        let told = told.filter(|until| *until - now <= self.config.max_requested_backoff);
+        let ready = told.max().unwrap_or(now).max(ready);
+        if ready > now {
+            return Err(Wait::Until(ready));
+        }
+        if self.is_blind() && self.in_flight >= self.window {
+            return Err(Wait::Change);
+        }
+        Ok(self.sent(model, bytes, cost, now))
+    }
+
+    /// Whether nothing is known of any limit.
+    fn is_blind(&self) -> bool {
+        self.config.learns && self.paces.iter().all(Option::is_none) && self.told.iter().all(Option::is_none)
+    }
+
+    fn sent(&mut self, model: &str, bytes: usize, cost: Cost, now: Instant) -> Sent {
+        for (at, cost) in cost.into_iter().enumerate() {
+            self.paces[at].iter_mut().for_each(|pace| pace.take(cost));
+            self.told[at].iter_mut().for_each(|told| told.take(cost));
+            self.taken[at] += cost;
+        }
+        self.recent = self.recent_calls(now) + 1.0;
+        self.last_call = Some(now);
+        self.calls += 1;
+        self.in_flight += 1;
+        Sent { call: self.calls, cost, taken: self.taken, model: model.to_owned(), bytes }
+    }
+
+    fn recent_calls(&self, now: Instant) -> f64 {
+        let idle = self.last_call.map_or(0.0, |last| now.saturating_duration_since(last).as_secs_f64());
+        self.recent * (-idle / RECENT_SECONDS).exp()
+    }
+
+    /// Learns from an answer.
+    pub(super) fn answered(&mut self, sent: &Sent, response: &Response, now: Instant) {
+        self.refusals = 0;
+        self.window = self.window.saturating_add(1);
+        self.estimates.learn(&sent.model, sent.bytes, &response.usage);
+        if let Some(used) = cost_of(&response.usage) {
+            self.give_back(sent, used);
+        }
+        if let Some(limits) = &response.rate_limits {
+            self.learn(sent, limits, now);
+        }
+    }
+
+    /// Learns from a failure.
+    pub(super) fn failed(&mut self, sent: &Sent, error: &Error, now: Instant) {
+        if let Some(limits) = error.rate_limits() {
+            self.learn(sent, limits, now);
+        }
+        let ErrorKind::RateLimited { retry_after } = error.kind() else { return };
+        // It was counted, but nothing was read or written.
+        self.give_back(sent, [1.0, 0.0, 0.0, 0.0]);
+        if retry_after.is_some_and(|pause| pause > self.config.max_requested_backoff) {
+            return;
+        }
+        let is_news = sent.call > self.lowered_at;
+        if is_news {
+            self.lowered_at = self.calls;
+            self.refusals += 1;
+            let too_many = self.recent_calls(now) * 60.0 / RECENT_SECONDS;
+            self.paces[0].get_or_insert_with(|| Pace::guessed(too_many.max(1.0), now));
+            let recovery = self.config.recovery;
+            self.paces.iter_mut().flatten().for_each(|pace| pace.refused(recovery, now));
+        }
+        let doubled = FIRST_BACKOFF * 2u32.saturating_pow(self.refusals.saturating_sub(1).min(16));
+        let pause = match retry_after {
+            Some(pause) => pause,
+            None if is_news => doubled.min(self.config.max_backoff),
+            None => return,
+        };
+        let jittered = pause.mul_f64(1.0 + rand::rng().random_range(0.0..=JITTER));
+        self.paused = self.paused.max(now.checked_add(jittered));
+        tracing::debug!(seconds = jittered.as_secs_f64(), "all calls wait: the provider refused one");
+    }
+
+    /// One call less is in flight.
+    pub(super) fn ended(&mut self) {
+        self.in_flight -= 1;
+    }
+
+    /// Puts what a call used in place of what it was expected to use.
+    fn give_back(&mut self, sent: &Sent, used: Cost) {
+        for (pace, more) in self.paces.iter_mut().zip(used.into_iter().zip(sent.cost)) {
+            pace.iter_mut().for_each(|pace| pace.take(more.0 - more.1));
+        }
+    }
+
+    fn learn(&mut self, sent: &Sent, limits: &RateLimits, now: Instant) {
+        // Replies overtake each other: the one to the last call knows most.
+        if !self.config.learns || sent.call < self.told_by {
+            return;
+        }
+        self.told_by = sent.call;
+        for (at, limit) in each(limits).into_iter().enumerate() {
+            let since = self.taken[at] - sent.taken[at];
+            match (Told::by(limit, since, now), limit.limit) {
+                (Some(told), _) => self.told[at] = Some(told),
+                (None, Some(most)) if self.paces[at].is_none() => {
+                    self.paces[at] = Some(Pace::of(most as f64, Duration::ZERO, now));
+                }
+                _ => {}
+            }
+        }
+    }
+}
