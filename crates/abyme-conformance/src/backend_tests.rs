@@ -5,8 +5,8 @@ use std::{fmt, process::ExitCode, sync::Arc};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::{
-    case::CaseFuture,
     harness::{AnyHarness, Harness},
+    job::CaseFuture,
     prerequisite,
 };
 
@@ -83,7 +83,11 @@ impl BackendTests {
 
     fn trials(self, is_list: bool) -> Vec<Trial> {
         // The list must not depend on the machine.
-        let obstacle = if is_list { None } else { prerequisite::obstacle(&*self.harness) };
+        let obstacle = if is_list {
+            None
+        } else {
+            prerequisite::obstacle(self.harness.name(), self.harness.prerequisite())
+        };
         let is_required = prerequisite::is_required(self.harness.name());
         let trial = |(name, own_obstacle, test): (String, Option<String>, Test)| {
             let obstacle = obstacle.clone().or(own_obstacle);

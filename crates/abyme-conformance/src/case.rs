@@ -1,13 +1,14 @@
 //! The type of a case, and the macro that defines cases.
 
-use std::{fmt, pin::Pin, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use abyme_core::{Access, Capabilities, Isolation};
 
-use crate::session::SessionUnderTest;
-
-/// The future of a case. It borrows the session that the case examines.
-pub(crate) type CaseFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+use crate::{
+    harness::AnyHarness,
+    job::{CaseFuture, Job, is_name_of},
+    session::SessionUnderTest,
+};
 
 /// One case: a small program with an expectation, for one clause of the contract.
 pub struct Case {
@@ -63,12 +64,31 @@ impl Case {
 
     /// Whether `name` means this case: the full name, or what follows `::`.
     pub fn is_called(&self, name: &str) -> bool {
-        self.name == name || self.name.rsplit("::").next() == Some(name)
+        is_name_of(name, self.name)
     }
 
     /// The first need of the case that `capabilities` do not meet.
     pub fn lacking(&self, capabilities: &Capabilities) -> Option<Need> {
         self.needs.iter().copied().find(|need| !need.is_met_by(capabilities))
+    }
+
+    /// The case over the sessions of `harness`.
+    pub(crate) fn job(&'static self, harness: Arc<dyn AnyHarness>) -> Job {
+        Job {
+            name: self.name,
+            doc: self.doc(),
+            of: harness.name().to_owned(),
+            lacks: self.lacking(harness.capabilities()).map(|need| need.to_string()),
+            is_alone: self.alone.is_some(),
+            limit: self.limit,
+            run: Box::new(move || {
+                let harness = harness.clone();
+                Box::pin(async move {
+                    let mut session = SessionUnderTest::open(harness).await;
+                    (self.run)(&mut session).await;
+                })
+            }),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The suite that certifies an interpreter backend: one case per promise, clause by clause.
+//! The suites that certify an interpreter backend or a language model: one case per promise.
 //!
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
@@ -7,8 +7,10 @@ mod backend_tests;
 mod case;
 mod harness;
 mod host;
+mod job;
 mod machine;
 pub mod memory;
+pub mod model;
 mod observed;
 pub mod prerequisite;
 mod result;

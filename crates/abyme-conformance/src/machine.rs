@@ -14,6 +14,27 @@ pub(crate) fn resident_bytes() -> Option<u64> {
     Some(pages * 4096)
 }
 
+/// The most memory that this process takes from now on.
+pub(crate) struct PeakMemory {
+    before: u64,
+}
+
+impl PeakMemory {
+    /// Begins anew. `None` where the system does not tell (it does on Linux).
+    pub(crate) fn start() -> Option<Self> {
+        fs::write("/proc/self/clear_refs", "5").ok()?;
+        Some(Self { before: resident_bytes()? })
+    }
+
+    /// By how many bytes it was more than at the beginning.
+    pub(crate) fn grown_bytes(&self) -> Option<u64> {
+        let status = fs::read_to_string("/proc/self/status").ok()?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kilobytes: u64 = peak.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+        Some((kilobytes << 10).saturating_sub(self.before))
+    }
+}
+
 /// The number of open descriptors of this process. `None` where the system does not tell.
 pub(crate) fn open_descriptors() -> Option<usize> {
     Some(fs::read_dir("/proc/self/fd").ok()?.count())

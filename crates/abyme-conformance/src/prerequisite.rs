@@ -3,8 +3,6 @@
 
 use std::{io::Write, time::Duration};
 
-use crate::harness::AnyHarness;
-
 /// The environment variable that lists, with commas, the backends which must be able to run.
 const REQUIRE: &str = "ABYME_REQUIRE";
 /// The environment variable that names a file, to which all that was ignored is appended with its reason,
@@ -13,21 +11,20 @@ const IGNORED: &str = "ABYME_IGNORED";
 /// The most time a backend may take to say whether it can run.
 const PREREQUISITE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The reason why the backend cannot run here; `None` if it can.
-pub(crate) fn obstacle(harness: &dyn AnyHarness) -> Option<String> {
+/// The reason why `name` cannot run here; `None` if it can. `asked` is its answer.
+pub(crate) fn obstacle(name: &str, asked: impl Future<Output = Result<(), String>>) -> Option<String> {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Some(format!("no runtime to ask it: {error}")),
     };
-    let answer =
-        runtime.block_on(async { tokio::time::timeout(PREREQUISITE_TIMEOUT, harness.prerequisite()).await });
+    let answer = runtime.block_on(async { tokio::time::timeout(PREREQUISITE_TIMEOUT, asked).await });
     runtime.shutdown_timeout(Duration::from_secs(1));
     let reason = match answer {
         Ok(Ok(())) => return None,
         Ok(Err(reason)) => reason,
         Err(_) => format!("it did not say whether it can within {} s", PREREQUISITE_TIMEOUT.as_secs()),
     };
-    note_ignored(harness.name(), &reason);
+    note_ignored(name, &reason);
     Some(reason)
 }
 

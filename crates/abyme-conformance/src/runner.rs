@@ -1,4 +1,4 @@
-//! Runs one case: its own thread, its own runtime, its own session, its own time limit.
+//! Runs one case: its own thread, its own runtime, its own subject, its own time limit.
 
 use std::{
     any::Any,
@@ -10,10 +10,8 @@ use std::{
 use futures_util::future::{self, Either};
 
 use crate::{
-    case::Case,
-    harness::AnyHarness,
+    job::Job,
     result::{self, CaseResult},
-    session::SessionUnderTest,
 };
 
 /// Cases hold it while they run; cases that run alone hold it exclusively. It is a static because it guards
@@ -24,16 +22,17 @@ static RUNNING: RwLock<()> = RwLock::new(());
 const DROP_GRACE: Duration = Duration::from_secs(2);
 
 /// Runs a case and waits for it, at most for its limit and a grace. The wait for other cases does not count.
-pub(crate) fn run(harness: Arc<dyn AnyHarness>, case: &'static Case, limit: Duration) -> CaseResult {
-    if let Some(need) = case.lacking(harness.capabilities()) {
-        return CaseResult::Skipped(format!("{} lacks {need}", harness.name()));
+pub(crate) fn run(job: &Arc<Job>, limit: Duration) -> CaseResult {
+    if let Some(need) = &job.lacks {
+        return CaseResult::Skipped(format!("{} lacks {need}", job.of));
     }
-    let _permit = RunPermit::acquire(case);
+    let _permit = RunPermit::acquire(job);
+    let case = job.clone();
     let (send, result) = mpsc::channel();
     let (give_up, given_up) = tokio::sync::oneshot::channel();
-    let spawned = thread::Builder::new().name(case.name.to_owned()).spawn(move || {
+    let spawned = thread::Builder::new().name(job.name.to_owned()).spawn(move || {
         // Fails if the case was given up, because the receiver is dropped then.
-        let _ = send.send(on_runtime(harness, case, given_up));
+        let _ = send.send(on_runtime(&case, given_up));
     });
     if let Err(error) = spawned {
         return CaseResult::Failed(format!("no thread for the case: {error}"));
@@ -48,11 +47,7 @@ pub(crate) fn run(harness: Arc<dyn AnyHarness>, case: &'static Case, limit: Dura
 }
 
 /// Runs the case on a runtime of its own. A case that is given up is dropped in the middle, with its session.
-fn on_runtime(
-    harness: Arc<dyn AnyHarness>,
-    case: &'static Case,
-    given_up: tokio::sync::oneshot::Receiver<()>,
-) -> CaseResult {
+fn on_runtime(case: &Job, given_up: tokio::sync::oneshot::Receiver<()>) -> CaseResult {
     let built = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name(case.name)
@@ -63,10 +58,7 @@ fn on_runtime(
         Err(error) => return CaseResult::Failed(format!("no runtime for the case: {error}")),
     };
     let ended = runtime.block_on(async {
-        let mut task = tokio::spawn(async move {
-            let mut session = SessionUnderTest::open(harness).await;
-            (case.run)(&mut session).await;
-        });
+        let mut task = tokio::spawn((case.run)());
         match future::select(&mut task, given_up).await {
             Either::Left((ended, _)) => Some(ended),
             Either::Right(_) => {
@@ -99,10 +91,10 @@ enum RunPermit {
 }
 
 impl RunPermit {
-    fn acquire(case: &Case) -> Self {
-        match case.alone() {
-            Some(_) => Self::Alone(RUNNING.write().unwrap_or_else(PoisonError::into_inner)),
-            None => Self::Shared(RUNNING.read().unwrap_or_else(PoisonError::into_inner)),
+    fn acquire(case: &Job) -> Self {
+        match case.is_alone {
+            true => Self::Alone(RUNNING.write().unwrap_or_else(PoisonError::into_inner)),
+            false => Self::Shared(RUNNING.read().unwrap_or_else(PoisonError::into_inner)),
         }
     }
 }

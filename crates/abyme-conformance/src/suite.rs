@@ -1,4 +1,5 @@
-//! The suite over one backend: which cases run, which are expected to fail, and what the results mean.
+//! The suite over one backend or model: which cases run, which are expected to fail, and what the results
+//! mean.
 
 use std::{
     io::Write,
@@ -15,17 +16,21 @@ use std::{
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::{
-    case::Case,
     harness::{AnyHarness, Harness},
+    job::Job,
+    model::{self, ModelHarness},
     prerequisite,
     result::CaseResult,
     runner,
     themes::cases,
 };
 
-/// The suite over one backend.
+/// The suite over one backend or model.
 pub struct Suite {
-    harness: Arc<dyn AnyHarness>,
+    name: String,
+    jobs: Vec<Arc<Job>>,
+    /// Asks the machine, and returns what is missing.
+    obstacle: Box<dyn Fn() -> Option<String> + Send + Sync>,
     expected: Vec<(String, String)>,
     limit: Option<Duration>,
     process_per_case: bool,
@@ -33,7 +38,7 @@ pub struct Suite {
 
 impl std::fmt::Debug for Suite {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Suite").field("harness", &self.harness.name()).finish_non_exhaustive()
+        f.debug_struct("Suite").field("harness", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -49,9 +54,29 @@ pub enum Verdict {
 }
 
 impl Suite {
-    /// A suite that runs every case against the sessions of `harness`.
+    /// A suite that runs every case for interpreters against the sessions of `harness`.
     pub fn new(harness: impl Harness) -> Self {
-        Self { harness: Arc::new(harness), expected: Vec::new(), limit: None, process_per_case: false }
+        let harness: Arc<dyn AnyHarness> = Arc::new(harness);
+        let jobs = cases().into_iter().map(|case| Arc::new(case.job(harness.clone()))).collect();
+        let name = harness.name().to_owned();
+        Self::of(name, jobs, move || prerequisite::obstacle(harness.name(), harness.prerequisite()))
+    }
+
+    /// A suite that runs every case for language models against the models of `harness`.
+    pub fn of_model(harness: impl ModelHarness) -> Self {
+        let harness: Arc<dyn ModelHarness> = Arc::new(harness);
+        let jobs = model::cases().into_iter().map(|case| Arc::new(case.job(harness.clone()))).collect();
+        let name = harness.name().to_owned();
+        Self::of(name, jobs, move || prerequisite::obstacle(harness.name(), harness.prerequisite()))
+    }
+
+    fn of(
+        name: String,
+        jobs: Vec<Arc<Job>>,
+        obstacle: impl Fn() -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        let obstacle = Box::new(obstacle);
+        Self { name, jobs, obstacle, expected: Vec::new(), limit: None, process_per_case: false }
     }
 
     /// Expects a case to fail, for a reason. It runs nevertheless, and must not pass.
@@ -78,44 +103,42 @@ impl Suite {
     /// # Errors
     /// A name that is no case, a name given twice, or a missing reason.
     pub fn check(&self) -> Result<(), String> {
-        let all = cases();
         let mut names = Vec::new();
         for (name, reason) in &self.expected {
-            let Some(case) = all.iter().find(|case| case.is_called(name)) else {
+            let Some(job) = self.find(name) else {
                 return Err(format!("xfail names `{name}`, which is no case of the suite"));
             };
-            if names.contains(&case.name()) {
-                return Err(format!("xfail names `{}` twice", case.name()));
+            if names.contains(&job.name) {
+                return Err(format!("xfail names `{}` twice", job.name));
             }
             if reason.trim().is_empty() {
                 return Err(format!("xfail gives no reason for `{name}`"));
             }
-            names.push(case.name());
+            names.push(job.name);
         }
         Ok(())
     }
 
     /// Runs one case by name. Ignores expected failures. Works on any executor.
     pub async fn run_case(&self, name: &str) -> CaseResult {
-        let Some(case) = cases().into_iter().find(|case| case.is_called(name)) else {
+        let Some(job) = self.find(name).cloned() else {
             return CaseResult::Failed(format!("`{name}` is no case of the suite"));
         };
-        let (harness, limit) = (self.harness.clone(), self.limit_of(case));
-        in_thread(move || runner::run(harness, case, limit))
+        let limit = self.limit_of(&job);
+        in_thread(move || runner::run(&job, limit))
             .await
             .unwrap_or_else(|| CaseResult::Failed("no thread to run the case in".to_owned()))
     }
 
     /// Runs every case, as many at a time as the machine has cores. Ignores expected failures.
     pub async fn run_all(&self) -> Vec<(&'static str, CaseResult)> {
-        let jobs: Vec<_> = cases().into_iter().map(|case| (case, self.limit_of(case))).collect();
-        let harness = self.harness.clone();
-        in_thread(move || run_jobs(&harness, &jobs)).await.unwrap_or_default()
+        let jobs: Vec<_> = self.jobs.iter().map(|job| (job.clone(), self.limit_of(job))).collect();
+        in_thread(move || run_jobs(&jobs)).await.unwrap_or_default()
     }
 
-    /// What the result of a case means.
-    pub fn judge(&self, case: &Case, result: CaseResult) -> Verdict {
-        match (result, self.excuse(case)) {
+    /// What the result of a case means. `name` is its full name, or the part after `::`.
+    pub fn judge(&self, name: &str, result: CaseResult) -> Verdict {
+        match (result, self.find(name).and_then(|job| self.excuse(job))) {
             (CaseResult::Passed, None) => Verdict::Fine,
             (CaseResult::Failed(message), None) => Verdict::Bad(message),
             (CaseResult::Passed, Some(reason)) => {
@@ -128,67 +151,95 @@ impl Suite {
 
     /// The `main` of a test target: takes the arguments of `cargo test`, runs the cases, reports the results.
     pub fn main(self) -> ExitCode {
-        if let Err(problem) = self.check() {
-            complain(&problem);
-            return ExitCode::FAILURE;
-        }
-        let arguments = Arguments::from_args();
-        let is_for_one = arguments.exact && arguments.filter.is_some();
-        let in_processes = self.process_per_case && !is_for_one;
-        // The list must not depend on the machine.
-        let obstacle = if arguments.list { None } else { prerequisite::obstacle(&*self.harness) };
-        let suite = Arc::new(self);
-        let mut trials: Vec<Trial> =
-            cases().into_iter().map(|case| suite.trial(case, obstacle.as_deref(), in_processes)).collect();
-        if let Some(reason) = obstacle {
-            complain(&format!("{} cannot run here: {reason}", suite.harness.name()));
-            if prerequisite::is_required(suite.harness.name()) {
-                let problem = prerequisite::required_but(&reason);
-                trials.push(Trial::test("prerequisite", move || Err(Failed::from(problem))));
+        Self::main_of(vec![self])
+    }
+
+    /// The `main` of a test target over several suites. Where there is more than one, the name of each case
+    /// begins with that of its harness.
+    pub fn main_of(suites: Vec<Self>) -> ExitCode {
+        for suite in &suites {
+            if let Err(problem) = suite.check() {
+                complain(&problem);
+                return ExitCode::FAILURE;
             }
         }
+        let arguments = Arguments::from_args();
+        let is_alone = suites.len() == 1;
+        let trials = suites.into_iter().flat_map(|suite| suite.trials(&arguments, is_alone)).collect();
         libtest_mimic::run(&arguments, trials).exit_code()
     }
 
-    fn trial(self: &Arc<Self>, case: &'static Case, obstacle: Option<&str>, in_process: bool) -> Trial {
-        let suite = self.clone();
-        let kind = match (obstacle, case.lacking(self.harness.capabilities()), self.excuse(case)) {
+    fn trials(self, arguments: &Arguments, is_alone: bool) -> Vec<Trial> {
+        let is_for_one = arguments.exact && arguments.filter.is_some();
+        let in_processes = self.process_per_case && !is_for_one;
+        let prefix = if is_alone { String::new() } else { format!("{}::", self.name) };
+        // The list must not depend on the machine.
+        let obstacle = if arguments.list { None } else { (self.obstacle)() };
+        let suite = Arc::new(self);
+        let trial = |job| suite.trial(job, &prefix, obstacle.as_deref(), in_processes);
+        let mut trials: Vec<Trial> = suite.jobs.iter().map(trial).collect();
+        if let Some(reason) = obstacle {
+            complain(&format!("{} cannot run here: {reason}", suite.name));
+            if prerequisite::is_required(&suite.name) {
+                let problem = prerequisite::required_but(&reason);
+                let name = format!("{prefix}prerequisite");
+                trials.push(Trial::test(name, move || Err(Failed::from(problem))));
+            }
+        }
+        trials
+    }
+
+    fn trial(
+        self: &Arc<Self>,
+        job: &Arc<Job>,
+        prefix: &str,
+        obstacle: Option<&str>,
+        in_process: bool,
+    ) -> Trial {
+        let (suite, job) = (self.clone(), job.clone());
+        let kind = match (obstacle, &job.lacks, self.excuse(&job)) {
             (Some(_), _, _) => "unavailable".to_owned(),
             (None, Some(need), _) => format!("lacks {need}"),
             (None, None, Some(_)) => "xfail".to_owned(),
             (None, None, None) => String::new(),
         };
         let obstacle = obstacle.map(str::to_owned);
-        let trial = Trial::ignorable_test(case.name(), move || {
+        let name = format!("{prefix}{}", job.name);
+        let full_name = name.clone();
+        let trial = Trial::ignorable_test(name, move || {
             if let Some(reason) = obstacle {
                 return Ok(Completion::ignored_with(reason));
             }
             if in_process {
-                return in_process_of_its_own(case);
+                return in_process_of_its_own(&full_name);
             }
-            let result = runner::run(suite.harness.clone(), case, suite.limit_of(case));
-            match suite.judge(case, result) {
+            let result = runner::run(&job, suite.limit_of(&job));
+            match suite.judge(job.name, result) {
                 Verdict::Fine => Ok(Completion::Completed),
-                Verdict::Bad(message) => Err(Failed::from(format!("{}\n\n{message}\n", case.doc()))),
+                Verdict::Bad(message) => Err(Failed::from(format!("{}\n\n{message}\n", job.doc))),
                 Verdict::Ignored(reason) => Ok(Completion::ignored_with(reason)),
             }
         });
         trial.with_kind(kind)
     }
 
-    fn excuse(&self, case: &Case) -> Option<&str> {
-        self.expected.iter().find(|(name, _)| case.is_called(name)).map(|(_, reason)| reason.as_str())
+    fn find(&self, name: &str) -> Option<&Arc<Job>> {
+        self.jobs.iter().find(|job| job.is_called(name))
     }
 
-    fn limit_of(&self, case: &Case) -> Duration {
-        self.limit.unwrap_or(case.limit())
+    fn excuse(&self, job: &Job) -> Option<&str> {
+        self.expected.iter().find(|(name, _)| job.is_called(name)).map(|(_, reason)| reason.as_str())
+    }
+
+    fn limit_of(&self, job: &Job) -> Duration {
+        self.limit.unwrap_or(job.limit)
     }
 }
 
 /// Runs a case in another process of this program, which says what came of it.
-fn in_process_of_its_own(case: &Case) -> Result<Completion, Failed> {
+fn in_process_of_its_own(name: &str) -> Result<Completion, Failed> {
     let program = std::env::current_exe()?;
-    let output = Command::new(program).args([case.name(), "--exact", "--color", "never"]).output()?;
+    let output = Command::new(program).args([name, "--exact", "--color", "never"]).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let ignored = text.lines().find_map(|line| line.split_once(" ... ignored"));
     match (output.status.success(), ignored) {
@@ -246,6 +297,36 @@ macro_rules! interpreter_suite {
     };
 }
 
+/// Makes the `main` of a `[[test]]` target with `harness = false` that runs every case against a language
+/// model: a client, or a wrapper around other models.
+///
+/// `harness` is an expression: a [`ServerHarness`](crate::model::ServerHarness) for a client, a
+/// [`WrapperHarness`](crate::model::WrapperHarness) for a wrapper, or a
+/// [`ModelHarness`](crate::model::ModelHarness) of your own. `xfail` is as in
+/// [`interpreter_suite!`](crate::interpreter_suite).
+///
+/// ```
+/// # mod example {
+/// use abyme_conformance::model::WrapperHarness;
+/// use abyme_core::{LanguageModelExt, RetryPolicy};
+///
+/// abyme_conformance::model_suite! {
+///     harness: WrapperHarness::new("retrying", |model| {
+///         model.with_retry(RetryPolicy::default().max_retries(0))
+///     }),
+///     xfail: [],
+/// }
+/// # }
+/// ```
+#[macro_export]
+macro_rules! model_suite {
+    (harness: $harness:expr $(, xfail: [$(($case:expr, $reason:expr)),* $(,)?])? $(,)?) => {
+        fn main() -> ::std::process::ExitCode {
+            $crate::Suite::of_model($harness)$($(.xfail($case, $reason))*)?.main()
+        }
+    };
+}
+
 /// Runs blocking work in a thread of its own, because the executor may be of any kind.
 async fn in_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (send, done) = tokio::sync::oneshot::channel();
@@ -258,24 +339,21 @@ async fn in_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     done.await.ok()
 }
 
-fn run_jobs(
-    harness: &Arc<dyn AnyHarness>,
-    jobs: &[(&'static Case, Duration)],
-) -> Vec<(&'static str, CaseResult)> {
+fn run_jobs(jobs: &[(Arc<Job>, Duration)]) -> Vec<(&'static str, CaseResult)> {
     let results = Mutex::new(Vec::from_iter(jobs.iter().map(|_| CaseResult::Skipped("not run".to_owned()))));
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(2, NonZero::get) {
             scope.spawn(|| {
-                while let Some((index, (case, limit))) = take(&next, jobs) {
-                    let result = runner::run(harness.clone(), case, *limit);
+                while let Some((index, (job, limit))) = take(&next, jobs) {
+                    let result = runner::run(job, *limit);
                     results.lock().unwrap_or_else(PoisonError::into_inner)[index] = result;
                 }
             });
         }
     });
     let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    jobs.iter().map(|(case, _)| case.name()).zip(results).collect()
+    jobs.iter().map(|(job, _)| job.name).zip(results).collect()
 }
 
 fn take<'a, T>(next: &AtomicUsize, jobs: &'a [T]) -> Option<(usize, &'a T)> {

@@ -1,0 +1,6 @@
+//! The formats that stand-in servers speak.
+
+pub(crate) mod anthropic;
+pub(crate) mod format;
+pub(crate) mod gemini;
+pub(crate) mod openai;
