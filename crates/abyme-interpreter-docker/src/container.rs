@@ -21,7 +21,7 @@ use self::{
     streams::Link,
 };
 pub(crate) use self::{
-    owner::{Owner, sweep, sweep_in_background},
+    owner::{Owner, SESSION, sweep, sweep_in_background},
     streams::{Input, Output},
 };
 use crate::{

@@ -13,7 +13,7 @@ use super::removal::remove;
 use crate::engine::Client;
 
 /// Every container of Abyme has this label; its value is the container's name.
-const SESSION: &str = "dev.abyme.session";
+pub(crate) const SESSION: &str = "dev.abyme.session";
 const HOST: &str = "dev.abyme.owner.host";
 const BOOT: &str = "dev.abyme.owner.boot";
 const SPACE: &str = "dev.abyme.owner.pid-namespace";

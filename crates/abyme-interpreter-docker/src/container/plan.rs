@@ -8,7 +8,7 @@ use bollard::models::{
 };
 
 use super::owner::Owner;
-use crate::{config::Config, image::Image};
+use crate::{claim::Claim, config::Config, image::Image};
 
 /// The working directory of the code, and its home.
 const WORK: &str = "/work";
@@ -48,7 +48,7 @@ pub(crate) fn container(
         image: Some(image.id.clone()),
         working_dir: Some(WORK.to_owned()),
         network_disabled: Some(config.network.is_none()),
-        labels: Some(owner.labels(name)),
+        labels: Some(owner.labels(name).into_iter().chain(Claim::of(config).labels()).collect()),
         host_config: Some(host_config(config, &image.volumes)),
         ..ContainerCreateBody::default()
     }
