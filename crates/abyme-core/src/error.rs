@@ -247,6 +247,16 @@ impl Error {
         self.0.rate_limits.as_ref()
     }
 
+    /// The same failure for someone else who waited for the call: what is known of it, without what it used,
+    /// which is counted once.
+    #[cfg(feature = "cache")]
+    pub(crate) fn told(&self) -> Self {
+        let mut told = Self::new(self.kind(), self.message());
+        (told.0.operation, told.0.context) = (self.0.operation, self.0.context.clone());
+        told.0.permanent = self.0.permanent;
+        told
+    }
+
     /// Sets the record of the run. See `trajectory.rs`, which gives it its type back.
     pub(crate) fn with_record(mut self, record: Arc<dyn Any + Send + Sync>) -> Self {
         self.0.record = Some(record);

@@ -41,6 +41,8 @@ pub use self::signature::derived;
 pub use self::tool::declared;
 pub use abyme_derive::{Signature, signature, tool, tools};
 
+#[cfg(feature = "cache")]
+pub use self::model::{Cached, ResponseCache, ResponseCacheConfig};
 pub use self::{
     error::{Blame, Error, ErrorKind, Result},
     inputs::Inputs,

@@ -1,5 +1,9 @@
 //! Language models: what a request holds, what comes back, and how failed calls are tried again.
 
+#[cfg(feature = "cache")]
+mod cache;
+#[cfg(feature = "cache")]
+mod cached;
 mod concurrency;
 mod estimate;
 mod extension;
@@ -21,6 +25,11 @@ mod retrying;
 mod stream;
 mod usage;
 
+#[cfg(feature = "cache")]
+pub use self::{
+    cache::{ResponseCache, ResponseCacheConfig},
+    cached::Cached,
+};
 pub use self::{
     concurrency::ConcurrencyLimited,
     extension::LanguageModelExt,

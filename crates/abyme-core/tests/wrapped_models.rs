@@ -6,8 +6,8 @@ mod common;
 use std::time::Duration;
 
 use abyme_core::{
-    Error, ErrorKind, HostCall, LanguageModelExt, RateLimiter, RateLimiterConfig, Response, RetryPolicy, Rlm,
-    Status, Usage, Value, inputs,
+    Error, ErrorKind, HostCall, LanguageModelExt, RateLimiter, RateLimiterConfig, Response, ResponseCache,
+    RetryPolicy, Rlm, Status, Usage, Value, inputs,
     testing::{ScriptedInterpreter, ScriptedModel},
 };
 use common::{cell, interpreter};
@@ -72,4 +72,22 @@ async fn a_fallback_is_within_a_limit_on_cost() {
     let rlm = builder.limits(|limits| limits.max_cost(1.0)).build().unwrap();
     let prediction = rlm.run(inputs! { q: "?" }).await.unwrap();
     assert_eq!((prediction.status(), prediction.usage().cost), (Status::Submitted, Some(0.25)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sub_call_from_the_cache_costs_a_run_nothing() {
+    let cache = ResponseCache::in_memory();
+    let sub =
+        ScriptedModel::from_fn(|_| Ok(Response::new("yes").usage(Usage::tokens(1_000, 500).cost(0.25))));
+    for cost in [Some(0.75), Some(0.0)] {
+        let answer = |text: String| Response::new(text).usage(Usage::tokens(0, 0).cost(0.0));
+        let root = ScriptedModel::replies([answer(cell("ask")), answer("yes".into()), answer("yes".into())]);
+        let builder = Rlm::builder("q -> a").model(root).sub_model(sub.clone().with_cache(&cache));
+        let builder = builder.interpreter(asking(3).factory());
+        let rlm = builder.limits(|limits| limits.max_cost(1.0).max_tokens(10_000)).build().unwrap();
+        let prediction = rlm.run(inputs! { q: "?" }).await.unwrap();
+        let usage = prediction.usage();
+        assert_eq!(usage.cost, cost, "{usage:?}");
+    }
+    assert_eq!(sub.requests().len(), 3);
 }

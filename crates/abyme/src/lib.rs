@@ -20,6 +20,8 @@ pub use abyme_core::{
     Scope, Session, Stage, Submission, Submitted, Via,
 };
 // Models.
+#[cfg(feature = "cache")]
+pub use abyme_core::{Cached, ResponseCache, ResponseCacheConfig};
 pub use abyme_core::{
     ConcurrencyLimited, Delta, Fallback, FinishReason, HedgePolicy, Hedged, InputLimited, LanguageModel,
     LanguageModelExt, LongPrice, Message, ModelFacts, NativeCall, Price, PriceTable, Priced, RateLimit,

@@ -34,9 +34,12 @@ struct Totals {
 }
 
 impl Estimates {
-    /// Learns from an answered call, whose request had so many bytes.
+    /// Learns from an answered call, whose request had so many bytes. A reply from a cache teaches nothing.
     pub(crate) fn learn(&mut self, model: &str, bytes: usize, usage: &Usage) {
         let (Some(input), Some(output)) = (usage.input_tokens, usage.output_tokens) else { return };
+        if *usage == Usage::nothing() {
+            return;
+        }
         let totals = self.0.entry(model.to_owned()).or_default();
         totals.calls += 1.0;
         totals.bytes += bytes as f64;

@@ -1,5 +1,7 @@
 //! What every language model can do: be wrapped.
 
+#[cfg(feature = "cache")]
+use super::{cache::ResponseCache, cached::Cached};
 use super::{
     concurrency::ConcurrencyLimited,
     fallback::Fallback,
@@ -107,6 +109,27 @@ pub trait LanguageModelExt: LanguageModel + Sized {
     /// ```
     fn with_fallback<B: LanguageModel>(self, other: B) -> Fallback<Self, B> {
         Fallback::new(self, other)
+    }
+
+    /// A model whose replies are kept in `cache` for requests that come again, which then cost nothing. The
+    /// last wrapper, as a rule: a reply that is kept waits for no turn.
+    ///
+    /// ```
+    /// use abyme_core::{
+    ///     LanguageModel, LanguageModelExt, Request, ResponseCache, testing::ScriptedModel,
+    /// };
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> abyme_core::Result<()> {
+    /// let model = ScriptedModel::replies(["Paris"]).with_cache(&ResponseCache::in_memory());
+    /// let request = Request::prompt("The capital of France?");
+    /// model.complete(&request).await?;
+    /// assert_eq!(model.complete(&request).await?.usage.calls, 0);
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "cache")]
+    fn with_cache(self, cache: &ResponseCache) -> Cached<Self> {
+        Cached::new(self, cache.clone())
     }
 
     /// A model whose slow calls are asked a second time. Both are paid.

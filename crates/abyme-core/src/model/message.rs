@@ -131,6 +131,11 @@ impl Request {
         self.timeout = limit.into();
         self
     }
+
+    /// What decides about the answer: all but the time and where a provider keeps the prompt.
+    pub(super) fn question(&self) -> Self {
+        Self { timeout: None, cache_points: Vec::new(), ..self.clone() }
+    }
 }
 
 /// A model's answer.

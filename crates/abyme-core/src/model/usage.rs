@@ -46,6 +46,11 @@ impl Usage {
         Self { calls: 1, input_tokens: Some(input), output_tokens: Some(output), ..Self::default() }
     }
 
+    /// No call: what was used is known to be nothing. That is what a reply from a cache used.
+    pub fn nothing() -> Self {
+        Self { calls: 0, input_tokens: Some(0), output_tokens: Some(0), cost: Some(0.0), ..Self::default() }
+    }
+
     /// Sets the price in US dollars.
     pub fn cost(mut self, dollars: f64) -> Self {
         self.cost = Some(dollars);

@@ -331,8 +331,12 @@ impl<'a> ModelCaller<'a> {
     }
 }
 
-/// What a call used: one call at least, and what its tokens cost where the provider does not say it.
+/// What a call used: one call at least, unless a cache answered, and what its tokens cost where the provider
+/// does not say it.
 fn metered(model: &dyn LanguageModel, mut usage: Usage) -> Usage {
+    if usage == Usage::nothing() {
+        return usage;
+    }
     usage.calls = usage.calls.max(1);
     usage.cost = usage.cost.or_else(|| model.price()?.of(&usage));
     usage

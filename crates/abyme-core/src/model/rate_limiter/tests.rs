@@ -86,12 +86,12 @@ impl LanguageModel for Provider {
         };
         tokio::time::sleep(self.takes).await;
         self.log.lock().unwrap().answered.push(request.messages[0].content.clone());
-        let mut limits = RateLimits::default();
-        limits.requests = RateLimit {
+        let requests = RateLimit {
             limit: Some(self.per_minute as u64),
             remaining: Some(left as u64),
             reset_after: Some(MINUTE),
         };
+        let limits = RateLimits { requests, ..RateLimits::default() };
         let limits = (self.tells == Tells::Headers).then_some(limits);
         Ok(Response::new("yes").usage(Usage::tokens(900, 100)).rate_limits(limits))
     }
