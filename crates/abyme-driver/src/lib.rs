@@ -8,10 +8,13 @@
 //! All Python source of Abyme lives here too ([`python`]), also for backends that run it without the
 //! protocol. These use [`repl`] to talk to it and [`cell`] to serve its calls and keep its time limits.
 
+mod background;
 pub mod cell;
 mod exit;
 mod interpreter;
 mod lazy_session;
+mod owner;
+mod pending;
 mod progress;
 pub mod protocol;
 pub mod python;
@@ -21,9 +24,12 @@ mod session;
 mod testing;
 
 pub use self::{
+    background::BackgroundThread,
     exit::{exited, killed_by},
     interpreter::{DriverInterpreter, Launcher},
     lazy_session::{LazySession, session_ended},
+    owner::Owner,
+    pending::{Pending, PendingGuard},
     progress::{Progress, Reporter},
     session::{Control, DriverSession, DriverTimeouts},
 };

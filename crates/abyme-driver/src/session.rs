@@ -25,11 +25,14 @@ use crate::{
         DriverMessage, FrameError, FrameLimits, FrameReader, FrameWriter, HostMessage, PROTOCOL_VERSION,
         Ready, TooLarge,
     },
-    repl::{Collector, Done, GivenTexts, KnownScope},
+    repl::{Collector, Done, KnownScope},
 };
 
 /// How long the driver's stream may take to accept the last message.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// What is kept of the life of a process that ends at a known time, for the answer of its last cell.
+const DEADLINE_MARGIN: Duration = Duration::from_secs(2);
 
 /// How many answers may wait to be written: more than a driver can wait for, each of whose calls is answered
 /// once. A driver that makes calls and reads no answers would fill the host's memory.
@@ -59,6 +62,17 @@ impl Default for DriverTimeouts {
 pub trait Control: Send + Sync + fmt::Debug {
     /// Whether the process still runs, as far as can be said without waiting.
     fn is_alive(&self) -> bool;
+
+    /// Hears what the driver says of itself once it is ready, such as its process id.
+    fn ready(&self, ready: &Ready) {
+        let _ = ready;
+    }
+
+    /// How long the process can still run, where that is limited: a machine that is rented for a time. `None`
+    /// by default. No cell is started that this would cut, and the session ends instead.
+    fn time_left(&self) -> Option<Duration> {
+        None
+    }
 
     /// Raises `KeyboardInterrupt` in the cell. Returns whether that could be done. It is called when a future
     /// is dropped too, so it must not block. An interrupt that arrives later is waited for by
@@ -92,7 +106,6 @@ pub struct DriverSession<R, W> {
     control: Arc<dyn Control>,
     ready: Option<Ready>,
     known_scope: KnownScope,
-    given: GivenTexts,
     last_run: u64,
     /// The cell that the driver may be running, also one whose future was dropped.
     in_flight: Option<u64>,
@@ -130,7 +143,6 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
             control,
             ready: None,
             known_scope: KnownScope::default(),
-            given: GivenTexts::default(),
             last_run: 0,
             in_flight: None,
             unsettled: false,
@@ -182,15 +194,15 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
     ///
     /// # Errors
     /// Those of [`start`](Self::start), and [`ErrorKind::Protocol`] if the driver sends garbage.
-    pub async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
+    pub async fn execute(&mut self, mut cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
         self.start().await?;
+        self.fit_into_time_left(&mut cell).await?;
         let run = self.send_run(&cell)?;
         let mut collector = Collector::new(cell.max_output_chars);
         let timer = InterruptTimer::new(&cell, self.timeouts.interrupt_grace);
         Ok(match self.finish_run(run, host, &mut collector, timer).await? {
             RunEnd::Done { done, interrupted } => {
                 self.known_scope.learn(&cell.scope, &done, interrupted);
-                self.given.learn(&done);
                 collector.finish(*done, interrupted)
             }
             RunEnd::Unanswered(problem) => {
@@ -232,6 +244,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         let problem = match tokio::time::timeout(limit, self.reader.next_frame()).await {
             Ok(Ok(frame)) => match DriverMessage::from_frame(frame, self.max_message_bytes) {
                 Ok(DriverMessage::Ready(ready)) if ready.protocol == PROTOCOL_VERSION => {
+                    self.control.ready(&ready);
                     self.ready = Some(ready);
                     return Ok(());
                 }
@@ -251,13 +264,32 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         Err(Error::new(ErrorKind::Unavailable, format!("the Python driver did not start: {problem}")))
     }
 
+    /// Keeps a cell within the time that is left to the process: one that may take longer is not started.
+    async fn fit_into_time_left(&mut self, cell: &mut Cell) -> Result<()> {
+        let Some(left) = self.control.time_left() else { return Ok(()) };
+        let usable = left.saturating_sub(self.timeouts.interrupt_grace + DEADLINE_MARGIN);
+        if usable.is_zero() || cell.timeout.is_some_and(|limit| limit > usable) {
+            let needed =
+                cell.timeout.map(|limit| format!(" and the cell may take {:.0} s", limit.as_secs_f64()));
+            let reason = format!(
+                "its machine is there for {:.0} s more{}: give it a longer life, or cells a shorter time limit",
+                left.as_secs_f64(),
+                needed.unwrap_or_default(),
+            );
+            self.control.kill().await;
+            self.ended = Some(reason);
+            return self.check_alive();
+        }
+        cell.total_timeout = Some(cell.total_timeout.map_or(usable, |limit| limit.min(usable)));
+        Ok(())
+    }
+
     /// Queues a cell for the driver. The scope goes along only if it changed.
     fn send_run(&mut self, cell: &Cell) -> Result<u64> {
         let scope = self.known_scope.changed(&cell.scope).map(Arc::as_ref);
         let run = self.last_run + 1;
         let max_message_bytes = self.max_message_bytes;
-        let given = &self.given.number(cell);
-        let message = HostMessage::Run { id: run, cell, scope, given, max_message_bytes };
+        let message = HostMessage::Run { id: run, cell, scope, max_message_bytes };
         let frame = message.to_frame().map_err(|error| {
             Error::new(ErrorKind::InvalidInput, format!("the cell cannot be sent: {error}"))
         })?;
@@ -276,9 +308,8 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         timer: InterruptTimer,
     ) -> Result<RunEnd> {
         let held = HeldMemory::new(self.max_message_bytes);
-        let given = self.given.clone();
         let mut cell = DriverCell { session: self, run, collector, open: HashMap::new(), held };
-        let (reason, killed) = match drive(&mut cell, host, &given, timer).await {
+        let (reason, killed) = match drive(&mut cell, host, timer).await {
             CellEnd::Ended { end: DriverEnd::Done(done), interrupted } => {
                 self.in_flight = None;
                 return Ok(RunEnd::Done { done, interrupted });

@@ -10,6 +10,7 @@ mod streams;
 use std::sync::Arc;
 
 use abyme_core::{Error, ErrorKind, Result};
+use abyme_driver::Owner;
 use bollard::{
     errors::Error as DockerError,
     query_parameters::{AttachContainerOptionsBuilder, CreateContainerOptionsBuilder},
@@ -21,7 +22,7 @@ use self::{
     streams::Link,
 };
 pub(crate) use self::{
-    owner::{Owner, SESSION, sweep, sweep_in_background},
+    owner::{sweep, sweep_in_background},
     streams::{Input, Output},
 };
 use crate::{

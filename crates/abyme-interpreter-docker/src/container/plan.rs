@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
+use abyme_driver::Owner;
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountBindOptions,
     MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, ResourcesUlimits,
 };
 
-use super::owner::Owner;
-use crate::{claim::Claim, config::Config, image::Image};
+use super::owner;
+use crate::{config::Config, image::Image};
 
 /// The working directory of the code, and its home.
 const WORK: &str = "/work";
@@ -48,7 +49,7 @@ pub(crate) fn container(
         image: Some(image.id.clone()),
         working_dir: Some(WORK.to_owned()),
         network_disabled: Some(config.network.is_none()),
-        labels: Some(owner.labels(name).into_iter().chain(Claim::of(config).labels()).collect()),
+        labels: Some(owner::labels(owner, name)),
         host_config: Some(host_config(config, &image.volumes)),
         ..ContainerCreateBody::default()
     }

@@ -10,12 +10,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use abyme_driver::Pending;
 use bollard::{container::LogOutput, errors::Error as DockerError};
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{engine::chain, pending::Pending};
+use crate::engine::chain;
 
 /// How many bytes that a container wrote to its stderr are reported when it fails.
 const LAST_WORDS: usize = 4096;

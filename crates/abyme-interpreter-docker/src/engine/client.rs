@@ -1,12 +1,17 @@
-//! The connection to an engine. A factory makes it once, when it is first used.
+//! The connection to the engine. A factory makes it once, when it is first used.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use abyme_core::{Error, Result};
+use abyme_driver::BackgroundThread;
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as DockerError};
 use rustls::crypto::CryptoProvider;
 
-use super::{address::Address, failure, thread::EngineThread};
+use super::{
+    address::{self, Address},
+    failure,
+};
+use crate::config::Config;
 
 /// How long the engine may take for one request. Starting a container on a busy machine takes some seconds.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
@@ -16,13 +21,15 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 pub(crate) struct Client {
     pub(crate) docker: Docker,
     pub(crate) address: Address,
-    pub(crate) thread: Arc<EngineThread>,
+    pub(crate) thread: Arc<BackgroundThread>,
 }
 
 impl Client {
-    /// Connects to the engine and agrees with it on a version of its interface.
-    pub(crate) async fn connect(address: Address) -> Result<Self> {
-        let thread = Arc::new(EngineThread::start()?);
+    /// Finds the engine and agrees with it on a version of its interface.
+    pub(crate) async fn connect(config: &Config) -> Result<Self> {
+        let address = address::find(config.host.as_deref(), address::variable)?;
+        address.check()?;
+        let thread = Arc::new(BackgroundThread::start("docker")?);
         let engine_address = address.clone();
         // Sockets belong to the runtime that opens them, so the thread that uses them must open them.
         let docker = thread.run(async move { open(&engine_address)?.negotiate_version().await }).await?;

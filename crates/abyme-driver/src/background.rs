@@ -1,8 +1,7 @@
-//! The thread that talks to the engine.
+//! A thread for what must not end with its caller.
 //!
-//! What creates a container must receive the engine's answer even when the session's future was dropped, and
-//! what removes a container must run when a session is dropped outside of any runtime. So this thread does
-//! both.
+//! What creates a container or a sandbox must receive the answer even when the session's future was dropped,
+//! and what removes it must run when a session is dropped outside of any runtime. So a thread does both.
 
 use std::{
     future::Future,
@@ -17,14 +16,14 @@ use tokio::{runtime::Handle, sync::oneshot, task::JoinHandle, time::timeout};
 use crate::pending::Pending;
 
 /// How long the drop of the last handle blocks for tracked work. A program that ends right after the drop
-/// would leave containers running. [`EngineThread::settled`] waits without blocking.
+/// would leave containers running. [`BackgroundThread::settled`] waits without blocking.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the thread goes on with tracked work after the last handle was dropped.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A handle on the thread. The thread lives as long as the handle and its tracked work.
+/// A handle on a thread that runs futures. The thread lives as long as the handle and its tracked work.
 #[derive(Debug)]
-pub(crate) struct EngineThread {
+pub struct BackgroundThread {
     runtime: Handle,
     /// Work that is to be done before the thread ends.
     tracked: Pending,
@@ -33,11 +32,14 @@ pub(crate) struct EngineThread {
     ended: Mutex<mpsc::Receiver<()>>,
 }
 
-impl EngineThread {
-    /// Starts the thread.
-    pub(crate) fn start() -> Result<Self> {
+impl BackgroundThread {
+    /// Starts the thread, with the name of a backend.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] if the system has no thread or descriptor left.
+    pub fn start(backend: &str) -> Result<Self> {
         let failed = |error: std::io::Error| {
-            let what = format!("cannot start a thread that talks to the Docker engine: {error}");
+            let what = format!("cannot start a thread for the {backend} backend: {error}");
             Error::new(ErrorKind::Unavailable, what).with_source(error)
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -57,7 +59,7 @@ impl EngineThread {
                 let _ = end.send(());
             }
         };
-        let thread = thread::Builder::new().name("abyme-docker".to_owned()).spawn(work).map_err(failed)?;
+        let thread = thread::Builder::new().name(format!("abyme-{backend}")).spawn(work).map_err(failed)?;
         Ok(Self {
             runtime: handle,
             tracked,
@@ -68,12 +70,12 @@ impl EngineThread {
     }
 
     /// Does `work` in the background.
-    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(work);
     }
 
     /// Does `work` in the background. The end of this thread and [`settled`](Self::settled) wait for it.
-    pub(crate) fn spawn_tracked(&self, work: impl Future<Output = ()> + Send + 'static) {
+    pub fn spawn_tracked(&self, work: impl Future<Output = ()> + Send + 'static) {
         let pending = self.tracked.begin();
         self.runtime.spawn(async move {
             let _pending = pending;
@@ -82,17 +84,20 @@ impl EngineThread {
     }
 
     /// Does `work` and waits for it. `work` is given up when the returned future is dropped.
-    pub(crate) async fn run<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T> {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] if `work` panicked.
+    pub async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T> {
         let mut task = AbortOnDrop(self.runtime.spawn(work));
         (&mut task.0).await.map_err(|error| interrupted().with_source(error))
     }
 
     /// Does `work` and waits for it. `work` goes on to its end when the returned future is dropped, and its
     /// result is dropped then.
-    pub(crate) async fn run_to_end<T: Send + 'static>(
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] if `work` panicked.
+    pub async fn run_to_end<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T> {
@@ -104,16 +109,16 @@ impl EngineThread {
     }
 
     /// Waits until all tracked work is done.
-    pub(crate) async fn settled(&self) {
+    pub async fn settled(&self) {
         self.tracked.settled().await;
     }
 }
 
 fn interrupted() -> Error {
-    Error::new(ErrorKind::Internal, "talking to the Docker engine was broken off")
+    Error::new(ErrorKind::Internal, "the work of the background thread was broken off")
 }
 
-impl Drop for EngineThread {
+impl Drop for BackgroundThread {
     fn drop(&mut self) {
         drop(self.stop.take());
         // The thread cannot wait for itself.
@@ -142,7 +147,7 @@ mod tests {
     use super::*;
 
     /// Tracked work that takes a while, and whether it is done.
-    fn slow_work(thread: &EngineThread) -> Arc<AtomicBool> {
+    fn slow_work(thread: &BackgroundThread) -> Arc<AtomicBool> {
         let done = Arc::new(AtomicBool::new(false));
         let flag = done.clone();
         thread.spawn_tracked(async move {
@@ -154,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_drop_of_the_last_handle_waits_for_tracked_work() {
-        let thread = EngineThread::start().unwrap();
+        let thread = BackgroundThread::start("test").unwrap();
         let done = slow_work(&thread);
         drop(thread);
         assert!(done.load(Ordering::SeqCst));
@@ -162,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn tracked_work_can_be_awaited() {
-        let thread = EngineThread::start().unwrap();
+        let thread = BackgroundThread::start("test").unwrap();
         let done = slow_work(&thread);
         thread.settled().await;
         assert!(done.load(Ordering::SeqCst));
@@ -170,7 +175,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_runs_to_its_end_outlives_its_caller() {
-        let thread = EngineThread::start().unwrap();
+        let thread = BackgroundThread::start("test").unwrap();
         let (go_on, leave) = oneshot::channel::<()>();
         let (end, ended) = oneshot::channel();
         let call = thread.run_to_end(async move {
@@ -184,7 +189,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_run_is_given_up_with_its_caller() {
-        let thread = EngineThread::start().unwrap();
+        let thread = BackgroundThread::start("test").unwrap();
         let (held, dropped) = oneshot::channel::<()>();
         let call = thread.run(async move {
             let _held = held;

@@ -6,21 +6,22 @@ use tokio::sync::watch;
 
 /// A count of pending work. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Pending(Arc<watch::Sender<usize>>);
+pub struct Pending(Arc<watch::Sender<usize>>);
 
 impl Pending {
     /// Counts one piece of work until the guard is dropped.
-    pub(crate) fn begin(&self) -> PendingGuard {
+    pub fn begin(&self) -> PendingGuard {
         self.0.send_modify(|count| *count += 1);
         PendingGuard(self.clone())
     }
 
-    pub(crate) fn is_none(&self) -> bool {
+    /// Whether no work is pending.
+    pub fn is_none(&self) -> bool {
         *self.0.borrow() == 0
     }
 
     /// Waits until no work is pending.
-    pub(crate) async fn settled(&self) {
+    pub async fn settled(&self) {
         // The sender lives as long as `self`, so this does not fail.
         let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
     }
@@ -28,7 +29,7 @@ impl Pending {
 
 /// One piece of pending work.
 #[derive(Debug)]
-pub(crate) struct PendingGuard(Pending);
+pub struct PendingGuard(Pending);
 
 impl Drop for PendingGuard {
     fn drop(&mut self) {
