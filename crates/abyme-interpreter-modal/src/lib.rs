@@ -1,1 +1,14 @@
-//! Python in a Modal sandbox as a backend for Abyme.
+#![doc = include_str!("../README.md")]
+
+mod api;
+mod config;
+mod image;
+mod interpreter;
+mod sandbox;
+mod session;
+
+pub use self::{
+    config::{Api, Network},
+    image::BuildProgress,
+    interpreter::{AccountInfo, Modal},
+};

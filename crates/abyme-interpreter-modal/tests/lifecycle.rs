@@ -1,0 +1,264 @@
+//! Nothing is left, on whatever path a session ends, and what is asked for arrives.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test may panic")]
+
+mod common;
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use abyme_core::{
+    CodeInterpreter, ErrorKind, InterpreterFactory, InterpreterFactoryExt, Pool, PoolConfig, Session,
+};
+use abyme_interpreter_modal::{BuildProgress, Modal, Network};
+use common::{FakeModal, eventually, value};
+use serde_json::json;
+
+/// Makes this program a host to be killed, with sessions at this address.
+const HOST: &str = "ABYME_TEST_MODAL";
+
+fn main() -> std::process::ExitCode {
+    if let Ok(url) = std::env::var(HOST) {
+        return host_to_be_killed(&url);
+    }
+    run![
+        shutdown_leaves_nothing,
+        a_drop_leaves_nothing,
+        a_drop_in_a_cell_leaves_nothing,
+        a_drop_at_any_moment_of_the_start_leaves_nothing,
+        a_killed_host_is_swept_after,
+        what_is_asked_for_arrives,
+        images_are_built_once_and_their_log_is_reported,
+        secrets_and_variables_arrive,
+        sessions_can_share_a_sandbox,
+        a_pool_starts_ahead,
+        fifty_sessions_at_once,
+        a_hundred_megabytes_go_in_and_out,
+        a_cell_costs_one_round_trip,
+    ]
+}
+
+async fn shutdown_leaves_nothing() {
+    let fake = FakeModal::start();
+    let mut session = fake.session().await;
+    assert_eq!(value(&mut session, "6 * 7").await, "42");
+    assert_eq!(fake.running().len(), 1);
+    session.shutdown().await.unwrap();
+    assert_eq!(fake.running().len(), 0, "it is gone when shutdown returns");
+    session.shutdown().await.unwrap();
+    assert_eq!(session.run_code("1").await.unwrap_err().kind(), ErrorKind::SessionEnded);
+}
+
+async fn a_drop_leaves_nothing() {
+    let fake = FakeModal::start();
+    let modal = fake.modal();
+    drop(modal.session().await.unwrap());
+    modal.shutdown().await;
+    assert_eq!(fake.running().len(), 0);
+    // The last handle waits for the termination, outside of any runtime too.
+    let session = modal.session().await.unwrap();
+    std::thread::spawn(move || drop((session, modal))).join().unwrap();
+    fake.nothing_is_left().await;
+}
+
+async fn a_drop_in_a_cell_leaves_nothing() {
+    let fake = FakeModal::start();
+    let mut session = fake.session().await;
+    let cell = session.run_code("import signal\nsignal.signal(2, signal.SIG_IGN)\nwhile True: pass");
+    assert!(tokio::time::timeout(Duration::from_millis(300), cell).await.is_err());
+    drop(session);
+    fake.nothing_is_left().await;
+}
+
+async fn a_drop_at_any_moment_of_the_start_leaves_nothing() {
+    let fake = FakeModal::start();
+    for modal in [fake.modal(), fake.modal().sessions_per_sandbox(2)] {
+        for round in 0..16 {
+            let mut session = modal.create().await.unwrap();
+            let _ = tokio::time::timeout(Duration::from_millis(round * 12), session.start()).await;
+        }
+        drop(modal);
+        fake.nothing_is_left().await;
+    }
+}
+
+fn host_to_be_killed(url: &str) -> std::process::ExitCode {
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let modal = Modal::new().server_url(url).token("ak-test", "as-test");
+        let mut session = modal.session().await.unwrap();
+        value(&mut session, "6 * 7").await;
+        println!("ready");
+        let _ = session.run_code("while True: pass").await;
+    });
+    std::process::ExitCode::FAILURE
+}
+
+async fn a_killed_host_is_swept_after() {
+    let fake = FakeModal::start();
+    let mut host = Command::new(std::env::current_exe().unwrap())
+        .env(HOST, &fake.url)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(host.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    let modal = fake.modal();
+    let mut other = modal.session().await.unwrap();
+    assert_eq!(modal.sweep().await.unwrap(), 0, "who lives is left alone");
+    host.kill().unwrap();
+    host.wait().unwrap();
+    assert_eq!(fake.running().len(), 2);
+    assert_eq!(modal.sweep().await.unwrap(), 1);
+    assert_eq!(fake.running().len(), 1);
+    assert_eq!(value(&mut other, "6 * 7").await, "42");
+}
+
+async fn what_is_asked_for_arrives() {
+    let fake = FakeModal::start();
+    let modal = fake.modal().memory_limit_bytes(512 << 20).cpus(2.0).region("us-east").name("one");
+    let modal = modal.network(Network::Domains(vec!["pypi.org".to_owned()])).tag("team", "red");
+    let modal = modal.timeout(Duration::from_secs(500)).idle_timeout(Duration::from_secs(60)).workdir("/srv");
+    let mut session = modal.session().await.unwrap();
+    assert_eq!(value(&mut session, "import os; os.getcwd()").await, "/srv");
+    let sandbox = fake.sandboxes().into_values().next().unwrap();
+    for (name, expected) in [
+        ("memory_mb", json!([512, 512])),
+        ("milli_cpu", json!(2000)),
+        ("regions", json!(["us-east"])),
+        ("name", json!("one")),
+        ("network", json!(3)),
+        ("domains", json!(["pypi.org"])),
+        ("timeout", json!(500)),
+        ("idle_timeout", json!(60)),
+    ] {
+        assert_eq!(sandbox[name], expected, "{name}");
+    }
+    assert_eq!(sandbox["tags"]["team"], "red");
+    let error = modal.session().await.unwrap_err();
+    assert!(error.message().contains("named `one`, which only one at a time can be"), "{error}");
+}
+
+async fn images_are_built_once_and_their_log_is_reported() {
+    let fake = FakeModal::start();
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let report = log.clone();
+    let modal =
+        fake.modal().image("python:3.12-slim").apt_packages(["git"]).pip_packages(["numpy", "pandas>=2"]);
+    let modal = modal.on_progress(move |progress| report.lock().unwrap().push(progress));
+    let account = modal.prepare().await.unwrap();
+    assert!(account.to_string().contains("takes the token from the configuration"), "{account}");
+    let built = log.lock().unwrap().iter().filter(|step| matches!(step, BuildProgress::Built { .. })).count();
+    let lines = log.lock().unwrap().iter().filter(|step| matches!(step, BuildProgress::Log(_))).count();
+    assert_eq!((built, lines), (3, 9));
+    let images = &fake.tell(&json!({}))["images"];
+    assert_eq!(images["im-0"], json!(["FROM python:3.12-slim"]));
+    assert_eq!(images["im-2"][1], json!("RUN python3 -m pip install --no-cache-dir 'numpy' 'pandas>=2'"));
+    let joins = fake.calls("ImageJoinStreaming");
+    let again =
+        fake.modal().image("python:3.12-slim").apt_packages(["git"]).pip_packages(["numpy", "pandas>=2"]);
+    assert_eq!(again.prepare().await.unwrap().image_id, account.image_id);
+    assert_eq!(fake.calls("ImageJoinStreaming"), joins, "what is built is not built again");
+    let mut session = fake.modal().image_id(account.image_id).session().await.unwrap();
+    assert_eq!(value(&mut session, "1 + 1").await, "2");
+}
+
+async fn secrets_and_variables_arrive() {
+    let fake = FakeModal::start();
+    fake.set(json!({ "secrets": { "LITELLM": { "DSPY_LM_MODEL": "openai/x" } } }));
+    let mut session = fake.modal().secret("LITELLM").env("STAGE", "test").session().await.unwrap();
+    let seen = value(&mut session, "import os; os.environ['DSPY_LM_MODEL'] + os.environ['STAGE']").await;
+    assert_eq!(seen, "openai/xtest");
+}
+
+async fn sessions_can_share_a_sandbox() {
+    let fake = FakeModal::start();
+    let modal = fake.modal().sessions_per_sandbox(3);
+    let starting: Vec<_> = (0..4).map(|_| modal.session()).collect();
+    let mut sessions: Vec<Session> =
+        futures_util::future::join_all(starting).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(fake.running().len(), 2, "three in one, and one in another");
+    for (index, session) in sessions.iter_mut().enumerate() {
+        value(session, &format!("x = {index}; open('mine', 'x').write('{index}')")).await;
+    }
+    for (index, session) in sessions.iter_mut().enumerate() {
+        assert_eq!(value(session, "str(x) + open('mine').read()").await, format!("{index}{index}"));
+    }
+    let first = sessions.remove(0);
+    drop(first);
+    let alone = sessions.remove(0);
+    let processes = |fake: &FakeModal| -> u64 {
+        fake.sandboxes().values().map(|sandbox| sandbox["processes"].as_u64().unwrap()).sum()
+    };
+    assert!(eventually(|| processes(&fake) == 3).await, "the driver of the dropped session is killed");
+    drop(alone);
+    for session in &mut sessions {
+        session.shutdown().await.unwrap();
+    }
+    drop(sessions);
+    modal.shutdown().await;
+    fake.nothing_is_left().await;
+}
+
+async fn a_pool_starts_ahead() {
+    let fake = FakeModal::start();
+    let pool = Pool::new(fake.modal(), PoolConfig::default().size(2));
+    pool.fill().await.unwrap();
+    assert_eq!(fake.running().len(), 2);
+    let mut session = Session::new(pool.create().await.unwrap());
+    assert_eq!(value(&mut session, "1 + 1").await, "2");
+    assert!(eventually(|| pool.ready() == 2).await);
+    // One that died while it waited is not handed out.
+    for id in fake.running() {
+        fake.tell(&json!({ "kill": id }));
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut session = Session::new(pool.create().await.unwrap());
+    assert_eq!(value(&mut session, "2 + 2").await, "4");
+    drop((session, pool));
+    fake.nothing_is_left().await;
+}
+
+async fn fifty_sessions_at_once() {
+    let fake = FakeModal::start();
+    let modal = fake.modal();
+    let sessions = (0..50).map(|index| {
+        let modal = modal.clone();
+        async move {
+            let mut session = modal.session().await.unwrap();
+            assert_eq!(value(&mut session, &format!("{index} * 2")).await, (index * 2).to_string());
+            session
+        }
+    });
+    let sessions = futures_util::future::join_all(sessions).await;
+    assert_eq!(fake.running().len(), 50);
+    drop(sessions);
+    fake.nothing_is_left().await;
+}
+
+async fn a_hundred_megabytes_go_in_and_out() {
+    let fake = FakeModal::start();
+    let mut session = fake.modal().max_message_bytes(1 << 30).session().await.unwrap();
+    let text = "0123456789".repeat(10 << 20);
+    let cell = abyme_core::Cell::new("text = text[::-1]").variable("text", text.clone()).read("text");
+    let mut observation = session.execute(cell, &abyme_core::NoHostFunctions).await.unwrap();
+    assert!(observation.is_ok(), "{:?}", observation.error);
+    let back = observation.variables.swap_remove("text").unwrap();
+    let reversed: String = text.chars().rev().collect();
+    assert!(back == abyme_core::Value::from(reversed));
+}
+
+async fn a_cell_costs_one_round_trip() {
+    let fake = FakeModal::start();
+    let mut session = fake.session().await;
+    value(&mut session, "1").await;
+    let writes = fake.calls("TaskExecStdinWrite");
+    let reads = fake.calls("TaskExecStdioRead");
+    for _ in 0..5 {
+        value(&mut session, "1").await;
+    }
+    assert_eq!(fake.calls("TaskExecStdinWrite") - writes, 5, "one write, whose answer nobody waits for");
+    assert_eq!(fake.calls("TaskExecStdioRead"), reads, "one stream for all answers");
+}
