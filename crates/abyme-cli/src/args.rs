@@ -51,7 +51,7 @@ impl Command {
             Self::Run(args) => args.backend.interpreter == "pyo3",
             Self::Demo(args) => args.backend.interpreter == "pyo3",
             Self::Interpreter(args) => args.backend == "pyo3",
-            Self::Doctor(_) => true,
+            Self::Doctor(args) => args.interpreter.as_ref().is_none_or(|name| name == "pyo3"),
             Self::Prepare => false,
         }
     }
@@ -62,11 +62,11 @@ pub(crate) struct BackendArgs {
     /// Where the Python runs
     #[arg(long, value_name = "NAME", default_value = COMPILED[0])]
     pub(crate) interpreter: String,
-    /// The Python to run: a name or a path, in the image for `docker` [default: python3]; for `pyo3`, a
+    /// The Python to run: a name or a path, in the image for `docker` and `modal` [default: python3]; for `pyo3`, a
     /// virtual environment
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<PathBuf>,
-    /// The image of the `docker` interpreter [default: python:3.13-slim]
+    /// The image of the `docker` and `modal` interpreters [default: python:3.13-slim]
     #[arg(long, value_name = "NAME")]
     pub(crate) image: Option<String>,
     /// Most memory of this command that one message of the session may take, such as a submission, in MB of
@@ -232,7 +232,8 @@ pub(crate) struct InterpreterArgs {
     /// Time of one cell in seconds, tool calls included
     #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = seconds_over_zero)]
     pub(crate) cell_timeout: Duration,
-    /// Most memory of the session, in MB of 1024 KB [default: 512 for wasm and docker, 4096 for subprocess]
+    /// Most memory of the session, in MB of 1024 KB [default: 512 for wasm and docker, 1024
+    /// for modal, 4096 for subprocess]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(16..=1 << 30))]
     pub(crate) memory_mb: Option<u64>,
     /// Most size of what the session writes: wasm and docker, all files together [default: 64]; subprocess,
@@ -250,11 +251,11 @@ pub(crate) struct InterpreterArgs {
     #[arg(long, value_name = "N", default_value_t = 1024)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     pub(crate) max_line_mb: u64,
-    /// The Python to run: a name or a path, in the image for `docker` [default: python3]; for `pyo3`, a
+    /// The Python to run: a name or a path, in the image for `docker` and `modal` [default: python3]; for `pyo3`, a
     /// virtual environment
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<PathBuf>,
-    /// The image of the `docker` backend [default: python:3.13-slim]
+    /// The image of the `docker` and `modal` backends [default: python:3.13-slim]
     #[arg(long, value_name = "NAME")]
     pub(crate) image: Option<String>,
 }
@@ -263,10 +264,14 @@ pub(crate) struct InterpreterArgs {
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    /// Try this interpreter alone. What costs money is tried only so: `modal` makes two small sandboxes for
+    /// some seconds, less than 0.01 $
+    #[arg(long, value_name = "NAME")]
+    pub(crate) interpreter: Option<String>,
     /// The Python of the `subprocess` interpreter: a name or a path [default: python3]
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<PathBuf>,
-    /// The image of the `docker` interpreter [default: python:3.13-slim]
+    /// The image of the `docker` and `modal` interpreters [default: python:3.13-slim]
     #[arg(long, value_name = "NAME")]
     pub(crate) image: Option<String>,
     /// Ask the model one tiny question, to see that key and connection work

@@ -31,6 +31,8 @@ pub(crate) const COMPILED: &[&str] = &[
     "subprocess",
     #[cfg(feature = "docker")]
     "docker",
+    #[cfg(feature = "modal")]
+    "modal",
     #[cfg(feature = "pyo3")]
     "pyo3",
 ];
@@ -39,9 +41,15 @@ pub(crate) const COMPILED: &[&str] = &[
 pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
     #[cfg(not(feature = "docker"))]
     ("docker", "build `abyme` with `--features docker`"),
+    #[cfg(not(feature = "modal"))]
+    ("modal", "build `abyme` with `--features modal`"),
     #[cfg(not(feature = "pyo3"))]
     ("pyo3", "build `abyme` with `--features pyo3`, which needs libpython (Debian: python3-dev)"),
 ];
+
+/// What costs money to try, with what it costs.
+pub(crate) const PAID: &[(&str, &str)] =
+    &[("modal", "two small sandboxes for some seconds, less than 0.01 $ at Modal's prices of 2026")];
 
 /// Bytes of memory that a session needs in which Python holds `text` bytes, and for a moment what they are
 /// made from.
@@ -50,6 +58,7 @@ pub(crate) fn memory_for(name: &str, text: u64) -> u64 {
     match name {
         "wasm" => (512 << 20).max((256 << 20) + 3 * text).min(ALL_OF_32_BITS),
         "docker" => (512 << 20).max((256 << 20) + 3 * text),
+        "modal" => (1 << 30).max((256 << 20) + 3 * text),
         _ => (4 << 30) + 3 * text,
     }
 }
@@ -63,9 +72,9 @@ pub(crate) fn factory(name: &str, settings: &Settings) -> Result<Arc<dyn Interpr
             python.display()
         )));
     }
-    if let (Some(image), true) = (&settings.image, name != "docker") {
+    if let (Some(image), true) = (&settings.image, !matches!(name, "docker" | "modal")) {
         return Err(Failure::usage(format!(
-            "--image {image} is for the `docker` interpreter, and this is `{name}`"
+            "--image {image} is for the `docker` and `modal` interpreters, and this is `{name}`"
         )));
     }
     match name {
@@ -73,6 +82,8 @@ pub(crate) fn factory(name: &str, settings: &Settings) -> Result<Arc<dyn Interpr
         "subprocess" => Ok(Arc::new(subprocess(settings))),
         #[cfg(feature = "docker")]
         "docker" => Ok(Arc::new(docker(settings, abyme::docker::Pull::Missing))),
+        #[cfg(feature = "modal")]
+        "modal" => Ok(Arc::new(modal(settings)?)),
         #[cfg(feature = "pyo3")]
         "pyo3" => {
             let pyo3 = pyo3(settings)?;
@@ -142,6 +153,32 @@ pub(crate) fn docker(settings: &Settings, pull: abyme::docker::Pull) -> abyme::D
         docker = docker.max_message_bytes(bytes);
     }
     docker
+}
+
+/// The `modal` backend, which says on stderr that an image is built.
+#[cfg(feature = "modal")]
+fn modal(settings: &Settings) -> Result<abyme::Modal, Failure> {
+    if let Some(bytes) = settings.disk {
+        let mb = bytes >> 20;
+        return Err(Failure::usage(format!(
+            "--disk-mb {mb} cannot be kept by the `modal` interpreter: leave it out"
+        )));
+    }
+    let report = |progress| terminal::say(&format!("abyme: {progress}"));
+    let mut modal = abyme::Modal::new().on_progress(report);
+    if let Some(image) = &settings.image {
+        modal = modal.image(image);
+    }
+    if let Some(python) = &settings.python {
+        modal = modal.python(python.display().to_string());
+    }
+    if let Some(bytes) = settings.memory {
+        modal = modal.memory_limit_bytes(bytes);
+    }
+    if let Some(bytes) = settings.message {
+        modal = modal.max_message_bytes(bytes);
+    }
+    Ok(modal)
 }
 
 /// The `pyo3` backend: its Python is linked, so a path can only name a virtual environment.

@@ -12,7 +12,7 @@ use abyme::{
 use self::report::{Backend, Health, Model, Report};
 use crate::{
     args::DoctorArgs,
-    backend::{self, COMPILED, Settings},
+    backend::{self, COMPILED, PAID, Settings},
     exit::{Exit, Failure},
     models,
     signals::{CLEAN_UP_GRACE, unless_stopped},
@@ -40,10 +40,19 @@ pub(crate) async fn run(args: DoctorArgs, standard: &Standard) -> std::result::R
 
 async fn examine(args: &DoctorArgs) -> std::result::Result<Report, Failure> {
     let mut backends = Vec::new();
-    for &name in COMPILED {
+    let mut not_tried = Vec::new();
+    let names = match &args.interpreter {
+        Some(name) => vec![name.as_str()],
+        None => COMPILED.to_vec(),
+    };
+    for name in names {
+        if let (None, Some(paid)) = (&args.interpreter, PAID.iter().find(|(paid, _)| *paid == name)) {
+            not_tried.push(*paid);
+            continue;
+        }
         let settings = match name {
             "subprocess" => Settings { python: args.python.clone(), ..Settings::default() },
-            "docker" => Settings { image: args.image.clone(), ..Settings::default() },
+            "docker" | "modal" => Settings { image: args.image.clone(), ..Settings::default() },
             _ => Settings::default(),
         };
         let factory = match name {
@@ -60,7 +69,7 @@ async fn examine(args: &DoctorArgs) -> std::result::Result<Report, Failure> {
             health: try_out(&*factory).await.map_err(|error| error.to_string()),
         });
     }
-    Ok(Report { backends, model: model(args).await })
+    Ok(Report { backends, not_tried, model: model(args).await })
 }
 
 /// Runs a real cell.

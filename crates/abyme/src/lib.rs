@@ -38,6 +38,9 @@ pub use self::docker::Docker;
 #[cfg(feature = "mcp")]
 #[doc(no_inline)]
 pub use self::mcp::McpServer;
+#[cfg(feature = "modal")]
+#[doc(no_inline)]
+pub use self::modal::Modal;
 #[cfg(feature = "openai")]
 #[doc(no_inline)]
 pub use self::openai::OpenAi;
@@ -67,11 +70,18 @@ pub mod mcp {
     pub use abyme_mcp::{McpClient, McpServer};
 }
 
+/// The backend that runs Python in a sandbox of Modal.
+#[cfg(feature = "modal")]
+#[cfg_attr(docsrs, doc(cfg(feature = "modal")))]
+pub mod modal {
+    pub use abyme_interpreter_modal::{AccountInfo, Api, BuildProgress, Modal, Network};
+}
+
 /// The client for servers that speak OpenAI's chat completions.
 #[cfg(feature = "openai")]
 #[cfg_attr(docsrs, doc(cfg(feature = "openai")))]
 pub mod openai {
-    pub use abyme_model_openai::{Api, OpenAi, Secret, SystemRole};
+    pub use abyme_model_openai::{OpenAi, Secret, SystemRole};
 }
 
 /// The backend that runs Python in this very process.
@@ -117,6 +127,8 @@ pub mod prelude {
     pub use crate::Docker;
     #[cfg(feature = "mcp")]
     pub use crate::McpServer;
+    #[cfg(feature = "modal")]
+    pub use crate::Modal;
     #[cfg(feature = "openai")]
     pub use crate::OpenAi;
     #[cfg(feature = "pyo3")]

@@ -10,6 +10,8 @@ use crate::{backend::LEFT_OUT, json, terminal::escape};
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) backends: Vec<Backend>,
+    /// What was not tried because it costs money, with what it costs.
+    pub(super) not_tried: Vec<(&'static str, &'static str)>,
     pub(super) model: Model,
 }
 
@@ -61,6 +63,10 @@ impl Report {
         for backend in &self.backends {
             backend.describe(&mut text);
         }
+        for (name, cost) in &self.not_tried {
+            let how = format!("`abyme doctor --interpreter {name}` does ({cost})");
+            let _ = writeln!(text, "  -   {name:<11} not tried: {how}");
+        }
         for (name, how) in LEFT_OUT {
             let _ = writeln!(text, "  -   {name:<11} not in this `abyme`: {how}");
         }
@@ -74,6 +80,7 @@ impl Report {
         let left_out: Vec<_> = LEFT_OUT.iter().map(|(name, _)| *name).collect();
         let object = Value::dict([
             ("backends", Value::list(self.backends.iter().map(Backend::value))),
+            ("not_tried", Value::list(self.not_tried.iter().map(|(name, _)| *name))),
             ("left_out", Value::list(left_out)),
             ("model", self.model.value()),
         ]);
