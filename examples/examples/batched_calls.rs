@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let rlm = Rlm::of::<ExtractApiEndpoints>()
         .model(models.plans.clone())
         .sub_model(models.answers.clone())
-        .interpreter(Wasm::new())
+        .interpreter(abyme_examples::interpreter()?)
         .limits(|limits| limits.max_iterations(20).max_llm_calls(60))
         .build()?;
 

@@ -54,7 +54,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let rlm = Rlm::of::<ExtractStructure>()
         .model(models.plans.clone())
         .sub_model(models.answers.clone())
-        .interpreter(Wasm::new())
+        .interpreter(abyme_examples::interpreter()?)
         .tool(regex_extract)
         .limits(|limits| limits.max_iterations(15).max_llm_calls(20))
         .build()?;

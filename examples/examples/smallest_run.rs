@@ -10,7 +10,7 @@ async fn main() -> abyme::Result<()> {
     let rlm = Rlm::builder("-> numbers: list[int]")
         .instructions("Give the first twelve Fibonacci numbers, starting with 0 and 1.")
         .model(models.plans.clone())
-        .interpreter(Wasm::new())
+        .interpreter(abyme_examples::interpreter()?)
         .limits(|limits| limits.max_iterations(15))
         .build()?;
 

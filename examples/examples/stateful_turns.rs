@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let rlm = Rlm::of::<FindErrorPatterns>()
         .model(models.plans.clone())
         .sub_model(models.answers.clone())
-        .interpreter(Wasm::new())
+        .interpreter(abyme_examples::interpreter()?)
         .limits(|limits| limits.max_iterations(30))
         .build()?;
 

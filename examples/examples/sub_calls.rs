@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let rlm = Rlm::of::<ExtractArchitecture>()
         .model(models.plans.clone())
         .sub_model(models.answers.clone())
-        .interpreter(Wasm::new())
+        .interpreter(abyme_examples::interpreter()?)
         .limits(|limits| limits.max_iterations(25))
         .build()?;
 

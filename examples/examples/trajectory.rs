@@ -15,7 +15,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let rlm = Rlm::builder("text -> summary")
         .model(models.plans.clone())
         .sub_model(models.answers.clone())
-        .interpreter(Wasm::new())
+        .interpreter(abyme_examples::interpreter()?)
         .limits(|limits| limits.max_iterations(10).max_llm_calls(10))
         .build()?;
 

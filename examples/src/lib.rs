@@ -55,6 +55,21 @@ fn guides(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Where an example's Python runs: in WebAssembly, or at Modal if `ABYME_EXAMPLES_ON` is `modal`.
+///
+/// # Errors
+/// If the variable names something else.
+pub fn interpreter() -> Result<Arc<dyn InterpreterFactory>> {
+    match std::env::var("ABYME_EXAMPLES_ON").unwrap_or_default().as_str() {
+        "" | "wasm" => Ok(Arc::new(Wasm::new())),
+        "modal" => Ok(Arc::new(Modal::new())),
+        other => {
+            let message = format!("ABYME_EXAMPLES_ON is `{other}`, which is none of `wasm` and `modal`");
+            Err(Error::new(ErrorKind::Config, message))
+        }
+    }
+}
+
 /// The model that plans and the one that answers sub-calls.
 #[derive(Debug)]
 pub struct Models {

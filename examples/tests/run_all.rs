@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test, its helpers included")]
 
 use std::{
-    path::PathBuf,
-    process::{Command, Output},
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
 };
 
-/// Runs an example away from any `.env` and without a model in its environment.
-fn run(name: &str, arguments: &[&str]) -> Output {
+/// Runs an example away from any `.env` and without a model in its environment, but with these variables.
+fn run(name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(binary(name));
     command.args(arguments).current_dir(&folder);
@@ -19,7 +20,7 @@ fn run(name: &str, arguments: &[&str]) -> Output {
             command.env_remove(name);
         }
     }
-    command.output().unwrap()
+    command.envs(variables.iter().copied()).output().unwrap()
 }
 
 /// Cargo builds the examples for `cargo test`, into a folder beside the tests' own.
@@ -32,7 +33,11 @@ fn binary(name: &str) -> PathBuf {
 
 /// Runs an example and asks for lines that begin so. All its checks have to hold.
 fn expect(name: &str, arguments: &[&str], lines: &[&str]) {
-    let output = run(name, arguments);
+    expect_with(name, arguments, &[], lines);
+}
+
+fn expect_with(name: &str, arguments: &[&str], variables: &[(&str, &str)], lines: &[&str]) {
+    let output = run(name, arguments, variables);
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let report = format!("{name} printed:\n{stdout}\nand on stderr:\n{stderr}");
     assert!(output.status.success(), "{report}");
@@ -89,6 +94,57 @@ fn custom_tool() {
 fn mcp() {
     let lines = ["tool: find_books(author: str)", "titles: {", "run: submitted after 1 turns", "check: "];
     expect("mcp", &[], &lines);
+}
+
+/// The tutorial that this project was started from: its sections 2 and 5 to 10, over the server of the Modal
+/// backend's tests.
+#[test]
+fn on_modal() {
+    let python = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("venvs").join("modal/bin/python");
+    if !python.exists() {
+        let is_required =
+            std::env::var("ABYME_REQUIRE").unwrap_or_default().split(',').any(|name| name == "modal");
+        assert!(!is_required, "no {}: see the README of abyme-interpreter-modal", python.display());
+        eprintln!("left out: no {}", python.display());
+        return;
+    }
+    let server = "../crates/abyme-interpreter-modal/tests/fake/fake_modal.py";
+    let mut server = Server(
+        Command::new(python)
+            .args(["-I", "-B"])
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(server))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let mut said = BufReader::new(server.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let ready = said.next().unwrap();
+    let url = format!("http://127.0.0.1:{}", ready.split(' ').nth(1).unwrap());
+    let secret = r#"{"set": {"secrets": {"LITELLM": {"DSPY_LLM_API_KEY": "very-secret"}}}}"#;
+    std::io::Write::write_all(server.0.stdin.as_mut().unwrap(), format!("{secret}\n").as_bytes()).unwrap();
+    said.next().unwrap();
+    let variables = [
+        ("MODAL_SERVER_URL", url.as_str()),
+        ("MODAL_TOKEN_ID", "ak-test"),
+        ("MODAL_TOKEN_SECRET", "as-test"),
+        ("ABYME_EXAMPLES_ON", "modal"),
+    ];
+    expect_with("modal_secret", &[], &variables, &["present: {", "length of the key: 11"]);
+    for name in ["smallest_run", "sub_calls", "batched_calls", "stateful_turns", "trajectory", "custom_tool"]
+    {
+        expect_with(name, &[], &variables, &["check: "]);
+    }
+}
+
+/// A process that ends with this value.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]

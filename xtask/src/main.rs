@@ -5,6 +5,7 @@ mod ci;
 mod command;
 mod docker_test_env;
 mod fix;
+mod modal_protos;
 mod prices;
 mod python_wasm;
 mod selection;
@@ -34,6 +35,8 @@ enum Command {
     DockerTestEnv(docker_test_env::Action),
     /// Repair what can be repaired by a tool: format and lints.
     Fix,
+    /// Compare the Modal backend's messages with those in the newest wheel of Modal's own client.
+    ModalProtos,
     /// Make the table of prices in abyme-core from LiteLLM's.
     Prices(prices::Args),
     /// Build the data of the crate abyme-python-wasm: CPython for WASI with its standard library.
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Ci => ci::run(),
         Command::DockerTestEnv(action) => docker_test_env::run(&action),
         Command::Fix => fix::run(),
+        Command::ModalProtos => modal_protos::run(),
         Command::Prices(args) => prices::run(&args),
         Command::PythonWasm(args) => python_wasm::run(&args),
         Command::Test(args) => test::run(&args),
