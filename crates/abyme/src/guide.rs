@@ -1,4 +1,4 @@
-//! A guide in six parts.
+//! A guide in parts.
 //!
 //! | part | is about |
 //! |---|---|
@@ -7,6 +7,7 @@
 //! | [sub_calls] | model calls from a cell |
 //! | [recursion] | runs that start runs |
 //! | [budgets] | what a run may use, its children included |
+//! | [past_one_machine] | several Docker engines, Modal, Kubernetes and Ray |
 //! | [moving_over] | from `dspy.RLM` and `rlms`, side by side |
 
 #[doc = include_str!("../guide/budgets.md")]
@@ -14,6 +15,9 @@ pub mod budgets {}
 
 #[doc = include_str!("../guide/moving_over.md")]
 pub mod moving_over {}
+
+#[doc = include_str!("../guide/past_one_machine.md")]
+pub mod past_one_machine {}
 
 #[doc = include_str!("../guide/recursion.md")]
 pub mod recursion {}
