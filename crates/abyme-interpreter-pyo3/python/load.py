@@ -7,7 +7,7 @@ are the package `_abyme`; afterwards no cell can import them.
 import sys
 
 DRIVER = (
-    "gate", "capture", "annotations", "convert", "display", "errors", "scope", "sources", "submit",
+    "gate", "given", "capture", "annotations", "convert", "display", "errors", "scope", "sources", "submit",
     "processes", "program", "repl",
 )  # fmt: skip
 ORDER = (*DRIVER, "threads", "proxies", "session")

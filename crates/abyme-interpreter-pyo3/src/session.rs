@@ -14,7 +14,7 @@ use std::{
 use abyme_core::{Cell, HostError, HostFunctions, Observation, Result, Value};
 use abyme_driver::{
     cell::{Cancelled, CellEnd, CellEvent, InterruptTimer, RunningCell, drive},
-    repl::{Collector, Done, KnownScope},
+    repl::{Collector, Done, GivenTexts, KnownScope},
     session_ended,
 };
 use pyo3::prelude::*;
@@ -47,6 +47,7 @@ pub(crate) struct Pyo3Session {
     /// How many cells were run; the number of the last one.
     cells: u64,
     known_scope: KnownScope,
+    given: GivenTexts,
     ended: Option<String>,
 }
 
@@ -87,6 +88,7 @@ impl Pyo3Session {
             running: None,
             cells: 0,
             known_scope: KnownScope::default(),
+            given: GivenTexts::default(),
             ended: None,
         })
     }
@@ -121,7 +123,8 @@ impl Pyo3Session {
         let number = self.cells;
         let calls = self.bridge.open(number, Collector::new(cell.max_output_chars));
         let (done, receiver) = oneshot::channel();
-        let job = Job { number, cell, scope: self.known_scope.changed(&scope).cloned(), done };
+        let given = self.given.number(&cell);
+        let job = Job { number, cell, scope: self.known_scope.changed(&scope).cloned(), given, done };
         if self.worker.as_ref().is_none_or(|worker| worker.jobs.send(job).is_err()) {
             let reason = "the thread of the session failed";
             self.end(reason);
@@ -133,6 +136,7 @@ impl Pyo3Session {
         Ok(match end {
             RunEnd::Done { done, interrupted } => {
                 self.known_scope.learn(&scope, &done, interrupted);
+                self.given.learn(&done);
                 collector.finish(*done, interrupted)
             }
             RunEnd::Failed(reason) => {
@@ -168,7 +172,7 @@ impl Pyo3Session {
         let Some(worker) = &self.worker else { return RunEnd::Failed("there is no thread".to_owned()) };
         let interrupter = Interrupter::new(&self.python, &self.bridge, worker, running.number);
         let mut cell = ThreadCell { running, interrupter, in_flight: 0, spin_deadline: None };
-        let end = match drive(&mut cell, host, timer).await {
+        let end = match drive(&mut cell, host, &self.given, timer).await {
             CellEnd::Ended { end: Ok(Ok(done)), interrupted } => {
                 RunEnd::Done { done: Box::new(done), interrupted }
             }

@@ -22,6 +22,7 @@ pub(crate) struct Job {
     pub(crate) number: u64,
     pub(crate) cell: Cell,
     pub(crate) scope: Option<Arc<Scope>>,
+    pub(crate) given: Vec<(String, u64)>,
     pub(crate) done: oneshot::Sender<Result<Done, String>>,
 }
 
@@ -105,8 +106,7 @@ fn run_cells(
 
 fn run(session: &Bound<'_, PyAny>, job: &Job, bridge: &HostBridge) -> Result<Done, String> {
     let py = session.py();
-    let request: Bound<'_, PyDict> =
-        request(py, &job.cell, job.scope.as_deref()).map_err(|error| error.to_string())?;
+    let request: Bound<'_, PyDict> = request(py, job).map_err(|error| error.to_string())?;
     let answer =
         session.call_method1("run_cell", (job.number, request)).map_err(|error| error.to_string())?;
     let value = match from_python(&answer, &mut bridge.budget()) {
@@ -129,7 +129,8 @@ fn without_variables(answer: &Bound<'_, PyAny>, problem: &str) -> PyResult<()> {
 }
 
 /// The request for a cell, as `Repl.run` takes it. The scope is part of it only when it changed.
-fn request<'py>(py: Python<'py>, cell: &Cell, scope: Option<&Scope>) -> PyResult<Bound<'py, PyDict>> {
+fn request<'py>(py: Python<'py>, job: &Job) -> PyResult<Bound<'py, PyDict>> {
+    let cell = &job.cell;
     let request = PyDict::new(py);
     request.set_item("code", &cell.code)?;
     if !cell.variables.is_empty() {
@@ -139,7 +140,12 @@ fn request<'py>(py: Python<'py>, cell: &Cell, scope: Option<&Scope>) -> PyResult
         }
         request.set_item("variables", variables)?;
     }
-    if let Some(scope) = scope {
+    if !job.given.is_empty() {
+        let numbers = PyDict::new(py);
+        job.given.iter().try_for_each(|(name, number)| numbers.set_item(name, number))?;
+        request.set_item("given", numbers)?;
+    }
+    if let Some(scope) = &job.scope {
         request.set_item("scope", to_python(py, &scope_value(scope))?)?;
     }
     if !cell.reads.is_empty() {

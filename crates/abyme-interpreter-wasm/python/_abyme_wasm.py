@@ -15,7 +15,7 @@ import _abyme_guest
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
 DRIVER = (
-    "gate", "capture", "annotations", "convert", "display", "errors", "scope", "sources", "submit",
+    "gate", "given", "capture", "annotations", "convert", "display", "errors", "scope", "sources", "submit",
     "processes", "program", "repl",
 )  # fmt: skip
 OWN = (
@@ -132,7 +132,7 @@ def _prepare():
     _rehearse(modules)
     session = Session(modules, _abyme_guest)
     sys.path_importer_cache.pop(WORK, None)
-    return session.run
+    return session
 
 
 def _reseed():
@@ -145,10 +145,11 @@ def run(request):
     """Run a cell: a request as `Repl.run` takes it. `reseed`: the session was copied since the last one."""
     if sys.modules.pop(__name__, None) is not None or request.get("reseed"):
         _reseed()
-    return _run(request)
+        _session.repl.given.clear()
+    return _session.run(request)
 
 
-_run = _prepare()
+_session = _prepare()
 import random as _random  # noqa: E402  (after the replacements, as all that may use threads)
 import tempfile as _tempfile  # noqa: E402
 

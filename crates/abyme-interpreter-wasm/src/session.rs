@@ -14,7 +14,7 @@ use abyme_core::{
 };
 use abyme_driver::{
     cell::{Cancelled, CellEnd, CellEvent, InterruptTimer, RunningCell, drive},
-    repl::{Collector, Done, KnownScope},
+    repl::{Collector, Done, GivenTexts, KnownScope},
     session_ended,
 };
 use futures_util::future::BoxFuture;
@@ -40,6 +40,7 @@ pub(crate) struct WasmSession {
     state: SessionState,
     checkpoint: LastCheckpoint,
     known_scope: KnownScope,
+    given: GivenTexts,
     /// The session's slot. It is kept when an instance is lost, so that the next instance need not wait for
     /// one. `None` once the session is over.
     slot: Option<Slot>,
@@ -189,7 +190,7 @@ impl WasmSession {
         let (state, slot, known_scope) = (SessionState::Idle(vm), Some(slot), KnownScope::default());
         let on = runtime.config.checkpoints && checkpoint.fits(runtime.config.checkpoint_limit_bytes);
         let checkpoint = if on { LastCheckpoint::Current(checkpoint) } else { LastCheckpoint::Off };
-        Self { runtime, calls, state, checkpoint, known_scope, slot, reseed }
+        Self { runtime, calls, state, checkpoint, known_scope, given: GivenTexts::default(), slot, reseed }
     }
 
     /// Why the session is over, if it is.
@@ -242,7 +243,8 @@ impl WasmSession {
         }
         // The scope is sent only when it changed.
         let scope = self.known_scope.changed(&cell.scope).cloned();
-        let (cell, request) = request(cell, scope, self.reseed).await?;
+        let given = self.given.number(&cell);
+        let (cell, request) = request(cell, scope, given, self.reseed).await?;
         self.update_checkpoint().await?;
         let SessionState::Idle(mut vm) =
             std::mem::replace(&mut self.state, SessionState::Ended("it was cut off".to_owned()))
@@ -331,6 +333,7 @@ impl WasmSession {
                     self.state = SessionState::Idle(vm);
                     self.reseed = false;
                     self.known_scope.learn(&cell.scope, &done, interrupted);
+                    self.given.learn(&done);
                     Ok(collector.finish(done, interrupted))
                 }
                 Err(problem) => Err(self.invalid(&problem)),
@@ -438,7 +441,7 @@ impl WasmSession {
         };
         let _ticking = self.runtime.ticker.tick();
         let mut cell = GuestCell { running, calls: &self.calls, started: vec::IntoIter::default() };
-        let end = drive(&mut cell, host, timer).await;
+        let end = drive(&mut cell, host, &self.given, timer).await;
         let CellEnd::Ended { end: (vm, result), interrupted } = end else {
             // The guest yields every few milliseconds, so dropping its future ends it.
             self.state = SessionState::Ended(KILLED.to_owned());

@@ -8,7 +8,7 @@ use futures_util::{Stream, stream};
 
 use crate::{
     answer::Unusable,
-    events::{Event, EventParser},
+    events::{self, Event, EventParser},
     failure::Exchange,
     transport::{Head, Incoming, Piece},
 };
@@ -38,6 +38,35 @@ pub enum Progress {
     Finished,
     /// Nothing follows.
     Done,
+}
+
+impl<R: ReadReply + ?Sized> ReadReply for Box<R> {
+    fn read(&mut self, event: &Event, deltas: &mut VecDeque<Delta>) -> Result<Progress, Unusable> {
+        (**self).read(event, deltas)
+    }
+
+    fn response(&mut self) -> Result<Response, Unusable> {
+        (**self).response()
+    }
+}
+
+/// The reply in the events of a whole body; `None` if the body is no stream of events, whatever its type says.
+pub fn reply_in(body: &str, reader: &mut dyn ReadReply) -> Option<Result<Response, Unusable>> {
+    let events = events::events(body);
+    let (mut deltas, mut progress) = (VecDeque::new(), Progress::Open);
+    for event in &events {
+        match reader.read(event, &mut deltas) {
+            Ok(Progress::Done) => return Some(reader.response()),
+            Ok(Progress::Finished) => progress = Progress::Finished,
+            Ok(Progress::Open) => {}
+            Err(_) if progress == Progress::Finished => break,
+            Err(unusable) => return Some(Err(unusable)),
+        }
+    }
+    (!events.is_empty()).then(|| match progress {
+        Progress::Open => Err(Unusable::malformed("its stream of events ends before the reply does")),
+        _ => reader.response(),
+    })
 }
 
 /// The longest wait for what may follow a reply that is finished.
@@ -144,12 +173,13 @@ impl<R: ReadReply> Deltas<R> {
 
     fn finish(&mut self, reason: Option<FinishReason>) -> Result<()> {
         self.incoming = None;
-        let outcome = self.reader.response();
-        let mut response = self.exchange.finish(&self.head, outcome, "")?;
+        let mut outcome = self.reader.response();
         if let Some(reason) = reason {
             self.exchange.warn_too_large();
-            response.finish_reason = reason;
+            // What came until then may be no reply yet.
+            outcome = Ok(outcome.unwrap_or_default().finish_reason(reason));
         }
+        let response = self.exchange.finish(&self.head, outcome, "")?;
         self.ready.push_back(Delta::Done(response));
         Ok(())
     }

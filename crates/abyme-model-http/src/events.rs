@@ -84,7 +84,7 @@ impl EventParser {
 }
 
 /// The events of a whole body; none if it is no stream of events.
-pub fn events(body: &str) -> Vec<Event> {
+pub(crate) fn events(body: &str) -> Vec<Event> {
     let mut events = Vec::new();
     if ["data:", "event:", ":"].iter().any(|start| body.trim_start_matches('\u{feff}').starts_with(start)) {
         let mut parser = EventParser::default();

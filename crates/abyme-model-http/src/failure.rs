@@ -93,6 +93,23 @@ impl Exchange {
         }
     }
 
+    /// What `read` makes of the JSON in `reply`, where that is no reply of a model.
+    ///
+    /// # Errors
+    /// With the kinds of the provider's group.
+    pub fn read<T>(&self, reply: &Reply, read: impl FnOnce(&Value) -> Result<T, Unusable>) -> Result<T> {
+        let mut found = None;
+        self.response(reply, |answer| {
+            found = Some(read(answer)?);
+            Ok(Response::default())
+        })?;
+        found.ok_or_else(|| {
+            let (host, most) = (&self.host, self.most);
+            let message = format!("the answer of {host} is larger than {most} bytes (`max_body_bytes`)");
+            Error::new(ErrorKind::MalformedReply, message)
+        })
+    }
+
     /// What was read of an answer, with what its head says besides. `body` is shown in an error.
     pub(crate) fn finish(
         &self,
@@ -147,8 +164,8 @@ impl Exchange {
 
     /// What a refusal says, if `reply` is one of something in the request; a client may do without it then.
     pub fn refusal(&self, reply: &Reply) -> Option<ProviderError> {
-        // 500 is what servers say whose chat template failed.
-        if !matches!(reply.head.status.as_u16(), 400 | 422 | 500) {
+        // 404 is what OpenAI says of another API, and 500 what servers say whose chat template failed.
+        if !matches!(reply.head.status.as_u16(), 400 | 404 | 422 | 500) {
             return None;
         }
         let body = text(reply);

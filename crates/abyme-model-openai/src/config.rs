@@ -7,7 +7,7 @@ use abyme_model_http::{Headers, HttpConfig, Secret, shown};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::provider::Endpoint;
+use crate::provider::{Api, Endpoint};
 
 /// The plain data of an [`OpenAi`](crate::OpenAi), whose setters say what each field is for.
 ///
@@ -22,6 +22,14 @@ pub(crate) struct Config {
     pub(crate) api_key: Option<Secret>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) organization: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) project: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_version: Option<String>,
+    #[serde(skip_serializing_if = "Api::is_default")]
+    pub(crate) api: Api,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reasoning_effort: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,6 +74,10 @@ impl Default for Config {
             base_url: None,
             api_key: None,
             organization: None,
+            project: None,
+            api_version: None,
+            api: Api::ChatCompletions,
+            reasoning_effort: None,
             max_tokens: None,
             temperature: None,
             system_role: SystemRole::Own,
@@ -106,8 +118,9 @@ impl Config {
         if let Some(field) = RESERVED.iter().find(|field| self.extra_body.contains_key(**field)) {
             return wrong(&format!("`extra_body` must not set `{field}`"));
         }
-        let endpoint = Endpoint::resolve(self.base_url.as_deref(), &self.model)?;
-        let variables = endpoint.provider.map_or(&[] as &[_], |provider| provider.key_variables);
+        let version = self.api_version.as_deref();
+        let endpoint = Endpoint::resolve(self.base_url.as_deref(), &self.model, version)?;
+        let variables = endpoint.key_variables();
         if !variables.is_empty() && !self.has_key() {
             let message = format!(
                 "no API key for {}: set `{}` or `ABYME_API_KEY` in the environment or in `.env`",
@@ -118,14 +131,19 @@ impl Config {
         Ok(endpoint)
     }
 
-    /// The headers of each request, without the user's own.
-    pub(crate) fn headers(&self) -> Result<Headers> {
+    /// The headers of each request to `endpoint`, without the user's own.
+    pub(crate) fn headers(&self, endpoint: &Endpoint) -> Result<Headers> {
         let mut headers = Headers::default();
         if let Some(key) = &self.api_key {
-            headers = headers.key("authorization", "Bearer ", key)?;
+            let (name, scheme) =
+                if endpoint.is_azure { ("api-key", "") } else { ("authorization", "Bearer ") };
+            headers = headers.key(name, scheme, key)?;
         }
-        if let Some(organization) = &self.organization {
-            headers = headers.add("OpenAI-Organization", organization)?;
+        for (name, value) in [("OpenAI-Organization", &self.organization), ("OpenAI-Project", &self.project)]
+        {
+            if let Some(value) = value {
+                headers = headers.add(name, value)?;
+            }
         }
         Ok(headers)
     }
@@ -138,6 +156,10 @@ impl fmt::Debug for Config {
             .field("base_url", &self.base_url.as_deref().map(shown))
             .field("api_key", &self.api_key)
             .field("organization", &self.organization)
+            .field("project", &self.project)
+            .field("api_version", &self.api_version)
+            .field("api", &self.api)
+            .field("reasoning_effort", &self.reasoning_effort)
             .field("max_tokens", &self.max_tokens)
             .field("temperature", &self.temperature)
             .field("system_role", &self.system_role)
@@ -151,7 +173,7 @@ impl fmt::Debug for Config {
 }
 
 /// Fields of the body that are set otherwise, or would change the form of the answer.
-const RESERVED: &[&str] = &["model", "messages", "stream"];
+const RESERVED: &[&str] = &["model", "messages", "input", "stream"];
 
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,10 @@ pub(crate) struct Demands {
     pub(crate) no_schema: bool,
     /// No wish for the usage at the end of a stream.
     pub(crate) no_stream_usage: bool,
+    /// No effort of reasoning.
+    pub(crate) no_reasoning_effort: bool,
+    /// The model answers by the Responses API alone.
+    pub(crate) responses: bool,
 }
 
 /// What a request held that may be refused.
@@ -35,6 +39,8 @@ pub(crate) struct Sent {
     pub(crate) system_role: bool,
     pub(crate) schema: bool,
     pub(crate) stream_usage: bool,
+    pub(crate) reasoning_effort: bool,
+    pub(crate) by_chat: bool,
 }
 
 impl Demands {
@@ -45,6 +51,19 @@ impl Demands {
         let names = |field: &str| error.param.as_deref() == Some(field) || has_word(&message, field);
         let refused = says(NOT_TAKEN) || error.codes.iter().any(|code| code.starts_with("unsupported_"));
 
+        // "This model is only supported in v1/responses and not in v1/chat/completions."
+        if sent.by_chat && !self.responses && says(&["only supported in v1/responses"]) {
+            return Some(Self { responses: true, ..self });
+        }
+        let about_effort = names("reasoning_effort") || names("reasoning.effort");
+        if sent.reasoning_effort
+            && !self.no_reasoning_effort
+            && about_effort
+            && refused
+            && !says(&["unsupported value"])
+        {
+            return Some(Self { no_reasoning_effort: true, ..self });
+        }
         if let Some(field) = sent.max_tokens_field.filter(|_| !self.other_max_tokens) {
             let other = other_max_tokens(field);
             if names(field) && (refused || has_word(&message, other)) {
@@ -54,7 +73,7 @@ impl Demands {
         if sent.temperature && !self.no_temperature && names("temperature") && refused {
             return Some(Self { no_temperature: true, ..self });
         }
-        let about_schema = names("response_format") || says(SCHEMA);
+        let about_schema = names("response_format") || names("text.format") || says(SCHEMA);
         if sent.schema && !self.no_schema && about_schema {
             return Some(Self { no_schema: true, ..self });
         }
@@ -174,6 +193,8 @@ mod tests {
         system_role: true,
         schema: true,
         stream_usage: true,
+        reasoning_effort: true,
+        by_chat: true,
     };
 
     fn learned(error: serde_json::Value) -> Option<Demands> {
@@ -214,6 +235,15 @@ mod tests {
             (schema, "This response_format type is unavailable now"),
             (schema, "Invalid schema for response_format 'reply': 'uniqueItems' is not permitted."),
             (schema, "model `m` does not support structured outputs"),
+            (
+                Some(Demands { responses: true, ..Demands::default() }),
+                "This model is only supported in v1/responses and not in v1/chat/completions.",
+            ),
+            (
+                Some(Demands { no_reasoning_effort: true, ..Demands::default() }),
+                "Unrecognized request argument supplied: reasoning_effort",
+            ),
+            (None, "Unsupported value: 'reasoning_effort' must be one of 'low', 'high'"),
             (stream_usage, "Unrecognized request argument supplied: stream_options"),
             (
                 stream_usage,

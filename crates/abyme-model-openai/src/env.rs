@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use abyme_core::{Error, ErrorKind, Result};
-use abyme_model_http::{Sources, Variable};
+use abyme_model_http::{Secret, Sources, Variable};
 
 use crate::{
     config::Config,
@@ -39,16 +39,22 @@ fn config(sources: &Sources<'_>, model: Option<String>) -> Result<Config> {
 
     // A prefix that stands for no endpoint may still be a part of the name on an OpenAI-compatible server.
     let openai = Provider::of(&config.model).map_or(true, Provider::is_openai);
+    let is_azure = provider::is_azure(&config.model);
     let base = match sources.first(BASE)? {
+        None if is_azure => sources.first(AZURE_BASE)?,
         None if openai => sources.first(OPENAI_BASE)?,
         base => base,
     };
+    if is_azure {
+        config.api_version = sources.first(AZURE_VERSION)?.map(|variable| variable.value);
+    }
     config.base_url = base.as_ref().map(|variable| variable.value.clone());
     let named = |error: Error| match &base {
         Some(variable) => error.context(format_args!("`{}`", variable.name)),
         None => error,
     };
-    let endpoint = Endpoint::resolve(config.base_url.as_deref(), &config.model).map_err(named)?;
+    let version = config.api_version.as_deref();
+    let endpoint = Endpoint::resolve(config.base_url.as_deref(), &config.model, version).map_err(named)?;
     config.api_key = key(sources, same_provider, base.as_ref(), &endpoint)?;
     config.max_tokens = sources.tokens(MAX_TOKENS)?;
     Ok(config)
@@ -60,22 +66,26 @@ fn key(
     same_provider: bool,
     base: Option<&Variable>,
     endpoint: &Endpoint,
-) -> Result<Option<abyme_model_http::Secret>> {
-    let own = endpoint.provider.map_or(&[] as &[_], |provider| provider.key_variables);
+) -> Result<Option<Secret>> {
+    // Anybody can have a name at Azure, so its key is not safe with all of them.
+    let trusted = endpoint.provider.map_or(&[] as &[_], |provider| provider.key_variables);
+    let own = endpoint.key_variables();
     let general = if same_provider || base.is_some() { KEY } else { &[] };
-    let openai = if base.is_some() { OPENAI_KEY } else { &[] };
-    sources.key(&[general, own, openai].concat(), own, base, &endpoint.host)
+    let openai = if base.is_some() && !endpoint.is_azure { OPENAI_KEY } else { &[] };
+    sources.key(&[general, own, openai].concat(), trusted, base, &endpoint.host)
 }
 
 /// Whether a variable is one that is read here.
 fn is_ours(name: &str) -> bool {
-    let ours = [MODEL, BASE, OPENAI_BASE, KEY, OPENAI_KEY, MAX_TOKENS];
+    let ours = [MODEL, BASE, OPENAI_BASE, AZURE_BASE, AZURE_VERSION, KEY, OPENAI_KEY, MAX_TOKENS];
     ours.iter().any(|names| names.contains(&name)) || provider::is_key_variable(name)
 }
 
 const MODEL: &[&str] = &["ABYME_MODEL", "DSPY_LM_MODEL"];
 const BASE: &[&str] = &["ABYME_API_BASE", "DSPY_LM_API_BASE"];
 const OPENAI_BASE: &[&str] = &["OPENAI_BASE_URL", "OPENAI_API_BASE"];
+const AZURE_BASE: &[&str] = &["AZURE_API_BASE", "AZURE_OPENAI_ENDPOINT"];
+const AZURE_VERSION: &[&str] = &["AZURE_API_VERSION", "OPENAI_API_VERSION"];
 const KEY: &[&str] = &["ABYME_API_KEY", "DSPY_LLM_API_KEY", "DSPY_LM_API_KEY"];
 const OPENAI_KEY: &[&str] = &["OPENAI_API_KEY"];
 const MAX_TOKENS: &[&str] = &["DSPY_LM_MAX_TOKENS"];

@@ -34,12 +34,13 @@ mod env;
 mod model;
 mod provider;
 mod request;
+mod responses;
 mod sum;
 mod wire;
 
 pub use abyme_model_http::Secret;
 
-pub use self::{config::SystemRole, model::OpenAi};
+pub use self::{config::SystemRole, model::OpenAi, provider::Api};
 
 // The examples of the README are tested too.
 #[cfg(doctest)]

@@ -12,7 +12,10 @@ use abyme_core::{
     model::{collect, pieces},
     runtime::HomeRuntime,
 };
-use abyme_model_http::{Exchange, HttpClient, Incoming, Method, Reply, Secret, deltas, http_settings, json};
+use abyme_model_http::{
+    Exchange, HttpClient, Incoming, Method, ReadReply, Reply, Secret, Unusable, deltas, http_settings, json,
+    reply_in,
+};
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -23,8 +26,9 @@ use crate::{
     config::{Config, SystemRole},
     demands::Learned,
     env,
-    provider::Endpoint,
-    request,
+    provider::{Api, Endpoint},
+    request::{self, Form},
+    responses::{self, Events},
     sum::Sum,
     wire,
 };
@@ -116,7 +120,8 @@ impl OpenAi {
     /// Each list is in order: the first variable that is set counts.
     /// - The model: `ABYME_MODEL`, `DSPY_LM_MODEL`.
     /// - The base URL: `ABYME_API_BASE`, `DSPY_LM_API_BASE`; for OpenAI's models also `OPENAI_BASE_URL`,
-    ///   `OPENAI_API_BASE`.
+    ///   `OPENAI_API_BASE`; for Azure's (`azure/...`) also `AZURE_API_BASE`, `AZURE_OPENAI_ENDPOINT`.
+    /// - The version of Azure's API: `AZURE_API_VERSION`, `OPENAI_API_VERSION`.
     /// - The key: `ABYME_API_KEY`, `DSPY_LLM_API_KEY`, `DSPY_LM_API_KEY`, the provider's own (`GROQ_API_KEY`,
     ///   ...); with a base URL or for OpenAI also `OPENAI_API_KEY`.
     /// - The most tokens of a reply: `DSPY_LM_MAX_TOKENS`.
@@ -173,6 +178,10 @@ impl OpenAi {
 impl OpenAi {
     /// Sets where the API is, up to the part before `/chat/completions`. Default: the endpoint of the
     /// provider that the model's name begins with, or `https://api.openai.com/v1`.
+    ///
+    /// Azure's is `https://NAME.openai.azure.com` with the deployment as the model (`azure/my-gpt-5`): requests
+    /// go to `/openai/deployments/my-gpt-5/chat/completions`, with the key in the header `api-key`. With
+    /// `https://NAME.openai.azure.com/openai/v1` they have the deployment in the body, and no version.
     pub fn base_url(self, url: impl Into<String>) -> Self {
         self.with(|config| config.base_url = Some(url.into()))
     }
@@ -185,6 +194,33 @@ impl OpenAi {
     /// Sets the organization to bill, for accounts of more than one.
     pub fn organization(self, organization: impl Into<String>) -> Self {
         self.with(|config| config.organization = Some(organization.into()))
+    }
+
+    /// Sets the project to bill, for organizations of more than one.
+    pub fn project(self, project: impl Into<String>) -> Self {
+        self.with(|config| config.project = Some(project.into()))
+    }
+
+    /// Sets the version of the API that each URL names, which Azure wants. Default for Azure: `2024-10-21`.
+    pub fn api_version(self, version: impl Into<String>) -> Self {
+        self.with(|config| config.api_version = Some(version.into()))
+    }
+
+    /// Sets which API is asked. Default: chat completions, until the server says that a model is only in the
+    /// Responses API.
+    ///
+    /// [`Api::Responses`] serves better where a model is in that one alone (OpenAI's `-pro` and `-codex`
+    /// models), and where the thoughts of OpenAI's reasoning models are wanted
+    /// (`.extra("reasoning", json!({"summary": "auto"}))`), which chat completions keep to themselves.
+    /// Nothing is stored at the provider.
+    pub fn api(self, api: Api) -> Self {
+        self.with(|config| config.api = api)
+    }
+
+    /// Sets how much a reasoning model thinks: `minimal`, `low`, `medium`, `high`, or what else the model
+    /// knows. Default: the model's own. To a model that does not know the field, it is not sent again.
+    pub fn reasoning_effort(self, effort: impl Into<String>) -> Self {
+        self.with(|config| config.reasoning_effort = Some(effort.into()))
     }
 
     /// Sets the most tokens of a reply, unless the request says. Sent to OpenAI as `max_completion_tokens`,
@@ -284,6 +320,27 @@ impl OpenAi {
         self.resolved().map_or(&self.0.config, |resolved| &resolved.config).api_key.is_some()
     }
 
+    /// The names of the models that the server has, in its order: what it says at `GET .../models`.
+    ///
+    /// # Errors
+    /// Those of a call, and `MalformedReply` if the answer is no list of models, as that of a server which
+    /// does not tell.
+    pub async fn available_models(&self) -> Result<Vec<String>> {
+        let call = Call::new(self, &Request::default(), "OpenAi::available_models")?;
+        let Resolved { endpoint, client, .. } = call.resolved;
+        let url = endpoint.models_url();
+        let listed = async {
+            let allowed = client.allow(None);
+            let reply = client.open(Method::GET, &url, None, allowed).await?.whole().await?;
+            Exchange::new(client, url.path(), &call.model).read(&reply, |answer| {
+                let models = answer.get("data").and_then(Value::as_array);
+                let models = models.ok_or_else(|| Unusable::malformed("it is no list of models"))?;
+                Ok(models.iter().filter_map(|model| model.get("id")?.as_str().map(str::to_owned)).collect())
+            })
+        };
+        listed.await.map_err(|error| call.error(error))
+    }
+
     fn resolved(&self) -> Result<&Resolved> {
         let resolved = self.0.resolved.get_or_init(|| {
             let resolved = self.0.resolve();
@@ -303,10 +360,12 @@ impl Inner {
             let found = env::from_process(Some(config.model.clone()))?;
             (config.base_url, config.api_key) = (found.base_url, found.api_key);
             config.max_tokens = config.max_tokens.or(found.max_tokens);
+            config.api_version = config.api_version.or(found.api_version);
         }
         let endpoint = config.check()?;
         let model = endpoint.model_name(&config.model)?;
-        let client = HttpClient::new(&endpoint.url, &config.http, config.headers()?)?;
+        let url = endpoint.url(config.api, &model);
+        let client = HttpClient::new(&url, &config.http, config.headers(&endpoint)?)?;
         let facts = endpoint.facts(&model);
         Ok(Resolved { config, endpoint, model, facts, client, learned: Learned::default() })
     }
@@ -314,9 +373,9 @@ impl Inner {
 
 /// An answer to a request.
 enum Answer {
-    Whole(Reply),
+    Whole(Reply, Api),
     /// A stream of events.
-    Coming(Box<Incoming>),
+    Coming(Box<Incoming>, Api),
 }
 
 impl Resolved {
@@ -327,42 +386,53 @@ impl Resolved {
         request: &Request,
         exchange: &Exchange,
         model: &str,
-        streamed: bool,
+        is_streamed: bool,
     ) -> Result<Answer> {
         let allowed = self.client.allow(request.timeout);
         let learned = self.learned.of(model);
-        let mut demands = learned;
+        let mut form = Form { demands: learned, is_streamed };
         loop {
-            let (body, sent) =
-                request::body(request, model, &self.endpoint, &self.config, demands, streamed)?;
-            let url = &self.endpoint.url;
-            let incoming = self.client.open(Method::POST, url, Some(body), allowed).await?;
+            let (body, sent) = request::body(request, model, &self.endpoint, &self.config, form)?;
+            let api = form.api(&self.config);
+            let url = self.endpoint.url(api, model);
+            let incoming = self.client.open(Method::POST, &url, Some(body), allowed).await?;
             let is_taken = incoming.head.status.is_success();
-            if is_taken && demands != learned {
-                self.learned.remember(model, demands);
+            if is_taken && form.demands != learned {
+                self.learned.remember(model, form.demands);
             }
             if is_taken && incoming.head.is_event_stream() {
-                return Ok(Answer::Coming(Box::new(incoming)));
+                return Ok(Answer::Coming(Box::new(incoming), api));
             }
             let reply = incoming.whole().await?;
             // This ends: each round adds one of a few demands.
-            match exchange.refusal(&reply).and_then(|refusal| demands.with(&refusal, sent)) {
+            match exchange.refusal(&reply).and_then(|refusal| form.demands.with(&refusal, sent)) {
                 Some(more) => {
                     tracing::debug!(model, demands = ?more, "repeating the request as wanted");
-                    demands = more;
+                    form.demands = more;
                 }
-                None => return Ok(Answer::Whole(reply)),
+                None => return Ok(Answer::Whole(reply, api)),
             }
         }
     }
 }
 
+/// What reads the events of an answer.
+fn reader(api: Api) -> Box<dyn ReadReply> {
+    match api {
+        Api::ChatCompletions => Box::new(Sum::default()),
+        Api::Responses => Box::new(Events::default()),
+    }
+}
+
 /// What a whole answer says.
-fn response(exchange: &Exchange, reply: &Reply) -> Result<Response> {
+fn response(exchange: &Exchange, reply: &Reply, api: Api) -> Result<Response> {
     // It may be a stream of events although its type says otherwise.
-    exchange.response_of(reply, |body| match Sum::of(body) {
+    exchange.response_of(reply, |body| match reply_in(body, &mut reader(api)) {
         Some(outcome) => Ok(outcome),
-        None => json(body).map(|answer| wire::completion(&answer)),
+        None => json(body).map(|answer| match api {
+            Api::ChatCompletions => wire::completion(&answer),
+            Api::Responses => responses::response(&answer),
+        }),
     })
 }
 
@@ -385,7 +455,11 @@ impl<'a> Call<'a> {
             Some(other) => (other, resolved.endpoint.model_name(other)?),
             None => (&resolved.config.model, resolved.model.clone()),
         };
-        let exchange = Exchange::new(&resolved.client, resolved.endpoint.url.path(), &model);
+        let exchange = Exchange::new(
+            &resolved.client,
+            resolved.endpoint.url(resolved.config.api, &model).path(),
+            &model,
+        );
         // A well-known host's prefix is no part of a name there.
         let exchange = if resolved.endpoint.given { exchange.written(written) } else { exchange };
         // The table's price is the caller's to use: one given to a wrapper of this model counts first.
@@ -460,9 +534,9 @@ impl LanguageModel for OpenAi {
     async fn complete(&self, request: &Request) -> Result<Response> {
         let call = Call::new(self, request, "OpenAi::complete")?;
         let outcome = match call.ask(request, false).await {
-            Ok(Answer::Whole(reply)) => response(&call.exchange, &reply),
-            Ok(Answer::Coming(incoming)) => {
-                collect(deltas(*incoming, call.exchange.clone(), Sum::default()).boxed()).await
+            Ok(Answer::Whole(reply, api)) => response(&call.exchange, &reply, api),
+            Ok(Answer::Coming(incoming, api)) => {
+                collect(deltas(*incoming, call.exchange.clone(), reader(api)).boxed()).await
             }
             Err(error) => Err(error),
         };
@@ -484,8 +558,8 @@ impl LanguageModel for OpenAi {
             };
             let exchange = call.exchange.clone();
             let deltas = match answer {
-                Answer::Coming(incoming) => deltas(*incoming, exchange, Sum::default()).boxed(),
-                Answer::Whole(reply) => stream::iter(match response(&exchange, &reply) {
+                Answer::Coming(incoming, api) => deltas(*incoming, exchange, reader(api)).boxed(),
+                Answer::Whole(reply, api) => stream::iter(match response(&exchange, &reply, api) {
                     Ok(response) => pieces(response).map(Ok).collect(),
                     Err(error) => vec![Err(error)],
                 })

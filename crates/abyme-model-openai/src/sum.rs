@@ -45,20 +45,6 @@ impl ReadReply for Sum {
 }
 
 impl Sum {
-    /// The completion in the events of a whole body.
-    pub(crate) fn of(body: &str) -> Option<Result<Response, Unusable>> {
-        let events = abyme_model_http::events(body);
-        let (mut sum, mut deltas) = (Self::default(), VecDeque::new());
-        for event in &events {
-            match sum.read(event, &mut deltas) {
-                Ok(Progress::Done) => break,
-                Ok(_) => {}
-                Err(unusable) => return Some(Err(unusable)),
-            }
-        }
-        (!sum.message.is_empty() || !sum.choice.is_empty()).then(|| sum.response())
-    }
-
     fn progress(&self) -> Progress {
         if self.choice.contains_key("finish_reason") { Progress::Finished } else { Progress::Open }
     }
@@ -138,11 +124,16 @@ const CONTINUED: &[&str] = &["content", "reasoning_content", "reasoning", "refus
 #[cfg(test)]
 mod tests {
     use abyme_core::{FinishReason, NativeCall};
+    use abyme_model_http::reply_in;
 
     use super::*;
 
+    fn read(body: &str) -> Option<Result<Response, Unusable>> {
+        reply_in(body, &mut Sum::default())
+    }
+
     fn response(body: &str) -> Response {
-        Sum::of(body).unwrap().unwrap()
+        read(body).unwrap().unwrap()
     }
 
     #[test]
@@ -203,6 +194,7 @@ mod tests {
         ]
         .map(chunk)
         .concat();
+        let body = body + "data: [DONE]";
         assert_eq!(response(&body).native_call, Some(NativeCall::new("python", "{\"code\": \"1\"}")));
     }
 
@@ -210,8 +202,10 @@ mod tests {
     fn an_error_in_the_stream_is_the_answer() {
         let content = r#"data: {"choices": [{"delta": {"content": "x"}}]}"#;
         let body = format!("{content}\n\ndata: {{\"error\": {{\"code\": 502}}}}\n");
-        assert!(Sum::of(&body).unwrap().is_err());
-        assert_eq!(Sum::of("data: {}\n\ndata: [DONE]"), None);
-        assert!(Sum::of(&format!("{content}\n\ndata: {{\"cho")).unwrap().is_err(), "cut in an event");
+        assert!(read(&body).unwrap().is_err());
+        assert!(read("data: {}\n\ndata: [DONE]").unwrap().is_err(), "no part of a completion");
+        assert!(read(&format!("{content}\n\ndata: {{\"cho")).unwrap().is_err(), "cut in an event");
+        assert!(read(content).unwrap().is_err(), "cut between two");
+        assert_eq!(read("{\"data\": 1}"), None);
     }
 }

@@ -83,7 +83,7 @@ fn native_call(message: &Map<String, Value>) -> Option<NativeCall> {
     Some(NativeCall::new(text(function.get("name")), text(arguments)))
 }
 
-fn finish_reason(reason: Option<&str>) -> FinishReason {
+pub(crate) fn finish_reason(reason: Option<&str>) -> FinishReason {
     let Some(reason) = reason else { return FinishReason::Stop };
     match reason.to_ascii_lowercase().as_str() {
         "stop" | "end_turn" | "eos" | "stop_sequence" | "" => FinishReason::Stop,

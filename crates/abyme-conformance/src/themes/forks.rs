@@ -39,6 +39,20 @@ cases! {
         s.run("x").await.value_is("1");
     }
 
+    /// C16: a long text that the host put into the original goes from the fork to a host function whole.
+    #[needs(Fork)]
+    async fn a_fork_hands_long_inputs_back(s) {
+        let host = Host::new().echo();
+        s.serve(&host);
+        s.set("docs", "0123456789abcdef".repeat(100_000)).await;
+        let mut fork = s.fork().await;
+        fork.serve(&host);
+        fork.run("echo(docs) == docs").await.value_is("True");
+        fork.set("docs", "fedcba9876543210".repeat(100_000)).await;
+        fork.run("echo(docs)[0]").await.value_is("'f'");
+        s.run("echo(docs)[0]").await.value_is("'0'");
+    }
+
     /// C16: a fork has the variables, functions, classes and imports of the original.
     #[needs(Fork)]
     async fn a_fork_knows_what_the_original_knows(s) {

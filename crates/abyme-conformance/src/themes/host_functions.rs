@@ -96,6 +96,28 @@ cases! {
         s.run("help(search)").await.stdout_has("Finds things.").stdout_has("query");
     }
 
+    /// C8: a long text that the host put in comes back whole, alone and in a list, whatever its name is bound
+    /// to since.
+    async fn long_inputs_come_back(s) {
+        let host = Host::new().echo();
+        s.serve(&host);
+        let docs = "0123456789abcdé\n".repeat(100_000);
+        s.set("docs", docs.clone()).await;
+        s.run("alias = docs; echo(docs) == docs, echo([1, docs, 'x', docs]) == [1, docs, 'x', docs]")
+            .await
+            .value_is("(True, True)");
+        s.run("docs = docs[:-1] + '!'; echo(docs) == docs, echo(alias) == alias, len(alias) - len(docs)")
+            .await
+            .value_is("(True, True, 0)");
+        s.run("echo(docs)[-1], echo(alias)[-1], echo({'deep': alias})['deep'] == alias")
+            .await
+            .value_is(r"('!', '\n', True)");
+        s.set("docs", docs.replace('0', "1")).await;
+        s.run("echo(docs)[0], echo(alias)[0]").await.value_is("('1', '0')");
+        s.run("del docs, alias").await.ok();
+        s.run("echo('x' * 2_000_000) == 'x' * 2_000_000").await.value_is("True");
+    }
+
     /// C8: values go to the host and come back as what they are.
     async fn values_pass_both_ways(s) {
         let host = Host::new().echo();

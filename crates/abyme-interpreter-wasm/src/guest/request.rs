@@ -37,11 +37,12 @@ const INLINE: usize = 8 << 20;
 pub(crate) async fn request(
     cell: Cell,
     scope: Option<Arc<Scope>>,
+    given: Vec<(String, u64)>,
     reseed: bool,
 ) -> Result<(Cell, GuestMessage)> {
     let large = cell.variables.iter().map(|(_, value)| work(value, 0)).sum::<usize>() > INLINE;
     let encode = move || {
-        let message = message(&cell, scope.as_deref(), reseed)?;
+        let message = message(&cell, scope.as_deref(), &given, reseed)?;
         Ok((cell, message))
     };
     if !large {
@@ -53,15 +54,26 @@ pub(crate) async fn request(
 }
 
 /// Encodes a cell for `Repl.run`.
-pub(crate) fn message(cell: &Cell, scope: Option<&Scope>, reseed: bool) -> Result<GuestMessage> {
+pub(crate) fn message(
+    cell: &Cell,
+    scope: Option<&Scope>,
+    given: &[(String, u64)],
+    reseed: bool,
+) -> Result<GuestMessage> {
     let mut encoder = Encoder::default();
-    encode(&mut encoder, cell, scope, reseed).map_err(|problem| {
+    encode(&mut encoder, cell, scope, given, reseed).map_err(|problem| {
         Error::new(ErrorKind::InvalidInput, format!("the cell cannot be sent: {problem}"))
     })?;
     Ok(encoder.into())
 }
 
-fn encode(encoder: &mut Encoder, cell: &Cell, scope: Option<&Scope>, reseed: bool) -> Result<(), String> {
+fn encode(
+    encoder: &mut Encoder,
+    cell: &Cell,
+    scope: Option<&Scope>,
+    given: &[(String, u64)],
+    reseed: bool,
+) -> Result<(), String> {
     encoder.begin_dict();
     encoder.text("code")?;
     encoder.value(&Value::from(cell.code.as_str()))?;
@@ -71,6 +83,15 @@ fn encode(encoder: &mut Encoder, cell: &Cell, scope: Option<&Scope>, reseed: boo
         for (name, value) in &cell.variables {
             encoder.text(name)?;
             encoder.value(value).map_err(|problem| format!("variable `{name}`: {problem}"))?;
+        }
+        encoder.end_dict();
+    }
+    if !given.is_empty() {
+        encoder.text("given")?;
+        encoder.begin_dict();
+        for (name, number) in given {
+            encoder.text(name)?;
+            encoder.int(i64::try_from(*number).unwrap_or(i64::MAX))?;
         }
         encoder.end_dict();
     }

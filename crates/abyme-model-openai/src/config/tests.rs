@@ -28,9 +28,10 @@ fn defaults_are_pinned() {
     );
     assert_eq!(serde_json::from_str::<Config>("{}").unwrap(), Config::default());
     let endpoint = with_key(Config::new("gpt-5-mini"), "sk-1234").check().unwrap();
-    let client = HttpClient::new(&endpoint.url, &HttpConfig::default(), Headers::default()).unwrap();
+    let client = HttpClient::new(&endpoint.models_url(), &HttpConfig::default(), Headers::default()).unwrap();
     assert_eq!(client.allow(None).total(), Duration::from_secs(300));
-    assert_eq!(endpoint.url.as_str(), "https://api.openai.com/v1/chat/completions");
+    let url = endpoint.url(Api::ChatCompletions, "gpt-5-mini");
+    assert_eq!(url.as_str(), "https://api.openai.com/v1/chat/completions");
 }
 
 #[test]
@@ -50,7 +51,7 @@ fn secrets_are_read_but_never_written() {
 fn errors_do_not_show_the_key() {
     let good = || with_key(Config::new("gpt-5"), "sk-canary");
     let wrong = |config: Config| {
-        let error = config.check().and_then(|_| config.headers()).unwrap_err();
+        let error = config.check().and_then(|endpoint| config.headers(&endpoint)).unwrap_err();
         assert!(!format!("{error:?}").contains("canary"), "{error:?}");
         (error.kind(), error.to_string())
     };
@@ -72,4 +73,6 @@ fn a_server_of_ones_own_needs_no_key() {
     assert!(Config { base_url, ..Config::new("x") }.check().is_ok());
     assert!(Config::new("ollama/x").check().is_ok());
     assert!(with_header(Config::new("x"), "api-key", "abcd").check().is_ok());
+    let azure = Config { base_url: Some("https://me.openai.azure.com".to_owned()), ..Config::new("azure/x") };
+    assert!(azure.check().unwrap_err().to_string().contains("AZURE_API_KEY"));
 }

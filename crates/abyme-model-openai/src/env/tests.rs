@@ -69,7 +69,7 @@ fn a_provider_gets_its_own_key_only() {
     assert_eq!(key(&config(&vars, "").unwrap()), Some("key-g"));
     let config = config(&vars[..2], "").unwrap();
     assert_eq!(key(&config), None, "OpenAI's key is not Groq's business");
-    let error = config.check().and_then(|_| config.headers()).unwrap_err();
+    let error = config.check().and_then(|endpoint| config.headers(&endpoint)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Auth);
     assert!(error.to_string().contains("GROQ_API_KEY"), "{error}");
 }
@@ -146,7 +146,29 @@ fn a_file_too_large_for_settings_is_not_used() {
 #[test]
 fn a_key_with_a_line_break_is_refused_without_being_shown() {
     let config = config(&[("ABYME_MODEL", "m"), ("OPENAI_API_KEY", "sk-canary\n")], "").unwrap();
-    let error = config.check().and_then(|_| config.headers()).unwrap_err();
+    let error = config.check().and_then(|endpoint| config.headers(&endpoint)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+}
+
+#[test]
+fn azure_has_variables_of_its_own() {
+    let vars = [
+        ("ABYME_MODEL", "azure/my-gpt"),
+        ("AZURE_API_BASE", "https://me.openai.azure.com"),
+        ("AZURE_API_KEY", "key-a"),
+        ("AZURE_API_VERSION", "2025-01-01"),
+    ];
+    let from_environment = config(&vars, "").unwrap();
+    assert_eq!(
+        (key(&from_environment), from_environment.api_version.as_deref()),
+        (Some("key-a"), Some("2025-01-01"))
+    );
+    assert!(from_environment.check().is_ok());
+    // Anybody can have a name at Azure, so no folder decides that the key goes to one.
+    let base = "AZURE_API_BASE=https://other.openai.azure.com\n";
+    let withheld = config(&[vars[0], vars[2]], base).unwrap();
+    assert_eq!(key(&withheld), None);
+    assert_eq!(key(&config(&vars[..1], &format!("{base}AZURE_API_KEY=key-f")).unwrap()), Some("key-f"));
+    assert!(config(&vars[..1], "").unwrap_err().to_string().contains("AZURE_API_BASE"));
 }

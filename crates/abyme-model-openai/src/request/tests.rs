@@ -9,8 +9,12 @@ fn sent(config: &Config, request: &Request) -> String {
 }
 
 fn demanded(config: &Config, request: &Request, demands: Demands) -> String {
-    let endpoint = Endpoint::resolve(Some("http://localhost:8000"), "m").unwrap();
-    String::from_utf8(body(request, "m", &endpoint, config, demands, false).unwrap().0.to_vec()).unwrap()
+    written(config, request, Form { demands, ..Form::default() })
+}
+
+fn written(config: &Config, request: &Request, form: Form) -> String {
+    let endpoint = Endpoint::resolve(Some("http://localhost:8000"), "m", None).unwrap();
+    String::from_utf8(body(request, "m", &endpoint, config, form).unwrap().0.to_vec()).unwrap()
 }
 
 #[test]
@@ -34,8 +38,8 @@ fn a_request_wins_over_the_configuration_and_extra_fields_over_both() {
     config.extra_body.insert("temperature".to_owned(), Value::Null);
     assert_eq!(sent(&config, &other), format!(r#"{start},"max_completion_tokens":7,"top_p":0.9}}"#));
     assert_eq!(sent(&Config::new("m"), &request), format!("{start}}}"));
-    let openrouter = Endpoint::resolve(None, "openrouter/a/b").unwrap();
-    let (body, _) = body(&request, "a/b", &openrouter, &Config::new("x"), Demands::default(), false).unwrap();
+    let openrouter = Endpoint::resolve(None, "openrouter/a/b", None).unwrap();
+    let (body, _) = body(&request, "a/b", &openrouter, &Config::new("x"), Form::default()).unwrap();
     assert!(String::from_utf8_lossy(&body).ends_with(r#""usage":{"include":true}}"#));
 }
 
@@ -57,10 +61,12 @@ fn what_a_server_demands_changes_the_request() {
 #[test]
 fn a_schema_of_an_object_is_sent_unless_the_server_or_the_user_refuses_it() {
     let config = Config::new("m");
-    let object = json!({"type": "object", "properties": {"n": {"type": "integer"}}});
+    let object = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"],
+        "additionalProperties": false});
     let request = Request::prompt("hi").schema(object.clone());
     let written: Value = serde_json::from_str(&sent(&config, &request)).unwrap();
-    let format = json!({"type": "json_schema", "json_schema": {"name": "reply", "schema": object}});
+    let format =
+        json!({"type": "json_schema", "json_schema": {"name": "reply", "schema": object, "strict": true}});
     assert_eq!(written["response_format"], format);
     let refused = Demands { no_schema: true, ..Demands::default() };
     assert!(!demanded(&config, &request, refused).contains("response_format"));
@@ -68,4 +74,60 @@ fn a_schema_of_an_object_is_sent_unless_the_server_or_the_user_refuses_it() {
     assert!(!sent(&config, &list).contains("response_format"));
     let extra_body = Map::from_iter([("response_format".to_owned(), Value::Null)]);
     assert!(!sent(&Config { extra_body, ..config }, &request).contains("response_format"));
+}
+
+#[test]
+fn only_what_can_be_held_to_the_letter_is_strict() {
+    let object = |fields: Value, required: Value| json!({"type": "object", "properties": fields, "required": required, "additionalProperties": false});
+    let n = json!({"n": {"type": "integer"}});
+    let inner = object(n.clone(), json!(["n"]));
+    assert!(is_strict(&object(json!({"a": {"type": "array", "items": inner}}), json!(["a"]))));
+    assert!(is_strict(&object(json!({"a": {"anyOf": [inner, {"type": "null"}]}}), json!(["a"]))));
+    for lax in [
+        json!({"type": "object", "properties": n, "required": ["n"]}),
+        json!({"type": "object", "additionalProperties": {"type": "string"}}),
+        object(n.clone(), json!([])),
+        object(json!({"a": {"type": "array", "uniqueItems": true}}), json!(["a"])),
+        object(json!({"a": {"type": "array", "items": {"type": "object"}}}), json!(["a"])),
+    ] {
+        assert!(!is_strict(&lax), "{lax}");
+    }
+}
+
+#[test]
+fn a_stream_asks_for_its_usage() {
+    let config = Config::new("m");
+    let streamed = |demands| {
+        let body = written(&config, &Request::prompt("hi"), Form { demands, is_streamed: true });
+        body.split_once("}],").unwrap().1.to_owned()
+    };
+    assert_eq!(streamed(Demands::default()), r#""stream":true,"stream_options":{"include_usage":true}}"#);
+    assert_eq!(streamed(Demands { no_stream_usage: true, ..Demands::default() }), r#""stream":true}"#);
+}
+
+#[test]
+fn the_responses_api_has_other_names() {
+    let config = Config {
+        api: Api::Responses,
+        max_tokens: Some(10),
+        reasoning_effort: Some("low".to_owned()),
+        ..Config::new("m")
+    };
+    let schema = json!({"type": "object", "properties": {}, "additionalProperties": false});
+    let request = Request::prompt("hi").temperature(0.5).schema(schema.clone());
+    let body: Value =
+        serde_json::from_str(&written(&config, &request, Form { is_streamed: true, ..Form::default() }))
+            .unwrap();
+    let format = json!({"name": "reply", "schema": schema, "strict": true, "type": "json_schema"});
+    let expected = json!({
+        "model": "m", "input": [{"role": "user", "content": "hi"}], "max_output_tokens": 10,
+        "reasoning": {"effort": "low"}, "store": false, "stream": true, "temperature": 0.5,
+        "text": {"format": format},
+    });
+    assert_eq!(body, expected);
+    let chat = Config { api: Api::ChatCompletions, ..config };
+    assert!(sent(&chat, &request).contains(r#""reasoning_effort":"low""#));
+    let refused = Demands { no_reasoning_effort: true, responses: true, ..Demands::default() };
+    let body = demanded(&chat, &request, refused);
+    assert!(body.contains(r#""input""#) && !body.contains("reasoning"), "{body}");
 }

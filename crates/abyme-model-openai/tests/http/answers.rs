@@ -98,7 +98,7 @@ async fn what_is_not_a_completion_gets_one_more_chance() {
         ("{\"choices\": [", "application/json", "application/json that is not JSON"),
         ("<html>busy</html>", "text/html", "<html>busy</html>"),
         ("data: {}\n\ndata: [DONE]", "text/event-stream", "no event of its stream"),
-        ("data: [DONE]", "application/json", "not JSON"),
+        ("data: [DONE]", "application/json", "no event of its stream"),
         ("{\"choices\": []}", "application/json", "`choices` are empty"),
         ("{\"choices\": [{\"message\": {\"content\": 5}}]}", "application/json", "neither a text"),
         ("\u{feff}", "text/plain", "nothing"),

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers included")]
 
 mod answers;
+mod connections;
 mod faults;
 mod retries;
 mod secrets;
 mod server;
+mod streams;
 
 use std::time::Duration;
 
