@@ -40,6 +40,12 @@ impl Headers {
         Ok(self)
     }
 
+    /// Adds a key that goes elsewhere than into a header, so that no error shows it.
+    pub fn masking(mut self, key: &Secret) -> Self {
+        self.secrets.push(key.clone());
+        self
+    }
+
     /// Adds a header.
     ///
     /// # Errors
@@ -133,7 +139,9 @@ impl HttpClient {
         self.0.config.max_body_bytes
     }
 
-    pub(crate) fn inner(&self) -> &Client {
+    /// The pool itself, for libraries that send on their own. The headers, the rules and the key of this
+    /// client go with each of their requests; its limits do not.
+    pub fn reqwest(&self) -> &Client {
         &self.0.client
     }
 

@@ -1,12 +1,14 @@
 //! Variables of the environment and of `.env`, and the rules by which a key is found in them.
 
 mod dotenv;
+mod native;
 
 use std::{fmt, path::Path};
 
 use abyme_core::{Error, ErrorKind, Result};
 
 use self::dotenv::DotEnv;
+pub use self::native::{Configured, Provider};
 use crate::secret::Secret;
 
 /// The variables of the environment and those of the nearest `.env`.

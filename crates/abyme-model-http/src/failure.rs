@@ -314,11 +314,15 @@ fn kind(status: u16, error: &ProviderError, headers: &HeaderMap) -> ErrorKind {
     };
     match status {
         402 => ErrorKind::QuotaExceeded,
+        // Gemini names the quota. One of a day is not there again in the seconds that it asks to wait.
+        429 if error.codes.iter().any(|code| code.contains("perday")) => ErrorKind::QuotaExceeded,
         400..=499 if coded(QUOTA) || says(QUOTA_WORDS) => ErrorKind::QuotaExceeded,
         400 if coded(&["no_db_connection"]) || says(&[NO_DATABASE]) => ErrorKind::Auth,
         400 | 403 | 422 if coded(REFUSED) || says(REFUSED_WORDS) => ErrorKind::ContentRefused,
         401 | 403 => ErrorKind::Auth,
-        400 if coded(&["invalid_api_key"]) || says(&["incorrect api key", "api key not valid"]) => {
+        400 if coded(&["invalid_api_key", "api_key_invalid"])
+            || says(&["incorrect api key", "api key not valid"]) =>
+        {
             ErrorKind::Auth
         }
         400 | 413 | 422 | 500 if coded(TOO_LONG) || says(TOO_LONG_WORDS) => ErrorKind::ContextTooLong,
@@ -336,9 +340,19 @@ fn kind(status: u16, error: &ProviderError, headers: &HeaderMap) -> ErrorKind {
 fn implied(error: &ProviderError) -> u16 {
     let coded = |part: &str| error.codes.iter().any(|code| code.contains(part));
     match () {
-        () if coded("rate_limit") || coded("insufficient_quota") => 429,
-        () if coded("authentication") || coded("invalid_api_key") || coded("permission") => 401,
-        () if coded("invalid_request") || coded("context_length") || coded("content_") => 400,
+        () if coded("rate_limit") || coded("insufficient_quota") || coded("resource_exhausted") => 429,
+        () if coded("billing") => 402,
+        () if coded("too_large") => 413,
+        () if coded("authentication")
+            || coded("unauthenticated")
+            || coded("invalid_api_key")
+            || coded("permission") =>
+        {
+            401
+        }
+        () if coded("invalid_") || coded("precondition") || coded("context_length") || coded("content_") => {
+            400
+        }
         () if coded("not_found") => 404,
         () => 500,
     }
@@ -384,13 +398,14 @@ const REFUSED: &[&str] =
 const REFUSED_WORDS: &[&str] = &[
     "content management policy",
     "content policy",
+    "content filtering policy", // Anthropic
     "your input was flagged",
     "requires moderation",
     "content exists risk",
 ];
 
 const TOO_LONG: &[&str] =
-    &["context_length_exceeded", "exceed_context_size_error", "string_above_max_length"];
+    &["context_length_exceeded", "exceed_context_size_error", "string_above_max_length", "request_too_large"];
 
 const TOO_LONG_WORDS: &[&str] = &[
     "context length",                             // OpenAI, vLLM, Mistral, DeepSeek

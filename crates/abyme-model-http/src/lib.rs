@@ -6,10 +6,11 @@
 //! | part | what for |
 //! |---|---|
 //! | [`HttpConfig`], [`http_settings!`] | the settings that all clients have, and their setters |
-//! | [`Sources`] | variables of the environment and of `.env` |
+//! | [`Sources`], [`Provider`] | variables of the environment and of `.env` |
 //! | [`Headers`], [`HttpClient`], [`Allowance`] | sending one request within its limits |
 //! | [`Incoming`], [`Reply`] | an answer that is coming, and a whole one |
 //! | [`Exchange`], [`ReadReply`], [`deltas`] | reading an answer, whole or in pieces, or saying what it is instead |
+//! | [`Learned`], [`Lazy`] | what a client finds out: what its models refuse, what it is configured for |
 //! | [`Secret`], [`Mask`] | keys, which are never shown |
 //!
 //! ```no_run
@@ -30,6 +31,7 @@
 //! ```
 
 mod answer;
+mod asking;
 mod client;
 mod config;
 mod deltas;
@@ -37,6 +39,7 @@ mod env;
 mod events;
 mod failure;
 mod json;
+mod lazy;
 mod provider_error;
 mod rate_limits;
 mod retry_hint;
@@ -50,13 +53,15 @@ pub use reqwest::{Method, StatusCode, Url, header::HeaderMap};
 
 pub use self::{
     answer::Unusable,
+    asking::{Answer, Learned},
     client::{Headers, HttpClient},
     config::HttpConfig,
     deltas::{Progress, ReadReply, deltas, reply_in},
-    env::{Sources, Variable},
+    env::{Configured, Provider, Sources, Variable},
     events::{Event, EventParser},
     failure::Exchange,
     json::{count, json, number, text},
+    lazy::Lazy,
     provider_error::ProviderError,
     secret::{Mask, Secret},
     transport::{Allowance, Head, Incoming, Piece, Reply},

@@ -10,7 +10,7 @@ use crate::json::{count, text};
 pub struct ProviderError {
     /// What it says.
     pub message: String,
-    /// Its codes and types, in lower case.
+    /// Its codes, types and reasons, in lower case.
     pub codes: Vec<String>,
     /// The field of the request that it is about.
     pub param: Option<String>,
@@ -48,14 +48,23 @@ impl ProviderError {
         let codes = ["code", "type", "status", "reason"].iter().filter_map(|field| error.get(field));
         let metadata = error.pointer("/metadata/error_type").into_iter();
         let status = error.get("code").or_else(|| error.get("status")).and_then(count);
-        let details = error.get("details").and_then(Value::as_array);
-        let delay =
-            details.and_then(|details| details.iter().find_map(|detail| detail.get("retryDelay")?.as_str()));
+        // Google's details: why, how long to wait, and which quota it is about.
+        let details = || error.get("details").and_then(Value::as_array).into_iter().flatten();
+        let delay = details().find_map(|detail| detail.get("retryDelay")?.as_str());
+        let reasons = details().filter_map(|detail| detail.get("reason"));
+        let violations = details().filter_map(|detail| detail.get("violations")?.as_array()).flatten();
+        let quotas = violations.filter_map(|violation| violation.get("quotaId"));
         // OpenRouter says "Provider returned error", and keeps what the provider said elsewhere.
         let upstream = error.pointer("/metadata/raw").and_then(Value::as_str);
         Self {
             message: upstream.map_or_else(|| message.to_owned(), |upstream| format!("{message}: {upstream}")),
-            codes: codes.chain(metadata).filter_map(Value::as_str).map(str::to_lowercase).collect(),
+            codes: codes
+                .chain(metadata)
+                .chain(reasons)
+                .chain(quotas)
+                .filter_map(Value::as_str)
+                .map(str::to_lowercase)
+                .collect(),
             param: error.get("param").and_then(Value::as_str).map(str::to_owned),
             status: status.and_then(|status| u16::try_from(status).ok()).filter(|s| (400..600).contains(s)),
             retry_after: delay.and_then(|delay| delay.strip_suffix('s')?.parse().ok()),
@@ -78,6 +87,9 @@ mod tests {
             failure(json!([{"error": {"code": 429, "message": "slow", "status": "RESOURCE_EXHAUSTED",
             "details": [{"@type": "RetryInfo", "retryDelay": "34.5s"}]}}]));
         assert_eq!((gemini.status, gemini.retry_after), (Some(429), Some(34.5)));
+        let google = failure(json!({"error": {"code": 400, "message": "no", "details": [
+            {"reason": "API_KEY_INVALID"}, {"violations": [{"quotaId": "PerDay"}, {"x": 1}]}, 7]}}));
+        assert_eq!(google.codes, ["api_key_invalid", "perday"]);
         assert_eq!(failure(json!({"object": "error", "message": "too long", "code": 400})).status, Some(400));
         assert_eq!(failure(json!({"error": "model not found"})).message, "model not found");
         assert_eq!(

@@ -125,7 +125,7 @@ impl HttpClient {
         let (start, deadline) = (Instant::now(), allowed.deadline);
         let first_byte = allowed.first_byte.map_or(deadline, |limit| far(start, limit).min(deadline));
 
-        let mut request = self.inner().request(method, url.clone());
+        let mut request = self.reqwest().request(method, url.clone());
         let bytes = body.as_ref().map_or(0, Bytes::len);
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
