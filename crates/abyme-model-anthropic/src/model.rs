@@ -9,7 +9,7 @@ use abyme_core::{
 };
 use abyme_model_http::{
     Answer, Configured, Exchange, HttpClient, Lazy, Learned, ProviderError, Secret, Sources, Url, deltas,
-    host_of,
+    host_of, json, reply_in,
 };
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -304,7 +304,11 @@ impl Resolved {
 }
 
 fn whole(exchange: &Exchange, reply: &abyme_model_http::Reply) -> Result<ResponseStream<'static>> {
-    let response = exchange.response(reply, reply::whole)?;
+    // It may be a stream of events although its type says otherwise.
+    let response = exchange.response_of(reply, |body| match reply_in(body, &mut Reply::default()) {
+        Some(outcome) => Ok(outcome),
+        None => json(body).map(|answer| reply::whole(&answer)),
+    })?;
     Ok(stream::iter(pieces(response).map(Ok)).boxed())
 }
 

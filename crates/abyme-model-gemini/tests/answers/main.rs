@@ -94,7 +94,9 @@ async fn what_filters_do() {
     assert_eq!((response.text.as_str(), response.finish_reason), ("", FinishReason::ContentFilter));
     let blocked = json!({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
                          "usageMetadata": {"promptTokenCount": 4}});
-    for answer in [Answer::events(sse(&[blocked.clone()])), Answer::json(200, blocked.to_string())] {
+    for answer in
+        [Answer::events(sse(std::slice::from_ref(&blocked))), Answer::json(200, blocked.to_string())]
+    {
         let error = failure(answer).await;
         assert!(error.kind() == ErrorKind::ContentRefused && error.message().contains("PROHIBITED_CONTENT"));
         assert_eq!(error.usage().unwrap().input_tokens, Some(4));
