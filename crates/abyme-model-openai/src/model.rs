@@ -341,6 +341,15 @@ impl OpenAi {
         listed.await.map_err(|error| call.error(error))
     }
 
+    /// Whether requests go to a base URL that was set, in code or by the environment, and not to the endpoint
+    /// of the provider that the model's name begins with.
+    pub fn has_base_url(&self) -> bool {
+        let inner = &self.0;
+        let found =
+            || env::from_process(Some(inner.config.model.clone())).is_ok_and(|it| it.base_url.is_some());
+        inner.config.base_url.is_some() || inner.uses_environment && found()
+    }
+
     fn resolved(&self) -> Result<&Resolved> {
         let resolved = self.0.resolved.get_or_init(|| {
             let resolved = self.0.resolve();

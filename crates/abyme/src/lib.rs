@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod by_name;
 pub mod guide;
 
 // Running tasks.
@@ -32,9 +33,19 @@ pub use abyme_core::{
 pub use abyme_core::{declared, derived};
 pub use abyme_core::{interpreter, model, names, runtime, seconds, signature, trajectory, value};
 
+#[cfg(feature = "anthropic")]
+#[doc(no_inline)]
+pub use self::anthropic::Anthropic;
+pub use self::by_name::model;
 #[cfg(feature = "docker")]
 #[doc(no_inline)]
 pub use self::docker::Docker;
+#[cfg(feature = "gemini")]
+#[doc(no_inline)]
+pub use self::gemini::Gemini;
+#[cfg(feature = "genai")]
+#[doc(no_inline)]
+pub use self::genai::Genai;
 #[cfg(feature = "mcp")]
 #[doc(no_inline)]
 pub use self::mcp::McpServer;
@@ -56,11 +67,32 @@ pub use self::wasm::Wasm;
 #[cfg(feature = "testing")]
 pub use abyme_core::testing;
 
+/// The client for Anthropic's Messages API.
+#[cfg(feature = "anthropic")]
+#[cfg_attr(docsrs, doc(cfg(feature = "anthropic")))]
+pub mod anthropic {
+    pub use abyme_model_anthropic::{Anthropic, Secret};
+}
+
 /// The backend that runs Python in a Docker container.
 #[cfg(feature = "docker")]
 #[cfg_attr(docsrs, doc(cfg(feature = "docker")))]
 pub mod docker {
     pub use abyme_interpreter_docker::{Docker, EngineInfo, Pull, PullProgress};
+}
+
+/// The client for Google's Gemini API.
+#[cfg(feature = "gemini")]
+#[cfg_attr(docsrs, doc(cfg(feature = "gemini")))]
+pub mod gemini {
+    pub use abyme_model_gemini::{Gemini, Secret};
+}
+
+/// The client for the providers of the crate genai: Bedrock, Vertex, Cohere and others.
+#[cfg(feature = "genai")]
+#[cfg_attr(docsrs, doc(cfg(feature = "genai")))]
+pub mod genai {
+    pub use abyme_model_genai::{Genai, Secret};
 }
 
 /// The tools of Model Context Protocol servers, over stdio and HTTP.
@@ -123,8 +155,14 @@ pub mod prelude {
         TaskSignature, Text, Tool, Trajectory, Value, inputs, tool, tools,
     };
 
+    #[cfg(feature = "anthropic")]
+    pub use crate::Anthropic;
     #[cfg(feature = "docker")]
     pub use crate::Docker;
+    #[cfg(feature = "gemini")]
+    pub use crate::Gemini;
+    #[cfg(feature = "genai")]
+    pub use crate::Genai;
     #[cfg(feature = "mcp")]
     pub use crate::McpServer;
     #[cfg(feature = "modal")]
