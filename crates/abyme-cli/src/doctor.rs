@@ -2,11 +2,14 @@
 
 mod report;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use abyme::{
-    CodeInterpreter, InterpreterFactory, LanguageModel, LanguageModelExt, OpenAi, Request, Result,
-    RetryPolicy, Session,
+    CodeInterpreter, InterpreterFactory, LanguageModel, LanguageModelExt, Request, Result, RetryPolicy,
+    Session,
 };
 
 use self::report::{Backend, Health, Model, Report};
@@ -58,7 +61,7 @@ async fn examine(args: &DoctorArgs) -> std::result::Result<Report, Failure> {
         let factory = match name {
             // The doctor reports what is there; it downloads nothing.
             #[cfg(feature = "docker")]
-            "docker" => std::sync::Arc::new(backend::docker(&settings, abyme::docker::Pull::Never)),
+            "docker" => Arc::new(backend::docker(&settings, abyme::docker::Pull::Never)),
             _ => backend::factory(name, &settings)?,
         };
         backends.push(Backend {
@@ -97,21 +100,21 @@ async fn try_out(factory: &dyn InterpreterFactory) -> Result<Health> {
 
 async fn model(args: &DoctorArgs) -> Model {
     let name = args.model.model.as_deref();
-    let openai = match models::model(name, &args.model) {
-        Ok(openai) => openai,
+    let chosen = match models::model(name, &args.model) {
+        Ok(chosen) => chosen,
         Err(error) => return Model::problem(error.to_string()),
     };
     let mut model = Model {
-        name: Some(openai.name().to_owned()),
+        name: Some(chosen.name().to_owned()),
         source: Some(models::source(name)),
-        host: openai.host().map(str::to_owned),
-        key: openai.has_api_key(),
+        host: chosen.host().map(str::to_owned),
+        key: chosen.has_api_key(),
         problem: None,
         check: None,
     };
-    match openai.check() {
+    match chosen.check() {
         Ok(()) if args.check_model => {
-            let answer = tokio::time::timeout(CHECK_TIMEOUT, ask(openai)).await;
+            let answer = tokio::time::timeout(CHECK_TIMEOUT, ask(chosen.shared())).await;
             model.check = Some(match answer {
                 Ok(answer) => answer.map_err(|error| error.to_string()),
                 Err(_) => Err(format!("no answer within {} s", CHECK_TIMEOUT.as_secs())),
@@ -124,7 +127,7 @@ async fn model(args: &DoctorArgs) -> Model {
 }
 
 /// One tiny request.
-async fn ask(model: OpenAi) -> Result<Duration> {
+async fn ask(model: Arc<dyn LanguageModel>) -> Result<Duration> {
     let started = Instant::now();
     let model = model.with_retry(RetryPolicy::default().max_retries(3));
     model.complete(&Request::prompt("Reply with the word: ok").max_tokens(REPLY_TOKENS)).await?;

@@ -1,17 +1,125 @@
 //! Which model to ask: flags first, then the environment, then `.env`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use abyme::{Error, ErrorKind, OpenAi, PriceTable, Result, openai::SystemRole};
+#[cfg(feature = "anthropic")]
+use abyme::Anthropic;
+#[cfg(feature = "gemini")]
+use abyme::Gemini;
+use abyme::{Error, ErrorKind, LanguageModel, OpenAi, Price, PriceTable, Result, openai::SystemRole};
 
 use crate::args::{Fields, ModelArgs};
+
+/// A model, by the client that asks it.
+#[derive(Clone, Debug)]
+pub(crate) enum Model {
+    OpenAi(OpenAi),
+    #[cfg(feature = "anthropic")]
+    Anthropic(Anthropic),
+    #[cfg(feature = "gemini")]
+    Gemini(Gemini),
+}
+
+/// The same for the model of each client.
+macro_rules! each {
+    ($self:expr, $model:ident => $then:expr) => {
+        match $self {
+            Model::OpenAi($model) => $then,
+            #[cfg(feature = "anthropic")]
+            Model::Anthropic($model) => $then,
+            #[cfg(feature = "gemini")]
+            Model::Gemini($model) => $then,
+        }
+    };
+}
+
+/// A model again, after a change that each client has.
+macro_rules! change {
+    ($self:expr, $model:ident => $then:expr) => {
+        match $self {
+            Model::OpenAi($model) => Model::OpenAi($then),
+            #[cfg(feature = "anthropic")]
+            Model::Anthropic($model) => Model::Anthropic($then),
+            #[cfg(feature = "gemini")]
+            Model::Gemini($model) => Model::Gemini($then),
+        }
+    };
+}
+
+impl Model {
+    pub(crate) fn name(&self) -> &str {
+        each!(self, model => model.name())
+    }
+
+    pub(crate) fn host(&self) -> Option<&str> {
+        each!(self, model => model.host())
+    }
+
+    pub(crate) fn has_api_key(&self) -> bool {
+        each!(self, model => model.has_api_key())
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        each!(self, model => model.check())
+    }
+
+    pub(crate) fn with_prices(self, prices: &PriceTable) -> Self {
+        change!(self, model => model.with_prices(prices))
+    }
+
+    pub(crate) fn with_price(self, price: Price) -> Self {
+        change!(self, model => model.with_price(price))
+    }
+
+    pub(crate) fn shared(self) -> Arc<dyn LanguageModel> {
+        each!(self, model => Arc::new(model))
+    }
+}
 
 /// The model named `name`, or else the configured one, with what the flags say. It is not checked yet.
 ///
 /// # Errors
 /// Those of [`OpenAi::from_env`].
-pub(crate) fn model(name: Option<&str>, args: &ModelArgs) -> Result<OpenAi> {
-    let mut model = match (&args.api_base, name) {
+pub(crate) fn model(name: Option<&str>, args: &ModelArgs) -> Result<Model> {
+    let mut model = client(name, args)?;
+    if let Some(temperature) = args.temperature {
+        model = change!(model, it => it.temperature(temperature));
+    }
+    if let Some(tokens) = args.max_reply_tokens {
+        model = change!(model, it => it.max_tokens(tokens));
+    }
+    if let Some(seed) = args.seed {
+        model = match model {
+            Model::OpenAi(model) => Model::OpenAi(model.extra("seed", seed)),
+            #[cfg(feature = "anthropic")]
+            // Its models have none.
+            Model::Anthropic(model) => Model::Anthropic(model),
+            #[cfg(feature = "gemini")]
+            Model::Gemini(model) => {
+                let fields = [("seed".to_owned(), seed.into())].into_iter().collect();
+                Model::Gemini(
+                    model.extra("generationConfig", abyme::reexports::serde_json::Value::Object(fields)),
+                )
+            }
+        };
+    }
+    // The other clients send the system's texts where their models read them.
+    if let (true, Model::OpenAi(openai)) = (args.no_system_role, &model) {
+        model = Model::OpenAi(openai.clone().system_role(SystemRole::InUserMessage));
+    }
+    for (field, value) in args.extra_body.iter().flat_map(|Fields(fields)| fields) {
+        model = change!(model, it => it.extra(field, value.to_json()));
+    }
+    Ok(model)
+}
+
+/// The client for a model: that of its provider, or the one for OpenAI-compatible servers if a base URL is set,
+/// which is one of such a server.
+fn client(name: Option<&str>, args: &ModelArgs) -> Result<Model> {
+    let openai = match (&args.api_base, name) {
         // `from_env` would send a key that belongs to another provider's model.
         (None, Some(name)) => OpenAi::new(name),
         (None, None) => OpenAi::from_env()?,
@@ -24,22 +132,22 @@ pub(crate) fn model(name: Option<&str>, args: &ModelArgs) -> Result<OpenAi> {
             OpenAi::from_vars(&vars, &working_directory()?)?
         }
     };
-    if let Some(temperature) = args.temperature {
-        model = model.temperature(temperature);
+    if openai.has_base_url() {
+        return Ok(Model::OpenAi(openai));
     }
-    if let Some(tokens) = args.max_reply_tokens {
-        model = model.max_tokens(tokens);
+    match openai.name().split_once('/').map_or("", |(prefix, _)| prefix) {
+        #[cfg(feature = "anthropic")]
+        "anthropic" => Ok(Model::Anthropic(match name {
+            Some(name) => Anthropic::new(name),
+            None => Anthropic::from_env()?,
+        })),
+        #[cfg(feature = "gemini")]
+        "gemini" => Ok(Model::Gemini(match name {
+            Some(name) => Gemini::new(name),
+            None => Gemini::from_env()?,
+        })),
+        _ => Ok(Model::OpenAi(openai)),
     }
-    if let Some(seed) = args.seed {
-        model = model.extra("seed", seed);
-    }
-    if args.no_system_role {
-        model = model.system_role(SystemRole::InUserMessage);
-    }
-    for (field, value) in args.extra_body.iter().flat_map(|Fields(fields)| fields) {
-        model = model.extra(field, value.to_json());
-    }
-    Ok(model)
 }
 
 /// The user's own prices: those of the file that `--prices` or else `ABYME_PRICES` names.

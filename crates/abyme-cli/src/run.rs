@@ -14,7 +14,8 @@ use std::{
 };
 
 use abyme::{
-    CodePolicy, Limits, OpenAi, Price, RetryPolicy, Rlm, RlmBuilder, Status, Trajectory, TrajectoryWriter,
+    CodePolicy, LanguageModel, Limits, Price, RetryPolicy, Rlm, RlmBuilder, Status, Trajectory,
+    TrajectoryWriter,
 };
 
 use self::inputs::Source;
@@ -22,7 +23,8 @@ use crate::{
     args::{LimitArgs, Policy, RunArgs},
     backend,
     exit::{Exit, Failure},
-    files, models,
+    files,
+    models::{self, Model},
     progress::{Detail, Progress, Target},
     signals::Stop,
     standard::Standard,
@@ -61,10 +63,10 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
     }
     let inputs = inputs::read(&args.input, &signature, standard)?;
     let prices = models::prices(args.prices.as_deref()).map_err(|error| Failure::before_run(&error))?;
-    let model = |name: Option<&str>, price: Option<Price>| -> Result<OpenAi, Failure> {
+    let model = |name: Option<&str>, price: Option<Price>| -> Result<Arc<dyn LanguageModel>, Failure> {
         let model = models::model(name, &args.model).map_err(|error| Failure::before_run(&error))?;
-        let model = prices.iter().fold(model, OpenAi::with_prices);
-        Ok(if price.is_some() { model.with_price(price) } else { model })
+        let model = prices.iter().fold(model, Model::with_prices);
+        Ok(price.into_iter().fold(model, Model::with_price).shared())
     };
     builder = builder.model(model(args.model.model.as_deref(), args.price)?);
     if let Some(sub_model) = sub_models.default {

@@ -444,3 +444,50 @@ fn a_schema_a_named_model_a_child_and_a_ledger() {
     dir.run(&[&args[..], &["--max-tokens", "1"]].concat())
         .failed(5, &["the 1 tokens are used", "--max-tokens"]);
 }
+
+#[test]
+fn the_prefix_of_a_models_name_chooses_its_client() {
+    // The server answers in the form of the API that is asked, and takes nothing else.
+    let server = Server::start(|request| {
+        let code = "```python\nSUBMIT(answer='native')\n```";
+        if request.get("contents").is_some() {
+            let candidate =
+                json!({"content": {"role": "model", "parts": [{"text": code}]}, "finishReason": "STOP"});
+            return (200, json!({"candidates": [candidate]}));
+        }
+        match request["model"].as_str() {
+            Some("claude-x") => {
+                let content = json!([{"type": "text", "text": code}]);
+                let usage = json!({"input_tokens": 10, "output_tokens": 5});
+                let reply =
+                    json!({"type": "message", "content": content, "stop_reason": "end_turn", "usage": usage});
+                (200, reply)
+            }
+            _ => (404, json!({"error": {"message": "no such model"}})),
+        }
+    });
+    let dir = TestDir::new();
+    let ask = ["run", "--signature", "question -> answer", "--input", "question=?"];
+    let base = server.url();
+    for (model, variables) in [
+        ("anthropic/claude-x", ["ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"]),
+        ("gemini/gemini-x", ["GOOGLE_GEMINI_BASE_URL", "GEMINI_API_KEY"]),
+    ] {
+        let [url, key] = variables;
+        let run = |args: &[&str], model_in_environment: Option<&str>| {
+            let mut command = dir.command(&[&ask, args].concat());
+            command.env(url, &base).env(key, "sk-canary-0123456789");
+            command.envs(model_in_environment.map(|model| ("ABYME_MODEL", model)));
+            ok(command.output().unwrap().into()).stdout
+        };
+        assert_eq!(run(&["--model", model, "--seed", "7"], None), "native\n", "{model}");
+        assert_eq!(run(&[], Some(model)), "native\n", "{model} in the environment");
+    }
+    let requests = server.requests();
+    assert_eq!(requests[2]["generationConfig"]["seed"], 7);
+    assert!(requests[0].get("seed").is_none() && requests[0]["system"][0]["text"].is_string());
+
+    // A base URL is one of an OpenAI-compatible server, whatever the prefix.
+    let ended = dir.run(&[&ask[..], &["--model", "anthropic/claude-x", "--api-base", &base]].concat());
+    assert!(server.requests().last().unwrap().get("system").is_none(), "{ended:?}");
+}
