@@ -1,5 +1,5 @@
-//! A run that is read from the provider's cache, turn by turn: against a server that keeps what it is asked to
-//! keep, and counts.
+//! A run that is read from the provider's cache, turn by turn: against a server that keeps what it is asked
+//! to keep, and counts.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::{Arc, Mutex};
@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use serde_json::{Value as Json, json};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers};
 
-/// Anthropic's cache: it keeps a prompt up to each block that is marked, and finds what it has kept by the bytes
-/// before a mark. A token is four bytes.
+/// Anthropic's cache: it keeps a prompt up to each block that is marked, and finds what it has kept by the
+/// bytes before a mark. A token is four bytes.
 #[derive(Clone, Default)]
 struct Cache {
     kept: Arc<Mutex<Vec<String>>>,

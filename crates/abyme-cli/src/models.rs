@@ -116,8 +116,8 @@ pub(crate) fn model(name: Option<&str>, args: &ModelArgs) -> Result<Model> {
     Ok(model)
 }
 
-/// The client for a model: that of its provider, or the one for OpenAI-compatible servers if a base URL is set,
-/// which is one of such a server.
+/// The client for a model: that of its provider, or the one for OpenAI-compatible servers if a base URL is
+/// set, which is one of such a server.
 fn client(name: Option<&str>, args: &ModelArgs) -> Result<Model> {
     let openai = match (&args.api_base, name) {
         // `from_env` would send a key that belongs to another provider's model.

@@ -84,8 +84,8 @@ mod tests {
             ),
             ("`temperature` is deprecated for this model.", Demands { no_temperature: true, ..none }),
             (
-                "\"thinking.type.enabled\" is not supported for this model. Use \"thinking.type.adaptive\" and \
-                 \"output_config.effort\" to control thinking behavior.",
+                "\"thinking.type.enabled\" is not supported for this model. Use \"thinking.type.adaptive\" \
+                 and \"output_config.effort\" to control thinking behavior.",
                 Demands { other_thinking: true, ..none },
             ),
             ("adaptive thinking is not supported on this model", Demands { other_thinking: true, ..none }),

@@ -68,7 +68,8 @@ impl Anthropic {
     /// The key, the base URL and the most tokens of a reply come from the environment or `.env`, by the rules
     /// of [`from_env`](Self::from_env), at the first use. As soon as [`base_url`](Self::base_url),
     /// [`api_key`](Self::api_key) or a header with a key is set, nothing is read from the environment: its
-    /// key does not go to a host that the code names, nor the code's key to a host that the environment names.
+    /// key does not go to a host that the code names, nor the code's key to a host that the environment
+    /// names.
     pub fn new(model: impl Into<String>) -> Self {
         Self::with_config(Config::new(model), true)
     }
@@ -81,8 +82,8 @@ impl Anthropic {
     /// - The model: `ABYME_MODEL`, `DSPY_LM_MODEL`.
     /// - The base URL: `ANTHROPIC_BASE_URL`. `ABYME_API_BASE` is one of an OpenAI-compatible server, and not
     ///   read here.
-    /// - The key: `ABYME_API_KEY`, `DSPY_LLM_API_KEY`, `DSPY_LM_API_KEY`, if the environment's own model begins
-    ///   with `anthropic/`; `ANTHROPIC_API_KEY`.
+    /// - The key: `ABYME_API_KEY`, `DSPY_LLM_API_KEY`, `DSPY_LM_API_KEY`, if the environment's own model
+    ///   begins with `anthropic/`; `ANTHROPIC_API_KEY`.
     /// - The most tokens of a reply: `DSPY_LM_MAX_TOKENS`.
     ///
     /// A base URL that only `.env` gives does not receive a key from outside that file: a folder should not
@@ -171,8 +172,8 @@ impl Anthropic {
     }
 
     /// Sets whether the model is to think and to say what it thinks, as long as it finds right:
-    /// [`Response::reasoning`]. A model that wants a budget for it gets 8 192 tokens. Default: no; a model that
-    /// has a budget says what it thinks anyway.
+    /// [`Response::reasoning`]. A model that wants a budget for it gets 8 192 tokens. Default: no; a model
+    /// that has a budget says what it thinks anyway.
     pub fn thoughts(self, thoughts: bool) -> Self {
         self.with(|config| config.thoughts = thoughts)
     }

@@ -68,7 +68,8 @@ impl Gemini {
     /// The key, the base URL and the most tokens of a reply come from the environment or `.env`, by the rules
     /// of [`from_env`](Self::from_env), at the first use. As soon as [`base_url`](Self::base_url),
     /// [`api_key`](Self::api_key) or a header with a key is set, nothing is read from the environment: its
-    /// key does not go to a host that the code names, nor the code's key to a host that the environment names.
+    /// key does not go to a host that the code names, nor the code's key to a host that the environment
+    /// names.
     pub fn new(model: impl Into<String>) -> Self {
         Self::with_config(Config::new(model), true)
     }
@@ -79,10 +80,10 @@ impl Gemini {
     ///
     /// Each list is in order: the first variable that is set counts.
     /// - The model: `ABYME_MODEL`, `DSPY_LM_MODEL`.
-    /// - The base URL: `GOOGLE_GEMINI_BASE_URL`. `ABYME_API_BASE` is one of an OpenAI-compatible server, and not
-    ///   read here.
-    /// - The key: `ABYME_API_KEY`, `DSPY_LLM_API_KEY`, `DSPY_LM_API_KEY`, if the environment's own model begins
-    ///   with `gemini/`; `GEMINI_API_KEY`, `GOOGLE_API_KEY`.
+    /// - The base URL: `GOOGLE_GEMINI_BASE_URL`. `ABYME_API_BASE` is one of an OpenAI-compatible server, and
+    ///   not read here.
+    /// - The key: `ABYME_API_KEY`, `DSPY_LLM_API_KEY`, `DSPY_LM_API_KEY`, if the environment's own model
+    ///   begins with `gemini/`; `GEMINI_API_KEY`, `GOOGLE_API_KEY`.
     /// - The most tokens of a reply: `DSPY_LM_MAX_TOKENS`.
     ///
     /// A base URL that only `.env` gives does not receive a key from outside that file: a folder should not
@@ -172,8 +173,8 @@ impl Gemini {
         self.with(|config| config.thoughts = thoughts)
     }
 
-    /// Sets how much effort the model takes, from Gemini 3 on: `minimal`, `low`, `medium`, `high`. Such models
-    /// want that in place of a budget. Default: the model's own.
+    /// Sets how much effort the model takes, from Gemini 3 on: `minimal`, `low`, `medium`, `high`. Such
+    /// models want that in place of a budget. Default: the model's own.
     pub fn effort(self, effort: impl Into<Option<String>>) -> Self {
         self.with(|config| config.effort = effort.into())
     }

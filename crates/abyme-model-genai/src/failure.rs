@@ -12,7 +12,8 @@ pub(crate) fn error(failed: Genai, exchange: &Exchange, host: &str) -> Error {
         Genai::WebModelCall { webc_error, .. } | Genai::WebAdapterCall { webc_error, .. } => {
             of_web(webc_error, exchange, host)
         }
-        // An error event inside of a stream. The status of the answer is 200, so it has to say itself what it is.
+        // An error event inside of a stream. The status of the answer is 200, so it has to say itself what it
+        // is.
         Genai::ChatResponse { body, .. } => {
             answered(exchange, StatusCode::OK, HeaderMap::new(), body.to_string())
         }

@@ -1,8 +1,8 @@
 //! The providers of the crate [genai](https://docs.rs/genai) as
 //! [`LanguageModel`](abyme_core::LanguageModel)s: Bedrock, Vertex, Cohere and some forty others.
 //!
-//! For OpenAI, Anthropic, Gemini and servers with an OpenAI-compatible API, Abyme has clients of its own, which
-//! can do more: see the crate's `README.md`.
+//! For OpenAI, Anthropic, Gemini and servers with an OpenAI-compatible API, Abyme has clients of its own,
+//! which can do more: see the crate's `README.md`.
 //!
 //! ```no_run
 //! use abyme_core::{LanguageModel, LanguageModelExt, Request, RetryPolicy};

@@ -162,7 +162,8 @@ impl Inner {
         if let Some(key) = &config.api_key {
             headers = headers.masking(key);
         }
-        // genai makes the address of each request from its own table; what is needed here is that it is HTTPS.
+        // genai makes the address of each request from its own table; what is needed here is that it is
+        // HTTPS.
         let somewhere = base_url("https://provider.invalid")?;
         let http = HttpClient::new(url.as_ref().unwrap_or(&somewhere), &config.http, headers)?;
         let mut provider = ProviderConfig::default();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use abyme_core::{Error, ErrorKind, LanguageModel, Result};
 
-/// A model by its name, with the provider's prefix: `anthropic/claude-haiku-4-5`, `gemini/gemini-3-flash-preview`,
-/// `openai/gpt-5-mini`, `groq/llama-3.3-70b`.
+/// A model by its name, with the provider's prefix: `anthropic/claude-haiku-4-5`,
+/// `gemini/gemini-3-flash-preview`, `openai/gpt-5-mini`, `groq/llama-3.3-70b`.
 ///
 /// | the name begins with | the client | the feature |
 /// |---|---|---|

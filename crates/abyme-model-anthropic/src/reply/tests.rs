@@ -21,7 +21,8 @@ fn start(usage: Value) -> Value {
 
 fn stop(reason: &str, output: u64) -> [Value; 2] {
     [
-        json!({"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": output}}),
+        json!({"type": "message_delta", "delta": {"stop_reason": reason},
+               "usage": {"output_tokens": output}}),
         json!({"type": "message_stop"}),
     ]
 }
@@ -31,7 +32,8 @@ fn pieces_add_up_to_the_reply() {
     let mut events = vec![
         start(json!({"input_tokens": 7, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 20,
                      "output_tokens": 1})),
-        json!({"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}}),
+        json!({"type": "content_block_start", "index": 0,
+               "content_block": {"type": "thinking", "thinking": ""}}),
         json!({"type": "ping"}),
         json!({"type": "content_block_delta", "index": 0,
                "delta": {"type": "thinking_delta", "thinking": "Well"}}),

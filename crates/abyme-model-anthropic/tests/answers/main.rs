@@ -115,8 +115,12 @@ async fn a_stream_is_the_answer_in_pieces() {
 #[tokio::test]
 async fn a_message_that_is_not_streamed_is_read_too() {
     let message = json!({
-        "type": "message", "model": "m", "stop_reason": "tool_use", "usage": {"input_tokens": 1, "output_tokens": 2},
-        "content": [{"type": "text", "text": "I call"}, {"type": "tool_use", "name": "python", "input": {"code": "1"}}],
+        "type": "message", "model": "m", "stop_reason": "tool_use",
+        "usage": {"input_tokens": 1, "output_tokens": 2},
+        "content": [
+            {"type": "text", "text": "I call"},
+            {"type": "tool_use", "name": "python", "input": {"code": "1"}},
+        ],
     });
     let response = ask(Answer::json(200, message.to_string())).await.unwrap();
     assert_eq!((response.text.as_str(), response.usage.output_tokens), ("I call", Some(2)));
@@ -155,7 +159,8 @@ async fn failures_have_their_kinds() {
         (
             400,
             "invalid_request_error",
-            "This model does not support assistant message prefill. The conversation must end with a user message.",
+            "This model does not support assistant message prefill. The conversation must end with a user \
+             message.",
             ErrorKind::BadRequest,
         ),
         (401, "authentication_error", "invalid x-api-key sk-ant-canary-0123456789", ErrorKind::Auth),

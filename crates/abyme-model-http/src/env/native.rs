@@ -46,7 +46,8 @@ impl Provider {
             Some((prefix, name)) if prefix == self.prefix => name,
             Some((prefix, _)) => {
                 let message = format!(
-                    "model `{model}` begins with `{prefix}/`, and is asked for at `{}`: write `{}/` or no prefix",
+                    "model `{model}` begins with `{prefix}/`, and is asked for at `{}`: write `{}/` or \
+                     no prefix",
                     self.prefix, self.prefix
                 );
                 return Err(Error::new(ErrorKind::Config, message));
