@@ -15,5 +15,8 @@ pub mod reply;
 pub use self::{
     functions::{Function, SourceError, public_functions},
     policy::{CodePolicy, Violation},
-    reply::{Reply, code_in_arguments, fence, parse_reply, submitted_literals, visible_text, with_fence},
+    reply::{
+        Reply, ReplyWatch, code_in_arguments, fence, is_settled, parse_reply, submitted_literals,
+        visible_text, with_fence,
+    },
 };

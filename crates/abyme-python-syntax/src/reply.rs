@@ -7,6 +7,7 @@ mod lines;
 mod marks;
 mod markup;
 mod search;
+mod settled;
 mod strings;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,11 @@ use std::ops::Range;
 
 use serde::Deserialize;
 
-pub use self::{final_call::submitted_literals, markup::code_in_arguments};
+pub use self::{
+    final_call::submitted_literals,
+    markup::code_in_arguments,
+    settled::{ReplyWatch, is_settled},
+};
 use self::{
     final_call::{ProseCall, prose_call},
     harmony::HarmonyMessage,
@@ -146,7 +151,9 @@ fn parse_message(text: &str, may_be_cut: bool) -> Reply {
             // The fence comes later, or it is part of a string of the call's code.
             let block = &found.blocks[block].outer;
             outer.end <= block.start
-                || (outer.end >= block.end && code.as_deref().is_some_and(parse::is_valid))
+                || (outer.start <= block.start
+                    && outer.end >= block.end
+                    && code.as_deref().is_some_and(parse::is_valid))
         })
     });
     if let Some(index) = call

@@ -29,6 +29,11 @@ pub(super) fn messages(reply: &str) -> Option<Vec<HarmonyMessage<'_>>> {
     (!messages.is_empty()).then_some(messages)
 }
 
+/// Whether a reply is in that format, or may be once more of it has come.
+pub(super) fn begins(reply: &str) -> bool {
+    [MESSAGE, "<|channel|>", "<|start|>"].iter().any(|token| reply.contains(token))
+}
+
 impl HarmonyMessage<'_> {
     /// Whom it is addressed to, if it is a call.
     pub(super) fn recipient(&self) -> Option<&str> {

@@ -19,8 +19,21 @@ pub(super) struct ReplyLayout<'a> {
     pub(super) decoration: Vec<Range<usize>>,
     /// Where the content of the `code` field starts.
     pub(super) code_field: Option<usize>,
+    /// Where the first field marker starts.
+    first_marker: Option<usize>,
     /// Where a chat template's token ends the model's message; what follows it is made up.
     pub(super) message_end: Option<usize>,
+    /// Whether a thinking tag opened that nothing has closed yet.
+    pub(super) is_open: bool,
+    /// Whether a thought was opened and closed, after which no closing tag alone ends one.
+    pub(super) is_tagged: bool,
+}
+
+impl ReplyLayout<'_> {
+    /// Whether a field marker stands before `at`.
+    pub(super) fn has_marker_before(&self, at: usize) -> bool {
+        self.first_marker.is_some_and(|start| start < at)
+    }
 }
 
 /// One block of code, or of something else.
@@ -32,6 +45,8 @@ pub(super) struct Block<'a> {
     pub(super) body: Range<usize>,
     pub(super) kind: Kind<'a>,
     pub(super) closed: bool,
+    /// Whether its end is where it is whatever follows.
+    pub(super) is_final: bool,
 }
 
 /// What a block says it is.
@@ -113,6 +128,8 @@ impl<'a> Scan<'a> {
             let line = line_at(self.text, self.at);
             self.line(line);
         }
+        self.found.is_open = self.unclosed.contains(&true);
+        self.found.is_tagged = self.opened;
     }
 
     /// Reads from the start of a line; afterwards `at` stands further on.
@@ -222,15 +239,30 @@ impl<'a> Scan<'a> {
         let rest = &line.text[length..];
         let content = line.start + length + (rest.len() - rest.trim_start().len());
         self.found.decoration.push(line.start..content);
+        self.found.first_marker.get_or_insert(line.start);
         self.at = if rest.trim().is_empty() { line.next } else { content };
-        if name.eq_ignore_ascii_case("code") && self.found.code_field.is_none() {
+        // The fields come first. A marker after a cell was made up, with what the cell would print.
+        let is_late = self.has_cell_before_fields();
+        if name.eq_ignore_ascii_case("code") && self.found.code_field.is_none() && !is_late {
             self.found.code_field = Some(self.at);
             if let Some(body) = self.search.field(self.at) {
                 self.at = body.end;
-                self.found.blocks.push(Block { outer: body.clone(), body, kind: Kind::Field, closed: true });
+                self.found.blocks.push(Block {
+                    outer: body.clone(),
+                    body,
+                    kind: Kind::Field,
+                    closed: true,
+                    is_final: false,
+                });
             }
         }
         true
+    }
+
+    fn has_cell_before_fields(&self) -> bool {
+        let before = |block: &&Block<'_>| !self.found.has_marker_before(block.outer.start);
+        let mut blocks = self.found.blocks.iter().take_while(before);
+        blocks.any(|block| matches!(block.kind, Kind::Python { .. }) && !block.is_blank(self.text))
     }
 
     fn fence(&mut self, opening: FenceOpening<'a>, line: Line<'a>) {
@@ -251,6 +283,7 @@ impl<'a> Scan<'a> {
             body: line.next..line.next,
             kind: Kind::Other { style, tag: opening.tag },
             closed: true,
+            is_final: true,
         };
         if opening.is_python() {
             block.kind = Kind::Python { style, head: head(&opening) };
@@ -258,7 +291,7 @@ impl<'a> Scan<'a> {
             block.kind = Kind::Bare { style, head: if opening.one_line { opening.rest } else { "" } };
         }
         if !opening.one_line {
-            let FenceEnd { body, next, closed } = match block.kind {
+            let FenceEnd { body, next, closed, is_final } = match block.kind {
                 Kind::Python { .. } => self.search.python_end(style, line.next),
                 Kind::Bare { .. } => self.search.bare_end(style, line.next),
                 Kind::Other { .. } | Kind::Field => self.search.plain_end(style, line.next),
@@ -266,6 +299,7 @@ impl<'a> Scan<'a> {
             block.body.end = body;
             block.outer.end = next;
             block.closed = closed;
+            block.is_final = is_final;
         }
         self.at = block.outer.end;
         self.found.blocks.push(block);

@@ -51,6 +51,11 @@ pub(super) fn calls(text: &str, skipped: &[Range<usize>]) -> Vec<Call> {
     calls
 }
 
+/// Whether a call begins in `text`, whether or not it ends.
+pub(super) fn begins(text: &str) -> bool {
+    Opening::next(text, 0).is_some() || text.lines().any(|line| line.starts_with("Action:"))
+}
+
 /// A call in lines of words: `Action: python`, and later `Action Input: print(1)`.
 fn action(text: &str, skipped: &[Range<usize>]) -> Option<Call> {
     let line = |word: &str, from: usize| {

@@ -19,6 +19,8 @@ pub(super) struct FenceEnd {
     pub(super) next: usize,
     /// Whether a closing line was there.
     pub(super) closed: bool,
+    /// Whether it is the end whatever follows the text that was read.
+    pub(super) is_final: bool,
 }
 
 /// Finds ends. Text that is read and then left to be read again is charged to a budget; once that is spent,
@@ -84,10 +86,10 @@ impl<'a> Search<'a> {
             let line = line_at(self.text, at);
             match style.set_off(line.text) {
                 Some(text) if style.is_closed_by(text) => {
-                    return FenceEnd { body: line.start, next: line.next, closed: true };
+                    return FenceEnd { body: line.start, next: line.next, closed: true, is_final: true };
                 }
                 Some(_) => at = line.next,
-                None => return FenceEnd { body: line.start, next: line.start, closed: true },
+                None => return FenceEnd { body: line.start, next: line.start, closed: true, is_final: true },
             }
         }
         self.unclosed(from)
@@ -138,10 +140,11 @@ impl<'a> Search<'a> {
             let line = line_at(self.text, at);
             pass.read_to = line.next;
             let Some(content) = style.set_off(line.text) else {
-                pass.outside = Some(FenceEnd { body: line.start, next: line.start, closed: true });
+                pass.outside =
+                    Some(FenceEnd { body: line.start, next: line.start, closed: true, is_final: true });
                 break;
             };
-            let end = FenceEnd { body: line.start, next: line.next, closed: true };
+            let end = FenceEnd { body: line.start, next: line.next, closed: true, is_final: true };
             let (inside, closes) = (strings.inside(), style.is_closed_by(content));
             if closes && !inside {
                 pass.outside = Some(end);
@@ -166,7 +169,7 @@ impl<'a> Search<'a> {
             {
                 // The rest is what the model made up after its own message.
                 let body = line.start + (line.text.len() - content.len()) + offset;
-                pass.outside = Some(FenceEnd { body, next: body, closed: false });
+                pass.outside = Some(FenceEnd { body, next: body, closed: false, is_final: false });
                 break;
             }
             pass.opens_after |= opens_python && pass.within_string.is_some();
@@ -177,7 +180,7 @@ impl<'a> Search<'a> {
                 let body = line.start + (line.text.len() - content.len()) + offset;
                 let next = body + run_length(&self.text.as_bytes()[body..]);
                 let next = if self.text[next..line.next].trim().is_empty() { line.next } else { next };
-                pass.outside = Some(FenceEnd { body, next, closed: true });
+                pass.outside = Some(FenceEnd { body, next, closed: true, is_final: true });
                 break;
             }
             at = line.next;
@@ -189,7 +192,7 @@ impl<'a> Search<'a> {
         let valid = |end: FenceEnd| parse::is_valid(&style.code(self.text, from..end.body));
         match (pass.within_string, pass.outside) {
             (None, Some(end)) => end,
-            (Some(first), None) => first,
+            (Some(first), None) => FenceEnd { is_final: false, ..first },
             (Some(first), Some(end)) => {
                 if !valid(first) && (valid(end) || (holds == Content::Python && !pass.opens_after)) {
                     end
@@ -198,7 +201,9 @@ impl<'a> Search<'a> {
                 }
             }
             (None, None) => match (pass.soft, pass.cut_by_opening) {
-                (Some(at), _) | (None, Some(at)) => FenceEnd { body: at, next: at, closed: false },
+                (Some(at), _) | (None, Some(at)) => {
+                    FenceEnd { body: at, next: at, closed: false, is_final: false }
+                }
                 (None, None) => self.unclosed(from),
             },
         }
@@ -216,7 +221,7 @@ impl<'a> Search<'a> {
         let line = rest[last..].trim();
         let almost = line.len() >= 3 && (line.bytes().all(|b| b == b'`') || line.bytes().all(|b| b == b'~'));
         let body = if almost { from + last } else { self.text.len() };
-        FenceEnd { body, next: self.text.len(), closed: almost }
+        FenceEnd { body, next: self.text.len(), closed: almost, is_final: false }
     }
 
     fn is_soft_end(&self, line: &str) -> bool {

@@ -5,6 +5,7 @@ mod fields;
 mod markup;
 mod measured;
 mod properties;
+mod settled;
 mod thoughts;
 mod time;
 

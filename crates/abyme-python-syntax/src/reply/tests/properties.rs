@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::{Reply, fence, parse_reply};
+use super::super::{Reply, ReplyWatch, fence, is_settled, parse_reply};
 
 /// Pieces that a parser of replies may trip over.
 fn piece() -> impl Strategy<Value = String> {
@@ -129,6 +129,27 @@ fn prose() -> impl Strategy<Value = String> {
     .prop_map(|words| words.join(" "))
 }
 
+/// A reply that may stop somewhere: prose and cells, and what a parser may trip over.
+fn written() -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        3 => piece(),
+        2 => prose().prop_map(|prose| format!("{prose}\n")),
+        2 => program().prop_map(|code| format!("```python\n{code}\n```\n")),
+        1 => program().prop_map(|code| format!("{}\n", fence(&code))),
+        1 => prose().prop_map(|prose| format!("<think>{prose}</think>\n")),
+        1 => Just("\n".to_owned()),
+    ];
+    prop::collection::vec(part, 0..8).prop_map(|parts| parts.concat())
+}
+
+/// What runs, and what a conversation keeps.
+fn cell_of(reply: &str) -> Option<(String, String)> {
+    match parse_reply(reply) {
+        Reply::Code { code, kept, .. } => Some((code, kept)),
+        _ => None,
+    }
+}
+
 fn code_of(reply: &str) -> Option<String> {
     match parse_reply(reply) {
         Reply::Code { code, .. } => Some(code),
@@ -175,5 +196,30 @@ proptest! {
         let code = code.trim_start_matches('\n').to_owned();
         prop_assert_eq!(code_of(&format!("<think>{before}</think>\n{code}")), Some(code.clone()));
         prop_assert_eq!(code_of(&format!("[[ ## code ## ]]\n{code}\n\n[[ ## completed ## ]]\n")), Some(code));
+    }
+
+    #[test]
+    fn what_follows_a_settled_reply_changes_nothing(reply in written(), more in written()) {
+        let more = more.replace("<|message|>", "");
+        if is_settled(&reply, true) {
+            prop_assert_eq!(cell_of(&reply), cell_of(&format!("{reply}{more}")), "{:?} + {:?}", reply, more);
+        }
+        let more = more.replace("</think", "").replace("</thought", "");
+        // A closing tag alone would make a thought of what is known to be none.
+        if !reply.contains("</th") && is_settled(&reply, false) {
+            prop_assert_eq!(cell_of(&reply), cell_of(&format!("{reply}{more}")), "{:?} + {:?}", reply, more);
+        }
+    }
+
+    #[test]
+    fn a_watch_settles_where_the_text_does(reply in written(), size in 1usize..20) {
+        let mut watch = ReplyWatch::new(false);
+        let chars: Vec<char> = reply.chars().collect();
+        for piece in chars.chunks(size) {
+            if watch.push(&piece.iter().collect::<String>()) {
+                prop_assert!(is_settled(watch.text(), false));
+            }
+        }
+        prop_assert_eq!(watch.text(), reply);
     }
 }
