@@ -59,6 +59,7 @@ pub use self::{
         RateLimited, RateLimiter, RateLimiterConfig, RateLimits, Request, Response, ResponseStream,
         RetryPolicy, Retrying, Role, Usage,
     },
+    prompt::PromptProfile,
     rlm::{CancelHandle, EventStream, Prediction, Rlm, RlmBuilder, Run, RunFuture},
     signature::{Field, FieldType, Signature, TaskSignature, Untyped},
     status::{Limit, Status},

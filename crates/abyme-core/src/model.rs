@@ -51,6 +51,6 @@ pub use self::{
 };
 pub(crate) use self::{
     estimate::{Amount, Estimates, bytes_of},
-    one_try::{complete_once, timed_out},
+    one_try::{complete_once, stream_once, timed_out},
     retry::Retries,
 };

@@ -4,6 +4,10 @@
 //! Prompt texts are data files beside this module, with `{{name}}` where a value goes. A conversation only
 //! ever grows at its end, so that providers' prompt caches hit on every turn.
 
+mod profile;
+
+pub use self::profile::PromptProfile;
+
 use abyme_python_syntax::Function;
 
 use crate::{
@@ -16,6 +20,18 @@ use crate::{
 };
 
 const SYSTEM: &str = include_str!("prompt/system.md");
+const SYSTEM_SMALL: &str = include_str!("prompt/system_small.md");
+/// A task, a cell, what it produced, and the cell that submits.
+const EXAMPLE: [&str; 4] = [
+    include_str!("prompt/example/task.md"),
+    include_str!("prompt/example/look.md"),
+    include_str!("prompt/example/shown.md"),
+    include_str!("prompt/example/submit.md"),
+];
+const REPEATED: &str = include_str!("prompt/repeated.md");
+const IMITATED: &str = include_str!("prompt/imitated.md");
+const IMITATED_IN_CELL: &str = include_str!("prompt/imitated_in_cell.md");
+const NO_INPUT: &str = include_str!("prompt/no_input.md");
 const TOOLS_IN_LINES: &str = include_str!("prompt/tools_in_lines.md");
 const TASK: &str = include_str!("prompt/task.md");
 const EXTRACT: &str = include_str!("prompt/extract.md");
@@ -56,22 +72,32 @@ pub(crate) struct FirstMessages<'a> {
     pub(crate) limits: &'a Limits,
 }
 
-/// The system message and the task: the beginning of every request of a run.
-pub(crate) fn first_messages(given: &FirstMessages<'_>) -> Vec<Message> {
-    vec![Message::system(system(given)), Message::user(task(given))]
+/// The rules and the task: the beginning of every request of a run.
+///
+/// What differs between tasks comes last, in the system message (limits, functions) and in the messages (the
+/// task), so that the tasks of a server share as long a beginning as they can.
+pub(crate) fn first_messages(given: &FirstMessages<'_>, profile: PromptProfile) -> Vec<Message> {
+    if !profile.is_small() {
+        return vec![Message::system(system(given)), Message::user(task(given))];
+    }
+    let [example, look, shown, submit] = EXAMPLE.map(str::trim_end);
+    vec![
+        Message::system(SYSTEM_SMALL.trim_end()),
+        Message::user(example),
+        Message::assistant(look),
+        Message::user(shown),
+        Message::assistant(submit),
+        Message::user(task(given)),
+    ]
 }
 
 fn system(given: &FirstMessages<'_>) -> String {
     let functions: Vec<_> = given.builtins.iter().map(describe_function).collect();
-    let tools = describe_tools(given.tools, given.python_tools);
     let notes: String = given.capabilities.notes.iter().map(|note| format!("- {note}\n")).collect();
     fill(
         SYSTEM,
         &[
-            ("outputs", &outputs(given.signature)),
-            ("submit", &submit_example(given.signature)),
             ("functions", &functions.join("\n")),
-            ("tools", &tools),
             ("notes", &notes),
             ("max_output_chars", &given.limits.max_output_chars.to_string()),
             ("max_iterations", &given.limits.max_iterations.to_string()),
@@ -103,7 +129,14 @@ fn task(given: &FirstMessages<'_>) -> String {
     let inputs = if inputs.is_empty() { "(none)".to_owned() } else { inputs.join("\n\n") };
     fill(
         TASK,
-        &[("instructions", &instructions), ("signature", &given.signature.to_string()), ("inputs", &inputs)],
+        &[
+            ("instructions", &instructions),
+            ("signature", &given.signature.to_string()),
+            ("tools", &describe_tools(given.tools, given.python_tools)),
+            ("inputs", &inputs),
+            ("outputs", &outputs(given.signature)),
+            ("submit", &submit_example(given.signature)),
+        ],
     )
 }
 
@@ -267,6 +300,50 @@ pub(crate) fn cut_cell(traceback: &str) -> String {
 pub(crate) fn syntax_error(traceback: &str) -> String {
     fill(SYNTAX, &[("traceback", traceback.trim_end())])
 }
+
+/// What is said of a cell that the model sent before.
+pub(crate) fn repeated(signature: &TaskSignature) -> String {
+    fill(REPEATED, &[("submit", &submit_example(signature))])
+}
+
+/// Says that a reply holds what only the session writes.
+pub(crate) fn imitated(line: &str, remaining: &Remaining) -> String {
+    after_cell(&fill(IMITATED, &[("line", line)]), remaining)
+}
+
+/// Says that a cell does not compile for such a line in it.
+pub(crate) fn imitated_in_cell(line: &str) -> String {
+    fill(IMITATED_IN_CELL, &[("line", line)])
+}
+
+/// What is said of a cell that asked a person.
+pub(crate) fn no_input(signature: &TaskSignature) -> String {
+    let names: Vec<_> = signature.inputs().iter().map(|input| format!("`{}`", input.name())).collect();
+    fill(NO_INPUT, &[("names", &names.join(", "))])
+}
+
+/// The first line of a text that imitates what the session writes: a label such as `[stdout]`, or what is
+/// left of the budget.
+pub(crate) fn imitation(text: &str) -> Option<String> {
+    text.lines().map(str::trim).find(|line| is_of_session(line)).map(str::to_owned)
+}
+
+/// The first line of a cell, if that is such a line: Python alone would make a list of it.
+pub(crate) fn imitation_of(code: &str) -> Option<String> {
+    let first = code.lines().map(str::trim).find(|line| !line.is_empty())?;
+    (first.ends_with(']') && is_of_session(first)).then(|| first.to_owned())
+}
+
+fn is_of_session(line: &str) -> bool {
+    let label = line.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let label = label.map(|(label, _)| label.split(" (").next().unwrap_or(label));
+    label.is_some_and(|label| LABELS.contains(&label))
+        || (line.starts_with("(turn ") && line.contains("sub-calls left"))
+}
+
+/// The labels of an observation, and what models make of them.
+const LABELS: [&str; 8] =
+    ["output", "stdout", "stderr", "value", "error", "changed", "time limit", "submission refused"];
 
 /// Says that the session died and what is left.
 pub(crate) fn session_lost(reason: &str) -> String {

@@ -19,6 +19,7 @@ mod objects;
 mod options;
 mod prediction;
 mod reply;
+mod reply_stream;
 mod reply_type;
 mod reply_values;
 mod run;

@@ -6,8 +6,11 @@ mod turn;
 mod writer;
 
 pub use self::{
-    event::{CallOutcome, CallRef, Event, EventSink, InputSummary, ParentCall, Purpose, Record},
-    ledger::{EntryKind, Ledger, LedgerEntry},
+    event::{
+        CallOutcome, CallRef, Event, EventSink, InputSummary, ParentCall, Purpose, Record, ReplyPart,
+        StoppedEarly,
+    },
+    ledger::{EntryKind, Ledger, LedgerEntry, StoppedReplies},
     turn::Turn,
     writer::TrajectoryWriter,
 };
@@ -201,6 +204,18 @@ impl Recorder {
             sink.record(&record);
         }
         tree.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+    }
+
+    /// Shows a piece of a reply to the sinks that want it. It is not recorded.
+    pub(crate) fn show(&self, turn: u32, purpose: Purpose, part: ReplyPart, text: &str) {
+        let tree = &*self.tree;
+        let mut sinks = tree.sinks.iter().filter(|sink| sink.wants_pieces()).peekable();
+        if text.is_empty() || sinks.peek().is_none() {
+            return;
+        }
+        let event = Event::ModelText { turn, purpose, part, text: text.to_owned() };
+        let piece = Arc::new(Record::new(&self.run, tree.start.elapsed().as_secs_f64(), event));
+        sinks.for_each(|sink| sink.piece(&piece));
     }
 
     /// The id of the run.

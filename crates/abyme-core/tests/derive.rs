@@ -97,7 +97,7 @@ async fn a_derived_task_is_typed_from_end_to_end() {
     let shown = "- categories: dict[str, list[str]] (Error types mapped to solutions; not empty)\n\
                  - total: int (0 to 100; passes the check `is_even`)\n\
                  - all of them together: the total is the number of solutions";
-    assert!(first[0].content.contains(shown), "{}", first[0].content);
+    assert!(first[1].content.contains(shown), "{}", first[1].content);
     for part in [
         "Find and categorise error patterns.\n\nSearch for keywords first, then ask the sub-model",
         "docs: str, rows: list[{'name': str, 'size': int}] -> categories",

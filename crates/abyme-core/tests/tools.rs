@@ -182,12 +182,12 @@ async fn the_model_reads_what_arguments_mean() {
         HostCall::new("go").argument("mode", "slow").argument("address", Value::dict([("street", 1)]));
     let (builder, model) = builder(vec![call(Value::None), call(7.into()), wrong]);
     let run = builder.tool(tool).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
-    let system = &model.requests()[0].messages[0].content;
+    let task = &model.requests()[0].messages[1].content;
     let shown = "\nTools for this task:\n- `go(address: {'street': str}, mode: Literal['slow', 'fast'] = \
                  'fast', most: int | None = 5, note: str | None = None) -> str`\n  Goes somewhere.\n  \n  \
                  Args:\n      mode = 'fast': As fast as it can\n      address: Where to\n      \
                  address['street']: Street and number\n";
-    assert!(system.contains(shown), "{system}");
+    assert!(task.contains(shown), "{task}");
     let value = run.trajectory().turns()[0].observation.clone().unwrap().value.unwrap().to_string();
     assert_eq!(
         value.lines().collect::<Vec<_>>(),

@@ -55,10 +55,10 @@ async fn a_nested_output_that_does_not_fit_goes_back_to_the_model() {
     let wanted = |name: &str, lines| Module { name: name.to_owned(), lines };
     assert_eq!(run.get::<Vec<Module>>("modules").unwrap(), [wanted("a", 1), wanted("b", 255)]);
 
-    let system = &model.requests()[0].messages[0].content;
+    let task = &model.requests()[0].messages[1].content;
     let shown = "- modules: list[{'name': str, 'lines': int}] (All of them; modules[...]['name']: As \
                  `import` takes it)";
-    assert!(system.contains(shown), "{system}");
+    assert!(task.contains(shown), "{task}");
     let missing = "output `modules`: at [1]: expected {'name': str, 'lines': int}, got dict {'name': 'b'}; \
                    the key 'lines' is missing";
     assert!(said(&model, 1).contains(missing), "{}", said(&model, 1));

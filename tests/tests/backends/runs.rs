@@ -147,8 +147,8 @@ pub(crate) async fn python_tools_are_offered_and_described(backend: Backend) {
     let rlm = builder.python_tools("tools.py", tools).build().unwrap();
     let answer = rlm.run(inputs! { docs: "# a\n## b\n## c" }).await.unwrap();
     assert_eq!(answer.get::<Vec<String>>("found").unwrap(), ["b", "c"]);
-    let system = model.requests()[0].messages[0].content.clone();
-    assert!(system.contains("`headings(text: str, level: int = 1) -> list`"), "{system}");
+    let task = model.requests()[0].messages[1].content.clone();
+    assert!(task.contains("`headings(text: str, level: int = 1) -> list`"), "{task}");
 }
 
 pub(crate) async fn tools_that_fail_are_named(backend: Backend) {

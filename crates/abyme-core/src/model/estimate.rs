@@ -54,13 +54,18 @@ impl Estimates {
         Some(totals.input_tokens / totals.bytes)
     }
 
+    /// How many tokens so many bytes are.
+    pub(crate) fn tokens(&self, model: &str, bytes: usize) -> u64 {
+        (bytes as f64 * self.tokens_per_byte(model).unwrap_or(1.0 / BYTES_PER_TOKEN)).ceil() as u64
+    }
+
     /// The tokens that a call will use.
     pub(crate) fn usage(&self, model: &str, bytes: usize, max_output: Option<u32>) -> Usage {
-        let input = bytes as f64 * self.tokens_per_byte(model).unwrap_or(1.0 / BYTES_PER_TOKEN);
+        let input = self.tokens(model, bytes);
         let known = self.0.get(model).filter(|totals| totals.calls > 0.0);
         let output = known.map_or(OUTPUT_TOKENS, |totals| totals.output_tokens / totals.calls);
         let output = max_output.map_or(output, |most| output.min(f64::from(most)));
-        Usage::tokens(input.ceil() as u64, output.ceil() as u64)
+        Usage::tokens(input, output.ceil() as u64)
     }
 
     /// What a call will use. A model of unknown price costs what its calls have cost so far.

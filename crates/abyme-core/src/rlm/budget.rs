@@ -392,8 +392,28 @@ impl Budget {
         self.add(usage);
     }
 
-    /// Settles a call that failed or was cancelled, and used this as far as it is known.
-    pub(super) fn settle_failed(&self, usage: Usage) {
+    /// What a call used that was stopped while it replied: as the provider said until then, and for the rest
+    /// by the size of the request and of so many bytes of the reply.
+    pub(super) fn estimate_used(
+        &self,
+        model: &str,
+        size: CallSize,
+        reply_bytes: usize,
+        said: Option<Usage>,
+    ) -> Usage {
+        let used = self.tree.used();
+        let tokens = |bytes| used.estimates.tokens(model, bytes);
+        let said = said.unwrap_or_else(Usage::call);
+        Usage {
+            input_tokens: said.input_tokens.or_else(|| Some(tokens(size.bytes))),
+            output_tokens: Some(said.output_tokens.unwrap_or_default().max(tokens(reply_bytes))),
+            cost: None,
+            ..said
+        }
+    }
+
+    /// Settles a call that failed, was cancelled or was stopped, and used this as far as it is known.
+    pub(super) fn settle_unfinished(&self, usage: Usage) {
         self.tree.used().usage += usage;
         self.add(usage);
     }

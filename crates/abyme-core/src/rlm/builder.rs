@@ -17,6 +17,7 @@ use crate::{
     limits::Limits,
     model::{LanguageModel, RetryPolicy},
     names::{self, NameUse},
+    prompt::PromptProfile,
     signature::{Signature, TaskSignature, Untyped},
     telemetry::SpanContent,
     tool::Tool,
@@ -38,6 +39,8 @@ pub struct RlmBuilder<S = Untyped> {
     policy: Option<Arc<CodePolicy>>,
     limits: Limits,
     retry: RetryPolicy,
+    stop_early: bool,
+    prompt_profile: PromptProfile,
     span_content: SpanContent,
     sinks: Vec<Arc<dyn EventSink>>,
 }
@@ -79,6 +82,8 @@ impl<S: Signature> RlmBuilder<S> {
             policy: None,
             limits: Limits::default(),
             retry: RetryPolicy::default(),
+            stop_early: true,
+            prompt_profile: PromptProfile::default(),
             span_content: SpanContent::default(),
             sinks: Vec::new(),
         }
@@ -159,6 +164,28 @@ impl<S: Signature> RlmBuilder<S> {
         self
     }
 
+    /// Sets whether a generation ends once its cell is complete. Default: it does.
+    ///
+    /// What a model writes after its cell is dropped anyway, and a model that goes on makes up what the cell
+    /// will print. Replies come as streams, and dropping one ends its generation, so the rest is neither
+    /// waited for nor, by most providers, paid for. The provider does not say then what the call used: the
+    /// record has what it said until then, or an estimate, and marks it
+    /// ([`StoppedEarly`](crate::trajectory::StoppedEarly)).
+    ///
+    /// A reply comes to its end all the same where it could still change what runs, where the provider alone
+    /// knows what a call costs, and the first time that a model replies: until then it is not known whether
+    /// its text begins with thoughts.
+    pub fn stop_early(mut self, stop: bool) -> Self {
+        self.stop_early = stop;
+        self
+    }
+
+    /// Sets which prompts a run begins with: see [`PromptProfile`].
+    pub fn prompt_profile(mut self, profile: PromptProfile) -> Self {
+        self.prompt_profile = profile;
+        self
+    }
+
     /// Sets whether the `tracing` spans of runs hold messages, code, arguments and results. Default: they do
     /// not, so that an exporter of spans sees numbers and names only.
     ///
@@ -206,6 +233,9 @@ impl<S: Signature> RlmBuilder<S> {
             policy: self.policy,
             limits: self.limits,
             retry: self.retry,
+            stop_early: self.stop_early,
+            prompt_profile: self.prompt_profile,
+            plain_models: Arc::default(),
             span_content: self.span_content,
             sinks: self.sinks,
         };

@@ -15,16 +15,17 @@ use super::{
     budget::{Budget, CallSize, Reservation},
     config::RlmConfig,
     guard::OnDrop,
+    reply_stream::{Received, ReplyStream},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     interpreter::HostError,
     limits::Limits,
     model::{
-        FinishReason, LanguageModel, Message, Request, Response, Retries, Usage, complete_once, timed_out,
+        FinishReason, LanguageModel, Request, Response, Retries, Usage, complete_once, stream_once, timed_out,
     },
     telemetry,
-    trajectory::{CallOutcome, Event, Purpose, Recorder},
+    trajectory::{CallOutcome, Event, Purpose, Recorder, StoppedEarly},
 };
 
 /// What the record says of a call that was dropped with its cell or its run.
@@ -61,11 +62,16 @@ pub(super) struct Answer {
     pub(super) is_cut: bool,
 }
 
+/// What a model answered, and whether the loop ended its generation.
+type Answered = (Response, Option<StoppedEarly>);
+
 /// Which call a try belongs to, for the record, and when it has to be over.
 #[derive(Clone, Copy)]
 struct CallOf<'a> {
     turn: u32,
     call: Option<u32>,
+    /// How the reply is read as it comes; a sub-call's is waited for.
+    stream: Option<ReplyStream<'a>>,
     model: &'a dyn LanguageModel,
     /// When the run, or its turns, have to be over.
     deadline: Option<Instant>,
@@ -123,11 +129,18 @@ impl<'a> ModelCaller<'a> {
         self.host_calls.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Asks the root model and records its reply.
+    /// Asks the root model and records its reply, which is shown as it comes. `prefill` is what the request
+    /// ends with for the model to go on from.
     ///
     /// # Errors
     /// [`ErrorKind::LimitReached`] if the run's time is the reason; else the model's error.
-    pub(super) async fn root(&self, turn: u32, purpose: Purpose, messages: &[Message]) -> Result<Response> {
+    pub(super) async fn root(
+        &self,
+        turn: u32,
+        purpose: Purpose,
+        request: Request,
+        prefill: &str,
+    ) -> Result<Response> {
         let deadline = match purpose {
             Purpose::Extract => self.budget.deadline(),
             _ => self.budget.turns_deadline(),
@@ -138,18 +151,36 @@ impl<'a> ModelCaller<'a> {
             _ => self.budget.call_permit().await,
         };
         let started = Instant::now();
-        let of = CallOf { turn, call: None, model: &*self.config.model, deadline, own: None };
-        let response = self.call(of, Request::new(messages.to_vec())).await?;
+        let model = &*self.config.model;
+        let stream = ReplyStream {
+            recorder: self.recorder,
+            turn,
+            purpose,
+            prefill,
+            may_stop: purpose != Purpose::Extract && self.may_stop(model),
+            may_be_thought: !self.config.plain_models.contains(model.name()),
+        };
+        let of = CallOf { turn, call: None, stream: Some(stream), model, deadline, own: None };
+        let (response, stopped) = self.call(of, request).await?;
+        if stopped.is_none() {
+            self.config.plain_models.learn(model.name(), &response);
+        }
         self.recorder.record(Event::ModelReplied {
             turn,
             purpose,
             text: response.text.clone(),
             native_call: response.native_call.clone(),
             finish_reason: response.finish_reason.clone(),
+            stopped,
             usage: response.usage,
             seconds: started.elapsed().as_secs_f64(),
         });
         Ok(response)
+    }
+
+    /// Whether a generation may end early: then the provider does not say what it cost.
+    fn may_stop(&self, model: &dyn LanguageModel) -> bool {
+        self.config.stop_early && (model.price().is_some() || !model.reports_cost())
     }
 
     /// Reserves these requests to a sub-model at once, so that a batch runs whole or not at all.
@@ -226,9 +257,15 @@ impl<'a> ModelCaller<'a> {
         };
         let unfinished = OnDrop::new(|| finished(CallOutcome::Error(CANCELLED.to_owned()), Usage::default()));
         let own = asked.timeout.and_then(|limit| Some((started.checked_add(limit)?, limit)));
-        let of =
-            CallOf { turn, call: Some(call), model: *model, deadline: self.budget.turns_deadline(), own };
-        let result = self.call(of, request.clone()).await;
+        let of = CallOf {
+            turn,
+            call: Some(call),
+            stream: None,
+            model: *model,
+            deadline: self.budget.turns_deadline(),
+            own,
+        };
+        let result = self.call(of, request.clone()).await.map(|(response, _)| response);
         unfinished.disarm();
         let (usage, is_cut) = match &result {
             Ok(response) => (response.usage, response.finish_reason == FinishReason::Length),
@@ -246,13 +283,13 @@ impl<'a> ModelCaller<'a> {
     }
 
     /// Calls a model until it answers, fails for good, or the time is over, pauses between tries included.
-    async fn call(&self, of: CallOf<'_>, mut request: Request) -> Result<Response> {
+    async fn call(&self, of: CallOf<'_>, mut request: Request) -> Result<Answered> {
         let mut retries = Retries::new(&self.config.retry);
         loop {
             let started = Instant::now();
             let failed = |error: &Error, backoff: Option<Duration>| {
                 let usage = metered(of.model, error.usage().copied().unwrap_or_default());
-                self.budget.settle_failed(usage);
+                self.budget.settle_unfinished(usage);
                 self.recorder.record(Event::ModelCallFailed {
                     turn: of.turn,
                     call: of.call,
@@ -268,9 +305,9 @@ impl<'a> ModelCaller<'a> {
             let span = telemetry::chat(of.model, &request, content);
             let result = telemetry::within(&span, self.call_once(of, &mut request)).await;
             cancelled.disarm();
-            result.iter().for_each(|response| telemetry::answered(&span, response, content));
+            result.iter().for_each(|(response, _)| telemetry::answered(&span, response, content));
             let error = match result {
-                Ok(response) => return Ok(response),
+                Ok(answered) => return Ok(answered),
                 Err(error) => error,
             };
             let backoff = retries.backoff_after(&error);
@@ -293,13 +330,20 @@ impl<'a> ModelCaller<'a> {
     }
 
     /// One try: gives the model its time limit, drops the call a moment after it, and settles what it used.
-    async fn call_once(&self, of: CallOf<'_>, request: &mut Request) -> Result<Response> {
+    async fn call_once(&self, of: CallOf<'_>, request: &mut Request) -> Result<Answered> {
         let (model, left, asked) = (of.model, of.left(), Instant::now());
         let most = self.limits.model_timeout;
         let limit = left.map_or(most, |left| left.min(most));
         let is_short = limit < most;
         request.timeout = Some(limit);
-        let call = complete_once(model, request);
+        let request = &*request;
+        let mut said = None;
+        let call = async {
+            match of.stream {
+                Some(stream) => stream.receive(stream_once(model, request), &mut said).await,
+                None => complete_once(model, request).await.map(Received::Whole),
+            }
+        };
         // A model that waits for its turn, or tries again, may take longer than one try, but no longer than
         // the run.
         let answer = match left {
@@ -308,11 +352,27 @@ impl<'a> ModelCaller<'a> {
             }
             _ => call.await,
         };
+        let answer = answer.map_err(|error| match said {
+            Some(said) if error.usage().is_none() => error.with_usage(said),
+            _ => error,
+        });
+        let size = CallSize::of(request);
         match answer {
-            Ok(mut response) => {
+            Ok(Received::Whole(mut response)) => {
                 response.usage = metered(model, response.usage);
-                self.budget.settle(model.name(), CallSize::of(request), response.usage);
-                Ok(response)
+                self.budget.settle(model.name(), size, response.usage);
+                Ok((response, None))
+            }
+            Ok(Received::Stopped { text, reasoning, is_counted }) => {
+                let usage = match said {
+                    Some(said) if is_counted => said,
+                    said => self.budget.estimate_used(model.name(), size, text.len() + reasoning.len(), said),
+                };
+                let usage = metered(model, usage);
+                self.budget.settle_unfinished(usage);
+                let received = text.chars().count() + reasoning.chars().count();
+                let stopped = StoppedEarly { received_chars: received as u64, is_estimated: !is_counted };
+                Ok((Response::new(text).reasoning(reasoning).usage(usage), Some(stopped)))
             }
             Err(error) if error.kind() == ErrorKind::ModelTimeout && (is_short || of.is_over()) => {
                 if let Some(own) = of.own_timeout() {

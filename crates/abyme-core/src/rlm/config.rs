@@ -5,12 +5,16 @@ use std::sync::Arc;
 use abyme_python_syntax::{CodePolicy, Function};
 use indexmap::IndexMap;
 
-use super::builtins::{self, BUDGET};
+use super::{
+    builtins::{self, BUDGET},
+    reply_stream::PlainModels,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     interpreter::{InterpreterFactory, ModuleSource, Scope},
     limits::Limits,
     model::{LanguageModel, RetryPolicy},
+    prompt::PromptProfile,
     signature::TaskSignature,
     telemetry::SpanContent,
     tool::Tool,
@@ -31,6 +35,12 @@ pub(super) struct RlmConfig {
     pub(super) policy: Option<Arc<CodePolicy>>,
     pub(super) limits: Limits,
     pub(super) retry: RetryPolicy,
+    /// Whether a generation ends with its cell.
+    pub(super) stop_early: bool,
+    /// The prompts that the run begins with.
+    pub(super) prompt_profile: PromptProfile,
+    /// What all runs have learned about their models.
+    pub(super) plain_models: Arc<PlainModels>,
     pub(super) span_content: SpanContent,
     pub(super) sinks: Vec<Arc<dyn EventSink>>,
 }

@@ -5,12 +5,10 @@
 
 use super::budget::CallSize;
 use crate::{
-    model::{Message, Role},
+    model::{Message, Request, Role},
     trajectory::{Event, Recorder},
 };
 
-/// The messages that are never cut: the rules and the task.
-const FIRST_MESSAGES: usize = 2;
 /// What is kept of a message that is cut, at each of its ends, in characters.
 const KEPT_CHARS: usize = 200;
 
@@ -18,21 +16,45 @@ const KEPT_CHARS: usize = 200;
 pub(super) struct Conversation<'a> {
     recorder: &'a Recorder,
     messages: Vec<Message>,
+    /// How many of them are never cut: the rules and the task.
+    first: usize,
     /// The user's message of the next request. Not sent yet, so an extract call may still add to it.
     pending: String,
 }
 
 impl<'a> Conversation<'a> {
     pub(super) fn new(recorder: &'a Recorder) -> Self {
-        Self { recorder, messages: Vec::new(), pending: String::new() }
+        Self { recorder, messages: Vec::new(), first: 0, pending: String::new() }
     }
 
     /// Begins with these messages.
     pub(super) fn open(&mut self, messages: Vec<Message>) {
+        self.first = messages.len();
         self.messages = messages;
     }
 
-    pub(super) fn messages(&self) -> &[Message] {
+    /// Begins anew with these messages: nothing that was said counts.
+    pub(super) fn reopen(&mut self, turn: u32, messages: Vec<Message>, reason: &str) {
+        self.pending.clear();
+        self.open(messages);
+        self.record_cut(turn, reason);
+    }
+
+    /// The next request. It ends with `prefill`, where that is not empty.
+    ///
+    /// Later requests repeat all of it. Those of other tasks repeat what comes before the task.
+    pub(super) fn request(&self, prefill: &str) -> Request {
+        let mut messages = self.messages.clone();
+        let shared = self.first.saturating_sub(2);
+        let said = messages.len().saturating_sub(1);
+        if !prefill.is_empty() {
+            messages.push(Message::assistant(prefill));
+        }
+        Request::new(messages).cache_points(vec![shared, said])
+    }
+
+    #[cfg(test)]
+    fn messages(&self) -> &[Message] {
         &self.messages
     }
 
@@ -83,7 +105,7 @@ impl<'a> Conversation<'a> {
 
     /// Cuts the oldest messages until half of what can be cut is gone. Says whether there was anything.
     pub(super) fn cut_half(&mut self, turn: u32, reason: &str) -> bool {
-        let Some(later) = self.messages.get_mut(FIRST_MESSAGES..) else { return false };
+        let Some(later) = self.messages.get_mut(self.first..) else { return false };
         let spare =
             |message: &Message| message.content.chars().count().saturating_sub(2 * KEPT_CHARS + NOTE_CHARS);
         let all: usize = later.iter().map(spare).sum();
@@ -107,7 +129,7 @@ impl<'a> Conversation<'a> {
     /// Puts `note` in the place of the last message of the user that a cell led to. Says whether there was
     /// one.
     pub(super) fn replace_last(&mut self, turn: u32, note: &str, reason: &str) -> bool {
-        let later = self.messages.iter_mut().skip(FIRST_MESSAGES);
+        let later = self.messages.iter_mut().skip(self.first);
         let Some(last) = later.rev().find(|message| message.role == Role::User) else { return false };
         if last.content == note {
             return false;

@@ -129,7 +129,9 @@ impl<O> Run<O> {
         &self.id
     }
 
-    /// The events of this run as a stream. It ends when the run's future is done or dropped.
+    /// The events of this run as a stream. It ends when the run's future is done or dropped. Beside the events
+    /// that are recorded it gives the replies of the model as they come, in pieces
+    /// ([`Event::ModelText`](crate::Event::ModelText)).
     ///
     /// ```no_run
     /// # async fn example(rlm: abyme_core::Rlm) -> abyme_core::Result<()> {
@@ -307,5 +309,13 @@ impl EventSink for StreamSink {
     fn record(&self, record: &Arc<Record>) {
         // Fails if nobody reads the events any more.
         self.0.send(record.clone()).ok();
+    }
+
+    fn piece(&self, piece: &Arc<Record>) {
+        self.record(piece);
+    }
+
+    fn wants_pieces(&self) -> bool {
+        true
     }
 }

@@ -30,8 +30,8 @@ use crate::{
         render_observation,
     },
     limits::Limits,
-    model::{FinishReason, Response},
-    prompt::{self, FirstMessages},
+    model::{FinishReason, Message, Response},
+    prompt::{self, FirstMessages, PromptProfile},
     status::{Limit, Status},
     telemetry,
     trajectory::{Event, InputSummary, Purpose, Recorder},
@@ -42,6 +42,8 @@ use crate::{
 const MAX_SESSIONS_LOST: u32 = 2;
 /// Extract calls before the run gives up: one, and one with the problems of the first.
 const MAX_EXTRACT_CALLS: u32 = 2;
+/// Replies that hold no cell that could run, before a run begins anew with the prompts for small models.
+const MAX_LOST_REPLIES: u32 = 3;
 /// Replies in a row that a content filter stopped, or that the length limit cut before their first word,
 /// before the run's turns end.
 const MAX_EMPTY_REPLIES: u32 = 3;
@@ -66,6 +68,12 @@ pub(super) struct Turns<'a> {
     cut_empty: u32,
     /// Whether the reply in progress repairs a cell that did not compile.
     repairing: bool,
+    /// The prompts that the conversation began with.
+    profile: PromptProfile,
+    /// Replies so far without a cell that could run; `None` once one ran.
+    lost_replies: Option<u32>,
+    /// The last cell that ran.
+    last_code: String,
 }
 
 /// What a reply or a cell means for the run.
@@ -104,15 +112,18 @@ impl<'a> Turns<'a> {
             filtered: 0,
             cut_empty: 0,
             repairing: false,
+            profile: config.prompt_profile,
+            lost_replies: Some(0),
+            last_code: String::new(),
         }
     }
 
-    /// Writes the first messages.
-    pub(super) fn open(&mut self) {
+    /// The messages that the conversation begins with.
+    fn first_messages(&self) -> Vec<Message> {
         let config = self.config;
         let tools: Vec<_> = config.tools.iter().map(|tool| tool.spec().clone()).collect();
         let named_models: Vec<_> = config.named_models.keys().map(String::as_str).collect();
-        let messages = prompt::first_messages(&FirstMessages {
+        let given = FirstMessages {
             signature: &config.signature,
             inputs: self.inputs,
             builtins: &builtins::described(
@@ -124,7 +135,14 @@ impl<'a> Turns<'a> {
             python_tools: &config.python_tools,
             capabilities: config.factory.capabilities(),
             limits: self.limits,
-        });
+        };
+        prompt::first_messages(&given, self.profile)
+    }
+
+    /// Writes the first messages.
+    pub(super) fn open(&mut self) {
+        let config = self.config;
+        let messages = self.first_messages();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.recorder.record(Event::RunStarted {
             abyme: env!("CARGO_PKG_VERSION").to_owned(),
@@ -171,11 +189,27 @@ impl<'a> Turns<'a> {
             self.turn += u32::from(!self.repairing);
             let span = tracing::info_span!("turn", number = self.turn);
             match self.take_turn(session, reserved).instrument(span).await? {
-                Step::Continue(message) => self.conversation.add(message),
+                Step::Continue(message) if !self.begin_anew() => self.conversation.add(message),
+                Step::Continue(_) => {}
                 Step::Done(outputs) => return Ok(outputs),
                 Step::Extract(end) => return self.extract(end).await,
             }
         }
+    }
+
+    /// Begins anew with the prompts for small models, if the model does not get along with the others. Says
+    /// whether it did.
+    fn begin_anew(&mut self) -> bool {
+        let is_lost = self.lost_replies.is_some_and(|lost| lost >= MAX_LOST_REPLIES);
+        if self.profile != PromptProfile::Auto || !is_lost {
+            return false;
+        }
+        self.profile = PromptProfile::Small;
+        self.repairing = false;
+        let messages = self.first_messages();
+        let reason = "the first replies held no cell that could run; the task is put anew, with an example";
+        self.conversation.reopen(self.turn, messages, reason);
+        true
     }
 
     /// One turn: asks the root model for a cell and acts on its reply.
@@ -205,8 +239,13 @@ impl<'a> Turns<'a> {
     /// Sends the conversation to the root model. One that is longer than the model's context is cut.
     async fn ask(&mut self, purpose: Purpose, _reserved: Reservation) -> Result<Response> {
         self.conversation.send_pending(self.turn);
+        let (prefill, schema) = match purpose {
+            Purpose::Extract => ("", Some(self.config.signature.json_schema())),
+            _ => (self.profile.prefill(), None),
+        };
         loop {
-            match self.caller.root(self.turn, purpose, self.conversation.messages()).await {
+            let request = self.conversation.request(prefill).schema(schema.clone());
+            match self.caller.root(self.turn, purpose, request, prefill).await {
                 Err(error)
                     if error.kind() == ErrorKind::ContextTooLong
                         && self.conversation.cut_half(self.turn, error.message()) => {}
@@ -299,8 +338,18 @@ impl<'a> Turns<'a> {
         let remaining = self.budget.remaining();
         let signature = &self.config.signature;
         let is_cut = response.finish_reason == FinishReason::Length;
-        let (problem, message) = match reply {
-            Reply::Code { kept, reasoning, code, ignored_blocks } => {
+        let imitated = match &reply {
+            Reply::Code { code, .. } => prompt::imitation_of(code),
+            Reply::Text(text) => prompt::imitation(text),
+            _ => None,
+        };
+        let (problem, message) = match (reply, imitated) {
+            (Reply::Code { kept: text, .. } | Reply::Text(text), Some(line)) => {
+                self.conversation.replied(self.turn, &text);
+                let problem = format!("the reply holds `{line}`, which the session writes, and no code");
+                (problem, prompt::imitated(&line, &remaining))
+            }
+            (Reply::Code { kept, reasoning, code, ignored_blocks }, _) => {
                 self.replies_without_code = 0;
                 self.conversation.replied(self.turn, &kept);
                 self.recorder.record(Event::CellStarted { turn: self.turn, reasoning, code: code.clone() });
@@ -314,7 +363,7 @@ impl<'a> Turns<'a> {
                 }
                 return Ok(step);
             }
-            Reply::Text(answer) => {
+            (Reply::Text(answer), _) => {
                 self.conversation.replied(self.turn, &answer);
                 self.replies_without_code += 1;
                 let is_whole = !is_empty
@@ -334,13 +383,13 @@ impl<'a> Turns<'a> {
                     _ => ("the reply holds no code".to_owned(), prompt::no_code(signature, &remaining)),
                 }
             }
-            Reply::Markup { name, text } => {
+            (Reply::Markup { name, text }, _) => {
                 self.conversation.replied(self.turn, &text);
                 let problem =
                     format!("the reply holds {name} in place of code, and none can be read from it");
                 (problem, prompt::markup(&name, &remaining))
             }
-            Reply::OtherLanguage { tag, text } => {
+            (Reply::OtherLanguage { tag, text }, _) => {
                 self.conversation.replied(self.turn, &text);
                 (
                     format!("the reply holds {tag} in place of Python"),
@@ -349,6 +398,7 @@ impl<'a> Turns<'a> {
             }
         };
         self.refused(purpose, problem);
+        self.count_lost(is_cut || is_empty);
         Ok(Step::Continue(if is_cut { prompt::after_cut(&message) } else { message }))
     }
 
@@ -366,6 +416,11 @@ impl<'a> Turns<'a> {
         Step::Continue(prompt::filtered(&self.budget.remaining()))
     }
 
+    /// Counts a reply without a cell that could run, unless it would have had one with more room.
+    fn count_lost(&mut self, lacked_room: bool) {
+        self.lost_replies = self.lost_replies.map(|lost| lost + u32::from(!lacked_room));
+    }
+
     /// Records that a reply was not acted on.
     fn refused(&self, purpose: Purpose, problem: String) {
         self.recorder.record(Event::ReplyRefused { turn: self.turn, purpose, problem });
@@ -380,7 +435,7 @@ impl<'a> Turns<'a> {
         is_cut: bool,
     ) -> Result<Step> {
         let limits = self.limits;
-        let cell = Cell::new(code)
+        let cell = Cell::new(code.clone())
             .scope(self.config.scope.clone())
             .timeout(limits.cell_timeout)
             .total_timeout(self.budget.time_left())
@@ -391,12 +446,18 @@ impl<'a> Turns<'a> {
         };
         if observation.is_syntax_error() && !repairing {
             self.repairing = true;
-            let traceback = observation.error.map(|error| error.traceback).unwrap_or_default();
+            self.count_lost(is_cut);
+            let mut traceback = observation.error.map(|error| error.traceback).unwrap_or_default();
+            if let Some(line) = prompt::imitation(&code) {
+                traceback = format!("{}\n{}", traceback.trim_end(), prompt::imitated_in_cell(&line));
+            }
             return Ok(Step::Continue(match is_cut {
                 true => prompt::cut_cell(&traceback),
                 false => prompt::syntax_error(&traceback),
             }));
         }
+        let is_repeated = code == self.last_code;
+        self.lost_replies = None;
         let mut refused = None;
         if let Some(submission) = observation.submission.take() {
             let via = submission.via;
@@ -414,6 +475,14 @@ impl<'a> Turns<'a> {
         }
         let mut observed = render_observation(&observation, limits.max_output_chars);
         notes.iter().for_each(|note| observed.push_str(&format!("\n{note}")));
+        let asks = observation.error.as_ref().is_some_and(|error| error.type_name == "EOFError");
+        if asks && code.contains("input(") && !self.config.signature.inputs().is_empty() {
+            observed.push_str(&format!("\n{}", prompt::no_input(&self.config.signature)));
+        }
+        if is_repeated {
+            observed.push_str(&format!("\n{}", prompt::repeated(&self.config.signature)));
+        }
+        self.last_code = code;
         if let Some(refused) = refused {
             observed = match observation
                 == (Observation { duration: observation.duration, ..Observation::default() })

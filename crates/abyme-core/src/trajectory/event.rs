@@ -86,17 +86,35 @@ pub enum Event {
         turn: u32,
         /// The purpose of the request.
         purpose: Purpose,
-        /// The reply, whole.
+        /// The reply, whole, or as far as it came.
         text: String,
         /// The function that the model called in the provider's own form.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         native_call: Option<NativeCall>,
         /// Why the model stopped.
         finish_reason: FinishReason,
+        /// That the loop ended the generation, if it did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stopped: Option<StoppedEarly>,
         /// What the call used.
         usage: Usage,
         /// How long it took.
         seconds: f64,
+    },
+    /// A piece of a reply of the root model, or of what it thinks, as it comes. Those who watch a run see it
+    /// ([`EventSink::piece`], [`Run::events`](crate::Run::events)); no record and no trace holds it, because
+    /// [`ModelReplied`](Event::ModelReplied) has them all. After a
+    /// [`ModelCallFailed`](Event::ModelCallFailed) the reply begins anew.
+    #[non_exhaustive]
+    ModelText {
+        /// The turn it belongs to.
+        turn: u32,
+        /// The purpose of the request.
+        purpose: Purpose,
+        /// What it is a piece of.
+        part: ReplyPart,
+        /// The piece.
+        text: String,
     },
     /// A reply of the root model was not acted on: it held no code, or none that can be read, or no outputs
     /// where these were asked for. The model is asked again.
@@ -344,6 +362,28 @@ pub enum CallOutcome<T> {
     Error(String),
 }
 
+/// A generation that the loop ended: its cell was complete, and what followed would have been dropped. See
+/// [`RlmBuilder::stop_early`](crate::RlmBuilder::stop_early).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct StoppedEarly {
+    /// Characters that had come until then, thoughts included.
+    pub received_chars: u64,
+    /// Whether what the call used is estimated from that, because the provider had not said it yet.
+    pub is_estimated: bool,
+}
+
+/// A part of a reply that comes in pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ReplyPart {
+    /// Its text.
+    Text,
+    /// What the model thinks before it answers, where the provider tells it apart from the text.
+    Reasoning,
+}
+
 /// The purpose of a request to the root model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -391,6 +431,17 @@ pub trait EventSink: Send + Sync {
     /// Takes note of an event. Called on the run's own task: it must be quick and must not block.
     fn record(&self, record: &Arc<Record>);
 
+    /// Shows a piece of a reply as it comes: an [`Event::ModelText`], which is not part of the record. Called
+    /// as [`record`](Self::record) is, many times for each reply. Default: nothing is done with it.
+    fn piece(&self, piece: &Arc<Record>) {
+        let _ = piece;
+    }
+
+    /// Whether [`piece`](Self::piece) does anything. Pieces that nobody wants are not made. Default: no.
+    fn wants_pieces(&self) -> bool {
+        false
+    }
+
     /// Waits until all events so far have arrived at their destination. Called at the end of a run, before
     /// the run's future is done.
     async fn flush(&self) {}
@@ -401,6 +452,14 @@ pub trait EventSink: Send + Sync {
 impl<T: EventSink + ?Sized> EventSink for Arc<T> {
     fn record(&self, record: &Arc<Record>) {
         (**self).record(record);
+    }
+
+    fn piece(&self, piece: &Arc<Record>) {
+        (**self).piece(piece);
+    }
+
+    fn wants_pieces(&self) -> bool {
+        (**self).wants_pieces()
     }
 
     async fn flush(&self) {

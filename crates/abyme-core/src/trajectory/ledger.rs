@@ -8,7 +8,7 @@ use std::{
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::event::{CallOutcome, Event, Record};
+use super::event::{CallOutcome, Event, Record, StoppedEarly};
 use crate::{interpreter::Observation, model::Usage};
 
 /// What each model call, host call and cell of a run and its children used, and the sums of it. Made by
@@ -37,8 +37,25 @@ pub struct Ledger {
     pub by_depth: BTreeMap<u32, Usage>,
     /// By the turn of the run itself: its reply, and all that its cell caused, children included.
     pub by_turn: BTreeMap<u32, Usage>,
+    /// The replies that were not generated to their end.
+    #[serde(default)]
+    pub stopped: StoppedReplies,
     /// In the order in which they began.
     pub entries: Vec<LedgerEntry>,
+}
+
+/// The replies that the loop ended before the model did, because their cell was complete. What was saved is
+/// what they would have gone on with, which nobody knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct StoppedReplies {
+    /// How many.
+    pub replies: u64,
+    /// Characters that came of them, thoughts included.
+    pub received_chars: u64,
+    /// Of how many the usage is estimated.
+    pub estimated: u64,
 }
 
 /// One entry of a [`Ledger`].
@@ -71,6 +88,9 @@ pub struct LedgerEntry {
     /// Why it failed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// For a reply that the loop ended before the model did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<StoppedEarly>,
 }
 
 /// What an entry of a [`Ledger`] is.
@@ -138,8 +158,9 @@ impl Reader {
                 open.model = model.clone();
                 open.depth = parent.as_ref().map_or(0, |parent| parent.depth);
             }
-            Event::ModelReplied { turn, usage, seconds, .. } => {
-                self.model_call(run, *turn, None, at - seconds, at, *usage, None);
+            Event::ModelReplied { turn, usage, seconds, stopped, .. } => {
+                let index = self.model_call(run, *turn, None, at - seconds, at, *usage, None);
+                self.entries[index].stopped = *stopped;
             }
             Event::ModelCallFailed { turn, call, error, usage, seconds, retry_seconds, model, .. } => {
                 let (error, begun) = (Some(error.clone()), at - seconds);
@@ -218,6 +239,7 @@ impl Reader {
             seconds: 0.0,
             usage: Usage::default(),
             error: None,
+            stopped: None,
         };
         self.entries.push(entry);
         self.open.push(self.entries.len() - 1);
@@ -273,6 +295,11 @@ impl Reader {
             self.end(index, self.last, Some(UNFINISHED.to_owned()));
         }
         let mut ledger = Ledger::default();
+        for stopped in self.entries.iter().filter_map(|entry| entry.stopped) {
+            ledger.stopped.replies += 1;
+            ledger.stopped.received_chars += stopped.received_chars;
+            ledger.stopped.estimated += u64::from(stopped.is_estimated);
+        }
         for index in 0..self.entries.len() {
             let LedgerEntry {
                 kind: EntryKind::ModelCall, ref name, depth, mut turn, usage, mut parent, ..
@@ -359,7 +386,16 @@ impl fmt::Display for Ledger {
                 f.write_str("\n")?;
             }
         }
-        Ok(())
+        match self.stopped {
+            StoppedReplies { replies: 0, .. } => Ok(()),
+            StoppedReplies { replies, estimated, .. } => {
+                let ends = if replies == 1 { "reply was" } else { "replies were" };
+                write!(
+                    f,
+                    "\n{replies} {ends} stopped at the end of the cell; what {estimated} used is estimated"
+                )
+            }
+        }
     }
 }
 

@@ -16,6 +16,7 @@ fn replied(turn: u32, usage: Usage, seconds: f64) -> Event {
         text: String::new(),
         native_call: None,
         finish_reason: FinishReason::Stop,
+        stopped: None,
         usage,
         seconds,
     }

@@ -1,0 +1,121 @@
+//! Prompts for small models, and the corrections that they need.
+
+mod common;
+
+use abyme_core::{
+    Event, Observation, PromptProfile, PythonError, Request, Response, Rlm, Status, inputs,
+    testing::{ScriptedInterpreter, ScriptedModel},
+};
+use common::{cell, said, scripted, transcript};
+
+/// The texts that two requests begin with alike.
+fn shared(one: &Request, other: &Request) -> usize {
+    let (one, other) = (transcript(one), transcript(other));
+    one.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count()
+}
+
+async fn first_request(signature: &str, profile: PromptProfile, max_iterations: u32) -> Request {
+    let (rlm, model) = scripted(signature, [cell("submit total=1;names=[\"x\"]")]);
+    let rlm = rlm.prompt_profile(profile).limits(|limits| limits.max_iterations(max_iterations));
+    let _ = rlm.instructions("Count.").build().unwrap().run(inputs! { q: "text" }).await;
+    model.requests().swap_remove(0)
+}
+
+#[tokio::test]
+async fn the_tasks_of_a_server_share_their_beginning() {
+    let profile = PromptProfile::Standard;
+    let one = first_request("q -> total: int", profile, 20).await;
+    let other = first_request("q -> names: list[str]", profile, 20).await;
+    let system = transcript(&Request::new(one.messages[..1].to_vec())).len();
+    assert!(shared(&one, &other) > system, "the whole system message, and more");
+    let numbers = first_request("q -> total: int", profile, 7).await;
+    assert!(shared(&one, &numbers) > system * 9 / 10, "numbers come last");
+}
+
+#[tokio::test]
+async fn the_first_request_to_a_small_model_is_pinned() {
+    let request = first_request("q -> total: int, names: list[str]", PromptProfile::Small, 20).await;
+    assert_eq!(request.cache_points, [4, 5], "the example is shared by all tasks");
+    insta::assert_snapshot!(transcript(&request));
+}
+
+#[tokio::test]
+async fn a_reply_is_put_together_with_what_the_request_began_it_with() {
+    for reply in ["submit a=x\n```\n", "```python\nsubmit a=x\n```\nfurther", "submit a=x"] {
+        let (rlm, model) = scripted("q -> a", [reply]);
+        let rlm = rlm.prompt_profile(PromptProfile::SmallPrefilled).build().unwrap();
+        let prediction = rlm.run(inputs! { q: "?" }).await.unwrap();
+        assert_eq!(prediction.get::<String>("a").unwrap(), "x", "{reply:?}");
+        let request = model.requests().swap_remove(0);
+        assert_eq!(request.messages.last().unwrap().content, "```python\n");
+        assert_eq!(request.cache_points, [4, 5], "not what the reply goes on from");
+    }
+    let (rlm, model) = scripted("q -> a", ["print x\n```\n".to_owned(), cell("submit a=x")]);
+    let rlm = rlm.prompt_profile(PromptProfile::SmallPrefilled).build().unwrap();
+    rlm.run(inputs! { q: "?" }).await.unwrap();
+    assert_eq!(model.requests()[1].messages[6].content, "```python\nprint x\n```", "and kept so");
+}
+
+#[tokio::test]
+async fn a_model_that_is_lost_at_first_gets_the_example() {
+    let lost = || "I would count them.".to_owned();
+    let (rlm, model) = scripted("q -> a: int", [lost(), lost(), cell("syntax"), cell("submit a=3")]);
+    let prediction = rlm.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    assert_eq!(prediction.status(), Status::Submitted);
+    let last = model.requests().pop().unwrap();
+    assert_eq!(last.messages.len(), 6, "the conversation began anew");
+    assert!(last.messages[1].content.starts_with("Task: notes"));
+    let cut = prediction.trajectory().events().any(|event| matches!(event, Event::ConversationCut { .. }));
+    assert!(cut, "the record says so");
+
+    // Not where a profile was chosen, and not once a cell ran.
+    let (rlm, model) = scripted("q -> a: int", [lost(), lost(), cell("syntax"), cell("submit a=3")]);
+    let rlm = rlm.prompt_profile(PromptProfile::Standard).build().unwrap();
+    rlm.run(inputs! { q: "?" }).await.unwrap();
+    assert_eq!(model.requests().pop().unwrap().messages.len(), 8);
+    assert!(!model.requests().pop().unwrap().messages[1].content.starts_with("Task: notes"));
+    let (rlm, model) = scripted("q -> a: int", [cell("print"), lost(), lost(), lost(), cell("submit a=3")]);
+    rlm.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    assert_eq!(model.requests().pop().unwrap().messages.len(), 10);
+}
+
+#[tokio::test]
+async fn what_only_the_session_writes_is_named() {
+    for reply in [
+        "```\n[stdout]\n12\n```",
+        "[stdout]\n12",
+        "It printed 12.\n(turn 1 of 20; 200 of 200 sub-calls left)",
+        "```python\n[value]\n12\n```",
+    ] {
+        let (rlm, model) = scripted("q -> a", [reply.to_owned(), cell("submit a=x")]);
+        rlm.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+        let said = said(&model, 1);
+        assert!(said.contains("the session's") && !said.contains("NameError"), "{reply:?}: {said}");
+    }
+    let code = "syntax\n(turn 1 of 20; 200 of 200 sub-calls left)";
+    let (rlm, model) = scripted("q -> a", [cell(code), cell("submit a=x")]);
+    rlm.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    assert!(said(&model, 1).contains("Leave them out"), "{}", said(&model, 1));
+}
+
+#[tokio::test]
+async fn a_cell_that_is_sent_again_or_asks_a_person_is_told_so() {
+    let (rlm, model) = scripted("q -> a", [cell("print 1"), cell("print 1"), cell("submit a=x")]);
+    rlm.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    assert!(!said(&model, 1).contains("same cell"));
+    assert!(said(&model, 2).contains("the same cell as before") && said(&model, 2).contains("SUBMIT(a=...)"));
+
+    let asks = ScriptedInterpreter::from_fn(|cell| {
+        let mut observation = Observation::default();
+        if cell.code.contains("input(") {
+            observation.error = Some(PythonError::new("EOFError", "nobody can type here"));
+        }
+        Ok(observation)
+    });
+    let model =
+        ScriptedModel::replies([cell("x = input('Text: ')"), "{\"a\": \"x\"}".to_owned()].map(Response::new));
+    let rlm = Rlm::builder("docs, q -> a").model(model.clone()).interpreter(asks.factory());
+    let rlm = rlm.limits(|limits| limits.max_iterations(1)).build().unwrap();
+    rlm.run(inputs! { docs: "d", q: "?" }).await.unwrap();
+    assert!(said(&model, 1).contains("variables already: `docs`, `q`"), "{}", said(&model, 1));
+}
