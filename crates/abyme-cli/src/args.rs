@@ -155,6 +155,12 @@ pub(crate) struct RunArgs {
     /// Check each cell before it runs: a guard rail, not a wall
     #[arg(long, value_name = "NAME")]
     pub(crate) policy: Option<Policy>,
+    /// The prompts that the run begins with
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub(crate) prompt_profile: Profile,
+    /// Let each reply come to its end, in place of stopping it once its cell is complete
+    #[arg(long)]
+    pub(crate) whole_replies: bool,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     /// Print one JSON object instead of the outputs
@@ -163,7 +169,8 @@ pub(crate) struct RunArgs {
     /// Write the run to a file as it happens, one event a line
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) trace: Option<PathBuf>,
-    /// Show each turn whole on stderr, those of children indented, and at the end what the run used
+    /// Show each turn on stderr as the model writes it, those of children whole and indented, and at the end
+    /// what the run used
     #[arg(long, short)]
     pub(crate) verbose: bool,
 }
@@ -207,6 +214,19 @@ pub(crate) struct LimitArgs {
 pub(crate) enum Policy {
     /// No processes, network, files or native code by mistake
     GuardRail,
+}
+
+/// Prompts by name.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Profile {
+    /// The standard ones; those for small models if the first replies hold no cell that could run
+    Auto,
+    /// The rules in full
+    Standard,
+    /// For small models: short rules and a worked example
+    Small,
+    /// The same, and the server goes on from the line that opens the block, as llama.cpp's does
+    SmallPrefilled,
 }
 
 #[derive(Debug, Args)]

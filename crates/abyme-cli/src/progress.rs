@@ -10,7 +10,7 @@ use std::{
 use abyme::{
     Event, EventSink, Observation, Record,
     interpreter::render_observation,
-    trajectory::{CallOutcome, Purpose},
+    trajectory::{CallOutcome, Purpose, ReplyPart},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -67,8 +67,49 @@ struct Counts {
     tool_calls: u32,
     /// The last reply, until it is shown.
     reply: Option<String>,
+    /// What of the reply in progress was shown as it came.
+    live: LiveReply,
     /// Whether the next message tells the model why its reply was refused.
     nudges: bool,
+}
+
+/// A reply that is shown line by line as it comes.
+#[derive(Debug, Default)]
+struct LiveReply {
+    part: Option<ReplyPart>,
+    /// The line that is not complete yet.
+    line: String,
+}
+
+impl LiveReply {
+    /// Takes a piece. Gives the lines that are complete.
+    fn push(&mut self, part: ReplyPart, piece: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.part.is_some_and(|before| before != part) {
+            lines.extend(self.end());
+        }
+        self.part = Some(part);
+        self.line.push_str(piece);
+        while let Some(end) = self.line.find('\n') {
+            let line: String = self.line.drain(..=end).collect();
+            lines.push(self.shown(line.trim_end()));
+        }
+        lines
+    }
+
+    /// Gives the last line.
+    fn end(&mut self) -> Option<String> {
+        let line = std::mem::take(&mut self.line);
+        (!line.trim().is_empty()).then(|| self.shown(&line))
+    }
+
+    /// Thoughts are marked.
+    fn shown(&self, line: &str) -> String {
+        match self.part {
+            Some(ReplyPart::Reasoning) => format!("  ~ {line}"),
+            _ => line.to_owned(),
+        }
+    }
 }
 
 impl Progress {
@@ -143,12 +184,37 @@ impl RunView<'_> {
         change(runs.entry(self.id.to_owned()).or_default())
     }
 
-    /// A reply that is not shown as a cell, under a line that says what it is.
+    /// A reply that is not shown as a cell, under a line that says what it is, unless it was shown already.
     fn show_reply(&self, title: &str) {
-        let reply = self.counts(|counts| counts.reply.take());
-        if let Some(reply) = reply.filter(|_| self.detail() == Detail::Turns) {
-            self.print(&format!("── {title} {}\n{}", "─".repeat(60), reply.trim()));
+        let (reply, live) = self.counts(|counts| (counts.reply.take(), std::mem::take(&mut counts.live)));
+        if let Some(reply) = reply.filter(|_| self.detail() == Detail::Turns && live.part.is_none()) {
+            self.print(&format!("{}\n{}", heading(title), reply.trim()));
         }
+    }
+
+    /// A piece of a reply. Children run at the same time, so theirs are shown when they are whole.
+    fn show_piece(&self, turn: u32, purpose: Purpose, part: ReplyPart, piece: &str) {
+        if self.depth > 0 {
+            return;
+        }
+        let (is_first, lines, line) = self.counts(|counts| {
+            let is_first = counts.live.part.is_none();
+            (is_first, counts.live.push(part, piece), counts.live.line.clone())
+        });
+        if is_first {
+            self.print(&match purpose {
+                Purpose::Extract => heading("its outputs"),
+                _ => heading(&format!("turn {turn}")),
+            });
+        }
+        lines.iter().for_each(|line| self.print(line));
+        self.status(&line);
+    }
+
+    /// The end of what was shown of a reply.
+    fn end_pieces(&self) {
+        let line = self.counts(|counts| counts.live.end());
+        line.into_iter().for_each(|line| self.print(&line));
     }
 
     /// What is said of a reply that was not acted on, and of a try that failed.
@@ -162,13 +228,16 @@ impl RunView<'_> {
     }
 
     fn cell_started(&self, turn: u32, reasoning: &str, code: &str) {
-        self.counts(|counts| counts.reply = None);
+        let (reply, live) = self.counts(|counts| (counts.reply.take(), std::mem::take(&mut counts.live)));
+        // A call in the provider's own form has code that is not in the text.
+        let is_shown = live.part.is_some() && reply.is_some_and(|reply| reply.contains(code.trim()));
         let lines = code.lines().count();
         let about = format!("turn {turn}: running a cell ({lines} {})", plural(lines, "line"));
         match self.detail() {
             Detail::Lines => self.line(&about),
+            Detail::Turns if is_shown => {}
             Detail::Turns => {
-                let mut text = format!("── turn {turn} {}\n", "─".repeat(60));
+                let mut text = format!("{}\n", heading(&format!("turn {turn}")));
                 if !reasoning.trim().is_empty() {
                     text.push_str(reasoning.trim());
                     text.push('\n');
@@ -254,6 +323,20 @@ impl EventSink for Progress {
         };
         RunView { progress: self, id: &record.run, depth }.show(&record.event);
     }
+
+    fn piece(&self, piece: &Arc<Record>) {
+        let depth = {
+            let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+            runs.get(&piece.run).map_or(0, |counts| counts.depth)
+        };
+        if let Event::ModelText { turn, purpose, part, text, .. } = &piece.event {
+            RunView { progress: self, id: &piece.run, depth }.show_piece(*turn, *purpose, *part, text);
+        }
+    }
+
+    fn wants_pieces(&self) -> bool {
+        self.detail == Detail::Turns
+    }
 }
 
 impl RunView<'_> {
@@ -264,6 +347,7 @@ impl RunView<'_> {
                 self.status("turn 1: waiting for the model");
             }
             Event::ModelReplied { turn, purpose, text, .. } => {
+                self.end_pieces();
                 self.counts(|counts| {
                     counts.turn = *turn;
                     counts.reply = Some(text.clone());
@@ -292,6 +376,8 @@ impl RunView<'_> {
                 }
             }
             Event::ModelCallFailed { turn, call: None, error, retry_seconds: Some(seconds), .. } => {
+                self.end_pieces();
+                self.counts(|counts| counts.live = LiveReply::default());
                 self.note(*turn, &format!("trying again in {seconds:.0} s: {error}"));
                 self.status(&format!("turn {turn}: trying again in {seconds:.0} s"));
             }
@@ -340,6 +426,10 @@ impl RunView<'_> {
     }
 }
 
+fn heading(title: &str) -> String {
+    format!("── {title} {}", "─".repeat(60))
+}
+
 fn spinner() -> ProgressBar {
     let spinner = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}") {
@@ -351,4 +441,18 @@ fn spinner() -> ProgressBar {
 
 fn plural(count: usize, word: &str) -> String {
     if count == 1 { word.to_owned() } else { format!("{word}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_is_shown_in_lines_as_they_come() {
+        let mut live = LiveReply::default();
+        assert!(live.push(ReplyPart::Reasoning, "Look ").is_empty());
+        assert_eq!(live.push(ReplyPart::Reasoning, "first.\nThen"), ["  ~ Look first."]);
+        assert_eq!(live.push(ReplyPart::Text, "I print\r\nit."), ["  ~ Then", "I print"]);
+        assert_eq!((live.end(), live.end()), (Some("it.".to_owned()), None));
+    }
 }

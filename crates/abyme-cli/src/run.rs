@@ -14,13 +14,13 @@ use std::{
 };
 
 use abyme::{
-    CodePolicy, LanguageModel, Limits, Price, RetryPolicy, Rlm, RlmBuilder, Status, Trajectory,
+    CodePolicy, LanguageModel, Limits, Price, PromptProfile, RetryPolicy, Rlm, RlmBuilder, Status, Trajectory,
     TrajectoryWriter,
 };
 
 use self::inputs::Source;
 use crate::{
-    args::{LimitArgs, Policy, RunArgs},
+    args::{LimitArgs, Policy, Profile, RunArgs},
     backend,
     exit::{Exit, Failure},
     files,
@@ -61,6 +61,12 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
     if let Some(retries) = args.limits.retries {
         builder = builder.retry(RetryPolicy::default().max_retries(retries));
     }
+    builder = builder.stop_early(!args.whole_replies).prompt_profile(match args.prompt_profile {
+        Profile::Auto => PromptProfile::Auto,
+        Profile::Standard => PromptProfile::Standard,
+        Profile::Small => PromptProfile::Small,
+        Profile::SmallPrefilled => PromptProfile::SmallPrefilled,
+    });
     let inputs = inputs::read(&args.input, &signature, standard)?;
     let prices = models::prices(args.prices.as_deref()).map_err(|error| Failure::before_run(&error))?;
     let model = |name: Option<&str>, price: Option<Price>| -> Result<Arc<dyn LanguageModel>, Failure> {

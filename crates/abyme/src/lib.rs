@@ -7,8 +7,8 @@ pub mod guide;
 // Running tasks.
 pub use abyme_core::{
     CancelHandle, CodePolicy, EntryKind, Event, EventSink, EventStream, Field, FieldType, FnTool, Inputs,
-    Ledger, LedgerEntry, Limit, Limits, Prediction, Record, Rlm, RlmBuilder, Run, RunFuture, Serialized,
-    Signature, SpanContent, Status, TaskSignature, Tool, ToolFunction, ToolReturn, Trajectory,
+    Ledger, LedgerEntry, Limit, Limits, Prediction, PromptProfile, Record, Rlm, RlmBuilder, Run, RunFuture,
+    Serialized, Signature, SpanContent, Status, TaskSignature, Tool, ToolFunction, ToolReturn, Trajectory,
     TrajectoryWriter, Turn, Untyped, Violation, inputs, tool, tools,
 };
 // Values and errors.

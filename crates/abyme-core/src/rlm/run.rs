@@ -129,8 +129,8 @@ impl<O> Run<O> {
         &self.id
     }
 
-    /// The events of this run as a stream. It ends when the run's future is done or dropped. Beside the events
-    /// that are recorded it gives the replies of the model as they come, in pieces
+    /// The events of this run as a stream. It ends when the run's future is done or dropped. Beside the
+    /// events that are recorded it gives the replies of the model as they come, in pieces
     /// ([`Event::ModelText`](crate::Event::ModelText)).
     ///
     /// ```no_run

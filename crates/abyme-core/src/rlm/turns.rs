@@ -239,12 +239,12 @@ impl<'a> Turns<'a> {
     /// Sends the conversation to the root model. One that is longer than the model's context is cut.
     async fn ask(&mut self, purpose: Purpose, _reserved: Reservation) -> Result<Response> {
         self.conversation.send_pending(self.turn);
-        let (prefill, schema) = match purpose {
-            Purpose::Extract => ("", Some(self.config.signature.json_schema())),
-            _ => (self.profile.prefill(), None),
+        let (prefill, temperature, schema) = match purpose {
+            Purpose::Extract => ("", None, Some(self.config.signature.json_schema())),
+            _ => (self.profile.prefill(), self.profile.temperature(), None),
         };
         loop {
-            let request = self.conversation.request(prefill).schema(schema.clone());
+            let request = self.conversation.request(prefill).temperature(temperature).schema(schema.clone());
             match self.caller.root(self.turn, purpose, request, prefill).await {
                 Err(error)
                     if error.kind() == ErrorKind::ContextTooLong

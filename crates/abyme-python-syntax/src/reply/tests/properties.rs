@@ -202,12 +202,14 @@ proptest! {
     fn what_follows_a_settled_reply_changes_nothing(reply in written(), more in written()) {
         let more = more.replace("<|message|>", "");
         if is_settled(&reply, true) {
-            prop_assert_eq!(cell_of(&reply), cell_of(&format!("{reply}{more}")), "{:?} + {:?}", reply, more);
+            let whole = format!("{reply}{more}");
+            prop_assert_eq!(cell_of(&reply), cell_of(&whole), "{:?} + {:?}", reply, more);
         }
         let more = more.replace("</think", "").replace("</thought", "");
         // A closing tag alone would make a thought of what is known to be none.
         if !reply.contains("</th") && is_settled(&reply, false) {
-            prop_assert_eq!(cell_of(&reply), cell_of(&format!("{reply}{more}")), "{:?} + {:?}", reply, more);
+            let whole = format!("{reply}{more}");
+            prop_assert_eq!(cell_of(&reply), cell_of(&whole), "{:?} + {:?}", reply, more);
         }
     }
 

@@ -1,7 +1,7 @@
-"""llama.cpp's own server with SmolLM2-135M-Instruct on the loopback address: `serve.py TOKENS SLOTS`.
+"""llama.cpp's own server with SmolLM2-135M-Instruct on the loopback address: `llamacpp.py TOKENS SLOTS`.
 
-It prints its address once it serves, and ends with its stdin. A conversation may have TOKENS tokens, and SLOTS
-conversations are kept at once.
+It prints its address once it serves, and ends with its stdin. A conversation may have TOKENS tokens, and
+SLOTS conversations are kept at once.
 """
 
 import importlib.util
