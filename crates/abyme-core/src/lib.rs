@@ -56,8 +56,8 @@ pub use self::{
     model::{
         ConcurrencyLimited, Delta, Fallback, FinishReason, HedgePolicy, Hedged, InputLimited, LanguageModel,
         LanguageModelExt, LongPrice, Message, ModelFacts, NativeCall, Price, PriceTable, Priced, RateLimit,
-        RateLimited, RateLimiter, RateLimiterConfig, RateLimits, Request, Response, ResponseStream,
-        RetryPolicy, Retrying, Role, Usage,
+        RateLimited, RateLimiter, RateLimiterConfig, RateLimits, Recorded, Recording, Replay, Replayed,
+        Request, Response, ResponseStream, RetryPolicy, Retrying, Role, Usage,
     },
     prompt::PromptProfile,
     rlm::{CancelHandle, EventStream, Prediction, Rlm, RlmBuilder, Run, RunFuture},

@@ -4,6 +4,7 @@
 mod cache;
 #[cfg(feature = "cache")]
 mod cached;
+mod cassette;
 mod concurrency;
 mod estimate;
 mod extension;
@@ -31,6 +32,7 @@ pub use self::{
     cached::Cached,
 };
 pub use self::{
+    cassette::{Recorded, Recording, Replay, Replayed},
     concurrency::ConcurrencyLimited,
     extension::LanguageModelExt,
     fallback::Fallback,

@@ -26,8 +26,8 @@ pub use abyme_core::{Cached, ResponseCache, ResponseCacheConfig};
 pub use abyme_core::{
     ConcurrencyLimited, Delta, Fallback, FinishReason, HedgePolicy, Hedged, InputLimited, LanguageModel,
     LanguageModelExt, LongPrice, Message, ModelFacts, NativeCall, Price, PriceTable, Priced, RateLimit,
-    RateLimited, RateLimiter, RateLimiterConfig, RateLimits, Request, Response, ResponseStream, RetryPolicy,
-    Retrying, Role, Usage,
+    RateLimited, RateLimiter, RateLimiterConfig, RateLimits, Recorded, Recording, Replay, Replayed, Request,
+    Response, ResponseStream, RetryPolicy, Retrying, Role, Usage,
 };
 #[doc(hidden)]
 pub use abyme_core::{declared, derived};

@@ -3,6 +3,7 @@
 #[cfg(feature = "cache")]
 use super::{cache::ResponseCache, cached::Cached};
 use super::{
+    cassette::{Recorded, Recording},
     concurrency::ConcurrencyLimited,
     fallback::Fallback,
     hedge::{HedgePolicy, Hedged},
@@ -130,6 +131,11 @@ pub trait LanguageModelExt: LanguageModel + Sized {
     #[cfg(feature = "cache")]
     fn with_cache(self, cache: &ResponseCache) -> Cached<Self> {
         Cached::new(self, cache.clone())
+    }
+
+    /// A model whose calls are recorded in a cassette: see [`Recording`].
+    fn with_recording(self, recording: &Recording) -> Recorded<Self> {
+        Recorded::new(self, recording.clone())
     }
 
     /// A model whose slow calls are asked a second time. Both are paid.

@@ -42,18 +42,18 @@ impl<M: LanguageModel> LanguageModel for RateLimited<M> {
     }
 
     async fn complete(&self, request: &Request) -> Result<Response> {
-        let turn = self.limiter.turn(self.name(), request).await;
+        let admission = self.limiter.admission(self.name(), request).await;
         let result = complete_once(&self.model, request).await;
-        turn.learn(result.as_ref());
+        admission.learn(result.as_ref());
         result
     }
 
     fn stream<'a>(&'a self, request: &'a Request) -> ResponseStream<'a> {
-        let turn = self.limiter.turn(self.name(), request);
-        let pieces = stream::once(turn).flat_map(move |turn| {
+        let admission = self.limiter.admission(self.name(), request);
+        let pieces = stream::once(admission).flat_map(move |admission| {
             stream_once(&self.model, request).inspect(move |piece| match piece {
-                Ok(Delta::Done(response)) => turn.learn(Ok(response)),
-                Err(error) => turn.learn(Err(error)),
+                Ok(Delta::Done(response)) => admission.learn(Ok(response)),
+                Err(error) => admission.learn(Err(error)),
                 _ => {}
             })
         });

@@ -93,12 +93,12 @@ impl RateLimiter {
     }
 
     /// Waits until this request may go out.
-    pub(super) async fn turn(&self, model: &str, request: &Request) -> Turn {
+    pub(super) async fn admission(&self, model: &str, request: &Request) -> Admission {
         let arrived = Instant::now();
         let _next = self.0.queue.lock().await;
         loop {
             let wait = match self.0.state().admit(model, request, arrived) {
-                Ok(sent) => return Turn { shared: self.0.clone(), sent },
+                Ok(sent) => return Admission { shared: self.0.clone(), sent },
                 Err(wait) => wait,
             };
             match wait {
@@ -119,12 +119,12 @@ impl Shared {
 }
 
 /// A call that has its turn. Ends when it is dropped.
-pub(super) struct Turn {
+pub(super) struct Admission {
     shared: Arc<Shared>,
     sent: Sent,
 }
 
-impl Turn {
+impl Admission {
     /// Learns what came of the call.
     pub(super) fn learn(&self, outcome: Result<&Response, &Error>) {
         let mut state = self.shared.state();
@@ -135,7 +135,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for Admission {
     fn drop(&mut self) {
         self.shared.state().ended();
         self.shared.changed.notify_one();
