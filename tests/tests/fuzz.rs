@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 
 use abyme::{
     Cell, CodeInterpreter, CodePolicy, ErrorKind, FieldType, InterpreterFactory, LanguageModel,
-    NoHostFunctions, OpenAi, Request, TaskSignature, Trajectory, Value, Wasm,
+    NoHostFunctions, OpenAi, Replay, Request, TaskSignature, Trajectory, Value, Wasm,
 };
 use abyme_driver::{Control, DriverSession, DriverTimeouts};
 use abyme_python_syntax::{parse_reply, public_functions};
@@ -337,6 +337,18 @@ const JSON_WORDS: &[&str] = &[
     "[[[[[[[[[[[[[[[[",
 ];
 
+const CASSETTES: &[&str] = &[concat!(
+    r#"{"abyme_cassette":1}"#,
+    "\n",
+    r#"{"call":2,"model":"m","request":{"messages":[{"role":"user","content":"q"}]},"#,
+    r#""pieces":[{"text":"a"}],"#,
+    r#""response":{"text":"a","usage":{"calls":1},"finish_reason":"stop"}}"#,
+    "\n",
+    r#"{"call":1,"model":"m","request":{},"error":{"kind":"rate_limited","message":"no","retry_after":1.5}}"#,
+    "\n",
+    r#"{"call":3,"model":"n","request":{},"dropped":{}}"#,
+)];
+
 const TRAJECTORIES: &[&str] = &[concat!(
     r#"{"at":0.0,"event":"run_started","run":"r","signature":"q -> a"}"#,
     "\n",
@@ -536,6 +548,11 @@ proptest! {
     fn trajectories(text in near(TRAJECTORIES, JSON_WORDS)) {
         let _ = Trajectory::from_jsonl(&text);
     }
+
+    #[test]
+    fn cassettes(text in near(CASSETTES, JSON_WORDS)) {
+        let _ = Replay::from_jsonl("x.jsonl", &text).map(Replay::allow_unused);
+    }
 }
 
 proptest! {
@@ -589,6 +606,7 @@ fn the_seeds_are_good() {
             "{observation:?}"
         );
     });
+    CASSETTES.iter().for_each(|text| drop(Replay::from_jsonl("x.jsonl", text).unwrap().allow_unused()));
     SIGNATURES.iter().for_each(|text| drop(text.parse::<TaskSignature>().unwrap()));
     JSON.iter().for_each(|text| drop(Value::parse_json(text).unwrap()));
     SETTINGS[..2].iter().for_each(|text| drop(read_settings(text.as_bytes()).unwrap()));

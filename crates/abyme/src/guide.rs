@@ -8,6 +8,7 @@
 //! | [recursion] | runs that start runs |
 //! | [budgets] | what a run may use, its children included |
 //! | [past_one_machine] | several Docker engines, Modal, Kubernetes and Ray |
+//! | [production] | rate limits, a second model, kept replies, recorded calls |
 //! | [moving_over] | from `dspy.RLM` and `rlms`, side by side |
 
 #[doc = include_str!("../guide/budgets.md")]
@@ -18,6 +19,9 @@ pub mod moving_over {}
 
 #[doc = include_str!("../guide/past_one_machine.md")]
 pub mod past_one_machine {}
+
+#[doc = include_str!("../guide/production.md")]
+pub mod production {}
 
 #[doc = include_str!("../guide/recursion.md")]
 pub mod recursion {}
