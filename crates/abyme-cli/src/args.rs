@@ -109,6 +109,30 @@ pub(crate) struct ModelArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct WrapArgs {
+    /// Most requests a minute to each model; further ones wait, which is not the model's time. Also keeps to
+    /// what the provider says is left [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rpm: Option<u32>,
+    /// Most tokens a minute to each model, of requests and replies together [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) tpm: Option<u64>,
+    /// The model that answers for a minute after another one failed, ran into a limit or was not reached
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) fallback: Option<String>,
+    /// Keep replies in this directory, 1 GB at most: a request that comes again, in any run, costs nothing
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+    /// Record the calls of all models in a file, without keys, for --replay
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with = "replay")]
+    pub(crate) record: Option<PathBuf>,
+    /// Answer as recorded, and ask no model; a request that was not recorded, or a call that does not come,
+    /// is an error
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) replay: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// Inputs and outputs with types: "docs, query -> modules: list[str]"; with --schema the inputs alone
     #[arg(long, short, value_name = "TEXT", allow_hyphen_values = true)]
@@ -143,6 +167,8 @@ pub(crate) struct RunArgs {
     /// --price of the --sub-model
     #[arg(long, value_name = "IN,OUT", value_parser = price)]
     pub(crate) sub_price: Option<Price>,
+    #[command(flatten)]
+    pub(crate) wrap: WrapArgs,
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
     /// A Python file whose public functions become tools; repeatable
@@ -186,6 +212,9 @@ pub(crate) struct LimitArgs {
     /// How deep child runs may be nested; 0 is no children [default: 1]
     #[arg(long, value_name = "N")]
     pub(crate) max_depth: Option<u32>,
+    /// Sub-calls in flight at once, and child runs at work at once [default: 16]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_concurrent_calls: Option<usize>,
     /// Tokens of the run, of requests and replies together, children included [default: no limit]
     #[arg(long, value_name = "N")]
     pub(crate) max_tokens: Option<u64>,

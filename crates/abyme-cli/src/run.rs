@@ -6,6 +6,7 @@ mod mcp;
 mod output;
 mod schema;
 mod sub_models;
+mod wrapped;
 
 use std::{
     path::Path,
@@ -18,7 +19,7 @@ use abyme::{
     TrajectoryWriter,
 };
 
-use self::inputs::Source;
+use self::{inputs::Source, wrapped::Wrapped};
 use crate::{
     args::{LimitArgs, Policy, Profile, RunArgs},
     backend,
@@ -69,10 +70,18 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
     });
     let inputs = inputs::read(&args.input, &signature, standard)?;
     let prices = models::prices(args.prices.as_deref()).map_err(|error| Failure::before_run(&error))?;
-    let model = |name: Option<&str>, price: Option<Price>| -> Result<Arc<dyn LanguageModel>, Failure> {
+    let client = |name: Option<&str>, price: Option<Price>| -> Result<Arc<dyn LanguageModel>, Failure> {
         let model = models::model(name, &args.model).map_err(|error| Failure::before_run(&error))?;
         let model = prices.iter().fold(model, Model::with_prices);
         Ok(price.into_iter().fold(model, Model::with_price).shared())
+    };
+    if let Some(path) = &args.wrap.record {
+        check_written("--record", path, &args)?;
+    }
+    let wrapped = Wrapped::new(&args.wrap, &args.model).map_err(|error| Failure::before_run(&error))?;
+    let model = |name: Option<&str>, price: Option<Price>| -> Result<Arc<dyn LanguageModel>, Failure> {
+        let fallback = args.wrap.fallback.as_deref().map(|other| client(Some(other), None)).transpose()?;
+        Ok(wrapped.around(client(name, price)?, fallback))
     };
     builder = builder.model(model(args.model.model.as_deref(), args.price)?);
     if let Some(sub_model) = sub_models.default {
@@ -134,6 +143,7 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
         trajectory.into_iter().for_each(show_ledger);
     }
     let prediction = ended??;
+    wrapped.finish()?;
     let status = prediction.status();
     if !status.is_complete() {
         let why = match status {
@@ -178,6 +188,9 @@ fn limited(mut limits: Limits, args: &LimitArgs) -> Limits {
     if let Some(limit) = args.model_timeout {
         limits = limits.model_timeout(limit);
     }
+    if let Some(calls) = args.max_concurrent_calls {
+        limits = limits.max_concurrent_calls(calls);
+    }
     if let Some(depth) = args.max_depth {
         limits = limits.max_depth(depth);
     }
@@ -195,21 +208,21 @@ fn with_tool(builder: RlmBuilder, path: &Path) -> Result<RlmBuilder, Failure> {
 
 /// The file that the run is recorded in.
 fn open_trace(path: &Path, args: &RunArgs) -> Result<Arc<TrajectoryWriter>, Failure> {
-    check_trace(path, args)?;
+    check_written("--trace", path, args)?;
     let writer = TrajectoryWriter::create(path).map_err(|error| Failure::before_run(&error))?;
     Ok(Arc::new(writer))
 }
 
-/// The trace replaces a file of its name, which must not be one that the run reads.
-fn check_trace(trace: &Path, args: &RunArgs) -> Result<(), Failure> {
-    let Ok(trace) = trace.canonicalize() else { return Ok(()) };
+/// What is written replaces a file of its name, which must not be one that the run reads.
+fn check_written(flag: &str, written: &Path, args: &RunArgs) -> Result<(), Failure> {
+    let Ok(written) = written.canonicalize() else { return Ok(()) };
     let files = args.input.iter().filter_map(|input| match Source::of(input) {
         Source::File(path) => Some(path),
         _ => None,
     });
     for file in files.chain(args.tool.iter().map(AsRef::as_ref)) {
-        if file.canonicalize().is_ok_and(|file| file == trace) {
-            let message = format!("--trace would overwrite `{}`, which this run reads", file.display());
+        if file.canonicalize().is_ok_and(|file| file == written) {
+            let message = format!("{flag} would overwrite `{}`, which this run reads", file.display());
             return Err(Failure::usage(message).hint("name another file"));
         }
     }

@@ -491,3 +491,22 @@ fn the_prefix_of_a_models_name_chooses_its_client() {
     let ended = dir.run(&[&ask[..], &["--model", "anthropic/claude-x", "--api-base", &base]].concat());
     assert!(server.requests().last().unwrap().get("system").is_none(), "{ended:?}");
 }
+
+#[test]
+fn calls_are_recorded_and_replayed_without_a_server_and_kept_for_the_next_run() {
+    const REPLY: &str = "Done.\n```python\nSUBMIT(text=llm_query('sub'))\n```";
+    let server = Server::scripted(&[REPLY, "from the model", REPLY]);
+    let dir = dir(&server);
+    let run = ["run", "-s", "q -> text", "-i", "q=x", "--interpreter", "subprocess"];
+    let with = |more: &[&str]| dir.run(&[&run[..], more].concat());
+    let recorded = ok(with(&["--record", "calls.jsonl", "--cache", "replies"]));
+    assert!(recorded.stdout.contains("from the model"), "{recorded:?}");
+    let again = ok(with(&["--cache", "replies", "--rpm", "600", "--tpm", "100000"]));
+    assert_eq!((again.stdout.as_str(), server.requests().len()), (recorded.stdout.as_str(), 2));
+    drop(server);
+    let replayed = ok(with(&["--replay", "calls.jsonl"]));
+    assert_eq!(replayed.stdout, recorded.stdout);
+    let other = ["run", "-s", "q -> text", "-i", "q=y", "--interpreter", "subprocess"];
+    let differs = dir.run(&[&other[..], &["--replay", "calls.jsonl"]].concat());
+    assert!(differs.code != 0 && differs.stderr.contains("is not the recorded one"), "{differs:?}");
+}

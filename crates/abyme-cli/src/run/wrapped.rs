@@ -1,0 +1,99 @@
+//! What stands between a run and its models: rate limits, a stand-in, kept replies, a cassette.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use abyme::{
+    LanguageModel, LanguageModelExt, RateLimiter, RateLimiterConfig, Recording, Replay, ResponseCache,
+    ResponseCacheConfig, Result,
+};
+
+use crate::args::{ModelArgs, WrapArgs};
+
+/// What the flags put around models.
+pub(super) struct Wrapped {
+    rates: Option<RateLimiterConfig>,
+    /// One for each model: providers count them apart.
+    limiters: Mutex<HashMap<String, RateLimiter>>,
+    cache: Option<ResponseCache>,
+    recording: Option<Recording>,
+    replay: Option<Replay>,
+}
+
+impl Wrapped {
+    /// Opens what the flags name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](abyme::ErrorKind::Io) if a file or directory cannot be used.
+    pub(super) fn new(args: &WrapArgs, models: &ModelArgs) -> Result<Self> {
+        let rates = (args.rpm.is_some() || args.tpm.is_some())
+            .then(|| RateLimiterConfig::default().requests_per_minute(args.rpm).tokens_per_minute(args.tpm));
+        let cache = args.cache.as_ref().map(|directory| {
+            // What else decides about an answer.
+            let settings = format!("{models:?}");
+            ResponseCache::new(ResponseCacheConfig::default().directory(directory).namespace(settings))
+        });
+        let recording: Option<Result<_>> = args.record.as_ref().map(|path| {
+            let is_secret = |name: &str| ["_KEY", "_TOKEN", "_SECRET"].iter().any(|end| name.ends_with(end));
+            let variables = std::env::vars_os();
+            let secrets = variables.filter(|(name, _)| is_secret(&name.to_string_lossy()));
+            let secrets = secrets.filter_map(|(_, value)| value.into_string().ok());
+            Ok(secrets.fold(Recording::create(path)?, Recording::secret))
+        });
+        Ok(Self {
+            rates,
+            limiters: Mutex::default(),
+            cache: cache.transpose()?,
+            recording: recording.transpose()?,
+            replay: args.replay.as_ref().map(Replay::open).transpose()?.map(Replay::unordered),
+        })
+    }
+
+    /// A model with all of that, and `fallback` in its place while it cannot answer.
+    pub(super) fn around(
+        &self,
+        model: Arc<dyn LanguageModel>,
+        fallback: Option<Arc<dyn LanguageModel>>,
+    ) -> Arc<dyn LanguageModel> {
+        if let Some(replay) = &self.replay {
+            return Arc::new(replay.model(model.name()));
+        }
+        let mut model = self.limited(model);
+        if let Some(other) = fallback {
+            model = Arc::new(model.with_fallback(self.limited(other)));
+        }
+        if let Some(cache) = &self.cache {
+            model = Arc::new(model.with_cache(cache));
+        }
+        match &self.recording {
+            Some(recording) => Arc::new(model.with_recording(recording)),
+            None => model,
+        }
+    }
+
+    fn limited(&self, model: Arc<dyn LanguageModel>) -> Arc<dyn LanguageModel> {
+        let Some(rates) = &self.rates else { return model };
+        let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let limiter = limiters.entry(model.name().to_owned());
+        let limiter = limiter.or_insert_with(|| RateLimiter::new(rates.clone()));
+        Arc::new(model.with_rate_limit(limiter))
+    }
+
+    /// Whether all was recorded, or replayed.
+    ///
+    /// # Errors
+    /// Those of [`Recording::finish`] and [`Replay::finish`].
+    pub(super) fn finish(&self) -> Result<()> {
+        self.recording.as_ref().map_or(Ok(()), Recording::finish)?;
+        self.replay.as_ref().map_or(Ok(()), Replay::finish)
+    }
+}
+
+impl Drop for Wrapped {
+    /// A run that failed has said why.
+    fn drop(&mut self) {
+        let _ = self.finish();
+    }
+}
