@@ -5,7 +5,7 @@
 //!
 //! | field | holds |
 //! |---|---|
-//! | `call` | the number of the call, in the order in which calls began; lines are in the order of their ends |
+//! | `call` | the number of the call, in the order of beginnings; lines are in the order of ends |
 //! | `model` | the name of the model |
 //! | `request` | the [`Request`](crate::Request), without `timeout` and `cache_points` |
 //! | `pieces` | of a streamed call: `{"text": ...}`, `{"reasoning": ...}`, `{"usage": ...}` in their order |

@@ -31,11 +31,11 @@ type Falls = dyn Fn(&Error) -> bool + Send + Sync;
 /// [`with_fallback`](crate::LanguageModelExt::with_fallback).
 ///
 /// The second model is asked when the first one does not answer as it should: it is refused by a rate limit
-/// or a quota, runs into its time limit, fails, or cannot be reached
-/// ([`when`](Self::when) sets other errors). A wrong key, a request that is wrong or too long, and a refusal
-/// of its content are errors as ever. For a while then ([`backoff`](Self::backoff)) the second one answers
-/// alone, so that a dead provider costs its time limit once and prompt caches stay warm. A request that names
-/// a model itself ([`Request::model`]) does not fall back.
+/// or a quota, runs into its time limit, fails, or cannot be reached ([`when`](Self::when) sets other
+/// errors). A wrong key, a request that is wrong or too long, and a refusal of its content are errors as
+/// ever. For a while then ([`backoff`](Self::backoff)) the second one answers alone, so that a dead provider
+/// costs its time limit once and prompt caches go on to be used. A request that names a model itself
+/// ([`Request::model`]) does not fall back.
 ///
 /// [`Request::timeout`] limits each of the two. What both used is counted, each by its own price. The name is
 /// the first one's; [`Response::model`] says who answered. A stream falls back until its first piece.

@@ -82,12 +82,12 @@ impl HedgePolicy {
 pub struct Hedged<M> {
     model: M,
     policy: HedgePolicy,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<Calls>>,
 }
 
 /// The calls so far.
 #[derive(Debug, Default)]
-struct Seen {
+struct Calls {
     calls: u64,
     hedges: u64,
     times: VecDeque<Duration>,
@@ -111,12 +111,12 @@ impl<M> Hedged<M> {
         Self { model, policy, seen: Arc::default() }
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, Calls> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long the next call may take before it is slow.
-    fn patience(&self) -> Option<Duration> {
+    fn slow_after(&self) -> Option<Duration> {
         let mut seen = self.seen();
         seen.calls += 1;
         if self.policy.after.is_some() {
@@ -152,8 +152,8 @@ impl<M> Hedged<M> {
     async fn run<'f, T>(&self, call: impl Fn() -> BoxFuture<'f, Result<T>>) -> Ended<T> {
         let started = Instant::now();
         let mut first = call();
-        let in_time = match self.patience() {
-            Some(patience) => timeout(patience, &mut first).await.ok(),
+        let in_time = match self.slow_after() {
+            Some(slow_after) => timeout(slow_after, &mut first).await.ok(),
             None => Some((&mut first).await),
         };
         let ended = match in_time {

@@ -1,4 +1,4 @@
-//! One try of a model call, cut off at its time limit, for whoever calls a model that might ignore it: the
+//! One try of a model call, cut off at its time limit, for callers of a model that might ignore it: the
 //! loop, and the wrappers whose calls hold more than one try.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Replies on disk: content-addressed files, which several processes may write without waiting for each other.
+//! Replies on disk: content-addressed files, which several processes may write at the same time.
 
 use std::{
     fs, io,

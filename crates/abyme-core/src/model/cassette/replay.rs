@@ -188,7 +188,8 @@ impl Tape {
             self.entries.iter().zip(&self.used).filter(|(_, used)| !**used).map(|(entry, _)| entry);
         let first = unused.next().filter(|_| !self.excused)?;
         let message = format!(
-            "{} of {} recorded calls were not asked for, the first of them call {} of model `{}` (cassette {})",
+            "{} of {} recorded calls were not asked for, the first of them call {} of model `{}` \
+             (cassette {})",
             unused.count() + 1,
             self.entries.len(),
             first.call,

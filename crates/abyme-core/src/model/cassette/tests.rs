@@ -163,8 +163,11 @@ async fn a_damaged_cassette_is_an_error_with_its_line() {
     assert!(cut.starts_with("the cassette x.jsonl is damaged in line 3: EOF"), "{cut}");
     assert!(message("").contains("x.jsonl is no cassette"));
     assert!(message(&tape.replacen(":1}", ":2}", 1)).contains("is of version 2; this program reads 1"));
-    let kind = "{\"abyme_cassette\":1}\n{\"call\":1,\"model\":\"m\",\"request\":{},\"error\":{\"kind\":\"x\",\"message\":\"\"}}";
-    assert!(message(kind).contains("line 2: there is no kind of error `x`"));
+    let call = r#"{"call":1,"model":"m","request":{},"error":{"kind":"x","message":""}}"#;
+    assert!(
+        message(&format!("{{\"abyme_cassette\":1}}\n{call}"))
+            .contains("line 2: there is no kind of error `x`")
+    );
     assert!(Replay::open("no such file").unwrap_err().message().contains("no such file"));
 }
 
