@@ -323,7 +323,7 @@ pub(crate) struct DoctorArgs {
     /// The image of the `docker` and `modal` interpreters [default: python:3.13-slim]
     #[arg(long, value_name = "NAME")]
     pub(crate) image: Option<String>,
-    /// Ask the model one tiny question, to see that key and connection work
+    /// Ask the model one tiny question, to see that key and connection work, and say what to do if not
     #[arg(long)]
     pub(crate) check_model: bool,
     /// Print one JSON object

@@ -1,5 +1,6 @@
 //! `abyme doctor`: what works on this machine, and how to get the rest.
 
+mod advice;
 mod report;
 
 use std::{
@@ -8,11 +9,14 @@ use std::{
 };
 
 use abyme::{
-    CodeInterpreter, InterpreterFactory, LanguageModel, LanguageModelExt, Request, Result, RetryPolicy,
-    Session,
+    CodeInterpreter, Error, ErrorKind, InterpreterFactory, LanguageModel, LanguageModelExt, Request, Result,
+    RetryPolicy, Session,
 };
 
-use self::report::{Backend, Health, Model, Report};
+use self::{
+    advice::Problem,
+    report::{Backend, Health, Model, Report},
+};
 use crate::{
     args::DoctorArgs,
     backend::{self, COMPILED, PAID, Settings},
@@ -114,10 +118,13 @@ async fn model(args: &DoctorArgs) -> Model {
     };
     match chosen.check() {
         Ok(()) if args.check_model => {
-            let answer = tokio::time::timeout(CHECK_TIMEOUT, ask(chosen.shared())).await;
-            model.check = Some(match answer {
-                Ok(answer) => answer.map_err(|error| error.to_string()),
-                Err(_) => Err(format!("no answer within {} s", CHECK_TIMEOUT.as_secs())),
+            model.check = Some(match ask(chosen.clone().shared()).await {
+                Ok(time) => Ok(time),
+                Err(error) => {
+                    let explained = Problem::explained(&error, &chosen);
+                    let explained = tokio::time::timeout(CHECK_TIMEOUT, explained).await;
+                    Err(explained.unwrap_or_else(|_| Problem::of(error.to_string())))
+                }
             });
         }
         Ok(()) => {}
@@ -129,7 +136,15 @@ async fn model(args: &DoctorArgs) -> Model {
 /// One tiny request.
 async fn ask(model: Arc<dyn LanguageModel>) -> Result<Duration> {
     let started = Instant::now();
-    let model = model.with_retry(RetryPolicy::default().max_retries(3));
-    model.complete(&Request::prompt("Reply with the word: ok").max_tokens(REPLY_TOKENS)).await?;
-    Ok(started.elapsed())
+    // A pause that would be the end of the time is no help: what the provider said is.
+    let policy = RetryPolicy::default().max_retries(3).max_requested_backoff(CHECK_TIMEOUT / 3);
+    let model = model.with_retry(policy);
+    let request = Request::prompt("Reply with the word: ok").max_tokens(REPLY_TOKENS).timeout(CHECK_TIMEOUT);
+    match tokio::time::timeout(CHECK_TIMEOUT, model.complete(&request)).await {
+        Ok(answer) => answer.map(|_| started.elapsed()),
+        Err(_) => {
+            let message = format!("no answer within {} s", CHECK_TIMEOUT.as_secs());
+            Err(Error::new(ErrorKind::ModelTimeout, message))
+        }
+    }
 }

@@ -66,6 +66,20 @@ impl Model {
         each!(self, model => model.check())
     }
 
+    /// What the server calls the model, as far as that is known.
+    pub(crate) fn name_at_server(&self) -> Option<String> {
+        match self {
+            Model::OpenAi(model) => model.name_at_server(),
+            #[allow(unreachable_patterns, reason = "there are clients behind features")]
+            other => other.name().rsplit('/').next().map(str::to_owned),
+        }
+    }
+
+    /// The names of the models that the server has.
+    pub(crate) async fn available_models(&self) -> Result<Vec<String>> {
+        each!(self, model => model.available_models().await)
+    }
+
     pub(crate) fn with_prices(self, prices: &PriceTable) -> Self {
         change!(self, model => model.with_prices(prices))
     }

@@ -15,8 +15,8 @@ use std::{
 };
 
 use abyme::{
-    CodePolicy, LanguageModel, Limits, Price, PromptProfile, RetryPolicy, Rlm, RlmBuilder, Status, Trajectory,
-    TrajectoryWriter,
+    CodePolicy, LanguageModel, Limits, Price, PromptProfile, RetryPolicy, Rlm, RlmBuilder, Status,
+    Trajectory, TrajectoryWriter,
 };
 
 use self::{inputs::Source, wrapped::Wrapped};

@@ -109,6 +109,15 @@ fn messages_url(base: &str) -> Result<Url> {
     Ok(url)
 }
 
+/// Where the server lists its models, beside the messages.
+pub(crate) fn models_url(messages: &Url) -> Url {
+    let mut url = messages.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop().push("models");
+    }
+    url
+}
+
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Anthropic")

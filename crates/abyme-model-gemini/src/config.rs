@@ -127,6 +127,15 @@ pub(crate) fn stream_url(base: &Url, model: &str) -> Url {
     url
 }
 
+/// Where the server lists its models.
+pub(crate) fn models_url(base: &Url) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.push("models");
+    }
+    url
+}
+
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gemini")

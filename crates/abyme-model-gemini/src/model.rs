@@ -9,7 +9,7 @@ use abyme_core::{
 };
 use abyme_model_http::{
     Answer, Configured, Exchange, HttpClient, Lazy, Learned, ProviderError, Secret, Sources, Url, deltas,
-    host_of, json, reply_in,
+    host_of, json, listed_models, reply_in,
 };
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    config::{Config, PROVIDER, is_own, stream_url},
+    config::{Config, PROVIDER, is_own, models_url, stream_url},
     demands::{Demands, Sent},
     reply::{self, Reply},
     request,
@@ -240,6 +240,23 @@ impl Gemini {
         self.resolved().map_or(&self.0.config, |resolved| &resolved.config).api_key.is_some()
     }
 
+    /// The names of the models that the server has.
+    ///
+    /// # Errors
+    /// Those of a call, and `MalformedReply` if the answer is no list of models, as that of a server which
+    /// does not tell.
+    pub async fn available_models(&self) -> Result<Vec<String>> {
+        let Resolved { client, url, config, .. } = self.resolved()?;
+        let listed = listed_models(client, &models_url(url), &config.model, ("models", "name")).await;
+        listed.map_err(|error| self.about(error.operation("Gemini::available_models")))
+    }
+
+    /// An error with what it is about.
+    fn about(&self, error: Error) -> Error {
+        let error = error.with("model", &self.0.config.model);
+        self.host().into_iter().fold(error, |error, host| error.with("host", host))
+    }
+
     fn resolved(&self) -> Result<&Resolved> {
         let resolved = self.0.resolved.get(|| self.0.resolve());
         resolved.map_err(|error| error.operation("Gemini::check").with("model", &self.0.config.model))
@@ -358,10 +375,7 @@ impl LanguageModel for Gemini {
             other => other,
         };
         let opened = stream::once(async { self.resolved()?.open(request).await });
-        let about = move |error: Error| {
-            let error = error.operation("Gemini::complete").with("model", &self.0.config.model);
-            self.host().into_iter().fold(error, |error, host| error.with("host", host))
-        };
+        let about = move |error: Error| self.about(error.operation("Gemini::complete"));
         opened.try_flatten().map_ok(with_cost).map_err(about).boxed()
     }
 }

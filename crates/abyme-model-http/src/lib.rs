@@ -40,6 +40,7 @@ mod events;
 mod failure;
 mod json;
 mod lazy;
+mod models;
 mod provider_error;
 mod rate_limits;
 mod retry_hint;
@@ -62,6 +63,7 @@ pub use self::{
     failure::Exchange,
     json::{count, json, number, text},
     lazy::Lazy,
+    models::listed_models,
     provider_error::ProviderError,
     secret::{Mask, Secret},
     transport::{Allowance, Head, Incoming, Piece, Reply},

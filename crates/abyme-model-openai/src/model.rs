@@ -315,6 +315,12 @@ impl OpenAi {
         self.resolved().ok().map(|resolved| resolved.endpoint.host.as_str())
     }
 
+    /// What the model is called at the server, without a provider's prefix; `None` if [`check`](Self::check)
+    /// fails.
+    pub fn name_at_server(&self) -> Option<String> {
+        self.resolved().ok().map(|resolved| resolved.model.clone())
+    }
+
     /// Whether requests carry an API key, set in code or found in the environment.
     pub fn has_api_key(&self) -> bool {
         self.resolved().map_or(&self.0.config, |resolved| &resolved.config).api_key.is_some()
@@ -329,16 +335,8 @@ impl OpenAi {
         let call = Call::new(self, &Request::default(), "OpenAi::available_models")?;
         let Resolved { endpoint, client, .. } = call.resolved;
         let url = endpoint.models_url();
-        let listed = async {
-            let allowed = client.allow(None);
-            let reply = client.open(Method::GET, &url, None, allowed).await?.whole().await?;
-            Exchange::new(client, url.path(), &call.model).read(&reply, |answer| {
-                let models = answer.get("data").and_then(Value::as_array);
-                let models = models.ok_or_else(|| Unusable::malformed("it is no list of models"))?;
-                Ok(models.iter().filter_map(|model| model.get("id")?.as_str().map(str::to_owned)).collect())
-            })
-        };
-        listed.await.map_err(|error| call.error(error))
+        let listed = listed_models(client, &url, &call.model, ("data", "id")).await;
+        listed.map_err(|error| call.error(error))
     }
 
     /// Whether requests go to a base URL that was set, in code or by the environment, and not to the endpoint

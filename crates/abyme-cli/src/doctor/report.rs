@@ -4,7 +4,11 @@ use std::{fmt::Write, time::Duration};
 
 use abyme::{Access, Capabilities, Isolation, Value, wasm::CacheState};
 
+use super::advice::Problem;
 use crate::{backend::LEFT_OUT, json, terminal::escape};
+
+/// The most models of a server that are named to people.
+const SHOWN_MODELS: usize = 10;
 
 /// What was found.
 #[derive(Debug)]
@@ -47,7 +51,7 @@ pub(super) struct Model {
     /// Why it cannot be asked.
     pub(super) problem: Option<String>,
     /// What came of asking it.
-    pub(super) check: Option<Result<Duration, String>>,
+    pub(super) check: Option<Result<Duration, Problem>>,
 }
 
 impl Model {
@@ -189,7 +193,19 @@ impl Model {
                 let _ = writeln!(text, "      asked: it answered after {:.2} s", time.as_secs_f64());
             }
             Some(Err(problem)) => {
-                let _ = writeln!(text, "      asked: {problem}");
+                let Problem { message, advice, models } = problem;
+                let _ = writeln!(text, "      asked: {message}");
+                if !advice.is_empty() {
+                    let _ = writeln!(text, "      {advice}");
+                }
+                if !models.is_empty() {
+                    let shown = models[..models.len().min(SHOWN_MODELS)].join(", ");
+                    let more = match models.len().saturating_sub(SHOWN_MODELS) {
+                        0 => String::new(),
+                        more => format!(", and {more} more (all of them with --json)"),
+                    };
+                    let _ = writeln!(text, "      it has: {shown}{more}");
+                }
             }
             None if self.problem.is_none() => {
                 text.push_str("      not asked: `abyme doctor --check-model` does\n")
@@ -211,7 +227,13 @@ impl Model {
         match &self.check {
             Some(Ok(time)) => fields.extend([("answers", true.into()), ("answer_seconds", seconds(*time))]),
             Some(Err(problem)) => {
-                fields.extend([("answers", false.into()), ("answer_problem", problem.as_str().into())])
+                let models = problem.models.iter().map(String::as_str);
+                fields.extend([
+                    ("answers", false.into()),
+                    ("answer_problem", problem.message.as_str().into()),
+                    ("advice", problem.advice.as_str().into()),
+                    ("available_models", Value::list(models)),
+                ]);
             }
             None => {}
         }

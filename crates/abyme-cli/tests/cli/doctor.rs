@@ -96,3 +96,54 @@ fn a_model_that_does_not_answer_fails_the_check() {
     let text = dir.run(&["doctor", "--model", "some-model", "--check-model"]).stdout;
     assert!(text.contains("NO  some-model") && text.contains("asked: check the API key"), "{text}");
 }
+
+/// What the doctor says of a model that does not answer, as JSON and as a text.
+fn checked(base: &str) -> (serde_json::Value, String) {
+    let dir = TestDir::new();
+    dir.write(".env", format!("ABYME_API_KEY=sk-canary\nABYME_API_BASE={base}\n"));
+    let args = ["doctor", "--model", "some-model", "--check-model"];
+    let text = dir.run(&args);
+    let json = dir.run(&[&args[..], &["--json"]].concat());
+    assert_eq!((text.code, json.code), (4, 4), "{json:?}");
+    assert!(!format!("{text:?}{json:?}").contains("canary"), "{text:?}");
+    (json.json()["model"].clone(), text.stdout)
+}
+
+#[test]
+fn what_keeps_a_model_from_answering_is_explained() {
+    let refused = |status, error: serde_json::Value| {
+        Server::start(move |_| (status, serde_json::json!({ "error": error })))
+    };
+    let wrong_key = refused(401, serde_json::json!({"message": "wrong key"}));
+    let no_money = refused(429, serde_json::json!({"message": "no money", "type": "insufficient_quota"}));
+    for (base, message, advice) in [
+        (wrong_key.url(), "check the API key", "not revoked"),
+        (no_money.url(), "the quota of the account", "add credit"),
+        (wrong_key.url().replace("http:", "https:"), "(TLS)", "SSL_CERT_FILE"),
+        ("http://127.0.0.1:1/v1".to_owned(), "refused the connection", "is the server running"),
+    ] {
+        let (json, text) = checked(&base);
+        for part in [message, advice] {
+            assert!(text.contains(part), "{part} is not in:\n{text}");
+        }
+        assert!(json["answer_problem"].as_str().unwrap().contains(message), "{json}");
+        assert!(json["advice"].as_str().unwrap().contains(advice), "{json}");
+    }
+}
+
+#[test]
+fn the_models_that_a_server_has_are_named_where_the_name_is_wrong() {
+    // A request without a body is the one for the list.
+    let server = Server::start(|request| match request.is_null() {
+        true => {
+            let other = (0..12).map(|number| serde_json::json!({"id": format!("other-{number}")}));
+            let models = other.chain([serde_json::json!({"id": "some-model-2"})]);
+            (200, serde_json::json!({"data": models.collect::<Vec<_>>()}))
+        }
+        false => (404, serde_json::json!({"error": {"message": "The model `some-model` does not exist"}})),
+    });
+    let (json, text) = checked(&server.url());
+    assert!(text.contains("it has: some-model-2, other-0"), "{text}");
+    assert!(text.contains("and 3 more"), "{text}");
+    assert_eq!(json["available_models"].as_array().unwrap().len(), 13, "{json}");
+}

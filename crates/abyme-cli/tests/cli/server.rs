@@ -81,18 +81,20 @@ pub(crate) fn completion(text: &str) -> Value {
 
 fn serve(stream: TcpStream, seen: &Mutex<Vec<Value>>, answer: &dyn Fn(&Value) -> Answer) {
     let mut reader = BufReader::new(&stream);
-    let (mut length, mut line) = (0, String::new());
+    let (mut length, mut line, mut began) = (0, String::new(), false);
     while reader.read_line(&mut line).is_ok_and(|read| read > 0) && line != "\r\n" {
         if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
         }
+        began = true;
         line.clear();
     }
     let mut body = vec![0; length];
-    if reader.read_exact(&mut body).is_err() || body.is_empty() {
+    if reader.read_exact(&mut body).is_err() || !began {
         return;
     }
-    let request: Value = serde_json::from_slice(&body).unwrap();
+    // A request for a list has no body.
+    let request: Value = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
     let (status, body) = answer(&request);
     seen.lock().unwrap().push(request);
     let body = body.to_string();

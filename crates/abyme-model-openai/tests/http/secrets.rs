@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use abyme_core::{LanguageModel, Request};
+use abyme_core::{LanguageModel, Request, model::collect};
 use serde_json::json;
 use wiremock::ResponseTemplate;
 
@@ -48,6 +48,9 @@ async fn the_key_is_in_no_error_and_no_log() {
         ResponseTemplate::new(200).set_body_json(json!({"error": echo})),
         ResponseTemplate::new(200).set_body_json(json!({"choices": [{"message": {"refusal": echo}}]})),
         ResponseTemplate::new(302).insert_header("location", format!("https://x.test/{KEY}?key={KEY}")),
+        ResponseTemplate::new(200)
+            .set_body_raw(format!("data: {}\n\n", json!({"error": {"message": echo}})), "text/event-stream"),
+        ResponseTemplate::new(200).set_body_raw(format!("data: {echo}\n\n"), "text/event-stream"),
         ResponseTemplate::new(200).set_body_json(completion("fine")),
     ] {
         let server = serve(template.insert_header("x-request-id", format!("req-{KEY}"))).await;
@@ -57,6 +60,12 @@ async fn the_key_is_in_no_error_and_no_log() {
             Ok(response) => assert_eq!(response.text, "fine"),
             Err(error) => shown += &format!("{error} {error:?} {error:#?}"),
         }
+        let request = Request::prompt(PROMPT);
+        match collect(model.stream(&request)).await {
+            Ok(response) => assert_eq!(response.text, "fine"),
+            Err(error) => shown += &format!("{error} {error:?} {error:#?}"),
+        }
+        shown += &format!("{:?}", model.available_models().await);
         let received = server.received_requests().await.unwrap();
         assert_eq!(received[0].headers["authorization"], format!("Bearer {KEY}"));
     }
