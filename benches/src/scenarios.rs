@@ -14,8 +14,10 @@ mod host_call;
 mod idle_memory;
 mod in_flight;
 mod loop_overhead;
+mod loopback;
 mod measured;
 mod memory;
+mod model_call;
 mod planner;
 mod pool_start;
 mod python_speed;
@@ -61,6 +63,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(requests::Requests::prefix()),
         Box::new(requests::Requests::prefix_messages()),
     ];
+    all.extend(model_call::ModelCall::all());
     all.extend(python_speed::all());
     all
 }

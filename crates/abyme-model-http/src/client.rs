@@ -1,6 +1,6 @@
 //! One pool of connections to one host, and the headers that go with each request.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use abyme_core::{Error, ErrorKind, Result};
 use reqwest::{
@@ -66,10 +66,9 @@ fn secret_value(value: &str) -> Option<HeaderValue> {
 }
 
 /// One pool of connections to one host. Clones share it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct HttpClient(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     client: Client,
     config: HttpConfig,
@@ -147,6 +146,13 @@ impl HttpClient {
 
     pub(crate) fn may_be_proxied(&self) -> bool {
         self.0.may_be_proxied
+    }
+}
+
+/// Without the settings of the connections, which may name a proxy with its password.
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpClient").field("host", &self.0.host).finish_non_exhaustive()
     }
 }
 

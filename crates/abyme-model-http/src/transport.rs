@@ -1,6 +1,6 @@
 //! One HTTP exchange within its limits of time and size, and the errors that name what failed.
 
-use std::{error::Error as StdError, io, time::Duration};
+use std::{error::Error as StdError, fmt, io, time::Duration};
 
 use abyme_core::{Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -83,7 +83,6 @@ impl Allowance {
 }
 
 /// An answer whose head is there and whose body is coming. Dropping it closes the connection.
-#[derive(Debug)]
 pub struct Incoming {
     /// Its head.
     pub head: Head,
@@ -270,6 +269,16 @@ impl Incoming {
             }
         };
         Ok(Reply { head: self.head, body, is_cut })
+    }
+}
+
+/// Without the URL, whose query may hold a key.
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("host", &self.host)
+            .field("status", &self.head.status)
+            .finish_non_exhaustive()
     }
 }
 
