@@ -1,5 +1,5 @@
-//! Scenarios `model-cpu`, `model-first-piece`, `model-batch`, `model-batch-memory` and `model-cap`: calls of a
-//! model over HTTP, by the OpenAI client, against a server on the loopback interface.
+//! Scenarios `model-cpu`, `model-first-piece`, `model-batch`, `model-batch-memory` and `model-cap`: calls of
+//! a model over HTTP, by the OpenAI client, against a server on the loopback interface.
 //!
 //! - `model-cpu`: 500 calls one after the other. The time is what the client's thread was on a CPU for each
 //!   call; the server has threads of its own.
@@ -9,8 +9,8 @@
 //! - `model-cap`: an answer of 100 MB, of which 8 MiB are read, until the call is over. That the server could
 //!   not send more than the cap and what sockets hold is checked.
 //!
-//! Every answer is checked. Floor: the same by bare reqwest, which reads the JSON and takes the text out of it;
-//! for the cap it reads everything.
+//! Every answer is checked. Floor: the same by bare reqwest, which reads the JSON and takes the text out of
+//! it; for the cap it reads everything.
 
 use std::{
     fs,

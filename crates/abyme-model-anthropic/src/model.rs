@@ -9,7 +9,7 @@ use abyme_core::{
 };
 use abyme_model_http::{
     Answer, Configured, Exchange, HttpClient, Lazy, Learned, ProviderError, Secret, Sources, Url, deltas,
-    host_of, json, listed_models, reply_in,
+    host_of, json, reply_in,
 };
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -250,8 +250,10 @@ impl Anthropic {
     /// Those of a call, and `MalformedReply` if the answer is no list of models, as that of a server which
     /// does not tell.
     pub async fn available_models(&self) -> Result<Vec<String>> {
-        let Resolved { client, url, config, .. } = self.resolved()?;
-        let listed = listed_models(client, &models_url(url), &config.model, ("data", "id")).await;
+        // Timers and sockets need one, and panic without.
+        HomeRuntime::current()?;
+        let Resolved { client, url, .. } = self.resolved()?;
+        let listed = client.models(&models_url(url), "data", "id").await;
         listed.map_err(|error| self.about(error.operation("Anthropic::available_models")))
     }
 

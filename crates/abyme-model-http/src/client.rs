@@ -10,10 +10,10 @@ use reqwest::{
 };
 
 use crate::{
+    allowance::Allowance,
     config::HttpConfig,
     secret::{Mask, Secret},
     tls,
-    transport::Allowance,
     url::{host_of, is_loopback},
 };
 

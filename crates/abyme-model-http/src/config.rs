@@ -66,20 +66,21 @@ impl HttpConfig {
 const KEY_HEADERS: &[&str] = &["authorization", "api-key", "x-api-key", "x-goog-api-key"];
 
 /// The setters of [`HttpConfig`] for a client, the same in each. The client has a method
-/// `fn with(self, change: impl FnOnce(&mut Config)) -> Self`, and its `Config` a field `http`.
+/// `fn with(self, change: impl FnOnce(&mut Config)) -> Self`, its `Config` a field `http`, and the file has
+/// [`Secret`] in scope.
 #[macro_export]
 macro_rules! http_settings {
     ($client:ty) => {
         /// The settings of its connections.
         impl $client {
             /// Adds a header to each request.
-            pub fn header(self, name: impl Into<String>, value: impl Into<$crate::Secret>) -> Self {
+            pub fn header(self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
                 self.with(|config| drop(config.http.headers.insert(name.into(), value.into())))
             }
 
             /// Sets the proxy: its URL, or `none` for no proxy. Default: what `HTTPS_PROXY`, `HTTP_PROXY`,
             /// `ALL_PROXY` and `NO_PROXY` say, and none for servers on this machine.
-            pub fn proxy(self, url: impl Into<$crate::Secret>) -> Self {
+            pub fn proxy(self, url: impl Into<Secret>) -> Self {
                 self.with(|config| config.http.proxy = Some(url.into()))
             }
 

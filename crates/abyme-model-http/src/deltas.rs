@@ -50,7 +50,8 @@ impl<R: ReadReply + ?Sized> ReadReply for Box<R> {
     }
 }
 
-/// The reply in the events of a whole body; `None` if the body is no stream of events, whatever its type says.
+/// The reply in the events of a whole body, whatever its type says; `None` if the body is no stream of
+/// events.
 pub fn reply_in(body: &str, reader: &mut dyn ReadReply) -> Option<Result<Response, Unusable>> {
     let events = events::events(body);
     let (mut deltas, mut progress) = (VecDeque::new(), Progress::Open);

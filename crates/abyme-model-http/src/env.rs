@@ -114,8 +114,8 @@ impl<'a> Sources<'a> {
         }
         if let (Some(name), Some(base)) = (withheld, base) {
             tracing::warn!(
-                "{name} is not sent to {host}, which only .env names: set {} in the environment too, or the key \
-                 in .env",
+                "{name} is not sent to {host}, which only .env names: set {} in the environment too, or the \
+                 key in .env",
                 base.name
             );
         }

@@ -112,8 +112,8 @@ mod tests {
 
     #[test]
     fn events_however_they_are_cut() {
-        let stream = "\u{feff}: comment\r\n\r\nevent: a\r\ndata: {\"x\": \"é😀\"}\r\n\r\ndata:1\ndata: 2\nid: 7\n\
-            retry: x\nunknown\n\n\n\nevent: dropped\n\ndata\r\rdata: last";
+        let stream = "\u{feff}: comment\r\n\r\nevent: a\r\ndata: {\"x\": \"é😀\"}\r\n\r\ndata:1\ndata: 2\n\
+            id: 7\nretry: x\nunknown\n\n\n\nevent: dropped\n\ndata\r\rdata: last";
         let expected = [event("a", "{\"x\": \"é😀\"}"), event("", "1\n2"), event("", ""), event("", "last")];
         for size in 1..stream.len() {
             assert_eq!(parsed(stream.as_bytes(), size), expected, "{size}");

@@ -124,7 +124,7 @@ impl Exchange {
         match outcome {
             Ok(mut response) => {
                 response.usage = with_cost(response.usage);
-                response.request_id = response.request_id.or_else(|| request_id(&head.headers, &self.mask));
+                response.request_id = response.request_id.or_else(|| head.request_id(&self.mask));
                 response.rate_limits =
                     rate_limits::in_headers(&head.headers, SystemTime::now()).map(Box::new);
                 Ok(response)
@@ -145,7 +145,7 @@ impl Exchange {
             Some(limits) => error.with_rate_limits(limits),
             None => error,
         };
-        match request_id(&head.headers, &self.mask) {
+        match head.request_id(&self.mask) {
             Some(id) => error.with("request id", id),
             None => error,
         }
@@ -288,12 +288,6 @@ impl Exchange {
     }
 }
 
-/// The provider's id of this request, for questions to the provider.
-pub(crate) fn request_id(headers: &HeaderMap, mask: &Mask) -> Option<String> {
-    let mut ids = REQUEST_IDS.iter().filter_map(|name| headers.get(*name)?.to_str().ok());
-    ids.next().map(|id| mask.clean(id, 100))
-}
-
 /// What a proxy says in a header that the call cost.
 fn cost_in(headers: &HeaderMap) -> Option<f64> {
     COSTS.iter().find_map(|name| {
@@ -368,8 +362,6 @@ fn text(reply: &Reply) -> Cow<'_, str> {
 
 /// Most characters of a provider's words in an error.
 const HEAD: usize = 500;
-
-const REQUEST_IDS: &[&str] = &["x-request-id", "request-id", "x-generation-id", "apim-request-id", "cf-ray"];
 
 /// Headers that say what a call cost, in US dollars.
 const COSTS: &[&str] = &["x-litellm-response-cost"];

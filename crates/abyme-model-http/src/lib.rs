@@ -9,7 +9,7 @@
 //! | [`Sources`], [`Provider`] | variables of the environment and of `.env` |
 //! | [`Headers`], [`HttpClient`], [`Allowance`] | sending one request within its limits |
 //! | [`Incoming`], [`Reply`] | an answer that is coming, and a whole one |
-//! | [`Exchange`], [`ReadReply`], [`deltas`] | reading an answer, whole or in pieces, or saying what it is instead |
+//! | [`Exchange`], [`ReadReply`], [`deltas`] | reading an answer, or saying what it is instead |
 //! | [`Learned`], [`Lazy`] | what a client finds out: what its models refuse, what it is configured for |
 //! | [`Secret`], [`Mask`] | keys, which are never shown |
 //!
@@ -30,6 +30,7 @@
 //! # }
 //! ```
 
+mod allowance;
 mod answer;
 mod asking;
 mod client;
@@ -53,6 +54,7 @@ pub use bytes::Bytes;
 pub use reqwest::{Method, StatusCode, Url, header::HeaderMap};
 
 pub use self::{
+    allowance::Allowance,
     answer::Unusable,
     asking::{Answer, Learned},
     client::{Headers, HttpClient},
@@ -63,10 +65,9 @@ pub use self::{
     failure::Exchange,
     json::{count, json, number, text},
     lazy::Lazy,
-    models::listed_models,
     provider_error::ProviderError,
     secret::{Mask, Secret},
-    transport::{Allowance, Head, Incoming, Piece, Reply},
+    transport::{Head, Incoming, Piece, Reply},
     url::{base_url, host_of, shown},
 };
 

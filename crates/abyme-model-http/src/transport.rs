@@ -10,7 +10,11 @@ use reqwest::{
 };
 use tokio::time::{Instant, timeout_at};
 
-use crate::{client::HttpClient, config::HttpConfig};
+use crate::{
+    allowance::{Allowance, far},
+    client::HttpClient,
+    secret::Mask,
+};
 
 /// The head of an answer.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +31,15 @@ impl Head {
         let of = |value: &reqwest::header::HeaderValue| value.as_bytes().starts_with(b"text/event-stream");
         self.headers.get(CONTENT_TYPE).is_some_and(of)
     }
+
+    /// The provider's id of this request, for questions to the provider.
+    pub(crate) fn request_id(&self, mask: &Mask) -> Option<String> {
+        let mut ids = REQUEST_IDS.iter().filter_map(|name| self.headers.get(*name)?.to_str().ok());
+        ids.next().map(|id| mask.clean(id, 100))
+    }
 }
+
+const REQUEST_IDS: &[&str] = &["x-request-id", "request-id", "x-generation-id", "apim-request-id", "cf-ray"];
 
 /// A whole answer, or as much of a failure's as there was.
 #[derive(Clone, Debug, Default)]
@@ -40,9 +52,6 @@ pub struct Reply {
     pub is_cut: bool,
 }
 
-/// The longest exchange, where neither the request nor the configuration limits it.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
-
 /// The longest wait for the words of a failure, whose status says enough.
 const FAILURE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -51,36 +60,6 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The most that is read of a failure.
 const MAX_FAILURE_BYTES: usize = 1 << 20;
-
-/// What one call may take, in however many exchanges. Made by [`HttpClient::allow`], when its time begins.
-#[derive(Clone, Copy, Debug)]
-pub struct Allowance {
-    total: Duration,
-    deadline: Instant,
-    first_byte: Option<Duration>,
-    idle: Duration,
-    connect: Duration,
-    bytes: usize,
-}
-
-impl Allowance {
-    pub(crate) fn new(config: &HttpConfig, timeout: Option<Duration>) -> Self {
-        let total = timeout.into_iter().chain(config.timeout).min().unwrap_or(DEFAULT_TIMEOUT);
-        Self {
-            total,
-            deadline: far(Instant::now(), total),
-            first_byte: config.first_byte_timeout,
-            idle: config.idle_timeout,
-            connect: config.connect_timeout,
-            bytes: config.max_body_bytes,
-        }
-    }
-
-    /// How long the call may take in all.
-    pub fn total(&self) -> Duration {
-        self.total
-    }
-}
 
 /// An answer whose head is there and whose body is coming. Dropping it closes the connection.
 pub struct Incoming {
@@ -144,7 +123,7 @@ impl HttpClient {
 
         let head = Head { status: response.status(), headers: std::mem::take(response.headers_mut()) };
         let (status, after) = (head.status.as_u16(), start.elapsed().as_secs_f64());
-        let request_id = crate::failure::request_id(&head.headers, self.mask()).unwrap_or_default();
+        let request_id = head.request_id(self.mask()).unwrap_or_default();
         tracing::debug!(%host, status, seconds = after, request_id, "the provider answers");
         let (most, deadline) = match head.status.is_success() {
             true => (allowed.bytes, deadline),
@@ -201,7 +180,8 @@ impl Incoming {
     /// What comes next, within the limits of the call.
     ///
     /// # Errors
-    /// `Connection` if the body ends too early, `MalformedReply` if it cannot be decompressed, `ModelTimeout`.
+    /// `Connection` if the body ends too early, `MalformedReply` if it cannot be decompressed, and
+    /// `ModelTimeout`.
     pub async fn next(&mut self) -> Result<Piece> {
         let (now, deadline, host) = (Instant::now(), self.deadline, &self.host);
         let idle = far(now, self.allowed.idle).min(deadline);
@@ -296,11 +276,6 @@ fn is_undecodable(error: &reqwest::Error) -> bool {
         let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
         matches!(kind, Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput))
     })
-}
-
-/// `limit` after `start`, or as far away as makes no difference.
-fn far(start: Instant, limit: Duration) -> Instant {
-    start + limit.min(Duration::from_secs(365 * 24 * 3600))
 }
 
 fn timed_out(message: String) -> Error {

@@ -13,8 +13,7 @@ use abyme_core::{
     runtime::HomeRuntime,
 };
 use abyme_model_http::{
-    Exchange, HttpClient, Incoming, Method, ReadReply, Reply, Secret, Unusable, deltas, http_settings, json,
-    reply_in,
+    Exchange, HttpClient, Incoming, Method, ReadReply, Reply, Secret, deltas, http_settings, json, reply_in,
 };
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
@@ -179,9 +178,9 @@ impl OpenAi {
     /// Sets where the API is, up to the part before `/chat/completions`. Default: the endpoint of the
     /// provider that the model's name begins with, or `https://api.openai.com/v1`.
     ///
-    /// Azure's is `https://NAME.openai.azure.com` with the deployment as the model (`azure/my-gpt-5`): requests
-    /// go to `/openai/deployments/my-gpt-5/chat/completions`, with the key in the header `api-key`. With
-    /// `https://NAME.openai.azure.com/openai/v1` they have the deployment in the body, and no version.
+    /// Azure's is `https://NAME.openai.azure.com` with the deployment as the model (`azure/my-gpt-5`):
+    /// requests go to `/openai/deployments/my-gpt-5/chat/completions`, with the key in the header `api-key`.
+    /// With `https://NAME.openai.azure.com/openai/v1` they have the deployment in the body, and no version.
     pub fn base_url(self, url: impl Into<String>) -> Self {
         self.with(|config| config.base_url = Some(url.into()))
     }
@@ -334,8 +333,7 @@ impl OpenAi {
     pub async fn available_models(&self) -> Result<Vec<String>> {
         let call = Call::new(self, &Request::default(), "OpenAi::available_models")?;
         let Resolved { endpoint, client, .. } = call.resolved;
-        let url = endpoint.models_url();
-        let listed = listed_models(client, &url, &call.model, ("data", "id")).await;
+        let listed = client.models(&endpoint.models_url(), "data", "id").await;
         listed.map_err(|error| call.error(error))
     }
 

@@ -142,7 +142,7 @@ mod tests {
             ": keep-alive\n\n",
             r#"data: {"model": "m", "choices": [{"delta": {"role": "assistant", "content": ""}}]}"#,
             "\n\n",
-            r#"data: {"choices": [{"delta": {"role": "assistant", "content": "Hel"}, "finish_reason": null}]}"#,
+            r#"data: {"choices": [{"delta": {"role": "assistant", "content": "Hel"}, "index": 0}]}"#,
             "\r\n\r\n",
             r#"data:{"choices": [{"delta": {"content": "lo"}}], "usage": null}"#,
             "\n\n",
@@ -158,12 +158,13 @@ mod tests {
 
     #[test]
     fn the_pieces_add_up_to_the_answer() {
+        let used = json!({"prompt_tokens": 7});
         let (mut sum, mut deltas) = (Sum::default(), VecDeque::new());
         for data in [
             json!({"choices": [{"delta": {"reasoning_content": "2 ", "reasoning": "2 "}}]}),
             json!({"choices": [{"delta": {"reasoning": "and 2"}}]}),
-            json!({"choices": [{"delta": {"content": [{"type": "text", "text": "fo"}]}}], "usage": {"prompt_tokens": 7}}),
-            json!({"choices": [{"delta": {"content": [{"type": "text", "text": "ur"}]}}], "usage": {"prompt_tokens": 7}}),
+            json!({"choices": [{"delta": {"content": [{"type": "text", "text": "fo"}]}}], "usage": used}),
+            json!({"choices": [{"delta": {"content": [{"type": "text", "text": "ur"}]}}], "usage": used}),
             json!({"choices": [{"message": {"content": "four"}, "finish_reason": "stop"}]}),
         ] {
             let event = Event { name: String::new(), data: data.to_string() };

@@ -76,8 +76,8 @@ fn advice(error: &Error, host: &str, has_key: bool) -> String {
         }
         ErrorKind::Server => format!("the failure is {host}'s own: try again later, or look at its log"),
         ErrorKind::MalformedReply => format!(
-            "something answers at {host}, and not as a model's server does: does the base URL end where the API \
-             begins, as `.../v1` does?"
+            "something answers at {host}, and not as a model's server does: does the base URL end where the \
+             API begins, as `.../v1` does?"
         ),
         ErrorKind::ContentRefused => "the key and the connection work".to_owned(),
         _ => String::new(),
