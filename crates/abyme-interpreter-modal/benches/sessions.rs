@@ -52,10 +52,11 @@ fn main() {
         let text = "x".repeat(100_000_000);
         let whole = Cell::new("").variable("text", text);
         let began = Instant::now();
-        session.execute(whole, &NoHostFunctions).await.unwrap();
+        session.execute(whole, &NoHostFunctions).await.unwrap().check().unwrap();
         say("100 MB in", began.elapsed());
         let began = Instant::now();
-        session.execute(Cell::new("").read("text"), &NoHostFunctions).await.unwrap();
+        let whole = Cell::new("").read("text");
+        session.execute(whole, &NoHostFunctions).await.unwrap().check().unwrap();
         say("100 MB out", began.elapsed());
 
         fake.set(json!({ "delay": 0.025 }));
@@ -65,7 +66,7 @@ fn main() {
 }
 
 async fn cell(session: &mut Session) {
-    session.run_code("1").await.unwrap();
+    session.run_code("1").await.unwrap().check().unwrap();
 }
 
 /// The median time of so many rounds.
