@@ -63,7 +63,8 @@ def compare_message(descriptor, fields):
         theirs = descriptor.fields_by_number.get(number)
         if theirs is None or theirs.name != name:
             where = descriptor.fields_by_name.get(name)
-            yield f"{descriptor.name}.{name}: not field {number}" + (f" but {where.number}" if where else ", but gone")
+            now = f"but {where.number}" if where else "it is gone"
+            yield f"{descriptor.name}.{name}: not field {number}, {now}"
             continue
         kind = re.match(r"#\[prost\((\w+)", attribute)[1]
         if theirs.type != TYPES[kind] and not (kind == "int32" and theirs.type == ENUM):
@@ -92,7 +93,7 @@ def compare_methods(source, service_name, known):
         for message in (method.input_type, method.output_type):
             is_empty = message.full_name == "google.protobuf.Empty"
             if message.name not in known and not is_empty:
-                yield f"{service_name}.{name}: takes or answers {message.name}, which is not written down"
+                yield f"{service_name}.{name}: {message.name} is not written down"
     if not names:
         yield f"{service_name}: no method is called"
 
@@ -102,7 +103,8 @@ def main(directory):
     for kind, name, others, content in parse((directory / "messages.rs").read_text()):
         if any(other.startswith("google.") for other in others) or name in ("RpcStatus", "Any"):
             continue
-        descriptors = [found for found in (find(other, kind) for other in {name, *others}) if found is not None]
+        descriptors = [find(other, kind) for other in {name, *others}]
+        descriptors = [found for found in descriptors if found is not None]
         if not descriptors:
             problems.append(f"{name}: there is no such {'message' if kind == 'struct' else 'enum'}")
         for descriptor in descriptors:
@@ -114,7 +116,7 @@ def main(directory):
         problems.extend(compare_methods((directory / file).read_text(), service, known))
     if problems or count < 100:
         sys.exit("\n".join([f"the interface in modal {version('modal')} is another:", *problems]))
-    print(f"{len(known)} messages and enums with {count} fields and values are those of modal {version('modal')}")
+    print(f"{len(known)} messages and enums, {count} fields and values: as in modal {version('modal')}")
 
 
 main(pathlib.Path(sys.argv[1]))

@@ -1,5 +1,5 @@
-//! `cargo xtask modal-protos`: compares what the Modal backend's client knows of Modal's interface with the newest
-//! wheel of Modal's own client.
+//! `cargo xtask modal-protos`: compares what the Modal backend's client knows of Modal's interface with the
+//! newest wheel of Modal's own client.
 
 use std::process::Command;
 

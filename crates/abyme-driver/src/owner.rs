@@ -1,5 +1,5 @@
-//! The owner of what outlives a process: containers, sandboxes. Labels name the owner, so that a later process
-//! can remove what belongs to an owner that ended without doing so, as when it was killed.
+//! The owner of what outlives a process: containers, sandboxes. Labels name the owner, so that a later
+//! process can remove what belongs to an owner that ended without doing so, as when it was killed.
 
 use std::fs;
 

@@ -272,7 +272,8 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
             let needed =
                 cell.timeout.map(|limit| format!(" and the cell may take {:.0} s", limit.as_secs_f64()));
             let reason = format!(
-                "its machine is there for {:.0} s more{}: give it a longer life, or cells a shorter time limit",
+                "its machine is there for {:.0} s more{}: give it a longer life, or cells a shorter time \
+                 limit",
                 left.as_secs_f64(),
                 needed.unwrap_or_default(),
             );

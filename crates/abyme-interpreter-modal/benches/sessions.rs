@@ -1,5 +1,5 @@
-//! How fast sessions at Modal are, against the server of the tests on loopback, beside the bare calls that they
-//! are made of: `cargo bench -p abyme-interpreter-modal`. Modal's own servers add their round trips.
+//! How fast sessions at Modal are, against the server of the tests on loopback, beside the bare calls that
+//! they are made of: `cargo bench -p abyme-interpreter-modal`. Modal's own servers add their round trips.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a benchmark may panic")]
 
 #[path = "../tests/common/mod.rs"]

@@ -1,5 +1,5 @@
-//! The client of Modal's servers: the control plane, which makes sandboxes, and the command router of a sandbox,
-//! which runs commands in it.
+//! The client of Modal's servers: the control plane, which makes sandboxes, and the command router of a
+//! sandbox, which runs commands in it.
 
 mod channel;
 mod control_plane;

@@ -112,8 +112,8 @@ impl Sandbox {
             return;
         }
         if let Err(status) = self.control_plane.terminate(&self.handle).await {
-            let sandbox = &self.handle.id;
-            tracing::warn!(sandbox, code = ?status.code(), "a sandbox was not terminated; the next sweep tries again");
+            let (sandbox, code) = (&self.handle.id, status.code());
+            tracing::warn!(sandbox, ?code, "a sandbox was not terminated; the next sweep tries again");
         }
     }
 
@@ -128,7 +128,8 @@ impl Drop for Sandbox {
             let (control_plane, handle) = (self.control_plane.clone(), self.handle.clone());
             self.thread.spawn_tracked(async move {
                 if let Err(status) = control_plane.terminate(&handle).await {
-                    tracing::warn!(sandbox = handle.id, code = ?status.code(), "a sandbox was not terminated");
+                    let (sandbox, code) = (&handle.id, status.code());
+                    tracing::warn!(sandbox, ?code, "a sandbox was not terminated");
                 }
             });
         }

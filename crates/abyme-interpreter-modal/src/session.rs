@@ -231,8 +231,8 @@ impl ModalLauncher {
         }
         let image = self.config.image_id.as_ref().unwrap_or(&self.config.image);
         let why = format!(
-            "{what} of the image {image} ({}): use an image with Python 3.9 or later, or set `python` to where \
-             it is",
+            "{what} of the image {image} ({}): use an image with Python 3.9 or later, or set `python` to \
+             where it is",
             status.message()
         );
         Error::new(ErrorKind::Unavailable, why)

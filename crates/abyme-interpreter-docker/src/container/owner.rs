@@ -1,4 +1,5 @@
-//! The labels of a container, which name the process that made it, and the sweep of what ended processes left.
+//! The labels of a container, which name the process that made it, and the sweep of what ended processes
+//! left.
 
 use std::collections::HashMap;
 

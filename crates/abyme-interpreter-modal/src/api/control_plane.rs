@@ -9,7 +9,7 @@ use tonic::{Code, Request, Status, Streaming, metadata::MetadataValue, transport
 
 use super::{
     channel,
-    credentials::{self, Credentials, Wanted},
+    credentials::{self, Credentials, Overrides},
     failure,
     messages::*,
     retry::{self, Attempt, Tries},
@@ -18,8 +18,8 @@ use super::{
 use crate::config::{Api, Config};
 
 const SERVICE: &str = "modal.client.ModalClient";
-/// The kind of client that Modal is told: the one of its Go library, whose calls these are. The version beside
-/// it is the one that library sends.
+/// The kind of client that Modal is told: the one of its Go library, whose calls these are. The version
+/// beside it is the one that library sends.
 const CLIENT_TYPE: &str = "9";
 const CLIENT_VERSION: &str = "1.0.0";
 const LIBRARY: &str = concat!("abyme/", env!("CARGO_PKG_VERSION"));
@@ -75,7 +75,7 @@ impl fmt::Debug for SandboxHandle {
 impl ControlPlane {
     /// Finds the token and connects.
     pub(crate) async fn connect(config: &Config) -> Result<Self> {
-        let wanted = Wanted {
+        let wanted = Overrides {
             profile: config.profile.as_deref(),
             environment: config.environment.as_deref(),
             url: config.server_url.as_deref(),

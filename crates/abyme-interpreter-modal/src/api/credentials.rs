@@ -42,7 +42,7 @@ impl Credentials {
 
 /// What a program says itself. The rest comes from where Modal's own clients look.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Wanted<'a> {
+pub(crate) struct Overrides<'a> {
     pub(crate) profile: Option<&'a str>,
     pub(crate) environment: Option<&'a str>,
     pub(crate) url: Option<&'a str>,
@@ -60,7 +60,7 @@ struct Profile {
 }
 
 /// Finds the credentials in this process's environment and the user's file, unless there is a `token`.
-pub(crate) fn find(wanted: &Wanted<'_>, token: Option<&Token>) -> Result<Credentials> {
+pub(crate) fn find(wanted: &Overrides<'_>, token: Option<&Token>) -> Result<Credentials> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     if let Some(Token { id, secret }) = token {
         let of_token = |name: &str| match name {
@@ -69,7 +69,7 @@ pub(crate) fn find(wanted: &Wanted<'_>, token: Option<&Token>) -> Result<Credent
             "MODAL_PROFILE" => None,
             _ => variable(name),
         };
-        let found = find_in(&Wanted { profile: None, ..wanted.clone() }, of_token, None)?;
+        let found = find_in(&Overrides { profile: None, ..wanted.clone() }, of_token, None)?;
         return Ok(Credentials { origin: "the configuration".to_owned(), ..found });
     }
     let path = config_file(&variable);
@@ -93,7 +93,7 @@ fn config_file(variable: &impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
 }
 
 fn find_in(
-    wanted: &Wanted<'_>,
+    wanted: &Overrides<'_>,
     variable: impl Fn(&str) -> Option<String>,
     file: Option<(PathBuf, String)>,
 ) -> Result<Credentials> {
@@ -179,7 +179,7 @@ mod tests {
     const FILE: &str = "[work]\ntoken_id = \"ak-work\"\ntoken_secret = \"as-work\"\nenvironment = \"dev\"\n\n\
                         [home]\ntoken_id = \"ak-home\"\ntoken_secret = \"as-home\"\nactive = true\n";
 
-    fn find(wanted: &Wanted<'_>, variables: &[(&str, &str)], file: Option<&str>) -> Result<Credentials> {
+    fn find(wanted: &Overrides<'_>, variables: &[(&str, &str)], file: Option<&str>) -> Result<Credentials> {
         let variable = |name: &str| {
             variables.iter().find(|(given, _)| *given == name).map(|(_, value)| (*value).to_owned())
         };
@@ -188,22 +188,22 @@ mod tests {
 
     #[test]
     fn the_environment_comes_before_the_file_and_the_active_profile_before_others() {
-        let found = find(&Wanted::default(), &[], Some(FILE)).unwrap();
+        let found = find(&Overrides::default(), &[], Some(FILE)).unwrap();
         assert_eq!((found.id.as_str(), found.url.as_str()), ("ak-home", DEFAULT_URL));
         assert!(found.origin.contains("profile `home`"), "{}", found.origin);
         let variables = [("MODAL_TOKEN_ID", "ak-env"), ("MODAL_TOKEN_SECRET", "as-env")];
-        assert_eq!(find(&Wanted::default(), &variables, Some(FILE)).unwrap().id, "ak-env");
-        let wanted = Wanted { profile: Some("work"), ..Wanted::default() };
+        assert_eq!(find(&Overrides::default(), &variables, Some(FILE)).unwrap().id, "ak-env");
+        let wanted = Overrides { profile: Some("work"), ..Overrides::default() };
         let found = find(&wanted, &variables, Some(FILE)).unwrap();
         assert_eq!((found.id.as_str(), found.environment.as_str()), ("ak-work", "dev"));
-        let found = find(&Wanted::default(), &[("MODAL_PROFILE", "work")], Some(FILE)).unwrap();
+        let found = find(&Overrides::default(), &[("MODAL_PROFILE", "work")], Some(FILE)).unwrap();
         assert_eq!(found.id, "ak-work");
     }
 
     #[test]
     fn what_is_missing_is_said_and_no_token_is_shown() {
         let said = |variables: &[(&str, &str)], file| {
-            let error = find(&Wanted::default(), variables, file).unwrap_err();
+            let error = find(&Overrides::default(), variables, file).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unavailable);
             format!("{error} {error:?}")
         };
@@ -214,7 +214,7 @@ mod tests {
         let pasted = [("MODAL_TOKEN_ID", "ak-x\u{2014}"), ("MODAL_TOKEN_SECRET", "as-very-secret")];
         let pasted = said(&pasted, None);
         assert!(pasted.contains("is none") && !pasted.contains("very-secret"), "{pasted}");
-        let shown = format!("{:?}", find(&Wanted::default(), &[], Some(FILE)).unwrap());
+        let shown = format!("{:?}", find(&Overrides::default(), &[], Some(FILE)).unwrap());
         assert!(!shown.contains("as-home") && !shown.contains("ak-home"), "{shown}");
     }
 }

@@ -1,9 +1,10 @@
-//! The messages of Modal's interface that this client sends and reads, with no more of their fields than it uses.
+//! The messages of Modal's interface that this client sends and reads, with no more of their fields than it
+//! uses.
 //!
-//! The fields' numbers are facts of Modal's interface, which may change without notice. `cargo xtask
-//! modal-protos` compares this file with the newest wheel of Modal's own client. It reads the structs by line,
-//! so each field stands on a line of its own under its attribute, and a comment names the message where its
-//! name here is another.
+//! The fields' numbers are facts of Modal's interface, which may change without notice.
+//! `cargo xtask modal-protos` compares this file with the newest wheel of Modal's own client. It reads the
+//! structs by line, so each field stands on a line of its own under its attribute, and a comment names the
+//! message where its name here is another.
 
 use std::collections::HashMap;
 

@@ -87,12 +87,16 @@ impl Process {
         let program = match self.pid.get() {
             Some(pid) => format!("import os\npid = {pid}\n{program}"),
             // It is not ready yet. Its arguments name it.
-            None => format!(
-                "import os\nfor pid in filter(str.isdigit, os.listdir('/proc')):\n    pid = int(pid)\n    \
-                 try:\n        if pid != os.getpid() and b'{}' in open(f'/proc/{{pid}}/cmdline', 'rb').read():\n\
-                 \x20           {program}\n    except OSError: pass",
-                self.exec_id
-            ),
+            None => [
+                "import os".to_owned(),
+                "for pid in map(int, filter(str.isdigit, os.listdir('/proc'))):".to_owned(),
+                "    try:".to_owned(),
+                format!("        named = b'{}' in open(f'/proc/{{pid}}/cmdline', 'rb').read()", self.exec_id),
+                "        if named and pid != os.getpid():".to_owned(),
+                format!("            {program}"),
+                "    except OSError: pass".to_owned(),
+            ]
+            .join("\n"),
         };
         let command = [&self.python, "-I", "-S", "-c", &program].map(str::to_owned).to_vec();
         let (router, exec_id) = (self.sandbox.router.clone(), random_id());

@@ -1,5 +1,5 @@
-//! The standard streams of a program in a sandbox: read and written at byte offsets, so that a connection that
-//! breaks loses nothing and repeats nothing.
+//! The standard streams of a program in a sandbox: read and written at byte offsets, so that a connection
+//! that breaks loses nothing and repeats nothing.
 
 use std::{
     fmt, io,
@@ -24,7 +24,8 @@ use crate::api::{
 
 /// The most bytes of one write: as much as Modal's own client sends at once.
 const MAX_WRITE_BYTES: usize = 16 << 20;
-/// How often in a row a stream is opened again that brings nothing, and the first pause: as in Modal's clients.
+/// How often in a row a stream is opened again that brings nothing, and the first pause: as in Modal's
+/// clients.
 const REOPENS: u32 = 10;
 const REOPEN_BACKOFF: Duration = Duration::from_millis(10);
 
@@ -128,7 +129,8 @@ impl Output {
         if passes && self.failures < REOPENS {
             let pause = REOPEN_BACKOFF * 2_u32.pow(self.failures);
             self.failures += 1;
-            tracing::debug!(code = ?status.code(), offset = self.offset, "a stream from Modal broke and is resumed");
+            let (code, offset) = (status.code(), self.offset);
+            tracing::debug!(?code, offset, "a stream from Modal broke and is resumed");
             return self.open(if self.failures == 1 { Duration::ZERO } else { pause });
         }
         self.link.end(Some(status));

@@ -1,10 +1,10 @@
-"""A Modal for tests, on loopback: control plane and command router over the generated code of Modal's own wheel.
+"""A Modal for tests, on loopback: control plane and command router over the generated code of its own wheel.
 
-usage: fake_modal.py. It writes `READY <control port> <router port> <isolated>` to stdout, and then answers each
-line of JSON on stdin with one on stdout: `{"set": {...}}` changes the faults below, `{"kill": "<sandbox>"}`
-terminates a sandbox as somebody else would, `{"revoke": true}` makes every router token invalid, `{}` asks how
-things are. A sandbox is a set of namespaces of this machine, with processes, a network and `/tmp` of its own,
-where these can be made; commands in it are real processes.
+usage: fake_modal.py. It writes `READY <control port> <router port> <isolated>` to stdout, and then answers
+each line of JSON on stdin with one on stdout: `{"set": {...}}` changes the faults below, `{"kill": "<id>"}`
+terminates a sandbox as somebody else would, `{"revoke": true}` makes every token that was made invalid, `{}`
+asks how things are. A sandbox is a set of namespaces of this machine, with processes, a network and `/tmp` of
+its own, where these can be made; commands in it are real processes.
 """
 
 import asyncio
@@ -312,7 +312,8 @@ async def create(request, secret_ids=(), sources=(), v2=False):
         refuse("NOT_FOUND", f"Image {definition.image_id} not found")
     if any(region not in ("us-east", "eu-west") for region in definition.scheduler_placement.regions):
         refuse("INVALID_ARGUMENT", f"unknown region {definition.scheduler_placement.regions[0]}")
-    if definition.name and any(s["name"] == definition.name and not s["result"] for s in S.sandboxes.values()):
+    running = [s for s in S.sandboxes.values() if not s["result"]]
+    if definition.name and any(s["name"] == definition.name for s in running):
         refuse("ALREADY_EXISTS", f"Sandbox with name '{definition.name}' already exists")
     environment = dict(PLAIN_ENVIRONMENT)
     for source in [*secret_ids, *sources]:
@@ -410,7 +411,8 @@ class Exec:
 
     def __init__(self, process):
         self.process = process
-        self.output = ([bytearray(), 0, False], [bytearray(), 0, False])  # kept, dropped before it, at its end
+        # Of each stream: what is kept, how many bytes were dropped before it, whether it is at its end.
+        self.output = ([bytearray(), 0, False], [bytearray(), 0, False])
         self.more = asyncio.Condition()
         self.stdin_offset, self.stdin_lock, self.stdin_closed = 0, asyncio.Lock(), False
         for state, pipe in zip(self.output, (process.stdout, process.stderr)):
@@ -458,10 +460,11 @@ class Router(task_command_router_pb2_grpc.TaskCommandRouterServicer):
             command = [*sandbox["inside"], workdir] if S.isolated else []
             program = request.command_args[0]
             if not shutil.which(program, path=task["environment"]["PATH"]):
-                refuse("INVALID_ARGUMENT", f"failed to run command: {program}: executable file not found in $PATH")
+                refuse("INVALID_ARGUMENT", f"failed to run {program}: executable file not found in $PATH")
             environment = dict(task["environment"])
             for source in request.secret_sources:
-                environment.update(F.secrets[source.secret_id[3:]] if source.secret_id else source.env.contents)
+                secret = F.secrets[source.secret_id[3:]] if source.secret_id else source.env.contents
+                environment.update(secret)
             pipe = asyncio.subprocess.PIPE
             process = await asyncio.create_subprocess_exec(
                 *command,
