@@ -18,6 +18,7 @@ from _abyme.convert import plain
 from _abyme.display import clip, is_module, message_of, one_line, show, size_of, summary, type_name
 from _abyme.errors import bare_report, hide_frames_of, report
 from _abyme.gate import Gate
+from _abyme.given import GivenTexts
 from _abyme.program import COMPILE_ERRORS, SessionLoop, compile_cell, execute
 from _abyme.scope import ToolModules, host_function
 from _abyme.sources import Sources
@@ -74,6 +75,7 @@ class Repl:
         self._states = {}  # name -> (id, size) of every user variable after the last cell
         self._others = {}  # name -> value of what is not a user variable: provided names and modules
         self._last = None  # the value of `_`
+        self.given = GivenTexts()
         self._count = 0
         self._recursion_limit = _get_recursion_limit()
         self.before_end = None  # a hook that collects late output
@@ -92,6 +94,9 @@ class Repl:
         try:
             self._run_cell(request, cap, answer)
             self._read(request.get("reads") or (), answer)
+            kept = self.given.kept(self.variables)
+            if kept:
+                answer["given"] = kept
         finally:
             if self.before_end is not None:
                 self.before_end()
@@ -168,6 +173,7 @@ class Repl:
         if scope is not None:
             self._set_scope(scope)
         self._set_variables(request.get("variables") or {})
+        self.given.add(request.get("given"), self.variables)
         if self._lazy:
             self._import_lazy(code)
         self._loop.prepare(code)
@@ -306,7 +312,7 @@ class Repl:
             self.check_call(name)
             if self.stdout.waiting or self.stderr.waiting:
                 self.flush()
-            return self.host.call(name, args, kwargs)
+            return self.host.call(name, args, self.given.name_in(kwargs))
         finally:
             gate.release(held)
 

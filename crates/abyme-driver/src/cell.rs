@@ -19,6 +19,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use crate::repl::GivenTexts;
+
 /// Calls of one cell that may be in flight at once. Further ones are refused, one by one.
 pub const MAX_CALLS_IN_FLIGHT: usize = 10_000;
 
@@ -91,12 +93,14 @@ pub enum CellEnd<E> {
 }
 
 /// Runs a cell to its end: serves its calls with `host` and interrupts it when `timer` says so, whose clock
-/// stands still during calls that [stop](HostFunctions::stops_clock) it.
+/// stands still during calls that [stop](HostFunctions::stops_clock) it. `given` has the texts that the calls
+/// name by number.
 ///
 /// If this future is dropped, the cell is [cancelled](RunningCell::cancel) and can be driven again.
 pub async fn drive<C: RunningCell>(
     cell: &mut C,
     host: &dyn HostFunctions,
+    given: &GivenTexts,
     mut timer: InterruptTimer,
 ) -> CellEnd<C::End> {
     let mut guard = CancelOnDrop { cell, armed: true };
@@ -108,7 +112,11 @@ pub async fn drive<C: RunningCell>(
                 let mut progress = true;
                 match guard.cell.poll_event(context) {
                     Poll::Ready(CellEvent::Ended(end)) => return Poll::Ready(Some(end)),
-                    Poll::Ready(CellEvent::Call { id, call }) if calls.len() < MAX_CALLS_IN_FLIGHT => {
+                    Poll::Ready(CellEvent::Call { id, mut call }) if calls.len() < MAX_CALLS_IN_FLIGHT => {
+                        if let Err(error) = given.put_back(&mut call) {
+                            guard.cell.answer(id, Err(error));
+                            continue;
+                        }
                         let stops_clock = host.stops_clock(&call);
                         if stops_clock && timer.stop() {
                             alarm.as_mut().reset(timer.deadline());
@@ -396,7 +404,7 @@ mod tests {
     async fn the_clock_stands_still_during_calls_that_stop_it() {
         let (mut cell, second) = (Calling::new(2), Duration::from_secs(1));
         let timer = InterruptTimer::within(Some(second / 4), None, second);
-        let end = drive(&mut cell, &Unhurried, timer).await;
+        let end = drive(&mut cell, &Unhurried, &GivenTexts::default(), timer).await;
         assert!(matches!(end, CellEnd::Ended { interrupted: false, .. }));
 
         let mut timer = InterruptTimer::within(Some(second), Some(second * 10), second);
@@ -414,7 +422,7 @@ mod tests {
         let (mut cell, second) = (Calling::new(1), Duration::from_secs(1));
         let timer = InterruptTimer::within(None, Some(second / 4), second);
         let started = Instant::now();
-        let end = drive(&mut cell, &Unhurried, timer).await;
+        let end = drive(&mut cell, &Unhurried, &GivenTexts::default(), timer).await;
         assert!(matches!(end, CellEnd::Ended { interrupted: true, .. }), "the grace is long enough");
         assert_eq!((cell.interrupts, started.elapsed()), (2, second));
     }
@@ -422,7 +430,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn calls_beyond_the_bound_are_refused_and_the_others_answered() {
         let mut cell = Calling::new(MAX_CALLS_IN_FLIGHT as u64 + 2);
-        let end = drive(&mut cell, &Slow, InterruptTimer::within(None, None, Duration::ZERO)).await;
+        let end = drive(
+            &mut cell,
+            &Slow,
+            &GivenTexts::default(),
+            InterruptTimer::within(None, None, Duration::ZERO),
+        )
+        .await;
         assert!(matches!(end, CellEnd::Ended { interrupted: false, .. }));
         assert_eq!(cell.refused, [2, 1]);
     }
@@ -430,7 +444,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_cell_over_its_time_is_interrupted_twice_and_given_up() {
         let (mut cell, second) = (Calling::new(1), Duration::from_secs(1));
-        let end = drive(&mut cell, &Slow, InterruptTimer::within(Some(second / 4), None, second / 2)).await;
+        let end = drive(
+            &mut cell,
+            &Slow,
+            &GivenTexts::default(),
+            InterruptTimer::within(Some(second / 4), None, second / 2),
+        )
+        .await;
         assert!(matches!(end, CellEnd::TimedOut));
         assert_eq!((cell.interrupts, cell.unanswered), (2, 1));
     }
@@ -438,11 +458,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_dropped_cell_is_interrupted_and_can_be_driven_on() {
         let (mut cell, second) = (Calling::new(1), Duration::from_secs(1));
-        let driving = drive(&mut cell, &Slow, InterruptTimer::within(None, None, second));
+        let (given, timer) = (GivenTexts::default(), InterruptTimer::within(None, None, second));
+        let driving = drive(&mut cell, &Slow, &given, timer);
         assert!(tokio::time::timeout(second / 2, driving).await.is_err());
         assert_eq!(cell.interrupts, 1);
         cell.unsent = 1;
-        let end = drive(&mut cell, &Cancelled, InterruptTimer::expired(second)).await;
+        let end = drive(&mut cell, &Cancelled, &GivenTexts::default(), InterruptTimer::expired(second)).await;
         assert!(matches!(end, CellEnd::Ended { .. }));
     }
 

@@ -8,6 +8,7 @@ pub const DRIVER: &[(&str, &str)] = &[
     ("display", include_str!("../python/display.py")),
     ("errors", include_str!("../python/errors.py")),
     ("gate", include_str!("../python/gate.py")),
+    ("given", include_str!("../python/given.py")),
     ("processes", include_str!("../python/processes.py")),
     ("program", include_str!("../python/program.py")),
     ("repl", include_str!("../python/repl.py")),

@@ -8,10 +8,12 @@
 mod collector;
 mod done;
 pub(crate) mod entries;
+mod given;
 mod scope;
 
 pub use self::{
     collector::{Collector, Stream, submission},
     done::{Done, StreamRemainder, ValueRepr},
+    given::GivenTexts,
     scope::{KnownScope, scope_value},
 };

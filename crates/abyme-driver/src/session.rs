@@ -25,7 +25,7 @@ use crate::{
         DriverMessage, FrameError, FrameLimits, FrameReader, FrameWriter, HostMessage, PROTOCOL_VERSION,
         Ready, TooLarge,
     },
-    repl::{Collector, Done, KnownScope},
+    repl::{Collector, Done, GivenTexts, KnownScope},
 };
 
 /// How long the driver's stream may take to accept the last message.
@@ -106,6 +106,7 @@ pub struct DriverSession<R, W> {
     control: Arc<dyn Control>,
     ready: Option<Ready>,
     known_scope: KnownScope,
+    given: GivenTexts,
     last_run: u64,
     /// The cell that the driver may be running, also one whose future was dropped.
     in_flight: Option<u64>,
@@ -143,6 +144,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
             control,
             ready: None,
             known_scope: KnownScope::default(),
+            given: GivenTexts::default(),
             last_run: 0,
             in_flight: None,
             unsettled: false,
@@ -203,6 +205,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         Ok(match self.finish_run(run, host, &mut collector, timer).await? {
             RunEnd::Done { done, interrupted } => {
                 self.known_scope.learn(&cell.scope, &done, interrupted);
+                self.given.learn(&done);
                 collector.finish(*done, interrupted)
             }
             RunEnd::Unanswered(problem) => {
@@ -290,7 +293,8 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         let scope = self.known_scope.changed(&cell.scope).map(Arc::as_ref);
         let run = self.last_run + 1;
         let max_message_bytes = self.max_message_bytes;
-        let message = HostMessage::Run { id: run, cell, scope, max_message_bytes };
+        let given = &self.given.number(cell);
+        let message = HostMessage::Run { id: run, cell, scope, given, max_message_bytes };
         let frame = message.to_frame().map_err(|error| {
             Error::new(ErrorKind::InvalidInput, format!("the cell cannot be sent: {error}"))
         })?;
@@ -309,8 +313,9 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         timer: InterruptTimer,
     ) -> Result<RunEnd> {
         let held = HeldMemory::new(self.max_message_bytes);
+        let given = self.given.clone();
         let mut cell = DriverCell { session: self, run, collector, open: HashMap::new(), held };
-        let (reason, killed) = match drive(&mut cell, host, timer).await {
+        let (reason, killed) = match drive(&mut cell, host, &given, timer).await {
             CellEnd::Ended { end: DriverEnd::Done(done), interrupted } => {
                 self.in_flight = None;
                 return Ok(RunEnd::Done { done, interrupted });

@@ -11,7 +11,7 @@ import time
 
 PYTHON_DIR = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FILES = (
-    "gate", "capture", "annotations", "convert", "display", "errors", "scope", "sources", "submit",
+    "gate", "given", "capture", "annotations", "convert", "display", "errors", "scope", "sources", "submit",
     "processes", "program", "repl",
 )  # fmt: skip
 

@@ -489,6 +489,42 @@ class HostFunctions(ReplCase):
         )
 
 
+class Given(ReplCase):
+    """Long texts that the host put in are named by number in calls."""
+
+    def setUp(self):
+        super().setUp()
+        self.docs = "x" * 100
+        self.answer = self.ok(scope={"functions": [ECHO]}, variables={"docs": self.docs, "n": 1}, given={"docs": 7})
+
+    def sent(self, code):
+        self.ok(code)
+        return self.host.calls[-1][2]
+
+    def test_arguments_and_items_of_lists(self):
+        self.assertEqual(self.answer["given"], [7])
+        self.assertEqual(self.sent("echo(docs)"), {"x": None, "$given": {"x": 7}})
+        want = {"x": [1, None, "x"], "$given": {"x": {"1": 7}}}
+        self.assertEqual(self.sent("alias = docs; echo([1, alias, 'x'])"), want)
+
+    def test_what_is_another_text_is_sent(self):
+        self.assertEqual(self.sent("echo(docs[:-1] + 'y')"), {"x": "x" * 99 + "y"})
+        self.assertEqual(self.sent("echo({'deep': docs})"), {"x": {"deep": self.docs}})
+        self.assertEqual(self.sent("echo(''.join(docs[:50]) + docs[50:])"), {"x": self.docs})
+
+    def test_it_is_forgotten_with_its_name(self):
+        self.assertEqual(self.ok("alias = docs")["given"], [7])
+        self.assertNotIn("given", self.ok("docs = 1"))
+        self.assertEqual(self.sent("echo(alias)"), {"x": self.docs})
+        self.ok(variables={"docs": "y" * 100}, given={"docs": 8})
+        self.assertEqual(self.sent("echo(docs)"), {"x": None, "$given": {"x": 8}})
+
+    def test_a_name_that_cannot_be_set_gives_nothing(self):
+        answer = self.run_cell(variables={"docs": "z", "SUBMIT": 1}, given={"docs": 9})
+        self.assertEqual((answer["error"]["stage"], answer["given"]), ("scope", [7]))
+        self.assertEqual(self.sent("echo(docs)"), {"x": None, "$given": {"x": 7}})
+
+
 class Tools(ReplCase):
     SOURCE = textwrap.dedent("""\
         import os

@@ -31,8 +31,17 @@ pub struct Ready {
 
 /// A message to the driver.
 pub(crate) enum HostMessage<'a> {
-    Run { id: u64, cell: &'a Cell, scope: Option<&'a Scope>, max_message_bytes: u64 },
-    Result { call: u64, result: &'a Result<Value, HostError> },
+    Run {
+        id: u64,
+        cell: &'a Cell,
+        scope: Option<&'a Scope>,
+        given: &'a [(String, u64)],
+        max_message_bytes: u64,
+    },
+    Result {
+        call: u64,
+        result: &'a Result<Value, HostError>,
+    },
     Shutdown,
 }
 
@@ -43,6 +52,8 @@ enum HostJson<'a> {
         id: u64,
         code: Encoded<'a>,
         variables: IndexMap<&'a str, Encoded<'a>>,
+        #[serde(skip_serializing_if = "IndexMap::is_empty")]
+        given: IndexMap<&'a str, u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         scope: Option<&'a Scope>,
         reads: &'a [String],
@@ -74,7 +85,7 @@ impl HostMessage<'_> {
         let blobs = Blobs::default();
         let code;
         let json = match self {
-            HostMessage::Run { id, cell, scope, max_message_bytes } => {
+            HostMessage::Run { id, cell, scope, given, max_message_bytes } => {
                 code = Value::from(cell.code.as_str());
                 HostJson::Run {
                     id: *id,
@@ -84,6 +95,7 @@ impl HostMessage<'_> {
                         .iter()
                         .map(|(name, value)| (name.as_str(), Encoded::new(value, &blobs)))
                         .collect(),
+                    given: given.iter().map(|(name, number)| (name.as_str(), *number)).collect(),
                     scope: *scope,
                     reads: &cell.reads,
                     max_output_chars: cell.max_output_chars,

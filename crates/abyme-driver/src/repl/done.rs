@@ -29,6 +29,8 @@ pub struct Done {
     pub variables: IndexMap<String, Value>,
     /// Variables that the host reads and Python cannot convert, with the reason.
     pub unreadable: IndexMap<String, String>,
+    /// The numbers of the given texts that the session still has.
+    pub given: Vec<u64>,
     /// Whether an interrupt reached this cell.
     pub interrupted: bool,
 }
@@ -76,6 +78,7 @@ impl Done {
                 .optional_inner("variables")?
                 .map_or_else(IndexMap::new, |inner| inner.into_entries()),
             unreadable: answer.optional_inner("unreadable")?.map(texts).transpose()?.unwrap_or_default(),
+            given: numbers(answer.optional_list("given")?.unwrap_or_default())?,
             interrupted: answer.optional_bool("interrupted")?,
         })
     }
@@ -126,6 +129,12 @@ fn changed(list: Vec<Value>) -> Result<Vec<ChangedVariable>, String> {
         Ok(ChangedVariable::new(text("name")?, text("type")?, text("summary")?))
     };
     list.into_iter().take(MAX_CHANGED).map(variable).collect()
+}
+
+fn numbers(list: Vec<Value>) -> Result<Vec<u64>, String> {
+    let number = |value: Value| value.as_i64().and_then(|number| u64::try_from(number).ok());
+    let numbers: Option<_> = list.into_iter().map(number).collect();
+    numbers.ok_or_else(|| "`given` of the answer holds what is no number".to_owned())
 }
 
 /// The beginning of a name.
