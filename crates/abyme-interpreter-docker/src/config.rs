@@ -11,7 +11,7 @@ pub(crate) const DEFAULT_IMAGE: &str = "python:3.13-slim";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Config {
-    pub(crate) host: Option<String>,
+    pub(crate) hosts: Vec<String>,
     pub(crate) image: String,
     pub(crate) pull: Pull,
     pub(crate) python: String,
@@ -66,7 +66,7 @@ pub(crate) struct Bind {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            host: None,
+            hosts: Vec::new(),
             image: DEFAULT_IMAGE.to_owned(),
             pull: Pull::Missing,
             python: "python3".to_owned(),
@@ -137,7 +137,7 @@ mod tests {
         );
         assert!(config.network.is_none() && config.mounts.is_empty());
         assert!(config.env_allow.is_empty() && config.env.is_empty() && config.ulimits.is_empty());
-        assert!(config.host.is_none() && config.runtime.is_none() && config.init);
+        assert!(config.hosts.is_empty() && config.runtime.is_none() && config.init);
         assert_eq!(config.start_timeout, Duration::from_secs(30));
         assert_eq!(config.interrupt_grace, Duration::from_millis(1200));
     }

@@ -22,7 +22,7 @@ use self::{
     streams::Link,
 };
 pub(crate) use self::{
-    owner::{sweep, sweep_in_background},
+    owner::{SESSION, sweep, sweep_in_background},
     streams::{Input, Output},
 };
 use crate::{

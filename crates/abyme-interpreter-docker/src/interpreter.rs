@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use abyme_core::{Access, Capabilities, CodeInterpreter, InterpreterFactory, Isolation, Result};
 use abyme_driver::DriverInterpreter;
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -73,8 +74,31 @@ impl Docker {
     /// Sets the engine's address: `unix://`, `tcp://`, `http://`, `https://` or `ssh://`. Default:
     /// `DOCKER_HOST`, or without it the Docker client's current context, or without one
     /// `/var/run/docker.sock`.
+    ///
+    /// `DOCKER_HOST` may name several engines, with commas between: see [`hosts`](Self::hosts).
     pub fn host(self, address: impl Into<String>) -> Self {
-        self.with(|config| config.host = Some(address.into()))
+        self.hosts([address.into()])
+    }
+
+    /// Sets the addresses of several engines, each in the form of [`host`](Self::host). One factory, and one
+    /// pool, then spans them.
+    ///
+    /// A session starts on the engine where sessions then claim the smallest share of the memory or of the
+    /// processors, by their limits, those of other programs included. An engine that cannot start it is left
+    /// out for a while (5 s, then twice as long each time it fails again, at most 2 min), and the next best is
+    /// taken. A session lives and ends on its engine: where an engine goes away in mid-run, the run goes on in
+    /// a new session elsewhere, as it does when a session dies.
+    ///
+    /// Each engine needs the image: [`prepare`](Self::prepare) sees to it.
+    ///
+    /// ```
+    /// use abyme_interpreter_docker::Docker;
+    ///
+    /// let docker = Docker::new().hosts(["unix:///var/run/docker.sock", "ssh://me@second"]);
+    /// # drop(docker);
+    /// ```
+    pub fn hosts(self, addresses: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.with(|config| config.hosts = addresses.into_iter().map(Into::into).collect())
     }
 
     /// Sets the image. Any with Python 3.9 or later works; nothing is installed in it. Default
@@ -216,24 +240,38 @@ impl Docker {
         self.with(|config| config.interrupt_grace = grace)
     }
 
-    /// What the engine says of itself, and whether it has the image. Fetches nothing.
+    /// What each engine says of itself, and whether it has the image, in the order of the configuration.
+    /// Fetches nothing. An engine that does not answer is an error in the list.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](abyme_core::ErrorKind::Config) if an address cannot be used.
+    pub async fn engines(&self) -> Result<Vec<Result<EngineInfo>>> {
+        let engines = self.launcher.engines().await?.iter();
+        let ask = |engine| async move {
+            self.launcher.client(engine).await?.info(&self.launcher.config.image).await
+        };
+        Ok(join_all(engines.map(ask)).await)
+    }
+
+    /// What the first engine that answers says of itself, and whether it has the image. Fetches nothing.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`](abyme_core::ErrorKind::Unavailable) if no engine answers, saying where it
     /// was looked for; [`ErrorKind::Config`](abyme_core::ErrorKind::Config) if the Docker context does not
     /// exist.
     pub async fn engine(&self) -> Result<EngineInfo> {
-        self.launcher.client().await?.info(&self.launcher.config.image).await
+        let mut engines = self.engines().await?;
+        let first = engines.iter().position(Result::is_ok).unwrap_or_default();
+        engines.swap_remove(first)
     }
 
-    /// Makes the engine have the image, fetching it where that is allowed. The first session does the same.
+    /// Makes each engine have the image, fetching it where that is allowed. The first session does the same.
     ///
     /// # Errors
     /// Those of [`engine`](Self::engine), and
     /// [`ErrorKind::Unavailable`](abyme_core::ErrorKind::Unavailable) if the image cannot be fetched.
     pub async fn prepare(&self) -> Result<()> {
-        let client = self.launcher.client().await?;
-        self.launcher.image(client).await.map(|_| ())
+        self.launcher.prepare().await
     }
 
     /// Removes containers of programs on this machine that ended without doing so, as when they were killed,

@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod claim;
 mod config;
 mod container;
 mod engine;
+mod engines;
 mod image;
 mod interpreter;
 mod session;

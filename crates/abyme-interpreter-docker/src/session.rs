@@ -17,7 +17,6 @@ use abyme_driver::{
 use async_trait::async_trait;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    sync::{Mutex, OnceCell},
     time::timeout,
 };
 
@@ -25,7 +24,8 @@ use crate::{
     config::Config,
     container::{self, Input, Output, StartFailure, StartedContainer},
     engine::Client,
-    image::{self, Image, Reporter},
+    engines::{Engine, Engines},
+    image::{Image, Reporter},
 };
 
 /// The most bytes that a compiled driver may have; it has about 170 kB.
@@ -41,8 +41,7 @@ pub(crate) struct DockerLauncher {
     pub(crate) capabilities: Capabilities,
     pub(crate) reporter: Reporter,
     owner: LazyLock<Owner>,
-    client: OnceCell<Client>,
-    image: Mutex<Option<Image>>,
+    engines: Engines,
     sources: LazyLock<Bundle>,
     launches: AtomicUsize,
     compiled: Arc<OnceLock<CompiledDriver>>,
@@ -63,51 +62,53 @@ impl DockerLauncher {
             capabilities,
             reporter,
             owner: LazyLock::new(Owner::this),
-            client: OnceCell::new(),
-            image: Mutex::new(None),
+            engines: Engines::default(),
             sources: LazyLock::new(sources),
             launches: AtomicUsize::new(0),
             compiled: Arc::default(),
         }
     }
 
-    /// The connection, made on first use. A failure is not remembered.
-    pub(crate) async fn client(&self) -> Result<&Client> {
-        let connect = || async {
-            let client = Client::connect(&self.config).await?;
-            container::sweep_in_background(&client, &self.owner);
-            Ok(client)
-        };
-        self.client.get_or_try_init(connect).await
+    /// The engines of the configuration.
+    pub(crate) async fn engines(&self) -> Result<&[Engine]> {
+        self.engines.all(&self.config).await
     }
 
-    /// The image, looked for on first use. Further callers wait while it is fetched.
-    pub(crate) async fn image(&self, client: &Client) -> Result<Image> {
-        let mut image = self.image.lock().await;
-        if let Some(image) = &*image {
-            return Ok(image.clone());
+    /// The connection to an engine.
+    pub(crate) async fn client<'e>(&self, engine: &'e Engine) -> Result<&'e Client> {
+        engine.client(&self.owner).await
+    }
+
+    /// Makes each engine have the image.
+    pub(crate) async fn prepare(&self) -> Result<()> {
+        for engine in self.engines().await? {
+            engine.image(self.client(engine).await?, &self.config, &self.reporter).await?;
         }
-        let available = image::ensure(client, &self.config, &self.reporter).await?;
-        Ok(image.insert(available).clone())
+        Ok(())
     }
 
     /// Removes the containers of programs that have ended.
     pub(crate) async fn sweep(&self) -> Result<usize> {
-        container::sweep(self.client().await?, &self.owner).await
+        let mut swept = 0;
+        for engine in self.engines().await? {
+            swept += container::sweep(self.client(engine).await?, &self.owner).await?;
+        }
+        Ok(swept)
     }
 
     /// Waits until everything that is to be removed has been removed.
     pub(crate) async fn settled(&self) {
-        if let Some(client) = self.client.get() {
-            client.thread.settled().await;
+        for engine in self.engines.known() {
+            engine.settled().await;
         }
     }
 
-    async fn start_container(&self, client: &Client) -> Result<(StartedContainer, Image)> {
+    async fn start_container<'e>(&self, engine: &'e Engine) -> Result<(StartedContainer, Image, &'e Client)> {
+        let client = self.client(engine).await?;
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let image = self.image(client).await?;
+            let image = engine.image(client, &self.config, &self.reporter).await?;
             let start = container::start(
                 client.clone(),
                 self.config.clone(),
@@ -117,9 +118,9 @@ impl DockerLauncher {
             );
             // If this future is dropped, the container is made all the same, and removed at once.
             match client.thread.run_to_end(start).await? {
-                Ok(started) => return Ok((started, image)),
+                Ok(started) => return Ok((started, image, client)),
                 // The image was removed after it was looked for.
-                Err(StartFailure::ImageMissing) if attempts < 2 => *self.image.lock().await = None,
+                Err(StartFailure::ImageMissing) if attempts < 2 => engine.forget_image().await,
                 Err(StartFailure::ImageMissing) => {
                     let what = format!("the image `{}` is removed over and over", self.config.image);
                     return Err(Error::new(ErrorKind::Unavailable, what));
@@ -186,8 +187,9 @@ impl Launcher for DockerLauncher {
 
     async fn launch(&self) -> Result<DriverSession<Output, Input>> {
         self.config.check()?;
-        let client = self.client().await?;
-        let (StartedContainer { container, output, mut input }, image) = self.start_container(client).await?;
+        let start = |engine| self.start_container(engine);
+        let (started, image, client) = self.engines.start(&self.config, &self.owner, start).await?;
+        let StartedContainer { container, output, mut input } = started;
         let timeouts = DriverTimeouts {
             start_timeout: self.config.start_timeout,
             interrupt_grace: self.config.interrupt_grace,

@@ -6,11 +6,14 @@ mod common;
 use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use abyme_core::{CodeInterpreter, ErrorKind, InterpreterFactoryExt};
+use abyme_core::{
+    CodeInterpreter, ErrorKind, InterpreterFactoryExt, Pool, PoolConfig, Rlm, Tool, inputs,
+    testing::ScriptedModel,
+};
 use abyme_interpreter_docker::{Docker, Pull};
 use common::{Begun, value};
 use tempfile::TempDir;
@@ -19,6 +22,8 @@ fn main() -> std::process::ExitCode {
     run![
         an_engine_that_is_restarted unless no_engine_of_its_own(),
         an_engine_without_room unless no_engine_of_its_own(),
+        several_engines_share_the_sessions unless no_engine_of_its_own(),
+        a_run_outlives_the_engine_of_its_session unless no_engine_of_its_own(),
     ]
 }
 
@@ -159,4 +164,83 @@ async fn an_engine_without_room() {
     assert_eq!(daemon.containers(), "");
     let mut session = docker.session().await.unwrap();
     assert_eq!(value(&mut session, "6 * 7").await, "42");
+}
+
+/// How many sessions each engine has.
+fn sessions(daemons: &[Daemon]) -> Vec<usize> {
+    daemons.iter().map(|daemon| daemon.containers().lines().count()).collect()
+}
+
+/// Waits until each engine has so many sessions. The container that compiles the driver goes by itself.
+async fn await_sessions(daemons: &[Daemon], expected: [usize; 2]) {
+    for _ in 0..100 {
+        if sessions(daemons) == expected {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(sessions(daemons), expected);
+}
+
+fn both(daemons: &[Daemon]) -> Docker {
+    common::docker().hosts(daemons.iter().map(Daemon::host)).pull(Pull::Never)
+}
+
+async fn several_engines_share_the_sessions() {
+    let daemons = [Daemon::new(None), Daemon::new(None)];
+    let docker = both(&daemons);
+    docker.prepare().await.unwrap();
+    let engines = docker.engines().await.unwrap();
+    assert!(engines.iter().all(|engine| engine.as_ref().is_ok_and(|engine| engine.image_id.is_some())));
+
+    let pool = Pool::new(docker.clone(), PoolConfig::default().size(4));
+    pool.fill().await.unwrap();
+    await_sessions(&daemons, [2, 2]).await;
+    drop(pool);
+    docker.shutdown().await;
+
+    // Another program's sessions count too.
+    await_sessions(&daemons, [0, 0]).await;
+    let first = common::docker().host(daemons[0].host()).pull(Pull::Never);
+    let elsewhere = [first.session().await.unwrap(), first.session().await.unwrap()];
+    let docker = both(&daemons);
+    let ours = [docker.session().await.unwrap(), docker.session().await.unwrap()];
+    await_sessions(&daemons, [2, 2]).await;
+    drop((elsewhere, ours));
+    docker.shutdown().await;
+    first.shutdown().await;
+    assert_eq!(sessions(&daemons), [0, 0]);
+}
+
+async fn a_run_outlives_the_engine_of_its_session() {
+    let daemons = Arc::new(Mutex::new([Daemon::new(None), Daemon::new(None)]));
+    let docker = both(&*daemons.lock().unwrap());
+    docker.prepare().await.unwrap();
+    let engines = daemons.clone();
+    let mut stopped = false;
+    let stop_engine = move || {
+        let mut daemons = engines.lock().unwrap();
+        let at = sessions(&*daemons).iter().position(|count| *count == 1).unwrap();
+        if !std::mem::replace(&mut stopped, true) {
+            daemons[at].stop();
+        }
+        at
+    };
+    let stop_engine = Mutex::new(stop_engine);
+    let stop = Tool::new("stop_engine", "Stops the engine that runs this session.", move || {
+        stop_engine.lock().unwrap()() as u64
+    });
+    let model =
+        ScriptedModel::replies(["```python\nstop_engine()\n```", "```python\nSUBMIT(len(docs))\n```"]);
+    let rlm = Rlm::builder("docs -> length: int")
+        .model(model)
+        .interpreter(docker.clone())
+        .tool(stop)
+        .build()
+        .unwrap();
+    let prediction = rlm.run(inputs! { docs: "twelve chars" }).await.unwrap();
+    assert_eq!(prediction.get::<u64>("length").unwrap(), 12);
+    let answering = docker.engines().await.unwrap().iter().filter(|engine| engine.is_ok()).count();
+    assert_eq!(answering, 1);
+    docker.shutdown().await;
 }

@@ -11,10 +11,11 @@ use bytes::Bytes;
 use reqwest::{Method, Url};
 
 use crate::{
+    allowance::Allowance,
     client::HttpClient,
     failure::Exchange,
     provider_error::ProviderError,
-    transport::{Allowance, Incoming, Reply},
+    transport::{Incoming, Reply},
 };
 
 /// What each model of a server demands, learned from its refusals: a request is repeated as it is wanted, and

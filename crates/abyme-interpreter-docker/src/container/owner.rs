@@ -12,7 +12,7 @@ use super::removal::remove;
 use crate::engine::Client;
 
 /// Every container of Abyme has this label; its value is the container's name.
-const SESSION: &str = "dev.abyme.session";
+pub(crate) const SESSION: &str = "dev.abyme.session";
 /// What the names of the labels begin with that name the owner.
 const OWNER: &str = "dev.abyme.owner.";
 

@@ -9,7 +9,7 @@ use bollard::models::{
 };
 
 use super::owner;
-use crate::{config::Config, image::Image};
+use crate::{claim::Claim, config::Config, image::Image};
 
 /// The working directory of the code, and its home.
 const WORK: &str = "/work";
@@ -49,7 +49,7 @@ pub(crate) fn container(
         image: Some(image.id.clone()),
         working_dir: Some(WORK.to_owned()),
         network_disabled: Some(config.network.is_none()),
-        labels: Some(owner::labels(owner, name)),
+        labels: Some(owner::labels(owner, name).into_iter().chain(Claim::of(config).labels()).collect()),
         host_config: Some(host_config(config, &image.volumes)),
         ..ContainerCreateBody::default()
     }

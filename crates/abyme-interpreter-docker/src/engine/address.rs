@@ -1,4 +1,4 @@
-//! Finds the engine's address: from the configuration, `DOCKER_HOST`, the client's current context, or the
+//! Finds the addresses of engines: from the configuration, `DOCKER_HOST`, the client's current context, or the
 //! default.
 
 use std::{
@@ -94,8 +94,9 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Looks the address up as the Docker client does. `given` is the one of the configuration.
-pub(crate) fn find(given: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Result<Address> {
+/// Looks the addresses up as the Docker client does. `given` are those of the configuration. `DOCKER_HOST` may
+/// name several, with commas between.
+pub(crate) fn find(given: &[String], variable: impl Fn(&str) -> Option<String>) -> Result<Vec<Address>> {
     let home =
         || variable("HOME").or_else(|| variable("USERPROFILE")).map(|home| Path::new(&home).join(".docker"));
     let directory = variable("DOCKER_CONFIG").map(PathBuf::from).or_else(home);
@@ -106,19 +107,20 @@ pub(crate) fn find(given: Option<&str>, variable: impl Fn(&str) -> Option<String
         let encrypted = url.starts_with("https://") || (verify && url.starts_with("tcp://"));
         Address { certificates: if encrypted { certificates() } else { None }, url, origin }
     };
-    if let Some(url) = given {
-        return Ok(at(url.to_owned(), Origin::Configuration));
+    if !given.is_empty() {
+        return Ok(given.iter().map(|url| at(url.clone(), Origin::Configuration)).collect());
     }
-    if let Some(url) = variable("DOCKER_HOST") {
-        return Ok(at(url, Origin::Environment));
+    if let Some(list) = variable("DOCKER_HOST") {
+        let urls = list.split(',').map(str::trim).filter(|url| !url.is_empty());
+        return Ok(urls.map(|url| at(url.to_owned(), Origin::Environment)).collect());
     }
     let name = variable("DOCKER_CONTEXT").or_else(|| {
         let text = fs::read_to_string(directory.as_ref()?.join("config.json")).ok()?;
         serde_json::from_str::<ClientConfig>(&text).unwrap_or_default().current_context
     });
     match name.filter(|name| !name.is_empty() && name != "default") {
-        Some(name) => context(&name, directory.as_deref()),
-        None => Ok(at(DEFAULT.to_owned(), Origin::Default)),
+        Some(name) => Ok(vec![context(&name, directory.as_deref())?]),
+        None => Ok(vec![at(DEFAULT.to_owned(), Origin::Default)]),
     }
 }
 
@@ -155,7 +157,10 @@ mod tests {
 
     fn look_up(given: Option<&str>, variables: &[(&str, &str)]) -> Result<Address> {
         let variables: HashMap<_, _> = variables.iter().copied().collect();
-        find(given, |name| variables.get(name).map(|value| (*value).to_owned()))
+        let given: Vec<_> = given.into_iter().map(str::to_owned).collect();
+        let found = find(&given, |name| variables.get(name).map(|value| (*value).to_owned()))?;
+        let [only] = found.try_into().unwrap();
+        Ok(only)
     }
 
     #[test]
@@ -170,6 +175,17 @@ mod tests {
             look_up(None, &[("DOCKER_HOST", "tcp://10.0.0.1:2375"), ("DOCKER_CONTEXT", "other")]).unwrap();
         assert_eq!(address.to_string(), "tcp://10.0.0.1:2375 (from DOCKER_HOST)");
         assert_eq!(address.certificates, None);
+    }
+
+    #[test]
+    fn both_may_name_several() {
+        let urls =
+            |found: Result<Vec<Address>>| -> Vec<_> { found.unwrap().into_iter().map(|a| a.url).collect() };
+        let variable =
+            |name: &str| (name == "DOCKER_HOST").then(|| "unix:///a.sock, tcp://b:2375,".to_owned());
+        assert_eq!(urls(find(&[], variable)), ["unix:///a.sock", "tcp://b:2375"]);
+        let given = ["ssh://c".to_owned(), "ssh://d".to_owned()];
+        assert_eq!(urls(find(&given, variable)), given);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The connection to the engine. A factory makes it once, when it is first used.
+//! The connection to an engine. A factory makes it once, when it is first used.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -7,11 +7,7 @@ use abyme_driver::BackgroundThread;
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as DockerError};
 use rustls::crypto::CryptoProvider;
 
-use super::{
-    address::{self, Address},
-    failure,
-};
-use crate::config::Config;
+use super::{address::Address, failure};
 
 /// How long the engine may take for one request. Starting a container on a busy machine takes some seconds.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
@@ -25,10 +21,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Finds the engine and agrees with it on a version of its interface.
-    pub(crate) async fn connect(config: &Config) -> Result<Self> {
-        let address = address::find(config.host.as_deref(), address::variable)?;
-        address.check()?;
+    /// Connects to the engine and agrees with it on a version of its interface.
+    pub(crate) async fn connect(address: Address) -> Result<Self> {
         let thread = Arc::new(BackgroundThread::start("docker")?);
         let engine_address = address.clone();
         // Sockets belong to the runtime that opens them, so the thread that uses them must open them.

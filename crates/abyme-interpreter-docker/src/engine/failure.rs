@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn failures_have_a_kind() {
-        let address = address::find(Some("unix:///x.sock"), |_| None).unwrap();
+        let [address] = address::find(&["unix:///x.sock".to_owned()], |_| None).unwrap().try_into().unwrap();
         let answer = |status_code, message: &str| {
             let error = DockerError::DockerResponseServerError { status_code, message: message.to_owned() };
             failed("cannot make a container", error, &address)
