@@ -9,5 +9,6 @@ mod doctor;
 mod interpreter;
 mod prepare;
 mod run;
+mod secrets;
 mod server;
 mod support;

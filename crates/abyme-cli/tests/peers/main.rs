@@ -1,5 +1,6 @@
 //! The command beside other projects' programs: DSPy's own RLM over `abyme interpreter`, and a run over a
-//! LiteLLM proxy that limits it. And a real model behind llama.cpp's own server.
+//! LiteLLM proxy that limits it; what such a proxy says, as the client understands it; and a real model behind
+//! llama.cpp's own server.
 //!
 //! They need packages of PyPI, each in a virtual environment under `target/venvs`. Without it a test shows as
 //! ignored with the command that makes it; with its name in `ABYME_REQUIRE` it fails then.
@@ -59,6 +60,10 @@ fn main() -> ExitCode {
     let trials = [
         DSPY.trial("dspy::its_rlm_runs_over_the_interpreter", dspy::its_rlm_runs_over_the_interpreter),
         LITELLM.trial("litellm::a_rate_limit_delays_a_run", litellm::a_rate_limit_delays_a_run),
+        LITELLM.trial(
+            "litellm::its_answers_and_failures_are_understood",
+            litellm::its_answers_and_failures_are_understood,
+        ),
         LLAMACPP
             .trial("llamacpp::replies_are_read_counted_and_cut", llamacpp::replies_are_read_counted_and_cut),
         LLAMACPP.trial(

@@ -1,0 +1,47 @@
+//! The key is in nothing that the command writes, whatever the provider does and however much is logged.
+
+use abyme::ErrorKind;
+use abyme_conformance::model::{KEY, OpenAiChat, Provider, Reply, Scenario, StandInServer, WireFault};
+
+use crate::support::TestDir;
+
+#[test]
+fn the_key_is_in_nothing_that_the_command_writes() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let submits = Reply::new(["```python\n", "SUBMIT(q)\n", "```"]);
+    let scenarios = [
+        Scenario::Reply(submits.clone()),
+        Scenario::Fail(ErrorKind::Auth),
+        Scenario::Fail(ErrorKind::BadRequest),
+        Scenario::Fail(ErrorKind::QuotaExceeded),
+        Scenario::Fail(ErrorKind::Server),
+        Scenario::FailMidway(submits, ErrorKind::Server),
+        Scenario::Garbage,
+        Scenario::Wire(WireFault::Page(502)),
+        Scenario::Wire(WireFault::ErrorInSuccess(ErrorKind::Auth)),
+        Scenario::Wire(WireFault::RedirectElsewhere),
+    ];
+    let run: &[&str] =
+        &["run", "-s", "q -> text", "-i", "q=x", "--trace", "run.jsonl", "--retries", "1", "-v"];
+    for scenario in scenarios {
+        let provider = Provider::new(scenario.clone());
+        let server = runtime.block_on(StandInServer::start(OpenAiChat, provider.clone())).unwrap();
+        let base = format!("{}/v1", server.url());
+        for args in [run, &["doctor", "--check-model"]] {
+            let dir = TestDir::new();
+            let output = dir
+                .command(args)
+                .args(["--model", "openai/test-model", "--api-base", &base])
+                .env("ABYME_API_KEY", KEY)
+                .env("ABYME_LOG", "trace")
+                .output()
+                .unwrap();
+            let trace = std::fs::read(dir.path("run.jsonl")).unwrap_or_default();
+            let all = [output.stdout, output.stderr, trace].concat();
+            let all = String::from_utf8_lossy(&all);
+            assert!(provider.keys() > 0, "{args:?} sent no key: {all}");
+            assert!(!all.contains(KEY) && !all.contains(&KEY[10..]), "{args:?} {scenario:?}: {all}");
+            assert!(all.contains("TRACE") && all.contains("test-model"), "{args:?} logs nothing: {all}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! A key that appears nowhere but in the header it is for: every client, whatever its provider does, as a call
+//! and as a stream, in errors, in `Debug`, in logs, in trajectories.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use abyme::{
+    ErrorKind, LanguageModel, OpenAi, Request, RetryPolicy, Rlm, Subprocess, inputs, model::collect,
+};
+use abyme_conformance::model::{
+    KEY, OpenAiChat, Provider, Reply, Scenario, StandInServer, WireFault, WireFormat,
+};
+
+/// Everything that is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A client, and how it and its settings are shown.
+struct Client {
+    model: Arc<dyn LanguageModel>,
+    shown: String,
+}
+
+/// The client of a server at `url`, by the name of its format.
+type MakeClient = fn(&str) -> Client;
+
+fn openai(url: &str) -> Client {
+    let model = OpenAi::new("openai/test-model").base_url(format!("{url}/v1")).api_key(KEY);
+    let model = model.header("X-Extra", format!("{KEY}-extra"));
+    let shown = format!("{model:?} {model:#?} {}", serde_json::to_string(&model).unwrap());
+    Client { model: Arc::new(model), shown }
+}
+
+/// All that a provider may do besides being silent.
+fn scenarios() -> Vec<Scenario> {
+    let reply = Reply::new(["```python\n", "SUBMIT(question)\n", "```"]).reasoning(["hm"]);
+    let mut scenarios = vec![
+        Scenario::Reply(reply.clone()),
+        Scenario::Echo,
+        Scenario::Cut(reply.clone()),
+        Scenario::HangUp,
+        Scenario::Garbage,
+    ];
+    let kinds = [
+        ErrorKind::RateLimited { retry_after: None },
+        ErrorKind::QuotaExceeded,
+        ErrorKind::Auth,
+        ErrorKind::ContextTooLong,
+        ErrorKind::BadRequest,
+        ErrorKind::ContentRefused,
+        ErrorKind::Server,
+    ];
+    for kind in kinds {
+        scenarios.extend([
+            Scenario::Fail(kind),
+            Scenario::FailMidway(reply.clone(), kind),
+            Scenario::Wire(WireFault::ErrorInSuccess(kind)),
+        ]);
+    }
+    let pages = [200, 401, 404, 407, 429, 500, 503].map(WireFault::Page);
+    let faults = pages.into_iter().chain([
+        WireFault::Body(format!("{{\"choices\": \"{KEY}\"}}")),
+        WireFault::Body(format!("not JSON {KEY}")),
+        WireFault::BrokenText(reply.clone()),
+        WireFault::BrokenEvent(reply),
+        WireFault::RedirectElsewhere,
+        WireFault::RedirectLoop,
+        WireFault::RetryAfter(KEY.to_owned()),
+    ]);
+    scenarios.extend(faults.map(Scenario::Wire));
+    scenarios
+}
+
+/// What a client shows in the course of everything that its provider may do.
+async fn shown_by<F: WireFormat + Copy>(format: F, client: MakeClient) -> String {
+    let mut shown = String::new();
+    for scenario in scenarios() {
+        let provider = Provider::new(scenario);
+        let server = StandInServer::start(format, provider.clone()).await.unwrap();
+        let Client { model, shown: settings } = client(&server.url());
+        shown += &settings;
+        let request = Request::prompt("the question");
+        for answer in [model.complete(&request).await, collect(model.stream(&request)).await] {
+            match answer {
+                Ok(response) => {
+                    shown += &format!("{response:?} {}", serde_json::to_string(&response).unwrap())
+                }
+                Err(error) => shown += &format!("{error} {error:?} {error:#?}"),
+            }
+        }
+        assert!(provider.keys() >= 2, "the key was not sent");
+
+        // A run, with what it keeps and writes.
+        let out = tempfile::NamedTempFile::new().unwrap();
+        let retry = RetryPolicy::default().max_retries(0);
+        let rlm = Rlm::builder("question -> answer").model(model).interpreter(Subprocess::new()).retry(retry);
+        let rlm = rlm.limits(|limits| limits.max_iterations(2)).build().unwrap();
+        let ended = rlm.run(inputs! { question: "what?" }).trace(out.path()).await;
+        match &ended {
+            Ok(prediction) => shown += &format!("{prediction:?} {:?}", prediction.trajectory()),
+            Err(error) => shown += &format!("{error} {error:?} {:?}", error.trajectory()),
+        }
+        shown += &std::fs::read_to_string(out.path()).unwrap();
+    }
+    shown
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_is_in_nothing_that_a_client_shows() {
+    let log = Log::default();
+    let writer = log.clone();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_writer(move || writer.clone())
+        .init();
+    let shown = shown_by(OpenAiChat, openai).await;
+    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(logged.contains("asking the model") && logged.contains("TRACE"), "hardly anything is logged");
+    for (what, text) in [("errors, settings and records", &shown), ("logs", &logged)] {
+        for part in [KEY, &KEY[10..]] {
+            if let Some(at) = text.find(part) {
+                let around: String = text[at.saturating_sub(400)..].chars().take(600).collect();
+                panic!("the key is in the {what}: {around}");
+            }
+        }
+    }
+}
