@@ -1,5 +1,5 @@
-//! Does the suite for models bite? A model with one deliberate fault must fail exactly the cases that name it,
-//! and each case must be named by a fault.
+//! Does the suite for models bite? A model with one deliberate fault must fail exactly the cases that name
+//! it, and each case must be named by a fault.
 //!
 //! Faults are planted around models that keep the contract: what has nothing to do with a wire around the
 //! stand-in, the others around a client and its server.

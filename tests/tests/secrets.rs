@@ -1,5 +1,5 @@
-//! A key that appears nowhere but in the header it is for: every client, whatever its provider does, as a call
-//! and as a stream, in errors, in `Debug`, in logs, in trajectories.
+//! A key that appears nowhere but in the header it is for: every client, whatever its provider does, as a
+//! call and as a stream, in errors, in `Debug`, in logs, in trajectories.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{

@@ -62,8 +62,8 @@ pub(crate) struct BackendArgs {
     /// Where the Python runs
     #[arg(long, value_name = "NAME", default_value = COMPILED[0])]
     pub(crate) interpreter: String,
-    /// The Python to run: a name or a path, in the image for `docker` and `modal` [default: python3]; for `pyo3`, a
-    /// virtual environment
+    /// The Python to run: a name or a path, in the image for `docker` and `modal` [default: python3]; for
+    /// `pyo3`, a virtual environment
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<PathBuf>,
     /// The image of the `docker` and `modal` interpreters [default: python:3.13-slim]
@@ -300,8 +300,8 @@ pub(crate) struct InterpreterArgs {
     #[arg(long, value_name = "N", default_value_t = 1024)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     pub(crate) max_line_mb: u64,
-    /// The Python to run: a name or a path, in the image for `docker` and `modal` [default: python3]; for `pyo3`, a
-    /// virtual environment
+    /// The Python to run: a name or a path, in the image for `docker` and `modal` [default: python3]; for
+    /// `pyo3`, a virtual environment
     #[arg(long, value_name = "PATH")]
     pub(crate) python: Option<PathBuf>,
     /// The image of the `docker` and `modal` backends [default: python:3.13-slim]

@@ -16,7 +16,8 @@ class GivenTexts:
     def add(self, numbers, variables):
         """Take over the texts among the variables that were set, `numbers` by name."""
         if numbers:
-            self._texts = {**self._texts, **{number: (name, variables[name]) for name, number in numbers.items()}}
+            new = {number: (name, variables[name]) for name, number in numbers.items()}
+            self._texts = {**self._texts, **new}
 
     def clear(self):
         """Forget all: the host of a copied session does not have them."""

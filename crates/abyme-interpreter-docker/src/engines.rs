@@ -118,7 +118,7 @@ impl Engine {
         state.failures = state.failures.saturating_add(1);
         state.left_out_until = Some(Instant::now() + pause);
         state.load = None;
-        tracing::warn!(%error, engine = %self.address, pause_seconds = pause.as_secs(), "left out for a while");
+        tracing::warn!(%error, engine = %self.address, pause_seconds = pause.as_secs(), "engine left out");
     }
 
     fn worked(&self) {

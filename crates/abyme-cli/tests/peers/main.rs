@@ -1,6 +1,6 @@
 //! The command beside other projects' programs: DSPy's own RLM over `abyme interpreter`, and a run over a
-//! LiteLLM proxy that limits it; what such a proxy says, as the client understands it; and a real model behind
-//! llama.cpp's own server.
+//! LiteLLM proxy that limits it; what such a proxy says, as the client understands it; and a real model
+//! behind llama.cpp's own server.
 //!
 //! They need packages of PyPI, each in a virtual environment under `target/venvs`. Without it a test shows as
 //! ignored with the command that makes it; with its name in `ABYME_REQUIRE` it fails then.

@@ -11,7 +11,7 @@
 //! | `pieces` | of a streamed call: `{"text": ...}`, `{"reasoning": ...}`, `{"usage": ...}` in their order |
 //! | `response` | the [`Response`](crate::Response); or |
 //! | `error` | its `kind`, `message`, and where known `retry_after` in seconds, `permanent` and `usage`; or |
-//! | `dropped` | `{}`: whoever asked did not wait for the end |
+//! | `dropped` | `{}`: the caller did not wait for the end |
 
 mod difference;
 mod entry;

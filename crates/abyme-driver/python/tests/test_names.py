@@ -495,7 +495,8 @@ class Given(ReplCase):
     def setUp(self):
         super().setUp()
         self.docs = "x" * 100
-        self.answer = self.ok(scope={"functions": [ECHO]}, variables={"docs": self.docs, "n": 1}, given={"docs": 7})
+        variables, scope = {"docs": self.docs, "n": 1}, {"functions": [ECHO]}
+        self.answer = self.ok(scope=scope, variables=variables, given={"docs": 7})
 
     def sent(self, code):
         self.ok(code)

@@ -1,5 +1,5 @@
-//! Finds the addresses of engines: from the configuration, `DOCKER_HOST`, the client's current context, or the
-//! default.
+//! Finds the addresses of engines: from the configuration, `DOCKER_HOST`, the client's current context, or
+//! the default.
 
 use std::{
     fmt, fs,
@@ -94,8 +94,8 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Looks the addresses up as the Docker client does. `given` are those of the configuration. `DOCKER_HOST` may
-/// name several, with commas between.
+/// Looks the addresses up as the Docker client does. `given` are those of the configuration. `DOCKER_HOST`
+/// may name several, with commas between.
 pub(crate) fn find(given: &[String], variable: impl Fn(&str) -> Option<String>) -> Result<Vec<Address>> {
     let home =
         || variable("HOME").or_else(|| variable("USERPROFILE")).map(|home| Path::new(&home).join(".docker"));

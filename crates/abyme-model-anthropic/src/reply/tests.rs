@@ -1,3 +1,5 @@
+//! What the API answers, as a response.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! A request, as the API takes it.
+
 use abyme_core::Message;
 
 use super::*;
