@@ -28,7 +28,7 @@ fn shows_the_run_turn_by_turn() {
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
     for part in [
         "── turn 3",
-        "  │ reply = llm_query(",
+        "\nreply = llm_query(",
         "checked: ",
         "ValueError",
         "(6 sub-calls)",

@@ -42,7 +42,8 @@ const SIMULATED: &[(&str, &str, Option<ErrorKind>)] = &[
 /// What servers behind the proxy do.
 const BEHIND: &[(&str, ErrorKind)] = &[
     ("behind-limited", ErrorKind::RateLimited { retry_after: None }),
-    ("behind-quota", ErrorKind::QuotaExceeded),
+    // The proxy leaves the code out, and the same words name limits of a minute elsewhere.
+    ("behind-quota", ErrorKind::RateLimited { retry_after: None }),
     ("behind-too-long", ErrorKind::ContextTooLong),
     ("behind-bad", ErrorKind::BadRequest),
     ("behind-refused", ErrorKind::ContentRefused),
