@@ -132,6 +132,7 @@ fn faulty(fault: Fault) -> impl Harness {
 #[test]
 fn a_fork_is_the_original() {
     let expected = [
+        "c16_forks::a_fork_hands_long_inputs_back",
         "c16_forks::the_original_goes_on_alone",
         "c16_forks::the_fork_goes_on_alone",
         "c16_forks::forking_changes_nothing",

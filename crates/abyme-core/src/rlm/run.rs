@@ -207,7 +207,7 @@ impl<O: DeserializeOwned + 'static> IntoFuture for Run<O> {
     fn into_future(self) -> RunFuture<O> {
         let span = telemetry::run(&self.id, self.label.as_deref(), &self.config.signature);
         Box::pin(async move {
-            let prediction = telemetry::within(&span, self.finish()).await?;
+            let prediction = telemetry::within(&span, Box::pin(self.finish())).await?;
             telemetry::used(&span, prediction.usage());
             prediction.typed()
         })
