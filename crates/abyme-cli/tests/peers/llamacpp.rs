@@ -5,7 +5,10 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -208,11 +211,12 @@ fn first_cell_runs(server: &Server, profile: PromptProfile, task: &Task, seed: u
     let rlm = rlm.model(server.model(seed).max_tokens(120)).interpreter(Subprocess::new());
     let rlm = rlm.prompt_profile(profile).limits(|limits| limits.cell_timeout(Duration::from_secs(10)));
     let run = rlm.build().unwrap().run((task.inputs)());
-    let (runs, handle): (Arc<Mutex<bool>>, CancelHandle) = (Arc::default(), run.cancel_handle());
+    let (runs, handle): (Arc<AtomicBool>, CancelHandle) = (Arc::default(), run.cancel_handle());
     let seen = runs.clone();
     let run = run.on_event(move |record: &Arc<Record>| match &record.event {
         Event::CellFinished { observation, .. } => {
-            *seen.lock().unwrap() = observation.error.is_none() && observation.interruption.is_none();
+            let is_fine = observation.error.is_none() && observation.interruption.is_none();
+            seen.store(is_fine, Ordering::SeqCst);
             handle.cancel();
         }
         Event::ReplyRefused { .. } => handle.cancel(),
@@ -220,8 +224,7 @@ fn first_cell_runs(server: &Server, profile: PromptProfile, task: &Task, seed: u
     });
     // It is cancelled after its first reply, unless that submitted.
     let _ended = block_on(run.into_future());
-    let runs = *runs.lock().unwrap();
-    runs
+    runs.load(Ordering::SeqCst)
 }
 
 struct Task {

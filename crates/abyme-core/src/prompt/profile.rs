@@ -19,8 +19,8 @@ pub enum PromptProfile {
     /// For small models: the rules in a few sentences, one worked example in four messages, and replies at a
     /// temperature of 0.2, in place of the one that is set for the model.
     ///
-    /// With them the cell of SmolLM2-135M-Instruct's first reply ran without an exception in 18 of 20 cases
-    /// (4 tasks, 5 seeds each; llama.cpp), where the reply was begun in 17, with the standard prompts in 4.
+    /// With them the cell of SmolLM2-135M-Instruct's first reply ran without an exception in 17 of 20 cases
+    /// (4 tasks, 5 seeds each, llama.cpp), with the standard prompts in 3.
     Small,
     /// As [`Small`](Self::Small), and each request ends with the beginning of the reply, the line that opens
     /// the block. For servers that go on from there, such as llama.cpp's; one that begins anew is understood

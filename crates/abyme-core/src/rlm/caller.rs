@@ -338,12 +338,14 @@ impl<'a> ModelCaller<'a> {
         request.timeout = Some(limit);
         let request = &*request;
         let mut said = None;
-        let call = async {
+        let call = Box::pin(async {
             match of.stream {
                 Some(stream) => stream.receive(stream_once(model, request), &mut said).await,
-                None => complete_once(model, request).await.map(Received::Whole),
+                None => {
+                    complete_once(model, request).await.map(|response| Received::Whole(Box::new(response)))
+                }
             }
-        };
+        });
         // A model that waits for its turn, or tries again, may take longer than one try, but no longer than
         // the run.
         let answer = match left {
@@ -361,7 +363,7 @@ impl<'a> ModelCaller<'a> {
             Ok(Received::Whole(mut response)) => {
                 response.usage = metered(model, response.usage);
                 self.budget.settle(model.name(), size, response.usage);
-                Ok((response, None))
+                Ok((*response, None))
             }
             Ok(Received::Stopped { text, reasoning, is_counted }) => {
                 let usage = match said {

@@ -32,7 +32,7 @@ pub(super) struct ReplyStream<'a> {
 /// What came of a reply.
 pub(super) enum Received {
     /// All of it.
-    Whole(Response),
+    Whole(Box<Response>),
     /// As much as there is use for. The stream was dropped, which ends the generation.
     Stopped {
         text: String,
@@ -62,7 +62,7 @@ impl ReplyStream<'_> {
             match delta {
                 Some(Ok(Delta::Done(response))) => {
                     let text = self.whole_text(&response.text, true);
-                    return Ok(Received::Whole(Response { text, ..response }));
+                    return Ok(Received::Whole(Box::new(Response { text, ..response })));
                 }
                 Some(Ok(Delta::Text(piece))) => {
                     let piece = self.whole_text(&piece, watch.text().is_empty());

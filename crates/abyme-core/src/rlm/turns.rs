@@ -188,7 +188,7 @@ impl<'a> Turns<'a> {
             };
             self.turn += u32::from(!self.repairing);
             let span = tracing::info_span!("turn", number = self.turn);
-            match self.take_turn(session, reserved).instrument(span).await? {
+            match Box::pin(self.take_turn(session, reserved).instrument(span)).await? {
                 Step::Continue(message) if !self.begin_anew() => self.conversation.add(message),
                 Step::Continue(_) => {}
                 Step::Done(outputs) => return Ok(outputs),
@@ -245,7 +245,7 @@ impl<'a> Turns<'a> {
         };
         loop {
             let request = self.conversation.request(prefill).temperature(temperature).schema(schema.clone());
-            match self.caller.root(self.turn, purpose, request, prefill).await {
+            match Box::pin(self.caller.root(self.turn, purpose, request, prefill)).await {
                 Err(error)
                     if error.kind() == ErrorKind::ContextTooLong
                         && self.conversation.cut_half(self.turn, error.message()) => {}
