@@ -1,4 +1,5 @@
 //! Prompts for small models, and the corrections that they need.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! Replies that come in pieces: where they are stopped, what the record says of it, and what those who watch
 //! see.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 mod common;
 
@@ -209,7 +210,7 @@ async fn a_stream_has_the_time_of_a_call() {
     assert_eq!(prediction.usage().input_tokens, Some(1_030), "what it said before it fell silent counts");
     assert_eq!(dropped(&model), 1);
 
-    let cut = vec![Delta::Text("I".to_owned()), Delta::Done(Response::new("I"))];
+    let cut = [Delta::Text("I".to_owned()), Delta::Done(Response::new("I"))];
     let (_, model) = runs([cut[..1].to_vec()]);
     let rlm = builder(&model).retry(RetryPolicy::none()).limits(|limits| limits.model_timeout(limit));
     let error = rlm.build().unwrap().run(inputs! { q: "?" }).await.unwrap_err();
