@@ -390,7 +390,7 @@ const REFUSED: &[&str] =
 const REFUSED_WORDS: &[&str] = &[
     "content management policy",
     "content policy",
-    "contentpolicyviolation", // LiteLLM, whatever the provider says
+    "contentpolicyviolation",   // LiteLLM, whatever the provider says
     "content filtering policy", // Anthropic
     "your input was flagged",
     "requires moderation",

@@ -22,8 +22,10 @@ fn what_is_left_out_says_how_to_get_it() {
 #[test]
 fn an_image_is_for_containers_only() {
     let dir = TestDir::new();
-    dir.run(&["demo", "--image", "python:3.13-slim"])
-        .failed(2, &["--image python:3.13-slim is for the `docker` and `modal` interpreters", "this is `wasm`"]);
+    dir.run(&["demo", "--image", "python:3.13-slim"]).failed(
+        2,
+        &["--image python:3.13-slim is for the `docker` and `modal` interpreters", "this is `wasm`"],
+    );
 }
 
 #[cfg(feature = "docker")]
