@@ -16,8 +16,8 @@ use crate::error::Result;
 /// # Contract
 /// - **M1** One call answers one request; the model keeps no conversation.
 /// - **M2** One call is one try. The caller decides what is tried again: the loop does so by its
-///   [`RetryPolicy`], and a model that is used alone can be wrapped by
-///   [`with_retry`](LanguageModelExt::with_retry). Errors carry a kind that says whose fault it is;
+///   [`RetryPolicy`](crate::RetryPolicy), and a model that is used alone can be wrapped by
+///   [`with_retry`](crate::LanguageModelExt::with_retry). Errors carry a kind that says whose fault it is;
 ///   [`Error::is_temporary`](crate::Error::is_temporary) says whether the same call may succeed later. A
 ///   model that retries by itself marks what it gave up on as [`permanent`](crate::Error::permanent).
 /// - **M3** Unknown usage is unknown, never 0.

@@ -17,8 +17,8 @@ pub struct RateLimiterConfig {
     /// Default: what the provider says, if it says anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_per_minute: Option<u64>,
-    /// Whether to keep to what the provider says with each reply of what is left ([`RateLimits`]
-    /// (crate::RateLimits)), besides the above. Default true.
+    /// Whether to keep to what the provider says with each reply of what is left
+    /// ([`RateLimits`](crate::RateLimits) (crate::RateLimits)), besides the above. Default true.
     pub learns: bool,
     /// How long the rate takes from a tenth of what is given above to the whole, at the start and after as
     /// long without a call: for a provider that limits how fast its use may rise. Default 0: at once.
