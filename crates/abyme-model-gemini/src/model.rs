@@ -250,6 +250,9 @@ impl Gemini {
         HomeRuntime::current()?;
         let Resolved { client, url, .. } = self.resolved()?;
         let listed = client.models(&models_url(url), "models", "name").await;
+        // The API lists `models/gemini-x` and is asked for `gemini-x`.
+        let plain = |name: String| name.strip_prefix("models/").map(str::to_owned).unwrap_or(name);
+        let listed = listed.map(|names| names.into_iter().map(plain).collect());
         listed.map_err(|error| self.about(error.operation("Gemini::available_models")))
     }
 

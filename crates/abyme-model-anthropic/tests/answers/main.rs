@@ -307,3 +307,13 @@ async fn dropping_the_stream_closes_the_connection() {
     drop(stream);
     server.closed().await;
 }
+
+#[tokio::test]
+async fn the_models_of_the_server_are_listed() {
+    let list = json!({"data": [{"type": "model", "id": "claude-x"}, {"type": "model", "id": "claude-y"}]});
+    let server = Server::new([Answer::json(200, list.to_string()), Answer::json(200, "{}")]).await;
+    let model = model(&server);
+    assert_eq!(model.available_models().await.unwrap(), ["claude-x", "claude-y"]);
+    assert!(server.requests()[0].head.starts_with("GET /v1/models HTTP/1.1\r\n"));
+    assert_eq!(model.available_models().await.unwrap_err().kind(), ErrorKind::MalformedReply);
+}

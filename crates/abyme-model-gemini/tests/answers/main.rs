@@ -204,3 +204,13 @@ async fn what_a_model_refuses_is_left_out_from_then_on() {
         server.requests().iter().map(|sent| sent.body.contains("thinkingBudget")).collect();
     assert_eq!(with_budget, [true, false, false]);
 }
+
+#[tokio::test]
+async fn the_models_of_the_server_are_listed_as_they_are_asked_for() {
+    let list = json!({"models": [{"name": "models/gemini-x"}, {"name": "tunedModels/mine"}, {"other": 1}]});
+    let server = Server::new([Answer::json(200, list.to_string()), Answer::json(200, "{}")]).await;
+    let model = model(&server);
+    assert_eq!(model.available_models().await.unwrap(), ["gemini-x", "tunedModels/mine"]);
+    assert!(server.requests()[0].head.starts_with("GET /v1beta/models HTTP/1.1\r\n"));
+    assert_eq!(model.available_models().await.unwrap_err().kind(), ErrorKind::MalformedReply);
+}
