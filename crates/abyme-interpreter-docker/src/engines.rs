@@ -1,7 +1,7 @@
 //! The engines of one factory, and the choice of the one that the next session starts on.
 //!
 //! A session is started where sessions then claim the smallest share of memory or processors, those of other
-//! programs included. An engine that fails is left out for a while, so that a machine that is gone costs one
+//! programs included. An engine that fails comes last for a while, so that a machine that is gone costs one
 //! wait and not one for each session.
 
 use std::{
@@ -244,18 +244,14 @@ impl Engines {
     }
 }
 
-/// The engines that answer, the one with the smallest share first. If none does, all of them, so that the
-/// error says what each answers.
+/// The engines, the one with the smallest share first. Those that are left out come last: they are tried where
+/// all others fail.
 async fn by_share<'a>(engines: &'a [Engine], owner: &Owner, claim: Claim) -> Vec<&'a Engine> {
     let loads = join_all(engines.iter().map(|engine| engine.load(owner))).await;
-    let answering =
-        engines.iter().zip(loads).filter_map(|(engine, load)| Some((load?.share_with(claim), engine)));
-    let mut answering: Vec<_> = answering.collect();
-    answering.sort_by(|(one, _), (other, _)| one.total_cmp(other));
-    match answering.is_empty() {
-        true => engines.iter().collect(),
-        false => answering.into_iter().map(|(_, engine)| engine).collect(),
-    }
+    let shares = loads.into_iter().map(|load| load.map_or(f64::INFINITY, |load| load.share_with(claim)));
+    let mut by_share: Vec<_> = shares.zip(engines).collect();
+    by_share.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+    by_share.into_iter().map(|(_, engine)| engine).collect()
 }
 
 #[cfg(test)]
@@ -329,6 +325,19 @@ mod tests {
             said.contains("2 Docker engines") && said.contains("a.sock") && said.contains("b.sock"),
             "{said}"
         );
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_left_out_is_the_last_resort() {
+        let engines = Engines::default();
+        let two = vec![engine("a", Some(load(8.0, 4.0, 0.0))), engine("b", Some(load(8.0, 4.0, 0.0)))];
+        two[0].failed(&Error::new(ErrorKind::Unavailable, "gone"));
+        engines.all.set(two).unwrap();
+        let only_a_is_back = |engine: &'_ Engine| {
+            let gone = || Error::new(ErrorKind::Unavailable, "gone");
+            std::future::ready(if engine.address.url.contains("b.sock") { Err(gone()) } else { Ok(()) })
+        };
+        engines.start(&Config::default(), &Owner::this(), only_a_is_back).await.unwrap();
     }
 
     #[tokio::test]

@@ -84,8 +84,8 @@ impl Docker {
     /// pool, then spans them.
     ///
     /// A session starts on the engine where sessions then claim the smallest share of the memory or of the
-    /// processors, by their limits, those of other programs included. An engine that cannot start it is left
-    /// out for a while (5 s, then twice as long each time it fails again, at most 2 min), and the next best
+    /// processors, by their limits, those of other programs included. An engine that cannot start it comes
+    /// last for a while (5 s, then twice as long each time it fails again, at most 2 min), and the next best
     /// is taken. A session lives and ends on its engine: where an engine goes away in mid-run, the run goes
     /// on in a new session elsewhere, as it does when a session dies.
     ///
