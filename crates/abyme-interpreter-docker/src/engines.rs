@@ -244,8 +244,8 @@ impl Engines {
     }
 }
 
-/// The engines, the one with the smallest share first. Those that are left out come last: they are tried where
-/// all others fail.
+/// The engines, the one with the smallest share first. Those that are left out come last: they are tried
+/// where all others fail.
 async fn by_share<'a>(engines: &'a [Engine], owner: &Owner, claim: Claim) -> Vec<&'a Engine> {
     let loads = join_all(engines.iter().map(|engine| engine.load(owner))).await;
     let shares = loads.into_iter().map(|load| load.map_or(f64::INFINITY, |load| load.share_with(claim)));
