@@ -384,7 +384,7 @@ impl RunView<'_> {
             Event::ModelCallFailed { turn, call: Some(_), error, retry_seconds: Some(seconds), .. } => {
                 self.note(*turn, &format!("a sub-call is tried again in {seconds:.0} s: {error}"));
             }
-            Event::ConversationCut { turn, reason, .. } => {
+            Event::TranscriptCut { turn, reason, .. } => {
                 self.note(*turn, &format!("earlier messages were cut: {reason}"));
             }
             Event::RunFinished { .. } => self.show_reply("the answer"),

@@ -8,7 +8,6 @@ mod builtins;
 mod caller;
 mod children;
 mod config;
-mod conversation;
 mod execute;
 mod extract;
 mod guard;
@@ -26,6 +25,7 @@ mod run;
 mod start;
 mod sub_calls;
 mod tool_calls;
+mod transcript;
 mod turns;
 
 #[cfg(feature = "testing")]

@@ -66,7 +66,7 @@ async fn a_model_that_is_lost_at_first_gets_the_example() {
     let last = model.requests().pop().unwrap();
     assert_eq!(last.messages.len(), 6, "the conversation began anew");
     assert!(last.messages[1].content.starts_with("Task: notes"));
-    let cut = prediction.trajectory().events().any(|event| matches!(event, Event::ConversationCut { .. }));
+    let cut = prediction.trajectory().events().any(|event| matches!(event, Event::TranscriptCut { .. }));
     assert!(cut, "the record says so");
 
     // Not where a profile was chosen, and not once a cell ran.

@@ -15,12 +15,12 @@ use super::{
     builtins,
     caller::ModelCaller,
     config::RlmConfig,
-    conversation::Conversation,
     extract::read_outputs,
     host::CellHost,
     objects,
     reply::{Reply, read_reply},
     start::{Outputs, RunParts, StartRun},
+    transcript::Transcript,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -48,7 +48,7 @@ const MAX_LOST_REPLIES: u32 = 3;
 /// before the run's turns end.
 const MAX_EMPTY_REPLIES: u32 = 3;
 
-/// The state of one run: its conversation, and what it counts.
+/// The state of one run: its transcript, and what it counts.
 pub(super) struct Turns<'a> {
     parts: RunParts<'a>,
     config: &'a RlmConfig,
@@ -58,7 +58,7 @@ pub(super) struct Turns<'a> {
     start: &'a dyn StartRun,
     budget: &'a Arc<Budget>,
     recorder: &'a Recorder,
-    conversation: Conversation<'a>,
+    transcript: Transcript<'a>,
     turn: u32,
     sessions_lost: u32,
     replies_without_code: u32,
@@ -68,7 +68,7 @@ pub(super) struct Turns<'a> {
     cut_empty: u32,
     /// Whether the reply in progress repairs a cell that did not compile.
     repairing: bool,
-    /// The prompts that the conversation began with.
+    /// The prompts that the transcript began with.
     profile: PromptProfile,
     /// Replies so far without a cell that could run; `None` once one ran.
     lost_replies: Option<u32>,
@@ -103,7 +103,7 @@ impl<'a> Turns<'a> {
             limits,
             budget,
             recorder,
-            conversation: Conversation::new(recorder),
+            transcript: Transcript::new(recorder),
             caller,
             start,
             turn: 0,
@@ -118,7 +118,7 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// The messages that the conversation begins with.
+    /// The messages that the transcript begins with.
     fn first_messages(&self) -> Vec<Message> {
         let config = self.config;
         let tools: Vec<_> = config.tools.iter().map(|tool| tool.spec().clone()).collect();
@@ -157,7 +157,7 @@ impl<'a> Turns<'a> {
             limits: self.limits.clone(),
             messages: messages.clone(),
         });
-        self.conversation.open(messages);
+        self.transcript.open(messages);
     }
 
     /// Opens a session, takes turns in it until the run ends or is `cancelled`, and shuts it down on every
@@ -176,7 +176,7 @@ impl<'a> Turns<'a> {
     async fn take_in(&mut self, session: &mut Session) -> Result<Outputs> {
         loop {
             self.budget.take_slot().await;
-            let (model, size) = (&*self.config.model, self.conversation.size());
+            let (model, size) = (&*self.config.model, self.transcript.size());
             // A repair takes no iteration, but the run's time, tokens and money count for it too.
             let reserved = match self.repairing {
                 true => self.budget.reserve_reply(model, size),
@@ -189,7 +189,7 @@ impl<'a> Turns<'a> {
             self.turn += u32::from(!self.repairing);
             let span = tracing::info_span!("turn", number = self.turn);
             match Box::pin(self.take_turn(session, reserved).instrument(span)).await? {
-                Step::Continue(message) if !self.begin_anew() => self.conversation.add(message),
+                Step::Continue(message) if !self.begin_anew() => self.transcript.add(message),
                 Step::Continue(_) => {}
                 Step::Done(outputs) => return Ok(outputs),
                 Step::Extract(end) => return self.extract(end).await,
@@ -208,7 +208,7 @@ impl<'a> Turns<'a> {
         self.repairing = false;
         let messages = self.first_messages();
         let reason = "the first replies held no cell that could run; the task is put anew, with an example";
-        self.conversation.reopen(self.turn, messages, reason);
+        self.transcript.reopen(self.turn, messages, reason);
         true
     }
 
@@ -236,19 +236,19 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// Sends the conversation to the root model. One that is longer than the model's context is cut.
+    /// Sends the transcript to the root model. One that is longer than the model's context is cut.
     async fn ask(&mut self, purpose: Purpose, _reserved: Reservation) -> Result<Response> {
-        self.conversation.send_pending(self.turn);
+        self.transcript.send_pending(self.turn);
         let (prefill, temperature, schema) = match purpose {
             Purpose::Extract => ("", None, Some(self.config.signature.json_schema())),
             _ => (self.profile.prefill(), self.profile.temperature(), None),
         };
         loop {
-            let request = self.conversation.request(prefill).temperature(temperature).schema(schema.clone());
+            let request = self.transcript.request(prefill).temperature(temperature).schema(schema.clone());
             match Box::pin(self.caller.root(self.turn, purpose, request, prefill)).await {
                 Err(error)
                     if error.kind() == ErrorKind::ContextTooLong
-                        && self.conversation.cut_half(self.turn, error.message()) => {}
+                        && self.transcript.cut_half(self.turn, error.message()) => {}
                 answered => return answered,
             }
         }
@@ -263,11 +263,11 @@ impl<'a> Turns<'a> {
             End::Limit(limit) => self.budget.describe(*limit),
             End::CutShort(error) => error.message().to_owned(),
         };
-        self.conversation.add(prompt::extract(&reason, signature));
+        self.transcript.add(prompt::extract(&reason, signature));
         let mut failure = String::new();
         let mut model_error = None;
         for _ in 0..MAX_EXTRACT_CALLS {
-            let reserved = match self.budget.reserve_extract(&*self.config.model, self.conversation.size()) {
+            let reserved = match self.budget.reserve_extract(&*self.config.model, self.transcript.size()) {
                 Ok(reserved) => reserved,
                 Err(limit) => {
                     failure = format!("no extract call can be made: {}", self.budget.describe(limit));
@@ -281,8 +281,8 @@ impl<'a> Turns<'a> {
                     let is_refused = error.kind() == ErrorKind::ContentRefused;
                     let problem = error.message().to_owned();
                     model_error = Some(error);
-                    if is_refused && self.conversation.replace_last(self.turn, prompt::LEFT_OUT, &problem) {
-                        self.conversation.add(prompt::extract(&reason, signature));
+                    if is_refused && self.transcript.replace_last(self.turn, prompt::LEFT_OUT, &problem) {
+                        self.transcript.add(prompt::extract(&reason, signature));
                         continue;
                     }
                     break;
@@ -290,7 +290,7 @@ impl<'a> Turns<'a> {
             };
             model_error = None;
             let outputs = read_outputs(signature, &response);
-            self.conversation.replied(self.turn, &visible_text(&response.text));
+            self.transcript.replied(self.turn, &visible_text(&response.text));
             let problems = match outputs {
                 Ok(outputs) => {
                     let status = match end {
@@ -306,7 +306,7 @@ impl<'a> Turns<'a> {
                 true => format!("the model gave no outputs: {REASONED_TO_ITS_LIMIT}"),
                 false => format!("the model gave no outputs that fit: {}", problems.trim_end()),
             };
-            self.conversation.add(prompt::extract_again(&problems));
+            self.transcript.add(prompt::extract_again(&problems));
         }
         let message = format!("{reason}, and {failure}");
         Err(match (end, model_error) {
@@ -325,13 +325,13 @@ impl<'a> Turns<'a> {
         let reply = read_reply(&response);
         let is_empty = matches!(&reply, Reply::Text(text) if text.trim().is_empty());
         if is_empty && response.finish_reason == FinishReason::ContentFilter {
-            self.conversation.replied(self.turn, "");
+            self.transcript.replied(self.turn, "");
             return Ok(self.after_filter(purpose, "the content filter left nothing of the reply".to_owned()));
         }
         self.filtered = 0;
         self.cut_empty = if is_empty && is_cut_empty(&response) { self.cut_empty + 1 } else { 0 };
         if self.cut_empty >= MAX_EMPTY_REPLIES {
-            self.conversation.replied(self.turn, "");
+            self.transcript.replied(self.turn, "");
             let message = format!("{} replies in a row were empty: {REASONED_TO_ITS_LIMIT}", self.cut_empty);
             return Ok(Step::Extract(End::CutShort(Error::new(ErrorKind::MalformedReply, message))));
         }
@@ -345,13 +345,13 @@ impl<'a> Turns<'a> {
         };
         let (problem, message) = match (reply, imitated) {
             (Reply::Code { kept: text, .. } | Reply::Text(text), Some(line)) => {
-                self.conversation.replied(self.turn, &text);
+                self.transcript.replied(self.turn, &text);
                 let problem = format!("the reply holds `{line}`, which the session writes, and no code");
                 (problem, prompt::imitated(&line, &remaining))
             }
             (Reply::Code { kept, reasoning, code, ignored_blocks }, _) => {
                 self.replies_without_code = 0;
-                self.conversation.replied(self.turn, &kept);
+                self.transcript.replied(self.turn, &kept);
                 self.recorder.record(Event::CellStarted { turn: self.turn, reasoning, code: code.clone() });
                 let mut step = self.run_cell(session, code, repairing, is_cut).await?;
                 if let Step::Continue(message) = &mut step
@@ -364,7 +364,7 @@ impl<'a> Turns<'a> {
                 return Ok(step);
             }
             (Reply::Text(answer), _) => {
-                self.conversation.replied(self.turn, &answer);
+                self.transcript.replied(self.turn, &answer);
                 self.replies_without_code += 1;
                 let is_whole = !is_empty
                     && !matches!(response.finish_reason, FinishReason::Length | FinishReason::ContentFilter);
@@ -384,13 +384,13 @@ impl<'a> Turns<'a> {
                 }
             }
             (Reply::Markup { name, text }, _) => {
-                self.conversation.replied(self.turn, &text);
+                self.transcript.replied(self.turn, &text);
                 let problem =
                     format!("the reply holds {name} in place of code, and none can be read from it");
                 (problem, prompt::markup(&name, &remaining))
             }
             (Reply::OtherLanguage { tag, text }, _) => {
-                self.conversation.replied(self.turn, &text);
+                self.transcript.replied(self.turn, &text);
                 (
                     format!("the reply holds {tag} in place of Python"),
                     prompt::other_language(&tag, &remaining),
@@ -408,7 +408,7 @@ impl<'a> Turns<'a> {
         self.filtered += 1;
         self.refused(purpose, problem.clone());
         if self.filtered > 1 {
-            self.conversation.replace_last(self.turn, prompt::LEFT_OUT, &problem);
+            self.transcript.replace_last(self.turn, prompt::LEFT_OUT, &problem);
         }
         if self.filtered >= MAX_EMPTY_REPLIES {
             return Step::Extract(End::CutShort(Error::new(ErrorKind::ContentRefused, problem)));
@@ -516,7 +516,7 @@ impl<'a> Turns<'a> {
                 },
             };
             if let Some(end) = end {
-                self.conversation.add(observed);
+                self.transcript.add(observed);
                 return Ok(Step::Extract(end));
             }
             observed = format!("{observed}\n{}", prompt::session_lost(&reason));

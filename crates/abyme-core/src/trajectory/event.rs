@@ -150,7 +150,7 @@ pub enum Event {
     },
     /// Earlier messages were cut, because the model or its provider refused the conversation as it was.
     #[non_exhaustive]
-    ConversationCut {
+    TranscriptCut {
         /// The turn it belongs to.
         turn: u32,
         /// Why, for a person.

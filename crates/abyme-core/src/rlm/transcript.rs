@@ -1,6 +1,6 @@
-//! The conversation of one run: what was said, and what is said next.
+//! The transcript of one run: what was said, and what is said next.
 //!
-//! It only grows at its end, so that providers' prompt caches hit. The one exception is a conversation that
+//! It only grows at its end, so that providers' prompt caches hit. The one exception is a transcript that
 //! the model or its provider refuses as it is: then earlier messages are cut.
 
 use super::budget::CallSize;
@@ -13,7 +13,7 @@ use crate::{
 const KEPT_CHARS: usize = 200;
 
 /// The messages of one run.
-pub(super) struct Conversation<'a> {
+pub(super) struct Transcript<'a> {
     recorder: &'a Recorder,
     messages: Vec<Message>,
     /// How many of them are never cut: the rules and the task.
@@ -22,7 +22,7 @@ pub(super) struct Conversation<'a> {
     pending: String,
 }
 
-impl<'a> Conversation<'a> {
+impl<'a> Transcript<'a> {
     pub(super) fn new(recorder: &'a Recorder) -> Self {
         Self { recorder, messages: Vec::new(), first: 0, pending: String::new() }
     }
@@ -141,7 +141,7 @@ impl<'a> Conversation<'a> {
 
     fn record_cut(&self, turn: u32, reason: &str) {
         let (reason, messages) = (reason.to_owned(), self.messages.clone());
-        self.recorder.record(Event::ConversationCut { turn, reason, messages });
+        self.recorder.record(Event::TranscriptCut { turn, reason, messages });
     }
 }
 
@@ -166,21 +166,21 @@ mod tests {
     #[test]
     fn the_oldest_messages_are_cut_first_and_the_task_never() {
         let recorder = Recorder::new(String::new(), Vec::new());
-        let mut conversation = Conversation::new(&recorder);
+        let mut transcript = Transcript::new(&recorder);
         let long = |what: &str| what.repeat(2_000);
-        conversation.open(vec![Message::system(long("s")), Message::user(long("t"))]);
-        assert!(!conversation.cut_half(1, "too long"));
+        transcript.open(vec![Message::system(long("s")), Message::user(long("t"))]);
+        assert!(!transcript.cut_half(1, "too long"));
         for turn in 1..=4 {
-            conversation.replied(turn, "short");
-            conversation.add(long("x"));
-            conversation.send_pending(turn);
+            transcript.replied(turn, "short");
+            transcript.add(long("x"));
+            transcript.send_pending(turn);
         }
-        assert!(conversation.cut_half(5, "too long"));
-        let lengths: Vec<_> = conversation.messages().iter().map(|message| message.content.len()).collect();
+        assert!(transcript.cut_half(5, "too long"));
+        let lengths: Vec<_> = transcript.messages().iter().map(|message| message.content.len()).collect();
         assert!(lengths[3] < 500 && lengths[5] < 500, "{lengths:?}");
         assert_eq!((lengths[0], lengths[1], lengths[7], lengths[9]), (2_000, 2_000, 2_000, 2_000));
-        assert!(conversation.cut_half(5, "too long") && conversation.cut_half(5, "too long"));
-        assert!(!conversation.cut_half(5, "too long"), "nothing is left to cut");
+        assert!(transcript.cut_half(5, "too long") && transcript.cut_half(5, "too long"));
+        assert!(!transcript.cut_half(5, "too long"), "nothing is left to cut");
         assert_eq!(recorder.trajectory().events().count(), 8 + 3);
     }
 }
