@@ -14,6 +14,7 @@ mod guard;
 mod host;
 mod in_flight;
 mod input_limits;
+mod kept_session;
 mod objects;
 mod options;
 mod prediction;

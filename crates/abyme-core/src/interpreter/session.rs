@@ -81,8 +81,12 @@ impl Session {
 
     /// Checks every cell against `policy` before it runs.
     pub fn policy(mut self, policy: impl Into<Option<Arc<CodePolicy>>>) -> Self {
-        self.policy = policy.into();
+        self.set_policy(policy.into());
         self
+    }
+
+    pub(crate) fn set_policy(&mut self, policy: Option<Arc<CodePolicy>>) {
+        self.policy = policy;
     }
 
     /// Serves the calls of [`run_code`](Self::run_code) through `host`, whose functions `scope` describes.

@@ -245,6 +245,7 @@ impl<'a> Children<'a> {
             recorder: &recorder,
             tool_uses: self.tool_uses,
             label: None,
+            session: None,
             parent: Some(&parent),
         };
         let span = telemetry::child(recorder.run(), budget.depth(), &config.signature);

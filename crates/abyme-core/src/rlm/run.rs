@@ -176,6 +176,7 @@ impl<O> Run<O> {
             recorder: &recorder,
             tool_uses: &tool::unused(&config.tools),
             label: label.as_deref(),
+            session: None,
             parent: None,
         };
         let usage = || budget.usage();

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use indexmap::IndexMap;
 use rand::Rng;
 
-use super::{budget::Budget, config::RlmConfig};
+use super::{budget::Budget, config::RlmConfig, kept_session::SessionSlot};
 use crate::{
     error::Result,
     inputs::Inputs,
@@ -31,6 +31,9 @@ pub(super) struct RunParts<'a> {
     /// How often the tree has used each tool.
     pub(super) tool_uses: &'a ToolUses,
     pub(super) label: Option<&'a str>,
+    /// Where its session comes from and stays, if it is one run of a conversation. All others open one of
+    /// their own and shut it down.
+    pub(super) session: Option<&'a SessionSlot>,
     /// The call that starts it, if a cell does.
     pub(super) parent: Option<&'a ParentCall>,
 }

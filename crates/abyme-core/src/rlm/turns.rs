@@ -17,6 +17,7 @@ use super::{
     config::RlmConfig,
     extract::read_outputs,
     host::CellHost,
+    kept_session::{KeptSession, SessionSlot},
     objects,
     reply::{Reply, read_reply},
     start::{Outputs, RunParts, StartRun},
@@ -160,20 +161,32 @@ impl<'a> Turns<'a> {
         self.transcript.open(messages);
     }
 
-    /// Opens a session, takes turns in it until the run ends or is `cancelled`, and shuts it down on every
-    /// path. (A dropped future drops the session, which releases everything: C1.)
+    /// Opens a session, or goes on in that of the conversation; takes turns in it until the run ends or is
+    /// `cancelled`; and shuts it down on every path, or leaves it to the conversation. (A dropped future drops
+    /// the session, which releases everything: C1.)
     pub(super) async fn take(&mut self, cancelled: impl Future<Output = ()>) -> Result<Outputs> {
         let mut cancelled = pin!(cancelled);
         self.budget.take_slot().await;
-        let mut session = unless(cancelled.as_mut(), self.open_session()).await?;
-        let ended = unless(cancelled, self.take_in(&mut session)).await;
-        if let Err(error) = session.shutdown().await {
+        let own = SessionSlot::default();
+        let mut slot = self.parts.session.unwrap_or(&own).lock().await;
+        let goes_on = match slot.as_mut() {
+            Some(kept) => unless(cancelled.as_mut(), self.go_on_in(kept)).await?,
+            None => false,
+        };
+        let kept = match slot.as_mut() {
+            Some(kept) if goes_on => kept,
+            _ => slot.insert(unless(cancelled.as_mut(), self.open_session()).await?),
+        };
+        let ended = unless(cancelled, self.take_in(kept)).await;
+        if self.parts.session.is_none()
+            && let Err(error) = kept.session.shutdown().await
+        {
             tracing::warn!(%error, "the session did not shut down cleanly");
         }
         ended
     }
 
-    async fn take_in(&mut self, session: &mut Session) -> Result<Outputs> {
+    async fn take_in(&mut self, kept: &mut KeptSession) -> Result<Outputs> {
         loop {
             self.budget.take_slot().await;
             let (model, size) = (&*self.config.model, self.transcript.size());
@@ -188,7 +201,7 @@ impl<'a> Turns<'a> {
             };
             self.turn += u32::from(!self.repairing);
             let span = tracing::info_span!("turn", number = self.turn);
-            match Box::pin(self.take_turn(session, reserved).instrument(span)).await? {
+            match Box::pin(self.take_turn(kept, reserved).instrument(span)).await? {
                 Step::Continue(message) if !self.begin_anew() => self.transcript.add(message),
                 Step::Continue(_) => {}
                 Step::Done(outputs) => return Ok(outputs),
@@ -213,7 +226,7 @@ impl<'a> Turns<'a> {
     }
 
     /// One turn: asks the root model for a cell and acts on its reply.
-    async fn take_turn(&mut self, session: &mut Session, reserved: Reservation) -> Result<Step> {
+    async fn take_turn(&mut self, kept: &mut KeptSession, reserved: Reservation) -> Result<Step> {
         let purpose = if self.repairing { Purpose::Repair } else { Purpose::Act };
         match self.ask(purpose, reserved).await {
             Ok(response) => {
@@ -221,7 +234,7 @@ impl<'a> Turns<'a> {
                     // Nothing is lost yet. Later, what there is makes the outputs.
                     self.budget.check_metered()?;
                 }
-                self.act_on(session, purpose, response).await
+                self.act_on(kept, purpose, response).await
             }
             Err(error) if error.kind() == ErrorKind::ContentRefused => {
                 self.repairing = false;
@@ -320,7 +333,12 @@ impl<'a> Turns<'a> {
     }
 
     /// Acts on a reply of the root model.
-    async fn act_on(&mut self, session: &mut Session, purpose: Purpose, response: Response) -> Result<Step> {
+    async fn act_on(
+        &mut self,
+        session: &mut KeptSession,
+        purpose: Purpose,
+        response: Response,
+    ) -> Result<Step> {
         let repairing = std::mem::take(&mut self.repairing);
         let reply = read_reply(&response);
         let is_empty = matches!(&reply, Reply::Text(text) if text.trim().is_empty());
@@ -429,7 +447,7 @@ impl<'a> Turns<'a> {
     /// Runs a cell and decides what its observation means for the run.
     async fn run_cell(
         &mut self,
-        session: &mut Session,
+        session: &mut KeptSession,
         code: String,
         repairing: bool,
         is_cut: bool,
@@ -440,7 +458,7 @@ impl<'a> Turns<'a> {
             .timeout(limits.cell_timeout)
             .total_timeout(self.budget.time_left())
             .max_output_chars(limits.max_output_chars);
-        let (mut observation, notes) = match self.execute(session, cell).await {
+        let (mut observation, notes) = match self.execute(&mut session.session, cell).await {
             Ok(executed) => executed,
             Err(error) => return Ok(Step::Extract(End::CutShort(error))),
         };
@@ -548,17 +566,41 @@ impl<'a> Turns<'a> {
     }
 
     /// A session with the inputs and the user's Python tools in it.
-    async fn open_session(&self) -> Result<Session> {
-        let config = self.config;
-        let mut session = Session::new(config.factory.create().await?);
+    async fn open_session(&self) -> Result<KeptSession> {
+        let mut session = Session::new(self.config.factory.create().await?);
         session.start().await?;
-        let inputs = self.inputs.iter().map(|(name, value)| (name.to_owned(), value.clone()));
-        let cell = Cell::new(objects::setup(&config.signature))
-            .variables(inputs)
+        let mut kept = KeptSession { session, inputs: Inputs::new() };
+        self.put_in(&mut kept).await?;
+        Ok(kept)
+    }
+
+    /// Puts what an earlier run did not into its session. Says whether it is still alive.
+    async fn go_on_in(&mut self, kept: &mut KeptSession) -> Result<bool> {
+        let put = self.put_in(kept).await;
+        if let (Err(_), Some(reason)) = (&put, kept.session.ended()) {
+            self.transcript.add(prompt::session_lost(reason));
+            return Ok(false);
+        }
+        put.map(|()| true)
+    }
+
+    /// Puts those inputs into a session that are not in it.
+    async fn put_in(&self, kept: &mut KeptSession) -> Result<()> {
+        let config = self.config;
+        let inputs: Inputs = self
+            .inputs
+            .iter()
+            .filter(|(name, value)| kept.inputs.get(name) != Some(*value))
+            .map(|(name, value)| (name, value.clone()))
+            .collect();
+        let cell = Cell::new(objects::setup(&config.signature, &inputs))
+            .variables(inputs.iter().map(|(name, value)| (name.to_owned(), value.clone())))
             .scope(config.scope.clone())
             .timeout(self.limits.cell_timeout)
             .total_timeout(self.budget.time_left());
-        let observation = session.execute(cell, &NoHostFunctions).await?;
+        // The policy is for the model's code.
+        kept.session.set_policy(None);
+        let observation = kept.session.execute(cell, &NoHostFunctions).await?;
         if observation.interruption.is_some() {
             let (kind, limit) = match self.budget.exhausted_now() {
                 Some(limit) => (ErrorKind::LimitReached, self.budget.describe(limit)),
@@ -575,8 +617,9 @@ impl<'a> Turns<'a> {
             let message = format!("the session could not be set up: {reason}");
             return Err(Error::new(ErrorKind::Unavailable, message).operation("Rlm::run"));
         }
-        // The policy is for the model's code.
-        Ok(session.policy(config.policy.clone()))
+        kept.session.set_policy(config.policy.clone());
+        kept.inputs = self.inputs.clone();
+        Ok(())
     }
 
     /// The outputs of a submission, or what does not fit.
