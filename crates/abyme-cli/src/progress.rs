@@ -10,7 +10,7 @@ use std::{
 use abyme::{
     Event, EventSink, Observation, Record,
     interpreter::render_observation,
-    trajectory::{CallOutcome, Purpose, ReplyPart},
+    trajectory::{Purpose, ReplyPart},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -392,15 +392,15 @@ impl RunView<'_> {
             Event::SubCallFinished { turn, outcome, .. } => self.counted(|counts| {
                 counts.turn = *turn;
                 counts.sub_calls += 1;
-                counts.failed += u32::from(matches!(outcome, CallOutcome::Error(_)));
+                counts.failed += u32::from(outcome.failure().is_some());
             }),
             Event::ChildStarted { turn, call, prompt, .. } => {
                 self.note(*turn, &format!("child {call} starts: {prompt}"));
             }
             Event::ChildFinished { turn, call, outcome, usage, seconds, .. } => {
-                let ended = match outcome {
-                    CallOutcome::Result(_) => "is done".to_owned(),
-                    CallOutcome::Error(error) => format!("failed: {error}"),
+                let ended = match outcome.failure() {
+                    None => "is done".to_owned(),
+                    Some(error) => format!("failed: {error}"),
                 };
                 self.note(*turn, &format!("child {call}, {usage}, {seconds:.1} s: {ended}"));
                 self.counted(|counts| {

@@ -2,6 +2,8 @@
 
 use std::{any::Any, convert::Infallible, error::Error as StdError, fmt, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{RateLimits, Usage};
 
 /// Shorthand for results of this workspace.
@@ -38,7 +40,10 @@ struct Inner {
 }
 
 /// The kind of an error. Retries and budgets decide on this, never on a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// `serde` writes the name of the kind in `snake_case`, as a record has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
     // The caller's.
@@ -73,6 +78,7 @@ pub enum ErrorKind {
     /// Too many requests. The provider may say how long to wait.
     RateLimited {
         /// The pause that `Retry-After` names.
+        #[serde(default, with = "crate::seconds::option")]
         retry_after: Option<Duration>,
     },
     /// The account has no quota left. Waiting does not help.

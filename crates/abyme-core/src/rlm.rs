@@ -15,6 +15,7 @@ mod host;
 mod in_flight;
 mod input_limits;
 mod kept_session;
+mod made;
 mod objects;
 mod options;
 mod prediction;

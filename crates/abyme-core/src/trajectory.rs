@@ -7,8 +7,8 @@ mod writer;
 
 pub use self::{
     event::{
-        CallOutcome, CallRef, Event, EventSink, InputSummary, ParentCall, Purpose, Record, ReplyPart,
-        StoppedEarly,
+        CallOutcome, CallRef, Difference, Event, EventSink, ForkOrigin, ParentCall, Purpose, Record,
+        ReplyPart, StoppedEarly,
     },
     ledger::{EntryKind, Ledger, LedgerEntry, StoppedReplies},
     turn::Turn,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 
 use crate::value::Value;
 
@@ -69,10 +70,11 @@ impl HostCall {
 
 /// What a failed call raises in Python: the built-in exception called `type_name`, or a `RuntimeError` of
 /// that name where Python has none.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct HostError {
     /// The exception's class name, such as `ValueError`.
+    #[serde(rename = "type")]
     pub type_name: String,
     /// Its message.
     pub message: String,

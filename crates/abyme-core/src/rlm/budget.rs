@@ -437,6 +437,11 @@ impl Budget {
         self.used().usage
     }
 
+    /// How many sub-calls the tree has taken.
+    pub(super) fn sub_calls(&self) -> u32 {
+        self.tree.used().sub_calls
+    }
+
     /// Which limit on time, tokens or cost is used up.
     pub(super) fn exhausted_now(&self) -> Option<Limit> {
         self.exhausted(&self.tree.used())

@@ -15,6 +15,7 @@ use super::{
     budget::{Budget, CallSize, Reservation},
     config::RlmConfig,
     guard::OnDrop,
+    made::Made,
     reply_stream::{Received, ReplyStream},
 };
 use crate::{
@@ -49,6 +50,8 @@ pub(super) struct SubCall<'r> {
     pub(super) timeout: Option<Duration>,
     /// The number of the call whose reply it asks to correct.
     pub(super) repairs: Option<u32>,
+    /// Takes note of the number of the call.
+    pub(super) made: &'r Made,
 }
 
 /// What a sub-call gave.
@@ -124,9 +127,16 @@ impl<'a> ModelCaller<'a> {
         self.recorder
     }
 
-    /// A number for the next host call.
+    /// A number for the next sub-call, child or tool call.
     pub(super) fn next_host_call(&self) -> u32 {
         self.host_calls.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A number for the next sub-call or child that a host call makes.
+    pub(super) fn next_made(&self, made: &Made) -> u32 {
+        let call = self.next_host_call();
+        made.add(call);
+        call
     }
 
     /// Asks the root model and records its reply, which is shown as it comes. `prefill` is what the request
@@ -169,6 +179,7 @@ impl<'a> ModelCaller<'a> {
             turn,
             purpose,
             text: response.text.clone(),
+            reasoning: response.reasoning.clone(),
             native_call: response.native_call.clone(),
             finish_reason: response.finish_reason.clone(),
             stopped,
@@ -230,32 +241,36 @@ impl<'a> ModelCaller<'a> {
         turn: u32,
         asked: &SubCall<'_>,
         _reserved: Reservation,
-    ) -> Result<Answer> {
+    ) -> Result<Answer, HostError> {
         let SubCall { model, request, .. } = asked;
         let _permit = self.budget.call_permit().await;
         self.budget.check()?;
-        let call = self.next_host_call();
+        let call = self.next_made(asked.made);
         self.recorder.record(Event::SubCallStarted {
             turn,
             call,
             function: asked.function.to_owned(),
             model: model.name().to_owned(),
             prompt: request.messages.last().map(|message| message.content.clone()).unwrap_or_default(),
+            max_tokens: request.max_tokens,
+            temperature: request.temperature,
             repairs: asked.repairs,
         });
         let started = Instant::now();
-        let finished = |outcome, usage| {
+        let finished = |outcome, is_cut, usage| {
             let seconds = started.elapsed().as_secs_f64();
             self.recorder.record(Event::SubCallFinished {
                 turn,
                 call,
                 outcome,
+                is_cut,
                 usage,
                 seconds,
                 answered_by: None,
             });
         };
-        let unfinished = OnDrop::new(|| finished(CallOutcome::Error(CANCELLED.to_owned()), Usage::default()));
+        let cancelled = || CallOutcome::Cancelled(CANCELLED.to_owned());
+        let unfinished = OnDrop::new(|| finished(cancelled(), false, Usage::default()));
         let own = asked.timeout.and_then(|limit| Some((started.checked_add(limit)?, limit)));
         let of = CallOf {
             turn,
@@ -272,14 +287,22 @@ impl<'a> ModelCaller<'a> {
             Err(_) => (Usage::default(), false),
         };
         let answer = result.and_then(|response| answer(*model, response));
-        finished(
-            match &answer {
-                Ok(text) => CallOutcome::Result(text.clone()),
-                Err(error) => CallOutcome::Error(error.to_string()),
-            },
-            usage,
-        );
+        let answer = answer.map_err(|error| self.failure(&error, asked));
+        finished(CallOutcome::of(&answer), is_cut, usage);
         answer.map(|text| Answer { call, text, is_cut })
+    }
+
+    /// What a call that failed raises in the cell.
+    fn failure(&self, error: &Error, asked: &SubCall<'_>) -> HostError {
+        let type_name = match error.kind() {
+            ErrorKind::ModelTimeout => "TimeoutError",
+            ErrorKind::ContextTooLong => {
+                let advice = self.budget.learn_too_long(asked.model, &asked.request);
+                return HostError::value_error(format!("{}. {advice}", error.message()));
+            }
+            _ => "RuntimeError",
+        };
+        HostError::new(type_name, error.message())
     }
 
     /// Calls a model until it answers, fails for good, or the time is over, pauses between tries included.
@@ -294,6 +317,7 @@ impl<'a> ModelCaller<'a> {
                     turn: of.turn,
                     call: of.call,
                     model: of.model.name().to_owned(),
+                    kind: error.kind(),
                     error: error.to_string(),
                     usage,
                     seconds: started.elapsed().as_secs_f64(),

@@ -13,7 +13,8 @@ use super::{
     caller::{CANCELLED, ModelCaller},
     config::RlmConfig,
     guard::OnDrop,
-    start::{RunParts, StartRun, run_id},
+    made::Made,
+    start::{RunParts, StartRun, random_seed, run_id},
     sub_calls::SubCalls,
 };
 use crate::{
@@ -45,6 +46,8 @@ struct ChildOptions<'a> {
     signature: Option<&'a str>,
     model: &'a Arc<dyn LanguageModel>,
     max_iterations: u32,
+    /// Takes note of the children that are started.
+    made: &'a Made,
 }
 
 /// The task of one child.
@@ -64,18 +67,18 @@ impl<'a> Children<'a> {
         Self { caller, start, tool_uses, turn, notes: Mutex::default() }
     }
 
-    pub(super) async fn rlm_query(&self, call: &HostCall) -> Result<Value, HostError> {
+    pub(super) async fn rlm_query(&self, call: &HostCall, made: &Made) -> Result<Value, HostError> {
         let prompt = match call.kwargs.get("prompt") {
             Some(Value::Text(prompt)) => prompt,
             other => return Err(wrong_argument(RLM_QUERY, "prompt", "a str", other)),
         };
         let context = given(call, "context");
-        let asked = self.asked(call, RLM_QUERY)?;
+        let asked = self.asked(call, RLM_QUERY, made)?;
         let task = self.task(&asked, prompt, context)?;
         if !self.caller.budget().may_have_children() {
             let sub_calls = SubCalls::new(self.caller, self.turn);
             return sub_calls
-                .answer(RLM_QUERY, &**asked.model, flat_prompt(prompt, context), task.config.signature)
+                .answer(RLM_QUERY, &**asked.model, flat_prompt(prompt, context), task.config.signature, made)
                 .await;
         }
         self.caller.budget().reserve_children(1)?;
@@ -86,9 +89,9 @@ impl<'a> Children<'a> {
         result
     }
 
-    pub(super) async fn rlm_query_batched(&self, call: &HostCall) -> Result<Value, HostError> {
+    pub(super) async fn rlm_query_batched(&self, call: &HostCall, made: &Made) -> Result<Value, HostError> {
         let prompts = arguments::texts(call, "prompts")?;
-        let asked = self.asked(call, RLM_QUERY_BATCHED)?;
+        let asked = self.asked(call, RLM_QUERY_BATCHED, made)?;
         let on_error = on_error(call)?;
         let contexts: Vec<Option<&Value>> = match given(call, "contexts") {
             None => vec![None; prompts.len()],
@@ -122,7 +125,7 @@ impl<'a> Children<'a> {
             let flat = tasks.into_iter().zip(prompts.iter().zip(contexts));
             join_all(flat.map(|(task, (prompt, context))| {
                 let prompt = flat_prompt(prompt, context);
-                sub_calls.answer(RLM_QUERY_BATCHED, &**asked.model, prompt, task.config.signature)
+                sub_calls.answer(RLM_QUERY_BATCHED, &**asked.model, prompt, task.config.signature, made)
             }))
             .await
         };
@@ -141,6 +144,7 @@ impl<'a> Children<'a> {
         &'c self,
         call: &'c HostCall,
         function: &'static str,
+        made: &'c Made,
     ) -> Result<ChildOptions<'c>, HostError> {
         let signature = match given(call, "signature") {
             None => None,
@@ -158,7 +162,7 @@ impl<'a> Children<'a> {
             other => return Err(wrong_argument(function, "max_iterations", "an int", other)),
         };
         let model = self.caller.sub_model(arguments::model(call)?)?;
-        Ok(ChildOptions { function, signature, model, max_iterations })
+        Ok(ChildOptions { function, signature, model, max_iterations, made })
     }
 
     /// The signature and the inputs of a child that is asked for `prompt` over `context`.
@@ -217,7 +221,7 @@ impl<'a> Children<'a> {
     /// Runs one child, whose first turn is reserved, and records it.
     async fn child(&self, asked: &ChildOptions<'_>, task: Task) -> Result<Value, HostError> {
         let Task { prompt, config, inputs } = task;
-        let (turn, call, child) = (self.turn, self.caller.next_host_call(), run_id());
+        let (turn, call, child) = (self.turn, self.caller.next_made(asked.made), run_id());
         let budget = self.caller.budget().child(asked.max_iterations);
         let recorder = self.caller.recorder().child(child.clone());
         self.caller.recorder().record(Event::ChildStarted {
@@ -234,7 +238,7 @@ impl<'a> Children<'a> {
             let event = Event::ChildFinished { turn, call, child, outcome, usage, seconds };
             self.caller.recorder().record(event);
         };
-        let unfinished = OnDrop::new(|| finished(CallOutcome::Error(CANCELLED.to_owned())));
+        let unfinished = OnDrop::new(|| finished(CallOutcome::Cancelled(CANCELLED.to_owned())));
         let limits = self.caller.limits().clone().max_iterations(asked.max_iterations);
         let parent = ParentCall::new(self.caller.recorder().run(), call, budget.depth());
         let parts = RunParts {
@@ -247,21 +251,17 @@ impl<'a> Children<'a> {
             label: None,
             session: None,
             parent: Some(&parent),
+            seed: random_seed(),
+            forked_from: None,
         };
         let span = telemetry::child(recorder.run(), budget.depth(), &config.signature);
         let ended = telemetry::within(&span, self.start.start(parts)).await;
         unfinished.disarm();
-        match ended {
-            Ok((outputs, _)) => {
-                let value = result_of(outputs);
-                finished(CallOutcome::Result(value.clone()));
-                Ok(value)
-            }
-            Err(error) => {
-                finished(CallOutcome::Error(error.to_string()));
-                Err(HostError::runtime_error(format!("the child run failed: {}", error.message())))
-            }
-        }
+        let result = ended
+            .map(|(outputs, _)| result_of(outputs))
+            .map_err(|error| HostError::runtime_error(format!("the child run failed: {}", error.message())));
+        finished(CallOutcome::of(&result));
+        result
     }
 }
 

@@ -10,7 +10,10 @@ use super::{
     start::{Outputs, RunParts, StartRun},
     turns::Turns,
 };
-use crate::{error::Result, trajectory::Event};
+use crate::{
+    error::{ErrorKind, Result},
+    trajectory::Event,
+};
 
 /// Executes a run until it ends or is `cancelled`.
 pub(super) async fn execute(parts: RunParts<'_>, cancelled: impl Future<Output = ()>) -> Result<Outputs> {
@@ -18,11 +21,12 @@ pub(super) async fn execute(parts: RunParts<'_>, cancelled: impl Future<Output =
     let caller = ModelCaller::new(config, limits, budget, recorder);
     let mut turns = Turns::new(parts, caller, &Loop);
     turns.open();
-    let failed = |error: String| {
+    let failed = |kind, error: String| {
         let (usage, turns) = (budget.usage(), budget.iterations());
-        recorder.record(Event::RunFailed { error, usage, turns });
+        recorder.record(Event::RunFailed { kind, error, usage, turns });
     };
-    let dropped = OnDrop::new(|| failed("the run was dropped before its end".to_owned()));
+    let dropped =
+        OnDrop::new(|| failed(ErrorKind::Cancelled, "the run was dropped before its end".to_owned()));
     let ended = turns.take(cancelled).await;
     dropped.disarm();
     match &ended {
@@ -31,7 +35,7 @@ pub(super) async fn execute(parts: RunParts<'_>, cancelled: impl Future<Output =
             let (usage, turns) = (budget.usage(), budget.iterations());
             recorder.record(Event::RunFinished { status, outputs, usage, turns });
         }
-        Err(error) => failed(error.to_string()),
+        Err(error) => failed(error.kind(), error.to_string()),
     }
     ended
 }

@@ -3,9 +3,12 @@
 use async_trait::async_trait;
 
 use super::{
-    builtins::{BUDGET, LLM_BATCH, LLM_QUERY, LLM_QUERY_BATCHED, RLM_QUERY, RLM_QUERY_BATCHED},
+    builtins::{
+        BUDGET, LLM_BATCH, LLM_QUERY, LLM_QUERY_BATCHED, RESERVED_FUNCTIONS, RLM_QUERY, RLM_QUERY_BATCHED,
+    },
     caller::ModelCaller,
     children::Children,
+    made::Made,
     start::StartRun,
     sub_calls::SubCalls,
     tool_calls::ToolCalls,
@@ -14,6 +17,7 @@ use crate::{
     interpreter::{HostCall, HostError, HostFunctions},
     telemetry,
     tool::ToolUses,
+    trajectory::{CallOutcome, Event},
     value::Value,
 };
 
@@ -22,6 +26,7 @@ pub(super) struct CellHost<'a> {
     caller: &'a ModelCaller<'a>,
     sub_calls: SubCalls<'a>,
     children: Children<'a>,
+    turn: u32,
     tool_calls: ToolCalls<'a>,
 }
 
@@ -36,6 +41,7 @@ impl<'a> CellHost<'a> {
             caller,
             sub_calls: SubCalls::new(caller, turn),
             children: Children::new(caller, start, tool_uses, turn),
+            turn,
             tool_calls: ToolCalls::new(caller, &caller.config().tools, tool_uses, turn),
         }
     }
@@ -43,6 +49,26 @@ impl<'a> CellHost<'a> {
     /// What the model should read of the calls beside what they returned.
     pub(super) fn notes(&self) -> Vec<String> {
         [self.sub_calls.take_notes(), self.children.take_notes()].concat()
+    }
+
+    /// Serves a call of a built-in function, and records what it returned.
+    async fn built_in(&self, call: HostCall) -> Result<Value, HostError> {
+        let made = Made::default();
+        let result = match call.name.as_str() {
+            LLM_QUERY => self.sub_calls.llm_query(&call, &made).await,
+            LLM_QUERY_BATCHED | LLM_BATCH => self.sub_calls.llm_query_batched(&call, &made).await,
+            RLM_QUERY => self.children.rlm_query(&call, &made).await,
+            RLM_QUERY_BATCHED => self.children.rlm_query_batched(&call, &made).await,
+            _ => Ok(self.caller.budget().to_value()),
+        };
+        self.caller.recorder().record(Event::HostCallReturned {
+            turn: self.turn,
+            function: call.name,
+            arguments: call.kwargs,
+            calls: made.calls(),
+            outcome: CallOutcome::of(&result),
+        });
+        result
     }
 }
 
@@ -52,13 +78,10 @@ impl HostFunctions for CellHost<'_> {
         let content = self.caller.config().span_content;
         let span = telemetry::host_call(&call, content);
         let served = async {
-            match call.name.as_str() {
-                LLM_QUERY => self.sub_calls.llm_query(&call).await,
-                LLM_QUERY_BATCHED | LLM_BATCH => self.sub_calls.llm_query_batched(&call).await,
-                RLM_QUERY => self.children.rlm_query(&call).await,
-                RLM_QUERY_BATCHED => self.children.rlm_query_batched(&call).await,
-                BUDGET if self.caller.config().offers_budget() => Ok(self.caller.budget().to_value()),
-                _ => self.tool_calls.call(call).await,
+            let is_budget = call.name == BUDGET && self.caller.config().offers_budget();
+            match is_budget || RESERVED_FUNCTIONS.contains(&call.name.as_str()) {
+                true => self.built_in(call).await,
+                false => self.tool_calls.call(call).await,
             }
         };
         let result = telemetry::within(&span, served).await;
@@ -68,6 +91,6 @@ impl HostFunctions for CellHost<'_> {
 
     /// Models and children have time limits of their own.
     fn stops_clock(&self, call: &HostCall) -> bool {
-        [LLM_QUERY, LLM_QUERY_BATCHED, LLM_BATCH, RLM_QUERY, RLM_QUERY_BATCHED].contains(&&*call.name)
+        RESERVED_FUNCTIONS.contains(&call.name.as_str())
     }
 }

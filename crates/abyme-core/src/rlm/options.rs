@@ -6,6 +6,7 @@ use super::{
     arguments::{self, given, wrong_argument},
     caller::ModelCaller,
     in_flight::Question,
+    made::Made,
     reply_type::ReplyType,
 };
 use crate::{
@@ -25,16 +26,18 @@ pub(super) struct Options<'a> {
     pub(super) max_tokens: Option<u32>,
     pub(super) temperature: Option<f64>,
     pub(super) timeout: Option<Duration>,
+    /// Takes note of the calls that are made.
+    pub(super) made: &'a Made,
 }
 
 impl<'a> Options<'a> {
     /// A call of `model` that leaves everything to it.
-    pub(super) fn new(model: &'a dyn LanguageModel) -> Self {
-        Self { model, reply_type: None, max_tokens: None, temperature: None, timeout: None }
+    pub(super) fn new(model: &'a dyn LanguageModel, made: &'a Made) -> Self {
+        Self { model, reply_type: None, max_tokens: None, temperature: None, timeout: None, made }
     }
 
     /// The options in the arguments of a call.
-    pub(super) fn of(call: &HostCall, caller: &ModelCaller<'a>) -> Result<Self, HostError> {
+    pub(super) fn of(call: &HostCall, caller: &ModelCaller<'a>, made: &'a Made) -> Result<Self, HostError> {
         let reply_type = match given(call, "schema") {
             None => None,
             Some(schema) => ReplyType::from_value(schema).map_err(|error| {
@@ -51,6 +54,7 @@ impl<'a> Options<'a> {
             max_tokens: max_tokens(call)?,
             temperature: temperature(call)?,
             timeout: timeout(call)?,
+            made,
         })
     }
 

@@ -20,7 +20,7 @@ use super::{
     config::RlmConfig,
     execute::execute,
     prediction::Prediction,
-    start::{RunParts, run_id},
+    start::{RunParts, random_seed, run_id},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -178,6 +178,8 @@ impl<O> Run<O> {
             label: label.as_deref(),
             session: None,
             parent: None,
+            seed: random_seed(),
+            forked_from: None,
         };
         let usage = || budget.usage();
         let ended = match execute(parts, cancel.cancelled()).await {

@@ -16,7 +16,7 @@ use crate::{
     limits::Limits,
     status::Status,
     tool::ToolUses,
-    trajectory::{ParentCall, Recorder},
+    trajectory::{ForkOrigin, ParentCall, Recorder},
     value::Value,
 };
 
@@ -36,6 +36,10 @@ pub(super) struct RunParts<'a> {
     pub(super) session: Option<&'a SessionSlot>,
     /// The call that starts it, if a cell does.
     pub(super) parent: Option<&'a ParentCall>,
+    /// What the random numbers of its sessions begin with.
+    pub(super) seed: u64,
+    /// The run that it is a fork of, if it is one.
+    pub(super) forked_from: Option<&'a ForkOrigin>,
 }
 
 /// The outputs of a run and how it ended.
@@ -46,6 +50,11 @@ pub(super) type Outputs = (IndexMap<String, Value>, Status);
 pub(super) trait StartRun: Send + Sync {
     /// Records its beginning, its turns and its end. Dropping the future ends it.
     async fn start(&self, parts: RunParts<'_>) -> Result<Outputs>;
+}
+
+/// A seed, made at random. It fits the numbers of JSON.
+pub(super) fn random_seed() -> u64 {
+    rand::rng().random::<u64>() >> 11
 }
 
 /// The id of a new run, made at random.

@@ -13,11 +13,11 @@ use super::{
     caller::{CANCELLED, ModelCaller, SubCall},
     guard::OnDrop,
     in_flight::{Answered, Follow, Lead, Question, Role},
+    made::Made,
     options::Options,
     reply_type::ReplyType,
 };
 use crate::{
-    error::{Error, ErrorKind},
     interpreter::{HostCall, HostError},
     model::{LanguageModel, Message, Request, Usage},
     prompt,
@@ -57,18 +57,18 @@ impl<'a> SubCalls<'a> {
         std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) async fn llm_query(&self, call: &HostCall) -> Result<Value, HostError> {
+    pub(super) async fn llm_query(&self, call: &HostCall, made: &Made) -> Result<Value, HostError> {
         let prompt = match call.kwargs.get("prompt") {
             Some(Value::Text(prompt)) => prompt,
             other => return Err(wrong_argument(LLM_QUERY, "prompt", "a str", other)),
         };
-        let options = Options::of(call, self.caller)?;
+        let options = Options::of(call, self.caller, made)?;
         self.ask_one(LLM_QUERY, prompt, &options).await
     }
 
-    pub(super) async fn llm_query_batched(&self, call: &HostCall) -> Result<Value, HostError> {
+    pub(super) async fn llm_query_batched(&self, call: &HostCall, made: &Made) -> Result<Value, HostError> {
         let prompts = arguments::texts(call, "prompts")?;
-        let options = Options::of(call, self.caller)?;
+        let options = Options::of(call, self.caller, made)?;
         let on_error = on_error(call)?;
         let slots = self.slots(&prompts, &options)?;
         let asked = slots.into_iter().map(|slot| self.ask(LLM_QUERY_BATCHED, slot, &options));
@@ -87,8 +87,9 @@ impl<'a> SubCalls<'a> {
         model: &dyn LanguageModel,
         prompt: String,
         signature: TaskSignature,
+        made: &Made,
     ) -> Result<Value, HostError> {
-        let options = Options { reply_type: reply_type(&signature), ..Options::new(model) };
+        let options = Options { reply_type: reply_type(&signature), ..Options::new(model, made) };
         self.ask_one(function, &prompt.into(), &options).await
     }
 
@@ -196,12 +197,12 @@ impl<'a> SubCalls<'a> {
         reserved: Reservation,
         options: &Options<'_>,
     ) -> Answered {
-        let mut asked =
-            SubCall { function, model: options.model, request, timeout: options.timeout, repairs: None };
+        let (model, timeout, made) = (options.model, options.timeout, options.made);
+        let mut asked = SubCall { function, model, request, timeout, repairs: None, made };
         let mut answered = Answered { by: None, text: String::new(), value: Ok(Value::None) };
         let first = match self.caller.sub_call(self.turn, &asked, reserved).await {
             Ok(reply) => reply,
-            Err(error) => return Answered { value: Err(self.failure(&error, &asked)), ..answered },
+            Err(error) => return Answered { value: Err(error), ..answered },
         };
         let by = |call| Some(CallRef::new(self.caller.recorder().run(), call));
         answered.by = by(first.call);
@@ -233,23 +234,10 @@ impl<'a> SubCalls<'a> {
                 Answered { by: by(second.call), text: second.text, value }
             }
             Err(error) => {
-                let and = format!(", and asking again failed ({})", error.message());
+                let and = format!(", and asking again failed ({})", error.message);
                 Answered { value: unfit(&problem, &first.text, &and), ..answered }
             }
         }
-    }
-
-    /// What a call that failed raises in the cell.
-    fn failure(&self, error: &Error, asked: &SubCall<'_>) -> HostError {
-        let type_name = match error.kind() {
-            ErrorKind::ModelTimeout => "TimeoutError",
-            ErrorKind::ContextTooLong => {
-                let advice = self.caller.budget().learn_too_long(asked.model, &asked.request);
-                return HostError::value_error(format!("{}. {advice}", error.message()));
-            }
-            _ => "RuntimeError",
-        };
-        HostError::new(type_name, error.message())
     }
 
     /// Waits for the answer of another call, and records that.
@@ -260,21 +248,25 @@ impl<'a> SubCalls<'a> {
         follow: Follow<Answered>,
         options: &Options<'_>,
     ) -> Option<Answered> {
-        let (recorder, turn, call) = (self.caller.recorder(), self.turn, self.caller.next_host_call());
+        let (recorder, turn) = (self.caller.recorder(), self.turn);
+        let call = self.caller.next_made(options.made);
         recorder.record(Event::SubCallStarted {
             turn,
             call,
             function: function.to_owned(),
             model: options.model.name().to_owned(),
             prompt: request.messages.last().map(|message| message.content.clone()).unwrap_or_default(),
+            max_tokens: request.max_tokens,
+            temperature: request.temperature,
             repairs: None,
         });
         let started = Instant::now();
         let finished = |outcome, answered_by| {
-            let (usage, seconds) = (Usage::default(), started.elapsed().as_secs_f64());
-            recorder.record(Event::SubCallFinished { turn, call, outcome, usage, seconds, answered_by });
+            let (usage, seconds, is_cut) = (Usage::default(), started.elapsed().as_secs_f64(), false);
+            let event = Event::SubCallFinished { turn, call, outcome, is_cut, usage, seconds, answered_by };
+            recorder.record(event);
         };
-        let unfinished = OnDrop::new(|| finished(CallOutcome::Error(CANCELLED.to_owned()), None));
+        let unfinished = OnDrop::new(|| finished(CallOutcome::Cancelled(CANCELLED.to_owned()), None));
         let answered = follow.answer().await;
         unfinished.disarm();
         match &answered {
@@ -282,11 +274,11 @@ impl<'a> SubCalls<'a> {
                 finished(CallOutcome::Result(text.clone()), by.clone());
             }
             Some(Answered { by, value: Err(error), .. }) => {
-                finished(CallOutcome::Error(error.message.clone()), by.clone());
+                finished(CallOutcome::Error(error.clone()), by.clone());
             }
             None => {
                 let error = "the call that asked the same was cancelled; it is made again";
-                finished(CallOutcome::Error(error.to_owned()), None);
+                finished(CallOutcome::Cancelled(error.to_owned()), None);
             }
         }
         answered

@@ -44,16 +44,13 @@ impl<'a> ToolCalls<'a> {
             let seconds = started.elapsed().as_secs_f64();
             recorder.record(Event::ToolCallFinished { turn, call: number, outcome, seconds });
         };
-        let unfinished = OnDrop::new(|| finished(CallOutcome::Error(CANCELLED.to_owned())));
+        let unfinished = OnDrop::new(|| finished(CallOutcome::Cancelled(CANCELLED.to_owned())));
         let result = match admitted {
             Ok(_at_work) => tool.call(arguments).await,
             Err(error) => Err(error),
         };
         unfinished.disarm();
-        finished(match &result {
-            Ok(value) => CallOutcome::Result(value.clone()),
-            Err(error) => CallOutcome::Error(error.to_string()),
-        });
+        finished(CallOutcome::of(&result));
         result
     }
 }

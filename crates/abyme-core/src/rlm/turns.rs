@@ -35,7 +35,7 @@ use crate::{
     prompt::{self, FirstMessages, PromptProfile},
     status::{Limit, Status},
     telemetry,
-    trajectory::{Event, InputSummary, Purpose, Recorder},
+    trajectory::{Event, Purpose, Recorder},
     value::Value,
 };
 
@@ -150,8 +150,11 @@ impl<'a> Turns<'a> {
             unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
             label: self.parts.label.map(str::to_owned),
             parent: self.parts.parent.cloned(),
+            forked_from: self.parts.forked_from.cloned(),
+            seed: self.parts.seed,
             signature: config.signature.clone(),
-            inputs: self.inputs.iter().map(|(name, value)| summary(name, value)).collect(),
+            inputs: self.inputs.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect(),
+            tools: config.tools.iter().map(|tool| tool.spec().clone()).collect(),
             model: config.model.name().to_owned(),
             sub_model: config.sub_model.name().to_owned(),
             interpreter: config.factory.name().to_owned(),
@@ -561,8 +564,14 @@ impl<'a> Turns<'a> {
         // Rounded as it is written, so that a record reads back equal.
         observation.duration =
             Duration::from_micros(observation.duration.as_micros().try_into().unwrap_or(u64::MAX));
-        self.recorder.record(Event::CellFinished { turn: self.turn, observation: observation.clone() });
-        Ok((observation, host.notes()))
+        let notes = host.notes();
+        self.recorder.record(Event::CellFinished {
+            turn: self.turn,
+            observation: observation.clone(),
+            notes: notes.clone(),
+            sub_calls: self.budget.sub_calls(),
+        });
+        Ok((observation, notes))
     }
 
     /// A session with the inputs and the user's Python tools in it.
@@ -654,15 +663,4 @@ async fn unless<T>(
         }
         done = work => done,
     }
-}
-
-fn summary(name: &str, value: &Value) -> InputSummary {
-    let len = match value {
-        Value::Text(text) => Some(text.chars_len()),
-        Value::Bytes(bytes) => Some(bytes.len()),
-        Value::List(items) => Some(items.len()),
-        Value::Dict(entries) => Some(entries.len()),
-        _ => None,
-    };
-    InputSummary { name: name.to_owned(), type_name: value.type_name().to_owned(), len }
 }

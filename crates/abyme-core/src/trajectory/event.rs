@@ -7,7 +7,8 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    interpreter::{Observation, Via},
+    error::ErrorKind,
+    interpreter::{FunctionSpec, HostError, Observation, Via},
     limits::Limits,
     model::{FinishReason, Message, NativeCall, Usage},
     signature::TaskSignature,
@@ -64,10 +65,19 @@ pub enum Event {
         /// The call that started it; absent for a run that no other run started.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent: Option<ParentCall>,
+        /// The run that it is a fork of, if it is one. The records up to the fork are copies of that run's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        forked_from: Option<ForkOrigin>,
+        /// What the random numbers of its sessions begin with; below 2^53.
+        #[serde(default)]
+        seed: u64,
         /// The task.
         signature: TaskSignature,
-        /// The inputs, without their contents.
-        inputs: Vec<InputSummary>,
+        /// The inputs, as the session has them.
+        inputs: IndexMap<String, Value>,
+        /// The user's tools, those in Python left out.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tools: Vec<FunctionSpec>,
         /// The model that plans.
         model: String,
         /// The model that answers `llm_query`.
@@ -88,6 +98,9 @@ pub enum Event {
         purpose: Purpose,
         /// The reply, whole, or as far as it came.
         text: String,
+        /// What the model thought before it, where the provider tells it apart from the text.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reasoning: String,
         /// The function that the model called in the provider's own form.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         native_call: Option<NativeCall>,
@@ -137,6 +150,8 @@ pub enum Event {
         call: Option<u32>,
         /// The model that was called.
         model: String,
+        /// The kind of its error, on which the loop decides.
+        kind: ErrorKind,
         /// Why it failed.
         error: String,
         /// What it used, as far as the provider says.
@@ -189,6 +204,12 @@ pub enum Event {
         model: String,
         /// The prompt as it was sent, whole.
         prompt: String,
+        /// Most tokens of the reply, where the cell set that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_tokens: Option<u32>,
+        /// The sampling temperature, where the cell set that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        temperature: Option<f64>,
         /// The number of the sub-call whose reply this one asks to correct, because it is not of the type
         /// that was asked for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -201,9 +222,12 @@ pub enum Event {
         turn: u32,
         /// Its number, as in [`SubCallStarted`](Event::SubCallStarted).
         call: u32,
-        /// The reply as the cell gets it, or why there is none.
+        /// The reply as the cell gets it, or the exception that it gets in its place.
         #[serde(flatten)]
         outcome: CallOutcome<String>,
+        /// Whether the length limit cut the reply.
+        #[serde(default, skip_serializing_if = "is_false")]
+        is_cut: bool,
         /// What the call used. Nothing, where another call answered it.
         usage: Usage,
         /// How long it took.
@@ -235,7 +259,7 @@ pub enum Event {
         call: u32,
         /// The id of the child.
         child: String,
-        /// What the cell gets, or why there is nothing.
+        /// What the cell gets, or the exception that it gets in its place.
         #[serde(flatten)]
         outcome: CallOutcome<Value>,
         /// What the child and its own children used.
@@ -262,11 +286,29 @@ pub enum Event {
         turn: u32,
         /// Its number, as in [`ToolCallStarted`](Event::ToolCallStarted).
         call: u32,
-        /// What it returned, or why it failed.
+        /// What it returned, or the exception that the cell gets.
         #[serde(flatten)]
         outcome: CallOutcome<Value>,
         /// How long it took.
         seconds: f64,
+    },
+    /// A call of a built-in host function returned to its cell: the sub-calls and children that it made are
+    /// events of their own, and this is what the cell got of them all. A call that was cancelled with its
+    /// cell has no such event.
+    #[non_exhaustive]
+    HostCallReturned {
+        /// The turn it belongs to.
+        turn: u32,
+        /// `llm_query`, `llm_query_batched`, `rlm_query`, `rlm_query_batched` or `budget`.
+        function: String,
+        /// Its arguments.
+        arguments: IndexMap<String, Value>,
+        /// The numbers of the sub-calls and children that it made.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        calls: Vec<u32>,
+        /// What it returned, or the exception that the cell gets.
+        #[serde(flatten)]
+        outcome: CallOutcome<Value>,
     },
     /// A cell ended.
     #[non_exhaustive]
@@ -275,6 +317,12 @@ pub enum Event {
         turn: u32,
         /// What it produced.
         observation: Observation,
+        /// What the host has to say about its calls, for the model to read beside the observation.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
+        /// How many sub-calls the run, and all that belong to its tree, had taken by then.
+        #[serde(default)]
+        sub_calls: u32,
     },
     /// A session died. A new one gets the inputs again, if the run goes on.
     #[non_exhaustive]
@@ -309,6 +357,8 @@ pub enum Event {
     /// The run ended without one: it failed, was cancelled, or its future was dropped.
     #[non_exhaustive]
     RunFailed {
+        /// The kind of its error.
+        kind: ErrorKind,
         /// Why.
         error: String,
         /// What the run used until then.
@@ -316,6 +366,49 @@ pub enum Event {
         /// Turns taken.
         turns: u32,
     },
+    /// A run that had not come to its end goes on. The time in between does not count: `at` goes on from the
+    /// last record before.
+    #[non_exhaustive]
+    RunResumed {
+        /// Version of Abyme.
+        abyme: String,
+        /// Wall clock, in milliseconds since 1970.
+        unix_ms: u64,
+        /// How many of the records before this one the run goes on from. Those after them, if there are any,
+        /// are set aside: other limits lead elsewhere. What they used still counts.
+        records: u64,
+        /// What is not as it was, for a person: a tool that changed, another model.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
+    },
+    /// The session of a run that goes on was brought up to date.
+    #[non_exhaustive]
+    SessionRebuilt {
+        /// The turn whose cell comes next.
+        turn: u32,
+        /// The turn of the last cell in the snapshot that it was restored from, if it was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        snapshot: Option<u32>,
+        /// How many cells ran again, with the recorded answers of their host calls.
+        cells: u32,
+        /// The cells that did not produce what they had produced before: then variables may differ too.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        differences: Vec<Difference>,
+    },
+    /// The session was saved beside the file of the run, to go on from if the run is resumed.
+    #[non_exhaustive]
+    SessionSaved {
+        /// The turn whose cell was the last one in it.
+        turn: u32,
+        /// The SHA-256 of the saved bytes, in hexadecimal digits.
+        sha256: String,
+        /// How many bytes it takes.
+        bytes: u64,
+    },
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// The call that started a child run.
@@ -358,8 +451,56 @@ impl CallRef {
 pub enum CallOutcome<T> {
     /// It returned this.
     Result(T),
-    /// It failed, saying this.
-    Error(String),
+    /// It failed, and raised this in the cell.
+    Error(HostError),
+    /// It was dropped with its cell or its run before it ended, for this reason.
+    Cancelled(String),
+}
+
+impl<T> CallOutcome<T> {
+    /// Why the call gave nothing, if it did not.
+    pub fn failure(&self) -> Option<&str> {
+        match self {
+            CallOutcome::Result(_) => None,
+            CallOutcome::Error(error) => Some(&error.message),
+            CallOutcome::Cancelled(reason) => Some(reason),
+        }
+    }
+}
+
+impl<T: Clone> CallOutcome<T> {
+    pub(crate) fn of(result: &Result<T, HostError>) -> Self {
+        match result {
+            Ok(value) => CallOutcome::Result(value.clone()),
+            Err(error) => CallOutcome::Error(error.clone()),
+        }
+    }
+}
+
+/// The run that a run is a fork of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ForkOrigin {
+    /// Its id.
+    pub run: String,
+    /// The last turn that the two have in common.
+    pub turn: u32,
+}
+
+/// What a run did when it was run again, where that is not what its record says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Difference {
+    /// The run of the tree, by the id in the record.
+    pub run: String,
+    /// The turn it belongs to; 0 is before the first.
+    pub turn: u32,
+    /// What differs, for a person: `the observation of the cell`.
+    pub what: String,
+    /// How it was.
+    pub recorded: String,
+    /// How it is now.
+    pub now: String,
 }
 
 /// A generation that the loop ended: its cell was complete, and what followed would have been dropped. See
@@ -395,19 +536,6 @@ pub enum Purpose {
     Repair,
     /// The outputs from the conversation so far, because a limit was reached.
     Extract,
-}
-
-/// An input, without its contents.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct InputSummary {
-    /// Its name.
-    pub name: String,
-    /// Its Python type.
-    #[serde(rename = "type")]
-    pub type_name: String,
-    /// Characters of a text, bytes of bytes, items of a list or dict.
-    pub len: Option<usize>,
 }
 
 /// A watcher of runs: a progress display, a log, a file. Every `Fn(&Arc<Record>)` is one.

@@ -340,10 +340,7 @@ fn rounded(seconds: f64) -> f64 {
 }
 
 fn error_of<T>(outcome: &CallOutcome<T>) -> Option<String> {
-    match outcome {
-        CallOutcome::Result(_) => None,
-        CallOutcome::Error(error) => Some(error.clone()),
-    }
+    outcome.failure().map(str::to_owned)
 }
 
 fn failure(observation: &Observation) -> Option<String> {

@@ -2,11 +2,19 @@
 //! `tests/tests/ledger.rs`.
 
 use super::*;
-use crate::{model::FinishReason, trajectory::event::Purpose, value::Value};
+use crate::{error::ErrorKind, model::FinishReason, trajectory::event::Purpose, value::Value};
 
 fn failed(call: Option<u32>, seconds: f64, retry_seconds: Option<f64>) -> Event {
-    let (error, model) = ("busy".to_owned(), "a".to_owned());
-    Event::ModelCallFailed { turn: 1, call, model, error, usage: Usage::call(), seconds, retry_seconds }
+    Event::ModelCallFailed {
+        turn: 1,
+        call,
+        model: "a".to_owned(),
+        kind: ErrorKind::Server,
+        error: "busy".to_owned(),
+        usage: Usage::call(),
+        seconds,
+        retry_seconds,
+    }
 }
 
 fn replied(turn: u32, usage: Usage, seconds: f64) -> Event {
@@ -14,6 +22,7 @@ fn replied(turn: u32, usage: Usage, seconds: f64) -> Event {
         turn,
         purpose: Purpose::Act,
         text: String::new(),
+        reasoning: String::new(),
         native_call: None,
         finish_reason: FinishReason::Stop,
         stopped: None,
@@ -24,7 +33,16 @@ fn replied(turn: u32, usage: Usage, seconds: f64) -> Event {
 
 fn asked(call: u32) -> Event {
     let (function, model) = ("llm_query".to_owned(), "b".to_owned());
-    Event::SubCallStarted { turn: 1, call, function, model, prompt: String::new(), repairs: None }
+    Event::SubCallStarted {
+        turn: 1,
+        call,
+        function,
+        model,
+        prompt: String::new(),
+        max_tokens: None,
+        temperature: None,
+        repairs: None,
+    }
 }
 
 fn ledger(events: impl IntoIterator<Item = (&'static str, f64, Event)>) -> Ledger {
@@ -47,8 +65,15 @@ fn cut_off() -> Ledger {
         prompt: String::new(),
     };
     let (outcome, usage) = (CallOutcome::Result("x".to_owned()), Usage::tokens(30, 3).cost(0.5));
-    let answered =
-        Event::SubCallFinished { turn: 1, call: 1, outcome, usage, seconds: 4.0, answered_by: None };
+    let answered = Event::SubCallFinished {
+        turn: 1,
+        call: 1,
+        outcome,
+        is_cut: false,
+        usage,
+        seconds: 4.0,
+        answered_by: None,
+    };
     ledger([
         ("root", 1.0, failed(None, 1.0, Some(2.0))),
         ("root", 4.0, replied(1, Usage::tokens(10, 1), 4.0)),
@@ -105,6 +130,7 @@ fn an_answer_without_a_call_counts_nothing() {
         turn: 1,
         call: 1,
         outcome,
+        is_cut: false,
         usage: Usage::default(),
         seconds: 0.0,
         answered_by: None,
