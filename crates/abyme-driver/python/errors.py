@@ -40,12 +40,13 @@ hide_frames_of(hide_frames_of)
 
 def report(problem, stage, cell):
     """The `error` object of a `done` message. `line` is the line in the file called `cell`."""
+    ends = _ends(problem.__traceback__)
     return {
         "type": clip(type_of(problem), TYPE_CHARS),
         "message": clip(_message(problem), MESSAGE_CHARS),
-        "traceback": clip(_traceback(problem, cell), TRACEBACK_CHARS),
+        "traceback": clip(_traceback(problem, cell, ends), TRACEBACK_CHARS),
         "stage": stage,
-        "line": _line(problem, cell),
+        "line": _line(problem, cell, ends),
     }
 
 
@@ -81,24 +82,27 @@ def _message(problem):
     return message + _hint(message).rstrip().replace("(", " (", 1)
 
 
-def _line(problem, cell):
-    """The line in the cell: that of its innermost frame, or of the syntax error in it."""
-    first, last, missing = _ends(problem.__traceback__)
-    for part in (lambda: last, lambda: _traces(problem.__traceback__) if missing else first):
-        for trace in reversed(part()):
-            if trace.tb_frame.f_code.co_filename == cell:
-                return trace.tb_lineno
+def _line(problem, cell, ends):
+    """The line in the cell: that of its innermost frame, or of the syntax error in it.
+
+    The frames that a very deep traceback leaves out are not looked at: the cell itself is among the first.
+    """
+    first, last, missing = ends
+    traces = _traces(problem.__traceback__) if missing < _FAR else first + last
+    for trace in reversed(traces):
+        if trace.tb_frame.f_code.co_filename == cell:
+            return trace.tb_lineno
     if isinstance(problem, SyntaxError) and problem.filename == cell:
         return problem.lineno
     return None
 
 
-def _traceback(problem, cell):
+def _traceback(problem, cell, ends):
     changed = []
     try:
         from traceback import TracebackException
 
-        gaps = _shorten(problem, changed)
+        gaps = _shorten(problem, ends, changed)
         view = TracebackException(type(problem), problem, problem.__traceback__)
         _drop_driver_frames(view, set())
         files = [frame.filename for frame in view.stack]
@@ -117,12 +121,12 @@ def _traceback(problem, cell):
             _slots[slot].__set__(exception, value)
 
 
-def _shorten(problem, changed):
+def _shorten(problem, ends, changed):
     """Cut long tracebacks and chains of exceptions, for as long as they are being formatted.
 
     Formatting costs up to 0.3 ms a frame, and deep recursion leaves hundreds of thousands of them. What is
-    cut is noted in `changed`: (exception, slot, value). Returns the files of the frames that stand for those
-    left out, and how many these are.
+    cut is noted in `changed`: (exception, slot, value). `ends` are those of the problem's own traceback.
+    Returns the files of the frames that stand for those left out, and how many these are.
     """
     gaps, seen, waiting = {}, set(), [(problem, 1)]
 
@@ -135,7 +139,9 @@ def _shorten(problem, changed):
         if id(exception) in seen:
             continue
         seen.add(id(exception))
-        first, last, missing = _ends(_slots["__traceback__"].__get__(exception))
+        if exception is not problem:
+            ends = _ends(_slots["__traceback__"].__get__(exception))
+        first, last, missing = ends
         if missing:
             file = f"<gap {missing}>"
             gaps[file] = missing

@@ -276,6 +276,8 @@ class Errors(ReplCase):
         self.assertTrue(error["traceback"].rstrip().splitlines()[-1].startswith("RecursionError: "))
         self.assertEqual(error["line"], 4)
         self.assertNotIn("gap", error["traceback"])
+        # The line of this cell, whose frame is the outermost of all.
+        self.assertEqual(self.fails("\nf(0)", "RecursionError")["line"], 2)
 
     def test_frames_are_counted_whatever_the_depth(self):
         self.ok("import sys\ndef f(n):\n    if n > 1: f(n - 1)\n    else: 1/0")
