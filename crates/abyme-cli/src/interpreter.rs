@@ -8,7 +8,7 @@ mod lines;
 mod server;
 mod stdio;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use abyme::{CodeInterpreter, Session};
 
@@ -20,14 +20,12 @@ use crate::{
     args::InterpreterArgs,
     backend::{self, Settings, megabytes},
     exit::{Exit, Failure},
-    signals::{Stop, clean_up_grace},
+    signals::{ORDERLY_TIMEOUT, Stop, clean_up_grace},
     standard::Standard,
     terminal,
 };
 
 const MB: u64 = 1024 * 1024;
-/// How long the session may take to end.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(args: InterpreterArgs, standard: &Standard) -> Result<Exit, Failure> {
     let settings = Settings {
@@ -69,7 +67,7 @@ pub(crate) async fn run(args: InterpreterArgs, standard: &Standard) -> Result<Ex
         () = writer.broken() => Err(Exit::Output),
     };
     // A shutdown ends processes and removes their directories, whatever the session was doing.
-    match (tokio::time::timeout(SHUTDOWN_TIMEOUT, session.shutdown()).await, exit) {
+    match (tokio::time::timeout(ORDERLY_TIMEOUT, session.shutdown()).await, exit) {
         (Ok(Err(error)), Ok(_)) => {
             terminal::say(&format!("abyme: warning: the session did not shut down cleanly: {error}"));
         }

@@ -64,6 +64,13 @@ pub(crate) fn write(out: &mut String, value: &Value, non_finite: NonFinite) {
     }
 }
 
+/// A value as JSON that Python's `json` reads.
+pub(crate) fn python(value: &Value) -> String {
+    let mut out = String::new();
+    write(&mut out, value, NonFinite::Python);
+    out
+}
+
 /// A value as JSON that any reader takes.
 pub(crate) fn strict(value: &Value) -> String {
     let mut out = String::new();
@@ -74,13 +81,17 @@ pub(crate) fn strict(value: &Value) -> String {
 /// Writes a text. What ends a line for some readers, or steers a terminal, is escaped.
 pub(crate) fn write_text(out: &mut String, text: &str) {
     out.push('"');
-    let mut done = 0;
-    for (at, char) in text.char_indices() {
-        let special = matches!(char, '"' | '\\') || steers(char);
-        if !special {
+    let (mut done, mut at) = (0, 0);
+    // Most of a long text is passed over byte by byte.
+    while let Some(plain) = text.as_bytes()[at..].iter().position(|byte| !is_plain(*byte)) {
+        at += plain;
+        let Some(char) = text[at..].chars().next() else { break };
+        let begin = at;
+        at += char.len_utf8();
+        if !(matches!(char, '"' | '\\') || steers(char)) {
             continue;
         }
-        out.push_str(&text[done..at]);
+        out.push_str(&text[done..begin]);
         match char {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
@@ -90,10 +101,15 @@ pub(crate) fn write_text(out: &mut String, text: &str) {
             // All that steer are in the basic plane.
             _ => push(out, format_args!("\\u{:04x}", u32::from(char))),
         }
-        done = at + char.len_utf8();
+        done = at;
     }
     out.push_str(&text[done..]);
     out.push('"');
+}
+
+/// Whether a byte is a character that is written as it is.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')
 }
 
 fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
@@ -105,26 +121,20 @@ fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
 mod tests {
     use super::*;
 
-    fn python(value: Value) -> String {
-        let mut out = String::new();
-        write(&mut out, &value, NonFinite::Python);
-        out
-    }
-
     #[test]
     fn what_json_lacks_is_written_as_python_reads_it() {
         let value =
             Value::list([Value::from(u64::MAX), f64::NAN.into(), f64::NEG_INFINITY.into(), 1.0.into()]);
-        assert_eq!(python(value.clone()), "[18446744073709551615, NaN, -Infinity, 1.0]");
+        assert_eq!(python(&value), "[18446744073709551615, NaN, -Infinity, 1.0]");
         assert_eq!(strict(&value), r#"[18446744073709551615, "NaN", "-Infinity", 1.0]"#);
-        assert_eq!(python(Value::Bytes(b"ab"[..].into())), r#""YWI=""#);
-        assert_eq!(python(Value::dict([("$int", 1)])), r#"{"$int": 1}"#);
+        assert_eq!(python(&Value::Bytes(b"ab"[..].into())), r#""YWI=""#);
+        assert_eq!(python(&Value::dict([("$int", 1)])), r#"{"$int": 1}"#);
     }
 
     #[test]
     fn text_is_escaped_and_read_back() {
         let text = "a\"b\\\n\u{1b}\u{2028}\u{85}é👩";
-        let written = python(text.into());
+        let written = python(&text.into());
         assert_eq!(written, r#""a\"b\\\n\u001b\u2028\u0085é👩""#);
         assert_eq!(Value::parse_json(&written).unwrap(), text.into());
     }

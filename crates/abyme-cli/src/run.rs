@@ -8,11 +8,7 @@ mod schema;
 mod sub_models;
 mod wrapped;
 
-use std::{
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use abyme::{
     CodePolicy, LanguageModel, Limits, Price, PromptProfile, RetryPolicy, Rlm, RlmBuilder, Status,
@@ -27,13 +23,11 @@ use crate::{
     files,
     models::{self, Model},
     progress::{Detail, Progress, Target},
-    signals::Stop,
+    signals::{ORDERLY_TIMEOUT, Stop},
     standard::Standard,
     terminal,
 };
 
-/// How long a run may take to end after a signal.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 /// The largest file of tools.
 const MAX_TOOL_BYTES: u64 = 16 << 20;
 
@@ -118,7 +112,7 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
             // A cancelled run ends its session and closes its record. A second signal does not wait for that.
             handle.cancel();
             tokio::select! {
-                _ = tokio::time::timeout(CANCEL_TIMEOUT, &mut running) => {}
+                _ = tokio::time::timeout(ORDERLY_TIMEOUT, &mut running) => {}
                 _ = stop.received() => {}
             }
             Err(Failure::quiet(exit))

@@ -14,6 +14,12 @@ pub(crate) fn clean_up_grace(backend: &str) -> Duration {
     if matches!(backend, "wasm" | "pyo3") { Duration::ZERO } else { CLEAN_UP_GRACE }
 }
 
+/// How long the command may take to end in order.
+pub(crate) const ORDERLY_TIMEOUT: Duration = Duration::from_millis(1500);
+/// When the command ends after a signal, whatever it is doing: a writer that waits for the reader of stdout
+/// looks at no signal.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Every signal that people and supervisors end a program with, and how the command then exits.
 const ENDING: [(SignalKind, Exit); 6] = [
     (SignalKind::hangup(), Exit::HungUp),
@@ -32,11 +38,22 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
-    /// Begins to listen. From now on none of these signals ends the process by itself.
+    /// Begins to listen. From now on these signals end the process when the caller has cleaned up, or after
+    /// [`END_TIMEOUT`].
     ///
     /// # Errors
     /// If a signal cannot be listened to.
     pub(crate) fn listen() -> Result<Self, Failure> {
+        let mut last = Self::new()?;
+        tokio::spawn(async move {
+            let exit = last.received().await;
+            tokio::time::sleep(END_TIMEOUT).await;
+            std::process::exit(exit as i32);
+        });
+        Self::new()
+    }
+
+    fn new() -> Result<Self, Failure> {
         let ignored = ignored();
         let signals = ENDING.into_iter().filter(|(kind, _)| !is_in(ignored, *kind));
         let signals: io::Result<_> = signals.map(|(kind, exit)| Ok((signal(kind)?, exit))).collect();

@@ -1,14 +1,12 @@
-//! The lines that go out, as JSON that Python reads.
+//! The lines that go out, as values.
 
 use std::time::Duration;
 
 use abyme::{HostCall, Interruption, Observation, PythonError, Submission, Submitted, Value};
 use indexmap::IndexMap;
 
-use crate::json::{self, NonFinite};
-
 /// Asks the host to run a tool.
-pub(super) fn tool_call(id: u64, call: HostCall) -> String {
+pub(super) fn tool_call(id: u64, call: HostCall) -> Value {
     let id = i64::try_from(id).unwrap_or(i64::MAX);
     let fields = [
         ("id", Value::from(id)),
@@ -16,11 +14,11 @@ pub(super) fn tool_call(id: u64, call: HostCall) -> String {
         ("args", Value::List(call.args)),
         ("kwargs", Value::Dict(call.kwargs)),
     ];
-    line(Value::dict([("tool_call", Value::dict(fields))]))
+    Value::dict([("tool_call", Value::dict(fields))])
 }
 
 /// What a cell produced. `outputs` are the names that the cell's line declared.
-pub(super) fn cell(observation: Observation, outputs: &[String], limit: Duration) -> String {
+pub(super) fn cell(observation: Observation, outputs: &[String], limit: Duration) -> Value {
     let interrupted = (observation.interruption == Some(Interruption::Interrupted))
         .then(|| format!("the cell was interrupted at its time limit of {} s", limit.as_secs_f64()));
     let error = match (observation.session_ended, observation.error) {
@@ -49,7 +47,7 @@ pub(super) fn cell(observation: Observation, outputs: &[String], limit: Duration
 }
 
 /// An error that no Python code raised.
-pub(super) fn problem(type_name: &str, message: &str) -> String {
+pub(super) fn problem(type_name: &str, message: &str) -> Value {
     let error = PythonError::new(type_name, message).traceback("");
     end(String::new(), String::new(), Value::None, Value::None, Some(error))
 }
@@ -62,7 +60,7 @@ fn end(
     submitted: Value,
     value: Value,
     error: Option<PythonError>,
-) -> String {
+) -> Value {
     if let Some(error) = &error {
         if !stderr.is_empty() && !stderr.ends_with('\n') {
             stderr.push('\n');
@@ -78,7 +76,7 @@ fn end(
         Value::dict([("type", type_name), ("message", message), ("traceback", traceback)])
     });
     let values = [stdout.into(), stderr.into(), submitted, value, error.unwrap_or_default()];
-    line(Value::dict(["stdout", "stderr", "final", "value", "error"].into_iter().zip(values)))
+    Value::dict(["stdout", "stderr", "final", "value", "error"].into_iter().zip(values))
 }
 
 /// The outputs by name. A single value has the name of the only output, or `output`.
@@ -97,21 +95,16 @@ fn submitted(submission: Submission, outputs: &[String]) -> Value {
     }
 }
 
-fn line(value: Value) -> String {
-    let mut line = String::new();
-    json::write(&mut line, &value, NonFinite::Python);
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use abyme::Via;
 
     use super::*;
+    use crate::json::python;
 
     fn finals(submission: Submission, outputs: &[&str]) -> String {
         let outputs: Vec<_> = outputs.iter().map(|name| (*name).to_owned()).collect();
-        line(submitted(submission, &outputs))
+        python(&submitted(submission, &outputs))
     }
 
     #[test]
@@ -131,11 +124,11 @@ mod tests {
         observation.stdout = "é\n".into();
         observation.value = Some("7".into());
         assert_eq!(
-            cell(observation, &[], Duration::ZERO),
+            python(&cell(observation, &[], Duration::ZERO)),
             r#"{"stdout": "é\n", "stderr": "", "final": null, "value": "7", "error": null}"#
         );
         assert_eq!(
-            problem("BadInput", "no"),
+            python(&problem("BadInput", "no")),
             r#"{"stdout": "", "stderr": "BadInput: no\n", "final": null, "value": null, "error": {"type": "BadInput", "message": "no", "traceback": ""}}"#
         );
     }

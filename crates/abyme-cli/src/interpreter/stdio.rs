@@ -7,10 +7,14 @@ use std::{
     time::Duration,
 };
 
+use abyme::Value;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::lines::{self, Line};
-use crate::exit::{Exit, Failure};
+use crate::{
+    exit::{Exit, Failure},
+    json,
+};
 
 /// Lines read ahead of what is worked on.
 const READ_AHEAD: usize = 1024;
@@ -94,22 +98,26 @@ fn read_lines(mut input: impl BufRead, most: usize, mut take: impl FnMut(Line) -
     }
 }
 
-/// Writes lines to stdout in order, each flushed.
+/// Writes values to stdout in order, each as a line of JSON, flushed.
 #[derive(Debug)]
 pub(super) struct Writer {
-    lines: Mutex<Option<blocking::Sender<String>>>,
+    lines: Mutex<Option<blocking::Sender<Value>>>,
     done: Mutex<Option<oneshot::Receiver<()>>>,
     broken: std::sync::Arc<Notify>,
 }
 
 impl Writer {
     pub(super) fn start(mut stdout: impl Write + Send + 'static) -> Result<Self, Failure> {
-        let (sender, lines) = blocking::channel::<String>();
+        let (sender, lines) = blocking::channel::<Value>();
         let (finished, done) = oneshot::channel();
         let broken = std::sync::Arc::new(Notify::new());
         let tell = broken.clone();
         let write = move || {
-            for line in lines {
+            for value in lines {
+                // Here and not where the value comes from: hundreds of megabytes take a while, in which
+                // signals and calls are to be looked at.
+                let mut line = json::python(&value);
+                line.push('\n');
                 if stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()).is_err() {
                     tell.notify_one();
                     return;
@@ -121,12 +129,11 @@ impl Writer {
         Ok(Self { lines: Mutex::new(Some(sender)), done: Mutex::new(Some(done)), broken })
     }
 
-    /// Writes a line, given without its end.
-    pub(super) fn line(&self, mut line: String) {
-        line.push('\n');
+    /// Writes a line.
+    pub(super) fn line(&self, value: Value) {
         if let Some(lines) = &*self.lines.lock().unwrap_or_else(PoisonError::into_inner) {
             // A writer that ended has notified `broken`.
-            let _ = lines.send(line);
+            let _ = lines.send(value);
         }
     }
 

@@ -1,6 +1,7 @@
 //! `abyme run` against a server on the loopback interface.
 
 use std::{
+    io::Read,
     os::unix::fs::PermissionsExt,
     process::Stdio,
     time::{Duration, Instant},
@@ -232,6 +233,18 @@ fn signals_end_the_run_and_close_its_trace() {
         let mode = std::fs::metadata(dir.path("run.jsonl")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{mode:o}");
     }
+}
+
+/// A writer that waits for its reader looks at no signal; the command ends all the same.
+#[test]
+fn a_signal_ends_a_command_whose_output_is_not_read() {
+    let server = Server::scripted(&["```python\nSUBMIT('x' * 1_000_000)\n```"]);
+    let dir = dir(&server);
+    let mut child = dir.command(&["run", "-s", "q -> text", "-i", "q=x"]).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0]).unwrap();
+    signal(&child, "TERM");
+    assert_eq!(exit_within(&mut child, Duration::from_secs(10)), 143);
 }
 
 /// `nohup` ignores the signal for the command, which goes on.
