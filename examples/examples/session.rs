@@ -64,8 +64,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for code in
         ["FINAL({'answer': 42})", "FINAL_VAR('kept')", "answer['value'] = 'done'\nanswer['ready'] = True"]
     {
-        session.run_code(code).await?.check()?;
-        let submission = session.final_answer().ok_or("not finished")?;
+        let submission = session.run_code(code).await?.submission.ok_or("not finished")?;
         let Submitted::Value(value) = &submission.submitted else { return Err("fields".into()) };
         println!("final by {}: {}", submission.via, value.repr(80));
     }

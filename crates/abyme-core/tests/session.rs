@@ -42,9 +42,9 @@ async fn a_submission_terminates_the_repl() {
     let mut session = interpreter().start_session().await.unwrap();
     let _ = session.run_code("print a").await.unwrap();
     assert!(!session.is_terminated());
-    let _ = session.run_code("final 42").await.unwrap();
+    let observation = session.run_code("final 42").await.unwrap();
     assert!(session.is_terminated());
-    assert!(session.final_answer().is_some());
+    assert!(observation.submission.is_some());
 }
 
 #[tokio::test]

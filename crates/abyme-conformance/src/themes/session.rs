@@ -55,8 +55,8 @@ cases! {
     async fn a_session_remembers_its_submission(s) {
         let mut repl = s.wrapped();
         check(!repl.is_terminated(), "nothing was submitted yet");
-        let _ = done(repl.run_code("FINAL('done')").await);
-        check(repl.is_terminated() && repl.final_answer().is_some(), "FINAL should terminate");
+        let observed = done(repl.run_code("FINAL('done')").await);
+        check(repl.is_terminated() && observed.submission.is_some(), "FINAL should terminate");
         let observed = done(repl.run_code("1 + 1").await);
         check(observed.value.is_some_and(|value| value.head == "2"), "the session should go on");
     }

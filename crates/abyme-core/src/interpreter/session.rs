@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Capabilities, Cell, CodeInterpreter, HostCall, HostError, HostFunctions, NoHostFunctions, Observation,
-    PythonError, Scope, Stage, Submission,
+    PythonError, Scope, Stage,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -49,7 +49,7 @@ pub struct Session {
     tool_uses: Arc<ToolUses>,
     timeout: Option<Duration>,
     max_output_chars: usize,
-    submission: Option<Submission>,
+    submitted: bool,
     ended: Option<String>,
 }
 
@@ -74,7 +74,7 @@ impl Session {
             tool_uses: Arc::default(),
             timeout: Some(Cell::TIMEOUT),
             max_output_chars: Cell::MAX_OUTPUT_CHARS,
-            submission: None,
+            submitted: false,
             ended: None,
         }
     }
@@ -204,9 +204,9 @@ impl Session {
         Ok(observation.variables.shift_remove(name))
     }
 
-    /// A second session that continues from here independently, with the same policy, host functions, scope,
-    /// limits and submission. The host functions are the same object: what they count or keep, they count and
-    /// keep for both.
+    /// A second session that continues from here independently, with the same policy, host functions, scope
+    /// and limits; it has submitted if this one has. The host functions are the same object: what they count
+    /// or keep, they count and keep for both.
     ///
     /// "Try three continuations and keep one", with [`fork_many`](Self::fork_many):
     ///
@@ -247,7 +247,7 @@ impl Session {
             tool_uses: Arc::new(tool::unused(&self.tools)),
             timeout: self.timeout,
             max_output_chars: self.max_output_chars,
-            submission: self.submission.clone(),
+            submitted: self.submitted,
             ended: None,
         })
     }
@@ -298,14 +298,9 @@ impl Session {
         self.note_end(result)
     }
 
-    /// Whether a cell has submitted, by any of the four ways.
+    /// Whether a cell has submitted, by any of the four ways. What it submitted is in its observation.
     pub fn is_terminated(&self) -> bool {
-        self.submission.is_some()
-    }
-
-    /// The last submission of this session.
-    pub fn final_answer(&self) -> Option<&Submission> {
-        self.submission.as_ref()
+        self.submitted
     }
 
     /// Why the session has ended, if it has.
@@ -436,9 +431,7 @@ impl CodeInterpreter for Session {
         if let Some(violation) = violation {
             observation.error = Some(blocked(&violation));
         }
-        if let Some(submission) = &observation.submission {
-            self.submission = Some(submission.clone());
-        }
+        self.submitted |= observation.submission.is_some();
         if let Some(reason) = &observation.session_ended {
             self.ended = Some(reason.clone());
         }
