@@ -350,11 +350,35 @@ const CASSETTES: &[&str] = &[concat!(
 )];
 
 const TRAJECTORIES: &[&str] = &[concat!(
-    r#"{"at":0.0,"event":"run_started","run":"r","signature":"q -> a"}"#,
+    r#"{"abyme_trajectory":1}"#,
     "\n",
-    r#"{"at":0.5,"event":"turn","index":0}"#,
+    r#"{"blob":"2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881","text":"x"}"#,
+    "\n",
+    r#"{"run":"r","at":0.5,"event":"cell_started","turn":1,"reasoning":{"$blob":"#,
+    r#""2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"},"code":"1"}"#,
+    "\n",
+    r#"{"run":"r","at":1,"event":"tool_call_started","turn":1,"call":1,"tool":"t","#,
+    r#""arguments":{"a":{"$dict":[["$blob",{"$bytes":"eA=="}]]},"$$blob":{"$int":"1"}}}"#,
     "\n"
 )];
+
+/// The readers behind the checksums are to be reached.
+fn with_sums(text: &str) -> String {
+    let mut lines = text.split_inclusive('\n');
+    let header = lines.next().unwrap_or_default();
+    let sum = |parts: [&str; 2]| format!("{:x}", Sha256::digest(parts.concat()))[..16].to_owned();
+    let (mut sums, mut whole) = (sum(["", header.trim_end_matches('\n')]), header.to_owned());
+    for line in lines {
+        match line.strip_suffix("}\n") {
+            Some(body) => {
+                sums = sum([&sums, body]);
+                whole.push_str(&format!("{body},\"sum\":\"{sums}\"}}\n"));
+            }
+            None => whole.push_str(line),
+        }
+    }
+    whole
+}
 
 /// A session that was written down, with a file and a variable in it.
 static SNAPSHOT: LazyLock<(Wasm, Vec<u8>)> = LazyLock::new(|| {
@@ -546,7 +570,10 @@ proptest! {
 
     #[test]
     fn trajectories(text in near(TRAJECTORIES, JSON_WORDS)) {
-        let _ = Trajectory::from_jsonl(&text);
+        if let Ok(trajectory) = Trajectory::from_jsonl(&with_sums(&text)) {
+            let written = trajectory.to_jsonl();
+            prop_assert_eq!(Trajectory::from_jsonl(&written).unwrap().to_jsonl(), written);
+        }
     }
 
     #[test]
@@ -607,6 +634,9 @@ fn the_seeds_are_good() {
         );
     });
     CASSETTES.iter().for_each(|text| drop(Replay::from_jsonl("x.jsonl", text).unwrap().allow_unused()));
+    for text in TRAJECTORIES {
+        assert_eq!(Trajectory::from_jsonl(&with_sums(text)).unwrap().events().count(), 2);
+    }
     SIGNATURES.iter().for_each(|text| drop(text.parse::<TaskSignature>().unwrap()));
     JSON.iter().for_each(|text| drop(Value::parse_json(text).unwrap()));
     SETTINGS[..2].iter().for_each(|text| drop(read_settings(text.as_bytes()).unwrap()));

@@ -66,7 +66,8 @@ pub use self::{
     telemetry::SpanContent,
     tool::{FnTool, Serialized, Tool, ToolFunction, ToolReturn},
     trajectory::{
-        EntryKind, Event, EventSink, Ledger, LedgerEntry, Record, Trajectory, TrajectoryWriter, Turn,
+        EntryKind, Event, EventSink, Fsync, Ledger, LedgerEntry, Record, Trajectory, TrajectoryWriter,
+        TrajectoryWriterConfig, Turn,
     },
     value::{DecodeBudget, DecodeProblem, OverBudget, Text, Value},
 };

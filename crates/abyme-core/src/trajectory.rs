@@ -1,6 +1,8 @@
 //! The complete record of a run: one event per line of JSON, enough to view, replay and resume it.
 
 mod event;
+mod file;
+mod format;
 mod ledger;
 mod turn;
 mod writer;
@@ -12,11 +14,12 @@ pub use self::{
     },
     ledger::{EntryKind, Ledger, LedgerEntry, StoppedReplies},
     turn::Turn,
-    writer::TrajectoryWriter,
+    writer::{Fsync, TrajectoryWriter, TrajectoryWriterConfig},
 };
 
 use std::{
     collections::HashSet,
+    io::Write,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
@@ -24,8 +27,9 @@ use std::{
 
 use futures_util::future::join_all;
 
+use self::format::{Decoded, Encoder, decode};
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     model::Usage,
 };
 
@@ -106,58 +110,66 @@ impl Trajectory {
         Ledger::of(self.records())
     }
 
-    /// The record as JSON Lines.
+    /// The record as a file holds it: JSON Lines, in the format of `TRAJECTORY.md`.
     pub fn to_jsonl(&self) -> String {
-        self.records().map(|record| record.to_line()).collect()
+        let (mut encoder, mut text) = Encoder::new();
+        self.records().for_each(|record| text.push_str(&encoder.encode(record)));
+        text
     }
 
-    /// Reads a record back from JSON Lines. Empty lines are skipped, and so is a last line without an end,
-    /// which a crash leaves behind.
+    /// Reads a record from what a file holds. A last line without an end, which a crash leaves behind, is left
+    /// out.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] with the number of the line that is not an event.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is no trajectory, or one of a newer
+    /// version of the format; and with the number of the line that is not as it was written, that refers to a
+    /// text that is missing, or that is no event that this version of Abyme knows.
     pub fn from_jsonl(text: &str) -> Result<Self> {
-        let mut records = Vec::new();
-        for (index, line) in text.split_inclusive('\n').enumerate() {
-            let complete = line.ends_with('\n');
-            if line.trim().is_empty() {
-                continue;
-            }
-            match serde_json::from_str(line) {
-                Ok(record) => records.push(Arc::new(record)),
-                Err(_) if !complete => break,
-                Err(error) => {
-                    let message = format!("line {} of the trajectory is not an event: {error}", index + 1);
-                    return Err(Error::new(ErrorKind::InvalidInput, message).with_source(error));
-                }
-            }
-        }
-        Ok(Self { records })
+        decode(text.as_bytes()).map(|Decoded { records, .. }| Self { records })
     }
 
-    /// Writes the record to a file as JSON Lines.
+    /// Writes the record to a file, as [`TrajectoryWriter::create`] does.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] with the path.
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) with the path, also if a run that has not ended writes the file.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        std::fs::write(path, self.to_jsonl()).map_err(|error| {
-            Error::new(ErrorKind::Io, format!("cannot write the trajectory to {}: {error}", path.display()))
-                .with_source(error)
-        })
+        let written = file::create(path)?.write_all(self.to_jsonl().as_bytes());
+        written.map_err(|error| file::cannot_write(path, error))
     }
 
-    /// Reads a record from a file.
+    /// Reads a record from a file, also while a run writes it.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] with the path, or those of [`from_jsonl`](Self::from_jsonl).
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) with the path, or those of [`from_jsonl`](Self::from_jsonl).
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Error::new(ErrorKind::Io, format!("cannot read the trajectory {}: {error}", path.display()))
-                .with_source(error)
-        })?;
-        Self::from_jsonl(&text)
+        let bytes = std::fs::read(path).map_err(|error| file::cannot_read(path, error))?;
+        let decoded = decode(&bytes).map_err(|error| error.context(path.display()))?;
+        Ok(Self { records: decoded.records })
+    }
+}
+
+impl TrajectoryWriter {
+    /// Reads a file and goes on writing it, after its last whole line. Until then the file stays as it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) with the path, if it cannot be read or written, or if a run that
+    /// has not ended writes it; [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) as
+    /// [`Trajectory::from_jsonl`] has it.
+    pub fn append(path: impl AsRef<Path>) -> Result<(Trajectory, Self)> {
+        TrajectoryWriterConfig::default().append(path)
+    }
+}
+
+impl TrajectoryWriterConfig {
+    /// [`TrajectoryWriter::append`] with this configuration.
+    ///
+    /// # Errors
+    /// Those of [`TrajectoryWriter::append`].
+    pub fn append(&self, path: impl AsRef<Path>) -> Result<(Trajectory, TrajectoryWriter)> {
+        let (records, writer) = self.reopen(path.as_ref())?;
+        Ok((Trajectory { records }, writer))
     }
 }
 

@@ -29,16 +29,6 @@ async fn a_record_reads_back_as_it_was_written() {
     assert!(text.contains("turn 1") && text.contains("ValueError: b"), "{text}");
 }
 
-#[test]
-fn a_line_that_a_crash_cut_short_is_left_out() {
-    let (whole, cut) =
-        ("{\"at\":0.5,\"event\":\"session_lost\",\"turn\":1,\"reason\":\"x\"}\n", "{\"at\":0.6,\"ev");
-    let trajectory = Trajectory::from_jsonl(&format!("{whole}\n{cut}")).unwrap();
-    assert_eq!(trajectory.events().count(), 1);
-    let error = Trajectory::from_jsonl(&format!("{whole}{cut}\n{whole}")).unwrap_err();
-    assert!(error.to_string().starts_with("line 2 "), "{error}");
-}
-
 /// A disk that is full after some bytes.
 #[derive(Clone)]
 struct FullDisk {

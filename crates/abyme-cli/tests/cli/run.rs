@@ -90,8 +90,9 @@ fn inputs_of_all_kinds_a_tool_a_sub_call_a_trace() {
         assert!(all.contains(part), "the model never read `{part}`");
     }
     let trace = std::fs::read_to_string(dir.path("run.jsonl")).unwrap();
-    let first: Value = serde_json::from_str(trace.lines().next().unwrap()).unwrap();
-    assert_eq!(first["event"], "run_started");
+    let header: Value = serde_json::from_str(trace.lines().next().unwrap()).unwrap();
+    assert_eq!(header["abyme_trajectory"], 1);
+    assert!(trace.contains("run_started"));
     assert!(trace.contains("run_finished") && !trace.contains("canary"));
     assert!(ended.stderr.contains("turn 1: running a cell (1 line)"), "{ended:?}");
     assert!(ended.stderr.contains("turn 1: 1 sub-call"), "{ended:?}");

@@ -1,28 +1,112 @@
 //! A trajectory on disk, written as it happens, on a thread of its own.
 
 use std::{
-    fmt, fs,
-    io::Write,
+    fmt,
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
 };
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::event::{EventSink, Record};
-use crate::error::{Error, ErrorKind, Result};
+use super::{
+    event::{Event, EventSink, Record},
+    file::{self, Out, Stream},
+    format::{Decoded, Encoder, decode},
+};
+use crate::error::Result;
 
-/// Writes the events of a run to a file as they happen: one line of JSON and one write for each, on a thread
-/// of its own, so that a slow disk does not hold up the run.
+/// When a [`TrajectoryWriter`] waits until the disk has what was written.
+///
+/// A process that is killed loses nothing by any of them: what was written is with the operating system. They
+/// differ in what is there after the machine itself has failed. The thread of the writer waits for the disk, the
+/// run for that thread at its end alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Fsync {
+    /// The operating system decides when: as a rule within half a minute. The default.
+    #[default]
+    Never,
+    /// After each cell, and at the end of a run: all but the turn in progress is there.
+    EachTurn,
+    /// After each event.
+    EachEvent,
+}
+
+/// How a trajectory is written.
+///
+/// ```no_run
+/// # async fn example(rlm: abyme_core::Rlm) -> abyme_core::Result<()> {
+/// use abyme_core::{Fsync, TrajectoryWriterConfig, inputs};
+///
+/// let writer = TrajectoryWriterConfig::default().fsync(Fsync::EachEvent).create("run.jsonl")?;
+/// let answer = rlm.run(inputs! { q: "?" }).on_event(writer).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct TrajectoryWriterConfig {
+    /// When to wait for the disk. Default [`Fsync::Never`].
+    pub fsync: Fsync,
+}
+
+impl TrajectoryWriterConfig {
+    /// Sets when to wait for the disk.
+    pub fn fsync(mut self, fsync: Fsync) -> Self {
+        self.fsync = fsync;
+        self
+    }
+
+    /// [`TrajectoryWriter::create`] with this configuration.
+    ///
+    /// # Errors
+    /// Those of [`TrajectoryWriter::create`].
+    pub fn create(&self, path: impl AsRef<Path>) -> Result<TrajectoryWriter> {
+        let path = path.as_ref();
+        let file = file::create(path)?;
+        let mut log = Log::new(file, self.fsync);
+        // What cannot be written to at all is found before the run costs anything.
+        log.write_pending().map_err(|error| file::cannot_write(path, error))?;
+        Ok(TrajectoryWriter::start(path, log))
+    }
+
+    /// The records of a file, and what goes on writing it.
+    pub(super) fn reopen(&self, path: &Path) -> Result<(Vec<Arc<Record>>, TrajectoryWriter)> {
+        let mut file = file::reopen(path)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(|error| file::cannot_read(path, error))?;
+        let decoded = decode(&bytes).map_err(|error| error.context(path.display()))?;
+        let Decoded { records, encoder, whole_bytes } = decoded;
+        let log = Log {
+            out: Box::new(file),
+            encoder,
+            fsync: self.fsync,
+            whole_bytes: whole_bytes as u64,
+            is_torn: whole_bytes < bytes.len(),
+            pending: String::new(),
+        };
+        Ok((records, TrajectoryWriter::start(path, log)))
+    }
+}
+
+/// Writes the events of a run to a file as they happen, on a thread of its own, so that a slow disk does not
+/// hold up the run. `TRAJECTORY.md` has the format.
 ///
 /// The file is complete when the run's future is done. If a run is dropped, the thread writes what is left a
 /// moment later. A crash of the process costs the events that the thread had not written yet: as a rule the
-/// last one or none, and more if the disk is slower than the run.
+/// last one or none, and more if the disk is slower than the run. [`Fsync`] says what a crash of the machine
+/// costs.
 ///
-/// A disk that fills up costs one warning, not the run: the file ends after its last whole line, and
-/// [`failure`](Self::failure) says why.
+/// A disk that fills up costs one warning, not the run. The file ends after its last whole line, and goes on
+/// once there is room again; until then [`failure`](Self::failure) says why it does not.
+///
+/// Nothing else can write the file until the writer and its thread have ended: a second writer is refused,
+/// in this process too.
 pub struct TrajectoryWriter {
     jobs: mpsc::Sender<Job>,
     failure: Arc<Failure>,
@@ -45,27 +129,22 @@ impl TrajectoryWriter {
     /// replaces one of that name, which keeps its permissions.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] with the path.
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) with the path, also if a run that has not ended writes the file.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path).map_err(|error| {
-            Error::new(ErrorKind::Io, format!("cannot write the trajectory to {}: {error}", path.display()))
-                .with_source(error)
-        })?;
-        Ok(Self::to_writer(path, file))
+        TrajectoryWriterConfig::default().create(path)
     }
 
-    /// Writes to anything; `name` is for messages.
+    /// Writes to anything; `name` is for messages. What failed once to be written ends the record.
     pub fn to_writer(name: impl Into<PathBuf>, out: impl Write + Send + 'static) -> Self {
+        Self::start(name, Log::new(Stream(out), Fsync::EachEvent))
+    }
+
+    fn start(name: impl Into<PathBuf>, log: Log) -> Self {
         let failure = Arc::new(Failure { path: name.into(), reason: Mutex::default() });
         let (jobs, queue) = mpsc::channel();
         let thread = thread::Builder::new().name("abyme-trajectory".into()).spawn({
             let failure = failure.clone();
-            move || write_all(&queue, out, &failure)
+            move || write_all(&queue, log, &failure)
         });
         if let Err(error) = thread {
             failure.note(&error);
@@ -73,7 +152,7 @@ impl TrajectoryWriter {
         Self { jobs, failure }
     }
 
-    /// Why writing stopped before the run's end, if it did.
+    /// Why events are missing at the end of the file, if they are.
     pub fn failure(&self) -> Option<String> {
         self.failure.reason()
     }
@@ -96,7 +175,7 @@ impl EventSink for TrajectoryWriter {
     }
 }
 
-/// Why nothing more is written: the first reason counts.
+/// Why the file lacks events.
 struct Failure {
     path: PathBuf,
     reason: Mutex<Option<String>>,
@@ -112,25 +191,100 @@ impl Failure {
         }
     }
 
+    fn clear(&self) {
+        if self.reason.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+            tracing::info!(path = %self.path.display(), "the trajectory is written again");
+        }
+    }
+
     fn reason(&self) -> Option<String> {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
+/// The lines of a file, and what is still to be written of them.
+struct Log {
+    out: Box<dyn Out>,
+    encoder: Encoder,
+    fsync: Fsync,
+    /// Bytes of the lines that were written whole.
+    whole_bytes: u64,
+    /// Whether part of a line follows them.
+    is_torn: bool,
+    /// Lines that were not written yet.
+    pending: String,
+}
+
+impl Log {
+    /// The log of a file that holds nothing yet.
+    fn new(out: impl Out + 'static, fsync: Fsync) -> Self {
+        let (encoder, header) = Encoder::new();
+        Self { out: Box::new(out), encoder, fsync, whole_bytes: 0, is_torn: false, pending: header }
+    }
+
+    /// Adds the lines of a record.
+    fn add(&mut self, record: &Record) -> io::Result<()> {
+        self.pending.push_str(&self.encoder.encode(record));
+        self.write_pending()?;
+        let ends_turn = || {
+            use Event::{CellFinished, RunFailed, RunFinished};
+            matches!(record.event, CellFinished { .. } | RunFinished { .. } | RunFailed { .. })
+        };
+        match self.fsync {
+            Fsync::EachEvent => self.out.sync(),
+            Fsync::EachTurn if ends_turn() => self.out.sync(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes what is pending behind the last whole line: all of it, or nothing.
+    fn write_pending(&mut self) -> io::Result<()> {
+        self.cut()?;
+        self.is_torn = true;
+        self.out.write_all(self.pending.as_bytes())?;
+        self.out.flush()?;
+        self.is_torn = false;
+        self.whole_bytes += self.pending.len() as u64;
+        self.pending = String::new();
+        Ok(())
+    }
+
+    /// Drops a line that is not whole: a crash or a full disk cut it short.
+    fn cut(&mut self) -> io::Result<()> {
+        if self.is_torn {
+            self.out.cut(self.whole_bytes)?;
+            self.is_torn = false;
+        }
+        Ok(())
+    }
+}
+
 /// The thread: it ends when the writer is dropped and everything is written.
-fn write_all(queue: &mpsc::Receiver<Job>, mut out: impl Write, failure: &Failure) {
-    let mut failed = false;
+fn write_all(queue: &mpsc::Receiver<Job>, mut log: Log, failure: &Failure) {
+    let mut has_ended = false;
     for job in queue {
         match job {
-            Job::Write(_) if failed => {}
-            Job::Write(record) => {
-                let written = out.write_all(record.to_line().as_bytes()).and_then(|()| out.flush());
-                if let Err(error) = written {
+            Job::Write(_) if has_ended => {}
+            Job::Write(record) => match log.add(&record) {
+                Ok(()) => failure.clear(),
+                Err(error) => {
                     failure.note(&error);
-                    failed = true;
+                    has_ended = log.cut().is_err();
                 }
-            }
+            },
             Job::Flush(done) => drop(done.send(())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults() {
+        let config = TrajectoryWriterConfig::default();
+        assert_eq!(serde_json::to_string(&config).unwrap(), r#"{"fsync":"never"}"#);
+        assert_eq!(serde_json::from_str::<TrajectoryWriterConfig>("{}").unwrap(), config);
     }
 }
