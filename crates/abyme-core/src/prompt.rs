@@ -57,6 +57,8 @@ pub(crate) const LEFT_OUT: &str =
 const MAX_TOOLS_CHARS: usize = 10_000;
 /// The most characters of a tool's head, and of its first sentence, in such a line.
 const MAX_LINE_PART_CHARS: usize = 160;
+/// About an input that holds dates or decimals.
+const MOMENTS: &str = "Its dates, times and decimals are Python's objects, as `datetime.date` is.";
 /// About an input whose dicts are objects.
 const OBJECTS: &str =
     "What is a dict below is an object here: read `.key`, not `[\"key\"]`. `vars(x)` is its dict.";
@@ -228,17 +230,25 @@ fn list_item(head: &str, description: &str) -> String {
 
 /// Name, type, size and preview of an input; never the whole of a long one.
 fn describe_input(name: &str, value: &Value, field: Option<&Field>, max_chars: usize) -> String {
+    let typed = field.and_then(|field| Some((field.ty(), field.ty().objects()?)));
     let size = match value {
+        // The text of a date, which is a date in the session.
+        Value::Text(_) if typed.as_ref().is_some_and(|(_, objects)| objects.is_string()) => String::new(),
         Value::Text(text) => format!(", {} characters", text.chars_len()),
         Value::Bytes(bytes) => format!(", {} bytes", bytes.len()),
         Value::List(items) => format!(", {} items", items.len()),
         Value::Dict(entries) => format!(", {} keys", entries.len()),
         _ => String::new(),
     };
+    let type_name = match (&typed, value) {
+        (Some((ty, _)), Value::Text(_)) => ty.to_string(),
+        _ => value.type_name().to_owned(),
+    };
     let description = field.and_then(Field::description);
     let objects = field.is_some_and(Field::is_object).then_some(OBJECTS);
-    let description: String =
-        description.into_iter().chain(objects).map(|text| format!("\n{}", text.trim())).collect();
+    let moments = (typed.is_some() && !matches!(value, Value::Text(_))).then_some(MOMENTS);
+    let description = description.into_iter().chain(objects).chain(moments);
+    let description: String = description.map(|text| format!("\n{}", text.trim())).collect();
     let (label, preview) = match value {
         Value::Text(text) => {
             let label = if text.chars_len() <= max_chars { "content" } else { "beginning and end" };
@@ -246,7 +256,7 @@ fn describe_input(name: &str, value: &Value, field: Option<&Field>, max_chars: u
         }
         other => ("value", other.repr(max_chars)),
     };
-    format!("`{name}` ({}{size}){description}\n{label}:\n{}", value.type_name(), quoted(&preview))
+    format!("`{name}` ({type_name}{size}){description}\n{label}:\n{}", quoted(&preview))
 }
 
 /// A text between fences longer than any inside.

@@ -26,6 +26,8 @@ pub mod derived;
 mod described;
 mod field;
 mod inputs;
+mod moment;
+mod objects;
 mod outputs;
 mod parse;
 mod scalar;

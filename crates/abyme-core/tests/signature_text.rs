@@ -89,6 +89,7 @@ fn they_agree_about_the_forms_there_are() {
         "a: dict[str, tuple[int, ...]] -> b: tuple[()], c: Optional[int], d: Union[int, str, None],",
         "a -> b: {'x': str, 'y': NotRequired[list[int]]} | Literal['a', -1, True, None]",
         "a -> b: datetime.datetime | typing.List[date]",
+        "a: decimal.Decimal -> b: time | datetime.timedelta",
         "",
         "a",
         "a ->",

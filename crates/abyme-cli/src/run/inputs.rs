@@ -108,7 +108,7 @@ fn value(
         return Ok(Value::Bytes(bytes.into()));
     }
     let text: Text = files::text(bytes, &what, &file)?;
-    let wants_text = matches!(declared, Some(FieldType::Str | FieldType::Date | FieldType::Datetime));
+    let wants_text = declared.is_some_and(FieldType::is_text);
     if !wants_text && file.to_ascii_lowercase().ends_with(".json") {
         return Value::parse_json(&text).map_err(|error| Failure::before_run(&error.context(&what)));
     }

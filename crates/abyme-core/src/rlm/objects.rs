@@ -1,4 +1,4 @@
-//! Inputs as objects with attributes: what the first cell of a session does to their dicts.
+//! Inputs as objects: what the first cell of a session does to their dicts, dates, times and decimals.
 
 use crate::{
     inputs::Inputs,
@@ -7,14 +7,26 @@ use crate::{
 
 const OBJECTS: &str = include_str!("objects.py");
 
-/// The code of the cell that puts these inputs into a session: none, unless one is to be an object.
+/// The code of the cell that puts these inputs into a session: none, unless one is to be an object, or to
+/// hold one.
 pub(super) fn setup(signature: &TaskSignature, inputs: &Inputs) -> String {
-    let objects = inputs.names().filter(|name| signature.input(name).is_some_and(Field::is_object));
-    let lines: Vec<_> = objects.map(|name| format!("    {name} = _abyme_object({name})\n")).collect();
+    let fields = inputs.names().filter_map(|name| signature.input(name));
+    let lines: String = fields.filter_map(line).collect();
     match lines.is_empty() {
         true => String::new(),
-        false => OBJECTS.replace("    pass  # inputs\n", &lines.concat()),
+        false => OBJECTS.replace("    pass  # inputs\n", &lines),
     }
+}
+
+fn line(field: &Field) -> Option<String> {
+    let (name, objects) = (field.name(), field.ty().objects());
+    if objects.is_none() && !field.is_object() {
+        return None;
+    }
+    // JSON of texts, lists and dicts is Python too.
+    let kind = objects.map_or_else(|| "None".to_owned(), |kind| kind.to_string());
+    let is_object = if field.is_object() { "True" } else { "False" };
+    Some(format!("    {name} = _abyme_input({name}, {kind}, {is_object})\n"))
 }
 
 #[cfg(test)]
@@ -30,6 +42,13 @@ mod tests {
         let rows = signature(Field::untyped("rows").as_object());
         assert_eq!(setup(&rows, &Inputs::new()), "");
         let code = setup(&rows, &inputs);
-        assert!(code.contains("\n    rows = _abyme_object(rows)\n") && !code.contains("# inputs"), "{code}");
+        assert!(code.contains("\n    rows = _abyme_input(rows, None, True)\n"), "{code}");
+        assert!(!code.contains("# inputs"), "{code}");
+        let days = "days: list[date], docs: str -> total".parse().unwrap();
+        let code = setup(&days, &Inputs::new().with("docs", "x").with("days", Value::list(["2024-02-29"])));
+        assert!(
+            code.contains("\ntry:\n    days = _abyme_input(days, [\"each\",\"date\"], False)\nfinally"),
+            "{code}"
+        );
     }
 }

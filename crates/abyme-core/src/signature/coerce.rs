@@ -7,7 +7,7 @@ use indexmap::{IndexMap, map::Entry};
 use super::{
     constraint::Constraint,
     field::{FieldType, RecordField, wrong_keys},
-    scalar,
+    moment, scalar,
 };
 use crate::value::{Dialect, Reader, Value, text_repr};
 
@@ -98,6 +98,8 @@ impl FieldType {
     /// | `None` | the text `"None"` or `"null"` |
     /// | `bytes` | text, as its UTF-8 bytes |
     /// | `date`, `datetime` | ISO 8601 text; a `date` also from a midnight, a `datetime` from a date |
+    /// | `time`, `timedelta` | ISO 8601 text; a `timedelta` also from what Python's `str()` writes of it |
+    /// | `Decimal` | its text, ints, and floats as Python writes them; not `nan` |
     /// | lists, sets, tuples | a list, or text of one (JSON or a Python `repr`); each item is converted |
     /// | `dict[K, V]` | a dict, or text of one; keys stay text but must read as a `K` |
     /// | `{'name': str}` | a dict with the keys that must be there, or text of one; other keys are kept |
@@ -135,8 +137,11 @@ impl FieldType {
             FieldType::Float => scalar::float(&value),
             FieldType::Str => scalar::str(&value),
             FieldType::Bytes => scalar::bytes(&value),
-            FieldType::Date => scalar::date(&value),
-            FieldType::Datetime => scalar::datetime(&value),
+            FieldType::Date => moment::date(&value),
+            FieldType::Time => moment::time(&value),
+            FieldType::Datetime => moment::datetime(&value),
+            FieldType::Timedelta => moment::timedelta(&value),
+            FieldType::Decimal => scalar::decimal(&value),
             FieldType::Literal(options) => scalar::literal(options, &value),
             FieldType::List(item) | FieldType::TupleOf(item) => {
                 return each(self.coerce_items(value)?, |_| item).map(Value::List);

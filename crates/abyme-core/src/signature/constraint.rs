@@ -5,6 +5,7 @@ use std::{cmp::Ordering, fmt, ops::Bound};
 use regex::Regex;
 use serde_json::{Map, Value as Json, json};
 
+use super::moment::has_offset;
 use crate::value::Value;
 
 /// What a value has to be beyond its type, as part of a
@@ -22,7 +23,8 @@ pub enum Constraint {
     /// A text in which this is found.
     Pattern(Pattern),
     /// A `format` of JSON Schema. Those of Rust's integers and of `char` are checked, and not told to a
-    /// model, which takes them for granted; all others are told, and not checked.
+    /// model, which takes them for granted; `date-time`, `partial-date-time` and `partial-time` ask for an
+    /// offset from UTC, or for none, and are told and checked; all others are told, and not checked.
     Format(String),
 }
 
@@ -129,6 +131,8 @@ impl Constraint {
                 }
             }
             Constraint::Pattern(pattern) => add("pattern", json!(pattern.text)),
+            // Providers know no such format, and take the one of the type for one with an offset.
+            Constraint::Format(name) if is_partial(name) => drop(schema.remove("format")),
             Constraint::Format(name) => add("format", json!(name)),
         }
     }
@@ -157,7 +161,7 @@ impl Constraint {
             Constraint::Range(..) | Constraint::MultipleOf(_) => "an int or float",
             Constraint::Length(..) => "a str, list, set or dict",
             Constraint::Pattern(_) => "a str",
-            Constraint::Format(_) => "a str or number",
+            Constraint::Format(_) => "a str, number, time or datetime",
         }
     }
 
@@ -191,6 +195,12 @@ impl Constraint {
                     check(fits, String::new)
                 }
                 (None, Value::Text(text)) if name == "char" => check(text.chars_len() == 1, String::new),
+                (None, Value::Text(text)) if name == WITH_OFFSET => check(has_offset(text), || {
+                    "submit value.replace(tzinfo=datetime.timezone.utc) if it is in UTC".to_owned()
+                }),
+                (None, Value::Text(text)) if is_partial(name) => check(!has_offset(text), || {
+                    "submit value.replace(tzinfo=None) if the offset does not matter".to_owned()
+                }),
                 _ => Ok(()),
             },
             _ => Ok(()),
@@ -234,6 +244,8 @@ impl fmt::Display for Constraint {
             Constraint::Format(name) => match integer_bounds(name) {
                 Some((least, most)) => f.write_str(&between(&least.to_string(), &most.to_string())),
                 None if name == "char" => f.write_str("one character"),
+                None if name == WITH_OFFSET => f.write_str("with an offset from UTC, as in +00:00"),
+                None if is_partial(name) => f.write_str("without an offset from UTC"),
                 None => write!(f, "format {name}"),
             },
         }
@@ -271,9 +283,18 @@ impl fmt::Display for Measure {
     }
 }
 
-/// Whether the format is a type of its own.
+/// Whether the format is a type of its own, and no more.
 fn is_type(format: &str) -> bool {
-    ["date", "date-time"].contains(&format)
+    ["date", "time", "duration"].contains(&format)
+}
+
+/// The formats of a date and time that a Rust type reads only with an offset from UTC, or only without one.
+pub(super) const WITH_OR_WITHOUT_OFFSET: [&str; 2] = ["date-time", "partial-date-time"];
+const WITH_OFFSET: &str = WITH_OR_WITHOUT_OFFSET[0];
+
+/// Whether the format is of a date or time without an offset.
+fn is_partial(format: &str) -> bool {
+    ["partial-date-time", "partial-time"].contains(&format)
 }
 
 /// The least and the most of one of Rust's integers, by the name that `schemars` gives its format.
@@ -394,6 +415,12 @@ mod tests {
             (json!({"format": "int8"}), "-128 to 127", vec![(-128).into()], vec![128.into(), big(&long)]),
             (json!({"format": "char"}), "one character", vec![text("é")], vec![text(""), text("ab")]),
             (json!({"format": "uuid"}), "format uuid", vec![text("whatever")], vec![]),
+            (
+                json!({"format": "date-time"}),
+                "with an offset from UTC, as in +00:00",
+                vec![text("2024-01-02T03:04:05-08:00")],
+                vec![text("2024-01-02T03:04:05")],
+            ),
         ] {
             let all = of(schema.clone());
             let [constraint] = &all[..] else { unreachable!("{all:?}") };

@@ -8,8 +8,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
 use super::{
-    constraint::Constraint,
+    constraint::{Constraint, WITH_OR_WITHOUT_OFFSET},
     field::{Check, Field, FieldType, RecordField},
+    scalar::DECIMAL_PATTERNS,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -48,13 +49,16 @@ impl DescribedType {
     /// The type of a variable called `name` that holds a `T`, as `serde` reads it.
     pub fn of<T: JsonSchema>(name: &str) -> Self {
         let schema = schemars::schema_for!(T);
-        Self::from_schema(name, schema.as_value(), schema.as_value())
+        Self::read(Reader::of_rust(schema.as_value()), schema.as_value(), name)
     }
 
     /// The type of a variable called `name` that `schema` describes. References lead into `root`. What JSON
     /// Schema can say and Python's types cannot is `Any`.
     pub fn from_schema(name: &str, schema: &Json, root: &Json) -> Self {
-        let mut reader = Reader::new(root);
+        Self::read(Reader::new(root), schema, name)
+    }
+
+    fn read(mut reader: Reader<'_>, schema: &Json, name: &str) -> Self {
         let (ty, description) = reader.read(schema, name);
         Self { description: said(description, &ty), ty, notes: reader.notes }
     }
@@ -238,7 +242,7 @@ impl Field {
 
     fn shaped<T: JsonSchema>(self, check: Option<Check>) -> Self {
         let schema = schemars::schema_for!(T);
-        let mut reader = Reader::new(schema.as_value());
+        let mut reader = Reader::of_rust(schema.as_value());
         let (ty, description) = reader.read(schema.as_value(), self.name());
         self.with_shape(ty, description, reader.notes, check)
     }
@@ -256,11 +260,18 @@ struct Reader<'a> {
     notes: Vec<String>,
     /// What cannot be in a schema.
     problems: Vec<String>,
+    /// Whether the schema is that of a Rust type, whose reader takes `date-time` as RFC 3339 has it.
+    is_rust: bool,
 }
 
 impl<'a> Reader<'a> {
     fn new(root: &'a Json) -> Self {
-        Self { root, open: Vec::new(), notes: Vec::new(), problems: Vec::new() }
+        Self { root, open: Vec::new(), notes: Vec::new(), problems: Vec::new(), is_rust: false }
+    }
+
+    /// The reader of the schema that `schemars` made of a Rust type.
+    fn of_rust(root: &'a Json) -> Self {
+        Self { is_rust: true, ..Self::new(root) }
     }
 
     fn note(&mut self, path: &str, text: impl Display) {
@@ -284,7 +295,12 @@ impl<'a> Reader<'a> {
         let description = schema.get("description").and_then(Json::as_str).map(one_line);
         let ty = self.convert(&schema, path);
         self.open.truncate(depth);
-        let constraints = Constraint::of_schema(&schema).into_iter().filter(|one| ty.takes(one)).collect();
+        // Others than Rust write `date-time` for whatever date and time.
+        let is_meant = |one: &Constraint| {
+            self.is_rust || !matches!(one, Constraint::Format(name) if *name == WITH_OR_WITHOUT_OFFSET[0])
+        };
+        let constraints = Constraint::of_schema(&schema).into_iter();
+        let constraints = constraints.filter(|one| ty.takes(one) && is_meant(one)).collect();
         (ty.constrained(constraints), description.filter(|text| !text.is_empty()))
     }
 
@@ -348,6 +364,10 @@ impl<'a> Reader<'a> {
                 return self.choices(schema, keyword, choices, path);
             }
         }
+        let pattern = schema.get("pattern").and_then(Json::as_str);
+        if pattern.is_some_and(|pattern| DECIMAL_PATTERNS.contains(&pattern)) {
+            return FieldType::Decimal;
+        }
         match schema.get("type") {
             Some(Json::Array(names)) => {
                 let names: Vec<_> = names.iter().filter_map(Json::as_str).collect();
@@ -405,7 +425,9 @@ impl<'a> Reader<'a> {
         match name {
             "string" => match schema.get("format").and_then(Json::as_str) {
                 Some("date") => FieldType::Date,
-                Some("date-time") => FieldType::Datetime,
+                Some("time" | "partial-time") => FieldType::Time,
+                Some("date-time" | "partial-date-time") => FieldType::Datetime,
+                Some("duration") => FieldType::Timedelta,
                 _ => FieldType::Str,
             },
             "integer" => FieldType::Int,

@@ -13,8 +13,8 @@ use serde::{
 };
 
 use super::{
-    constraint::{Constraint, Measure, Pattern},
-    scalar,
+    constraint::{Constraint, Measure, Pattern, WITH_OR_WITHOUT_OFFSET},
+    moment, scalar,
     suggest::nearest,
 };
 use crate::{
@@ -281,7 +281,8 @@ pub(super) fn check_new_name(
 /// |---|---|
 /// | `str` `int` `float` `bool` `bytes` `None` | as in Python |
 /// | `Any`, `object` | every value |
-/// | `date`, `datetime` | ISO 8601 text |
+/// | `date`, `time`, `datetime`, `timedelta` | ISO 8601 text; as an input, the object of Python's `datetime` |
+/// | `Decimal` | its digits as text; as an input, Python's `decimal.Decimal` |
 /// | `list[T]`, `list` | a list |
 /// | `set[T]`, `frozenset[T]` | a list without repetitions |
 /// | `tuple[A, B]`, `tuple[T, ...]`, `tuple` | a list, of that very length where it is fixed |
@@ -291,6 +292,10 @@ pub(super) fn check_new_name(
 /// | `{'name': str, 'zip': NotRequired[str]}` | a dict with these keys, the shape of a Rust struct |
 ///
 /// The forms of `typing` (`List[int]`, `typing.Optional[str]`, `datetime.datetime`) are read as well.
+///
+/// A cell may submit the objects of Python in place of the texts: `datetime.date(2024, 2, 29)` is
+/// `"2024-02-29"`. An offset from UTC is kept, and digits of seconds after the sixth are too, though Python's
+/// objects have no place for these.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum FieldType {
@@ -310,8 +315,14 @@ pub enum FieldType {
     Bytes,
     /// `date`, as ISO 8601 text.
     Date,
+    /// `time`, as ISO 8601 text.
+    Time,
     /// `datetime`, as ISO 8601 text.
     Datetime,
+    /// `timedelta`, as the text of an ISO 8601 duration in hours, minutes and seconds: `PT36H0.5S`.
+    Timedelta,
+    /// `Decimal`, as its digits.
+    Decimal,
     /// `list[T]`.
     List(Box<FieldType>),
     /// `set[T]`, as a list.
@@ -398,6 +409,20 @@ impl PartialEq for Check {
 }
 
 impl FieldType {
+    /// Whether values of this type are texts for Rust: `str`, and what has no type of its own there.
+    pub fn is_text(&self) -> bool {
+        match self {
+            FieldType::Str
+            | FieldType::Date
+            | FieldType::Time
+            | FieldType::Datetime
+            | FieldType::Timedelta
+            | FieldType::Decimal => true,
+            FieldType::Constrained(inner, _) => inner.is_text(),
+            _ => false,
+        }
+    }
+
     /// `list[item]`.
     pub fn list(item: FieldType) -> Self {
         FieldType::List(Box::new(item))
@@ -447,6 +472,10 @@ impl FieldType {
                 Constraint::Pattern(_) | Constraint::Format(_) | Constraint::Length(Measure::Characters, ..)
             ),
             (FieldType::Date | FieldType::Datetime, Constraint::Pattern(_)) => true,
+            (FieldType::Datetime, Constraint::Format(name)) => {
+                WITH_OR_WITHOUT_OFFSET.contains(&name.as_str())
+            }
+            (FieldType::Time, Constraint::Format(name)) => name == "partial-time",
             (
                 FieldType::List(_) | FieldType::Set(_) | FieldType::Tuple(_) | FieldType::TupleOf(_),
                 Constraint::Length(Measure::Items, ..),
@@ -536,8 +565,11 @@ impl FieldType {
             | (FieldType::Float, Value::Float(_))
             | (FieldType::Str, Value::Text(_))
             | (FieldType::Bytes, Value::Bytes(_)) => true,
-            (FieldType::Date, Value::Text(text)) => scalar::iso_date(text).is_ok(),
-            (FieldType::Datetime, Value::Text(text)) => scalar::iso_datetime(text).is_ok(),
+            (FieldType::Date, Value::Text(text)) => moment::iso_date(text).is_ok(),
+            (FieldType::Time, Value::Text(text)) => moment::iso_time(text).is_ok(),
+            (FieldType::Datetime, Value::Text(text)) => moment::iso_datetime(text).is_ok(),
+            (FieldType::Timedelta, Value::Text(text)) => moment::iso_duration(text).is_ok(),
+            (FieldType::Decimal, Value::Text(text)) => scalar::digits(text).is_ok(),
             (FieldType::List(item) | FieldType::Set(item) | FieldType::TupleOf(item), Value::List(items)) => {
                 items.iter().all(|value| item.matches(value))
             }
@@ -608,7 +640,10 @@ impl fmt::Display for FieldType {
             FieldType::Str => f.write_str("str"),
             FieldType::Bytes => f.write_str("bytes"),
             FieldType::Date => f.write_str("date"),
+            FieldType::Time => f.write_str("time"),
             FieldType::Datetime => f.write_str("datetime"),
+            FieldType::Timedelta => f.write_str("timedelta"),
+            FieldType::Decimal => f.write_str("Decimal"),
             FieldType::List(item) => parameterised(f, "list", item),
             FieldType::Set(item) => parameterised(f, "set", item),
             FieldType::TupleOf(item) if **item == FieldType::Any => f.write_str("tuple"),

@@ -58,13 +58,19 @@ impl TaskSignature {
 
     /// The input as its declared type, so that the session holds what the signature says: `"3"` becomes `3`
     /// for an `int`. See [`FieldType::coerce`](super::FieldType::coerce) for what is converted. An input
-    /// without a declared type takes any value, and one that a Rust type made stays as it is.
+    /// without a declared type takes any value, and one that a Rust type made stays as it is, but for how its
+    /// dates and times are written.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`], saying what was expected and what came; also if there is no such input.
     pub fn coerce_input(&self, name: &str, value: Value) -> Result<Value> {
         match self.declared(name)? {
-            field if !field.has_explicit_type() || field.is_typed_input() => Ok(value),
+            field if !field.has_explicit_type() => Ok(value),
+            // Crates for dates write what Python reads, but not always as Python 3.9 reads it.
+            field if field.is_typed_input() && field.ty().objects().is_some() => {
+                Ok(field.ty().coerce(value.clone()).unwrap_or(value))
+            }
+            field if field.is_typed_input() => Ok(value),
             field => field.ty().coerce(value).map_err(|error| misfit(name, error)),
         }
     }

@@ -47,8 +47,25 @@ const MAX_DEPTH: usize = 32;
 
 /// The types there are, for messages.
 const TYPES: &[&str] = &[
-    "str", "int", "float", "bool", "list", "dict", "tuple", "set", "Literal", "Optional", "Union", "Any",
-    "None", "bytes", "date", "datetime",
+    "str",
+    "int",
+    "float",
+    "bool",
+    "list",
+    "dict",
+    "tuple",
+    "set",
+    "Literal",
+    "Optional",
+    "Union",
+    "Any",
+    "None",
+    "bytes",
+    "date",
+    "time",
+    "datetime",
+    "timedelta",
+    "Decimal",
 ];
 
 /// Names of types in other languages, and Python's names for them.
@@ -57,7 +74,9 @@ const FOREIGN: &[(&str, &str)] = &[
     ("boolean", "bool"),
     ("char", "str"),
     ("dictionary", "dict"),
+    ("decimal", "Decimal"),
     ("double", "float"),
+    ("duration", "timedelta"),
     ("enum", "Literal"),
     ("f64", "float"),
     ("hashmap", "dict"),
@@ -216,7 +235,7 @@ impl<'a> Parser<'a> {
             return self.unexpected("a type");
         }
         self.at += end;
-        let name = ["typing.", "typing_extensions.", "builtins.", "datetime."]
+        let name = ["typing.", "typing_extensions.", "builtins.", "datetime.", "decimal."]
             .iter()
             .find_map(|module| full.strip_prefix(module))
             .unwrap_or(full);
@@ -230,7 +249,10 @@ impl<'a> Parser<'a> {
             "None" | "NoneType" => FieldType::None,
             "Any" | "object" => FieldType::Any,
             "date" => FieldType::Date,
+            "time" => FieldType::Time,
             "datetime" => FieldType::Datetime,
+            "timedelta" => FieldType::Timedelta,
+            "Decimal" => FieldType::Decimal,
             "list" | "List" => FieldType::List(self.parameter(name)?.unwrap_or_else(any)),
             "set" | "Set" | "frozenset" | "FrozenSet" => {
                 FieldType::Set(self.parameter(name)?.unwrap_or_else(any))

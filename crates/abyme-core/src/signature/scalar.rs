@@ -141,20 +141,51 @@ pub(super) fn bytes(value: &Value) -> Converted {
     }
 }
 
-/// A date in ISO 8601. Numbers are refused: seconds or milliseconds, and since when, would be a guess.
-pub(super) fn date(value: &Value) -> Converted {
-    match value {
-        Value::Text(text) => iso_date(text).map(Value::from).map_err(Cow::Borrowed),
-        _ => no("submit value.isoformat()"),
-    }
+/// The patterns by which schemas ask for a decimal: those of `schemars`, as it is read and as it is written,
+/// and that of pydantic.
+pub(super) const DECIMAL_PATTERNS: [&str; 3] =
+    [r"^-?\d+(\.\d+)?([eE]\d+)?$", r"^-?\d+(\.\d+)?$", r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$"];
+
+/// A decimal, as its digits. A float is what Python writes of it, since that is what is meant.
+pub(super) fn decimal(value: &Value) -> Converted {
+    let text = match value {
+        Value::Text(text) => Cow::Borrowed(text.as_str()),
+        Value::Int(_) | Value::BigInt(_) => Cow::Owned(value.repr(usize::MAX)),
+        Value::Float(number) => Cow::Owned(float_repr(*number)),
+        Value::Bool(_) => return no("a bool is not counted as a number"),
+        _ => return no("submit a decimal.Decimal"),
+    };
+    digits(&text).map(Value::from).map_err(Cow::Borrowed)
 }
 
-/// A date and time in ISO 8601.
-pub(super) fn datetime(value: &Value) -> Converted {
-    match value {
-        Value::Text(text) => iso_datetime(text).map(Value::from).map_err(Cow::Borrowed),
-        _ => no("submit value.isoformat()"),
+/// The digits of a finite decimal, with an exponent where it is written with one.
+pub(super) fn digits(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    let wrong = match text {
+        _ if text.contains(',') => "submit the number without separators",
+        _ => "write a finite number as 12.50",
+    };
+    let plain = plain_digits(text).ok_or(wrong)?;
+    let (sign, plain) = match plain.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", plain.strip_prefix('+').unwrap_or(&plain)),
+    };
+    let (mantissa, exponent) = match plain.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent.strip_prefix('+').unwrap_or(exponent))),
+        None => (plain, None),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_count = |text: &str| !text.is_empty() && text.len() <= 6 && are_digits(text);
+    let is_exponent = |text: &str| is_count(text.strip_prefix('-').unwrap_or(text));
+    let is_decimal = are_digits(whole) && are_digits(fraction) && !(whole.is_empty() && fraction.is_empty());
+    if !is_decimal || !exponent.is_none_or(is_exponent) {
+        return Err(wrong);
     }
+    let whole = if whole.is_empty() { "0" } else { whole };
+    let point = if fraction.is_empty() { "" } else { "." };
+    let exponent = exponent.map_or_else(String::new, |exponent| format!("E{exponent}"));
+    Ok(format!("{sign}{whole}{point}{fraction}{exponent}"))
 }
 
 /// The option that equals the value, or the first that the value converts to (`"1"` for `1`).
@@ -179,182 +210,5 @@ pub(super) fn literal(options: &[Value], value: &Value) -> Converted {
     match near {
         Some(near) => Err(Cow::Owned(format!("did you mean {}?", Value::from(near).repr(60)))),
         None => no("submit one of them as it is written there"),
-    }
-}
-
-// ISO 8601 dates and times, written as Python's `isoformat` writes them. What is read is what
-// `datetime.fromisoformat` (3.11) reads in the extended format, and also spaces around it and a small `t` or
-// `z`. More than six digits of a fraction, which Python drops, are kept.
-
-/// The error says why a text is not a date or time; it ends a message.
-type IsoResult<T> = Result<T, &'static str>;
-
-/// `2024-02-29T12:30:00.500000+01:00` from a text with `T` or a space, with or without seconds, fraction and
-/// offset; a date alone is its midnight.
-pub(super) fn iso_datetime(text: &str) -> IsoResult<String> {
-    let text = text.trim();
-    let (date, rest) = split_date(text)?;
-    if rest.is_empty() {
-        return Ok(format!("{date}T00:00:00"));
-    }
-    let time = rest.strip_prefix(['T', 't', ' ']).ok_or("write it as 2024-12-31T23:59:00")?;
-    Ok(format!("{date}T{}", iso_time(time)?))
-}
-
-/// `2024-02-29` from a date, or from a date and time that is midnight.
-pub(super) fn iso_date(text: &str) -> IsoResult<String> {
-    let midnight = iso_datetime(text)?;
-    match midnight.split_once('T') {
-        Some((date, time)) if time.starts_with("00:00:00") && !time.starts_with("00:00:00.") => {
-            Ok(date.to_owned())
-        }
-        _ => Err("it has a time of day; submit the date alone"),
-    }
-}
-
-/// The date at the start, and what comes after it.
-fn split_date(text: &str) -> IsoResult<(&str, &str)> {
-    let wrong = "write a date as 2024-12-31";
-    let (date, rest) = text.split_at_checked(10).ok_or(wrong)?;
-    let [year, month, day] = numbers(date, '-', [4, 2, 2]).ok_or(wrong)?;
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let days = match month {
-        4 | 6 | 9 | 11 => 30,
-        2 if leap => 29,
-        2 => 28,
-        1..=12 => 31,
-        _ => return Err("there is no such month"),
-    };
-    if year == 0 || day == 0 || day > days {
-        return Err("there is no such day");
-    }
-    Ok((date, rest))
-}
-
-/// `12:30:00`, with a fraction unless it is zero, and the offset.
-fn iso_time(text: &str) -> IsoResult<String> {
-    let wrong = "write a time as 23:59 or 23:59:00.5";
-    let zone_at = text.find(['Z', 'z', '+', '-']).unwrap_or(text.len());
-    let (clock, zone) = text.split_at(zone_at);
-    let (clock, fraction) = clock.split_once(['.', ',']).unwrap_or((clock, "0"));
-    let [hour, minute, second] = match clock.len() {
-        5 => numbers(clock, ':', [2, 2]).map(|[hour, minute]| [hour, minute, 0]),
-        _ => numbers(clock, ':', [2, 2, 2]),
-    }
-    .ok_or(wrong)?;
-    if hour > 23 || minute > 59 || second > 59 {
-        return Err("there is no such time of day");
-    }
-    if fraction.is_empty() || fraction.len() > 9 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(wrong);
-    }
-    if clock.len() == 5 && fraction != "0" {
-        return Err(wrong);
-    }
-    // Python writes microseconds; digits beyond them are kept rather than lost.
-    let digits = fraction.trim_end_matches('0');
-    let fraction = if digits.is_empty() { String::new() } else { format!(".{digits:0<6}") };
-    Ok(format!("{hour:02}:{minute:02}:{second:02}{fraction}{}", iso_offset(zone)?))
-}
-
-/// `+01:00` from `Z`, `+01`, `+0100` or `+01:00`; nothing from nothing.
-fn iso_offset(zone: &str) -> IsoResult<String> {
-    let wrong = "write an offset as Z or +01:00";
-    let (sign, digits) = match zone.split_at_checked(1) {
-        None => return Ok(String::new()),
-        Some(("Z" | "z", "")) => return Ok("+00:00".to_owned()),
-        Some((sign @ ("+" | "-"), digits)) => (sign, digits),
-        _ => return Err(wrong),
-    };
-    let [hours, minutes] = match digits.len() {
-        2 => numbers(digits, ':', [2]).map(|[hours]| [hours, 0]),
-        4 => digits
-            .split_at_checked(2)
-            .and_then(|(hours, minutes)| Some([number(hours, 2)?, number(minutes, 2)?])),
-        _ => numbers(digits, ':', [2, 2]),
-    }
-    .ok_or(wrong)?;
-    if hours > 23 || minutes > 59 {
-        return Err("there is no such offset");
-    }
-    let sign = if hours == 0 && minutes == 0 { "+" } else { sign };
-    Ok(format!("{sign}{hours:02}:{minutes:02}"))
-}
-
-/// Numbers of these widths with `between` between them.
-fn numbers<const N: usize>(text: &str, between: char, widths: [usize; N]) -> Option<[u32; N]> {
-    let mut parts = text.split(between);
-    let mut found = [0; N];
-    for (slot, width) in found.iter_mut().zip(widths) {
-        *slot = number(parts.next()?, width)?;
-    }
-    parts.next().is_none().then_some(found)
-}
-
-fn number(text: &str, width: usize) -> Option<u32> {
-    let digits = text.len() == width && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_normalised() {
-        for (text, iso) in [
-            ("2024-02-29", "2024-02-29T00:00:00"),
-            (" 2024-01-02T03:04 ", "2024-01-02T03:04:00"),
-            ("2024-01-02 03:04:05", "2024-01-02T03:04:05"),
-            ("2024-01-02t03:04:05.5z", "2024-01-02T03:04:05.500000+00:00"),
-            ("2024-01-02T03:04:05,123456789", "2024-01-02T03:04:05.123456789"),
-            ("2024-01-02T03:04:05.000", "2024-01-02T03:04:05"),
-            ("2024-01-02T03:04:05+05:30", "2024-01-02T03:04:05+05:30"),
-            ("2024-01-02T03:04:05-0800", "2024-01-02T03:04:05-08:00"),
-            ("2024-01-02T03:04+01", "2024-01-02T03:04:00+01:00"),
-            ("2024-01-02T03:04-00:00", "2024-01-02T03:04:00+00:00"),
-        ] {
-            assert_eq!(iso_datetime(text).as_deref(), Ok(iso), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_time_is_refused() {
-        for text in [
-            "",
-            "today",
-            "2024-1-2",
-            "2023-02-29",
-            "1900-02-29",
-            "2024-13-01",
-            "2024-00-01",
-            "2024-01-32",
-            "0000-01-01",
-            "2024/01/02",
-            "20240102",
-            "2024-01-02T",
-            "2024-01-02T24:00",
-            "2024-01-02T03:60",
-            "2024-01-02T03:04:60",
-            "2024-01-02T03:04.5",
-            "2024-01-02T03:04:05.",
-            "2024-01-02T03:04:05+",
-            "2024-01-02T03:04:05+25:00",
-            "2024-01-02T3:04",
-            "2024-01-02X03:04",
-            "2024-01-02T03:04:05 UTC",
-            "２０２４-01-02",
-            "2024-01-0é",
-        ] {
-            assert!(iso_datetime(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_date_is_a_day_without_a_time_of_day() {
-        assert_eq!(iso_date("2024-02-29").as_deref(), Ok("2024-02-29"));
-        assert_eq!(iso_date("2024-02-29 00:00:00Z").as_deref(), Ok("2024-02-29"));
-        assert_eq!(iso_date("2024-02-29T12:00"), Err("it has a time of day; submit the date alone"));
-        assert_eq!(iso_date("2024-02-29T00:00:00.5"), Err("it has a time of day; submit the date alone"));
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{field::FieldType, task::TaskSignature};
+use super::{field::FieldType, scalar::DECIMAL_PATTERNS, task::TaskSignature};
 use crate::value::Value;
 
 impl FieldType {
@@ -16,7 +16,10 @@ impl FieldType {
             FieldType::Float => json!({"type": "number"}),
             FieldType::Str | FieldType::Bytes => json!({"type": "string"}),
             FieldType::Date => json!({"type": "string", "format": "date"}),
+            FieldType::Time => json!({"type": "string", "format": "time"}),
             FieldType::Datetime => json!({"type": "string", "format": "date-time"}),
+            FieldType::Timedelta => json!({"type": "string", "format": "duration"}),
+            FieldType::Decimal => json!({"type": "string", "pattern": DECIMAL_PATTERNS[0]}),
             FieldType::List(item) | FieldType::TupleOf(item) => {
                 json!({"type": "array", "items": item.json_schema()})
             }
@@ -68,7 +71,11 @@ impl FieldType {
     fn key_schema(&self) -> Option<Json> {
         match self {
             FieldType::Int => Some(json!({"pattern": "^-?[0-9]+$"})),
-            FieldType::Date | FieldType::Datetime => Some(self.json_schema()),
+            FieldType::Date
+            | FieldType::Time
+            | FieldType::Datetime
+            | FieldType::Timedelta
+            | FieldType::Decimal => Some(self.json_schema()),
             FieldType::Literal(options) => {
                 let names = options.iter().map(|option| match option {
                     Value::Text(text) => text.to_string(),
@@ -114,6 +121,13 @@ mod tests {
             ("int | None", json!({"anyOf": [{"type": "integer"}, {"type": "null"}]})),
             ("datetime", json!({"type": "string", "format": "date-time"})),
             ("date", json!({"type": "string", "format": "date"})),
+            (
+                "time | timedelta",
+                json!({"anyOf": [
+                    {"type": "string", "format": "time"}, {"type": "string", "format": "duration"}
+                ]}),
+            ),
+            ("Decimal", json!({"type": "string", "pattern": "^-?\\d+(\\.\\d+)?([eE]\\d+)?$"})),
             ("set[str]", json!({"type": "array", "items": {"type": "string"}, "uniqueItems": true})),
             ("tuple[float, ...]", json!({"type": "array", "items": {"type": "number"}})),
             (

@@ -98,7 +98,10 @@ pub(super) fn any_type() -> impl Strategy<Value = FieldType> {
             FieldType::Str,
             FieldType::Bytes,
             FieldType::Date,
+            FieldType::Time,
             FieldType::Datetime,
+            FieldType::Timedelta,
+            FieldType::Decimal,
         ]),
         prop::collection::vec(option, 1..4).prop_map(FieldType::Literal),
     ];

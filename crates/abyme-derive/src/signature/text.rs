@@ -18,8 +18,22 @@ pub(crate) fn names(text: &str) -> Result<(Vec<&str>, Vec<&str>)> {
 /// How deep types may be nested.
 const MAX_DEPTH: usize = 32;
 
-const PLAIN: [&str; 11] =
-    ["str", "int", "float", "bool", "bytes", "None", "NoneType", "Any", "object", "date", "datetime"];
+const PLAIN: [&str; 14] = [
+    "str",
+    "int",
+    "float",
+    "bool",
+    "bytes",
+    "None",
+    "NoneType",
+    "Any",
+    "object",
+    "date",
+    "time",
+    "datetime",
+    "timedelta",
+    "Decimal",
+];
 const LISTS: [&str; 6] = ["list", "List", "set", "Set", "frozenset", "FrozenSet"];
 
 struct Checker<'a> {
@@ -86,7 +100,7 @@ impl<'a> Checker<'a> {
         if full.is_empty() {
             return self.unexpected("a type");
         }
-        let modules = ["typing.", "typing_extensions.", "builtins.", "datetime."];
+        let modules = ["typing.", "typing_extensions.", "builtins.", "datetime.", "decimal."];
         let name = modules.iter().find_map(|module| full.strip_prefix(module)).unwrap_or(full);
         let is_known = |names: &[&str]| names.contains(&name);
         if is_known(&PLAIN) {

@@ -32,6 +32,8 @@ fn types_are_read_and_written_as_annotations() {
         ("datetime", "datetime"),
         ("datetime.datetime", "datetime"),
         ("datetime.date | bytes", "date | bytes"),
+        ("decimal.Decimal | datetime.timedelta", "Decimal | timedelta"),
+        ("time", "time"),
         (r#"Literal["a", 'b', 1, -2, True, None, "a"]"#, "Literal['a', 'b', 1, -2, True, None]"),
         (r#"Literal["a, b] -> c|", "it's", 'é\n\u00e9']"#, r#"Literal['a, b] -> c|', "it's", 'é\né']"#),
         ("Literal[123456789012345678901]", "Literal[123456789012345678901]"),
@@ -64,7 +66,7 @@ fn signatures_are_read() {
 }
 
 const ONE_OF: &str = "one of str, int, float, bool, list, dict, tuple, set, Literal, Optional, Union, Any, \
-    None, bytes, date, datetime";
+    None, bytes, date, time, datetime, timedelta, Decimal";
 
 #[test]
 fn errors_point_at_the_place_and_say_what_was_expected() {
