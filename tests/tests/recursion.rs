@@ -141,6 +141,49 @@ async fn three_levels_of_batches_come_to_their_end_with_one_place() {
 }
 
 #[tokio::test]
+async fn the_result_of_a_child_may_be_any_type() {
+    let root = "\
+from dataclasses import dataclass
+@dataclass
+class Found:
+    name: str
+    lines: list[int]
+one = rlm_query('Numbers.', signature=list[int])
+two = rlm_query('A class.', signature=Found)
+three = rlm_query('A dict.', 'a text', signature={'total': int, 'when': 'date | None'})
+four = rlm_query_batched(['Numbers.'], signature='list[int]')
+five = rlm_query('Schema.', signature={'type': 'integer', 'minimum': 3, 'description': 'How many'})
+SUBMIT(answer=repr([one, two, three, four, five]))";
+    let script = model(&[
+        ("The root's task.", &[root]),
+        ("Numbers.", &["SUBMIT(answer=['1', 2])"]),
+        ("A class.", &["SUBMIT(answer={'name': 'a'})", "SUBMIT({'name': 'a', 'lines': [1]})"]),
+        ("A dict.", &["import datetime\nSUBMIT(answer={'total': 1, 'when': datetime.date(2024, 2, 29)})"]),
+        ("Schema.", &["SUBMIT(2)", "SUBMIT(3)"]),
+    ]);
+    let answer = rlm("-> answer", &script).build().unwrap().run(inputs! {}).await.unwrap();
+    assert_eq!(
+        answer.get::<String>("answer").unwrap(),
+        "[[1, 2], {'name': 'a', 'lines': [1]}, {'total': 1, 'when': '2024-02-29'}, [[1, 2]], 3]"
+    );
+    let schema =
+        script.requests().into_iter().find(|request| request.messages[1].content.contains("Schema."));
+    let task = schema.unwrap().messages[1].content.clone();
+    assert!(task.contains("- answer: int (How many; at least 3)"), "{task}");
+    // At the depth limit, the same types hold.
+    let replies = ScriptedModel::from_fn(|request| {
+        let text = match request.messages.len() {
+            1 => "[1, 2]".to_owned(),
+            _ => cell("SUBMIT(answer=repr(rlm_query('Numbers.', signature=list[int])))"),
+        };
+        Ok(Response::new(text).usage(Usage::tokens(1, 1)))
+    });
+    let limits = |limits: Limits| limits.max_depth(0);
+    let flat = rlm("-> answer", &replies).limits(limits).build().unwrap().run(inputs! {}).await.unwrap();
+    assert_eq!(flat.get::<String>("answer").unwrap(), "[1, 2]");
+}
+
+#[tokio::test]
 async fn at_the_depth_limit_a_child_is_a_sub_call() {
     let script = model(&[(
         "The root's task.",
@@ -399,6 +442,14 @@ async fn what_a_child_cannot_be_asked_is_an_error_of_its_own() {
             "ValueError",
             "unknown type `inte`, did you mean `int`?",
         ),
+        ("rlm_query('x', signature='lst[str]')", "ValueError", "unknown type `lst`, did you mean `list`?"),
+        (
+            "rlm_query('x', signature={'a': 'lst'})",
+            "ValueError",
+            "rlm_query(): type \"lst\": at 0: unknown type",
+        ),
+        ("rlm_query('x', signature=3)", "ValueError", "int 3 is no type"),
+        ("rlm_query('x', (lambda a: a.append(a) or a)([]))", "ValueError", "contains itself"),
         ("rlm_query('x', signature='a b -> c')", "ValueError", "rlm_query(): signature \"a b -> c\": at 2"),
         ("rlm_query('x', 'text', signature='-> b')", "ValueError", "has no input to hold the context"),
         ("rlm_query('x', 'text', signature='a, b -> c')", "ValueError", "must be a dict of the inputs"),

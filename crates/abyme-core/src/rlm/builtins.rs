@@ -65,8 +65,12 @@ pub(super) fn specs() -> Vec<FunctionSpec> {
             RLM_QUERY,
             "Gives a part of the task to a run of its own: another model, with a session of its own in which \
              `context` is a variable, works on it in many steps and returns its result. For parts that a \
-             single prompt cannot answer. `signature` types the result, such as \"names: list[str]\". Each \
-             of its turns is a sub-call.",
+             single prompt cannot answer. `signature` types the result: a type such as `list[str]`, or \
+             outputs by name such as \"names: list[str], total: int\". Each of its turns is a sub-call.\n\n\
+             signature: a type in any of the ways that `schema` of llm_query takes, of which the result is; \
+             or a text with the names and types of the outputs, before them the inputs where `context` is a \
+             dict of several: \"rules: list[str], text -> found: list[str]\". With one output, its value is \
+             the result, with several, a dict of them.",
             ParameterSpec::new("prompt").annotation("str"),
             ParameterSpec::new("context").annotation("Any"),
         )
@@ -108,7 +112,7 @@ fn child(name: &str, description: &str, prompt: ParameterSpec, context: Paramete
     FunctionSpec::new(name, description)
         .parameter(prompt)
         .parameter(context.default_value(Value::None))
-        .parameter(option("signature", "str"))
+        .parameter(option("signature", "type | dict | str"))
         .parameter(option("model", "str"))
         .parameter(option("max_iterations", "int"))
 }
@@ -137,9 +141,11 @@ pub(super) fn described(
             spec.parameters.retain(|parameter| {
                 ["prompt", "prompts", "model", "schema"].contains(&parameter.name.as_str())
             });
-            let schema = spec.parameters.iter_mut().filter(|parameter| parameter.name == "schema");
-            schema.for_each(|schema| schema.annotation = None);
         }
+        // What a type is said to be takes more words than it is worth.
+        let types = ["schema", "signature"];
+        let typed = spec.parameters.iter_mut().filter(|one| types.contains(&one.name.as_str()));
+        typed.for_each(|parameter| parameter.annotation = None);
         if named_models.is_empty() {
             spec.parameters.retain(|parameter| parameter.name != "model");
         } else if spec.parameters.iter().any(|parameter| parameter.name == "model") {

@@ -14,6 +14,7 @@ use super::{
     config::RlmConfig,
     guard::OnDrop,
     made::Made,
+    reply_type::ReplyType,
     start::{RunParts, StartRun, random_seed, run_id},
     sub_calls::SubCalls,
 };
@@ -43,7 +44,7 @@ pub(super) struct Children<'a> {
 /// What a child is asked for, and how.
 struct ChildOptions<'a> {
     function: &'static str,
-    signature: Option<&'a str>,
+    signature: Option<&'a Value>,
     model: &'a Arc<dyn LanguageModel>,
     max_iterations: u32,
     /// Takes note of the children that are started.
@@ -146,11 +147,7 @@ impl<'a> Children<'a> {
         function: &'static str,
         made: &'c Made,
     ) -> Result<ChildOptions<'c>, HostError> {
-        let signature = match given(call, "signature") {
-            None => None,
-            Some(Value::Text(signature)) => Some(signature.as_str()),
-            other => return Err(wrong_argument(function, "signature", "a str", other)),
-        };
+        let signature = given(call, "signature");
         let limit = self.caller.limits().max_iterations;
         let max_iterations = match given(call, "max_iterations") {
             None => limit,
@@ -174,12 +171,7 @@ impl<'a> Children<'a> {
     ) -> Result<Task, HostError> {
         arguments::check_prompt(prompt.as_str())?;
         let invalid = |message: String| HostError::value_error(format!("{}(): {message}", asked.function));
-        let inputs = if context.is_some() { "context" } else { "" };
-        let signature: Result<TaskSignature> = match asked.signature {
-            None => format!("{inputs} -> answer").parse(),
-            Some(text) if text.contains("->") => text.parse(),
-            Some(outputs) => format!("{inputs} -> {outputs}").parse(),
-        };
+        let signature = signature(asked.signature, context.is_some());
         let signature = signature.map_err(|error| invalid(error.message().to_owned()))?;
         let names: Vec<_> = signature.inputs().iter().map(Field::name).collect();
         let mut inputs = match (names.as_slice(), context) {
@@ -263,6 +255,30 @@ impl<'a> Children<'a> {
         finished(CallOutcome::of(&result));
         result
     }
+}
+
+/// The signature that the argument `signature` means: one in words, with its inputs or without, or the type
+/// of the result, in each of the ways that sub-calls take one.
+fn signature(given: Option<&Value>, has_context: bool) -> Result<TaskSignature> {
+    let inputs = has_context.then(|| Field::untyped("context"));
+    let Some(given) = given else { return TaskSignature::new(inputs, [Field::untyped("answer")]) };
+    let ty = match given {
+        Value::Text(text) if text.parse::<FieldType>().is_ok() => ReplyType::from_value(given)?,
+        Value::Text(text) if text.contains("->") => return text.parse(),
+        Value::Text(text) => {
+            let outputs = format!("{} -> {text}", if has_context { "context" } else { "" });
+            // `lst[str]` is a type with a mistake, `names: lst[str]` an output.
+            let is_type =
+                text.find([':', ',', '[', '{', '|']).is_some_and(|at| !text[at..].starts_with([':', ',']));
+            return outputs.parse().map_err(|error| match text.parse::<FieldType>() {
+                Err(of_type) if is_type => of_type,
+                _ => error,
+            });
+        }
+        other => ReplyType::from_value(other)?,
+    };
+    let answer = ty.map_or_else(|| Field::new("answer", FieldType::Str), |ty| ty.into_output("answer"));
+    TaskSignature::new(inputs, [answer])
 }
 
 /// What a cell gets of a child: the value of its only output, or a dict of all.

@@ -7,7 +7,7 @@ use super::reply_values::{structures, unfenced, whole_value};
 use crate::{
     error::{Error, ErrorKind, Result},
     prompt,
-    signature::{CoerceError, DescribedType, FieldType},
+    signature::{CoerceError, DescribedType, Field, FieldType},
     value::Value,
 };
 
@@ -49,6 +49,24 @@ impl ReplyType {
     /// The type of one output of a signature, or of a dict of several.
     pub(super) fn of(ty: FieldType, notes: Vec<String>) -> Self {
         Self { json: ty.json_schema(), ty, notes }
+    }
+
+    /// The output of a run that has to be of this type.
+    pub(super) fn into_output(self, name: &str) -> Field {
+        // The notes name the reply, and what is said of the whole ends with the limits, which fields say too.
+        let limits = self.ty.limits().unwrap_or_default();
+        let words = self.notes.iter().filter_map(|note| {
+            let Some(rest) = note.strip_prefix(REPLY) else { return Some(note.clone()) };
+            match rest.strip_prefix(": ") {
+                Some(whole) => {
+                    let whole = whole.strip_suffix(&limits).unwrap_or(whole).trim_end_matches("; ");
+                    (!whole.is_empty()).then(|| whole.to_owned())
+                }
+                None => Some(format!("{name}{rest}")),
+            }
+        });
+        let words: Vec<_> = words.collect();
+        Field::new(name, self.ty).with_description(words.join("; "))
     }
 
     /// The prompt, with what the reply has to be.
