@@ -226,6 +226,51 @@ async fn every_kind_of_type_goes_there_and_back() {
     }
 }
 
+/// Which label fits.
+#[derive(Signature)]
+#[check(all_are_labelled, "a label for each row")]
+struct Classify<L, R, const N: usize>
+where
+    R: JsonSchema,
+{
+    #[input]
+    rows: Vec<R>,
+    #[input]
+    limits: [u8; N],
+    #[output]
+    label: L,
+    #[output(length = 1..)]
+    by_row: BTreeMap<String, L>,
+}
+
+fn all_are_labelled<L>(output: &ClassifyOutput<L>) -> Result<(), String> {
+    if output.by_row.len() == 1 { Ok(()) } else { Err("one row".to_owned()) }
+}
+
+#[tokio::test]
+async fn a_signature_may_have_parameters() {
+    let submitted =
+        |label: &str| fields([("label", Value::from(label)), ("by_row", Value::dict([("a", label)]))]);
+    let model = ScriptedModel::replies(["0", "1"].map(cell));
+    let rlm = Rlm::of::<Classify<Level, Row, 1>>()
+        .model(model.clone())
+        .interpreter(interpreter(vec![submitted("middle"), submitted("high")]).factory())
+        .build()
+        .unwrap();
+    let rows = vec![Row { name: "a".to_owned(), size: 1 }];
+    let output = rlm.run(ClassifyInput { rows, limits: [7] }).await.unwrap().output;
+    assert_eq!(
+        output,
+        ClassifyOutput { label: Level::High, by_row: BTreeMap::from([("a".to_owned(), Level::High)]) }
+    );
+    assert_eq!(
+        rlm.signature().to_string(),
+        "rows: list[{'name': str, 'size': int}], limits -> label: Literal['low', 'high'], by_row: dict[str, \
+         Literal['low', 'high']]"
+    );
+    assert!(said(&model, 1).contains("expected Literal['low', 'high'], got str 'middle'"));
+}
+
 #[derive(Signature)]
 struct Unserializable {
     #[input]

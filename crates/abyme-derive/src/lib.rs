@@ -55,6 +55,11 @@ use proc_macro::TokenStream;
 /// All are told to the model and enforced. `#[check]` on the struct looks at all outputs together, as a
 /// `&FindErrorsOutput`. Inside of a type, `#[schemars(range(min = 1))]` and its kind do the same.
 ///
+/// The struct may have parameters, as in `struct Classify<L> { #[output] label: L }` and then
+/// `Rlm::of::<Classify<Level>>()`: the structs of the inputs and outputs have those that are in their types.
+/// An input whose type has a parameter is shown to the model with its shape if the struct says that the
+/// parameter is `schemars::JsonSchema`. Nothing is borrowed.
+///
 /// `#[signature(crate = path)]` says where the crate `abyme` is, if not at `::abyme`.
 #[proc_macro_derive(Signature, attributes(input, output, check, signature))]
 pub fn derive_signature(item: TokenStream) -> TokenStream {

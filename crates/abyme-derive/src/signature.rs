@@ -3,10 +3,11 @@
 mod field;
 mod text;
 
-use proc_macro2::TokenStream;
-use quote::{format_ident, quote, quote_spanned};
+use proc_macro2::{TokenStream, TokenTree};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{
-    Data, DeriveInput, Error, Fields, Generics, Ident, LitStr, Path, Result, Visibility, spanned::Spanned,
+    Data, DeriveInput, Error, Fields, GenericParam, Generics, Ident, LitStr, Path, Result, Visibility,
+    WherePredicate, spanned::Spanned,
 };
 
 use self::field::{Check, SignatureField};
@@ -47,7 +48,11 @@ pub(crate) fn text(literal: TokenStream) -> TokenStream {
 }
 
 fn expand(item: DeriveInput) -> Result<TokenStream> {
-    refuse_generics(&item.generics)?;
+    if let Some(lifetime) = item.generics.lifetimes().next() {
+        let message =
+            "a signature owns its values: use `Text`, `String` or `Vec` in place of what is borrowed";
+        return Err(Error::new(lifetime.span(), message));
+    }
     let Data::Struct(data) = &item.data else {
         let message = "a signature is a struct with a field for each input and output";
         return Err(Error::new(item.ident.span(), message));
@@ -91,17 +96,6 @@ fn expand(item: DeriveInput) -> Result<TokenStream> {
     Ok(quote!(#input #output #implementation #live))
 }
 
-fn refuse_generics(generics: &Generics) -> Result<()> {
-    let Some(parameter) = generics.params.first() else { return Ok(()) };
-    let message = match parameter {
-        syn::GenericParam::Lifetime(_) => {
-            "a signature owns its values: use `Text`, `String` or `Vec` in place of what is borrowed"
-        }
-        _ => "a signature has no parameters: the model is shown the types of its fields",
-    };
-    Err(Error::new(parameter.span(), message))
-}
-
 /// All errors as one, so that a person sees them at once.
 struct Problems(Option<Error>);
 
@@ -133,8 +127,28 @@ impl Task<'_> {
         format_ident!("{}Input", self.item.ident)
     }
 
+    fn is_generic(&self, field: &SignatureField) -> bool {
+        self.item.generics.params.iter().any(|param| is_in(param, std::slice::from_ref(field)))
+    }
+
     fn output_name(&self) -> Ident {
         format_ident!("{}Output", self.item.ident)
+    }
+
+    /// The parameters of the struct that these fields have in their types: those of the struct of them.
+    fn generics(&self, fields: &[SignatureField]) -> Generics {
+        let mut generics = self.item.generics.clone();
+        generics.params =
+            self.item.generics.params.clone().into_iter().filter(|one| is_in(one, fields)).collect();
+        if let Some(bounds) = &mut generics.where_clause {
+            let dropped: Vec<_> =
+                self.item.generics.params.iter().filter(|one| !is_in(one, fields)).map(ident_of).collect();
+            let is_kept = |bound: &WherePredicate| {
+                !dropped.iter().any(|ident| mentions(bound.to_token_stream(), ident))
+            };
+            bounds.predicates = std::mem::take(&mut bounds.predicates).into_iter().filter(is_kept).collect();
+        }
+        generics
     }
 
     /// The struct of the inputs, and how they become those of a run.
@@ -152,13 +166,17 @@ impl Task<'_> {
                 })
             }
         });
+        let generics = self.generics(&self.inputs);
+        let generic = self.inputs.iter().filter(|field| self.is_generic(field)).map(|field| &field.ty);
+        let generics = bounded(generics, generic.map(|ty| quote!(#ty: #krate::derived::InputType)));
+        let (of_impl, of_type, bounds) = generics.split_for_impl();
         quote! {
             #item
-            impl ::core::convert::TryFrom<#name> for #krate::Inputs {
+            impl #of_impl ::core::convert::TryFrom<#name #of_type> for #krate::Inputs #bounds {
                 type Error = #krate::Error;
 
                 #[allow(unused_variables)]
-                fn try_from(inputs: #name) -> #krate::Result<Self> {
+                fn try_from(inputs: #name #of_type) -> #krate::Result<Self> {
                     ::core::result::Result::Ok(#krate::Inputs::new()#(#values)*)
                 }
             }
@@ -195,6 +213,10 @@ impl Task<'_> {
         let idents: Vec<_> = fields.iter().map(|field| &field.ident).collect();
         let names: Vec<_> = fields.iter().map(SignatureField::name).collect();
         let title = name.to_string();
+        let generics = self.generics(fields);
+        let (of_impl, of_type, bounds) = generics.split_for_impl();
+        let more = bounds.map(|bounds| &bounds.predicates);
+        let more = more.into_iter().flatten().collect::<Vec<_>>();
         let fields = fields.iter().map(|SignatureField { ident, ty, docs, visibility: own, .. }| {
             let visibility = match own {
                 Visibility::Inherited => visibility,
@@ -206,22 +228,28 @@ impl Task<'_> {
             #[doc = #text]
             #[allow(missing_docs)]
             #attributes
-            #visibility struct #name { #(#fields),* }
+            #visibility struct #name #generics #bounds { #(#fields),* }
 
-            impl ::core::clone::Clone for #name where #(for<'__a> #types: ::core::clone::Clone),* {
+            impl #of_impl ::core::clone::Clone for #name #of_type
+            where #(#more,)* #(for<'__a> #types: ::core::clone::Clone),*
+            {
                 fn clone(&self) -> Self {
                     Self { #(#idents: ::core::clone::Clone::clone(&self.#idents)),* }
                 }
             }
 
-            impl ::core::fmt::Debug for #name where #(for<'__a> #types: ::core::fmt::Debug),* {
+            impl #of_impl ::core::fmt::Debug for #name #of_type
+            where #(#more,)* #(for<'__a> #types: ::core::fmt::Debug),*
+            {
                 fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                     f.debug_struct(#title)#(.field(#names, &self.#idents))*.finish()
                 }
             }
 
             #[allow(unused_variables)]
-            impl ::core::cmp::PartialEq for #name where #(for<'__a> #types: ::core::cmp::PartialEq),* {
+            impl #of_impl ::core::cmp::PartialEq for #name #of_type
+            where #(#more,)* #(for<'__a> #types: ::core::cmp::PartialEq),*
+            {
                 fn eq(&self, other: &Self) -> bool {
                     true #(&& ::core::cmp::PartialEq::eq(&self.#idents, &other.#idents))*
                 }
@@ -232,12 +260,30 @@ impl Task<'_> {
     fn implementation(&self) -> TokenStream {
         let (krate, name) = (&self.krate, &self.item.ident);
         let (input, output) = (self.input_name(), self.output_name());
+        let (of_input, of_output) = (self.generics(&self.inputs), self.generics(&self.outputs));
+        let (_, of_input, _) = of_input.split_for_impl();
+        let (_, of_output, _) = of_output.split_for_impl();
+        let generic = |field: &&SignatureField| self.is_generic(field);
+        let needed = self.inputs.iter().filter(generic).map(|field| {
+            let ty = &field.ty;
+            quote!(#ty: #krate::derived::InputType + 'static)
+        });
+        let needed = needed.chain(self.outputs.iter().filter(generic).map(|field| {
+            let ty = &field.ty;
+            quote!(#ty: #krate::derived::OutputType + 'static)
+        }));
+        let owned = self.item.generics.type_params().map(|param| {
+            let ident = &param.ident;
+            quote!(#ident: 'static)
+        });
+        let generics = bounded(self.item.generics.clone(), needed.chain(owned));
+        let (of_impl, of_type, bounds) = generics.split_for_impl();
         let inputs = self.inputs.iter().map(|field| field.as_input(krate));
         let outputs = self.outputs.iter().map(|field| field.as_output(krate));
         let instructions = docs(&self.item.attrs);
         let instructions = (!instructions.is_empty()).then(|| quote!(.with_instructions(#instructions)));
         let checks = self.checks.iter().map(|Check { function, words }| {
-            quote_spanned!(function.span()=> .check_outputs::<#output, _>(#words, #function))
+            quote_spanned!(function.span()=> .check_outputs::<#output #of_output, _>(#words, #function))
         });
         let names = self.inputs.iter().chain(&self.outputs).map(|field| {
             let (text, is_input) = (field.name(), field.is_input());
@@ -253,9 +299,9 @@ impl Task<'_> {
         quote! {
             #(#names)*
 
-            impl #krate::Signature for #name {
-                type Inputs = #input;
-                type Outputs = #output;
+            impl #of_impl #krate::Signature for #name #of_type #bounds {
+                type Inputs = #input #of_input;
+                type Outputs = #output #of_output;
 
                 fn signature() -> #krate::Result<#krate::TaskSignature> {
                     let signature = #krate::TaskSignature::new([#(#inputs),*], [#(#outputs),*])?;
@@ -270,14 +316,45 @@ impl Task<'_> {
         let name = &self.item.ident;
         let fields: Vec<_> = self.inputs.iter().chain(&self.outputs).collect();
         let (idents, types): (Vec<_>, Vec<_>) = fields.iter().map(|field| (&field.ident, &field.ty)).unzip();
+        let (of_impl, _, bounds) = self.item.generics.split_for_impl();
         quote! {
             const _: () = {
                 #[allow(dead_code)]
-                fn described((#(#idents,)*): (#(#types,)*)) -> (#(#types,)*) {
+                fn described #of_impl((#(#idents,)*): (#(#types,)*)) -> (#(#types,)*) #bounds {
                     let #name { #(#idents),* } = #name { #(#idents),* };
                     (#(#idents,)*)
                 }
             };
         }
     }
+}
+
+/// The same with further bounds.
+fn bounded(mut generics: Generics, bounds: impl Iterator<Item = TokenStream>) -> Generics {
+    let bounds: Vec<WherePredicate> = bounds.map(|bound| syn::parse_quote!(#bound)).collect();
+    if !bounds.is_empty() {
+        generics.make_where_clause().predicates.extend(bounds);
+    }
+    generics
+}
+
+fn ident_of(param: &GenericParam) -> &Ident {
+    match param {
+        GenericParam::Type(param) => &param.ident,
+        GenericParam::Const(param) => &param.ident,
+        GenericParam::Lifetime(param) => &param.lifetime.ident,
+    }
+}
+
+/// Whether one of the types has the parameter in it.
+fn is_in(param: &GenericParam, fields: &[SignatureField]) -> bool {
+    fields.iter().any(|field| mentions(field.ty.to_token_stream(), ident_of(param)))
+}
+
+fn mentions(tokens: TokenStream, ident: &Ident) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Group(group) => mentions(group.stream(), ident),
+        TokenTree::Ident(other) => other == *ident,
+        _ => false,
+    })
 }

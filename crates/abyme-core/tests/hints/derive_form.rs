@@ -17,12 +17,6 @@ struct NoOutput {
 }
 
 #[derive(Signature)]
-struct Generic<T> {
-    #[output]
-    total: T,
-}
-
-#[derive(Signature)]
 struct Borrowed<'a> {
     #[input]
     docs: &'a str,

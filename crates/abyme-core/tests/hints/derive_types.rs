@@ -27,6 +27,16 @@ struct Checked {
     total: u32,
 }
 
+#[derive(Signature)]
+struct Generic<T> {
+    #[output]
+    total: Vec<T>,
+}
+
+fn of_what_cannot_be_shown() -> abyme::RlmBuilder<Generic<Opaque>> {
+    abyme::Rlm::of()
+}
+
 fn is_even(total: &u64) -> Result<(), String> {
     if *total % 2 == 0 { Ok(()) } else { Err("odd".to_owned()) }
 }
