@@ -62,21 +62,41 @@ async fn examine(args: &DoctorArgs) -> std::result::Result<Report, Failure> {
             "docker" | "modal" => Settings { image: args.image.clone(), ..Settings::default() },
             _ => Settings::default(),
         };
-        let factory = match name {
-            // The doctor reports what is there; it downloads nothing.
-            #[cfg(feature = "docker")]
-            "docker" => Arc::new(backend::docker(&settings, abyme::docker::Pull::Never)),
-            _ => backend::factory(name, &settings)?,
-        };
-        backends.push(Backend {
-            name: name.to_owned(),
-            capabilities: factory.capabilities().clone(),
-            // The state from before the trial: the trial fills the cache.
-            cache: (name == "wasm").then(|| backend::wasm(&settings).cache_state().ok()).flatten(),
-            health: try_out(&*factory).await.map_err(|error| error.to_string()),
-        });
+        for (engine, factory) in factories(name, &settings).await? {
+            backends.push(Backend {
+                name: name.to_owned(),
+                engine,
+                capabilities: factory.capabilities().clone(),
+                // The state from before the trial: the trial fills the cache.
+                cache: (name == "wasm").then(|| backend::wasm(&settings).cache_state().ok()).flatten(),
+                health: try_out(&*factory).await.map_err(|error| error.to_string()),
+            });
+        }
     }
     Ok(Report { backends, not_tried, model: model(args).await })
+}
+
+type Factory = Arc<dyn InterpreterFactory>;
+
+/// What is tried of a backend: one factory, or one for each of several Docker engines, with its address.
+async fn factories(
+    name: &str,
+    settings: &Settings,
+) -> std::result::Result<Vec<(Option<String>, Factory)>, Failure> {
+    #[cfg(feature = "docker")]
+    if name == "docker" {
+        // The doctor reports what is there; it downloads nothing.
+        let docker = backend::docker(settings, abyme::docker::Pull::Never);
+        let addresses = docker.addresses().await.unwrap_or_default();
+        if addresses.len() > 1 {
+            let only = |address: String| -> (_, Factory) {
+                (Some(address.clone()), Arc::new(docker.clone().hosts([address])))
+            };
+            return Ok(addresses.into_iter().map(only).collect());
+        }
+        return Ok(vec![(None, Arc::new(docker))]);
+    }
+    Ok(vec![(None, backend::factory(name, settings)?)])
 }
 
 /// Runs a real cell.

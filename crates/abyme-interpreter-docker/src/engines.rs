@@ -49,6 +49,8 @@ struct State {
     /// Failures since the last success.
     failures: u32,
     left_out_until: Option<Instant>,
+    /// Why it was left out, where nobody was told yet.
+    untold: Option<(String, Duration)>,
     load: Option<(Instant, Load)>,
 }
 
@@ -77,6 +79,11 @@ impl Engine {
             image: tokio::sync::Mutex::default(),
             state: Mutex::default(),
         }
+    }
+
+    /// Its address, with the scheme.
+    pub(crate) fn url(&self) -> &str {
+        &self.address.url
     }
 
     /// The connection, made on first use. A failure is not remembered.
@@ -118,7 +125,12 @@ impl Engine {
         state.failures = state.failures.saturating_add(1);
         state.left_out_until = Some(Instant::now() + pause);
         state.load = None;
-        tracing::warn!(%error, engine = %self.address, pause_seconds = pause.as_secs(), "engine left out");
+        state.untold = Some((error.to_string(), pause));
+    }
+
+    /// Why it was left out, once.
+    fn take_untold(&self) -> Option<(String, Duration)> {
+        self.state().untold.take()
     }
 
     fn worked(&self) {
@@ -229,18 +241,34 @@ impl Engines {
             match start(engine).await {
                 Ok(started) => {
                     engine.worked();
+                    warn_of_left_out(engines);
                     return Ok(started);
                 }
                 Err(error) if error.kind() == ErrorKind::Unavailable => {
                     engine.failed(&error);
-                    failures.push(format!("{}: {}", engine.address, error.message()));
+                    let said = error.message();
+                    failures.push(match said.contains(engine.url()) {
+                        true => said.to_owned(),
+                        false => format!("{}: {said}", engine.address),
+                    });
                 }
                 Err(error) => return Err(error),
             }
         }
+        // The error says it all.
+        engines.iter().for_each(|engine| drop(engine.take_untold()));
         let what =
             format!("none of {} Docker engines starts a session: {}", engines.len(), failures.join("; "));
         Err(Error::new(ErrorKind::Unavailable, what))
+    }
+}
+
+/// Says which engines were left out since the last session, although the session was started elsewhere.
+fn warn_of_left_out(engines: &[Engine]) {
+    for engine in engines {
+        if let Some((error, pause)) = engine.take_untold() {
+            tracing::warn!(error, engine = %engine.address, pause_seconds = pause.as_secs(), "engine left out");
+        }
     }
 }
 
@@ -308,6 +336,7 @@ mod tests {
         };
         engines.start(&config, &owner, start).await.unwrap();
         engines.start(&config, &owner, start).await.unwrap();
+        assert!(engines.known()[0].take_untold().is_none(), "it was told with the first session");
         let tried = tried.lock().unwrap().iter().map(|url| url.contains("a.sock")).collect::<Vec<_>>();
         assert_eq!(tried, [true, false, false], "the second session does not try the failed engine");
     }
@@ -325,6 +354,7 @@ mod tests {
             said.contains("2 Docker engines") && said.contains("a.sock") && said.contains("b.sock"),
             "{said}"
         );
+        assert!(engines.known().iter().all(|engine| engine.take_untold().is_none()), "the error is enough");
     }
 
     #[tokio::test]

@@ -240,6 +240,15 @@ impl Docker {
         self.with(|config| config.interrupt_grace = grace)
     }
 
+    /// The addresses of the engines, as [`hosts`](Self::hosts) takes them: those of the configuration, of
+    /// `DOCKER_HOST`, or of the Docker client's context. Asks no engine.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](abyme_core::ErrorKind::Config) if an address cannot be used.
+    pub async fn addresses(&self) -> Result<Vec<String>> {
+        Ok(self.launcher.engines().await?.iter().map(|engine| engine.url().to_owned()).collect())
+    }
+
     /// What each engine says of itself, and whether it has the image, in the order of the configuration.
     /// Fetches nothing. An engine that does not answer is an error in the list.
     ///

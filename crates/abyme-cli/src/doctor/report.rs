@@ -23,6 +23,8 @@ pub(super) struct Report {
 #[derive(Debug)]
 pub(super) struct Backend {
     pub(super) name: String,
+    /// The address of the engine that was tried, where there are several.
+    pub(super) engine: Option<String>,
     pub(super) capabilities: Capabilities,
     /// The prepared interpreter on disk, for a backend that has one.
     pub(super) cache: Option<CacheState>,
@@ -102,7 +104,8 @@ impl Backend {
                     "" => "(embedded)".to_owned(),
                     path => format!("at {path}"),
                 };
-                let _ = writeln!(text, "  ok  {name:<11} Python {} {place}", health.version);
+                let engine = self.engine.as_ref().map_or_else(String::new, |engine| format!(" on {engine}"));
+                let _ = writeln!(text, "  ok  {name:<11} Python {} {place}{engine}", health.version);
                 let _ = writeln!(
                     text,
                     "      {:<11} first cell after {:.1} ms, in later sessions {:.1} ms",
@@ -112,7 +115,9 @@ impl Backend {
                 );
             }
             Err(problem) => {
-                let _ = writeln!(text, "  NO  {name:<11} {problem}");
+                let engine = self.engine.as_ref().filter(|engine| !problem.contains(engine.as_str()));
+                let engine = engine.map_or_else(String::new, |engine| format!("{engine}: "));
+                let _ = writeln!(text, "  NO  {name:<11} {engine}{problem}");
             }
         }
         if let Some(cache) = &self.cache {
@@ -138,6 +143,7 @@ impl Backend {
         let caps = &self.capabilities;
         let mut fields: Vec<(&str, Value)> =
             vec![("name", self.name.as_str().into()), ("works", self.health.is_ok().into())];
+        fields.extend(self.engine.as_deref().map(|engine| ("engine", Value::from(engine))));
         match &self.health {
             Ok(health) => fields.extend([
                 (

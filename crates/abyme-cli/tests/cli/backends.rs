@@ -44,6 +44,30 @@ fn no_engine_is_said_in_one_line() {
     assert!(line.starts_with("  NO  docker") && line.contains("/no/docker.sock"), "{line}");
 }
 
+#[cfg(feature = "docker")]
+#[test]
+fn of_several_engines_each_is_named_once() {
+    let dir = TestDir::new();
+    let sockets = "unix:///no/one.sock,unix:///no/two.sock";
+    let run = |args: &[&str]| {
+        let output = dir.command(args).env("DOCKER_HOST", sockets).output().unwrap();
+        crate::support::CommandEnd::from(output)
+    };
+    let failed = run(&["demo", "--interpreter", "docker"]);
+    failed.failed(3, &["none of 2 Docker engines", "/no/one.sock", "/no/two.sock"]);
+    assert_eq!(failed.stderr.matches("no Docker engine answers").count(), 2, "{failed:?}");
+    let doctor = run(&["doctor", "--interpreter", "docker"]);
+    assert_eq!(doctor.code, 3, "{doctor:?}");
+    for socket in ["/no/one.sock", "/no/two.sock"] {
+        let lines: Vec<_> = doctor.stdout.lines().filter(|line| line.contains(socket)).collect();
+        let [line] = &lines[..] else { panic!("{doctor:?}") };
+        assert!(line.starts_with("  NO  docker"), "{line}");
+    }
+    let json = run(&["doctor", "--interpreter", "docker", "--json"]).json();
+    let engines = json["backends"].as_array().unwrap().iter().map(|backend| &backend["engine"]);
+    assert_eq!(engines.collect::<Vec<_>>(), ["unix:///no/one.sock", "unix:///no/two.sock"]);
+}
+
 #[cfg(feature = "pyo3")]
 #[test]
 fn the_demo_runs_in_this_process() {
