@@ -1,6 +1,6 @@
 //! The command beside other projects' programs: DSPy's own RLM over `abyme interpreter`, and a run over a
-//! LiteLLM proxy that limits it; what such a proxy says, as the client understands it; and a real model
-//! behind llama.cpp's own server.
+//! LiteLLM proxy that limits it; what such a proxy says, as the client understands it; a real model behind
+//! llama.cpp's own server; and the doctor at a server with the generated code of Modal's own wheel.
 //!
 //! They need packages of PyPI, each in a virtual environment under `target/venvs`. Without it a test shows as
 //! ignored with the command that makes it; with its name in `ABYME_REQUIRE` it fails then.
@@ -15,6 +15,8 @@
 mod dspy;
 mod litellm;
 mod llamacpp;
+#[cfg(feature = "modal")]
+mod modal;
 
 use std::{
     path::{Path, PathBuf},
@@ -56,8 +58,18 @@ const LLAMACPP: Peer = Peer {
     pip: "install --no-deps",
 };
 
+#[cfg(feature = "modal")]
+const MODAL: Peer = Peer {
+    name: "modal",
+    installed: "modal-1.6.4.dist-info",
+    packages: "modal==1.6.4 grpcio",
+    pip: "install",
+};
+
 fn main() -> ExitCode {
     let trials = [
+        #[cfg(feature = "modal")]
+        MODAL.trial("modal::the_doctor_makes_two_sandboxes", modal::the_doctor_makes_two_sandboxes),
         DSPY.trial("dspy::its_rlm_runs_over_the_interpreter", dspy::its_rlm_runs_over_the_interpreter),
         LITELLM.trial("litellm::a_rate_limit_delays_a_run", litellm::a_rate_limit_delays_a_run),
         LITELLM.trial(

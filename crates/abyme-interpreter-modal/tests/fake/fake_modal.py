@@ -54,6 +54,7 @@ class Faults:
         self.drop_streams = 0.0  # probability of each message of a stream to end it
         self.cut_streams = 0  # most bytes of a piece of a stream
         self.lose_write_answers = 0.0  # probability of a write to be done and its answer lost
+        self.hold_write_answers = False  # until this is unset
         self.without_v2 = False
         self.build_lines = 3
 
@@ -511,6 +512,8 @@ class Router(task_command_router_pb2_grpc.TaskCommandRouterServicer):
             if request.eof:
                 running.process.stdin.close()
                 running.stdin_closed = True
+        while F.hold_write_answers:
+            await asyncio.sleep(0.005)
         if random.random() < F.lose_write_answers:
             refuse("UNAVAILABLE", "the answer was lost")
         return t.TaskExecStdinWriteResponse()
