@@ -4,10 +4,11 @@
 mod common;
 
 use abyme_core::{
-    Event, Observation, PromptProfile, PythonError, Request, Response, Rlm, Status, inputs,
+    Error, ErrorKind, Event, Observation, PromptProfile, PythonError, Request, Response, Rlm, Role, Status,
+    inputs,
     testing::{ScriptedInterpreter, ScriptedModel},
 };
-use common::{cell, said, scripted, transcript};
+use common::{cell, interpreter, said, scripted, transcript};
 
 /// The texts that two requests begin with alike.
 fn shared(one: &Request, other: &Request) -> usize {
@@ -55,6 +56,21 @@ async fn a_reply_is_put_together_with_what_the_request_began_it_with() {
     let rlm = rlm.prompt_profile(PromptProfile::SmallPrefilled).build().unwrap();
     rlm.run(inputs! { q: "?" }).await.unwrap();
     assert_eq!(model.requests()[1].messages[6].content, "```python\nprint x\n```", "and kept so");
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_the_beginning_of_a_reply_is_asked_without_it() {
+    let model = ScriptedModel::from_fn(|request| match request.messages.last().map(|last| last.role) {
+        Some(Role::Assistant) => Err(Error::new(ErrorKind::BadRequest, "must end with a user message")),
+        _ if request.messages.len() < 8 => Ok(cell("print x").into()),
+        _ => Ok(cell("submit a=x").into()),
+    });
+    let rlm = Rlm::builder("q -> a").model(model.clone()).interpreter(interpreter().factory());
+    let rlm = rlm.prompt_profile(PromptProfile::SmallPrefilled).build().unwrap();
+    let prediction = rlm.run(inputs! { q: "?" }).await.unwrap();
+    assert_eq!(prediction.get::<String>("a").unwrap(), "x");
+    let prefilled = model.requests().iter().filter(|request| request.messages.len() % 2 == 1).count();
+    assert_eq!((model.requests().len(), prefilled), (3, 1), "it is tried once in a run");
 }
 
 #[tokio::test]

@@ -11,8 +11,9 @@ use std::{
 };
 
 use abyme_core::{
-    Delta, ErrorKind, Event, FinishReason, LanguageModel, Message, Price, Request, Response, ResponseStream,
-    Result, RetryPolicy, Rlm, RlmBuilder, Status, Usage, inputs, model,
+    Delta, ErrorKind, Event, FinishReason, LanguageModel, LanguageModelExt, Message, Price, Recording,
+    Replay, Request, Response, ResponseCache, ResponseStream, Result, RetryPolicy, Rlm, RlmBuilder, Status,
+    Usage, inputs, model,
     testing::ScriptedModel,
     trajectory::{ReplyPart, StoppedReplies, Trajectory},
 };
@@ -142,6 +143,29 @@ async fn a_generation_ends_with_its_cell_once_the_model_is_known() {
     // Another run of the same `Rlm` knows the model.
     model.replies.lock().unwrap().push_back(goes_on("submit a=y"));
     assert_eq!(rlm.run(inputs! { q: "?" }).await.unwrap().get::<String>("a").unwrap(), "y");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_of_stopped_replies_is_replayed_and_comes_from_a_cache() {
+    let (folder, request) = (tempfile::tempdir().unwrap(), || inputs! { q: "?" });
+    let recorded = || runs([whole(&cell("print 1")), goes_on("print 2"), goes_on("submit a=x")]).1;
+    let run = async |model: Box<dyn LanguageModel>| {
+        let rlm = Rlm::builder("q -> a").model(model).interpreter(interpreter().factory()).build().unwrap();
+        assert_eq!(rlm.run(request()).await.unwrap().get::<String>("a").unwrap(), "x");
+    };
+    let path = folder.path().join("run.jsonl");
+    let recording = Recording::create(&path).unwrap();
+    run(Box::new(recorded().with_recording(&recording))).await;
+    recording.finish().unwrap();
+    let replay = Replay::open(&path).unwrap();
+    run(Box::new(replay.model("streaming"))).await;
+    replay.finish().unwrap();
+
+    let (model, cache) = (recorded(), ResponseCache::in_memory());
+    for _ in 0..2 {
+        run(Box::new(model.clone().with_cache(&cache))).await;
+    }
+    assert_eq!((model.requests.lock().unwrap().len(), dropped(&model)), (3, 2));
 }
 
 #[tokio::test(start_paused = true)]

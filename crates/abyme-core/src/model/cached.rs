@@ -31,6 +31,14 @@ impl<M> Cached<M> {
 impl<M: LanguageModel> LanguageModel for Cached<M> {
     forward!(this => this.model; name check price reports_cost max_input_tokens limits_each_try);
 
+    /// Keeps the reply for streams of the same request; a call for a whole one is not answered with it.
+    async fn stopped_early(&self, request: &Request, reply: &Response) {
+        if let Some(key) = self.cache.key(self.name(), request) {
+            self.cache.put(&stopped(&key), reply).await;
+        }
+        self.model.stopped_early(request, reply).await;
+    }
+
     async fn complete(&self, request: &Request) -> Result<Response> {
         match self.cache.key(self.name(), request) {
             Some(key) => self.cache.get_or_ask(key, self.model.complete(request)).await,
@@ -42,7 +50,10 @@ impl<M: LanguageModel> LanguageModel for Cached<M> {
     fn stream<'a>(&'a self, request: &'a Request) -> ResponseStream<'a> {
         let Some(key) = self.cache.key(self.name(), request) else { return self.model.stream(request) };
         let found = async move {
-            let found = self.cache.get(&key).await;
+            let found = match self.cache.get(&key).await {
+                None => self.cache.get(&stopped(&key)).await,
+                whole => whole,
+            };
             (key, found)
         };
         let answer = stream::once(found).flat_map(move |(key, found)| match found {
@@ -62,6 +73,11 @@ impl<M: LanguageModel> LanguageModel for Cached<M> {
         });
         answer.boxed()
     }
+}
+
+/// What a reply to a request of this key is kept by where it was stopped.
+fn stopped(key: &str) -> String {
+    format!("{key}-stopped")
 }
 
 #[cfg(test)]
@@ -121,6 +137,20 @@ mod tests {
         assert_eq!(cached.complete(&request).await.unwrap().text, "so");
         assert!(cached.complete(&request).await.unwrap_err().is_temporary());
         assert_eq!(cached.complete(&request).await.unwrap().text, "whole");
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_was_stopped_answers_streams_alone() {
+        let (model, request) = (answering(), Request::prompt("?"));
+        let cached = model.clone().with_cache(&ResponseCache::in_memory());
+        drop(cached.stream(&request).next().await.unwrap());
+        assert_eq!(collect(cached.stream(&request)).await.unwrap().text, "re: ?", "dropped, and not stopped");
+        let other = Request::prompt("!");
+        cached.stopped_early(&other, &"re".into()).await;
+        let kept = collect(cached.stream(&other)).await.unwrap();
+        assert_eq!((kept.text.as_str(), kept.usage), ("re", Usage::nothing()));
+        assert_eq!(cached.complete(&other).await.unwrap().text, "re: !");
+        assert_eq!(collect(cached.stream(&other)).await.unwrap().text, "re: !", "the whole one is better");
     }
 
     #[tokio::test]

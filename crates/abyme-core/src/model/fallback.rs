@@ -132,6 +132,9 @@ impl<A: LanguageModel, B: LanguageModel> Fallback<A, B> {
 impl<A: LanguageModel, B: LanguageModel> LanguageModel for Fallback<A, B> {
     forward!(this => this.first; name max_input_tokens);
 
+    /// Which of the two it was is not known any more, and a reply of the one is none of the other.
+    async fn stopped_early(&self, _: &Request, _: &Response) {}
+
     fn check(&self) -> Result<()> {
         self.first.check()?;
         self.second.check()

@@ -9,7 +9,7 @@ use super::language_model::LanguageModel;
 macro_rules! forward {
     ($this:ident => $model:expr; all) => {
         $crate::model::forward::forward!($this => $model;
-            name check price reports_cost max_input_tokens limits_each_try complete stream);
+            name check price reports_cost max_input_tokens limits_each_try complete stream stopped_early);
     };
     ($this:ident => $model:expr; $($method:ident)*) => {
         $( $crate::model::forward::forward!(@$method $this $model); )*
@@ -63,6 +63,22 @@ macro_rules! forward {
         {
             let $this = self;
             $model.complete(request)
+        }
+    };
+    (@stopped_early $this:ident $model:expr) => {
+        fn stopped_early<'a, 'r, 's, 'f>(
+            &'a self,
+            request: &'r $crate::model::message::Request,
+            reply: &'s $crate::model::message::Response,
+        ) -> futures_util::future::BoxFuture<'f, ()>
+        where
+            'a: 'f,
+            'r: 'f,
+            's: 'f,
+            Self: 'f,
+        {
+            let $this = self;
+            $model.stopped_early(request, reply)
         }
     };
     (@stream $this:ident $model:expr) => {

@@ -8,8 +8,8 @@ use super::{
     language_model::LanguageModel,
     message::{Request, Response},
     one_try::{complete_once, stream_once},
-    rate_limiter::RateLimiter,
-    stream::{Delta, ResponseStream},
+    rate_limiter::{RateLimiter, Streamed},
+    stream::ResponseStream,
 };
 use crate::error::Result;
 
@@ -30,7 +30,7 @@ impl<M> RateLimited<M> {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<M: LanguageModel> LanguageModel for RateLimited<M> {
-    forward!(this => this.model; name price reports_cost max_input_tokens);
+    forward!(this => this.model; name price reports_cost max_input_tokens stopped_early);
 
     fn check(&self) -> Result<()> {
         self.limiter.check()?;
@@ -51,11 +51,8 @@ impl<M: LanguageModel> LanguageModel for RateLimited<M> {
     fn stream<'a>(&'a self, request: &'a Request) -> ResponseStream<'a> {
         let admission = self.limiter.admission(self.name(), request);
         let pieces = stream::once(admission).flat_map(move |admission| {
-            stream_once(&self.model, request).inspect(move |piece| match piece {
-                Ok(Delta::Done(response)) => admission.learn(Ok(response)),
-                Err(error) => admission.learn(Err(error)),
-                _ => {}
-            })
+            let mut streamed = Streamed::from(admission);
+            stream_once(&self.model, request).inspect(move |piece| streamed.see(piece))
         });
         pieces.boxed()
     }

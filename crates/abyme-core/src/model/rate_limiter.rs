@@ -20,7 +20,10 @@ use tokio::{
 
 pub use self::config::RateLimiterConfig;
 use self::state::{Sent, State, Wait};
-use super::message::{Request, Response};
+use super::{
+    message::{Request, Response},
+    stream::Delta,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Lets calls out no faster than a provider takes them, in the order in which they came.
@@ -38,7 +41,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// - a refusal (429) makes all calls wait once, for as long as it says or ever longer. It halves the rate,
 ///   which then rises again step by step, as in TCP. The refused call itself is not tried again here: that is
 ///   its caller's to decide ([`RetryPolicy`](crate::RetryPolicy)), as of any call;
-/// - as long as nothing is known, a few calls go out first, and one more with each that comes back.
+/// - as long as nothing is known, a few calls go out first, and one more with each that comes back;
+/// - a reply that is stopped before its end counts as what came of it until then.
 ///
 /// ```
 /// use abyme_core::{
@@ -131,6 +135,55 @@ impl Admission {
         match outcome {
             Ok(response) => state.answered(&self.sent, response, Instant::now()),
             Err(error) => state.failed(&self.sent, error, Instant::now()),
+        }
+    }
+}
+
+/// A call whose reply comes in pieces. One that is dropped before its end teaches what was seen of it.
+pub(super) struct Streamed {
+    admission: Admission,
+    /// What came so far, if anything did and the end did not.
+    seen: Option<Response>,
+    /// Bytes of the reply that the provider has not counted yet.
+    uncounted: usize,
+}
+
+impl From<Admission> for Streamed {
+    fn from(admission: Admission) -> Self {
+        Self { admission, seen: None, uncounted: 0 }
+    }
+}
+
+impl Streamed {
+    /// Sees the next piece.
+    pub(super) fn see(&mut self, piece: &Result<Delta>) {
+        let seen = self.seen.get_or_insert_default();
+        match piece {
+            Ok(Delta::Text(text) | Delta::Reasoning(text)) => self.uncounted += text.len(),
+            Ok(Delta::Usage(usage)) => {
+                seen.usage = *usage;
+                if usage.output_tokens.is_some() {
+                    self.uncounted = 0;
+                }
+            }
+            Ok(Delta::RateLimits(limits)) => seen.rate_limits = Some(limits.clone()),
+            Ok(Delta::Done(response)) => {
+                self.seen = None;
+                self.admission.learn(Ok(response));
+            }
+            Err(error) => {
+                self.seen = None;
+                self.admission.learn(Err(error));
+            }
+        }
+    }
+}
+
+impl Drop for Streamed {
+    fn drop(&mut self) {
+        if let Some(seen) = self.seen.take() {
+            let mut state = self.admission.shared.state();
+            state.stopped(&self.admission.sent, seen, self.uncounted, Instant::now());
         }
     }
 }

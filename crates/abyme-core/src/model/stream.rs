@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use futures_util::{Stream, StreamExt, stream};
 
-use super::{message::Response, usage::Usage};
+use super::{message::Response, rate_limit::RateLimits, usage::Usage};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A reply as it comes: pieces, then one [`Delta::Done`] or one error, and nothing after either.
@@ -22,6 +22,9 @@ pub enum Delta {
     Reasoning(String),
     /// What the call has used until now, in place of what was said before.
     Usage(Usage),
+    /// What the provider says of its limits. It comes after the first piece, so that whoever stops a stream
+    /// knows it too.
+    RateLimits(Box<RateLimits>),
     /// The whole reply, as [`complete`](super::LanguageModel::complete) would have returned it.
     Done(Response),
 }

@@ -23,8 +23,8 @@ pub enum PromptProfile {
     /// (4 tasks, 5 seeds each, llama.cpp), with the standard prompts in 3.
     Small,
     /// As [`Small`](Self::Small), and each request ends with the beginning of the reply, the line that opens
-    /// the block. For servers that go on from there, such as llama.cpp's; one that begins anew is understood
-    /// too, and some refuse such a request.
+    /// the block, as long as the server takes that. For servers that go on from there, such as llama.cpp's;
+    /// one that begins anew is understood too, and one that refuses such a request is asked without it.
     SmallPrefilled,
 }
 

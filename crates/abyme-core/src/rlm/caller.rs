@@ -398,7 +398,9 @@ impl<'a> ModelCaller<'a> {
                 self.budget.settle_unfinished(usage);
                 let received = text.chars().count() + reasoning.chars().count();
                 let stopped = StoppedEarly { received_chars: received as u64, is_estimated: !is_counted };
-                Ok((Response::new(text).reasoning(reasoning).usage(usage), Some(stopped)))
+                let response = Response::new(text).reasoning(reasoning).usage(usage);
+                model.stopped_early(request, &response).await;
+                Ok((response, Some(stopped)))
             }
             Err(error) if error.kind() == ErrorKind::ModelTimeout && (is_short || of.is_over()) => {
                 if let Some(own) = of.own_timeout() {

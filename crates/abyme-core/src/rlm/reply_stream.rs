@@ -80,6 +80,7 @@ impl ReplyStream<'_> {
                     *said = Some(usage);
                     is_counted = usage.output_tokens.is_some();
                 }
+                Some(Ok(Delta::RateLimits(_))) => {}
                 _ if is_settled => {
                     let text = watch.text().to_owned();
                     return Ok(Received::Stopped { text, reasoning, is_counted });

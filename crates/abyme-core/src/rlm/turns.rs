@@ -71,6 +71,8 @@ pub(super) struct Turns<'a> {
     repairing: bool,
     /// The prompts that the transcript began with.
     profile: PromptProfile,
+    /// Whether the model's server refuses requests that end with the beginning of a reply.
+    refuses_prefill: bool,
     /// Replies so far without a cell that could run; `None` once one ran.
     lost_replies: Option<u32>,
     /// The last cell that ran.
@@ -114,6 +116,7 @@ impl<'a> Turns<'a> {
             cut_empty: 0,
             repairing: false,
             profile: config.prompt_profile,
+            refuses_prefill: false,
             lost_replies: Some(0),
             last_code: String::new(),
         }
@@ -255,8 +258,9 @@ impl<'a> Turns<'a> {
     /// Sends the transcript to the root model. One that is longer than the model's context is cut.
     async fn ask(&mut self, purpose: Purpose, _reserved: Reservation) -> Result<Response> {
         self.transcript.send_pending(self.turn);
-        let (prefill, temperature, schema) = match purpose {
+        let (mut prefill, temperature, schema) = match purpose {
             Purpose::Extract => ("", None, Some(self.config.signature.json_schema())),
+            _ if self.refuses_prefill => ("", self.profile.temperature(), None),
             _ => (self.profile.prefill(), self.profile.temperature(), None),
         };
         loop {
@@ -265,6 +269,11 @@ impl<'a> Turns<'a> {
                 Err(error)
                     if error.kind() == ErrorKind::ContextTooLong
                         && self.transcript.cut_half(self.turn, error.message()) => {}
+                // Some servers want the user to have the last word, and none says so in the same way.
+                Err(error) if error.kind() == ErrorKind::BadRequest && !prefill.is_empty() => {
+                    self.refuses_prefill = true;
+                    prefill = "";
+                }
                 answered => return answered,
             }
         }

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{
+        language_model::LanguageModel,
         message::{Request, Response},
+        price::Price,
         stream::Delta,
         usage::Usage,
     },
@@ -33,11 +35,41 @@ impl Header {
 pub(super) struct Entry {
     pub(super) call: u64,
     pub(super) model: String,
+    #[serde(flatten)]
+    pub(super) facts: Facts,
     pub(super) request: Request,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) pieces: Option<Vec<Piece>>,
     #[serde(flatten)]
     pub(super) outcome: Outcome,
+}
+
+/// What a model says of itself, by which a run decides.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Facts {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) price: Option<Price>,
+    pub(super) reports_cost: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) max_input_tokens: Option<u64>,
+}
+
+/// Those of a cassette without them.
+impl Default for Facts {
+    fn default() -> Self {
+        Self { price: None, reports_cost: true, max_input_tokens: None }
+    }
+}
+
+impl Facts {
+    pub(super) fn of(model: &dyn LanguageModel) -> Self {
+        Self {
+            price: model.price(),
+            reports_cost: model.reports_cost(),
+            max_input_tokens: model.max_input_tokens(),
+        }
+    }
 }
 
 /// A piece of a streamed reply before its end.

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 
 use super::{
-    entry::{Entry, Header, Outcome, Piece},
+    entry::{Entry, Facts, Header, Outcome, Piece},
     scrub::Scrubber,
 };
 use crate::{
@@ -112,12 +112,15 @@ impl Recording {
     }
 
     /// A call begins.
-    fn begin(&self, model: &str, request: &Request, pieces: Option<Vec<Piece>>) -> Open {
+    fn begin(&self, model: &dyn LanguageModel, request: &Request, pieces: Option<Vec<Piece>>) -> Open {
+        // Nothing of the model is asked while the tape is held.
+        let (name, facts) = (model.name().to_owned(), Facts::of(model));
         let mut tape = self.tape();
         tape.calls += 1;
         let entry = Entry {
             call: tape.calls,
-            model: model.to_owned(),
+            model: name,
+            facts,
             request: request.question(),
             pieces,
             outcome: Outcome::Dropped {},
@@ -159,6 +162,8 @@ impl Open {
             Ok(Delta::Text(text)) => Piece::Text(text.clone()),
             Ok(Delta::Reasoning(text)) => Piece::Reasoning(text.clone()),
             Ok(Delta::Usage(usage)) => Piece::Usage(*usage),
+            // They are of the time of the recording.
+            Ok(Delta::RateLimits(_)) => return,
             Ok(Delta::Done(response)) => return self.ended(Ok(response)),
             Err(error) => return self.ended(Err(error)),
         };
@@ -188,17 +193,18 @@ impl<M> Recorded<M> {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<M: LanguageModel> LanguageModel for Recorded<M> {
-    forward!(this => this.model; name check price reports_cost max_input_tokens limits_each_try);
+    forward!(this => this.model;
+        name check price reports_cost max_input_tokens limits_each_try stopped_early);
 
     async fn complete(&self, request: &Request) -> Result<Response> {
-        let mut open = self.recording.begin(self.name(), request, None);
+        let mut open = self.recording.begin(&self.model, request, None);
         let result = self.model.complete(request).await;
         open.ended(result.as_ref());
         result
     }
 
     fn stream<'a>(&'a self, request: &'a Request) -> ResponseStream<'a> {
-        let begun = async move { self.recording.begin(self.name(), request, Some(Vec::new())) };
+        let begun = async move { self.recording.begin(&self.model, request, Some(Vec::new())) };
         let pieces = stream::once(begun)
             .flat_map(move |mut open| self.model.stream(request).inspect(move |piece| open.came(piece)));
         pieces.boxed()

@@ -12,7 +12,7 @@ use futures_util::{StreamExt, stream};
 
 use super::{
     difference,
-    entry::{self, Entry, Outcome},
+    entry::{self, Entry, Facts, Outcome},
     scrub::Scrubber,
 };
 use crate::{
@@ -120,6 +120,12 @@ impl Replay {
         tape.excused = true;
         tape.differed = None;
         problem.map_or(Ok(()), Err)
+    }
+
+    /// What is known of a model, from the first of its calls.
+    fn facts(&self, model: &str) -> Facts {
+        let tape = self.tape();
+        tape.entries.iter().find(|entry| entry.model == model).map(|entry| entry.facts).unwrap_or_default()
     }
 
     fn tape(&self) -> MutexGuard<'_, Tape> {
@@ -238,16 +244,15 @@ impl LanguageModel for Replayed {
     }
 
     fn price(&self) -> Option<Price> {
-        None
+        self.replay.facts(&self.name).price
     }
 
-    /// As far as the recorded model did.
     fn reports_cost(&self) -> bool {
-        true
+        self.replay.facts(&self.name).reports_cost
     }
 
     fn max_input_tokens(&self) -> Option<u64> {
-        None
+        self.replay.facts(&self.name).max_input_tokens
     }
 
     fn limits_each_try(&self) -> bool {
@@ -259,9 +264,11 @@ impl LanguageModel for Replayed {
         match entry.outcome {
             Outcome::Response(response) => Ok(*response),
             Outcome::Error(failure) => Err(failure.into()),
-            Outcome::Dropped {} => std::future::pending().await,
+            Outcome::Dropped {} => Err(never_answered(request).await),
         }
     }
+
+    async fn stopped_early(&self, _: &Request, _: &Response) {}
 
     fn stream<'a>(&'a self, request: &'a Request) -> ResponseStream<'a> {
         let answer = stream::once(async { self.replay.tape().take(&self.name, request) });
@@ -278,9 +285,21 @@ impl LanguageModel for Replayed {
                 }
                 Outcome::Response(response) => stream::iter(pieces(*response).map(Ok)).boxed(),
                 Outcome::Error(failure) => before.chain(stream::iter([Err(failure.into())])).boxed(),
-                Outcome::Dropped {} => before.chain(stream::pending()).boxed(),
+                Outcome::Dropped {} => {
+                    before.chain(stream::once(async { Err(never_answered(request).await) })).boxed()
+                }
             }
         });
         pieces.boxed()
     }
+}
+
+/// What comes of a call that was dropped when it was recorded, and is not now: nothing, as long as it may
+/// take.
+async fn never_answered(request: &Request) -> Error {
+    match request.timeout {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
+    Error::new(ErrorKind::ModelTimeout, "the recorded call was dropped before it was answered")
 }

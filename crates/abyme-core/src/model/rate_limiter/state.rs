@@ -181,6 +181,16 @@ impl State {
         }
     }
 
+    /// Learns from a reply that was stopped: `uncounted` bytes of it are not in the usage that `seen` has.
+    pub(super) fn stopped(&mut self, sent: &Sent, mut seen: Response, uncounted: usize, now: Instant) {
+        let rest = self.estimates.tokens(&sent.model, uncounted);
+        let [.., input, _] = sent.cost;
+        let usage = &mut seen.usage;
+        usage.input_tokens.get_or_insert(input as u64);
+        usage.output_tokens = Some(usage.output_tokens.unwrap_or_default() + rest);
+        self.answered(sent, &seen, now);
+    }
+
     /// Learns from a failure.
     pub(super) fn failed(&mut self, sent: &Sent, error: &Error, now: Instant) {
         if let Some(limits) = error.rate_limits() {

@@ -7,14 +7,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures_util::{FutureExt, future::join_all};
+use futures_util::{FutureExt, StreamExt, future::join_all, stream};
 use tokio::time::Instant;
 
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{
-        LanguageModel, LanguageModelExt, RateLimit, RateLimiter, RateLimiterConfig, RateLimits, Request,
-        Response, RetryPolicy, Usage, collect,
+        Delta, LanguageModel, LanguageModelExt, RateLimit, RateLimiter, RateLimiterConfig, RateLimits,
+        Request, Response, ResponseStream, RetryPolicy, Usage, collect,
     },
 };
 
@@ -219,4 +219,38 @@ async fn a_ramp_begins_slowly() {
     let _ = tokio::time::timeout(Duration::from_secs(10), asking).await;
     let first = provider.answered();
     assert!((15..=30).contains(&first), "{first}");
+}
+
+/// Begins a reply, says that nothing is left for 30 s, and never ends.
+#[derive(Debug)]
+struct Stalling;
+
+#[async_trait]
+impl LanguageModel for Stalling {
+    fn name(&self) -> &str {
+        "stalling"
+    }
+
+    async fn complete(&self, request: &Request) -> Result<Response> {
+        collect(self.stream(request)).await
+    }
+
+    fn stream<'a>(&'a self, _: &'a Request) -> ResponseStream<'a> {
+        let reset_after = Some(Duration::from_secs(30));
+        let requests = RateLimit { limit: Some(10), remaining: Some(0), reset_after };
+        let limits = Box::new(RateLimits { requests, ..RateLimits::default() });
+        let pieces = [Ok(Delta::Text("a".into())), Ok(Delta::RateLimits(limits))];
+        stream::iter(pieces).chain(stream::pending()).boxed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_is_stopped_teaches_what_it_said_until_then() {
+    let (model, request) = (Stalling.with_rate_limit(&RateLimiter::default()), Request::prompt("?"));
+    let started = Instant::now();
+    for _ in 0..2 {
+        let pieces: Vec<_> = model.stream(&request).take(2).collect().await;
+        assert_eq!(pieces.len(), 2);
+    }
+    assert_eq!(started.elapsed(), Duration::from_secs(30));
 }
