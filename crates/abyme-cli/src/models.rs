@@ -67,12 +67,8 @@ impl Model {
     }
 
     /// What the server calls the model, as far as that is known.
-    pub(crate) fn name_at_server(&self) -> Option<String> {
-        match self {
-            Model::OpenAi(model) => model.name_at_server(),
-            #[cfg(any(feature = "anthropic", feature = "gemini"))]
-            other => other.name().rsplit('/').next().map(str::to_owned),
-        }
+    pub(crate) fn name_at_server(&self) -> Option<&str> {
+        each!(self, model => model.name_at_server())
     }
 
     /// The names of the models that the server has.

@@ -1,112 +1,57 @@
-//! The configuration as plain data, and its checks before anything is sent.
+//! The configuration as plain data, and what it resolves to before anything is sent.
 
-use std::fmt;
-
-use abyme_core::{Error, ErrorKind, Price, Result};
-use abyme_model_http::{Headers, HttpConfig, Provider, Secret, Url, base_url, host_of, shown};
+use abyme_core::Result;
+use abyme_model_http::{Headers, ModelConfig, Provider, Url};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 /// Anthropic, as names and the environment know it.
 pub(crate) const PROVIDER: Provider = Provider {
     prefix: "anthropic",
     example: "claude-haiku-4-5",
+    endpoint: "https://api.anthropic.com",
     base_url: &["ANTHROPIC_BASE_URL"],
     keys: &["ANTHROPIC_API_KEY"],
 };
 
-/// Where the API is.
-const BASE_URL: &str = "https://api.anthropic.com";
-
 /// The version of the API that is spoken here.
 const VERSION: &str = "2023-06-01";
 
-/// The plain data of an [`Anthropic`](crate::Anthropic), whose setters say what each field is for.
-///
-/// `Debug` hides secrets and serialising leaves them out; deserialising reads them.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+/// The configuration of an [`Anthropic`](crate::Anthropic), whose setters say what each field is for.
+pub(crate) type Config = ModelConfig<Options>;
+
+/// What only this client can be told.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Config {
-    pub(crate) model: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) base_url: Option<String>,
-    #[serde(skip_serializing)]
-    pub(crate) api_key: Option<Secret>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) max_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) temperature: Option<f64>,
+pub(crate) struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) thinking_budget: Option<u32>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) thoughts: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) effort: Option<String>,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    pub(crate) extra_body: Map<String, Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) price: Option<Price>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) max_input_tokens: Option<u64>,
-    #[serde(flatten)]
-    pub(crate) http: HttpConfig,
 }
 
-impl Config {
-    /// The defaults, with this model.
-    pub(crate) fn new(model: impl Into<String>) -> Self {
-        Self { model: model.into(), ..Self::default() }
-    }
-
-    /// Whether requests carry a key, in whatever header.
-    pub(crate) fn has_key(&self) -> bool {
-        self.api_key.is_some() || self.http.has_key()
-    }
-
-    /// Whether it sets an endpoint or a key: then no URL and no key of the environment may be mixed with it.
-    pub(crate) fn names_endpoint_or_key(&self) -> bool {
-        self.base_url.is_some() || self.has_key()
-    }
-
-    /// Checks what can be checked without a request. Returns where requests go.
-    pub(crate) fn check(&self) -> Result<Url> {
-        let wrong = |message: &str| Err(Error::new(ErrorKind::Config, message));
-        PROVIDER.name_of(&self.model)?;
-        if self.temperature.is_some_and(|temperature| !temperature.is_finite()) {
-            return wrong("the temperature is not a finite number");
-        }
-        if let Some(field) = RESERVED.iter().find(|field| self.extra_body.contains_key(**field)) {
-            return wrong(&format!("`extra_body` must not set `{field}`"));
-        }
-        let url = messages_url(self.base_url.as_deref().unwrap_or(BASE_URL))?;
-        if is_own(&url) && !self.has_key() {
-            let host = host_of(&url);
-            let message =
-                format!("no API key for {host}: set `{}` in the environment or in `.env`", PROVIDER.keys[0]);
-            return Err(Error::new(ErrorKind::Auth, message));
-        }
-        Ok(url)
-    }
-
-    /// The headers of each request, without the user's own.
-    pub(crate) fn headers(&self) -> Result<Headers> {
-        let headers = Headers::default().add("anthropic-version", VERSION)?;
-        self.api_key.iter().try_fold(headers, |headers, key| headers.key("x-api-key", "", key))
-    }
+/// Checks what can be checked without a request. Returns where requests go.
+pub(crate) fn check(config: &Config) -> Result<Url> {
+    PROVIDER.name_of(&config.model)?;
+    config.check(RESERVED)?;
+    let url = messages_url(PROVIDER.url(config)?);
+    PROVIDER.check_key(config, &url)?;
+    Ok(url)
 }
 
-/// Whether requests go to Anthropic itself.
-pub(crate) fn is_own(url: &Url) -> bool {
-    base_url(BASE_URL).is_ok_and(|own| own.origin() == url.origin())
+/// The headers of each request, without the user's own.
+pub(crate) fn headers(config: &Config) -> Result<Headers> {
+    let headers = Headers::default().add("anthropic-version", VERSION)?;
+    config.api_key.iter().try_fold(headers, |headers, key| headers.key("x-api-key", "", key))
 }
 
 /// Where messages go, whichever part of the address the base URL ends with.
-fn messages_url(base: &str) -> Result<Url> {
-    let mut url = base_url(base)?;
+fn messages_url(mut url: Url) -> Url {
     let path = url.path().trim_end_matches('/').trim_end_matches("/messages").trim_end_matches("/v1");
     let path = format!("{path}/v1/messages");
     url.set_path(&path);
-    Ok(url)
+    url
 }
 
 /// Where the server lists its models, beside the messages.
@@ -118,50 +63,27 @@ pub(crate) fn models_url(messages: &Url) -> Url {
     url
 }
 
-impl fmt::Debug for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Anthropic")
-            .field("model", &self.model)
-            .field("base_url", &self.base_url.as_deref().map(shown))
-            .field("api_key", &self.api_key)
-            .field("max_tokens", &self.max_tokens)
-            .field("temperature", &self.temperature)
-            .field("thinking_budget", &self.thinking_budget)
-            .field("thoughts", &self.thoughts)
-            .field("effort", &self.effort)
-            .field("extra_body", &self.extra_body)
-            .field("price", &self.price)
-            .field("max_input_tokens", &self.max_input_tokens)
-            .field("http", &self.http)
-            .finish()
-    }
-}
-
 /// Fields of the body that are set otherwise, or would change the form of the answer.
 const RESERVED: &[&str] = &["model", "messages", "system", "stream"];
 
 #[cfg(test)]
 mod tests {
+    use abyme_core::ErrorKind;
     use serde_json::json;
 
     use super::*;
 
     #[test]
-    fn defaults_are_pinned_and_secrets_never_shown() {
+    fn defaults_are_pinned() {
         let defaults = json!({
             "model": "m", "connect_timeout": 10.0, "idle_timeout": 60.0, "max_body_bytes": 8_388_608,
         });
         assert_eq!(serde_json::to_value(Config::new("m")).unwrap(), defaults);
         assert_eq!(serde_json::from_value::<Config>(defaults).unwrap(), Config::new("m"));
-        let config: Config = serde_json::from_value(json!({
-            "model": "m", "api_key": "sk-canary", "headers": {"authorization": "Bearer canary"},
-            "base_url": "https://me:canary@example.com/x?key=canary",
-        }))
-        .unwrap();
-        assert!(config.has_key() && config.api_key.is_some());
-        let written = Config { base_url: None, ..config.clone() };
-        let shown = format!("{config:?} {}", serde_json::to_string(&written).unwrap());
-        assert!(!shown.contains("canary"), "{shown}");
+        let options = json!({"thinking_budget": 7, "thoughts": true, "effort": "low"});
+        let config: Config = serde_json::from_value(options).unwrap();
+        let expected = Options { thinking_budget: Some(7), thoughts: true, effort: Some("low".into()) };
+        assert_eq!(config.options, expected);
     }
 
     #[test]
@@ -172,17 +94,16 @@ mod tests {
             "https://x.example/a/v1",
             "https://x.example/a/v1/messages/",
         ] {
-            assert_eq!(messages_url(base).unwrap().as_str(), "https://x.example/a/v1/messages", "{base}");
+            let url = messages_url(base.parse().unwrap());
+            assert_eq!(url.as_str(), "https://x.example/a/v1/messages", "{base}");
         }
-        assert!(is_own(&messages_url(BASE_URL).unwrap()));
-        assert!(!is_own(&messages_url("http://api.anthropic.com").unwrap()));
     }
 
     #[test]
     fn what_cannot_work_is_said() {
-        let good = || Config { api_key: Some(Secret::new("sk")), ..Config::new("anthropic/claude-x") };
-        assert!(good().check().is_ok());
-        let kind = |config: Config| config.check().unwrap_err().kind();
+        let good = || Config { api_key: Some("sk".into()), ..Config::new("anthropic/claude-x") };
+        assert!(check(&good()).is_ok());
+        let kind = |config: Config| check(&config).unwrap_err().kind();
         assert_eq!(kind(Config::new("claude-x")), ErrorKind::Auth);
         for (config, part) in [
             (Config { model: "openai/gpt-5".into(), ..good() }, "openai/"),
@@ -194,10 +115,10 @@ mod tests {
                 "stream",
             ),
         ] {
-            let error = config.check().unwrap_err();
+            let error = check(&config).unwrap_err();
             assert!(error.kind() == ErrorKind::Config && error.message().contains(part), "{error}");
         }
         let local = Config { base_url: Some("http://localhost:4000".into()), ..Config::new("claude-x") };
-        assert!(local.check().is_ok(), "a server of one's own may do without a key");
+        assert!(check(&local).is_ok(), "a server of one's own may do without a key");
     }
 }

@@ -23,6 +23,7 @@
 //! One [`Anthropic`] holds one pool of connections; clones share it. One call is one try. Keys live in
 //! [`Secret`]s and appear in no error, log or `Debug`.
 
+mod api;
 mod config;
 mod demands;
 mod model;

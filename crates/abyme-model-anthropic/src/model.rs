@@ -1,27 +1,13 @@
-//! The model: its settings, one pool of connections, and the facts that every error carries.
+//! The public client: its constructors and its settings.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::path::Path;
 
-use abyme_core::{
-    Delta, Error, LanguageModel, ModelFacts, Price, PriceTable, Request, Response, ResponseStream, Result,
-    model::{collect, pieces},
-    runtime::HomeRuntime,
-};
-use abyme_model_http::{
-    Answer, Configured, Exchange, HttpClient, Lazy, Learned, ProviderError, Secret, Sources, Url, deltas,
-    host_of, json, reply_in,
-};
-use async_trait::async_trait;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use abyme_core::{Price, Result};
+use abyme_model_http::{ModelClient, Secret, model_client};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::{
-    config::{Config, PROVIDER, is_own, models_url},
-    demands::{Demands, Sent},
-    reply::{self, Reply},
-    request,
-};
+use crate::api::Messages;
 
 /// A model behind Anthropic's Messages API.
 ///
@@ -41,25 +27,8 @@ use crate::{
 /// # Ok::<(), abyme_core::Error>(())
 /// ```
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(from = "Config", into = "Config")]
-pub struct Anthropic(Arc<Inner>);
-
-struct Inner {
-    config: Config,
-    /// Whether the environment gives what the configuration leaves open.
-    uses_environment: bool,
-    resolved: Lazy<Resolved>,
-}
-
-/// All that a call needs.
-struct Resolved {
-    config: Config,
-    url: Url,
-    host: String,
-    client: HttpClient,
-    table: PriceTable,
-    learned: Learned<Demands>,
-}
+#[serde(transparent)]
+pub struct Anthropic(ModelClient<Messages>);
 
 /// The constructors.
 impl Anthropic {
@@ -71,7 +40,7 @@ impl Anthropic {
     /// key does not go to a host that the code names, nor the code's key to a host that the environment
     /// names.
     pub fn new(model: impl Into<String>) -> Self {
-        Self::with_config(Config::new(model), true)
+        Self(ModelClient::new(model))
     }
 
     /// The model that the environment configures, or else a `.env` in the working directory or the nearest
@@ -94,8 +63,7 @@ impl Anthropic {
     /// used. No value of a key, and no line of the file, is in the message. A missing key shows at the first
     /// call, or by [`check`](Self::check).
     pub fn from_env() -> Result<Self> {
-        let sources = Sources::of_process(&|name| PROVIDER.reads(name))?;
-        Ok(Self::with_config(configured(PROVIDER.configured(&sources, None)?), false))
+        ModelClient::from_env().map(Self)
     }
 
     /// Like [`from_env`](Self::from_env), with these variables, and `.env` looked for from `directory` on.
@@ -117,25 +85,8 @@ impl Anthropic {
     /// # Errors
     /// See [`from_env`](Self::from_env).
     pub fn from_vars(vars: &dyn Fn(&str) -> Option<String>, directory: &Path) -> Result<Self> {
-        let sources = Sources::read(vars, directory, &|name| PROVIDER.reads(name));
-        Ok(Self::with_config(configured(PROVIDER.configured(&sources, None)?), false))
+        ModelClient::from_vars(vars, directory).map(Self)
     }
-
-    fn with_config(config: Config, uses_environment: bool) -> Self {
-        Self(Arc::new(Inner { config, uses_environment, resolved: Lazy::default() }))
-    }
-
-    fn with(self, change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = self.0.config.clone();
-        change(&mut config);
-        let uses_environment = self.0.uses_environment && !config.names_endpoint_or_key();
-        Self::with_config(config, uses_environment)
-    }
-}
-
-fn configured(found: Configured) -> Config {
-    let Configured { model, base_url, api_key, max_tokens, .. } = found;
-    Config { base_url, api_key, max_tokens, ..Config::new(model) }
 }
 
 /// The settings.
@@ -143,258 +94,54 @@ impl Anthropic {
     /// Sets where the API is, with or without `/v1` or `/v1/messages` at its end. Default:
     /// `https://api.anthropic.com`.
     pub fn base_url(self, url: impl Into<String>) -> Self {
-        self.with(|config| config.base_url = Some(url.into()))
-    }
-
-    /// Sets the key. Servers other than Anthropic's own may do without.
-    pub fn api_key(self, key: impl Into<Secret>) -> Self {
-        self.with(|config| config.api_key = Some(key.into()))
+        Self(self.0.with(|config| config.base_url = Some(url.into())))
     }
 
     /// Sets the most tokens of a reply, its thoughts included, unless the request says. The API wants to be
     /// told. Default: 32 000 and the [`thinking_budget`](Self::thinking_budget), or as many as the model can
     /// write, if that is less.
     pub fn max_tokens(self, tokens: impl Into<Option<u32>>) -> Self {
-        self.with(|config| config.max_tokens = tokens.into())
+        Self(self.0.with(|config| config.max_tokens = tokens.into()))
     }
 
     /// Sets the sampling temperature, unless the request says. Default: the model's own. It is not sent while
     /// the model is told to think, and not sent again to a model that refuses it, as the newest do.
     pub fn temperature(self, temperature: impl Into<Option<f64>>) -> Self {
-        self.with(|config| config.temperature = temperature.into())
+        Self(self.0.with(|config| config.temperature = temperature.into()))
     }
 
     /// Sets how many tokens the model may think before it answers: at least 1 024, and less than a reply may
     /// have; 0 turns thinking off. A model that decides by itself how long it thinks, as the newest do, is
     /// asked to think. Default: the model's own way.
     pub fn thinking_budget(self, tokens: impl Into<Option<u32>>) -> Self {
-        self.with(|config| config.thinking_budget = tokens.into())
+        Self(self.0.with(|config| config.options.thinking_budget = tokens.into()))
     }
 
     /// Sets whether the model is to think and to say what it thinks, as long as it finds right:
-    /// [`Response::reasoning`]. A model that wants a budget for it gets 8 192 tokens. Default: no; a model
+    /// [`Response::reasoning`](abyme_core::Response::reasoning). A model that wants a budget for it gets 8 192 tokens. Default: no; a model
     /// that has a budget says what it thinks anyway.
     pub fn thoughts(self, thoughts: bool) -> Self {
-        self.with(|config| config.thoughts = thoughts)
+        Self(self.0.with(|config| config.options.thoughts = thoughts))
     }
 
     /// Sets how much effort the model takes: `low`, `medium`, `high` and, for some, more. Default: the
     /// model's own. It is not sent again to a model that has none.
     pub fn effort(self, effort: impl Into<Option<String>>) -> Self {
-        self.with(|config| config.effort = effort.into())
+        Self(self.0.with(|config| config.options.effort = effort.into()))
     }
 
     /// Adds a field to each request's body. It wins over ours; one that is `null` leaves ours out.
     pub fn extra(self, field: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.with(|config| drop(config.extra_body.insert(field.into(), value.into())))
-    }
-
-    /// Replaces the fields added to each request's body.
-    pub fn extra_body(self, fields: Map<String, Value>) -> Self {
-        self.with(|config| config.extra_body = fields)
+        Self(self.0.with(|config| drop(config.extra_body.insert(field.into(), value.into()))))
     }
 
     /// Sets what the model's tokens cost.
     ///
-    /// Default: what the built-in [`PriceTable`] says, if the endpoint is Anthropic's own and
+    /// Default: what the built-in [`PriceTable`](abyme_core::PriceTable) says, if the endpoint is Anthropic's own and
     /// [`extra_body`](Self::extra_body) sets no tier, speed or region with a price of its own.
     pub fn with_price(self, price: impl Into<Option<Price>>) -> Self {
-        self.with(|config| config.price = price.into())
-    }
-
-    /// Sets what `prices` says of this model, by the name it was given here: its price and how many tokens a
-    /// request may have. Changes nothing if the table does not know the model.
-    pub fn with_prices(self, prices: &PriceTable) -> Self {
-        match prices.find(&self.0.config.model).copied() {
-            None => self,
-            Some(facts) => self.with(|config| {
-                config.price = Some(facts.price);
-                config.max_input_tokens = facts.max_input_tokens.or(config.max_input_tokens);
-            }),
-        }
-    }
-
-    /// Sets how many tokens a request may have. Default: what the built-in [`PriceTable`] says, if the
-    /// endpoint is Anthropic's own.
-    pub fn with_max_input_tokens(self, tokens: impl Into<Option<u64>>) -> Self {
-        self.with(|config| config.max_input_tokens = tokens.into())
+        Self(self.0.with(|config| config.price = price.into()))
     }
 }
 
-abyme_model_http::http_settings!(Anthropic);
-
-/// What it resolves to.
-impl Anthropic {
-    /// Checks whether the model can be called as it is configured. Sends nothing.
-    ///
-    /// # Errors
-    /// `Config` if it cannot work as configured, `Auth` if the key is missing.
-    pub fn check(&self) -> Result<()> {
-        self.resolved().map(drop)
-    }
-
-    /// The host that requests go to, with its port if the URL has one; `None` if [`check`](Self::check)
-    /// fails.
-    pub fn host(&self) -> Option<&str> {
-        self.resolved().ok().map(|resolved| resolved.host.as_str())
-    }
-
-    /// Whether requests carry an API key, set in code or found in the environment.
-    pub fn has_api_key(&self) -> bool {
-        self.resolved().map_or(&self.0.config, |resolved| &resolved.config).api_key.is_some()
-    }
-
-    /// The names of the models that the server has.
-    ///
-    /// # Errors
-    /// Those of a call, and `MalformedReply` if the answer is no list of models, as that of a server which
-    /// does not tell.
-    pub async fn available_models(&self) -> Result<Vec<String>> {
-        // Timers and sockets need one, and panic without.
-        HomeRuntime::current()?;
-        let Resolved { client, url, .. } = self.resolved()?;
-        let listed = client.models(&models_url(url), "data", "id").await;
-        listed.map_err(|error| self.about(error.operation("Anthropic::available_models")))
-    }
-
-    /// An error with what it is about.
-    fn about(&self, error: Error) -> Error {
-        let error = error.with("model", &self.0.config.model);
-        self.host().into_iter().fold(error, |error, host| error.with("host", host))
-    }
-
-    fn resolved(&self) -> Result<&Resolved> {
-        let resolved = self.0.resolved.get(|| self.0.resolve());
-        resolved.map_err(|error| error.operation("Anthropic::check").with("model", &self.0.config.model))
-    }
-}
-
-impl Inner {
-    fn resolve(&self) -> Result<Resolved> {
-        let mut config = self.config.clone();
-        if self.uses_environment {
-            let sources = Sources::of_process(&|name| PROVIDER.reads(name))?;
-            let found = PROVIDER.configured(&sources, Some(config.model.clone()))?;
-            (config.base_url, config.api_key) = (found.base_url, found.api_key);
-            config.max_tokens = config.max_tokens.or(found.max_tokens);
-        }
-        let url = config.check()?;
-        let client = HttpClient::new(&url, &config.http, config.headers()?)?;
-        let (host, table) = (host_of(&url), PriceTable::built_in());
-        Ok(Resolved { config, url, host, client, table, learned: Learned::default() })
-    }
-}
-
-impl Resolved {
-    /// What the built-in table says of a model of Anthropic.
-    fn known(&self, model: &str) -> Option<&ModelFacts> {
-        self.table.find(&format!("{}/{model}", PROVIDER.prefix))
-    }
-
-    /// What the table says of the configured model, where it is certain that it is this one.
-    fn facts(&self) -> Option<&ModelFacts> {
-        self.known(PROVIDER.name_of(&self.config.model).ok()?).filter(|_| is_own(&self.url))
-    }
-
-    /// The reply to a request, in pieces as they come.
-    async fn open(&self, request: &Request) -> Result<ResponseStream<'static>> {
-        // Timers and sockets need one, and panic without.
-        HomeRuntime::current()?;
-        let written = request.model.as_ref().unwrap_or(&self.config.model);
-        let model = PROVIDER.name_of(written)?;
-        let allowed = self.client.allow(request.timeout);
-        let exchange = Exchange::new(&self.client, self.url.path(), model);
-        let most_output = self.known(model).and_then(|facts| facts.max_output_tokens);
-        let write = |demands| {
-            let (body, sent) = request::body(request, model, most_output, &self.config, demands)?;
-            Ok((body.into(), sent))
-        };
-        let at = (&self.client, &self.url, &exchange);
-        let more =
-            |demands: Demands, refusal: &ProviderError, sent: &Sent| demands.with(&refusal.message, *sent);
-        match self.learned.ask(model, at, allowed, write, more).await? {
-            Answer::Coming(incoming) if incoming.head.is_event_stream() => {
-                Ok(deltas(*incoming, exchange, Reply::default()).boxed())
-            }
-            // A server that does not stream, or a failure: the answer is whole.
-            Answer::Coming(incoming) => whole(&exchange, &incoming.whole().await?),
-            Answer::Failed(reply) => whole(&exchange, &reply),
-        }
-    }
-}
-
-fn whole(exchange: &Exchange, reply: &abyme_model_http::Reply) -> Result<ResponseStream<'static>> {
-    // It may be a stream of events although its type says otherwise.
-    let response = exchange.response_of(reply, |body| match reply_in(body, &mut Reply::default()) {
-        Some(outcome) => Ok(outcome),
-        None => json(body).map(|answer| reply::whole(&answer)),
-    })?;
-    Ok(stream::iter(pieces(response).map(Ok)).boxed())
-}
-
-impl From<Config> for Anthropic {
-    fn from(config: Config) -> Self {
-        Self::with_config(config, false)
-    }
-}
-
-impl From<Anthropic> for Config {
-    fn from(model: Anthropic) -> Self {
-        model.0.config.clone()
-    }
-}
-
-#[async_trait]
-impl LanguageModel for Anthropic {
-    fn name(&self) -> &str {
-        &self.0.config.model
-    }
-
-    fn check(&self) -> Result<()> {
-        Anthropic::check(self)
-    }
-
-    fn price(&self) -> Option<Price> {
-        let in_table = || {
-            let resolved = self.resolved().ok()?;
-            let is_usual = !PRICED.iter().any(|field| resolved.config.extra_body.contains_key(*field));
-            Some(resolved.facts().filter(|_| is_usual)?.price)
-        };
-        self.0.config.price.or_else(in_table)
-    }
-
-    fn max_input_tokens(&self) -> Option<u64> {
-        let in_table = || self.resolved().ok()?.facts()?.max_input_tokens;
-        self.0.config.max_input_tokens.or_else(in_table)
-    }
-
-    async fn complete(&self, request: &Request) -> Result<Response> {
-        // A long reply that is not streamed is a connection on which nothing moves for minutes.
-        collect(self.stream(request)).await
-    }
-
-    fn stream<'a>(&'a self, request: &'a Request) -> ResponseStream<'a> {
-        let price = self.0.config.price;
-        let with_cost = move |delta| match delta {
-            // The table's price is the caller's to use: one given to a wrapper of this model counts first.
-            Delta::Done(mut response) => {
-                let usage = &mut response.usage;
-                usage.cost = usage.cost.or_else(|| price?.of(usage));
-                Delta::Done(response)
-            }
-            other => other,
-        };
-        let opened = stream::once(async { self.resolved()?.open(request).await });
-        let about = move |error: Error| self.about(error.operation("Anthropic::complete"));
-        opened.try_flatten().map_ok(with_cost).map_err(about).boxed()
-    }
-}
-
-impl fmt::Debug for Anthropic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.config.fmt(f)
-    }
-}
-
-/// Fields of the body with which a call has another price.
-const PRICED: &[&str] = &["service_tier", "speed", "inference_geo"];
+model_client!(Anthropic);

@@ -141,7 +141,10 @@ impl Reply {
             ("/output_tokens", &mut counts.output),
             ("/output_tokens_details/thinking_tokens", &mut counts.thinking),
         ] {
-            *known = told.pointer(pointer).and_then(count).or(*known);
+            // A later count replaces an earlier one, also where it makes no sense.
+            if let Some(said) = told.pointer(pointer).filter(|said| !said.is_null()) {
+                *known = count(said);
+            }
         }
         news.push_back(Delta::Usage(self.usage()));
     }
@@ -187,15 +190,6 @@ fn finish_reason(reason: Option<&str>) -> FinishReason {
     }
 }
 
-/// What a whole answer says.
-pub(crate) fn whole(answer: &Value) -> Result<Response, Unusable> {
-    let mut reply = Reply::default();
-    match reply.take(answer, &mut VecDeque::new())? {
-        Progress::Done => Ok(reply.take_response()),
-        _ => Err(Unusable::malformed("its `type` is not `message`")),
-    }
-}
-
 impl ReadReply for Reply {
     fn read(&mut self, event: &Event, deltas: &mut VecDeque<Delta>) -> Result<Progress, Unusable> {
         match json(&event.data) {
@@ -206,6 +200,13 @@ impl ReadReply for Reply {
 
     fn response(&mut self) -> Result<Response, Unusable> {
         Ok(self.take_response())
+    }
+
+    fn whole(&mut self, answer: &Value) -> Result<Response, Unusable> {
+        match self.take(answer, &mut VecDeque::new())? {
+            Progress::Done => Ok(self.take_response()),
+            _ => Err(Unusable::malformed("its `type` is not `message`")),
+        }
     }
 }
 

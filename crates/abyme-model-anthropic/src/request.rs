@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use abyme_core::{Error, ErrorKind, Request, Result, Role};
+use abyme_model_http::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -122,7 +123,7 @@ pub(crate) fn body(
     most_output: Option<u64>,
     config: &Config,
     demands: Demands,
-) -> Result<(Vec<u8>, Sent)> {
+) -> Result<(Bytes, Sent)> {
     #[derive(Serialize)]
     struct Body<'a> {
         model: &'a str,
@@ -152,7 +153,7 @@ pub(crate) fn body(
         request.schema.as_ref().filter(|_| !demands.no_schema && !extra.contains_key("output_config"));
     let format =
         format.and_then(schema::for_api).map(|schema| json!({"type": "json_schema", "schema": schema}));
-    let effort = config.effort.as_ref().filter(|_| !demands.no_effort).map(|effort| json!(effort));
+    let effort = config.options.effort.as_ref().filter(|_| !demands.no_effort).map(|effort| json!(effort));
 
     let sent = Sent {
         temperature: temperature.is_some(),
@@ -179,12 +180,12 @@ pub(crate) fn body(
     let body = serde_json::to_vec(&body).map_err(|error| {
         Error::new(ErrorKind::Internal, "the request cannot be written as JSON").with_source(error)
     })?;
-    Ok((body, sent))
+    Ok((body.into(), sent))
 }
 
 /// The most tokens of a reply, thoughts included. The API wants to be told.
 fn default_max_tokens(most_output: Option<u32>, config: &Config) -> u32 {
-    let wanted = DEFAULT_MAX_TOKENS.saturating_add(config.thinking_budget.unwrap_or_default());
+    let wanted = DEFAULT_MAX_TOKENS.saturating_add(config.options.thinking_budget.unwrap_or_default());
     most_output.map_or(wanted, |most| wanted.min(most))
 }
 
@@ -196,7 +197,7 @@ fn thinking(config: &Config, demands: Demands, max_tokens: u32) -> Option<Value>
         let budget = budget.max(MIN_THINKING).min(max_tokens.saturating_sub(1));
         (budget >= MIN_THINKING).then(|| json!({"type": "enabled", "budget_tokens": budget}))
     };
-    match (config.thinking_budget, config.thoughts) {
+    match (config.options.thinking_budget, config.options.thoughts) {
         (Some(0), _) => Some(json!({"type": "disabled"})).filter(|_| !demands.other_thinking),
         (Some(_), _) if demands.other_thinking => Some(by_itself()),
         (Some(budget), _) => within(budget),

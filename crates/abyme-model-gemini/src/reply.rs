@@ -106,17 +106,6 @@ impl Reply {
     }
 }
 
-/// What a whole answer says.
-pub(crate) fn whole(answer: &Value) -> Result<Response, Unusable> {
-    let mut reply = Reply::default();
-    // Without `alt=sse`, and from some gateways, the pieces come as one list.
-    let pieces = answer.as_array().map_or_else(|| std::slice::from_ref(answer), Vec::as_slice);
-    for piece in pieces {
-        reply.take(piece, &mut VecDeque::new())?;
-    }
-    reply.take_response()
-}
-
 impl ReadReply for Reply {
     fn read(&mut self, event: &Event, deltas: &mut VecDeque<Delta>) -> Result<Progress, Unusable> {
         match json(&event.data) {
@@ -126,6 +115,15 @@ impl ReadReply for Reply {
     }
 
     fn response(&mut self) -> Result<Response, Unusable> {
+        self.take_response()
+    }
+
+    fn whole(&mut self, answer: &Value) -> Result<Response, Unusable> {
+        // Without `alt=sse`, and from some gateways, the pieces come as one list.
+        let pieces = answer.as_array().map_or_else(|| std::slice::from_ref(answer), Vec::as_slice);
+        for piece in pieces {
+            self.take(piece, &mut VecDeque::new())?;
+        }
         self.take_response()
     }
 }

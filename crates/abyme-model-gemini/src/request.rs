@@ -1,6 +1,7 @@
 //! The JSON of `generateContent`: what is sent.
 
 use abyme_core::{Error, ErrorKind, Request, Result, Role};
+use abyme_model_http::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -24,7 +25,7 @@ struct Content<'a> {
 }
 
 /// The body of a request, and what of it the API may refuse.
-pub(crate) fn body(request: &Request, config: &Config, demands: Demands) -> Result<(Vec<u8>, Sent)> {
+pub(crate) fn body(request: &Request, config: &Config, demands: Demands) -> Result<(Bytes, Sent)> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Body<'a> {
@@ -59,7 +60,7 @@ pub(crate) fn body(request: &Request, config: &Config, demands: Demands) -> Resu
     let body = serde_json::to_vec(&Body { system_instruction, contents, options }).map_err(|error| {
         Error::new(ErrorKind::Internal, "the request cannot be written as JSON").with_source(error)
     })?;
-    Ok((body, sent))
+    Ok((body.into(), sent))
 }
 
 /// The conversation in the API's form. The system's first messages become a field, and later ones the user's.
@@ -92,9 +93,9 @@ fn generation(request: &Request, config: &Config, demands: Demands) -> (Map<Stri
     let mut thinking = Map::new();
     if !demands.no_thinking {
         let ours = [
-            ("includeThoughts", config.thoughts.then(|| json!(true))),
-            ("thinkingBudget", config.thinking_budget.map(Value::from)),
-            ("thinkingLevel", config.effort.as_ref().map(|effort| json!(effort))),
+            ("includeThoughts", config.options.thoughts.then(|| json!(true))),
+            ("thinkingBudget", config.options.thinking_budget.map(Value::from)),
+            ("thinkingLevel", config.options.effort.as_ref().map(|effort| json!(effort))),
         ];
         thinking.extend(ours.into_iter().filter_map(|(field, value)| Some((field.to_owned(), value?))));
     }

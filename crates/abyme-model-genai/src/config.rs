@@ -1,38 +1,21 @@
-//! The configuration as plain data, and what a model's name says.
+//! The configuration as plain data, what a model's name says, and what the environment does.
 
-use std::fmt;
-
-use abyme_core::{Error, ErrorKind, Price, Result};
-use abyme_model_http::{HttpConfig, Secret, Url, base_url, shown};
+use abyme_core::{Error, ErrorKind, Result};
+use abyme_model_http::{ModelConfig, Sources, Url, base_url};
 use genai::{ModelIden, adapter::AdapterKind};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-/// The plain data of a [`Genai`](crate::Genai), whose setters say what each field is for.
-///
-/// `Debug` hides secrets and serialising leaves them out; deserialising reads them.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+/// The configuration of a [`Genai`](crate::Genai), whose setters say what each field is for.
+pub(crate) type Config = ModelConfig<Options>;
+
+/// What only this client can be told.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Config {
-    pub(crate) model: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) base_url: Option<String>,
-    #[serde(skip_serializing)]
-    pub(crate) api_key: Option<Secret>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) max_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) temperature: Option<f64>,
+pub(crate) struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) effort: Option<String>,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    pub(crate) extra_body: Map<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) price: Option<Price>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) max_input_tokens: Option<u64>,
-    #[serde(flatten)]
-    pub(crate) http: HttpConfig,
+    pub(crate) seed: Option<u64>,
 }
 
 /// Whether models whose names begin with `prefix` and a `/` can be asked by this crate: `bedrock`, `vertex`,
@@ -75,51 +58,60 @@ pub(crate) fn identify(written: &str) -> Result<ModelIden> {
     }
 }
 
-impl Config {
-    /// The defaults, with this model.
-    pub(crate) fn new(model: impl Into<String>) -> Self {
-        Self { model: model.into(), ..Self::default() }
-    }
-
-    /// Checks what can be checked without a request. Returns the URL that was given, as genai wants it.
-    pub(crate) fn check(&self) -> Result<Option<Url>> {
-        let model = identify(&self.model)?;
-        if self.temperature.is_some_and(|temperature| !temperature.is_finite()) {
-            return Err(Error::new(ErrorKind::Config, "the temperature is not a finite number"));
-        }
-        let variable = model.adapter_kind.default_key_env_name();
-        let is_set = |name: &str| std::env::var(name).is_ok_and(|value| !value.trim().is_empty());
-        // Whose URL is given may do without a key, and does not get one that it was not given.
-        if let Some(variable) = variable.filter(|_| self.api_key.is_none() && self.base_url.is_none())
-            && !is_set(variable)
-        {
-            let message = format!("no API key for `{}`: set `{variable}` in the environment", self.model);
-            return Err(Error::new(ErrorKind::Auth, message));
-        }
-        let Some(base) = &self.base_url else { return Ok(None) };
-        let mut url = base_url(base)?;
-        if !url.path().ends_with('/') {
-            url.set_path(&format!("{}/", url.path()));
-        }
-        Ok(Some(url))
-    }
+/// The variables that hold the key of a provider.
+fn key_variables(kind: AdapterKind) -> Vec<&'static str> {
+    let usual = kind.default_key_env_name();
+    // AWS has a name of its own for it, which genai knows too.
+    let other = (kind == AdapterKind::BedrockApi).then_some("AWS_BEARER_TOKEN_BEDROCK");
+    usual.into_iter().chain(other).collect()
 }
 
-impl fmt::Debug for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Genai")
-            .field("model", &self.model)
-            .field("base_url", &self.base_url.as_deref().map(shown))
-            .field("api_key", &self.api_key)
-            .field("max_tokens", &self.max_tokens)
-            .field("temperature", &self.temperature)
-            .field("effort", &self.effort)
-            .field("extra_body", &self.extra_body)
-            .field("price", &self.price)
-            .field("max_input_tokens", &self.max_input_tokens)
-            .field("http", &self.http)
-            .finish()
+/// Whether a variable is one that is read here.
+pub(crate) fn reads(variable: &str) -> bool {
+    let of = |kind: &AdapterKind| key_variables(*kind).contains(&variable);
+    Sources::is_general(variable) || AdapterKind::all().iter().any(of)
+}
+
+/// The configuration that the environment gives; with a model, for that model.
+pub(crate) fn configured(sources: &Sources<'_>, model: Option<String>) -> Result<Config> {
+    let own = sources.first(Sources::MODEL)?.map(|variable| variable.value);
+    let kind_of = |model: &str| adapter(model.split_once('/')?.0);
+    let of_own = own.as_deref().and_then(kind_of);
+    let model = model.or(own).ok_or_else(|| {
+        let message = "no model is configured: set `ABYME_MODEL` (for example `cohere/command-a-03-2025`) \
+                       in the environment or in `.env`, and the provider's key (for example \
+                       `COHERE_API_KEY`)";
+        Error::new(ErrorKind::NotConfigured, message)
+    })?;
+    let mut config = Config::new(model);
+    if let Some(kind) = kind_of(&config.model) {
+        // Keys of no one provider belong to the configured model's.
+        let general = if of_own == Some(kind) { Sources::KEY } else { &[] };
+        let names = [general, &key_variables(kind)].concat();
+        config.api_key = sources.key(&names, &[], None, kind.as_lower_str())?;
     }
+    config.max_tokens = sources.max_tokens()?;
+    Ok(config)
+}
+
+/// Checks what can be checked without a request. Returns the provider, and the URL that was given, as genai
+/// wants it.
+pub(crate) fn check(config: &Config) -> Result<(AdapterKind, Option<Url>)> {
+    let kind = identify(&config.model)?.adapter_kind;
+    config.check(&[])?;
+    // Whose URL is given may do without a key.
+    let variable = kind.default_key_env_name().filter(|_| !config.has_key() && config.base_url.is_none());
+    if let Some(variable) = variable {
+        let message =
+            format!("no API key for `{}`: set `{variable}` in the environment or in `.env`", config.model);
+        return Err(Error::new(ErrorKind::Auth, message));
+    }
+    let Some(base) = &config.base_url else { return Ok((kind, None)) };
+    let mut url = base_url(base)?;
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    Ok((kind, Some(url)))
 }
 
 #[cfg(test)]
@@ -129,17 +121,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn defaults_are_pinned_and_secrets_never_shown() {
+    fn defaults_are_pinned() {
         let defaults = json!({
             "model": "cohere/m", "connect_timeout": 10.0, "idle_timeout": 60.0, "max_body_bytes": 8_388_608,
         });
         assert_eq!(serde_json::to_value(Config::new("cohere/m")).unwrap(), defaults);
         assert_eq!(serde_json::from_value::<Config>(defaults).unwrap(), Config::new("cohere/m"));
-        let config: Config =
-            serde_json::from_value(json!({"model": "cohere/m", "api_key": "sk-canary"})).unwrap();
-        assert!(config.api_key.is_some());
-        let shown = format!("{config:?} {}", serde_json::to_string(&config).unwrap());
-        assert!(!shown.contains("canary"), "{shown}");
+    }
+
+    #[test]
+    fn the_environment_gives_the_model_and_the_key_of_its_provider() {
+        let key = |set: &[(&str, &str)], model: Option<&str>| {
+            let vars =
+                |name: &str| set.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
+            let sources = Sources::read(&vars, std::path::Path::new("/nowhere"), &reads);
+            let config = configured(&sources, model.map(str::to_owned))?;
+            Ok::<_, Error>((config.model, config.api_key.map(|key| key.expose().to_owned())))
+        };
+        let found = |model: &str, key: Option<&str>| (model.to_owned(), key.map(str::to_owned));
+        let set = [("ABYME_MODEL", "cohere/m"), ("ABYME_API_KEY", "general"), ("COHERE_API_KEY", "own")];
+        assert_eq!(key(&set, None).unwrap(), found("cohere/m", Some("general")));
+        assert_eq!(key(&set, Some("groq/x")).unwrap(), found("groq/x", None), "whose key that is, is said");
+        assert_eq!(key(&set[2..], Some("cohere/x")).unwrap(), found("cohere/x", Some("own")));
+        let aws = [("AWS_BEARER_TOKEN_BEDROCK", "aws")];
+        assert_eq!(key(&aws, Some("bedrock/x")).unwrap(), found("bedrock/x", Some("aws")));
+        assert_eq!(key(&[], None).unwrap_err().kind(), ErrorKind::NotConfigured);
     }
 
     #[test]
@@ -160,10 +166,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_the_environment_is_asked_for_only_at_the_providers_own_endpoint() {
+    fn a_key_is_needed_only_at_the_providers_own_endpoint() {
+        let missing = check(&Config::new("cohere/m")).unwrap_err();
+        assert!(missing.kind() == ErrorKind::Auth && missing.message().contains("COHERE_API_KEY"));
+        assert!(check(&Config { api_key: Some("sk".into()), ..Config::new("cohere/m") }).is_ok());
         let local = Config { base_url: Some("http://127.0.0.1:1/v1".into()), ..Config::new("cohere/m") };
-        assert_eq!(local.check().unwrap().unwrap().as_str(), "http://127.0.0.1:1/v1/");
+        assert_eq!(check(&local).unwrap().1.unwrap().as_str(), "http://127.0.0.1:1/v1/");
         let nan = Config { temperature: Some(f64::NAN), ..local };
-        assert_eq!(nan.check().unwrap_err().kind(), ErrorKind::Config);
+        assert_eq!(check(&nan).unwrap_err().kind(), ErrorKind::Config);
     }
 }

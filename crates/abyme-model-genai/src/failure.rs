@@ -3,6 +3,7 @@
 use abyme_core::{Error, ErrorKind, Result};
 use abyme_model_http::{Exchange, Head, HeaderMap, Reply, StatusCode, Unusable};
 use genai::{Error as Genai, webc};
+use serde_json::json;
 
 /// The error that genai's is.
 pub(crate) fn error(failed: Genai, exchange: &Exchange, host: &str) -> Error {
@@ -15,6 +16,8 @@ pub(crate) fn error(failed: Genai, exchange: &Exchange, host: &str) -> Error {
         // An error event inside of a stream. The status of the answer is 200, so it has to say itself what it
         // is.
         Genai::ChatResponse { body, .. } => {
+            // Of some providers genai hands on what is in the field alone.
+            let body = if body.get("error").is_some() { body } else { json!({ "error": body }) };
             answered(exchange, StatusCode::OK, HeaderMap::new(), body.to_string())
         }
         Genai::WebStream { error: cause, .. } => match cause.downcast::<Genai>() {
@@ -94,6 +97,9 @@ fn broken(cause: &(dyn std::error::Error + 'static), host: &str) -> Error {
     let mut causes = std::iter::successors(Some(cause), |cause| cause.source());
     // The address may hold what nobody should see; the deepest cause says what happened.
     let deepest = causes.by_ref().last().map(ToString::to_string).unwrap_or_default();
+    if deepest.contains("utf-8") {
+        return Error::new(ErrorKind::MalformedReply, format!("the answer of {host} is no text: {deepest}"));
+    }
     let kind = match deepest.contains("timed out") {
         true => ErrorKind::ModelTimeout,
         false => ErrorKind::Connection,

@@ -16,9 +16,11 @@
 //! # }
 //! ```
 
+mod api;
 mod config;
 mod failure;
 mod model;
+mod reading;
 mod reply;
 mod request;
 

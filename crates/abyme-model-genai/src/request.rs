@@ -38,7 +38,8 @@ pub(crate) fn options(request: &Request, config: &Config) -> ChatOptions {
     options.max_tokens = request.max_tokens.or(config.max_tokens);
     options.temperature = request.temperature.or(config.temperature);
     options.stream_header_timeout = config.http.first_byte_timeout;
-    options.reasoning_effort = config.effort.as_deref().and_then(ReasoningEffort::from_keyword);
+    options.seed = config.options.seed;
+    options.reasoning_effort = config.options.effort.as_deref().and_then(ReasoningEffort::from_keyword);
     let schema = request.schema.as_ref().filter(|schema| schema["type"] == "object");
     options.response_format = schema.map(|schema| JsonSpec::new("reply", schema.clone()).into());
     options.extra_body = (!config.extra_body.is_empty()).then(|| Value::Object(config.extra_body.clone()));

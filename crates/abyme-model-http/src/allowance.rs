@@ -34,6 +34,11 @@ impl Allowance {
         }
     }
 
+    /// When the call has to be over.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     /// How long the call may take in all.
     pub fn total(&self) -> Duration {
         self.total

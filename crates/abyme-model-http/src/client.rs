@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use abyme_core::{Error, ErrorKind, Result};
 use reqwest::{
-    Client, Proxy, Url,
+    Client, ClientBuilder, Proxy, Url,
     header::{HeaderMap, HeaderName, HeaderValue},
     redirect,
 };
@@ -86,12 +86,26 @@ impl HttpClient {
     /// `Config` if a header, the proxy or a certificate cannot be used; `Unavailable` if this machine has no
     /// root certificates.
     pub fn new(url: &Url, config: &HttpConfig, headers: Headers) -> Result<Self> {
+        Self::built(url, config, headers, Client::builder())
+    }
+
+    /// Like [`new`](Self::new), for libraries that send on their own and do not bound what they read: no
+    /// answer is decompressed, so none is larger than what was sent.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub fn uncompressed(url: &Url, config: &HttpConfig, headers: Headers) -> Result<Self> {
+        let builder = Client::builder().no_gzip().no_brotli().no_zstd().no_deflate();
+        Self::built(url, config, headers, builder)
+    }
+
+    fn built(url: &Url, config: &HttpConfig, headers: Headers, builder: ClientBuilder) -> Result<Self> {
         let mut headers = headers;
         for (name, value) in &config.headers {
             headers = headers.add(name, value.expose())?;
         }
         let secrets = headers.secrets.iter().chain(config.headers.values()).chain(&config.proxy);
-        let mut builder = Client::builder()
+        let mut builder = builder
             .user_agent(concat!("abyme/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(config.connect_timeout)
             .tcp_nodelay(true)

@@ -65,9 +65,8 @@ impl HttpConfig {
 /// Headers that carry a key, so that none has to be configured besides.
 const KEY_HEADERS: &[&str] = &["authorization", "api-key", "x-api-key", "x-goog-api-key"];
 
-/// The setters of [`HttpConfig`] for a client, the same in each. The client has a method
-/// `fn with(self, change: impl FnOnce(&mut Config)) -> Self`, its `Config` a field `http`, and the file has
-/// [`Secret`] in scope.
+/// The setters of [`HttpConfig`] for a client, the same in each. The client is a struct with one unnamed
+/// field, a [`ModelClient`](crate::ModelClient), and its file has [`Secret`] in scope.
 #[macro_export]
 macro_rules! http_settings {
     ($client:ty) => {
@@ -75,41 +74,41 @@ macro_rules! http_settings {
         impl $client {
             /// Adds a header to each request.
             pub fn header(self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
-                self.with(|config| drop(config.http.headers.insert(name.into(), value.into())))
+                Self(self.0.with(|config| drop(config.http.headers.insert(name.into(), value.into()))))
             }
 
             /// Sets the proxy: its URL, or `none` for no proxy. Default: what `HTTPS_PROXY`, `HTTP_PROXY`,
             /// `ALL_PROXY` and `NO_PROXY` say, and none for servers on this machine.
             pub fn proxy(self, url: impl Into<Secret>) -> Self {
-                self.with(|config| config.http.proxy = Some(url.into()))
+                Self(self.0.with(|config| config.http.proxy = Some(url.into())))
             }
 
             /// Sets certificates of authorities that count beside those of this machine: the text of a PEM
             /// file. A server or a proxy with a certificate of one's own needs that.
             pub fn certificate_authorities(self, pem: impl Into<String>) -> Self {
-                self.with(|config| config.http.certificate_authorities = pem.into())
+                Self(self.0.with(|config| config.http.certificate_authorities = pem.into()))
             }
 
             /// Sets the longest wait for a connection. Default 10 s.
             pub fn connect_timeout(self, limit: ::std::time::Duration) -> Self {
-                self.with(|config| config.http.connect_timeout = limit)
+                Self(self.0.with(|config| config.http.connect_timeout = limit))
             }
 
             /// Sets the longest time of one call; a request's own limit counts if it is less. Default: the
             /// request's limit, or 300 s for a request without one.
             pub fn timeout(self, limit: ::std::time::Duration) -> Self {
-                self.with(|config| config.http.timeout = Some(limit))
+                Self(self.0.with(|config| config.http.timeout = Some(limit)))
             }
 
             /// Sets the longest wait for the first byte of the answer. Default: as long as the whole call may
             /// take.
             pub fn first_byte_timeout(self, limit: impl Into<Option<::std::time::Duration>>) -> Self {
-                self.with(|config| config.http.first_byte_timeout = limit.into())
+                Self(self.0.with(|config| config.http.first_byte_timeout = limit.into()))
             }
 
             /// Sets the longest silence once an answer has begun. Default 60 s.
             pub fn idle_timeout(self, limit: ::std::time::Duration) -> Self {
-                self.with(|config| config.http.idle_timeout = limit)
+                Self(self.0.with(|config| config.http.idle_timeout = limit))
             }
 
             /// Sets the largest answer in bytes, after decompression. Default 8 MiB, which is more than a
@@ -117,7 +116,7 @@ macro_rules! http_settings {
             /// a larger answer is a response with [`FinishReason::Length`](::abyme_core::FinishReason), with
             /// the text that came until then if it was streamed, and without one otherwise.
             pub fn max_body_bytes(self, bytes: usize) -> Self {
-                self.with(|config| config.http.max_body_bytes = bytes)
+                Self(self.0.with(|config| config.http.max_body_bytes = bytes))
             }
         }
     };

@@ -1,19 +1,24 @@
 //! A streamed answer, as the pieces of a reply.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    time::{Duration, SystemTime},
+};
 
 use abyme_core::{Delta, Error, ErrorKind, FinishReason, Response, Result};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
+use serde_json::Value;
 
 use crate::{
     answer::Unusable,
     events::{self, Event, EventParser},
     failure::Exchange,
+    rate_limits,
     transport::{Head, Incoming, Piece},
 };
 
-/// How a provider's events become a reply. One reader reads one answer.
+/// How a provider's answer becomes a reply, in events or whole. One reader reads one answer.
 pub trait ReadReply: Send {
     /// Takes the next event, and adds to `deltas` what it says: texts, reasoning, usage. The texts together
     /// are those of [`response`](Self::response).
@@ -27,6 +32,12 @@ pub trait ReadReply: Send {
     /// # Errors
     /// If it is a refusal, or no reply.
     fn response(&mut self) -> Result<Response, Unusable>;
+
+    /// The reply in an answer that came whole, in place of any events.
+    ///
+    /// # Errors
+    /// If it is a refusal, a failure, or no reply.
+    fn whole(&mut self, answer: &Value) -> Result<Response, Unusable>;
 }
 
 /// How far a reply is.
@@ -47,6 +58,10 @@ impl<R: ReadReply + ?Sized> ReadReply for Box<R> {
 
     fn response(&mut self) -> Result<Response, Unusable> {
         (**self).response()
+    }
+
+    fn whole(&mut self, answer: &Value) -> Result<Response, Unusable> {
+        (**self).whole(answer)
     }
 }
 
@@ -92,6 +107,7 @@ pub fn deltas<R: ReadReply>(
         ready: VecDeque::new(),
         progress: Progress::Open,
         began: false,
+        told_limits: false,
     };
     stream::unfold(state, async |mut state| {
         let next = state.next().await?;
@@ -113,6 +129,8 @@ struct Deltas<R> {
     progress: Progress,
     /// Whether there was an event.
     began: bool,
+    /// Whether the limits in the head were given out.
+    told_limits: bool,
 }
 
 /// What one step found.
@@ -154,7 +172,13 @@ impl<R: ReadReply> Deltas<R> {
     fn read(&mut self, event: &Event) -> Result<()> {
         self.began = true;
         let was_finished = self.progress != Progress::Open;
-        match self.reader.read(event, &mut self.ready) {
+        let read = self.reader.read(event, &mut self.ready);
+        if !self.told_limits && !self.ready.is_empty() {
+            self.told_limits = true;
+            let limits = rate_limits::in_headers(&self.head.headers, SystemTime::now());
+            self.ready.extend(limits.map(|limits| Delta::RateLimits(Box::new(limits))));
+        }
+        match read {
             Ok(Progress::Done) => {
                 self.incoming.take().into_iter().for_each(Incoming::release);
                 self.finish(None)

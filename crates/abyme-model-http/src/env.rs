@@ -8,7 +8,7 @@ use std::{fmt, path::Path};
 use abyme_core::{Error, ErrorKind, Result};
 
 use self::dotenv::DotEnv;
-pub use self::native::{Configured, Provider};
+pub use self::native::Provider;
 use crate::secret::Secret;
 
 /// The variables of the environment and those of the nearest `.env`.
@@ -30,6 +30,33 @@ pub struct Variable {
     pub value: String,
     /// Whether only the file has it.
     pub in_file: bool,
+}
+
+/// The variables of no one provider.
+impl Sources<'_> {
+    /// Those that hold the model, the first that is set counts.
+    pub const MODEL: &'static [&'static str] = &["ABYME_MODEL", "DSPY_LM_MODEL"];
+    /// Those that hold a key for the model's provider, whichever that is.
+    pub const KEY: &'static [&'static str] = &["ABYME_API_KEY", "DSPY_LLM_API_KEY", "DSPY_LM_API_KEY"];
+    /// Those that hold the most tokens of a reply.
+    const MAX_TOKENS: &'static [&'static str] = &["DSPY_LM_MAX_TOKENS"];
+
+    /// Whether a variable is one of them.
+    pub fn is_general(variable: &str) -> bool {
+        [Self::MODEL, Self::KEY, Self::MAX_TOKENS].iter().any(|names| names.contains(&variable))
+    }
+
+    /// The most tokens of a reply.
+    ///
+    /// # Errors
+    /// `Config` if it is no number.
+    pub fn max_tokens(&self) -> Result<Option<u32>> {
+        let Some(variable) = self.first(Self::MAX_TOKENS)? else { return Ok(None) };
+        variable.value.trim().parse().map(Some).map_err(|_| {
+            let Variable { name, value, .. } = variable;
+            Error::new(ErrorKind::Config, format!("`{name}` has to be a number of tokens, not `{value}`"))
+        })
+    }
 }
 
 impl<'a> Sources<'a> {
@@ -74,18 +101,6 @@ impl<'a> Sources<'a> {
         let found = self.file.get(name).map_err(|problem| Error::new(ErrorKind::Config, problem))?;
         let value = found.map(str::to_owned).filter(set);
         Ok(value.map(|value| Variable { name, value, in_file: true }))
-    }
-
-    /// The first of these variables that is set and a number of tokens.
-    ///
-    /// # Errors
-    /// `Config` if it is no number.
-    pub fn tokens(&self, names: &[&'static str]) -> Result<Option<u32>> {
-        let Some(variable) = self.first(names)? else { return Ok(None) };
-        variable.value.trim().parse().map(Some).map_err(|_| {
-            let Variable { name, value, .. } = variable;
-            Error::new(ErrorKind::Config, format!("`{name}` has to be a number of tokens, not `{value}`"))
-        })
     }
 
     /// The first of the variables `names` that holds a key for `host`, whose URL is in `base` unless the

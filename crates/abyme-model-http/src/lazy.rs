@@ -6,7 +6,7 @@ use abyme_core::{Error, ErrorKind, Result};
 
 /// A value that is made at the first use. What is wrong with it is said at every use.
 #[derive(Debug)]
-pub struct Lazy<T>(OnceLock<Result<T, (ErrorKind, String)>>);
+pub(crate) struct Lazy<T>(OnceLock<Result<T, (ErrorKind, String)>>);
 
 impl<T> Default for Lazy<T> {
     fn default() -> Self {
@@ -19,7 +19,7 @@ impl<T> Lazy<T> {
     ///
     /// # Errors
     /// That of the first `make`: its kind and its message.
-    pub fn get(&self, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    pub(crate) fn get(&self, make: impl FnOnce() -> Result<T>) -> Result<&T> {
         let made = self.0.get_or_init(|| make().map_err(|error| (error.kind(), error.message().to_owned())));
         made.as_ref().map_err(|(kind, message)| Error::new(*kind, message))
     }

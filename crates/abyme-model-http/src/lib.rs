@@ -5,12 +5,13 @@
 //!
 //! | part | what for |
 //! |---|---|
-//! | [`HttpConfig`], [`http_settings!`] | the settings that all clients have, and their setters |
+//! | [`ModelClient`], [`model_client!`] | a client, whatever its provider: its life and its calls |
+//! | [`ProviderApi`], [`Call`], [`Learned`] | what a client adds: its provider's requests and answers |
+//! | [`ModelConfig`], [`HttpConfig`] | the settings that all clients have |
 //! | [`Sources`], [`Provider`] | variables of the environment and of `.env` |
 //! | [`Headers`], [`HttpClient`], [`Allowance`] | sending one request within its limits |
 //! | [`Incoming`], [`Reply`] | an answer that is coming, and a whole one |
 //! | [`Exchange`], [`ReadReply`], [`deltas`] | reading an answer, or saying what it is instead |
-//! | [`Learned`], [`Lazy`] | what a client finds out: what its models refuse, what it is configured for |
 //! | [`Secret`], [`Mask`] | keys, which are never shown |
 //!
 //! ```no_run
@@ -41,7 +42,10 @@ mod events;
 mod failure;
 mod json;
 mod lazy;
+mod model_client;
+mod model_config;
 mod models;
+mod provider_api;
 mod provider_error;
 mod rate_limits;
 mod retry_hint;
@@ -56,20 +60,28 @@ pub use reqwest::{Method, StatusCode, Url, header::HeaderMap};
 pub use self::{
     allowance::Allowance,
     answer::Unusable,
-    asking::{Answer, Learned},
+    asking::{Call, Learned},
     client::{Headers, HttpClient},
     config::HttpConfig,
     deltas::{Progress, ReadReply, deltas, reply_in},
-    env::{Configured, Provider, Sources, Variable},
+    env::{Provider, Sources, Variable},
     events::{Event, EventParser},
     failure::Exchange,
     json::{count, json, number, text},
-    lazy::Lazy,
+    model_client::ModelClient,
+    model_config::ModelConfig,
+    provider_api::ProviderApi,
     provider_error::ProviderError,
     secret::{Mask, Secret},
     transport::{Head, Incoming, Piece, Reply},
     url::{base_url, host_of, shown},
 };
+
+/// What the macros of this crate name.
+#[doc(hidden)]
+pub mod reexports {
+    pub use serde_json;
+}
 
 // The examples of the README are tested too.
 #[cfg(doctest)]

@@ -1,11 +1,6 @@
 //! What a server does not take, learned from its refusals: the call is repeated without it, and later calls
 //! of the same model begin that way.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
-
 use abyme_core::{Message, Role};
 use abyme_model_http::ProviderError;
 
@@ -110,21 +105,6 @@ pub(crate) fn without_system_role(messages: &[Message]) -> Vec<Message> {
         }
     }
     merged
-}
-
-/// What was learned of each model at one endpoint.
-#[derive(Debug, Default)]
-pub(crate) struct Learned(Mutex<HashMap<String, Demands>>);
-
-impl Learned {
-    pub(crate) fn of(&self, model: &str) -> Demands {
-        let learned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        learned.get(model).copied().unwrap_or_default()
-    }
-
-    pub(crate) fn remember(&self, model: &str, demands: Demands) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(model.to_owned(), demands);
-    }
 }
 
 /// Whether `text` names `word`, and not a longer name that holds it.

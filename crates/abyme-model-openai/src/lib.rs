@@ -28,6 +28,7 @@
 //! [`with_retry`](abyme_core::LanguageModelExt::with_retry) wraps a model that is used alone. Keys live in
 //! [`Secret`]s and appear in no error, log or `Debug`.
 
+mod api;
 mod config;
 mod demands;
 mod env;

@@ -119,10 +119,10 @@ impl Endpoint {
     }
 
     /// What the model written as `written` is called here.
-    pub(crate) fn model_name(&self, written: &str) -> Result<String> {
+    pub(crate) fn model_name<'a>(&self, written: &'a str) -> Result<&'a str> {
         let openrouter = self.provider.is_some_and(|provider| provider.prefixes[0] == "openrouter");
         let Some((prefix, rest)) = written.split_once('/').filter(|(_, rest)| !rest.is_empty()) else {
-            return Ok(written.to_owned());
+            return Ok(written);
         };
         let strip = match self.provider {
             // OpenRouter's own names have a vendor and a slash: `openrouter/auto`, `openai/gpt-5`.
@@ -136,7 +136,7 @@ impl Endpoint {
                 format!("model `{written}` is not one of {}: its prefix names another provider", self.host);
             return Err(Error::new(ErrorKind::Config, message));
         }
-        Ok(if strip { rest } else { written }.to_owned())
+        Ok(if strip { rest } else { written })
     }
 
     /// What the field for the most tokens of a reply is called here, as far as the host tells: OpenAI's newer
@@ -277,7 +277,7 @@ mod tests {
     fn sent(base_url: Option<&str>, model: &str) -> (String, String) {
         let endpoint = Endpoint::resolve(base_url, model, None).unwrap();
         let name = endpoint.model_name(model).unwrap();
-        (endpoint.url(Api::ChatCompletions, &name).to_string(), name)
+        (endpoint.url(Api::ChatCompletions, name).to_string(), name.to_owned())
     }
 
     #[test]
@@ -310,7 +310,7 @@ mod tests {
         ] {
             let endpoint = Endpoint::resolve(None, written, None).unwrap();
             let name = endpoint.model_name(written).unwrap();
-            assert_eq!((endpoint.host.as_str(), name.as_str()), (host, expected), "{written}");
+            assert_eq!((endpoint.host.as_str(), name), (host, expected), "{written}");
         }
         for other in ["hosted_vllm/x", "bedrock/x", "meta-llama/Llama-3"] {
             let error = Endpoint::resolve(None, other, None).unwrap_err();
@@ -344,7 +344,7 @@ mod tests {
     fn only_a_providers_own_endpoint_has_the_prices_of_the_table() {
         let input = |base: Option<&str>, model: &str| {
             let endpoint = Endpoint::resolve(base, model, None).unwrap();
-            let facts = endpoint.facts(&endpoint.model_name(model).unwrap())?;
+            let facts = endpoint.facts(endpoint.model_name(model).unwrap())?;
             Some(facts.price.input)
         };
         for (base, model, expected) in [

@@ -28,7 +28,7 @@ pub(crate) struct Form {
 impl Form {
     /// Which API it is sent to.
     pub(crate) fn api(self, config: &Config) -> Api {
-        if self.demands.responses { Api::Responses } else { config.api }
+        if self.demands.responses { Api::Responses } else { config.options.api }
     }
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn body(
     let temperature = request.temperature.or(config.temperature).filter(|_| !demands.no_temperature);
     let temperature = temperature.map(Value::from);
     let usage = (by_chat && endpoint.tells_cost_on_request()).then(|| json!({"include": true}));
-    let effort = config.reasoning_effort.as_deref().filter(|_| !demands.no_reasoning_effort);
+    let effort = config.options.reasoning_effort.as_deref().filter(|_| !demands.no_reasoning_effort);
     let (effort_field, effort) = match by_chat {
         true => ("reasoning_effort", effort.map(Value::from)),
         false => ("reasoning", effort.map(|effort| json!({"effort": effort}))),
@@ -108,7 +108,7 @@ pub(crate) fn body(
     options.extend(extra.iter().map(|(field, value)| (field.as_str(), value)));
     options.retain(|_, value| !value.is_null());
 
-    let merged = config.system_role == SystemRole::InUserMessage || demands.no_system_role;
+    let merged = config.options.system_role == SystemRole::InUserMessage || demands.no_system_role;
     let messages = match merged {
         true => Cow::Owned(demands::without_system_role(&request.messages)),
         false => Cow::Borrowed(&request.messages),

@@ -128,6 +128,10 @@ impl ReadReply for Events {
             None => Ok(Response::new(text).reasoning(reasoning).usage(Usage::call())),
         }
     }
+
+    fn whole(&mut self, answer: &Value) -> Result<Response, Unusable> {
+        response(answer)
+    }
 }
 
 impl Events {

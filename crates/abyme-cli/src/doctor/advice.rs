@@ -29,7 +29,7 @@ impl Problem {
         };
         let name = model.name_at_server().unwrap_or_default();
         let (advice, models) = match listed {
-            Some(listed) => about_name(&name, listed),
+            Some(listed) => about_name(name, listed),
             None => (advice(error, model.host().unwrap_or("the host"), model.has_api_key()), Vec::new()),
         };
         Self { message: error.to_string(), advice, models }

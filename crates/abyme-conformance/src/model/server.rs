@@ -310,7 +310,7 @@ impl Service {
             WireFault::EndlessText if streams => {
                 let events = events(&Reply::new(["x".repeat(16_000)]));
                 to.write(self.stream_head()).await?;
-                to.write(chunk(events.start)).await?;
+                to.write(chunk(events.beginning())).await?;
                 let piece = chunk(events.pieces.concat());
                 return self.repeat(to, &piece, Duration::ZERO, LARGE / piece.len()).await;
             }

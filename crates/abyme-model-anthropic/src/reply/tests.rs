@@ -137,6 +137,6 @@ fn an_error_in_the_stream_is_one() {
     assert_eq!(reply.take(&event, &mut news), Err(expected));
     let bare = json!({"error": "upstream failed"});
     assert!(reply.take(&bare, &mut news).is_err());
-    assert!(whole(&json!({"type": "message_start"})).is_err());
-    assert!(whole(&json!([])).is_err());
+    assert!(Reply::default().whole(&json!({"type": "message_start"})).is_err());
+    assert!(Reply::default().whole(&json!([])).is_err());
 }

@@ -3,6 +3,7 @@
 use abyme_core::Message;
 
 use super::*;
+use crate::config::Options;
 
 fn sent(request: &Request, config: &Config) -> Value {
     sent_on(request, config, Demands::default())
@@ -11,6 +12,10 @@ fn sent(request: &Request, config: &Config) -> Value {
 fn sent_on(request: &Request, config: &Config, demands: Demands) -> Value {
     let (body, _) = body(request, "claude", Some(64_000), config, demands).unwrap();
     serde_json::from_slice(&body).unwrap()
+}
+
+fn with(options: Options) -> Config {
+    Config { options, ..Config::default() }
 }
 
 fn text(text: &str) -> Value {
@@ -86,7 +91,7 @@ fn the_most_tokens_are_always_said() {
     let config = Config::default();
     assert_eq!(max_tokens(&prompt, &config, None), 32_000);
     assert_eq!(max_tokens(&prompt, &config, Some(8_192)), 8_192);
-    let thinking = Config { thinking_budget: Some(10_000), ..Config::default() };
+    let thinking = with(Options { thinking_budget: Some(10_000), ..Options::default() });
     assert_eq!(max_tokens(&prompt, &thinking, Some(64_000)), 42_000);
     let config = Config { max_tokens: Some(500), ..Config::default() };
     assert_eq!(max_tokens(&prompt, &config, Some(100)), 500);
@@ -96,7 +101,7 @@ fn the_most_tokens_are_always_said() {
 #[test]
 fn thoughts_leave_room_for_the_reply_and_have_no_temperature() {
     let prompt = Request::prompt("?").temperature(0.2);
-    let config = Config { thinking_budget: Some(10_000), ..Config::default() };
+    let config = with(Options { thinking_budget: Some(10_000), ..Options::default() });
     let body = sent(&prompt, &config);
     assert_eq!(body["thinking"], json!({"type": "enabled", "budget_tokens": 10_000}));
     assert!(body.get("temperature").is_none());
@@ -108,10 +113,10 @@ fn thoughts_leave_room_for_the_reply_and_have_no_temperature() {
     let other = Demands { other_thinking: true, ..Demands::default() };
     let adaptive = json!({"type": "adaptive", "display": "summarized"});
     assert_eq!(sent_on(&prompt, &config, other)["thinking"], adaptive);
-    let thoughts = Config { thoughts: true, ..Config::default() };
+    let thoughts = with(Options { thoughts: true, ..Options::default() });
     assert_eq!(sent(&prompt, &thoughts)["thinking"], adaptive);
     assert_eq!(sent_on(&prompt, &thoughts, other)["thinking"]["budget_tokens"], 8_192);
-    let off = Config { thinking_budget: Some(0), ..Config::default() };
+    let off = with(Options { thinking_budget: Some(0), ..Options::default() });
     let body = sent(&prompt, &off);
     assert!(body["thinking"] == json!({"type": "disabled"}) && body["temperature"] == 0.2);
 }
@@ -121,7 +126,7 @@ fn what_the_model_refuses_is_left_out_and_what_the_user_adds_wins() {
     let request = Request::prompt("?")
         .temperature(0.5)
         .schema(json!({"type": "object", "properties": {"a": {"type": "string"}}}));
-    let config = Config { effort: Some("low".to_owned()), ..Config::default() };
+    let config = with(Options { effort: Some("low".to_owned()), ..Options::default() });
     let body = sent(&request, &config);
     assert_eq!(body["temperature"], 0.5);
     assert_eq!(body["output_config"]["effort"], "low");

@@ -61,10 +61,10 @@ fn a_filter_that_cut_the_reply_is_its_end_and_one_that_blocked_the_prompt_a_refu
     let mut usage = Usage::call();
     usage.input_tokens = Some(5);
     let expected = Unusable::refused("the prompt was blocked (SAFETY)").usage(usage);
-    assert_eq!(whole(&blocked), Err(expected));
+    assert_eq!(Reply::default().whole(&blocked), Err(expected));
     // Ratings without a block are no refusal.
     let rated = json!({"promptFeedback": {"safetyRatings": []}, "candidates": [{"finishReason": "STOP"}]});
-    assert!(whole(&rated).is_ok());
+    assert!(Reply::default().whole(&rated).is_ok());
 }
 
 #[test]
@@ -99,11 +99,11 @@ fn counts_that_are_absurd_or_missing() {
 #[test]
 fn a_list_of_pieces_is_one_answer_and_an_empty_one_is_none() {
     let list = json!([piece(json!([{"text": "a"}])), piece(json!([{"text": "b"}])), finished("STOP")]);
-    assert_eq!(whole(&list).unwrap().text, "ab");
+    assert_eq!(Reply::default().whole(&list).unwrap().text, "ab");
     for none in [json!({}), json!([]), json!({"candidates": []}), json!({"usageMetadata": {}}), json!("x")] {
-        assert!(whole(&none).is_err(), "{none}");
+        assert!(Reply::default().whole(&none).is_err(), "{none}");
     }
     let error = json!([{"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}]);
     let unusable = Unusable::failed(ProviderError::find(&error).unwrap());
-    assert_eq!(whole(&error), Err(unusable));
+    assert_eq!(Reply::default().whole(&error), Err(unusable));
 }

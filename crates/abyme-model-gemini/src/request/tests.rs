@@ -3,6 +3,7 @@
 use abyme_core::Message;
 
 use super::*;
+use crate::config::Options;
 
 fn sent(request: &Request, config: &Config, demands: Demands) -> Value {
     serde_json::from_slice(&body(request, config, demands).unwrap().0).unwrap()
@@ -66,12 +67,8 @@ fn the_request_counts_before_the_configuration() {
 
 #[test]
 fn thoughts_and_schemas_are_left_out_where_they_are_refused() {
-    let config = Config {
-        thoughts: true,
-        thinking_budget: Some(0),
-        effort: Some("low".to_owned()),
-        ..Config::default()
-    };
+    let options = Options { thoughts: true, thinking_budget: Some(0), effort: Some("low".to_owned()) };
+    let config = Config { options, ..Config::default() };
     let request = Request::prompt("?").schema(json!({"type": "object", "$schema": "x"}));
     let body = sent(&request, &config, Demands::default());
     assert_eq!(

@@ -1,34 +1,27 @@
 //! What the environment says to the client of one provider.
 
-use abyme_core::{Error, ErrorKind, Result};
+use abyme_core::{Error, ErrorKind, ModelFacts, PriceTable, Result};
+use reqwest::Url;
 
 use super::{Sources, Variable};
-use crate::secret::Secret;
+use crate::{
+    model_config::ModelConfig,
+    url::{base_url, host_of, shown},
+};
 
-/// A provider with a client of its own, as the environment knows it.
+/// A provider with a client of its own, as names and the environment know it.
 #[derive(Clone, Copy, Debug)]
 pub struct Provider {
     /// What names of its models may begin with, before a `/`.
     pub prefix: &'static str,
     /// A name of a model, for messages.
     pub example: &'static str,
+    /// Where its API is, where nobody says otherwise.
+    pub endpoint: &'static str,
     /// The variables that hold its base URL.
     pub base_url: &'static [&'static str],
     /// The variables that hold its key.
     pub keys: &'static [&'static str],
-}
-
-/// What the environment configures.
-#[derive(Clone, Debug)]
-pub struct Configured {
-    /// The model, as it is written there or as it was given.
-    pub model: String,
-    /// The base URL.
-    pub base_url: Option<String>,
-    /// The key.
-    pub api_key: Option<Secret>,
-    /// The most tokens of a reply.
-    pub max_tokens: Option<u32>,
 }
 
 impl Provider {
@@ -63,7 +56,8 @@ impl Provider {
 
     /// Whether a variable is one that [`configured`](Self::configured) reads.
     pub fn reads(&self, variable: &str) -> bool {
-        [MODEL, KEY, MAX_TOKENS, self.base_url, self.keys].iter().any(|names| names.contains(&variable))
+        Sources::is_general(variable)
+            || [self.base_url, self.keys].iter().any(|names| names.contains(&variable))
     }
 
     /// What the environment configures, with a model for that model. A key of no one provider
@@ -72,8 +66,12 @@ impl Provider {
     ///
     /// # Errors
     /// `NotConfigured` if there is no model; `Config` if a variable, or its line in `.env`, cannot be used.
-    pub fn configured(&self, sources: &Sources<'_>, model: Option<String>) -> Result<Configured> {
-        let own = sources.first(MODEL)?.map(|variable| variable.value);
+    pub fn configured<O: Default>(
+        &self,
+        sources: &Sources<'_>,
+        model: Option<String>,
+    ) -> Result<ModelConfig<O>> {
+        let own = sources.first(Sources::MODEL)?.map(|variable| variable.value);
         let is_ours = own.as_ref().is_some_and(|own| own.starts_with(&format!("{}/", self.prefix)));
         let model = model.or(own).ok_or_else(|| {
             let message = format!(
@@ -84,18 +82,45 @@ impl Provider {
             Error::new(ErrorKind::NotConfigured, message)
         })?;
         let base: Option<Variable> = sources.first(self.base_url)?;
-        let general: &[_] = if is_ours { KEY } else { &[] };
+        let general: &[_] = if is_ours { Sources::KEY } else { &[] };
         let host = base.as_ref().map_or(self.prefix, |base| base.value.as_str());
-        let api_key =
-            sources.key(&[general, self.keys].concat(), &[], base.as_ref(), &crate::url::shown(host))?;
+        let api_key = sources.key(&[general, self.keys].concat(), &[], base.as_ref(), &shown(host))?;
         let base_url = base.map(|base| base.value);
-        Ok(Configured { model, base_url, api_key, max_tokens: sources.tokens(MAX_TOKENS)? })
+        let max_tokens = sources.max_tokens()?;
+        Ok(ModelConfig { base_url, api_key, max_tokens, ..ModelConfig::new(model) })
+    }
+
+    /// Where requests go by a configuration, before anything is added to it.
+    ///
+    /// # Errors
+    /// `Config` if the configured base URL is none.
+    pub fn url<O>(&self, config: &ModelConfig<O>) -> Result<Url> {
+        base_url(config.base_url.as_deref().unwrap_or(self.endpoint))
+    }
+
+    /// Whether requests to `url` go to the provider itself.
+    pub fn is_at(&self, url: &Url) -> bool {
+        base_url(self.endpoint).is_ok_and(|own| own.origin() == url.origin())
+    }
+
+    /// Checks that there is a key where requests go to the provider itself.
+    ///
+    /// # Errors
+    /// `Auth` if it is missing.
+    pub fn check_key<O>(&self, config: &ModelConfig<O>, url: &Url) -> Result<()> {
+        if !self.is_at(url) || config.has_key() {
+            return Ok(());
+        }
+        let (host, variable) = (host_of(url), self.keys[0]);
+        let message = format!("no API key for {host}: set `{variable}` in the environment or in `.env`");
+        Err(Error::new(ErrorKind::Auth, message))
+    }
+
+    /// What `table` says of a model of this provider.
+    pub fn facts(&self, table: &PriceTable, model: &str) -> Option<ModelFacts> {
+        table.find(&format!("{}/{model}", self.prefix)).copied()
     }
 }
-
-const MODEL: &[&str] = &["ABYME_MODEL", "DSPY_LM_MODEL"];
-const KEY: &[&str] = &["ABYME_API_KEY", "DSPY_LLM_API_KEY", "DSPY_LM_API_KEY"];
-const MAX_TOKENS: &[&str] = &["DSPY_LM_MAX_TOKENS"];
 
 #[cfg(test)]
 mod tests {
@@ -106,11 +131,12 @@ mod tests {
     const PROVIDER: Provider = Provider {
         prefix: "acme",
         example: "acme-1",
+        endpoint: "https://api.acme.example/v2",
         base_url: &["ACME_BASE_URL"],
         keys: &["ACME_API_KEY", "ACME_KEY"],
     };
 
-    fn configured(set: &[(&str, &str)], env_file: &str, model: Option<&str>) -> Result<Configured> {
+    fn configured(set: &[(&str, &str)], env_file: &str, model: Option<&str>) -> Result<ModelConfig<()>> {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(".env"), env_file).unwrap();
         let vars =
@@ -148,6 +174,25 @@ mod tests {
         assert_eq!(key(&set, url, model), Some("a".into()));
         let found = configured(&set, url, model).unwrap();
         assert_eq!(found.base_url.as_deref(), Some("https://mine.example"));
+    }
+
+    #[test]
+    fn only_the_provider_itself_needs_a_key() {
+        let at = |base_url: Option<&str>, key: Option<&str>| {
+            let config = ModelConfig::<()> {
+                base_url: base_url.map(str::to_owned),
+                api_key: key.map(Into::into),
+                ..ModelConfig::new("acme-1")
+            };
+            let url = PROVIDER.url(&config)?;
+            PROVIDER.check_key(&config, &url).map(|()| PROVIDER.is_at(&url))
+        };
+        let missing = at(None, None).unwrap_err();
+        assert!(missing.kind() == ErrorKind::Auth && missing.message().contains("ACME_API_KEY"), "{missing}");
+        assert!(at(None, Some("sk")).unwrap());
+        assert!(!at(Some("http://api.acme.example"), None).unwrap(), "it is asked by HTTPS alone");
+        assert!(!at(Some("http://localhost:4000"), None).unwrap(), "a server of one's own may do without");
+        assert_eq!(at(Some("localhost:1"), None).unwrap_err().kind(), ErrorKind::Config);
     }
 
     #[test]

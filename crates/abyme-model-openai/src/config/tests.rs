@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use abyme_model_http::HttpClient;
+use abyme_model_http::{HttpClient, HttpConfig};
+use serde_json::Map;
 
 use super::*;
 
@@ -27,7 +28,7 @@ fn defaults_are_pinned() {
         })
     );
     assert_eq!(serde_json::from_str::<Config>("{}").unwrap(), Config::default());
-    let endpoint = with_key(Config::new("gpt-5-mini"), "sk-1234").check().unwrap();
+    let endpoint = check(&with_key(Config::new("gpt-5-mini"), "sk-1234")).unwrap();
     let client = HttpClient::new(&endpoint.models_url(), &HttpConfig::default(), Headers::default()).unwrap();
     assert_eq!(client.allow(None).total(), Duration::from_secs(300));
     let url = endpoint.url(Api::ChatCompletions, "gpt-5-mini");
@@ -51,7 +52,7 @@ fn secrets_are_read_but_never_written() {
 fn errors_do_not_show_the_key() {
     let good = || with_key(Config::new("gpt-5"), "sk-canary");
     let wrong = |config: Config| {
-        let error = config.check().and_then(|endpoint| config.headers(&endpoint)).unwrap_err();
+        let error = check(&config).and_then(|endpoint| headers(&config, &endpoint)).unwrap_err();
         assert!(!format!("{error:?}").contains("canary"), "{error:?}");
         (error.kind(), error.to_string())
     };
@@ -70,9 +71,9 @@ fn errors_do_not_show_the_key() {
 #[test]
 fn a_server_of_ones_own_needs_no_key() {
     let base_url = Some("http://localhost:8000".to_owned());
-    assert!(Config { base_url, ..Config::new("x") }.check().is_ok());
-    assert!(Config::new("ollama/x").check().is_ok());
-    assert!(with_header(Config::new("x"), "api-key", "abcd").check().is_ok());
+    assert!(check(&Config { base_url, ..Config::new("x") }).is_ok());
+    assert!(check(&Config::new("ollama/x")).is_ok());
+    assert!(check(&with_header(Config::new("x"), "api-key", "abcd")).is_ok());
     let azure = Config { base_url: Some("https://me.openai.azure.com".to_owned()), ..Config::new("azure/x") };
-    assert!(azure.check().unwrap_err().to_string().contains("AZURE_API_KEY"));
+    assert!(check(&azure).unwrap_err().to_string().contains("AZURE_API_KEY"));
 }

@@ -1,8 +1,9 @@
 //! Configuration from the environment and `.env`, with an environment of the test's own.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use super::*;
+use crate::config::{check, headers};
 
 /// The configuration that these variables and this `.env` give.
 fn config(vars: &[(&str, &str)], file: &str) -> Result<Config> {
@@ -15,7 +16,7 @@ fn config(vars: &[(&str, &str)], file: &str) -> Result<Config> {
 
 fn config_in(vars: &[(&str, &str)], folder: &Path) -> Result<Config> {
     let vars = |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-    from_vars(&vars, folder)
+    configured(&Sources::read(&vars, folder, &is_ours), None)
 }
 
 fn key(config: &Config) -> Option<&str> {
@@ -34,7 +35,7 @@ fn the_variables_of_dspy_are_read() {
     assert_eq!(config.model, "openai/gemini-3-flash-preview");
     assert_eq!(config.base_url.as_deref(), Some("http://localhost:9/v1"));
     assert_eq!((key(&config), config.max_tokens), (Some("key-of-dspy"), Some(4096)));
-    assert!(config.check().is_ok());
+    assert!(check(&config).is_ok());
 }
 
 #[test]
@@ -69,7 +70,7 @@ fn a_provider_gets_its_own_key_only() {
     assert_eq!(key(&config(&vars, "").unwrap()), Some("key-g"));
     let config = config(&vars[..2], "").unwrap();
     assert_eq!(key(&config), None, "OpenAI's key is not Groq's business");
-    let error = config.check().and_then(|endpoint| config.headers(&endpoint)).unwrap_err();
+    let error = check(&config).and_then(|endpoint| headers(&config, &endpoint)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Auth);
     assert!(error.to_string().contains("GROQ_API_KEY"), "{error}");
 }
@@ -146,7 +147,7 @@ fn a_file_too_large_for_settings_is_not_used() {
 #[test]
 fn a_key_with_a_line_break_is_refused_without_being_shown() {
     let config = config(&[("ABYME_MODEL", "m"), ("OPENAI_API_KEY", "sk-canary\n")], "").unwrap();
-    let error = config.check().and_then(|endpoint| config.headers(&endpoint)).unwrap_err();
+    let error = check(&config).and_then(|endpoint| headers(&config, &endpoint)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(!format!("{error:?}").contains("canary"), "{error:?}");
 }
@@ -161,10 +162,10 @@ fn azure_has_variables_of_its_own() {
     ];
     let from_environment = config(&vars, "").unwrap();
     assert_eq!(
-        (key(&from_environment), from_environment.api_version.as_deref()),
+        (key(&from_environment), from_environment.options.api_version.as_deref()),
         (Some("key-a"), Some("2025-01-01"))
     );
-    assert!(from_environment.check().is_ok());
+    assert!(check(&from_environment).is_ok());
     // Anybody can have a name at Azure, so no folder decides that the key goes to one.
     let base = "AZURE_API_BASE=https://other.openai.azure.com\n";
     let withheld = config(&[vars[0], vars[2]], base).unwrap();

@@ -3,6 +3,7 @@
 use serde_json::Map;
 
 use super::*;
+use crate::config::Options;
 
 fn sent(config: &Config, request: &Request) -> String {
     demanded(config, request, Demands::default())
@@ -54,7 +55,8 @@ fn what_a_server_demands_changes_the_request() {
     let merged = r#""messages":[{"role":"user","content":"rules\n\ntask"}]"#;
     let no_system = Demands { no_system_role: true, ..Demands::default() };
     assert!(demanded(&config, &request, no_system).contains(merged));
-    let config = Config { system_role: SystemRole::InUserMessage, ..config };
+    let options = Options { system_role: SystemRole::InUserMessage, ..Options::default() };
+    let config = Config { options, ..config };
     assert!(sent(&config, &request).contains(merged));
 }
 
@@ -111,12 +113,9 @@ fn a_stream_asks_for_its_usage() {
 
 #[test]
 fn the_responses_api_has_other_names() {
-    let config = Config {
-        api: Api::Responses,
-        max_tokens: Some(10),
-        reasoning_effort: Some("low".to_owned()),
-        ..Config::new("m")
-    };
+    let options =
+        Options { api: Api::Responses, reasoning_effort: Some("low".to_owned()), ..Options::default() };
+    let config = Config { options, max_tokens: Some(10), ..Config::new("m") };
     let schema = json!({"type": "object", "properties": {}, "additionalProperties": false});
     let request = Request::prompt("hi").temperature(0.5).schema(schema.clone());
     let body: Value =
@@ -129,7 +128,8 @@ fn the_responses_api_has_other_names() {
         "text": {"format": format},
     });
     assert_eq!(body, expected);
-    let chat = Config { api: Api::ChatCompletions, ..config };
+    let mut chat = config;
+    chat.options.api = Api::ChatCompletions;
     assert!(sent(&chat, &request).contains(r#""reasoning_effort":"low""#));
     let refused = Demands { no_reasoning_effort: true, responses: true, ..Demands::default() };
     let body = demanded(&chat, &request, refused);
