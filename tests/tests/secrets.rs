@@ -8,10 +8,12 @@ use std::{
 };
 
 use abyme::{
-    ErrorKind, LanguageModel, OpenAi, Request, RetryPolicy, Rlm, Subprocess, inputs, model::collect,
+    Anthropic, ErrorKind, Gemini, Genai, LanguageModel, LanguageModelExt, OpenAi, Recording, Request,
+    RetryPolicy, Rlm, Subprocess, inputs, model::collect,
 };
 use abyme_conformance::model::{
-    KEY, OpenAiChat, Provider, Reply, Scenario, StandInServer, WireFault, WireFormat,
+    AnthropicMessages, GeminiContent, KEY, OpenAiChat, Provider, Reply, Scenario, StandInServer, WireFault,
+    WireFormat,
 };
 
 /// Everything that is logged.
@@ -38,11 +40,29 @@ struct Client {
 /// The client of a server at `url`, by the name of its format.
 type MakeClient = fn(&str) -> Client;
 
+/// The client `$model`, with a second secret among its headers.
+macro_rules! client {
+    ($model:expr) => {{
+        let model = $model.api_key(KEY).header("X-Extra", format!("{KEY}-extra"));
+        let shown = format!("{model:?} {model:#?} {}", serde_json::to_string(&model).unwrap());
+        Client { model: Arc::new(model), shown }
+    }};
+}
+
 fn openai(url: &str) -> Client {
-    let model = OpenAi::new("openai/test-model").base_url(format!("{url}/v1")).api_key(KEY);
-    let model = model.header("X-Extra", format!("{KEY}-extra"));
-    let shown = format!("{model:?} {model:#?} {}", serde_json::to_string(&model).unwrap());
-    Client { model: Arc::new(model), shown }
+    client!(OpenAi::new("openai/test-model").base_url(format!("{url}/v1")))
+}
+
+fn anthropic(url: &str) -> Client {
+    client!(Anthropic::new("test-model").base_url(url))
+}
+
+fn gemini(url: &str) -> Client {
+    client!(Gemini::new("test-model").base_url(url))
+}
+
+fn genai(url: &str) -> Client {
+    client!(Genai::new("openai/test-model").base_url(format!("{url}/v1/")))
 }
 
 /// All that a provider may do besides being silent.
@@ -94,6 +114,9 @@ async fn shown_by<F: WireFormat + Copy>(format: F, client: MakeClient) -> String
         let Client { model, shown: settings } = client(&server.url());
         shown += &settings;
         let request = Request::prompt("the question");
+        let out = tempfile::NamedTempFile::new().unwrap();
+        let recording = Recording::create(out.path()).unwrap();
+        let model = Arc::new(model.with_recording(&recording));
         for answer in [model.complete(&request).await, collect(model.stream(&request)).await] {
             match answer {
                 Ok(response) => {
@@ -103,6 +126,9 @@ async fn shown_by<F: WireFormat + Copy>(format: F, client: MakeClient) -> String
             }
         }
         assert!(provider.keys() >= 2, "the key was not sent");
+        // A request that holds the key, as a text that a user passes on.
+        let _ = model.complete(&Request::prompt(format!("My key is {KEY}."))).await;
+        shown += &std::fs::read_to_string(out.path()).unwrap();
 
         // A run, with what it keeps and writes.
         let out = tempfile::NamedTempFile::new().unwrap();
@@ -127,7 +153,13 @@ async fn the_key_is_in_nothing_that_a_client_shows() {
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
         .with_writer(move || writer.clone())
         .init();
-    let shown = shown_by(OpenAiChat, openai).await;
+    let shown = [
+        shown_by(OpenAiChat, openai).await,
+        shown_by(AnthropicMessages, anthropic).await,
+        shown_by(GeminiContent, gemini).await,
+        shown_by(OpenAiChat, genai).await,
+    ]
+    .concat();
     let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(logged.contains("asking the model") && logged.contains("TRACE"), "hardly anything is logged");
     for (what, text) in [("errors, settings and records", &shown), ("logs", &logged)] {

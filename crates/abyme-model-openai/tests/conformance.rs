@@ -1,11 +1,19 @@
-//! The contract of models, clause by clause.
+//! The contract of models, clause by clause, by both APIs.
 
-use abyme_conformance::model::{KEY, OpenAiChat, ServerHarness};
-use abyme_model_openai::OpenAi;
+use std::process::ExitCode;
 
-abyme_conformance::model_suite! {
-    harness: ServerHarness::new("openai", OpenAiChat, |url| {
-        OpenAi::new("openai/test-model").base_url(format!("{url}/v1")).api_key(KEY)
-    }),
-    xfail: [],
+use abyme_conformance::{
+    Suite,
+    model::{KEY, OpenAiChat, OpenAiResponses, ServerHarness},
+};
+use abyme_model_openai::{Api, OpenAi};
+
+fn main() -> ExitCode {
+    let client = |url: String| OpenAi::new("openai/test-model").base_url(format!("{url}/v1")).api_key(KEY);
+    Suite::main_of(vec![
+        Suite::of_model(ServerHarness::new("openai", OpenAiChat, client)),
+        Suite::of_model(ServerHarness::new("openai-responses", OpenAiResponses, move |url| {
+            client(url).api(Api::Responses)
+        })),
+    ])
 }

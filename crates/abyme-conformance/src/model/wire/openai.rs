@@ -109,7 +109,7 @@ impl WireFormat for OpenAiChat {
     }
 }
 
-fn message(message: &Value) -> Result<Message, String> {
+pub(super) fn message(message: &Value) -> Result<Message, String> {
     let text = message["content"].as_str().ok_or_else(|| format!("no text in {message}"))?;
     match message["role"].as_str() {
         Some("system" | "developer") => Ok(Message::system(text)),
