@@ -115,9 +115,13 @@ impl From<&Error> for Failure {
             Unavailable => (Exit::Unavailable, Some("`abyme doctor` shows what works on this machine")),
             SessionEnded | Protocol => (Exit::SessionEnded, None),
             Auth => (Exit::Model, Some("`abyme doctor --check-model` tries the key with one small request")),
-            Connection => {
-                (Exit::Model, Some("is the server running, and --api-base or ABYME_API_BASE right?"))
-            }
+            Connection => (
+                Exit::Model,
+                Some(
+                    "is the server running, and its base URL right? (--api-base or ABYME_API_BASE; for \
+                     `anthropic/` ANTHROPIC_BASE_URL, for `gemini/` GOOGLE_GEMINI_BASE_URL)",
+                ),
+            ),
             ContextTooLong => {
                 (Exit::Model, Some("a model with a longer context, or --max-output-chars, may help"))
             }

@@ -9,6 +9,8 @@ use std::{
 use abyme::Anthropic;
 #[cfg(feature = "gemini")]
 use abyme::Gemini;
+#[cfg(feature = "genai")]
+use abyme::Genai;
 use abyme::{Error, ErrorKind, LanguageModel, OpenAi, Price, PriceTable, Result, openai::SystemRole};
 
 use crate::args::{Fields, ModelArgs};
@@ -21,6 +23,8 @@ pub(crate) enum Model {
     Anthropic(Anthropic),
     #[cfg(feature = "gemini")]
     Gemini(Gemini),
+    #[cfg(feature = "genai")]
+    Genai(Genai),
 }
 
 /// The same for the model of each client.
@@ -32,6 +36,8 @@ macro_rules! each {
             Model::Anthropic($model) => $then,
             #[cfg(feature = "gemini")]
             Model::Gemini($model) => $then,
+            #[cfg(feature = "genai")]
+            Model::Genai($model) => $then,
         }
     };
 }
@@ -45,6 +51,8 @@ macro_rules! change {
             Model::Anthropic($model) => Model::Anthropic($then),
             #[cfg(feature = "gemini")]
             Model::Gemini($model) => Model::Gemini($then),
+            #[cfg(feature = "genai")]
+            Model::Genai($model) => Model::Genai($then),
         }
     };
 }
@@ -114,6 +122,8 @@ pub(crate) fn model(name: Option<&str>, args: &ModelArgs) -> Result<Model> {
                     model.extra("generationConfig", abyme::reexports::serde_json::Value::Object(fields)),
                 )
             }
+            #[cfg(feature = "genai")]
+            Model::Genai(model) => Model::Genai(model.seed(u64::try_from(seed).ok())),
         };
     }
     // The other clients send the system's texts where their models read them.
@@ -129,22 +139,11 @@ pub(crate) fn model(name: Option<&str>, args: &ModelArgs) -> Result<Model> {
 /// The client for a model: that of its provider, or the one for OpenAI-compatible servers if a base URL is
 /// set, which is one of such a server.
 fn client(name: Option<&str>, args: &ModelArgs) -> Result<Model> {
-    let openai = match (&args.api_base, name) {
-        // `from_env` would send a key that belongs to another provider's model.
-        (None, Some(name)) => OpenAi::new(name),
-        (None, None) => OpenAi::from_env()?,
-        (Some(api_base), name) => {
-            let vars = |variable: &str| match (variable, name) {
-                ("ABYME_API_BASE", _) => Some(api_base.clone()),
-                ("ABYME_MODEL", Some(name)) => Some(name.to_owned()),
-                _ => std::env::var(variable).ok(),
-            };
-            OpenAi::from_vars(&vars, &working_directory()?)?
-        }
+    let openai = match openai(name, args) {
+        Ok(openai) if openai.has_base_url() => return Ok(Model::OpenAi(openai)),
+        Ok(openai) => openai,
+        Err(error) => return further(name, error),
     };
-    if openai.has_base_url() {
-        return Ok(Model::OpenAi(openai));
-    }
     match openai.name().split_once('/').map_or("", |(prefix, _)| prefix) {
         #[cfg(feature = "anthropic")]
         "anthropic" => Ok(Model::Anthropic(match name {
@@ -156,8 +155,55 @@ fn client(name: Option<&str>, args: &ModelArgs) -> Result<Model> {
             Some(name) => Gemini::new(name),
             None => Gemini::from_env()?,
         })),
-        _ => Ok(Model::OpenAi(openai)),
+        "" => Ok(Model::OpenAi(openai)),
+        _ => match openai.check() {
+            // No endpoint is known for the prefix.
+            Err(error) if error.kind() == ErrorKind::Config => further(name, error),
+            _ => Ok(Model::OpenAi(openai)),
+        },
     }
+}
+
+fn openai(name: Option<&str>, args: &ModelArgs) -> Result<OpenAi> {
+    match (&args.api_base, name) {
+        // `from_env` would send a key that belongs to another provider's model.
+        (None, Some(name)) => Ok(OpenAi::new(name)),
+        (None, None) => OpenAi::from_env(),
+        (Some(api_base), name) => {
+            let vars = |variable: &str| match (variable, name) {
+                ("ABYME_API_BASE", _) => Some(api_base.clone()),
+                ("ABYME_MODEL", Some(name)) => Some(name.to_owned()),
+                _ => std::env::var(variable).ok(),
+            };
+            OpenAi::from_vars(&vars, &working_directory()?)
+        }
+    }
+}
+
+/// The client of a model that the others do not know, for the reason `otherwise`.
+#[cfg(feature = "genai")]
+fn further(name: Option<&str>, otherwise: Error) -> Result<Model> {
+    let genai = match name {
+        Some(name) => Ok(Genai::new(name)),
+        None => Genai::from_env(),
+    };
+    let is_known = |genai: &Genai| {
+        genai.name().split_once('/').is_some_and(|(prefix, _)| abyme::genai::is_provider(prefix))
+    };
+    genai.ok().filter(is_known).map(Model::Genai).ok_or(otherwise)
+}
+
+#[cfg(not(feature = "genai"))]
+fn further(_: Option<&str>, otherwise: Error) -> Result<Model> {
+    if otherwise.kind() != ErrorKind::Config || !otherwise.message().contains("no endpoint is known") {
+        return Err(otherwise);
+    }
+    let message = format!(
+        "{}; an `abyme` that is built with `--features genai` knows further providers (Bedrock, Vertex, \
+         Cohere)",
+        otherwise.message()
+    );
+    Err(Error::new(ErrorKind::Config, message))
 }
 
 /// The user's own prices: those of the file that `--prices` or else `ABYME_PRICES` names.

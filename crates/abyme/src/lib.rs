@@ -92,7 +92,7 @@ pub mod gemini {
 #[cfg(feature = "genai")]
 #[cfg_attr(docsrs, doc(cfg(feature = "genai")))]
 pub mod genai {
-    pub use abyme_model_genai::{Genai, Secret};
+    pub use abyme_model_genai::{Genai, Secret, is_provider};
 }
 
 /// The tools of Model Context Protocol servers, over stdio and HTTP.

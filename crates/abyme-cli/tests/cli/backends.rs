@@ -3,14 +3,16 @@
 use crate::support::TestDir;
 
 /// What `abyme` does with an interpreter that it was built without.
-#[cfg(any(not(feature = "docker"), not(feature = "pyo3")))]
+#[cfg(any(not(feature = "docker"), not(feature = "modal"), not(feature = "pyo3")))]
 #[test]
 fn what_is_left_out_says_how_to_get_it() {
     let dir = TestDir::new();
-    for name in ["docker", "pyo3"] {
-        if cfg!(feature = "docker") && name == "docker" || cfg!(feature = "pyo3") && name == "pyo3" {
-            continue;
-        }
+    let features = [
+        ("docker", cfg!(feature = "docker")),
+        ("modal", cfg!(feature = "modal")),
+        ("pyo3", cfg!(feature = "pyo3")),
+    ];
+    for (name, _) in features.into_iter().filter(|(_, is_built_in)| !is_built_in) {
         let how = format!("--features {name}");
         for args in [["demo", "--interpreter", name], ["interpreter", "--backend", name]] {
             dir.run(&args).failed(2, &["is not in this `abyme`", &how, "wasm, subprocess"]);

@@ -131,6 +131,75 @@ fn what_keeps_a_model_from_answering_is_explained() {
     }
 }
 
+#[cfg(all(feature = "anthropic", feature = "gemini"))]
+#[test]
+fn the_clients_of_other_providers_explain_themselves_too() {
+    let clients = [
+        ("anthropic", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY", "data", "id", "some-model-2"),
+        ("gemini", "GOOGLE_GEMINI_BASE_URL", "GEMINI_API_KEY", "models", "name", "models/some-model-2"),
+    ];
+    for (prefix, base, key, list, field, name) in clients {
+        let dir = TestDir::new();
+        let checked = |url: &str, has_key: bool| {
+            let mut command = dir.command(&["doctor", "--json", "--check-model"]);
+            command.args(["--model", &format!("{prefix}/some-model")]).env(base, url);
+            if has_key {
+                command.env(key, "sk-canary");
+            }
+            let ended = crate::support::CommandEnd::from(command.output().unwrap());
+            assert!(!format!("{ended:?}").contains("canary"), "{ended:?}");
+            assert_eq!(ended.code, 4, "{ended:?}");
+            ended.json()["model"].clone()
+        };
+        let unknown = Server::start(move |request| match request.is_null() {
+            true => (200, serde_json::json!({ list: [{ field: name }] })),
+            false => (
+                404,
+                serde_json::json!({"error": {"message": "model: some-model", "type": "not_found_error"}}),
+            ),
+        });
+        let json = checked(&unknown.url(), true);
+        assert_eq!(json["available_models"], serde_json::json!(["some-model-2"]), "{json}");
+        assert!(json["advice"].as_str().unwrap().contains("no model `some-model`"), "{json}");
+
+        let refused = |status, error: serde_json::Value| {
+            Server::start(move |_| (status, serde_json::json!({ "error": error })))
+        };
+        let wrong_key = refused(401, serde_json::json!({"message": "invalid key"}));
+        let no_money = refused(402, serde_json::json!({"message": "no money"}));
+        for (url, has_key, advice) in [
+            (wrong_key.url(), true, "not revoked"),
+            (wrong_key.url(), false, "no key was sent"),
+            (no_money.url(), true, "add credit"),
+            (wrong_key.url().replace("http:", "https:"), true, "SSL_CERT_FILE"),
+            ("http://127.0.0.1:1".to_owned(), true, "is the server running"),
+            ("http://no-such-host.invalid".to_owned(), true, "spelled right"),
+        ] {
+            let json = checked(&url, has_key);
+            assert!(json["advice"].as_str().unwrap().contains(advice), "{advice} is not in: {json}");
+        }
+    }
+    let dir = TestDir::new();
+    let run = dir
+        .command(&["run", "-s", "q -> a", "-i", "q=x", "--model", "anthropic/some-model"])
+        .env("ANTHROPIC_BASE_URL", "http://127.0.0.1:1")
+        .args(["--retries", "0"])
+        .output()
+        .unwrap();
+    crate::support::CommandEnd::from(run).failed(4, &["refused the connection", "ANTHROPIC_BASE_URL"]);
+}
+
+#[cfg(not(feature = "genai"))]
+#[test]
+fn a_provider_that_is_left_out_says_how_to_get_it() {
+    let dir = TestDir::new();
+    let how = ["no endpoint is known for `bedrock`", "--features genai"];
+    dir.run(&["run", "-s", "q -> a", "-i", "q=x", "--model", "bedrock/x"]).failed(2, &how);
+    let configured = dir.command(&["doctor"]).env("ABYME_MODEL", "bedrock/x").output().unwrap();
+    let doctor = crate::support::CommandEnd::from(configured).stdout;
+    assert!(how.iter().all(|part| doctor.contains(part)), "{doctor}");
+}
+
 #[test]
 fn the_models_that_a_server_has_are_named_where_the_name_is_wrong() {
     // A request without a body is the one for the list.

@@ -1,7 +1,9 @@
 //! The key is in nothing that the command writes, whatever the provider does and however much is logged.
 
 use abyme::ErrorKind;
-use abyme_conformance::model::{KEY, OpenAiChat, Provider, Reply, Scenario, StandInServer, WireFault};
+use abyme_conformance::model::{
+    AnthropicMessages, GeminiContent, KEY, OpenAiChat, Provider, Reply, Scenario, StandInServer, WireFault,
+};
 
 use crate::support::TestDir;
 
@@ -42,6 +44,36 @@ fn the_key_is_in_nothing_that_the_command_writes() {
             assert!(provider.keys() > 0, "{args:?} sent no key: {all}");
             assert!(!all.contains(KEY) && !all.contains(&KEY[10..]), "{args:?} {scenario:?}: {all}");
             assert!(all.contains("TRACE") && all.contains("test-model"), "{args:?} logs nothing: {all}");
+        }
+    }
+}
+
+#[cfg(all(feature = "anthropic", feature = "gemini"))]
+#[test]
+fn the_key_of_another_provider_is_in_nothing_either() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    for scenario in [Scenario::Fail(ErrorKind::Auth), Scenario::Wire(WireFault::RedirectElsewhere)] {
+        for name in ["anthropic", "gemini"] {
+            let provider = Provider::new(scenario.clone());
+            let (model, base, key) = match name {
+                "anthropic" => ("anthropic/test-model", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
+                _ => ("gemini/test-model", "GOOGLE_GEMINI_BASE_URL", "GEMINI_API_KEY"),
+            };
+            let server = runtime.block_on(async {
+                match name {
+                    "anthropic" => StandInServer::start(AnthropicMessages, provider.clone()).await,
+                    _ => StandInServer::start(GeminiContent, provider.clone()).await,
+                }
+            });
+            let server = server.unwrap();
+            let dir = TestDir::new();
+            let mut command = dir.command(&["doctor", "--check-model", "--model", model]);
+            let output =
+                command.env(base, server.url()).env(key, KEY).env("ABYME_LOG", "trace").output().unwrap();
+            let all = [output.stdout, output.stderr].concat();
+            let all = String::from_utf8_lossy(&all);
+            assert!(provider.keys() > 0, "{name} sent no key: {all}");
+            assert!(!all.contains(KEY) && !all.contains(&KEY[10..]), "{name} {scenario:?}: {all}");
         }
     }
 }
