@@ -13,6 +13,7 @@ mod history;
 mod host_call;
 mod idle_memory;
 mod in_flight;
+mod limiter;
 mod loop_overhead;
 mod loopback;
 mod measured;
@@ -64,6 +65,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(requests::Requests::prefix_messages()),
     ];
     all.extend(model_call::ModelCall::all());
+    all.push(Box::new(limiter::Limiter));
     all.extend(python_speed::all());
     all
 }

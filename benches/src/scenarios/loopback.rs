@@ -1,11 +1,12 @@
 //! A server on the loopback interface that answers as a model's would, and does little for it.
 
 use std::{
+    collections::VecDeque,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -23,6 +24,8 @@ pub(crate) enum Answer {
     Pieces,
     /// A body of so many bytes.
     Large(u64),
+    /// A completion, or a refusal (429) where any 60 s would hold more than so many.
+    Limited(usize),
 }
 
 /// The text of each completion.
@@ -45,11 +48,12 @@ impl Loopback {
         let url = format!("http://{}/v1", listener.local_addr().map_err(words)?);
         let sent = Arc::new(AtomicU64::new(0));
         let counter = sent.clone();
+        let taken = Taken::default();
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let _ = stream.set_nodelay(true);
-                connections.spawn(serve(stream, answer, counter.clone()));
+                connections.spawn(serve(stream, answer, counter.clone(), taken.clone()));
             }
         });
         Ok(Self { url, sent, task })
@@ -67,7 +71,23 @@ impl Drop for Loopback {
     }
 }
 
-async fn serve(mut stream: TcpStream, answer: Answer, sent: Arc<AtomicU64>) {
+/// When requests were taken, of the last 60 s.
+type Taken = Arc<Mutex<VecDeque<Instant>>>;
+
+/// Whether one more may be taken.
+fn takes(taken: &Taken, most: usize) -> bool {
+    let (now, mut taken) = (Instant::now(), taken.lock().unwrap_or_else(PoisonError::into_inner));
+    while taken.front().is_some_and(|first| now - *first >= Duration::from_secs(60)) {
+        taken.pop_front();
+    }
+    let takes = taken.len() < most;
+    if takes {
+        taken.push_back(now);
+    }
+    takes
+}
+
+async fn serve(mut stream: TcpStream, answer: Answer, sent: Arc<AtomicU64>, taken: Taken) {
     let mut bytes = Vec::new();
     while read_request(&mut stream, &mut bytes).await.is_some() {
         let written = match answer {
@@ -78,6 +98,10 @@ async fn serve(mut stream: TcpStream, answer: Answer, sent: Arc<AtomicU64>) {
                 stream.write_all(completion().as_bytes()).await
             }
             Answer::Pieces => pieces(&mut stream).await,
+            Answer::Limited(most) if !takes(&taken, most) => {
+                stream.write_all(b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n").await
+            }
+            Answer::Limited(_) => stream.write_all(completion().as_bytes()).await,
             Answer::Large(size) => large(&mut stream, size, &sent).await,
         };
         if written.is_err() {
