@@ -2,11 +2,14 @@
 //! `backends.rs`.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use abyme::{
-    InterpreterFactory, LanguageModel, Request, Response, Rlm, RlmBuilder, Subprocess, Text, Tool,
-    Trajectory, Value, Wasm, inputs, testing::ScriptedModel,
+    InterpreterFactory, LanguageModel, LanguageModelExt, Request, Response, Rlm, RlmBuilder, Subprocess,
+    Text, Tool, Trajectory, Value, Wasm, inputs, testing::ScriptedModel,
 };
 use tokio::sync::Notify;
 
@@ -152,4 +155,52 @@ async fn a_dropped_run_leaves_no_process_and_keeps_its_record() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(!std::path::Path::new(&cmdline).exists(), "the session's process lives on");
+}
+
+/// Answers the requests of a run whose model can read 20 000 bytes: prints much in seven turns, then submits
+/// what it finds in `history`. Its second cell starts a child that does the same.
+fn with_a_small_window(taken: &Mutex<[u32; 2]>, request: &Request) -> abyme::Result<Response> {
+    let said = |index: usize| request.messages[index].content.as_str();
+    assert!(request.messages.iter().map(|message| message.content.len()).sum::<usize>() < 20_000);
+    if said(request.messages.len() - 1).starts_with("This conversation is getting long.") {
+        return Ok(Response::new("I printed lines of x; their numbers are in `numbers`."));
+    }
+    let is_child = said(1).contains("The child's task.");
+    let turn = {
+        let mut taken = taken.lock().unwrap();
+        let turn = &mut taken[usize::from(is_child)];
+        *turn += 1;
+        *turn
+    };
+    let code = match turn {
+        1 => "numbers = []".to_owned(),
+        2 if !is_child => "of_child = rlm_query(\"The child's task.\")".to_owned(),
+        2..=8 => format!("numbers.append({turn})\nprint({turn}, 'x' * 2500)"),
+        _ if is_child => "SUBMIT(f'{len(history)} {history[1][\"output\"].count(\"x\")} {numbers[-1]}')".to_owned(),
+        _ => "first = history[0]\nSUBMIT(child=of_child, code=first['code'], turns=[t['turn'] for t in history])"
+            .to_owned(),
+    };
+    Ok(Response::new(cell(&code)))
+}
+
+#[tokio::test]
+async fn a_run_and_its_child_go_on_from_summaries() {
+    let taken = Mutex::new([0; 2]);
+    let model = ScriptedModel::from_fn(move |request| with_a_small_window(&taken, request));
+    let model = model.with_max_input_tokens(20_000 / 3);
+    let builder = Rlm::builder("q -> child, code, turns: list[int]").model(model).interpreter(Wasm::new());
+    let answer = builder.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    assert_eq!(answer.get::<String>("code").unwrap(), "numbers = []");
+    let turns = answer.get::<Vec<u32>>("turns").unwrap();
+    assert!(turns.len() > 3 && turns.iter().copied().eq(1..=turns.len() as u32), "{turns:?}");
+    let of_child = answer.get::<String>("child").unwrap();
+    let [count, xs, last] = of_child.split(' ').collect::<Vec<_>>()[..] else { panic!("{of_child}") };
+    assert!(count.parse::<u32>().unwrap() > 3, "{of_child}");
+    assert_eq!((xs, last), ("2500", "8"), "an output is whole, and variables are kept");
+    let compacted = |record: &Trajectory| {
+        let own = record.records().filter(|one| one.run == record.run());
+        own.filter(|one| matches!(one.event, abyme::Event::TranscriptCompacted { .. })).count()
+    };
+    let record = answer.trajectory();
+    assert!(compacted(record) > 0 && compacted(&record.children()[0]) > 0);
 }

@@ -204,6 +204,7 @@ impl RunView<'_> {
         if is_first {
             self.print(&match purpose {
                 Purpose::Extract => heading("its outputs"),
+                Purpose::Compact => heading("its summary of the turns so far"),
                 _ => heading(&format!("turn {turn}")),
             });
         }
@@ -359,6 +360,10 @@ impl RunView<'_> {
                     Purpose::Extract => {
                         self.line("the model was asked for its best outputs from what it knows");
                         self.show_reply("its outputs");
+                    }
+                    Purpose::Compact => {
+                        self.line(&format!("turn {turn}: the model summarised the turns so far"));
+                        self.show_reply("its summary of the turns so far");
                     }
                     _ => {}
                 }

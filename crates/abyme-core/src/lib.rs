@@ -14,6 +14,7 @@
 //! | connect a model | [`LanguageModel`] |
 //! | read what a run did | [`Trajectory`] |
 
+mod compaction;
 mod error;
 mod inputs;
 pub mod interpreter;
@@ -44,6 +45,7 @@ pub use abyme_derive::{Signature, signature, tool, tools};
 #[cfg(feature = "cache")]
 pub use self::model::{Cached, ResponseCache, ResponseCacheConfig};
 pub use self::{
+    compaction::Compaction,
     error::{Blame, Error, ErrorKind, Result},
     inputs::Inputs,
     interpreter::{

@@ -52,7 +52,7 @@ pub use self::{
     usage::Usage,
 };
 pub(crate) use self::{
-    estimate::{Amount, Estimates, bytes_of},
+    estimate::{Amount, BYTES_PER_TOKEN, Estimates, bytes_of},
     one_try::{complete_once, stream_once, timed_out},
     retry::Retries,
 };

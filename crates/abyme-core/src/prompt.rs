@@ -47,6 +47,8 @@ const CUT: &str = include_str!("prompt/cut.md");
 const CUT_CELL: &str = include_str!("prompt/cut_cell.md");
 const TYPED_SUB_CALL: &str = include_str!("prompt/typed_sub_call.md");
 const TYPED_SUB_CALL_AGAIN: &str = include_str!("prompt/typed_sub_call_again.md");
+const COMPACT: &str = include_str!("prompt/compact.md");
+const COMPACTED: &str = include_str!("prompt/compacted.md");
 const FILTERED: &str = include_str!("prompt/filtered.md");
 /// In the place of what a cell printed and a content filter refused.
 pub(crate) const LEFT_OUT: &str =
@@ -379,6 +381,17 @@ pub(crate) fn extract(reason: &str, signature: &TaskSignature) -> String {
 /// Asks for the outputs once more.
 pub(crate) fn extract_again(problems: &str) -> String {
     fill(EXTRACT_AGAIN, &[("problems", problems.trim_end())])
+}
+
+/// Asks for a summary of the turns so far.
+pub(crate) fn compact() -> &'static str {
+    COMPACT.trim_end()
+}
+
+/// Says after a summary which turns it stands for, and where they are whole.
+pub(crate) fn compacted(first: u32, last: u32, history: &str) -> String {
+    let (first, last) = (first.to_string(), last.to_string());
+    fill(COMPACTED, &[("first", &first), ("last", &last), ("history", history)])
 }
 
 /// A prompt of a sub-call whose reply has to be of a type.

@@ -7,6 +7,7 @@ mod builder;
 mod builtins;
 mod caller;
 mod children;
+mod compact;
 mod config;
 mod execute;
 mod extract;

@@ -6,9 +6,9 @@ pub mod guide;
 
 // Running tasks.
 pub use abyme_core::{
-    CancelHandle, CodePolicy, EntryKind, Event, EventSink, EventStream, Field, FieldType, FnTool, Fsync,
-    Inputs, Ledger, LedgerEntry, Limit, Limits, Prediction, PromptProfile, Record, Rlm, RlmBuilder, Run,
-    RunFuture, Serialized, Signature, SpanContent, Status, TaskSignature, Tool, ToolFunction, ToolReturn,
+    CancelHandle, CodePolicy, Compaction, EntryKind, Event, EventSink, EventStream, Field, FieldType, FnTool,
+    Fsync, Inputs, Ledger, LedgerEntry, Limit, Limits, Prediction, PromptProfile, Record, Rlm, RlmBuilder,
+    Run, RunFuture, Serialized, Signature, SpanContent, Status, TaskSignature, Tool, ToolFunction, ToolReturn,
     Trajectory, TrajectoryWriter, TrajectoryWriterConfig, Turn, Untyped, Violation, inputs, tool, tools,
 };
 // Values and errors.

@@ -7,7 +7,7 @@ use super::{message::Message, price::Price, usage::Usage};
 
 /// Bytes of a request for each of its tokens, until a model has reported its own. Few: an estimate that is
 /// too high refuses a call, one that is too low overruns a limit.
-const BYTES_PER_TOKEN: f64 = 3.0;
+pub(crate) const BYTES_PER_TOKEN: f64 = 3.0;
 /// Tokens of a reply, until a model has answered.
 const OUTPUT_TOKENS: f64 = 500.0;
 

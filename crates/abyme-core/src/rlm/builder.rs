@@ -12,6 +12,7 @@ use super::{
     config::{RlmConfig, check_inputs, scope_of, tool_names},
 };
 use crate::{
+    compaction::Compaction,
     error::{Error, ErrorKind, Result},
     interpreter::{InterpreterFactory, ModuleSource},
     limits::Limits,
@@ -39,6 +40,7 @@ pub struct RlmBuilder<S = Untyped> {
     policy: Option<Arc<CodePolicy>>,
     limits: Limits,
     retry: RetryPolicy,
+    compaction: Compaction,
     stop_early: bool,
     prompt_profile: PromptProfile,
     span_content: SpanContent,
@@ -82,6 +84,7 @@ impl<S: Signature> RlmBuilder<S> {
             policy: None,
             limits: Limits::default(),
             retry: RetryPolicy::default(),
+            compaction: Compaction::default(),
             stop_early: true,
             prompt_profile: PromptProfile::default(),
             span_content: SpanContent::default(),
@@ -164,6 +167,12 @@ impl<S: Signature> RlmBuilder<S> {
         self
     }
 
+    /// Sets when the earlier turns of a run are summarised: see [`Compaction`].
+    pub fn compaction(mut self, compaction: Compaction) -> Self {
+        self.compaction = compaction;
+        self
+    }
+
     /// Sets whether a generation ends once its cell is complete. Default: it does.
     ///
     /// What a model writes after its cell is dropped anyway, and a model that goes on makes up what the cell
@@ -218,6 +227,7 @@ impl<S: Signature> RlmBuilder<S> {
             model.check().map_err(|error| error.context(format_args!("model {name:?}")))?;
         }
         self.limits.check()?;
+        self.compaction.check()?;
         let python_tools = functions_of(&self.modules)?;
         check_names(&signature, &self.tools, &python_tools)?;
         let scope = scope_of(&signature, &self.tools, &python_tools, self.modules);
@@ -233,6 +243,7 @@ impl<S: Signature> RlmBuilder<S> {
             policy: self.policy,
             limits: self.limits,
             retry: self.retry,
+            compaction: self.compaction,
             stop_early: self.stop_early,
             prompt_profile: self.prompt_profile,
             plain_models: Arc::default(),

@@ -167,7 +167,7 @@ impl<'a> ModelCaller<'a> {
             turn,
             purpose,
             prefill,
-            may_stop: purpose != Purpose::Extract && self.may_stop(model),
+            may_stop: matches!(purpose, Purpose::Act | Purpose::Repair) && self.may_stop(model),
             may_be_thought: !self.config.plain_models.contains(model.name()),
         };
         let of = CallOf { turn, call: None, stream: Some(stream), model, deadline, own: None };

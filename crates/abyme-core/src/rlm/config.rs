@@ -10,6 +10,7 @@ use super::{
     reply_stream::PlainModels,
 };
 use crate::{
+    compaction::Compaction,
     error::{Error, ErrorKind, Result},
     interpreter::{InterpreterFactory, ModuleSource, Scope},
     limits::Limits,
@@ -35,6 +36,7 @@ pub(super) struct RlmConfig {
     pub(super) policy: Option<Arc<CodePolicy>>,
     pub(super) limits: Limits,
     pub(super) retry: RetryPolicy,
+    pub(super) compaction: Compaction,
     /// Whether a generation ends with its cell.
     pub(super) stop_early: bool,
     /// The prompts that the run begins with.
@@ -77,6 +79,11 @@ impl RlmConfig {
                 Err(Error::new(ErrorKind::Config, message))
             }
         }
+    }
+
+    /// The names of the user's tools.
+    pub(super) fn tool_names(&self) -> impl Iterator<Item = &str> {
+        tool_names(&self.tools, &self.python_tools)
     }
 
     /// Whether the sessions offer `budget()`.

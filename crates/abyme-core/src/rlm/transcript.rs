@@ -1,30 +1,73 @@
 //! The transcript of one run: what was said, and what is said next.
 //!
-//! It only grows at its end, so that providers' prompt caches hit. The one exception is a transcript that
-//! the model or its provider refuses as it is: then earlier messages are cut.
+//! It only grows at its end, so that providers' prompt caches hit. There are two exceptions: earlier turns
+//! whose place a summary takes, and a transcript that the model or its provider refuses as it is, whose
+//! earlier messages are cut.
+
+use abyme_python_syntax::{Reply, parse_reply};
 
 use super::budget::CallSize;
 use crate::{
-    model::{Message, Request, Role},
+    model::{BYTES_PER_TOKEN, Message, Request, Role, Usage, bytes_of},
+    prompt,
     trajectory::{Event, Recorder},
+    value::Value,
 };
 
 /// What is kept of a message that is cut, at each of its ends, in characters.
 const KEPT_CHARS: usize = 200;
 
+/// The least share of the messages that a summary has to take the place of.
+const LEAST_COMPACTED: usize = 8;
+
 /// The messages of one run.
 pub(super) struct Transcript<'a> {
     recorder: &'a Recorder,
     messages: Vec<Message>,
-    /// How many of them are never cut: the rules and the task.
+    /// How many of them every run of the task begins with: the rules and the task.
     first: usize,
     /// The user's message of the next request. Not sent yet, so an extract call may still add to it.
     pending: String,
+    /// All turns, whole.
+    turns: Vec<WholeTurn>,
+    /// How many of them the summary stands for, which is the message after the first ones.
+    summarised: usize,
+    /// The variable of the session that holds these.
+    variable: Option<String>,
+    /// Bytes of the last request that was counted, for each of its tokens.
+    bytes_per_token: Option<f64>,
+    /// Bytes of the shortest request that the model refused as too long.
+    refused_bytes: Option<usize>,
+}
+
+/// A turn as it was: what the model said, and what it read then.
+struct WholeTurn {
+    turn: u32,
+    reply: String,
+    output: String,
+}
+
+/// Which messages a summary takes the place of.
+pub(super) struct CompactionPlan {
+    /// The index of the last one: what the model said in the last turn that is summarised.
+    last: usize,
+    /// How many turns there are until then, from the first one of the run.
+    turns: usize,
 }
 
 impl<'a> Transcript<'a> {
     pub(super) fn new(recorder: &'a Recorder) -> Self {
-        Self { recorder, messages: Vec::new(), first: 0, pending: String::new() }
+        Self {
+            recorder,
+            messages: Vec::new(),
+            first: 0,
+            pending: String::new(),
+            turns: Vec::new(),
+            summarised: 0,
+            variable: None,
+            bytes_per_token: None,
+            refused_bytes: None,
+        }
     }
 
     /// Begins with these messages.
@@ -36,6 +79,8 @@ impl<'a> Transcript<'a> {
     /// Begins anew with these messages: nothing that was said counts.
     pub(super) fn reopen(&mut self, turn: u32, messages: Vec<Message>, reason: &str) {
         self.pending.clear();
+        self.turns.clear();
+        self.summarised = 0;
         self.open(messages);
         self.record_cut(turn, reason);
     }
@@ -76,6 +121,7 @@ impl<'a> Transcript<'a> {
     /// Appends what the model said. Some servers refuse a message without content.
     pub(super) fn replied(&mut self, turn: u32, text: &str) {
         let text = if text.trim().is_empty() { "(no reply)" } else { text };
+        self.turns.push(WholeTurn { turn, reply: text.to_owned(), output: String::new() });
         self.say(turn, Message::assistant(text));
     }
 
@@ -87,6 +133,10 @@ impl<'a> Transcript<'a> {
         let text = std::mem::take(&mut self.pending);
         if text.is_empty() {
             return;
+        }
+        if let Some(last) = self.turns.last_mut() {
+            let gap = if last.output.is_empty() { "" } else { "\n\n" };
+            last.output.push_str(&format!("{gap}{text}"));
         }
         match self.messages.last_mut() {
             Some(last) if last.role == Role::User && turn > 0 => {
@@ -105,7 +155,8 @@ impl<'a> Transcript<'a> {
 
     /// Cuts the oldest messages until half of what can be cut is gone. Says whether there was anything.
     pub(super) fn cut_half(&mut self, turn: u32, reason: &str) -> bool {
-        let Some(later) = self.messages.get_mut(self.first..) else { return false };
+        let fixed = self.fixed();
+        let Some(later) = self.messages.get_mut(fixed..) else { return false };
         let spare =
             |message: &Message| message.content.chars().count().saturating_sub(2 * KEPT_CHARS + NOTE_CHARS);
         let all: usize = later.iter().map(spare).sum();
@@ -129,7 +180,8 @@ impl<'a> Transcript<'a> {
     /// Puts `note` in the place of the last message of the user that a cell led to. Says whether there was
     /// one.
     pub(super) fn replace_last(&mut self, turn: u32, note: &str, reason: &str) -> bool {
-        let later = self.messages.iter_mut().skip(self.first);
+        let fixed = self.fixed();
+        let later = self.messages.iter_mut().skip(fixed);
         let Some(last) = later.rev().find(|message| message.role == Role::User) else { return false };
         if last.content == note {
             return false;
@@ -139,9 +191,126 @@ impl<'a> Transcript<'a> {
         true
     }
 
+    /// How many messages are never cut: the first ones, and the summary where there is one.
+    fn fixed(&self) -> usize {
+        self.first + usize::from(self.summarised > 0)
+    }
+
+    /// Learns how many bytes a token has, from what a request of so many bytes used.
+    pub(super) fn learn(&mut self, bytes: usize, usage: &Usage) {
+        // A reply from a cache says that it used nothing.
+        if let Some(tokens) = usage.input_tokens.filter(|&tokens| tokens > 0) {
+            self.bytes_per_token = Some(bytes as f64 / tokens as f64);
+        }
+    }
+
+    /// Learns that the model refuses a request of this size.
+    pub(super) fn learn_too_long(&mut self) {
+        let bytes = bytes_of(&self.messages);
+        self.refused_bytes = Some(self.refused_bytes.map_or(bytes, |before| before.min(bytes)));
+    }
+
+    /// About how many bytes the model can read, which takes so many tokens, as far as that is known.
+    pub(super) fn limit_bytes(&self, max_input_tokens: Option<u64>) -> Option<f64> {
+        let bytes_per_token = self.bytes_per_token.unwrap_or(BYTES_PER_TOKEN);
+        let known = max_input_tokens.map(|tokens| tokens as f64 * bytes_per_token);
+        let learnt = self.refused_bytes.map(|bytes| bytes as f64);
+        known.into_iter().chain(learnt).reduce(f64::min)
+    }
+
+    /// What a summary would take the place of: all turns but the last ones. At most `most_kept` turns stay,
+    /// and no more of them than leave the messages within `kept_bytes`. `None` where that is not worth a call.
+    pub(super) fn plan_compaction(
+        &self,
+        most_kept: usize,
+        kept_bytes: Option<f64>,
+    ) -> Option<CompactionPlan> {
+        let fixed = self.fixed();
+        let replies: Vec<_> = (fixed..self.messages.len())
+            .filter(|&index| self.messages[index].role == Role::Assistant)
+            .collect();
+        let bytes = |range: std::ops::Range<usize>| bytes_of(&self.messages[range]);
+        let all = self.messages.len();
+        let fits = |last: usize| {
+            kept_bytes.is_none_or(|most| (bytes(0..self.first) + bytes(last + 1..all)) as f64 <= most)
+        };
+        let kept = (0..=most_kept.min(replies.len().checked_sub(1)?)).rev();
+        let mut lasts = kept.map(|kept| replies.len() - 1 - kept).filter(|&at| replies[at] + 1 < all);
+        let at = lasts.clone().find(|&at| fits(replies[at])).or_else(|| lasts.next_back())?;
+        let last = replies[at];
+        let is_worth_it = bytes(fixed..last + 1) * LEAST_COMPACTED >= bytes(0..all);
+        is_worth_it.then_some(CompactionPlan { last, turns: self.summarised + at + 1 })
+    }
+
+    /// The request for the summary: it begins as the requests before it did, and ends with `ask`.
+    pub(super) fn summary_request(&self, plan: &CompactionPlan, ask: &str) -> Request {
+        let mut messages = self.messages[..=plan.last].to_vec();
+        messages.push(Message::user(ask));
+        Request::new(messages).cache_points(vec![self.first.saturating_sub(2), plan.last.saturating_sub(1)])
+    }
+
+    /// Puts a summary in the place of the turns of a plan. Says whether it did: only where that is shorter.
+    /// Names that are `taken` are not those of the variable that holds the turns.
+    pub(super) fn compact(&mut self, turn: u32, plan: CompactionPlan, summary: &str, taken: &[&str]) -> bool {
+        let Some(summarised) = self.turns.get(..plan.turns) else { return false };
+        let numbers = summarised.first().zip(summarised.last());
+        let Some((first, through)) = numbers.map(|(first, last)| (first.turn, last.turn)) else {
+            return false;
+        };
+        let variable = self.variable.clone().unwrap_or_else(|| self.free_name(taken));
+        let mut kept = self.messages[plan.last + 1..].to_vec();
+        let Some(next) = kept.first_mut() else { return false };
+        next.content = format!("{}\n\n{}", prompt::compacted(first, through, &variable), next.content);
+        let mut messages = self.messages[..self.first].to_vec();
+        messages.push(Message::assistant(summary));
+        messages.append(&mut kept);
+        if bytes_of(&messages) >= bytes_of(&self.messages) {
+            return false;
+        }
+        self.messages = messages;
+        self.summarised = plan.turns;
+        self.variable = Some(variable.clone());
+        let messages = self.messages.clone();
+        self.recorder.record(Event::TranscriptCompacted { turn, through, variable, messages });
+        true
+    }
+
+    /// A name for the variable that holds the summarised turns, which the task and the cells do not use.
+    fn free_name(&self, taken: &[&str]) -> String {
+        let is_word = |char: char| char.is_alphanumeric() || char == '_';
+        let is_free = |name: &String| {
+            let mut words = self.turns.iter().flat_map(|turn| turn.reply.split(|char| !is_word(char)));
+            !taken.contains(&name.as_str()) && words.all(|word| word != name)
+        };
+        let numbered = (2..).map(|number| format!("history_{number}"));
+        std::iter::once("history".to_owned()).chain(numbered).find(is_free).unwrap_or_default()
+    }
+
+    /// The variable that holds the summarised turns, and its value; `None` where there are none.
+    pub(super) fn history(&self) -> Option<(String, Value)> {
+        let turns = self.turns.get(..self.summarised).filter(|turns| !turns.is_empty())?;
+        Some((self.variable.clone()?, turns.iter().map(WholeTurn::to_value).collect()))
+    }
+
     fn record_cut(&self, turn: u32, reason: &str) {
         let (reason, messages) = (reason.to_owned(), self.messages.clone());
         self.recorder.record(Event::TranscriptCut { turn, reason, messages });
+    }
+}
+
+impl WholeTurn {
+    fn to_value(&self) -> Value {
+        let (reasoning, code) = match parse_reply(&self.reply) {
+            Reply::Code { reasoning, code, .. } => (reasoning, code),
+            _ => (self.reply.clone(), String::new()),
+        };
+        let entries = [
+            ("turn", Value::from(self.turn)),
+            ("reasoning", reasoning.into()),
+            ("code", code.into()),
+            ("output", Value::from(&self.output)),
+        ];
+        Value::Dict(entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 }
 

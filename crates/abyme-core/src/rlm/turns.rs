@@ -11,9 +11,10 @@ use indexmap::IndexMap;
 use tracing::Instrument;
 
 use super::{
-    budget::{Budget, Reservation},
+    budget::{Budget, CallSize, Reservation},
     builtins,
     caller::ModelCaller,
+    compact::Compactor,
     config::RlmConfig,
     extract::read_outputs,
     host::CellHost,
@@ -27,7 +28,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     inputs::Inputs,
     interpreter::{
-        Cell, CodeInterpreter, NoHostFunctions, Observation, Session, Submission, Submitted,
+        Cell, CodeInterpreter, NoHostFunctions, Observation, Session, Stage, Submission, Submitted,
         render_observation,
     },
     limits::Limits,
@@ -45,6 +46,8 @@ const MAX_SESSIONS_LOST: u32 = 2;
 const MAX_EXTRACT_CALLS: u32 = 2;
 /// Replies that hold no cell that could run, before a run begins anew with the prompts for small models.
 const MAX_LOST_REPLIES: u32 = 3;
+/// Summaries in a row that failed before none is asked for any more.
+const MAX_FAILED_SUMMARIES: u32 = 2;
 /// Replies in a row that a content filter stopped, or that the length limit cut before their first word,
 /// before the run's turns end.
 const MAX_EMPTY_REPLIES: u32 = 3;
@@ -77,6 +80,10 @@ pub(super) struct Turns<'a> {
     lost_replies: Option<u32>,
     /// The last cell that ran.
     last_code: String,
+    /// How often in a row the model was to summarise its turns, and did not.
+    failed_summaries: u32,
+    /// Whether the next cell has to bring the summarised turns into the session.
+    history_due: bool,
 }
 
 /// What a reply or a cell means for the run.
@@ -119,6 +126,8 @@ impl<'a> Turns<'a> {
             refuses_prefill: false,
             lost_replies: Some(0),
             last_code: String::new(),
+            failed_summaries: 0,
+            history_due: false,
         }
     }
 
@@ -255,9 +264,17 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// Sends the transcript to the root model. One that is longer than the model's context is cut.
+    /// Sends the transcript to the root model. One that is long for the model's context is compacted before,
+    /// and one that turns out too long is compacted, or else cut, and sent again.
     async fn ask(&mut self, purpose: Purpose, _reserved: Reservation) -> Result<Response> {
         self.transcript.send_pending(self.turn);
+        let mut may_compact = self.config.compaction.enabled && self.failed_summaries < MAX_FAILED_SUMMARIES;
+        // A summary that failed is asked for again once the model refuses what it should have shortened.
+        let may_be_due = purpose != Purpose::Extract && self.failed_summaries == 0;
+        if may_compact && may_be_due && self.compactor().is_due() {
+            may_compact = false;
+            self.compact().await;
+        }
         let (mut prefill, temperature, schema) = match purpose {
             Purpose::Extract => ("", None, Some(self.config.signature.json_schema())),
             _ if self.refuses_prefill => ("", self.profile.temperature(), None),
@@ -265,18 +282,40 @@ impl<'a> Turns<'a> {
         };
         loop {
             let request = self.transcript.request(prefill).temperature(temperature).schema(schema.clone());
+            let CallSize { bytes, .. } = CallSize::of(&request);
             match Box::pin(self.caller.root(self.turn, purpose, request, prefill)).await {
-                Err(error)
-                    if error.kind() == ErrorKind::ContextTooLong
-                        && self.transcript.cut_half(self.turn, error.message()) => {}
+                Err(error) if error.kind() == ErrorKind::ContextTooLong => {
+                    self.transcript.learn_too_long();
+                    let is_compacted = std::mem::take(&mut may_compact) && self.compact().await;
+                    if !is_compacted && !self.transcript.cut_half(self.turn, error.message()) {
+                        return Err(error);
+                    }
+                }
                 // Some servers want the user to have the last word, and none says so in the same way.
                 Err(error) if error.kind() == ErrorKind::BadRequest && !prefill.is_empty() => {
                     self.refuses_prefill = true;
                     prefill = "";
                 }
-                answered => return answered,
+                answered => {
+                    answered.iter().for_each(|response| self.transcript.learn(bytes, &response.usage));
+                    return answered;
+                }
             }
         }
+    }
+
+    fn compactor(&mut self) -> Compactor<'_, 'a> {
+        Compactor { transcript: &mut self.transcript, caller: &self.caller, turn: self.turn }
+    }
+
+    /// Has the model summarise its earlier turns. Says whether it did.
+    async fn compact(&mut self) -> bool {
+        match self.compactor().compact().await {
+            Some(true) => (self.failed_summaries, self.history_due) = (0, true),
+            Some(false) => self.failed_summaries += 1,
+            None => return false,
+        }
+        self.failed_summaries == 0
     }
 
     /// Asks the model for the outputs as JSON, because there are no further turns.
@@ -466,6 +505,7 @@ impl<'a> Turns<'a> {
     ) -> Result<Step> {
         let limits = self.limits;
         let cell = Cell::new(code.clone())
+            .variables(self.history_due.then(|| self.transcript.history()).flatten())
             .scope(self.config.scope.clone())
             .timeout(limits.cell_timeout)
             .total_timeout(self.budget.time_left())
@@ -474,6 +514,8 @@ impl<'a> Turns<'a> {
             Ok(executed) => executed,
             Err(error) => return Ok(Step::Extract(End::CutShort(error))),
         };
+        let ended_before = observation.error.as_ref().is_some_and(|error| error.stage == Stage::Policy);
+        self.history_due &= ended_before || observation.restored.is_some();
         if observation.is_syntax_error() && !repairing {
             self.repairing = true;
             self.count_lost(is_cut);
@@ -539,6 +581,7 @@ impl<'a> Turns<'a> {
                 None => match self.open_session().await {
                     Ok(opened) => {
                         *session = opened;
+                        self.history_due = true;
                         None
                     }
                     Err(error) if error.kind() == ErrorKind::LimitReached => Some(End::Limit(Limit::Time)),

@@ -173,6 +173,19 @@ pub enum Event {
         /// All messages of the next request, as they are from now on.
         messages: Vec<Message>,
     },
+    /// Earlier turns were summarised: see [`Compaction`](crate::Compaction). The summary is the reply before
+    /// this event.
+    #[non_exhaustive]
+    TranscriptCompacted {
+        /// The turn it belongs to.
+        turn: u32,
+        /// The last turn that the summary stands for; it stands for all before it too.
+        through: u32,
+        /// The variable of the session that holds these turns whole, from the next cell on.
+        variable: String,
+        /// All messages of the next request, as they are from now on.
+        messages: Vec<Message>,
+    },
     /// The message that the next request ends with, as the model reads it.
     #[non_exhaustive]
     MessageAppended {
@@ -536,6 +549,8 @@ pub enum Purpose {
     Repair,
     /// The outputs from the conversation so far, because a limit was reached.
     Extract,
+    /// A summary of the earlier turns, which takes their place; costs no iteration.
+    Compact,
 }
 
 /// A watcher of runs: a progress display, a log, a file. Every `Fn(&Arc<Record>)` is one.

@@ -1,0 +1,68 @@
+//! Compaction: the model summarises the earlier turns of its run.
+
+use super::{
+    budget::CallSize,
+    caller::ModelCaller,
+    reply::{Reply, read_reply},
+    transcript::Transcript,
+};
+use crate::{
+    model::{LanguageModel, Response},
+    prompt,
+    trajectory::{Event, Purpose},
+};
+
+/// The transcript of a run and what it takes to shorten it.
+pub(super) struct Compactor<'c, 'a> {
+    pub(super) transcript: &'c mut Transcript<'a>,
+    pub(super) caller: &'c ModelCaller<'a>,
+    pub(super) turn: u32,
+}
+
+impl Compactor<'_, '_> {
+    /// Whether the next request fills more of what the model can read than it may.
+    pub(super) fn is_due(&self) -> bool {
+        let config = self.caller.config();
+        let limit = self.transcript.limit_bytes(config.model.max_input_tokens());
+        limit.is_some_and(|limit| self.transcript.size().bytes as f64 > config.compaction.share * limit)
+    }
+
+    /// Has the model summarise its earlier turns, and puts the summary in their place. Says whether it did;
+    /// `None` if it was not asked, because there is too little to summarise or no budget for it. Whatever goes
+    /// wrong is recorded and leaves the transcript as it was.
+    pub(super) async fn compact(&mut self) -> Option<bool> {
+        let config = self.caller.config();
+        let limit = self.transcript.limit_bytes(config.model.max_input_tokens());
+        let most_kept = config.compaction.keep_turns;
+        let plan = self.transcript.plan_compaction(most_kept, limit.map(|limit| limit / 2.0))?;
+        let request = self.transcript.summary_request(&plan, prompt::compact());
+        let reserved = self.caller.budget().reserve_reply(&*config.model, CallSize::of(&request));
+        let _reserved = reserved.ok()?;
+        // A failed call is recorded as one.
+        let asked = Box::pin(self.caller.root(self.turn, Purpose::Compact, request, "")).await;
+        let Ok(response) = asked else { return Some(false) };
+        let names = config.signature.inputs().iter().chain(config.signature.outputs());
+        let taken: Vec<_> = names.map(|field| field.name()).chain(config.tool_names()).collect();
+        let is_shorter =
+            summary(&response).is_some_and(|text| self.transcript.compact(self.turn, plan, &text, &taken));
+        if !is_shorter {
+            let problem = "the reply is no summary that is shorter than the turns".to_owned();
+            self.caller.recorder().record(Event::ReplyRefused {
+                turn: self.turn,
+                purpose: Purpose::Compact,
+                problem,
+            });
+        }
+        Some(is_shorter)
+    }
+}
+
+/// The summary in a reply; `None` if it is but a next cell.
+fn summary(response: &Response) -> Option<String> {
+    let text = match read_reply(response) {
+        Reply::Code { kept, reasoning, code, .. } if reasoning.len() > code.len() => kept,
+        Reply::Code { .. } => return None,
+        Reply::Text(text) | Reply::Markup { text, .. } | Reply::OtherLanguage { text, .. } => text,
+    };
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
