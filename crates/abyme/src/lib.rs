@@ -8,8 +8,9 @@ pub mod guide;
 pub use abyme_core::{
     CancelHandle, CodePolicy, Compaction, EntryKind, Event, EventSink, EventStream, Field, FieldType, FnTool,
     Fsync, Inputs, Ledger, LedgerEntry, Limit, Limits, Prediction, PromptProfile, Record, Rlm, RlmBuilder,
-    Run, RunFuture, Serialized, Signature, SpanContent, Status, TaskSignature, Tool, ToolFunction, ToolReturn,
-    Trajectory, TrajectoryWriter, TrajectoryWriterConfig, Turn, Untyped, Violation, inputs, tool, tools,
+    Run, RunFuture, Serialized, Signature, SpanContent, Status, TaskSignature, Tool, ToolFunction,
+    ToolReturn, Trajectory, TrajectoryWriter, TrajectoryWriterConfig, Turn, Untyped, Violation, inputs, tool,
+    tools,
 };
 // Values and errors.
 pub use abyme_core::{Blame, Error, ErrorKind, Result, Text, Value};
