@@ -10,44 +10,44 @@ use crate::{case::cases, host::Host, result::fail, session::SessionUnderTest};
 cases! {
     theme c13_cancellation, clause 13;
 
-    /// C13: dropped at its first breath, before anything could happen.
+    /// C13: a cell can be dropped when it was polled once, before anything could happen.
     async fn dropped_at_once(s) {
         s.run("x = 'kept'").await.ok();
         s.abandon("y = 'dropped'\ny", async {}.boxed()).await;
         steady(s).await;
     }
 
-    /// C13: dropped before the session was even started.
+    /// C13: a cell can be dropped before the session was started.
     async fn dropped_while_starting(s) {
         s.abandon("'dropped'", async {}.boxed()).await;
         steady(s).await;
     }
 
-    /// C13: a dropped `start`.
+    /// C13: a `start` can be dropped.
     async fn a_dropped_start(s) {
         let _ = tokio::time::timeout(Duration::from_micros(200), s.start()).await;
         steady(s).await;
     }
 
-    /// C13: dropped in the middle of a computation.
+    /// C13: a cell can be dropped while it computes.
     async fn dropped_while_computing(s) {
         s.abandon("n = 0\nwhile n < 10**9: n += 1\n'dropped'", after(150)).await;
         steady(s).await;
     }
 
-    /// C13: dropped in a sleep.
+    /// C13: a cell can be dropped while it sleeps.
     async fn dropped_while_sleeping(s) {
         s.abandon("import time\nprint('dropped')\ntime.sleep(20)\n'dropped'", after(150)).await;
         steady(s).await;
     }
 
-    /// C13: dropped in a flood of output.
+    /// C13: a cell can be dropped while it floods its output.
     async fn dropped_in_a_flood(s) {
         s.abandon("while True: print('dropped' * 1000)", after(150)).await;
         steady(s).await;
     }
 
-    /// C13: dropped while its variables go in.
+    /// C13: a cell can be dropped while its variables go in.
     async fn dropped_while_sending(s) {
         s.run("1").await.ok();
         let cell = s.cell("len(big)").variable("big", "é".repeat(10_000_000));
@@ -55,7 +55,7 @@ cases! {
         steady(s).await;
     }
 
-    /// C13: dropped while its results come out.
+    /// C13: a cell can be dropped while its results come out.
     async fn dropped_while_receiving(s) {
         s.run("big = 'é' * 10_000_000").await.ok();
         for pause in [1, 5, 10, 20] {
@@ -67,7 +67,7 @@ cases! {
         }
     }
 
-    /// C13: dropped while the host serves a call: that is dropped, too.
+    /// C13: a cell can be dropped while the host serves its call, which is dropped with it.
     async fn dropped_in_a_host_call(s) {
         let host = Host::new().wait_forever();
         s.serve(&host);
@@ -78,7 +78,7 @@ cases! {
         steady(s).await;
     }
 
-    /// C13: dropped with four calls in flight.
+    /// C13: a cell can be dropped while four of its calls are in flight.
     #[needs(ConcurrentCalls)]
     async fn dropped_in_four_host_calls(s) {
         let host = Host::new().wait_forever();
@@ -96,7 +96,7 @@ cases! {
         steady(s).await;
     }
 
-    /// C13: dropped after it submitted: the submission is not credited to the next cell.
+    /// C13: the submission of a cell that is dropped after it is not credited to the next cell.
     async fn dropped_after_a_submission(s) {
         let host = Host::new().wait_forever();
         s.serve(&host);
@@ -110,7 +110,7 @@ cases! {
         steady(s).await;
     }
 
-    /// C13: dropped with changes and reads under way: nothing of them shows up later.
+    /// C13: the changes and reads of a dropped cell do not show up later.
     async fn dropped_with_variables(s) {
         let host = Host::new().wait_forever();
         s.serve(&host);
@@ -124,14 +124,14 @@ cases! {
         }
     }
 
-    /// C13: dropped while code holds on and catches every exception.
+    /// C13: a cell can be dropped whose code catches every exception and goes on.
     #[needs(CrashIsolated)]
     async fn dropped_in_a_loop_that_catches_everything(s) {
         s.abandon(CATCHES_EVERYTHING, after(150)).await;
         steady(s).await;
     }
 
-    /// C13: dropped at many moments of a short cell, one after the other.
+    /// C13: a short cell can be dropped at any moment.
     #[limit(60)]
     async fn dropped_at_any_moment(s) {
         s.serve(&Host::new().echo());

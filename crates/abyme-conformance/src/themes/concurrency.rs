@@ -37,7 +37,7 @@ cases! {
         .value_is("[0, 1, 2, 3, 4, 5, 6, 7]");
     }
 
-    /// C8: the same through a thread pool.
+    /// C8: eight threads of a pool are in a host function at once.
     #[needs(ConcurrentCalls)]
     async fn a_thread_pool_at_once(s) {
         s.serve(&Host::new().meet(16));
@@ -53,7 +53,7 @@ cases! {
         .value_is("True");
     }
 
-    /// C8: the same through the executor of an event loop.
+    /// C8: eight jobs of an event loop's executor are in a host function at once.
     #[needs(ConcurrentCalls)]
     async fn asyncio_threads_at_once(s) {
         s.serve(&Host::new().meet(3));
@@ -70,7 +70,7 @@ cases! {
         .value_is("[0, 1, 2]");
     }
 
-    /// C8: the same through a function of the cell, which computes before and after it calls.
+    /// C8: eight threads of a pool run a function of the cell, which computes before and after its host call.
     #[needs(ConcurrentCalls)]
     async fn a_function_that_calls_at_once(s) {
         s.serve(&Host::new().meet(8));
@@ -90,7 +90,7 @@ cases! {
         .value_is("True");
     }
 
-    /// C8: the same through `asyncio.to_thread` and `gather`.
+    /// C8: eight calls through `asyncio.to_thread` and `gather` are in a host function at once.
     #[needs(ConcurrentCalls)]
     async fn asyncio_to_thread_at_once(s) {
         s.serve(&Host::new().meet(5));
@@ -108,7 +108,7 @@ cases! {
         .value_is("[0, 10, 2, 30, 4]");
     }
 
-    /// C8: the same through a pool of threads of `multiprocessing`.
+    /// C8: eight threads of a pool of `multiprocessing` are in a host function at once.
     #[needs(ConcurrentCalls)]
     async fn a_multiprocessing_thread_pool_at_once(s) {
         s.serve(&Host::new().meet(8));
@@ -124,7 +124,7 @@ cases! {
         .value_is("[0, 1, 2, 3, 4, 5, 6, 7]");
     }
 
-    /// C8: the same by awaiting the function itself.
+    /// C8: eight coroutines that await a host function are in it at once.
     #[needs(ConcurrentCalls)]
     async fn awaited_at_once(s) {
         s.serve(&Host::new().meet(4));

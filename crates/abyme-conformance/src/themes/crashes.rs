@@ -20,7 +20,7 @@ cases! {
         crashes(s, "import os\nos._exit(0)").await;
     }
 
-    /// C14: so does a segmentation fault.
+    /// C14: a segmentation fault ends the session.
     #[needs(CrashIsolated)]
     async fn a_segfault_ends_the_session(s) {
         crashes(
@@ -38,13 +38,13 @@ cases! {
         .await;
     }
 
-    /// C14: so does `os.abort`.
+    /// C14: `os.abort` ends the session.
     #[needs(CrashIsolated)]
     async fn an_abort_ends_the_session(s) {
         crashes(s, "import os\nos.abort()").await;
     }
 
-    /// C14: so does a signal that kills.
+    /// C14: a signal that kills ends the session.
     #[needs(CrashIsolated)]
     async fn a_kill_from_inside_ends_the_session(s) {
         if s.run("import os, signal\nos.kill, signal.SIGKILL").await.error.is_some() {
@@ -53,7 +53,7 @@ cases! {
         crashes(s, "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)").await;
     }
 
-    /// C14: so does an overflow of the C stack, unless Python sees it coming.
+    /// C14: an overflow of the C stack ends the session, unless Python sees it coming.
     #[needs(CrashIsolated)]
     async fn a_stack_overflow_stays_inside(s) {
         let mut session = s.another().await;
@@ -140,7 +140,8 @@ cases! {
         s.run("rows").await.value_is("[1, 3]");
     }
 
-    /// C14: the same after a kill by the time limit.
+    /// C14: where sessions are brought back, a kill by the time limit undoes what its cell did, as a crash
+    /// does.
     #[needs(Restores)]
     async fn a_kill_undoes_its_cell(s) {
         s.run("rows = [1]").await.ok();

@@ -12,7 +12,7 @@ cases! {
         s.in_step().await;
     }
 
-    /// C4: so do those of the cell's own classes, with their arguments.
+    /// C4: exceptions of the cell's own classes arrive, with their arguments.
     async fn an_own_exception_is_observed(s) {
         s.run("class Broken(Exception): pass\nraise Broken('code', 7)")
             .await
@@ -43,7 +43,7 @@ cases! {
         s.in_step().await;
     }
 
-    /// C4: so is anything else derived from `BaseException`.
+    /// C4: anything else that is derived from `BaseException` is an exception like any other.
     async fn any_base_exception_is_observed(s) {
         s.run("raise GeneratorExit").await.raises("GeneratorExit");
         s.run("class Odd(BaseException): pass\nraise Odd('odd')").await.raises("Odd").message_is("odd");
@@ -170,7 +170,7 @@ cases! {
         s.in_step().await;
     }
 
-    /// C4: nor does one in another thread.
+    /// C4: an exception in another thread does not end the cell.
     #[needs(ConcurrentCalls)]
     async fn a_thread_may_fail(s) {
         s.run(

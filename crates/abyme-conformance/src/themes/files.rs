@@ -23,7 +23,7 @@ cases! {
         s.in_step().await;
     }
 
-    /// C14: so it is on the ways around: links, `/proc`, directories opened first.
+    /// C14: links, `/proc` and directories that were opened first lead to no other files than that.
     async fn the_ways_around_are_as_declared(s) {
         let canary = canary();
         let observed = s

@@ -107,7 +107,7 @@ cases! {
         s.in_step().await;
     }
 
-    /// C11: the same in one piece of 100 MB, on stderr.
+    /// C11: one piece of 100 MB on stderr is counted to the character, and does not grow the host.
     #[alone = "measures the memory of the process"]
     async fn a_single_huge_write_is_counted(s) {
         s.run("1").await.ok();

@@ -153,7 +153,7 @@ cases! {
         s.in_step().await;
     }
 
-    /// C16: and after its time limit interrupted a cell.
+    /// C16: a session can be forked after its time limit interrupted a cell.
     #[needs(Fork, Interrupt)]
     async fn a_session_can_be_forked_after_an_interrupt(s) {
         let limit = Duration::from_secs(1);

@@ -328,7 +328,7 @@ cases! {
             .stdout_is("before\nduring\nafter\n");
     }
 
-    /// C8: one may be awaited, as models like to write.
+    /// C8: a host function may be awaited, as models like to write.
     async fn they_can_be_awaited(s) {
         s.serve(&Host::new().echo());
         s.run("(await echo('a'), [await echo(n) for n in (1, 2)])").await.value_is("('a', [1, 2])");

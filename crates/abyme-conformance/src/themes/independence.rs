@@ -16,7 +16,7 @@ cases! {
         s.run("x").await.value_is("'mine'");
     }
 
-    /// C15: neither are changes to modules, builtins, the search path and the environment.
+    /// C15: changes to modules, builtins, the search path and the environment are unknown to another session.
     #[needs(Separate)]
     async fn modules_are_not_shared(s) {
         let mut other = s.another().await;

@@ -44,7 +44,7 @@ cases! {
         s.in_step().await;
     }
 
-    /// C12: nor does reading it as a file.
+    /// C12: reading descriptor 0 as a file takes no message away.
     #[needs(Separate)]
     async fn descriptor_0_may_be_opened(s) {
         asks(

@@ -96,7 +96,7 @@ cases! {
         s.in_step().await;
     }
 
-    /// C1: shutting down leaves no process either.
+    /// C1: shutting down leaves no process.
     #[alone = "counts the children of the process"]
     async fn shutdown_leaves_no_process(s) {
         let Some(children) = machine::descendants() else { skip("this system does not show processes") };
@@ -128,7 +128,7 @@ cases! {
         s.shutdown_promptly().await;
     }
 
-    /// C1: neither do exit handlers, nor finalisers that never end.
+    /// C1: exit handlers and finalisers that never end do not hold up the shutdown.
     async fn shutdown_does_not_wait_for_exit_handlers(s) {
         s.run(
             r#"

@@ -195,7 +195,7 @@ cases! {
         .await;
     }
 
-    /// C12: a thread's leftovers of all this do not matter either: the session's own functions keep working.
+    /// C12: what a thread breaks does not matter: the session's own functions keep working.
     async fn host_functions_keep_working(s) {
         s.serve(&Host::new().echo());
         let _ = s
@@ -222,7 +222,7 @@ cases! {
             .value_is("2");
     }
 
-    /// C12: submissions keep working as well, in the very cell that broke everything.
+    /// C12: submissions keep working in the very cell that broke everything.
     async fn submissions_keep_working(s) {
         let code = r#"
             import json, builtins, sys

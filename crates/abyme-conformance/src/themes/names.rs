@@ -31,13 +31,13 @@ cases! {
         s.run("answer = 1").await.stderr_is("");
     }
 
-    /// C9: so does deleting one.
+    /// C9: deleting one lasts until the end of the cell.
     async fn deleting_is_undone(s) {
         s.run("del FINAL, FINAL_VAR, SUBMIT").await.ok();
         s.run("x = 2\nFINAL_VAR('x')").await.submitted_value(Via::FinalVar, 2);
     }
 
-    /// C9: a definition or import of the same name is undone as well.
+    /// C9: a definition or import of such a name is undone.
     async fn redefining_is_undone(s) {
         s.run(
             r#"
@@ -53,13 +53,13 @@ cases! {
         s.run("FINAL(1)").await.submitted_value(Via::Final, 1);
     }
 
-    /// C9: a failing cell's changes are undone too.
+    /// C9: what a failing cell rebinds is put back.
     async fn it_is_undone_after_an_error(s) {
         s.run("FINAL = None\n1 / 0").await.raises("ZeroDivisionError");
         s.run("FINAL(1)").await.submitted_value(Via::Final, 1);
     }
 
-    /// C9: host functions are restored like the rest.
+    /// C9: host functions that a cell rebinds are put back.
     async fn host_functions_are_restored(s) {
         s.serve(&Host::new().echo());
         s.run("echo = lambda value: 'fake'\necho(1)").await.value_is("'fake'");

@@ -60,7 +60,7 @@ cases! {
         s.run("globals() is locals()").await.value_is("True");
     }
 
-    /// C2: that namespace is the one of module `__main__`, as `import __main__` finds it.
+    /// C2: the namespace of the cells is that of the module `__main__`, as `import __main__` finds it.
     async fn main_is_a_real_module(s) {
         s.run("x = 5").await.ok();
         s.run("import __main__, sys\n(__name__, __main__.x, vars(sys.modules['__main__']) is globals())")

@@ -34,7 +34,7 @@ cases! {
         s.in_step().await;
     }
 
-    /// C14: so is a datagram.
+    /// C14: a datagram to the host is heard if the network is declared open, and not otherwise.
     async fn udp_is_as_declared(s) {
         let socket = match UdpSocket::bind("127.0.0.1:0").await {
             Ok(socket) => socket,
@@ -54,7 +54,8 @@ cases! {
         judge(s, heard, "a datagram");
     }
 
-    /// C14: so is a request by a library, which fails in words and in time.
+    /// C14: a request by a library is heard if the network is declared open; otherwise it fails in words and
+    /// in time.
     async fn http_is_as_declared(s) {
         let (listener, port) = tcp().await;
         let code = format!(

@@ -56,7 +56,7 @@ cases! {
         s.run("{'a': [1.5, None, b'x']}").await.value_is("{'a': [1.5, None, b'x']}");
     }
 
-    /// C5: it is the very `repr` of the object's class.
+    /// C5: the value is the very `repr` of the object's class.
     async fn the_value_is_the_repr(s) {
         s.run(
             r#"

@@ -100,8 +100,8 @@ cases! {
         restored.run("FINAL('again')").await.submitted_value(Via::Final, "again");
     }
 
-    /// C16: the scope is in it: host functions, outputs, tools with what they remember, and a draft in
-    /// `answer`.
+    /// C16: the scope is in a snapshot: host functions, outputs, tools with what they remember, and a draft
+    /// in `answer`.
     #[needs(Snapshot)]
     async fn the_scope_is_restored(s) {
         s.serve(&Host::new().echo());
@@ -115,7 +115,7 @@ cases! {
         restored.run("SUBMIT('a')").await.submitted_fields(serde_json::json!({"title": "a"}));
     }
 
-    /// C16: files in the working directory are in it.
+    /// C16: files in the working directory are in a snapshot.
     #[needs(Snapshot)]
     async fn files_are_restored(s) {
         if s.run("with open('notes.txt', 'w') as f: n = f.write('kept')").await.error.is_some() {
@@ -167,7 +167,7 @@ cases! {
             .value_is("(True, 199990000)");
     }
 
-    /// C16: one bit that is not as it was, anywhere: the bytes are refused.
+    /// C16: bytes in which any bit is not as it was are refused.
     #[needs(Snapshot)]
     #[limit(120)]
     async fn a_flipped_bit_is_refused(s) {
@@ -184,7 +184,7 @@ cases! {
         s.restore(&saved).await.run("x").await.value_is("'kept'");
     }
 
-    /// C16: so are bytes whose end is missing, or has something behind it.
+    /// C16: bytes whose end is missing, or has something behind it, are refused.
     #[needs(Snapshot)]
     async fn a_wrong_length_is_refused(s) {
         s.run("x = 'kept'").await.ok();
@@ -202,7 +202,7 @@ cases! {
         s.restore(&saved[..whole]).await.run("x").await.value_is("'kept'");
     }
 
-    /// C16: so are bytes of something else.
+    /// C16: bytes of something else are refused.
     #[needs(Snapshot)]
     async fn bytes_of_something_else_are_refused(s) {
         let saved = s.snapshot().await;

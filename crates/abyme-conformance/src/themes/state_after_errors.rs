@@ -11,7 +11,7 @@ cases! {
         s.run("(a, b, 'c' in globals())").await.value_is("(1, [1, 2], False)");
     }
 
-    /// C3: so do functions, classes and imports.
+    /// C3: functions, classes and imports made before the exception stay.
     async fn definitions_stay(s) {
         s.run(
             r#"
@@ -40,7 +40,7 @@ cases! {
             .stdout_is("before\nhalf");
     }
 
-    /// C3: the same for stderr.
+    /// C3: what was written to stderr before the exception arrives, with the exception.
     async fn stderr_stays(s) {
         s.run("import sys\nprint('careful', file=sys.stderr)\n[][1]")
             .await

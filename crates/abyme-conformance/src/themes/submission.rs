@@ -24,7 +24,7 @@ cases! {
             .submitted_fields(json!({"answer": "yes", "score": 0.5, "tags": ["a"]}));
     }
 
-    /// C7: or by name, in any order.
+    /// C7: `SUBMIT` takes values by name, in any order.
     async fn submit_takes_names(s) {
         s.outputs("answer: str, score: float");
         s.run("SUBMIT(score=1.0, answer='yes')")
@@ -33,7 +33,7 @@ cases! {
             .submitted_fields(json!({"answer": "yes", "score": 1.0}));
     }
 
-    /// C7: or both, and variables as values.
+    /// C7: `SUBMIT` takes some values in order and others by name, and variables as values.
     async fn submit_takes_both(s) {
         s.outputs("answer: str, score: float");
         s.run("found = 'yes'\nSUBMIT(found, score=2)")
@@ -56,7 +56,7 @@ cases! {
             .submitted_fields(json!({"type": "a", "self": "b", "Submitted": "c", "args": "d", "value": "e"}));
     }
 
-    /// C7: or as one dict of all outputs, as `FINAL` takes them; of one output unless that may be a dict.
+    /// C7: `SUBMIT` takes one dict of all outputs, as `FINAL` does; of one output, unless that may be a dict.
     async fn submit_takes_a_dict(s) {
         s.outputs("answer: str, score: float");
         s.run("SUBMIT({'score': 1.0, 'answer': 'yes'})")
@@ -200,7 +200,7 @@ cases! {
         .submitted_value(Via::Final, "early");
     }
 
-    /// C7: a bare `except:` cannot swallow it.
+    /// C7: a bare `except:` cannot swallow a submission.
     async fn a_bare_except_cannot_swallow_it(s) {
         s.run("try:\n    FINAL('kept')\nexcept:\n    pass").await.submitted_value(Via::Final, "kept");
         s.run(
@@ -225,7 +225,7 @@ cases! {
         .submitted_value(Via::Final, "kept");
     }
 
-    /// C7: neither can `finally`.
+    /// C7: `finally` cannot swallow a submission.
     async fn finally_cannot_swallow_it(s) {
         s.run(
             r#"
@@ -252,7 +252,7 @@ cases! {
         .submitted_value(Via::Final, "kept");
     }
 
-    /// C7: neither can an exception that follows; it is reported beside the submission.
+    /// C7: an exception that follows cannot swallow a submission; it is reported beside it.
     async fn a_later_error_cannot_swallow_it(s) {
         s.run(
             r#"
@@ -268,7 +268,7 @@ cases! {
         .message_is("after all");
     }
 
-    /// C7: neither can a redefinition, before or after.
+    /// C7: a redefinition cannot swallow a submission, before or after it.
     async fn a_redefinition_cannot_swallow_it(s) {
         s.run(
             r#"
@@ -294,7 +294,7 @@ cases! {
         .submitted_value(Via::Final, "kept");
     }
 
-    /// C7: neither can a thread.
+    /// C7: a thread cannot swallow a submission.
     #[needs(ConcurrentCalls)]
     async fn a_thread_cannot_swallow_it(s) {
         s.run(
@@ -321,7 +321,8 @@ cases! {
         s.in_step().await;
     }
 
-    /// C7: it counts from inside functions of other cells, comprehensions, generators and coroutines.
+    /// C7: a submission counts from inside functions of other cells, comprehensions, generators and
+    /// coroutines.
     async fn it_counts_from_anywhere(s) {
         s.run("def finish(value): FINAL(value)").await.ok();
         s.run("finish('function')").await.submitted_value(Via::Final, "function");
@@ -341,7 +342,7 @@ cases! {
         s.run("exec(\"FINAL('exec')\")").await.submitted_value(Via::Final, "exec");
     }
 
-    /// C7: it is recorded when called: a cell that must be stopped afterwards has submitted.
+    /// C7: a submission is recorded when it is made: a cell that must be stopped afterwards has submitted.
     #[needs(Interrupt)]
     async fn a_stopped_cell_has_submitted(s) {
         let limit = Duration::from_millis(1500);
@@ -358,7 +359,7 @@ cases! {
         s.run(cell).await.stopped_within(limit).submitted_value(Via::Final, "kept");
     }
 
-    /// C7: so has a cell whose session had to be killed.
+    /// C7: a cell whose session had to be killed afterwards has submitted.
     #[needs(CrashIsolated)]
     async fn a_killed_cell_has_submitted(s) {
         let code = format!("try:\n    FINAL('kept')\nexcept BaseException: pass\n{CATCHES_EVERYTHING}");

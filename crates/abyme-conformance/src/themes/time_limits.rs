@@ -27,7 +27,7 @@ cases! {
         s.run("count > 0").await.value_is("True");
     }
 
-    /// C10: so is a sleep.
+    /// C10: a sleep is interrupted.
     #[needs(Interrupt)]
     async fn a_sleep_is_interrupted(s) {
         let cell = s.cell("import time\nx = 1\ntime.sleep(60)\nx = 2").timeout(LONG_LIMIT);
@@ -51,28 +51,28 @@ cases! {
         s.run(cell).await.interrupted_within(LONG_LIMIT).stdout_is("begun\n").stderr_is("warned\n");
     }
 
-    /// C10: a regular expression that backtracks for ever ends as well.
+    /// C10: a regular expression that backtracks for ever ends.
     #[needs(CrashIsolated)]
     async fn a_regular_expression_is_stopped(s) {
         let cell = s.cell("import re\nre.match(r'(a+)+$', 'a' * 60 + 'b')").timeout(LIMIT);
         stopped(s, cell).await;
     }
 
-    /// C10: so does a loop in C that never looks up.
+    /// C10: a loop in C that never looks at signals ends.
     #[needs(CrashIsolated)]
     async fn a_loop_in_c_is_stopped(s) {
         let cell = s.cell("sum(range(10**13))").timeout(LIMIT);
         stopped(s, cell).await;
     }
 
-    /// C10: so does one that catches every exception.
+    /// C10: a loop that catches every exception ends.
     #[needs(CrashIsolated)]
     async fn a_loop_that_catches_everything_is_stopped(s) {
         let cell = s.cell(CATCHES_EVERYTHING).timeout(LIMIT);
         stopped(s, cell).await;
     }
 
-    /// C10: so does one that ignores the signal.
+    /// C10: a loop that ignores the signal ends.
     #[needs(CrashIsolated)]
     async fn a_cell_that_ignores_signals_is_stopped(s) {
         let code = r#"
@@ -86,7 +86,7 @@ cases! {
         stopped(s, cell).await;
     }
 
-    /// C10: so does a wait for a lock nobody gives back; or it is refused, where it is clear that nobody can.
+    /// C10: a wait for a lock that is never released ends, or is refused where nothing could release it.
     #[needs(CrashIsolated)]
     async fn a_deadlock_is_stopped(s) {
         let cell = s
@@ -125,7 +125,7 @@ cases! {
         s.run(cell).await.interrupted_within(LIMIT).raises("KeyboardInterrupt");
     }
 
-    /// C10: so does a call of the host that is never answered; the call is dropped on the host.
+    /// C10: a host call that is never answered ends with its cell, and is dropped on the host.
     #[needs(Interrupt)]
     async fn a_host_call_is_stopped(s) {
         let host = Host::new().wait_forever();
@@ -138,7 +138,7 @@ cases! {
         s.usable_or_ended().await;
     }
 
-    /// C10: so do calls in flight from threads, and the cell that waits for them.
+    /// C10: calls in flight from threads end, and so does the cell that waits for them.
     #[needs(ConcurrentCalls, CrashIsolated)]
     async fn host_calls_of_threads_are_stopped(s) {
         let host = Host::new().wait_forever();
@@ -155,7 +155,7 @@ cases! {
         }
     }
 
-    /// C10: so does a child process that runs on and on.
+    /// C10: a child process that runs on and on ends with its cell.
     #[needs(Processes)]
     async fn a_child_process_does_not_hold_it(s) {
         if s.run("import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'pass'])")
@@ -166,7 +166,7 @@ cases! {
             skip("no Python can be started from inside");
         }
         let cell =
-            s.cell("subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])").timeout(LIMIT);
+            s.cell("subprocess.run([sys.executable, '-c', 'import time; time.sleep(20)'])").timeout(LIMIT);
         stopped(s, cell).await;
     }
 

@@ -16,7 +16,7 @@ cases! {
             .traceback_has("ZeroDivisionError: division by zero");
     }
 
-    /// C5: it shows the frames of functions, with their names.
+    /// C5: the traceback shows the frames of functions, with their names.
     async fn it_shows_the_functions_called(s) {
         s.run(
             r#"
@@ -41,7 +41,7 @@ cases! {
         s.run("y = 2\nrisky(0)").await.traceback_has("the culprit").traceback_has("risky(0)").line_is(2);
     }
 
-    /// C5: none of the session's own frames are in it.
+    /// C5: none of the session's own frames are in the traceback.
     async fn it_hides_the_session(s) {
         let observed = s.run("raise ValueError('one frame')").await;
         let frames = observed.exception().traceback.matches("File \"").count();

@@ -26,7 +26,7 @@ cases! {
         survives(s, Value::from("x"), "str").await;
     }
 
-    /// C6: Python sees them as its own types.
+    /// C6: Python sees values as its own types.
     async fn python_sees_its_own_types(s) {
         s.set("v", plain(json!([null, true, 1, 1.0, "a", [], {}]))).await;
         s.run("[type(item).__name__ for item in v]")
@@ -36,7 +36,7 @@ cases! {
         s.run("(type(b).__name__, b)").await.value_is(r"('bytes', b'\x01\x02')");
     }
 
-    /// C6: NaN is NaN.
+    /// C6: NaN comes back as NaN.
     async fn nan_survives(s) {
         survives(s, Value::from(f64::NAN), "float").await;
         s.run("v != v").await.value_is("True");
@@ -79,7 +79,7 @@ cases! {
         );
     }
 
-    /// C6: so do integers of more digits than Python converts by default.
+    /// C6: integers of more digits than Python converts by default survive.
     async fn huge_integers_survive(s) {
         let digits = "7".repeat(10_000);
         survives(s, Value::BigInt(digits), "int").await;
