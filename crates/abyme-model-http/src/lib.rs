@@ -73,6 +73,7 @@ pub use self::{
     provider_api::ProviderApi,
     provider_error::ProviderError,
     secret::{Mask, Secret},
+    tls::http_client,
     transport::{Head, Incoming, Piece, Reply},
     url::{base_url, host_of, shown},
 };

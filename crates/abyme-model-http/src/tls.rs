@@ -3,13 +3,30 @@
 use std::{error::Error as StdError, sync::Arc};
 
 use abyme_core::{Error, ErrorKind, Result};
-use reqwest::Url;
+use reqwest::{Client, ClientBuilder, Url};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use rustls_platform_verifier::Verifier;
+
+use crate::url::is_loopback;
+
+/// A client for what is no model. It connects to `url` as the clients of models do: with the root
+/// certificates of this machine, and to this machine itself without a proxy.
+///
+/// # Errors
+/// `Unavailable` if this machine has no root certificates.
+pub fn http_client(url: &Url, configure: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Result<Client> {
+    let mut builder = Client::builder()
+        .user_agent(concat!("abyme/", env!("CARGO_PKG_VERSION")))
+        .tls_backend_preconfigured(encryption(url, "")?);
+    if is_loopback(url) {
+        builder = builder.no_proxy();
+    }
+    configure(builder).build().map_err(|error| not_set_up(error.without_url()))
+}
 
 /// The encryption of connections to `url`, where the certificates in `extra` (PEM) count beside those of this
 /// machine.
