@@ -2,8 +2,10 @@
 
 use std::{
     collections::BTreeSet,
+    num::NonZero,
     path::{Path, PathBuf},
     process::Command,
+    thread,
 };
 
 use crate::{
@@ -17,6 +19,9 @@ pub(crate) struct Args {
     /// Only this package's Rust tests.
     #[arg(long, short)]
     package: Option<String>,
+    /// Only build the Rust tests.
+    #[arg(long)]
+    no_run: bool,
     /// Passed on to the test runner, such as a part of a test's name.
     #[arg(last = true)]
     filter: Vec<String>,
@@ -25,14 +30,21 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let what = selection::everything(args.package.as_deref())?;
     // nextest runs each test in a process of its own and in parallel; without it cargo's own runner does.
+    let is_nextest = exists("cargo", &["nextest", "--version"]);
     let runner: &[&str] =
-        if exists("cargo", &["nextest", "--version"]) { &["nextest", "run"] } else { &["test"] };
-    let targets: &[&str] = if runner == ["test"] { &["--lib", "--bins", "--tests"] } else { &[] };
+        if is_nextest { &["nextest", "run"] } else { &["test", "--lib", "--bins", "--tests"] };
     let tests = |filter: &[String]| -> Command {
         let mut command = cargo(runner);
-        command.args(targets).args(&what).arg("--").args(filter);
+        command.args(&what);
+        if is_nextest {
+            command.args(["--test-threads", &tests_at_a_time().to_string()]);
+        }
+        command.arg("--").args(filter);
         command
     };
+    if args.no_run {
+        return command::run(cargo(runner).args(&what).arg("--no-run"));
+    }
     let is_all = args.package.is_none() && args.filter.is_empty();
     if is_all {
         // The first use on a machine prepares the embedded Python, in some seconds. One test does that before
@@ -51,6 +63,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         python()?;
     }
     Ok(())
+}
+
+/// Half as many again as there are cores: many tests wait for a time limit, a container or a server.
+fn tests_at_a_time() -> usize {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    cores + cores.div_ceil(2)
 }
 
 /// The lines of a file that may not be there, each once.
