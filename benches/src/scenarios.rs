@@ -13,6 +13,7 @@ mod history;
 mod host_call;
 mod idle_memory;
 mod in_flight;
+mod journal;
 mod limiter;
 mod loop_overhead;
 mod loopback;
@@ -51,6 +52,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(children::Children::one_by_one()),
         Box::new(children::Children::tree()),
         Box::new(budget::Bookkeeping),
+        Box::new(journal::Journal),
         Box::new(hand_over::HandOver::default()),
         Box::new(history::History),
         Box::new(variables::Variables),

@@ -43,6 +43,7 @@ struct Inner {
 ///
 /// `serde` writes the name of the kind in `snake_case`, as a record has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -79,6 +80,7 @@ pub enum ErrorKind {
     RateLimited {
         /// The pause that `Retry-After` names.
         #[serde(default, with = "crate::seconds::option")]
+        #[cfg_attr(test, schemars(with = "Option<f64>"))]
         retry_after: Option<Duration>,
     },
     /// The account has no quota left. Waiting does not help.

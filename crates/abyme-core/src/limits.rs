@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// is not sent at all. Turns come one at a time: none starts once a limit is used up, so the last one may
 /// exceed it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Limits {
@@ -37,13 +38,16 @@ pub struct Limits {
     /// How long a cell may take, its tools included. The clock stands still while it waits for a model.
     /// Default 120 s; `None` is no limit.
     #[serde(with = "crate::seconds::option")]
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub cell_timeout: Option<Duration>,
     /// How long one try of a model call may take; retries come on top. Default 300 s.
     #[serde(with = "crate::seconds")]
+    #[cfg_attr(test, schemars(with = "f64"))]
     pub model_timeout: Duration,
     /// How long a run may take, everything included. Its last quarter, 60 s at most, is kept for the extract
     /// call, so that turns end before it. Default none.
     #[serde(with = "crate::seconds::option")]
+    #[cfg_attr(test, schemars(with = "Option<f64>"))]
     pub run_timeout: Option<Duration>,
     /// Input and output tokens together. Counts what providers report: a run whose first reply comes without
     /// is an error, and later ones without end its turns. Default none.

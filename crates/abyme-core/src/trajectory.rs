@@ -1,5 +1,7 @@
 //! The complete record of a run: one event per line of JSON, enough to view, replay and resume it.
 
+#[cfg(test)]
+mod contract;
 mod event;
 mod file;
 mod format;

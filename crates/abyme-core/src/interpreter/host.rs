@@ -71,6 +71,7 @@ impl HostCall {
 /// What a failed call raises in Python: the built-in exception called `type_name`, or a `RuntimeError` of
 /// that name where Python has none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct HostError {
     /// The exception's class name, such as `ValueError`.

@@ -14,6 +14,7 @@ use crate::{
 /// makes an error of one.
 #[must_use = "an exception of the cell is in its observation; `check()?` makes an error of it"]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Observation {
@@ -54,6 +55,7 @@ pub struct Observation {
     pub restored: Option<String>,
     /// How long the cell took, host calls included.
     #[serde(rename = "seconds", with = "crate::seconds")]
+    #[cfg_attr(test, schemars(with = "f64"))]
     pub duration: Duration,
 }
 
@@ -117,6 +119,7 @@ impl Observation {
 
 /// Text with a cap: all of it if it fitted, or its first and last part.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Captured {
@@ -193,6 +196,7 @@ impl<T: Into<String>> From<T> for Captured {
 
 /// A Python exception, as an observation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PythonError {
     /// The exception's class name.
@@ -248,6 +252,7 @@ impl fmt::Display for PythonError {
 
 /// When an exception happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Stage {
@@ -264,6 +269,7 @@ pub enum Stage {
 
 /// A recorded call of `SUBMIT`, `FINAL` or `FINAL_VAR`, or an `answer` that was ready.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Submission {
     /// Which way was used.
@@ -295,6 +301,7 @@ impl Submission {
 
 /// What was submitted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Submitted {
     /// Outputs by name.
@@ -305,6 +312,7 @@ pub enum Submitted {
 
 /// The ways to submit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub enum Via {
     /// `SUBMIT(...)`, after DSPy.
@@ -334,6 +342,7 @@ impl fmt::Display for Via {
 
 /// A variable that a cell made, rebound or grew.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ChangedVariable {
     /// Its name.
@@ -354,6 +363,7 @@ impl ChangedVariable {
 
 /// How a time limit ended a cell (C10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Interruption {

@@ -49,6 +49,7 @@ impl Scope {
 
 /// How Python sees a host function: enough for a real signature and docstring (C8).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct FunctionSpec {
     /// The function's name.
@@ -112,6 +113,7 @@ impl fmt::Display for FunctionSpec {
 
 /// One parameter of a host function.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ParameterSpec {
     /// Its name.
@@ -178,6 +180,7 @@ impl ParameterSpec {
 
 /// How a parameter may be passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ParameterKind {

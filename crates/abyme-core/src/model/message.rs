@@ -8,6 +8,7 @@ use super::{rate_limit::RateLimits, usage::Usage};
 
 /// The author of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Role {
@@ -31,6 +32,7 @@ impl fmt::Display for Role {
 
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Message {
     /// Its author.
@@ -169,6 +171,7 @@ pub struct Response {
 /// A function call in the provider's own form (`tool_calls`), beside or in place of a text. Abyme offers no
 /// functions this way, but models make such calls all the same; the loop runs the code in the arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct NativeCall {
@@ -242,6 +245,7 @@ impl<T: Into<String>> From<T> for Response {
 
 /// Why a model stopped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FinishReason {

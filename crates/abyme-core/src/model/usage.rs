@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Tokens and money of one or more calls. `None` is unknown, which is not 0; a sum is unknown only if all its
 /// parts are unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Usage {

@@ -48,12 +48,26 @@ pub struct Field {
 
 /// How `serde` sees a field.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Parts {
     name: String,
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     ty: Option<FieldType>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     description: Option<String>,
+}
+
+/// As a record has it.
+#[cfg(test)]
+impl schemars::JsonSchema for Field {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Field".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Parts::json_schema(generator)
+    }
 }
 
 impl From<Field> for Parts {

@@ -311,12 +311,25 @@ impl<E: Into<Error>> IntoSignature for Result<TaskSignature, E> {
 
 /// How `serde` sees a signature.
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Parts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     instructions: Option<String>,
     #[serde(default)]
     inputs: Vec<Field>,
     outputs: Vec<Field>,
+}
+
+/// As a record has it.
+#[cfg(test)]
+impl schemars::JsonSchema for TaskSignature {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "TaskSignature".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Parts::json_schema(generator)
+    }
 }
 
 impl From<TaskSignature> for Parts {

@@ -18,6 +18,7 @@ use crate::{
 
 /// An event with its time. The record of a run holds those of its children too, each under its own id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Record {
     /// The id of the run: 16 hexadecimal digits, the same in all its records.
@@ -48,6 +49,7 @@ impl Record {
 
 /// What happens in a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 #[allow(clippy::large_enum_variant, reason = "most of a record's memory is text on the heap, not the enum")]
@@ -119,6 +121,7 @@ pub enum Event {
     /// [`ModelReplied`](Event::ModelReplied) has them all. After a
     /// [`ModelCallFailed`](Event::ModelCallFailed) the reply begins anew.
     #[non_exhaustive]
+    #[cfg_attr(test, schemars(skip))]
     ModelText {
         /// The turn it belongs to.
         turn: u32,
@@ -426,6 +429,7 @@ fn is_false(flag: &bool) -> bool {
 
 /// The call that started a child run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ParentCall {
     /// The id of the run whose cell made it.
@@ -444,6 +448,7 @@ impl ParentCall {
 
 /// A host call of some run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct CallRef {
     /// The id of the run.
@@ -460,6 +465,7 @@ impl CallRef {
 
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CallOutcome<T> {
     /// It returned this.
@@ -492,6 +498,7 @@ impl<T: Clone> CallOutcome<T> {
 
 /// The run that a run is a fork of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ForkOrigin {
     /// Its id.
@@ -502,6 +509,7 @@ pub struct ForkOrigin {
 
 /// What a run did when it was run again, where that is not what its record says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Difference {
     /// The run of the tree, by the id in the record.
@@ -519,6 +527,7 @@ pub struct Difference {
 /// A generation that the loop ended: its cell was complete, and what followed would have been dropped. See
 /// [`RlmBuilder::stop_early`](crate::RlmBuilder::stop_early).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct StoppedEarly {
     /// Characters that had come until then, thoughts included.
@@ -529,6 +538,7 @@ pub struct StoppedEarly {
 
 /// A part of a reply that comes in pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ReplyPart {
@@ -540,6 +550,7 @@ pub enum ReplyPart {
 
 /// The purpose of a request to the root model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Purpose {
