@@ -78,6 +78,10 @@ fn calls(name: &str, arguments: &str) -> Act {
     Say(Box::new(Response::new("").usage(paid()).native_call(NativeCall::new(name, arguments))))
 }
 
+fn too_long() -> Act {
+    Fail(ErrorKind::ContextTooLong)
+}
+
 fn limited(seconds: Option<u64>) -> Act {
     Fail(ErrorKind::RateLimited { retry_after: seconds.map(Duration::from_secs) })
 }
@@ -285,15 +289,26 @@ fn failing_providers() -> Vec<Case> {
         ),
         case("the key is taken back", [Fail(ErrorKind::Auth)], Failure(ErrorKind::Auth, "no")),
         case("no credit is left", [Fail(ErrorKind::QuotaExceeded)], Failure(ErrorKind::QuotaExceeded, "no")),
-        case("too long once", [Fail(ErrorKind::ContextTooLong), submit()], Output(Status::Submitted)),
+        case("too long once", [too_long(), say("found it"), submit()], Output(Status::Submitted)),
         case(
-            "too long, and then again in the extract call",
-            [Fail(ErrorKind::ContextTooLong), say("seven"), json()],
+            "too long, and no summary",
+            [too_long(), Fail(ErrorKind::BadRequest), submit()],
+            Output(Status::Submitted),
+        ),
+        case("too long, even for its summary", [too_long(), too_long(), submit()], Output(Status::Submitted)),
+        case(
+            "too long with its summary",
+            [too_long(), say("found it"), too_long(), submit()],
+            Output(Status::Submitted),
+        ),
+        case(
+            "summarised, and then no outputs",
+            [too_long(), say("found it"), say("seven"), json()],
             EXTRACTED,
         ),
         case(
             "always too long",
-            [Fail(ErrorKind::ContextTooLong), Fail(ErrorKind::ContextTooLong)],
+            [too_long(), too_long(), too_long()],
             Failure(ErrorKind::ContextTooLong, "no"),
         ),
     ]
