@@ -1,14 +1,18 @@
 //! The command line.
 
 mod parse;
+mod records;
 
 use std::{path::PathBuf, time::Duration};
 
 use abyme::Price;
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
-pub(crate) use self::parse::{Fields, Named};
 use self::parse::{duration, fields, named, price, seconds_over_zero, size};
+pub(crate) use self::{
+    parse::{Fields, Named},
+    records::{By, StatsArgs, ViewArgs},
+};
 use crate::{
     backend::{COMPILED, Settings, megabytes},
     exit::{Failure, TABLE},
@@ -41,6 +45,12 @@ pub(crate) enum Command {
     /// Prepare the embedded Python now, instead of at its first use on this machine: for images
     #[command(after_help = TABLE)]
     Prepare,
+    /// Show recorded runs as one HTML page, afterwards or while they go on
+    #[command(after_help = TABLE)]
+    View(ViewArgs),
+    /// What recorded runs used: a table and a chart over many of them
+    #[command(after_help = TABLE)]
+    Stats(StatsArgs),
 }
 
 #[cfg(feature = "pyo3")]
@@ -52,7 +62,7 @@ impl Command {
             Self::Demo(args) => args.backend.interpreter == "pyo3",
             Self::Interpreter(args) => args.backend == "pyo3",
             Self::Doctor(args) => args.interpreter.as_ref().is_none_or(|name| name == "pyo3"),
-            Self::Prepare => false,
+            Self::Prepare | Self::View(_) | Self::Stats(_) => false,
         }
     }
 }

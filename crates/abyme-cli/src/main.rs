@@ -14,7 +14,9 @@ mod progress;
 mod run;
 mod signals;
 mod standard;
+mod stats;
 mod terminal;
+mod view;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -65,5 +67,7 @@ async fn perform(command: Command, standard: &Standard) -> Result<Exit, Failure>
         Command::Interpreter(args) => Box::pin(interpreter::run(args, standard)).await,
         Command::Doctor(args) => Box::pin(doctor::run(args, standard)).await,
         Command::Prepare => Box::pin(prepare::run(standard)).await,
+        Command::View(args) => Box::pin(view::run(args, standard)).await,
+        Command::Stats(args) => stats::run(&args, standard),
     }
 }

@@ -12,3 +12,4 @@ mod run;
 mod secrets;
 mod server;
 mod support;
+mod view;

@@ -1,0 +1,114 @@
+//! `abyme view`: recorded runs as a page.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, OpenOptions},
+    io::{self, IsTerminal, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use abyme_view::{Follow, Page, load};
+
+use crate::{
+    args::ViewArgs,
+    exit::{Exit, Failure},
+    signals::unless_stopped,
+    standard::Standard,
+    terminal,
+};
+
+pub(crate) async fn run(args: ViewArgs, standard: &Standard) -> Result<Exit, Failure> {
+    if args.follow {
+        return follow(&args, standard).await;
+    }
+    let records = args.compare.as_ref().unwrap_or(&args.records);
+    let loaded = records.iter().map(load).collect::<Result<Vec<_>, _>>();
+    let loaded = loaded.map_err(|error| Failure::before_run(&error))?;
+    let mut page = Page::new();
+    for (path, trajectory) in records.iter().zip(&loaded) {
+        page = page.record(name(path, records), trajectory);
+    }
+    if args.compare.is_some() {
+        page = page.side_by_side();
+    }
+    let rendered = page.render();
+    for note in &rendered.notes {
+        terminal::say(&format!("abyme: warning: {note}"));
+    }
+    match &args.output {
+        Some(path) if path == Path::new("-") => standard.write(&rendered.html)?,
+        Some(path) => {
+            write_private(path, &rendered.html)?;
+            standard.write(&format!("{}\n", path.display()))?;
+        }
+        None => {
+            let path = temporary(&rendered.html)?;
+            standard.write(&format!("{}\n", path.display()))?;
+            open(&args, path.as_os_str());
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+async fn follow(args: &ViewArgs, standard: &Standard) -> Result<Exit, Failure> {
+    let [path] = &args.records[..] else {
+        return Err(Failure::usage("--follow shows one run, and several records are given"));
+    };
+    let follow = Follow::bind(path, args.port).await.map_err(|error| Failure::before_run(&error))?;
+    let url = follow.url();
+    standard.write(&format!("{url}\n"))?;
+    if !path.exists() {
+        terminal::say(&format!("abyme: {} is not there yet; the page waits for it", path.display()));
+    }
+    open(args, OsStr::new(&url));
+    unless_stopped(follow.serve(), Duration::ZERO).await??;
+    Ok(Exit::Ok)
+}
+
+/// What the page calls a record: the name of its file, or the whole path where two have the same.
+fn name(path: &Path, all: &[PathBuf]) -> String {
+    let short = path.file_name();
+    let is_alone = all.iter().filter(|other| other.file_name() == short).count() == 1;
+    short.filter(|_| is_alone).unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// Writes a file that its owner alone may read, because a record may hold what is secret. One that is there
+/// keeps its permissions.
+fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| not_written(path, &error))
+}
+
+fn temporary(text: &str) -> Result<PathBuf, Failure> {
+    let directory = std::env::temp_dir();
+    let kept = tempfile::Builder::new().prefix("abyme-").suffix(".html").tempfile_in(&directory);
+    let kept = kept.and_then(|mut file| file.write_all(text.as_bytes()).map(|()| file));
+    let kept = kept.and_then(|file| file.keep().map_err(|error| error.error));
+    let path = kept.map(|(_, path)| path).map_err(|error| not_written(&directory, &error))?;
+    Ok(fs::canonicalize(&path).unwrap_or(path))
+}
+
+/// The error of a file that could not be written.
+pub(crate) fn not_written(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Exit::Output, format!("cannot write {}: {error}", path.display()))
+}
+
+/// Opens a browser, where somebody sits before one. Where the page is was said already.
+fn open(args: &ViewArgs, address: &OsStr) {
+    let has_display = cfg!(target_os = "macos")
+        || ["DISPLAY", "WAYLAND_DISPLAY"]
+            .iter()
+            .any(|name| std::env::var_os(name).is_some_and(|to| !to.is_empty()));
+    if args.no_open || !has_display || !io::stdout().is_terminal() {
+        return;
+    }
+    let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let null = Stdio::null;
+    let started = Command::new(program).arg(address).stdin(null()).stdout(null()).stderr(null()).spawn();
+    if let Err(error) = started {
+        terminal::say(&format!("abyme: `{program}` opens no browser here: {error}"));
+    }
+}

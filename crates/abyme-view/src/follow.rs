@@ -1,0 +1,326 @@
+//! A server on this machine that shows a run as it goes on: the page, and events with what is new in its file.
+//!
+//! The address holds a token, so that other users of the machine and other pages of the browser see nothing.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use abyme_core::{Error, ErrorKind, Result, Trajectory};
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Frame, Incoming},
+    header::{self, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
+
+use crate::{data, load::load, page::Page};
+
+/// How often the file is looked at.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// Reading the file takes at most one part in so many of the time.
+const READ_SHARE: u32 = 5;
+/// How long a request may take to come.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Further connections wait.
+const MAX_CONNECTIONS: usize = 64;
+/// Records that go out in one piece.
+const MAX_BATCH: usize = 500;
+/// A sign of life on a stream without news.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// Shows the record of a run while its file grows, to the browsers of this machine.
+///
+/// ```no_run
+/// # async fn example() -> abyme_core::Result<()> {
+/// let follow = abyme_view::Follow::bind("run.jsonl", 0).await?;
+/// println!("{}", follow.url());
+/// follow.serve().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Follow {
+    listener: TcpListener,
+    address: SocketAddr,
+    shared: Shared,
+}
+
+/// What all connections need.
+#[derive(Clone, Debug)]
+struct Shared {
+    path: Arc<Path>,
+    token: Arc<str>,
+}
+
+/// What is known of the file.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    trajectory: Trajectory,
+    /// How often it began anew: another run was written to the file.
+    generation: u64,
+    /// Why it cannot be read, if it cannot.
+    problem: Option<String>,
+}
+
+impl Follow {
+    /// Listens on a port of the loopback interface; 0 is one that is free. The file may come later.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if the port cannot be had; [`ErrorKind::InvalidInput`] if the file is there and is no
+    /// record.
+    pub async fn bind(path: impl AsRef<Path>, port: u16) -> Result<Self> {
+        let path = path.as_ref();
+        if read(path, &Known::default()).problem.is_some() {
+            load(path)?;
+        }
+        let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+        let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
+        let (address, listener) = bound.map_err(|error| {
+            Error::new(ErrorKind::Io, format!("cannot listen on port {port} of this machine: {error}"))
+                .with_source(error)
+        })?;
+        let mut random = [0; 16];
+        getrandom::fill(&mut random)
+            .map_err(|error| Error::new(ErrorKind::Internal, format!("no random numbers: {error}")))?;
+        let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { listener, address, shared: Shared { path: path.into(), token: token.into() } })
+    }
+
+    /// The address of the page. Who knows it can read the record.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}/{}/", self.address, self.shared.token)
+    }
+
+    /// Serves the page until this future is dropped.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if no connection can be taken any more.
+    pub async fn serve(self) -> Result<()> {
+        let Self { listener, shared, .. } = self;
+        let (sender, known) = watch::channel(Known::default());
+        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let accept = async {
+            loop {
+                // A semaphore that is never closed always gives.
+                let Ok(permit) = connections.clone().acquire_owned().await else { return Ok(()) };
+                let stream = match listener.accept().await {
+                    Ok((stream, _)) => stream,
+                    // The other side gave up, or descriptors are short for now.
+                    Err(error) if is_passing(&error) => {
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        continue;
+                    }
+                    Err(error) => return Err(Error::new(ErrorKind::Io, error.to_string()).with_source(error)),
+                };
+                let (shared, known) = (shared.clone(), known.clone());
+                tokio::spawn(async move {
+                    let service = service_fn(|request| {
+                        let answer = answer(&request, &shared, &known);
+                        async { Ok::<_, Infallible>(answer) }
+                    });
+                    let mut server = http1::Builder::new();
+                    server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+                    // A browser that goes away is no error.
+                    server.serve_connection(TokioIo::new(stream), service).await.ok();
+                    drop(permit);
+                });
+            }
+        };
+        tokio::select! {
+            ended = accept => ended,
+            () = watch_file(&shared.path, &sender) => Ok(()),
+        }
+    }
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    // 23 and 24 are ENFILE and EMFILE.
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+        || matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+/// Reads the file whenever it changed.
+async fn watch_file(path: &Path, sender: &watch::Sender<Known>) {
+    let mut seen = None;
+    loop {
+        let began = Instant::now();
+        let state = state(path);
+        if seen != Some(state) {
+            let (path, known) = (PathBuf::from(path), sender.borrow().clone());
+            if let Ok(next) = tokio::task::spawn_blocking(move || read(&path, &known)).await {
+                sender.send_replace(next);
+            }
+            seen = Some(state);
+        }
+        tokio::time::sleep(POLL_INTERVAL.max(began.elapsed() * (READ_SHARE - 1))).await;
+    }
+}
+
+/// What changes when the file does.
+fn state(path: &Path) -> Option<(u64, Option<SystemTime>)> {
+    std::fs::metadata(path).ok().map(|file| (file.len(), file.modified().ok()))
+}
+
+fn read(path: &Path, known: &Known) -> Known {
+    // A run that begins makes its file, and writes to it a moment later.
+    if state(path).is_none_or(|(len, _)| len == 0) {
+        return Known { problem: None, ..known.clone() };
+    }
+    let trajectory = match Trajectory::load(path) {
+        Ok(trajectory) => trajectory,
+        Err(error) => return Known { problem: Some(error.to_string()), ..known.clone() },
+    };
+    let is_other = trajectory.run() != known.trajectory.run()
+        || trajectory.records().count() < known.trajectory.records().count();
+    let was_empty = known.trajectory.records().next().is_none();
+    let generation = known.generation + u64::from(is_other && !was_empty);
+    Known { trajectory, generation, problem: None }
+}
+
+fn answer(request: &Request<Incoming>, shared: &Shared, known: &watch::Receiver<Known>) -> Response<Body> {
+    if request.method() != Method::GET {
+        return refused(StatusCode::METHOD_NOT_ALLOWED, "only GET");
+    }
+    // A page of another site that had its name point here would send that name.
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    if !matches!(name, "127.0.0.1" | "localhost") {
+        return refused(StatusCode::FORBIDDEN, "this server is for the machine that it runs on");
+    }
+    let mut parts = request.uri().path().trim_start_matches('/').splitn(2, '/');
+    if !is_token(parts.next().unwrap_or_default(), &shared.token) {
+        return refused(StatusCode::FORBIDDEN, "the token of the address is missing or wrong");
+    }
+    match parts.next() {
+        Some("") => page(shared, known),
+        Some("events") => events(request, known.clone()),
+        _ => refused(StatusCode::NOT_FOUND, "nothing is here"),
+    }
+}
+
+/// Whether they are equal, in a time that does not tell where they differ.
+fn is_token(given: &str, token: &str) -> bool {
+    let differences = given.bytes().zip(token.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
+    given.len() == token.len() && differences == 0
+}
+
+fn page(shared: &Shared, known: &watch::Receiver<Known>) -> Response<Body> {
+    let Known { trajectory, problem, .. } = known.borrow().clone();
+    if let Some(problem) = problem {
+        return refused(StatusCode::UNPROCESSABLE_ENTITY, &problem);
+    }
+    let name = shared.path.file_name().unwrap_or(shared.path.as_os_str()).to_string_lossy();
+    let count = trajectory.records().count();
+    let page = Page::new().record(name, &trajectory).following(count).render();
+    respond(StatusCode::OK, "text/html; charset=utf-8", full(page.html))
+}
+
+/// The records from a number on, as they come.
+fn events(request: &Request<Incoming>, known: watch::Receiver<Known>) -> Response<Body> {
+    // A browser that connects again says what it had.
+    let last = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()?.parse::<usize>().ok());
+    let query = request.uri().query().unwrap_or_default();
+    let asked = query.split('&').find_map(|pair| pair.strip_prefix("from=")?.parse().ok());
+    let from = last.map(|last| last.saturating_add(1)).or(asked).unwrap_or(0);
+    let sent = Sent { records: from, generation: known.borrow().generation, problem: None };
+    let pieces = stream::unfold((known, sent), |(mut known, mut sent)| async move {
+        let piece = loop {
+            if let Some(piece) = sent.next(&known.borrow_and_update()) {
+                break piece;
+            }
+            match tokio::time::timeout(KEEP_ALIVE, known.changed()).await {
+                Ok(Ok(())) => {}
+                // The file is watched no more: the server ends.
+                Ok(Err(_)) => return None,
+                Err(_) => break ": still here\n\n".to_owned(),
+            }
+        };
+        Some((Ok(Frame::data(Bytes::from(piece))), (known, sent)))
+    });
+    respond(StatusCode::OK, "text/event-stream", StreamBody::new(Box::pin(pieces)).boxed_unsync())
+}
+
+/// What a stream has said.
+struct Sent {
+    records: usize,
+    generation: u64,
+    problem: Option<String>,
+}
+
+impl Sent {
+    /// What it says next, if there is anything.
+    fn next(&mut self, known: &Known) -> Option<String> {
+        if known.generation != self.generation {
+            self.generation = known.generation;
+            return Some("event: restart\ndata: {}\n\n".to_owned());
+        }
+        let mut piece = String::new();
+        if known.problem != self.problem {
+            self.problem.clone_from(&known.problem);
+            let notes = serde_json::json!(known.problem.iter().collect::<Vec<_>>());
+            piece.push_str(&format!("event: notes\ndata: {notes}\n\n"));
+        }
+        for record in known.trajectory.records().skip(self.records).take(MAX_BATCH) {
+            piece.push_str(&format!("id: {}\ndata: {}\n\n", self.records, data::event(record)));
+            self.records += 1;
+        }
+        (!piece.is_empty()).then_some(piece)
+    }
+}
+
+fn refused(status: StatusCode, why: &str) -> Response<Body> {
+    respond(status, "text/plain; charset=utf-8", full(format!("{why}\n")))
+}
+
+fn full(text: String) -> Body {
+    Full::new(Bytes::from(text)).boxed_unsync()
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_whole_or_wrong() {
+        assert!(is_token("abc", "abc"));
+        assert!(
+            !is_token("ab", "abc")
+                && !is_token("abd", "abc")
+                && !is_token("abcd", "abc")
+                && !is_token("", "abc")
+        );
+    }
+}

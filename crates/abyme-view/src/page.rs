@@ -1,0 +1,195 @@
+//! One HTML page that holds everything: data, script and style.
+
+use abyme_core::Trajectory;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::data::{self, Data};
+
+const TEMPLATE: &str = include_str!("page/page.html");
+const STYLE: &str = include_str!("page/page.css");
+const SCRIPT: &str = concat!(
+    "(() => {\n'use strict';\n",
+    include_str!("page/dom.js"),
+    include_str!("page/record.js"),
+    include_str!("page/list.js"),
+    include_str!("page/python.js"),
+    include_str!("page/turn.js"),
+    include_str!("page/calls.js"),
+    include_str!("page/outline.js"),
+    include_str!("page/task.js"),
+    include_str!("page/compare.js"),
+    include_str!("page/search.js"),
+    include_str!("page/main.js"),
+    "})();\n",
+);
+
+/// What a browser takes without a pause, on a phone too.
+const MAX_DATA_BYTES: usize = 48 << 20;
+
+/// A page that shows records: their turns on a time line, code, outputs, sub-calls, children, and what each
+/// of them used.
+///
+/// It is one file, which loads nothing and runs nothing but its own script. What a run wrote is text in it,
+/// whatever it looks like.
+///
+/// ```
+/// # use abyme_core::Trajectory;
+/// use abyme_view::Page;
+///
+/// # fn example(trajectory: &Trajectory) -> std::io::Result<()> {
+/// std::fs::write("run.html", Page::new().record("run.jsonl", trajectory).render().html)?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Page<'a> {
+    files: Vec<(String, &'a Trajectory)>,
+    is_comparison: bool,
+    follow_from: Option<usize>,
+    max_data_bytes: usize,
+}
+
+/// What [`Page::render`] makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RenderedPage {
+    /// The page.
+    pub html: String,
+    /// What of the records is not in it, because it would be too large; the page says it too.
+    pub notes: Vec<String>,
+}
+
+impl Default for Page<'_> {
+    fn default() -> Self {
+        Self { files: Vec::new(), is_comparison: false, follow_from: None, max_data_bytes: MAX_DATA_BYTES }
+    }
+}
+
+impl<'a> Page<'a> {
+    /// A page without records.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a record; `name` is what the page calls it, such as the name of its file.
+    #[must_use]
+    pub fn record(mut self, name: impl Into<String>, trajectory: &'a Trajectory) -> Self {
+        self.files.push((name.into(), trajectory));
+        self
+    }
+
+    /// Puts the first two records side by side, turn beside turn. Default: one below the other.
+    #[must_use]
+    pub fn side_by_side(mut self) -> Self {
+        self.is_comparison = true;
+        self
+    }
+
+    /// Sets about how many bytes of data the page may hold. Where the records are more, long texts are cut,
+    /// and then the last events left out. Default 48 MiB.
+    #[must_use]
+    pub fn max_data_bytes(mut self, bytes: usize) -> Self {
+        self.max_data_bytes = bytes;
+        self
+    }
+
+    /// The page of a run that goes on: it asks the server it is from for the records from this one on.
+    #[cfg(feature = "follow")]
+    pub(crate) fn following(mut self, from: usize) -> Self {
+        self.follow_from = Some(from);
+        self
+    }
+
+    /// Makes the page.
+    #[must_use]
+    pub fn render(&self) -> RenderedPage {
+        let files =
+            self.files.iter().map(|(name, trajectory)| (name.as_str(), trajectory.records().collect()));
+        let files: Vec<_> = files.collect();
+        let Data { json, notes } = data::data(&files, self.max_data_bytes);
+        let is_comparison = self.is_comparison && self.files.len() >= 2;
+        let follow = self.follow_from.map(|from| json!({"from": from}));
+        let options = json!({"compare": is_comparison, "follow": follow});
+        let json = data::embeddable(&format!("{json},\"options\":{options}}}"));
+        let connect = if self.follow_from.is_some() { "; connect-src 'self'" } else { "" };
+        let policy = format!(
+            "default-src 'none'; script-src {}; style-src {}; img-src data:{connect}; base-uri 'none'; form-action 'none'",
+            source(SCRIPT),
+            source(STYLE),
+        );
+        let names: Vec<_> = self.files.iter().map(|(name, _)| escaped(name)).collect();
+        let title = if names.is_empty() { "Abyme".to_owned() } else { names.join(", ") };
+        let parts = [
+            ("{{policy}}", policy.as_str()),
+            ("{{version}}", env!("CARGO_PKG_VERSION")),
+            ("{{title}}", &title),
+            ("{{style}}", STYLE),
+            ("{{data}}", &json),
+            ("{{script}}", SCRIPT),
+        ];
+        let several = self.files.len() > 1;
+        let notes = self.files.iter().zip(notes).flat_map(|((name, _), notes)| {
+            notes.into_iter().map(move |note| if several { format!("{name}: {note}") } else { note })
+        });
+        RenderedPage { html: filled(TEMPLATE, &parts), notes: notes.collect() }
+    }
+}
+
+/// Fills in the places of a template, which come in this order. What is filled in is not looked at.
+fn filled(template: &str, parts: &[(&str, &str)]) -> String {
+    let mut html =
+        String::with_capacity(parts.iter().map(|(_, text)| text.len()).sum::<usize>() + template.len());
+    let mut rest = template;
+    for (place, text) in parts {
+        let (before, after) = rest.split_once(place).unwrap_or((rest, ""));
+        html.push_str(before);
+        html.push_str(text);
+        rest = after;
+    }
+    html.push_str(rest);
+    html
+}
+
+/// How a policy names the script or style with this text.
+fn source(text: &str) -> String {
+    format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text)))
+}
+
+/// Text as text of HTML or XML.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '&' => safe.push_str("&amp;"),
+            '"' => safe.push_str("&quot;"),
+            // Neither form knows them.
+            char if char.is_control() => safe.push('\u{fffd}'),
+            char => safe.push(char),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_of_the_template_is_filled_and_what_fills_it_is_not_looked_at() {
+        let trajectory = Trajectory::default();
+        let page = Page::new().record("<b>{{style}}{{script}}", &trajectory).render();
+        assert!(page.html.contains("<title>&lt;b&gt;{{style}}{{script}}</title>"));
+        assert_eq!(page.html.matches("{{").count(), 4, "of the title and of the data");
+        assert!(page.html.ends_with("</html>\n") && page.notes.is_empty());
+        assert_eq!(page.html.matches("</script>").count(), 2);
+    }
+
+    #[test]
+    fn only_a_page_that_is_served_may_connect() {
+        assert!(!Page::new().render().html.contains("connect-src"));
+    }
+}
