@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use abyme_core::Record;
+use abyme_core::{Event, Record, Value, trajectory::CallOutcome};
 use serde_json::Value as Json;
 
 /// A string that begins with this character is the number of a text; a string that begins with it by itself
@@ -15,6 +15,9 @@ const MIN_TEXT_BYTES: usize = 64;
 
 /// Characters that are kept of a text, in the order in which it is tried what is enough.
 const CUTS: [Option<usize>; 4] = [None, Some(20_000), Some(2_000), Some(200)];
+
+/// Characters that are shown of an input.
+const MAX_INPUT_CHARS: usize = 2_000;
 
 /// The records of a page.
 pub(crate) struct Data {
@@ -49,7 +52,41 @@ pub(crate) fn data(files: &[(&str, Vec<&Record>)], max_bytes: usize) -> Data {
 /// A record of a run that goes on, as the page reads it.
 #[cfg(feature = "follow")]
 pub(crate) fn event(record: &Record) -> String {
-    serde_json::to_string(record).unwrap_or_default()
+    json(record).to_string()
+}
+
+/// A record without what a page has no use for: of inputs it shows the beginnings, and what a host call
+/// returned it has from the calls of models and children that this made.
+fn json(record: &Record) -> Json {
+    let mut record = record.clone();
+    let summaries = match &mut record.event {
+        Event::RunStarted { inputs, .. } => Some(std::mem::take(inputs)),
+        Event::HostCallReturned { arguments, outcome, .. } => {
+            arguments.clear();
+            if let CallOutcome::Result(value) = outcome {
+                *value = Value::None;
+            }
+            None
+        }
+        _ => None,
+    };
+    // An event holds only types that JSON can write.
+    let mut json = serde_json::to_value(&record).unwrap_or_default();
+    if let Some(inputs) = summaries {
+        json["inputs"] = inputs.iter().map(|(name, value)| summary(name, value)).collect();
+    }
+    json
+}
+
+fn summary(name: &str, value: &Value) -> Json {
+    let (len, shown) = match value {
+        Value::Text(text) => (Some(text.chars_len()), text.preview(MAX_INPUT_CHARS).into_owned()),
+        Value::Bytes(bytes) => (Some(bytes.len()), value.repr(MAX_INPUT_CHARS)),
+        Value::List(items) => (Some(items.len()), value.repr(MAX_INPUT_CHARS)),
+        Value::Dict(entries) => (Some(entries.len()), value.repr(MAX_INPUT_CHARS)),
+        _ => (None, value.repr(MAX_INPUT_CHARS)),
+    };
+    serde_json::json!({"name": name, "type": value.type_name(), "len": len, "shown": shown})
 }
 
 /// JSON in which nothing ends a script element, or a line of a script.
@@ -135,8 +172,7 @@ impl Writer {
     }
 
     fn json(&mut self, record: &Record) -> String {
-        // An event holds only types that JSON can write.
-        let mut json = serde_json::to_value(record).unwrap_or_default();
+        let mut json = json(record);
         self.replace(&mut json);
         json.to_string()
     }
@@ -212,7 +248,7 @@ mod tests {
         records.map(|record| serde_json::from_value(record).unwrap()).collect()
     }
 
-    fn json(data: &Data) -> Json {
+    fn read(data: &Data) -> Json {
         serde_json::from_str(&format!("{}}}", data.json)).unwrap()
     }
 
@@ -220,7 +256,7 @@ mod tests {
     fn a_long_text_is_there_once_and_a_short_one_at_its_place() {
         let long = "long ".repeat(100);
         let records = records(&[long.clone(), "\u{1}0".to_owned(), long.clone()]);
-        let data = json(&data(&[("x", records.iter().collect())], 1 << 20));
+        let data = read(&data(&[("x", records.iter().collect())], 1 << 20));
         assert_eq!(data["texts"], serde_json::json!([long]));
         let prompts = data["files"][0]["records"].as_array().unwrap().iter().map(|record| &record["prompt"]);
         assert_eq!(prompts.collect::<Vec<_>>(), ["\u{1}0", "\u{1}\u{1}0", "\u{1}0"]);

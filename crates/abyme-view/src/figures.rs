@@ -93,6 +93,7 @@ impl RunFigures {
                     let task = signature.instructions().map_or_else(|| signature.to_string(), str::to_owned);
                     self.task = task.lines().next().unwrap_or_default().to_owned();
                 }
+                Event::RunResumed { .. } if is_own => self.status = "unfinished".to_owned(),
                 Event::RunFinished { status, .. } if is_own => self.status = status.to_string(),
                 Event::RunFailed { .. } if is_own => self.status = "failed".to_owned(),
                 Event::SubCallStarted { .. } => self.sub_calls += 1,

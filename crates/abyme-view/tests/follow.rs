@@ -82,7 +82,7 @@ async fn only_who_has_the_token_on_this_machine_is_let_in() {
         (get(&format!("/{token}/../../etc/passwd"), &address), 404),
         (get(&format!("/{token}/"), &address).replacen("GET", "POST", 1), 405),
         ("nonsense\r\n\r\n".to_owned(), 400),
-        (get(&format!("/{}", "a".repeat(1 << 20)), &address), 414),
+        (get(&format!("/{}", "a".repeat(100_000)), &address), 414),
     ] {
         let answer = answer(&address, &request, "\r\n\r\n").await;
         assert!(

@@ -1,6 +1,8 @@
 // The host calls of a turn: a list that may be very long, and the one that is looked at.
 
 const CALL_HEIGHT = 30;
+/** Shorter beginnings are not worth leaving out. */
+const MIN_SHARED = 24;
 /** Rows of calls that a turn shows before its list scrolls. */
 const CALL_ROWS = 12;
 /** The call that is open, by turn. */
@@ -23,8 +25,11 @@ function callList(turn, view) {
     (most, [, to]) => Math.max(most, to),
     cells.reduce((most, [, to]) => Math.max(most, to), from),
   );
+  const shared = sharedBeginning(turn.calls);
   const rows = new Rows(scroller, CALL_HEIGHT, (index) =>
-    callRow(turn.calls[index], calls[index], [from, to], openCalls.get(place) === index, () => open(index)),
+    callRow(turn.calls[index], shared, calls[index], [from, to], openCalls.get(place) === index, () =>
+      open(index),
+    ),
   );
   const open = (index) => {
     openCalls.set(place, openCalls.get(place) === index ? null : index);
@@ -55,6 +60,25 @@ function callList(turn, view) {
   return box;
 }
 
+/** How many characters all prompts begin with alike: a batch differs behind them. */
+function sharedBeginning(calls) {
+  const prompts = calls.filter((call) => call.prompt).map((call) => call.prompt.slice(0, 2000));
+  if (prompts.length < 2) return 0;
+  let length = prompts[0].length;
+  for (const prompt of prompts) {
+    let at = 0;
+    while (at < length && prompt[at] === prompts[0][at]) at += 1;
+    length = at;
+  }
+  // From the beginning of a word on, and never all of a prompt.
+  const words = prompts[0].slice(0, length).search(/\S*$/);
+  return words < MIN_SHARED || prompts.some((prompt) => prompt.length <= words) ? 0 : words;
+}
+
+function restLine(prompt, shared) {
+  return shared ? `… ${firstLine(prompt.slice(shared))}` : firstLine(prompt);
+}
+
 function callSummary(calls) {
   const kinds = [
     ['model', 'sub-call'],
@@ -67,11 +91,11 @@ function callSummary(calls) {
   return shown.join(', ') + (failed ? `, ${failed} failed` : '');
 }
 
-function callRow(call, [from, to], [start, end], isOpen, onclick) {
+function callRow(call, shared, [from, to], [start, end], isOpen, onclick) {
   const bar = h(`span.bar.${call.kind}${call.error === null ? '' : '.wrong'}`);
   bar.style.left = `${(100 * (from - start)) / (end - start || 1)}%`;
   bar.style.width = `${(100 * (to - from)) / (end - start || 1)}%`;
-  const said = call.kind === 'tool' ? toolText(call) : firstLine(call.prompt);
+  const said = call.kind === 'tool' ? toolText(call) : restLine(call.prompt, shared);
   const answer =
     call.error !== null ? call.error : call.to === null ? '…' : firstLine(shownValue(call.result), 80);
   return h(

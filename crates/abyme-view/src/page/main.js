@@ -146,7 +146,7 @@ class Page {
       return;
     }
     this.rows.height = ROW_HEIGHT;
-    this.outlined = outlineRows(this.roots(), this.current);
+    this.outlined = outlineRows(this.roots(), this.current, this.compared);
     this.scale = scaleOf(this.roots(), this.isAligned);
     this.axis.replaceChildren(
       h('span.label', null, this.isAligned ? 'each turn' : 'time'),
@@ -447,7 +447,10 @@ class Page {
         () =>
           requestAnimationFrame(() => {
             this.isDue = false;
-            this.current ??= this.roots()[0] ?? null;
+            const now = file.runs.get(this.current?.id) ?? file.roots[0] ?? null;
+            // A run that was resumed is read anew.
+            if (now !== this.current) this.flow.clear();
+            this.current = now;
             const wasAtEnd = this.atEnd();
             const isOver = this.roots().every((run) => run.isOver);
             this.render();

@@ -3,8 +3,8 @@
 const ROW_HEIGHT = 28;
 
 /** The rows of the outline: of each run on the way to the one that is read, its turns and children. */
-function outlineRows(roots, current) {
-  const open = new Set();
+function outlineRows(roots, current, compared) {
+  const open = new Set(compared);
   for (let run = current; run; run = run.parent?.run) open.add(run);
   const rows = [];
   const walk = (run, level) => {

@@ -125,7 +125,7 @@ class Turn {
 /** The runs of one record. */
 class RunFile {
   constructor(index, name, isLive) {
-    Object.assign(this, { index, name, isLive, runs: new Map(), roots: [], records: 0, last: 0 });
+    Object.assign(this, { index, name, isLive, runs: new Map(), roots: [], log: [], records: 0, last: 0 });
   }
 
   run(id) {
@@ -138,10 +138,31 @@ class RunFile {
     return run;
   }
 
+  /** Takes a record, or sets aside those that a run that was resumed did not go on from. */
   add(record) {
+    const index = this.records;
+    this.records += 1;
+    const kept =
+      record.event === 'run_resumed' ? this.log.findIndex((one) => one.index >= record.records) : -1;
+    if (kept >= 0) {
+      const aside = this.log.splice(kept);
+      const log = this.log.splice(0);
+      this.runs.clear();
+      this.roots.splice(0);
+      for (const one of log) this.read(one.record, one.index);
+      // What they used counts all the same.
+      for (const { record: gone } of aside) {
+        const isModel = ['model_replied', 'model_call_failed', 'sub_call_finished'].includes(gone.event);
+        if (isModel) addUsage(this.roots[0]?.used ?? {}, gone.usage);
+      }
+    }
+    this.read(record, index);
+  }
+
+  read(record, index) {
+    this.log.push({ record, index });
     const at = Number(record.at) || 0;
     const run = this.run(record.run ?? '');
-    this.records += 1;
     this.last = Math.max(this.last, at);
     const reader = READERS[record.event];
     run.version += 1;
@@ -169,6 +190,11 @@ function used(turn, usage) {
   }
 }
 
+/** An exception that a cell gets, or a reason. */
+function errorText(error) {
+  return typeof error === 'string' ? error : `${error.type}: ${error.message}`;
+}
+
 function startCall(turn, record, at, call) {
   Object.assign(call, {
     number: record.call,
@@ -191,7 +217,8 @@ function endCall(turn, record, at) {
   if (!call) return null;
   call.to = at;
   call.seconds = record.seconds;
-  if (record.error !== undefined) call.error = record.error;
+  const error = record.error ?? record.cancelled;
+  if (error !== undefined) call.error = errorText(error);
   else call.result = record.result;
   return call;
 }
@@ -208,6 +235,13 @@ const READERS = {
   run_failed(run, record) {
     run.ended = record;
   },
+  run_resumed(run, record, at) {
+    run.ended = null;
+    run.notes.push({ kind: record.event, at, data: record });
+  },
+  // Of no interest to a person: the calls themselves are shown, and a snapshot is a file beside the record.
+  host_call_returned() {},
+  session_saved() {},
   model_replied(turn, record, at) {
     const from = Math.max(0, at - record.seconds);
     turn.tries.push({ ...record, from, to: at });
@@ -247,7 +281,7 @@ const READERS = {
   },
   cell_finished(turn, record, at) {
     const cell = turn.cell;
-    if (cell) Object.assign(cell, { to: at, observation: record.observation });
+    if (cell) Object.assign(cell, { to: at, observation: record.observation, notes: record.notes ?? [] });
   },
   sub_call_started(turn, record, at) {
     startCall(turn, record, at, {

@@ -6,7 +6,8 @@ const MOST_HITS = 2000;
 /** Calls `visit(text, place, name, call)` for each text of a turn. */
 function turnTexts(turn, visit) {
   const place = `${turn.run.key}/${turn.key}`;
-  visit(turn.reasoning, `${place}/reasoning`, 'thought');
+  visit(turn.reasoning, `${place}/reasoning`, 'reply');
+  for (const one of turn.tries) visit(one.reasoning, `${place}/thought/text`, 'thoughts');
   turn.cells.forEach((cell, index) => {
     const at = `${place}/cell-${index}`;
     visit(cell.code, `${at}/code`, 'code');

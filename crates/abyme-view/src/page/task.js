@@ -19,6 +19,10 @@ function taskSection(run, view) {
       ),
     );
   }
+  if (started?.forked_from) {
+    const { run: origin, turn } = started.forked_from;
+    section.append(h('p.crumbs', null, `A fork of the run ${origin} after its turn ${turn}.`));
+  }
   if (!started) {
     section.append(
       h('h2', null, 'Task'),
@@ -83,6 +87,24 @@ function taskSection(run, view) {
     h(
       'div.raw',
       null,
+      inputs
+        .filter((input) => input.shown)
+        .map((input) =>
+          details(`${place}/input-${input.name}`, `Input ${input.name}, its beginning`, () =>
+            folded(input.shown, `${place}/input-${input.name}/text`, {
+              className: '.wrap',
+              label: input.name,
+            }),
+          ),
+        ),
+      started.tools?.length &&
+        details(`${place}/tools`, plural(started.tools.length, 'tool'), () =>
+          folded(
+            started.tools.map((tool) => `${tool.name}: ${firstLine(tool.doc ?? '')}`).join('\n'),
+            `${place}/tools/text`,
+            { className: '.wrap', label: 'Tools' },
+          ),
+        ),
       details(`${place}/limits`, 'Limits', () =>
         h(
           'dl.inline',

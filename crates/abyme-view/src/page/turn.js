@@ -111,6 +111,14 @@ function turnSection(turn, view) {
     ),
   ]);
   for (const one of turn.tries) if (one.error !== undefined) section.append(failedTry(one));
+  const thought = turn.tries.findLast((one) => one.reasoning)?.reasoning;
+  if (thought) {
+    section.append(
+      details(`${place}/thought`, `What the model thought (${short(thought.length)} characters)`, () =>
+        folded(thought, `${place}/thought/text`, { lines: 40, className: '.wrap', label: 'Thoughts' }),
+      ),
+    );
+  }
   if (turn.reasoning.trim())
     section.append(
       h(
@@ -275,6 +283,7 @@ function outputs(cell, place) {
       ),
     );
   }
+  for (const note of cell.notes ?? []) parts.push(h('p.note', null, note));
   if (seen.changed?.length) {
     const more = (seen.changed_total ?? 0) - seen.changed.length;
     parts.push(
