@@ -15,5 +15,5 @@ pub use self::{
     figures::RunFigures,
     load::load,
     page::{Page, RenderedPage},
-    stats::{Group, GroupBy, Stats},
+    stats::{Group, GroupBy, Median, Stats},
 };

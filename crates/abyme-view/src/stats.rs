@@ -57,7 +57,7 @@ pub struct Group {
     pub cost: Option<f64>,
     /// Sum, in seconds.
     pub wall_seconds: f64,
-    /// The medians of a run; its texts are empty.
+    /// The medians of a run.
     pub median: Median,
 }
 
