@@ -62,7 +62,10 @@ pub use self::{
         Request, Response, ResponseStream, RetryPolicy, Retrying, Role, Usage,
     },
     prompt::PromptProfile,
-    rlm::{CancelHandle, EventStream, Prediction, Rlm, RlmBuilder, Run, RunFuture},
+    rlm::{
+        CancelHandle, Conversation, ConversationLimits, Conversations, ConversationsConfig, EventStream,
+        PastQuestion, Prediction, Rlm, RlmBuilder, Run, RunFuture, SavedConversation,
+    },
     signature::{Field, FieldType, Signature, TaskSignature, Untyped},
     status::{Limit, Status},
     telemetry::SpanContent,

@@ -45,6 +45,10 @@ const REFUSED: &str = include_str!("prompt/refused.md");
 const MARKUP: &str = include_str!("prompt/markup.md");
 const CUT: &str = include_str!("prompt/cut.md");
 const CUT_CELL: &str = include_str!("prompt/cut_cell.md");
+const EARLIER_QUESTION: &str = include_str!("prompt/earlier_question.md");
+const THIS_QUESTION: &str = include_str!("prompt/this_question.md");
+const QUESTIONS_LEFT_OUT: &str = include_str!("prompt/questions_left_out.md");
+const QUESTIONS_LOST: &str = include_str!("prompt/questions_lost.md");
 const TYPED_SUB_CALL: &str = include_str!("prompt/typed_sub_call.md");
 const TYPED_SUB_CALL_AGAIN: &str = include_str!("prompt/typed_sub_call_again.md");
 const COMPACT: &str = include_str!("prompt/compact.md");
@@ -69,6 +73,8 @@ const OBJECTS: &str =
 pub(crate) struct FirstMessages<'a> {
     pub(crate) signature: &'a TaskSignature,
     pub(crate) inputs: &'a Inputs,
+    /// What the session holds of earlier questions of a conversation; empty without any.
+    pub(crate) earlier: &'a str,
     pub(crate) builtins: &'a [FunctionSpec],
     pub(crate) tools: &'a [FunctionSpec],
     pub(crate) python_tools: &'a [Function],
@@ -130,7 +136,11 @@ fn task(given: &FirstMessages<'_>) -> String {
             describe_input(name, value, given.signature.input(name), given.limits.max_preview_chars)
         })
         .collect();
-    let inputs = if inputs.is_empty() { "(none)".to_owned() } else { inputs.join("\n\n") };
+    let inputs = match (inputs.is_empty(), given.earlier.is_empty()) {
+        (true, true) => "(none)".to_owned(),
+        (true, false) => given.earlier.to_owned(),
+        _ => format!("{}{}", given.earlier, inputs.join("\n\n")),
+    };
     fill(
         TASK,
         &[
@@ -259,6 +269,76 @@ fn describe_input(name: &str, value: &Value, field: Option<&Field>, max_chars: u
         other => ("value", other.repr(max_chars)),
     };
     format!("`{name}` ({type_name}{size}){description}\n{label}:\n{}", quoted(&preview))
+}
+
+/// A question of a conversation that was answered before, or not.
+pub(crate) struct EarlierQuestion<'a> {
+    pub(crate) number: usize,
+    pub(crate) inputs: Vec<DescribedVariable<'a>>,
+    pub(crate) outputs: Option<Vec<DescribedVariable<'a>>>,
+    /// Names and summaries of other variables that its cells made.
+    pub(crate) made: Vec<(&'a str, &'a str)>,
+}
+
+/// A variable, its value, and the field that it was in its question.
+pub(crate) type DescribedVariable<'a> = (&'a str, &'a Value, Option<Field>);
+
+/// What the session holds of an earlier question.
+pub(crate) fn earlier_question(question: &EarlierQuestion<'_>, max_chars: usize) -> String {
+    let described = |variables: &[DescribedVariable<'_>]| {
+        let lines = variables
+            .iter()
+            .map(|(name, value, field)| describe_input(name, value, field.as_ref(), max_chars))
+            .collect::<Vec<_>>();
+        if lines.is_empty() { "(none)".to_owned() } else { lines.join("\n\n") }
+    };
+    let mut answer = match &question.outputs {
+        Some(outputs) => format!("It was answered with:\n\n{}", described(outputs)),
+        None => "It was not answered.".to_owned(),
+    };
+    if !question.made.is_empty() {
+        let made = question.made.iter().map(|(name, summary)| format!("`{name}` ({summary})"));
+        answer.push_str(&format!("\n\nIts cells made: {}", made.collect::<Vec<_>>().join(", ")));
+    }
+    fill(
+        EARLIER_QUESTION,
+        &[
+            ("number", &question.number.to_string()),
+            ("inputs", &described(&question.inputs)),
+            ("answer", &answer),
+        ],
+    )
+}
+
+/// All earlier questions, up to the inputs of the one to answer now. Those that it takes over come with the
+/// number of their question.
+pub(crate) fn earlier_questions(
+    left_out: usize,
+    listed: &[String],
+    lost: usize,
+    number: usize,
+    taken_over: &[(&str, usize)],
+) -> String {
+    let paragraph = |text: String| if text.is_empty() { text } else { text + "\n\n" };
+    let left_out = match left_out {
+        0 => String::new(),
+        count => fill(QUESTIONS_LEFT_OUT, &[("count", &count.to_string())]),
+    };
+    let lost = match lost {
+        0 => String::new(),
+        number => fill(QUESTIONS_LOST, &[("number", &number.to_string())]),
+    };
+    let taken_over = taken_over.iter().map(|(name, number)| format!("`{name}`: that of question {number}"));
+    fill(
+        THIS_QUESTION,
+        &[
+            ("left_out", &paragraph(left_out)),
+            ("listed", &listed.join("\n\n")),
+            ("lost", &paragraph(lost)),
+            ("number", &number.to_string()),
+            ("taken_over", &paragraph(taken_over.collect::<Vec<_>>().join("\n"))),
+        ],
+    )
 }
 
 /// A text between fences longer than any inside.

@@ -9,6 +9,7 @@ mod caller;
 mod children;
 mod compact;
 mod config;
+mod conversations;
 mod execute;
 mod extract;
 mod guard;
@@ -35,11 +36,14 @@ mod turns;
 pub(crate) use self::budget::round_trips;
 pub use self::{
     builder::RlmBuilder,
+    conversations::{
+        Conversation, ConversationLimits, Conversations, ConversationsConfig, PastQuestion, SavedConversation,
+    },
     prediction::Prediction,
     run::{CancelHandle, EventStream, Run, RunFuture},
 };
 
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{fmt, marker::PhantomData, path::Path, sync::Arc};
 
 use self::config::RlmConfig;
 use crate::{
@@ -104,6 +108,29 @@ impl<S: Signature> Rlm<S> {
     /// awaited; before that, it can be given limits, a trace, a label and more: see [`Run`].
     pub fn run(&self, inputs: S::Inputs) -> Run<S::Outputs> {
         Run::new(self.config.clone(), inputs.try_into().map_err(Into::into))
+    }
+
+    /// Several questions over one session: see [`Conversation`].
+    pub fn conversation(&self) -> Conversation<S> {
+        Conversation::new(self.config.clone())
+    }
+
+    /// Goes on with a conversation that [`Conversation::save`] wrote. Its session is restored from the file.
+    /// Where the file has none, or one that this backend cannot restore, the next question opens a new one,
+    /// puts inputs and results in again, and tells the model that all else is gone.
+    ///
+    /// # Errors
+    /// Those of [`Conversation::wake`].
+    pub async fn load_conversation(&self, path: impl AsRef<Path>) -> Result<Conversation<S>> {
+        Conversation::load(self.config.clone(), path.as_ref()).await
+    }
+
+    /// The conversations of many users, in a directory: see [`Conversations`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) if the directory cannot be used, or is in use.
+    pub fn conversations(&self, config: ConversationsConfig) -> Result<Conversations<S>> {
+        Conversations::new(self.config.clone(), config)
     }
 }
 

@@ -242,6 +242,7 @@ impl<'a> Children<'a> {
             tool_uses: self.tool_uses,
             label: None,
             session: None,
+            earlier: None,
             parent: Some(&parent),
             seed: random_seed(),
             forked_from: None,

@@ -1,4 +1,8 @@
-//! What has to be done although the future that would do it was dropped.
+//! What is done although the future that would do it was dropped, or ends before its work is done.
+
+use std::pin::Pin;
+
+use crate::error::{Error, ErrorKind, Result};
 
 /// Calls a closure when it is dropped, unless it was disarmed before.
 pub(super) struct OnDrop<F: FnOnce()>(Option<F>);
@@ -19,5 +23,19 @@ impl<F: FnOnce()> Drop for OnDrop<F> {
         if let Some(then) = self.0.take() {
             then();
         }
+    }
+}
+
+/// Waits for `work`, unless the run is cancelled first: that drops the work.
+pub(super) async fn unless<T>(
+    cancelled: Pin<&mut impl Future<Output = ()>>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::select! {
+        biased;
+        () = cancelled => {
+            Err(Error::new(ErrorKind::Cancelled, "the run was cancelled").operation("Rlm::run"))
+        }
+        done = work => done,
     }
 }

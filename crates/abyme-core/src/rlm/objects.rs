@@ -1,25 +1,21 @@
 //! Inputs as objects: what the first cell of a session does to their dicts, dates, times and decimals.
 
-use crate::{
-    inputs::Inputs,
-    signature::{Field, TaskSignature},
-};
+use crate::signature::Field;
 
 const OBJECTS: &str = include_str!("objects.py");
 
-/// The code of the cell that puts these inputs into a session: none, unless one is to be an object, or to
-/// hold one.
-pub(super) fn setup(signature: &TaskSignature, inputs: &Inputs) -> String {
-    let fields = inputs.names().filter_map(|name| signature.input(name));
-    let lines: String = fields.filter_map(line).collect();
+/// The code of the cell that puts inputs into a session, each a variable and what it is: none, unless one is to
+/// be an object, or to hold one.
+pub(super) fn setup<'a>(inputs: impl Iterator<Item = (&'a str, &'a Field)>) -> String {
+    let lines: String = inputs.filter_map(|(name, field)| line(name, field)).collect();
     match lines.is_empty() {
         true => String::new(),
         false => OBJECTS.replace("    pass  # inputs\n", &lines),
     }
 }
 
-fn line(field: &Field) -> Option<String> {
-    let (name, objects) = (field.name(), field.ty().objects());
+fn line(name: &str, field: &Field) -> Option<String> {
+    let objects = field.ty().objects();
     if objects.is_none() && !field.is_object() {
         return None;
     }
@@ -32,22 +28,31 @@ fn line(field: &Field) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::Value;
+    use crate::signature::TaskSignature;
 
     #[test]
     fn only_objects_take_code() {
-        let signature = |field: Field| TaskSignature::new([field], [Field::untyped("total")]).unwrap();
-        let inputs = Inputs::new().with("rows", Value::list([1]));
-        assert_eq!(setup(&signature(Field::untyped("rows")), &inputs), "");
-        let rows = signature(Field::untyped("rows").as_object());
-        assert_eq!(setup(&rows, &Inputs::new()), "");
-        let code = setup(&rows, &inputs);
-        assert!(code.contains("\n    rows = _abyme_input(rows, None, True)\n"), "{code}");
-        assert!(!code.contains("# inputs"), "{code}");
-        let days = "days: list[date], docs: str -> total".parse().unwrap();
-        let code = setup(&days, &Inputs::new().with("docs", "x").with("days", Value::list(["2024-02-29"])));
+        let setup = |name, field: &Field| setup([(name, field)].into_iter());
+        assert_eq!(setup("rows", &Field::untyped("rows")), "");
+        let code = setup("rows_1", &Field::untyped("rows").as_object());
         assert!(
-            code.contains("\ntry:\n    days = _abyme_input(days, [\"each\",\"date\"], False)\nfinally"),
+            code.contains(
+                "
+    rows_1 = _abyme_input(rows_1, None, True)
+"
+            ),
+            "{code}"
+        );
+        assert!(!code.contains("# inputs"), "{code}");
+        let days: TaskSignature = "days: list[date] -> total".parse().unwrap();
+        let code = setup("days", &days.inputs()[0]);
+        assert!(
+            code.contains(
+                "
+try:
+    days = _abyme_input(days, [\"each\",\"date\"], False)
+finally"
+            ),
             "{code}"
         );
     }

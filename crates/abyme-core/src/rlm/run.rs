@@ -4,7 +4,7 @@
 use std::{
     marker::PhantomData,
     path::PathBuf,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
 };
@@ -18,7 +18,12 @@ use tokio::sync::{mpsc, watch};
 use super::{
     budget::Budget,
     config::RlmConfig,
+    conversations::{
+        ConversationLimits,
+        shared::{OpenQuestion, SharedConversation},
+    },
     execute::execute,
+    guard::unless,
     prediction::Prediction,
     start::{RunParts, random_seed, run_id},
 };
@@ -78,6 +83,8 @@ pub struct Run<O = IndexMap<String, Value>> {
     label: Option<String>,
     id: String,
     cancel: CancelHandle,
+    /// The conversation that it is a question of.
+    conversation: Option<(Arc<SharedConversation>, ConversationLimits)>,
 }
 
 /// The future of a [`Run`].
@@ -94,8 +101,19 @@ impl<O> Run<O> {
             label: None,
             id: run_id(),
             cancel: CancelHandle { state: watch::Sender::new(false) },
+            conversation: None,
             config,
         }
+    }
+
+    /// Makes the run a question of a conversation.
+    pub(super) fn in_conversation(
+        mut self,
+        conversation: Arc<SharedConversation>,
+        limits: ConversationLimits,
+    ) -> Self {
+        self.conversation = Some((conversation, limits));
+        self
     }
 
     /// Changes the limits of this run. They start as those of the [`Rlm`](crate::Rlm).
@@ -158,15 +176,30 @@ impl<O> Run<O> {
     }
 
     async fn finish(self) -> Result<Prediction<()>> {
-        let Self { output: _, config, inputs, limits, mut sinks, trace, label, id, cancel } = self;
+        let Self { output: _, config, inputs, limits, mut sinks, trace, label, id, cancel, conversation } =
+            self;
         HomeRuntime::current()?;
-        let inputs = config.signature.checked_inputs(&inputs?)?;
+        let inputs = inputs?;
+        let mut question = match conversation {
+            Some((conversation, of_all)) => {
+                let begun = conversation.begin(&inputs, &limits, of_all);
+                Some(unless(pin!(cancel.cancelled()), begun).await?)
+            }
+            None => None,
+        };
+        let (inputs, limits) = match &question {
+            Some(question) => (question.inputs.clone(), question.limits.clone()),
+            None => (config.signature.checked_inputs(&inputs)?, limits),
+        };
         limits.check()?;
         config.check_prices(&limits)?;
         if let Some(path) = &trace {
             sinks.push(Arc::new(create_trace(path.clone()).await?));
         }
         let budget = Budget::root(&limits);
+        if let Some(question) = &mut question {
+            question.start(&budget);
+        }
         let recorder = Recorder::new(id, sinks);
         let parts = RunParts {
             config: &config,
@@ -176,13 +209,18 @@ impl<O> Run<O> {
             recorder: &recorder,
             tool_uses: &tool::unused(&config.tools),
             label: label.as_deref(),
-            session: None,
+            session: question.as_ref().map(OpenQuestion::session),
+            earlier: question.as_ref().map(|question| &question.earlier),
             parent: None,
             seed: random_seed(),
             forked_from: None,
         };
         let usage = || budget.usage();
-        let ended = match execute(parts, cancel.cancelled()).await {
+        let ended = execute(parts, cancel.cancelled()).await;
+        if let Some(question) = question {
+            question.end(ended.as_ref().ok(), &recorder.trajectory());
+        }
+        let ended = match ended {
             Ok((outputs, status)) => Ok(Prediction::new(outputs, status, usage(), recorder.trajectory())),
             Err(error) => {
                 let turns = budget.iterations();

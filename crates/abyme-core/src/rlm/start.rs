@@ -14,6 +14,7 @@ use crate::{
     error::Result,
     inputs::Inputs,
     limits::Limits,
+    signature::Field,
     status::Status,
     tool::ToolUses,
     trajectory::{ForkOrigin, ParentCall, Recorder},
@@ -34,12 +35,25 @@ pub(super) struct RunParts<'a> {
     /// Where its session comes from and stays, if it is one run of a conversation. All others open one of
     /// their own and shut it down.
     pub(super) session: Option<&'a SessionSlot>,
+    /// What of its inputs is of earlier questions.
+    pub(super) earlier: Option<&'a EarlierInputs>,
     /// The call that starts it, if a cell does.
     pub(super) parent: Option<&'a ParentCall>,
     /// What the random numbers of its sessions begin with.
     pub(super) seed: u64,
     /// The run that it is a fork of, if it is one.
     pub(super) forked_from: Option<&'a ForkOrigin>,
+}
+
+/// What of a run's inputs is of earlier questions of its conversation.
+#[derive(Debug, Default)]
+pub(super) struct EarlierInputs {
+    /// How the model is told of them.
+    pub(super) text: String,
+    /// Those that the text describes.
+    pub(super) names: Vec<String>,
+    /// What each of them is that is no input of the signature.
+    pub(super) fields: Vec<(String, Field)>,
 }
 
 /// The outputs of a run and how it ended.

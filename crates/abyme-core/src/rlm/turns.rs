@@ -1,7 +1,7 @@
 //! The loop of one run: turns until a submission, a limit, or an error.
 
 use std::{
-    pin::{Pin, pin},
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -17,6 +17,7 @@ use super::{
     compact::Compactor,
     config::RlmConfig,
     extract::read_outputs,
+    guard::unless,
     host::CellHost,
     kept_session::{KeptSession, SessionSlot},
     objects,
@@ -136,9 +137,15 @@ impl<'a> Turns<'a> {
         let config = self.config;
         let tools: Vec<_> = config.tools.iter().map(|tool| tool.spec().clone()).collect();
         let named_models: Vec<_> = config.named_models.keys().map(String::as_str).collect();
+        let is_told = |name: &str| {
+            self.parts.earlier.is_some_and(|earlier| earlier.names.iter().any(|told| told == name))
+        };
+        let inputs = self.inputs.iter().filter(|(name, _)| !is_told(name));
+        let inputs: Inputs = inputs.map(|(name, value)| (name, value.clone())).collect();
         let given = FirstMessages {
             signature: &config.signature,
-            inputs: self.inputs,
+            inputs: &inputs,
+            earlier: self.parts.earlier.map_or("", |earlier| &earlier.text),
             builtins: &builtins::described(
                 &named_models,
                 self.budget.may_have_children(),
@@ -639,7 +646,9 @@ impl<'a> Turns<'a> {
     async fn go_on_in(&mut self, kept: &mut KeptSession) -> Result<bool> {
         let put = self.put_in(kept).await;
         if let (Err(_), Some(reason)) = (&put, kept.session.ended()) {
-            self.transcript.add(prompt::session_lost(reason));
+            let reason = reason.to_owned();
+            self.transcript.add(prompt::session_lost(&reason));
+            self.recorder.record(Event::SessionLost { turn: self.turn, reason });
             return Ok(false);
         }
         put.map(|()| true)
@@ -654,7 +663,12 @@ impl<'a> Turns<'a> {
             .filter(|(name, value)| kept.inputs.get(name) != Some(*value))
             .map(|(name, value)| (name, value.clone()))
             .collect();
-        let cell = Cell::new(objects::setup(&config.signature, &inputs))
+        let earlier = self.parts.earlier.map_or(&[][..], |earlier| &earlier.fields);
+        let fields = inputs.names().filter_map(|name| {
+            let earlier = || earlier.iter().find(|(earlier, _)| earlier == name).map(|(_, field)| field);
+            Some((name, config.signature.input(name).or_else(earlier)?))
+        });
+        let cell = Cell::new(objects::setup(fields))
             .variables(inputs.iter().map(|(name, value)| (name.to_owned(), value.clone())))
             .scope(config.scope.clone())
             .timeout(self.limits.cell_timeout)
@@ -701,18 +715,4 @@ const REASONED_TO_ITS_LIMIT: &str = "the model reasoned until the length limit c
 /// Whether the length limit cut a reply before its first word.
 fn is_cut_empty(response: &Response) -> bool {
     response.finish_reason == FinishReason::Length && visible_text(&response.text).trim().is_empty()
-}
-
-/// Waits for `work`, unless the run is cancelled first: that drops the work.
-async fn unless<T>(
-    cancelled: Pin<&mut impl Future<Output = ()>>,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    tokio::select! {
-        biased;
-        () = cancelled => {
-            Err(Error::new(ErrorKind::Cancelled, "the run was cancelled").operation("Rlm::run"))
-        }
-        done = work => done,
-    }
 }

@@ -1,0 +1,334 @@
+//! What the handle of a conversation and its runs share: its questions, its session, and whose turn it is.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use indexmap::IndexMap;
+use tokio::{
+    sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard},
+    task::spawn_blocking,
+    time::Instant,
+};
+
+use super::{
+    file::{self, FileContent, SessionBytes},
+    limits::ConversationLimits,
+    questions::{PastQuestion, Questions},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    inputs::Inputs,
+    interpreter::{CodeInterpreter, Session},
+    limits::Limits,
+    model::Usage,
+    rlm::{
+        budget::Budget,
+        config::RlmConfig,
+        kept_session::{KeptSession, SessionSlot},
+        start::{EarlierInputs, Outputs},
+    },
+    trajectory::Trajectory,
+    value::Value,
+};
+
+/// A conversation.
+#[derive(Debug)]
+pub(in crate::rlm) struct SharedConversation {
+    config: Arc<RlmConfig>,
+    /// Held while a question is answered, and while the conversation is put to sleep or woken.
+    in_use: Arc<AsyncMutex<()>>,
+    session: SessionSlot,
+    memory: Mutex<Memory>,
+    last_used: Mutex<Instant>,
+    /// Told whenever the conversation has come to rest.
+    at_rest: Option<Arc<Notify>>,
+}
+
+/// Where the questions of a conversation are.
+#[derive(Debug)]
+enum Memory {
+    Awake(Questions),
+    /// In this file, with the session.
+    Asleep(PathBuf),
+}
+
+/// The right to use a conversation.
+pub(super) type InUse = OwnedMutexGuard<()>;
+
+/// How a conversation was written to a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    pub(super) bytes: u64,
+    /// Whether all that there is of the session is in the file.
+    pub(super) is_whole: bool,
+}
+
+impl SharedConversation {
+    /// A conversation without a question so far, or one that sleeps in a file.
+    pub(super) fn new(config: Arc<RlmConfig>, asleep: Option<PathBuf>, at_rest: Option<Arc<Notify>>) -> Self {
+        let memory = asleep.map_or_else(|| Memory::Awake(Questions::default()), Memory::Asleep);
+        Self {
+            config,
+            in_use: Arc::default(),
+            session: SessionSlot::default(),
+            memory: Mutex::new(memory),
+            last_used: Mutex::new(Instant::now()),
+            at_rest,
+        }
+    }
+
+    pub(in crate::rlm) fn config(&self) -> &Arc<RlmConfig> {
+        &self.config
+    }
+
+    /// Begins a question, once the one before has ended.
+    ///
+    /// # Errors
+    /// Those of waking up, of inputs that do not fit, and of used-up limits. The question does not count
+    /// then.
+    pub(in crate::rlm) async fn begin(
+        self: Arc<Self>,
+        inputs: &Inputs,
+        own_limits: &Limits,
+        limits: ConversationLimits,
+    ) -> Result<OpenQuestion> {
+        let in_use = self.lock().await;
+        self.wake(&in_use).await?;
+        let has_session = {
+            let mut slot = self.session.lock().await;
+            slot.take_if(|kept| kept.session.ended().is_some());
+            slot.is_some()
+        };
+        let (next, own_limits) = self.with_questions(|questions| {
+            if !has_session {
+                questions.lose();
+            }
+            let own_limits = limits.left_of(questions, own_limits.clone())?;
+            let (preview, earlier) = (own_limits.max_preview_chars, limits.max_earlier_chars);
+            Ok((questions.next(&self.config, inputs, preview, earlier)?, own_limits))
+        })?;
+        Ok(OpenQuestion {
+            shared: self,
+            in_use: Some(in_use),
+            given: next.given,
+            inputs: next.inputs,
+            earlier: next.earlier,
+            limits: own_limits,
+            budget: None,
+        })
+    }
+
+    /// Waits until nobody uses the conversation.
+    pub(super) async fn lock(&self) -> InUse {
+        self.in_use.clone().lock_owned().await
+    }
+
+    /// The right to use it, unless it is in use.
+    pub(super) fn try_lock(&self) -> Option<InUse> {
+        self.in_use.clone().try_lock_owned().ok()
+    }
+
+    /// Has the questions in memory, and the session alive, if it can be brought back.
+    pub(super) async fn wake(&self, _in_use: &InUse) -> Result<()> {
+        let Some(path) = self.asleep() else { return Ok(()) };
+        let content = self.read(path).await?;
+        self.bring_back(content).await
+    }
+
+    /// Goes on from what a file holds.
+    pub(super) async fn bring_back(&self, content: FileContent) -> Result<()> {
+        let FileContent { questions, session } = content;
+        let kept = match session {
+            Some(session) => self.restore(session, &questions).await?,
+            None => None,
+        };
+        *self.session.lock().await = kept;
+        *self.memory() = Memory::Awake(questions);
+        Ok(())
+    }
+
+    /// Restores a session. One that cannot be read here, because it is of another backend or build, is as one
+    /// that died: its inputs and results are put in again.
+    async fn restore(&self, session: SessionBytes, questions: &Questions) -> Result<Option<KeptSession>> {
+        let restored = match self.config.factory.restore(&session.snapshot).await {
+            Ok(restored) => restored,
+            Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
+                tracing::warn!(%error, "the session of a conversation is started anew");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let mut values = questions.values(&self.config);
+        let holds = session.holds.into_iter();
+        let inputs = holds.filter_map(|name| values.swap_remove(&name).map(|value| (name, value))).collect();
+        let mut session = Session::new(restored);
+        session.start().await?;
+        Ok(Some(KeptSession { session, inputs }))
+    }
+
+    /// Writes the conversation to a file.
+    pub(super) async fn write(&self, path: &Path, _in_use: &InUse) -> Result<Written> {
+        let content = match self.asleep() {
+            Some(asleep) => self.read(asleep).await?,
+            None => {
+                let session = self.snapshot().await?;
+                FileContent { questions: self.with_questions(|questions| Ok(questions.clone()))?, session }
+            }
+        };
+        let is_whole = content.session.is_some() || content.questions.past.is_empty();
+        let (path, config) = (path.to_path_buf(), self.config.clone());
+        let written = spawn_blocking(move || file::write(&path, &config.signature, &content)).await;
+        Ok(Written { bytes: written.map_err(unwritten)??, is_whole })
+    }
+
+    /// The session as bytes, where there is one and its backend can.
+    async fn snapshot(&self) -> Result<Option<SessionBytes>> {
+        let mut slot = self.session.lock().await;
+        let Some(kept) = slot.as_mut() else { return Ok(None) };
+        if kept.session.ended().is_some() || !kept.session.capabilities().snapshot {
+            return Ok(None);
+        }
+        match kept.session.snapshot().await {
+            Ok(snapshot) => {
+                let holds = kept.inputs.names().map(str::to_owned).collect();
+                Ok(Some(SessionBytes { holds, snapshot }))
+            }
+            Err(error) if error.is_session_lost() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts the conversation to sleep in a file: nothing of it stays in memory.
+    pub(super) async fn sleep(&self, path: &Path, in_use: &InUse) -> Result<Option<Written>> {
+        if self.asleep().is_some() {
+            return Ok(None);
+        }
+        let written = self.write(path, in_use).await?;
+        *self.memory() = Memory::Asleep(path.to_path_buf());
+        self.shutdown(in_use).await?;
+        Ok(Some(written))
+    }
+
+    /// Ends the session, if there is one.
+    pub(super) async fn shutdown(&self, _in_use: &InUse) -> Result<()> {
+        let kept = self.session.lock().await.take();
+        match kept {
+            Some(mut kept) => kept.session.shutdown().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Begins anew.
+    pub(super) async fn forget(&self, in_use: &InUse) -> Result<()> {
+        *self.memory() = Memory::Awake(Questions::default());
+        self.shutdown(in_use).await
+    }
+
+    /// The questions, from memory or from the file.
+    pub(super) async fn questions(&self) -> Result<Questions> {
+        match self.asleep() {
+            Some(path) => Ok(self.read(path).await?.questions),
+            None => self.with_questions(|questions| Ok(questions.clone())),
+        }
+    }
+
+    pub(super) fn asleep(&self) -> Option<PathBuf> {
+        match &*self.memory() {
+            Memory::Awake(_) => None,
+            Memory::Asleep(path) => Some(path.clone()),
+        }
+    }
+
+    /// When it was used last.
+    pub(super) fn last_used(&self) -> Instant {
+        *self.last_used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that it was used, and is no longer.
+    pub(super) fn rest(&self) {
+        *self.last_used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.at_rest.iter().for_each(|at_rest| at_rest.notify_one());
+    }
+
+    async fn read(&self, path: PathBuf) -> Result<FileContent> {
+        let config = self.config.clone();
+        spawn_blocking(move || file::read(&path, &config.signature)).await.map_err(unwritten)?
+    }
+
+    fn with_questions<T>(&self, use_them: impl FnOnce(&mut Questions) -> Result<T>) -> Result<T> {
+        match &mut *self.memory() {
+            Memory::Awake(questions) => use_them(questions),
+            Memory::Asleep(_) => {
+                Err(Error::new(ErrorKind::Internal, "a question met a sleeping conversation"))
+            }
+        }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unwritten(error: tokio::task::JoinError) -> Error {
+    Error::new(ErrorKind::Internal, "the file of a conversation was not dealt with").with_source(error)
+}
+
+/// A question that is being answered. However its run ends, also when it is dropped, the conversation knows
+/// of it afterwards.
+#[derive(Debug)]
+pub(in crate::rlm) struct OpenQuestion {
+    shared: Arc<SharedConversation>,
+    in_use: Option<InUse>,
+    given: IndexMap<String, Value>,
+    /// All inputs of its run.
+    pub(in crate::rlm) inputs: Inputs,
+    /// Those of them that are of earlier questions.
+    pub(in crate::rlm) earlier: EarlierInputs,
+    pub(in crate::rlm) limits: Limits,
+    /// From the moment from which the question counts.
+    budget: Option<Arc<Budget>>,
+}
+
+impl OpenQuestion {
+    /// Counts the question. What it uses is read from the `budget`.
+    pub(in crate::rlm) fn start(&mut self, budget: &Arc<Budget>) {
+        self.budget = Some(budget.clone());
+    }
+
+    pub(in crate::rlm) fn session(&self) -> &SessionSlot {
+        &self.shared.session
+    }
+
+    /// Notes how the run ended.
+    pub(in crate::rlm) fn end(mut self, ended: Option<&Outputs>, trajectory: &Trajectory) {
+        let usage = self.budget.take().map(|budget| budget.usage()).unwrap_or_default();
+        self.note(ended, usage, Some(trajectory));
+    }
+
+    fn note(&mut self, ended: Option<&Outputs>, usage: Usage, trajectory: Option<&Trajectory>) {
+        let (outputs, status) = ended.cloned().unzip();
+        let inputs = std::mem::take(&mut self.given);
+        let question = PastQuestion { inputs, outputs, status, usage, made: Vec::new() };
+        // It is awake while it is in use.
+        let noted = self.shared.with_questions(|questions| {
+            questions.add(question, trajectory);
+            Ok(())
+        });
+        if let Err(error) = noted {
+            tracing::error!(%error, "a question is not noted");
+        }
+    }
+}
+
+impl Drop for OpenQuestion {
+    fn drop(&mut self) {
+        if let Some(budget) = self.budget.take() {
+            self.note(None, budget.usage(), None);
+        }
+        // Those who hear of it may want to use the conversation.
+        drop(self.in_use.take());
+        self.shared.rest();
+    }
+}
