@@ -1,5 +1,6 @@
 //! All scenarios, in the order of the report, each in a file of its own, and what several of them share.
 
+mod asleep;
 mod batch;
 mod budget;
 mod cell;
@@ -62,6 +63,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(idle_memory::IdleMemory::after_10mb()),
         Box::new(flood_memory::FloodMemory),
         Box::new(fork::Fork),
+        Box::new(asleep::Asleep),
         Box::new(requests::Requests::bytes()),
         Box::new(requests::Requests::prefix()),
         Box::new(requests::Requests::prefix_messages()),

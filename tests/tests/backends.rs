@@ -3,6 +3,8 @@
 //! A backend that cannot run here shows as ignored, with the reason.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
+#[path = "backends/conversations.rs"]
+mod conversations;
 #[path = "backends/program.rs"]
 mod program;
 #[path = "backends/runs.rs"]
@@ -52,6 +54,8 @@ fn main() -> ExitCode {
             runs::a_long_value_keeps_both_of_its_ends,
             runs::names_come_again_after_a_cell_that_never_got_them,
             runs::deep_values_with_odd_keys_are_refused_and_not_fatal,
+            conversations::a_conversation_goes_on_in_its_session,
+            conversations::a_conversation_is_brought_back,
         ]
     });
     BackendTests::main_of(tests.into(), true)

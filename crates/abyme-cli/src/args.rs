@@ -33,6 +33,9 @@ pub(crate) enum Command {
     /// Run a task: a model writes Python over your inputs until it submits the outputs
     #[command(after_help = TABLE)]
     Run(Box<RunArgs>),
+    /// Ask several questions about files: what was found before stays in the session
+    #[command(after_help = TABLE)]
+    Chat(Box<ChatArgs>),
     /// A real run with no key and no network: find one line in 10 MB of text
     #[command(after_help = TABLE)]
     Demo(DemoArgs),
@@ -58,7 +61,8 @@ impl Command {
     /// Whether cells run in the process of this command.
     pub(crate) fn runs_in_process(&self) -> bool {
         match self {
-            Self::Run(args) => args.backend.interpreter == "pyo3",
+            Self::Run(args) => args.rlm.backend.interpreter == "pyo3",
+            Self::Chat(args) => args.rlm.backend.interpreter == "pyo3",
             Self::Demo(args) => args.backend.interpreter == "pyo3",
             Self::Interpreter(args) => args.backend == "pyo3",
             Self::Doctor(args) => args.interpreter.as_ref().is_none_or(|name| name == "pyo3"),
@@ -161,6 +165,41 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME=TEXT", value_parser = named)]
     pub(crate) describe: Vec<Named>,
     #[command(flatten)]
+    pub(crate) rlm: RlmArgs,
+    /// Print one JSON object instead of the outputs
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the run to a file as it happens, one event a line
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) trace: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChatArgs {
+    /// A file to ask about: a variable with the name of the file, or NAME with NAME=FILE; a .json file is
+    /// parsed
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<String>,
+    /// What the questions are about, and how to answer them
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) instructions: Option<String>,
+    /// Go on with the conversation in this file, if there is one, and write it there at the end
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
+    /// Tokens of all questions together; --max-tokens is for each [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_total_tokens: Option<u64>,
+    /// US dollars of all questions together; --max-cost is for each [default: no limit]
+    #[arg(long, value_name = "USD", allow_negative_numbers = true)]
+    pub(crate) max_total_cost: Option<f64>,
+    #[command(flatten)]
+    pub(crate) rlm: RlmArgs,
+}
+
+/// What an `Rlm` is made of beside its task.
+#[derive(Debug, Args)]
+pub(crate) struct RlmArgs {
+    #[command(flatten)]
     pub(crate) model: ModelArgs,
     /// US dollars for a million tokens of requests and of replies, such as 0.25,2, where the provider does
     /// not say what a call cost
@@ -199,12 +238,6 @@ pub(crate) struct RunArgs {
     pub(crate) whole_replies: bool,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
-    /// Print one JSON object instead of the outputs
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Write the run to a file as it happens, one event a line
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub(crate) trace: Option<PathBuf>,
     /// Show each turn on stderr as the model writes it, those of children whole and indented, and at the end
     /// what the run used
     #[arg(long, short)]

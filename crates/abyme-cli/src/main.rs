@@ -2,15 +2,19 @@
 
 mod args;
 mod backend;
+mod chat;
 mod demo;
 mod doctor;
 mod exit;
 mod files;
+mod inputs;
 mod interpreter;
 mod json;
 mod models;
+mod output;
 mod prepare;
 mod progress;
+mod rlm;
 mod run;
 mod signals;
 mod standard;
@@ -63,6 +67,7 @@ fn standard(command: &Command) -> Result<Standard, Failure> {
 async fn perform(command: Command, standard: &Standard) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => Box::pin(run::run(*args, standard)).await,
+        Command::Chat(args) => Box::pin(chat::run(*args, standard)).await,
         Command::Demo(args) => Box::pin(demo::run(args, standard)).await,
         Command::Interpreter(args) => Box::pin(interpreter::run(args, standard)).await,
         Command::Doctor(args) => Box::pin(doctor::run(args, standard)).await,

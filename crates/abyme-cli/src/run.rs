@@ -1,98 +1,43 @@
 //! `abyme run`: one task over inputs of any size.
 
-mod inputs;
-#[cfg(feature = "mcp")]
-mod mcp;
-mod output;
 mod schema;
-mod sub_models;
-mod wrapped;
 
 use std::{path::Path, sync::Arc, time::Instant};
 
-use abyme::{
-    CodePolicy, LanguageModel, Limits, Price, PromptProfile, RetryPolicy, Rlm, RlmBuilder, Status,
-    Trajectory, TrajectoryWriter,
-};
+use abyme::{Status, Trajectory, TrajectoryWriter};
 
-use self::{inputs::Source, wrapped::Wrapped};
 use crate::{
-    args::{LimitArgs, Policy, Profile, RunArgs},
-    backend,
+    args::RunArgs,
     exit::{Exit, Failure},
-    files,
-    models::{self, Model},
+    inputs::{self, Source},
+    output,
     progress::{Detail, Progress, Target},
+    rlm::{self, Described},
     signals::{ORDERLY_TIMEOUT, Stop},
     standard::Standard,
     terminal,
 };
 
-/// The largest file of tools.
-const MAX_TOOL_BYTES: u64 = 16 << 20;
-
 pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Failure> {
     // Everything is checked before anything costs time or money, and the command line's text first of all.
     let signature = schema::signature(&args.signature, args.schema.as_deref())?;
-    let sub_models = sub_models::read(&args.sub_model)?;
     let names = args.input.iter().map(|input| input.name.as_str());
     inputs::check_once(&args.input)?;
     signature.check_inputs(names).map_err(|error| Failure::before_run(&error))?;
-    let factory = backend::factory(&args.backend.interpreter, &settings(&args))?;
-    let mut builder = Rlm::builder(signature.clone()).interpreter(factory.clone());
-    builder = builder.limits(|limits| limited(limits, &args.limits));
+    let inputs = inputs::read(&args.input, &signature, standard)?;
+    if let Some(path) = &args.rlm.wrap.record {
+        check_written("--record", path, &args)?;
+    }
+    let Described { mut builder, factory, wrapped } =
+        rlm::described(&args.rlm, &signature, inputs::about_bytes(&args.input)).await?;
     if let Some(text) = &args.instructions {
         builder = builder.instructions(text);
     }
     for described in &args.describe {
         builder = builder.describe(&described.name, described.value.as_str());
     }
-    for path in &args.tool {
-        builder = with_tool(builder, path)?;
-    }
-    if let Some(Policy::GuardRail) = args.policy {
-        builder = builder.policy(CodePolicy::guard_rail());
-    }
-    if let Some(retries) = args.limits.retries {
-        builder = builder.retry(RetryPolicy::default().max_retries(retries));
-    }
-    builder = builder.stop_early(!args.whole_replies).prompt_profile(match args.prompt_profile {
-        Profile::Auto => PromptProfile::Auto,
-        Profile::Standard => PromptProfile::Standard,
-        Profile::Small => PromptProfile::Small,
-        Profile::SmallPrefilled => PromptProfile::SmallPrefilled,
-    });
-    let inputs = inputs::read(&args.input, &signature, standard)?;
-    let prices = models::prices(args.prices.as_deref()).map_err(|error| Failure::before_run(&error))?;
-    let client = |name: Option<&str>, price: Option<Price>| -> Result<Arc<dyn LanguageModel>, Failure> {
-        let model = models::model(name, &args.model).map_err(|error| Failure::before_run(&error))?;
-        let model = prices.iter().fold(model, Model::with_prices);
-        Ok(price.into_iter().fold(model, Model::with_price).shared())
-    };
-    if let Some(path) = &args.wrap.record {
-        check_written("--record", path, &args)?;
-    }
-    let wrapped = Wrapped::new(&args.wrap, &args.model).map_err(|error| Failure::before_run(&error))?;
-    let model = |name: Option<&str>, price: Option<Price>| -> Result<Arc<dyn LanguageModel>, Failure> {
-        let fallback = args.wrap.fallback.as_deref().map(|other| client(Some(other), None)).transpose()?;
-        Ok(wrapped.around(client(name, price)?, fallback))
-    };
-    builder = builder.model(model(args.model.model.as_deref(), args.price)?);
-    if let Some(sub_model) = sub_models.default {
-        builder = builder.sub_model(model(Some(sub_model), args.sub_price)?);
-    } else if args.sub_price.is_some() {
-        return Err(Failure::usage("--sub-price has no --sub-model that it could be the price of"));
-    }
-    for (name, named) in sub_models.named {
-        builder = builder.named_model(name, model(Some(named), None)?);
-    }
 
-    #[cfg(feature = "mcp")]
-    for server in &args.mcp {
-        builder = builder.tools(mcp::tools(server).await?);
-    }
-
-    let detail = if args.verbose { Detail::Turns } else { Detail::Lines };
+    let detail = if args.rlm.verbose { Detail::Turns } else { Detail::Lines };
     let progress = Arc::new(Progress::new(Target::Stderr, detail));
     let rlm = builder.build().map_err(|error| Failure::before_run(&error))?;
     let mut run = rlm.run(inputs).on_event(progress.clone());
@@ -129,7 +74,7 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
             None => terminal::say(&format!("the run is recorded in {}", path.display())),
         }
     }
-    if args.verbose {
+    if args.rlm.verbose {
         let trajectory = ended.as_ref().ok().and_then(|ended| match ended {
             Ok(prediction) => Some(prediction.trajectory()),
             Err(error) => error.trajectory(),
@@ -155,49 +100,10 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
     Ok(Exit::Ok)
 }
 
-fn settings(args: &RunArgs) -> backend::Settings {
-    let memory = backend::memory_for(&args.backend.interpreter, inputs::about_bytes(&args.input));
-    args.backend.settings(memory)
-}
-
 /// What the run used, for people.
-fn show_ledger(trajectory: &Trajectory) {
+pub(crate) fn show_ledger(trajectory: &Trajectory) {
     let ledger = trajectory.ledger().to_string();
     ledger.lines().for_each(terminal::say);
-}
-
-fn limited(mut limits: Limits, args: &LimitArgs) -> Limits {
-    if let Some(iterations) = args.max_iterations {
-        limits = limits.max_iterations(iterations);
-    }
-    if let Some(calls) = args.max_llm_calls {
-        limits = limits.max_llm_calls(calls);
-    }
-    if let Some(chars) = args.max_output_chars {
-        limits = limits.max_output_chars(chars);
-    }
-    if let Some(limit) = args.cell_timeout {
-        limits = limits.cell_timeout(limit);
-    }
-    if let Some(limit) = args.model_timeout {
-        limits = limits.model_timeout(limit);
-    }
-    if let Some(calls) = args.max_concurrent_calls {
-        limits = limits.max_concurrent_calls(calls);
-    }
-    if let Some(depth) = args.max_depth {
-        limits = limits.max_depth(depth);
-    }
-    limits.run_timeout(args.run_timeout).max_tokens(args.max_tokens).max_cost(args.max_cost)
-}
-
-/// Offers the functions of a Python file.
-fn with_tool(builder: RlmBuilder, path: &Path) -> Result<RlmBuilder, Failure> {
-    let source = files::read(path, MAX_TOOL_BYTES)
-        .and_then(|bytes| files::text(bytes, &format!("`{}`", path.display()), &path.display().to_string()))
-        .map_err(|failure| failure.context("--tool"))?;
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-    Ok(builder.python_tools(name, source.into_string()))
 }
 
 /// The file that the run is recorded in.
@@ -214,7 +120,7 @@ fn check_written(flag: &str, written: &Path, args: &RunArgs) -> Result<(), Failu
         Source::File(path) => Some(path),
         _ => None,
     });
-    for file in files.chain(args.tool.iter().map(AsRef::as_ref)) {
+    for file in files.chain(args.rlm.tool.iter().map(AsRef::as_ref)) {
         if file.canonicalize().is_ok_and(|file| file == written) {
             let message = format!("{flag} would overwrite `{}`, which this run reads", file.display());
             return Err(Failure::usage(message).hint("name another file"));

@@ -44,10 +44,25 @@ impl Stop {
     /// # Errors
     /// If a signal cannot be listened to.
     pub(crate) fn listen() -> Result<Self, Failure> {
+        Self::listen_until(|_| true, END_TIMEOUT)
+    }
+
+    /// Begins to listen, for a command that does not end with each signal: once one `is_last`, the process
+    /// ends after `timeout` at the latest.
+    ///
+    /// # Errors
+    /// If a signal cannot be listened to.
+    pub(crate) fn listen_until(
+        mut is_last: impl FnMut(Exit) -> bool + Send + 'static,
+        timeout: Duration,
+    ) -> Result<Self, Failure> {
         let mut last = Self::new()?;
         tokio::spawn(async move {
-            let exit = last.received().await;
-            tokio::time::sleep(END_TIMEOUT).await;
+            let mut exit = last.received().await;
+            while !is_last(exit) {
+                exit = last.received().await;
+            }
+            tokio::time::sleep(timeout).await;
             std::process::exit(exit as i32);
         });
         Self::new()

@@ -40,6 +40,11 @@ impl Standard {
         })
     }
 
+    /// Whether they are where they were.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.moved.is_none()
+    }
+
     pub(crate) fn input(&self) -> Box<dyn Read + Send> {
         match &self.moved {
             Some((input, _)) => Box::new(input.clone()),

@@ -3,12 +3,20 @@
 
 mod common;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use abyme_core::{
-    Capabilities, ConversationsConfig, ErrorKind, Event, Isolation, Response, Rlm, Usage, Value, inputs,
+    Capabilities, Conversation, ConversationsConfig, Error, ErrorKind, Event, Isolation, LanguageModel,
+    Observation, Request, Response, Result, Rlm, Submission, Usage, Value, Via, inputs,
     testing::{ScriptedInterpreter, ScriptedModel},
 };
+use async_trait::async_trait;
 use common::{cell, interpreter, scripted, transcript};
 
 /// The names of the variables that each cell with variables was given.
@@ -73,27 +81,46 @@ async fn a_question_knows_of_those_before_it() {
 #[tokio::test]
 async fn a_question_without_an_answer_leaves_the_conversation_usable() {
     let interpreter = interpreter();
-    let replies = [Ok(cell("print 1").into()), Ok(cell("submit a=3").into())];
-    let model = ScriptedModel::results(replies);
-    let rlm = Rlm::builder("q -> a: int").model(model.clone()).interpreter(interpreter.factory());
+    let model = ScriptedModel::replies([cell("submit a=3")]);
+    let slow = SlowAtFirst(model.clone(), AtomicBool::new(true));
+    let rlm = Rlm::builder("q -> a: int").model(slow).interpreter(interpreter.factory());
     let rlm = rlm.build().unwrap();
     let talk = rlm.conversation();
-    // A mistake is no question.
+    // A mistake is no question, and neither is one that never began.
     assert_eq!(talk.ask(inputs! { wrong: 1 }).await.unwrap_err().kind(), ErrorKind::InvalidInput);
     assert_eq!(talk.ask(inputs! {}).await.unwrap_err().kind(), ErrorKind::InvalidInput);
-    // A dropped run and a cancelled one are.
     let run = talk.ask(inputs! { q: "one" });
     let cancel = run.cancel_handle();
     cancel.cancel();
     assert_eq!(run.await.unwrap_err().kind(), ErrorKind::Cancelled);
+    // A dropped run is.
     let run = talk.ask(inputs! { q: "two" }).into_future();
     tokio::time::timeout(Duration::ZERO, run).await.ok();
     let answer = talk.ask(inputs! { q: "three" }).await.unwrap();
     assert_eq!(answer.get::<i64>("a").unwrap(), 3);
     let questions = talk.questions().await.unwrap();
-    let asked: Vec<_> = questions.iter().map(|question| question.inputs["q"].as_text().unwrap()).collect();
-    assert_eq!(asked.last(), Some(&"three"));
-    assert!(first_task(&model, model.requests().len() - 1).contains("It was not answered."));
+    let asked = questions.iter().map(|question| (question.inputs["q"].as_text(), question.outputs.is_some()));
+    let asked: Vec<_> = asked.collect();
+    assert_eq!(asked, [(Some("two"), false), (Some("three"), true)]);
+    assert_eq!(first_task(&model, 0).matches("It was not answered.").count(), 1);
+}
+
+/// A model whose first request is never answered.
+#[derive(Debug)]
+struct SlowAtFirst(ScriptedModel, AtomicBool);
+
+#[async_trait]
+impl LanguageModel for SlowAtFirst {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    async fn complete(&self, request: &Request) -> Result<Response> {
+        if self.1.swap(false, Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        self.0.complete(request).await
+    }
 }
 
 #[tokio::test]
@@ -133,24 +160,16 @@ async fn a_session_that_died_is_brought_back_and_the_model_is_told() {
 
 #[tokio::test]
 async fn a_session_that_died_at_rest_is_found_out() {
-    let interpreter = ScriptedInterpreter::from_fn({
-        let inner = interpreter();
-        let first = std::sync::atomic::AtomicBool::new(true);
-        move |cell| {
-            let _ = &inner;
-            let mut observation = abyme_core::Observation::default();
-            if cell.variables.iter().any(|(name, _)| name == "q_1")
-                && first.swap(false, std::sync::atomic::Ordering::Relaxed)
-            {
-                return Err(abyme_core::Error::new(ErrorKind::SessionEnded, "it was killed"));
-            }
-            if cell.code.starts_with("submit") {
-                let fields = [("a".to_owned(), Value::from("x"))].into();
-                observation.submission =
-                    Some(abyme_core::Submission::fields(abyme_core::Via::Submit, fields));
-            }
-            Ok(observation)
+    let first = AtomicBool::new(true);
+    let interpreter = ScriptedInterpreter::from_fn(move |cell| {
+        let is_second = cell.variables.iter().any(|(name, _)| name == "q_1");
+        if is_second && first.swap(false, Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::SessionEnded, "it was killed"));
         }
+        let fields = || Submission::fields(Via::Submit, [("a".to_owned(), Value::from("x"))].into());
+        let mut observation = Observation::default();
+        observation.submission = (cell.code == "submit").then(fields);
+        Ok(observation)
     });
     let (rlm, model) = with("q -> a", &interpreter, [cell("submit"), cell("submit"), cell("submit")]);
     let talk = rlm.conversation();
@@ -237,6 +256,7 @@ async fn a_saved_conversation_goes_on_elsewhere() {
     let (rlm, model) = with("q -> a", &interpreter, [cell("submit a=y")]);
     let loaded = rlm.load_conversation(&path).await.unwrap();
     assert_eq!(loaded.questions().await.unwrap(), talk.questions().await.unwrap());
+    assert_eq!(Conversation::saved_signature(&path).await.unwrap().to_string(), "q -> a");
     loaded.ask(inputs! { q: "2" }).await.unwrap();
     assert_eq!(put(&interpreter)[1], ["q_1", "a_1", "q"]);
     assert!(!first_task(&model, 0).contains("started anew"));
@@ -319,7 +339,7 @@ async fn eventually(condition: impl Fn() -> bool) {
     tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("it never came true");
 }
 
-async fn eventually_ok<T, E: std::fmt::Debug>(make: impl Fn() -> Result<T, E>) -> T {
+async fn eventually_ok<T>(make: impl Fn() -> Result<T>) -> T {
     let mut made = make();
     for _ in 0..1_000 {
         if made.is_ok() {

@@ -6,6 +6,7 @@
 //! | [tools] | your functions, called from Python |
 //! | [sub_calls] | model calls from a cell |
 //! | [recursion] | runs that start runs |
+//! | [conversations] | several questions over one session, kept for later |
 //! | [budgets] | what a run may use, its children included |
 //! | [past_one_machine] | several Docker engines, Modal, Kubernetes and Ray |
 //! | [production] | rate limits, a second model, kept replies, recorded calls |
@@ -13,6 +14,9 @@
 
 #[doc = include_str!("../guide/budgets.md")]
 pub mod budgets {}
+
+#[doc = include_str!("../guide/conversations.md")]
+pub mod conversations {}
 
 #[doc = include_str!("../guide/moving_over.md")]
 pub mod moving_over {}

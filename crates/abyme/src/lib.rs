@@ -6,11 +6,12 @@ pub mod guide;
 
 // Running tasks.
 pub use abyme_core::{
-    CancelHandle, CodePolicy, Compaction, EntryKind, Event, EventSink, EventStream, Field, FieldType, FnTool,
-    Fsync, Inputs, Ledger, LedgerEntry, Limit, Limits, Prediction, PromptProfile, Record, Rlm, RlmBuilder,
-    Run, RunFuture, Serialized, Signature, SpanContent, Status, TaskSignature, Tool, ToolFunction,
-    ToolReturn, Trajectory, TrajectoryWriter, TrajectoryWriterConfig, Turn, Untyped, Violation, inputs, tool,
-    tools,
+    CancelHandle, CodePolicy, Compaction, Conversation, ConversationLimits, Conversations,
+    ConversationsConfig, EntryKind, Event, EventSink, EventStream, Field, FieldType, FnTool, Fsync, Inputs,
+    Ledger, LedgerEntry, Limit, Limits, PastQuestion, Prediction, PromptProfile, Record, Rlm, RlmBuilder,
+    Run, RunFuture, SavedConversation, Serialized, Signature, SpanContent, Status, TaskSignature, Tool,
+    ToolFunction, ToolReturn, Trajectory, TrajectoryWriter, TrajectoryWriterConfig, Turn, Untyped, Violation,
+    inputs, tool, tools,
 };
 // Values and errors.
 pub use abyme_core::{Blame, Error, ErrorKind, Result, Text, Value};
@@ -150,10 +151,11 @@ pub mod reexports {
 /// Everything a program usually needs: `use abyme::prelude::*;`
 pub mod prelude {
     pub use abyme_core::{
-        CancelHandle, CodeInterpreter, CodeInterpreterExt, CodePolicy, Error, ErrorKind, Event, EventSink,
-        HostError, InterpreterFactory, InterpreterFactoryExt, LanguageModel, LanguageModelExt, Limit, Limits,
-        Observation, Pool, PoolConfig, Prediction, Record, Rlm, Run, Serialized, Session, Signature, Status,
-        TaskSignature, Text, Tool, Trajectory, Value, inputs, tool, tools,
+        CancelHandle, CodeInterpreter, CodeInterpreterExt, CodePolicy, Conversation, Conversations,
+        ConversationsConfig, Error, ErrorKind, Event, EventSink, HostError, InterpreterFactory,
+        InterpreterFactoryExt, LanguageModel, LanguageModelExt, Limit, Limits, Observation, Pool, PoolConfig,
+        Prediction, Record, Rlm, Run, Serialized, Session, Signature, Status, TaskSignature, Text, Tool,
+        Trajectory, Value, inputs, tool, tools,
     };
 
     #[cfg(feature = "anthropic")]

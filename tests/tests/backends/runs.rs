@@ -14,12 +14,12 @@ fn cell(code: &str) -> String {
     format!("```python\n{code}\n```")
 }
 
-fn rlm(backend: Backend, signature: &str, cells: &[&str]) -> (RlmBuilder, ScriptedModel) {
+pub(crate) fn rlm(backend: Backend, signature: &str, cells: &[&str]) -> (RlmBuilder, ScriptedModel) {
     let model = ScriptedModel::replies(cells.iter().map(|code| cell(code)));
     (Rlm::builder(signature).model(model.clone()).interpreter(backend), model)
 }
 
-fn said(model: &ScriptedModel, index: usize) -> String {
+pub(crate) fn said(model: &ScriptedModel, index: usize) -> String {
     model.requests()[index].messages.last().unwrap().content.clone()
 }
 

@@ -4,6 +4,7 @@
 
 mod backends;
 mod bad_input;
+mod chat;
 mod demo;
 mod doctor;
 mod interpreter;

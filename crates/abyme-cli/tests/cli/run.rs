@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A directory whose `.env` configures the model of `server`.
-fn dir(server: &Server) -> TestDir {
+pub(crate) fn dir(server: &Server) -> TestDir {
     let dir = TestDir::new();
     dir.write(
         ".env",

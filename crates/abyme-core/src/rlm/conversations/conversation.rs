@@ -3,17 +3,19 @@
 use std::{fmt, marker::PhantomData, path::Path, sync::Arc};
 
 use indexmap::IndexMap;
+use tokio::task::spawn_blocking;
 
 use super::{
+    file,
     limits::ConversationLimits,
     questions::PastQuestion,
     shared::{SharedConversation, Written},
 };
 use crate::{
-    error::Result,
+    error::{Error, ErrorKind, Result},
     model::Usage,
     rlm::{config::RlmConfig, run::Run},
-    signature::{Signature, Untyped},
+    signature::{Signature, TaskSignature, Untyped},
     value::Value,
 };
 
@@ -72,6 +74,21 @@ impl From<Written> for SavedConversation {
     }
 }
 
+impl Conversation {
+    /// The signature of the conversation that [`save`](Self::save) wrote to a file, without instructions and
+    /// descriptions: what an [`Rlm`](crate::Rlm) needs to load it, for a program that does not know.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] and [`ErrorKind::InvalidInput`] for a file that cannot be read.
+    pub async fn saved_signature(path: impl AsRef<Path>) -> Result<TaskSignature> {
+        let path = path.as_ref().to_owned();
+        let read = spawn_blocking(move || file::read_signature(&path)).await.map_err(|error| {
+            Error::new(ErrorKind::Internal, "the file of a conversation was not read").with_source(error)
+        })?;
+        read?.parse()
+    }
+}
+
 impl<S: Signature> Conversation<S> {
     pub(in crate::rlm) fn new(config: Arc<RlmConfig>) -> Self {
         Self::of(Arc::new(SharedConversation::new(config, None, None)))
@@ -101,7 +118,7 @@ impl<S: Signature> Conversation<S> {
     ///
     /// # Errors
     /// Those of a [`Run`], and of kind
-    /// - [`LimitReached`](crate::ErrorKind::LimitReached) if the conversation has used what it
+    /// - [`LimitReached`](ErrorKind::LimitReached) if the conversation has used what it
     ///   [may](ConversationLimits);
     /// - those of [`wake`](Self::wake), if it sleeps.
     pub fn ask(&self, inputs: S::Inputs) -> Run<S::Outputs> {
@@ -143,7 +160,7 @@ impl<S: Signature> Conversation<S> {
     /// [`Rlm::load_conversation`]: crate::Rlm::load_conversation
     ///
     /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) with the path if the file cannot be written; then the one
+    /// [`ErrorKind::Io`] with the path if the file cannot be written; then the one
     /// before is as it was.
     pub async fn save(&self, path: impl AsRef<Path>) -> Result<SavedConversation> {
         let in_use = self.shared.lock().await;
@@ -163,8 +180,8 @@ impl<S: Signature> Conversation<S> {
     /// Brings a sleeping conversation back, so that the next question does not wait for it. Its file stays.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) if the file is gone,
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if it is damaged, of another version or of
+    /// [`ErrorKind::Io`] if the file is gone,
+    /// [`ErrorKind::InvalidInput`] if it is damaged, of another version or of
     /// another signature, and those of [`InterpreterFactory::restore`](crate::InterpreterFactory::restore).
     /// A session of another backend or build is none: it is started anew.
     pub async fn wake(&self) -> Result<()> {

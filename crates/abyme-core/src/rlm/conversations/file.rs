@@ -11,7 +11,7 @@
 
 use std::{
     fs::File,
-    io::{self, Seek, SeekFrom, Write},
+    io::{self, Write},
     path::Path,
 };
 
@@ -165,19 +165,7 @@ fn replace(path: &Path, encoded: &EncodedFile<'_>) -> io::Result<u64> {
     };
     // It is readable for its owner alone, and removed if anything fails before its end.
     let mut file = tempfile::Builder::new().prefix(".abyme-").tempfile_in(directory)?;
-    file.write_all(MAGIC)?;
-    file.write_all(&VERSION.to_le_bytes())?;
-    file.write_all(&[0; 8])?;
-    let mut sum = Xxh3::new();
-    let len = (encoded.header.len() as u64).to_le_bytes();
-    let values = encoded.values.iter().map(EncodedValue::bytes);
-    for part in [&len[..], &encoded.header].into_iter().chain(values).chain([encoded.snapshot]) {
-        sum.update(part);
-        file.write_all(part)?;
-    }
-    let size = file.stream_position()?;
-    file.seek(SeekFrom::Start(SUM_AT as u64))?;
-    file.write_all(&sum.digest().to_le_bytes())?;
+    let size = write_to(file.as_file_mut(), encoded)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     // So that the new name is on the disk too. A file system that cannot do this keeps its own order.
@@ -187,20 +175,50 @@ fn replace(path: &Path, encoded: &EncodedFile<'_>) -> io::Result<u64> {
     Ok(size)
 }
 
+fn write_to(out: &mut impl Write, encoded: &EncodedFile<'_>) -> io::Result<u64> {
+    let len = (encoded.header.len() as u64).to_le_bytes();
+    let values = encoded.values.iter().map(EncodedValue::bytes);
+    let body: Vec<&[u8]> =
+        [&len[..], &encoded.header].into_iter().chain(values).chain([encoded.snapshot]).collect();
+    let mut sum = Xxh3::new();
+    body.iter().for_each(|part| sum.update(part));
+    let sum = sum.digest().to_le_bytes();
+    let mut size = 0;
+    for part in [&MAGIC[..], &VERSION.to_le_bytes(), &sum].into_iter().chain(body) {
+        out.write_all(part)?;
+        size += part.len() as u64;
+    }
+    Ok(size)
+}
+
 /// Reads a file of a conversation over `signature`.
 pub(super) fn read(path: &Path, signature: &TaskSignature) -> Result<FileContent> {
+    let signature = signature.to_string();
+    read_by(path, |bytes| parse(bytes, &signature))
+}
+
+/// The signature of the conversation in a file, as a text.
+pub(super) fn read_signature(path: &Path) -> Result<String> {
+    read_by(path, |bytes| Ok(open(bytes)?.0.signature))
+}
+
+fn read_by<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, String>) -> Result<T> {
     let bytes = std::fs::read(path).map_err(|error| {
         Error::new(ErrorKind::Io, format!("cannot read the conversation {}: {error}", path.display()))
             .with_source(error)
     })?;
-    parse(&bytes, &signature.to_string()).map_err(|problem| {
+    parse(&bytes).map_err(|problem| {
         let message = format!("the conversation {} cannot be read: {problem}", path.display());
         Error::new(ErrorKind::InvalidInput, message)
     })
 }
 
-fn parse(bytes: &[u8], signature: &str) -> Result<FileContent, String> {
-    let early = || "it ends early".to_owned();
+fn early() -> String {
+    "it ends early".to_owned()
+}
+
+/// The header of a file whose checksum is right, and what follows it.
+fn open(bytes: &[u8]) -> Result<(Header, &[u8]), String> {
     let Some(rest) = bytes.strip_prefix(MAGIC) else {
         return Err("this is no conversation of Abyme".to_owned());
     };
@@ -220,6 +238,11 @@ fn parse(bytes: &[u8], signature: &str) -> Result<FileContent, String> {
     let header = take(&mut rest, len).ok_or_else(early)?;
     let header: Header =
         serde_json::from_slice(header).map_err(|error| format!("its header is not readable: {error}"))?;
+    Ok((header, rest))
+}
+
+fn parse(bytes: &[u8], signature: &str) -> Result<FileContent, String> {
+    let (header, mut rest) = open(bytes)?;
     if header.signature != signature {
         return Err(format!(
             "it is of a task with the signature `{}`, and this one has `{signature}`",
@@ -342,8 +365,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_damage_is_taken_for_a_conversation(at in 0usize..1 << 16, to in any::<u8>(), repaired: bool) {
-            let (_directory, path) = written();
-            let mut bytes = std::fs::read(&path).unwrap();
+            let mut bytes = Vec::new();
+            write_to(&mut bytes, &encode(&signature(), &content()).unwrap()).unwrap();
             let at = at % bytes.len();
             let was = std::mem::replace(&mut bytes[at], to);
             if repaired {

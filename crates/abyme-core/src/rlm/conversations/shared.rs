@@ -152,6 +152,9 @@ impl SharedConversation {
     /// Restores a session. One that cannot be read here, because it is of another backend or build, is as one
     /// that died: its inputs and results are put in again.
     async fn restore(&self, session: SessionBytes, questions: &Questions) -> Result<Option<KeptSession>> {
+        if !self.config.factory.capabilities().snapshot {
+            return Ok(None);
+        }
         let restored = match self.config.factory.restore(&session.snapshot).await {
             Ok(restored) => restored,
             Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {

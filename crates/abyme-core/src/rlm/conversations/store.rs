@@ -180,6 +180,14 @@ impl<S: Signature> Conversations<S> {
         Ok(Conversation::of(shared.clone()).limits(|_| limits))
     }
 
+    /// The file in which the conversation of this id sleeps, if it ever slept.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for an id that [`open`](Self::open) refuses.
+    pub fn path(&self, id: &str) -> Result<PathBuf> {
+        self.inner.path(id)
+    }
+
     /// How many conversations are awake now.
     pub fn awake(&self) -> usize {
         self.inner.open().values().filter(|one| one.asleep().is_none()).count()

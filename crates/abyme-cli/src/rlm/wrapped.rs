@@ -13,7 +13,7 @@ use abyme::{
 use crate::args::{ModelArgs, WrapArgs};
 
 /// What the flags put around models.
-pub(super) struct Wrapped {
+pub(crate) struct Wrapped {
     rates: Option<RateLimiterConfig>,
     /// One for each model: providers count them apart.
     limiters: Mutex<HashMap<String, RateLimiter>>,
@@ -27,7 +27,7 @@ impl Wrapped {
     ///
     /// # Errors
     /// [`ErrorKind::Io`](abyme::ErrorKind::Io) if a file or directory cannot be used.
-    pub(super) fn new(args: &WrapArgs, models: &ModelArgs) -> Result<Self> {
+    pub(crate) fn new(args: &WrapArgs, models: &ModelArgs) -> Result<Self> {
         let rates = (args.rpm.is_some() || args.tpm.is_some())
             .then(|| RateLimiterConfig::default().requests_per_minute(args.rpm).tokens_per_minute(args.tpm));
         let cache = args.cache.as_ref().map(|directory| {
@@ -52,7 +52,7 @@ impl Wrapped {
     }
 
     /// A model with all of that, and `fallback` in its place while it cannot answer.
-    pub(super) fn around(
+    pub(crate) fn around(
         &self,
         model: Arc<dyn LanguageModel>,
         fallback: Option<Arc<dyn LanguageModel>>,
@@ -85,7 +85,7 @@ impl Wrapped {
     ///
     /// # Errors
     /// Those of [`Recording::finish`] and [`Replay::finish`].
-    pub(super) fn finish(&self) -> Result<()> {
+    pub(crate) fn finish(&self) -> Result<()> {
         self.recording.as_ref().map_or(Ok(()), Recording::finish)?;
         self.replay.as_ref().map_or(Ok(()), Replay::finish)
     }

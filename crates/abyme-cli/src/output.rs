@@ -1,4 +1,4 @@
-//! What `abyme run` prints at the end.
+//! What `abyme run` and `abyme chat` print of an answer.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// One output as its text; several as `name: value` lines.
-pub(super) fn plain(outputs: &IndexMap<String, Value>) -> String {
+pub(crate) fn plain(outputs: &IndexMap<String, Value>) -> String {
     let mut text = String::new();
     for (name, value) in outputs {
         if outputs.len() > 1 {
@@ -30,7 +30,7 @@ pub(super) fn plain(outputs: &IndexMap<String, Value>) -> String {
 }
 
 /// Everything as one JSON object, on one line.
-pub(super) fn object(
+pub(crate) fn object(
     prediction: &Prediction,
     seconds: f64,
     interpreter: &str,

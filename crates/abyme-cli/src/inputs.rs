@@ -11,7 +11,7 @@ const MAX_INPUT_BYTES: u64 = 4 << 30;
 
 /// Where an input comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source<'a> {
+pub(crate) enum Source<'a> {
     Stdin,
     File(&'a Path),
     Text(&'a str),
@@ -20,7 +20,7 @@ pub(super) enum Source<'a> {
 impl<'a> Source<'a> {
     /// `-` is stdin and `@` begins the name of a file. `@@` begins a text that begins with `@`, and `@@-` is
     /// the text `-`.
-    pub(super) fn of(input: &'a Named) -> Self {
+    pub(crate) fn of(input: &'a Named) -> Self {
         match (input.value.as_str(), input.value.strip_prefix('@')) {
             ("-", _) => Source::Stdin,
             ("@@-", _) => Source::Text("-"),
@@ -32,7 +32,7 @@ impl<'a> Source<'a> {
 }
 
 /// Whether each input, and stdin, is given once.
-pub(super) fn check_once(given: &[Named]) -> Result<(), Failure> {
+pub(crate) fn check_once(given: &[Named]) -> Result<(), Failure> {
     for (index, input) in given.iter().enumerate() {
         let before = &given[..index];
         if before.iter().any(|other| other.name == input.name) {
@@ -48,7 +48,7 @@ pub(super) fn check_once(given: &[Named]) -> Result<(), Failure> {
 }
 
 /// About how many bytes the inputs have, without reading them.
-pub(super) fn about_bytes(given: &[Named]) -> u64 {
+pub(crate) fn about_bytes(given: &[Named]) -> u64 {
     /// What stdin and other pipes may bring.
     const PIPE: u64 = 1 << 30;
     let bytes = |input: &Named| match Source::of(input) {
@@ -62,7 +62,7 @@ pub(super) fn about_bytes(given: &[Named]) -> u64 {
 }
 
 /// Reads all inputs.
-pub(super) fn read(
+pub(crate) fn read(
     given: &[Named],
     signature: &TaskSignature,
     standard: &Standard,

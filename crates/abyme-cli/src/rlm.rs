@@ -1,0 +1,122 @@
+//! An `Rlm` as the command line describes it: models, what stands between, backend, tools, limits.
+
+#[cfg(feature = "mcp")]
+mod mcp;
+mod sub_models;
+mod wrapped;
+
+use std::{path::Path, sync::Arc};
+
+use abyme::{
+    CodePolicy, InterpreterFactory, LanguageModel, Limits, Price, PromptProfile, RetryPolicy, Rlm,
+    RlmBuilder, TaskSignature,
+};
+
+use self::wrapped::Wrapped;
+use crate::{
+    args::{LimitArgs, Policy, Profile, RlmArgs},
+    backend,
+    exit::Failure,
+    files,
+    models::{self, Model},
+};
+
+/// The largest file of tools.
+const MAX_TOOL_BYTES: u64 = 16 << 20;
+
+/// What the command line describes, but for the task's instructions and inputs.
+pub(crate) struct Described {
+    pub(crate) builder: RlmBuilder,
+    pub(crate) factory: Arc<dyn InterpreterFactory>,
+    /// Has to be finished at the end.
+    pub(crate) wrapped: Wrapped,
+}
+
+/// Checks what the command line says and builds what it describes. `input_bytes` are about what the inputs
+/// will take.
+pub(crate) async fn described(
+    args: &RlmArgs,
+    signature: &TaskSignature,
+    input_bytes: u64,
+) -> Result<Described, Failure> {
+    let sub_models = sub_models::read(&args.sub_model)?;
+    let settings = args.backend.settings(backend::memory_for(&args.backend.interpreter, input_bytes));
+    let factory = backend::factory(&args.backend.interpreter, &settings)?;
+    let mut builder = Rlm::builder(signature).interpreter(factory.clone());
+    builder = builder.limits(|limits| limited(limits, &args.limits));
+    for path in &args.tool {
+        builder = with_tool(builder, path)?;
+    }
+    if let Some(Policy::GuardRail) = args.policy {
+        builder = builder.policy(CodePolicy::guard_rail());
+    }
+    if let Some(retries) = args.limits.retries {
+        builder = builder.retry(RetryPolicy::default().max_retries(retries));
+    }
+    builder = builder.stop_early(!args.whole_replies).prompt_profile(match args.prompt_profile {
+        Profile::Auto => PromptProfile::Auto,
+        Profile::Standard => PromptProfile::Standard,
+        Profile::Small => PromptProfile::Small,
+        Profile::SmallPrefilled => PromptProfile::SmallPrefilled,
+    });
+    let prices = models::prices(args.prices.as_deref()).map_err(|error| Failure::before_run(&error))?;
+    let client = |name: Option<&str>, price: Option<Price>| -> Result<Arc<dyn LanguageModel>, Failure> {
+        let model = models::model(name, &args.model).map_err(|error| Failure::before_run(&error))?;
+        let model = prices.iter().fold(model, Model::with_prices);
+        Ok(price.into_iter().fold(model, Model::with_price).shared())
+    };
+    let wrapped = Wrapped::new(&args.wrap, &args.model).map_err(|error| Failure::before_run(&error))?;
+    let model = |name: Option<&str>, price: Option<Price>| -> Result<Arc<dyn LanguageModel>, Failure> {
+        let fallback = args.wrap.fallback.as_deref().map(|other| client(Some(other), None)).transpose()?;
+        Ok(wrapped.around(client(name, price)?, fallback))
+    };
+    builder = builder.model(model(args.model.model.as_deref(), args.price)?);
+    if let Some(sub_model) = sub_models.default {
+        builder = builder.sub_model(model(Some(sub_model), args.sub_price)?);
+    } else if args.sub_price.is_some() {
+        return Err(Failure::usage("--sub-price has no --sub-model that it could be the price of"));
+    }
+    for (name, named) in sub_models.named {
+        builder = builder.named_model(name, model(Some(named), None)?);
+    }
+
+    #[cfg(feature = "mcp")]
+    for server in &args.mcp {
+        builder = builder.tools(mcp::tools(server).await?);
+    }
+    Ok(Described { builder, factory, wrapped })
+}
+
+fn limited(mut limits: Limits, args: &LimitArgs) -> Limits {
+    if let Some(iterations) = args.max_iterations {
+        limits = limits.max_iterations(iterations);
+    }
+    if let Some(calls) = args.max_llm_calls {
+        limits = limits.max_llm_calls(calls);
+    }
+    if let Some(chars) = args.max_output_chars {
+        limits = limits.max_output_chars(chars);
+    }
+    if let Some(limit) = args.cell_timeout {
+        limits = limits.cell_timeout(limit);
+    }
+    if let Some(limit) = args.model_timeout {
+        limits = limits.model_timeout(limit);
+    }
+    if let Some(calls) = args.max_concurrent_calls {
+        limits = limits.max_concurrent_calls(calls);
+    }
+    if let Some(depth) = args.max_depth {
+        limits = limits.max_depth(depth);
+    }
+    limits.run_timeout(args.run_timeout).max_tokens(args.max_tokens).max_cost(args.max_cost)
+}
+
+/// Offers the functions of a Python file.
+fn with_tool(builder: RlmBuilder, path: &Path) -> Result<RlmBuilder, Failure> {
+    let source = files::read(path, MAX_TOOL_BYTES)
+        .and_then(|bytes| files::text(bytes, &format!("`{}`", path.display()), &path.display().to_string()))
+        .map_err(|failure| failure.context("--tool"))?;
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    Ok(builder.python_tools(name, source.into_string()))
+}

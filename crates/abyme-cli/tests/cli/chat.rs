@@ -1,0 +1,138 @@
+//! `abyme chat` against a server on the loopback interface, from a pipe and on a terminal.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    process::Stdio,
+    time::Duration,
+};
+
+use crate::{
+    run::dir,
+    server::{Server, completion},
+    support::{eventually, exit_within, signal},
+};
+
+/// Answers each question with a cell that the question itself holds.
+fn server() -> Server {
+    Server::start(|request| {
+        let messages = request["messages"].as_array().unwrap();
+        let task = messages[1]["content"].as_str().unwrap();
+        let now = task.rsplit("`question` (str").next().unwrap();
+        let cell = now.split("```\n").nth(1).unwrap().split("\n```").next().unwrap();
+        (200, completion(&format!("```python\n{cell}\n```")))
+    })
+}
+
+#[test]
+fn questions_come_one_a_line_and_the_session_stays() {
+    let server = server();
+    let dir = dir(&server);
+    dir.write("the report.txt", "ada bob ada");
+    dir.write("data.json", r#"{"n": 3}"#);
+    let questions = "n = the_report.count('ada'); SUBMIT(str(n))\n\n/vars\n/cost\n\
+                     SUBMIT(str(n + data['n']) + answer_1)\n/nonsense\n//is no command\n/quit\nnever\n";
+    let args = ["chat", "the report.txt", "data.json", "--save", "talk"];
+    let ended = dir.run_with_stdin(&args, questions.as_bytes());
+    // The last question is no Python, so its answer is an error: the first failure is how the chat ends.
+    assert_eq!(ended.stdout, "2\n52\n", "{ended:?}");
+    for part in [
+        "the_report: str = 'ada bob ada'",
+        "answer_1: str = '2'",
+        "n: int",
+        "1 call",
+        "`/nonsense` is no command",
+        "the conversation is saved in talk",
+    ] {
+        assert!(ended.stderr.contains(part), "`{part}` is not in: {ended:?}");
+    }
+    assert_ne!(ended.code, 0, "{ended:?}");
+    // It goes on, in the same session, without the files.
+    let ended = dir.run_with_stdin(&["chat", "--save", "talk"], b"SUBMIT(str(n) + answer_2)\n/load talk\n");
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "252\n"), "{ended:?}");
+    assert!(ended.stderr.contains("going on after 3 questions of talk"), "{ended:?}");
+    let asked = server.requests().last().unwrap()["messages"][1]["content"].as_str().unwrap().to_owned();
+    assert!(asked.contains("Question 2 of this conversation had") && asked.contains("`n` (int)"), "{asked}");
+}
+
+#[test]
+fn what_cannot_work_is_said_before_anything_starts() {
+    let server = server();
+    let dir = dir(&server);
+    dir.write("a.txt", "a");
+    dir.write("b.txt", "b");
+    dir.run(&["chat", "missing.txt"]).failed(2, &["missing.txt"]);
+    dir.run(&["chat", "-"]).failed(2, &["stdin has the questions"]);
+    dir.write("talk", "something else");
+    dir.run(&["chat", "--save", "talk"]).failed(2, &["--save", "no conversation of Abyme"]);
+    assert_eq!(std::fs::read_to_string(dir.path("talk")).unwrap(), "something else");
+    let ended = dir.run_with_stdin(&["chat", "a.txt", "--save", "ab"], b"SUBMIT(a)\n");
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "a\n"), "{ended:?}");
+    dir.run(&["chat", "b.txt", "--save", "ab"]).failed(2, &["about other files than `b`"]);
+    let over = ["chat", "a.txt", "--max-total-tokens", "15"];
+    let ended = dir.run_with_stdin(&over, b"SUBMIT(a)\nSUBMIT(a)\n");
+    assert_eq!((ended.code, ended.stdout.as_str()), (5, "a\n"), "{ended:?}");
+    assert!(ended.stderr.contains("max_tokens is 15"), "{ended:?}");
+}
+
+#[test]
+fn a_signal_ends_the_question_and_another_one_the_chat() {
+    let server = Server::start(|request| {
+        let task = request["messages"][1]["content"].as_str().unwrap();
+        if task.contains("hang") && !task.contains("It was not answered") {
+            std::thread::sleep(Duration::from_secs(60));
+        }
+        (200, completion("```python\nSUBMIT('there')\n```"))
+    });
+    let dir = dir(&server);
+    let mut child = dir.command(&["chat", "--save", "talk"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"hang\n").unwrap();
+    eventually("the model is asked", || !server.began().is_empty());
+    signal(&child, "INT");
+    stdin.write_all(b"again\n").unwrap();
+    let mut said = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "there\n");
+    signal(&child, "INT");
+    assert_eq!(exit_within(&mut child, Duration::from_secs(10)), 130);
+    assert!(dir.path("talk").exists(), "what was found until then is kept");
+}
+
+/// A terminal, made by Python: it types, and prints what came of it.
+const TERMINAL: &str = r#"
+import os, pty, sys, time
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], [sys.argv[1], "chat"])
+shown = b""
+def until(text):
+    global shown
+    while text not in shown:
+        shown += os.read(terminal, 65536)
+    shown = shown.split(text, 1)[1]
+until(b"> ")
+os.write(terminal, b"SUBMIX\x7fT('edited ' + 'line')\r")
+until(b"edited line")
+until(b"> ")
+os.write(terminal, b"\x03")
+until(b"Ctrl-C again")
+until(b"> ")
+os.write(terminal, b"\x03")
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+
+#[test]
+fn a_terminal_has_lines_to_edit() {
+    let server = server();
+    let dir = dir(&server);
+    let mut python = std::process::Command::new("python3");
+    let environment = dir.command(&[]);
+    python.args(["-c", TERMINAL, env!("CARGO_BIN_EXE_abyme")]).current_dir(dir.temp.path());
+    python.env_clear().envs(environment.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    python.env("TERM", "xterm").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = python.spawn().unwrap();
+    let code = exit_within(&mut child, Duration::from_secs(60));
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(code, 130, "{stderr}");
+}
