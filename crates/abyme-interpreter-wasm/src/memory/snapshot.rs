@@ -1,7 +1,7 @@
 //! Snapshots: sessions as bytes, for another process or a later time.
 //!
 //! ```text
-//! magic (19 bytes)   version (4)   key of the interpreter (32)   SHA-256 of the rest (32)
+//! magic (19 bytes)   version (4)   key of the interpreter (32)   xxh3 of the rest (8)
 //! size of the memory (8)   number of pages (4)   pages: number (4), 4096 bytes   the files, to the end
 //! ```
 //!
@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use abyme_core::{Error, ErrorKind, Result};
 use abyme_wasi::WasiCheckpoint;
-use sha2::{Digest, Sha256};
 use tokio::task::yield_now;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
     image::cache::ImageKey,
@@ -24,9 +24,9 @@ use crate::{
 };
 
 const MAGIC: &[u8; 19] = b"abyme-wasm-session\n";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const KEY: usize = 32;
-const SUM: usize = 32;
+const SUM: usize = 8;
 
 /// The size of the header; the checksum is of what follows it.
 const HEADER: usize = MAGIC.len() + 4 + KEY + SUM;
@@ -57,12 +57,12 @@ pub(crate) async fn write(checkpoint: &Checkpoint, key: &ImageKey) -> Result<Vec
 }
 
 async fn checksum(bytes: &[u8]) -> [u8; SUM] {
-    let mut hasher = Sha256::new();
+    let mut hasher = Xxh3::new();
     for part in bytes.chunks(BATCH * PAGE) {
         hasher.update(part);
         yield_now().await;
     }
-    hasher.finalize().into()
+    hasher.digest().to_le_bytes()
 }
 
 /// Reads a session. The bytes may be anything. Other tasks have their turn in between.
