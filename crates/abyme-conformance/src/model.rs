@@ -3,9 +3,9 @@
 //! A case says what the provider is to do, as a [`Scenario`]; a [`ModelHarness`] makes a model whose provider
 //! does that. There are harnesses for both kinds of models:
 //!
-//! - [`ServerHarness`], for a client. The provider is a [`StandInServer`] on loopback that speaks the client's
-//!   [`WireFormat`]: [`OpenAiChat`], [`OpenAiResponses`], [`AnthropicMessages`], [`GeminiContent`], or one of
-//!   your own.
+//! - [`ServerHarness`], for a client. The provider is a [`StandInServer`] on loopback that speaks the
+//!   client's [`WireFormat`]: [`OpenAiChat`], [`OpenAiResponses`], [`AnthropicMessages`], [`GeminiContent`],
+//!   or one of your own.
 //! - [`WrapperHarness`], for a wrapper. What is wrapped is a [`StandInModel`], which does in process what a
 //!   server does on the wire.
 //!

@@ -118,8 +118,8 @@ impl Anthropic {
     }
 
     /// Sets whether the model is to think and to say what it thinks, as long as it finds right:
-    /// [`Response::reasoning`](abyme_core::Response::reasoning). A model that wants a budget for it gets 8 192 tokens. Default: no; a model
-    /// that has a budget says what it thinks anyway.
+    /// [`Response::reasoning`](abyme_core::Response::reasoning). A model that wants a budget for it gets
+    /// 8 192 tokens. Default: no; a model that has a budget says what it thinks anyway.
     pub fn thoughts(self, thoughts: bool) -> Self {
         Self(self.0.with(|config| config.options.thoughts = thoughts))
     }
@@ -137,8 +137,8 @@ impl Anthropic {
 
     /// Sets what the model's tokens cost.
     ///
-    /// Default: what the built-in [`PriceTable`](abyme_core::PriceTable) says, if the endpoint is Anthropic's own and
-    /// [`extra_body`](Self::extra_body) sets no tier, speed or region with a price of its own.
+    /// Default: what the built-in [`PriceTable`](abyme_core::PriceTable) says, if the endpoint is Anthropic's
+    /// own and [`extra_body`](Self::extra_body) sets no tier, speed or region with a price of its own.
     pub fn with_price(self, price: impl Into<Option<Price>>) -> Self {
         Self(self.0.with(|config| config.price = price.into()))
     }

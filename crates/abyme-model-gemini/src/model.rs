@@ -114,7 +114,8 @@ impl Gemini {
         Self(self.0.with(|config| config.options.thinking_budget = tokens.into()))
     }
 
-    /// Sets whether the model says what it thinks: [`Response::reasoning`](abyme_core::Response::reasoning). Default: no.
+    /// Sets whether the model says what it thinks: [`Response::reasoning`](abyme_core::Response::reasoning).
+    /// Default: no.
     pub fn thoughts(self, thoughts: bool) -> Self {
         Self(self.0.with(|config| config.options.thoughts = thoughts))
     }
@@ -133,8 +134,8 @@ impl Gemini {
 
     /// Sets what the model's tokens cost.
     ///
-    /// Default: what the built-in [`PriceTable`](abyme_core::PriceTable) says, if the endpoint is Google's own and
-    /// [`extra_body`](Self::extra_body) sets no tier and no tools.
+    /// Default: what the built-in [`PriceTable`](abyme_core::PriceTable) says, if the endpoint is Google's
+    /// own and [`extra_body`](Self::extra_body) sets no tier and no tools.
     pub fn with_price(self, price: impl Into<Option<Price>>) -> Self {
         Self(self.0.with(|config| config.price = price.into()))
     }

@@ -100,7 +100,8 @@ pub(crate) fn check(config: &Config) -> Result<(AdapterKind, Option<Url>)> {
     let kind = identify(&config.model)?.adapter_kind;
     config.check(&[])?;
     // Whose URL is given may do without a key.
-    let variable = kind.default_key_env_name().filter(|_| !config.has_key() && config.base_url.is_none());
+    let variable =
+        kind.default_key_env_name().filter(|_| config.api_key.is_none() && config.base_url.is_none());
     if let Some(variable) = variable {
         let message =
             format!("no API key for `{}`: set `{variable}` in the environment or in `.env`", config.model);

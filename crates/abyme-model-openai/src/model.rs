@@ -183,9 +183,21 @@ impl OpenAi {
 
     /// Sets what the model's tokens cost, where the server does not say what a call costs.
     ///
-    /// Default: what the built-in [`PriceTable`](abyme_core::PriceTable) says, if the endpoint is the provider's own. A server that
-    /// [`base_url`](Self::base_url) names may call anything `gpt-5`, so the price of its models is not known,
-    /// and neither is one whose [`extra_body`](Self::extra_body) sets a `service_tier`.
+    /// Default: what the built-in [`PriceTable`](abyme_core::PriceTable) says, if the endpoint is the
+    /// provider's own. A server that [`base_url`](Self::base_url) names may call anything `gpt-5`, so the
+    /// price of its models is not known, and neither is one whose [`extra_body`](Self::extra_body) sets a
+    /// `service_tier`. A table has the prices of many models:
+    ///
+    /// ```
+    /// use abyme_core::{LanguageModel, PriceTable};
+    /// use abyme_model_openai::OpenAi;
+    ///
+    /// let own = r#"{"models": {"qwen3": {"input": 0.1, "output": 0.4}}}"#;
+    /// let model = OpenAi::new("openai/qwen3").base_url("http://localhost:8000/v1");
+    /// let model = model.with_prices(&PriceTable::from_json(own)?);
+    /// assert_eq!(model.price().unwrap().output, 0.4);
+    /// # Ok::<(), abyme_core::Error>(())
+    /// ```
     pub fn with_price(self, price: impl Into<Option<Price>>) -> Self {
         Self(self.0.with(|config| config.price = price.into()))
     }

@@ -8,6 +8,8 @@ use std::fmt;
 pub enum ModelNeed {
     /// Its provider may be reached by HTTP.
     Wire,
+    /// It bounds what it reads of one event.
+    EventBound,
     /// Its streams hand pieces on as they come.
     Pieces,
     /// A request can name another model.
@@ -31,6 +33,7 @@ impl fmt::Display for ModelNeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Wire => "a wire",
+            Self::EventBound => "a bound of an event's size",
             Self::Pieces => "streams of pieces",
             Self::OtherModels => "other models",
             Self::Temperature => "a temperature",

@@ -94,11 +94,11 @@ impl ResponseCacheConfig {
 /// [`with_cache`](crate::LanguageModelExt::with_cache).
 ///
 /// A request is known by all of it that decides about the answer, and by the model's name. Kept are whole
-/// replies: none that a limit or a filter cut, and no errors. A turn's reply that a run stopped after its cell
-/// is kept for turns alone. A reply from the cache says that it used
-/// nothing: no calls, 0 tokens, 0 dollars ([`Usage::nothing`]), so budgets do not count it; it is a sub-call
-/// for [`Limits::max_llm_calls`](crate::Limits::max_llm_calls) all the same. The same request in flight goes
-/// out once. A disk that fails costs the reuse, never a call.
+/// replies: none that a limit or a filter cut, and no errors. A turn's reply that a run stopped after its
+/// cell is kept for turns alone. A reply from the cache says that it used nothing: no calls, 0 tokens, 0
+/// dollars ([`Usage::nothing`]), so budgets do not count it; it is a sub-call for
+/// [`Limits::max_llm_calls`](crate::Limits::max_llm_calls) all the same. The same request in flight goes out
+/// once. A disk that fails costs the reuse, never a call.
 #[derive(Clone)]
 pub struct ResponseCache(Arc<Inner>);
 

@@ -126,6 +126,8 @@ async fn pieces_come_as_they_are_sent() {
     let mut stream = model.stream(&request);
     // The rest is not sent before this piece is here.
     assert_eq!(stream.next().await.unwrap().unwrap(), Delta::Text("Hel".into()));
+    let Delta::RateLimits(limits) = stream.next().await.unwrap().unwrap() else { panic!("no limits") };
+    assert_eq!(limits.requests.remaining, Some(7));
     go.send(()).await.unwrap();
     assert_eq!(stream.next().await.unwrap().unwrap(), Delta::Text("lo".into()));
     let Delta::Usage(usage) = stream.next().await.unwrap().unwrap() else { panic!("no usage") };

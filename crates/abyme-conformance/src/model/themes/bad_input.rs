@@ -186,7 +186,7 @@ model_cases! {
     }
 
     /// M2: an event without an end is not read for ever.
-    #[needs(Wire)]
+    #[needs(Wire, EventBound)]
     #[alone = "it measures memory"]
     async fn an_event_without_an_end(exam) {
         is_bounded(exam, WireFault::EndlessLine).await;
