@@ -104,7 +104,8 @@ fn main() -> ExitCode {
         Suite::of_model(WrapperHarness::new("hedged", |model| {
             model.with_hedge(HedgePolicy::default().after(Duration::from_secs(60)))
         })),
-        Suite::of_model(WrapperHarness::new("cached", |model| model.with_cache(&ResponseCache::in_memory()))),
+        Suite::of_model(WrapperHarness::new("cached", |model| model.with_cache(&ResponseCache::in_memory())))
+            .xfail("a_stream_ends_with_what_a_call_returns", "the second of two equal requests uses nothing"),
         Suite::of_model(WrapperHarness::new("recorded", move |model| {
             model.with_recording(&Recording::create(folder.next()).unwrap())
         })),

@@ -153,13 +153,13 @@ async fn the_key_is_in_nothing_that_a_client_shows() {
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
         .with_writer(move || writer.clone())
         .init();
-    let shown = [
-        shown_by(OpenAiChat, openai).await,
-        shown_by(AnthropicMessages, anthropic).await,
-        shown_by(GeminiContent, gemini).await,
-        shown_by(OpenAiChat, genai).await,
-    ]
-    .concat();
+    let (openai, anthropic, gemini, genai) = tokio::join!(
+        shown_by(OpenAiChat, openai),
+        shown_by(AnthropicMessages, anthropic),
+        shown_by(GeminiContent, gemini),
+        shown_by(OpenAiChat, genai),
+    );
+    let shown = [openai, anthropic, gemini, genai].concat();
     let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(logged.contains("asking the model") && logged.contains("TRACE"), "hardly anything is logged");
     for (what, text) in [("errors, settings and records", &shown), ("logs", &logged)] {
