@@ -167,14 +167,18 @@ fn the_clients_of_other_providers_explain_themselves_too() {
         };
         let wrong_key = refused(401, serde_json::json!({"message": "invalid key"}));
         let no_money = refused(402, serde_json::json!({"message": "no money"}));
-        for (url, has_key, advice) in [
+        let answered = [
             (wrong_key.url(), true, "not revoked"),
             (wrong_key.url(), false, "no key was sent"),
             (no_money.url(), true, "add credit"),
+        ];
+        let lost = [
             (wrong_key.url().replace("http:", "https:"), true, "SSL_CERT_FILE"),
-            ("http://127.0.0.1:1".to_owned(), true, "is the server running"),
             ("http://no-such-host.invalid".to_owned(), true, "spelled right"),
-        ] {
+        ];
+        // Each of these is tried four times, and connections are the same for all clients.
+        let lost = lost.into_iter().filter(|_| prefix == "anthropic");
+        for (url, has_key, advice) in answered.into_iter().chain(lost) {
             let json = checked(&url, has_key);
             assert!(json["advice"].as_str().unwrap().contains(advice), "{advice} is not in: {json}");
         }
