@@ -47,7 +47,7 @@ impl ProviderApi for Messages {
     }
 
     async fn open(&self, call: &Call<'_, Options>) -> Result<ResponseStream<'static>> {
-        // Whoever serves a model of this name, it writes no more than that.
+        // At any server, a model of this name writes no more than that.
         let most_output = PROVIDER.facts(&self.table, call.model).and_then(|facts| facts.max_output_tokens);
         let write = |demands| {
             let (body, sent) = request::body(call.request, call.model, most_output, call.config, demands)?;

@@ -91,7 +91,7 @@ pub trait LanguageModel: Send + Sync + fmt::Debug {
     }
 
     /// Hears that a stream of this request was stopped at `reply`, because nothing that follows would matter
-    /// to whoever asked. The loop says so once a reply's cell is complete. A model that keeps replies may
+    /// to the caller. The loop says so once a reply's cell is complete. A model that keeps replies may
     /// answer the next such stream with it. Default: nothing happens.
     async fn stopped_early(&self, request: &Request, reply: &Response) {
         let _ = (request, reply);
