@@ -24,6 +24,7 @@ mod model_call;
 mod planner;
 mod pool_start;
 mod python_speed;
+mod recorded_runs;
 mod requests;
 mod runs;
 mod start;
@@ -64,6 +65,9 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(flood_memory::FloodMemory),
         Box::new(fork::Fork),
         Box::new(asleep::Asleep),
+        Box::new(recorded_runs::RecordedRuns::Resume),
+        Box::new(recorded_runs::RecordedRuns::Replay),
+        Box::new(recorded_runs::RecordedRuns::Fork),
         Box::new(requests::Requests::bytes()),
         Box::new(requests::Requests::prefix()),
         Box::new(requests::Requests::prefix_messages()),

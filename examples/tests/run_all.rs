@@ -171,3 +171,9 @@ fn the_first_argument_names_the_document() {
     expect("sub_calls", &[path], &["0 features", "0 types"]);
     expect("trajectory", &[path], &["turn 1:"]);
 }
+
+#[test]
+fn best_of_8() {
+    let lines = ["best of 8: ", "run: submitted after 2 turns", "check: the forks did not all find the same"];
+    expect("best_of_8", &[], &lines);
+}

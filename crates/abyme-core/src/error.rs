@@ -107,6 +107,8 @@ pub enum ErrorKind {
     Cancelled,
     /// A limit of the run is used up, and the model gave no outputs that fit.
     LimitReached,
+    /// A run that was replayed does not do what its record says.
+    Differs,
     /// A bug in Abyme. Please report it.
     Internal,
 }
@@ -165,9 +167,8 @@ impl Error {
     pub fn blame(&self) -> Blame {
         use ErrorKind::*;
         match self.0.kind {
-            Config | NotConfigured | InvalidInput | Signature | OutputType | Unsupported | Io | Cancelled => {
-                Blame::Caller
-            }
+            Config | NotConfigured | InvalidInput | Signature | OutputType | Unsupported | Io | Cancelled
+            | Differs => Blame::Caller,
             Unavailable | SessionEnded | Python | Protocol => Blame::Session,
             RateLimited { .. }
             | QuotaExceeded

@@ -63,16 +63,17 @@ pub use self::{
     },
     prompt::PromptProfile,
     rlm::{
-        CancelHandle, Conversation, ConversationLimits, Conversations, ConversationsConfig, EventStream,
-        PastQuestion, Prediction, Rlm, RlmBuilder, Run, RunFuture, SavedConversation,
+        CancelHandle, Conversation, ConversationLimits, Conversations, ConversationsConfig, EffectDecision,
+        EventStream, ForkHandle, PastQuestion, Prediction, Rlm, RlmBuilder, Run, RunFuture,
+        SavedConversation, UnfinishedEffect,
     },
     signature::{Field, FieldType, Signature, TaskSignature, Untyped},
     status::{Limit, Status},
     telemetry::SpanContent,
     tool::{FnTool, Serialized, Tool, ToolFunction, ToolReturn},
     trajectory::{
-        EntryKind, Event, EventSink, Fsync, Ledger, LedgerEntry, Record, Trajectory, TrajectoryWriter,
-        TrajectoryWriterConfig, Turn,
+        Difference, EntryKind, Event, EventSink, Fsync, Ledger, LedgerEntry, Record, Trajectory,
+        TrajectoryWriter, TrajectoryWriterConfig, Turn,
     },
     value::{DecodeBudget, DecodeProblem, OverBudget, Text, Value},
 };

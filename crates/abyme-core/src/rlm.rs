@@ -1,7 +1,9 @@
 //! The loop: a model writes cells, a session runs them, until typed outputs are submitted.
 
+mod answers;
 mod arguments;
 mod batch;
+mod begin;
 mod budget;
 mod builder;
 mod builtins;
@@ -10,8 +12,11 @@ mod children;
 mod compact;
 mod config;
 mod conversations;
+mod effects;
 mod execute;
 mod extract;
+mod fork_handle;
+mod forks;
 mod guard;
 mod host;
 mod in_flight;
@@ -26,6 +31,7 @@ mod reply_stream;
 mod reply_type;
 mod reply_values;
 mod run;
+mod same_task;
 mod start;
 mod sub_calls;
 mod tool_calls;
@@ -39,17 +45,24 @@ pub use self::{
     conversations::{
         Conversation, ConversationLimits, Conversations, ConversationsConfig, PastQuestion, SavedConversation,
     },
+    effects::{EffectDecision, UnfinishedEffect},
+    fork_handle::ForkHandle,
     prediction::Prediction,
     run::{CancelHandle, EventStream, Run, RunFuture},
 };
 
 use std::{fmt, marker::PhantomData, path::Path, sync::Arc};
 
-use self::config::RlmConfig;
+use self::{
+    begin::{Begin, GivenRecord, How},
+    config::RlmConfig,
+    start::{random_seed, run_id},
+};
 use crate::{
     error::Result,
     limits::Limits,
     signature::{IntoSignature, Signature, TaskSignature, Untyped},
+    trajectory::{Trajectory, TrajectoryWriter},
 };
 
 /// A Recursive Language Model: a signature, models, a backend, tools and limits, ready to run any number of
@@ -107,7 +120,115 @@ impl<S: Signature> Rlm<S> {
     /// A run of the task over `inputs`: turns until a submission, a limit, or an error. It starts when it is
     /// awaited; before that, it can be given limits, a trace, a label and more: see [`Run`].
     pub fn run(&self, inputs: S::Inputs) -> Run<S::Outputs> {
-        Run::new(self.config.clone(), inputs.try_into().map_err(Into::into))
+        Run::new(self.config.clone(), Begin::New(inputs.try_into().map_err(Into::into)), run_id())
+    }
+
+    /// A run that goes on where a record ends, under the id of the run that it is of.
+    ///
+    /// No recorded call of a model or of a tool is made again, and what was used counts: the run goes on as if
+    /// it had never ended, with the limits that it had, unless they are changed. Time in between does not
+    /// count. A run that failed goes on from its last good point; one that had ended well gives its prediction
+    /// again. Sessions are brought up to date once the record has ended: by running their cells again, with
+    /// the recorded answers of all that these called. What cannot be the same is said, in
+    /// [`RunResumed`](crate::Event::RunResumed) and [`SessionRebuilt`](crate::Event::SessionRebuilt).
+    ///
+    /// ```no_run
+    /// # async fn example(rlm: abyme_core::Rlm) -> abyme_core::Result<()> {
+    /// use abyme_core::inputs;
+    ///
+    /// let prediction = match rlm.run(inputs! { docs: "a very long text" }).await {
+    ///     Ok(prediction) => prediction,
+    ///     Err(error) if error.is_temporary() => match error.trajectory() {
+    ///         Some(so_far) => rlm.resume_from(so_far.clone()).await?,
+    ///         None => return Err(error),
+    ///     },
+    ///     Err(error) => return Err(error),
+    /// };
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When it is awaited: [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the record is of
+    /// another task, prompt or backend, with what differs, and if a call of a tool with an
+    /// [`effect`](crate::Tool::effect) had begun and has no recorded end; and those of any run.
+    pub fn resume_from(&self, trajectory: Trajectory) -> Run<S::Outputs> {
+        let id = trajectory.run().to_owned();
+        Run::new(
+            self.config.clone(),
+            Begin::Recorded(Ok(GivenRecord { trajectory, how: How::Resume { file: None, session: None } })),
+            id,
+        )
+    }
+
+    /// [`resume_from`](Self::resume_from) with the record in a file, which the run goes on writing. The file is
+    /// read here, and stays in use by the run.
+    ///
+    /// ```no_run
+    /// # async fn example(rlm: abyme_core::Rlm) -> abyme_core::Result<()> {
+    /// // The process that had begun it, with `.trace("run.jsonl")`, was killed.
+    /// let prediction = rlm.resume("run.jsonl").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When it is awaited: those of [`TrajectoryWriter::append`], and of
+    /// [`resume_from`](Self::resume_from).
+    pub fn resume(&self, path: impl AsRef<Path>) -> Run<S::Outputs> {
+        let recorded = TrajectoryWriter::append(path).map(|(trajectory, file)| {
+            let how = How::Resume { file: Some(file), session: None };
+            GivenRecord { trajectory, how }
+        });
+        let id = recorded.as_ref().map_or_else(|_| run_id(), |given| given.trajectory.run().to_owned());
+        Run::new(self.config.clone(), Begin::Recorded(recorded), id)
+    }
+
+    /// [`replay_from`](Self::replay_from) with the record in a file.
+    pub fn replay(&self, path: impl AsRef<Path>) -> Run<S::Outputs> {
+        let how = How::Replay { live: false };
+        let recorded = Trajectory::load(path).map(|trajectory| GivenRecord { trajectory, how });
+        Run::new(self.config.clone(), Begin::Recorded(recorded), run_id())
+    }
+
+    /// [`fork_from`](Self::fork_from) with the record in a file, which stays as it is.
+    pub fn fork(&self, path: impl AsRef<Path>, turn: u32) -> Run<S::Outputs> {
+        let id = run_id();
+        let forked = Trajectory::load(path).and_then(|record| record.forked(turn, &id, random_seed()));
+        let how = How::Resume { file: None, session: None };
+        let recorded = forked.map(|trajectory| GivenRecord { trajectory, how });
+        Run::new(self.config.clone(), Begin::Recorded(recorded), id)
+    }
+
+    /// A run that does again what a record says, without a model, tools or the network: its cells run, in
+    /// sessions of their own, those of children too. It has an id of its own.
+    ///
+    /// Where the model would read something else than it did, or a cell produces something else, it ends with
+    /// the first difference ([`Error::difference`](crate::Error::difference)), or goes on live from there
+    /// ([`Run::live`]). A run that had ended in an error ends in the same.
+    ///
+    /// # Errors
+    /// When it is awaited: [`ErrorKind::Differs`](crate::ErrorKind::Differs) at the first difference;
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) where the record ends before its run did; the
+    /// error that the recorded run ended in; and those of any run.
+    pub fn replay_from(&self, trajectory: Trajectory) -> Run<S::Outputs> {
+        Run::new(
+            self.config.clone(),
+            Begin::Recorded(Ok(GivenRecord { trajectory, how: How::Replay { live: false } })),
+            run_id(),
+        )
+    }
+
+    /// A run that goes on from the end of `turn` of a record, under an id of its own; 0 is before the first
+    /// turn. The record stays as it is, and can be forked any number of times.
+    ///
+    /// # Errors
+    /// When it is awaited: [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if there is no such
+    /// turn or the run ended in it, and those of [`resume_from`](Self::resume_from).
+    pub fn fork_from(&self, trajectory: &Trajectory, turn: u32) -> Run<S::Outputs> {
+        let id = run_id();
+        let trajectory = trajectory.forked(turn, &id, random_seed());
+        let how = How::Resume { file: None, session: None };
+        let recorded = trajectory.map(|trajectory| GivenRecord { trajectory, how });
+        Run::new(self.config.clone(), Begin::Recorded(recorded), id)
     }
 
     /// Several questions over one session: see [`Conversation`].

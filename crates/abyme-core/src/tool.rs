@@ -110,6 +110,7 @@ pub struct Tool {
     /// What `spec.description` is made of, with the limits.
     texts: Texts,
     limits: ToolLimits,
+    is_effect: bool,
     /// Why it cannot be called.
     problem: Option<String>,
 }
@@ -234,6 +235,7 @@ impl Tool {
             handler: Arc::new(move |arguments| Box::pin(function(arguments))),
             texts: Texts { description, ..Texts::default() },
             limits: ToolLimits::default(),
+            is_effect: false,
             problem: None,
         }
     }
@@ -266,6 +268,23 @@ impl Tool {
     pub fn max_concurrent_calls(mut self, calls: impl Into<Option<usize>>) -> Self {
         self.limits.max_concurrent_calls = calls.into();
         self.documented()
+    }
+
+    /// Marks a tool that changes something outside of the run, such as one that sends a mail: a call of it is
+    /// never made twice without asking.
+    ///
+    /// It matters for a run that goes on ([`Rlm::resume`](crate::Rlm::resume)). The calls of all tools that
+    /// ended are answered from its record. One that began, and of which the record does not say how it ended,
+    /// is made again, unless it is of such a tool: then the run does not go on before
+    /// [`Run::on_unfinished_effect`](crate::Run::on_unfinished_effect) says what to do.
+    pub fn effect(mut self) -> Self {
+        self.is_effect = true;
+        self
+    }
+
+    /// Whether it is marked as an [`effect`](Self::effect).
+    pub fn is_effect(&self) -> bool {
+        self.is_effect
     }
 
     /// How Python sees the tool.

@@ -1,14 +1,23 @@
 //! The complete record of a run: one event per line of JSON, enough to view, replay and resume it.
 
+mod clock;
 #[cfg(test)]
 mod contract;
+mod difference;
 mod event;
 mod file;
+mod fork;
 mod format;
 mod ledger;
+mod past;
 mod turn;
 mod writer;
 
+pub(crate) use self::{
+    clock::RunClock,
+    difference::{difference, difference_of},
+    past::{FollowMode, Past, PastCell, PastReply, PastTree, is_of_cell, usage_of},
+};
 pub use self::{
     event::{
         CallOutcome, CallRef, Difference, Event, EventSink, ForkOrigin, ParentCall, Purpose, Record,
@@ -24,15 +33,20 @@ use std::{
     io::Write,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures_util::future::join_all;
 
-use self::format::{Decoded, Encoder, decode};
+use self::{
+    clock::TreeClock,
+    format::{Decoded, Encoder, decode},
+    past::Followed,
+};
 use crate::{
-    error::{Error, Result},
-    model::Usage,
+    error::{Error, ErrorKind, Result},
+    limits::Limits,
+    model::{Message, Usage},
 };
 
 /// The complete record of a run, its children included.
@@ -59,6 +73,11 @@ impl Trajectory {
     /// The events, in order, those of children among them.
     pub fn events(&self) -> impl Iterator<Item = &Event> {
         self.records().map(|record| &record.event)
+    }
+
+    /// The records, to be passed on.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = &Arc<Record>> {
+        self.records.iter()
     }
 
     /// The id of the run; empty where nothing was recorded.
@@ -96,10 +115,12 @@ impl Trajectory {
 
     /// What the run and its children used, failed and cancelled calls included, once it has ended.
     pub fn usage(&self) -> Option<&Usage> {
-        self.own_events().find_map(|event| match event {
-            Event::RunFinished { usage, .. } | Event::RunFailed { usage, .. } => Some(usage),
+        let ends = self.own_events().filter_map(|event| match event {
+            Event::RunFinished { usage, .. } | Event::RunFailed { usage, .. } => Some(Some(usage)),
+            Event::RunResumed { .. } => Some(None),
             _ => None,
-        })
+        });
+        ends.last().flatten()
     }
 
     /// The run turn by turn: what the model thought, the cell it wrote, and what it produced.
@@ -175,10 +196,21 @@ impl TrajectoryWriterConfig {
     }
 }
 
+impl FromIterator<Record> for Trajectory {
+    fn from_iter<I: IntoIterator<Item = Record>>(records: I) -> Self {
+        Self { records: records.into_iter().map(Arc::new).collect() }
+    }
+}
+
 impl Error {
     /// The record of the run that ended in this error, where there was one.
     pub fn trajectory(&self) -> Option<&Trajectory> {
         self.record()?.downcast_ref()
+    }
+
+    /// What a replay did that its record does not say, if it ended for that.
+    pub fn difference(&self) -> Option<&Difference> {
+        std::error::Error::source(self)?.downcast_ref()
     }
 
     pub(crate) fn with_trajectory(self, trajectory: Trajectory) -> Self {
@@ -187,37 +219,207 @@ impl Error {
 }
 
 /// Collects the events of one run and hands each to the sinks. The loop and the host calls share it.
+///
+/// Where the run has a past, what the past holds is followed first: see [`Past`].
 #[derive(Debug)]
 pub(crate) struct Recorder {
     run: String,
     tree: Arc<TreeRecorder>,
+    clock: RunClock,
+    past: Option<Past>,
 }
 
 /// What the recorders of a run and its children share.
 #[derive(Debug)]
 struct TreeRecorder {
-    start: Instant,
+    /// The run that all others come from.
+    root: String,
+    clock: Arc<TreeClock>,
     sinks: Vec<Arc<dyn EventSink>>,
     records: Mutex<Vec<Arc<Record>>>,
+    past: Option<Arc<PastTree>>,
+    /// What is to be said when the run goes on.
+    notes: Mutex<Vec<String>>,
+    /// The limits that it goes on with.
+    limits: Limits,
+}
+
+impl TreeRecorder {
+    fn push(&self, record: Arc<Record>) {
+        for sink in &self.sinks {
+            sink.record(&record);
+        }
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+    }
 }
 
 impl Recorder {
     pub(crate) fn new(run: String, sinks: Vec<Arc<dyn EventSink>>) -> Self {
-        Self { run, tree: Arc::new(TreeRecorder { start: Instant::now(), sinks, records: Mutex::default() }) }
+        Self::root(run, sinks, TreeClock::started(), Vec::new(), None, Limits::default())
     }
 
-    /// Records the events of a child among those of this run.
-    pub(crate) fn child(&self, run: String) -> Self {
-        Self { run, tree: self.tree.clone() }
+    /// A recorder of a run that goes on where `trajectory` ends, with these limits.
+    pub(crate) fn resumed(trajectory: &Trajectory, sinks: Vec<Arc<dyn EventSink>>, limits: &Limits) -> Self {
+        let records = trajectory.records.clone();
+        let past = PastTree::new(&records, FollowMode::Resume);
+        let clock = TreeClock::standing(past.last_at());
+        Self::root(trajectory.run().to_owned(), sinks, clock, records, Some(past), limits.clone())
+    }
+
+    /// A recorder of a run that does again what `trajectory` says.
+    pub(crate) fn replayed(
+        run: String,
+        trajectory: &Trajectory,
+        sinks: Vec<Arc<dyn EventSink>>,
+        live: bool,
+    ) -> Self {
+        let past = PastTree::new(&trajectory.records, FollowMode::Replay { live });
+        let (clock, limits) = (TreeClock::standing(0.0), Limits::default());
+        let mut recorder = Self::root(run, sinks, clock, Vec::new(), Some(past.clone()), limits);
+        recorder.past = past.of(trajectory.run());
+        recorder
+    }
+
+    fn root(
+        run: String,
+        sinks: Vec<Arc<dyn EventSink>>,
+        clock: Arc<TreeClock>,
+        records: Vec<Arc<Record>>,
+        past: Option<Arc<PastTree>>,
+        limits: Limits,
+    ) -> Self {
+        let own = past.as_ref().and_then(|past| past.of(&run));
+        let tree = TreeRecorder {
+            root: run.clone(),
+            clock: clock.clone(),
+            sinks,
+            records: Mutex::new(records),
+            past,
+            notes: Mutex::default(),
+            limits,
+        };
+        Self { run, tree: Arc::new(tree), clock: RunClock::new(clock, Duration::ZERO), past: own }
+    }
+
+    /// Records the events of a child among those of this run. `past` is the id that the child had in the
+    /// record, if it has one there.
+    pub(crate) fn child(&self, run: String, past: Option<&str>) -> Self {
+        let past = past.and_then(|run| self.tree.past.as_ref()?.of(run));
+        let clock = RunClock::new(self.tree.clock.clone(), self.clock.last());
+        Self { run, tree: self.tree.clone(), clock, past }
     }
 
     pub(crate) fn record(&self, event: Event) {
-        let tree = &*self.tree;
-        let record = Arc::new(Record::new(&self.run, tree.start.elapsed().as_secs_f64(), event));
-        for sink in &tree.sinks {
-            sink.record(&record);
+        self.follow_or_record(event);
+    }
+
+    /// Records an event, and gives it as the record has it: a run that goes on says what it said before.
+    fn follow_or_record(&self, event: Event) -> Arc<Record> {
+        match self.past.as_ref().map(|past| (past, past.follow(&event))) {
+            Some((past, Followed::Known(record))) => {
+                self.clock.advance(seconds(record.at));
+                if past.tree().follow() != FollowMode::Resume {
+                    self.tree.push(Arc::new(Record::new(&self.run, record.at, event)));
+                }
+                record
+            }
+            Some((_, Followed::Beside)) => self.add(self.clock.last(), event),
+            _ => {
+                self.go_live();
+                self.add(self.clock.now(), event)
+            }
         }
-        tree.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+    }
+
+    fn add(&self, at: Duration, event: Event) -> Arc<Record> {
+        let record = Arc::new(Record::new(&self.run, at.as_secs_f64(), event));
+        if !is_of_cell(&record.event) {
+            self.clock.advance(seconds(record.at));
+        }
+        self.tree.push(record.clone());
+        record
+    }
+
+    /// What the record says of the next request of this purpose, if it still answers.
+    pub(crate) fn past_reply(&self, turn: u32, purpose: Purpose) -> Option<PastReply> {
+        let past = self.past.as_ref().filter(|past| !past.is_over())?;
+        let reply = past.reply(turn, purpose);
+        let answer = reply.answer.iter().map(|(record, _)| record);
+        reply.failed.iter().chain(answer).for_each(|record| self.know(record));
+        Some(reply)
+    }
+
+    /// What the record says of the cell that was started last, if it is in the record.
+    pub(crate) fn past_cell(&self) -> Option<PastCell> {
+        let cell = self.past.as_ref()?.cell()?;
+        cell.finished.iter().for_each(|record| self.clock.advance(seconds(record.at)));
+        Some(cell)
+    }
+
+    /// Ends a replay that has come to the end of its record, and that is not to go on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`] that says so.
+    pub(crate) fn check_live(&self, turn: u32) -> Result<()> {
+        match &self.tree.past {
+            Some(past) if past.follow() == (FollowMode::Replay { live: false }) => {
+                let message = format!(
+                    "the record ends in turn {turn}, before the end of its run; until then the replay was as the \
+                     record has it"
+                );
+                Err(Error::new(ErrorKind::Cancelled, message).operation("Rlm::replay"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes note of an event that the record answered with.
+    pub(crate) fn know(&self, record: &Record) {
+        self.clock.advance(seconds(record.at));
+        if self.past.as_ref().is_some_and(|past| past.tree().follow() != FollowMode::Resume) {
+            self.tree.push(Arc::new(Record::new(&self.run, record.at, record.event.clone())));
+        }
+    }
+
+    /// Says that the run goes on beyond its record, if it does and has not said so.
+    pub(crate) fn go_live(&self) {
+        let tree = &*self.tree;
+        let Some(past) = tree.past.as_ref() else { return };
+        if past.follow() == FollowMode::Resume
+            && let Some(records) = past.announce()
+        {
+            let event = Event::RunResumed {
+                abyme: env!("CARGO_PKG_VERSION").to_owned(),
+                unix_ms: unix_ms(),
+                records: records as u64,
+                limits: tree.limits.clone(),
+                notes: std::mem::take(&mut *tree.notes.lock().unwrap_or_else(PoisonError::into_inner)),
+            };
+            let at = tree.clock.now().as_secs_f64();
+            tree.push(Arc::new(Record::new(&tree.root, at, event)));
+        }
+        tree.clock.go_on(self.clock.last());
+    }
+
+    /// Adds to what is said when the run goes on.
+    pub(crate) fn note(&self, note: String) {
+        self.tree.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+    }
+
+    /// Records the beginning of the run, and gives the messages that it begins with.
+    pub(crate) fn started(&self, event: Event) -> Vec<Message> {
+        match &self.follow_or_record(event).event {
+            Event::RunStarted { messages, .. } => messages.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Records a message, and gives it as it was said.
+    pub(crate) fn say(&self, turn: u32, message: Message) -> Message {
+        match &self.follow_or_record(Event::MessageAppended { turn, message: message.clone() }).event {
+            Event::MessageAppended { message, .. } => message.clone(),
+            _ => message,
+        }
     }
 
     /// Shows a piece of a reply to the sinks that want it. It is not recorded.
@@ -228,13 +430,45 @@ impl Recorder {
             return;
         }
         let event = Event::ModelText { turn, purpose, part, text: text.to_owned() };
-        let piece = Arc::new(Record::new(&self.run, tree.start.elapsed().as_secs_f64(), event));
+        let piece = Arc::new(Record::new(&self.run, self.clock.now().as_secs_f64(), event));
         sinks.for_each(|sink| sink.piece(&piece));
     }
 
     /// The id of the run.
     pub(crate) fn run(&self) -> &str {
         &self.run
+    }
+
+    /// The clock of the run.
+    pub(crate) fn clock(&self) -> &RunClock {
+        &self.clock
+    }
+
+    /// What the run did before, if it goes on or is replayed.
+    pub(crate) fn past(&self) -> Option<&Past> {
+        self.past.as_ref()
+    }
+
+    /// Whether the record of the run still answers.
+    pub(crate) fn is_following(&self) -> bool {
+        self.past.as_ref().is_some_and(|past| !past.is_over())
+    }
+
+    /// Ends a replay that is not to go on from the first difference.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Differs`] with the difference.
+    pub(crate) fn check_same(&self) -> Result<()> {
+        let Some(past) = &self.tree.past else { return Ok(()) };
+        match past.difference() {
+            Some(difference) if past.follow() == (FollowMode::Replay { live: false }) => {
+                let message = format!("the replay is not as the record has it: {}", difference.summary());
+                let error = Error::new(ErrorKind::Differs, message).operation("Rlm::replay");
+                let error = error.with("recorded", &difference.recorded).with("now", &difference.now);
+                Err(error.with_source(difference))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Waits until every sink has dealt with all events.
@@ -246,4 +480,14 @@ impl Recorder {
     pub(crate) fn trajectory(&self) -> Trajectory {
         Trajectory { records: self.tree.records.lock().unwrap_or_else(PoisonError::into_inner).clone() }
     }
+}
+
+/// The wall clock, in milliseconds since 1970.
+pub(crate) fn unix_ms() -> u64 {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn seconds(at: f64) -> Duration {
+    Duration::try_from_secs_f64(at).unwrap_or_default()
 }

@@ -23,6 +23,7 @@ use crate::{
     limits::{Limits, Remaining},
     model::{Amount, Estimates, LanguageModel, Message, Request, Usage, bytes_of},
     status::Limit,
+    trajectory::RunClock,
     value::Value,
 };
 
@@ -60,10 +61,11 @@ pub(super) struct Budget {
     slot: Option<Slot>,
     depth: u32,
     max_iterations: u32,
-    /// When the run has to be over.
-    deadline: Option<Instant>,
+    clock: RunClock,
+    /// When the run has to be over, by its clock.
+    deadline: Option<Duration>,
     /// When its turns have to be over, so that time is left for the extract call.
-    turns_deadline: Option<Instant>,
+    turns_deadline: Option<Duration>,
     used: Mutex<RunUsed>,
 }
 
@@ -164,25 +166,26 @@ impl CallSize {
 
 impl Budget {
     /// The budget of the run that all others of the tree come from.
-    pub(super) fn root(limits: &Limits) -> Arc<Self> {
-        let deadline = limits.run_timeout.and_then(|limit| Instant::now().checked_add(limit));
-        Self::new(Arc::new(TreeBudget::new(limits)), None, limits.max_iterations, deadline)
+    pub(super) fn root(limits: &Limits, clock: &RunClock) -> Arc<Self> {
+        let tree = Arc::new(TreeBudget::new(limits));
+        Self::new(tree, None, limits.max_iterations, clock, limits.run_timeout)
     }
 
     /// The budget of a child run, whose first turn is paid for. It has to be over when the turns of its
     /// parent have to be.
-    pub(super) fn child(self: &Arc<Self>, max_iterations: u32) -> Arc<Self> {
-        Self::new(self.tree.clone(), Some(self.clone()), max_iterations, self.turns_deadline)
+    pub(super) fn child(self: &Arc<Self>, max_iterations: u32, clock: &RunClock) -> Arc<Self> {
+        Self::new(self.tree.clone(), Some(self.clone()), max_iterations, clock, self.turns_deadline)
     }
 
     fn new(
         tree: Arc<TreeBudget>,
         parent: Option<Arc<Budget>>,
         max_iterations: u32,
-        deadline: Option<Instant>,
+        clock: &RunClock,
+        deadline: Option<Duration>,
     ) -> Arc<Self> {
         let turns_deadline = deadline.map(|deadline| {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_sub(clock.last());
             deadline - (left / 4).min(MAX_EXTRACT_TIME)
         });
         Arc::new(Self {
@@ -192,6 +195,7 @@ impl Budget {
             tree,
             parent,
             max_iterations,
+            clock: clock.clone(),
             deadline,
             turns_deadline,
         })
@@ -231,7 +235,7 @@ impl Budget {
         size: CallSize,
     ) -> Result<Reservation, Limit> {
         let mut used = self.tree.used();
-        match self.exhausted(&used) {
+        match self.exhausted(&used, self.clock.last()) {
             Some(limit) => Err(limit),
             None => self.pay_reply(&mut used, model, size),
         }
@@ -245,7 +249,7 @@ impl Budget {
         size: CallSize,
     ) -> Result<Reservation, Limit> {
         let mut used = self.tree.used();
-        match self.exhausted(&used) {
+        match self.exhausted(&used, self.clock.last()) {
             Some(limit) if limit != Limit::Time && self.parent.is_some() => Err(limit),
             _ => self.pay_reply(&mut used, model, size),
         }
@@ -444,7 +448,27 @@ impl Budget {
 
     /// Which limit on time, tokens or cost is used up.
     pub(super) fn exhausted_now(&self) -> Option<Limit> {
-        self.exhausted(&self.tree.used())
+        self.exhausted(&self.tree.used(), self.clock.now())
+    }
+
+    /// Which limit on time, tokens or cost was used up at the run's last event.
+    pub(super) fn exhausted_then(&self) -> Option<Limit> {
+        self.exhausted(&self.tree.used(), self.clock.last())
+    }
+
+    /// Counts what the run did before it went on.
+    pub(super) fn recall(&self, usage: Usage, sub_calls: u32) {
+        let mut used = self.tree.used();
+        used.usage += usage;
+        used.sub_calls = used.sub_calls.saturating_add(sub_calls);
+        drop(used);
+        self.add(usage);
+    }
+
+    /// Counts so many sub-calls at least.
+    pub(super) fn recall_sub_calls(&self, in_all: u32) {
+        let mut used = self.tree.used();
+        used.sub_calls = used.sub_calls.max(in_all);
     }
 
     /// How many iterations were taken.
@@ -454,20 +478,24 @@ impl Budget {
 
     /// When a call for a turn has to be over.
     pub(super) fn turns_deadline(&self) -> Option<Instant> {
-        self.turns_deadline
+        self.instant(self.turns_deadline)
     }
 
     /// When the run, its extract call included, has to be over.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        self.instant(self.deadline)
+    }
+
+    fn instant(&self, deadline: Option<Duration>) -> Option<Instant> {
+        Instant::now().checked_add(deadline?.saturating_sub(self.clock.now()))
     }
 
     /// The time left for turns.
     pub(super) fn time_left(&self) -> Option<Duration> {
-        self.turns_deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        Some(self.turns_deadline?.saturating_sub(self.clock.now()))
     }
 
-    /// What is left, for the model to read.
+    /// What is left at the run's last event, for the model to read.
     pub(super) fn remaining(&self) -> Remaining {
         let used = self.tree.used();
         Remaining {
@@ -477,7 +505,7 @@ impl Budget {
             max_llm_calls: self.tree.limits.max_llm_calls,
             tokens_left: self.tokens_left(&used),
             cost_left: self.cost_left(&used),
-            time_left: self.time_left(),
+            time_left: self.turns_deadline.map(|deadline| deadline.saturating_sub(self.clock.last())),
         }
     }
 
@@ -490,7 +518,7 @@ impl Budget {
             ("sub_calls_left", left.sub_calls_left.into()),
             ("tokens_left", optional(left.tokens_left.map(Value::from))),
             ("dollars_left", optional(left.cost_left.map(Value::from))),
-            ("seconds_left", optional(left.time_left.map(|left| left.as_secs_f64().into()))),
+            ("seconds_left", optional(self.time_left().map(|left| left.as_secs_f64().into()))),
             ("depth", self.depth.into()),
             ("max_depth", self.tree.limits.max_depth.into()),
         ];
@@ -530,12 +558,12 @@ impl Budget {
         }
     }
 
-    fn exhausted(&self, used: &TreeUsed) -> Option<Limit> {
+    fn exhausted(&self, used: &TreeUsed, at: Duration) -> Option<Limit> {
         let (limits, usage) = (&self.tree.limits, &used.usage);
         let over = |limit: Option<u64>, used: Option<u64>| {
             limit.zip(used).is_some_and(|(limit, used)| used >= limit)
         };
-        if self.turns_deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        if self.turns_deadline.is_some_and(|deadline| at >= deadline) {
             Some(Limit::Time)
         } else if over(limits.max_tokens, usage.total_tokens()) {
             Some(Limit::Tokens)
@@ -555,7 +583,8 @@ impl Budget {
 #[cfg(feature = "testing")]
 pub(crate) fn round_trips(model: &dyn LanguageModel, count: u32) {
     let limits = Limits::default().max_llm_calls(u32::MAX).max_tokens(u64::MAX / 2).max_cost(1e12);
-    let budget = Budget::root(&limits).child(1).child(1);
+    let clock = RunClock::started();
+    let budget = Budget::root(&limits, &clock).child(1, &clock).child(1, &clock);
     let size = CallSize { bytes: 3_000, max_output_tokens: None };
     for _ in 0..count {
         let reserved = budget.reserve_sub_calls(model, &[size]);

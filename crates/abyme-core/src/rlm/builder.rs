@@ -42,6 +42,7 @@ pub struct RlmBuilder<S = Untyped> {
     retry: RetryPolicy,
     compaction: Compaction,
     stop_early: bool,
+    seed: Option<u64>,
     prompt_profile: PromptProfile,
     span_content: SpanContent,
     sinks: Vec<Arc<dyn EventSink>>,
@@ -86,6 +87,7 @@ impl<S: Signature> RlmBuilder<S> {
             retry: RetryPolicy::default(),
             compaction: Compaction::default(),
             stop_early: true,
+            seed: None,
             prompt_profile: PromptProfile::default(),
             span_content: SpanContent::default(),
             sinks: Vec::new(),
@@ -189,6 +191,18 @@ impl<S: Signature> RlmBuilder<S> {
         self
     }
 
+    /// Sets what the module `random` begins with in every session, so that a run can be done again with the
+    /// same random numbers; those of children are made from it. Numbers above 2^53 are cut to that. Default:
+    /// a run that keeps its [trace](crate::Run::trace) has a seed of its own, made at random, so that its
+    /// cells can run again when it is resumed or replayed; all others leave it to Python.
+    ///
+    /// `uuid4`, `secrets` and `os.urandom` are not seeded, and neither is the clock. The order of sets is
+    /// that of Python's hash seed, which the wasm backend fixes.
+    pub fn seed(mut self, seed: impl Into<Option<u64>>) -> Self {
+        self.seed = seed.into().map(|seed| seed & ((1 << 53) - 1));
+        self
+    }
+
     /// Sets which prompts a run begins with: see [`PromptProfile`].
     pub fn prompt_profile(mut self, profile: PromptProfile) -> Self {
         self.prompt_profile = profile;
@@ -245,6 +259,7 @@ impl<S: Signature> RlmBuilder<S> {
             retry: self.retry,
             compaction: self.compaction,
             stop_early: self.stop_early,
+            seed: self.seed,
             prompt_profile: self.prompt_profile,
             plain_models: Arc::default(),
             span_content: self.span_content,

@@ -26,7 +26,7 @@ use crate::{
         FinishReason, LanguageModel, Request, Response, Retries, Usage, complete_once, stream_once, timed_out,
     },
     telemetry,
-    trajectory::{CallOutcome, Event, Purpose, Recorder, StoppedEarly},
+    trajectory::{CallOutcome, Event, Past, PastReply, Purpose, Recorder, StoppedEarly, usage_of},
 };
 
 /// What the record says of a call that was dropped with its cell or its run.
@@ -108,7 +108,8 @@ impl<'a> ModelCaller<'a> {
         budget: &'a Arc<Budget>,
         recorder: &'a Recorder,
     ) -> Self {
-        Self { config, limits, budget, recorder, host_calls: AtomicU32::new(0) }
+        let last_call = recorder.past().map_or(0, Past::last_call);
+        Self { config, limits, budget, recorder, host_calls: AtomicU32::new(last_call) }
     }
 
     pub(super) fn budget(&self) -> &'a Arc<Budget> {
@@ -151,6 +152,10 @@ impl<'a> ModelCaller<'a> {
         request: Request,
         prefill: &str,
     ) -> Result<Response> {
+        if let Some(answer) = self.past_reply(turn, purpose, &request)? {
+            return answer;
+        }
+        self.recorder.check_live(turn)?;
         let deadline = match purpose {
             Purpose::Extract => self.budget.deadline(),
             _ => self.budget.turns_deadline(),
@@ -187,6 +192,42 @@ impl<'a> ModelCaller<'a> {
             seconds: started.elapsed().as_secs_f64(),
         });
         Ok(response)
+    }
+
+    /// What the record of the run answers. What it used is settled again.
+    ///
+    /// # Errors
+    /// Those of a replay that differs.
+    fn past_reply(&self, turn: u32, purpose: Purpose, request: &Request) -> Result<Option<Result<Response>>> {
+        self.recorder.check_same()?;
+        let set_aside = || {
+            let past = self.recorder.past();
+            past.iter().for_each(|past| self.budget.recall(past.take_set_aside(), 0));
+        };
+        set_aside();
+        let Some(PastReply { failed, answer }) = self.recorder.past_reply(turn, purpose) else {
+            return Ok(None);
+        };
+        set_aside();
+        self.recorder.check_same()?;
+        failed.iter().for_each(|record| self.budget.settle_unfinished(usage_of(record)));
+        let Some((record, answer)) = answer else { return Ok(None) };
+        let model = &*self.config.model;
+        Ok(Some(match answer {
+            Ok((response, true)) => {
+                self.budget.settle_unfinished(response.usage);
+                Ok(response)
+            }
+            Ok((response, false)) => {
+                self.budget.settle(model.name(), CallSize::of(request), response.usage);
+                self.config.plain_models.learn(model.name(), &response);
+                Ok(response)
+            }
+            Err(error) => {
+                self.budget.settle_unfinished(usage_of(&record));
+                Err(error)
+            }
+        }))
     }
 
     /// Whether a generation may end early: then the provider does not say what it cost.
@@ -294,15 +335,13 @@ impl<'a> ModelCaller<'a> {
 
     /// What a call that failed raises in the cell.
     fn failure(&self, error: &Error, asked: &SubCall<'_>) -> HostError {
-        let type_name = match error.kind() {
-            ErrorKind::ModelTimeout => "TimeoutError",
+        match error.kind() {
             ErrorKind::ContextTooLong => {
                 let advice = self.budget.learn_too_long(asked.model, &asked.request);
-                return HostError::value_error(format!("{}. {advice}", error.message()));
+                raised(error.kind(), &format!("{}. {advice}", error.message()))
             }
-            _ => "RuntimeError",
-        };
-        HostError::new(type_name, error.message())
+            kind => raised(kind, error.message()),
+        }
     }
 
     /// Calls a model until it answers, fails for good, or the time is over, pauses between tries included.
@@ -417,6 +456,16 @@ impl<'a> ModelCaller<'a> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The exception in a cell that stands for a failure of this kind.
+pub(super) fn raised(kind: ErrorKind, message: &str) -> HostError {
+    let type_name = match kind {
+        ErrorKind::ModelTimeout => "TimeoutError",
+        ErrorKind::ContextTooLong => "ValueError",
+        _ => "RuntimeError",
+    };
+    HostError::new(type_name, message)
 }
 
 /// What a call used: one call at least, unless a cache answered, and what its tokens cost where the provider

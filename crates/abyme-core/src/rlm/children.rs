@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use tokio::time::Instant;
 
 use super::{
+    answers::{Answers, PastChild, Tally},
     arguments::{self, given, wrong_argument},
     batch::{self, on_error},
     builtins::{RLM_QUERY, RLM_QUERY_BATCHED},
@@ -15,7 +16,7 @@ use super::{
     guard::OnDrop,
     made::Made,
     reply_type::ReplyType,
-    start::{RunParts, StartRun, random_seed, run_id},
+    start::{RunParts, StartRun, run_id},
     sub_calls::SubCalls,
 };
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
     signature::{Field, FieldType, TaskSignature},
     telemetry,
     tool::ToolUses,
-    trajectory::{CallOutcome, Event, ParentCall},
+    trajectory::{CallOutcome, Event, ParentCall, Past},
     value::{Text, Value},
 };
 
@@ -37,6 +38,8 @@ pub(super) struct Children<'a> {
     start: &'a dyn StartRun,
     tool_uses: &'a ToolUses,
     turn: u32,
+    /// What the record knows of the cell's calls.
+    answers: &'a Answers,
     /// What the model should know of batches that failed in part, beside what they returned.
     notes: Mutex<Vec<String>>,
 }
@@ -64,8 +67,9 @@ impl<'a> Children<'a> {
         start: &'a dyn StartRun,
         tool_uses: &'a ToolUses,
         turn: u32,
+        answers: &'a Answers,
     ) -> Self {
-        Self { caller, start, tool_uses, turn, notes: Mutex::default() }
+        Self { caller, start, tool_uses, turn, answers, notes: Mutex::default() }
     }
 
     pub(super) async fn rlm_query(&self, call: &HostCall, made: &Made) -> Result<Value, HostError> {
@@ -77,7 +81,7 @@ impl<'a> Children<'a> {
         let asked = self.asked(call, RLM_QUERY, made)?;
         let task = self.task(&asked, prompt, context)?;
         if !self.caller.budget().may_have_children() {
-            let sub_calls = SubCalls::new(self.caller, self.turn);
+            let sub_calls = SubCalls::new(self.caller, self.turn, self.answers);
             return sub_calls
                 .answer(RLM_QUERY, &**asked.model, flat_prompt(prompt, context), task.config.signature, made)
                 .await;
@@ -121,7 +125,7 @@ impl<'a> Children<'a> {
             self.caller.budget().take_slot().await;
             results
         } else {
-            let sub_calls = SubCalls::new(self.caller, self.turn);
+            let sub_calls = SubCalls::new(self.caller, self.turn, self.answers);
             let asked = &asked;
             let flat = tasks.into_iter().zip(prompts.iter().zip(contexts));
             join_all(flat.map(|(task, (prompt, context))| {
@@ -213,16 +217,41 @@ impl<'a> Children<'a> {
     /// Runs one child, whose first turn is reserved, and records it.
     async fn child(&self, asked: &ChildOptions<'_>, task: Task) -> Result<Value, HostError> {
         let Task { prompt, config, inputs } = task;
-        let (turn, call, child) = (self.turn, self.caller.next_made(asked.made), run_id());
-        let budget = self.caller.budget().child(asked.max_iterations);
-        let recorder = self.caller.recorder().child(child.clone());
-        self.caller.recorder().record(Event::ChildStarted {
-            turn,
-            call,
-            function: asked.function.to_owned(),
-            child: child.clone(),
-            prompt: prompt.as_str().to_owned(),
-        });
+        let past = self.answers.child(asked.function, prompt.as_str(), &config.signature, &inputs);
+        let parent_recorder = self.caller.recorder();
+        let is_replayed = self.answers.is_replay();
+        if past.is_none() {
+            let arguments = IndexMap::from([("prompt".to_owned(), Value::Text(prompt.clone()))]);
+            self.answers.check_open(self.turn, asked.function, &arguments)?;
+        }
+        if !is_replayed && let Some(PastChild { call, child, result: Some(result), .. }) = &past {
+            asked.made.add(*call);
+            let mut tally = Tally::default();
+            parent_recorder.past().iter().for_each(|past| tally.add_child(past, child));
+            // Its first turn is reserved with the others of its batch.
+            self.caller.budget().recall(tally.usage, tally.sub_calls.saturating_sub(1));
+            return result.clone();
+        }
+        let before = past.as_ref().map(|past| past.child.as_str());
+        let turn = self.turn;
+        let (call, child) = match &past {
+            Some(past) if !is_replayed => {
+                asked.made.add(past.call);
+                (past.call, past.child.clone())
+            }
+            _ => (self.caller.next_made(asked.made), run_id()),
+        };
+        let recorder = parent_recorder.child(child.clone(), before);
+        let budget = self.caller.budget().child(asked.max_iterations, recorder.clock());
+        if before.is_none() || is_replayed {
+            parent_recorder.record(Event::ChildStarted {
+                turn,
+                call,
+                function: asked.function.to_owned(),
+                child: child.clone(),
+                prompt: prompt.as_str().to_owned(),
+            });
+        }
         let started = Instant::now();
         let finished = |outcome| {
             let (usage, seconds) = (budget.usage(), started.elapsed().as_secs_f64());
@@ -243,8 +272,10 @@ impl<'a> Children<'a> {
             label: None,
             session: None,
             earlier: None,
+            forks: None,
             parent: Some(&parent),
-            seed: random_seed(),
+            seed: recorder.past().and_then(Past::seed),
+            decide_effect: None,
             forked_from: None,
         };
         let span = telemetry::child(recorder.run(), budget.depth(), &config.signature);

@@ -39,6 +39,8 @@ pub(super) struct RlmConfig {
     pub(super) compaction: Compaction,
     /// Whether a generation ends with its cell.
     pub(super) stop_early: bool,
+    /// What the random numbers of every run begin with, if that is fixed.
+    pub(super) seed: Option<u64>,
     /// The prompts that the run begins with.
     pub(super) prompt_profile: PromptProfile,
     /// What all runs have learned about their models.

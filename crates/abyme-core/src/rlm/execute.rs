@@ -6,8 +6,9 @@ use async_trait::async_trait;
 
 use super::{
     caller::ModelCaller,
+    effects::DecideEffect,
     guard::OnDrop,
-    start::{Outputs, RunParts, StartRun},
+    start::{Outputs, RunParts, StartRun, child_seed},
     turns::Turns,
 };
 use crate::{
@@ -18,9 +19,10 @@ use crate::{
 /// Executes a run until it ends or is `cancelled`.
 pub(super) async fn execute(parts: RunParts<'_>, cancelled: impl Future<Output = ()>) -> Result<Outputs> {
     let RunParts { config, limits, budget, recorder, .. } = parts;
+    let start = Loop { decide_effect: parts.decide_effect, seed: parts.seed };
     let caller = ModelCaller::new(config, limits, budget, recorder);
-    let mut turns = Turns::new(parts, caller, &Loop);
-    turns.open();
+    let mut turns = Turns::new(parts, caller, &start);
+    turns.open()?;
     let failed = |kind, error: String| {
         let (usage, turns) = (budget.usage(), budget.iterations());
         recorder.record(Event::RunFailed { kind, error, usage, turns });
@@ -41,12 +43,17 @@ pub(super) async fn execute(parts: RunParts<'_>, cancelled: impl Future<Output =
 }
 
 /// Runs children in the loop that runs their parents.
-struct Loop;
+struct Loop<'a> {
+    decide_effect: Option<&'a DecideEffect>,
+    seed: Option<u64>,
+}
 
 #[async_trait]
-impl StartRun for Loop {
+impl StartRun for Loop<'_> {
     async fn start(&self, parts: RunParts<'_>) -> Result<Outputs> {
         // A child ends with the cell that waits for it.
-        execute(parts, pending()).await
+        let call = parts.parent.map_or(0, |parent| parent.call);
+        let seed = parts.seed.or_else(|| Some(child_seed(self.seed?, call)));
+        execute(RunParts { decide_effect: self.decide_effect, seed, ..parts }, pending()).await
     }
 }

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::{
+    answers::Answers,
     builtins::{
         BUDGET, LLM_BATCH, LLM_QUERY, LLM_QUERY_BATCHED, RESERVED_FUNCTIONS, RLM_QUERY, RLM_QUERY_BATCHED,
     },
@@ -27,6 +28,7 @@ pub(super) struct CellHost<'a> {
     sub_calls: SubCalls<'a>,
     children: Children<'a>,
     turn: u32,
+    answers: &'a Answers,
     tool_calls: ToolCalls<'a>,
 }
 
@@ -36,13 +38,15 @@ impl<'a> CellHost<'a> {
         start: &'a dyn StartRun,
         tool_uses: &'a ToolUses,
         turn: u32,
+        answers: &'a Answers,
     ) -> Self {
         Self {
             caller,
-            sub_calls: SubCalls::new(caller, turn),
-            children: Children::new(caller, start, tool_uses, turn),
+            sub_calls: SubCalls::new(caller, turn, answers),
+            children: Children::new(caller, start, tool_uses, turn, answers),
             turn,
-            tool_calls: ToolCalls::new(caller, &caller.config().tools, tool_uses, turn),
+            answers,
+            tool_calls: ToolCalls::new(caller, &caller.config().tools, tool_uses, turn, answers),
         }
     }
 
@@ -53,6 +57,12 @@ impl<'a> CellHost<'a> {
 
     /// Serves a call of a built-in function, and records what it returned.
     async fn built_in(&self, call: HostCall) -> Result<Value, HostError> {
+        let past = self.answers.host_call(&call.name, &call.kwargs);
+        match &past {
+            Some(past) if !(past.has_children && self.answers.is_replay()) => return past.result.clone(),
+            Some(_) => {}
+            None => self.answers.check_open(self.turn, &call.name, &call.kwargs)?,
+        }
         let made = Made::default();
         let result = match call.name.as_str() {
             LLM_QUERY => self.sub_calls.llm_query(&call, &made).await,

@@ -1,4 +1,5 @@
-//! Inputs as objects: what the first cell of a session does to their dicts, dates, times and decimals.
+//! What the first cell of a session does beside putting the inputs in: it makes objects of dicts, dates, times
+//! and decimals, and seeds the random numbers.
 
 use crate::signature::Field;
 
@@ -23,6 +24,11 @@ fn line(name: &str, field: &Field) -> Option<String> {
     let kind = objects.map_or_else(|| "None".to_owned(), |kind| kind.to_string());
     let is_object = if field.is_object() { "True" } else { "False" };
     Some(format!("    {name} = _abyme_input({name}, {kind}, {is_object})\n"))
+}
+
+/// The code that seeds the random numbers of a session.
+pub(super) fn seeding(seed: u64) -> String {
+    format!("import random as _abyme_random\n_abyme_random.seed({seed})\ndel _abyme_random\n")
 }
 
 #[cfg(test)]

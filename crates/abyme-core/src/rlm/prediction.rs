@@ -7,7 +7,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     model::Usage,
     status::Status,
-    trajectory::Trajectory,
+    trajectory::{Difference, Trajectory},
     value::Value,
 };
 
@@ -27,6 +27,7 @@ pub struct Prediction<O = IndexMap<String, Value>> {
     status: Status,
     usage: Usage,
     trajectory: Trajectory,
+    difference: Option<Difference>,
 }
 
 impl Prediction<()> {
@@ -36,7 +37,11 @@ impl Prediction<()> {
         usage: Usage,
         trajectory: Trajectory,
     ) -> Self {
-        Self { output: (), outputs, status, usage, trajectory }
+        Self { output: (), outputs, status, usage, trajectory, difference: None }
+    }
+
+    pub(super) fn with_difference(self, difference: Option<Difference>) -> Self {
+        Self { difference, ..self }
     }
 
     /// The same with the outputs as an `O`.
@@ -46,14 +51,14 @@ impl Prediction<()> {
     ///
     /// [`outputs_as`]: crate::TaskSignature::outputs_as
     pub(super) fn typed<O: DeserializeOwned>(self) -> Result<Prediction<O>> {
-        let Self { output: (), outputs, status, usage, trajectory } = self;
+        let Self { output: (), outputs, status, usage, trajectory, difference } = self;
         let whole = Value::Dict(outputs);
         let output = whole.to()?;
         let outputs = match whole {
             Value::Dict(outputs) => outputs,
             _ => IndexMap::new(),
         };
-        Ok(Prediction { output, outputs, status, usage, trajectory })
+        Ok(Prediction { output, outputs, status, usage, trajectory, difference })
     }
 }
 
@@ -97,6 +102,11 @@ impl<O> Prediction<O> {
     /// What the run used, sub-calls included.
     pub fn usage(&self) -> &Usage {
         &self.usage
+    }
+
+    /// For a replay that [went on live](crate::Run::live): where it left its record.
+    pub fn difference(&self) -> Option<&Difference> {
+        self.difference.as_ref()
     }
 
     /// The complete record of the run.

@@ -16,24 +16,28 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 
 use super::{
+    begin::{Begin, Beginning, GivenRecord, How},
     budget::Budget,
     config::RlmConfig,
     conversations::{
         ConversationLimits,
         shared::{OpenQuestion, SharedConversation},
     },
+    effects::{EffectDecider, EffectDecision, UnfinishedEffect},
     execute::execute,
-    guard::unless,
+    forks::ForkServer,
+    guard::{OnDrop, unless},
+    kept_session::SessionSlot,
     prediction::Prediction,
-    start::{RunParts, random_seed, run_id},
+    start::RunParts,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    inputs::Inputs,
+    interpreter::CodeInterpreter,
     limits::Limits,
     runtime::HomeRuntime,
     telemetry, tool,
-    trajectory::{EventSink, Record, Recorder, TrajectoryWriter},
+    trajectory::{EventSink, Record, TrajectoryWriter},
     value::Value,
 };
 
@@ -75,8 +79,8 @@ use crate::{
 #[must_use = "a run does nothing until it is awaited"]
 pub struct Run<O = IndexMap<String, Value>> {
     output: PhantomData<fn() -> O>,
-    config: Arc<RlmConfig>,
-    inputs: Result<Inputs>,
+    pub(super) config: Arc<RlmConfig>,
+    begin: Begin,
     limits: Limits,
     sinks: Vec<Arc<dyn EventSink>>,
     trace: Option<PathBuf>,
@@ -85,21 +89,26 @@ pub struct Run<O = IndexMap<String, Value>> {
     cancel: CancelHandle,
     /// The conversation that it is a question of.
     conversation: Option<(Arc<SharedConversation>, ConversationLimits)>,
+    decide_effect: Option<EffectDecider>,
+    pub(super) forks: ForkServer,
 }
 
 /// The future of a [`Run`].
 pub type RunFuture<O = IndexMap<String, Value>> = Pin<Box<dyn Future<Output = Result<Prediction<O>>> + Send>>;
 
 impl<O> Run<O> {
-    pub(super) fn new(config: Arc<RlmConfig>, inputs: Result<Inputs>) -> Self {
+    pub(super) fn new(config: Arc<RlmConfig>, begin: Begin, id: String) -> Self {
+        let (limits, label) = begin.recorded().unwrap_or((&config.limits, None));
         Self {
             output: PhantomData,
-            inputs,
-            limits: config.limits.clone(),
+            limits: limits.clone(),
             sinks: config.sinks.clone(),
             trace: None,
-            label: None,
-            id: run_id(),
+            label: label.map(str::to_owned),
+            decide_effect: None,
+            forks: ForkServer::default(),
+            begin,
+            id,
             cancel: CancelHandle { state: watch::Sender::new(false) },
             conversation: None,
             config,
@@ -116,7 +125,28 @@ impl<O> Run<O> {
         self
     }
 
-    /// Changes the limits of this run. They start as those of the [`Rlm`](crate::Rlm).
+    /// Lets a replay go on live from the first difference, so that a changed prompt costs only what is new.
+    /// Other runs are live anyway.
+    pub fn live(mut self) -> Self {
+        if let Begin::Recorded(Ok(GivenRecord { how: How::Replay { live }, .. })) = &mut self.begin {
+            *live = true;
+        }
+        self
+    }
+
+    /// Decides about calls of tools with an [`effect`](crate::Tool::effect) that had begun when the record of
+    /// this run ended, and of which it is not known whether they took effect. Without it such a run does not
+    /// go on.
+    pub fn on_unfinished_effect(
+        mut self,
+        decide: impl Fn(&UnfinishedEffect) -> EffectDecision + Send + Sync + 'static,
+    ) -> Self {
+        self.decide_effect = Some(EffectDecider(Arc::new(decide)));
+        self
+    }
+
+    /// Changes the limits of this run. They start as those of the [`Rlm`](crate::Rlm), or of the run that it
+    /// goes on from.
     pub fn limits(mut self, change: impl FnOnce(Limits) -> Limits) -> Self {
         self.limits = change(self.limits);
         self
@@ -176,31 +206,52 @@ impl<O> Run<O> {
     }
 
     async fn finish(self) -> Result<Prediction<()>> {
-        let Self { output: _, config, inputs, limits, mut sinks, trace, label, id, cancel, conversation } =
-            self;
+        let Self {
+            output: _,
+            config,
+            begin,
+            limits,
+            mut sinks,
+            trace,
+            label,
+            id,
+            cancel,
+            decide_effect,
+            forks,
+            conversation,
+        } = self;
         HomeRuntime::current()?;
-        let inputs = inputs?;
-        let mut question = match conversation {
-            Some((conversation, of_all)) => {
+        let asked = match &begin {
+            Begin::New(Ok(inputs)) => conversation.map(|conversation| (inputs.clone(), conversation)),
+            _ => None,
+        };
+        let mut question = match asked {
+            Some((inputs, (conversation, of_all))) => {
                 let begun = conversation.begin(&inputs, &limits, of_all);
                 Some(unless(pin!(cancel.cancelled()), begun).await?)
             }
             None => None,
         };
-        let (inputs, limits) = match &question {
-            Some(question) => (question.inputs.clone(), question.limits.clone()),
-            None => (config.signature.checked_inputs(&inputs)?, limits),
+        let (mut beginning, limits) = match &question {
+            Some(question) => (Beginning::new(question.inputs.clone(), config.seed), question.limits.clone()),
+            None => (begin.checked(&config, trace.is_some())?, limits),
         };
         limits.check()?;
         config.check_prices(&limits)?;
         if let Some(path) = &trace {
-            sinks.push(Arc::new(create_trace(path.clone()).await?));
+            let file = create_trace(path.clone()).await?;
+            beginning.show_past(&file);
+            sinks.push(Arc::new(file));
         }
-        let budget = Budget::root(&limits);
+        let given = beginning.take_session();
+        let is_given = given.is_some();
+        let slot = SessionSlot::new(given);
+        let recorder = beginning.recorder(id, sinks, &limits);
+        let Beginning { inputs, seed, forked_from, .. } = beginning;
+        let budget = Budget::root(&limits, recorder.clock());
         if let Some(question) = &mut question {
             question.start(&budget);
         }
-        let recorder = Recorder::new(id, sinks);
         let parts = RunParts {
             config: &config,
             inputs: &inputs,
@@ -209,19 +260,32 @@ impl<O> Run<O> {
             recorder: &recorder,
             tool_uses: &tool::unused(&config.tools),
             label: label.as_deref(),
-            session: question.as_ref().map(OpenQuestion::session),
+            session: question.as_ref().map(OpenQuestion::session).or(is_given.then_some(&slot)),
             earlier: question.as_ref().map(|question| &question.earlier),
+            forks: Some(&forks),
             parent: None,
-            seed: random_seed(),
-            forked_from: None,
+            seed,
+            decide_effect: decide_effect.as_ref().map(|decider| &*decider.0),
+            forked_from: forked_from.as_ref(),
         };
         let usage = || budget.usage();
+        let over = OnDrop::new(|| forks.end(recorder.trajectory()));
         let ended = execute(parts, cancel.cancelled()).await;
+        drop(over);
         if let Some(question) = question {
             question.end(ended.as_ref().ok(), &recorder.trajectory());
         }
-        let ended = match ended {
-            Ok((outputs, status)) => Ok(Prediction::new(outputs, status, usage(), recorder.trajectory())),
+        if let Some(mut kept) = slot.lock().await.take()
+            && let Err(error) = kept.session.shutdown().await
+        {
+            tracing::warn!(%error, "the session did not shut down cleanly");
+        }
+        let ended = match ended.and_then(|ended| recorder.check_same().map(|()| ended)) {
+            Ok((outputs, status)) => {
+                let difference = recorder.past().and_then(|past| past.tree().difference());
+                let prediction = Prediction::new(outputs, status, usage(), recorder.trajectory());
+                Ok(prediction.with_difference(difference))
+            }
             Err(error) => {
                 let turns = budget.iterations();
                 let error = error.with("run", recorder.run()).with("turns", turns).with("used", usage());

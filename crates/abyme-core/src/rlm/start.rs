@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use indexmap::IndexMap;
-use rand::Rng;
+use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{budget::Budget, config::RlmConfig, kept_session::SessionSlot};
+use super::{
+    budget::Budget, config::RlmConfig, effects::DecideEffect, forks::ForkServer, kept_session::SessionSlot,
+};
 use crate::{
     error::Result,
     inputs::Inputs,
@@ -37,10 +39,14 @@ pub(super) struct RunParts<'a> {
     pub(super) session: Option<&'a SessionSlot>,
     /// What of its inputs is of earlier questions.
     pub(super) earlier: Option<&'a EarlierInputs>,
+    /// The forks that are asked of it.
+    pub(super) forks: Option<&'a ForkServer>,
     /// The call that starts it, if a cell does.
     pub(super) parent: Option<&'a ParentCall>,
-    /// What the random numbers of its sessions begin with.
-    pub(super) seed: u64,
+    /// What the random numbers of its sessions begin with, where they have a seed.
+    pub(super) seed: Option<u64>,
+    /// What decides about the unfinished calls of effects, if something does.
+    pub(super) decide_effect: Option<&'a DecideEffect>,
     /// The run that it is a fork of, if it is one.
     pub(super) forked_from: Option<&'a ForkOrigin>,
 }
@@ -69,6 +75,11 @@ pub(super) trait StartRun: Send + Sync {
 /// A seed, made at random. It fits the numbers of JSON.
 pub(super) fn random_seed() -> u64 {
     rand::rng().random::<u64>() >> 11
+}
+
+/// The seed of a child that a host call of this number starts.
+pub(super) fn child_seed(seed: u64, call: u32) -> u64 {
+    StdRng::seed_from_u64(seed.wrapping_add(u64::from(call))).random::<u64>() >> 11
 }
 
 /// The id of a new run, made at random.

@@ -3,14 +3,16 @@
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::join_all;
+use indexmap::IndexMap;
 use tokio::time::Instant;
 
 use super::{
+    answers::{Answers, Asked},
     arguments::{self, check_prompt, wrong_argument},
     batch::{self, on_error},
-    budget::Reservation,
+    budget::{CallSize, Reservation},
     builtins::{LLM_QUERY, LLM_QUERY_BATCHED},
-    caller::{CANCELLED, ModelCaller, SubCall},
+    caller::{Answer, CANCELLED, ModelCaller, SubCall},
     guard::OnDrop,
     in_flight::{Answered, Follow, Lead, Question, Role},
     made::Made,
@@ -33,6 +35,8 @@ const SHOWN_CHARS: usize = 200;
 pub(super) struct SubCalls<'a> {
     caller: &'a ModelCaller<'a>,
     turn: u32,
+    /// What the record knows of the cell's calls.
+    answers: &'a Answers,
     /// What the model should know of batches that failed in part, beside what they returned.
     notes: Mutex<Vec<String>>,
 }
@@ -48,8 +52,8 @@ enum Slot<'a> {
 }
 
 impl<'a> SubCalls<'a> {
-    pub(super) fn new(caller: &'a ModelCaller<'a>, turn: u32) -> Self {
-        Self { caller, turn, notes: Mutex::default() }
+    pub(super) fn new(caller: &'a ModelCaller<'a>, turn: u32, answers: &'a Answers) -> Self {
+        Self { caller, turn, answers, notes: Mutex::default() }
     }
 
     /// What the model should read beside what the calls returned.
@@ -200,7 +204,7 @@ impl<'a> SubCalls<'a> {
         let (model, timeout, made) = (options.model, options.timeout, options.made);
         let mut asked = SubCall { function, model, request, timeout, repairs: None, made };
         let mut answered = Answered { by: None, text: String::new(), value: Ok(Value::None) };
-        let first = match self.caller.sub_call(self.turn, &asked, reserved).await {
+        let first = match self.sub_call(&asked, reserved).await {
             Ok(reply) => reply,
             Err(error) => return Answered { value: Err(error), ..answered },
         };
@@ -227,7 +231,7 @@ impl<'a> SubCalls<'a> {
             let value = unfit(&problem, &first.text, ", and no sub-call is left to have it corrected");
             return Answered { value, ..answered };
         };
-        match self.caller.sub_call(self.turn, &asked, reserved).await {
+        match self.sub_call(&asked, reserved).await {
             Ok(second) => {
                 let value = reply_type.read(&second.text, second.is_cut);
                 let value = value.or_else(|problem| unfit(&problem, &second.text, ", corrected or not"));
@@ -238,6 +242,40 @@ impl<'a> SubCalls<'a> {
                 Answered { value: unfit(&problem, &first.text, &and), ..answered }
             }
         }
+    }
+
+    /// One call of a model, unless the record has its answer.
+    async fn sub_call(&self, asked: &SubCall<'_>, reserved: Reservation) -> Result<Answer, HostError> {
+        let same = Asked {
+            function: asked.function.to_owned(),
+            model: asked.model.name().to_owned(),
+            prompt: asked.request.messages.last().map(|message| message.content.clone()).unwrap_or_default(),
+            max_tokens: asked.request.max_tokens,
+            temperature: asked.request.temperature,
+            is_repair: asked.repairs.is_some(),
+        };
+        let Some(past) = self.answers.sub_call(&same) else {
+            let arguments = IndexMap::from([("prompt".to_owned(), Value::from(same.prompt))]);
+            self.answers.check_open(self.turn, asked.function, &arguments)?;
+            return self.caller.sub_call(self.turn, asked, reserved).await;
+        };
+        asked.made.add(past.call);
+        if !past.is_ended {
+            self.caller.recorder().record(Event::SubCallFinished {
+                turn: self.turn,
+                call: past.call,
+                outcome: CallOutcome::of(&past.result),
+                is_cut: past.is_cut,
+                usage: past.usage,
+                seconds: 0.0,
+                answered_by: None,
+            });
+        }
+        // It is reserved with the others of its batch, as it was. What tries used that failed is counted.
+        if past.usage != Usage::default() {
+            self.caller.budget().settle(&same.model, CallSize::of(&asked.request), past.usage);
+        }
+        past.result.map(|text| Answer { call: past.call, text, is_cut: past.is_cut })
     }
 
     /// Waits for the answer of another call, and records that.

@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::{
+    answers::{Answers, named},
     caller::{CANCELLED, ModelCaller},
     guard::OnDrop,
 };
@@ -19,18 +20,37 @@ pub(super) struct ToolCalls<'a> {
     tools: &'a [Tool],
     uses: &'a ToolUses,
     turn: u32,
+    /// What the record knows of the cell's calls.
+    answers: &'a Answers,
 }
 
 impl<'a> ToolCalls<'a> {
-    pub(super) fn new(caller: &'a ModelCaller<'a>, tools: &'a [Tool], uses: &'a ToolUses, turn: u32) -> Self {
-        Self { caller, tools, uses, turn }
+    pub(super) fn new(
+        caller: &'a ModelCaller<'a>,
+        tools: &'a [Tool],
+        uses: &'a ToolUses,
+        turn: u32,
+        answers: &'a Answers,
+    ) -> Self {
+        Self { caller, tools, uses, turn, answers }
     }
 
     pub(super) async fn call(&self, call: HostCall) -> Result<Value, HostError> {
         let Some(tool) = self.tools.iter().find(|tool| tool.name() == call.name) else {
-            return Err(HostError::new("NameError", format!("the host has no function `{}`", call.name)));
+            return match self.answers.host_call(&call.name, &named(&call)) {
+                Some(past) => past.result,
+                None => {
+                    self.answers.check_open(self.turn, &call.name, &call.kwargs)?;
+                    let message = format!("the host has no function `{}`", call.name);
+                    Err(HostError::new("NameError", message))
+                }
+            };
         };
         let arguments = tool.arguments(call);
+        if let Some(past) = self.answers.host_call(tool.name(), &arguments) {
+            return past.result;
+        }
+        self.answers.check_open(self.turn, tool.name(), &arguments)?;
         let admitted = self.uses.admit(tool.name()).await;
         let (recorder, turn, number) = (self.caller.recorder(), self.turn, self.caller.next_host_call());
         recorder.record(Event::ToolCallStarted {

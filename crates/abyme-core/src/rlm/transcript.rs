@@ -140,17 +140,17 @@ impl<'a> Transcript<'a> {
         }
         match self.messages.last_mut() {
             Some(last) if last.role == Role::User && turn > 0 => {
+                let said = self.recorder.say(turn, Message::user(text));
                 last.content.push_str("\n\n");
-                last.content.push_str(&text);
-                self.recorder.record(Event::MessageAppended { turn, message: Message::user(text) });
+                last.content.push_str(&said.content);
             }
             _ => self.say(turn, Message::user(text)),
         }
     }
 
     fn say(&mut self, turn: u32, message: Message) {
-        self.recorder.record(Event::MessageAppended { turn, message: message.clone() });
-        self.messages.push(message);
+        let said = self.recorder.say(turn, message);
+        self.messages.push(said);
     }
 
     /// Cuts the oldest messages until half of what can be cut is gone. Says whether there was anything.

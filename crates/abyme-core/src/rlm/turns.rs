@@ -3,7 +3,7 @@
 use std::{
     pin::pin,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use abyme_python_syntax::visible_text;
@@ -11,17 +11,21 @@ use indexmap::IndexMap;
 use tracing::Instrument;
 
 use super::{
+    answers::{AnswerMode, Answers, Tally},
     budget::{Budget, CallSize, Reservation},
     builtins,
     caller::ModelCaller,
     compact::Compactor,
     config::RlmConfig,
+    effects::check_effects,
     extract::read_outputs,
+    forks::ForkPoint,
     guard::unless,
     host::CellHost,
     kept_session::{KeptSession, SessionSlot},
     objects,
     reply::{Reply, read_reply},
+    same_task::{check_task, tool_notes},
     start::{Outputs, RunParts, StartRun},
     transcript::Transcript,
 };
@@ -29,15 +33,15 @@ use crate::{
     error::{Error, ErrorKind, Result},
     inputs::Inputs,
     interpreter::{
-        Cell, CodeInterpreter, NoHostFunctions, Observation, Session, Stage, Submission, Submitted,
-        render_observation,
+        Cell, CodeInterpreter, FunctionSpec, NoHostFunctions, Observation, Session, Stage, Submission,
+        Submitted, render_observation,
     },
     limits::Limits,
     model::{FinishReason, Message, Response},
     prompt::{self, FirstMessages, PromptProfile},
     status::{Limit, Status},
     telemetry,
-    trajectory::{Event, Purpose, Recorder},
+    trajectory::{Event, FollowMode, PastCell, Purpose, Record, Recorder, difference_of, unix_ms},
     value::Value,
 };
 
@@ -85,6 +89,18 @@ pub(super) struct Turns<'a> {
     failed_summaries: u32,
     /// Whether the next cell has to bring the summarised turns into the session.
     history_due: bool,
+    /// The cells that the record answered, and that the session of the run has yet to run.
+    missed: Vec<MissedCell>,
+    /// The tools that the record's cells had and that there are no more.
+    missing_tools: Vec<FunctionSpec>,
+}
+
+/// A cell that the record answered.
+struct MissedCell {
+    turn: u32,
+    cell: Cell,
+    calls: Vec<Arc<Record>>,
+    observation: Observation,
 }
 
 /// What a reply or a cell means for the run.
@@ -129,13 +145,19 @@ impl<'a> Turns<'a> {
             last_code: String::new(),
             failed_summaries: 0,
             history_due: false,
+            missed: Vec::new(),
+            missing_tools: Vec::new(),
         }
     }
 
     /// The messages that the transcript begins with.
     fn first_messages(&self) -> Vec<Message> {
+        let tools: Vec<_> = self.config.tools.iter().map(|tool| tool.spec().clone()).collect();
+        self.first_messages_of(self.limits, &tools)
+    }
+
+    fn first_messages_of(&self, limits: &Limits, tools: &[FunctionSpec]) -> Vec<Message> {
         let config = self.config;
-        let tools: Vec<_> = config.tools.iter().map(|tool| tool.spec().clone()).collect();
         let named_models: Vec<_> = config.named_models.keys().map(String::as_str).collect();
         let is_told = |name: &str| {
             self.parts.earlier.is_some_and(|earlier| earlier.names.iter().any(|told| told == name))
@@ -148,39 +170,57 @@ impl<'a> Turns<'a> {
             earlier: self.parts.earlier.map_or("", |earlier| &earlier.text),
             builtins: &builtins::described(
                 &named_models,
-                self.budget.may_have_children(),
+                self.budget.depth() < limits.max_depth,
                 config.offers_budget(),
             ),
-            tools: &tools,
+            tools,
             python_tools: &config.python_tools,
             capabilities: config.factory.capabilities(),
-            limits: self.limits,
+            limits,
         };
         prompt::first_messages(&given, self.profile)
     }
 
     /// Writes the first messages.
-    pub(super) fn open(&mut self) {
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if the record of the run is of another task.
+    pub(super) fn open(&mut self) -> Result<()> {
         let config = self.config;
-        let messages = self.first_messages();
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.recorder.record(Event::RunStarted {
+        let begun = |limits: &Limits, tools: Vec<FunctionSpec>, messages: Vec<Message>| Event::RunStarted {
             abyme: env!("CARGO_PKG_VERSION").to_owned(),
-            unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
+            unix_ms: unix_ms(),
             label: self.parts.label.map(str::to_owned),
             parent: self.parts.parent.cloned(),
             forked_from: self.parts.forked_from.cloned(),
             seed: self.parts.seed,
             signature: config.signature.clone(),
             inputs: self.inputs.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect(),
-            tools: config.tools.iter().map(|tool| tool.spec().clone()).collect(),
+            tools,
             model: config.model.name().to_owned(),
             sub_model: config.sub_model.name().to_owned(),
             interpreter: config.factory.name().to_owned(),
-            limits: self.limits.clone(),
-            messages: messages.clone(),
-        });
+            limits: limits.clone(),
+            messages,
+        };
+        let past = self.recorder.past();
+        if let Some(past) = past.filter(|past| past.tree().follow() == FollowMode::Resume)
+            && let Some(first) = past.first()
+            && let Event::RunStarted { limits, tools, .. } = &first.event
+        {
+            // What changed on purpose is not another prompt.
+            let now = begun(limits, tools.clone(), self.first_messages_of(limits, tools));
+            if self.budget.depth() == 0 {
+                check_task(self.recorder, &first.event, &now)?;
+                tool_notes(tools, &config.tools).into_iter().for_each(|note| self.recorder.note(note));
+            }
+            let is_missing = |spec: &&FunctionSpec| config.tools.iter().all(|tool| tool.name() != spec.name);
+            self.missing_tools = tools.iter().filter(is_missing).cloned().collect();
+        }
+        let tools = config.tools.iter().map(|tool| tool.spec().clone()).collect();
+        let messages = self.recorder.started(begun(self.limits, tools, self.first_messages()));
         self.transcript.open(messages);
+        Ok(())
     }
 
     /// Opens a session, or goes on in that of the conversation; takes turns in it until the run ends or is
@@ -191,16 +231,14 @@ impl<'a> Turns<'a> {
         self.budget.take_slot().await;
         let own = SessionSlot::default();
         let mut slot = self.parts.session.unwrap_or(&own).lock().await;
-        let goes_on = match slot.as_mut() {
-            Some(kept) => unless(cancelled.as_mut(), self.go_on_in(kept)).await?,
-            None => false,
-        };
-        let kept = match slot.as_mut() {
-            Some(kept) if goes_on => kept,
-            _ => slot.insert(unless(cancelled.as_mut(), self.open_session()).await?),
-        };
-        let ended = unless(cancelled, self.take_in(kept)).await;
+        if let Some(kept) = slot.as_mut()
+            && !unless(cancelled.as_mut(), self.go_on_in(kept)).await?
+        {
+            *slot = None;
+        }
+        let ended = unless(cancelled, self.take_in(&mut slot)).await;
         if self.parts.session.is_none()
+            && let Some(kept) = slot.as_mut()
             && let Err(error) = kept.session.shutdown().await
         {
             tracing::warn!(%error, "the session did not shut down cleanly");
@@ -208,8 +246,14 @@ impl<'a> Turns<'a> {
         ended
     }
 
-    async fn take_in(&mut self, kept: &mut KeptSession) -> Result<Outputs> {
+    async fn take_in(&mut self, slot: &mut Option<KeptSession>) -> Result<Outputs> {
         loop {
+            self.recorder.check_same()?;
+            if !self.recorder.is_following() {
+                // Before the model is asked, which costs something.
+                self.session(slot).await?;
+            }
+            self.make_forks(slot).await;
             self.budget.take_slot().await;
             let (model, size) = (&*self.config.model, self.transcript.size());
             // A repair takes no iteration, but the run's time, tokens and money count for it too.
@@ -223,7 +267,7 @@ impl<'a> Turns<'a> {
             };
             self.turn += u32::from(!self.repairing);
             let span = tracing::info_span!("turn", number = self.turn);
-            match Box::pin(self.take_turn(kept, reserved).instrument(span)).await? {
+            match Box::pin(self.take_turn(slot, reserved).instrument(span)).await? {
                 Step::Continue(message) if !self.begin_anew() => self.transcript.add(message),
                 Step::Continue(_) => {}
                 Step::Done(outputs) => return Ok(outputs),
@@ -248,7 +292,7 @@ impl<'a> Turns<'a> {
     }
 
     /// One turn: asks the root model for a cell and acts on its reply.
-    async fn take_turn(&mut self, kept: &mut KeptSession, reserved: Reservation) -> Result<Step> {
+    async fn take_turn(&mut self, slot: &mut Option<KeptSession>, reserved: Reservation) -> Result<Step> {
         let purpose = if self.repairing { Purpose::Repair } else { Purpose::Act };
         match self.ask(purpose, reserved).await {
             Ok(response) => {
@@ -256,7 +300,7 @@ impl<'a> Turns<'a> {
                     // Nothing is lost yet. Later, what there is makes the outputs.
                     self.budget.check_metered()?;
                 }
-                self.act_on(kept, purpose, response).await
+                self.act_on(slot, purpose, response).await
             }
             Err(error) if error.kind() == ErrorKind::ContentRefused => {
                 self.repairing = false;
@@ -264,7 +308,7 @@ impl<'a> Turns<'a> {
             }
             // The run's own time cut off the call or its retries. That is a limit, not the model's failure.
             Err(error) if error.kind() == ErrorKind::LimitReached && self.turn > 0 => {
-                let limit = self.budget.exhausted_now().unwrap_or(Limit::Time);
+                let limit = self.budget.exhausted_then().unwrap_or(Limit::Time);
                 Ok(Step::Extract(End::Limit(limit)))
             }
             Err(error) => Err(error),
@@ -393,7 +437,7 @@ impl<'a> Turns<'a> {
     /// Acts on a reply of the root model.
     async fn act_on(
         &mut self,
-        session: &mut KeptSession,
+        slot: &mut Option<KeptSession>,
         purpose: Purpose,
         response: Response,
     ) -> Result<Step> {
@@ -429,7 +473,7 @@ impl<'a> Turns<'a> {
                 self.replies_without_code = 0;
                 self.transcript.replied(self.turn, &kept);
                 self.recorder.record(Event::CellStarted { turn: self.turn, reasoning, code: code.clone() });
-                let mut step = self.run_cell(session, code, repairing, is_cut).await?;
+                let mut step = self.run_cell(slot, code, repairing, is_cut).await?;
                 if let Step::Continue(message) = &mut step
                     && ignored_blocks > 0
                 {
@@ -505,7 +549,7 @@ impl<'a> Turns<'a> {
     /// Runs a cell and decides what its observation means for the run.
     async fn run_cell(
         &mut self,
-        session: &mut KeptSession,
+        slot: &mut Option<KeptSession>,
         code: String,
         repairing: bool,
         is_cut: bool,
@@ -517,8 +561,23 @@ impl<'a> Turns<'a> {
             .timeout(limits.cell_timeout)
             .total_timeout(self.budget.time_left())
             .max_output_chars(limits.max_output_chars);
-        let (mut observation, notes) = match self.execute(&mut session.session, cell).await {
+        let executed = match self.recorder.past_cell() {
+            Some(past) => self.execute_again(slot, cell, past).await,
+            None => {
+                let session = &mut self.session(slot).await?.session;
+                self.execute(session, cell, &Answers::default()).await
+            }
+        };
+        let (mut observation, notes) = match executed {
             Ok(executed) => executed,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::Differs | ErrorKind::InvalidInput | ErrorKind::Cancelled
+                ) =>
+            {
+                return Err(error);
+            }
             Err(error) => return Ok(Step::Extract(End::CutShort(error))),
         };
         let ended_before = observation.error.as_ref().is_some_and(|error| error.stage == Stage::Policy);
@@ -577,7 +636,11 @@ impl<'a> Turns<'a> {
         if let Some(reason) = observation.session_ended {
             self.recorder.record(Event::SessionLost { turn: self.turn, reason: reason.clone() });
             self.sessions_lost += 1;
-            let end = match self.budget.exhausted_now() {
+            self.missed.clear();
+            if !self.is_resuming() {
+                *slot = None;
+            }
+            let end = match self.budget.exhausted_then() {
                 // The run needs no other session.
                 Some(limit) => Some(End::Limit(limit)),
                 None if self.sessions_lost > MAX_SESSIONS_LOST => {
@@ -585,9 +648,14 @@ impl<'a> Turns<'a> {
                     let message = format!("the session died {times} times; the last time: {reason}");
                     Some(End::CutShort(Error::new(ErrorKind::SessionEnded, message)))
                 }
+                // It is opened once the record has ended.
+                None if self.recorder.is_following() => {
+                    self.history_due = true;
+                    None
+                }
                 None => match self.open_session().await {
                     Ok(opened) => {
-                        *session = opened;
+                        *slot = Some(opened);
                         self.history_due = true;
                         None
                     }
@@ -606,9 +674,26 @@ impl<'a> Turns<'a> {
 
     /// Runs a cell. If the session dies in it, that is an observation too: the model reads of it. Gives also
     /// what the host has to say about the cell.
-    async fn execute(&mut self, session: &mut Session, cell: Cell) -> Result<(Observation, Vec<String>)> {
-        let host = CellHost::new(&self.caller, self.start, self.parts.tool_uses, self.turn);
-        let span = telemetry::cell(self.turn, &cell.code, self.config.span_content);
+    async fn execute(&self, session: &mut Session, cell: Cell, answers: &Answers) -> Result<Executed> {
+        let (observation, notes) = self.observe(session, cell, answers, self.turn).await?;
+        self.recorder.record(Event::CellFinished {
+            turn: self.turn,
+            observation: observation.clone(),
+            notes: notes.clone(),
+            sub_calls: self.budget.sub_calls(),
+        });
+        Ok((observation, notes))
+    }
+
+    async fn observe(
+        &self,
+        session: &mut Session,
+        cell: Cell,
+        answers: &Answers,
+        turn: u32,
+    ) -> Result<Executed> {
+        let host = CellHost::new(&self.caller, self.start, self.parts.tool_uses, turn, answers);
+        let span = telemetry::cell(turn, &cell.code, self.config.span_content);
         let started = Instant::now();
         let mut observation = match telemetry::within(&span, session.execute(cell, &host)).await {
             Ok(observation) => observation,
@@ -623,14 +708,163 @@ impl<'a> Turns<'a> {
         // Rounded as it is written, so that a record reads back equal.
         observation.duration =
             Duration::from_micros(observation.duration.as_micros().try_into().unwrap_or(u64::MAX));
-        let notes = host.notes();
-        self.recorder.record(Event::CellFinished {
-            turn: self.turn,
-            observation: observation.clone(),
-            notes: notes.clone(),
-            sub_calls: self.budget.sub_calls(),
+        Ok((observation, host.notes()))
+    }
+
+    /// A cell that is in the record: what it produced then, where that is known and the run is not replayed.
+    async fn execute_again(
+        &mut self,
+        slot: &mut Option<KeptSession>,
+        cell: Cell,
+        PastCell { calls, finished }: PastCell,
+    ) -> Result<Executed> {
+        let recorder = self.recorder;
+        let Some(past) = recorder.past() else {
+            let session = &mut self.session(slot).await?.session;
+            return self.execute(session, cell, &Answers::default()).await;
+        };
+        let is_replay = past.tree().follow() != FollowMode::Resume;
+        let ended = finished.as_ref().and_then(|record| match &record.event {
+            Event::CellFinished { observation, notes, sub_calls, .. } => {
+                Some((observation.clone(), notes.clone(), *sub_calls))
+            }
+            _ => None,
         });
+        let Some((observation, notes, sub_calls)) = ended else {
+            recorder.check_live(self.turn)?;
+            // The record ends in it. What it was answered is answered again, and the rest is asked.
+            let answers = Answers::of(past, &calls, AnswerMode::Open);
+            check_effects(&answers, &self.config.tools, self.parts.decide_effect)?;
+            self.recall(&Tally::of_returned(past, &calls));
+            let session = &mut self.session(slot).await?.session;
+            recorder.go_live();
+            return self.execute(session, cell, &answers).await;
+        };
+        if !is_replay {
+            self.recall(&Tally::of_all(past, &calls));
+            self.recall_sub_calls(sub_calls);
+            // What did not run leaves nothing behind but the variables that came with it.
+            let did_run = observation.error.as_ref().is_none_or(|error| error.stage == Stage::Run);
+            let is_kept = observation.restored.is_none() && (did_run || !cell.variables.is_empty());
+            if is_kept {
+                let (turn, observation) = (self.turn, observation.clone());
+                self.missed.push(MissedCell { turn, cell, calls, observation });
+            }
+            return Ok((observation, notes));
+        }
+        let answers = Answers::of(past, &calls, AnswerMode::Replay);
+        let session = &mut self.session(slot).await?.session;
+        let now = self.observe(session, cell, &answers, self.turn).await?;
+        let difference = difference_of(past.run(), self.turn, &observation, &now.0);
+        difference.into_iter().for_each(|difference| past.tree().differs(difference));
+        recorder.check_same()?;
+        self.recall(&Tally::of_replayed(past, &calls));
+        self.recall_sub_calls(sub_calls);
+        if past.tree().difference().is_some() {
+            past.leave();
+            let (observation, notes) = now;
+            recorder.record(Event::CellFinished {
+                turn: self.turn,
+                observation: observation.clone(),
+                notes: notes.clone(),
+                sub_calls: self.budget.sub_calls(),
+            });
+            return Ok((observation, notes));
+        }
+        let is_of_child = |record: &&Arc<Record>| {
+            matches!(record.event, Event::ChildStarted { .. } | Event::ChildFinished { .. })
+        };
+        calls.iter().filter(|record| !is_of_child(record)).for_each(|record| recorder.know(record));
+        finished.iter().for_each(|record| recorder.know(record));
         Ok((observation, notes))
+    }
+
+    /// Counts as many sub-calls as the tree had taken then, those that were refused or cut off too. Beside a
+    /// child, others of the tree take some at the same time.
+    fn recall_sub_calls(&self, in_all: u32) {
+        if self.budget.depth() == 0 {
+            self.budget.recall_sub_calls(in_all);
+        }
+    }
+
+    /// Makes the forks that are asked for at the end of the turn.
+    async fn make_forks(&self, slot: &mut Option<KeptSession>) {
+        let Some(forks) = self.parts.forks.filter(|_| !self.repairing) else { return };
+        for request in forks.due(self.turn) {
+            let session = match slot.as_mut().filter(|_| request.turn == self.turn && !self.is_resuming()) {
+                Some(kept) if kept.session.capabilities().fork => {
+                    let inputs = kept.inputs.clone();
+                    let forked = kept.session.fork().await;
+                    forked.map(|session| KeptSession { session, inputs }).ok()
+                }
+                _ => None,
+            };
+            request.answer(ForkPoint { trajectory: self.recorder.trajectory(), session });
+        }
+    }
+
+    /// Whether the record still answers, so that the session, if there is one, is that of its end.
+    fn is_resuming(&self) -> bool {
+        let past = self.recorder.past();
+        past.is_some_and(|past| !past.is_over() && past.tree().follow() == FollowMode::Resume)
+    }
+
+    /// Counts what the record says was used.
+    fn recall(&self, tally: &Tally) {
+        self.budget.recall(tally.usage, tally.sub_calls);
+        tally.tools.iter().for_each(|tool| self.parts.tool_uses.recall(tool));
+    }
+
+    /// The session of the run: opened where there is none, and brought up to date.
+    async fn session<'s>(&mut self, slot: &'s mut Option<KeptSession>) -> Result<&'s mut KeptSession> {
+        let kept = match slot.take() {
+            Some(kept) => kept,
+            None => {
+                let mut kept = self.open_session().await?;
+                self.rebuild(&mut kept).await?;
+                kept
+            }
+        };
+        Ok(slot.insert(kept))
+    }
+
+    /// Runs the cells that the record answered, with its answers of their calls.
+    async fn rebuild(&mut self, kept: &mut KeptSession) -> Result<()> {
+        let (missed, Some(past)) = (std::mem::take(&mut self.missed), self.recorder.past()) else {
+            return Ok(());
+        };
+        let mut differences = Vec::new();
+        let mut reseed = self.parts.forked_from.and_then(|origin| Some((origin.turn, origin.seed?)));
+        let cells = u32::try_from(missed.len()).unwrap_or(u32::MAX);
+        for MissedCell { turn, mut cell, calls, observation } in missed {
+            if let Some((_, seed)) = reseed.take_if(|(forked, _)| turn > *forked) {
+                self.put_in(kept, Some(seed)).await?;
+            }
+            let answers = Answers::of(past, &calls, AnswerMode::Closed);
+            if !self.missing_tools.is_empty() {
+                let mut scope = (*cell.scope).clone();
+                scope.functions.extend(self.missing_tools.iter().cloned());
+                cell.scope = Arc::new(scope);
+            }
+            let (now, _) = self.observe(&mut kept.session, cell.total_timeout(None), &answers, turn).await?;
+            if let Some(reason) = now.session_ended {
+                let message = format!("the session died when cell {turn} of the record ran again: {reason}");
+                return Err(Error::new(ErrorKind::SessionEnded, message).operation("Rlm::resume"));
+            }
+            differences.extend(difference_of(past.run(), turn, &observation, &now));
+        }
+        if let Some((_, seed)) = reseed {
+            // Forks of one run draw different numbers.
+            self.put_in(kept, Some(seed)).await?;
+        }
+        if cells > 0 {
+            for difference in &differences {
+                tracing::warn!(turn = difference.turn, "a cell ran again and did not do what it had done");
+            }
+            let turn = self.turn;
+            self.recorder.record(Event::SessionRebuilt { turn, cells, differences });
+        }
+        Ok(())
     }
 
     /// A session with the inputs and the user's Python tools in it.
@@ -638,13 +872,13 @@ impl<'a> Turns<'a> {
         let mut session = Session::new(self.config.factory.create().await?);
         session.start().await?;
         let mut kept = KeptSession { session, inputs: Inputs::new() };
-        self.put_in(&mut kept).await?;
+        self.put_in(&mut kept, self.parts.seed).await?;
         Ok(kept)
     }
 
     /// Puts what an earlier run did not into its session. Says whether it is still alive.
     async fn go_on_in(&mut self, kept: &mut KeptSession) -> Result<bool> {
-        let put = self.put_in(kept).await;
+        let put = self.put_in(kept, None).await;
         if let (Err(_), Some(reason)) = (&put, kept.session.ended()) {
             let reason = reason.to_owned();
             self.transcript.add(prompt::session_lost(&reason));
@@ -654,8 +888,8 @@ impl<'a> Turns<'a> {
         put.map(|()| true)
     }
 
-    /// Puts those inputs into a session that are not in it.
-    async fn put_in(&self, kept: &mut KeptSession) -> Result<()> {
+    /// Puts those inputs into a session that are not in it, and seeds its random numbers.
+    async fn put_in(&self, kept: &mut KeptSession, seed: Option<u64>) -> Result<()> {
         let config = self.config;
         let inputs: Inputs = self
             .inputs
@@ -668,7 +902,8 @@ impl<'a> Turns<'a> {
             let earlier = || earlier.iter().find(|(earlier, _)| earlier == name).map(|(_, field)| field);
             Some((name, config.signature.input(name).or_else(earlier)?))
         });
-        let cell = Cell::new(objects::setup(fields))
+        let code = [seed.map(objects::seeding).unwrap_or_default(), objects::setup(fields)].concat();
+        let cell = Cell::new(code)
             .variables(inputs.iter().map(|(name, value)| (name.to_owned(), value.clone())))
             .scope(config.scope.clone())
             .timeout(self.limits.cell_timeout)
@@ -707,6 +942,9 @@ impl<'a> Turns<'a> {
         .map_err(|problems| problems.to_string())
     }
 }
+
+/// What a cell produced, and what the host has to say about it.
+type Executed = (Observation, Vec<String>);
 
 /// What a model does whose replies are empty and cut.
 const REASONED_TO_ITS_LIMIT: &str = "the model reasoned until the length limit cut it off, before its first \

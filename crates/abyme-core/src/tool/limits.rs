@@ -86,6 +86,16 @@ impl ToolUses {
         Self { counted: counted.collect() }
     }
 
+    /// Counts a call that was made before.
+    pub(crate) fn recall(&self, tool: &str) {
+        if let Some(counted) = self.counted.get(tool) {
+            let most = counted.max_calls.unwrap_or(u32::MAX);
+            let one_more = |calls: u32| (calls < most).then(|| calls + 1);
+            // More calls than may be made were refused, and count nothing.
+            counted.calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok();
+        }
+    }
+
     /// Counts a call of the tool and waits until it may work. A call that is given up while it waits does not
     /// count.
     pub(crate) async fn admit(&self, tool: &str) -> Result<Admitted<'_>, HostError> {

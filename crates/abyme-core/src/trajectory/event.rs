@@ -16,6 +16,9 @@ use crate::{
     value::Value,
 };
 
+/// How much of an argument a difference shows.
+const SHOWN_CHARS: usize = 2_000;
+
 /// An event with its time. The record of a run holds those of its children too, each under its own id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -70,9 +73,9 @@ pub enum Event {
         /// The run that it is a fork of, if it is one. The records up to the fork are copies of that run's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         forked_from: Option<ForkOrigin>,
-        /// What the random numbers of its sessions begin with; below 2^53.
-        #[serde(default)]
-        seed: u64,
+        /// What the random numbers of its sessions begin with, below 2^53; none where that is left to Python.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seed: Option<u64>,
         /// The task.
         signature: TaskSignature,
         /// The inputs, as the session has them.
@@ -393,6 +396,8 @@ pub enum Event {
         /// How many of the records before this one the run goes on from. Those after them, if there are any,
         /// are set aside: other limits lead elsewhere. What they used still counts.
         records: u64,
+        /// The limits that it goes on with.
+        limits: Limits,
         /// What is not as it was, for a person: a tool that changed, another model.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
@@ -402,24 +407,11 @@ pub enum Event {
     SessionRebuilt {
         /// The turn whose cell comes next.
         turn: u32,
-        /// The turn of the last cell in the snapshot that it was restored from, if it was.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        snapshot: Option<u32>,
         /// How many cells ran again, with the recorded answers of their host calls.
         cells: u32,
         /// The cells that did not produce what they had produced before: then variables may differ too.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         differences: Vec<Difference>,
-    },
-    /// The session was saved beside the file of the run, to go on from if the run is resumed.
-    #[non_exhaustive]
-    SessionSaved {
-        /// The turn whose cell was the last one in it.
-        turn: u32,
-        /// The SHA-256 of the saved bytes, in hexadecimal digits.
-        sha256: String,
-        /// How many bytes it takes.
-        bytes: u64,
     },
 }
 
@@ -505,6 +497,9 @@ pub struct ForkOrigin {
     pub run: String,
     /// The last turn that the two have in common.
     pub turn: u32,
+    /// What the random numbers of the fork go on with, where those of the run had a seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
 }
 
 /// What a run did when it was run again, where that is not what its record says.
@@ -523,6 +518,40 @@ pub struct Difference {
     /// How it is now.
     pub now: String,
 }
+
+impl Difference {
+    /// A call from a cell that the record does not have.
+    pub(crate) fn of_call(turn: u32, function: &str, arguments: &IndexMap<String, Value>) -> Self {
+        let arguments: Vec<_> =
+            arguments.iter().map(|(name, value)| format!("{name}={}", value.repr(SHOWN_CHARS))).collect();
+        Self {
+            run: String::new(),
+            turn,
+            what: format!("a call of `{function}`"),
+            recorded: "no such call".to_owned(),
+            now: format!("{function}({})", arguments.join(", ")),
+        }
+    }
+
+    /// Where it is, in one line: `turn 3 differs in the observation of the cell`.
+    pub fn summary(&self) -> String {
+        match self.turn {
+            0 => format!("the beginning differs in {}", self.what),
+            turn => format!("turn {turn} differs in {}", self.what),
+        }
+    }
+}
+
+/// `turn 3 differs in the observation of the cell`, then both, each in lines of its own.
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: recorded was", self.summary())?;
+        let indented = |text: &str| text.lines().map(|line| format!("\n  {line}")).collect::<String>();
+        write!(f, "{}\nand now it is{}", indented(&self.recorded), indented(&self.now))
+    }
+}
+
+impl std::error::Error for Difference {}
 
 /// A generation that the loop ended: its cell was complete, and what followed would have been dropped. See
 /// [`RlmBuilder::stop_early`](crate::RlmBuilder::stop_early).

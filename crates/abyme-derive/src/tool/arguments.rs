@@ -16,6 +16,7 @@ pub(super) struct ToolArguments {
     timeout: Option<TokenStream>,
     max_calls: Option<Expr>,
     max_concurrent_calls: Option<Expr>,
+    is_effect: bool,
 }
 
 impl ToolArguments {
@@ -28,6 +29,7 @@ impl ToolArguments {
             timeout: None,
             max_calls: None,
             max_concurrent_calls: None,
+            is_effect: false,
         }
     }
 
@@ -56,6 +58,7 @@ impl ToolArguments {
             "timeout" => self.timeout = Some(duration(&meta.value()?.parse()?)?),
             "max_calls" => self.max_calls = Some(meta.value()?.parse()?),
             "max_concurrent_calls" => self.max_concurrent_calls = Some(meta.value()?.parse()?),
+            "effect" => self.is_effect = true,
             "crate" => self.krate = meta.value()?.call(Path::parse_mod_style)?,
             _ => return Err(unknown(meta)),
         }
@@ -84,14 +87,15 @@ impl ToolArguments {
                 calls
             }))
         });
-        quote!(#(#returns)* #(#timeout)* #(#max_calls)* #(#at_once)*)
+        let effect = self.is_effect.then(|| quote!(.effect()));
+        quote!(#(#returns)* #(#timeout)* #(#max_calls)* #(#at_once)* #effect)
     }
 }
 
 fn unknown(meta: &ParseNestedMeta<'_>) -> Error {
     meta.error(
         "`#[tool]` knows `name`, `description`, `returns`, `timeout`, `max_calls`, \
-         `max_concurrent_calls` and `crate`",
+         `max_concurrent_calls`, `effect` and `crate`",
     )
 }
 

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     model::Usage,
-    rlm::{config::RlmConfig, run::Run},
+    rlm::{begin::Begin, config::RlmConfig, run::Run, start::run_id},
     signature::{Signature, TaskSignature, Untyped},
     value::Value,
 };
@@ -123,7 +123,8 @@ impl<S: Signature> Conversation<S> {
     /// - those of [`wake`](Self::wake), if it sleeps.
     pub fn ask(&self, inputs: S::Inputs) -> Run<S::Outputs> {
         let inputs = inputs.try_into().map_err(Into::into);
-        Run::new(self.shared.config().clone(), inputs).in_conversation(self.shared.clone(), self.limits)
+        Run::new(self.shared.config().clone(), Begin::New(inputs), run_id())
+            .in_conversation(self.shared.clone(), self.limits)
     }
 
     /// All questions so far, the oldest first, without one that is being answered.

@@ -1,0 +1,134 @@
+//! How a run begins: anew, or with a record that it goes on from or does again.
+
+use std::sync::Arc;
+
+use super::{config::RlmConfig, kept_session::KeptSession, start::random_seed};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    inputs::Inputs,
+    limits::Limits,
+    trajectory::{Event, EventSink, ForkOrigin, Recorder, Trajectory, TrajectoryWriter},
+};
+
+/// How a run begins.
+#[derive(Debug)]
+pub(super) enum Begin {
+    /// With these inputs.
+    New(Result<Inputs>),
+    /// With a record.
+    Recorded(Result<GivenRecord>),
+}
+
+/// A record that a run begins with.
+#[derive(Debug)]
+pub(super) struct GivenRecord {
+    pub(super) trajectory: Trajectory,
+    pub(super) how: How,
+}
+
+/// What a run does with its record.
+#[derive(Debug)]
+pub(super) enum How {
+    /// It goes on where the record ends, and in the file that it was read from.
+    Resume {
+        file: Option<TrajectoryWriter>,
+        /// A session in the state at the end of the record.
+        session: Option<Box<KeptSession>>,
+    },
+    /// It does the same again. With `live`, it goes on from the first difference.
+    Replay { live: bool },
+}
+
+/// What a run begins with, checked.
+pub(super) struct Beginning {
+    pub(super) inputs: Inputs,
+    pub(super) seed: Option<u64>,
+    pub(super) forked_from: Option<ForkOrigin>,
+    recorded: Option<GivenRecord>,
+}
+
+impl Begin {
+    /// The limits and the label of the run that the record is of.
+    pub(super) fn recorded(&self) -> Option<(&Limits, Option<&str>)> {
+        let Begin::Recorded(Ok(GivenRecord { trajectory, .. })) = self else { return None };
+        let Event::RunStarted { limits, label, .. } = trajectory.events().next()? else { return None };
+        let changed = trajectory.events().filter_map(|event| match event {
+            Event::RunResumed { limits, .. } => Some(limits),
+            _ => None,
+        });
+        Some((changed.last().unwrap_or(limits), label.as_deref()))
+    }
+
+    /// Finds what is wrong with it before anything begins. A run that keeps its record in a file has a seed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for inputs that do not fit, and for a record that is of another task or
+    /// does not begin with the beginning of a run; those of reading the record.
+    pub(super) fn checked(self, config: &RlmConfig, is_kept: bool) -> Result<Beginning> {
+        let recorded = match self {
+            Begin::New(inputs) => {
+                let inputs = config.signature.checked_inputs(&inputs?)?;
+                let seed = config.seed.or_else(|| is_kept.then(random_seed));
+                return Ok(Beginning::new(inputs, seed));
+            }
+            Begin::Recorded(recorded) => recorded?,
+        };
+        let Some(Event::RunStarted { signature, inputs, seed, forked_from, parent: None, .. }) =
+            recorded.trajectory.events().next()
+        else {
+            let message = "the record does not begin with the start of a run";
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        };
+        if signature.to_string() != config.signature.to_string() {
+            let message = format!(
+                "the record is of another task: its signature is `{signature}`, and not `{}`",
+                config.signature
+            );
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        let inputs = inputs.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        let (seed, forked_from) = (*seed, forked_from.clone());
+        Ok(Beginning { inputs, seed, forked_from, recorded: Some(recorded) })
+    }
+}
+
+impl Beginning {
+    /// A run that begins anew with these inputs.
+    pub(super) fn new(inputs: Inputs, seed: Option<u64>) -> Self {
+        Self { inputs, seed, forked_from: None, recorded: None }
+    }
+
+    /// Has a new file hold what the run did before, so that it can be gone on from too.
+    pub(super) fn show_past(&self, file: &TrajectoryWriter) {
+        if let Some(GivenRecord { trajectory, how: How::Resume { .. } }) = &self.recorded {
+            trajectory.shared().for_each(|record| file.record(record));
+        }
+    }
+
+    /// The session that it goes on in, if it is given one.
+    pub(super) fn take_session(&mut self) -> Option<KeptSession> {
+        match &mut self.recorded.as_mut()?.how {
+            How::Resume { session, .. } => session.take().map(|session| *session),
+            How::Replay { .. } => None,
+        }
+    }
+
+    /// The recorder of the run `id`.
+    pub(super) fn recorder(
+        &mut self,
+        id: String,
+        mut sinks: Vec<Arc<dyn EventSink>>,
+        limits: &Limits,
+    ) -> Recorder {
+        match self.recorded.take() {
+            None => Recorder::new(id, sinks),
+            Some(GivenRecord { trajectory, how: How::Resume { file, .. } }) => {
+                sinks.extend(file.map(|file| Arc::new(file) as Arc<dyn EventSink>));
+                Recorder::resumed(&trajectory, sinks, limits)
+            }
+            Some(GivenRecord { trajectory, how: How::Replay { live } }) => {
+                Recorder::replayed(id, &trajectory, sinks, live)
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Forks that are asked of a run that is under way, and that it makes between two turns.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::kept_session::KeptSession;
+use crate::trajectory::Trajectory;
+
+/// What a fork begins with: the record up to then, and a copy of the session where the backend can make one.
+#[derive(Debug)]
+pub(super) struct ForkPoint {
+    pub(super) trajectory: Trajectory,
+    pub(super) session: Option<KeptSession>,
+}
+
+/// A fork that is waited for.
+#[derive(Debug)]
+pub(super) struct ForkRequest {
+    pub(super) turn: u32,
+    answer: oneshot::Sender<ForkPoint>,
+}
+
+/// The forks that are asked of one run. The run closes them when it ends or is dropped.
+#[derive(Debug, Default)]
+pub(super) struct ForkServer(Arc<ForkRequests>);
+
+/// What those who ask and the run share.
+#[derive(Debug, Default)]
+pub(super) struct ForkRequests(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    requests: Vec<ForkRequest>,
+    is_over: bool,
+    /// The record of a run that is over.
+    ended: Option<Trajectory>,
+}
+
+impl ForkRequest {
+    pub(super) fn answer(self, point: ForkPoint) {
+        // Fails if nobody waits any more.
+        self.answer.send(point).ok();
+    }
+}
+
+impl ForkServer {
+    pub(super) fn requests(&self) -> &Arc<ForkRequests> {
+        &self.0
+    }
+
+    /// Takes the requests for turns up to this one.
+    pub(super) fn due(&self, turn: u32) -> Vec<ForkRequest> {
+        self.0.waiting().requests.extract_if(.., |request| request.turn <= turn).collect()
+    }
+
+    /// The run is over: what is asked of it from now on comes from its record.
+    pub(super) fn end(&self, trajectory: Trajectory) {
+        let mut waiting = self.0.waiting();
+        for request in std::mem::take(&mut waiting.requests) {
+            request.answer(ForkPoint { trajectory: trajectory.clone(), session: None });
+        }
+        waiting.ended = Some(trajectory);
+    }
+}
+
+impl Drop for ForkServer {
+    fn drop(&mut self) {
+        let mut waiting = self.0.waiting();
+        waiting.is_over = true;
+        waiting.requests.clear();
+    }
+}
+
+impl ForkRequests {
+    /// Waits until the run has come to the end of `turn`; `None` if it was dropped before.
+    pub(super) async fn fork_at(&self, turn: u32) -> Option<ForkPoint> {
+        let (answer, point) = oneshot::channel();
+        {
+            let mut waiting = self.waiting();
+            if let Some(trajectory) = waiting.ended.clone() {
+                return Some(ForkPoint { trajectory, session: None });
+            }
+            if waiting.is_over {
+                return None;
+            }
+            waiting.requests.push(ForkRequest { turn, answer });
+        }
+        point.await.ok()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,455 @@
+//! What a run did before it goes on: its record, as answers in the order in which the loop asks again.
+//!
+//! The loop is deterministic but for what it asks the world. So a run goes on, is replayed or is forked in one
+//! way: it is executed again, and its record answers until the record ends.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use super::{
+    difference::{difference, name, name_of},
+    event::{CallOutcome, Difference, Event, Purpose, Record},
+};
+use crate::{
+    error::Error,
+    model::{Response, Usage},
+};
+
+/// What a past is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FollowMode {
+    /// The run goes on under its id: what it did counts, and is not recorded again.
+    Resume,
+    /// The run is done again under another id, and compared. With `live` it goes on from the first
+    /// difference; without, it ends there.
+    Replay { live: bool },
+}
+
+/// The pasts of a tree of runs.
+#[derive(Debug)]
+pub(crate) struct PastTree {
+    follow: FollowMode,
+    /// Those that count, with their places in the whole record.
+    kept: Vec<(usize, Arc<Record>)>,
+    /// How many records there are in all.
+    total: usize,
+    /// What the runs used in records that do not count any more.
+    set_aside: Mutex<HashMap<String, Usage>>,
+    /// The first difference that was seen.
+    difference: Mutex<Option<Difference>>,
+    /// Where the root left its record, if it did before the record's end.
+    cut_at: Mutex<Option<usize>>,
+    /// Whether the run has said that it goes on.
+    announced: AtomicBool,
+}
+
+/// The past of one run of a tree.
+#[derive(Debug)]
+pub(crate) struct Past {
+    tree: Arc<PastTree>,
+    run: String,
+    is_child: bool,
+    state: Mutex<PastState>,
+    /// The highest number among its host calls.
+    last_call: u32,
+}
+
+#[derive(Debug, Default)]
+struct PastState {
+    /// What the loop has not done again yet.
+    steps: VecDeque<PastStep>,
+    /// The host calls of the cell that was started last, until it is asked for.
+    cell: Option<Vec<Arc<Record>>>,
+}
+
+/// One event of the loop, with the host calls of the cell that it starts.
+#[derive(Debug)]
+struct PastStep {
+    index: usize,
+    record: Arc<Record>,
+    calls: Vec<Arc<Record>>,
+}
+
+/// What a request to the run's own model gave.
+#[derive(Debug, Default)]
+pub(crate) struct PastReply {
+    /// The tries that failed.
+    pub(crate) failed: Vec<Arc<Record>>,
+    /// The reply, and whether the loop ended its generation; or what failed for good and led elsewhere. None
+    /// if the record ends before.
+    pub(crate) answer: Option<(Arc<Record>, Result<(Response, bool), Error>)>,
+}
+
+/// A cell that ran.
+#[derive(Clone, Debug)]
+pub(crate) struct PastCell {
+    /// The records of its host calls, in order.
+    pub(crate) calls: Vec<Arc<Record>>,
+    /// The record of its end; none if the whole record ends before.
+    pub(crate) finished: Option<Arc<Record>>,
+}
+
+/// What the record says of an event.
+pub(super) enum Followed {
+    /// It is in the record, as this.
+    Known(Arc<Record>),
+    /// It is not, and need not be: it belongs to a call of a cell that is run again.
+    Beside,
+    /// It is not: the run is beyond its record.
+    New,
+}
+
+impl PastTree {
+    pub(super) fn new(records: &[Arc<Record>], follow: FollowMode) -> Arc<Self> {
+        let (mut kept, mut set_aside) = counting(records);
+        let root = records.first().map_or("", |record| &record.run).to_owned();
+        if follow == FollowMode::Resume {
+            drop_tails(&mut kept, &root, &mut set_aside);
+        }
+        Arc::new(Self {
+            follow,
+            kept,
+            total: records.len(),
+            set_aside: Mutex::new(set_aside),
+            difference: Mutex::default(),
+            cut_at: Mutex::default(),
+            announced: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn follow(&self) -> FollowMode {
+        self.follow
+    }
+
+    /// The past of one of its runs, if it has records.
+    pub(crate) fn of(self: &Arc<Self>, run: &str) -> Option<Past> {
+        let mut steps: VecDeque<PastStep> = VecDeque::new();
+        let mut last_call = 0;
+        for (index, record) in self.kept.iter().filter(|(_, record)| record.run == run) {
+            last_call = last_call.max(call_of(&record.event).unwrap_or_default());
+            match &record.event {
+                Event::SessionRebuilt { .. } => {}
+                event if is_of_cell(event) => {
+                    let is_cell =
+                        |step: &&mut PastStep| matches!(step.record.event, Event::CellStarted { .. });
+                    if let Some(cell) = steps.iter_mut().rev().find(is_cell) {
+                        cell.calls.push(record.clone());
+                    }
+                }
+                _ => steps.push_back(PastStep { index: *index, record: record.clone(), calls: Vec::new() }),
+            }
+        }
+        (!steps.is_empty()).then(|| Past {
+            tree: self.clone(),
+            run: run.to_owned(),
+            is_child: self.kept.first().is_some_and(|(_, first)| first.run != run),
+            state: Mutex::new(PastState { steps, cell: None }),
+            last_call,
+        })
+    }
+
+    /// The records of a run and of those below it.
+    pub(crate) fn below<'t>(&'t self, run: &'t str) -> Vec<&'t Arc<Record>> {
+        let mut below = HashSet::from([run]);
+        let is_below = |record: &&'t Arc<Record>| {
+            let is_below = below.contains(record.run.as_str());
+            if let (true, Event::ChildStarted { child, .. }) = (is_below, &record.event) {
+                below.insert(child);
+            }
+            is_below
+        };
+        self.kept.iter().map(|(_, record)| record).filter(is_below).collect()
+    }
+
+    /// The time of the last record, in seconds since the run's start.
+    pub(super) fn last_at(&self) -> f64 {
+        self.kept.iter().map(|(_, record)| record.at).fold(0.0, f64::max)
+    }
+
+    /// How many records the run goes on from, the first time that this is asked.
+    pub(super) fn announce(&self) -> Option<usize> {
+        let is_first = !self.announced.swap(true, Ordering::Relaxed);
+        is_first.then(|| lock(&self.cut_at).unwrap_or(self.total))
+    }
+
+    /// The first difference that was seen.
+    pub(crate) fn difference(&self) -> Option<Difference> {
+        lock(&self.difference).clone()
+    }
+
+    /// Takes note of a difference, unless there was one before.
+    pub(crate) fn differs(&self, difference: Difference) {
+        lock(&self.difference).get_or_insert(difference);
+    }
+
+    /// What a run used in records that do not count any more, once.
+    fn take_set_aside(&self, run: &str) -> Usage {
+        lock(&self.set_aside).remove(run).unwrap_or_default()
+    }
+}
+
+impl Past {
+    pub(crate) fn tree(&self) -> &Arc<PastTree> {
+        &self.tree
+    }
+
+    /// The id of the run in the record.
+    pub(crate) fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// The highest number among its host calls.
+    pub(crate) fn last_call(&self) -> u32 {
+        self.last_call
+    }
+
+    /// What it used in records that do not count any more, once.
+    pub(crate) fn take_set_aside(&self) -> Usage {
+        self.tree.take_set_aside(&self.run)
+    }
+
+    /// Whether nothing is left of the record.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state().steps.is_empty()
+    }
+
+    /// What the record begins with.
+    pub(crate) fn first(&self) -> Option<Arc<Record>> {
+        self.state().steps.front().map(|step| step.record.clone())
+    }
+
+    /// The seed of the run.
+    pub(crate) fn seed(&self) -> Option<u64> {
+        match self.first()?.event {
+            Event::RunStarted { seed, .. } => seed,
+            _ => None,
+        }
+    }
+
+    /// Compares what the loop does with the record.
+    pub(super) fn follow(&self, event: &Event) -> Followed {
+        let mut state = self.state();
+        let Some(step) = state.steps.front() else { return Followed::New };
+        if is_of_cell(event) {
+            return Followed::Beside;
+        }
+        let recorded = &step.record.event;
+        let is_same_kind = std::mem::discriminant(recorded) == std::mem::discriminant(event);
+        if let FollowMode::Replay { live } = self.tree.follow
+            && let Some(difference) = difference(&self.run, recorded, event, self.is_child)
+        {
+            self.tree.differs(difference);
+            if live || !is_same_kind {
+                state.steps.clear();
+                return Followed::New;
+            }
+        }
+        if !is_same_kind {
+            let index = step.index;
+            drop(state);
+            self.leave_at(index);
+            return Followed::New;
+        }
+        let Some(PastStep { record, calls, .. }) = state.steps.pop_front() else { return Followed::New };
+        let is_cell = matches!(record.event, Event::CellStarted { .. });
+        state.cell = is_cell.then_some(calls);
+        Followed::Known(record)
+    }
+
+    /// Leaves the record of a replay: the run goes on by itself.
+    pub(crate) fn leave(&self) {
+        self.state().steps.clear();
+    }
+
+    /// Leaves the record before its end: what follows does not count any more.
+    fn leave_at(&self, index: usize) {
+        self.state().steps.clear();
+        lock(&self.tree.cut_at).get_or_insert(index);
+        let mut set_aside = lock(&self.tree.set_aside);
+        let later = self.tree.kept.iter().filter(|(at, _)| *at >= index);
+        // Whatever run of the tree used it: it is settled with what this run goes on with.
+        later.for_each(|(_, record)| *set_aside.entry(self.run.clone()).or_default() += usage_of(record));
+    }
+
+    /// The answer to the next request of this purpose.
+    pub(crate) fn reply(&self, turn: u32, purpose: Purpose) -> PastReply {
+        let mut reply = PastReply::default();
+        loop {
+            let mut state = self.state();
+            let steps = &mut state.steps;
+            let Some(step) = steps.front() else { return reply };
+            let record = step.record.clone();
+            match &record.event {
+                Event::ModelCallFailed { call: None, retry_seconds, kind, error, .. } => {
+                    let is_last = retry_seconds.is_none();
+                    let error = Error::new(*kind, error.clone());
+                    steps.pop_front();
+                    let ends_run =
+                        steps.front().is_none_or(|next| matches!(next.record.event, Event::RunFailed { .. }));
+                    if is_last && (!ends_run || self.tree.follow != FollowMode::Resume) {
+                        reply.answer = Some((record, Err(error)));
+                        return reply;
+                    }
+                    reply.failed.push(record);
+                }
+                Event::ModelReplied {
+                    purpose: recorded,
+                    text,
+                    reasoning,
+                    native_call,
+                    finish_reason,
+                    stopped,
+                    usage,
+                    ..
+                } if *recorded == purpose => {
+                    let response = Response::new(text.clone())
+                        .reasoning(reasoning.clone())
+                        .native_call(native_call.clone())
+                        .finish_reason(finish_reason.clone())
+                        .usage(*usage);
+                    let is_stopped = stopped.is_some();
+                    steps.pop_front();
+                    reply.answer = Some((record, Ok((response, is_stopped))));
+                    return reply;
+                }
+                other => {
+                    let index = step.index;
+                    if self.tree.follow != FollowMode::Resume {
+                        self.tree.differs(Difference {
+                            run: self.run.clone(),
+                            turn,
+                            what: "what the loop does next".to_owned(),
+                            recorded: name(other),
+                            now: format!("a request to the model ({})", name_of(&purpose)),
+                        });
+                        steps.clear();
+                        return reply;
+                    }
+                    drop(state);
+                    self.leave_at(index);
+                    return reply;
+                }
+            }
+        }
+    }
+
+    /// The cell that was started last, once, if its start is in the record.
+    pub(crate) fn cell(&self) -> Option<PastCell> {
+        let mut state = self.state();
+        let calls = state.cell.take()?;
+        let is_end = |step: &mut PastStep| matches!(step.record.event, Event::CellFinished { .. });
+        let finished = state.steps.pop_front_if(is_end).map(|step| step.record);
+        Some(PastCell { calls, finished })
+    }
+
+    fn state(&self) -> MutexGuard<'_, PastState> {
+        lock(&self.state)
+    }
+}
+
+/// The records that count, those of which later ones say that they do not left out.
+pub(super) fn kept(records: &[Arc<Record>]) -> Vec<Arc<Record>> {
+    counting(records).0.into_iter().map(|(_, record)| record).collect()
+}
+
+/// The records that count, with their places, and what the others used.
+fn counting(records: &[Arc<Record>]) -> (Vec<(usize, Arc<Record>)>, HashMap<String, Usage>) {
+    let root = records.first().map_or("", |record| &record.run).to_owned();
+    let mut kept: Vec<(usize, Arc<Record>)> = Vec::with_capacity(records.len());
+    let mut set_aside = HashMap::new();
+    for (index, record) in records.iter().enumerate() {
+        if let Event::RunResumed { records, .. } = record.event {
+            while let Some((_, last)) = kept.pop_if(|(index, _)| *index as u64 >= records) {
+                put_aside(&mut set_aside, &last);
+            }
+            drop_tails(&mut kept, &root, &mut set_aside);
+            continue;
+        }
+        kept.push((index, record.clone()));
+    }
+    (kept, set_aside)
+}
+
+/// Drops the ends of runs that go on: the failure of a run, and the failed tries of the request that led to
+/// it. Children whose parents got an answer of them have ended for good.
+fn drop_tails(kept: &mut Vec<(usize, Arc<Record>)>, root: &str, set_aside: &mut HashMap<String, Usage>) {
+    let mut open = HashSet::from([root.to_owned()]);
+    for (_, record) in kept.iter() {
+        match &record.event {
+            Event::ChildStarted { child, .. } => {
+                open.insert(child.clone());
+            }
+            Event::ChildFinished { child, outcome, .. } if !matches!(outcome, CallOutcome::Cancelled(_)) => {
+                open.remove(child);
+            }
+            _ => {}
+        }
+    }
+    let mut tails = open;
+    for at in (0..kept.len()).rev() {
+        let record = &kept[at].1;
+        if tails.is_empty() {
+            return;
+        }
+        let is_side = is_of_cell(&record.event) || matches!(record.event, Event::SessionRebuilt { .. });
+        if is_side || !tails.contains(&record.run) {
+            continue;
+        }
+        match record.event {
+            Event::RunFailed { .. } | Event::ModelCallFailed { call: None, .. } => {
+                let (_, record) = kept.remove(at);
+                put_aside(set_aside, &record);
+            }
+            _ => {
+                tails.remove(&record.run);
+            }
+        }
+    }
+}
+
+fn put_aside(set_aside: &mut HashMap<String, Usage>, record: &Record) {
+    *set_aside.entry(record.run.clone()).or_default() += usage_of(record);
+}
+
+/// What the model call used that a record tells of.
+pub(crate) fn usage_of(record: &Record) -> Usage {
+    match &record.event {
+        Event::ModelReplied { usage, .. }
+        | Event::ModelCallFailed { usage, .. }
+        | Event::SubCallFinished { usage, .. } => *usage,
+        _ => Usage::default(),
+    }
+}
+
+/// Whether the event belongs to the host calls of a cell.
+pub(crate) fn is_of_cell(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::SubCallStarted { .. }
+            | Event::SubCallFinished { .. }
+            | Event::ChildStarted { .. }
+            | Event::ChildFinished { .. }
+            | Event::ToolCallStarted { .. }
+            | Event::ToolCallFinished { .. }
+            | Event::HostCallReturned { .. }
+            | Event::ModelCallFailed { call: Some(_), .. }
+    )
+}
+
+fn call_of(event: &Event) -> Option<u32> {
+    match event {
+        Event::SubCallStarted { call, .. }
+        | Event::ChildStarted { call, .. }
+        | Event::ToolCallStarted { call, .. } => Some(*call),
+        _ => None,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
