@@ -43,7 +43,7 @@ const HELP: &str = "\
 
 /// A line as it is meant.
 #[derive(Debug, PartialEq, Eq)]
-enum Asked<'a> {
+enum ChatLine<'a> {
     Nothing,
     Question(&'a str),
     Vars,
@@ -55,25 +55,25 @@ enum Asked<'a> {
     Unclear(&'a str),
 }
 
-impl<'a> Asked<'a> {
+impl<'a> ChatLine<'a> {
     fn of(line: &'a str) -> Self {
         let line = line.trim();
         let Some(command) = line.strip_prefix('/') else {
-            return if line.is_empty() { Asked::Nothing } else { Asked::Question(line) };
+            return if line.is_empty() { ChatLine::Nothing } else { ChatLine::Question(line) };
         };
         if command.starts_with('/') {
-            return Asked::Question(command);
+            return ChatLine::Question(command);
         }
         let (word, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
         match (word, rest.trim()) {
-            ("vars", "") => Asked::Vars,
-            ("cost", "") => Asked::Cost,
-            ("save", "") => Asked::Save(None),
-            ("save", file) => Asked::Save(Some(file)),
-            ("load", file) if !file.is_empty() => Asked::Load(file),
-            ("help" | "?", "") => Asked::Help,
-            ("quit" | "exit" | "q", "") => Asked::Quit,
-            _ => Asked::Unclear(line),
+            ("vars", "") => ChatLine::Vars,
+            ("cost", "") => ChatLine::Cost,
+            ("save", "") => ChatLine::Save(None),
+            ("save", file) => ChatLine::Save(Some(file)),
+            ("load", file) if !file.is_empty() => ChatLine::Load(file),
+            ("help" | "?", "") => ChatLine::Help,
+            ("quit" | "exit" | "q", "") => ChatLine::Quit,
+            _ => ChatLine::Unclear(line),
         }
     }
 }
@@ -179,27 +179,27 @@ impl Chat<'_> {
                 Input::End => break,
             };
             interrupted = false;
-            match Asked::of(&line) {
-                Asked::Nothing => {}
-                Asked::Question(question) => match self.ask(question).await? {
+            match ChatLine::of(&line) {
+                ChatLine::Nothing => {}
+                ChatLine::Question(question) => match self.ask(question).await? {
                     None => {}
                     // The next one at the prompt ends the chat.
                     Some(Exit::Interrupted) => interrupted = true,
                     Some(exit) => return Ok(exit),
                 },
-                Asked::Vars => self.show_variables().await?,
-                Asked::Cost => {
+                ChatLine::Vars => self.show_variables().await?,
+                ChatLine::Cost => {
                     let usage = self.talk().usage().await?;
                     terminal::say(&usage.to_string());
                 }
-                Asked::Save(file) => self.save_to(file.map(PathBuf::from)).await,
-                Asked::Load(file) => match self.load(Path::new(file)).await {
+                ChatLine::Save(file) => self.save_to(file.map(PathBuf::from)).await,
+                ChatLine::Load(file) => match self.load(Path::new(file)).await {
                     Ok(()) => {}
                     Err(error) => Failure::from(&error).show(),
                 },
-                Asked::Help => HELP.lines().for_each(terminal::say),
-                Asked::Quit => break,
-                Asked::Unclear(line) => {
+                ChatLine::Help => HELP.lines().for_each(terminal::say),
+                ChatLine::Quit => break,
+                ChatLine::Unclear(line) => {
                     terminal::say(&format!("`{line}` is no command; /help shows those that there are"));
                 }
             }
@@ -337,16 +337,16 @@ mod tests {
     #[test]
     fn lines_are_questions_or_commands() {
         for (line, asked) in [
-            (" what? \n", Asked::Question("what?")),
-            ("//etc is what?", Asked::Question("/etc is what?")),
-            ("", Asked::Nothing),
-            ("/save", Asked::Save(None)),
-            ("/save a b.conversation", Asked::Save(Some("a b.conversation"))),
-            ("/load", Asked::Unclear("/load")),
-            ("/vars now", Asked::Unclear("/vars now")),
-            ("/q", Asked::Quit),
+            (" what? \n", ChatLine::Question("what?")),
+            ("//etc is what?", ChatLine::Question("/etc is what?")),
+            ("", ChatLine::Nothing),
+            ("/save", ChatLine::Save(None)),
+            ("/save a b.conversation", ChatLine::Save(Some("a b.conversation"))),
+            ("/load", ChatLine::Unclear("/load")),
+            ("/vars now", ChatLine::Unclear("/vars now")),
+            ("/q", ChatLine::Quit),
         ] {
-            assert_eq!(Asked::of(line), asked);
+            assert_eq!(ChatLine::of(line), asked);
         }
     }
 }

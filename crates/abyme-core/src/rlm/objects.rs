@@ -5,8 +5,8 @@ use crate::signature::Field;
 
 const OBJECTS: &str = include_str!("objects.py");
 
-/// The code of the cell that puts inputs into a session, each a variable and what it is: none, unless one is to
-/// be an object, or to hold one.
+/// The code of the cell that puts inputs into a session, each a variable and what it is: none, unless one is
+/// to be an object, or to hold one.
 pub(super) fn setup<'a>(inputs: impl Iterator<Item = (&'a str, &'a Field)>) -> String {
     let lines: String = inputs.filter_map(|(name, field)| line(name, field)).collect();
     match lines.is_empty() {

@@ -224,8 +224,8 @@ impl<'a> Turns<'a> {
     }
 
     /// Opens a session, or goes on in that of the conversation; takes turns in it until the run ends or is
-    /// `cancelled`; and shuts it down on every path, or leaves it to the conversation. (A dropped future drops
-    /// the session, which releases everything: C1.)
+    /// `cancelled`; and shuts it down on every path, or leaves it to the conversation. (A dropped future
+    /// drops the session, which releases everything: C1.)
     pub(super) async fn take(&mut self, cancelled: impl Future<Output = ()>) -> Result<Outputs> {
         let mut cancelled = pin!(cancelled);
         self.budget.take_slot().await;

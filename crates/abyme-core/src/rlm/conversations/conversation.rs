@@ -40,8 +40,8 @@ use crate::{
 /// inputs, their results, and the variables that their cells made. What the model said on the way is not
 /// repeated. Questions are answered one after the other; one that is asked while another is answered waits.
 ///
-/// **Names.** An input has its own name. Once a later question gives an input of that name, the earlier one is
-/// called as before with the number of its question at the end, as results always are: `question_1`,
+/// **Names.** An input has its own name. Once a later question gives an input of that name, the earlier one
+/// is called as before with the number of its question at the end, as results always are: `question_1`,
 /// `answer_1`. Where that name is taken, `_` is added. An input that a question leaves out, or gives again
 /// unchanged, stays what cells made of it.
 ///
@@ -63,8 +63,8 @@ pub struct SavedConversation {
     /// The size of the file.
     pub bytes: u64,
     /// Whether the session is in the file as it is. Where it is not, because the backend has no
-    /// [snapshots](crate::Capabilities::snapshot) or the session is dead, the file has the inputs and results:
-    /// they are put into a new session, and what cells made beside them is lost.
+    /// [snapshots](crate::Capabilities::snapshot) or the session is dead, the file has the inputs and
+    /// results: they are put into a new session, and what cells made beside them is lost.
     pub is_whole: bool,
 }
 
@@ -151,8 +151,8 @@ impl<S: Signature> Conversation<S> {
         Ok(self.shared.questions().await?.usage)
     }
 
-    /// Writes the conversation to a file, and goes on. [`Rlm::load_conversation`] reads it, in this program or
-    /// another, with the same signature.
+    /// Writes the conversation to a file, and goes on. [`Rlm::load_conversation`] reads it, in this program
+    /// or another, with the same signature.
     ///
     /// Where the backend has snapshots, the file has the session as it is. The file can be read by its owner
     /// alone, and takes the place of one of that name once it is complete and on the disk. It waits for a
@@ -161,8 +161,7 @@ impl<S: Signature> Conversation<S> {
     /// [`Rlm::load_conversation`]: crate::Rlm::load_conversation
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] with the path if the file cannot be written; then the one
-    /// before is as it was.
+    /// [`ErrorKind::Io`] with the path if the file cannot be written; then the one before is as it was.
     pub async fn save(&self, path: impl AsRef<Path>) -> Result<SavedConversation> {
         let in_use = self.shared.lock().await;
         Ok(self.shared.write(path.as_ref(), &in_use).await?.into())
