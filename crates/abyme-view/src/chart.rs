@@ -56,7 +56,8 @@ pub(crate) fn svg(title: &str, bars: &[Bar]) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
          height=\"{height}\" role=\"img\" aria-label=\"{title}\">\n<style>{STYLE}</style>\n\
-         <rect class=\"paper\" width=\"100%\" height=\"100%\"/>\n<text class=\"title\" x=\"20\" y=\"30\">{title}</text>\n",
+         <rect class=\"paper\" width=\"100%\" height=\"100%\"/>\n\
+         <text class=\"title\" x=\"20\" y=\"30\">{title}</text>\n",
         title = escaped(&title),
     );
     // Writing to a string does not fail.
@@ -64,8 +65,8 @@ pub(crate) fn svg(title: &str, bars: &[Bar]) -> String {
         let x = LEFT + 90.0 * index as f64;
         let _ = writeln!(
             svg,
-            "<rect class=\"{class}\" x=\"{x}\" y=\"46\" width=\"10\" height=\"10\" rx=\"2\"/><text class=\"quiet\" \
-             x=\"{}\" y=\"55\">{name}</text>",
+            "<rect class=\"{class}\" x=\"{x}\" y=\"46\" width=\"10\" height=\"10\" rx=\"2\"/>\
+             <text class=\"quiet\" x=\"{}\" y=\"55\">{name}</text>",
             x + 16.0
         );
     }

@@ -158,14 +158,14 @@ impl Writer {
             let texts =
                 if self.cut_texts == 1 { "1 text is" } else { &format!("{} texts are", self.cut_texts) };
             notes.push(format!(
-                "{texts} cut to {chars} characters, so that the page stays below {size} MiB; the file has them \
-                 whole"
+                "{texts} cut to {chars} characters, so that the page stays below {size} MiB; the file has \
+                 them whole"
             ));
         }
         if kept < all {
             notes.push(format!(
-                "the page ends after {kept} of {all} events, so that it stays below {size} MiB; `abyme stats` \
-                 counts them all"
+                "the page ends after {kept} of {all} events, so that it stays below {size} MiB; \
+                 `abyme stats` counts them all"
             ));
         }
         notes

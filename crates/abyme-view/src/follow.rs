@@ -1,4 +1,5 @@
-//! A server on this machine that shows a run as it goes on: the page, and events with what is new in its file.
+//! A server on this machine that shows a run as it goes on: the page, and events with what is new in its
+//! file.
 //!
 //! The address holds a token, so that other users of the machine and other pages of the browser see nothing.
 
@@ -82,8 +83,8 @@ impl Follow {
     /// Listens on a port of the loopback interface; 0 is one that is free. The file may come later.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] if the port cannot be had; [`ErrorKind::InvalidInput`] if the file is there and is no
-    /// record.
+    /// [`ErrorKind::Io`] if the port cannot be had; [`ErrorKind::InvalidInput`] if the file is there and is
+    /// no record.
     pub async fn bind(path: impl AsRef<Path>, port: u16) -> Result<Self> {
         let path = path.as_ref();
         if read(path, &Known::default()).problem.is_some() {

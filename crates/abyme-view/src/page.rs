@@ -115,7 +115,8 @@ impl<'a> Page<'a> {
         let json = data::embeddable(&format!("{json},\"options\":{options}}}"));
         let connect = if self.follow_from.is_some() { "; connect-src 'self'" } else { "" };
         let policy = format!(
-            "default-src 'none'; script-src {}; style-src {}; img-src data:{connect}; base-uri 'none'; form-action 'none'",
+            "default-src 'none'; script-src {}; style-src {}; img-src data:{connect}; base-uri 'none'; \
+             form-action 'none'",
             source(SCRIPT),
             source(STYLE),
         );

@@ -372,8 +372,9 @@ fn axe_finds_nothing() {
             chrome.settle();
             chrome.get(&format!("{axe};0"));
             let found = chrome.get(
-                "axe.run(document, {resultTypes: ['violations']}).then((found) => found.violations.map((one) =>
-                     `${one.id}: ${one.nodes.map((node) => node.target + ' ' + node.failureSummary).join('; ')}`))",
+                "axe.run(document, {resultTypes: ['violations']}).then((found) =>
+                     found.violations.map((one) => one.id + ': ' +
+                         one.nodes.map((node) => node.target + ' ' + node.failureSummary).join('; ')))",
             );
             assert_eq!(found, serde_json::json!([]), "{at} at {width}, dark: {is_dark}");
         }

@@ -6,8 +6,9 @@ use abyme_core::{
 use abyme_interpreter_subprocess::Subprocess;
 
 /// What would do something if a page took it for anything but text. `hacked` is what the tests look for.
-pub(crate) const HOSTILE: &str = "</script><script>globalThis.hacked=1</script><img src=x onerror=\"hacked=2\">\
-                                  <!--<script>\u{2028}\u{2029}' onclick=hacked=3 {{data}} &lt;b&gt; \u{0} é 日本";
+pub(crate) const HOSTILE: &str = "</script><script>globalThis.hacked=1</script>\
+                                  <img src=x onerror=\"hacked=2\"><!--<script>\u{2028}\u{2029}' \
+                                  onclick=hacked=3 {{data}} &lt;b&gt; \u{0} é 日本";
 
 /// Looks a key up.
 #[tool]
