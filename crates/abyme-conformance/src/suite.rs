@@ -91,6 +91,13 @@ impl Suite {
         self
     }
 
+    /// Leaves out all cases but those of one theme, such as `c16_snapshots`: for a further configuration of a
+    /// backend that passes the whole suite with another one.
+    pub fn only(mut self, theme: &str) -> Self {
+        self.jobs.retain(|job| job.name.split("::").next() == Some(theme));
+        self
+    }
+
     /// Runs each case of [`main`](Self::main) in a process of its own: for backends whose sessions share the
     /// process, in which what one case breaks on purpose would be broken for all others.
     pub fn process_per_case(mut self) -> Self {

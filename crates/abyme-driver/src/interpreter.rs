@@ -8,7 +8,10 @@ use abyme_core::{
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{lazy_session::LazySession, session::DriverSession};
+use crate::{
+    lazy_session::{LazySession, session_ended},
+    session::DriverSession,
+};
 
 /// Starts drivers: the part of a backend that is its own. [`DriverInterpreter`] is the rest.
 #[async_trait]
@@ -27,6 +30,16 @@ pub trait Launcher: Send + Sync + fmt::Debug {
     /// [`ErrorKind::Unavailable`](abyme_core::ErrorKind::Unavailable) if no driver can be started here. The
     /// message says what is missing.
     async fn launch(&self) -> Result<DriverSession<Self::Reader, Self::Writer>>;
+
+    /// Saves a session that is ready and runs no cell, and leaves it connected to its driver. For backends
+    /// that declare `Capabilities::snapshot`; others keep the default.
+    ///
+    /// # Errors
+    /// Why the session was not saved.
+    async fn snapshot(&self, session: &mut DriverSession<Self::Reader, Self::Writer>) -> Result<Vec<u8>> {
+        let _ = session;
+        Err(self.capabilities().refuse("saved to bytes", "snapshot", self.capabilities().snapshot))
+    }
 }
 
 /// A session that starts its driver when it is first needed. The driver's streams belong to the tokio runtime
@@ -42,6 +55,15 @@ impl<L: Launcher> DriverInterpreter<L> {
     /// A new session, not started.
     pub fn new(launcher: Arc<L>) -> Self {
         Self { launcher, session: LazySession::default(), home: None }
+    }
+
+    /// A session whose driver runs already, on the current runtime.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](abyme_core::ErrorKind::Config) outside of a tokio runtime.
+    pub fn started(launcher: Arc<L>, session: DriverSession<L::Reader, L::Writer>) -> Result<Self> {
+        let home = Some(HomeRuntime::current()?);
+        Ok(Self { launcher, session: LazySession::started(session), home })
     }
 
     async fn session(&mut self) -> Result<&mut DriverSession<L::Reader, L::Writer>> {
@@ -74,6 +96,19 @@ impl<L: Launcher> CodeInterpreter for DriverInterpreter<L> {
 
     async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
         self.session().await?.execute(cell, host).await
+    }
+
+    async fn snapshot(&mut self) -> Result<Vec<u8>> {
+        let launcher = self.launcher.clone();
+        if let Some(reason) = self.session.end_reason() {
+            return Err(session_ended(reason));
+        }
+        if !launcher.capabilities().snapshot {
+            return Err(launcher.capabilities().refuse("saved to bytes", "snapshot", false));
+        }
+        let session = self.session().await?;
+        session.start().await?;
+        launcher.snapshot(session).await
     }
 
     async fn shutdown(&mut self) -> Result<()> {

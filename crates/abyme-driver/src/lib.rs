@@ -31,5 +31,5 @@ pub use self::{
     owner::Owner,
     pending::{Pending, PendingGuard},
     progress::{Progress, Reporter},
-    session::{Control, DriverSession, DriverTimeouts},
+    session::{Control, DriverSession, DriverTimeouts, SavedSession},
 };

@@ -1,7 +1,8 @@
 //! The host's side of a session with a driver, over any pair of streams.
 
 use std::{
-    collections::HashMap,
+    any::Any,
+    collections::{BTreeMap, HashMap},
     fmt,
     pin::pin,
     sync::Arc,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use abyme_core::{
-    Cell, DecodeBudget, Error, ErrorKind, HostError, HostFunctions, Observation, Result, Value,
+    Cell, DecodeBudget, Error, ErrorKind, HostError, HostFunctions, Observation, Result, Text, Value,
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -59,7 +60,7 @@ impl Default for DriverTimeouts {
 
 /// Control over the process behind a session's streams.
 #[async_trait]
-pub trait Control: Send + Sync + fmt::Debug {
+pub trait Control: Any + Send + Sync + fmt::Debug {
     /// Whether the process still runs, as far as can be said without waiting.
     fn is_alive(&self) -> bool;
 
@@ -115,6 +116,14 @@ pub struct DriverSession<R, W> {
     ended: Option<String>,
 }
 
+/// What the host has to know to go on with a driver that was saved.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SavedSession {
+    ready: Ready,
+    /// The long texts that the driver hands back by number.
+    given: BTreeMap<u64, Text>,
+}
+
 /// How a cell ended for the caller.
 enum RunEnd {
     Done {
@@ -150,6 +159,50 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
             unsettled: false,
             ended: None,
         }
+    }
+
+    /// A session with a driver that was saved while it ran no cell, and goes on. `saved` is what
+    /// [`saved`](Self::saved) gave then.
+    pub fn resumed(
+        input: R,
+        output: W,
+        control: Arc<dyn Control>,
+        timeouts: DriverTimeouts,
+        saved: SavedSession,
+    ) -> Self {
+        control.ready(&saved.ready);
+        let given = GivenTexts::of(saved.given);
+        Self { ready: Some(saved.ready), given, ..Self::new(input, output, control, timeouts) }
+    }
+
+    /// What this side of the session knows of a driver that is saved. `None` before it is ready.
+    pub fn saved(&self) -> Option<SavedSession> {
+        Some(SavedSession { ready: self.ready.clone()?, given: self.given.texts().clone() })
+    }
+
+    /// Parts from the driver, which must wait for a cell: it sees the end of its stream.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub async fn part(&mut self) -> std::io::Result<()> {
+        self.writable = false;
+        self.writer.shutdown().await
+    }
+
+    /// Goes on with the same driver over other streams.
+    pub fn reconnect(&mut self, input: R, output: W, control: Arc<dyn Control>) {
+        if let Some(ready) = &self.ready {
+            control.ready(ready);
+        }
+        self.reader = FrameReader::new(input, FrameLimits::to_host(self.max_message_bytes));
+        self.writer = FrameWriter::new(output);
+        self.writable = true;
+        self.control = control;
+    }
+
+    /// The process behind the session.
+    pub fn control(&self) -> &Arc<dyn Control> {
+        &self.control
     }
 
     /// Sets how much of the host's memory a message of the driver may take, in bytes. Default 256 MiB. A

@@ -39,6 +39,7 @@ pub(crate) struct Config {
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) api: Option<Api>,
     pub(crate) sessions_per_sandbox: usize,
+    pub(crate) snapshots: bool,
     #[serde(with = "abyme_core::seconds")]
     pub(crate) timeout: Duration,
     #[serde(with = "abyme_core::seconds::option")]
@@ -112,6 +113,7 @@ impl Default for Config {
             tags: BTreeMap::new(),
             api: None,
             sessions_per_sandbox: 1,
+            snapshots: false,
             timeout: Duration::from_secs(3600),
             idle_timeout: None,
             max_message_bytes: DecodeBudget::DEFAULT_MAX_BYTES,
@@ -163,6 +165,10 @@ impl Config {
             Some("`workdir` is to be an absolute path".to_owned())
         } else if self.gpu.is_some() && self.api == Some(Api::V2) {
             Some("`gpu` needs sandboxes of the first kind: leave `api` out".to_owned())
+        } else if self.snapshots && (self.sessions_per_sandbox > 1 || self.name.is_some()) {
+            Some("`snapshots` needs a sandbox for each session, without a `name`".to_owned())
+        } else if self.snapshots && self.api() == Api::V1 {
+            Some("`snapshots` needs sandboxes of the second kind, without a `gpu`".to_owned())
         } else if let Some(name) =
             [Some(&self.app), self.name.as_ref()].into_iter().flatten().find(|name| !is_name(name))
         {
@@ -201,6 +207,7 @@ mod tests {
         assert_eq!((config.cpus, config.memory_limit_bytes), (None, Some(1 << 30)));
         assert_eq!((config.timeout, config.idle_timeout), (Duration::from_secs(3600), None));
         assert_eq!((config.network.clone(), config.sessions_per_sandbox), (Network::Blocked, 1));
+        assert!(!config.snapshots);
         assert_eq!(
             (config.start_timeout, config.build_timeout),
             (Duration::from_secs(120), Duration::from_secs(1800))
@@ -235,6 +242,8 @@ mod tests {
         refused(Config { app: "my app".to_owned(), ..Config::default() }, "`my app`");
         refused(Config { pip_packages: vec!["a\nRUN b".to_owned()], ..Config::default() }, "no line");
         refused(Config { gpu: Some("T4".to_owned()), api: Some(Api::V2), ..Config::default() }, "`gpu`");
+        refused(Config { snapshots: true, sessions_per_sandbox: 2, ..Config::default() }, "`snapshots`");
+        refused(Config { snapshots: true, gpu: Some("T4".to_owned()), ..Config::default() }, "`gpu`");
         let env = BTreeMap::from([("KEY".to_owned(), "very-secret".to_owned())]);
         let shown = format!("{:?}", Config { env, ..Config::default() });
         assert!(shown.contains("KEY") && !shown.contains("very-secret"), "{shown}");

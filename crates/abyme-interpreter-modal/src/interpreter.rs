@@ -224,6 +224,16 @@ impl Modal {
         self.with(|config| config.sessions_per_sandbox = sessions)
     }
 
+    /// Sets whether sessions can be saved: [`snapshot`](CodeInterpreter::snapshot) and
+    /// [`restore`](InterpreterFactory::restore). Default false.
+    ///
+    /// Modal saves the memory of a sandbox in its experimental VM runtime only, for accounts that it has
+    /// enabled for that, and keeps it for a week. The sandbox ends with it, so a session that is saved goes on
+    /// in a copy. The bytes of a snapshot hold Modal's id of it and the long texts that the session was given.
+    pub fn snapshots(self, on: bool) -> Self {
+        self.with(|config| config.snapshots = on)
+    }
+
     /// Sets how long a sandbox may live, whole seconds up to 24 h. Default 1 h. A cell that this would cut is
     /// not started: the session ends before it, and says so.
     pub fn timeout(self, limit: Duration) -> Self {
@@ -347,6 +357,7 @@ fn capabilities(config: &Config) -> Capabilities {
     capabilities.threads = true;
     capabilities.concurrent_calls = true;
     capabilities.native_packages = true;
+    capabilities.snapshot = config.snapshots;
     let packages = match config.pip_packages.is_empty() {
         true => "Packages can be imported if the sandbox's image has them.".to_owned(),
         false => format!("These packages can be imported: {}.", config.pip_packages.join(", ")),
@@ -381,6 +392,15 @@ impl InterpreterFactory for Modal {
 
     async fn create(&self) -> Result<Box<dyn CodeInterpreter>> {
         Ok(Box::new(DriverInterpreter::new(self.launcher.clone())))
+    }
+
+    async fn restore(&self, snapshot: &[u8]) -> Result<Box<dyn CodeInterpreter>> {
+        let capabilities = self.capabilities();
+        if !capabilities.snapshot {
+            return Err(capabilities.refuse("restored from bytes", "snapshot", false));
+        }
+        let session = self.launcher.restore(snapshot).await?;
+        Ok(Box::new(DriverInterpreter::started(self.launcher.clone(), session)?))
     }
 }
 

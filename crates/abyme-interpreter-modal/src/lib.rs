@@ -6,6 +6,7 @@ mod image;
 mod interpreter;
 mod sandbox;
 mod session;
+mod snapshot;
 
 pub use self::{
     config::{Api, Network},

@@ -71,6 +71,33 @@ impl Sandbox {
                 return Err((explain(&control_plane, config, &status), status.code()));
             }
         };
+        tracing::debug!(sandbox = handle.id, "a sandbox was made at Modal");
+        Self::connect(control_plane, thread, config, handle, born).await
+    }
+
+    /// Makes a copy of a sandbox that was saved. Runs on the background thread, to its end.
+    pub(crate) async fn restore(
+        control_plane: Arc<ControlPlane>,
+        thread: Arc<BackgroundThread>,
+        config: &Config,
+        snapshot_id: &str,
+        tags: Vec<SandboxTag>,
+    ) -> Result<Self> {
+        let born = Instant::now();
+        let handle = control_plane.restore(snapshot_id, tags).await;
+        let handle = handle
+            .map_err(|status| control_plane.failed("cannot restore a sandbox from its snapshot", &status))?;
+        tracing::debug!(sandbox = handle.id, "a sandbox was restored at Modal");
+        Self::connect(control_plane, thread, config, handle, born).await.map_err(|(error, _)| error)
+    }
+
+    async fn connect(
+        control_plane: Arc<ControlPlane>,
+        thread: Arc<BackgroundThread>,
+        config: &Config,
+        handle: SandboxHandle,
+        born: Instant,
+    ) -> Result<Self, (Error, Code)> {
         let router = match Router::connect(control_plane.clone(), handle.clone()).await {
             Ok(router) => Arc::new(router),
             Err(error) => {
@@ -78,7 +105,6 @@ impl Sandbox {
                 return Err((error, Code::Unavailable));
             }
         };
-        tracing::debug!(sandbox = handle.id, "a sandbox was made at Modal");
         Ok(Self {
             router,
             thread,

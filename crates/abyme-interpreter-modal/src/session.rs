@@ -1,6 +1,7 @@
 //! Starts sessions: a driver for each, in a sandbox of its own or in one that it shares.
 
 use std::{
+    any::Any,
     collections::HashMap,
     sync::{
         Arc, LazyLock, Mutex, PoisonError, Weak,
@@ -33,6 +34,7 @@ use crate::{
     config::{Api, Config, Network},
     image::{self, Reporter},
     sandbox::{self, Input, Link, Output, Process, Sandbox},
+    snapshot::{self, Snapshot},
 };
 
 /// The first lines of the program that Python is started with: an old Python cannot read the driver, and says
@@ -44,6 +46,23 @@ try:
     os.setsid()
 except OSError:
     pass
+";
+
+/// A sandbox that can be saved runs the keeper, and relays connect to the driver that it runs.
+const KEEPER: &str = include_str!("sandbox/keeper.py");
+const RELAY: &str = include_str!("sandbox/relay.py");
+const KEEPER_SOCKET: &str = "/tmp/.abyme-keeper";
+/// A driver that was saved draws other random numbers from there on: its keeper writes a seed and sends a
+/// signal.
+const RESEED: &str = "import signal
+def _reseed(*_):
+    with open('/tmp/.abyme-keeper.seed') as file:
+        seed = os.urandom(16).hex() + file.read()
+    if 'random' in sys.modules:
+        sys.modules['random'].seed(seed)
+    if 'numpy.random' in sys.modules:
+        sys.modules['numpy.random'].seed(int(seed[:8], 16))
+signal.signal(signal.SIGUSR1, _reseed)
 ";
 
 /// What all sessions of one [`Modal`](crate::Modal) share. Code in the sessions cannot reach it.
@@ -205,7 +224,7 @@ impl ModalLauncher {
             tags: sandbox::tags(&self.owner, &self.config.tags),
         };
         let config = self.config.clone();
-        let (api, may_change) = (self.api(), self.config.api.is_none());
+        let (api, may_change) = (self.api(), self.config.api.is_none() && !self.config.snapshots);
         let inner = thread.clone();
         let making = async move {
             match Sandbox::make(control_plane.clone(), inner.clone(), &config, new.clone(), api).await {
@@ -248,6 +267,9 @@ impl ModalLauncher {
                 "import resource\nresource.setrlimit(resource.RLIMIT_DATA, ({bytes}, {bytes}))\n"
             ));
         }
+        if self.config.snapshots {
+            program.push_str(RESEED);
+        }
         if self.config.sessions_per_sandbox > 1 {
             program.push_str("import tempfile\nos.chdir(tempfile.mkdtemp(prefix='abyme-'))\n");
         }
@@ -267,9 +289,18 @@ fn definition(config: &Config, image_id: &str) -> Definition {
         Network::Domains(domains) => (NetworkAccessType::Allowlist, domains.clone()),
         Network::Open => (NetworkAccessType::Open, Vec::new()),
     };
-    Definition {
+    let (entrypoint_args, experimental_options_v2) = match config.snapshots {
+        true => {
+            let keeper = [&config.python, "-I", "-c", KEEPER, KEEPER_SOCKET].map(str::to_owned);
+            (keeper.to_vec(), HashMap::from([("vm_runtime".to_owned(), "True".to_owned())]))
+        }
         // It keeps the sandbox alive; drivers are started beside it.
-        entrypoint_args: vec!["sleep".to_owned(), seconds(config.timeout).to_string()],
+        false => (vec!["sleep".to_owned(), seconds(config.timeout).to_string()], HashMap::new()),
+    };
+    Definition {
+        entrypoint_args,
+        enable_snapshot: config.snapshots,
+        experimental_options_v2,
         image_id: image_id.to_owned(),
         secret_ids: Vec::new(),
         resources: Some(Resources {
@@ -298,22 +329,50 @@ fn gpu(name: &str) -> GpuConfig {
     GpuConfig { count, gpu_type: kind.to_uppercase() }
 }
 
-#[async_trait]
-impl Launcher for ModalLauncher {
-    type Reader = Output;
-    type Writer = Input;
-
-    fn capabilities(&self) -> &Capabilities {
-        &self.capabilities
+impl ModalLauncher {
+    /// A session that goes on where a snapshot was taken.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for bytes that are none, [`ErrorKind::Unavailable`] where Modal does not
+    /// have it any more.
+    pub(crate) async fn restore(&self, bytes: &[u8]) -> Result<DriverSession<Output, Input>> {
+        self.config.check()?;
+        let Snapshot { snapshot_id, saved } = snapshot::from_bytes(bytes)?;
+        // It sweeps, and finds a mistake in the configuration.
+        self.prepared().await?;
+        let (process, output, input) = self.connect(self.copy_of(&snapshot_id).await?).await?;
+        let session = DriverSession::resumed(output, input, process, self.timeouts(), saved);
+        Ok(session.max_message_bytes(self.config.max_message_bytes))
     }
 
-    async fn launch(&self) -> Result<DriverSession<Output, Input>> {
-        self.config.check()?;
-        let sandbox = self.sandbox().await?;
+    async fn copy_of(&self, snapshot_id: &str) -> Result<Arc<Sandbox>> {
+        let Connection { thread, control_plane } = self.connection().await?.clone();
+        let tags = sandbox::tags(&self.owner, &self.config.tags);
+        let (config, inner, snapshot_id) = (self.config.clone(), thread.clone(), snapshot_id.to_owned());
+        let restoring =
+            async move { Sandbox::restore(control_plane, inner, &config, &snapshot_id, tags).await };
+        // If this future is dropped, the copy is made all the same, and terminated at once.
+        let sandbox = Arc::new(thread.run_to_end(restoring).await??);
+        sandbox.drivers.fetch_add(1, Ordering::AcqRel);
+        Ok(sandbox)
+    }
+
+    fn timeouts(&self) -> DriverTimeouts {
+        DriverTimeouts {
+            start_timeout: self.config.start_timeout,
+            interrupt_grace: self.config.interrupt_grace,
+        }
+    }
+
+    /// Runs the driver in a sandbox, or connects to the one that its keeper runs.
+    async fn connect(&self, sandbox: Arc<Sandbox>) -> Result<(Arc<Process>, Output, Input)> {
         let thread = sandbox.thread.clone();
         let (router, exec_id) = (sandbox.router.clone(), random_id());
         let python = self.config.python.clone();
-        let command = vec![python.clone(), "-I".to_owned(), "-c".to_owned(), self.program(), exec_id.clone()];
+        let driver = [python.clone(), "-I".to_owned(), "-c".to_owned(), self.program(), exec_id.clone()];
+        let relay = [&python, "-I", "-c", RELAY, KEEPER_SOCKET, &exec_id].map(str::to_owned);
+        let relay = relay.into_iter().filter(|_| self.config.snapshots);
+        let command = relay.chain(driver).collect();
         let contents: HashMap<_, _> = self.config.environment_of_sessions().into_iter().collect();
         let env = StringMap { contents };
         let link = Arc::new(Link::default());
@@ -330,20 +389,61 @@ impl Launcher for ModalLauncher {
             process.kill().await;
             return Err(self.not_started(&router, &status));
         }
-        let mut output = Output::new(router.clone(), &exec_id, TaskExecStdioFileDescriptor::Stdout, link);
-        let mut input = Input::new(router, &exec_id);
-        let timeouts = DriverTimeouts {
-            start_timeout: self.config.start_timeout,
-            interrupt_grace: self.config.interrupt_grace,
-        };
+        let output = Output::new(router.clone(), &exec_id, TaskExecStdioFileDescriptor::Stdout, link);
+        Ok((process, output, Input::new(router, &exec_id)))
+    }
+}
+
+#[async_trait]
+impl Launcher for ModalLauncher {
+    type Reader = Output;
+    type Writer = Input;
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn launch(&self) -> Result<DriverSession<Output, Input>> {
+        self.config.check()?;
+        let sandbox = self.sandbox().await?;
+        let (process, mut output, mut input) = self.connect(sandbox).await?;
         let sending = async {
             input.write_all(&self.bundle).await?;
             input.flush().await
         };
         // The handshake detects a driver that ends or never reads, and says how it ended.
-        let _ = timeout(timeouts.start_timeout, async { tokio::join!(sending, output.opened()) }).await;
-        let session = DriverSession::new(output, input, process, timeouts);
+        let start_timeout = self.config.start_timeout;
+        let _ = timeout(start_timeout, async { tokio::join!(sending, output.opened()) }).await;
+        let session = DriverSession::new(output, input, process, self.timeouts());
         Ok(session.max_message_bytes(self.config.max_message_bytes))
+    }
+
+    async fn snapshot(&self, session: &mut DriverSession<Output, Input>) -> Result<Vec<u8>> {
+        let lost =
+            |why: &str| Error::new(ErrorKind::Unavailable, format!("the session was not saved: {why}"));
+        let saved = session.saved().ok_or_else(|| lost("it is not ready"))?;
+        let control = session.control().clone();
+        let process = (&*control as &dyn Any).downcast_ref::<Process>();
+        let process = process.ok_or_else(|| lost("it is another backend's"))?;
+        session.part().await.map_err(|error| lost(&error.to_string()))?;
+        let sandbox = process.part().await.ok_or_else(|| lost("it has ended"))?;
+        let (router, thread) = (sandbox.router.clone(), sandbox.thread.clone());
+        let saving = router.clone();
+        let snapshot_id = thread.run_to_end(async move { saving.snapshot_memory().await }).await?;
+        // A sandbox that was saved has ended, and its copy goes on; one that was not goes on itself.
+        let snapshot_id = match snapshot_id {
+            Ok(snapshot_id) => snapshot_id,
+            Err(status) => {
+                let (process, output, input) = self.connect(sandbox).await?;
+                session.reconnect(output, input, process);
+                return Err(router.failed("Modal did not save the session", &status));
+            }
+        };
+        sandbox.terminate().await;
+        let copy = self.copy_of(&snapshot_id).await?;
+        let (process, output, input) = self.connect(copy).await?;
+        session.reconnect(output, input, process);
+        snapshot::to_bytes(&Snapshot { snapshot_id, saved })
     }
 }
 

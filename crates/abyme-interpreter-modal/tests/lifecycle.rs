@@ -11,7 +11,8 @@ use std::{
 };
 
 use abyme_core::{
-    CodeInterpreter, ErrorKind, InterpreterFactory, InterpreterFactoryExt, Pool, PoolConfig, Session,
+    Cell, CodeInterpreter, ErrorKind, InterpreterFactory, InterpreterFactoryExt, NoHostFunctions, Pool,
+    PoolConfig, Session, Value,
 };
 use abyme_interpreter_modal::{BuildProgress, Modal, Network};
 use common::{FakeModal, eventually, value};
@@ -38,6 +39,9 @@ fn main() -> std::process::ExitCode {
         fifty_sessions_at_once,
         a_hundred_megabytes_go_in_and_out,
         a_cell_costs_one_round_trip,
+        a_saved_session_leaves_nothing_and_each_copy_is_tagged,
+        what_cannot_be_saved_goes_on,
+        a_driver_that_can_be_saved_ends_as_others_do,
     ]
 }
 
@@ -267,4 +271,75 @@ async fn a_cell_costs_one_round_trip() {
     assert_eq!(held.expect("the cell waits for the answer to its write"), "6");
     fake.set(json!({ "hold_write_answers": false }));
     assert_eq!(value(&mut session, "3 * 3").await, "9");
+}
+
+async fn a_saved_session_leaves_nothing_and_each_copy_is_tagged() {
+    let fake = FakeModal::start();
+    let modal = fake.modal().snapshots(true).tag("team", "red");
+    let mut session = modal.session().await.unwrap();
+    let long = "line\n".repeat(1 << 19);
+    session.set_variable("docs", Value::from(long.as_str())).await.unwrap();
+    session.run_code("x = 1").await.unwrap().check().unwrap();
+    let saved = session.snapshot().await.unwrap();
+    assert_eq!(fake.running().len(), 1, "the saved sandbox ends, and the session goes on in a copy");
+    assert_eq!(value(&mut session, "x + len(docs)").await, (1 + long.len()).to_string());
+    // In another program, as it were.
+    let other = fake.modal().snapshots(true).tag("team", "red");
+    let mut copy = Session::new(other.restore(&saved).await.unwrap());
+    assert_eq!(value(&mut copy, "x + len(docs)").await, (1 + long.len()).to_string());
+    let sandboxes = fake.sandboxes();
+    assert_eq!(sandboxes.len(), 3);
+    for sandbox in sandboxes.values() {
+        assert_eq!((&sandbox["tags"]["team"], &sandbox["tags"]["abyme"]), (&json!("red"), &json!("sandbox")));
+    }
+    copy.shutdown().await.unwrap();
+    drop(session);
+    other.shutdown().await;
+    modal.shutdown().await;
+    fake.nothing_is_left().await;
+}
+
+async fn what_cannot_be_saved_goes_on() {
+    let fake = FakeModal::start();
+    let mut plain = fake.session().await;
+    plain.run_code("x = 1").await.unwrap().check().unwrap();
+    assert_eq!(plain.snapshot().await.unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(value(&mut plain, "x").await, "1");
+
+    let modal = fake.modal().snapshots(true);
+    let mut session = modal.session().await.unwrap();
+    session.run_code("x = 1").await.unwrap().check().unwrap();
+    let refused =
+        json!({ "TaskSnapshotMemory": [1, "FAILED_PRECONDITION", "this account has no VM runtime"] });
+    fake.set(json!({ "fail": refused }));
+    let error = session.snapshot().await.unwrap_err();
+    assert!(error.message().contains("this account has no VM runtime"), "{error}");
+    assert_eq!(value(&mut session, "x").await, "1", "it is connected again");
+    let saved = session.snapshot().await.unwrap();
+    fake.set(json!({ "fail": { "SandboxRestoreV2": [1, "NOT_FOUND", "the snapshot has expired"] } }));
+    let error = modal.restore(&saved).await.unwrap_err();
+    assert!(error.message().contains("the snapshot has expired"), "{error}");
+    assert_eq!(value(&mut session, "x").await, "1");
+    drop(session);
+    drop(plain);
+    fake.nothing_is_left().await;
+}
+
+async fn a_driver_that_can_be_saved_ends_as_others_do() {
+    let fake = FakeModal::start();
+    let modal = fake.modal().snapshots(true);
+    for (code, how) in [
+        ("import os; os._exit(7)", "exited with code 7"),
+        ("import os; os.kill(os.getpid(), 9)", "killed by signal 9"),
+    ] {
+        let mut session = modal.session().await.unwrap();
+        let observation = session.run_code(code).await.unwrap();
+        let ended = observation.session_ended.unwrap();
+        assert!(ended.contains(how), "{ended}");
+    }
+    let mut session = modal.session().await.unwrap();
+    let cell = Cell::new("while True: pass").timeout(Duration::from_millis(300));
+    let observation = session.execute(cell, &NoHostFunctions).await.unwrap();
+    assert!(observation.interruption.is_some() && observation.session_ended.is_none(), "{observation:?}");
+    assert_eq!(value(&mut session, "6 * 7").await, "42");
 }

@@ -105,7 +105,7 @@ impl Capabilities {
 
     /// The error for a capability that the backend does not have, or has declared and not implemented. `what`
     /// completes "cannot be ...".
-    pub(super) fn refuse(&self, what: &str, capability: &str, declared: bool) -> Error {
+    pub fn refuse(&self, what: &str, capability: &str, declared: bool) -> Error {
         if declared {
             let message = format!(
                 "this session cannot be {what}: its backend declares `{capability}` and does not implement \

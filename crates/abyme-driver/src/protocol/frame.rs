@@ -385,6 +385,15 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         !self.dirty
     }
 
+    /// Writes everything that was pushed, and ends the stream.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
+        self.flush().await?;
+        self.output.shutdown().await
+    }
+
     /// Writes everything that was pushed.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use abyme_core::{Cell, DecodeBudget, DecodeProblem, HostCall, HostError, Scope, Submission, Value};
 use indexmap::IndexMap;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     protocol::{
@@ -16,7 +16,7 @@ use crate::{
 pub const PROTOCOL_VERSION: u32 = 1;
 
 /// What the driver says of itself when it is ready.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Ready {
     /// The protocol's version.

@@ -3,7 +3,7 @@
 //! A cell that passes its input on to a host function would otherwise copy it out of the session, though the
 //! host has it already: a run that hands a text of 100 MB to a child took four times as long.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use abyme_core::{Cell, HostCall, HostError, Text, Value};
 
@@ -18,10 +18,20 @@ const MARK: &str = "$given";
 #[derive(Clone, Debug, Default)]
 pub struct GivenTexts {
     last: u64,
-    texts: HashMap<u64, Text>,
+    texts: BTreeMap<u64, Text>,
 }
 
 impl GivenTexts {
+    /// Those of a session that was saved.
+    pub fn of(texts: BTreeMap<u64, Text>) -> Self {
+        Self { last: texts.keys().next_back().copied().unwrap_or_default(), texts }
+    }
+
+    /// The texts by their numbers.
+    pub fn texts(&self) -> &BTreeMap<u64, Text> {
+        &self.texts
+    }
+
     /// Gives a number to each long text among the variables of a cell, for the field `given` of its request.
     pub fn number(&mut self, cell: &Cell) -> Vec<(String, u64)> {
         let long = cell.variables.iter().filter_map(|(name, value)| match value {

@@ -212,6 +212,41 @@ impl ControlPlane {
         Ok(handle)
     }
 
+    /// Makes a copy of a sandbox that was saved, with tags of its own.
+    pub(crate) async fn restore(
+        &self,
+        snapshot_id: &str,
+        tags: Vec<SandboxTag>,
+    ) -> Result<SandboxHandle, Status> {
+        let tries = Tries { timeout: self.start_timeout, total_timeout: self.start_timeout, ..TRIES };
+        let request = SandboxRestoreV2Request { snapshot_id: snapshot_id.to_owned() };
+        let made: SandboxRestoreV2Response =
+            self.call_within(tries, None, "SandboxRestoreV2", request).await?;
+        let mut handle = SandboxHandle {
+            id: made.sandbox_id,
+            task_id: made.task_id,
+            access: made.command_router_access.clone().unwrap_or_default(),
+            is_v2: true,
+            token: None,
+        };
+        // It can only be tagged once it is there.
+        let request = SandboxTagsSetRequest {
+            environment_name: self.credentials.environment.clone(),
+            sandbox_id: handle.id.clone(),
+            tags,
+        };
+        let tagged: Result<(), Status> =
+            self.call_within(TRIES, Some(&handle), "SandboxTagsSetV2", request).await;
+        if let Err(status) = tagged {
+            let _ = self.terminate(&handle).await;
+            return Err(status);
+        }
+        if made.command_router_access.is_none() {
+            handle.access = self.access_or_end(&handle).await?;
+        }
+        Ok(handle)
+    }
+
     /// The task of a sandbox of the first kind, once it is placed on a machine.
     async fn task_of(&self, handle: &SandboxHandle) -> Result<String, Status> {
         const POLL: Duration = Duration::from_secs(25);

@@ -227,10 +227,14 @@ pub(crate) struct Sandbox {
     pub(crate) scheduler_placement: Option<SchedulerPlacement>,
     #[prost(message, optional, tag = "22")]
     pub(crate) network_access: Option<NetworkAccess>,
+    #[prost(bool, tag = "24")]
+    pub(crate) enable_snapshot: bool,
     #[prost(string, optional, tag = "30")]
     pub(crate) name: Option<String>,
     #[prost(uint32, optional, tag = "33")]
     pub(crate) idle_timeout_secs: Option<u32>,
+    #[prost(map = "string, string", tag = "41")]
+    pub(crate) experimental_options_v2: HashMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -296,6 +300,46 @@ pub(crate) struct SandboxCreateV2Response {
     pub(crate) command_router_access: Option<CommandRouterAccess>,
     #[prost(string, tag = "6")]
     pub(crate) sandbox_token: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SandboxRestoreV2Request {
+    #[prost(string, tag = "1")]
+    pub(crate) snapshot_id: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SandboxRestoreV2Response {
+    #[prost(string, tag = "1")]
+    pub(crate) sandbox_id: String,
+    #[prost(string, tag = "3")]
+    pub(crate) task_id: String,
+    #[prost(message, optional, tag = "5")]
+    pub(crate) command_router_access: Option<CommandRouterAccess>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SandboxTagsSetRequest {
+    #[prost(string, tag = "1")]
+    pub(crate) environment_name: String,
+    #[prost(string, tag = "2")]
+    pub(crate) sandbox_id: String,
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) tags: Vec<SandboxTag>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TaskSnapshotMemoryRequest {
+    #[prost(string, tag = "1")]
+    pub(crate) task_id: String,
+    #[prost(string, tag = "2")]
+    pub(crate) idempotency_key: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TaskSnapshotMemoryResponse {
+    #[prost(string, tag = "1")]
+    pub(crate) snapshot_id: String,
 }
 
 /// `CommandRouterAccess`, and the answers `TaskGetCommandRouterAccessResponse` and

@@ -10,7 +10,7 @@ use tonic::{Code, Request, Status, Streaming, transport::Channel};
 
 use super::{
     channel,
-    control_plane::{ControlPlane, SandboxHandle, insert},
+    control_plane::{ControlPlane, SandboxHandle, insert, random_id},
     messages::*,
     retry::{self, Tries},
 };
@@ -24,6 +24,9 @@ const TRIES: Tries = Tries {
     timeout: Duration::from_secs(60),
     total_timeout: Duration::from_secs(180),
 };
+
+/// How long it may take to save a sandbox, as in Modal's client.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How long one question after the end of a program waits for it.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -129,6 +132,15 @@ impl Router {
                 answer => return answer,
             }
         }
+    }
+
+    /// Saves the memory of the sandbox, which ends with it. Returns the id of the snapshot.
+    pub(crate) async fn snapshot_memory(&self) -> Result<String, Status> {
+        let (task_id, idempotency_key) = (self.handle.task_id.clone(), random_id());
+        let request = TaskSnapshotMemoryRequest { task_id, idempotency_key };
+        let tries = Tries { timeout: SNAPSHOT_TIMEOUT, total_timeout: SNAPSHOT_TIMEOUT, ..TRIES };
+        let saved: TaskSnapshotMemoryResponse = self.call(tries, "TaskSnapshotMemory", request).await?;
+        Ok(saved.snapshot_id)
     }
 
     async fn call<Q, A>(&self, tries: Tries, method: &'static str, request: Q) -> Result<A, Status>

@@ -138,6 +138,17 @@ impl Process {
         }
     }
 
+    /// Leaves the sandbox to another program: waits for the end of this one, which was told to end, and does
+    /// not end the sandbox with it.
+    pub(crate) async fn part(&self) -> Option<Arc<Sandbox>> {
+        if self.killed.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        let mut exit = self.exit.clone();
+        let _ = timeout(EXIT_TIMEOUT, exit.wait_for(Option::is_some)).await;
+        Some(self.sandbox.clone())
+    }
+
     async fn last_words(&self) -> String {
         let descriptor = TaskExecStdioFileDescriptor::Stderr;
         let stderr = Output::new(self.sandbox.router.clone(), &self.exec_id, descriptor, Arc::default());

@@ -194,13 +194,15 @@ pub(crate) struct Input {
     /// How many bytes were sent.
     offset: u64,
     waiting: BytesMut,
+    /// Whether its end was sent.
+    closed: bool,
     sending: Option<BoxFuture<'static, Result<(), Status>>>,
 }
 
 impl Input {
     pub(crate) fn new(router: Arc<Router>, exec_id: &str) -> Self {
         let (waiting, exec_id) = (BytesMut::new(), exec_id.to_owned());
-        Self { router, exec_id, offset: 0, waiting, sending: None }
+        Self { router, exec_id, offset: 0, waiting, closed: false, sending: None }
     }
 
     fn send(&mut self, eof: bool) {
@@ -258,7 +260,9 @@ impl AsyncWrite for Input {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.as_mut().poll_flush(context))?;
-        self.send(true);
+        if !std::mem::replace(&mut self.closed, true) {
+            self.send(true);
+        }
         self.poll_sent(context)
     }
 }

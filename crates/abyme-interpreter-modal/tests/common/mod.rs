@@ -201,9 +201,16 @@ impl Harness for FakeHarness {
     }
 
     async fn session(&self) -> abyme_core::Result<((), Box<dyn CodeInterpreter>)> {
-        let unavailable = |problem| abyme_core::Error::new(abyme_core::ErrorKind::Unavailable, problem);
         Ok(((), self.server().map_err(unavailable)?.create().await?))
     }
+
+    async fn restore(&self, snapshot: &[u8]) -> abyme_core::Result<((), Box<dyn CodeInterpreter>)> {
+        Ok(((), self.server().map_err(unavailable)?.restore(snapshot).await?))
+    }
+}
+
+fn unavailable(problem: String) -> abyme_core::Error {
+    abyme_core::Error::new(abyme_core::ErrorKind::Unavailable, problem)
 }
 
 /// The `main` of a target with tests that each start servers of their own.

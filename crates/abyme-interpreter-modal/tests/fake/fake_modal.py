@@ -4,7 +4,8 @@ usage: fake_modal.py. It writes `READY <control port> <router port> <isolated>` 
 each line of JSON on stdin with one on stdout: `{"set": {...}}` changes the faults below, `{"kill": "<id>"}`
 terminates a sandbox as somebody else would, `{"revoke": true}` makes every token that was made invalid, `{}`
 asks how things are. A sandbox is a set of namespaces of this machine, with processes, a network and `/tmp` of
-its own, where these can be made; commands in it are real processes.
+its own, where these can be made; commands in it are real processes. A sandbox is restored from a snapshot by
+starting the same commands again, and writing to them what was written to the first ones.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import os
 import random
 import shutil
 import signal
+import struct
 import sys
 import tempfile
 import time
@@ -22,6 +24,7 @@ import uuid
 
 import grpc
 from google.protobuf.any_pb2 import Any
+from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2 as a
 from modal_proto import api_pb2_grpc, task_command_router_pb2_grpc
 from modal_proto import task_command_router_pb2 as t
@@ -69,7 +72,7 @@ class State:
         self.router_url = ""
         self.isolated = False
         self.apps, self.images, self.secrets = {}, {}, {}
-        self.sandboxes, self.tasks = {}, {}
+        self.sandboxes, self.tasks, self.snapshots = {}, {}, {}
         self.jwts, self.auth_tokens = {}, {}
         self.calls = collections.Counter()
         self.seen = {}  # idempotency key -> answer
@@ -277,6 +280,23 @@ class Control(api_pb2_grpc.ModalClientServicer):
             sandbox_id=sandbox["id"], task_id=sandbox["task"], command_router_access=access
         )
 
+    async def SandboxRestoreV2(self, request):
+        if request.snapshot_id not in S.snapshots:
+            refuse("NOT_FOUND", f"Snapshot {request.snapshot_id} not found")
+        saved = S.snapshots[request.snapshot_id]
+        sandbox = await make(saved["definition"], saved["environment"], saved["app"], {}, v2=True)
+        for command in saved["commands"]:
+            await do_again(sandbox, command)
+        access = a.CommandRouterAccess(**router_access())
+        return a.SandboxRestoreV2Response(
+            sandbox_id=sandbox["id"], task_id=sandbox["task"], command_router_access=access
+        )
+
+    async def SandboxTagsSetV2(self, request):
+        tags = {tag.tag_name: tag.tag_value for tag in request.tags}
+        S.sandboxes[request.sandbox_id]["tags"] = tags
+        return Empty()
+
     async def SandboxGetTaskId(self, request):
         return a.SandboxGetTaskIdResponse(task_id=S.sandboxes[request.sandbox_id]["task"])
 
@@ -320,13 +340,19 @@ async def create(request, secret_ids=(), sources=(), v2=False):
     for source in [*secret_ids, *sources]:
         secret_id = source if isinstance(source, str) else source.secret_id
         environment.update(F.secrets[secret_id[3:]] if secret_id else source.env.contents)
+    tags = {tag.tag_name: tag.tag_value for tag in request.tags}
+    return await make(definition, environment, request.app_id, tags, v2)
+
+
+async def make(definition, environment, app_id, tags, v2):
     directory = tempfile.mkdtemp(prefix="fake-modal-")
     sandbox = {
         "id": f"sb-v2-{uuid.uuid4().hex}" if v2 else "sb-" + uuid.uuid4().hex[:22],
         "task": "ta-" + uuid.uuid4().hex[:12],
         "name": definition.name,
-        "app": request.app_id,
-        "tags": {tag.tag_name: tag.tag_value for tag in request.tags},
+        "app": app_id,
+        "tags": tags,
+        "commands": [],
         "result": 0,
         "done": asyncio.Event(),
         "started": time.time(),
@@ -336,9 +362,13 @@ async def create(request, secret_ids=(), sources=(), v2=False):
     if S.isolated:
         blocked = definition.network_access.network_access_type == a.NetworkAccess.BLOCKED
         sandbox["first"], sandbox["inside"] = await first_process(directory, ["-n"] if blocked else [])
-    environment["HOME"] = environment["TMPDIR"] = WORK if S.isolated else directory
+    environment = {**environment, **dict.fromkeys(["HOME", "TMPDIR"], WORK if S.isolated else directory)}
     S.sandboxes[sandbox["id"]] = sandbox
     S.tasks[sandbox["task"]] = {"sandbox": sandbox, "environment": environment, "execs": {}}
+    if definition.enable_snapshot:
+        # The own program of a sandbox matters only where it is saved with it.
+        arguments = list(definition.entrypoint_args)
+        sandbox["own"] = Exec(await start(S.tasks[sandbox["task"]], arguments, environment))
     asyncio.get_running_loop().call_later(
         definition.timeout_secs or 300,
         lambda: asyncio.ensure_future(end(sandbox["id"], STATUS.GENERIC_STATUS_TIMEOUT)),
@@ -375,7 +405,7 @@ async def end(sandbox_id, status):
     if "first" in sandbox:
         sandbox["first"].kill()
         await sandbox["first"].wait()
-    for running in S.tasks[sandbox["task"]]["execs"].values():
+    for running in [*S.tasks[sandbox["task"]]["execs"].values(), *filter(None, [sandbox.get("own")])]:
         running.kill()
     sandbox["done"].set()
     shutil.rmtree(sandbox["directory"], ignore_errors=True)
@@ -407,11 +437,59 @@ def listed(request):
     return a.SandboxListResponse(sandboxes=found[:50])
 
 
+async def start(task, command, environment, workdir=None):
+    """A process in a sandbox."""
+    sandbox, pipe = task["sandbox"], asyncio.subprocess.PIPE
+    workdir = workdir or sandbox["definition"].workdir or (WORK if S.isolated else None)
+    return await asyncio.create_subprocess_exec(
+        *([*sandbox["inside"], workdir] if S.isolated else []),
+        *command,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        cwd=None if S.isolated else workdir or sandbox["directory"],
+        env=environment,
+        start_new_session=True,
+    )
+
+
+async def do_again(sandbox, command):
+    """Start a command of a saved sandbox in its copy, and write to it what was written to the first one."""
+    sandbox["commands"].append(command)
+    running = Exec(await start(S.tasks[sandbox["task"]], command["arguments"], command["environment"]))
+    for messages, data in command["writes"]:
+        # Not before the driver has said what the host had read by then.
+        while messages_in(running.output[0][0]) < messages:
+            await asyncio.sleep(0.002)
+        running.process.stdin.write(data)
+        await running.process.stdin.drain()
+    while messages_in(running.output[0][0]) < command["messages"]:
+        await asyncio.sleep(0.002)
+    running.process.stdin.close()
+    await running.process.wait()
+
+
+def messages_in(output):
+    """How many messages of a driver there are, but for those that come as time passes."""
+    count, at = 0, 0
+    while at + 12 <= len(output):
+        header, blobs = struct.unpack_from(">II", output, at + 4)
+        begin = at + 12 + 8 * blobs
+        if begin > len(output):
+            break
+        at = begin + header + sum(struct.unpack_from(f">{blobs}Q", output, at + 12))
+        if at > len(output):
+            break
+        count += json.loads(bytes(output[begin : begin + header]))["type"] != "output"
+    return count
+
+
 class Exec:
     """A process in a sandbox."""
 
     def __init__(self, process):
         self.process = process
+        self.command = None  # what is noted of it, in a sandbox that can be saved
         # Of each stream: what is kept, how many bytes were dropped before it, whether it is at its end.
         self.output = ([bytearray(), 0, False], [bytearray(), 0, False])
         self.more = asyncio.Condition()
@@ -457,8 +535,6 @@ class Router(task_command_router_pb2_grpc.TaskCommandRouterServicer):
         if sum(map(len, request.command_args)) > 1 << 16:
             refuse("INVALID_ARGUMENT", "the arguments are too long")
         if request.exec_id not in task["execs"]:
-            workdir = request.workdir or sandbox["definition"].workdir or (WORK if S.isolated else None)
-            command = [*sandbox["inside"], workdir] if S.isolated else []
             program = request.command_args[0]
             if not shutil.which(program, path=task["environment"]["PATH"]):
                 refuse("INVALID_ARGUMENT", f"failed to run {program}: executable file not found in $PATH")
@@ -466,18 +542,14 @@ class Router(task_command_router_pb2_grpc.TaskCommandRouterServicer):
             for source in request.secret_sources:
                 secret = F.secrets[source.secret_id[3:]] if source.secret_id else source.env.contents
                 environment.update(secret)
-            pipe = asyncio.subprocess.PIPE
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                *request.command_args,
-                stdin=pipe,
-                stdout=pipe,
-                stderr=pipe,
-                cwd=None if S.isolated else workdir or sandbox["directory"],
-                env=environment,
-                start_new_session=True,
-            )
-            task["execs"][request.exec_id] = Exec(process)
+            arguments = list(request.command_args)
+            running = Exec(await start(task, arguments, environment, request.workdir))
+            task["execs"][request.exec_id] = running
+            is_kept = request.stdout_config == t.TASK_EXEC_STDOUT_CONFIG_PIPE
+            if sandbox["definition"].enable_snapshot and is_kept:
+                command = {"arguments": arguments, "environment": environment, "writes": [], "messages": 0}
+                sandbox["commands"].append(command)
+                running.command = command
         return t.TaskExecStartResponse()
 
     async def TaskExecStdioRead(self, request):
@@ -503,6 +575,8 @@ class Router(task_command_router_pb2_grpc.TaskCommandRouterServicer):
                 refuse("FAILED_PRECONDITION", "there is a gap before this offset")
             S.duplicates += min(again, len(request.data))
             data = request.data[again:] if again else request.data
+            if running.command is not None and data:
+                running.command["writes"].append((messages_in(running.output[0][0]), data))
             try:
                 running.process.stdin.write(data)
                 running.stdin_offset += len(data)
@@ -523,6 +597,26 @@ class Router(task_command_router_pb2_grpc.TaskCommandRouterServicer):
         return t.TaskExecStdinStatusResponse(
             num_bytes_written=running.stdin_offset, closed=running.stdin_closed
         )
+
+    async def TaskSnapshotMemory(self, request):
+        task = S.tasks[request.task_id]
+        sandbox = task["sandbox"]
+        if not sandbox["definition"].enable_snapshot:
+            refuse("FAILED_PRECONDITION", "this sandbox was not made to be saved")
+        if any(running.process.returncode is None for running in task["execs"].values()):
+            refuse("FAILED_PRECONDITION", "a command runs in the sandbox")
+        snapshot_id = f"sn-{uuid.uuid4().hex}"
+        for running in task["execs"].values():
+            if running.command is not None:
+                running.command["messages"] = messages_in(running.output[0][0])
+        S.snapshots[snapshot_id] = {
+            "definition": sandbox["definition"],
+            "environment": task["environment"],
+            "app": sandbox["app"],
+            "commands": list(sandbox["commands"]),
+        }
+        await end(sandbox["id"], STATUS.GENERIC_STATUS_TERMINATED)
+        return t.TaskSnapshotMemoryResponse(snapshot_id=snapshot_id)
 
     async def TaskExecWait(self, request):
         running = running_exec(request)
