@@ -235,7 +235,7 @@ impl Field {
     }
 
     /// An input that a Rust program gives as a `T`. The model is shown the shape of `T`, and the value goes
-    /// in as it is.
+    /// in as it is, dates and decimals as Python's own objects.
     pub fn input_of<T: JsonSchema>(name: impl Into<String>) -> Self {
         Self::untyped(name).shaped::<T>(None)
     }
