@@ -228,8 +228,9 @@ impl Modal {
     /// [`restore`](InterpreterFactory::restore). Default false.
     ///
     /// Modal saves the memory of a sandbox in its experimental VM runtime only, for accounts that it has
-    /// enabled for that, and keeps it for a week. The sandbox ends with it, so a session that is saved goes on
-    /// in a copy. The bytes of a snapshot hold Modal's id of it and the long texts that the session was given.
+    /// enabled for that, and keeps it for a week. The sandbox ends with it, so a session that is saved goes
+    /// on in a copy. The bytes of a snapshot hold Modal's id of it and the long texts that the session was
+    /// given.
     pub fn snapshots(self, on: bool) -> Self {
         self.with(|config| config.snapshots = on)
     }

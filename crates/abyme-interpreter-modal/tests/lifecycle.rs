@@ -265,7 +265,8 @@ async fn a_cell_costs_one_round_trip() {
     }
     assert_eq!(fake.calls("TaskExecStdinWrite") - writes, 5, "one write, whose answer nobody waits for");
     assert_eq!(fake.calls("TaskExecStdioRead"), reads, "one stream for all answers");
-    // A cell whose write is not answered ends all the same: it waits for its result, and for nothing before it.
+    // A cell whose write is not answered ends all the same: it waits for its result, and for nothing before
+    // it.
     fake.set(json!({ "hold_write_answers": true }));
     let held = tokio::time::timeout(Duration::from_secs(60), value(&mut session, "2 * 3")).await;
     assert_eq!(held.expect("the cell waits for the answer to its write"), "6");
