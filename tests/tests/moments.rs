@@ -93,7 +93,8 @@ async fn rust_types_are_objects_in_python_and_come_back() {
         assert!(said(1).contains(shown), "{}", said(1));
         for problem in [
             "output `arrives`: expected datetime (with an offset from UTC, as in +00:00), got str \
-             '2024-03-01T01:00:00.123456'; submit value.replace(tzinfo=datetime.timezone.utc) if it is in UTC",
+             '2024-03-01T01:00:00.123456'; submit value.replace(tzinfo=datetime.timezone.utc) if it is in \
+             UTC",
             "output `local`: expected datetime (without an offset from UTC), got str",
         ] {
             assert!(said(2).contains(problem), "{}", said(2));

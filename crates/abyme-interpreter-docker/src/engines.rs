@@ -267,7 +267,8 @@ impl Engines {
 fn warn_of_left_out(engines: &[Engine]) {
     for engine in engines {
         if let Some((error, pause)) = engine.take_untold() {
-            tracing::warn!(error, engine = %engine.address, pause_seconds = pause.as_secs(), "engine left out");
+            let (engine, pause_seconds) = (&engine.address, pause.as_secs());
+            tracing::warn!(error, %engine, pause_seconds, "engine left out");
         }
     }
 }

@@ -295,7 +295,7 @@ pub(super) fn check_new_name(
 /// |---|---|
 /// | `str` `int` `float` `bool` `bytes` `None` | as in Python |
 /// | `Any`, `object` | every value |
-/// | `date`, `time`, `datetime`, `timedelta` | ISO 8601 text; as an input, the object of Python's `datetime` |
+/// | `date`, `time`, `datetime`, `timedelta` | ISO 8601 text; as an input, Python's own object |
 /// | `Decimal` | its digits as text; as an input, Python's `decimal.Decimal` |
 /// | `list[T]`, `list` | a list |
 /// | `set[T]`, `frozenset[T]` | a list without repetitions |

@@ -51,8 +51,8 @@ const DAY: i128 = 24 * HOUR;
 /// What Python's `timedelta` holds.
 const MAX_DAYS: i128 = 999_999_999;
 
-/// `-PT26H3M4.5S` from a duration in ISO 8601, or from what Python's `str` writes: `-2 days, 21:56:55.500000`.
-/// Hours are the largest unit, since readers differ about days.
+/// `-PT26H3M4.5S` from a duration in ISO 8601, or from what Python's `str` writes:
+/// `-2 days, 21:56:55.500000`. Hours are the largest unit, since readers differ about days.
 pub(super) fn iso_duration(text: &str) -> IsoResult<String> {
     let text = text.trim();
     let nanos = match text.contains(['P', 'p']) {
