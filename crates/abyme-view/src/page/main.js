@@ -82,7 +82,7 @@ class Page {
       this.banner,
     );
     this.list = h('div.list', { tabindex: '-1' });
-    this.axis = h('button.axis', { onclick: () => this.align() });
+    this.axis = h('button.axis', { onclick: () => this.align() }, h('span.label', null, 'time'));
     this.outline = h('nav.outline', { 'aria-label': 'Outline' }, this.axis, this.list);
     this.rows = new Rows(this.list, ROW_HEIGHT, (index) => this.row(index));
     this.document = h('main', { tabindex: '-1', 'aria-label': 'Turns' });
