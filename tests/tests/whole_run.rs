@@ -8,8 +8,8 @@ use std::{
 };
 
 use abyme::{
-    InterpreterFactory, LanguageModel, LanguageModelExt, Request, Response, Rlm, RlmBuilder, Subprocess,
-    Text, Tool, Trajectory, Value, Wasm, inputs, testing::ScriptedModel,
+    InterpreterFactory, LanguageModel, LanguageModelExt, Profile, Request, Response, Rlm, RlmBuilder,
+    Subprocess, Text, Tool, Trajectory, Value, Wasm, inputs, testing::ScriptedModel,
 };
 use tokio::sync::Notify;
 
@@ -203,4 +203,88 @@ async fn a_run_and_its_child_go_on_from_summaries() {
     };
     let record = answer.trajectory();
     assert!(compacted(record) > 0 && compacted(&record.children()[0]) > 0);
+}
+
+/// A run in the style of another system: its replies, and how it ends.
+async fn run_as(profile: Profile, replies: &[&str]) -> (String, ScriptedModel) {
+    let answer = |request: &Request| match request.messages.len() {
+        1 => Response::new(format!("seen {} characters", request.messages[0].content.len())),
+        _ => Response::new(""),
+    };
+    let replies: Vec<String> = replies.iter().map(|reply| (*reply).to_owned()).collect();
+    let taken = Mutex::new(replies.into_iter());
+    let model = ScriptedModel::from_fn(move |request| {
+        let is_sub_call = request.messages.len() == 1;
+        let next = (!is_sub_call).then(|| taken.lock().unwrap().next()).flatten();
+        Ok(next.map_or_else(|| answer(request), Response::new))
+    });
+    let rlm = Rlm::builder("document, query -> answer").profile(profile).model(model.clone());
+    let rlm = rlm.interpreter(Wasm::new()).build().unwrap();
+    let inputs = inputs! { document: Text::from("line\n".repeat(10_000)), query: "How many lines?" };
+    let prediction = rlm.run(inputs).await.unwrap();
+    (prediction.get("answer").unwrap(), model)
+}
+
+#[tokio::test]
+async fn dspy_ends_with_submit() {
+    let (answer, model) = run_as(
+        Profile::Dspy,
+        &[
+            "[[ ## reasoning ## ]]\nCount.\n\n[[ ## code ## ]]\n```python\nn = document.count('\\n')\nprint(n)\n```\n\n\
+             [[ ## completed ## ]]",
+            "[[ ## reasoning ## ]]\nDone.\n\n[[ ## code ## ]]\n```python\nSUBMIT(answer=str(n))\n```",
+        ],
+    )
+    .await;
+    assert_eq!(answer, "10000");
+    let request = &model.requests()[1];
+    assert_eq!(request.messages.len(), 2, "all steps are in one message");
+    assert!(said(&model, 1).ends_with("\nOutput (5 chars):\n10000\n\nIteration 2/20"), "{}", said(&model, 1));
+}
+
+#[tokio::test]
+async fn rlms_ends_with_the_answer_dict() {
+    let (answer, model) = run_as(
+        Profile::Rlms,
+        &[
+            "I look.\n```repl\nn = 0\nprint(sorted(context))\n```\nand count:\n```repl\nn = \
+             context['document'].count('\\n')\nprint(n)\nn\n```",
+            "FINAL_VAR is not how this ends.",
+            "```repl\nanswer['content'] = str(n)\nanswer['ready'] = True\n```",
+        ],
+    )
+    .await;
+    assert_eq!(answer, "10000");
+    let shown = said(&model, 1);
+    assert!(
+        shown.starts_with("REPL output:\n['document', 'query']\n10000\n\nREPL variables: ['n']"),
+        "{shown}"
+    );
+    assert_eq!(said(&model, 2), "Turn 3/30:");
+}
+
+#[tokio::test]
+async fn the_paper_ends_with_final_in_the_text() {
+    let first = "```repl\nfound = llm_query(context['document'])\nprint(found)\n```";
+    let (answer, model) = run_as(Profile::Paper, &[first, "I have it.\n\nFINAL_VAR(found)"]).await;
+    assert_eq!(answer, "seen 50000 characters");
+    let shown = said(&model, 2);
+    assert!(shown.starts_with("Code executed:\n```python\nfound = llm_query("), "{shown}");
+    let with_code = "```repl\nn = str(len(context['document']))\n```\nSo it is:\nFINAL_VAR(n)";
+    assert_eq!(run_as(Profile::Paper, &[with_code]).await.0, "50000");
+    assert_eq!(run_as(Profile::Paper, &["FINAL(ten thousand lines)"]).await.0, "ten thousand lines");
+}
+
+#[tokio::test]
+async fn openjarvis_ends_in_its_ways() {
+    let first = "```python\nparts = llm_batch(['a', 'bc'])\nprint(parts)\n```";
+    let last = "```python\nanswer['value'] = parts[1]\nanswer['ready'] = True\n```";
+    let (answer, model) = run_as(Profile::OpenJarvis, &[first, last]).await;
+    assert_eq!(answer, "seen 2 characters");
+    let requests = model.requests();
+    let sub_call = requests.iter().find(|request| request.messages.len() == 1).unwrap();
+    assert_eq!((sub_call.temperature, sub_call.max_tokens), (Some(0.3), Some(1_024)));
+    assert!(said(&model, 3).starts_with("REPL Output: ['seen 1 characters', "), "{}", said(&model, 3));
+    assert_eq!(run_as(Profile::OpenJarvis, &["```python\nFINAL(str(len(context)))\n```"]).await.0, "2");
+    assert_eq!(run_as(Profile::OpenJarvis, &["Ten thousand."]).await.0, "Ten thousand.");
 }

@@ -8,7 +8,7 @@ use std::{path::PathBuf, time::Duration};
 use abyme::Price;
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
-use self::parse::{duration, fields, named, price, seconds_over_zero, size};
+use self::parse::{duration, fields, named, price, seconds_over_zero, share, size};
 pub(crate) use self::{
     parse::{Fields, Named},
     records::{By, StatsArgs, ViewArgs},
@@ -230,9 +230,9 @@ pub(crate) struct RlmArgs {
     /// Check each cell before it runs: a guard rail, not a wall
     #[arg(long, value_name = "NAME")]
     pub(crate) policy: Option<Policy>,
-    /// The prompts that the run begins with
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    pub(crate) prompt_profile: Profile,
+    /// The prompts and conventions of the run, and with them its limits
+    #[arg(long, value_name = "NAME", default_value = "abyme")]
+    pub(crate) profile: Profile,
     /// Let each reply come to its end, in place of stopping it once its cell is complete
     #[arg(long)]
     pub(crate) whole_replies: bool,
@@ -270,6 +270,13 @@ pub(crate) struct LimitArgs {
     /// Characters the model sees of what a cell produced [default: 10000]
     #[arg(long, value_name = "N")]
     pub(crate) max_output_chars: Option<usize>,
+    /// The share of what the model can read at which earlier turns are summarised, such as 0.5; 0 is never
+    /// [default: 0.8]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub(crate) compact_at: Option<f64>,
+    /// Tokens that the model can read [default: known of many models, or learnt when it refuses a request]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_input_tokens: Option<u64>,
     /// Time of one cell, such as 30 (seconds) or 5m [default: 120s]
     #[arg(long, value_name = "TIME", value_parser = seconds_over_zero)]
     pub(crate) cell_timeout: Option<Duration>,
@@ -292,13 +299,36 @@ pub(crate) enum Policy {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Profile {
     /// The standard ones; those for small models if the first replies hold no cell that could run
-    Auto,
+    Abyme,
     /// The rules in full
     Standard,
     /// For small models: short rules and a worked example
     Small,
     /// The same, and the server goes on from the line that opens the block, as llama.cpp's does
     SmallPrefilled,
+    /// As dspy.RLM of DSPy 3.4
+    Dspy,
+    /// As rlms 0.1
+    Rlms,
+    /// As the paper "Recursive Language Models"
+    Paper,
+    /// As OpenJarvis' rlm agent
+    Openjarvis,
+}
+
+impl From<Profile> for abyme::Profile {
+    fn from(profile: Profile) -> Self {
+        match profile {
+            Profile::Abyme => Self::Abyme,
+            Profile::Standard => Self::Standard,
+            Profile::Small => Self::Small,
+            Profile::SmallPrefilled => Self::SmallPrefilled,
+            Profile::Dspy => Self::Dspy,
+            Profile::Rlms => Self::Rlms,
+            Profile::Paper => Self::Paper,
+            Profile::Openjarvis => Self::OpenJarvis,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

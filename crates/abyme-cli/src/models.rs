@@ -92,6 +92,10 @@ impl Model {
         change!(self, model => model.with_price(price))
     }
 
+    pub(crate) fn with_max_input_tokens(self, tokens: u64) -> Self {
+        change!(self, model => model.with_max_input_tokens(tokens))
+    }
+
     pub(crate) fn shared(self) -> Arc<dyn LanguageModel> {
         each!(self, model => Arc::new(model))
     }

@@ -8,13 +8,13 @@ mod wrapped;
 use std::{path::Path, sync::Arc};
 
 use abyme::{
-    CodePolicy, InterpreterFactory, LanguageModel, Limits, Price, PromptProfile, RetryPolicy, Rlm,
-    RlmBuilder, TaskSignature,
+    CodePolicy, Compaction, InterpreterFactory, LanguageModel, Limits, Price, RetryPolicy, Rlm, RlmBuilder,
+    TaskSignature,
 };
 
 use self::wrapped::Wrapped;
 use crate::{
-    args::{LimitArgs, Policy, Profile, RlmArgs},
+    args::{LimitArgs, Policy, RlmArgs},
     backend,
     exit::Failure,
     files,
@@ -53,17 +53,17 @@ pub(crate) async fn described(
     if let Some(retries) = args.limits.retries {
         builder = builder.retry(RetryPolicy::default().max_retries(retries));
     }
-    builder = builder.stop_early(!args.whole_replies).prompt_profile(match args.prompt_profile {
-        Profile::Auto => PromptProfile::Auto,
-        Profile::Standard => PromptProfile::Standard,
-        Profile::Small => PromptProfile::Small,
-        Profile::SmallPrefilled => PromptProfile::SmallPrefilled,
-    });
+    builder = builder.stop_early(!args.whole_replies).profile(args.profile.into());
+    if let Some(share) = args.limits.compact_at {
+        let at = Compaction::default().share(share);
+        builder = builder.compaction(if share > 0.0 { at } else { Compaction::off() });
+    }
     let prices = models::prices(args.prices.as_deref()).map_err(|error| Failure::before_run(&error))?;
     let client = |name: Option<&str>, price: Option<Price>| -> Result<Arc<dyn LanguageModel>, Failure> {
         let model = models::model(name, &args.model).map_err(|error| Failure::before_run(&error))?;
         let model = prices.iter().fold(model, Model::with_prices);
-        Ok(price.into_iter().fold(model, Model::with_price).shared())
+        let model = price.into_iter().fold(model, Model::with_price);
+        Ok(args.limits.max_input_tokens.into_iter().fold(model, Model::with_max_input_tokens).shared())
     };
     let wrapped = Wrapped::new(&args.wrap, &args.model).map_err(|error| Failure::before_run(&error))?;
     let model = |name: Option<&str>, price: Option<Price>| -> Result<Arc<dyn LanguageModel>, Failure> {

@@ -61,7 +61,7 @@ pub use self::{
         RateLimited, RateLimiter, RateLimiterConfig, RateLimits, Recorded, Recording, Replay, Replayed,
         Request, Response, ResponseStream, RetryPolicy, Retrying, Role, Usage,
     },
-    prompt::PromptProfile,
+    prompt::Profile,
     rlm::{
         CancelHandle, Conversation, ConversationLimits, Conversations, ConversationsConfig, EffectDecision,
         EventStream, ForkHandle, PastQuestion, Prediction, Rlm, RlmBuilder, Run, RunFuture,

@@ -147,6 +147,26 @@ impl Limits {
 }
 
 impl Limits {
+    /// These limits, where what is as in `from` becomes as in `to`.
+    pub(crate) fn rebased(self, from: &Self, to: Self) -> Self {
+        fn choose<T: PartialEq>(own: T, from: &T, to: T) -> T {
+            if own == *from { to } else { own }
+        }
+        Self {
+            max_iterations: choose(self.max_iterations, &from.max_iterations, to.max_iterations),
+            max_llm_calls: choose(self.max_llm_calls, &from.max_llm_calls, to.max_llm_calls),
+            max_depth: choose(self.max_depth, &from.max_depth, to.max_depth),
+            max_concurrent_calls: choose(
+                self.max_concurrent_calls,
+                &from.max_concurrent_calls,
+                to.max_concurrent_calls,
+            ),
+            max_output_chars: choose(self.max_output_chars, &from.max_output_chars, to.max_output_chars),
+            // No profile has others.
+            ..self
+        }
+    }
+
     /// Refuses limits under which no run could work.
     pub(crate) fn check(&self) -> Result<()> {
         let wrong = |what: &str| Err(Error::new(ErrorKind::Config, what.to_owned()));
@@ -180,10 +200,16 @@ pub(crate) struct Remaining {
     pub(crate) tokens_left: Option<u64>,
     pub(crate) cost_left: Option<f64>,
     pub(crate) time_left: Option<Duration>,
+    /// What it says in place of all that, with `{{next}}` and `{{max}}` for turns.
+    pub(crate) words: Option<&'static str>,
 }
 
 impl fmt::Display for Remaining {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(words) = self.words {
+            let (next, max) = ((self.turn + 1).to_string(), self.max_iterations.to_string());
+            return f.write_str(&words.replace("{{next}}", &next).replace("{{max}}", &max));
+        }
         write!(
             f,
             "(turn {} of {}; {} of {} sub-calls left",

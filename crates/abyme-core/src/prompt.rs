@@ -4,9 +4,13 @@
 //! Prompt texts are data files beside this module, with `{{name}}` where a value goes. A conversation only
 //! ever grows at its end, so that providers' prompt caches hit on every turn.
 
+mod conventions;
 mod profile;
 
-pub use self::profile::PromptProfile;
+pub(crate) use self::conventions::TextAlone;
+pub use self::profile::Profile;
+
+use self::conventions::Conventions;
 
 use abyme_python_syntax::Function;
 
@@ -40,6 +44,7 @@ const NO_CODE: &str = include_str!("prompt/no_code.md");
 const OTHER_LANGUAGE: &str = include_str!("prompt/other_language.md");
 const SYNTAX: &str = include_str!("prompt/syntax.md");
 const SESSION_LOST: &str = include_str!("prompt/session_lost.md");
+const EXTRACT_TEXT: &str = include_str!("prompt/peers/extract_text.md");
 const EXTRACT_AGAIN: &str = include_str!("prompt/extract_again.md");
 const REFUSED: &str = include_str!("prompt/refused.md");
 const MARKUP: &str = include_str!("prompt/markup.md");
@@ -86,7 +91,10 @@ pub(crate) struct FirstMessages<'a> {
 ///
 /// What differs between tasks comes last, in the system message (limits, functions) and in the messages (the
 /// task), so that the tasks of a server share as long a beginning as they can.
-pub(crate) fn first_messages(given: &FirstMessages<'_>, profile: PromptProfile) -> Vec<Message> {
+pub(crate) fn first_messages(given: &FirstMessages<'_>, profile: Profile) -> Vec<Message> {
+    if let Some(conventions) = profile.conventions() {
+        return first_messages_as(given, conventions);
+    }
     if !profile.is_small() {
         return vec![Message::system(system(given)), Message::user(task(given))];
     }
@@ -99,6 +107,90 @@ pub(crate) fn first_messages(given: &FirstMessages<'_>, profile: PromptProfile) 
         Message::assistant(submit),
         Message::user(task(given)),
     ]
+}
+
+/// The rules and the task, as another system puts them.
+fn first_messages_as(given: &FirstMessages<'_>, conventions: &Conventions) -> Vec<Message> {
+    let limits = given.limits;
+    let numbers = [
+        ("max_output_chars", limits.max_output_chars.to_string()),
+        ("max_iterations", limits.max_iterations.to_string()),
+        ("max_llm_calls", limits.max_llm_calls.to_string()),
+    ];
+    let texts = [
+        ("instructions", instructions(given.signature)),
+        ("signature", given.signature.to_string()),
+        ("tools", describe_tools(given.tools, given.python_tools)),
+        ("inputs", inputs(given)),
+        ("outputs", outputs(given.signature)),
+        ("submit", submit_example(given.signature)),
+        ("query", query(given)),
+        ("context", context(given)),
+        ("answer_form", answer_form(given.signature)),
+    ];
+    let values: Vec<_> = numbers.iter().chain(&texts).map(|(name, text)| (*name, text.as_str())).collect();
+    let task = fill(conventions.task, &values);
+    vec![Message::system(fill(conventions.system, &values)), Message::user(task.trim())]
+}
+
+/// The input that is the context, if there is one by its name or by being the only one.
+fn context_input<'a>(given: &FirstMessages<'a>) -> Option<(&'a str, &'a Value)> {
+    let mut inputs = given.inputs.iter();
+    match given.inputs.get(CONTEXT) {
+        Some(value) => Some((CONTEXT, value)),
+        None if given.inputs.names().count() == 1 => inputs.next(),
+        None => None,
+    }
+}
+
+/// The variable that holds the inputs in other systems.
+pub(crate) const CONTEXT: &str = "context";
+
+/// What kind of value `context` is, and how large.
+fn context(given: &FirstMessages<'_>) -> String {
+    match context_input(given) {
+        Some((_, value)) => format!("a {} of {} characters", value.type_name(), characters(value)),
+        None if given.inputs.names().next().is_none() => "not set".to_owned(),
+        None => {
+            let names: Vec<_> = given.inputs.names().map(|name| format!("`{name}`")).collect();
+            let all: usize = given.inputs.iter().map(|(_, value)| characters(value)).sum();
+            format!("a dict of {all} characters with the keys {}", names.join(", "))
+        }
+    }
+}
+
+/// The characters of all texts in a value.
+fn characters(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => text.chars_len(),
+        Value::List(items) => items.iter().map(characters).sum(),
+        Value::Dict(entries) => {
+            entries.iter().map(|(key, value)| key.chars().count() + characters(value)).sum()
+        }
+        other => other.repr(100).chars().count(),
+    }
+}
+
+/// The inputs that are said rather than looked at: short texts beside the context.
+fn query(given: &FirstMessages<'_>) -> String {
+    let context = context_input(given).map(|(name, _)| name);
+    let short = given.inputs.iter().filter(|(name, _)| Some(*name) != context);
+    let lines = short.filter_map(|(name, value)| match value {
+        Value::Text(text) if text.chars_len() <= given.limits.max_preview_chars => {
+            Some(format!("{name}: {}\n\n", text.as_str().trim()))
+        }
+        _ => None,
+    });
+    std::iter::once(given.earlier.to_owned()).chain(lines).collect()
+}
+
+/// What the answer has to be, where it is more than one text.
+fn answer_form(signature: &TaskSignature) -> String {
+    match signature.outputs() {
+        [only] if *only.ty() == FieldType::Str && only.description().is_none() => String::new(),
+        [_] => format!("The answer is one value:\n{}\n\n", outputs(signature)),
+        _ => format!("The answer is a dict with these keys:\n{}\n\n", outputs(signature)),
+    }
 }
 
 fn system(given: &FirstMessages<'_>) -> String {
@@ -125,10 +217,24 @@ fn cell_limit(limits: &Limits) -> String {
 }
 
 fn task(given: &FirstMessages<'_>) -> String {
-    let instructions = match given.signature.instructions() {
-        Some(text) => format!("{}\n\n", text.trim()),
-        None => String::new(),
-    };
+    fill(
+        TASK,
+        &[
+            ("instructions", &instructions(given.signature)),
+            ("signature", &given.signature.to_string()),
+            ("tools", &describe_tools(given.tools, given.python_tools)),
+            ("inputs", &inputs(given)),
+            ("outputs", &outputs(given.signature)),
+            ("submit", &submit_example(given.signature)),
+        ],
+    )
+}
+
+fn instructions(signature: &TaskSignature) -> String {
+    signature.instructions().map_or_else(String::new, |text| format!("{}\n\n", text.trim()))
+}
+
+fn inputs(given: &FirstMessages<'_>) -> String {
     let inputs: Vec<_> = given
         .inputs
         .iter()
@@ -136,22 +242,11 @@ fn task(given: &FirstMessages<'_>) -> String {
             describe_input(name, value, given.signature.input(name), given.limits.max_preview_chars)
         })
         .collect();
-    let inputs = match (inputs.is_empty(), given.earlier.is_empty()) {
+    match (inputs.is_empty(), given.earlier.is_empty()) {
         (true, true) => "(none)".to_owned(),
         (true, false) => given.earlier.to_owned(),
         _ => format!("{}{}", given.earlier, inputs.join("\n\n")),
-    };
-    fill(
-        TASK,
-        &[
-            ("instructions", &instructions),
-            ("signature", &given.signature.to_string()),
-            ("tools", &describe_tools(given.tools, given.python_tools)),
-            ("inputs", &inputs),
-            ("outputs", &outputs(given.signature)),
-            ("submit", &submit_example(given.signature)),
-        ],
-    )
+    }
 }
 
 fn outputs(signature: &TaskSignature) -> String {
@@ -349,8 +444,14 @@ fn quoted(text: &str) -> String {
 }
 
 /// The user message after a cell: what it produced, and what is left of the budget.
+///
+/// Where the run follows another system, that system's words are in `remaining`, and there may be none.
 pub(crate) fn after_cell(observation: &str, remaining: &Remaining) -> String {
-    format!("{observation}\n\n{remaining}")
+    match (observation, remaining.to_string().trim_end()) {
+        (observation, "") if !observation.is_empty() => observation.to_owned(),
+        ("", remaining) => remaining.to_owned(),
+        (observation, remaining) => format!("{observation}\n\n{remaining}"),
+    }
 }
 
 /// Asks once more for code.
@@ -456,6 +557,11 @@ pub(crate) fn refused(problems: &str, signature: &TaskSignature) -> String {
 pub(crate) fn extract(reason: &str, signature: &TaskSignature) -> String {
     let schema = serde_json::to_string_pretty(&signature.json_schema()).unwrap_or_default();
     fill(EXTRACT, &[("reason", reason), ("outputs", &outputs(signature)), ("schema", &schema)])
+}
+
+/// Asks for the only output, a text, from what is known so far.
+pub(crate) fn extract_text(reason: &str) -> String {
+    fill(EXTRACT_TEXT, &[("reason", reason)])
 }
 
 /// Asks for the outputs once more.

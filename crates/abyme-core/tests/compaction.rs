@@ -304,7 +304,9 @@ async fn the_summary_request_is_pinned() {
     let [ask, next] = [&ran.requests[at], &ran.requests[at + 1]].map(|request| {
         let mut request = request.clone();
         request.messages.drain(..if is_summary(&request) { request.messages.len() - 2 } else { 2 });
-        transcript(&request).replace(&"x".repeat(1_500), "xxx")
+        // How many turns fit depends on the length of the rules.
+        let text = transcript(&request).replace(&"x".repeat(1_500), "xxx");
+        text.replace(|char: char| char.is_ascii_digit(), "#")
     });
     insta::assert_snapshot!(format!("{ask}~~~ then ~~~\n{next}"));
 }

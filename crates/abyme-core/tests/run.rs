@@ -5,8 +5,8 @@ mod common;
 use std::{collections::BTreeMap, time::Duration};
 
 use abyme_core::{
-    ErrorKind, Event, FinishReason, LanguageModelExt, Limit, Limits, NativeCall, Price, PromptProfile,
-    Request, Response, Rlm, Role, Status, Usage, Value, inputs, testing::ScriptedModel,
+    ErrorKind, Event, FinishReason, LanguageModelExt, Limit, Limits, NativeCall, Price, Profile, Request,
+    Response, Rlm, Role, Status, Usage, Value, inputs, testing::ScriptedModel,
 };
 use common::{cell, interpreter, said, scripted, transcript};
 
@@ -395,8 +395,7 @@ async fn the_conversation_keeps_what_the_model_said_up_to_the_end_of_its_cell() 
 async fn markup_is_never_the_answer() {
     let markup = "<tool_call>{\"name\": \"search\", \"arguments\": {\"query\": \"x\"}}</tool_call>";
     let (rlm, model) = scripted("q -> a", [markup, markup, markup, "```python\nsubmit a=x\n```"]);
-    let prediction =
-        rlm.prompt_profile(PromptProfile::Standard).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    let prediction = rlm.profile(Profile::Standard).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
     assert_eq!(prediction.status(), Status::Submitted);
     assert!(said(&model, 1).contains("`<tool_call>`") && said(&model, 3).contains("no code could be read"));
     let refused = |event: &&Event| matches!(event, Event::ReplyRefused { .. });

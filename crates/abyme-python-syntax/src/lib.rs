@@ -16,7 +16,7 @@ pub use self::{
     functions::{Function, SourceError, public_functions},
     policy::{CodePolicy, Violation},
     reply::{
-        Reply, ReplyWatch, code_in_arguments, fence, is_settled, parse_reply, submitted_literals,
-        visible_text, with_fence,
+        Reply, ReplyWatch, code_in_arguments, fence, is_settled, parse_reply, python_blocks,
+        submitted_literals, visible_text, with_fence,
     },
 };

@@ -125,6 +125,24 @@ pub fn visible_text(text: &str) -> String {
     without(text, found.thoughts.iter().cloned()).trim().to_owned()
 }
 
+/// All blocks of Python in a reply, in order, for conventions in which each of them runs. [`parse_reply`] gives
+/// the first.
+///
+/// ```
+/// use abyme_python_syntax::python_blocks;
+///
+/// let reply = "First\n```repl\na = 1\n```\nthen\n```repl\nprint(a)\n```";
+/// assert_eq!(python_blocks(reply), ["a = 1", "print(a)"]);
+/// ```
+#[must_use]
+pub fn python_blocks(text: &str) -> Vec<String> {
+    let text = strip_role(text);
+    let found = layout(text);
+    let end = found.message_end.unwrap_or(text.len());
+    let runs = |block: &&Block<'_>| is_tagged(block) && !block.is_blank(text) && block.outer.start < end;
+    found.blocks.iter().filter(runs).map(|block| block.code(text)).collect()
+}
+
 /// Reads one message. `may_be_cut`: whether a token of a chat template may end it.
 fn parse_message(text: &str, may_be_cut: bool) -> Reply {
     if let Some(reply) = undivided(text) {

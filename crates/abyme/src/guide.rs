@@ -10,6 +10,7 @@
 //! | [budgets] | what a run may use, its children included |
 //! | [past_one_machine] | several Docker engines, Modal, Kubernetes and Ray |
 //! | [production] | rate limits, a second model, kept replies, recorded calls |
+//! | [profiles] | the prompts and conventions of other systems |
 //! | [moving_over] | from `dspy.RLM` and `rlms`, side by side |
 
 #[doc = include_str!("../guide/budgets.md")]
@@ -26,6 +27,9 @@ pub mod past_one_machine {}
 
 #[doc = include_str!("../guide/production.md")]
 pub mod production {}
+
+#[doc = include_str!("../guide/profiles.md")]
+pub mod profiles {}
 
 #[doc = include_str!("../guide/recursion.md")]
 pub mod recursion {}

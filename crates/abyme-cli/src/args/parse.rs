@@ -44,6 +44,12 @@ pub(super) fn price(text: &str) -> Result<Price, String> {
     Ok(Price::per_million(input, output))
 }
 
+/// A share from 0 to 1.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    let share = text.trim().parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "expected a share from 0 to 1, such as 0.8".to_owned())
+}
+
 /// `90`, `90s`, `1.5m`, `2h`, `250ms`; a bare number is seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text);

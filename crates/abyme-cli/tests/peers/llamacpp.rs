@@ -14,7 +14,7 @@ use std::{
 
 use abyme::{
     CancelHandle, Delta, Error, ErrorKind, Event, FinishReason, LanguageModel, Limits, OpenAi, Prediction,
-    PromptProfile, Record, Request, Response, Rlm, Status, Subprocess, inputs,
+    Profile, Record, Request, Response, Rlm, Status, Subprocess, inputs,
 };
 use serde_json::{Map, json};
 
@@ -175,14 +175,63 @@ pub(crate) fn turns_and_tasks_share_their_prompts(environment: &Path) {
     assert!(cached * 10 > input * 8 && input > 700, "two tasks share their rules: {second:?}");
 }
 
+/// Prints much in each turn, summarises when it is asked to, and lets the server refuse what is too long.
+#[derive(Clone, Debug)]
+struct Wordy {
+    server: OpenAi,
+    turns: Arc<Mutex<u32>>,
+}
+
+#[async_trait::async_trait]
+impl LanguageModel for Wordy {
+    fn name(&self) -> &str {
+        "wordy"
+    }
+
+    async fn complete(&self, request: &Request) -> abyme::Result<Response> {
+        let usage = self.server.complete(&request.clone().max_tokens(1)).await?.usage;
+        let is_summary =
+            request.messages.last().unwrap().content.starts_with("This conversation is getting long.");
+        if is_summary {
+            return Ok(Response::new("I print words; their number is in `total`.").usage(usage));
+        }
+        let turn = {
+            let mut turns = self.turns.lock().unwrap();
+            *turns += 1;
+            *turns
+        };
+        let code = match turn {
+            1 => "total = 0".to_owned(),
+            2..=12 => format!("total += 200\nprint('turn {turn}: ' + 'word ' * 200)"),
+            _ => "SUBMIT(words=total, kept=len(history))".to_owned(),
+        };
+        Ok(Response::new(format!("```python\n{code}\n```")).usage(usage))
+    }
+}
+
+pub(crate) fn a_full_context_is_compacted(environment: &Path) {
+    let server = Server::start(environment, 2_048);
+    let model = Wordy { server: server.model(1), turns: Arc::default() };
+    let rlm = Rlm::builder("text -> words: int, kept: int").model(model).interpreter(Subprocess::new());
+    let rlm = rlm.profile(Profile::Small).build().unwrap();
+    let answer = block_on(async { rlm.run(inputs! { text: "a b c" }).await }).unwrap();
+    assert_eq!((answer.status(), answer.get::<u32>("words").unwrap()), (Status::Submitted, 2_200));
+    assert!(answer.get::<u32>("kept").unwrap() > 3);
+    let count = |is: fn(&Event) -> bool| answer.trajectory().events().filter(|event| is(event)).count();
+    let refused = count(|event| matches!(event, Event::ModelCallFailed { .. }));
+    assert!((1..=2).contains(&refused), "then its window is known: {refused}");
+    assert!(count(|event| matches!(event, Event::TranscriptCompacted { .. })) > 1);
+    assert_eq!(count(|event| matches!(event, Event::TranscriptCut { .. })), 0);
+}
+
 pub(crate) fn a_run_with_a_tiny_model_ends_in_order(environment: &Path) {
     let server = Server::start(environment, 8_192);
-    for (profile, seed) in [(PromptProfile::SmallPrefilled, 3), (PromptProfile::Auto, 4)] {
+    for (profile, seed) in [(Profile::SmallPrefilled, 3), (Profile::Abyme, 4)] {
         let model = server.model(seed).max_tokens(120);
         let rlm =
             Rlm::builder("text -> words: int, longest: str").instructions("Count the words.").model(model);
         let limits = |limits: Limits| limits.max_iterations(3).cell_timeout(Duration::from_secs(10));
-        let rlm = rlm.interpreter(Subprocess::new()).prompt_profile(profile).limits(limits).build().unwrap();
+        let rlm = rlm.interpreter(Subprocess::new()).profile(profile).limits(limits).build().unwrap();
         let ended: Result<Prediction, Error> =
             block_on(async { rlm.run(inputs! { text: "to be or not to be" }).await });
         let record = match &ended {
@@ -206,10 +255,10 @@ pub(crate) fn a_run_with_a_tiny_model_ends_in_order(environment: &Path) {
 }
 
 /// What the first reply to a task was worth.
-fn first_cell_runs(server: &Server, profile: PromptProfile, task: &Task, seed: u64) -> bool {
+fn first_cell_runs(server: &Server, profile: Profile, task: &Task, seed: u64) -> bool {
     let rlm = Rlm::builder(task.signature).instructions(task.instructions);
     let rlm = rlm.model(server.model(seed).max_tokens(120)).interpreter(Subprocess::new());
-    let rlm = rlm.prompt_profile(profile).limits(|limits| limits.cell_timeout(Duration::from_secs(10)));
+    let rlm = rlm.profile(profile).limits(|limits| limits.cell_timeout(Duration::from_secs(10)));
     let run = rlm.build().unwrap().run((task.inputs)());
     let (runs, handle): (Arc<AtomicBool>, CancelHandle) = (Arc::default(), run.cancel_handle());
     let seen = runs.clone();
@@ -264,7 +313,7 @@ pub(crate) fn first_replies_of_a_small_model(environment: &Path) {
     let server = Server::start(environment, 8_192);
     let mut best = 0;
     println!("first replies whose cell runs, of 5 seeds");
-    for profile in [PromptProfile::Standard, PromptProfile::Small, PromptProfile::SmallPrefilled] {
+    for profile in [Profile::Standard, Profile::Small, Profile::SmallPrefilled] {
         let counts = TASKS
             .each_ref()
             .map(|task| (1..=5).filter(|&seed| first_cell_runs(&server, profile, task, seed)).count());

@@ -90,6 +90,7 @@ fn main() -> ExitCode {
             "llamacpp::a_run_with_a_tiny_model_ends_in_order",
             llamacpp::a_run_with_a_tiny_model_ends_in_order,
         ),
+        LLAMACPP.trial("llamacpp::a_full_context_is_compacted", llamacpp::a_full_context_is_compacted),
         // A measurement of some minutes.
         LLAMACPP
             .trial("llamacpp::first_replies_of_a_small_model", llamacpp::first_replies_of_a_small_model)

@@ -506,6 +506,7 @@ impl Budget {
             tokens_left: self.tokens_left(&used),
             cost_left: self.cost_left(&used),
             time_left: self.turns_deadline.map(|deadline| deadline.saturating_sub(self.clock.last())),
+            words: None,
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
     limits::Limits,
     model::{LanguageModel, RetryPolicy},
     names::{self, NameUse},
-    prompt::PromptProfile,
+    prompt::Profile,
     signature::{Signature, TaskSignature, Untyped},
     telemetry::SpanContent,
     tool::Tool,
@@ -40,10 +40,10 @@ pub struct RlmBuilder<S = Untyped> {
     policy: Option<Arc<CodePolicy>>,
     limits: Limits,
     retry: RetryPolicy,
-    compaction: Compaction,
+    compaction: Option<Compaction>,
     stop_early: bool,
     seed: Option<u64>,
-    prompt_profile: PromptProfile,
+    profile: Profile,
     span_content: SpanContent,
     sinks: Vec<Arc<dyn EventSink>>,
 }
@@ -85,10 +85,10 @@ impl<S: Signature> RlmBuilder<S> {
             policy: None,
             limits: Limits::default(),
             retry: RetryPolicy::default(),
-            compaction: Compaction::default(),
+            compaction: None,
             stop_early: true,
             seed: None,
-            prompt_profile: PromptProfile::default(),
+            profile: Profile::default(),
             span_content: SpanContent::default(),
             sinks: Vec::new(),
         }
@@ -169,9 +169,10 @@ impl<S: Signature> RlmBuilder<S> {
         self
     }
 
-    /// Sets when the earlier turns of a run are summarised: see [`Compaction`].
+    /// Sets when the earlier turns of a run are summarised: see [`Compaction`]. Default: as there, and never
+    /// where the run follows the [profile](Self::profile) of another system.
     pub fn compaction(mut self, compaction: Compaction) -> Self {
-        self.compaction = compaction;
+        self.compaction = Some(compaction);
         self
     }
 
@@ -203,9 +204,13 @@ impl<S: Signature> RlmBuilder<S> {
         self
     }
 
-    /// Sets which prompts a run begins with: see [`PromptProfile`].
-    pub fn prompt_profile(mut self, profile: PromptProfile) -> Self {
-        self.prompt_profile = profile;
+    /// Sets which prompts and conventions a run follows: see [`Profile`].
+    ///
+    /// With them come the limits of the profile, before or after [`limits`](Self::limits): what was set to
+    /// something else than its default stays.
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.limits = self.limits.rebased(&self.profile.limits(), profile.limits());
+        self.profile = profile;
         self
     }
 
@@ -241,7 +246,8 @@ impl<S: Signature> RlmBuilder<S> {
             model.check().map_err(|error| error.context(format_args!("model {name:?}")))?;
         }
         self.limits.check()?;
-        self.compaction.check()?;
+        let compaction = self.compaction.unwrap_or_else(|| self.profile.compaction());
+        compaction.check()?;
         let python_tools = functions_of(&self.modules)?;
         check_names(&signature, &self.tools, &python_tools)?;
         let scope = scope_of(&signature, &self.tools, &python_tools, self.modules);
@@ -257,10 +263,10 @@ impl<S: Signature> RlmBuilder<S> {
             policy: self.policy,
             limits: self.limits,
             retry: self.retry,
-            compaction: self.compaction,
+            compaction,
             stop_early: self.stop_early,
             seed: self.seed,
-            prompt_profile: self.prompt_profile,
+            profile: self.profile,
             plain_models: Arc::default(),
             span_content: self.span_content,
             sinks: self.sinks,

@@ -232,7 +232,9 @@ impl<'a> ModelCaller<'a> {
 
     /// Whether a generation may end early: then the provider does not say what it cost.
     fn may_stop(&self, model: &dyn LanguageModel) -> bool {
-        self.config.stop_early && (model.price().is_some() || !model.reports_cost())
+        let conventions = self.config.profile.conventions();
+        let reads_to_the_end = conventions.is_some_and(|conventions| conventions.reads_to_the_end());
+        self.config.stop_early && !reads_to_the_end && (model.price().is_some() || !model.reports_cost())
     }
 
     /// Reserves these requests to a sub-model at once, so that a batch runs whole or not at all.

@@ -15,7 +15,7 @@ use crate::{
     interpreter::{InterpreterFactory, ModuleSource, Scope},
     limits::Limits,
     model::{LanguageModel, RetryPolicy},
-    prompt::PromptProfile,
+    prompt::Profile,
     signature::TaskSignature,
     telemetry::SpanContent,
     tool::Tool,
@@ -42,7 +42,7 @@ pub(super) struct RlmConfig {
     /// What the random numbers of every run begin with, if that is fixed.
     pub(super) seed: Option<u64>,
     /// The prompts that the run begins with.
-    pub(super) prompt_profile: PromptProfile,
+    pub(super) profile: Profile,
     /// What all runs have learned about their models.
     pub(super) plain_models: Arc<PlainModels>,
     pub(super) span_content: SpanContent,

@@ -1,7 +1,7 @@
 //! What the first cell of a session does beside putting the inputs in: it makes objects of dicts, dates, times
-//! and decimals, and seeds the random numbers.
+//! and decimals, and `context` where a profile wants it, and seeds the random numbers.
 
-use crate::signature::Field;
+use crate::{prompt::CONTEXT, signature::Field};
 
 const OBJECTS: &str = include_str!("objects.py");
 
@@ -29,6 +29,19 @@ fn line(name: &str, field: &Field) -> Option<String> {
 /// The code that seeds the random numbers of a session.
 pub(super) fn seeding(seed: u64) -> String {
     format!("import random as _abyme_random\n_abyme_random.seed({seed})\ndel _abyme_random\n")
+}
+
+/// The code that makes `context` of the inputs of these names: the only one, or a dict of all. Empty where an
+/// input has that name.
+pub(super) fn context(names: &[&str]) -> String {
+    match names {
+        names if names.is_empty() || names.contains(&CONTEXT) => String::new(),
+        [only] => format!("{CONTEXT} = {only}\n"),
+        names => {
+            let entries: Vec<_> = names.iter().map(|name| format!("\"{name}\": {name}")).collect();
+            format!("{CONTEXT} = {{{}}}\n", entries.join(", "))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -61,5 +74,12 @@ finally"
             ),
             "{code}"
         );
+    }
+
+    #[test]
+    fn the_inputs_are_there_as_context() {
+        assert_eq!(context(&["docs"]), "context = docs\n");
+        assert_eq!(context(&["docs", "q"]), "context = {\"docs\": docs, \"q\": q}\n");
+        assert_eq!((context(&[]), context(&["context", "q"])), (String::new(), String::new()));
     }
 }

@@ -48,11 +48,12 @@ impl<'a> Options<'a> {
                 ))
             })?,
         };
+        let conventions = caller.config().profile.conventions();
         Ok(Self {
             model: &**caller.sub_model(arguments::model(call)?)?,
             reply_type,
-            max_tokens: max_tokens(call)?,
-            temperature: temperature(call)?,
+            max_tokens: max_tokens(call)?.or_else(|| conventions?.sub_call_max_tokens),
+            temperature: temperature(call)?.or_else(|| conventions?.sub_call_temperature),
             timeout: timeout(call)?,
             made,
         })

@@ -26,6 +26,8 @@ pub(super) struct Transcript<'a> {
     messages: Vec<Message>,
     /// How many of them every run of the task begins with: the rules and the task.
     first: usize,
+    /// Whether a request has all turns in the message of the task.
+    is_one_message: bool,
     /// The user's message of the next request. Not sent yet, so an extract call may still add to it.
     pending: String,
     /// All turns, whole.
@@ -56,11 +58,12 @@ pub(super) struct CompactionPlan {
 }
 
 impl<'a> Transcript<'a> {
-    pub(super) fn new(recorder: &'a Recorder) -> Self {
+    pub(super) fn new(recorder: &'a Recorder, is_one_message: bool) -> Self {
         Self {
             recorder,
             messages: Vec::new(),
             first: 0,
+            is_one_message,
             pending: String::new(),
             turns: Vec::new(),
             summarised: 0,
@@ -89,13 +92,31 @@ impl<'a> Transcript<'a> {
     ///
     /// Later requests repeat all of it. Those of other tasks repeat what comes before the task.
     pub(super) fn request(&self, prefill: &str) -> Request {
-        let mut messages = self.messages.clone();
+        let mut messages = self.in_shape(self.messages.clone());
         let shared = self.first.saturating_sub(2);
         let said = messages.len().saturating_sub(1);
         if !prefill.is_empty() {
             messages.push(Message::assistant(prefill));
         }
         Request::new(messages).cache_points(vec![shared, said])
+    }
+
+    /// The messages as a request has them.
+    fn in_shape(&self, mut messages: Vec<Message>) -> Vec<Message> {
+        if !self.is_one_message {
+            return messages;
+        }
+        let turns = messages.split_off(self.first.min(messages.len()));
+        let Some(task) = messages.last_mut() else { return turns };
+        let mut step = 0;
+        for message in turns {
+            if message.role == Role::Assistant {
+                step += 1;
+                task.content.push_str(&format!("\n\n=== Step {step} ==="));
+            }
+            task.content.push_str(&format!("\n{}", message.content));
+        }
+        messages
     }
 
     #[cfg(test)]
@@ -246,6 +267,7 @@ impl<'a> Transcript<'a> {
     pub(super) fn summary_request(&self, plan: &CompactionPlan, ask: &str) -> Request {
         let mut messages = self.messages[..=plan.last].to_vec();
         messages.push(Message::user(ask));
+        let messages = self.in_shape(messages);
         Request::new(messages).cache_points(vec![self.first.saturating_sub(2), plan.last.saturating_sub(1)])
     }
 
@@ -335,7 +357,7 @@ mod tests {
     #[test]
     fn the_oldest_messages_are_cut_first_and_the_task_never() {
         let recorder = Recorder::new(String::new(), Vec::new());
-        let mut transcript = Transcript::new(&recorder);
+        let mut transcript = Transcript::new(&recorder, false);
         let long = |what: &str| what.repeat(2_000);
         transcript.open(vec![Message::system(long("s")), Message::user(long("t"))]);
         assert!(!transcript.cut_half(1, "too long"));

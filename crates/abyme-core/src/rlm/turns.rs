@@ -24,7 +24,7 @@ use super::{
     host::CellHost,
     kept_session::{KeptSession, SessionSlot},
     objects,
-    reply::{Reply, read_reply},
+    reply::{Reply, read_reply, read_whole_reply},
     same_task::{check_task, tool_notes},
     start::{Outputs, RunParts, StartRun},
     transcript::Transcript,
@@ -36,9 +36,9 @@ use crate::{
         Cell, CodeInterpreter, FunctionSpec, NoHostFunctions, Observation, Session, Stage, Submission,
         Submitted, render_observation,
     },
-    limits::Limits,
+    limits::{Limits, Remaining},
     model::{FinishReason, Message, Response},
-    prompt::{self, FirstMessages, PromptProfile},
+    prompt::{self, FirstMessages, Profile, TextAlone},
     status::{Limit, Status},
     telemetry,
     trajectory::{Event, FollowMode, PastCell, Purpose, Record, Recorder, difference_of, unix_ms},
@@ -78,7 +78,7 @@ pub(super) struct Turns<'a> {
     /// Whether the reply in progress repairs a cell that did not compile.
     repairing: bool,
     /// The prompts that the transcript began with.
-    profile: PromptProfile,
+    profile: Profile,
     /// Whether the model's server refuses requests that end with the beginning of a reply.
     refuses_prefill: bool,
     /// Replies so far without a cell that could run; `None` once one ran.
@@ -130,7 +130,10 @@ impl<'a> Turns<'a> {
             limits,
             budget,
             recorder,
-            transcript: Transcript::new(recorder),
+            transcript: Transcript::new(
+                recorder,
+                config.profile.conventions().is_some_and(|of| of.is_one_message),
+            ),
             caller,
             start,
             turn: 0,
@@ -139,7 +142,7 @@ impl<'a> Turns<'a> {
             filtered: 0,
             cut_empty: 0,
             repairing: false,
-            profile: config.prompt_profile,
+            profile: config.profile,
             refuses_prefill: false,
             lost_replies: Some(0),
             last_code: String::new(),
@@ -280,10 +283,10 @@ impl<'a> Turns<'a> {
     /// whether it did.
     fn begin_anew(&mut self) -> bool {
         let is_lost = self.lost_replies.is_some_and(|lost| lost >= MAX_LOST_REPLIES);
-        if self.profile != PromptProfile::Auto || !is_lost {
+        if self.profile != Profile::Abyme || !is_lost {
             return false;
         }
-        self.profile = PromptProfile::Small;
+        self.profile = Profile::Small;
         self.repairing = false;
         let messages = self.first_messages();
         let reason = "the first replies held no cell that could run; the task is put anew, with an example";
@@ -327,7 +330,10 @@ impl<'a> Turns<'a> {
             self.compact().await;
         }
         let (mut prefill, temperature, schema) = match purpose {
-            Purpose::Extract => ("", None, Some(self.config.signature.json_schema())),
+            Purpose::Extract => {
+                let schema = || self.config.signature.json_schema();
+                ("", None, (!self.extracts_text()).then(schema))
+            }
             _ if self.refuses_prefill => ("", self.profile.temperature(), None),
             _ => (self.profile.prefill(), self.profile.temperature(), None),
         };
@@ -369,6 +375,18 @@ impl<'a> Turns<'a> {
         self.failed_summaries == 0
     }
 
+    /// What is left of the budget, in the words of the profile.
+    fn remaining(&self) -> Remaining {
+        let words = self.profile.conventions().map(|of| of.footer);
+        Remaining { words, ..self.budget.remaining() }
+    }
+
+    /// Whether the extract call asks for a text in place of JSON.
+    fn extracts_text(&self) -> bool {
+        let extracts_text = self.profile.conventions().is_some_and(|of| of.extracts_text);
+        extracts_text && prompt::takes_prose(&self.config.signature)
+    }
+
     /// Asks the model for the outputs as JSON, because there are no further turns.
     ///
     /// The extract call is not subject to the limit that led to it. Time is kept for it.
@@ -378,7 +396,11 @@ impl<'a> Turns<'a> {
             End::Limit(limit) => self.budget.describe(*limit),
             End::CutShort(error) => error.message().to_owned(),
         };
-        self.transcript.add(prompt::extract(&reason, signature));
+        let ask = match self.extracts_text() {
+            true => prompt::extract_text(&reason),
+            false => prompt::extract(&reason, signature),
+        };
+        self.transcript.add(ask.clone());
         let mut failure = String::new();
         let mut model_error = None;
         for _ in 0..MAX_EXTRACT_CALLS {
@@ -397,7 +419,7 @@ impl<'a> Turns<'a> {
                     let problem = error.message().to_owned();
                     model_error = Some(error);
                     if is_refused && self.transcript.replace_last(self.turn, prompt::LEFT_OUT, &problem) {
-                        self.transcript.add(prompt::extract(&reason, signature));
+                        self.transcript.add(ask.clone());
                         continue;
                     }
                     break;
@@ -442,7 +464,10 @@ impl<'a> Turns<'a> {
         response: Response,
     ) -> Result<Step> {
         let repairing = std::mem::take(&mut self.repairing);
-        let reply = read_reply(&response);
+        let reply = match self.profile.conventions() {
+            Some(of) if of.runs_all_blocks => read_whole_reply(&response, of.has_final_in_text),
+            _ => read_reply(&response),
+        };
         let is_empty = matches!(&reply, Reply::Text(text) if text.trim().is_empty());
         if is_empty && response.finish_reason == FinishReason::ContentFilter {
             self.transcript.replied(self.turn, "");
@@ -455,7 +480,7 @@ impl<'a> Turns<'a> {
             let message = format!("{} replies in a row were empty: {REASONED_TO_ITS_LIMIT}", self.cut_empty);
             return Ok(Step::Extract(End::CutShort(Error::new(ErrorKind::MalformedReply, message))));
         }
-        let remaining = self.budget.remaining();
+        let remaining = self.remaining();
         let signature = &self.config.signature;
         let is_cut = response.finish_reason == FinishReason::Length;
         let imitated = match &reply {
@@ -486,10 +511,16 @@ impl<'a> Turns<'a> {
             (Reply::Text(answer), _) => {
                 self.transcript.replied(self.turn, &answer);
                 self.replies_without_code += 1;
+                let text_alone = self.profile.conventions().map_or(TextAlone::Nudged, |of| of.text_alone);
                 let is_whole = !is_empty
                     && !matches!(response.finish_reason, FinishReason::Length | FinishReason::ContentFilter);
                 match self.replies_without_code {
-                    1 => ("the reply holds no code".to_owned(), prompt::nudge(signature, &remaining)),
+                    _ if text_alone == TextAlone::GoesOn => {
+                        ("the reply holds no code".to_owned(), prompt::after_cell("", &remaining))
+                    }
+                    1 if text_alone == TextAlone::Nudged => {
+                        ("the reply holds no code".to_owned(), prompt::nudge(signature, &remaining))
+                    }
                     _ if prompt::takes_prose(signature) && is_whole => {
                         match signature.coerce_single(Value::from(answer)) {
                             Ok(outputs) => return Ok(Step::Done((outputs, Status::Answered))),
@@ -533,7 +564,7 @@ impl<'a> Turns<'a> {
         if self.filtered >= MAX_EMPTY_REPLIES {
             return Step::Extract(End::CutShort(Error::new(ErrorKind::ContentRefused, problem)));
         }
-        Step::Continue(prompt::filtered(&self.budget.remaining()))
+        Step::Continue(prompt::filtered(&self.remaining()))
     }
 
     /// Counts a reply without a cell that could run, unless it would have had one with more room.
@@ -555,12 +586,14 @@ impl<'a> Turns<'a> {
         is_cut: bool,
     ) -> Result<Step> {
         let limits = self.limits;
+        // A session keeps the first and the last half.
+        let keeps_head = self.profile.conventions().is_some_and(|of| of.keeps_head);
         let cell = Cell::new(code.clone())
             .variables(self.history_due.then(|| self.transcript.history()).flatten())
             .scope(self.config.scope.clone())
             .timeout(limits.cell_timeout)
             .total_timeout(self.budget.time_left())
-            .max_output_chars(limits.max_output_chars);
+            .max_output_chars(limits.max_output_chars.saturating_mul(if keeps_head { 2 } else { 1 }));
         let executed = match self.recorder.past_cell() {
             Some(past) => self.execute_again(slot, cell, past).await,
             None => {
@@ -582,7 +615,8 @@ impl<'a> Turns<'a> {
         };
         let ended_before = observation.error.as_ref().is_some_and(|error| error.stage == Stage::Policy);
         self.history_due &= ended_before || observation.restored.is_some();
-        if observation.is_syntax_error() && !repairing {
+        let conventions = self.profile.conventions();
+        if observation.is_syntax_error() && !repairing && conventions.is_none() {
             self.repairing = true;
             self.count_lost(is_cut);
             let mut traceback = observation.error.map(|error| error.traceback).unwrap_or_default();
@@ -611,13 +645,16 @@ impl<'a> Turns<'a> {
                 }
             }
         }
-        let mut observed = render_observation(&observation, limits.max_output_chars);
+        let mut observed = match conventions {
+            Some(of) => of.observed(&observation, &code, limits.max_output_chars),
+            None => render_observation(&observation, limits.max_output_chars),
+        };
         notes.iter().for_each(|note| observed.push_str(&format!("\n{note}")));
         let asks = observation.error.as_ref().is_some_and(|error| error.type_name == "EOFError");
         if asks && code.contains("input(") && !self.config.signature.inputs().is_empty() {
             observed.push_str(&format!("\n{}", prompt::no_input(&self.config.signature)));
         }
-        if is_repeated {
+        if is_repeated && conventions.is_none() {
             observed.push_str(&format!("\n{}", prompt::repeated(&self.config.signature)));
         }
         self.last_code = code;
@@ -669,7 +706,7 @@ impl<'a> Turns<'a> {
             }
             observed = format!("{observed}\n{}", prompt::session_lost(&reason));
         }
-        Ok(Step::Continue(prompt::after_cell(&observed, &self.budget.remaining())))
+        Ok(Step::Continue(prompt::after_cell(&observed, &self.remaining())))
     }
 
     /// Runs a cell. If the session dies in it, that is an observation too: the model reads of it. Gives also
@@ -902,8 +939,13 @@ impl<'a> Turns<'a> {
             let earlier = || earlier.iter().find(|(earlier, _)| earlier == name).map(|(_, field)| field);
             Some((name, config.signature.input(name).or_else(earlier)?))
         });
-        let code = [seed.map(objects::seeding).unwrap_or_default(), objects::setup(fields)].concat();
-        let cell = Cell::new(code)
+        let mut setup = [seed.map(objects::seeding).unwrap_or_default(), objects::setup(fields)].concat();
+        let has_context = config.profile.conventions().is_some_and(|of| of.has_context);
+        if has_context && config.tool_names().all(|name| name != prompt::CONTEXT) {
+            let own = self.inputs.names().filter(|name| config.signature.input(name).is_some());
+            setup.push_str(&objects::context(&own.collect::<Vec<_>>()));
+        }
+        let cell = Cell::new(setup)
             .variables(inputs.iter().map(|(name, value)| (name.to_owned(), value.clone())))
             .scope(config.scope.clone())
             .timeout(self.limits.cell_timeout)
