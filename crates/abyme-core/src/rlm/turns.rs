@@ -808,8 +808,18 @@ impl<'a> Turns<'a> {
             });
             return Ok((observation, notes));
         }
-        let is_of_child = |record: &&Arc<Record>| {
-            matches!(record.event, Event::ChildStarted { .. } | Event::ChildFinished { .. })
+        // Children ran again, and recorded themselves and the calls that started them.
+        let children: Vec<u32> = calls
+            .iter()
+            .filter_map(|record| match record.event {
+                Event::ChildStarted { call, .. } => Some(call),
+                _ => None,
+            })
+            .collect();
+        let is_of_child = |record: &&Arc<Record>| match &record.event {
+            Event::ChildStarted { .. } | Event::ChildFinished { .. } => true,
+            Event::HostCallReturned { calls, .. } => calls.iter().any(|call| children.contains(call)),
+            _ => false,
         };
         calls.iter().filter(|record| !is_of_child(record)).for_each(|record| recorder.know(record));
         finished.iter().for_each(|record| recorder.know(record));
