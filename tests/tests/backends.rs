@@ -5,6 +5,10 @@
 
 #[path = "backends/conversations.rs"]
 mod conversations;
+#[path = "backends/five_turns.rs"]
+mod five_turns;
+#[path = "backends/killed.rs"]
+mod killed;
 #[path = "backends/program.rs"]
 mod program;
 #[path = "backends/runs.rs"]
@@ -37,6 +41,9 @@ fn main() -> ExitCode {
     std::env::set_current_dir(place.path()).unwrap();
     let backends: [Backend; 4] =
         [Arc::new(Subprocess::new()), Arc::new(Wasm::new()), pyo3(), Arc::new(docker())];
+    if let Some(ended) = killed::instead_of_tests(&backends) {
+        return ended;
+    }
     let tests = backends.map(|backend| {
         tests![
             backend;
@@ -56,6 +63,7 @@ fn main() -> ExitCode {
             runs::deep_values_with_odd_keys_are_refused_and_not_fatal,
             conversations::a_conversation_goes_on_in_its_session,
             conversations::a_conversation_is_brought_back,
+            killed::a_killed_run_goes_on,
         ]
     });
     BackendTests::main_of(tests.into(), true)

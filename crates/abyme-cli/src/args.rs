@@ -33,6 +33,15 @@ pub(crate) enum Command {
     /// Run a task: a model writes Python over your inputs until it submits the outputs
     #[command(after_help = TABLE)]
     Run(Box<RunArgs>),
+    /// Go on with a run that ended before its end: no recorded call of a model or a tool is made again
+    #[command(after_help = TABLE)]
+    Resume(Box<ResumeArgs>),
+    /// Do a run again from its record, without a model, and find the first difference
+    #[command(after_help = TABLE)]
+    Replay(Box<ReplayArgs>),
+    /// Go on from the end of a turn of a recorded run, as a run of its own
+    #[command(after_help = TABLE)]
+    Fork(Box<ForkArgs>),
     /// Ask several questions about files: what was found before stays in the session
     #[command(after_help = TABLE)]
     Chat(Box<ChatArgs>),
@@ -63,6 +72,9 @@ impl Command {
         match self {
             Self::Run(args) => args.rlm.backend.interpreter == "pyo3",
             Self::Chat(args) => args.rlm.backend.interpreter == "pyo3",
+            Self::Resume(args) => args.recorded.is_of("pyo3"),
+            Self::Replay(args) => args.recorded.is_of("pyo3"),
+            Self::Fork(args) => args.recorded.is_of("pyo3"),
             Self::Demo(args) => args.backend.interpreter == "pyo3",
             Self::Interpreter(args) => args.backend == "pyo3",
             Self::Doctor(args) => args.interpreter.as_ref().is_none_or(|name| name == "pyo3"),
@@ -194,6 +206,66 @@ pub(crate) struct ChatArgs {
     pub(crate) max_total_cost: Option<f64>,
     #[command(flatten)]
     pub(crate) rlm: RlmArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecordedArgs {
+    /// The record of a run, as `abyme run --trace` writes it. Its task, inputs, models, interpreter and limits
+    /// are those of the run, unless flags say otherwise; --tool, --mcp, --policy, --prompt-profile and
+    /// --sub-model NAME=MODEL have to be given as they were
+    #[arg(value_name = "RUN.jsonl")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) rlm: RlmArgs,
+    /// Print one JSON object instead of the outputs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(feature = "pyo3")]
+impl RecordedArgs {
+    /// Whether the run was one of this interpreter.
+    fn is_of(&self, name: &str) -> bool {
+        abyme::Trajectory::load(&self.file).is_ok_and(|record| {
+            let mut events = record.events();
+            matches!(events.next(), Some(abyme::Event::RunStarted { interpreter, .. }) if interpreter == name)
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    #[command(flatten)]
+    pub(crate) recorded: RecordedArgs,
+    /// Call tools again that change something outside, where the record does not say how their call ended,
+    /// without asking
+    #[arg(long)]
+    pub(crate) repeat_effects: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    #[command(flatten)]
+    pub(crate) recorded: RecordedArgs,
+    /// Write the run to a file of its own as it happens
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) trace: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ForkArgs {
+    #[command(flatten)]
+    pub(crate) recorded: RecordedArgs,
+    /// The last turn that the two runs have in common; 0 is before the first
+    #[arg(long, value_name = "N")]
+    pub(crate) turn: u32,
+    /// Write the run to a file of its own as it happens, the turns before included
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) trace: Option<PathBuf>,
+    /// Call tools again that change something outside, where the record does not say how their call ended,
+    /// without asking
+    #[arg(long)]
+    pub(crate) repeat_effects: bool,
 }
 
 /// What an `Rlm` is made of beside its task.

@@ -21,7 +21,7 @@ use crate::{
     inputs, output,
     progress::{Detail, Progress, Target},
     rlm::{self, Described},
-    run::show_ledger,
+    running::show_ledger,
     signals::{ORDERLY_TIMEOUT, Stop},
     standard::Standard,
     terminal,

@@ -18,6 +18,7 @@ pub(crate) enum Exit {
     Output = 6,
     SessionEnded = 7,
     WrongAnswer = 8,
+    Differs = 9,
     HungUp = 129,
     Interrupted = 130,
     Quit = 131,
@@ -38,6 +39,7 @@ Exit codes:
   6    the answer could not be written: stdout was closed, or the disk is full
   7    the interpreter's session was lost, and with it its state
   8    demo: the answer is not what was hidden
+  9    replay: the run does not do what its record says
   130  interrupted (Ctrl-C)
   143  terminated (SIGTERM); likewise 129, 131, 138, 140 for SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2";
 
@@ -96,13 +98,27 @@ impl Failure {
         self.exit
     }
 
+    /// Whether it has a message.
+    pub(crate) fn says(&self) -> bool {
+        !self.message.is_empty()
+    }
+
     /// Writes the one line to stderr.
     pub(crate) fn show(&self) {
-        if self.message.is_empty() {
+        self.show_as("error");
+    }
+
+    /// Writes it as what the user may want to know.
+    pub(crate) fn show_as_warning(&self) {
+        self.show_as("warning");
+    }
+
+    fn show_as(&self, what: &str) {
+        if !self.says() {
             return;
         }
         let hint = self.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-        terminal::say(&format!("abyme: error: {}{}", one_line(&self.message), one_line(&hint)));
+        terminal::say(&format!("abyme: {what}: {}{}", one_line(&self.message), one_line(&hint)));
     }
 }
 
@@ -133,6 +149,7 @@ impl From<&Error> for Failure {
             | Server
             | MalformedReply => (Exit::Model, None),
             Cancelled => (Exit::Interrupted, None),
+            Differs => (Exit::Differs, None),
             LimitReached => {
                 (Exit::Limit, Some("raise --max-iterations, --run-timeout, --max-tokens or --max-cost"))
             }

@@ -14,8 +14,10 @@ mod models;
 mod output;
 mod prepare;
 mod progress;
+mod recorded;
 mod rlm;
 mod run;
+mod running;
 mod signals;
 mod standard;
 mod stats;
@@ -67,6 +69,9 @@ fn standard(command: &Command) -> Result<Standard, Failure> {
 async fn perform(command: Command, standard: &Standard) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => Box::pin(run::run(*args, standard)).await,
+        Command::Resume(args) => Box::pin(recorded::resume(*args, standard)).await,
+        Command::Replay(args) => Box::pin(recorded::replay(*args, standard)).await,
+        Command::Fork(args) => Box::pin(recorded::fork(*args, standard)).await,
         Command::Chat(args) => Box::pin(chat::run(*args, standard)).await,
         Command::Demo(args) => Box::pin(demo::run(args, standard)).await,
         Command::Interpreter(args) => Box::pin(interpreter::run(args, standard)).await,

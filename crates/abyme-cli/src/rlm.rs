@@ -12,7 +12,7 @@ use abyme::{
     TaskSignature,
 };
 
-use self::wrapped::Wrapped;
+pub(crate) use self::wrapped::Wrapped;
 use crate::{
     args::{LimitArgs, Policy, RlmArgs},
     backend,
@@ -87,7 +87,8 @@ pub(crate) async fn described(
     Ok(Described { builder, factory, wrapped })
 }
 
-fn limited(mut limits: Limits, args: &LimitArgs) -> Limits {
+/// The limits with what the flags say in their place.
+pub(crate) fn limited(mut limits: Limits, args: &LimitArgs) -> Limits {
     if let Some(iterations) = args.max_iterations {
         limits = limits.max_iterations(iterations);
     }
@@ -109,7 +110,16 @@ fn limited(mut limits: Limits, args: &LimitArgs) -> Limits {
     if let Some(depth) = args.max_depth {
         limits = limits.max_depth(depth);
     }
-    limits.run_timeout(args.run_timeout).max_tokens(args.max_tokens).max_cost(args.max_cost)
+    if args.run_timeout.is_some() {
+        limits = limits.run_timeout(args.run_timeout);
+    }
+    if args.max_tokens.is_some() {
+        limits = limits.max_tokens(args.max_tokens);
+    }
+    if args.max_cost.is_some() {
+        limits = limits.max_cost(args.max_cost);
+    }
+    limits
 }
 
 /// Offers the functions of a Python file.

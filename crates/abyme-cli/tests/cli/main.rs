@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod interpreter;
 mod prepare;
+mod recorded;
 mod run;
 mod secrets;
 mod server;

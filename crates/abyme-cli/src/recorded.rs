@@ -1,0 +1,185 @@
+//! `abyme resume`, `abyme replay` and `abyme fork`: runs that begin with the record of another.
+
+use std::{
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use abyme::{
+    EffectDecision, Event, LanguageModel, Response, Rlm, Run, Trajectory, TrajectoryWriter, UnfinishedEffect,
+    testing::ScriptedModel,
+};
+
+use crate::{
+    args::{ForkArgs, RecordedArgs, ReplayArgs, ResumeArgs, RlmArgs},
+    backend::COMPILED,
+    exit::{Exit, Failure},
+    json, models,
+    rlm::{self, Described, Wrapped},
+    running::Running,
+    standard::Standard,
+    terminal,
+};
+
+/// `abyme resume`: goes on where the record ends, and in its file.
+pub(crate) async fn resume(args: ResumeArgs, standard: &Standard) -> Result<Exit, Failure> {
+    let ResumeArgs { recorded, repeat_effects } = args;
+    // It is held from here on, so that nothing else goes on with it.
+    let (record, writer) =
+        TrajectoryWriter::append(&recorded.file).map_err(|error| Failure::before_run(&error))?;
+    let (file, writer) = (recorded.file.clone(), Arc::new(writer));
+    let prepared = Prepared::new(recorded, &record, Ask::Models).await?;
+    let run = prepared.rlm.resume_from(record).on_unfinished_effect(decide(repeat_effects));
+    prepared.carry_out(run, Some((file, writer)), standard).await
+}
+
+/// `abyme fork`: goes on from the end of a turn, as a run of its own.
+pub(crate) async fn fork(args: ForkArgs, standard: &Standard) -> Result<Exit, Failure> {
+    let ForkArgs { recorded, turn, trace, repeat_effects } = args;
+    let record = load(&recorded.file)?;
+    let prepared = Prepared::new(recorded, &record, Ask::Models).await?;
+    let run = prepared.rlm.fork_from(&record, turn).on_unfinished_effect(decide(repeat_effects));
+    let run = with_trace(run, trace, &prepared.file)?;
+    prepared.carry_out(run, None, standard).await
+}
+
+/// `abyme replay`: does again what a record says, and finds the first difference; or goes on from there.
+pub(crate) async fn replay(args: ReplayArgs, standard: &Standard) -> Result<Exit, Failure> {
+    let ReplayArgs { recorded, trace } = args;
+    let record = load(&recorded.file)?;
+    let is_live = recorded.rlm.model.model.is_some();
+    let prepared = Prepared::new(recorded, &record, if is_live { Ask::Models } else { Ask::Nobody }).await?;
+    let run = prepared.rlm.replay_from(record);
+    let run = with_trace(if is_live { run.live() } else { run }, trace, &prepared.file)?;
+    match prepared.carry_out(run, None, standard).await {
+        // The record ends before its run did, and nothing differed until then.
+        Err(failure) if !is_live && failure.exit() == Exit::Interrupted && failure.says() => {
+            failure.show_as_warning();
+            Ok(Exit::Ok)
+        }
+        ended => ended,
+    }
+}
+
+fn load(path: &Path) -> Result<Trajectory, Failure> {
+    Trajectory::load(path).map_err(|error| Failure::before_run(&error))
+}
+
+/// Records a run in a file of its own.
+fn with_trace(run: Run, trace: Option<PathBuf>, record: &Path) -> Result<Run, Failure> {
+    let Some(trace) = trace else { return Ok(run) };
+    if trace.canonicalize().is_ok_and(|trace| record.canonicalize().is_ok_and(|record| record == trace)) {
+        let message = format!("--trace would overwrite `{}`, which this run begins with", record.display());
+        return Err(Failure::usage(message).hint("name another file"));
+    }
+    Ok(run.trace(trace))
+}
+
+/// Whether models are asked.
+#[derive(Clone, Copy)]
+enum Ask {
+    Models,
+    /// No key is needed then.
+    Nobody,
+}
+
+/// A model that is never asked.
+fn nobody(name: &str) -> impl LanguageModel + 'static {
+    ScriptedModel::replies::<Response>([]).with_name(name)
+}
+
+/// What a run with a record needs beside it.
+struct Prepared {
+    file: PathBuf,
+    rlm: Rlm,
+    interpreter: String,
+    wrapped: Wrapped,
+    args: RlmArgs,
+    json: bool,
+}
+
+impl Prepared {
+    /// Puts together what the record says, and what the flags say in its place.
+    async fn new(args: RecordedArgs, record: &Trajectory, ask: Ask) -> Result<Self, Failure> {
+        let RecordedArgs { file, mut rlm, json } = args;
+        let Some(Event::RunStarted {
+            signature, inputs, model, sub_model, interpreter, parent: None, ..
+        }) = record.events().next()
+        else {
+            let message = format!("{} does not begin with the start of a run", file.display());
+            return Err(
+                Failure::usage(message).hint("the record of a run has its beginning in its first event")
+            );
+        };
+        use_models(&mut rlm, model, sub_model);
+        use_interpreter(&mut rlm, interpreter)?;
+        let bytes = inputs.values().map(|value| json::strict(value).len() as u64).sum();
+        let Described { mut builder, wrapped, .. } = rlm::described(&rlm, signature, bytes).await?;
+        if let Ask::Nobody = ask {
+            builder = builder.model(nobody(model)).sub_model(nobody(sub_model));
+        }
+        let built = builder.build().map_err(|error| Failure::before_run(&error))?;
+        Ok(Self { file, rlm: built, interpreter: interpreter.clone(), wrapped, args: rlm, json })
+    }
+
+    async fn carry_out(
+        self,
+        run: Run,
+        trace: Option<(PathBuf, Arc<TrajectoryWriter>)>,
+        standard: &Standard,
+    ) -> Result<Exit, Failure> {
+        let run = run.limits(|limits| rlm::limited(limits, &self.args.limits));
+        let (json, verbose) = (self.json, self.args.verbose);
+        let running = Running { json, verbose, interpreter: &self.interpreter, trace, wrapped: self.wrapped };
+        running.finish(run, standard).await
+    }
+}
+
+/// The models of the record, where no flag names others. One that the environment names is asked as it says.
+fn use_models(args: &mut RlmArgs, model: &str, sub_model: &str) {
+    let is_configured =
+        || models::model(None, &args.model).is_ok_and(|configured| configured.name() == model);
+    if args.model.model.is_none() && !is_configured() {
+        args.model.model = Some(model.to_owned());
+    }
+    if sub_model != model && args.sub_model.iter().all(|given| given.contains('=')) {
+        args.sub_model.push(sub_model.to_owned());
+    }
+}
+
+/// The backend of the record: a session cannot be brought back in another one.
+fn use_interpreter(args: &mut RlmArgs, recorded: &str) -> Result<(), Failure> {
+    let given = &args.backend.interpreter;
+    if given != recorded && given != COMPILED[0] {
+        let message =
+            format!("the record is of the interpreter `{recorded}`, and cannot go on with `{given}`");
+        return Err(Failure::usage(message).hint("leave --interpreter out"));
+    }
+    args.backend.interpreter = recorded.to_owned();
+    Ok(())
+}
+
+/// Asks on the terminal whether a call that may have taken effect is made again.
+fn decide(repeat: bool) -> impl Fn(&UnfinishedEffect) -> EffectDecision + Send + Sync + 'static {
+    move |effect| {
+        if repeat {
+            return EffectDecision::Repeat;
+        }
+        if !io::stdin().is_terminal() {
+            return EffectDecision::Stop;
+        }
+        let arguments: Vec<_> =
+            effect.arguments.iter().map(|(name, value)| format!("{name}={}", value.repr(200))).collect();
+        terminal::say(&format!(
+            "`{}({})` had begun when the run ended, and may have taken effect. Call it again? [y/N]",
+            effect.tool,
+            arguments.join(", ")
+        ));
+        let mut answer = String::new();
+        match io::stdin().read_line(&mut answer) {
+            Ok(_) if matches!(answer.trim(), "y" | "Y" | "yes") => EffectDecision::Repeat,
+            _ => EffectDecision::Stop,
+        }
+    }
+}
