@@ -176,9 +176,14 @@ fn with_a_small_window(taken: &Mutex<[u32; 2]>, request: &Request) -> abyme::Res
         1 => "numbers = []".to_owned(),
         2 if !is_child => "of_child = rlm_query(\"The child's task.\")".to_owned(),
         2..=8 => format!("numbers.append({turn})\nprint({turn}, 'x' * 2500)"),
-        _ if is_child => "SUBMIT(f'{len(history)} {history[1][\"output\"].count(\"x\")} {numbers[-1]}')".to_owned(),
-        _ => "first = history[0]\nSUBMIT(child=of_child, code=first['code'], turns=[t['turn'] for t in history])"
-            .to_owned(),
+        _ if is_child => {
+            let submit = "SUBMIT(f'{len(history)} {x} {numbers[-1]}')";
+            format!("x = history[1]['output'].count('x')\n{submit}")
+        }
+        _ => {
+            let submit = "SUBMIT(child=of_child, code=history[0]['code'], turns=turns)";
+            format!("turns = [t['turn'] for t in history]\n{submit}")
+        }
     };
     Ok(Response::new(cell(&code)))
 }
@@ -230,8 +235,8 @@ async fn dspy_ends_with_submit() {
     let (answer, model) = run_as(
         Profile::Dspy,
         &[
-            "[[ ## reasoning ## ]]\nCount.\n\n[[ ## code ## ]]\n```python\nn = document.count('\\n')\nprint(n)\n```\n\n\
-             [[ ## completed ## ]]",
+            "[[ ## reasoning ## ]]\nCount.\n\n[[ ## code ## ]]\n```python\nn = document.count('\\n')\n\
+             print(n)\n```\n\n[[ ## completed ## ]]",
             "[[ ## reasoning ## ]]\nDone.\n\n[[ ## code ## ]]\n```python\nSUBMIT(answer=str(n))\n```",
         ],
     )

@@ -1,5 +1,5 @@
-//! Scenario `journal`. What an event costs that is written to the file of a trajectory, without `fsync`: it is
-//! made a line with its checksum, its long texts are looked up, and one write hands it to the system.
+//! Scenario `journal`. What an event costs that is written to the file of a trajectory, without `fsync`: it
+//! is made a line with its checksum, its long texts are looked up, and one write hands it to the system.
 
 use std::{sync::Arc, time::Instant};
 

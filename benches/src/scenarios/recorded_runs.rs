@@ -1,9 +1,10 @@
 //! Scenarios `resume`, `replay` and `fork-run`: a record of a run is gone on from, done again, and forked.
 //!
-//! `resume`: a run of 50 turns whose record ends before the last one goes on. Timed is until its session is up
-//! to date, which runs 49 cells again, and the last turn is over. `replay`: a record of 50 turns is done again,
-//! cells too; turns in a second. `fork-run`: a run under way holds 100 MB in a variable and is forked between
-//! two turns; timed is from the end of the turn to that of the fork, which takes one turn. For backends that can fork.
+//! `resume`: a run of 50 turns whose record ends before the last one goes on. Timed is until its session is
+//! up to date, which runs 49 cells again, and the last turn is over. `replay`: a record of 50 turns is done
+//! again, cells too; turns in a second. `fork-run`: a run under way holds 100 MB in a variable and is forked
+//! between two turns; timed is from the end of the turn to that of the fork, which takes one turn. For
+//! backends that can fork.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -55,7 +56,8 @@ impl Scenario for RecordedRuns {
             Self::Resume => "49 cells run again in a new session, and the last turn is taken",
             Self::Replay => "the turns of a record of 50, without a model, each observation compared",
             Self::Fork => {
-                "from the end of the turn, where the session is copied, to the end of the fork after a turn of its own"
+                "from the end of the turn, where the session is copied, to the end of the fork after a turn \
+                 of its own"
             }
         }
     }

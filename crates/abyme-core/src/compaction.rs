@@ -13,11 +13,11 @@ use crate::error::{Error, ErrorKind, Result};
 /// ([`Purpose::Compact`](crate::trajectory::Purpose::Compact)), which takes no iteration and counts towards
 /// tokens, cost and time; in a child it is a sub-call. Children compact as their parents do.
 ///
-/// How much a model can read is known of the models in the
-/// [table of prices](crate::PriceTable), set with
-/// [`with_max_input_tokens`](crate::LanguageModelExt::with_max_input_tokens), or learnt when the model refuses
-/// a request as too long. Such a refusal is answered by a summary too. Only where that is not possible, or not
-/// enough, the middles of the oldest messages are cut out, and so it is where compaction is off.
+/// How much a model can read is known of the models in the [table of prices](crate::PriceTable), set with
+/// [`with_max_input_tokens`](crate::LanguageModelExt::with_max_input_tokens), or learnt when the model
+/// refuses a request as too long. Such a refusal is answered by a summary too. Only where that is not
+/// possible, or not enough, the middles of the oldest messages are cut out, and so it is where compaction is
+/// off.
 ///
 /// ```
 /// use abyme_core::Compaction;

@@ -125,11 +125,11 @@ impl<S: Signature> Rlm<S> {
 
     /// A run that goes on where a record ends, under the id of the run that it is of.
     ///
-    /// No recorded call of a model or of a tool is made again, and what was used counts: the run goes on as if
-    /// it had never ended, with the limits that it had, unless they are changed. Time in between does not
-    /// count. A run that failed goes on from its last good point; one that had ended well gives its prediction
-    /// again. Sessions are brought up to date once the record has ended: by running their cells again, with
-    /// the recorded answers of all that these called. What cannot be the same is said, in
+    /// No recorded call of a model or of a tool is made again, and what was used counts: the run goes on as
+    /// if it had never ended, with the limits that it had, unless they are changed. Time in between does not
+    /// count. A run that failed goes on from its last good point; one that had ended well gives its
+    /// prediction again. Sessions are brought up to date once the record has ended: by running their cells
+    /// again, with the recorded answers of all that these called. What cannot be the same is said, in
     /// [`RunResumed`](crate::Event::RunResumed) and [`SessionRebuilt`](crate::Event::SessionRebuilt).
     ///
     /// ```no_run
@@ -160,8 +160,8 @@ impl<S: Signature> Rlm<S> {
         )
     }
 
-    /// [`resume_from`](Self::resume_from) with the record in a file, which the run goes on writing. The file is
-    /// read here, and stays in use by the run.
+    /// [`resume_from`](Self::resume_from) with the record in a file, which the run goes on writing. The file
+    /// is read here, and stays in use by the run.
     ///
     /// ```no_run
     /// # async fn example(rlm: abyme_core::Rlm) -> abyme_core::Result<()> {
@@ -171,8 +171,7 @@ impl<S: Signature> Rlm<S> {
     /// ```
     ///
     /// # Errors
-    /// When it is awaited: those of [`TrajectoryWriter::append`], and of
-    /// [`resume_from`](Self::resume_from).
+    /// When it is awaited: those of [`TrajectoryWriter::append`], and of [`resume_from`](Self::resume_from).
     pub fn resume(&self, path: impl AsRef<Path>) -> Run<S::Outputs> {
         let recorded = TrajectoryWriter::append(path).map(|(trajectory, file)| {
             let how = How::Resume { file: Some(file), session: None };

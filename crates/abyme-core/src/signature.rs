@@ -21,12 +21,12 @@
 
 mod coerce;
 mod constraint;
+mod date_time;
 #[doc(hidden)]
 pub mod derived;
 mod described;
 mod field;
 mod inputs;
-mod moment;
 mod objects;
 mod outputs;
 mod parse;

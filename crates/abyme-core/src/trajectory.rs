@@ -140,13 +140,13 @@ impl Trajectory {
         text
     }
 
-    /// Reads a record from what a file holds. A last line without an end, which a crash leaves behind, is left
-    /// out.
+    /// Reads a record from what a file holds. A last line without an end, which a crash leaves behind, is
+    /// left out.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is no trajectory, or one of a newer
-    /// version of the format; and with the number of the line that is not as it was written, that refers to a
-    /// text that is missing, or that is no event that this version of Abyme knows.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is no trajectory, or one of a
+    /// newer version of the format; and with the number of the line that is not as it was written, that
+    /// refers to a text that is missing, or that is no event that this version of Abyme knows.
     pub fn from_jsonl(text: &str) -> Result<Self> {
         decode(text.as_bytes()).map(|Decoded { records, .. }| Self { records })
     }
@@ -154,7 +154,8 @@ impl Trajectory {
     /// Writes the record to a file, as [`TrajectoryWriter::create`] does.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) with the path, also if a run that has not ended writes the file.
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) with the path, also if a run that has not ended writes the
+    /// file.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let written = file::create(path)?.write_all(self.to_jsonl().as_bytes());
@@ -177,8 +178,8 @@ impl TrajectoryWriter {
     /// Reads a file and goes on writing it, after its last whole line. Until then the file stays as it is.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) with the path, if it cannot be read or written, or if a run that
-    /// has not ended writes it; [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) as
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) with the path, if it cannot be read or written, or if a run
+    /// that has not ended writes it; [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) as
     /// [`Trajectory::from_jsonl`] has it.
     pub fn append(path: impl AsRef<Path>) -> Result<(Trajectory, Self)> {
         TrajectoryWriterConfig::default().append(path)
@@ -364,8 +365,8 @@ impl Recorder {
         match &self.tree.past {
             Some(past) if past.follow() == (FollowMode::Replay { live: false }) => {
                 let message = format!(
-                    "the record ends in turn {turn}, before the end of its run; until then the replay was as the \
-                     record has it"
+                    "the record ends in turn {turn}, before the end of its run; until then the replay was as \
+                     the record has it"
                 );
                 Err(Error::new(ErrorKind::Cancelled, message).operation("Rlm::replay"))
             }

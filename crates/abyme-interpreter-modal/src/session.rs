@@ -48,15 +48,15 @@ except OSError:
     pass
 ";
 
-/// A sandbox that can be saved runs the keeper, and relays connect to the driver that it runs.
-const KEEPER: &str = include_str!("sandbox/keeper.py");
+/// The own program of a sandbox that can be saved. It runs the driver, and relays connect to that.
+const RUNNER: &str = include_str!("sandbox/runner.py");
 const RELAY: &str = include_str!("sandbox/relay.py");
-const KEEPER_SOCKET: &str = "/tmp/.abyme-keeper";
-/// A driver that was saved draws other random numbers from there on: its keeper writes a seed and sends a
+const RUNNER_SOCKET: &str = "/tmp/.abyme-runner";
+/// A driver that was saved draws other random numbers from there on: its runner writes a seed and sends a
 /// signal.
 const RESEED: &str = "import signal
 def _reseed(*_):
-    with open('/tmp/.abyme-keeper.seed') as file:
+    with open('/tmp/.abyme-runner.seed') as file:
         seed = os.urandom(16).hex() + file.read()
     if 'random' in sys.modules:
         sys.modules['random'].seed(seed)
@@ -291,8 +291,8 @@ fn definition(config: &Config, image_id: &str) -> Definition {
     };
     let (entrypoint_args, experimental_options_v2) = match config.snapshots {
         true => {
-            let keeper = [&config.python, "-I", "-c", KEEPER, KEEPER_SOCKET].map(str::to_owned);
-            (keeper.to_vec(), HashMap::from([("vm_runtime".to_owned(), "True".to_owned())]))
+            let runner = [&config.python, "-I", "-c", RUNNER, RUNNER_SOCKET].map(str::to_owned);
+            (runner.to_vec(), HashMap::from([("vm_runtime".to_owned(), "True".to_owned())]))
         }
         // It keeps the sandbox alive; drivers are started beside it.
         false => (vec!["sleep".to_owned(), seconds(config.timeout).to_string()], HashMap::new()),
@@ -364,13 +364,13 @@ impl ModalLauncher {
         }
     }
 
-    /// Runs the driver in a sandbox, or connects to the one that its keeper runs.
+    /// Runs the driver in a sandbox, or connects to the one that its runner runs.
     async fn connect(&self, sandbox: Arc<Sandbox>) -> Result<(Arc<Process>, Output, Input)> {
         let thread = sandbox.thread.clone();
         let (router, exec_id) = (sandbox.router.clone(), random_id());
         let python = self.config.python.clone();
         let driver = [python.clone(), "-I".to_owned(), "-c".to_owned(), self.program(), exec_id.clone()];
-        let relay = [&python, "-I", "-c", RELAY, KEEPER_SOCKET, &exec_id].map(str::to_owned);
+        let relay = [&python, "-I", "-c", RELAY, RUNNER_SOCKET, &exec_id].map(str::to_owned);
         let relay = relay.into_iter().filter(|_| self.config.snapshots);
         let command = relay.chain(driver).collect();
         let contents: HashMap<_, _> = self.config.environment_of_sessions().into_iter().collect();

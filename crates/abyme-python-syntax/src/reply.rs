@@ -125,8 +125,8 @@ pub fn visible_text(text: &str) -> String {
     without(text, found.thoughts.iter().cloned()).trim().to_owned()
 }
 
-/// All blocks of Python in a reply, in order, for conventions in which each of them runs. [`parse_reply`] gives
-/// the first.
+/// All blocks of Python in a reply, in order, for conventions in which each of them runs. [`parse_reply`]
+/// gives the first.
 ///
 /// ```
 /// use abyme_python_syntax::python_blocks;

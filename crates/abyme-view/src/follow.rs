@@ -71,7 +71,7 @@ struct Shared {
 
 /// What is known of the file.
 #[derive(Clone, Debug, Default)]
-struct Known {
+struct FileState {
     trajectory: Trajectory,
     /// How often it began anew: another run was written to the file.
     generation: u64,
@@ -87,7 +87,7 @@ impl Follow {
     /// no record.
     pub async fn bind(path: impl AsRef<Path>, port: u16) -> Result<Self> {
         let path = path.as_ref();
-        if read(path, &Known::default()).problem.is_some() {
+        if read(path, &FileState::default()).problem.is_some() {
             load(path)?;
         }
         let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
@@ -115,7 +115,7 @@ impl Follow {
     /// [`ErrorKind::Io`] if no connection can be taken any more.
     pub async fn serve(self) -> Result<()> {
         let Self { listener, shared, .. } = self;
-        let (sender, known) = watch::channel(Known::default());
+        let (sender, known) = watch::channel(FileState::default());
         let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let accept = async {
             loop {
@@ -158,7 +158,7 @@ fn is_passing(error: &io::Error) -> bool {
 }
 
 /// Reads the file whenever it changed.
-async fn watch_file(path: &Path, sender: &watch::Sender<Known>) {
+async fn watch_file(path: &Path, sender: &watch::Sender<FileState>) {
     let mut seen = None;
     loop {
         let began = Instant::now();
@@ -179,23 +179,27 @@ fn state(path: &Path) -> Option<(u64, Option<SystemTime>)> {
     std::fs::metadata(path).ok().map(|file| (file.len(), file.modified().ok()))
 }
 
-fn read(path: &Path, known: &Known) -> Known {
+fn read(path: &Path, known: &FileState) -> FileState {
     // A run that begins makes its file, and writes to it a moment later.
     if state(path).is_none_or(|(len, _)| len == 0) {
-        return Known { problem: None, ..known.clone() };
+        return FileState { problem: None, ..known.clone() };
     }
     let trajectory = match Trajectory::load(path) {
         Ok(trajectory) => trajectory,
-        Err(error) => return Known { problem: Some(error.to_string()), ..known.clone() },
+        Err(error) => return FileState { problem: Some(error.to_string()), ..known.clone() },
     };
     let is_other = trajectory.run() != known.trajectory.run()
         || trajectory.records().count() < known.trajectory.records().count();
     let was_empty = known.trajectory.records().next().is_none();
     let generation = known.generation + u64::from(is_other && !was_empty);
-    Known { trajectory, generation, problem: None }
+    FileState { trajectory, generation, problem: None }
 }
 
-fn answer(request: &Request<Incoming>, shared: &Shared, known: &watch::Receiver<Known>) -> Response<Body> {
+fn answer(
+    request: &Request<Incoming>,
+    shared: &Shared,
+    known: &watch::Receiver<FileState>,
+) -> Response<Body> {
     if request.method() != Method::GET {
         return refused(StatusCode::METHOD_NOT_ALLOWED, "only GET");
     }
@@ -222,8 +226,8 @@ fn is_token(given: &str, token: &str) -> bool {
     given.len() == token.len() && differences == 0
 }
 
-fn page(shared: &Shared, known: &watch::Receiver<Known>) -> Response<Body> {
-    let Known { trajectory, problem, .. } = known.borrow().clone();
+fn page(shared: &Shared, known: &watch::Receiver<FileState>) -> Response<Body> {
+    let FileState { trajectory, problem, .. } = known.borrow().clone();
     if let Some(problem) = problem {
         return refused(StatusCode::UNPROCESSABLE_ENTITY, &problem);
     }
@@ -234,7 +238,7 @@ fn page(shared: &Shared, known: &watch::Receiver<Known>) -> Response<Body> {
 }
 
 /// The records from a number on, as they come.
-fn events(request: &Request<Incoming>, known: watch::Receiver<Known>) -> Response<Body> {
+fn events(request: &Request<Incoming>, known: watch::Receiver<FileState>) -> Response<Body> {
     // A browser that connects again says what it had.
     let last = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()?.parse::<usize>().ok());
     let query = request.uri().query().unwrap_or_default();
@@ -267,7 +271,7 @@ struct Sent {
 
 impl Sent {
     /// What it says next, if there is anything.
-    fn next(&mut self, known: &Known) -> Option<String> {
+    fn next(&mut self, known: &FileState) -> Option<String> {
         if known.generation != self.generation {
             self.generation = known.generation;
             return Some("event: restart\ndata: {}\n\n".to_owned());

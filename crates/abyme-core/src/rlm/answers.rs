@@ -57,7 +57,7 @@ pub(super) struct PastHostCall {
 /// A sub-call of a host call that did not return.
 #[derive(Debug)]
 pub(super) struct PastSubCall {
-    asked: Asked,
+    asked: SubCallKey,
     pub(super) call: u32,
     pub(super) result: Result<String, HostError>,
     pub(super) is_cut: bool,
@@ -68,7 +68,7 @@ pub(super) struct PastSubCall {
 
 /// What makes two sub-calls the same.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Asked {
+pub(super) struct SubCallKey {
     pub(super) function: String,
     pub(super) model: String,
     pub(super) prompt: String,
@@ -153,7 +153,7 @@ impl Answers {
                     repairs,
                     ..
                 } if !returned.contains(call) => {
-                    let asked = Asked {
+                    let asked = SubCallKey {
                         function: function.clone(),
                         model: model.clone(),
                         prompt: prompt.clone(),
@@ -235,7 +235,7 @@ impl Answers {
     }
 
     /// The recorded answer of a sub-call.
-    pub(super) fn sub_call(&self, asked: &Asked) -> Option<PastSubCall> {
+    pub(super) fn sub_call(&self, asked: &SubCallKey) -> Option<PastSubCall> {
         take(&mut self.left().sub_calls, |one| one.asked == *asked)
     }
 

@@ -28,8 +28,8 @@ impl Compactor<'_, '_> {
     }
 
     /// Has the model summarise its earlier turns, and puts the summary in their place. Says whether it did;
-    /// `None` if it was not asked, because there is too little to summarise or no budget for it. Whatever goes
-    /// wrong is recorded and leaves the transcript as it was.
+    /// `None` if it was not asked, because there is too little to summarise or no budget for it. Whatever
+    /// goes wrong is recorded and leaves the transcript as it was.
     pub(super) async fn compact(&mut self) -> Option<bool> {
         let config = self.caller.config();
         let limit = self.transcript.limit_bytes(config.model.max_input_tokens());

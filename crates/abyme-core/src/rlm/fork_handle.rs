@@ -35,8 +35,8 @@ impl<O> ForkHandle<O> {
     /// the run has come there.
     ///
     /// Where the backend can copy a session ([`Capabilities::fork`](crate::Capabilities::fork)) and the turn
-    /// is the one that just ended, the fork gets a copy, and the run goes on at once. Otherwise the session of
-    /// the fork is made by running the cells again, with the recorded answers of their calls.
+    /// is the one that just ended, the fork gets a copy, and the run goes on at once. Otherwise the session
+    /// of the fork is made by running the cells again, with the recorded answers of their calls.
     ///
     /// # Errors
     /// [`ErrorKind::Cancelled`] if the run was dropped before it came there. That there is no such turn shows

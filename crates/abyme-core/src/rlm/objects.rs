@@ -1,5 +1,5 @@
-//! What the first cell of a session does beside putting the inputs in: it makes objects of dicts, dates, times
-//! and decimals, and `context` where a profile wants it, and seeds the random numbers.
+//! What the first cell of a session does beside putting the inputs in: it makes objects of dicts, dates,
+//! times and decimals, and `context` where a profile wants it, and seeds the random numbers.
 
 use crate::{prompt::CONTEXT, signature::Field};
 

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use tokio::time::Instant;
 
 use super::{
-    answers::{Answers, Asked},
+    answers::{Answers, SubCallKey},
     arguments::{self, check_prompt, wrong_argument},
     batch::{self, on_error},
     budget::{CallSize, Reservation},
@@ -246,7 +246,7 @@ impl<'a> SubCalls<'a> {
 
     /// One call of a model, unless the record has its answer.
     async fn sub_call(&self, asked: &SubCall<'_>, reserved: Reservation) -> Result<Answer, HostError> {
-        let same = Asked {
+        let same = SubCallKey {
             function: asked.function.to_owned(),
             model: asked.model.name().to_owned(),
             prompt: asked.request.messages.last().map(|message| message.content.clone()).unwrap_or_default(),

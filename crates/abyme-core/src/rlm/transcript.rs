@@ -240,7 +240,8 @@ impl<'a> Transcript<'a> {
     }
 
     /// What a summary would take the place of: all turns but the last ones. At most `most_kept` turns stay,
-    /// and no more of them than leave the messages within `kept_bytes`. `None` where that is not worth a call.
+    /// and no more of them than leave the messages within `kept_bytes`. `None` where that is not worth a
+    /// call.
     pub(super) fn plan_compaction(
         &self,
         most_kept: usize,

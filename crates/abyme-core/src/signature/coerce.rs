@@ -6,8 +6,9 @@ use indexmap::{IndexMap, map::Entry};
 
 use super::{
     constraint::Constraint,
+    date_time,
     field::{FieldType, RecordField, wrong_keys},
-    moment, scalar,
+    scalar,
 };
 use crate::value::{Dialect, Reader, Value, text_repr};
 
@@ -137,10 +138,10 @@ impl FieldType {
             FieldType::Float => scalar::float(&value),
             FieldType::Str => scalar::str(&value),
             FieldType::Bytes => scalar::bytes(&value),
-            FieldType::Date => moment::date(&value),
-            FieldType::Time => moment::time(&value),
-            FieldType::Datetime => moment::datetime(&value),
-            FieldType::Timedelta => moment::timedelta(&value),
+            FieldType::Date => date_time::date(&value),
+            FieldType::Time => date_time::time(&value),
+            FieldType::Datetime => date_time::datetime(&value),
+            FieldType::Timedelta => date_time::timedelta(&value),
             FieldType::Decimal => scalar::decimal(&value),
             FieldType::Literal(options) => scalar::literal(options, &value),
             FieldType::List(item) | FieldType::TupleOf(item) => {

@@ -5,7 +5,7 @@ use std::{cmp::Ordering, fmt, ops::Bound};
 use regex::Regex;
 use serde_json::{Map, Value as Json, json};
 
-use super::moment::has_offset;
+use super::date_time::has_offset;
 use crate::value::Value;
 
 /// What a value has to be beyond its type, as part of a

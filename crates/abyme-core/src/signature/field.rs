@@ -14,7 +14,7 @@ use serde::{
 
 use super::{
     constraint::{Constraint, Measure, Pattern, WITH_OR_WITHOUT_OFFSET},
-    moment, scalar,
+    date_time, scalar,
     suggest::nearest,
 };
 use crate::{
@@ -579,10 +579,10 @@ impl FieldType {
             | (FieldType::Float, Value::Float(_))
             | (FieldType::Str, Value::Text(_))
             | (FieldType::Bytes, Value::Bytes(_)) => true,
-            (FieldType::Date, Value::Text(text)) => moment::iso_date(text).is_ok(),
-            (FieldType::Time, Value::Text(text)) => moment::iso_time(text).is_ok(),
-            (FieldType::Datetime, Value::Text(text)) => moment::iso_datetime(text).is_ok(),
-            (FieldType::Timedelta, Value::Text(text)) => moment::iso_duration(text).is_ok(),
+            (FieldType::Date, Value::Text(text)) => date_time::iso_date(text).is_ok(),
+            (FieldType::Time, Value::Text(text)) => date_time::iso_time(text).is_ok(),
+            (FieldType::Datetime, Value::Text(text)) => date_time::iso_datetime(text).is_ok(),
+            (FieldType::Timedelta, Value::Text(text)) => date_time::iso_duration(text).is_ok(),
             (FieldType::Decimal, Value::Text(text)) => scalar::digits(text).is_ok(),
             (FieldType::List(item) | FieldType::Set(item) | FieldType::TupleOf(item), Value::List(items)) => {
                 items.iter().all(|value| item.matches(value))

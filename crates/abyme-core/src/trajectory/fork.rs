@@ -10,8 +10,8 @@ use super::{
 use crate::error::{Error, ErrorKind, Result};
 
 impl Trajectory {
-    /// The record up to the end of `turn`, as that of the run `id`; 0 is before the first turn. `seed` is what
-    /// the random numbers of the fork go on with.
+    /// The record up to the end of `turn`, as that of the run `id`; 0 is before the first turn. `seed` is
+    /// what the random numbers of the fork go on with.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] if there is no such turn, or the run ended in it.

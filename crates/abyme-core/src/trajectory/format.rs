@@ -1,5 +1,5 @@
-//! The form of a trajectory in a file: JSON Lines under a header, long texts once, and a checksum in each line
-//! that covers all before it. `TRAJECTORY.md` describes it for other programs.
+//! The form of a trajectory in a file: JSON Lines under a header, long texts once, and a checksum in each
+//! line that covers all before it. `TRAJECTORY.md` describes it for other programs.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -143,7 +143,8 @@ fn header_line(line: &[u8]) -> Result<&str> {
     match serde_json::from_str(line) {
         Ok(Header { abyme_trajectory: VERSION }) => Ok(line),
         Ok(Header { abyme_trajectory: other }) => Err(invalid(format!(
-            "is of version {other} of the format, and this Abyme reads version {VERSION}: a newer Abyme can read it"
+            "is of version {other} of the format, and this Abyme reads version {VERSION}: a newer \
+             Abyme can read it"
         ))),
         Err(_) => Err(invalid(format!(
             "is no trajectory: its first line is not {{\"abyme_trajectory\":{VERSION}}}"

@@ -1,7 +1,7 @@
 //! What a run did before it goes on: its record, as answers in the order in which the loop asks again.
 //!
-//! The loop is deterministic but for what it asks the world. So a run goes on, is replayed or is forked in one
-//! way: it is executed again, and its record answers until the record ends.
+//! The loop is deterministic but for what it asks the world. So a run goes on, is replayed or is forked in
+//! one way: it is executed again, and its record answers until the record ends.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},

@@ -22,8 +22,8 @@ use crate::error::Result;
 /// When a [`TrajectoryWriter`] waits until the disk has what was written.
 ///
 /// A process that is killed loses nothing by any of them: what was written is with the operating system. They
-/// differ in what is there after the machine itself has failed. The thread of the writer waits for the disk, the
-/// run for that thread at its end alone.
+/// differ in what is there after the machine itself has failed. The thread of the writer waits for the disk,
+/// the run for that thread at its end alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -129,7 +129,8 @@ impl TrajectoryWriter {
     /// replaces one of that name, which keeps its permissions.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) with the path, also if a run that has not ended writes the file.
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) with the path, also if a run that has not ended writes the
+    /// file.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         TrajectoryWriterConfig::default().create(path)
     }

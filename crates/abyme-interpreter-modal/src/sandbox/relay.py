@@ -1,4 +1,4 @@
-"""A command in a sandbox that can be saved: it carries the streams of the driver that the keeper runs.
+"""A command in a sandbox that can be saved: it carries the streams of the driver that its runner starts.
 
 usage: relay.py <socket> <seed> <the driver's command>...
 
@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-START_TIMEOUT = 30  # seconds until the keeper has to listen
+START_TIMEOUT = 30  # seconds until the runner has to listen
 MAX_STDERR = 1 << 16
 
 
@@ -27,7 +27,7 @@ def connect(path):
         except OSError as problem:
             link.close()
             if time.monotonic() > limit:
-                sys.exit(f"the keeper of the sandbox does not answer: {problem}")
+                sys.exit(f"the runner of the sandbox does not answer: {problem}")
             time.sleep(0.01)
 
 

@@ -1,3 +1,5 @@
+//! The form of a trajectory: what is written reads back, and what is damaged is refused with its line.
+
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use indexmap::IndexMap;

@@ -1,6 +1,6 @@
 """The own program of a sandbox that can be saved: it runs a driver, and connects it to relays in turn.
 
-usage: keeper.py <socket>
+usage: runner.py <socket>
 
 What is saved of a sandbox is its own program and what that started, and no command; so the driver is started
 here, and relays, which are commands, carry its streams. A relay says in a line of JSON what to start and a
