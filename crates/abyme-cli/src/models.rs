@@ -143,11 +143,10 @@ pub(crate) fn model(name: Option<&str>, args: &ModelArgs) -> Result<Model> {
 /// The client for a model: that of its provider, or the one for OpenAI-compatible servers if a base URL is
 /// set, which is one of such a server.
 fn client(name: Option<&str>, args: &ModelArgs) -> Result<Model> {
-    let openai = match openai(name, args) {
-        Ok(openai) if openai.has_base_url() => return Ok(Model::OpenAi(openai)),
-        Ok(openai) => openai,
-        Err(error) => return further(name, error),
-    };
+    let openai = openai(name, args)?;
+    if openai.has_base_url() {
+        return Ok(Model::OpenAi(openai));
+    }
     match openai.name().split_once('/').map_or("", |(prefix, _)| prefix) {
         #[cfg(feature = "anthropic")]
         "anthropic" => Ok(Model::Anthropic(match name {
@@ -159,11 +158,10 @@ fn client(name: Option<&str>, args: &ModelArgs) -> Result<Model> {
             Some(name) => Gemini::new(name),
             None => Gemini::from_env()?,
         })),
-        "" => Ok(Model::OpenAi(openai)),
+        prefix if prefix.is_empty() || abyme::openai::is_provider(prefix) => Ok(Model::OpenAi(openai)),
         _ => match openai.check() {
-            // No endpoint is known for the prefix.
-            Err(error) if error.kind() == ErrorKind::Config => further(name, error),
-            _ => Ok(Model::OpenAi(openai)),
+            Err(error) => further(name, error),
+            Ok(()) => Ok(Model::OpenAi(openai)),
         },
     }
 }
@@ -199,9 +197,6 @@ fn further(name: Option<&str>, otherwise: Error) -> Result<Model> {
 
 #[cfg(not(feature = "genai"))]
 fn further(_: Option<&str>, otherwise: Error) -> Result<Model> {
-    if otherwise.kind() != ErrorKind::Config || !otherwise.message().contains("no endpoint is known") {
-        return Err(otherwise);
-    }
     let message = format!(
         "{}; an `abyme` that is built with `--features genai` knows further providers (Bedrock, Vertex, \
          Cohere)",

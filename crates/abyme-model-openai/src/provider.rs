@@ -158,6 +158,15 @@ impl Endpoint {
     }
 }
 
+/// Whether models whose names begin with `prefix` and a `/` have an endpoint that is known without a base URL.
+///
+/// ```
+/// assert!(abyme_model_openai::is_provider("groq") && !abyme_model_openai::is_provider("nonesuch"));
+/// ```
+pub fn is_provider(prefix: &str) -> bool {
+    PROVIDERS.iter().any(|provider| provider.prefixes.contains(&prefix))
+}
+
 impl Provider {
     /// The provider that a model's name stands for when no base URL is given.
     pub(crate) fn of(model: &str) -> Result<&'static Self> {

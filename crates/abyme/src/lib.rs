@@ -115,7 +115,7 @@ pub mod modal {
 #[cfg(feature = "openai")]
 #[cfg_attr(docsrs, doc(cfg(feature = "openai")))]
 pub mod openai {
-    pub use abyme_model_openai::{Api, OpenAi, Secret, SystemRole};
+    pub use abyme_model_openai::{Api, OpenAi, Secret, SystemRole, is_provider};
 }
 
 /// The backend that runs Python in this very process.

@@ -55,7 +55,7 @@ fn of_several_engines_each_is_named_once() {
         let output = dir.command(args).env("DOCKER_HOST", sockets).output().unwrap();
         crate::support::CommandEnd::from(output)
     };
-    let failed = run(&["demo", "--interpreter", "docker"]);
+    let failed = run(&["demo", "--json", "--interpreter", "docker"]);
     failed.failed(3, &["none of 2 Docker engines", "/no/one.sock", "/no/two.sock"]);
     assert_eq!(failed.stderr.matches("no Docker engine answers").count(), 2, "{failed:?}");
     let doctor = run(&["doctor", "--interpreter", "docker"]);
