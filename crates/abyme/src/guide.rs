@@ -8,6 +8,7 @@
 //! | [recursion] | runs that start runs |
 //! | [conversations] | several questions over one session, kept for later |
 //! | [budgets] | what a run may use, its children included |
+//! | [resuming] | runs that outlive their process: resume, replay and fork |
 //! | [past_one_machine] | several Docker engines, Modal, Kubernetes and Ray |
 //! | [production] | rate limits, a second model, kept replies, recorded calls |
 //! | [profiles] | the prompts and conventions of other systems |
@@ -33,6 +34,9 @@ pub mod profiles {}
 
 #[doc = include_str!("../guide/recursion.md")]
 pub mod recursion {}
+
+#[doc = include_str!("../guide/resuming.md")]
+pub mod resuming {}
 
 #[doc = include_str!("../guide/signatures.md")]
 pub mod signatures {}
