@@ -41,7 +41,11 @@ mod wire;
 
 pub use abyme_model_http::Secret;
 
-pub use self::{config::SystemRole, model::OpenAi, provider::{Api, is_provider}};
+pub use self::{
+    config::SystemRole,
+    model::OpenAi,
+    provider::{Api, is_provider},
+};
 
 // The examples of the README are tested too.
 #[cfg(doctest)]

@@ -76,9 +76,7 @@ fn gemini(name: &str) -> Result<Arc<dyn LanguageModel>> {
 fn other(name: &str, prefix: &str) -> Result<Arc<dyn LanguageModel>> {
     let openai = crate::OpenAi::new(name);
     match openai.check() {
-        Err(error) if !prefix.is_empty() && !crate::openai::is_provider(prefix) => {
-            genai(name, prefix, error)
-        }
+        Err(error) if !prefix.is_empty() && !crate::openai::is_provider(prefix) => genai(name, prefix, error),
         _ => Ok(Arc::new(openai)),
     }
 }

@@ -12,4 +12,4 @@ pub(super) struct KeptSession {
 }
 
 /// Where a run takes its session from and leaves it, for the next run of its conversation.
-pub(super) type SessionSlot = Mutex<Option<KeptSession>>;
+pub(super) type SessionHolder = Mutex<Option<KeptSession>>;

@@ -27,7 +27,7 @@ use super::{
     execute::execute,
     forks::ForkServer,
     guard::{OnDrop, unless},
-    kept_session::SessionSlot,
+    kept_session::SessionHolder,
     prediction::Prediction,
     start::RunParts,
 };
@@ -245,7 +245,7 @@ impl<O> Run<O> {
         }
         let given = beginning.take_session();
         let is_given = given.is_some();
-        let slot = SessionSlot::new(given);
+        let holder = SessionHolder::new(given);
         let recorder = beginning.recorder(id, sinks, &limits);
         let Beginning { inputs, seed, forked_from, .. } = beginning;
         let budget = Budget::root(&limits, recorder.clock());
@@ -260,7 +260,7 @@ impl<O> Run<O> {
             recorder: &recorder,
             tool_uses: &tool::unused(&config.tools),
             label: label.as_deref(),
-            session: question.as_ref().map(OpenQuestion::session).or(is_given.then_some(&slot)),
+            session: question.as_ref().map(OpenQuestion::session).or(is_given.then_some(&holder)),
             earlier: question.as_ref().map(|question| &question.earlier),
             forks: Some(&forks),
             parent: None,
@@ -275,7 +275,7 @@ impl<O> Run<O> {
         if let Some(question) = question {
             question.end(ended.as_ref().ok(), &recorder.trajectory());
         }
-        if let Some(mut kept) = slot.lock().await.take()
+        if let Some(mut kept) = holder.lock().await.take()
             && let Err(error) = kept.session.shutdown().await
         {
             tracing::warn!(%error, "the session did not shut down cleanly");

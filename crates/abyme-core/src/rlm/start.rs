@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{
-    budget::Budget, config::RlmConfig, effects::DecideEffect, forks::ForkServer, kept_session::SessionSlot,
+    budget::Budget, config::RlmConfig, effects::DecideEffect, forks::ForkServer, kept_session::SessionHolder,
 };
 use crate::{
     error::Result,
@@ -36,7 +36,7 @@ pub(super) struct RunParts<'a> {
     pub(super) label: Option<&'a str>,
     /// Where its session comes from and stays, if it is one run of a conversation. All others open one of
     /// their own and shut it down.
-    pub(super) session: Option<&'a SessionSlot>,
+    pub(super) session: Option<&'a SessionHolder>,
     /// What of its inputs is of earlier questions.
     pub(super) earlier: Option<&'a EarlierInputs>,
     /// The forks that are asked of it.

@@ -1,29 +1,24 @@
 //! The loop of one run: turns until a submission, a limit, or an error.
 
-use std::{
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod cells;
+mod sessions;
+
+use std::{pin::pin, sync::Arc};
 
 use abyme_python_syntax::visible_text;
 use indexmap::IndexMap;
 use tracing::Instrument;
 
 use super::{
-    answers::{AnswerMode, Answers, Tally},
+    answers::Answers,
     budget::{Budget, CallSize, Reservation},
     builtins,
     caller::ModelCaller,
     compact::Compactor,
     config::RlmConfig,
-    effects::check_effects,
     extract::read_outputs,
-    forks::ForkPoint,
     guard::unless,
-    host::CellHost,
-    kept_session::{KeptSession, SessionSlot},
-    objects,
+    kept_session::{KeptSession, SessionHolder},
     reply::{Reply, read_reply, read_whole_reply},
     same_task::{check_task, tool_notes},
     start::{Outputs, RunParts, StartRun},
@@ -33,15 +28,13 @@ use crate::{
     error::{Error, ErrorKind, Result},
     inputs::Inputs,
     interpreter::{
-        Cell, CodeInterpreter, FunctionSpec, NoHostFunctions, Observation, Session, Stage, Submission,
-        Submitted, render_observation,
+        Cell, CodeInterpreter, FunctionSpec, Observation, Stage, Submission, Submitted, render_observation,
     },
     limits::{Limits, Remaining},
     model::{FinishReason, Message, Response},
     prompt::{self, FirstMessages, Profile, TextAlone},
     status::{Limit, Status},
-    telemetry,
-    trajectory::{Event, FollowMode, PastCell, Purpose, Record, Recorder, difference_of, unix_ms},
+    trajectory::{Event, FollowMode, Purpose, Record, Recorder, unix_ms},
     value::Value,
 };
 
@@ -232,16 +225,16 @@ impl<'a> Turns<'a> {
     pub(super) async fn take(&mut self, cancelled: impl Future<Output = ()>) -> Result<Outputs> {
         let mut cancelled = pin!(cancelled);
         self.budget.take_slot().await;
-        let own = SessionSlot::default();
-        let mut slot = self.parts.session.unwrap_or(&own).lock().await;
-        if let Some(kept) = slot.as_mut()
+        let own = SessionHolder::default();
+        let mut holder = self.parts.session.unwrap_or(&own).lock().await;
+        if let Some(kept) = holder.as_mut()
             && !unless(cancelled.as_mut(), self.go_on_in(kept)).await?
         {
-            *slot = None;
+            *holder = None;
         }
-        let ended = unless(cancelled, self.take_in(&mut slot)).await;
+        let ended = unless(cancelled, self.take_in(&mut holder)).await;
         if self.parts.session.is_none()
-            && let Some(kept) = slot.as_mut()
+            && let Some(kept) = holder.as_mut()
             && let Err(error) = kept.session.shutdown().await
         {
             tracing::warn!(%error, "the session did not shut down cleanly");
@@ -249,14 +242,14 @@ impl<'a> Turns<'a> {
         ended
     }
 
-    async fn take_in(&mut self, slot: &mut Option<KeptSession>) -> Result<Outputs> {
+    async fn take_in(&mut self, holder: &mut Option<KeptSession>) -> Result<Outputs> {
         loop {
             self.recorder.check_same()?;
             if !self.recorder.is_following() {
                 // Before the model is asked, which costs something.
-                self.session(slot).await?;
+                self.session(holder).await?;
             }
-            self.make_forks(slot).await;
+            self.make_forks(holder).await;
             self.budget.take_slot().await;
             let (model, size) = (&*self.config.model, self.transcript.size());
             // A repair takes no iteration, but the run's time, tokens and money count for it too.
@@ -270,7 +263,7 @@ impl<'a> Turns<'a> {
             };
             self.turn += u32::from(!self.repairing);
             let span = tracing::info_span!("turn", number = self.turn);
-            match Box::pin(self.take_turn(slot, reserved).instrument(span)).await? {
+            match Box::pin(self.take_turn(holder, reserved).instrument(span)).await? {
                 Step::Continue(message) if !self.begin_anew() => self.transcript.add(message),
                 Step::Continue(_) => {}
                 Step::Done(outputs) => return Ok(outputs),
@@ -295,7 +288,7 @@ impl<'a> Turns<'a> {
     }
 
     /// One turn: asks the root model for a cell and acts on its reply.
-    async fn take_turn(&mut self, slot: &mut Option<KeptSession>, reserved: Reservation) -> Result<Step> {
+    async fn take_turn(&mut self, holder: &mut Option<KeptSession>, reserved: Reservation) -> Result<Step> {
         let purpose = if self.repairing { Purpose::Repair } else { Purpose::Act };
         match self.ask(purpose, reserved).await {
             Ok(response) => {
@@ -303,7 +296,7 @@ impl<'a> Turns<'a> {
                     // Nothing is lost yet. Later, what there is makes the outputs.
                     self.budget.check_metered()?;
                 }
-                self.act_on(slot, purpose, response).await
+                self.act_on(holder, purpose, response).await
             }
             Err(error) if error.kind() == ErrorKind::ContentRefused => {
                 self.repairing = false;
@@ -459,7 +452,7 @@ impl<'a> Turns<'a> {
     /// Acts on a reply of the root model.
     async fn act_on(
         &mut self,
-        slot: &mut Option<KeptSession>,
+        holder: &mut Option<KeptSession>,
         purpose: Purpose,
         response: Response,
     ) -> Result<Step> {
@@ -498,7 +491,7 @@ impl<'a> Turns<'a> {
                 self.replies_without_code = 0;
                 self.transcript.replied(self.turn, &kept);
                 self.recorder.record(Event::CellStarted { turn: self.turn, reasoning, code: code.clone() });
-                let mut step = self.run_cell(slot, code, repairing, is_cut).await?;
+                let mut step = self.run_cell(holder, code, repairing, is_cut).await?;
                 if let Step::Continue(message) = &mut step
                     && ignored_blocks > 0
                 {
@@ -580,7 +573,7 @@ impl<'a> Turns<'a> {
     /// Runs a cell and decides what its observation means for the run.
     async fn run_cell(
         &mut self,
-        slot: &mut Option<KeptSession>,
+        holder: &mut Option<KeptSession>,
         code: String,
         repairing: bool,
         is_cut: bool,
@@ -595,9 +588,9 @@ impl<'a> Turns<'a> {
             .total_timeout(self.budget.time_left())
             .max_output_chars(limits.max_output_chars.saturating_mul(if keeps_head { 2 } else { 1 }));
         let executed = match self.recorder.past_cell() {
-            Some(past) => self.execute_again(slot, cell, past).await,
+            Some(past) => self.execute_again(holder, cell, past).await,
             None => {
-                let session = &mut self.session(slot).await?.session;
+                let session = &mut self.session(holder).await?.session;
                 self.execute(session, cell, &Answers::default()).await
             }
         };
@@ -675,7 +668,7 @@ impl<'a> Turns<'a> {
             self.sessions_lost += 1;
             self.missed.clear();
             if !self.is_resuming() {
-                *slot = None;
+                *holder = None;
             }
             let end = match self.budget.exhausted_then() {
                 // The run needs no other session.
@@ -692,7 +685,7 @@ impl<'a> Turns<'a> {
                 }
                 None => match self.open_session().await {
                     Ok(opened) => {
-                        *slot = Some(opened);
+                        *holder = Some(opened);
                         self.history_due = true;
                         None
                     }
@@ -709,281 +702,6 @@ impl<'a> Turns<'a> {
         Ok(Step::Continue(prompt::after_cell(&observed, &self.remaining())))
     }
 
-    /// Runs a cell. If the session dies in it, that is an observation too: the model reads of it. Gives also
-    /// what the host has to say about the cell.
-    async fn execute(&self, session: &mut Session, cell: Cell, answers: &Answers) -> Result<Executed> {
-        let (observation, notes) = self.observe(session, cell, answers, self.turn).await?;
-        self.recorder.record(Event::CellFinished {
-            turn: self.turn,
-            observation: observation.clone(),
-            notes: notes.clone(),
-            sub_calls: self.budget.sub_calls(),
-        });
-        Ok((observation, notes))
-    }
-
-    async fn observe(
-        &self,
-        session: &mut Session,
-        cell: Cell,
-        answers: &Answers,
-        turn: u32,
-    ) -> Result<Executed> {
-        let host = CellHost::new(&self.caller, self.start, self.parts.tool_uses, turn, answers);
-        let span = telemetry::cell(turn, &cell.code, self.config.span_content);
-        let started = Instant::now();
-        let mut observation = match telemetry::within(&span, session.execute(cell, &host)).await {
-            Ok(observation) => observation,
-            Err(error) if error.is_session_lost() => Observation {
-                session_ended: Some(error.message().to_owned()),
-                duration: started.elapsed(),
-                ..Observation::default()
-            },
-            Err(error) => return Err(error),
-        };
-        telemetry::observed(&span, &observation);
-        // Rounded as it is written, so that a record reads back equal.
-        observation.duration =
-            Duration::from_micros(observation.duration.as_micros().try_into().unwrap_or(u64::MAX));
-        Ok((observation, host.notes()))
-    }
-
-    /// A cell that is in the record: what it produced then, where that is known and the run is not replayed.
-    async fn execute_again(
-        &mut self,
-        slot: &mut Option<KeptSession>,
-        cell: Cell,
-        PastCell { calls, finished }: PastCell,
-    ) -> Result<Executed> {
-        let recorder = self.recorder;
-        let Some(past) = recorder.past() else {
-            let session = &mut self.session(slot).await?.session;
-            return self.execute(session, cell, &Answers::default()).await;
-        };
-        let is_replay = past.tree().follow() != FollowMode::Resume;
-        let ended = finished.as_ref().and_then(|record| match &record.event {
-            Event::CellFinished { observation, notes, sub_calls, .. } => {
-                Some((observation.clone(), notes.clone(), *sub_calls))
-            }
-            _ => None,
-        });
-        let Some((observation, notes, sub_calls)) = ended else {
-            recorder.check_live(self.turn)?;
-            // The record ends in it. What it was answered is answered again, and the rest is asked.
-            let answers = Answers::of(past, &calls, AnswerMode::Open);
-            check_effects(&answers, &self.config.tools, self.parts.decide_effect)?;
-            self.recall(&Tally::of_returned(past, &calls));
-            let session = &mut self.session(slot).await?.session;
-            recorder.go_live();
-            return self.execute(session, cell, &answers).await;
-        };
-        if !is_replay {
-            self.recall(&Tally::of_all(past, &calls));
-            self.recall_sub_calls(sub_calls);
-            // What did not run leaves nothing behind but the variables that came with it.
-            let did_run = observation.error.as_ref().is_none_or(|error| error.stage == Stage::Run);
-            let is_kept = observation.restored.is_none() && (did_run || !cell.variables.is_empty());
-            if is_kept {
-                let (turn, observation) = (self.turn, observation.clone());
-                self.missed.push(MissedCell { turn, cell, calls, observation });
-            }
-            return Ok((observation, notes));
-        }
-        let answers = Answers::of(past, &calls, AnswerMode::Replay);
-        let session = &mut self.session(slot).await?.session;
-        let now = self.observe(session, cell, &answers, self.turn).await?;
-        let difference = difference_of(past.run(), self.turn, &observation, &now.0);
-        difference.into_iter().for_each(|difference| past.tree().differs(difference));
-        recorder.check_same()?;
-        self.recall(&Tally::of_replayed(past, &calls));
-        self.recall_sub_calls(sub_calls);
-        if past.tree().difference().is_some() {
-            past.leave();
-            let (observation, notes) = now;
-            recorder.record(Event::CellFinished {
-                turn: self.turn,
-                observation: observation.clone(),
-                notes: notes.clone(),
-                sub_calls: self.budget.sub_calls(),
-            });
-            return Ok((observation, notes));
-        }
-        // Children ran again, and recorded themselves and the calls that started them.
-        let children: Vec<u32> = calls
-            .iter()
-            .filter_map(|record| match record.event {
-                Event::ChildStarted { call, .. } => Some(call),
-                _ => None,
-            })
-            .collect();
-        let is_of_child = |record: &&Arc<Record>| match &record.event {
-            Event::ChildStarted { .. } | Event::ChildFinished { .. } => true,
-            Event::HostCallReturned { calls, .. } => calls.iter().any(|call| children.contains(call)),
-            _ => false,
-        };
-        calls.iter().filter(|record| !is_of_child(record)).for_each(|record| recorder.know(record));
-        finished.iter().for_each(|record| recorder.know(record));
-        Ok((observation, notes))
-    }
-
-    /// Counts as many sub-calls as the tree had taken then, those that were refused or cut off too. Beside a
-    /// child, others of the tree take some at the same time.
-    fn recall_sub_calls(&self, in_all: u32) {
-        if self.budget.depth() == 0 {
-            self.budget.recall_sub_calls(in_all);
-        }
-    }
-
-    /// Makes the forks that are asked for at the end of the turn.
-    async fn make_forks(&self, slot: &mut Option<KeptSession>) {
-        let Some(forks) = self.parts.forks.filter(|_| !self.repairing) else { return };
-        for request in forks.due(self.turn) {
-            let session = match slot.as_mut().filter(|_| request.turn == self.turn && !self.is_resuming()) {
-                Some(kept) if kept.session.capabilities().fork => {
-                    let inputs = kept.inputs.clone();
-                    let forked = kept.session.fork().await;
-                    forked.map(|session| KeptSession { session, inputs }).ok()
-                }
-                _ => None,
-            };
-            request.answer(ForkPoint { trajectory: self.recorder.trajectory(), session });
-        }
-    }
-
-    /// Whether the record still answers, so that the session, if there is one, is that of its end.
-    fn is_resuming(&self) -> bool {
-        let past = self.recorder.past();
-        past.is_some_and(|past| !past.is_over() && past.tree().follow() == FollowMode::Resume)
-    }
-
-    /// Counts what the record says was used.
-    fn recall(&self, tally: &Tally) {
-        self.budget.recall(tally.usage, tally.sub_calls);
-        tally.tools.iter().for_each(|tool| self.parts.tool_uses.recall(tool));
-    }
-
-    /// The session of the run: opened where there is none, and brought up to date.
-    async fn session<'s>(&mut self, slot: &'s mut Option<KeptSession>) -> Result<&'s mut KeptSession> {
-        let kept = match slot.take() {
-            Some(kept) => kept,
-            None => {
-                let mut kept = self.open_session().await?;
-                self.rebuild(&mut kept).await?;
-                kept
-            }
-        };
-        Ok(slot.insert(kept))
-    }
-
-    /// Runs the cells that the record answered, with its answers of their calls.
-    async fn rebuild(&mut self, kept: &mut KeptSession) -> Result<()> {
-        let (missed, Some(past)) = (std::mem::take(&mut self.missed), self.recorder.past()) else {
-            return Ok(());
-        };
-        let mut differences = Vec::new();
-        let mut reseed = self.parts.forked_from.and_then(|origin| Some((origin.turn, origin.seed?)));
-        let cells = u32::try_from(missed.len()).unwrap_or(u32::MAX);
-        for MissedCell { turn, mut cell, calls, observation } in missed {
-            if let Some((_, seed)) = reseed.take_if(|(forked, _)| turn > *forked) {
-                self.put_in(kept, Some(seed)).await?;
-            }
-            let answers = Answers::of(past, &calls, AnswerMode::Closed);
-            if !self.missing_tools.is_empty() {
-                let mut scope = (*cell.scope).clone();
-                scope.functions.extend(self.missing_tools.iter().cloned());
-                cell.scope = Arc::new(scope);
-            }
-            let (now, _) = self.observe(&mut kept.session, cell.total_timeout(None), &answers, turn).await?;
-            if let Some(reason) = now.session_ended {
-                let message = format!("the session died when cell {turn} of the record ran again: {reason}");
-                return Err(Error::new(ErrorKind::SessionEnded, message).operation("Rlm::resume"));
-            }
-            differences.extend(difference_of(past.run(), turn, &observation, &now));
-        }
-        if let Some((_, seed)) = reseed {
-            // Forks of one run draw different numbers.
-            self.put_in(kept, Some(seed)).await?;
-        }
-        if cells > 0 {
-            for difference in &differences {
-                tracing::warn!(turn = difference.turn, "a cell ran again and did not do what it had done");
-            }
-            let turn = self.turn;
-            self.recorder.record(Event::SessionRebuilt { turn, cells, differences });
-        }
-        Ok(())
-    }
-
-    /// A session with the inputs and the user's Python tools in it.
-    async fn open_session(&self) -> Result<KeptSession> {
-        let mut session = Session::new(self.config.factory.create().await?);
-        session.start().await?;
-        let mut kept = KeptSession { session, inputs: Inputs::new() };
-        self.put_in(&mut kept, self.parts.seed).await?;
-        Ok(kept)
-    }
-
-    /// Puts what an earlier run did not into its session. Says whether it is still alive.
-    async fn go_on_in(&mut self, kept: &mut KeptSession) -> Result<bool> {
-        let put = self.put_in(kept, None).await;
-        if let (Err(_), Some(reason)) = (&put, kept.session.ended()) {
-            let reason = reason.to_owned();
-            self.transcript.add(prompt::session_lost(&reason));
-            self.recorder.record(Event::SessionLost { turn: self.turn, reason });
-            return Ok(false);
-        }
-        put.map(|()| true)
-    }
-
-    /// Puts those inputs into a session that are not in it, and seeds its random numbers.
-    async fn put_in(&self, kept: &mut KeptSession, seed: Option<u64>) -> Result<()> {
-        let config = self.config;
-        let inputs: Inputs = self
-            .inputs
-            .iter()
-            .filter(|(name, value)| kept.inputs.get(name) != Some(*value))
-            .map(|(name, value)| (name, value.clone()))
-            .collect();
-        let earlier = self.parts.earlier.map_or(&[][..], |earlier| &earlier.fields);
-        let fields = inputs.names().filter_map(|name| {
-            let earlier = || earlier.iter().find(|(earlier, _)| earlier == name).map(|(_, field)| field);
-            Some((name, config.signature.input(name).or_else(earlier)?))
-        });
-        let mut setup = [seed.map(objects::seeding).unwrap_or_default(), objects::setup(fields)].concat();
-        let has_context = config.profile.conventions().is_some_and(|of| of.has_context);
-        if has_context && config.tool_names().all(|name| name != prompt::CONTEXT) {
-            let own = self.inputs.names().filter(|name| config.signature.input(name).is_some());
-            setup.push_str(&objects::context(&own.collect::<Vec<_>>()));
-        }
-        let cell = Cell::new(setup)
-            .variables(inputs.iter().map(|(name, value)| (name.to_owned(), value.clone())))
-            .scope(config.scope.clone())
-            .timeout(self.limits.cell_timeout)
-            .total_timeout(self.budget.time_left());
-        // The policy is for the model's code.
-        kept.session.set_policy(None);
-        let observation = kept.session.execute(cell, &NoHostFunctions).await?;
-        if observation.interruption.is_some() {
-            let (kind, limit) = match self.budget.exhausted_now() {
-                Some(limit) => (ErrorKind::LimitReached, self.budget.describe(limit)),
-                None => (ErrorKind::Unavailable, "it took longer than a cell may".to_owned()),
-            };
-            let message = format!("the session could not be set up with its inputs and tools: {limit}");
-            return Err(Error::new(kind, message).operation("Rlm::run"));
-        }
-        if let Some(error) = observation.error {
-            let message = format!("the session could not be set up: {}", error.traceback.trim_end());
-            return Err(Error::new(ErrorKind::Config, message).operation("Rlm::run"));
-        }
-        if let Some(reason) = observation.session_ended.or(observation.restored) {
-            let message = format!("the session could not be set up: {reason}");
-            return Err(Error::new(ErrorKind::Unavailable, message).operation("Rlm::run"));
-        }
-        kept.session.set_policy(config.policy.clone());
-        kept.inputs = self.inputs.clone();
-        Ok(())
-    }
-
     /// The outputs of a submission, or what does not fit.
     fn coerce(&self, submission: Submission) -> Result<IndexMap<String, Value>, String> {
         let signature = &self.config.signature;
@@ -994,9 +712,6 @@ impl<'a> Turns<'a> {
         .map_err(|problems| problems.to_string())
     }
 }
-
-/// What a cell produced, and what the host has to say about it.
-type Executed = (Observation, Vec<String>);
 
 /// What a model does whose replies are empty and cut.
 const REASONED_TO_ITS_LIMIT: &str = "the model reasoned until the length limit cut it off, before its first \

@@ -26,7 +26,7 @@ use crate::{
     rlm::{
         budget::Budget,
         config::RlmConfig,
-        kept_session::{KeptSession, SessionSlot},
+        kept_session::{KeptSession, SessionHolder},
         start::{EarlierInputs, Outputs},
     },
     trajectory::Trajectory,
@@ -39,7 +39,7 @@ pub(in crate::rlm) struct SharedConversation {
     config: Arc<RlmConfig>,
     /// Held while a question is answered, and while the conversation is put to sleep or woken.
     in_use: Arc<AsyncMutex<()>>,
-    session: SessionSlot,
+    session: SessionHolder,
     memory: Mutex<Memory>,
     last_used: Mutex<Instant>,
     /// Told whenever the conversation has come to rest.
@@ -72,7 +72,7 @@ impl SharedConversation {
         Self {
             config,
             in_use: Arc::default(),
-            session: SessionSlot::default(),
+            session: SessionHolder::default(),
             memory: Mutex::new(memory),
             last_used: Mutex::new(Instant::now()),
             at_rest,
@@ -97,9 +97,9 @@ impl SharedConversation {
         let in_use = self.lock().await;
         self.wake(&in_use).await?;
         let has_session = {
-            let mut slot = self.session.lock().await;
-            slot.take_if(|kept| kept.session.ended().is_some());
-            slot.is_some()
+            let mut holder = self.session.lock().await;
+            holder.take_if(|kept| kept.session.ended().is_some());
+            holder.is_some()
         };
         let (next, own_limits) = self.with_questions(|questions| {
             if !has_session {
@@ -188,8 +188,8 @@ impl SharedConversation {
 
     /// The session as bytes, where there is one and its backend can.
     async fn snapshot(&self) -> Result<Option<SessionBytes>> {
-        let mut slot = self.session.lock().await;
-        let Some(kept) = slot.as_mut() else { return Ok(None) };
+        let mut holder = self.session.lock().await;
+        let Some(kept) = holder.as_mut() else { return Ok(None) };
         if kept.session.ended().is_some() || !kept.session.capabilities().snapshot {
             return Ok(None);
         }
@@ -300,7 +300,7 @@ impl OpenQuestion {
         self.budget = Some(budget.clone());
     }
 
-    pub(in crate::rlm) fn session(&self) -> &SessionSlot {
+    pub(in crate::rlm) fn session(&self) -> &SessionHolder {
         &self.shared.session
     }
 

@@ -1,0 +1,161 @@
+//! The session of a run: opened with its inputs, brought up to date from the record, copied for forks.
+
+use std::sync::Arc;
+
+use super::{MissedCell, Turns};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    inputs::Inputs,
+    interpreter::{Cell, CodeInterpreter, NoHostFunctions, Session},
+    prompt,
+    rlm::{
+        answers::{AnswerMode, Answers},
+        forks::ForkPoint,
+        kept_session::KeptSession,
+        objects,
+    },
+    trajectory::{Event, difference_of},
+};
+
+impl Turns<'_> {
+    /// Makes the forks that are asked for at the end of the turn.
+    pub(super) async fn make_forks(&self, holder: &mut Option<KeptSession>) {
+        let Some(forks) = self.parts.forks.filter(|_| !self.repairing) else { return };
+        for request in forks.due(self.turn) {
+            let session = match holder.as_mut().filter(|_| request.turn == self.turn && !self.is_resuming()) {
+                Some(kept) if kept.session.capabilities().fork => {
+                    let inputs = kept.inputs.clone();
+                    let forked = kept.session.fork().await;
+                    forked.map(|session| KeptSession { session, inputs }).ok()
+                }
+                _ => None,
+            };
+            request.answer(ForkPoint { trajectory: self.recorder.trajectory(), session });
+        }
+    }
+
+    /// The session of the run: opened where there is none, and brought up to date.
+    pub(super) async fn session<'s>(
+        &mut self,
+        holder: &'s mut Option<KeptSession>,
+    ) -> Result<&'s mut KeptSession> {
+        let kept = match holder.take() {
+            Some(kept) => kept,
+            None => {
+                let mut kept = self.open_session().await?;
+                self.rebuild(&mut kept).await?;
+                kept
+            }
+        };
+        Ok(holder.insert(kept))
+    }
+
+    /// Runs the cells that the record answered, with its answers of their calls.
+    pub(super) async fn rebuild(&mut self, kept: &mut KeptSession) -> Result<()> {
+        let (missed, Some(past)) = (std::mem::take(&mut self.missed), self.recorder.past()) else {
+            return Ok(());
+        };
+        let mut differences = Vec::new();
+        let mut reseed = self.parts.forked_from.and_then(|origin| Some((origin.turn, origin.seed?)));
+        let cells = u32::try_from(missed.len()).unwrap_or(u32::MAX);
+        for MissedCell { turn, mut cell, calls, observation } in missed {
+            if let Some((_, seed)) = reseed.take_if(|(forked, _)| turn > *forked) {
+                self.put_in(kept, Some(seed)).await?;
+            }
+            let answers = Answers::of(past, &calls, AnswerMode::Closed);
+            if !self.missing_tools.is_empty() {
+                let mut scope = (*cell.scope).clone();
+                scope.functions.extend(self.missing_tools.iter().cloned());
+                cell.scope = Arc::new(scope);
+            }
+            let (now, _) = self.observe(&mut kept.session, cell.total_timeout(None), &answers, turn).await?;
+            if let Some(reason) = now.session_ended {
+                let message = format!("the session died when cell {turn} of the record ran again: {reason}");
+                return Err(Error::new(ErrorKind::SessionEnded, message).operation("Rlm::resume"));
+            }
+            differences.extend(difference_of(past.run(), turn, &observation, &now));
+        }
+        if let Some((_, seed)) = reseed {
+            // Forks of one run draw different numbers.
+            self.put_in(kept, Some(seed)).await?;
+        }
+        if cells > 0 {
+            for difference in &differences {
+                tracing::warn!(turn = difference.turn, "a cell ran again and did not do what it had done");
+            }
+            let turn = self.turn;
+            self.recorder.record(Event::SessionRebuilt { turn, cells, differences });
+        }
+        Ok(())
+    }
+
+    /// A session with the inputs and the user's Python tools in it.
+    pub(super) async fn open_session(&self) -> Result<KeptSession> {
+        let mut session = Session::new(self.config.factory.create().await?);
+        session.start().await?;
+        let mut kept = KeptSession { session, inputs: Inputs::new() };
+        self.put_in(&mut kept, self.parts.seed).await?;
+        Ok(kept)
+    }
+
+    /// Puts what an earlier run did not into its session. Says whether it is still alive.
+    pub(super) async fn go_on_in(&mut self, kept: &mut KeptSession) -> Result<bool> {
+        let put = self.put_in(kept, None).await;
+        if let (Err(_), Some(reason)) = (&put, kept.session.ended()) {
+            let reason = reason.to_owned();
+            self.transcript.add(prompt::session_lost(&reason));
+            self.recorder.record(Event::SessionLost { turn: self.turn, reason });
+            return Ok(false);
+        }
+        put.map(|()| true)
+    }
+
+    /// Puts those inputs into a session that are not in it, and seeds its random numbers.
+    pub(super) async fn put_in(&self, kept: &mut KeptSession, seed: Option<u64>) -> Result<()> {
+        let config = self.config;
+        let inputs: Inputs = self
+            .inputs
+            .iter()
+            .filter(|(name, value)| kept.inputs.get(name) != Some(*value))
+            .map(|(name, value)| (name, value.clone()))
+            .collect();
+        let earlier = self.parts.earlier.map_or(&[][..], |earlier| &earlier.fields);
+        let fields = inputs.names().filter_map(|name| {
+            let earlier = || earlier.iter().find(|(earlier, _)| earlier == name).map(|(_, field)| field);
+            Some((name, config.signature.input(name).or_else(earlier)?))
+        });
+        let mut setup = [seed.map(objects::seeding).unwrap_or_default(), objects::setup(fields)].concat();
+        let has_context = config.profile.conventions().is_some_and(|of| of.has_context);
+        if has_context && config.tool_names().all(|name| name != prompt::CONTEXT) {
+            let own = self.inputs.names().filter(|name| config.signature.input(name).is_some());
+            setup.push_str(&objects::context(&own.collect::<Vec<_>>()));
+        }
+        let cell = Cell::new(setup)
+            .variables(inputs.iter().map(|(name, value)| (name.to_owned(), value.clone())))
+            .scope(config.scope.clone())
+            .timeout(self.limits.cell_timeout)
+            .total_timeout(self.budget.time_left());
+        // The policy is for the model's code.
+        kept.session.set_policy(None);
+        let observation = kept.session.execute(cell, &NoHostFunctions).await?;
+        if observation.interruption.is_some() {
+            let (kind, limit) = match self.budget.exhausted_now() {
+                Some(limit) => (ErrorKind::LimitReached, self.budget.describe(limit)),
+                None => (ErrorKind::Unavailable, "it took longer than a cell may".to_owned()),
+            };
+            let message = format!("the session could not be set up with its inputs and tools: {limit}");
+            return Err(Error::new(kind, message).operation("Rlm::run"));
+        }
+        if let Some(error) = observation.error {
+            let message = format!("the session could not be set up: {}", error.traceback.trim_end());
+            return Err(Error::new(ErrorKind::Config, message).operation("Rlm::run"));
+        }
+        if let Some(reason) = observation.session_ended.or(observation.restored) {
+            let message = format!("the session could not be set up: {reason}");
+            return Err(Error::new(ErrorKind::Unavailable, message).operation("Rlm::run"));
+        }
+        kept.session.set_policy(config.policy.clone());
+        kept.inputs = self.inputs.clone();
+        Ok(())
+    }
+}
