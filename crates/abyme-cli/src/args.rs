@@ -210,8 +210,8 @@ pub(crate) struct ChatArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RecordedArgs {
-    /// The record of a run, as `abyme run --trace` writes it. Its task, inputs, models, interpreter and limits
-    /// are those of the run, unless flags say otherwise; --tool, --mcp, --policy, --prompt-profile and
+    /// The record of a run, as `abyme run --trace` writes it. Its task, inputs, models, interpreter and
+    /// limits are those of the run, unless flags say otherwise; --tool, --mcp, --policy, --profile and
     /// --sub-model NAME=MODEL have to be given as they were
     #[arg(value_name = "RUN.jsonl")]
     pub(crate) file: PathBuf,

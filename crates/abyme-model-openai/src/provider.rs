@@ -158,7 +158,8 @@ impl Endpoint {
     }
 }
 
-/// Whether models whose names begin with `prefix` and a `/` have an endpoint that is known without a base URL.
+/// Whether models whose names begin with `prefix` and a `/` have an endpoint that is known without a base
+/// URL.
 ///
 /// ```
 /// assert!(abyme_model_openai::is_provider("groq") && !abyme_model_openai::is_provider("nonesuch"));

@@ -21,7 +21,8 @@ pub(crate) const CALLS: usize = 5 + 4 + 2 * 3 + 1 + 1;
 pub(crate) const ANSWER: &str = "P0|P1|P2|P3|ASKED BY A|ASKED BY B|THREE|LAST OF DOCS";
 
 const CELLS: [&str; 5] = [
-    "import random\nluck = random.random()\nparts = llm_query_batched(['p%d' % i for i in range(4)])\nprint(parts)",
+    "import random\nluck = random.random()\nparts = llm_query_batched(['p%d' % i for i in range(4)])\n\
+     print(parts)",
     "kids = rlm_query_batched(['count: a', 'count: b'])\nprint(kids, luck)",
     "seen = note('three')\nprint(seen, random.random())",
     "one = llm_query('last of ' + docs[:4])\nprint(len(parts), len(kids), one)",

@@ -5,7 +5,8 @@ use std::{fs, fs::File};
 use crate::{server::Server, support::TestDir};
 
 const REPLIES: &[&str] = &[
-    "```python\nimport random\nluck = random.random()\nwords = llm_query_batched(['a ' + docs, 'b'])\nprint(words)\n```",
+    "```python\nimport random\nluck = random.random()\nwords = llm_query_batched(['a ' + docs, 'b'])\n\
+     print(words)\n```",
     "```python\nmore = llm_query('c')\nprint(more, len(docs), luck)\n```",
     "```python\nSUBMIT(' '.join(words + [more]))\n```",
 ];

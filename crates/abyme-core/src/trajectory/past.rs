@@ -75,6 +75,10 @@ struct PastStep {
     calls: Vec<Arc<Record>>,
 }
 
+/// The record of an answer; and the reply with whether the loop ended its generation, or what failed for
+/// good.
+pub(crate) type PastAnswer = (Arc<Record>, Result<(Response, bool), Error>);
+
 /// What a request to the run's own model gave.
 #[derive(Debug, Default)]
 pub(crate) struct PastReply {
@@ -82,7 +86,7 @@ pub(crate) struct PastReply {
     pub(crate) failed: Vec<Arc<Record>>,
     /// The reply, and whether the loop ended its generation; or what failed for good and led elsewhere. None
     /// if the record ends before.
-    pub(crate) answer: Option<(Arc<Record>, Result<(Response, bool), Error>)>,
+    pub(crate) answer: Option<PastAnswer>,
 }
 
 /// A cell that ran.
@@ -357,8 +361,11 @@ pub(super) fn kept(records: &[Arc<Record>]) -> Vec<Arc<Record>> {
     counting(records).0.into_iter().map(|(_, record)| record).collect()
 }
 
-/// The records that count, with their places, and what the others used.
-fn counting(records: &[Arc<Record>]) -> (Vec<(usize, Arc<Record>)>, HashMap<String, Usage>) {
+/// Records that count, with their places; and what the others used, by run.
+type Counted = (Vec<(usize, Arc<Record>)>, HashMap<String, Usage>);
+
+/// The records that count, and what the others used.
+fn counting(records: &[Arc<Record>]) -> Counted {
     let root = records.first().map_or("", |record| &record.run).to_owned();
     let mut kept: Vec<(usize, Arc<Record>)> = Vec::with_capacity(records.len());
     let mut set_aside = HashMap::new();
