@@ -127,7 +127,7 @@ impl Endpoint {
         let strip = match self.provider {
             // OpenRouter's own names have a vendor and a slash: `openrouter/auto`, `openai/gpt-5`.
             _ if openrouter && !rest.contains('/') => false,
-            _ if self.given => is_provider(prefix),
+            _ if self.given => is_prefix(prefix),
             Some(provider) => provider.prefixes.contains(&prefix),
             None => false,
         };
@@ -195,8 +195,8 @@ impl Provider {
 }
 
 /// Whether LiteLLM would take `prefix` for a provider, not for a part of the model's name.
-fn is_provider(prefix: &str) -> bool {
-    ANY_SERVER.contains(&prefix) || PROVIDERS.iter().any(|provider| provider.prefixes.contains(&prefix))
+fn is_prefix(prefix: &str) -> bool {
+    ANY_SERVER.contains(&prefix) || is_provider(prefix)
 }
 
 /// Whether an environment variable is one that holds a provider's key.
