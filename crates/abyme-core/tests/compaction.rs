@@ -198,10 +198,12 @@ async fn a_refusal_teaches_the_window() {
     assert!(is_summary(&ran.requests[at + 1]) && newest == *retry, "the newest observation is kept");
 }
 
+type Summary = fn() -> Result<Response, Error>;
+
 #[tokio::test]
 async fn a_run_survives_every_summary_that_fails() {
     let filtered = || Err(Error::new(ErrorKind::ContentRefused, "no"));
-    let failing: [(&str, fn() -> Result<Response, Error>); 6] = [
+    let failing: [(&str, Summary); 6] = [
         ("an error", || Err(Error::new(ErrorKind::BadRequest, "no"))),
         ("a filter", filtered),
         ("nothing", || Ok(Response::new("<think>hm"))),

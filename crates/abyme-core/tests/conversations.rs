@@ -1,5 +1,6 @@
 //! Conversations over scripted models and interpreters: what a question knows of those before it, and how
 //! conversations end, sleep and are woken.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 

@@ -138,7 +138,8 @@ async fn files_are_read_or_refused_as_the_contract_says() {
     let there =
         fs::read_dir(file("")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut there: Vec<_> = there.filter(|name| name.ends_with(".jsonl")).collect();
-    (there.sort(), names.sort());
+    there.sort();
+    names.sort();
     assert_eq!(there, names);
 }
 

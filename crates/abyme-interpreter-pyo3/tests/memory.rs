@@ -1,5 +1,5 @@
 //! What a submission makes the host hold beside Python's own objects, measured in a process of its own.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 mod common;
 
