@@ -144,7 +144,7 @@ impl Trajectory {
     /// left out.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is no trajectory, or one of a
+    /// [`ErrorKind::InvalidInput`] for what is no trajectory, or one of a
     /// newer version of the format; and with the number of the line that is not as it was written, that
     /// refers to a text that is missing, or that is no event that this version of Abyme knows.
     pub fn from_jsonl(text: &str) -> Result<Self> {
@@ -154,7 +154,7 @@ impl Trajectory {
     /// Writes the record to a file, as [`TrajectoryWriter::create`] does.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) with the path, also if a run that has not ended writes the
+    /// [`ErrorKind::Io`] with the path, also if a run that has not ended writes the
     /// file.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
@@ -165,7 +165,7 @@ impl Trajectory {
     /// Reads a record from a file, also while a run writes it.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) with the path, or those of [`from_jsonl`](Self::from_jsonl).
+    /// [`ErrorKind::Io`] with the path, or those of [`from_jsonl`](Self::from_jsonl).
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|error| file::cannot_read(path, error))?;
@@ -178,8 +178,8 @@ impl TrajectoryWriter {
     /// Reads a file and goes on writing it, after its last whole line. Until then the file stays as it is.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io) with the path, if it cannot be read or written, or if a run
-    /// that has not ended writes it; [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) as
+    /// [`ErrorKind::Io`] with the path, if it cannot be read or written, or if a run
+    /// that has not ended writes it; [`ErrorKind::InvalidInput`] as
     /// [`Trajectory::from_jsonl`] has it.
     pub fn append(path: impl AsRef<Path>) -> Result<(Trajectory, Self)> {
         TrajectoryWriterConfig::default().append(path)
