@@ -59,12 +59,16 @@ async fn follow(args: &ViewArgs, standard: &Standard) -> Result<Exit, Failure> {
     };
     let follow = Follow::bind(path, args.port).await.map_err(|error| Failure::before_run(&error))?;
     let url = follow.url();
-    standard.write(&format!("{url}\n"))?;
-    if !path.exists() {
-        terminal::say(&format!("abyme: {} is not there yet; the page waits for it", path.display()));
-    }
-    open(args, OsStr::new(&url));
-    unless_stopped(follow.serve(), Duration::ZERO).await??;
+    // A program that reads the address may send a signal at once.
+    let serve = async {
+        standard.write(&format!("{url}\n"))?;
+        if !path.exists() {
+            terminal::say(&format!("abyme: {} is not there yet; the page waits for it", path.display()));
+        }
+        open(args, OsStr::new(&url));
+        Ok::<_, Failure>(follow.serve().await?)
+    };
+    unless_stopped(serve, Duration::ZERO).await??;
     Ok(Exit::Ok)
 }
 
