@@ -33,11 +33,7 @@ pub(crate) struct Options {
 
 /// Checks what can be checked without a request. Returns where the API is.
 pub(crate) fn check(config: &Config) -> Result<Url> {
-    PROVIDER.name_of(&config.model)?;
-    config.check(RESERVED)?;
-    let url = versioned(PROVIDER.url(config)?);
-    PROVIDER.check_key(config, &url)?;
-    Ok(url)
+    PROVIDER.check(config, RESERVED, versioned)
 }
 
 /// The headers of each request, without the user's own.

@@ -74,15 +74,10 @@ pub(crate) fn reads(variable: &str) -> bool {
 
 /// The configuration that the environment gives; with a model, for that model.
 pub(crate) fn configured(sources: &Sources<'_>, model: Option<String>) -> Result<Config> {
-    let own = sources.first(Sources::MODEL)?.map(|variable| variable.value);
+    let key = "the provider's key (for example `COHERE_API_KEY`)";
+    let (model, own) = sources.model(model, "cohere/command-a-03-2025", key)?;
     let kind_of = |model: &str| adapter(model.split_once('/')?.0);
     let of_own = own.as_deref().and_then(kind_of);
-    let model = model.or(own).ok_or_else(|| {
-        let message = "no model is configured: set `ABYME_MODEL` (for example `cohere/command-a-03-2025`) \
-                       in the environment or in `.env`, and the provider's key (for example \
-                       `COHERE_API_KEY`)";
-        Error::new(ErrorKind::NotConfigured, message)
-    })?;
     let mut config = Config::new(model);
     if let Some(kind) = kind_of(&config.model) {
         // Keys of no one provider belong to the configured model's.

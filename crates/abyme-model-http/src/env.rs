@@ -35,11 +35,28 @@ pub struct Variable {
 /// The variables of no one provider.
 impl Sources<'_> {
     /// Those that hold the model, the first that is set counts.
-    pub const MODEL: &'static [&'static str] = &["ABYME_MODEL", "DSPY_LM_MODEL"];
+    const MODEL: &'static [&'static str] = &["ABYME_MODEL", "DSPY_LM_MODEL"];
     /// Those that hold a key for the model's provider, whichever that is.
     pub const KEY: &'static [&'static str] = &["ABYME_API_KEY", "DSPY_LLM_API_KEY", "DSPY_LM_API_KEY"];
     /// Those that hold the most tokens of a reply.
     const MAX_TOKENS: &'static [&'static str] = &["DSPY_LM_MAX_TOKENS"];
+
+    /// The model to ask, which is the environment's own where none is given; and the environment's own.
+    /// `example` is the name of a model, and `key` says which key goes with it.
+    ///
+    /// # Errors
+    /// `NotConfigured` if there is no model, and those of [`variable`](Self::variable).
+    pub fn model(&self, given: Option<String>, example: &str, key: &str) -> Result<(String, Option<String>)> {
+        let own = self.first(Self::MODEL)?.map(|variable| variable.value);
+        let Some(model) = given.or_else(|| own.clone()) else {
+            let message = format!(
+                "no model is configured: set `ABYME_MODEL` (for example `{example}`) in the environment or \
+                 in `.env`, and {key}"
+            );
+            return Err(Error::new(ErrorKind::NotConfigured, message));
+        };
+        Ok((model, own))
+    }
 
     /// Whether a variable is one of them.
     pub fn is_general(variable: &str) -> bool {

@@ -119,13 +119,13 @@ impl<A: ProviderApi> ModelClient<A> {
         self.resolved().map_or(&self.0.config, |resolved| &resolved.config).api_key.is_some()
     }
 
-    /// Whether there is a base URL, set in code or in the environment.
-    pub fn has_base_url(&self) -> bool {
-        let found = || -> Result<bool> {
-            let sources = Sources::of_process(&A::reads)?;
-            Ok(A::configured(&sources, Some(self.0.config.model.clone()))?.base_url.is_some())
-        };
-        self.0.config.base_url.is_some() || self.0.uses_environment && found().unwrap_or_default()
+    /// Whether there is a base URL, set in code or, as `found` says of the model's name, in the environment.
+    /// One that cannot be read counts: its client says what is wrong with it, and nothing goes to another
+    /// server in its stead.
+    pub fn has_base_url(&self, found: impl FnOnce(&Sources<'_>, &str) -> Result<bool>) -> bool {
+        let config = &self.0.config;
+        let found = || found(&Sources::of_process(&A::reads)?, &config.model);
+        config.base_url.is_some() || self.0.uses_environment && found().unwrap_or(true)
     }
 
     /// What the model's tokens cost, if that is known.

@@ -1,6 +1,6 @@
 //! Reads the configuration from the environment and from `.env`.
 
-use abyme_core::{Error, ErrorKind, Result};
+use abyme_core::{Error, Result};
 use abyme_model_http::{Secret, Sources, Variable};
 
 use crate::{
@@ -11,29 +11,13 @@ use crate::{
 /// The configuration that the environment gives; with a model, for that model. The rules are those of
 /// [`OpenAi::from_env`](crate::OpenAi::from_env) and [`OpenAi::new`](crate::OpenAi::new).
 pub(crate) fn configured(sources: &Sources<'_>, model: Option<String>) -> Result<Config> {
-    let own = sources.first(Sources::MODEL)?.map(|variable| variable.value);
+    let key_example = "the provider's key (for example `OPENAI_API_KEY`)";
+    let (model, own) = sources.model(model, "openai/gpt-5-mini", key_example)?;
     // Keys of no one provider belong to the configured model's.
-    let same_provider = match (&model, &own) {
-        (Some(model), Some(own)) => Provider::of(model).ok() == Provider::of(own).ok(),
-        _ => true,
-    };
-    let model = model.or(own).ok_or_else(|| {
-        let message = "no model is configured: set `ABYME_MODEL` (for example `openai/gpt-5-mini`) in \
-                       the environment or in `.env`, and the provider's key (for example \
-                       `OPENAI_API_KEY`)";
-        Error::new(ErrorKind::NotConfigured, message)
-    })?;
+    let same_provider = own.is_none_or(|own| Provider::of(&model).ok() == Provider::of(&own).ok());
     let mut config = Config::new(model);
-
-    // A prefix that stands for no endpoint may still be a part of the name on an OpenAI-compatible server.
-    let openai = Provider::of(&config.model).map_or(true, Provider::is_openai);
-    let is_azure = provider::is_azure(&config.model);
-    let base = match sources.first(BASE)? {
-        None if is_azure => sources.first(AZURE_BASE)?,
-        None if openai => sources.first(OPENAI_BASE)?,
-        base => base,
-    };
-    if is_azure {
+    let base = base(sources, &config.model)?;
+    if provider::is_azure(&config.model) {
         config.options.api_version = sources.first(AZURE_VERSION)?.map(|variable| variable.value);
     }
     config.base_url = base.as_ref().map(|variable| variable.value.clone());
@@ -46,6 +30,17 @@ pub(crate) fn configured(sources: &Sources<'_>, model: Option<String>) -> Result
     config.api_key = key(sources, same_provider, base.as_ref(), &endpoint)?;
     config.max_tokens = sources.max_tokens()?;
     Ok(config)
+}
+
+/// The base URL that the environment gives for a model.
+pub(crate) fn base(sources: &Sources<'_>, model: &str) -> Result<Option<Variable>> {
+    // A prefix that stands for no endpoint may still be a part of the name on an OpenAI-compatible server.
+    let is_openai = Provider::of(model).map_or(true, Provider::is_openai);
+    match sources.first(BASE)? {
+        None if provider::is_azure(model) => sources.first(AZURE_BASE),
+        None if is_openai => sources.first(OPENAI_BASE),
+        base => Ok(base),
+    }
 }
 
 /// The key for `endpoint`, whose URL is in `base` unless the model's name gave it.

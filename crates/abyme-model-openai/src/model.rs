@@ -7,7 +7,7 @@ use abyme_model_http::{ModelClient, Secret, model_client};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{api::Compatible, config::SystemRole, provider::Api};
+use crate::{api::Compatible, config::SystemRole, env, provider::Api};
 
 /// A model behind an OpenAI-compatible chat completions API.
 ///
@@ -214,7 +214,7 @@ impl OpenAi {
     /// Whether requests go to a base URL that was set, in code or by the environment, and not to the endpoint
     /// of the provider that the model's name begins with.
     pub fn has_base_url(&self) -> bool {
-        self.0.has_base_url()
+        self.0.has_base_url(|sources, model| Ok(env::base(sources, model)?.is_some()))
     }
 }
 

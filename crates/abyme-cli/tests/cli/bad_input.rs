@@ -15,6 +15,17 @@ fn fails(args: &[&str], parts: &[&str]) {
     assert!(!ended.stderr.contains("canary"), "{ended:?}");
 }
 
+/// The prompt goes to no other server than the one that was meant.
+#[test]
+fn a_base_url_that_is_none() {
+    let dir = dir();
+    for model in ["anthropic/claude-x", "gemini/gemini-x", "openai/gpt-x"] {
+        let mut command = dir.command(&["run", "-s", "q -> a", "-i", "q=1", "--model", model]);
+        let output = command.env("ABYME_API_BASE", "gateway:8000/v1").output().unwrap();
+        crate::support::CommandEnd::from(output).failed(2, &["ABYME_API_BASE", "gateway:8000/v1"]);
+    }
+}
+
 #[test]
 fn inputs_that_are_missing_unknown_or_given_twice() {
     fails(&["-s", "docs, query -> a"], &["missing inputs: `docs`, `query`"]);

@@ -25,11 +25,6 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// Whether a model of this name is one of this provider; without a prefix it may be.
-    pub fn has(&self, model: &str) -> bool {
-        model.split_once('/').is_none_or(|(prefix, _)| prefix == self.prefix)
-    }
-
     /// What a model is called at the provider.
     ///
     /// # Errors
@@ -71,16 +66,9 @@ impl Provider {
         sources: &Sources<'_>,
         model: Option<String>,
     ) -> Result<ModelConfig<O>> {
-        let own = sources.first(Sources::MODEL)?.map(|variable| variable.value);
-        let is_ours = own.as_ref().is_some_and(|own| own.starts_with(&format!("{}/", self.prefix)));
-        let model = model.or(own).ok_or_else(|| {
-            let message = format!(
-                "no model is configured: set `ABYME_MODEL` (for example `{}/{}`) in the environment or in \
-                 `.env`, and the key `{}`",
-                self.prefix, self.example, self.keys[0]
-            );
-            Error::new(ErrorKind::NotConfigured, message)
-        })?;
+        let example = format!("{}/{}", self.prefix, self.example);
+        let (model, own) = sources.model(model, &example, &format!("the key `{}`", self.keys[0]))?;
+        let is_ours = own.is_some_and(|own| own.starts_with(&format!("{}/", self.prefix)));
         let base: Option<Variable> = sources.first(self.base_url)?;
         let general: &[_] = if is_ours { Sources::KEY } else { &[] };
         let host = base.as_ref().map_or(self.prefix, |base| base.value.as_str());
@@ -90,11 +78,29 @@ impl Provider {
         Ok(ModelConfig { base_url, api_key, max_tokens, ..ModelConfig::new(model) })
     }
 
+    /// Checks what can be checked without a request. Returns where requests go: what `at` makes of the base
+    /// URL. The fields of `reserved` are not the user's.
+    ///
+    /// # Errors
+    /// `Config` for a setting that cannot work, and `Auth` for a key that is missing.
+    pub fn check<O>(
+        &self,
+        config: &ModelConfig<O>,
+        reserved: &[&str],
+        at: impl FnOnce(Url) -> Url,
+    ) -> Result<Url> {
+        self.name_of(&config.model)?;
+        config.check(reserved)?;
+        let url = at(self.url(config)?);
+        self.check_key(config, &url)?;
+        Ok(url)
+    }
+
     /// Where requests go by a configuration, before anything is added to it.
     ///
     /// # Errors
     /// `Config` if the configured base URL is none.
-    pub fn url<O>(&self, config: &ModelConfig<O>) -> Result<Url> {
+    fn url<O>(&self, config: &ModelConfig<O>) -> Result<Url> {
         base_url(config.base_url.as_deref().unwrap_or(self.endpoint))
     }
 
@@ -199,7 +205,6 @@ mod tests {
     fn names_with_and_without_the_prefix() {
         assert_eq!(PROVIDER.name_of("acme/acme-1").unwrap(), "acme-1");
         assert_eq!(PROVIDER.name_of("acme-1").unwrap(), "acme-1");
-        assert!(PROVIDER.has("acme-1") && PROVIDER.has("acme/x") && !PROVIDER.has("other/x"));
         for wrong in ["other/acme-1", "acme/", "", " "] {
             assert_eq!(PROVIDER.name_of(wrong).unwrap_err().kind(), ErrorKind::Config, "{wrong}");
         }

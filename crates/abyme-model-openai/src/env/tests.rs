@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+use abyme_core::ErrorKind;
+
 use super::*;
 use crate::config::{check, headers};
 
