@@ -288,9 +288,8 @@ fn is_type(format: &str) -> bool {
     ["date", "time", "duration"].contains(&format)
 }
 
-/// The formats of a date and time that a Rust type reads only with an offset from UTC, or only without one.
-pub(super) const WITH_OR_WITHOUT_OFFSET: [&str; 2] = ["date-time", "partial-date-time"];
-const WITH_OFFSET: &str = WITH_OR_WITHOUT_OFFSET[0];
+/// The format of a date and time that a Rust type reads only with an offset from UTC.
+pub(super) const WITH_OFFSET: &str = "date-time";
 
 /// Whether the format is of a date or time without an offset.
 fn is_partial(format: &str) -> bool {

@@ -1,7 +1,7 @@
 //! Dates, times and durations in ISO 8601, written as Python's `isoformat` writes them.
 //!
-//! What is read is what `datetime.fromisoformat` (3.11) reads in the extended format, and also spaces around
-//! it and a small `t` or `z`. Digits of a second beyond the sixth, which Python drops, are kept.
+//! What is read is what `datetime.fromisoformat` (3.11) reads in the extended format, hours without minutes
+//! left out, and also spaces around it and a small `t` or `z`. Digits of a second beyond the sixth, which Python drops, are kept.
 
 use std::borrow::Cow;
 
@@ -59,7 +59,7 @@ pub(super) fn iso_duration(text: &str) -> IsoResult<String> {
         true => nanos_of_iso(text)?,
         false => nanos_of_str(text).ok_or("write a duration as PT1H30M")?,
     };
-    if nanos.abs() > MAX_DAYS * DAY {
+    if !(-MAX_DAYS * DAY..(MAX_DAYS + 1) * DAY).contains(&nanos) {
         return Err("that is longer than a timedelta can be");
     }
     let (sign, nanos) = (if nanos < 0 { "-" } else { "" }, nanos.abs());
@@ -134,7 +134,7 @@ fn nanos_of_str(text: &str) -> Option<i128> {
 /// Seconds, with a fraction or not, in nanoseconds.
 fn seconds(text: &str) -> Option<i128> {
     let (whole, fraction) = text.split_once(['.', ',']).unwrap_or((text, "0"));
-    if fraction.len() > 9 {
+    if fraction.is_empty() || fraction.len() > 9 {
         return None;
     }
     Some(count_of(whole)? * SECOND + count_of(&format!("{fraction:0<9}"))?)
@@ -154,7 +154,7 @@ pub(super) fn iso_datetime(text: &str) -> IsoResult<String> {
         return Ok(format!("{date}T00:00:00"));
     }
     let time = rest.strip_prefix(['T', 't', ' ']).ok_or("write it as 2024-12-31T23:59:00")?;
-    Ok(format!("{date}T{}", iso_time(time)?))
+    Ok(format!("{date}T{}", clock(time)?))
 }
 
 /// `2024-02-29` from a date, or from a date and time that is midnight.
@@ -189,7 +189,10 @@ fn split_date(text: &str) -> IsoResult<(&str, &str)> {
 
 /// `12:30:00`, with a fraction unless it is zero, and the offset.
 pub(super) fn iso_time(text: &str) -> IsoResult<String> {
-    let text = text.trim();
+    clock(text.trim())
+}
+
+fn clock(text: &str) -> IsoResult<String> {
     let wrong = "write a time as 23:59 or 23:59:00.5";
     let zone_at = text.find(['Z', 'z', '+', '-']).unwrap_or(text.len());
     let (clock, zone) = text.split_at(zone_at);
@@ -214,7 +217,7 @@ pub(super) fn iso_time(text: &str) -> IsoResult<String> {
     Ok(format!("{hour:02}:{minute:02}:{second:02}{fraction}{}", iso_offset(zone)?))
 }
 
-/// `+01:00` from `Z`, `+01`, `+0100` or `+01:00`; nothing from nothing.
+/// `+01:00` from `Z`, `+01`, `+0100` or `+01:00`, with seconds where there are some; nothing from nothing.
 fn iso_offset(zone: &str) -> IsoResult<String> {
     let wrong = "write an offset as Z or +01:00";
     let (sign, digits) = match zone.split_at_checked(1) {
@@ -223,19 +226,21 @@ fn iso_offset(zone: &str) -> IsoResult<String> {
         Some((sign @ ("+" | "-"), digits)) => (sign, digits),
         _ => return Err(wrong),
     };
-    let [hours, minutes] = match digits.len() {
-        2 => numbers(digits, ':', [2]).map(|[hours]| [hours, 0]),
+    let [hours, minutes, seconds] = match digits.len() {
+        2 => numbers(digits, ':', [2]).map(|[hours]| [hours, 0, 0]),
         4 => digits
             .split_at_checked(2)
-            .and_then(|(hours, minutes)| Some([number(hours, 2)?, number(minutes, 2)?])),
-        _ => numbers(digits, ':', [2, 2]),
+            .and_then(|(hours, minutes)| Some([number(hours, 2)?, number(minutes, 2)?, 0])),
+        8 => numbers(digits, ':', [2, 2, 2]),
+        _ => numbers(digits, ':', [2, 2]).map(|[hours, minutes]| [hours, minutes, 0]),
     }
     .ok_or(wrong)?;
-    if hours > 23 || minutes > 59 {
+    if hours > 23 || minutes > 59 || seconds > 59 {
         return Err("there is no such offset");
     }
-    let sign = if hours == 0 && minutes == 0 { "+" } else { sign };
-    Ok(format!("{sign}{hours:02}:{minutes:02}"))
+    let sign = if [hours, minutes, seconds] == [0; 3] { "+" } else { sign };
+    let seconds = if seconds == 0 { String::new() } else { format!(":{seconds:02}") };
+    Ok(format!("{sign}{hours:02}:{minutes:02}{seconds}"))
 }
 
 /// Numbers of these widths with `between` between them.
@@ -270,6 +275,7 @@ mod tests {
             ("2024-01-02T03:04:05-0800", "2024-01-02T03:04:05-08:00"),
             ("2024-01-02T03:04+01", "2024-01-02T03:04:00+01:00"),
             ("2024-01-02T03:04-00:00", "2024-01-02T03:04:00+00:00"),
+            ("1880-01-01T00:00:00+00:53:28", "1880-01-01T00:00:00+00:53:28"),
         ] {
             assert_eq!(iso_datetime(text).as_deref(), Ok(iso), "{text}");
         }
@@ -300,6 +306,9 @@ mod tests {
             "2024-01-02T3:04",
             "2024-01-02X03:04",
             "2024-01-02T03:04:05 UTC",
+            "2024-01-02T03:04:05+00:53:60",
+            "2024-01-02T 03:04",
+            "2024-01-02  03:04",
             "２０２４-01-02",
             "2024-01-0é",
         ] {
@@ -338,14 +347,18 @@ mod tests {
             ("-2 days, 21:56:55.500000", "-PT26H3M4.5S"),
             ("2:03:04", "PT2H3M4S"),
             ("PT0.123456789S", "PT0.123456789S"),
+            ("999999999 days, 23:59:59.999999", "PT23999999999H59M59.999999S"),
+            ("-999999999 days, 0:00:00", "-PT23999999976H"),
         ] {
             assert_eq!(iso_duration(text).as_deref(), Ok(iso), "{text}");
         }
-        for text in
-            ["", "P", "PT", "P1D2H", "P1Y", "PT1M1H", "P1.5D", "1 day", "2:3:04", "2:60:00", "90", "x"]
-        {
+        for text in [
+            "", "P", "PT", "P1D2H", "P1Y", "PT1M1H", "P1.5D", "1 day", "2:3:04", "2:60:00", "2:03:04.",
+            "PT1.S", "90", "x",
+        ] {
             assert!(iso_duration(text).is_err(), "{text}");
         }
         assert!(iso_duration("P9999999999D").is_err(), "Python has none as long");
+        assert!(iso_duration("P1000000000D").is_err() && iso_duration("-P999999999DT1S").is_err());
     }
 }

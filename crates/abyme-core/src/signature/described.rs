@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
 use super::{
-    constraint::{Constraint, WITH_OR_WITHOUT_OFFSET},
+    constraint::{Constraint, WITH_OFFSET},
     field::{Check, Field, FieldType, RecordField},
     scalar::DECIMAL_PATTERNS,
 };
@@ -297,7 +297,7 @@ impl<'a> Reader<'a> {
         self.open.truncate(depth);
         // Others than Rust write `date-time` for whatever date and time.
         let is_meant = |one: &Constraint| {
-            self.is_rust || !matches!(one, Constraint::Format(name) if *name == WITH_OR_WITHOUT_OFFSET[0])
+            self.is_rust || !matches!(one, Constraint::Format(name) if *name == WITH_OFFSET)
         };
         let constraints = Constraint::of_schema(&schema).into_iter();
         let constraints = constraints.filter(|one| ty.takes(one) && is_meant(one)).collect();
@@ -366,7 +366,9 @@ impl<'a> Reader<'a> {
         }
         let pattern = schema.get("pattern").and_then(Json::as_str);
         if pattern.is_some_and(|pattern| DECIMAL_PATTERNS.contains(&pattern)) {
-            return FieldType::Decimal;
+            let names = schema.get("type").and_then(Json::as_array);
+            let may_be_none = names.is_some_and(|names| names.iter().any(|name| name == "null"));
+            return if may_be_none { FieldType::Decimal.optional() } else { FieldType::Decimal };
         }
         match schema.get("type") {
             Some(Json::Array(names)) => {

@@ -13,7 +13,7 @@ use serde::{
 };
 
 use super::{
-    constraint::{Constraint, Measure, Pattern, WITH_OR_WITHOUT_OFFSET},
+    constraint::{Constraint, Measure, Pattern, WITH_OFFSET},
     date_time, scalar,
     suggest::nearest,
 };
@@ -487,7 +487,7 @@ impl FieldType {
             ),
             (FieldType::Date | FieldType::Datetime, Constraint::Pattern(_)) => true,
             (FieldType::Datetime, Constraint::Format(name)) => {
-                WITH_OR_WITHOUT_OFFSET.contains(&name.as_str())
+                name == WITH_OFFSET || name == "partial-date-time"
             }
             (FieldType::Time, Constraint::Format(name)) => name == "partial-time",
             (

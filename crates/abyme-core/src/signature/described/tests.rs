@@ -198,6 +198,11 @@ fn a_type_is_read_from_an_annotation_a_dict_of_types_or_a_schema() {
         (json!({}), "dict", vec![]),
         (json!({"type": "string"}), "str", vec![]),
         (json!({"type": ["integer", "null"]}), "int | None", vec![]),
+        (
+            json!({"type": ["string", "number", "null"], "pattern": r"^-?\d+(\.\d+)?([eE]\d+)?$"}),
+            "Decimal | None",
+            vec![],
+        ),
         (json!({"enum": ["a", "b"]}), "Literal['a', 'b']", vec![]),
         (
             json!({"properties": {"a": {"type": "integer", "minimum": 1}}, "required": ["a"]}),
