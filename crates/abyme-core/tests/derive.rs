@@ -226,6 +226,16 @@ async fn every_kind_of_type_goes_there_and_back() {
     }
 }
 
+/// A bound that names a parameter of the inputs alone is not one of the outputs.
+#[derive(Signature)]
+#[allow(dead_code, reason = "only its signature is looked at")]
+struct Convert<A, B: From<A>> {
+    #[input]
+    a: A,
+    #[output]
+    b: B,
+}
+
 /// Which label fits.
 #[derive(Signature)]
 #[check(all_are_labelled, "a label for each row")]
@@ -269,6 +279,7 @@ async fn a_signature_may_have_parameters() {
          Literal['low', 'high']]"
     );
     assert!(said(&model, 1).contains("expected Literal['low', 'high'], got str 'middle'"));
+    assert_eq!(<Convert<u8, i64> as Signature>::signature().unwrap().to_string(), "a: int -> b: int");
 }
 
 #[derive(Signature)]

@@ -140,13 +140,17 @@ impl Task<'_> {
         let mut generics = self.item.generics.clone();
         generics.params =
             self.item.generics.params.clone().into_iter().filter(|one| is_in(one, fields)).collect();
+        let dropped: Vec<_> =
+            self.item.generics.params.iter().filter(|one| !is_in(one, fields)).map(ident_of).collect();
+        let is_kept = |tokens: TokenStream| !dropped.iter().any(|ident| mentions(tokens.clone(), ident));
+        for param in generics.type_params_mut() {
+            let bounds = std::mem::take(&mut param.bounds);
+            param.bounds = bounds.into_iter().filter(|bound| is_kept(bound.to_token_stream())).collect();
+        }
         if let Some(bounds) = &mut generics.where_clause {
-            let dropped: Vec<_> =
-                self.item.generics.params.iter().filter(|one| !is_in(one, fields)).map(ident_of).collect();
-            let is_kept = |bound: &WherePredicate| {
-                !dropped.iter().any(|ident| mentions(bound.to_token_stream(), ident))
-            };
-            bounds.predicates = std::mem::take(&mut bounds.predicates).into_iter().filter(is_kept).collect();
+            let predicates = std::mem::take(&mut bounds.predicates);
+            bounds.predicates =
+                predicates.into_iter().filter(|bound| is_kept(bound.to_token_stream())).collect();
         }
         generics
     }
