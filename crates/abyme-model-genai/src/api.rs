@@ -80,7 +80,7 @@ impl ProviderApi for GenaiProvider {
 
     fn facts(&self, model: &str) -> Option<ModelFacts> {
         let named = format!("{}/{model}", self.kind.as_lower_str());
-        PriceTable::built_in().find(&named).copied().filter(|_| self.is_own)
+        self.is_own.then(|| PriceTable::built_in().find(&named).copied()).flatten()
     }
 
     async fn open(&self, call: &Call<'_, Options>) -> Result<ResponseStream<'static>> {

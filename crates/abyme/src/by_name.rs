@@ -75,9 +75,12 @@ fn gemini(name: &str) -> Result<Arc<dyn LanguageModel>> {
 #[cfg(feature = "openai")]
 fn other(name: &str, prefix: &str) -> Result<Arc<dyn LanguageModel>> {
     let openai = crate::OpenAi::new(name);
+    if prefix.is_empty() || crate::openai::is_provider(prefix) {
+        return Ok(Arc::new(openai));
+    }
     match openai.check() {
-        Err(error) if !prefix.is_empty() && !crate::openai::is_provider(prefix) => genai(name, prefix, error),
-        _ => Ok(Arc::new(openai)),
+        Err(error) => genai(name, prefix, error),
+        Ok(()) => Ok(Arc::new(openai)),
     }
 }
 

@@ -55,7 +55,8 @@ pub(super) fn read_whole_reply(response: &Response, has_final_in_text: bool) -> 
 fn final_in_text(text: &str) -> Option<String> {
     let mut at = 0;
     for line in text.split_inclusive('\n') {
-        let rest = text[at..].trim_start();
+        // A call that a later line begins is found there.
+        let rest = text[at..].trim_start_matches(|char: char| char.is_whitespace() && char != '\n');
         at += line.len();
         let (name, given) = match (rest.strip_prefix("FINAL("), rest.strip_prefix("FINAL_VAR(")) {
             (Some(given), _) => ("FINAL", given),
