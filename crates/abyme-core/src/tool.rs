@@ -300,7 +300,7 @@ impl Tool {
     /// Calls the tool, within its time-out. A panic in it is an error of this call.
     ///
     /// # Errors
-    /// What the tool's function answers.
+    /// What the tool's function answers; `ValueError` for a value with more than [`Value::MAX_LEVELS`] levels.
     pub async fn call(&self, arguments: IndexMap<String, Value>) -> Result<Value, HostError> {
         let called = AssertUnwindSafe(async { (self.handler)(arguments).await }).catch_unwind();
         let called = match self.limits.timeout {
@@ -314,14 +314,23 @@ impl Tool {
             // Without tokio nothing can measure time.
             _ => called.await,
         };
-        called.unwrap_or_else(|panic| {
-            let reason = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "no reason given".to_owned());
-            Err(HostError::runtime_error(format!("tool `{}` panicked: {reason}", self.name())))
-        })
+        called
+            .unwrap_or_else(|panic| {
+                let reason = panic
+                    .downcast_ref::<&str>()
+                    .map(|text| (*text).to_owned())
+                    .or_else(|| panic.downcast_ref::<String>().cloned())
+                    .unwrap_or_else(|| "no reason given".to_owned());
+                Err(HostError::runtime_error(format!("tool `{}` panicked: {reason}", self.name())))
+            })
+            .and_then(|value| {
+                if value.has_more_levels_than(Value::MAX_LEVELS) {
+                    let (name, levels) = (self.name(), Value::MAX_LEVELS);
+                    let message = format!("what `{name}` returned is nested more than {levels} levels deep");
+                    return Err(HostError::new("ValueError", message));
+                }
+                Ok(value)
+            })
     }
 
     /// The arguments of a call by name. What `*args` took comes under its name.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use abyme_core::{
-    ErrorKind, HostCall, HostError, Rlm, RlmBuilder, Serialized, Tool, Value, inputs,
+    ErrorKind, HostCall, HostError, Rlm, RlmBuilder, Serialized, Tool, Trajectory, Value, inputs,
     testing::{ScriptedInterpreter, ScriptedModel},
 };
 use common::cell;
@@ -198,4 +198,25 @@ async fn the_model_reads_what_arguments_mean() {
         ],
         "a given None is not the default"
     );
+}
+
+#[tokio::test]
+async fn what_a_record_could_not_be_read_with_stays_out_of_a_run() {
+    // Each is three levels of JSON.
+    fn nested(dicts: usize) -> Value {
+        (0..dicts).fold(Value::None, |inner, _| Value::dict([("$", inner)]))
+    }
+    let most = Value::MAX_LEVELS / 3;
+    let tools =
+        vec![Tool::new("fits", "", move || nested(most)), Tool::new("deep", "", move || nested(most + 1))];
+    let calls = vec![HostCall::new("fits"), HostCall::new("deep")];
+    let rlm = builder(calls).0.tools(tools).build().unwrap();
+    let error = rlm.run(inputs! { q: nested(most + 1) }).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.message().contains("input `q` is nested more than 100 levels deep"), "{error}");
+    let run = rlm.run(inputs! { q: nested(most) }).await.unwrap();
+    let value = run.trajectory().turns()[0].observation.clone().unwrap().value.unwrap();
+    assert!(value.to_string().contains("what `deep` returned is nested more than 100 levels"), "{value}");
+    let read = Trajectory::from_jsonl(&run.trajectory().to_jsonl()).unwrap();
+    assert_eq!(read.records().count(), run.trajectory().records().count());
 }

@@ -8,8 +8,8 @@ use pyo3::{
     types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple},
 };
 
-/// Deeper values cannot come from the driver, which refuses them.
-const MAX_DEPTH: usize = 200;
+/// The driver refuses such values, so code of a cell has gone around it.
+const TOO_DEEP: &str = "a value is nested too deeply";
 
 /// The Python object for a value.
 pub(crate) fn to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
@@ -49,7 +49,11 @@ pub(crate) fn from_python(
     object: &Bound<'_, PyAny>,
     budget: &mut DecodeBudget,
 ) -> Result<Value, DecodeProblem> {
-    convert(object, budget, 0)
+    let value = convert(object, budget, 0)?;
+    if value.has_more_levels_than(DecodeBudget::MAX_LEVELS) {
+        return Err(DecodeProblem::from(TOO_DEEP));
+    }
+    Ok(value)
 }
 
 fn convert(
@@ -57,8 +61,8 @@ fn convert(
     budget: &mut DecodeBudget,
     depth: usize,
 ) -> Result<Value, DecodeProblem> {
-    if depth > MAX_DEPTH {
-        return Err(DecodeProblem::from("a value is nested too deeply"));
+    if depth > DecodeBudget::MAX_LEVELS {
+        return Err(DecodeProblem::from(TOO_DEEP));
     }
     // Exact types: of a subclass, code of the cell could run here.
     if object.is_none() {

@@ -53,7 +53,14 @@ impl TaskSignature {
             let value = inputs.get(field.name())?.clone();
             Some(self.coerce_input(field.name(), value).map(|value| (field.name().to_owned(), value)))
         });
-        coerced.collect()
+        let coerced: Inputs = coerced.collect::<Result<_>>()?;
+        if let Some((name, _)) =
+            coerced.iter().find(|(_, value)| value.has_more_levels_than(Value::MAX_LEVELS))
+        {
+            let message = format!("input `{name}` is nested more than {} levels deep", Value::MAX_LEVELS);
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        Ok(coerced)
     }
 
     /// The input as its declared type, so that the session holds what the signature says: `"3"` becomes `3`

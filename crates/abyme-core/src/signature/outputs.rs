@@ -152,6 +152,10 @@ impl TaskSignature {
         for field in self.outputs() {
             let name = field.name().to_owned();
             match fields.shift_remove(field.name()).map(|value| field.ty().coerce(value)) {
+                Some(Ok(value)) if value.has_more_levels_than(Value::MAX_LEVELS) => {
+                    let message = format!("it is nested more than {} levels deep", Value::MAX_LEVELS);
+                    problems.push(OutputProblem::Unreadable { name: Some(name), message });
+                }
                 Some(Ok(value)) => {
                     if let Some(message) = field.checks().iter().find_map(|check| check.run(&value).err()) {
                         problems.push(OutputProblem::Unreadable { name: Some(name.clone()), message });

@@ -15,8 +15,6 @@ const TEXT: usize = 96;
 const ALLOCATION: usize = 24;
 /// What an entry of a dict takes besides the bytes of its key: key, value, hash, and its share of the table.
 const ENTRY: usize = size_of::<Value>() + size_of::<String>() + 32;
-/// How deep values are looked into. Backends pass on less.
-const MAX_DEPTH: usize = 128;
 /// How many steps of 64 bits the writing of large integers in decimal may take, for a message. An integer
 /// takes the square of its words, and this many take CPython most of a second, in which no interrupt arrives.
 const MAX_DIGIT_STEPS: u64 = 1 << 28;
@@ -121,6 +119,10 @@ impl Default for DecodeBudget {
 impl DecodeBudget {
     /// The `max_message_bytes` of every backend that was not told otherwise: 256 MiB.
     pub const DEFAULT_MAX_BYTES: u64 = 256 << 20;
+
+    /// How many levels a message may have, as [`Value::MAX_LEVELS`] counts them: those of a value, and eight
+    /// around it, for the message and its fields. A decoder refuses more.
+    pub const MAX_LEVELS: usize = Value::MAX_LEVELS + 8;
 
     /// A budget of so many bytes of the host's memory.
     pub fn new(max_bytes: u64) -> Self {
@@ -234,7 +236,7 @@ impl DecodeBudget {
 
     fn nested(&mut self, value: &Value, depth: usize) -> Result<(), OverBudget> {
         match value {
-            _ if depth > MAX_DEPTH => Ok(()),
+            _ if depth > Self::MAX_LEVELS => Ok(()),
             Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) => Ok(()),
             Value::BigInt(digits) => self.bytes(digits.len()),
             Value::Text(text) => self.text(text.len()),

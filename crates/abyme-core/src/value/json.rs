@@ -51,7 +51,8 @@ impl Value {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] with line and column; also for more than 128 levels.
+    /// [`ErrorKind::InvalidInput`] with line and column; also for more than
+    /// [`MAX_LEVELS`](Self::MAX_LEVELS) levels.
     pub fn parse_json(text: &str) -> Result<Value> {
         let start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         Reader::new(text, start, Dialect::Json).only_value().map_err(|Problem { at, message }| {

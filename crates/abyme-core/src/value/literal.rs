@@ -11,9 +11,6 @@ mod string;
 #[cfg(test)]
 mod tests;
 
-/// How deep lists and dicts may be nested; the same limit as `serde_json`'s.
-const MAX_DEPTH: usize = 128;
-
 /// What is being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -88,13 +85,17 @@ impl<'a> Reader<'a> {
     }
 
     fn nested(&mut self, read: impl FnOnce(&mut Self) -> Result<Value>) -> Result<Value> {
-        if self.depth == MAX_DEPTH {
+        if self.depth == Value::MAX_LEVELS {
             return self.fail("nested too deeply");
         }
         self.depth += 1;
         self.at += 1;
         let value = read(self)?;
         self.depth -= 1;
+        // Some dicts take more than one level.
+        if self.depth == 0 && value.has_more_levels_than(Value::MAX_LEVELS) {
+            return self.fail("nested too deeply");
+        }
         Ok(value)
     }
 

@@ -39,6 +39,40 @@ fn is_reserved_key(key: &str) -> bool {
     key.starts_with('$')
 }
 
+impl Value {
+    /// How many levels of lists and dicts a value may have that goes into a run, into a session, or comes out
+    /// of one: 100. A dict with a key that starts with `$` counts as three, for so many has the JSON that
+    /// holds it (see [above](Value)). A record that holds more could not be read: `serde_json` stops at 128
+    /// levels, and there are some around the value.
+    pub const MAX_LEVELS: usize = 100;
+
+    /// Whether it has more than so many levels of lists and dicts, as [`MAX_LEVELS`](Self::MAX_LEVELS) counts
+    /// them.
+    ///
+    /// ```
+    /// use abyme_core::Value;
+    ///
+    /// let nested = Value::list([Value::dict([("$key", 1)])]);
+    /// assert!(nested.has_more_levels_than(3) && !nested.has_more_levels_than(4));
+    /// ```
+    pub fn has_more_levels_than(&self, levels: usize) -> bool {
+        let is_reserved = |entries: &IndexMap<String, Value>| entries.keys().any(|key| is_reserved_key(key));
+        let own = match self {
+            Value::List(_) => 1,
+            Value::Dict(entries) if is_reserved(entries) => 3,
+            Value::Dict(_) => 1,
+            _ => return false,
+        };
+        // No deeper than it may be, however deep it is: this recurses.
+        let Some(left) = levels.checked_sub(own) else { return true };
+        match self {
+            Value::List(items) => items.iter().any(|item| item.has_more_levels_than(left)),
+            Value::Dict(entries) => entries.values().any(|item| item.has_more_levels_than(left)),
+            _ => false,
+        }
+    }
+}
+
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

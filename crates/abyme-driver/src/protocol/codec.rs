@@ -13,11 +13,6 @@ use serde::{
 
 /// Texts of this many bytes and more travel as blobs.
 const BLOB_BYTES: usize = 8192;
-/// How deep values may nest in both directions. Readers on both sides recurse, and `serde_json` stops at 128
-/// levels.
-const MAX_DEPTH: usize = 100;
-/// Lists and dicts around a value: the message, its fields, and those of the answer to a cell.
-const MARGIN: usize = 8;
 
 /// The blobs of a frame that is being made.
 pub(crate) type Blobs = RefCell<Vec<Bytes>>;
@@ -26,16 +21,17 @@ pub(crate) type Blobs = RefCell<Vec<Bytes>>;
 pub(crate) struct Encoded<'a> {
     value: &'a Value,
     blobs: &'a Blobs,
-    depth: usize,
+    /// Whether it is a part of a value whose levels were counted.
+    is_inner: bool,
 }
 
 impl<'a> Encoded<'a> {
     pub(crate) fn new(value: &'a Value, blobs: &'a Blobs) -> Self {
-        Self { value, blobs, depth: 0 }
+        Self { value, blobs, is_inner: false }
     }
 
-    fn inner(&self, value: &'a Value, levels: usize) -> Encoded<'a> {
-        Encoded { value, blobs: self.blobs, depth: self.depth + levels }
+    fn inner(&self, value: &'a Value) -> Encoded<'a> {
+        Encoded { value, blobs: self.blobs, is_inner: true }
     }
 
     fn blob<S: Serializer>(&self, tag: &str, bytes: Bytes, serializer: S) -> Result<S::Ok, S::Error> {
@@ -53,8 +49,9 @@ fn tagged<S: Serializer>(tag: &str, value: &impl Serialize, serializer: S) -> Re
 
 impl Serialize for Encoded<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.depth > MAX_DEPTH {
-            return Err(S::Error::custom(format!("a value is nested deeper than {MAX_DEPTH} levels")));
+        if !self.is_inner && self.value.has_more_levels_than(Value::MAX_LEVELS) {
+            let levels = Value::MAX_LEVELS;
+            return Err(S::Error::custom(format!("a value is nested more than {levels} levels deep")));
         }
         match self.value {
             Value::None => serializer.serialize_unit(),
@@ -71,19 +68,18 @@ impl Serialize for Encoded<'_> {
             Value::List(items) => {
                 let mut list = serializer.serialize_seq(Some(items.len()))?;
                 for item in items {
-                    list.serialize_element(&self.inner(item, 1))?;
+                    list.serialize_element(&self.inner(item))?;
                 }
                 list.end()
             }
             Value::Dict(entries) if entries.keys().any(|key| key.starts_with('$')) => {
-                // The tag, the list and the pair are a level each.
-                let pairs: Vec<_> = entries.iter().map(|(key, value)| (key, self.inner(value, 3))).collect();
+                let pairs: Vec<_> = entries.iter().map(|(key, value)| (key, self.inner(value))).collect();
                 tagged("$dict", &pairs, serializer)
             }
             Value::Dict(entries) => {
                 let mut map = serializer.serialize_map(Some(entries.len()))?;
                 for (key, value) in entries {
-                    map.serialize_entry(key, &self.inner(value, 1))?;
+                    map.serialize_entry(key, &self.inner(value))?;
                 }
                 map.end()
             }
@@ -119,7 +115,7 @@ pub(crate) fn decode(
     let header = without_lone_surrogates(header);
     let mut source = Source { blobs, budget, over: None };
     let mut json = serde_json::Deserializer::from_slice(&header);
-    let value = ValueSeed { source: &mut source, levels: MAX_DEPTH + MARGIN }.deserialize(&mut json);
+    let value = ValueSeed { source: &mut source, levels: DecodeBudget::MAX_LEVELS }.deserialize(&mut json);
     let value = value.and_then(|value| json.end().map(|()| value));
     value.map_err(|error| match source.over {
         Some(problem) => DecodeProblem::TooLarge(problem),
@@ -180,10 +176,9 @@ struct ValueSeed<'a, 'b> {
     levels: usize,
 }
 
-impl ValueSeed<'_, '_> {
-    fn deeper<E: serde::de::Error>(&self) -> Result<usize, E> {
-        self.levels.checked_sub(1).ok_or_else(|| E::custom("a value is nested too deep"))
-    }
+/// How many levels are left inside of a list or dict.
+fn inside<E: serde::de::Error>(levels: usize) -> Result<usize, E> {
+    levels.checked_sub(1).ok_or_else(|| E::custom("a value is nested too deep"))
 }
 
 impl<'de> DeserializeSeed<'de> for ValueSeed<'_, '_> {
@@ -229,7 +224,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_, '_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        let levels = self.deeper()?;
+        let levels = inside(self.levels)?;
         let source = self.source;
         let mut items = Vec::new();
         while let Some(item) = list.next_element_seed(ValueSeed { source, levels })? {
@@ -239,7 +234,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let levels = self.deeper()?;
+        let levels = inside(self.levels)?;
         let source = self.source;
         let mut entries = IndexMap::new();
         while let Some(key) = map.next_key::<String>()? {
@@ -300,9 +295,11 @@ impl<'de> Visitor<'de> for PairsSeed<'_, '_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut pairs: A) -> Result<Value, A::Error> {
-        let PairsSeed { source, levels } = self;
+        // The tag was a level; this list is one, and each pair.
+        let levels = inside(self.levels)?;
+        let source = self.source;
         let mut entries = IndexMap::new();
-        while let Some(pair) = pairs.next_element_seed(ValueSeed { source, levels: levels + 1 })? {
+        while let Some(pair) = pairs.next_element_seed(ValueSeed { source, levels })? {
             let Value::List(pair) = pair else {
                 return Err(A::Error::custom("a $dict holds something that is no pair"));
             };
@@ -447,10 +444,27 @@ mod tests {
 
     #[test]
     fn nesting_is_bounded() {
-        assert!(read(&nested(MAX_DEPTH + MARGIN)).is_ok());
-        let problem = read(&nested(MAX_DEPTH + MARGIN + 1)).unwrap_err();
+        assert!(read(&nested(DecodeBudget::MAX_LEVELS)).is_ok());
+        let problem = read(&nested(DecodeBudget::MAX_LEVELS + 1)).unwrap_err();
         assert!(matches!(problem, DecodeProblem::Invalid(what) if what.contains("too deep")));
         assert!(read(&nested(100_000)).is_err());
+        // What Python refuses to send, it would refuse to read.
+        let convert = include_str!("../../python/convert.py");
+        assert!(convert.contains(&format!("\nMAX_DEPTH = {}\n", Value::MAX_LEVELS)));
+    }
+
+    #[test]
+    fn a_dict_that_is_written_as_pairs_takes_three_levels() {
+        let tagged = |dicts: usize| r#"{"$dict":[["$",["#.repeat(dicts) + &"]]]}".repeat(dicts);
+        let levels = DecodeBudget::MAX_LEVELS;
+        // With the list in each.
+        assert!(read(&tagged(levels / 4)).is_ok());
+        let problem = read(&tagged(levels / 4 + 1)).unwrap_err();
+        assert!(matches!(problem, DecodeProblem::Invalid(what) if what.contains("too deep")));
+        let dict = |dicts: usize| (0..dicts).fold(Value::None, |inner, _| Value::dict([("$", inner)]));
+        let encoded = |value: &Value| serde_json::to_vec(&Encoded::new(value, &Blobs::default()));
+        assert!(encoded(&dict(Value::MAX_LEVELS / 3)).is_ok());
+        assert!(encoded(&dict(Value::MAX_LEVELS / 3 + 1)).is_err());
     }
 
     #[test]

@@ -13,5 +13,4 @@ mod tests;
 pub(crate) use self::{
     decode::decode,
     encode::{Encoder, LongObject},
-    format::MAX_DEPTH,
 };

@@ -6,7 +6,7 @@ use abyme_core::{Cell, Error, ErrorKind, Result, Scope, Value};
 use abyme_driver::repl::scope_value;
 
 use crate::guest::{
-    marshal::{Encoder, LongObject, MAX_DEPTH},
+    marshal::{Encoder, LongObject},
     pystr::StrLayout,
 };
 
@@ -119,7 +119,7 @@ fn encode(
 fn work(value: &Value, depth: usize) -> usize {
     let inner = |item| work(item, depth + 1);
     match value {
-        _ if depth > MAX_DEPTH => 0,
+        _ if depth > Value::MAX_LEVELS => 0,
         Value::Text(text) => text.len(),
         Value::Bytes(bytes) => bytes.len(),
         Value::BigInt(digits) => digits.len() * digits.len() / 4096,
@@ -151,7 +151,7 @@ fn sum(value: &Value, depth: usize, text: &impl Fn(&str) -> u64) -> u64 {
     let object = |bytes: usize| (bytes as u64).next_multiple_of(8);
     let inner = |item| sum(item, depth + 1, text);
     match value {
-        _ if depth > MAX_DEPTH => 0,
+        _ if depth > Value::MAX_LEVELS => 0,
         Value::None | Value::Bool(_) => 0,
         // Small ones are shared by all of Python.
         Value::Int(-5..=256) => 0,

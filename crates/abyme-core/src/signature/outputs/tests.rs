@@ -83,3 +83,12 @@ fn one_value_for_several_outputs_must_be_a_dict_of_them() {
     );
     assert_eq!(message(Value::dict([("a", 1)])), "output `b` is missing: submit it as str");
 }
+
+#[test]
+fn an_output_that_no_record_could_hold_is_refused() {
+    let signature = signature("docs -> rows: list");
+    let nested = |levels: usize| (0..levels).fold(Value::None, |inner, _| Value::list([inner]));
+    assert!(signature.coerce_outputs(fields(&[("rows", nested(Value::MAX_LEVELS))])).is_ok());
+    let errors = signature.coerce_outputs(fields(&[("rows", nested(Value::MAX_LEVELS + 1))])).unwrap_err();
+    assert_eq!(errors.to_string(), "output `rows`: it is nested more than 100 levels deep");
+}

@@ -65,8 +65,8 @@ fn what_is_no_literal_is_refused() {
 #[test]
 fn depth_is_limited() {
     let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
-    assert!(python(&nested(MAX_DEPTH)).is_ok());
-    assert_eq!(python(&nested(MAX_DEPTH + 1)).unwrap_err().message, "nested too deeply");
+    assert!(python(&nested(Value::MAX_LEVELS)).is_ok());
+    assert_eq!(python(&nested(Value::MAX_LEVELS + 1)).unwrap_err().message, "nested too deeply");
     assert!(python(&"(".repeat(1_000_000)).is_err());
 }
 

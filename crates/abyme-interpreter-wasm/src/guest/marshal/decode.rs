@@ -5,10 +5,7 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 use num_bigint::{BigInt, BigUint, Sign};
 
-use super::format::{DIGIT_BITS, MAX_DEPTH, MAX_INT_BITS, tag};
-
-/// Containers around the values of a message: the message, its fields, lists of those.
-const MARGIN: usize = 8;
+use super::format::{DIGIT_BITS, MAX_INT_BITS, tag};
 
 type Result<T> = std::result::Result<T, DecodeProblem>;
 
@@ -17,9 +14,15 @@ pub(crate) fn decode(data: &[u8], budget: &mut DecodeBudget) -> Result<Value> {
     let mut reader = MarshalReader { rest: data, budget };
     let value = reader.value()?;
     match reader.rest {
+        // A dict may take more than one of the levels that were counted while reading.
+        [] if value.has_more_levels_than(DecodeBudget::MAX_LEVELS) => Err(too_deep()),
         [] => Ok(value),
         rest => Err(format!("{} bytes too many after a value", rest.len()).into()),
     }
+}
+
+fn too_deep() -> DecodeProblem {
+    format!("a value is nested more than {} levels deep", Value::MAX_LEVELS).into()
 }
 
 /// A list or dict of which something is missing.
@@ -38,8 +41,8 @@ impl<'a> MarshalReader<'a> {
     fn value(&mut self) -> Result<Value> {
         let mut open: Vec<OpenContainer> = Vec::new();
         loop {
-            if open.len() > MAX_DEPTH + MARGIN {
-                return Err(format!("a value is nested deeper than {MAX_DEPTH} levels").into());
+            if open.len() > DecodeBudget::MAX_LEVELS {
+                return Err(too_deep());
             }
             let mut value = match self.take(1)?[0] {
                 tag::LIST | tag::TUPLE => {

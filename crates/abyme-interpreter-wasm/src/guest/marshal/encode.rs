@@ -6,7 +6,7 @@ use abyme_core::{DecodeBudget, Text, Value};
 use bytes::Bytes;
 use num_bigint::{BigInt, Sign};
 
-use super::format::{DIGIT_BITS, MAX_DEPTH, MAX_INT_BITS, MIN_LONG_BYTES, tag};
+use super::format::{DIGIT_BITS, MAX_INT_BITS, MIN_LONG_BYTES, tag};
 use crate::guest::pystr::StrLayout;
 
 /// Marshal data, and the long texts and bytes that are not in it.
@@ -81,13 +81,13 @@ impl Encoder {
 
     /// Any value.
     pub(crate) fn value(&mut self, value: &Value) -> Result<(), String> {
-        self.nested(value, 0)
+        if value.has_more_levels_than(Value::MAX_LEVELS) {
+            return Err(format!("a value is nested more than {} levels deep", Value::MAX_LEVELS));
+        }
+        self.nested(value)
     }
 
-    fn nested(&mut self, value: &Value, depth: usize) -> Result<(), String> {
-        if depth > MAX_DEPTH {
-            return Err(format!("a value is nested deeper than {MAX_DEPTH} levels"));
-        }
+    fn nested(&mut self, value: &Value) -> Result<(), String> {
         match value {
             Value::None => self.data.push(tag::NONE),
             Value::Bool(value) => self.bool(*value),
@@ -123,14 +123,14 @@ impl Encoder {
             Value::List(items) => {
                 self.begin_list(items.len())?;
                 for item in items {
-                    self.nested(item, depth + 1)?;
+                    self.nested(item)?;
                 }
             }
             Value::Dict(entries) => {
                 self.begin_dict();
                 for (key, item) in entries {
                     self.text(key)?;
-                    self.nested(item, depth + 1)?;
+                    self.nested(item)?;
                 }
                 self.end_dict();
             }

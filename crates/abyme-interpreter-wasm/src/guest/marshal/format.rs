@@ -1,7 +1,5 @@
 //! The tags and the bounds of the format.
 
-/// How deep values may be nested, as in the protocol of `abyme-driver`.
-pub(crate) const MAX_DEPTH: usize = 100;
 /// Texts and bytes of at least this size are not in the data: the host writes them into the guest's memory.
 pub(crate) const MIN_LONG_BYTES: usize = 16 << 10;
 /// How many bits an integer may have: more take too long to write in decimal. The driver refuses larger

@@ -3,11 +3,7 @@
 use abyme_core::{DecodeBudget, DecodeProblem, OverBudget, Value};
 use proptest::prelude::*;
 
-use super::{
-    Encoder,
-    decode::decode as decode_bounded,
-    format::{MAX_DEPTH, MIN_LONG_BYTES},
-};
+use super::{Encoder, decode::decode as decode_bounded, format::MIN_LONG_BYTES};
 
 fn decode(data: &[u8]) -> Result<Value, String> {
     decode_bounded(data, &mut DecodeBudget::default()).map_err(|problem| problem.to_string())
@@ -71,12 +67,20 @@ fn nothing_over_two_gigabytes_is_sent() {
 #[test]
 fn nesting_is_bounded() {
     let mut value = Value::None;
-    for _ in 0..=MAX_DEPTH {
+    for _ in 0..=Value::MAX_LEVELS {
         value = Value::list([value]);
     }
-    assert!(Encoder::default().value(&value).unwrap_err().contains("nested deeper than 100"));
+    assert!(Encoder::default().value(&value).unwrap_err().contains("nested more than 100"));
     let data = [b'[', 1, 0, 0, 0].repeat(100_000);
-    assert!(decode(&data).unwrap_err().contains("nested deeper than 100"));
+    assert!(decode(&data).unwrap_err().contains("nested more than 100"));
+    // A record writes a dict with such a key in three levels of JSON.
+    let dicts = |count: usize| [&b"{u\x01\0\0\0$".repeat(count)[..], b"N", &b"0".repeat(count)[..]].concat();
+    let most = DecodeBudget::MAX_LEVELS / 3;
+    let value = decode(&dicts(most)).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&serde_json::to_vec(&value).unwrap()).unwrap(), value);
+    assert!(decode(&dicts(most + 1)).unwrap_err().contains("nested more than 100"));
+    let value = decode(&dicts(Value::MAX_LEVELS / 3 + 1)).unwrap();
+    assert!(Encoder::default().value(&value).is_err());
 }
 
 #[test]
