@@ -8,8 +8,8 @@ use std::{
 };
 
 use abyme::{
-    InterpreterFactory, LanguageModel, LanguageModelExt, Profile, Request, Response, Rlm, RlmBuilder,
-    Subprocess, Text, Tool, Trajectory, Value, Wasm, inputs, testing::ScriptedModel,
+    ConversationsConfig, InterpreterFactory, LanguageModel, LanguageModelExt, Profile, Request, Response,
+    Rlm, RlmBuilder, Subprocess, Text, Tool, Trajectory, Value, Wasm, inputs, testing::ScriptedModel,
 };
 use tokio::sync::Notify;
 
@@ -292,4 +292,67 @@ async fn openjarvis_ends_in_its_ways() {
     assert!(said(&model, 3).starts_with("REPL Output: ['seen 1 characters', "), "{}", said(&model, 3));
     assert_eq!(run_as(Profile::OpenJarvis, &["```python\nFINAL(str(len(context)))\n```"]).await.0, "2");
     assert_eq!(run_as(Profile::OpenJarvis, &["Ten thousand."]).await.0, "Ten thousand.");
+}
+
+/// Answers any question with how many there were before in the session.
+#[derive(Debug)]
+struct Counts;
+
+#[async_trait::async_trait]
+impl LanguageModel for Counts {
+    fn name(&self) -> &str {
+        "counts"
+    }
+
+    async fn complete(&self, _request: &Request) -> abyme::Result<Response> {
+        Ok(Response::new(cell("seen = globals().get('seen', 0) + 1\nSUBMIT(seen)")))
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+#[ignore = "asks a question in each of 64 000 conversations, or in as many as ABYME_ASLEEP says"]
+async fn conversations_that_sleep_take_disk_and_no_memory() {
+    use std::os::unix::fs::MetadataExt;
+
+    const SET_UP: usize = 100;
+    let count = std::env::var("ABYME_ASLEEP").map_or(64_000, |count| count.parse().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let rlm = Rlm::builder("note -> seen_so_far: int").model(Counts).interpreter(Wasm::new());
+    let config = ConversationsConfig::default().directory(directory.path()).max_awake(4);
+    let talks = rlm.build().unwrap().conversations(config).unwrap();
+    let ask = async |number: usize| {
+        let note = format!("note {number} {}", "x".repeat(10_000));
+        let talk = talks.open(&format!("user-{number}")).unwrap();
+        let answer = talk.ask(inputs! { note: note }).await.unwrap();
+        drop(talk);
+        while talks.awake() > 4 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        answer.get::<i64>("seen_so_far").unwrap()
+    };
+    for number in 0..SET_UP {
+        assert_eq!(ask(number).await, 1);
+    }
+    let before = resident_bytes();
+    for number in SET_UP..count {
+        assert_eq!(ask(number).await, 1);
+    }
+    let more = resident_bytes().saturating_sub(before);
+    talks.sleep_all().await.unwrap();
+    let ids = talks.ids().await.unwrap();
+    assert_eq!((ids.len(), talks.awake()), (count, 0));
+    let disk: u64 = ids.iter().map(|id| talks.path(id).unwrap().metadata().unwrap().blocks() * 512).sum();
+    eprintln!("{count} asleep: {} KiB more memory, {} KiB of disk", more >> 10, disk >> 10);
+    assert!(more < 32 << 20, "{more} bytes");
+    // Each is still there, with its session.
+    assert_eq!(ask(count / 2).await, 2);
+}
+
+/// What this process holds in memory.
+#[cfg(target_os = "linux")]
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }

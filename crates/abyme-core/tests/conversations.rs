@@ -19,6 +19,7 @@ use abyme_core::{
 };
 use async_trait::async_trait;
 use common::{cell, interpreter, scripted};
+use tokio::sync::Semaphore;
 
 /// The names of the variables that each cell with variables was given.
 fn put(interpreter: &ScriptedInterpreter) -> Vec<Vec<String>> {
@@ -328,6 +329,89 @@ async fn a_directory_puts_the_least_recently_used_to_sleep() {
     eventually(|| a.is_asleep()).await;
     assert!(talks.remove("a").await.unwrap() && !talks.remove("never").await.unwrap());
     assert!(a.questions().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_conversation_is_removed_after_its_question_and_begins_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let gate = Arc::new(Semaphore::new(1));
+    let model = Gated(ScriptedModel::replies(vec![cell("submit a=x"); 3]), gate.clone());
+    let rlm = Rlm::builder("q -> a").model(model).interpreter(interpreter().factory()).build().unwrap();
+    let talks = rlm.conversations(ConversationsConfig::default().directory(directory.path())).unwrap();
+    let talk = talks.open("a").unwrap();
+    talk.ask(inputs! { q: "1" }).await.unwrap();
+    // The second question is asked, it is to be removed, and another part of the program opens it.
+    let (second, removed, ()) =
+        tokio::join!(talk.ask(inputs! { q: "2" }).into_future(), talks.remove("a"), async {
+            tokio::task::yield_now().await;
+            assert_eq!(talks.open("a").unwrap().questions().await.unwrap().len(), 1);
+            gate.add_permits(2);
+        });
+    second.unwrap();
+    assert!(removed.unwrap());
+    // It is one conversation still, whichever handle is used.
+    talks.open("a").unwrap().ask(inputs! { q: "3" }).await.unwrap();
+    assert_eq!(talk.questions().await.unwrap().len(), 1);
+    talks.sleep_all().await.unwrap();
+    assert!(talk.is_asleep() && talks.path("a").unwrap().exists());
+    assert!(talks.remove("a").await.unwrap() && !talks.remove("a").await.unwrap());
+    // Nothing was asked since then, nor in another one: there is nothing to write down.
+    let never = talks.open("never").unwrap();
+    talks.sleep_all().await.unwrap();
+    assert!(!talks.path("a").unwrap().exists() && !talks.path("never").unwrap().exists());
+    drop((talk, never));
+    talks.sleep_all().await.unwrap();
+    assert!(talks.ids().await.unwrap().is_empty());
+}
+
+/// A model that needs a permit for each request.
+#[derive(Debug)]
+struct Gated(ScriptedModel, Arc<Semaphore>);
+
+#[async_trait]
+impl LanguageModel for Gated {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    async fn complete(&self, request: &Request) -> Result<Response> {
+        self.1.acquire().await.unwrap().forget();
+        self.0.complete(request).await
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_that_was_woken_for_nothing_sleeps_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let replies = vec![Response::new(cell("submit a=x")).usage(Usage::tokens(600, 0))];
+    let (rlm, _) = scripted("q -> a", replies);
+    let config = ConversationsConfig::default().directory(directory.path());
+    let config = config.limits(|limits| limits.max_tokens(500)).idle_timeout(Duration::from_millis(1));
+    let talks = rlm.build().unwrap().conversations(config).unwrap();
+    let talk = talks.open("a").unwrap();
+    talk.ask(inputs! { q: "1" }).await.unwrap();
+    eventually(|| talk.is_asleep()).await;
+    let error = talk.ask(inputs! { q: "2" }).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitReached);
+    eventually(|| talk.is_asleep()).await;
+}
+
+#[tokio::test]
+async fn what_a_killed_program_did_not_finish_is_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (rlm, _) = scripted("q -> a", [cell("submit a=x")]);
+    let rlm = rlm.build().unwrap();
+    let config = || ConversationsConfig::default().directory(directory.path());
+    let talks = rlm.conversations(config()).unwrap();
+    talks.open("a").unwrap().ask(inputs! { q: "1" }).await.unwrap();
+    talks.sleep_all().await.unwrap();
+    let file = talks.path("a").unwrap();
+    drop(talks);
+    let unfinished = file.with_file_name(".abyme-x1y2z3");
+    std::fs::write(&unfinished, "half").unwrap();
+    let talks = eventually_ok(|| rlm.conversations(config())).await;
+    assert!(!unfinished.exists() && file.exists());
+    assert_eq!(talks.ids().await.unwrap(), ["a"]);
 }
 
 /// Waits until a condition holds.

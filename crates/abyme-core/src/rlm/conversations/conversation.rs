@@ -186,10 +186,8 @@ impl<S: Signature> Conversation<S> {
     /// A session of another backend or build is none: it is started anew.
     pub async fn wake(&self) -> Result<()> {
         let in_use = self.shared.lock().await;
-        let woken = self.shared.wake(&in_use).await;
-        drop(in_use);
-        self.shared.rest();
-        woken
+        self.shared.used_now();
+        self.shared.wake(&in_use).await
     }
 
     /// Whether the conversation sleeps in a file.

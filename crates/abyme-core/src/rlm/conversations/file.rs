@@ -11,10 +11,11 @@
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io::{self, BufWriter, Write},
     path::Path,
 };
 
+use bytes::Bytes;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -28,6 +29,9 @@ use crate::{
     status::Status,
     value::Value,
 };
+
+/// How the names of files begin that are not whole yet.
+pub(super) const UNFINISHED: &str = ".abyme-";
 
 const MAGIC: &[u8; 19] = b"abyme-conversation\n";
 const VERSION: u32 = 1;
@@ -48,7 +52,7 @@ pub(super) struct FileContent {
 pub(super) struct SessionBytes {
     /// The inputs and results that it holds, by name.
     pub(super) holds: Vec<String>,
-    pub(super) snapshot: Vec<u8>,
+    pub(super) snapshot: Bytes,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -164,8 +168,11 @@ fn replace(path: &Path, encoded: &EncodedFile<'_>) -> io::Result<u64> {
         _ => Path::new("."),
     };
     // It is readable for its owner alone, and removed if anything fails before its end.
-    let mut file = tempfile::Builder::new().prefix(".abyme-").tempfile_in(directory)?;
-    let size = write_to(file.as_file_mut(), encoded)?;
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory)?;
+    let mut out = BufWriter::new(file.as_file_mut());
+    let size = write_to(&mut out, encoded)?;
+    out.flush()?;
+    drop(out);
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     // So that the new name is on the disk too. A file system that cannot do this keeps its own order.
@@ -202,12 +209,12 @@ pub(super) fn read_signature(path: &Path) -> Result<String> {
     read_by(path, |bytes| Ok(open(bytes)?.0.signature))
 }
 
-fn read_by<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, String>) -> Result<T> {
+fn read_by<T>(path: &Path, parse: impl FnOnce(&Bytes) -> Result<T, String>) -> Result<T> {
     let bytes = std::fs::read(path).map_err(|error| {
         Error::new(ErrorKind::Io, format!("cannot read the conversation {}: {error}", path.display()))
             .with_source(error)
     })?;
-    parse(&bytes).map_err(|problem| {
+    parse(&Bytes::from(bytes)).map_err(|problem| {
         let message = format!("the conversation {} cannot be read: {problem}", path.display());
         Error::new(ErrorKind::InvalidInput, message)
     })
@@ -241,7 +248,9 @@ fn open(bytes: &[u8]) -> Result<(Header, &[u8]), String> {
     Ok((header, rest))
 }
 
-fn parse(bytes: &[u8], signature: &str) -> Result<FileContent, String> {
+/// What a file holds. The values are copies, and the snapshot, which is most of it and not kept for long, is
+/// a part of `bytes`.
+fn parse(bytes: &Bytes, signature: &str) -> Result<FileContent, String> {
     let (header, mut rest) = open(bytes)?;
     if header.signature != signature {
         return Err(format!(
@@ -276,7 +285,7 @@ fn parse(bytes: &[u8], signature: &str) -> Result<FileContent, String> {
         });
     }
     let questions = Questions { past, told: header.told, usage: header.usage };
-    let session = header.holds.map(|holds| SessionBytes { holds, snapshot: rest.to_vec() });
+    let session = header.holds.map(|holds| SessionBytes { holds, snapshot: bytes.slice_ref(rest) });
     Ok(FileContent { questions, session })
 }
 
@@ -288,7 +297,6 @@ fn take<'a>(rest: &mut &'a [u8], len: u64) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
@@ -312,7 +320,7 @@ mod tests {
         };
         let past = vec![answered, PastQuestion::default()];
         let questions = Questions { past, told: Told { unlisted: 1, lost: 0 }, usage: Usage::tokens(3, 4) };
-        let session = SessionBytes { holds: vec!["docs".into()], snapshot: b"a session".to_vec() };
+        let session = SessionBytes { holds: vec!["docs".into()], snapshot: Bytes::from_static(b"a session") };
         FileContent { questions, session: Some(session) }
     }
 
@@ -374,7 +382,7 @@ mod tests {
                 let sum = xxh3_64(&bytes[BODY_AT..]);
                 bytes[SUM_AT..BODY_AT].copy_from_slice(&sum.to_le_bytes());
             }
-            let parsed = parse(&bytes, &signature().to_string());
+            let parsed = parse(&Bytes::from(bytes), &signature().to_string());
             prop_assert!(repaired || was == to || parsed.is_err());
         }
     }

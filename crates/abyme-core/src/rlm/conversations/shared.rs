@@ -54,8 +54,21 @@ enum Memory {
     Asleep(PathBuf),
 }
 
-/// The right to use a conversation.
-pub(super) type InUse = OwnedMutexGuard<()>;
+/// The right to use a conversation. When it is dropped, the conversation has come to rest.
+#[derive(Debug)]
+pub(super) struct InUse {
+    held: Option<OwnedMutexGuard<()>>,
+    /// What is told then.
+    at_rest: Option<Arc<Notify>>,
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        // What hears of it may want to use the conversation.
+        drop(self.held.take());
+        self.at_rest.iter().for_each(|at_rest| at_rest.notify_one());
+    }
+}
 
 /// How a conversation was written to a file.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +108,7 @@ impl SharedConversation {
         limits: ConversationLimits,
     ) -> Result<OpenQuestion> {
         let in_use = self.lock().await;
+        self.used_now();
         self.wake(&in_use).await?;
         let has_session = {
             let mut holder = self.session.lock().await;
@@ -111,23 +125,25 @@ impl SharedConversation {
         })?;
         Ok(OpenQuestion {
             shared: self,
-            in_use: Some(in_use),
             given: next.given,
             inputs: next.inputs,
             earlier: next.earlier,
             limits: own_limits,
             budget: None,
+            _in_use: in_use,
         })
     }
 
-    /// Waits until nobody uses the conversation.
+    /// Waits until nothing uses the conversation.
     pub(super) async fn lock(&self) -> InUse {
-        self.in_use.clone().lock_owned().await
+        let held = Some(self.in_use.clone().lock_owned().await);
+        InUse { held, at_rest: self.at_rest.clone() }
     }
 
-    /// The right to use it, unless it is in use.
+    /// The right to put it to sleep, unless it is in use. Nothing is told afterwards.
     pub(super) fn try_lock(&self) -> Option<InUse> {
-        self.in_use.clone().try_lock_owned().ok()
+        let held = Some(self.in_use.clone().try_lock_owned().ok()?);
+        Some(InUse { held, at_rest: None })
     }
 
     /// Has the questions in memory, and the session alive, if it can be brought back.
@@ -196,7 +212,7 @@ impl SharedConversation {
         match kept.session.snapshot().await {
             Ok(snapshot) => {
                 let holds = kept.inputs.names().map(str::to_owned).collect();
-                Ok(Some(SessionBytes { holds, snapshot }))
+                Ok(Some(SessionBytes { holds, snapshot: snapshot.into() }))
             }
             Err(error) if error.is_session_lost() => Ok(None),
             Err(error) => Err(error),
@@ -209,8 +225,9 @@ impl SharedConversation {
             return Ok(None);
         }
         let written = self.write(path, in_use).await?;
+        let kept = self.session.lock().await.take();
         *self.memory() = Memory::Asleep(path.to_path_buf());
-        self.shutdown(in_use).await?;
+        end(kept).await;
         Ok(Some(written))
     }
 
@@ -224,9 +241,10 @@ impl SharedConversation {
     }
 
     /// Begins anew.
-    pub(super) async fn forget(&self, in_use: &InUse) -> Result<()> {
+    pub(super) async fn forget(&self, _in_use: &InUse) {
+        let kept = self.session.lock().await.take();
         *self.memory() = Memory::Awake(Questions::default());
-        self.shutdown(in_use).await
+        end(kept).await;
     }
 
     /// The questions, from memory or from the file.
@@ -244,15 +262,24 @@ impl SharedConversation {
         }
     }
 
+    /// Whether nothing was asked in it yet.
+    pub(super) fn is_new(&self) -> bool {
+        matches!(&*self.memory(), Memory::Awake(questions) if questions.past.is_empty())
+    }
+
+    /// Whether it takes memory: it is in use, or has questions there.
+    pub(super) fn is_awake(&self) -> bool {
+        self.asleep().is_none() && (!self.is_new() || self.in_use.try_lock().is_err())
+    }
+
     /// When it was used last.
     pub(super) fn last_used(&self) -> Instant {
         *self.last_used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says that it was used, and is no longer.
-    pub(super) fn rest(&self) {
+    /// Says that it is used.
+    pub(super) fn used_now(&self) {
         *self.last_used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.at_rest.iter().for_each(|at_rest| at_rest.notify_one());
     }
 
     async fn read(&self, path: PathBuf) -> Result<FileContent> {
@@ -274,6 +301,15 @@ impl SharedConversation {
     }
 }
 
+/// Ends a session that is needed no longer.
+async fn end(kept: Option<KeptSession>) {
+    if let Some(mut kept) = kept
+        && let Err(error) = kept.session.shutdown().await
+    {
+        tracing::warn!(%error, "the session of a conversation did not shut down cleanly");
+    }
+}
+
 fn unwritten(error: tokio::task::JoinError) -> Error {
     Error::new(ErrorKind::Internal, "the file of a conversation was not dealt with").with_source(error)
 }
@@ -283,7 +319,6 @@ fn unwritten(error: tokio::task::JoinError) -> Error {
 #[derive(Debug)]
 pub(in crate::rlm) struct OpenQuestion {
     shared: Arc<SharedConversation>,
-    in_use: Option<InUse>,
     given: IndexMap<String, Value>,
     /// All inputs of its run.
     pub(in crate::rlm) inputs: Inputs,
@@ -292,6 +327,8 @@ pub(in crate::rlm) struct OpenQuestion {
     pub(in crate::rlm) limits: Limits,
     /// From the moment from which the question counts.
     budget: Option<Arc<Budget>>,
+    /// Given back after all else is done.
+    _in_use: InUse,
 }
 
 impl OpenQuestion {
@@ -330,8 +367,6 @@ impl Drop for OpenQuestion {
         if let Some(budget) = self.budget.take() {
             self.note(None, budget.usage(), None);
         }
-        // Those who hear of it may want to use the conversation.
-        drop(self.in_use.take());
-        self.shared.rest();
+        self.shared.used_now();
     }
 }

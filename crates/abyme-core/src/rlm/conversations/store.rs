@@ -17,7 +17,12 @@ use tokio::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{conversation::Conversation, limits::ConversationLimits, shared::SharedConversation};
+use super::{
+    conversation::Conversation,
+    file::UNFINISHED,
+    limits::ConversationLimits,
+    shared::{InUse, SharedConversation},
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     names::ticked,
@@ -170,14 +175,8 @@ impl<S: Signature> Conversations<S> {
         HomeRuntime::current()?;
         self.inner.start_sweeper();
         let path = self.inner.path(id)?;
-        let mut open = self.inner.open();
-        let shared = open.entry(id.to_owned()).or_insert_with(|| {
-            let asleep = path.exists().then_some(path);
-            let at_rest = Some(self.inner.at_rest.clone());
-            Arc::new(SharedConversation::new(self.inner.config.clone(), asleep, at_rest))
-        });
         let limits = self.inner.settings.limits;
-        Ok(Conversation::of(shared.clone()).limits(|_| limits))
+        Ok(Conversation::of(self.inner.shared(id, &path)).limits(|_| limits))
     }
 
     /// The file in which the conversation of this id sleeps, if it ever slept.
@@ -190,7 +189,7 @@ impl<S: Signature> Conversations<S> {
 
     /// How many conversations are awake now.
     pub fn awake(&self) -> usize {
-        self.inner.open().values().filter(|one| one.asleep().is_none()).count()
+        self.inner.open().values().filter(|one| one.is_awake()).count()
     }
 
     /// The ids of all conversations that have a file, or are in memory, in order. Reads the directories.
@@ -213,7 +212,7 @@ impl<S: Signature> Conversations<S> {
     }
 
     /// Puts all conversations to sleep, each after the question that is being answered. A program calls it
-    /// before it ends.
+    /// before it ends. Those in which nothing was asked get no file.
     ///
     /// # Errors
     /// The first error of [`Conversation::sleep`]; all others are put to sleep nevertheless.
@@ -222,13 +221,9 @@ impl<S: Signature> Conversations<S> {
         let mut first = Ok(());
         for (id, shared) in open {
             let in_use = shared.lock().await;
-            let slept = match self.inner.path(&id) {
-                Ok(path) => shared.sleep(&path, &in_use).await.map(drop),
-                Err(error) => Err(error),
-            };
-            first = first.and(slept);
+            first = first.and(self.inner.sleep(&id, &shared, &in_use).await);
         }
-        self.inner.forget_sleeping();
+        self.inner.forget_unused();
         first
     }
 
@@ -236,22 +231,25 @@ impl<S: Signature> Conversations<S> {
     /// was one. A handle to it that is still there begins anew.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] if the file cannot be removed.
+    /// [`ErrorKind::Io`] if the file cannot be removed; then the conversation is as it was.
     pub async fn remove(&self, id: &str) -> Result<bool> {
         let path = self.inner.path(id)?;
-        let open = self.inner.open().remove(id);
-        if let Some(shared) = &open {
-            let in_use = shared.lock().await;
-            shared.forget(&in_use).await?;
-        }
-        match fs::remove_file(&path) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(open.is_some()),
+        // It stays where `open` finds it, so that there are never two of one id.
+        let shared = self.inner.shared(id, &path);
+        let in_use = shared.lock().await;
+        let had_file = match fs::remove_file(&path) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => {
                 let message = format!("cannot remove {}: {error}", path.display());
-                Err(Error::new(ErrorKind::Io, message).with_source(error))
+                return Err(Error::new(ErrorKind::Io, message).with_source(error));
             }
-        }
+        };
+        let was_there = had_file || !shared.is_new();
+        shared.forget(&in_use).await;
+        drop((in_use, shared));
+        self.inner.forget_unused();
+        Ok(was_there)
     }
 }
 
@@ -285,6 +283,26 @@ impl ConversationsInner {
         Ok(directory.join(name + EXTENSION))
     }
 
+    /// The conversation of an id, whose file would be at `path`.
+    ///
+    /// There is one of each id: the map forgets none that is held elsewhere.
+    fn shared(&self, id: &str, path: &Path) -> Arc<SharedConversation> {
+        let make = || {
+            let asleep = path.exists().then(|| path.to_owned());
+            let at_rest = Some(self.at_rest.clone());
+            Arc::new(SharedConversation::new(self.config.clone(), asleep, at_rest))
+        };
+        self.open().entry(id.to_owned()).or_insert_with(make).clone()
+    }
+
+    /// Puts one to sleep in its file. One in which nothing was asked needs none.
+    async fn sleep(&self, id: &str, shared: &SharedConversation, in_use: &InUse) -> Result<()> {
+        if !shared.is_new() {
+            shared.sleep(&self.path(id)?, in_use).await?;
+        }
+        Ok(())
+    }
+
     /// Starts the task that puts conversations to sleep, unless it runs. (The one before may have ended with
     /// its runtime.)
     fn start_sweeper(self: &Arc<Self>) {
@@ -294,44 +312,47 @@ impl ConversationsInner {
         }
     }
 
-    /// Drops those that sleep and have no handle.
-    fn forget_sleeping(&self) {
-        // A handle is made under this lock alone.
-        self.open().retain(|_, one| Arc::strong_count(one) > 1 || one.asleep().is_none());
+    /// Drops those that have nothing in memory and are held by nothing else.
+    fn forget_unused(&self) {
+        // One that only the map holds gets its next holder under this lock.
+        self.open().retain(|_, one| Arc::strong_count(one) > 1 || one.is_awake());
     }
 
     /// Puts those to sleep that are due. Gives when to look again.
     async fn put_to_sleep(&self) -> Option<Instant> {
         let mut awake: Vec<_> = {
             let open = self.open();
-            let awake = open.iter().filter(|(_, one)| one.asleep().is_none());
+            let awake = open.iter().filter(|(_, one)| one.is_awake());
             awake.map(|(id, one)| (one.last_used(), id.clone(), one.clone())).collect()
         };
         awake.sort_by_key(|(last_used, ..)| *last_used);
         let mut too_many = awake.len().saturating_sub(self.settings.max_awake);
         let mut next: Option<Instant> = None;
+        let mut look_again = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
         for (last_used, id, shared) in awake {
-            let due = last_used + self.settings.idle_timeout;
-            if too_many == 0 && due > Instant::now() {
-                next = Some(next.map_or(due, |next| next.min(due)));
+            // One in use comes to rest later, and tells; or it was looked at just now.
+            let Some(in_use) = shared.try_lock() else {
+                look_again(Instant::now() + RETRY_PAUSE);
+                continue;
+            };
+            if shared.last_used() != last_used {
+                // It was used since the list was made, and has told.
                 continue;
             }
-            // One in use comes to rest later, and tells.
-            let Some(in_use) = shared.try_lock() else { continue };
-            let slept = match self.path(&id) {
-                Ok(path) => shared.sleep(&path, &in_use).await,
-                Err(error) => Err(error),
-            };
-            match slept {
-                Ok(_) => too_many = too_many.saturating_sub(1),
+            let due = last_used.checked_add(self.settings.idle_timeout);
+            if too_many == 0 && due.is_none_or(|due| due > Instant::now()) {
+                due.into_iter().for_each(&mut look_again);
+                continue;
+            }
+            match self.sleep(&id, &shared, &in_use).await {
+                Ok(()) => too_many = too_many.saturating_sub(1),
                 Err(error) => {
                     tracing::warn!(%error, "a conversation stays awake");
-                    let again = Instant::now() + RETRY_PAUSE;
-                    next = Some(next.map_or(again, |next| next.min(again)));
+                    look_again(Instant::now() + RETRY_PAUSE);
                 }
             }
         }
-        self.forget_sleeping();
+        self.forget_unused();
         next
     }
 }
@@ -354,15 +375,34 @@ async fn sweep(conversations: Weak<ConversationsInner>, at_rest: Arc<Notify>) {
 fn lock(directory: &Path) -> io::Result<fs::File> {
     make_private(directory)?;
     // Made once, so that the file of a conversation is one rename.
-    for shard in 0..=0xff {
-        make_private(&directory.join(format!("{shard:02x}")))?;
-    }
+    shards(directory).try_for_each(|shard| make_private(&shard))?;
     let file = fs::OpenOptions::new().create(true).append(true).open(directory.join(LOCK))?;
     match file.try_lock() {
+        Ok(()) => {
+            remove_unfinished(directory);
+            Ok(file)
+        }
         // A file system without locks leaves it to its users that there is one program.
-        Ok(()) | Err(fs::TryLockError::Error(_)) => Ok(file),
+        Err(fs::TryLockError::Error(_)) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
     }
+}
+
+/// Removes what a program left that was killed while it wrote a conversation. What cannot be removed is in
+/// the way of nothing.
+fn remove_unfinished(directory: &Path) {
+    for entry in shards(directory).flat_map(|shard| fs::read_dir(shard).into_iter().flatten().flatten()) {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED))
+            && let Err(error) = fs::remove_file(entry.path())
+        {
+            tracing::warn!(%error, "the rest of a conversation's file was not removed");
+        }
+    }
+}
+
+/// The directories that the files are spread over.
+fn shards(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    (0..=0xff).map(move |shard| directory.join(format!("{shard:02x}")))
 }
 
 fn make_private(directory: &Path) -> io::Result<()> {
@@ -376,8 +416,8 @@ fn make_private(directory: &Path) -> io::Result<()> {
 /// The ids of all files.
 fn list(directory: &Path) -> io::Result<Vec<String>> {
     let mut ids = Vec::new();
-    for shard in 0..=0xff {
-        for entry in fs::read_dir(directory.join(format!("{shard:02x}")))? {
+    for shard in shards(directory) {
+        for entry in fs::read_dir(shard)? {
             let name = entry?.file_name();
             ids.extend(name.to_str().and_then(|name| name.strip_suffix(EXTENSION)).and_then(decoded));
         }
