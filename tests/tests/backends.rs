@@ -63,6 +63,7 @@ fn main() -> ExitCode {
             runs::deep_values_with_odd_keys_are_refused_and_not_fatal,
             conversations::a_conversation_goes_on_in_its_session,
             conversations::a_conversation_is_brought_back,
+            conversations::a_question_goes_on_from_its_record,
             killed::a_killed_run_goes_on,
         ]
     });

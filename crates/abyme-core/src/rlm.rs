@@ -149,8 +149,9 @@ impl<S: Signature> Rlm<S> {
     ///
     /// # Errors
     /// When it is awaited: [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the record is of
-    /// another task, prompt or backend, with what differs, and if a call of a tool with an
-    /// [`effect`](crate::Tool::effect) had begun and has no recorded end; and those of any run.
+    /// another task, prompt or backend, with what differs, if it is of a later question of a conversation
+    /// (see [`Conversation::resume_from`]), and if a call of a tool with an [`effect`](crate::Tool::effect)
+    /// had begun and has no recorded end; and those of any run.
     pub fn resume_from(&self, trajectory: Trajectory) -> Run<S::Outputs> {
         let id = trajectory.run().to_owned();
         Run::new(

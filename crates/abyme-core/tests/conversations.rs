@@ -14,7 +14,7 @@ use std::{
 
 use abyme_core::{
     Capabilities, Conversation, ConversationsConfig, Error, ErrorKind, Event, Isolation, LanguageModel,
-    Observation, Request, Response, Result, Rlm, Submission, Usage, Value, Via, inputs,
+    Observation, Request, Response, Result, Rlm, Submission, Trajectory, Usage, Value, Via, inputs,
     testing::{ScriptedInterpreter, ScriptedModel},
 };
 use async_trait::async_trait;
@@ -412,6 +412,57 @@ async fn what_a_killed_program_did_not_finish_is_removed() {
     let talks = eventually_ok(|| rlm.conversations(config())).await;
     assert!(!unfinished.exists() && file.exists());
     assert_eq!(talks.ids().await.unwrap(), ["a"]);
+}
+
+#[tokio::test]
+async fn a_question_goes_on_from_its_record_in_the_conversation_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("after-1");
+    let replies = ["submit a=x", "print one", "print two", "submit a=y", "submit a=z"].map(cell);
+    let (rlm, model) = with("q -> a", &interpreter(), replies.clone());
+    let talk = rlm.conversation();
+    talk.ask(inputs! { q: "1" }).await.unwrap();
+    talk.save(&path).await.unwrap();
+    let unbroken = talk.ask(inputs! { q: "2" }).await.unwrap();
+    let questions = talk.questions().await.unwrap();
+    talk.ask(inputs! { q: "3" }).await.unwrap();
+    let record = unbroken.trajectory();
+    for records in 1..=record.records().count() {
+        let so_far: Trajectory = record.records().take(records).cloned().collect();
+        let replied = so_far.events().filter(|event| matches!(event, Event::ModelReplied { .. })).count();
+        let interpreter = interpreter();
+        let (rlm, again) = with("q -> a", &interpreter, replies[1 + replied..].to_vec());
+        let talk = rlm.load_conversation(&path).await.unwrap();
+        let second = talk.resume_from(so_far).await.unwrap();
+        assert_eq!(second.get::<String>("a").unwrap(), "y", "{records}");
+        assert_eq!(talk.questions().await.unwrap(), questions, "{records}");
+        let ran: Vec<_> = interpreter.cells().into_iter().map(|cell| cell.code).collect();
+        let ran: Vec<_> = ran.iter().filter(|code| code.starts_with("print")).collect();
+        assert_eq!(ran, ["print one", "print two"], "{records}");
+        // The next question is asked as if nothing had happened.
+        talk.ask(inputs! { q: "3" }).await.unwrap();
+        assert_eq!(again.requests().last().unwrap().messages, model.requests()[4].messages, "{records}");
+    }
+    // In its file.
+    let file = directory.path().join("second.jsonl");
+    let so_far: Trajectory = record.records().take(record.records().count() - 2).cloned().collect();
+    so_far.save(&file).unwrap();
+    let (rlm, _) = with("q -> a", &interpreter(), vec![cell("submit a=y"); 2]);
+    let talk = rlm.load_conversation(&path).await.unwrap();
+    assert_eq!(talk.resume(&file).await.unwrap().get::<String>("a").unwrap(), "y");
+    assert_eq!(Trajectory::load(&file).unwrap().run(), record.run());
+    // Elsewhere it would be another question.
+    for talk in [talk, rlm.conversation()] {
+        let before = talk.questions().await.unwrap();
+        let error = talk.resume_from(record.clone()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.message().contains("the conversation is not as it was"), "{error}");
+        assert_eq!(talk.questions().await.unwrap(), before);
+    }
+    for alone in [rlm.resume_from(record.clone()), rlm.replay_from(record.clone())] {
+        let error = alone.await.unwrap_err();
+        assert!(error.message().contains("go on with it by `Conversation::resume`"), "{error}");
+    }
 }
 
 /// Waits until a condition holds.

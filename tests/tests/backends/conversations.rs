@@ -1,7 +1,7 @@
 //! Conversations on real backends: what stays in a session from question to question, what sleep keeps of
 //! it, and what a model is told where it is lost.
 
-use abyme::{Conversation, ConversationsConfig, inputs};
+use abyme::{Conversation, ConversationsConfig, Event, Trajectory, inputs};
 
 use crate::{
     Backend,
@@ -67,4 +67,38 @@ pub(crate) async fn a_conversation_is_brought_back(backend: Backend) {
     talks.sleep_all().await.unwrap();
     let ids = talks.ids().await.unwrap();
     assert_eq!((ids, talks.awake()), (vec!["Ada / 1".to_owned()], 0));
+}
+
+pub(crate) async fn a_question_goes_on_from_its_record(backend: Backend) {
+    if !backend.capabilities().snapshot {
+        // What the first question made is lost with the process.
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("after-1.conversation");
+    let signature = "report, question -> answer: int";
+    let cells = [
+        FIRST,
+        "rows.append(question)\nprint(len(rows))",
+        "SUBMIT(count(question))",
+        "SUBMIT(10 * len(rows) + answer_2)",
+    ];
+    let (builder, _) = rlm(backend.clone(), signature, &cells[..3]);
+    let talk = builder.build().unwrap().conversation();
+    talk.ask(inputs! { report: "ada bob ada", question: "ada" }).await.unwrap();
+    talk.save(&path).await.unwrap();
+    let second = talk.ask(inputs! { question: "eve" }).await.unwrap();
+    let record = second.trajectory();
+    let ends_cell = |event: &Event| matches!(event, Event::CellFinished { .. });
+    let first_cell = record.events().position(ends_cell).unwrap() + 1;
+    // The process ends after the first cell, or after the answer.
+    for (records, next) in [(first_cell, 2), (record.records().count(), 3)] {
+        let so_far: Trajectory = record.records().take(records).cloned().collect();
+        let (builder, _) = rlm(backend.clone(), signature, &cells[next..]);
+        let talk = builder.build().unwrap().load_conversation(&path).await.unwrap();
+        let second = talk.resume_from(so_far).await.unwrap();
+        assert_eq!(second.get::<i64>("answer").unwrap(), 1);
+        let third = talk.ask(inputs! { question: "all" }).await.unwrap();
+        assert_eq!(third.get::<i64>("answer").unwrap(), 41, "each cell ran once");
+    }
 }

@@ -62,8 +62,9 @@ impl Begin {
     /// Finds what is wrong with it before anything begins. A run that keeps its record in a file has a seed.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] for inputs that do not fit, and for a record that is of another task or
-    /// does not begin with the beginning of a run; those of reading the record.
+    /// [`ErrorKind::InvalidInput`] for inputs that do not fit, and for a record that is of another task, of a
+    /// later question of a conversation, or does not begin with the beginning of a run; those of reading the
+    /// record.
     pub(super) fn checked(self, config: &RlmConfig, is_kept: bool) -> Result<Beginning> {
         let recorded = match self {
             Begin::New(inputs) => {
@@ -73,6 +74,36 @@ impl Begin {
             }
             Begin::Recorded(recorded) => recorded?,
         };
+        let beginning = Beginning::recorded(recorded, config)?;
+        if let Some(name) = beginning.inputs.names().find(|name| config.signature.input(name).is_none()) {
+            let message = format!(
+                "the record is of a question of a conversation, and needs what was there before it, such as \
+                 `{name}`: go on with it by `Conversation::resume`"
+            );
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        Ok(beginning)
+    }
+
+    /// The beginning of a question of a conversation, which checks its inputs.
+    ///
+    /// # Errors
+    /// Those of [`checked`](Self::checked), but of the inputs.
+    pub(super) fn asked(self, config: &RlmConfig) -> Result<Beginning> {
+        match self {
+            Begin::New(inputs) => Ok(Beginning::new(inputs?, config.seed)),
+            Begin::Recorded(recorded) => Beginning::recorded(recorded?, config),
+        }
+    }
+}
+
+impl Beginning {
+    /// A run that begins anew with these inputs.
+    pub(super) fn new(inputs: Inputs, seed: Option<u64>) -> Self {
+        Self { inputs, seed, forked_from: None, recorded: None }
+    }
+
+    fn recorded(recorded: GivenRecord, config: &RlmConfig) -> Result<Self> {
         let Some(Event::RunStarted { signature, inputs, seed, forked_from, parent: None, .. }) =
             recorded.trajectory.events().next()
         else {
@@ -88,14 +119,37 @@ impl Begin {
         }
         let inputs = inputs.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
         let (seed, forked_from) = (*seed, forked_from.clone());
-        Ok(Beginning { inputs, seed, forked_from, recorded: Some(recorded) })
+        Ok(Self { inputs, seed, forked_from, recorded: Some(recorded) })
     }
-}
 
-impl Beginning {
-    /// A run that begins anew with these inputs.
-    pub(super) fn new(inputs: Inputs, seed: Option<u64>) -> Self {
-        Self { inputs, seed, forked_from: None, recorded: None }
+    pub(super) fn is_recorded(&self) -> bool {
+        self.recorded.is_some()
+    }
+
+    /// The inputs that a question gives, without those that its conversation had before.
+    pub(super) fn given(&self, config: &RlmConfig) -> Inputs {
+        let is_given = |name: &str| !self.is_recorded() || config.signature.input(name).is_some();
+        let given = self.inputs.iter().filter(|(name, _)| is_given(name));
+        given.map(|(name, value)| (name.to_owned(), value.clone())).collect()
+    }
+
+    /// Has all inputs of a question, with those that its conversation had before.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if the record has others: the conversation is not as it was then.
+    pub(super) fn complete(&mut self, inputs: &Inputs) -> Result<()> {
+        let is_other = |name: &&str| self.inputs.get(name) != inputs.get(name);
+        if self.is_recorded()
+            && let Some(name) = self.inputs.names().chain(inputs.names()).find(is_other)
+        {
+            let message = format!(
+                "the conversation is not as it was when this question was asked: `{name}` is not what the \
+                 record has; load it from a file that was saved after the question before this one"
+            );
+            return Err(Error::new(ErrorKind::InvalidInput, message).operation("Conversation::resume"));
+        }
+        self.inputs = inputs.clone();
+        Ok(())
     }
 
     /// Has a new file hold what the run did before, so that it can be gone on from too.

@@ -221,21 +221,19 @@ impl<O> Run<O> {
             conversation,
         } = self;
         HomeRuntime::current()?;
-        let asked = match &begin {
-            Begin::New(Ok(inputs)) => conversation.map(|conversation| (inputs.clone(), conversation)),
-            _ => None,
-        };
-        let mut question = match asked {
-            Some((inputs, (conversation, of_all))) => {
-                let begun = conversation.begin(&inputs, &limits, of_all);
-                Some(unless(pin!(cancel.cancelled()), begun).await?)
+        let (mut beginning, mut question, limits) = match conversation {
+            None => (begin.checked(&config, trace.is_some())?, None, limits),
+            Some((conversation, of_all)) => {
+                let mut beginning = begin.asked(&config)?;
+                let given = beginning.given(&config);
+                let begun = conversation.begin(&given, &limits, of_all);
+                let question = unless(pin!(cancel.cancelled()), begun).await?;
+                beginning.complete(&question.inputs)?;
+                let limits = question.limits.clone();
+                (beginning, Some(question), limits)
             }
-            None => None,
         };
-        let (mut beginning, limits) = match &question {
-            Some(question) => (Beginning::new(question.inputs.clone(), config.seed), question.limits.clone()),
-            None => (begin.checked(&config, trace.is_some())?, limits),
-        };
+        let is_recorded = beginning.is_recorded();
         limits.check()?;
         config.check_prices(&limits)?;
         if let Some(path) = &trace {
@@ -273,7 +271,11 @@ impl<O> Run<O> {
         let ended = execute(parts, cancel.cancelled()).await;
         drop(over);
         if let Some(question) = question {
-            question.end(ended.as_ref().ok(), &recorder.trajectory());
+            match &ended {
+                // What it goes on from was refused.
+                Err(error) if is_recorded && error.kind() == ErrorKind::InvalidInput => question.withdraw(),
+                _ => question.end(ended.as_ref().ok(), &recorder.trajectory()),
+            }
         }
         if let Some(mut kept) = holder.lock().await.take()
             && let Err(error) = kept.session.shutdown().await

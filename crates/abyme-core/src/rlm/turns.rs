@@ -232,7 +232,12 @@ impl<'a> Turns<'a> {
         {
             *holder = None;
         }
-        let ended = unless(cancelled, self.take_in(&mut holder)).await;
+        let ended = unless(cancelled, async {
+            let ended = self.take_in(&mut holder).await;
+            self.catch_up(&mut holder).await;
+            ended
+        });
+        let ended = ended.await;
         if self.parts.session.is_none()
             && let Some(kept) = holder.as_mut()
             && let Err(error) = kept.session.shutdown().await

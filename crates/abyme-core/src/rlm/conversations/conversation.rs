@@ -14,8 +14,14 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     model::Usage,
-    rlm::{begin::Begin, config::RlmConfig, run::Run, start::run_id},
+    rlm::{
+        begin::{Begin, GivenRecord, How},
+        config::RlmConfig,
+        run::Run,
+        start::run_id,
+    },
     signature::{Signature, TaskSignature, Untyped},
+    trajectory::{Trajectory, TrajectoryWriter},
     value::Value,
 };
 
@@ -124,6 +130,54 @@ impl<S: Signature> Conversation<S> {
     pub fn ask(&self, inputs: S::Inputs) -> Run<S::Outputs> {
         let inputs = inputs.try_into().map_err(Into::into);
         Run::new(self.shared.config().clone(), Begin::New(inputs), run_id())
+            .in_conversation(self.shared.clone(), self.limits)
+    }
+
+    /// A run that goes on with a question where its record ends, under the id of the run that it is of: what
+    /// [`Rlm::resume_from`] is for other runs. Then the question counts, as if it had never been interrupted.
+    ///
+    /// The conversation has to be as it was when the question was asked, which its record does not hold:
+    /// [load](crate::Rlm::load_conversation) it from a file that was saved after the question before. The
+    /// session that comes with it runs the recorded cells again, without a call of a model or a tool. So a
+    /// program that saves a conversation now and then, and traces its questions, loses nothing of it: it
+    /// resumes those that followed, in order.
+    ///
+    /// ```no_run
+    /// # async fn example(rlm: abyme_core::Rlm) -> abyme_core::Result<()> {
+    /// // The process was killed while the question with `.trace("question-8.jsonl")` was answered.
+    /// let talk = rlm.load_conversation("after-7.conversation").await?;
+    /// let answer = talk.resume("question-8.jsonl").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// With a backend without [snapshots](crate::Capabilities::snapshot), what cells had made before was lost
+    /// with the process. Only a question that had been told so can go on then: the first one that was asked
+    /// after the conversation was loaded.
+    ///
+    /// [`Rlm::resume_from`]: crate::Rlm::resume_from
+    ///
+    /// # Errors
+    /// When it is awaited: [`InvalidInput`](ErrorKind::InvalidInput) if the conversation is not as it was,
+    /// with what differs; then nothing counts. Those of [`Rlm::resume_from`], and of [`ask`](Self::ask).
+    pub fn resume_from(&self, trajectory: Trajectory) -> Run<S::Outputs> {
+        self.go_on(Ok(GivenRecord { trajectory, how: How::Resume { file: None, session: None } }))
+    }
+
+    /// [`resume_from`](Self::resume_from) with the record in a file, which the run goes on writing. The file
+    /// is read here, and stays in use by the run.
+    ///
+    /// # Errors
+    /// When it is awaited: those of [`TrajectoryWriter::append`], and of [`resume_from`](Self::resume_from).
+    pub fn resume(&self, path: impl AsRef<Path>) -> Run<S::Outputs> {
+        self.go_on(TrajectoryWriter::append(path).map(|(trajectory, file)| GivenRecord {
+            trajectory,
+            how: How::Resume { file: Some(file), session: None },
+        }))
+    }
+
+    fn go_on(&self, recorded: Result<GivenRecord>) -> Run<S::Outputs> {
+        let id = recorded.as_ref().map_or_else(|_| run_id(), |given| given.trajectory.run().to_owned());
+        Run::new(self.shared.config().clone(), Begin::Recorded(recorded), id)
             .in_conversation(self.shared.clone(), self.limits)
     }
 

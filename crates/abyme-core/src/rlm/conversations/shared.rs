@@ -341,6 +341,11 @@ impl OpenQuestion {
         &self.shared.session
     }
 
+    /// Has it not count after all: nothing was asked.
+    pub(in crate::rlm) fn withdraw(mut self) {
+        self.budget = None;
+    }
+
     /// Notes how the run ended.
     pub(in crate::rlm) fn end(mut self, ended: Option<&Outputs>, trajectory: &Trajectory) {
         let usage = self.budget.take().map(|budget| budget.usage()).unwrap_or_default();

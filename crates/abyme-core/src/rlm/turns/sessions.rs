@@ -40,7 +40,13 @@ impl Turns<'_> {
         holder: &'s mut Option<KeptSession>,
     ) -> Result<&'s mut KeptSession> {
         let kept = match holder.take() {
-            Some(kept) => kept,
+            Some(mut kept) => {
+                if self.parts.earlier.is_some() {
+                    // That of a conversation is as it was before the question.
+                    self.rebuild(&mut kept).await?;
+                }
+                kept
+            }
             None => {
                 let mut kept = self.open_session().await?;
                 self.rebuild(&mut kept).await?;
@@ -48,6 +54,18 @@ impl Turns<'_> {
             }
         };
         Ok(holder.insert(kept))
+    }
+
+    /// Has the session of a conversation hold what the question did, also where the record had all of it. One
+    /// that cannot is none: the next question begins with a new one, and its model is told.
+    pub(super) async fn catch_up(&mut self, holder: &mut Option<KeptSession>) {
+        if self.parts.earlier.is_some()
+            && !self.missed.is_empty()
+            && let Err(error) = self.session(holder).await
+        {
+            tracing::warn!(%error, "the session of a conversation is lost");
+            *holder = None;
+        }
     }
 
     /// Runs the cells that the record answered, with its answers of their calls.
@@ -79,10 +97,11 @@ impl Turns<'_> {
             // Forks of one run draw different numbers.
             self.put_in(kept, Some(seed)).await?;
         }
-        if cells > 0 {
-            for difference in &differences {
-                tracing::warn!(turn = difference.turn, "a cell ran again and did not do what it had done");
-            }
+        for difference in &differences {
+            tracing::warn!(turn = difference.turn, "a cell ran again and did not do what it had done");
+        }
+        // Where the record goes on, nothing is to be added to it yet.
+        if cells > 0 && !self.is_resuming() {
             let turn = self.turn;
             self.recorder.record(Event::SessionRebuilt { turn, cells, differences });
         }
