@@ -3,7 +3,10 @@
 mod parse;
 mod records;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use abyme::Price;
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
@@ -314,6 +317,13 @@ pub(crate) struct RlmArgs {
     /// what the run used
     #[arg(long, short)]
     pub(crate) verbose: bool,
+}
+
+impl RlmArgs {
+    /// The files among them that the command reads.
+    pub(crate) fn read_files(&self) -> impl Iterator<Item = &Path> {
+        self.tool.iter().chain(&self.prices).chain(&self.wrap.replay).map(AsRef::as_ref)
+    }
 }
 
 #[derive(Debug, Args)]

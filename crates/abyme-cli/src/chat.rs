@@ -16,9 +16,9 @@ use abyme::{
 
 use self::lines::{Input, Lines};
 use crate::{
-    args::ChatArgs,
+    args::{ChatArgs, Named},
     exit::{Exit, Failure},
-    inputs, output,
+    files, inputs, output,
     progress::{Detail, Progress, Target},
     rlm::{self, Described},
     running::show_ledger,
@@ -80,6 +80,10 @@ impl<'a> ChatLine<'a> {
 
 pub(crate) async fn run(args: ChatArgs, standard: &Standard) -> Result<Exit, Failure> {
     let given = names::inputs(&args.files)?;
+    let read = || inputs::files(&given).chain(args.rlm.read_files());
+    files::check_written("--save", args.save.as_deref(), read())?;
+    // The conversation that is gone on with is read too.
+    files::check_written("--record", args.rlm.wrap.record.as_deref(), read().chain(args.save.as_deref()))?;
     let saved = match &args.save {
         Some(path) if path.exists() => {
             let signature = Conversation::saved_signature(path).await;
@@ -105,7 +109,8 @@ pub(crate) async fn run(args: ChatArgs, standard: &Standard) -> Result<Exit, Fai
         builder = builder.instructions(text);
     }
     let rlm = builder.build().map_err(|error| Failure::before_run(&error))?;
-    let mut chat = Chat { rlm, args: &args, standard, files, stop: listen()?, talk: None, failed: None };
+    let stop = listen()?;
+    let mut chat = Chat { rlm, args: &args, given: &given, standard, files, stop, talk: None, failed: None };
     if let Some(path) = args.save.as_deref().filter(|path| path.exists()) {
         chat.load(path).await.map_err(|error| Failure::before_run(&error).context("--save"))?;
     }
@@ -145,6 +150,7 @@ fn signature<'a>(names: impl Iterator<Item = &'a str>) -> Result<TaskSignature, 
 struct Chat<'a> {
     rlm: Rlm,
     args: &'a ChatArgs,
+    given: &'a [Named],
     standard: &'a Standard,
     /// Those that the next question gives.
     files: Inputs,
@@ -300,6 +306,11 @@ impl Chat<'_> {
             terminal::say("/save FILE: the name of the file is missing");
             return;
         };
+        let read = inputs::files(self.given).chain(self.args.rlm.read_files());
+        if let Err(failure) = files::check_written("/save", Some(&path), read) {
+            failure.show();
+            return;
+        }
         match self.talk().save(&path).await {
             Ok(saved) => say_saved(saved, &path),
             Err(error) => Failure::from(&error).show(),

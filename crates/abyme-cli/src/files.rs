@@ -1,4 +1,5 @@
-//! Reads the files that the command line names: regular files and pipes only, and never without a bound.
+//! The files that the command line names: regular files and pipes only are read, never without a bound, and
+//! none of them is overwritten.
 
 use std::{
     fs,
@@ -32,6 +33,27 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
     match bytes.map_err(|error| Failure::usage(format!("cannot read `{shown}`: {error}")))? {
         Some(bytes) => Ok(bytes),
         None => Err(too_large(&format!("`{shown}`"), most)),
+    }
+}
+
+/// What is written replaces a file of its name, which must not be one that the command reads. To be called
+/// before anything is opened.
+///
+/// # Errors
+/// The flag and the file, if it is one.
+pub(crate) fn check_written<'a>(
+    flag: &str,
+    written: Option<&Path>,
+    read: impl IntoIterator<Item = &'a Path>,
+) -> Result<(), Failure> {
+    let Some(written) = written.and_then(|path| path.canonicalize().ok()) else { return Ok(()) };
+    let same = read.into_iter().find(|path| path.canonicalize().is_ok_and(|path| path == written));
+    match same {
+        Some(path) => {
+            let message = format!("{flag} would overwrite `{}`, which this command reads", path.display());
+            Err(Failure::usage(message).hint("name another file"))
+        }
+        None => Ok(()),
     }
 }
 

@@ -11,7 +11,7 @@ const MAX_INPUT_BYTES: u64 = 4 << 30;
 
 /// Where an input comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source<'a> {
+enum Source<'a> {
     Stdin,
     File(&'a Path),
     Text(&'a str),
@@ -20,7 +20,7 @@ pub(crate) enum Source<'a> {
 impl<'a> Source<'a> {
     /// `-` is stdin and `@` begins the name of a file. `@@` begins a text that begins with `@`, and `@@-` is
     /// the text `-`.
-    pub(crate) fn of(input: &'a Named) -> Self {
+    fn of(input: &'a Named) -> Self {
         match (input.value.as_str(), input.value.strip_prefix('@')) {
             ("-", _) => Source::Stdin,
             ("@@-", _) => Source::Text("-"),
@@ -45,6 +45,14 @@ pub(crate) fn check_once(given: &[Named]) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The files that the inputs come from.
+pub(crate) fn files(given: &[Named]) -> impl Iterator<Item = &Path> {
+    given.iter().filter_map(|input| match Source::of(input) {
+        Source::File(path) => Some(path),
+        _ => None,
+    })
 }
 
 /// About how many bytes the inputs have, without reading them.

@@ -15,7 +15,7 @@ use crate::{
     args::{ForkArgs, RecordedArgs, ReplayArgs, ResumeArgs, RlmArgs},
     backend::COMPILED,
     exit::{Exit, Failure},
-    json, models,
+    files, json, models,
     rlm::{self, Described, Wrapped},
     running::Running,
     standard::Standard,
@@ -25,6 +25,7 @@ use crate::{
 /// `abyme resume`: goes on where the record ends, and in its file.
 pub(crate) async fn resume(args: ResumeArgs, standard: &Standard) -> Result<Exit, Failure> {
     let ResumeArgs { recorded, repeat_effects } = args;
+    check_written(&recorded, None)?;
     // It is held from here on, so that nothing else goes on with it.
     let (record, writer) =
         TrajectoryWriter::append(&recorded.file).map_err(|error| Failure::before_run(&error))?;
@@ -37,21 +38,23 @@ pub(crate) async fn resume(args: ResumeArgs, standard: &Standard) -> Result<Exit
 /// `abyme fork`: goes on from the end of a turn, as a run of its own.
 pub(crate) async fn fork(args: ForkArgs, standard: &Standard) -> Result<Exit, Failure> {
     let ForkArgs { recorded, turn, trace, repeat_effects } = args;
+    check_written(&recorded, trace.as_deref())?;
     let record = load(&recorded.file)?;
     let prepared = Prepared::new(recorded, &record, Ask::Models).await?;
     let run = prepared.rlm.fork_from(&record, turn).on_unfinished_effect(decide(repeat_effects));
-    let run = with_trace(run, trace, &prepared.file)?;
+    let run = with_trace(run, trace);
     prepared.carry_out(run, None, standard).await
 }
 
 /// `abyme replay`: does again what a record says, and finds the first difference; or goes on from there.
 pub(crate) async fn replay(args: ReplayArgs, standard: &Standard) -> Result<Exit, Failure> {
     let ReplayArgs { recorded, trace } = args;
+    check_written(&recorded, trace.as_deref())?;
     let record = load(&recorded.file)?;
     let is_live = recorded.rlm.model.model.is_some();
     let prepared = Prepared::new(recorded, &record, if is_live { Ask::Models } else { Ask::Nobody }).await?;
     let run = prepared.rlm.replay_from(record);
-    let run = with_trace(if is_live { run.live() } else { run }, trace, &prepared.file)?;
+    let run = with_trace(if is_live { run.live() } else { run }, trace);
     match prepared.carry_out(run, None, standard).await {
         // The record ends before its run did, and nothing differed until then.
         Err(failure) if !is_live && failure.exit() == Exit::Interrupted && failure.says() => {
@@ -66,14 +69,19 @@ fn load(path: &Path) -> Result<Trajectory, Failure> {
     Trajectory::load(path).map_err(|error| Failure::before_run(&error))
 }
 
+/// Whether nothing that is written replaces what the command reads.
+fn check_written(args: &RecordedArgs, trace: Option<&Path>) -> Result<(), Failure> {
+    let read = || args.rlm.read_files().chain([args.file.as_path()]);
+    files::check_written("--record", args.rlm.wrap.record.as_deref(), read())?;
+    files::check_written("--trace", trace, read())
+}
+
 /// Records a run in a file of its own.
-fn with_trace(run: Run, trace: Option<PathBuf>, record: &Path) -> Result<Run, Failure> {
-    let Some(trace) = trace else { return Ok(run) };
-    if trace.canonicalize().is_ok_and(|trace| record.canonicalize().is_ok_and(|record| record == trace)) {
-        let message = format!("--trace would overwrite `{}`, which this run begins with", record.display());
-        return Err(Failure::usage(message).hint("name another file"));
+fn with_trace(run: Run, trace: Option<PathBuf>) -> Run {
+    match trace {
+        Some(path) => run.trace(path),
+        None => run,
     }
-    Ok(run.trace(trace))
 }
 
 /// Whether models are asked.
@@ -91,7 +99,6 @@ fn nobody(name: &str) -> impl LanguageModel + 'static {
 
 /// What a run with a record needs beside it.
 struct Prepared {
-    file: PathBuf,
     rlm: Rlm,
     interpreter: String,
     wrapped: Wrapped,
@@ -120,7 +127,7 @@ impl Prepared {
             builder = builder.model(nobody(model)).sub_model(nobody(sub_model));
         }
         let built = builder.build().map_err(|error| Failure::before_run(&error))?;
-        Ok(Self { file, rlm: built, interpreter: interpreter.clone(), wrapped, args: rlm, json })
+        Ok(Self { rlm: built, interpreter: interpreter.clone(), wrapped, args: rlm, json })
     }
 
     async fn carry_out(

@@ -4,7 +4,6 @@ mod schema;
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
-    path::Path,
     sync::Arc,
 };
 
@@ -13,7 +12,7 @@ use abyme::TrajectoryWriter;
 use crate::{
     args::RunArgs,
     exit::{Exit, Failure},
-    inputs::{self, Source},
+    files, inputs,
     rlm::{self, Described},
     running::Running,
     standard::Standard,
@@ -25,10 +24,13 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
     let names = args.input.iter().map(|input| input.name.as_str());
     inputs::check_once(&args.input)?;
     signature.check_inputs(names).map_err(|error| Failure::before_run(&error))?;
+    let read = || {
+        let schema = args.schema.as_deref();
+        inputs::files(&args.input).chain(args.rlm.read_files()).chain(schema)
+    };
+    files::check_written("--record", args.rlm.wrap.record.as_deref(), read())?;
+    files::check_written("--trace", args.trace.as_deref(), read())?;
     let inputs = inputs::read(&args.input, &signature, standard)?;
-    if let Some(path) = &args.rlm.wrap.record {
-        check_written("--record", path, &args)?;
-    }
     let Described { mut builder, factory, wrapped } =
         rlm::described(&args.rlm, &signature, inputs::about_bytes(&args.input)).await?;
     if let Some(text) = &args.instructions {
@@ -43,7 +45,8 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
     }
     let rlm = builder.build().map_err(|error| Failure::before_run(&error))?;
     // After all checks, so that an error on the command line does not cost an earlier trace.
-    let trace = args.trace.as_deref().map(|path| open_trace(path, &args)).transpose()?;
+    let trace = args.trace.as_deref().map(TrajectoryWriter::create).transpose();
+    let trace = trace.map_err(|error| Failure::before_run(&error))?.map(Arc::new);
     let running = Running {
         json: args.json,
         verbose: args.rlm.verbose,
@@ -52,27 +55,4 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
         wrapped,
     };
     running.finish(rlm.run(inputs), standard).await
-}
-
-/// The file that the run is recorded in.
-fn open_trace(path: &Path, args: &RunArgs) -> Result<Arc<TrajectoryWriter>, Failure> {
-    check_written("--trace", path, args)?;
-    let writer = TrajectoryWriter::create(path).map_err(|error| Failure::before_run(&error))?;
-    Ok(Arc::new(writer))
-}
-
-/// What is written replaces a file of its name, which must not be one that the run reads.
-fn check_written(flag: &str, written: &Path, args: &RunArgs) -> Result<(), Failure> {
-    let Ok(written) = written.canonicalize() else { return Ok(()) };
-    let files = args.input.iter().filter_map(|input| match Source::of(input) {
-        Source::File(path) => Some(path),
-        _ => None,
-    });
-    for file in files.chain(args.rlm.tool.iter().map(AsRef::as_ref)) {
-        if file.canonicalize().is_ok_and(|file| file == written) {
-            let message = format!("{flag} would overwrite `{}`, which this run reads", file.display());
-            return Err(Failure::usage(message).hint("name another file"));
-        }
-    }
-    Ok(())
 }

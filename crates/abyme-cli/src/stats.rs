@@ -7,12 +7,14 @@ use abyme_view::{GroupBy, RunFigures, Stats, load};
 use crate::{
     args::{By, StatsArgs},
     exit::{Exit, Failure},
+    files,
     standard::Standard,
     terminal,
     view::not_written,
 };
 
 pub(crate) fn run(args: &StatsArgs, standard: &Standard) -> Result<Exit, Failure> {
+    files::check_written("--chart", args.chart.as_deref(), args.records.iter().map(AsRef::as_ref))?;
     let (mut runs, mut failed) = (Vec::new(), None);
     for path in &args.records {
         match load(path) {

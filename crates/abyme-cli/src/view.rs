@@ -15,6 +15,7 @@ use abyme_view::{Follow, Page, load};
 use crate::{
     args::ViewArgs,
     exit::{Exit, Failure},
+    files,
     signals::unless_stopped,
     standard::Standard,
     terminal,
@@ -25,6 +26,8 @@ pub(crate) async fn run(args: ViewArgs, standard: &Standard) -> Result<Exit, Fai
         return follow(&args, standard).await;
     }
     let records = args.compare.as_ref().unwrap_or(&args.records);
+    let written = args.output.as_deref().filter(|path| *path != Path::new("-"));
+    files::check_written("--output", written, records.iter().map(AsRef::as_ref))?;
     let loaded = records.iter().map(load).collect::<Result<Vec<_>, _>>();
     let loaded = loaded.map_err(|error| Failure::before_run(&error))?;
     let mut page = Page::new();

@@ -189,3 +189,46 @@ fn models_and_prices_that_cannot_be_used() {
     let args = ["--max-cost", "1", "--prices", "m.json", "--sub-model", "x=b"];
     run(&args).failed(2, &["max_cost", "model `b`"]);
 }
+
+#[test]
+fn files_that_are_read_and_written() {
+    let dir = dir();
+    let names = ["docs.txt", "t.py", "out.json", "prices.json", "calls.jsonl"];
+    dir.write("docs.txt", "needle");
+    dir.write("t.py", "def shout(text: str) -> str:\n    return text.upper()\n");
+    dir.write("out.json", r#"{"properties": {"n": {"type": "integer"}}}"#);
+    dir.write("prices.json", r#"{"models": {"m": {"input": 1, "output": 2}}}"#);
+    dir.write("calls.jsonl", "");
+    let read = || names.map(|name| std::fs::read(dir.path(name)).unwrap());
+    let before = read();
+    let run = ["run", "-s", "docs -> a", "-i", "docs=@docs.txt", "--tool", "t.py"];
+    for (args, flag, name) in [
+        ([&run[..], &["--trace", "docs.txt"]].concat(), "--trace", "docs.txt"),
+        ([&run[..], &["--record", "t.py"]].concat(), "--record", "t.py"),
+        // Nothing is opened before the second flag is checked.
+        ([&run[..], &["--record", "new.jsonl", "--trace", "t.py"]].concat(), "--trace", "t.py"),
+        (
+            [&run[..], &["--prices", "prices.json", "--trace", "prices.json"]].concat(),
+            "--trace",
+            "prices.json",
+        ),
+        (
+            [&run[..], &["--replay", "calls.jsonl", "--trace", "calls.jsonl"]].concat(),
+            "--trace",
+            "calls.jsonl",
+        ),
+        (
+            vec!["run", "-s", "docs", "-i", "docs=x", "--schema", "out.json", "--trace", "out.json"],
+            "--trace",
+            "out.json",
+        ),
+        (vec!["chat", "docs.txt", "--record", "docs.txt"], "--record", "docs.txt"),
+        (vec!["chat", "other=docs.txt", "--save", "docs.txt"], "--save", "docs.txt"),
+        (vec!["chat", "--tool", "t.py", "--record", "t.py"], "--record", "t.py"),
+    ] {
+        let said = format!("{flag} would overwrite `{name}`, which this command reads; name another file");
+        dir.run(&args).failed(2, &[&said]);
+        assert_eq!(read(), before, "{args:?}");
+    }
+    assert!(!dir.path("new.jsonl").exists());
+}

@@ -68,6 +68,14 @@ fn what_cannot_work_is_said_before_anything_starts() {
     let ended = dir.run_with_stdin(&["chat", "a.txt", "--save", "ab"], b"SUBMIT(a)\n");
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "a\n"), "{ended:?}");
     dir.run(&["chat", "b.txt", "--save", "ab"]).failed(2, &["about other files than `b`"]);
+    let saved = std::fs::read(dir.path("ab")).unwrap();
+    let said = "--record would overwrite `ab`, which this command reads";
+    dir.run(&["chat", "a.txt", "--save", "ab", "--record", "ab"]).failed(2, &[said]);
+    assert_eq!(std::fs::read(dir.path("ab")).unwrap(), saved);
+    let ended = dir.run_with_stdin(&["chat", "a.txt"], b"SUBMIT(a)\n/save a.txt\n/save aa\n");
+    assert!(ended.stderr.contains("/save would overwrite `a.txt`, which this command reads"), "{ended:?}");
+    assert!(ended.stderr.contains("the conversation is saved in aa"), "{ended:?}");
+    assert_eq!(std::fs::read_to_string(dir.path("a.txt")).unwrap(), "a");
     let over = ["chat", "a.txt", "--max-total-tokens", "15"];
     let ended = dir.run_with_stdin(&over, b"SUBMIT(a)\nSUBMIT(a)\n");
     assert_eq!((ended.code, ended.stdout.as_str()), (5, "a\n"), "{ended:?}");

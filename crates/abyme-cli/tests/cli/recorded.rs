@@ -111,3 +111,31 @@ fn records_that_cannot_be_gone_on_with_stay_as_they_are() {
     }
     unchanged();
 }
+
+#[test]
+fn no_file_that_is_read_is_written() {
+    let server = Server::scripted(REPLIES);
+    let dir = recorded(&server);
+    dir.write("tools.py", "def shout(text: str) -> str:\n    return text.upper()\n");
+    std::os::unix::fs::symlink("run.jsonl", dir.path("link.jsonl")).unwrap();
+    let read = || ["run.jsonl", "tools.py"].map(|name| fs::read(dir.path(name)).unwrap());
+    let (before, asked) = (read(), server.requests().len());
+    for (args, flag, name) in [
+        (&["resume", "run.jsonl", "--record", "run.jsonl"][..], "--record", "run.jsonl"),
+        (&["replay", "run.jsonl", "--record", "./run.jsonl"], "--record", "run.jsonl"),
+        (&["replay", "run.jsonl", "--trace", "link.jsonl"], "--trace", "run.jsonl"),
+        (&["fork", "run.jsonl", "--turn", "2", "--record", "link.jsonl"], "--record", "run.jsonl"),
+        (&["fork", "run.jsonl", "--turn", "2", "--trace", "run.jsonl"], "--trace", "run.jsonl"),
+        (
+            &["fork", "run.jsonl", "--turn", "2", "--tool", "tools.py", "--trace", "tools.py"],
+            "--trace",
+            "tools.py",
+        ),
+        (&["resume", "run.jsonl", "--tool", "tools.py", "--record", "tools.py"], "--record", "tools.py"),
+    ] {
+        let said = format!("{flag} would overwrite `{name}`, which this command reads; name another file");
+        dir.run(args).failed(2, &[&said]);
+        assert_eq!(read(), before, "{args:?}");
+    }
+    assert_eq!(server.requests().len(), asked);
+}

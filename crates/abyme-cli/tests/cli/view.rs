@@ -133,3 +133,20 @@ fn what_is_no_record_is_said() {
     dir.run(&["view", "--follow", "a.jsonl", "b.jsonl"]).failed(2, &["--follow shows one run"]);
     dir.run(&["stats", "empty.jsonl", "--json", "--csv"]).failed(2, &["--csv"]);
 }
+
+#[test]
+fn no_record_is_written_over() {
+    let dir = recorded();
+    std::fs::copy(dir.path("run.jsonl"), dir.path("again.jsonl")).unwrap();
+    let read = || ["run.jsonl", "again.jsonl"].map(|name| std::fs::read(dir.path(name)).unwrap());
+    let before = read();
+    for (args, flag, name) in [
+        (&["view", "run.jsonl", "-o", "run.jsonl"][..], "--output", "run.jsonl"),
+        (&["view", "--compare", "run.jsonl", "again.jsonl", "-o", "again.jsonl"], "--output", "again.jsonl"),
+        (&["stats", "run.jsonl", "again.jsonl", "--chart", "./again.jsonl"], "--chart", "again.jsonl"),
+    ] {
+        let said = format!("{flag} would overwrite `{name}`, which this command reads; name another file");
+        dir.run(args).failed(2, &[&said]);
+        assert_eq!(read(), before, "{args:?}");
+    }
+}
