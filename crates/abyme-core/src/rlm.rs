@@ -8,6 +8,7 @@ mod budget;
 mod builder;
 mod builtins;
 mod caller;
+mod cancel;
 mod children;
 mod compact;
 mod config;
@@ -42,13 +43,14 @@ mod turns;
 pub(crate) use self::budget::round_trips;
 pub use self::{
     builder::RlmBuilder,
+    cancel::CancelHandle,
     conversations::{
         Conversation, ConversationLimits, Conversations, ConversationsConfig, PastQuestion, SavedConversation,
     },
     effects::{EffectDecision, UnfinishedEffect},
     fork_handle::ForkHandle,
     prediction::Prediction,
-    run::{CancelHandle, EventStream, Run, RunFuture},
+    run::{EventStream, Run, RunFuture},
 };
 
 use std::{fmt, marker::PhantomData, path::Path, sync::Arc};

@@ -17,6 +17,9 @@ pub enum Status {
     /// The run could not go on: its sessions kept dying, or its requests were refused. The outputs were
     /// extracted from the conversation so far.
     CutShort,
+    /// The run was asked to end with what it knew ([`CancelHandle::finish_now`](crate::CancelHandle)). The
+    /// outputs were extracted from the conversation so far.
+    EndedEarly,
     /// A limit was reached. The outputs were extracted from the conversation so far.
     #[serde(untagged)]
     LimitReached(Limit),
@@ -25,7 +28,7 @@ pub enum Status {
 impl Status {
     /// Whether the model ended the run by itself.
     pub fn is_complete(self) -> bool {
-        !matches!(self, Status::LimitReached(_) | Status::CutShort)
+        !matches!(self, Status::LimitReached(_) | Status::CutShort | Status::EndedEarly)
     }
 }
 
@@ -35,6 +38,7 @@ impl fmt::Display for Status {
             Status::Submitted => f.write_str("submitted"),
             Status::Answered => f.write_str("answered"),
             Status::CutShort => f.write_str("cut_short"),
+            Status::EndedEarly => f.write_str("ended_early"),
             Status::LimitReached(limit) => limit.fmt(f),
         }
     }
@@ -82,11 +86,14 @@ mod tests {
     fn a_status_is_the_same_word_in_json_and_as_text() {
         let limits = [Limit::Iterations, Limit::SubCalls, Limit::Time, Limit::Tokens, Limit::Cost];
         let limits = limits.map(Status::LimitReached);
-        for (status, word) in
-            [Status::Submitted, Status::Answered, Status::CutShort].into_iter().chain(limits).zip([
+        for (status, word) in [Status::Submitted, Status::Answered, Status::CutShort, Status::EndedEarly]
+            .into_iter()
+            .chain(limits)
+            .zip([
                 "submitted",
                 "answered",
                 "cut_short",
+                "ended_early",
                 "max_iterations",
                 "max_llm_calls",
                 "run_timeout",

@@ -423,15 +423,14 @@ impl Recorder {
         }
     }
 
-    /// Shows a piece of a reply to the sinks that want it. It is not recorded.
-    pub(crate) fn show(&self, turn: u32, purpose: Purpose, part: ReplyPart, text: &str) {
+    /// Shows what is not recorded to the sinks that want it.
+    pub(crate) fn show(&self, event: impl FnOnce() -> Event) {
         let tree = &*self.tree;
         let mut sinks = tree.sinks.iter().filter(|sink| sink.wants_pieces()).peekable();
-        if text.is_empty() || sinks.peek().is_none() {
+        if sinks.peek().is_none() {
             return;
         }
-        let event = Event::ModelText { turn, purpose, part, text: text.to_owned() };
-        let piece = Arc::new(Record::new(&self.run, self.clock.now().as_secs_f64(), event));
+        let piece = Arc::new(Record::new(&self.run, self.clock.now().as_secs_f64(), event()));
         sinks.for_each(|sink| sink.piece(&piece));
     }
 

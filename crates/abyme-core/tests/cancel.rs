@@ -13,7 +13,8 @@ use std::{
 
 use abyme_core::{
     Blame, Capabilities, Cell, CodeInterpreter, ErrorKind, Event, HostFunctions, InterpreterFactory,
-    LanguageModel, Observation, Request, Response, Result, Rlm, inputs, testing::ScriptedFactory,
+    LanguageModel, Observation, Request, Response, Result, Rlm, Role, Status, Trajectory, inputs,
+    testing::ScriptedFactory, trajectory::Purpose,
 };
 use common::{cell, interpreter, scripted};
 
@@ -93,6 +94,9 @@ impl CodeInterpreter for NotingSession {
     }
 
     async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
+        if cell.code == "hang" {
+            return std::future::pending().await;
+        }
         self.inner.execute(cell, host).await
     }
 
@@ -143,4 +147,76 @@ async fn a_run_can_be_cancelled_before_it_starts_and_not_after_it_ended() {
     let prediction = run.await.unwrap();
     handle.cancel();
     assert_eq!(prediction.get::<String>("a").unwrap(), "done");
+}
+
+/// Writes one cell and thinks about the next one for ever; gives outputs at once when it is asked for them.
+#[derive(Debug)]
+struct Slow {
+    cell: &'static str,
+    outputs: &'static str,
+}
+
+#[async_trait::async_trait]
+impl LanguageModel for Slow {
+    fn name(&self) -> &str {
+        "slow"
+    }
+
+    async fn complete(&self, request: &Request) -> Result<Response> {
+        if request.messages.iter().any(|message| message.content.contains("answer with what is known")) {
+            return Ok(self.outputs.into());
+        }
+        match request.messages.iter().all(|message| message.role != Role::Assistant) {
+            true => Ok(cell(self.cell).into()),
+            false => std::future::pending().await,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_has_to_finish_now_answers_with_what_it_knows() {
+    let answers = "{\"a\": 41}";
+    for (code, outputs) in [("print 41", answers), ("hang", answers), ("print 41", "nothing")] {
+        let shut_down = Arc::new(AtomicBool::new(false));
+        let backend = Noting { inner: interpreter().factory(), shut_down: shut_down.clone() };
+        let model = Slow { cell: code, outputs };
+        let rlm = Rlm::builder("q -> a: int").model(model).interpreter(backend).build().unwrap();
+        let run = rlm.run(inputs! { q: "?" });
+        let handle = run.cancel_handle();
+        let (ended, ()) = tokio::join!(run.into_future(), async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            handle.finish_now();
+            handle.finish_now();
+        });
+        assert!(shut_down.load(Ordering::SeqCst) && !handle.is_cancelled());
+        if outputs == "nothing" {
+            let error = ended.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Cancelled);
+            assert!(error.message().contains("answer with what is known"), "{error}");
+            continue;
+        }
+        let prediction = ended.unwrap();
+        assert_eq!(prediction.get::<i64>("a").unwrap(), 41);
+        assert!(prediction.status() == Status::EndedEarly && !prediction.status().is_complete());
+        let last = prediction.trajectory().events().last();
+        assert!(matches!(last, Some(Event::RunFinished { status: Status::EndedEarly, .. })), "{last:?}");
+        let asked = prediction.trajectory().events().filter_map(|event| match event {
+            Event::ModelReplied { purpose, .. } => Some(*purpose),
+            _ => None,
+        });
+        assert!(asked.eq([Purpose::Act, Purpose::Extract]));
+
+        let jsonl = prediction.trajectory().to_jsonl();
+        let written = || Trajectory::from_jsonl(&jsonl).unwrap();
+        let replayed = rlm.replay_from(written()).await.unwrap();
+        assert_eq!((replayed.status(), replayed.outputs()), (Status::EndedEarly, prediction.outputs()));
+        let resumed = rlm.resume_from(written()).await.unwrap();
+        assert_eq!((resumed.status(), resumed.usage()), (Status::EndedEarly, prediction.usage()));
+        assert!(resumed.trajectory().records().eq(prediction.trajectory().records()));
+    }
+    let model = Slow { cell: "print 41", outputs: answers };
+    let rlm = Rlm::builder("q -> a").model(model).interpreter(interpreter().factory()).build().unwrap();
+    let run = rlm.run(inputs! { q: "?" });
+    run.cancel_handle().finish_now();
+    assert_eq!(run.await.unwrap().usage().calls, 1, "it asks for the outputs and for nothing else");
 }

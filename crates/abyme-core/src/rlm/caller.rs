@@ -257,6 +257,14 @@ impl<'a> ModelCaller<'a> {
         Ok(reserved.swap_remove(0))
     }
 
+    /// Shows to those who watch the run how many calls a cell asks for.
+    pub(super) fn show_asked(&self, turn: u32, count: usize, are_children: bool) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        if count > 0 {
+            self.recorder.show(|| Event::CallsAsked { turn, count, are_children });
+        }
+    }
+
     /// The model that a cell asks for by name, among those it may use. Without a name: the sub-model.
     pub(super) fn sub_model(&self, name: Option<&str>) -> Result<&'a Arc<dyn LanguageModel>, HostError> {
         let config = self.config;

@@ -87,6 +87,7 @@ impl<'a> Children<'a> {
                 .await;
         }
         self.caller.budget().reserve_children(1)?;
+        self.caller.show_asked(self.turn, 1, true);
         let waiting = self.caller.budget().lend_slot();
         let result = self.child(&asked, task).await;
         drop(waiting);
@@ -119,6 +120,7 @@ impl<'a> Children<'a> {
         let tasks = tasks.collect::<Result<Vec<_>, _>>()?;
         let results = if self.caller.budget().may_have_children() {
             self.caller.budget().reserve_children(u32::try_from(tasks.len()).unwrap_or(u32::MAX))?;
+            self.caller.show_asked(self.turn, tasks.len(), true);
             let waiting = self.caller.budget().lend_slot();
             let results = join_all(tasks.into_iter().map(|task| self.child(&asked, task))).await;
             drop(waiting);
@@ -277,6 +279,7 @@ impl<'a> Children<'a> {
             seed: recorder.past().and_then(Past::seed),
             decide_effect: None,
             forked_from: None,
+            finish: None,
         };
         let span = telemetry::child(recorder.run(), budget.depth(), &config.signature);
         let ended = telemetry::within(&span, self.start.start(parts)).await;

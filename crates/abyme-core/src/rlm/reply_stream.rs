@@ -12,7 +12,7 @@ use futures_util::{FutureExt, StreamExt};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{Delta, FinishReason, Response, ResponseStream, Usage},
-    trajectory::{Purpose, Recorder, ReplyPart},
+    trajectory::{Event, Purpose, Recorder, ReplyPart},
 };
 
 /// How one reply is read.
@@ -95,7 +95,10 @@ impl ReplyStream<'_> {
     }
 
     fn show(&self, part: ReplyPart, piece: &str) {
-        self.recorder.show(self.turn, self.purpose, part, piece);
+        let (turn, purpose) = (self.turn, self.purpose);
+        if !piece.is_empty() {
+            self.recorder.show(|| Event::ModelText { turn, purpose, part, text: piece.to_owned() });
+        }
     }
 
     /// A text of the reply, after what the request ended with where it is the beginning. A server that does

@@ -13,11 +13,12 @@ use async_trait::async_trait;
 use futures_util::Stream;
 use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::{
     begin::{Begin, Beginning, GivenRecord, How},
     budget::Budget,
+    cancel::CancelHandle,
     config::RlmConfig,
     conversations::{
         ConversationLimits,
@@ -109,7 +110,7 @@ impl<O> Run<O> {
             forks: ForkServer::default(),
             begin,
             id,
-            cancel: CancelHandle { state: watch::Sender::new(false) },
+            cancel: CancelHandle::new(),
             conversation: None,
             config,
         }
@@ -200,7 +201,7 @@ impl<O> Run<O> {
         EventStream { records }
     }
 
-    /// A handle that ends this run from elsewhere.
+    /// A handle that ends this run from elsewhere, at once or with what it knows.
     pub fn cancel_handle(&self) -> CancelHandle {
         self.cancel.clone()
     }
@@ -265,6 +266,7 @@ impl<O> Run<O> {
             seed,
             decide_effect: decide_effect.as_ref().map(|decider| &*decider.0),
             forked_from: forked_from.as_ref(),
+            finish: Some(&cancel),
         };
         let usage = || budget.usage();
         let over = OnDrop::new(|| forks.end(recorder.trajectory()));
@@ -356,32 +358,6 @@ async fn create_trace(path: PathBuf) -> Result<TrajectoryWriter> {
     created.unwrap_or_else(|error| {
         Err(Error::new(ErrorKind::Internal, "the trace could not be created").with_source(error))
     })
-}
-
-/// Ends a run from elsewhere. Made by [`Run::cancel_handle`]; clones are handles to the same run.
-#[derive(Clone, Debug)]
-pub struct CancelHandle {
-    state: watch::Sender<bool>,
-}
-
-impl CancelHandle {
-    /// Ends the run: its model call and its cell are dropped, its session is shut down, and its future gives
-    /// an error of kind [`Cancelled`](ErrorKind::Cancelled) that carries the trajectory. A run that has not
-    /// started ends as soon as it is awaited; one that is over stays as it is.
-    pub fn cancel(&self) {
-        self.state.send_replace(true);
-    }
-
-    /// Whether the run was cancelled.
-    pub fn is_cancelled(&self) -> bool {
-        *self.state.borrow()
-    }
-
-    /// Waits until the run is cancelled.
-    async fn cancelled(&self) {
-        // The channel does not close while this handle holds its sender.
-        self.state.subscribe().wait_for(|&cancelled| cancelled).await.ok();
-    }
 }
 
 /// The events of one run, as they happen. Made by [`Run::events`].

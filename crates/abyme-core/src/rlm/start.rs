@@ -10,7 +10,8 @@ use indexmap::IndexMap;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{
-    budget::Budget, config::RlmConfig, effects::DecideEffect, forks::ForkServer, kept_session::SessionHolder,
+    budget::Budget, cancel::CancelHandle, config::RlmConfig, effects::DecideEffect, forks::ForkServer,
+    kept_session::SessionHolder,
 };
 use crate::{
     error::Result,
@@ -49,6 +50,8 @@ pub(super) struct RunParts<'a> {
     pub(super) decide_effect: Option<&'a DecideEffect>,
     /// The run that it is a fork of, if it is one.
     pub(super) forked_from: Option<&'a ForkOrigin>,
+    /// What may ask it to end with what it knows. A child ends with the cell that waits for it.
+    pub(super) finish: Option<&'a CancelHandle>,
 }
 
 /// What of a run's inputs is of earlier questions of its conversation.

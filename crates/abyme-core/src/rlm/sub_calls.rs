@@ -142,6 +142,8 @@ impl<'a> SubCalls<'a> {
             });
         }
         let reserved = self.caller.reserve_sub_calls(options.model, &requests)?;
+        let is_sent = |plan: &&Plan<'_>| !matches!(plan, Plan::Refused(_));
+        self.caller.show_asked(self.turn, plans.iter().filter(is_sent).count(), false);
         let mut reserved = requests.into_iter().zip(reserved);
         Ok(plans
             .into_iter()

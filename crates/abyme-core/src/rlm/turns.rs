@@ -3,7 +3,7 @@
 mod cells;
 mod sessions;
 
-use std::{pin::pin, sync::Arc};
+use std::{future::pending, pin::pin, sync::Arc};
 
 use abyme_python_syntax::visible_text;
 use indexmap::IndexMap;
@@ -34,7 +34,7 @@ use crate::{
     model::{FinishReason, Message, Response},
     prompt::{self, FirstMessages, Profile, TextAlone},
     status::{Limit, Status},
-    trajectory::{Event, FollowMode, Purpose, Record, Recorder, unix_ms},
+    trajectory::{Event, FollowMode, Past, Purpose, Record, Recorder, unix_ms},
     value::Value,
 };
 
@@ -111,6 +111,8 @@ enum End {
     Limit(Limit),
     /// Something failed for good that is not the root model.
     CutShort(Error),
+    /// The run was asked from elsewhere to end with what it knows.
+    Asked,
 }
 
 impl<'a> Turns<'a> {
@@ -247,7 +249,28 @@ impl<'a> Turns<'a> {
         ended
     }
 
+    /// Takes turns until the run ends, or is asked to end with what it knows: that drops the turn.
     async fn take_in(&mut self, holder: &mut Option<KeptSession>) -> Result<Outputs> {
+        let finish = self.parts.finish;
+        let asked = async {
+            match finish {
+                Some(handle) => handle.finish_asked().await,
+                None => pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            biased;
+            () = asked => Err(End::Asked),
+            ended = self.take_turns(holder) => ended?,
+        };
+        match ended {
+            Ok(outputs) => Ok(outputs),
+            Err(end) => self.extract(end).await,
+        }
+    }
+
+    /// Takes turns until the run has its outputs, or no further turn is possible.
+    async fn take_turns(&mut self, holder: &mut Option<KeptSession>) -> Result<Result<Outputs, End>> {
         loop {
             self.recorder.check_same()?;
             if !self.recorder.is_following() {
@@ -264,15 +287,25 @@ impl<'a> Turns<'a> {
             };
             let reserved = match reserved {
                 Ok(reserved) => reserved,
-                Err(limit) => return self.extract(End::Limit(limit)).await,
+                Err(limit) => return Ok(Err(End::Limit(limit))),
             };
             self.turn += u32::from(!self.repairing);
             let span = tracing::info_span!("turn", number = self.turn);
-            match Box::pin(self.take_turn(holder, reserved).instrument(span)).await? {
+            let step = match Box::pin(self.take_turn(holder, reserved).instrument(span)).await {
+                // The record has a turn that was dropped, because the run was asked to end.
+                Err(error)
+                    if error.kind() == ErrorKind::Cancelled
+                        && self.recorder.past().is_some_and(Past::goes_on_with_outputs) =>
+                {
+                    return Ok(Err(End::Asked));
+                }
+                step => step?,
+            };
+            match step {
                 Step::Continue(message) if !self.begin_anew() => self.transcript.add(message),
                 Step::Continue(_) => {}
-                Step::Done(outputs) => return Ok(outputs),
-                Step::Extract(end) => return self.extract(end).await,
+                Step::Done(outputs) => return Ok(Ok(outputs)),
+                Step::Extract(end) => return Ok(Err(end)),
             }
         }
     }
@@ -393,6 +426,7 @@ impl<'a> Turns<'a> {
         let reason = match &end {
             End::Limit(limit) => self.budget.describe(*limit),
             End::CutShort(error) => error.message().to_owned(),
+            End::Asked => "the run was asked to answer with what is known".to_owned(),
         };
         let ask = match self.extracts_text() {
             true => prompt::extract_text(&reason),
@@ -431,6 +465,7 @@ impl<'a> Turns<'a> {
                     let status = match end {
                         End::Limit(limit) => Status::LimitReached(limit),
                         End::CutShort(_) => Status::CutShort,
+                        End::Asked => Status::EndedEarly,
                     };
                     return Ok((outputs, status));
                 }
@@ -450,6 +485,8 @@ impl<'a> Turns<'a> {
                 Error::new(error.kind(), message).with("limit", limit).with_source(error).permanent()
             }
             (End::Limit(limit), None) => Error::new(ErrorKind::LimitReached, message).with("limit", limit),
+            (End::Asked, Some(error)) => Error::new(error.kind(), message).with_source(error).permanent(),
+            (End::Asked, None) => Error::new(ErrorKind::Cancelled, message),
         }
         .operation("Rlm::run"))
     }

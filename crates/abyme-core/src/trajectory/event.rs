@@ -135,6 +135,18 @@ pub enum Event {
         /// The piece.
         text: String,
     },
+    /// A cell asks for so many sub-calls or children at once, and they begin. Those who watch a run see it,
+    /// as [`ModelText`](Event::ModelText), to know how much is to come; no record and no trace holds it.
+    #[non_exhaustive]
+    #[cfg_attr(test, schemars(skip))]
+    CallsAsked {
+        /// The turn it belongs to.
+        turn: u32,
+        /// How many. A reply that is to be corrected takes one more.
+        count: u32,
+        /// Whether they are children.
+        are_children: bool,
+    },
     /// A reply of the root model was not acted on: it held no code, or none that can be read, or no outputs
     /// where these were asked for. The model is asked again.
     #[non_exhaustive]
@@ -614,8 +626,9 @@ pub trait EventSink: Send + Sync {
     /// Takes note of an event. Called on the run's own task: it must be quick and must not block.
     fn record(&self, record: &Arc<Record>);
 
-    /// Shows a piece of a reply as it comes: an [`Event::ModelText`], which is not part of the record. Called
-    /// as [`record`](Self::record) is, many times for each reply. Default: nothing is done with it.
+    /// Shows what is not part of the record: a piece of a reply as it comes ([`Event::ModelText`]), how many
+    /// calls a cell asks for ([`Event::CallsAsked`]). Called as [`record`](Self::record) is, many times for
+    /// each reply. Default: nothing is done with it.
     fn piece(&self, piece: &Arc<Record>) {
         let _ = piece;
     }

@@ -280,6 +280,17 @@ impl Past {
         later.for_each(|(_, record)| *set_aside.entry(self.run.clone()).or_default() += usage_of(record));
     }
 
+    /// Whether the next reply of the record has the outputs: if that is so in the middle of a turn, the run was
+    /// asked to end in it.
+    pub(crate) fn goes_on_with_outputs(&self) -> bool {
+        let state = self.state();
+        let purposes = state.steps.iter().filter_map(|step| match step.record.event {
+            Event::ModelReplied { purpose, .. } => Some(purpose),
+            _ => None,
+        });
+        purposes.take(1).eq([Purpose::Extract])
+    }
+
     /// The answer to the next request of this purpose.
     pub(crate) fn reply(&self, turn: u32, purpose: Purpose) -> PastReply {
         let mut reply = PastReply::default();

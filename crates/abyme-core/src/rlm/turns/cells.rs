@@ -7,7 +7,7 @@ use std::{
 
 use super::{MissedCell, Turns};
 use crate::{
-    error::Result,
+    error::{Error, ErrorKind, Result},
     interpreter::{Cell, CodeInterpreter, Observation, Session, Stage},
     rlm::{
         answers::{AnswerMode, Answers, Tally},
@@ -87,6 +87,11 @@ impl Turns<'_> {
             _ => None,
         });
         let Some((observation, notes, sub_calls)) = ended else {
+            if past.goes_on_with_outputs() {
+                self.recall(&Tally::of_all(past, &calls));
+                let message = "the run was asked to end in this cell";
+                return Err(Error::new(ErrorKind::Cancelled, message));
+            }
             recorder.check_live(self.turn)?;
             // The record ends in it. What it was answered is answered again, and the rest is asked.
             let answers = Answers::of(past, &calls, AnswerMode::Open);
