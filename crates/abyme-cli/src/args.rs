@@ -68,24 +68,6 @@ pub(crate) enum Command {
     Stats(StatsArgs),
 }
 
-#[cfg(feature = "pyo3")]
-impl Command {
-    /// Whether cells run in the process of this command.
-    pub(crate) fn runs_in_process(&self) -> bool {
-        match self {
-            Self::Run(args) => args.rlm.backend.interpreter == "pyo3",
-            Self::Chat(args) => args.rlm.backend.interpreter == "pyo3",
-            Self::Resume(args) => args.recorded.is_of("pyo3"),
-            Self::Replay(args) => args.recorded.is_of("pyo3"),
-            Self::Fork(args) => args.recorded.is_of("pyo3"),
-            Self::Demo(args) => args.backend.interpreter == "pyo3",
-            Self::Interpreter(args) => args.backend == "pyo3",
-            Self::Doctor(args) => args.interpreter.as_ref().is_none_or(|name| name == "pyo3"),
-            Self::Prepare | Self::View(_) | Self::Stats(_) => false,
-        }
-    }
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct BackendArgs {
     /// Where the Python runs
@@ -225,17 +207,6 @@ pub(crate) struct RecordedArgs {
     pub(crate) json: bool,
 }
 
-#[cfg(feature = "pyo3")]
-impl RecordedArgs {
-    /// Whether the run was one of this interpreter.
-    fn is_of(&self, name: &str) -> bool {
-        abyme::Trajectory::load(&self.file).is_ok_and(|record| {
-            let mut events = record.events();
-            matches!(events.next(), Some(abyme::Event::RunStarted { interpreter, .. }) if interpreter == name)
-        })
-    }
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct ResumeArgs {
     #[command(flatten)]
@@ -313,8 +284,9 @@ pub(crate) struct RlmArgs {
     pub(crate) whole_replies: bool,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
-    /// Show each turn on stderr as the model writes it, those of children whole and indented, and at the end
-    /// what the run used
+    /// Show each turn on stderr as the model writes it, with all that its cell printed, those of children
+    /// whole and indented, and at the end what the run used. A terminal shows turns anyway, with long output
+    /// cut
     #[arg(long, short)]
     pub(crate) verbose: bool,
 }

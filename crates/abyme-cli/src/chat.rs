@@ -21,8 +21,8 @@ use crate::{
     files, inputs, output,
     progress::{Detail, Progress, Target},
     rlm::{self, Described},
-    running::show_ledger,
-    signals::{ORDERLY_TIMEOUT, Stop},
+    running::{Stopped, show_ledger, until_stopped},
+    signals::Stop,
     standard::Standard,
     terminal,
 };
@@ -122,10 +122,13 @@ pub(crate) async fn run(args: ChatArgs, standard: &Standard) -> Result<Exit, Fai
         terminal::say("ask a question; /help shows what else there is");
     }
     let ended = chat.answer(&lines).await;
+    // Now, because the command may end before all is closed.
+    lines.restore_terminal();
     let closed = chat.close().await;
     let exit = ended?;
     closed?;
-    wrapped.finish()?;
+    wrapped.finish_replay()?;
+    wrapped.finish_recording()?;
     Ok(exit)
 }
 
@@ -171,8 +174,10 @@ impl Chat<'_> {
         let mut interrupted = false;
         loop {
             let input = tokio::select! {
-                input = lines.next() => input?,
+                // No line is asked for after a signal: the terminal is given back then.
+                biased;
                 exit = self.stop.received() => return Ok(exit),
+                input = lines.next() => input?,
             };
             let line = match input {
                 Input::Line(line) => line,
@@ -221,19 +226,7 @@ impl Chat<'_> {
         let progress = Arc::new(Progress::new(Target::Stderr, detail));
         let inputs = self.files.clone().with(names::QUESTION, question);
         let run = self.talk().ask(inputs).on_event(progress.clone());
-        let handle = run.cancel_handle();
-        let mut running = run.into_future();
-        let ended = tokio::select! {
-            ended = &mut running => Ok(ended),
-            exit = self.stop.received() => {
-                handle.cancel();
-                tokio::select! {
-                    _ = tokio::time::timeout(ORDERLY_TIMEOUT, &mut running) => Err((exit, false)),
-                    _ = self.stop.received() => Err((exit, true)),
-                }
-            }
-        };
-        drop(running);
+        let ended = until_stopped(run, &progress, &mut self.stop).await;
         progress.finish();
         match ended {
             Ok(Ok(prediction)) => {
@@ -248,12 +241,12 @@ impl Chat<'_> {
                 self.failed.get_or_insert(failure.exit());
                 Ok(None)
             }
-            Err((Exit::Interrupted, is_twice)) => {
+            Err(Stopped { exit: Exit::Interrupted, is_twice }) => {
                 terminal::say("the question was interrupted");
                 self.failed.get_or_insert(Exit::Interrupted);
                 if is_twice { Err(Failure::quiet(Exit::Interrupted)) } else { Ok(Some(Exit::Interrupted)) }
             }
-            Err((exit, _)) => Ok(Some(exit)),
+            Err(Stopped { exit, .. }) => Ok(Some(exit)),
         }
     }
 
@@ -266,6 +259,7 @@ impl Chat<'_> {
                 terminal::say(&format!("abyme: warning: ended by its limit `{limit}`; this is an estimate"));
             }
             Status::CutShort => terminal::say("abyme: warning: it could not go on; this is an estimate"),
+            Status::EndedEarly => terminal::say("abyme: warning: ended early; this is an estimate"),
             _ => {}
         }
         self.standard.write(&output::plain(prediction.outputs()))

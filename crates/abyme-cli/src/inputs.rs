@@ -55,6 +55,24 @@ pub(crate) fn files(given: &[Named]) -> impl Iterator<Item = &Path> {
     })
 }
 
+/// About how many bytes a value takes.
+pub(crate) fn about_bytes_of(value: &Value) -> u64 {
+    /// What a value takes beside its text.
+    const EACH: u64 = 8;
+    let length = |bytes: usize| bytes as u64;
+    let content = match value {
+        Value::Text(text) => length(text.as_str().len()),
+        Value::Bytes(bytes) => length(bytes.len()),
+        Value::BigInt(digits) => length(digits.len()),
+        Value::List(items) => items.iter().map(about_bytes_of).sum(),
+        Value::Dict(entries) => {
+            entries.iter().map(|(key, item)| length(key.len()) + about_bytes_of(item)).sum()
+        }
+        _ => 0,
+    };
+    EACH + content
+}
+
 /// About how many bytes the inputs have, without reading them.
 pub(crate) fn about_bytes(given: &[Named]) -> u64 {
     /// What stdin and other pipes may bring.

@@ -10,6 +10,7 @@ mod files;
 mod inputs;
 mod interpreter;
 mod json;
+mod keys;
 mod models;
 mod output;
 mod prepare;
@@ -38,7 +39,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(300);
 fn main() -> ExitCode {
     let ended = args::parse().and_then(|command| {
         terminal::start_log();
-        let standard = standard(&command)?;
+        let standard = standard()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| Failure::new(Exit::Failed, format!("cannot start: {error}")))?;
@@ -56,13 +57,11 @@ fn main() -> ExitCode {
     .into()
 }
 
-/// stdin and stdout, out of the reach of cells that run in this process.
-fn standard(command: &Command) -> Result<Standard, Failure> {
+/// stdin and stdout, out of the reach of cells, where these can run in this process.
+fn standard() -> Result<Standard, Failure> {
     #[cfg(feature = "pyo3")]
-    if command.runs_in_process() {
-        return Standard::moved();
-    }
-    let _ = command;
+    return Standard::moved();
+    #[cfg(not(feature = "pyo3"))]
     Ok(Standard::default())
 }
 

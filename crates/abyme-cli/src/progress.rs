@@ -1,10 +1,16 @@
-//! Shows a run as it happens: a spinner on a terminal, plain lines elsewhere, whole turns if asked for.
+//! Shows a run as it happens: live on a terminal, plain lines elsewhere, whole turns if asked for.
+
+mod live;
+mod paint;
+mod python;
+mod reply;
+mod words;
 
 use std::{
     collections::HashMap,
-    io::{self, IsTerminal, Write},
+    future::pending,
+    io::{self, BufRead, BufReader, IsTerminal, Write},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use abyme::{
@@ -12,12 +18,24 @@ use abyme::{
     interpreter::render_observation,
     trajectory::{Purpose, ReplyPart},
 };
-use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{standard::Standard, terminal::escape};
+use self::{
+    live::Live,
+    paint::{Ink, Paint},
+    python::Highlighter,
+    reply::{LiveReply, ReplyLook},
+    words::counted,
+};
+use crate::{
+    keys::Keys,
+    standard::Standard,
+    terminal::{self, escape},
+};
 
 /// Most characters of a line about what went wrong. The trace has the rest.
 const MAX_NOTE_CHARS: usize = 160;
+/// Most characters of what a cell produced, on a terminal where turns were not asked for whole.
+const MAX_OUTPUT_CHARS: usize = 1_000;
 
 /// Where progress goes.
 #[derive(Clone, Debug)]
@@ -31,7 +49,7 @@ pub(crate) enum Target {
 /// How much of a run is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Detail {
-    /// A line for what happens.
+    /// A line for what happens; on a terminal the turns, with what cells produced cut.
     Lines,
     /// Each turn whole: reasoning, code, what it produced.
     Turns,
@@ -42,7 +60,9 @@ pub(crate) enum Detail {
 pub(crate) struct Progress {
     target: Target,
     detail: Detail,
-    spinner: Option<ProgressBar>,
+    /// What is drawn below, on a terminal.
+    live: Option<Live>,
+    paint: Paint,
     /// The runs of the tree by their ids.
     runs: Mutex<HashMap<String, Counts>>,
 }
@@ -60,7 +80,6 @@ struct RunView<'a> {
 #[derive(Debug, Default)]
 struct Counts {
     depth: usize,
-    turn: u32,
     sub_calls: u32,
     failed: u32,
     children: u32,
@@ -73,83 +92,98 @@ struct Counts {
     nudges: bool,
 }
 
-/// A reply that is shown line by line as it comes.
-#[derive(Debug, Default)]
-struct LiveReply {
-    part: Option<ReplyPart>,
-    /// The line that is not complete yet.
-    line: String,
-}
-
-impl LiveReply {
-    /// Takes a piece. Gives the lines that are complete.
-    fn push(&mut self, part: ReplyPart, piece: &str) -> Vec<String> {
-        let mut lines = Vec::new();
-        if self.part.is_some_and(|before| before != part) {
-            lines.extend(self.end());
-        }
-        self.part = Some(part);
-        self.line.push_str(piece);
-        while let Some(end) = self.line.find('\n') {
-            let line: String = self.line.drain(..=end).collect();
-            lines.push(self.shown(line.trim_end()));
-        }
-        lines
-    }
-
-    /// Gives the last line.
-    fn end(&mut self) -> Option<String> {
-        let line = std::mem::take(&mut self.line);
-        (!line.trim().is_empty()).then(|| self.shown(&line))
-    }
-
-    /// Thoughts are marked.
-    fn shown(&self, line: &str) -> String {
-        match self.part {
-            Some(ReplyPart::Reasoning) => format!("  ~ {line}"),
-            _ => line.to_owned(),
-        }
-    }
-}
-
 impl Progress {
+    /// On a terminal it is drawn, and takes the keys, until [`finish`](Self::finish).
     pub(crate) fn new(target: Target, detail: Detail) -> Self {
-        let spinner = (matches!(target, Target::Stderr) && io::stderr().is_terminal()).then(spinner);
-        Self { target, detail, spinner, runs: Mutex::default() }
+        let is_dumb = std::env::var_os("TERM").is_none_or(|name| name == "dumb");
+        let is_live = matches!(target, Target::Stderr) && io::stderr().is_terminal() && !is_dumb;
+        let paint = if is_live { Paint::of_environment() } else { Paint::default() };
+        Self { target, detail, live: is_live.then(|| Live::start(paint)), paint, runs: Mutex::default() }
     }
 
-    /// Takes the spinner away, so that the answer stands alone.
+    /// Ends what is drawn, so that the answer stands alone.
     pub(crate) fn finish(&self) {
-        if let Some(spinner) = &self.spinner {
-            spinner.finish_and_clear();
+        self.live.iter().for_each(Live::end);
+    }
+
+    /// Whether a person watches.
+    pub(crate) fn is_live(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// Waits until a person wants the run to answer with what it knows.
+    pub(crate) async fn end_wanted(&self) {
+        match self.keys() {
+            Some(keys) => keys.end_pressed().await,
+            None => pending().await,
         }
     }
 
-    /// Prints lines; on a terminal they scroll by above the spinner.
-    fn print(&self, text: &str) {
-        let text = escape(text);
-        let write = || match &self.target {
-            // A closed stderr does not end the run: the answer may still go to a file.
-            Target::Stderr => drop(writeln!(io::stderr().lock(), "{text}")),
-            Target::Stdout(standard) => drop(writeln!(standard.output(), "{text}")),
+    /// Takes no more keys.
+    pub(crate) fn give_keys_back(&self) {
+        self.live.iter().for_each(Live::give_keys_back);
+    }
+
+    /// Says what Ctrl-C does: `Ctrl-C ends it`.
+    pub(crate) fn say_ctrl_c(&self, does: &'static str) {
+        self.live.iter().for_each(|live| live.view().set_ctrl_c(does));
+    }
+
+    /// Says something to the person who presses keys.
+    pub(crate) fn notice(&self, text: &str) {
+        self.live.iter().for_each(|live| live.view().notice(text));
+    }
+
+    /// Asks the person at the terminal, in the middle of a run. `None` where nobody sits there.
+    pub(crate) fn ask(&self, standard: &Standard, question: &str) -> Option<String> {
+        if !standard.is_input_terminal() {
+            return None;
+        }
+        let ask = || {
+            let mut answer = String::new();
+            let written = writeln!(io::stderr().lock(), "{}", escape(question));
+            written.and_then(|()| BufReader::new(standard.input()).read_line(&mut answer)).ok()?;
+            Some(answer)
         };
-        match &self.spinner {
-            Some(spinner) => spinner.suspend(write),
-            None => write(),
+        let ask = || terminal::above_drawn(ask);
+        match self.keys() {
+            Some(keys) => keys.lend(ask),
+            None => ask(),
+        }
+    }
+
+    fn keys(&self) -> Option<&Keys> {
+        self.live.as_ref()?.keys()
+    }
+
+    /// Prints lines that are ready for a terminal; what is drawn stays below them.
+    fn print(&self, text: &str) {
+        match &self.target {
+            Target::Stderr => terminal::say_as_is(text),
+            // A closed stdout ends the command elsewhere.
+            Target::Stdout(standard) => drop(writeln!(standard.output(), "{text}")),
         }
     }
 
     /// Says in one place what is going on: what a line each would be too much for.
     fn status(&self, text: &str) {
-        if let Some(spinner) = &self.spinner {
-            spinner.set_message(escape(text).into_owned());
-        }
+        self.live.iter().for_each(|live| live.view().set_doing(text));
+    }
+
+    /// How a reply looks.
+    fn look(&self) -> ReplyLook {
+        if self.is_live() { ReplyLook::Painted(self.paint) } else { ReplyLook::Plain }
     }
 }
 
 impl RunView<'_> {
-    /// Prints lines, indented by the depth of the run.
+    /// Prints lines, indented by the depth of the run. Their control characters are shown.
     fn print(&self, text: &str) {
+        self.print_as_is(&escape(text));
+    }
+
+    /// Prints lines that are ready for a terminal, indented by the depth of the run.
+    fn print_as_is(&self, text: &str) {
         let text = text.trim_end();
         match self.depth {
             0 => self.progress.print(text),
@@ -175,8 +209,18 @@ impl RunView<'_> {
         }
     }
 
+    /// A person who watches sees the turns of the run itself.
     fn detail(&self) -> Detail {
-        self.progress.detail
+        if self.progress.is_live() && self.depth == 0 { Detail::Turns } else { self.progress.detail }
+    }
+
+    /// Whether what happens in children is drawn, and not printed too.
+    fn draws_children(&self) -> bool {
+        self.progress.is_live() && self.progress.detail == Detail::Lines
+    }
+
+    fn heading(&self, title: &str) -> String {
+        self.progress.paint.ink(Ink::Heading, &heading(title))
     }
 
     fn counts<T>(&self, change: impl FnOnce(&mut Counts) -> T) -> T {
@@ -187,8 +231,8 @@ impl RunView<'_> {
     /// A reply that is not shown as a cell, under a line that says what it is, unless it was shown already.
     fn show_reply(&self, title: &str) {
         let (reply, live) = self.counts(|counts| (counts.reply.take(), std::mem::take(&mut counts.live)));
-        if let Some(reply) = reply.filter(|_| self.detail() == Detail::Turns && live.part.is_none()) {
-            self.print(&format!("{}\n{}", heading(title), reply.trim()));
+        if let Some(reply) = reply.filter(|_| self.detail() == Detail::Turns && !live.has_begun()) {
+            self.print_as_is(&format!("{}\n{}", self.heading(title), escape(reply.trim())));
         }
     }
 
@@ -197,25 +241,35 @@ impl RunView<'_> {
         if self.depth > 0 {
             return;
         }
+        let look = self.progress.look();
         let (is_first, lines, line) = self.counts(|counts| {
-            let is_first = counts.live.part.is_none();
-            (is_first, counts.live.push(part, piece), counts.live.line.clone())
+            let is_first = !counts.live.has_begun();
+            (is_first, counts.live.push(part, piece, look), counts.live.line().to_owned())
         });
+        if let Some(live) = &self.progress.live {
+            let doing = if part == ReplyPart::Reasoning { "thinks" } else { "writes" };
+            let mut view = live.view();
+            view.set_doing(&format!("turn {turn}: the model {doing}"));
+            view.set_partial(&line);
+        }
         if is_first {
-            self.print(&match purpose {
-                Purpose::Extract => heading("its outputs"),
-                Purpose::Compact => heading("its summary of the turns so far"),
-                _ => heading(&format!("turn {turn}")),
+            self.print_as_is(&match purpose {
+                Purpose::Extract => self.heading("its outputs"),
+                Purpose::Compact => self.heading("its summary of the turns so far"),
+                _ => self.heading(&format!("turn {turn}")),
             });
         }
-        lines.iter().for_each(|line| self.print(line));
-        self.status(&line);
+        lines.iter().for_each(|line| self.print_as_is(line));
     }
 
     /// The end of what was shown of a reply.
     fn end_pieces(&self) {
-        let line = self.counts(|counts| counts.live.end());
-        line.into_iter().for_each(|line| self.print(&line));
+        let look = self.progress.look();
+        let line = self.counts(|counts| counts.live.end(look));
+        if let Some(live) = self.progress.live.as_ref().filter(|_| self.depth == 0) {
+            live.view().set_partial("");
+        }
+        line.into_iter().for_each(|line| self.print_as_is(&line));
     }
 
     /// What is said of a reply that was not acted on, and of a try that failed.
@@ -225,26 +279,29 @@ impl RunView<'_> {
         if short.len() < line.len() {
             short.push('…');
         }
-        self.line(&format!("turn {turn}: {short}"));
+        let note = format!("turn {turn}: {short}");
+        if self.depth == 0 || self.detail() == Detail::Turns {
+            self.print_as_is(&self.progress.paint.ink(Ink::Warning, &note));
+        }
     }
 
     fn cell_started(&self, turn: u32, reasoning: &str, code: &str) {
         let (reply, live) = self.counts(|counts| (counts.reply.take(), std::mem::take(&mut counts.live)));
         // A call in the provider's own form has code that is not in the text.
-        let is_shown = live.part.is_some() && reply.is_some_and(|reply| reply.contains(code.trim()));
-        let lines = code.lines().count();
-        let about = format!("turn {turn}: running a cell ({lines} {})", plural(lines, "line"));
+        let is_shown = live.has_begun() && reply.is_some_and(|reply| reply.contains(code.trim()));
+        let about = format!("turn {turn}: running a cell ({})", counted(code.lines().count() as u64, "line"));
         match self.detail() {
             Detail::Lines => self.line(&about),
             Detail::Turns if is_shown => {}
             Detail::Turns => {
-                let mut text = format!("{}\n", heading(&format!("turn {turn}")));
+                let mut text = format!("{}\n", self.heading(&format!("turn {turn}")));
                 if !reasoning.trim().is_empty() {
-                    text.push_str(reasoning.trim());
+                    text.push_str(&escape(reasoning.trim()));
                     text.push('\n');
                 }
-                text.extend(code.lines().map(|line| format!("  │ {line}\n")));
-                self.print(&text);
+                let mut painted = Highlighter::new(self.progress.paint);
+                text.extend(code.lines().map(|line| format!("  │ {}\n", painted.line(line))));
+                self.print_as_is(&text);
             }
         }
         self.status(&about);
@@ -259,28 +316,26 @@ impl RunView<'_> {
         if counts.sub_calls > 0 {
             let failed =
                 if counts.failed > 0 { format!(", {} failed", counts.failed) } else { String::new() };
-            facts.push(format!(
-                "{} {}{failed}",
-                counts.sub_calls,
-                plural(counts.sub_calls as usize, "sub-call")
-            ));
+            facts.push(format!("{}{failed}", counted(counts.sub_calls, "sub-call")));
         }
         if counts.children > 0 {
-            facts.push(format!("{} {}", counts.children, plural(counts.children as usize, "child run")));
+            facts.push(counted(counts.children, "child run"));
         }
         if counts.tool_calls > 0 {
-            facts.push(format!("{} {}", counts.tool_calls, plural(counts.tool_calls as usize, "tool call")));
+            facts.push(counted(counts.tool_calls, "tool call"));
         }
         match self.detail() {
             Detail::Turns => {
                 if !facts.is_empty() {
                     self.print(&format!("({})", facts.join(", ")));
                 }
-                // What the session kept is shown whole. A cell that only submits has nothing to show.
+                // A cell that only submits has nothing to show.
                 let silent =
                     observation.stdout.is_empty() && observation.stderr.is_empty() && observation.is_ok();
                 if observation.submission.is_none() || !silent {
-                    self.print(&render_observation(observation, usize::MAX));
+                    let is_cut = self.progress.detail == Detail::Lines;
+                    let most = if is_cut { MAX_OUTPUT_CHARS } else { usize::MAX };
+                    self.print_as_is(&self.painted(&render_observation(observation, most)));
                 }
                 if let Some(submission) = &observation.submission {
                     self.print(&format!("(submitted by {})", submission.via));
@@ -302,13 +357,19 @@ impl RunView<'_> {
         self.status(&format!("turn {}: waiting for the model", turn + 1));
     }
 
-    fn counted(&self, count: impl FnOnce(&mut Counts)) {
-        let text = self.counts(|counts| {
-            count(counts);
-            let Counts { turn, sub_calls, children, tool_calls, .. } = counts;
-            format!("turn {turn}: {sub_calls} sub-calls, {children} child runs, {tool_calls} tool calls")
+    /// What a cell produced: labels stay in the background, an exception does not.
+    fn painted(&self, observed: &str) -> String {
+        let mut is_error = false;
+        let lines = observed.lines().map(|line| {
+            let is_label = LABELS.iter().any(|label| line.starts_with(label));
+            is_error = if is_label { line.starts_with(LABELS[0]) } else { is_error };
+            match (is_label, is_error) {
+                (true, _) => self.progress.paint.ink(Ink::Faint, line),
+                (false, true) => self.progress.paint.ink(Ink::Problem, line),
+                (false, false) => escape(line).into_owned(),
+            }
         });
-        self.status(&text);
+        lines.collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -322,6 +383,7 @@ impl EventSink for Progress {
             }
             depth
         };
+        self.live.iter().for_each(|live| live.view().see(record, depth == 0));
         RunView { progress: self, id: &record.run, depth }.show(&record.event);
     }
 
@@ -330,13 +392,14 @@ impl EventSink for Progress {
             let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
             runs.get(&piece.run).map_or(0, |counts| counts.depth)
         };
+        self.live.iter().for_each(|live| live.view().see(piece, depth == 0));
         if let Event::ModelText { turn, purpose, part, text, .. } = &piece.event {
             RunView { progress: self, id: &piece.run, depth }.show_piece(*turn, *purpose, *part, text);
         }
     }
 
     fn wants_pieces(&self) -> bool {
-        self.detail == Detail::Turns
+        self.is_live() || self.detail == Detail::Turns
     }
 }
 
@@ -349,10 +412,7 @@ impl RunView<'_> {
             }
             Event::ModelReplied { turn, purpose, text, .. } => {
                 self.end_pieces();
-                self.counts(|counts| {
-                    counts.turn = *turn;
-                    counts.reply = Some(text.clone());
-                });
+                self.counts(|counts| counts.reply = Some(text.clone()));
                 match purpose {
                     Purpose::Repair => {
                         self.line(&format!("turn {turn}: the model repaired a cell that did not compile"))
@@ -377,7 +437,7 @@ impl RunView<'_> {
                 let nudges = self.counts(|counts| std::mem::take(&mut counts.nudges));
                 if nudges && self.detail() == Detail::Turns {
                     let lines = message.content.lines().map(|line| format!("  > {line}\n"));
-                    self.print(&lines.collect::<String>());
+                    self.print_as_is(&self.progress.paint.lines(Ink::Faint, &lines.collect::<String>()));
                 }
             }
             Event::ModelCallFailed { turn, call: None, error, retry_seconds: Some(seconds), .. } => {
@@ -394,11 +454,11 @@ impl RunView<'_> {
             }
             Event::RunFinished { .. } => self.show_reply("the answer"),
             Event::CellStarted { turn, reasoning, code, .. } => self.cell_started(*turn, reasoning, code),
-            Event::SubCallFinished { turn, outcome, .. } => self.counted(|counts| {
-                counts.turn = *turn;
+            Event::SubCallFinished { outcome, .. } => self.counts(|counts| {
                 counts.sub_calls += 1;
                 counts.failed += u32::from(outcome.failure().is_some());
             }),
+            Event::ChildStarted { .. } if self.draws_children() => {}
             Event::ChildStarted { turn, call, prompt, .. } => {
                 self.note(*turn, &format!("child {call} starts: {prompt}"));
             }
@@ -408,15 +468,9 @@ impl RunView<'_> {
                     Some(error) => format!("failed: {error}"),
                 };
                 self.note(*turn, &format!("child {call}, {usage}, {seconds:.1} s: {ended}"));
-                self.counted(|counts| {
-                    counts.turn = *turn;
-                    counts.children += 1;
-                });
+                self.counts(|counts| counts.children += 1);
             }
-            Event::ToolCallFinished { turn, .. } => self.counted(|counts| {
-                counts.turn = *turn;
-                counts.tool_calls += 1;
-            }),
+            Event::ToolCallFinished { .. } => self.counts(|counts| counts.tool_calls += 1),
             Event::CellFinished { turn, observation, .. } => self.cell_finished(*turn, observation),
             Event::SessionLost { turn, .. } => {
                 self.line(&format!("turn {turn}: the session was lost; a fresh one gets the inputs again"));
@@ -431,33 +485,19 @@ impl RunView<'_> {
     }
 }
 
+/// How the parts of an observation are labelled; the first is an exception.
+const LABELS: [&str; 9] = [
+    "[error",
+    "[value",
+    "[stdout",
+    "[stderr",
+    "[changed]",
+    "[submitted by",
+    "[session restored]",
+    "[session ended]",
+    "[time limit]",
+];
+
 fn heading(title: &str) -> String {
     format!("── {title} {}", "─".repeat(60))
-}
-
-fn spinner() -> ProgressBar {
-    let spinner = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}") {
-        spinner.set_style(style);
-    }
-    spinner.enable_steady_tick(Duration::from_millis(120));
-    spinner
-}
-
-fn plural(count: usize, word: &str) -> String {
-    if count == 1 { word.to_owned() } else { format!("{word}s") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reply_is_shown_in_lines_as_they_come() {
-        let mut live = LiveReply::default();
-        assert!(live.push(ReplyPart::Reasoning, "Look ").is_empty());
-        assert_eq!(live.push(ReplyPart::Reasoning, "first.\nThen"), ["  ~ Look first."]);
-        assert_eq!(live.push(ReplyPart::Text, "I print\r\nit."), ["  ~ Then", "I print"]);
-        assert_eq!((live.end(), live.end()), (Some("it.".to_owned()), None));
-    }
 }

@@ -1,7 +1,6 @@
 //! `abyme resume`, `abyme replay` and `abyme fork`: runs that begin with the record of another.
 
 use std::{
-    io::{self, IsTerminal},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -15,11 +14,11 @@ use crate::{
     args::{ForkArgs, RecordedArgs, ReplayArgs, ResumeArgs, RlmArgs},
     backend::COMPILED,
     exit::{Exit, Failure},
-    files, json, models,
+    files, inputs, models,
+    progress::Progress,
     rlm::{self, Described, Wrapped},
     running::Running,
     standard::Standard,
-    terminal,
 };
 
 /// `abyme resume`: goes on where the record ends, and in its file.
@@ -31,8 +30,8 @@ pub(crate) async fn resume(args: ResumeArgs, standard: &Standard) -> Result<Exit
         TrajectoryWriter::append(&recorded.file).map_err(|error| Failure::before_run(&error))?;
     let (file, writer) = (recorded.file.clone(), Arc::new(writer));
     let prepared = Prepared::new(recorded, &record, Ask::Models).await?;
-    let run = prepared.rlm.resume_from(record).on_unfinished_effect(decide(repeat_effects));
-    prepared.carry_out(run, Some((file, writer)), standard).await
+    let run = prepared.rlm.resume_from(record);
+    prepared.carry_out(run, Some((file, writer)), repeat_effects, standard).await
 }
 
 /// `abyme fork`: goes on from the end of a turn, as a run of its own.
@@ -41,9 +40,8 @@ pub(crate) async fn fork(args: ForkArgs, standard: &Standard) -> Result<Exit, Fa
     check_written(&recorded, trace.as_deref())?;
     let record = load(&recorded.file)?;
     let prepared = Prepared::new(recorded, &record, Ask::Models).await?;
-    let run = prepared.rlm.fork_from(&record, turn).on_unfinished_effect(decide(repeat_effects));
-    let run = with_trace(run, trace);
-    prepared.carry_out(run, None, standard).await
+    let run = with_trace(prepared.rlm.fork_from(&record, turn), trace);
+    prepared.carry_out(run, None, repeat_effects, standard).await
 }
 
 /// `abyme replay`: does again what a record says, and finds the first difference; or goes on from there.
@@ -55,7 +53,7 @@ pub(crate) async fn replay(args: ReplayArgs, standard: &Standard) -> Result<Exit
     let prepared = Prepared::new(recorded, &record, if is_live { Ask::Models } else { Ask::Nobody }).await?;
     let run = prepared.rlm.replay_from(record);
     let run = with_trace(if is_live { run.live() } else { run }, trace);
-    match prepared.carry_out(run, None, standard).await {
+    match prepared.carry_out(run, None, false, standard).await {
         // The record ends before its run did, and nothing differed until then.
         Err(failure) if !is_live && failure.exit() == Exit::Interrupted && failure.says() => {
             failure.show_as_warning();
@@ -121,7 +119,7 @@ impl Prepared {
         };
         use_models(&mut rlm, model, sub_model);
         use_interpreter(&mut rlm, interpreter)?;
-        let bytes = inputs.values().map(|value| json::strict(value).len() as u64).sum();
+        let bytes = inputs.values().map(inputs::about_bytes_of).sum();
         let Described { mut builder, wrapped, .. } = rlm::described(&rlm, signature, bytes).await?;
         if let Ask::Nobody = ask {
             builder = builder.model(nobody(model)).sub_model(nobody(sub_model));
@@ -134,12 +132,15 @@ impl Prepared {
         self,
         run: Run,
         trace: Option<(PathBuf, Arc<TrajectoryWriter>)>,
+        repeat_effects: bool,
         standard: &Standard,
     ) -> Result<Exit, Failure> {
         let run = run.limits(|limits| rlm::limited(limits, &self.args.limits));
         let (json, verbose) = (self.json, self.args.verbose);
         let running = Running { json, verbose, interpreter: &self.interpreter, trace, wrapped: self.wrapped };
-        running.finish(run, standard).await
+        let progress = Arc::new(running.progress());
+        let run = run.on_unfinished_effect(decide(repeat_effects, progress.clone(), standard.clone()));
+        running.finish_shown(run, progress, standard).await
     }
 }
 
@@ -168,24 +169,24 @@ fn use_interpreter(args: &mut RlmArgs, recorded: &str) -> Result<(), Failure> {
 }
 
 /// Asks on the terminal whether a call that may have taken effect is made again.
-fn decide(repeat: bool) -> impl Fn(&UnfinishedEffect) -> EffectDecision + Send + Sync + 'static {
+fn decide(
+    repeat: bool,
+    progress: Arc<Progress>,
+    standard: Standard,
+) -> impl Fn(&UnfinishedEffect) -> EffectDecision + Send + Sync + 'static {
     move |effect| {
         if repeat {
             return EffectDecision::Repeat;
         }
-        if !io::stdin().is_terminal() {
-            return EffectDecision::Stop;
-        }
         let arguments: Vec<_> =
             effect.arguments.iter().map(|(name, value)| format!("{name}={}", value.repr(200))).collect();
-        terminal::say(&format!(
+        let question = format!(
             "`{}({})` had begun when the run ended, and may have taken effect. Call it again? [y/N]",
             effect.tool,
             arguments.join(", ")
-        ));
-        let mut answer = String::new();
-        match io::stdin().read_line(&mut answer) {
-            Ok(_) if matches!(answer.trim(), "y" | "Y" | "yes") => EffectDecision::Repeat,
+        );
+        match progress.ask(&standard, &question).as_deref().map(str::trim) {
+            Some("y" | "Y" | "yes") => EffectDecision::Repeat,
             _ => EffectDecision::Stop,
         }
     }

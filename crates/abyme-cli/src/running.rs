@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use abyme::{Run, Status, Trajectory, TrajectoryWriter};
+use abyme::{Prediction, Run, Status, Trajectory, TrajectoryWriter};
 
 use crate::{
     exit::{Exit, Failure},
@@ -26,32 +26,31 @@ pub(crate) struct Running<'a> {
 }
 
 impl Running<'_> {
-    /// Waits for the end of the run, or for a signal, and prints the answer.
-    pub(crate) async fn finish(self, mut run: Run, standard: &Standard) -> Result<Exit, Failure> {
-        let detail = if self.verbose { Detail::Turns } else { Detail::Lines };
-        let progress = Arc::new(Progress::new(Target::Stderr, detail));
+    /// Shows the run until its end, which a key or a signal may bring about, and prints the answer.
+    pub(crate) async fn finish(self, run: Run, standard: &Standard) -> Result<Exit, Failure> {
+        let progress = Arc::new(self.progress());
+        self.finish_shown(run, progress, standard).await
+    }
+
+    /// What shows the run.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress::new(Target::Stderr, if self.verbose { Detail::Turns } else { Detail::Lines })
+    }
+
+    /// [`finish`](Self::finish), with what shows the run.
+    pub(crate) async fn finish_shown(
+        self,
+        mut run: Run,
+        progress: Arc<Progress>,
+        standard: &Standard,
+    ) -> Result<Exit, Failure> {
         run = run.on_event(progress.clone());
         if let Some((_, writer)) = &self.trace {
             run = run.on_event(writer.clone());
         }
-        let mut stop = Stop::listen()?;
-        let handle = run.cancel_handle();
+        let mut stop = if progress.is_live() { Stop::listen_with_warning()? } else { Stop::listen()? };
         let started = Instant::now();
-        let mut running = run.into_future();
-        let ended = tokio::select! {
-            ended = &mut running => Ok(ended),
-            exit = stop.received() => {
-                // A cancelled run ends its session and closes its record. A second signal does not wait for
-                // that.
-                handle.cancel();
-                tokio::select! {
-                    _ = tokio::time::timeout(ORDERLY_TIMEOUT, &mut running) => {}
-                    _ = stop.received() => {}
-                }
-                Err(Failure::quiet(exit))
-            }
-        };
-        drop(running);
+        let ended = until_stopped(run, &progress, &mut stop).await;
         let seconds = started.elapsed().as_secs_f64();
         progress.finish();
         if let Some((path, writer)) = &self.trace {
@@ -69,12 +68,13 @@ impl Running<'_> {
             });
             trajectory.into_iter().for_each(show_ledger);
         }
-        let prediction = ended??;
-        self.wrapped.finish()?;
+        let prediction = ended.map_err(|stopped| Failure::quiet(stopped.exit))??;
+        self.wrapped.finish_replay()?;
         let status = prediction.status();
         if !status.is_complete() {
             let why = match status {
                 Status::LimitReached(limit) => format!("ended by its limit `{limit}`"),
+                Status::EndedEarly => "was ended early".to_owned(),
                 _ => "could not go on".to_owned(),
             };
             terminal::say(&format!("abyme: warning: the run {why}; the outputs are the model's estimate"));
@@ -85,8 +85,50 @@ impl Running<'_> {
         } else {
             standard.write(&output::plain(prediction.outputs()))?;
         }
+        self.wrapped.finish_recording()?;
         Ok(Exit::Ok)
     }
+}
+
+/// A run that a signal ended.
+pub(crate) struct Stopped {
+    /// How the command exits because of it.
+    pub(crate) exit: Exit,
+    /// Whether a second signal did not let it end in order.
+    pub(crate) is_twice: bool,
+}
+
+/// Waits for the end of a run. A key has it answer with what it knows; a signal cancels it, so that it ends its
+/// session and closes its record, and a second signal does not wait for that.
+pub(crate) async fn until_stopped(
+    run: Run,
+    progress: &Progress,
+    stop: &mut Stop,
+) -> Result<abyme::Result<Prediction>, Stopped> {
+    progress.say_ctrl_c(if stop.warns() { "Ctrl-C twice stops it" } else { "Ctrl-C stops it" });
+    let handle = run.cancel_handle();
+    let mut running = run.into_future();
+    let exit = loop {
+        tokio::select! {
+            ended = &mut running => return Ok(ended),
+            () = progress.end_wanted() => {
+                progress.notice("it answers with what it knows");
+                handle.finish_now();
+            }
+            exit = stop.received() => match stop.is_warning(exit) {
+                true => progress.notice("Ctrl-C again stops it; q has it answer with what it knows"),
+                false => break exit,
+            },
+        }
+    };
+    // The command may end before all is closed.
+    progress.give_keys_back();
+    handle.cancel();
+    let is_twice = tokio::select! {
+        _ = tokio::time::timeout(ORDERLY_TIMEOUT, &mut running) => false,
+        _ = stop.received() => true,
+    };
+    Err(Stopped { exit, is_twice })
 }
 
 /// What the run used, for people.

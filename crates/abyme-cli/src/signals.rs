@@ -35,6 +35,8 @@ const ENDING: [(SignalKind, Exit); 6] = [
 #[derive(Debug)]
 pub(crate) struct Stop {
     signals: Vec<(Signal, Exit)>,
+    /// Whether the next Ctrl-C only warns.
+    warns: bool,
 }
 
 impl Stop {
@@ -68,12 +70,32 @@ impl Stop {
         Self::new()
     }
 
+    /// Begins to listen, for work that a person watches: the first Ctrl-C does not end it.
+    ///
+    /// # Errors
+    /// If a signal cannot be listened to.
+    pub(crate) fn listen_with_warning() -> Result<Self, Failure> {
+        let mut warned = false;
+        let is_last = move |exit| exit != Exit::Interrupted || std::mem::replace(&mut warned, true);
+        Ok(Self { warns: true, ..Self::listen_until(is_last, END_TIMEOUT)? })
+    }
+
+    /// Whether the next Ctrl-C only warns.
+    pub(crate) fn warns(&self) -> bool {
+        self.warns
+    }
+
+    /// Whether this signal only warns. The next one does not.
+    pub(crate) fn is_warning(&mut self, exit: Exit) -> bool {
+        exit == Exit::Interrupted && std::mem::take(&mut self.warns)
+    }
+
     fn new() -> Result<Self, Failure> {
         let ignored = ignored();
         let signals = ENDING.into_iter().filter(|(kind, _)| !is_in(ignored, *kind));
         let signals: io::Result<_> = signals.map(|(kind, exit)| Ok((signal(kind)?, exit))).collect();
         match signals {
-            Ok(signals) => Ok(Self { signals }),
+            Ok(signals) => Ok(Self { signals, warns: false }),
             Err(error) => Err(Failure::new(Exit::Failed, format!("cannot listen for signals: {error}"))),
         }
     }

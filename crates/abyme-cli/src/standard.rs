@@ -1,12 +1,12 @@
 //! The command's own stdin and stdout.
 //!
 //! Where cells run in the command's own process, the code they start could reach descriptors 0 and 1, and
-//! read requests or write in the middle of answers. So both streams move to other descriptors before Python
-//! starts.
+//! read requests or write in the middle of answers. So a command that can do that moves both streams to other
+//! descriptors before anything starts.
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{self, IsTerminal, Read, Write},
     sync::Arc,
 };
 
@@ -40,9 +40,20 @@ impl Standard {
         })
     }
 
-    /// Whether they are where they were.
-    pub(crate) fn is_plain(&self) -> bool {
-        self.moved.is_none()
+    /// Whether a person types what comes in.
+    pub(crate) fn is_input_terminal(&self) -> bool {
+        match &self.moved {
+            Some((input, _)) => input.is_terminal(),
+            None => io::stdin().is_terminal(),
+        }
+    }
+
+    /// Whether a person reads what goes out.
+    pub(crate) fn is_output_terminal(&self) -> bool {
+        match &self.moved {
+            Some((_, output)) => output.is_terminal(),
+            None => io::stdout().is_terminal(),
+        }
     }
 
     pub(crate) fn input(&self) -> Box<dyn Read + Send> {

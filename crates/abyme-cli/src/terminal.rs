@@ -1,17 +1,27 @@
-//! Writing to stderr: nothing panics when it is closed, and nothing that a model or a cell wrote can steer
-//! the terminal.
+//! Writing to stderr: nothing panics when it is closed, nothing that a model or a cell wrote can steer the
+//! terminal, and what is drawn at its end stays whole.
+
+mod mode;
 
 use std::{
     borrow::Cow,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
+    sync::{Mutex, PoisonError},
 };
 
+use indicatif::ProgressBar;
 use tracing_subscriber::EnvFilter;
+
+pub(crate) use self::mode::TerminalMode;
+
+/// What is drawn at the end of stderr. Lines of the log and of any part of the command are written above it.
+static DRAWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
 /// Shows warnings, or what `ABYME_LOG` asks for, on stderr.
 pub(crate) fn start_log() {
     let configured = EnvFilter::try_from_env("ABYME_LOG");
-    let log = tracing_subscriber::fmt().with_writer(log_line).with_ansi(false).log_internal_errors(false);
+    let log =
+        tracing_subscriber::fmt().with_writer(LogLines::default).with_ansi(false).log_internal_errors(false);
     // This fails only where a logger is set already, and this is the only place that sets one.
     let _ = match configured {
         Ok(filter) => log.with_env_filter(filter).try_init(),
@@ -19,19 +29,43 @@ pub(crate) fn start_log() {
     };
 }
 
-/// stderr for a line of the log. The spinner's line is cleared first; the spinner is drawn again at its next
-/// tick.
-fn log_line() -> io::Stderr {
-    let mut stderr = io::stderr();
-    if stderr.is_terminal() {
-        let _ = stderr.write_all(b"\r\x1b[2K");
+/// stderr for lines of the log, which come whole.
+#[derive(Debug, Default)]
+struct LogLines;
+
+impl Write for LogLines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        above_drawn(|| io::stderr().write(line))
     }
-    stderr
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// Draws at the end of stderr, or no longer.
+pub(crate) fn draw(bar: Option<ProgressBar>) {
+    *DRAWN.lock().unwrap_or_else(PoisonError::into_inner) = bar;
+}
+
+/// Has whole lines written to stderr, above what is drawn there. `write` must not do so by itself.
+pub(crate) fn above_drawn<T>(write: impl FnOnce() -> T) -> T {
+    let drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match drawn {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
 }
 
 /// Writes a line to stderr. Control characters are escaped.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", escape(line));
+    say_as_is(&escape(line));
+}
+
+/// Writes a line to stderr whose control characters are meant.
+pub(crate) fn say_as_is(line: &str) {
+    // A closed stderr does not end the command: the answer may still go to a file.
+    let _ = above_drawn(|| writeln!(io::stderr().lock(), "{line}"));
 }
 
 /// The text with everything visible that would steer a terminal or hide text: control characters other than

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::{self, OpenOptions},
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -50,7 +50,7 @@ pub(crate) async fn run(args: ViewArgs, standard: &Standard) -> Result<Exit, Fai
         None => {
             let path = temporary(&rendered.html)?;
             standard.write(&format!("{}\n", path.display()))?;
-            open(&args, path.as_os_str());
+            open(&args, standard, path.as_os_str());
         }
     }
     Ok(Exit::Ok)
@@ -68,7 +68,7 @@ async fn follow(args: &ViewArgs, standard: &Standard) -> Result<Exit, Failure> {
         if !path.exists() {
             terminal::say(&format!("abyme: {} is not there yet; the page waits for it", path.display()));
         }
-        open(args, OsStr::new(&url));
+        open(args, standard, OsStr::new(&url));
         Ok::<_, Failure>(follow.serve().await?)
     };
     unless_stopped(serve, Duration::ZERO).await??;
@@ -104,12 +104,12 @@ pub(crate) fn not_written(path: &Path, error: &io::Error) -> Failure {
 }
 
 /// Opens a browser, where somebody sits before one. Where the page is was said already.
-fn open(args: &ViewArgs, address: &OsStr) {
+fn open(args: &ViewArgs, standard: &Standard, address: &OsStr) {
     let has_display = cfg!(target_os = "macos")
         || ["DISPLAY", "WAYLAND_DISPLAY"]
             .iter()
             .any(|name| std::env::var_os(name).is_some_and(|to| !to.is_empty()));
-    if args.no_open || !has_display || !io::stdout().is_terminal() {
+    if args.no_open || !has_display || !standard.is_output_terminal() {
         return;
     }
     let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };

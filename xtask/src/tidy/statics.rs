@@ -14,6 +14,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         "RUNNING",
         "cases that measure the process run alone in it, also between several suites",
     ),
+    ("abyme-cli", "DRAWN", "a process has one stderr, and its lines come from everywhere in it"),
     ("abyme-interpreter-pyo3", "RUNNING", "a process starts CPython once, and never again"),
 ];
 

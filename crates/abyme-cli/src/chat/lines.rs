@@ -1,7 +1,7 @@
 //! The lines that a person or a program asks: edited on a terminal, plain from a pipe.
 
 use std::{
-    io::{BufRead, BufReader, IsTerminal},
+    io::{BufRead, BufReader, Write},
     sync::mpsc,
     thread,
 };
@@ -9,10 +9,12 @@ use std::{
 use rustyline::{Behavior, Config, DefaultEditor, error::ReadlineError};
 use tokio::sync::oneshot;
 
-use crate::{exit::Failure, standard::Standard};
+use crate::{exit::Failure, standard::Standard, terminal::TerminalMode};
 
 /// What stands before a question on a terminal.
 const PROMPT: &str = "> ";
+/// Ends the marks around pasted text, which the editor asks a terminal for.
+const PASTE_MARKS_OFF: &[u8] = b"\x1b[?2004l";
 /// The longest line of a pipe.
 const MAX_LINE_BYTES: u64 = 64 << 20;
 
@@ -29,12 +31,15 @@ pub(super) enum Input {
 pub(super) struct Lines {
     wanted: mpsc::Sender<oneshot::Sender<Result<Input, Failure>>>,
     is_terminal: bool,
+    /// The terminal, as it was before lines were edited.
+    before: Option<TerminalMode>,
 }
 
 impl Lines {
     /// Edited lines where stdin is a terminal, plain ones elsewhere.
     pub(super) fn open(standard: &Standard) -> Result<Self, Failure> {
-        let is_terminal = standard.is_plain() && std::io::stdin().is_terminal();
+        let is_terminal = standard.is_input_terminal();
+        let before = is_terminal.then(TerminalMode::now).flatten();
         let (wanted, requests) = mpsc::channel::<oneshot::Sender<Result<Input, Failure>>>();
         let standard = standard.clone();
         // It waits for a person at the end of the command, so nobody waits for it.
@@ -57,7 +62,7 @@ impl Lines {
             }
         });
         thread.map_err(|error| Failure::usage(format!("cannot read questions: {error}")))?;
-        Ok(Self { wanted, is_terminal })
+        Ok(Self { wanted, is_terminal, before })
     }
 
     /// Whether a person types them.
@@ -71,6 +76,21 @@ impl Lines {
         // Without the thread there are no more lines.
         let _ = self.wanted.send(sender);
         line.await.unwrap_or(Ok(Input::End))
+    }
+
+    /// Gives the terminal back its mode. The editor does it when it has a line, which does not come any more
+    /// if a signal ends the command.
+    pub(super) fn restore_terminal(&self) {
+        if let Some(before) = self.before.as_ref().filter(|before| before.restore()) {
+            // Nothing is left to do for a terminal that does not take it.
+            let _ = before.terminal().write_all(PASTE_MARKS_OFF);
+        }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.restore_terminal();
     }
 }
 

@@ -10,7 +10,10 @@ use abyme::{
     ResponseCacheConfig, Result,
 };
 
-use crate::args::{ModelArgs, WrapArgs};
+use crate::{
+    args::{ModelArgs, WrapArgs},
+    exit::{Exit, Failure},
+};
 
 /// What the flags put around models.
 pub(crate) struct Wrapped {
@@ -81,19 +84,28 @@ impl Wrapped {
         Arc::new(model.with_rate_limit(limiter))
     }
 
-    /// Whether all was recorded, or replayed.
+    /// Whether all was replayed. To be asked before the answer is given.
     ///
     /// # Errors
-    /// Those of [`Recording::finish`] and [`Replay::finish`].
-    pub(crate) fn finish(&self) -> Result<()> {
-        self.recording.as_ref().map_or(Ok(()), Recording::finish)?;
+    /// Those of [`Replay::finish`].
+    pub(crate) fn finish_replay(&self) -> Result<()> {
         self.replay.as_ref().map_or(Ok(()), Replay::finish)
+    }
+
+    /// Whether all was recorded. To be asked after the answer was given, which a full disk does not take back.
+    ///
+    /// # Errors
+    /// That of [`Recording::finish`].
+    pub(crate) fn finish_recording(&self) -> Result<(), Failure> {
+        let finished = self.recording.as_ref().map_or(Ok(()), Recording::finish);
+        finished.map_err(|error| Failure::new(Exit::Output, error.to_string()))
     }
 }
 
 impl Drop for Wrapped {
     /// A run that failed has said why.
     fn drop(&mut self) {
-        let _ = self.finish();
+        let _ = self.finish_replay();
+        let _ = self.finish_recording();
     }
 }

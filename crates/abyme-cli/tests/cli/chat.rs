@@ -1,7 +1,7 @@
 //! `abyme chat` against a server on the loopback interface, from a pipe and on a terminal.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Write},
     process::Stdio,
     time::Duration,
 };
@@ -10,6 +10,7 @@ use crate::{
     run::dir,
     server::{Server, completion},
     support::{eventually, exit_within, signal},
+    terminal::on_a_terminal,
 };
 
 /// Answers each question with a cell that the question itself holds.
@@ -106,19 +107,10 @@ fn a_signal_ends_the_question_and_another_one_the_chat() {
     assert!(dir.path("talk").exists(), "what was found until then is kept");
 }
 
-/// A terminal, made by Python: it types, and prints what came of it.
-const TERMINAL: &str = r#"
-import os, pty, sys, time
-pid, terminal = pty.fork()
-if pid == 0:
-    os.execv(sys.argv[1], [sys.argv[1], "chat"])
-shown = b""
-def until(text):
-    global shown
-    while text not in shown:
-        shown += os.read(terminal, 65536)
-    shown = shown.split(text, 1)[1]
+/// Types a line, edits it, and ends the chat.
+const EDITS: &str = r#"
 until(b"> ")
+assert mode() != before
 os.write(terminal, b"SUBMIX\x7fT('edited ' + 'line')\r")
 until(b"edited line")
 until(b"> ")
@@ -126,21 +118,26 @@ os.write(terminal, b"\x03")
 until(b"Ctrl-C again")
 until(b"> ")
 os.write(terminal, b"\x03")
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 "#;
 
 #[test]
 fn a_terminal_has_lines_to_edit() {
     let server = server();
+    let (code, screen) = on_a_terminal(&dir(&server), &["chat"], &[], EDITS);
+    assert_eq!(code, 130, "{screen}");
+}
+
+#[test]
+fn a_signal_leaves_the_terminal_as_it_was() {
+    let server = server();
     let dir = dir(&server);
-    let mut python = std::process::Command::new("python3");
-    let environment = dir.command(&[]);
-    python.args(["-c", TERMINAL, env!("CARGO_BIN_EXE_abyme")]).current_dir(dir.temp.path());
-    python.env_clear().envs(environment.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    python.env("TERM", "xterm").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = python.spawn().unwrap();
-    let code = exit_within(&mut child, Duration::from_secs(60));
-    let mut stderr = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-    assert_eq!(code, 130, "{stderr}");
+    for (signal, expected) in
+        [("SIGTERM", 143), ("SIGHUP", 129), ("SIGQUIT", 131), ("SIGUSR1", 138), ("SIGUSR2", 140)]
+    {
+        let script = format!(
+            "until(b'> ')\nassert mode() != before\nos.kill(pid, signal.{signal})\nuntil(b'\\x1b[?2004l')"
+        );
+        let (code, screen) = on_a_terminal(&dir, &["chat"], &[], &script);
+        assert_eq!(code, expected, "{signal}: {screen}");
+    }
 }

@@ -526,3 +526,13 @@ fn calls_are_recorded_and_replayed_without_a_server_and_kept_for_the_next_run() 
     let differs = dir.run(&[&other[..], &["--replay", "calls.jsonl"]].concat());
     assert!(differs.code != 0 && differs.stderr.contains("is not the recorded one"), "{differs:?}");
 }
+
+#[test]
+fn a_disk_that_is_full_does_not_cost_the_answer() {
+    let server = Server::scripted(&["```python\nSUBMIT('paid for')\n```"]);
+    let dir = dir(&server);
+    let run = ["run", "-s", "q -> text", "-i", "q=x"];
+    let ended = dir.run(&[&run[..], &["--record", "/dev/full"]].concat());
+    assert_eq!((ended.code, ended.stdout.as_str()), (6, "paid for\n"), "{ended:?}");
+    assert!(ended.stderr.contains("abyme: error: the cassette /dev/full is not complete"), "{ended:?}");
+}

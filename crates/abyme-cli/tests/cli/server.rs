@@ -70,6 +70,19 @@ fn reply(replies: &[&str], request: &Value) -> String {
     replies[turn.min(replies.len() - 1)].to_owned()
 }
 
+/// A completion that comes in pieces, each with the field of the delta that it is.
+pub(crate) fn streamed(pieces: &[(&str, &str)]) -> Value {
+    let chunk = |delta: Value, finish: Value, usage: Value| {
+        json!({
+            "id": "c1", "object": "chat.completion.chunk", "model": "test-model",
+            "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": usage,
+        })
+    };
+    let usage = json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15});
+    let pieces = pieces.iter().map(|(field, text)| chunk(json!({(*field): text}), Value::Null, Value::Null));
+    pieces.chain([chunk(json!({}), "stop".into(), usage)]).collect()
+}
+
 /// A completion of this text.
 pub(crate) fn completion(text: &str) -> Value {
     json!({
@@ -97,10 +110,16 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Value>>, answer: &dyn Fn(&Value) ->
     let request: Value = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
     let (status, body) = answer(&request);
     seen.lock().unwrap().push(request);
-    let body = body.to_string();
+    let (kind, body) = match body {
+        Value::Array(chunks) => {
+            let events: String = chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect();
+            ("text/event-stream", format!("{events}data: [DONE]\n\n"))
+        }
+        body => ("application/json", body.to_string()),
+    };
     let length = body.len();
     let head = format!(
-        "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
+        "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\
          connection: close\r\n\r\n"
     );
     // The write fails if the client has closed the connection.
