@@ -230,7 +230,8 @@ impl Modal {
     /// Modal saves the memory of a sandbox in its experimental VM runtime only, for accounts that it has
     /// enabled for that, and keeps it for a week. The sandbox ends with it, so a session that is saved goes
     /// on in a copy. The bytes of a snapshot hold Modal's id of it and the long texts that the session was
-    /// given.
+    /// given. A copy keeps the image, network, secrets, limits and time-outs of what was saved, so a `Modal`
+    /// with others refuses to restore it.
     pub fn snapshots(self, on: bool) -> Self {
         self.with(|config| config.snapshots = on)
     }

@@ -15,6 +15,8 @@ use abyme_driver::{
     python::{self, BOOT, BundleKind},
 };
 use async_trait::async_trait;
+use prost::Message;
+use sha2::{Digest, Sha256};
 use tokio::{
     io::AsyncWriteExt,
     sync::{Mutex as AsyncMutex, OnceCell},
@@ -57,7 +59,8 @@ const RUNNER_SOCKET: &str = "/tmp/.abyme-runner";
 const RESEED: &str = "import signal
 def _reseed(*_):
     with open('/tmp/.abyme-runner.seed') as file:
-        seed = os.urandom(16).hex() + file.read()
+        # First what differs between the copies of one snapshot: their `urandom` may not.
+        seed = file.read() + os.urandom(16).hex()
     if 'random' in sys.modules:
         sys.modules['random'].seed(seed)
     if 'numpy.random' in sys.modules:
@@ -243,6 +246,14 @@ impl ModalLauncher {
         made.map_err(|(error, _)| error)
     }
 
+    /// What a sandbox of these settings is made of, as a hash.
+    fn settings(&self, prepared: &Prepared) -> String {
+        let mut definition = definition(&self.config, &prepared.image_id);
+        definition.secret_ids.clone_from(&prepared.secret_ids);
+        let hash = Sha256::digest([self.config.python.as_bytes(), &definition.encode_to_vec()].concat());
+        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     fn not_started(&self, router: &Router, status: &Status) -> Error {
         let what = format!("cannot run `{}` in a sandbox", self.config.python);
         if !matches!(status.code(), Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition) {
@@ -337,9 +348,17 @@ impl ModalLauncher {
     /// have it any more.
     pub(crate) async fn restore(&self, bytes: &[u8]) -> Result<DriverSession<Output, Input>> {
         self.config.check()?;
-        let Snapshot { snapshot_id, saved } = snapshot::from_bytes(bytes)?;
+        let Snapshot { snapshot_id, settings, saved } = snapshot::from_bytes(bytes)?;
         // It sweeps, and finds a mistake in the configuration.
-        self.prepared().await?;
+        let prepared = self.prepared().await?;
+        // Modal makes the copy with what the sandbox was made with, its network and its secrets too.
+        if settings != self.settings(prepared) {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "this session was saved with other settings of `Modal`, and its copy would keep their image, \
+                 network, secrets, limits and time-outs: restore it with those, or begin a new session",
+            ));
+        }
         let (process, output, input) = self.connect(self.copy_of(&snapshot_id).await?).await?;
         let session = DriverSession::resumed(output, input, process, self.timeouts(), saved);
         Ok(session.max_message_bytes(self.config.max_message_bytes))
@@ -434,16 +453,20 @@ impl Launcher for ModalLauncher {
         let snapshot_id = match snapshot_id {
             Ok(snapshot_id) => snapshot_id,
             Err(status) => {
+                sandbox.drivers.fetch_add(1, Ordering::AcqRel);
                 let (process, output, input) = self.connect(sandbox).await?;
                 session.reconnect(output, input, process);
                 return Err(router.failed("Modal did not save the session", &status));
             }
         };
-        sandbox.terminate().await;
+        let ending = sandbox.clone();
+        // Also if this future is dropped: what was saved must not be paid for twice.
+        thread.run_to_end(async move { ending.terminate().await }).await?;
         let copy = self.copy_of(&snapshot_id).await?;
         let (process, output, input) = self.connect(copy).await?;
         session.reconnect(output, input, process);
-        snapshot::to_bytes(&Snapshot { snapshot_id, saved })
+        let settings = self.settings(self.prepared().await?);
+        snapshot::to_bytes(&Snapshot { snapshot_id, settings, saved })
     }
 }
 

@@ -6,13 +6,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// What the bytes begin with: what they are, and the version of their form.
-const MAGIC: &[u8] = b"abyme modal session 1\n";
+const MAGIC: &[u8] = b"abyme modal session 2\n";
 /// The length of the hash after that.
 const HASH_BYTES: usize = 32;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Snapshot {
     pub(crate) snapshot_id: String,
+    /// What its sandbox was made of, as a hash.
+    pub(crate) settings: String,
     pub(crate) saved: SavedSession,
 }
 

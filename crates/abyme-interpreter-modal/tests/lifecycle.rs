@@ -288,6 +288,12 @@ async fn a_saved_session_leaves_nothing_and_each_copy_is_tagged() {
     let other = fake.modal().snapshots(true).tag("team", "red");
     let mut copy = Session::new(other.restore(&saved).await.unwrap());
     assert_eq!(value(&mut copy, "x + len(docs)").await, (1 + long.len()).to_string());
+    // Its copy would have the network that was open.
+    for changed in [other.clone().network(Network::Open), other.clone().timeout(Duration::from_secs(60))] {
+        let error = changed.restore(&saved).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.message().contains("other settings"), "{error}");
+    }
     let sandboxes = fake.sandboxes();
     assert_eq!(sandboxes.len(), 3);
     for sandbox in sandboxes.values() {
