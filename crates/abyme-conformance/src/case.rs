@@ -100,6 +100,8 @@ pub enum Need {
     ConcurrentCalls,
     /// `crash_isolated`: the session can be killed, and the host survives it.
     CrashIsolated,
+    /// `deterministic`: a session can be made to see the same world each time.
+    Deterministic,
     /// `fork`: a live session can be copied.
     Fork,
     /// `interrupt`: a cell can be stopped with its state kept.
@@ -126,6 +128,7 @@ impl Need {
         match self {
             Self::ConcurrentCalls => capabilities.concurrent_calls,
             Self::CrashIsolated => capabilities.crash_isolated,
+            Self::Deterministic => capabilities.deterministic,
             Self::Fork => capabilities.fork,
             Self::Interrupt => capabilities.interrupt,
             Self::MemoryLimit => capabilities.memory_limit_bytes.is_some(),
@@ -145,6 +148,7 @@ impl fmt::Display for Need {
         f.write_str(match self {
             Self::ConcurrentCalls => "concurrent calls",
             Self::CrashIsolated => "crash isolation",
+            Self::Deterministic => "determinism",
             Self::Fork => "fork",
             Self::Interrupt => "interrupts",
             Self::MemoryLimit => "a memory limit",

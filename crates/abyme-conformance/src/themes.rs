@@ -9,6 +9,7 @@ mod channel;
 mod concurrency;
 mod conversions;
 mod crashes;
+mod determinism;
 mod exceptions;
 mod files;
 mod floods;
@@ -66,6 +67,7 @@ pub fn cases() -> Vec<&'static Case> {
         independence::CASES,
         forks::CASES,
         snapshots::CASES,
+        determinism::CASES,
     ];
     themes.into_iter().flatten().collect()
 }

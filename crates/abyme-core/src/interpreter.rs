@@ -12,7 +12,7 @@ mod session;
 
 pub use self::{
     capabilities::{Access, Capabilities, Isolation},
-    cell::Cell,
+    cell::{Cell, Determinism},
     ext::{CodeInterpreterExt, InterpreterFactoryExt},
     host::{HostCall, HostError, HostFunctions, NoHostFunctions},
     observation::{
@@ -102,6 +102,10 @@ use crate::error::Result;
 ///   from another backend, version or build, are refused with
 ///   [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) and what does not match; nothing is ever
 ///   half restored.
+/// - **C17** Where [`Capabilities::deterministic`] is declared, sessions that were given the same
+///   [`Determinism`] find the same clocks, random bytes, times of files and order of sets in the same cells
+///   with the same answers. A sleep takes as long as it does, and the clocks go on by that. A copy, and a
+///   session that was put back, goes on from what it was made of.
 ///
 /// # Life cycle
 /// ```text

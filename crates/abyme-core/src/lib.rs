@@ -50,9 +50,10 @@ pub use self::{
     inputs::Inputs,
     interpreter::{
         Access, Capabilities, Captured, Cell, ChangedVariable, CodeInterpreter, CodeInterpreterExt,
-        FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory, InterpreterFactoryExt,
-        Interruption, Isolation, NoHostFunctions, Observation, OutputSpec, ParameterKind, ParameterSpec,
-        Pool, PoolConfig, PythonError, Scope, Session, Stage, Submission, Submitted, Via,
+        Determinism, FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory,
+        InterpreterFactoryExt, Interruption, Isolation, NoHostFunctions, Observation, OutputSpec,
+        ParameterKind, ParameterSpec, Pool, PoolConfig, PythonError, Scope, Session, Stage, Submission,
+        Submitted, Via,
     },
     limits::Limits,
     model::{

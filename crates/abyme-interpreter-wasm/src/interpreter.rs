@@ -222,6 +222,7 @@ fn capabilities(config: &WasmConfig) -> Capabilities {
     capabilities.concurrent_calls = true;
     capabilities.fork = true;
     capabilities.snapshot = true;
+    capabilities.deterministic = true;
     capabilities.restores = config.checkpoints;
     capabilities.notes = vec![
         "Only Python's standard library is there: no numpy, no pandas, no pip, no network, no other \

@@ -5,12 +5,13 @@ use std::{
     fmt,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
     vec,
 };
 
 use abyme_core::{
-    Cell, Error, ErrorKind, HostCall, HostError, HostFunctions, Observation, OverBudget, PythonError, Result,
-    Stage, Value,
+    Cell, Determinism, Error, ErrorKind, HostCall, HostError, HostFunctions, Observation, OverBudget,
+    PythonError, Result, Stage, Value,
 };
 use abyme_driver::{
     cell::{Cancelled, CellEnd, CellEvent, InterruptTimer, RunningCell, drive},
@@ -253,6 +254,9 @@ impl WasmSession {
         };
         if let Some(checkpoint) = self.checkpoint.take() {
             self.checkpoint = LastCheckpoint::BeforeCell(checkpoint);
+        }
+        if let Some(Determinism { seed, unix_ms }) = cell.determinism {
+            vm.wasi_mut().fix(seed, Duration::from_millis(unix_ms));
         }
         vm.wasi_mut().set_output_window(window(cell.max_output_chars));
         self.calls.lock().begin(Collector::new(cell.max_output_chars));

@@ -20,6 +20,7 @@ mod descriptors;
 mod linker;
 mod memory;
 mod output;
+mod random;
 mod system;
 #[cfg(test)]
 mod tests;

@@ -17,10 +17,10 @@ pub use abyme_core::{
 pub use abyme_core::{Blame, Error, ErrorKind, Result, Text, Value};
 // Sessions.
 pub use abyme_core::{
-    Access, Capabilities, Captured, Cell, ChangedVariable, CodeInterpreter, CodeInterpreterExt, FunctionSpec,
-    HostCall, HostError, HostFunctions, InterpreterFactory, InterpreterFactoryExt, Interruption, Isolation,
-    NoHostFunctions, Observation, OutputSpec, ParameterKind, ParameterSpec, Pool, PoolConfig, PythonError,
-    Scope, Session, Stage, Submission, Submitted, Via,
+    Access, Capabilities, Captured, Cell, ChangedVariable, CodeInterpreter, CodeInterpreterExt, Determinism,
+    FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory, InterpreterFactoryExt,
+    Interruption, Isolation, NoHostFunctions, Observation, OutputSpec, ParameterKind, ParameterSpec, Pool,
+    PoolConfig, PythonError, Scope, Session, Stage, Submission, Submitted, Via,
 };
 // Models.
 #[cfg(feature = "cache")]

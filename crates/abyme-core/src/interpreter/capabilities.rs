@@ -74,6 +74,10 @@ pub struct Capabilities {
     /// another.
     #[serde(default)]
     pub snapshot: bool,
+    /// Whether sessions keep a [`Determinism`](super::Determinism): the same cells, with the same answers to
+    /// their host calls, find the same time, random bytes and order of sets.
+    #[serde(default)]
+    pub deterministic: bool,
     /// Whether packages with native code (numpy, pandas) can be imported where they are installed.
     pub native_packages: bool,
     /// What the model should know about this backend, as sentences for its prompt.
@@ -98,6 +102,7 @@ impl Capabilities {
             concurrent_calls: false,
             fork: false,
             snapshot: false,
+            deterministic: false,
             native_packages: false,
             notes: Vec::new(),
         }
@@ -138,7 +143,7 @@ mod tests {
     #[test]
     fn what_was_written_before_a_power_was_known_still_loads() {
         let mut json = serde_json::to_value(Capabilities::new(Isolation::Process)).unwrap();
-        for power in ["restores", "concurrent_calls", "fork", "snapshot"] {
+        for power in ["restores", "concurrent_calls", "fork", "snapshot", "deterministic"] {
             assert_eq!(json.as_object_mut().unwrap().remove(power), Some(false.into()), "{power}");
         }
         let loaded: Capabilities = serde_json::from_value(json).unwrap();

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::Scope;
 use crate::value::Value;
 
@@ -34,6 +36,20 @@ pub struct Cell {
     /// Most characters kept of stdout, of stderr and of the value, each: the first and the last half. Default
     /// 10 000.
     pub max_output_chars: usize,
+    /// What the session learns of the world from this cell on, where its backend declares
+    /// [`Capabilities::deterministic`](super::Capabilities::deterministic); others ignore it. Default none.
+    pub determinism: Option<Determinism>,
+}
+
+/// What makes the clock and the random bytes of a session the same each time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Determinism {
+    /// What the random bytes of the system come of: `os.urandom`, and with it `secrets` and `uuid4`.
+    pub seed: u64,
+    /// The time of day that the session begins with, in milliseconds since 1970. From there on its clocks go
+    /// on by a little each time they are read, and by as long as it sleeps. A session whose clocks are like
+    /// that already keeps them.
+    pub unix_ms: u64,
 }
 
 impl Cell {
@@ -52,6 +68,7 @@ impl Cell {
             timeout: Some(Self::TIMEOUT),
             total_timeout: None,
             max_output_chars: Self::MAX_OUTPUT_CHARS,
+            determinism: None,
         }
     }
 
@@ -88,6 +105,12 @@ impl Cell {
     /// Sets how long the cell may take in all, also while its clock stands still.
     pub fn total_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.total_timeout = limit.into();
+        self
+    }
+
+    /// Sets what the session learns of the world from this cell on, where its backend can.
+    pub fn determinism(mut self, determinism: impl Into<Option<Determinism>>) -> Self {
+        self.determinism = determinism.into();
         self
     }
 

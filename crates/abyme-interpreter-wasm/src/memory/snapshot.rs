@@ -24,7 +24,7 @@ use crate::{
 };
 
 const MAGIC: &[u8; 19] = b"abyme-wasm-session\n";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const KEY: usize = 32;
 const SUM: usize = 8;
 

@@ -18,6 +18,8 @@ pub struct FileSystem {
     pub(super) fixed: Arc<FixedTree>,
     pub(super) private: Arc<Tree>,
     pub(super) quota: Quota,
+    /// The time that changes are given, in nanoseconds since 1970; the host's if there is none.
+    time: Option<u64>,
 }
 
 impl FileSystem {
@@ -29,7 +31,17 @@ impl FileSystem {
     pub fn new(quota: Quota, archive: Arc<Archive>, mounts: &[Mount]) -> Result<Self, String> {
         let mounts = OpenMount::open_all(mounts)?;
         let fixed = Arc::new(FixedTree::new(archive, &mounts));
-        Ok(Self { fixed, private: Arc::new(Tree::new()), quota })
+        Ok(Self { fixed, private: Arc::new(Tree::new()), quota, time: None })
+    }
+
+    /// Sets the time that changes are given from here on, in nanoseconds since 1970; the host's if `None`.
+    pub(crate) fn set_time(&mut self, time: Option<u64>) {
+        self.time = time;
+    }
+
+    /// Gives all files and directories these times.
+    pub(crate) fn set_all_times(&mut self, time: u64) {
+        self.private_mut().set_all_times(time);
     }
 
     /// The root directory.
@@ -118,6 +130,8 @@ impl FileSystem {
     /// The private part, to change it. If a clone shares it, it is copied first, except for the bytes of
     /// files.
     pub(super) fn private_mut(&mut self) -> &mut Tree {
-        Arc::make_mut(&mut self.private)
+        let tree = Arc::make_mut(&mut self.private);
+        tree.set_time(self.time);
+        tree
     }
 }

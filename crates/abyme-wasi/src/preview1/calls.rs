@@ -46,7 +46,9 @@ impl<'a> Call<'a> {
                 .ok_or_else(|| wasmtime::Error::msg("the guest has no memory called `memory`"))?,
         };
         let (bytes, data) = memory.data_and_store_mut(caller);
-        Ok(Self { wasi: data.wasi(), memory: GuestMemory(bytes) })
+        let wasi = data.wasi();
+        wasi.files.set_time(wasi.clock.fixed_day().map(|_| wasi.clock.day()));
+        Ok(Self { wasi, memory: GuestMemory(bytes) })
     }
 }
 

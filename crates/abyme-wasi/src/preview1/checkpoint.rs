@@ -4,11 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     descriptors::{Descriptor, Descriptors, OpenNode, ROOT},
+    random::{Random, RandomCheckpoint},
     system::Wasi,
 };
 use crate::fs::{FilesCheckpoint, Kind, NodeReference};
 
-/// The state of a [`Wasi`]: its files, its open descriptors with their positions, and its clock. Output that
+/// The state of a [`Wasi`]: its files, its open descriptors with their positions, its clock, and
+/// its seed of random bytes if it has one. Output that
 /// was not taken is not part of it. The archive and the mounts are those of the system that it is restored
 /// to.
 ///
@@ -19,6 +21,9 @@ pub struct WasiCheckpoint {
     descriptors: Vec<DescriptorCheckpoint>,
     /// The time of the monotonic clock, in nanoseconds.
     pub(super) monotonic: u64,
+    /// The time of day at its time 0, if only the guest advances it.
+    fixed_day: Option<u64>,
+    random: Option<RandomCheckpoint>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,11 +79,14 @@ impl Wasi {
             files: self.files.checkpoint(),
             descriptors: descriptors.collect(),
             monotonic: self.clock.monotonic(),
+            fixed_day: self.clock.fixed_day(),
+            random: self.random.checkpoint(),
         }
     }
 
     /// Returns to a state of this system or of another one. Files in mounts are opened anew. Output that was
-    /// not taken is dropped. The monotonic clock does not go back.
+    /// not taken is dropped. The host's monotonic clock does not go
+    /// back.
     pub fn restore(&mut self, checkpoint: &WasiCheckpoint) {
         let references: Vec<NodeReference> = checkpoint
             .descriptors
@@ -105,7 +113,8 @@ impl Wasi {
         }
         table.put_root(self.files.root());
         self.descriptors = table;
-        self.clock.advance_to(checkpoint.monotonic);
+        self.clock = self.clock.restored(checkpoint.monotonic, checkpoint.fixed_day);
+        self.random = Random::restored(checkpoint.random);
         for output in &mut self.output {
             output.take();
         }

@@ -1,19 +1,23 @@
 //! The system of one guest.
 
+use std::time::Duration;
+
 use super::{
     clock::Clock,
     descriptors::Descriptors,
     output::{CapturedOutput, OutputCapture},
+    random::Random,
 };
 use crate::fs::FileSystem;
 
-/// The system of one guest: its files, descriptors, output and clock.
+/// The system of one guest: its files, descriptors, output, clock and random bytes.
 #[derive(Debug)]
 pub struct Wasi {
     pub(super) files: FileSystem,
     pub(super) descriptors: Descriptors,
     pub(super) output: [OutputCapture; 2],
     pub(super) clock: Clock,
+    pub(super) random: Random,
 }
 
 impl Wasi {
@@ -21,7 +25,24 @@ impl Wasi {
     /// [`take_output`](Self::take_output)) and 3 (`/`).
     pub fn new(files: FileSystem) -> Self {
         let descriptors = Descriptors::new(files.root());
-        Self { files, descriptors, output: Default::default(), clock: Clock::new() }
+        Self {
+            files,
+            descriptors,
+            output: Default::default(),
+            clock: Clock::new(),
+            random: Random::default(),
+        }
+    }
+
+    /// Makes all that the guest learns of the world repeatable: random bytes come of `seed` from here on; the
+    /// time of day, which begins with `day` after 1970, and the monotonic clock go on only when the guest
+    /// reads them or sleeps. The clocks of a guest that is so already go on.
+    pub fn fix(&mut self, seed: u64, day: Duration) {
+        self.random = Random::seeded(seed);
+        if self.clock.fixed_day().is_none() {
+            self.clock.fix(day);
+            self.files.set_all_times(self.clock.day());
+        }
     }
 
     /// Takes what the guest wrote to descriptor 1 (`stream` 0) or 2 (`stream` 1) since the last call. `None`

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::content::Content;
 use crate::fs::{
     path,
-    stat::{Kind, Stat, now},
+    stat::{Kind, Stat},
 };
 
 /// The number of an inode of the private area. A tree never uses a number twice.
@@ -52,14 +52,12 @@ pub(super) struct Directory {
 }
 
 impl Inode {
-    pub(super) fn new(parent: Option<Ino>, body: InodeBody) -> Self {
-        let now = now();
+    pub(super) fn new(parent: Option<Ino>, body: InodeBody, now: u64) -> Self {
         Self { parent, times: Times { accessed: now, modified: now, changed: now }, body, open: 0 }
     }
 
     /// Sets the times after a change of the contents.
-    pub(super) fn touch(&mut self) {
-        let now = now();
+    pub(super) fn touch(&mut self, now: u64) {
         self.times.modified = now;
         self.times.changed = now;
     }

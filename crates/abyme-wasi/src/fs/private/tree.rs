@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     content::Content,
-    inode::{Directory, Ino, Inode, InodeBody},
+    inode::{Directory, Ino, Inode, InodeBody, Times},
 };
 use crate::fs::{
     errno::Errno,
@@ -32,6 +32,9 @@ pub(crate) struct Tree {
     /// The sizes of all files together, with removed ones that are still open.
     #[serde(skip)]
     used: u64,
+    /// The time of changes, in nanoseconds since 1970; the host's if there is none.
+    #[serde(skip)]
+    time: Option<u64>,
 }
 
 /// How much a guest may keep in its files.
@@ -52,8 +55,24 @@ impl Default for Quota {
 impl Tree {
     /// Creates the two roots, empty.
     pub(in crate::fs) fn new() -> Self {
-        let root = || Inode::new(None, InodeBody::Directory(Directory::default()));
-        Self { inodes: [(TMP, root()), (WORK, root())].into(), next: FIRST, used: 0 }
+        let root = || Inode::new(None, InodeBody::Directory(Directory::default()), now());
+        Self { inodes: [(TMP, root()), (WORK, root())].into(), next: FIRST, used: 0, time: None }
+    }
+
+    /// Sets the time that changes are given, in nanoseconds since 1970; the host's if `None`.
+    pub(in crate::fs) fn set_time(&mut self, time: Option<u64>) {
+        self.time = time;
+    }
+
+    /// Gives all that is there these times.
+    pub(in crate::fs) fn set_all_times(&mut self, time: u64) {
+        for inode in self.inodes.values_mut() {
+            inode.times = Times { accessed: time, modified: time, changed: time };
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.time.unwrap_or_else(now)
     }
 
     /// How many bytes of the quota are used.
@@ -68,10 +87,11 @@ impl Tree {
     }
 
     pub(in crate::fs) fn set_times(&mut self, ino: Ino, times: NewTimes) -> Result<(), Errno> {
+        let now = self.now();
         let inode = self.inode_mut(ino)?;
         inode.times.accessed = times.accessed.unwrap_or(inode.times.accessed);
         inode.times.modified = times.modified.unwrap_or(inode.times.modified);
-        inode.times.changed = now();
+        inode.times.changed = now;
         Ok(())
     }
 
@@ -165,9 +185,10 @@ impl Tree {
         }
         self.directory_mut(from_dir)?.remove(from);
         self.directory_mut(to_dir)?.insert(to, ino);
+        let now = self.now();
         let moved = self.inode_mut(ino)?;
         moved.parent = Some(to_dir);
-        moved.times.changed = now();
+        moved.times.changed = now;
         Ok(())
     }
 
@@ -203,7 +224,8 @@ impl Tree {
         content.write_at(offset, &bytes[..count]);
         let grown = content.len() - before;
         self.used += grown;
-        self.inode_mut(ino)?.touch();
+        let now = self.now();
+        self.inode_mut(ino)?.touch(now);
         Ok(count)
     }
 
@@ -219,7 +241,8 @@ impl Tree {
         }
         content.set_len(len);
         self.used = self.used - before + len;
-        self.inode_mut(ino)?.touch();
+        let now = self.now();
+        self.inode_mut(ino)?.touch(now);
         Ok(())
     }
 
@@ -327,15 +350,16 @@ impl Tree {
         let ino = Ino(self.next);
         self.next += 1;
         self.directory_mut(dir)?.insert(name, ino);
-        self.inodes.insert(ino, Inode::new(Some(dir), body));
+        self.inodes.insert(ino, Inode::new(Some(dir), body, self.now()));
         Ok(ino)
     }
 
     fn unlink(&mut self, dir: Ino, name: &str) -> Result<(), Errno> {
         let ino = self.directory_mut(dir)?.remove(name).ok_or(Errno::NotFound)?;
+        let now = self.now();
         let inode = self.inode_mut(ino)?;
         inode.parent = None;
-        inode.times.changed = now();
+        inode.times.changed = now;
         self.collect(ino);
         Ok(())
     }
@@ -398,8 +422,9 @@ impl Tree {
 
     /// The entries of a directory, to change them. Sets the directory's times.
     fn directory_mut(&mut self, ino: Ino) -> Result<&mut Directory, Errno> {
+        let now = self.now();
         let inode = self.inode_mut(ino)?;
-        inode.touch();
+        inode.touch(now);
         match &mut inode.body {
             InodeBody::Directory(directory) => Ok(directory),
             InodeBody::File(_) => Err(Errno::NotDirectory),

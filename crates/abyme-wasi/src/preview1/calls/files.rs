@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Call;
 use crate::{
-    fs::{Errno, Kind, Stat, now},
+    fs::{Errno, Kind, Stat},
     preview1::{
         abi::{fd_flag, file_type, new_times, put_stat},
         descriptors::Descriptor,
@@ -158,7 +158,7 @@ impl Call<'_> {
         modified: u64,
         which: u32,
     ) -> Result<(), Errno> {
-        let times = new_times(accessed, modified, which, now())?;
+        let times = new_times(accessed, modified, which, self.wasi.clock.day())?;
         let open = self.wasi.descriptors.open_node(fd)?;
         self.wasi.files.set_times(&open.node, times)
     }

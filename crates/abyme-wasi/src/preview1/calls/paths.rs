@@ -2,7 +2,7 @@
 
 use super::Call;
 use crate::{
-    fs::{Errno, OpenOptions, now},
+    fs::{Errno, OpenOptions},
     preview1::{
         abi::{FOLLOW, fd_flag, new_times, open_flag, put_stat, right},
         descriptors::{Descriptor, OpenNode},
@@ -146,7 +146,7 @@ impl Call<'_> {
         modified: u64,
         which: u32,
     ) -> Result<(), Errno> {
-        let times = new_times(accessed, modified, which, now())?;
+        let times = new_times(accessed, modified, which, self.wasi.clock.day())?;
         let dir = self.wasi.descriptors.directory(fd)?;
         self.wasi.files.set_times_path(&dir, &self.memory.path(path, len)?, lookup & FOLLOW != 0, times)
     }

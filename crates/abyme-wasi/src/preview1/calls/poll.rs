@@ -49,7 +49,8 @@ pub(in crate::preview1) async fn poll_oneoff<T: HasWasi>(
     if !due.is_zero() {
         sleep(caller, due).await;
     }
-    let mut memory = Call::of(caller)?.memory;
+    let Call { wasi, mut memory } = Call::of(caller)?;
+    wasi.clock.slept(due);
     Ok(error_number(put_events(&mut memory, &subscriptions, due, events, result)))
 }
 
@@ -68,7 +69,7 @@ async fn sleep<T: HasWasi>(caller: &mut Caller<'_, T>, duration: Duration) {
 
 /// Reads the subscriptions, and checks that the memory has room for the events.
 fn read_subscriptions(
-    wasi: &Wasi,
+    wasi: &mut Wasi,
     memory: &GuestMemory<'_>,
     subscriptions: u32,
     events: u32,
@@ -106,7 +107,7 @@ fn put_events(
 
 impl Subscription {
     /// Reads one. The caller has checked that its bytes are inside the memory.
-    fn read(wasi: &Wasi, memory: &GuestMemory<'_>, at: u32) -> Result<Self, Errno> {
+    fn read(wasi: &mut Wasi, memory: &GuestMemory<'_>, at: u32) -> Result<Self, Errno> {
         let user_data = memory.u64(at)?;
         let kind = memory.bytes(at + 8, 1)?[0];
         let due = match kind {
@@ -119,7 +120,7 @@ impl Subscription {
 }
 
 /// The duration until a clock reaches `time`; if `time` is not absolute, it is the duration.
-fn clock(wasi: &Wasi, id: u32, time: u64, absolute: bool) -> Result<Duration, Errno> {
+fn clock(wasi: &mut Wasi, id: u32, time: u64, absolute: bool) -> Result<Duration, Errno> {
     let now = wasi.clock.read(id)?;
     Ok(Duration::from_nanos(if absolute { time.saturating_sub(now) } else { time }))
 }

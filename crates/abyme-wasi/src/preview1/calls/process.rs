@@ -35,7 +35,7 @@ impl Call<'_> {
 
     pub(crate) fn random_get(&mut self, address: u32, len: u32) -> Result<(), Errno> {
         for chunk in self.memory.bytes_mut(address, len)?.chunks_mut(RANDOM_CHUNK) {
-            getrandom::fill(chunk).map_err(|_| Errno::Io)?;
+            self.wasi.random.fill(chunk)?;
         }
         Ok(())
     }
