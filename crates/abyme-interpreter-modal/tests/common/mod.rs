@@ -27,6 +27,8 @@ const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake/fake_moda
 /// A server, which ends with this value.
 pub(crate) struct FakeModal {
     process: Child,
+    /// Its sandboxes' directories, which nothing else removes when it is killed.
+    _directory: tempfile::TempDir,
     lines: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
     pub(crate) url: String,
     /// Whether a sandbox can be kept from the network here.
@@ -57,10 +59,12 @@ impl FakeModal {
 
     fn try_start() -> Result<Self, String> {
         let problem = |error: std::io::Error| format!("the server of the tests does not start: {error}");
+        let directory = tempfile::Builder::new().prefix("fake-modal-").tempdir().map_err(problem)?;
         let mut process = Command::new(Self::python()?)
             .args(["-I", "-B", PROGRAM])
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("TMPDIR", directory.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -74,7 +78,7 @@ impl FakeModal {
             return Err(format!("the server of the tests does not start: it says {ready:?}"));
         };
         let (url, isolates) = (format!("http://127.0.0.1:{control}"), isolates == "1");
-        Ok(Self { process, lines: Mutex::new((stdin, stdout)), url, isolates })
+        Ok(Self { process, _directory: directory, lines: Mutex::new((stdin, stdout)), url, isolates })
     }
 
     /// The backend over this server.
