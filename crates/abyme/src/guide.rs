@@ -2,6 +2,8 @@
 //!
 //! | part | is about |
 //! |---|---|
+//! | [getting_started] | from nothing to a typed answer |
+//! | [backends] | where the Python runs |
 //! | [signatures] | what a task takes and gives, as a text or as a struct |
 //! | [tools] | your functions, called from Python |
 //! | [sub_calls] | model calls from a cell |
@@ -9,16 +11,23 @@
 //! | [conversations] | several questions over one session, kept for later |
 //! | [budgets] | what a run may use, its children included |
 //! | [resuming] | runs that outlive their process: resume, replay and fork |
+//! | [writing_a_backend] | one of your own |
 //! | [past_one_machine] | several Docker engines, Modal, Kubernetes and Ray |
 //! | [production] | rate limits, a second model, kept replies, recorded calls |
 //! | [profiles] | the prompts and conventions of other systems |
-//! | [moving_over] | from `dspy.RLM` and `rlms`, side by side |
+//! | [moving_over] | from `dspy.RLM`, `rlms` and OpenJarvis, side by side |
+
+#[doc = include_str!("../guide/backends.md")]
+pub mod backends {}
 
 #[doc = include_str!("../guide/budgets.md")]
 pub mod budgets {}
 
 #[doc = include_str!("../guide/conversations.md")]
 pub mod conversations {}
+
+#[doc = include_str!("../guide/getting_started.md")]
+pub mod getting_started {}
 
 #[doc = include_str!("../guide/moving_over.md")]
 pub mod moving_over {}
@@ -46,3 +55,6 @@ pub mod sub_calls {}
 
 #[doc = include_str!("../guide/tools.md")]
 pub mod tools {}
+
+#[doc = include_str!("../guide/writing_a_backend.md")]
+pub mod writing_a_backend {}
