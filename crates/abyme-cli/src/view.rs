@@ -1,7 +1,6 @@
 //! `abyme view`: recorded runs as a page.
 
 use std::{
-    ffi::OsStr,
     fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
@@ -11,6 +10,7 @@ use std::{
 };
 
 use abyme_view::{Follow, Page, load};
+use tempfile::NamedTempFile;
 
 use crate::{
     args::ViewArgs,
@@ -50,7 +50,9 @@ pub(crate) async fn run(args: ViewArgs, standard: &Standard) -> Result<Exit, Fai
         None => {
             let path = temporary(&rendered.html)?;
             standard.write(&format!("{}\n", path.display()))?;
-            open(&args, standard, path.as_os_str());
+            if has_reader(&args, standard) {
+                open(&path);
+            }
         }
     }
     Ok(Exit::Ok)
@@ -68,7 +70,8 @@ async fn follow(args: &ViewArgs, standard: &Standard) -> Result<Exit, Failure> {
         if !path.exists() {
             terminal::say(&format!("abyme: {} is not there yet; the page waits for it", path.display()));
         }
-        open(args, standard, OsStr::new(&url));
+        // The file goes when this future does: when serving ends, or a signal drops it.
+        let _redirect = has_reader(args, standard).then(|| open_privately(&url)).flatten();
         Ok::<_, Failure>(follow.serve().await?)
     };
     unless_stopped(serve, Duration::ZERO).await??;
@@ -90,12 +93,34 @@ fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 fn temporary(text: &str) -> Result<PathBuf, Failure> {
-    let directory = std::env::temp_dir();
-    let kept = tempfile::Builder::new().prefix("abyme-").suffix(".html").tempfile_in(&directory);
-    let kept = kept.and_then(|mut file| file.write_all(text.as_bytes()).map(|()| file));
-    let kept = kept.and_then(|file| file.keep().map_err(|error| error.error));
-    let path = kept.map(|(_, path)| path).map_err(|error| not_written(&directory, &error))?;
+    let kept = temporary_page(text).and_then(|file| file.keep().map_err(|error| error.error));
+    let path = kept.map(|(_, path)| path).map_err(|error| not_written(&std::env::temp_dir(), &error))?;
     Ok(fs::canonicalize(&path).unwrap_or(path))
+}
+
+/// A file that its owner alone may read, and that is removed when it is dropped.
+fn temporary_page(text: &str) -> io::Result<NamedTempFile> {
+    let mut file = tempfile::Builder::new().prefix("abyme-").suffix(".html").tempfile()?;
+    file.write_all(text.as_bytes())?;
+    Ok(file)
+}
+
+/// Opens an address that nobody else may know. All users of the machine can read the arguments of a process,
+/// so the browser is given a file that leads to the address.
+fn open_privately(url: &str) -> Option<NamedTempFile> {
+    let page = redirect(url)
+        .inspect_err(|error| terminal::say(&format!("abyme: the page is not opened by itself: {error}")))
+        .ok()?;
+    open(page.path());
+    Some(page)
+}
+
+/// A page that leads to `url`, whose characters mean nothing in HTML.
+fn redirect(url: &str) -> io::Result<NamedTempFile> {
+    temporary_page(&format!(
+        "<!doctype html>\n<meta charset=\"utf-8\">\n<meta name=\"referrer\" content=\"no-referrer\">\n\
+         <meta http-equiv=\"refresh\" content=\"0; url={url}\">\n<title>Abyme</title>\n"
+    ))
 }
 
 /// The error of a file that could not be written.
@@ -103,19 +128,41 @@ pub(crate) fn not_written(path: &Path, error: &io::Error) -> Failure {
     Failure::new(Exit::Output, format!("cannot write {}: {error}", path.display()))
 }
 
-/// Opens a browser, where somebody sits before one. Where the page is was said already.
-fn open(args: &ViewArgs, standard: &Standard, address: &OsStr) {
+/// Whether somebody sits before a browser, and wants it opened.
+fn has_reader(args: &ViewArgs, standard: &Standard) -> bool {
     let has_display = cfg!(target_os = "macos")
         || ["DISPLAY", "WAYLAND_DISPLAY"]
             .iter()
             .any(|name| std::env::var_os(name).is_some_and(|to| !to.is_empty()));
-    if args.no_open || !has_display || !standard.is_output_terminal() {
-        return;
-    }
+    !args.no_open && has_display && standard.is_output_terminal()
+}
+
+/// Opens a browser. Where the page is was said already.
+fn open(page: &Path) {
     let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let null = Stdio::null;
-    let started = Command::new(program).arg(address).stdin(null()).stdout(null()).stderr(null()).spawn();
+    let started = Command::new(program).arg(page).stdin(null()).stdout(null()).stderr(null()).spawn();
     if let Err(error) = started {
         terminal::say(&format!("abyme: `{program}` opens no browser here: {error}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn an_address_is_opened_by_a_file_that_is_private_and_goes() {
+        let url = "http://127.0.0.1:4321/0123456789abcdef/";
+        let page = redirect(url).unwrap();
+        let path = page.path().to_owned();
+        assert!(fs::read_to_string(&path).unwrap().contains(&format!("content=\"0; url={url}\"")));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let path_text = path.to_string_lossy().into_owned();
+        assert!(path_text.ends_with(".html") && !path_text.contains("0123456789abcdef"), "{path_text}");
+        drop(page);
+        assert!(!path.exists());
     }
 }
