@@ -133,8 +133,10 @@ impl Writer {
         self.files.push_str(",\"records\":[");
         let mut kept = 0;
         for record in records {
+            let before = (self.texts.len(), self.places.len(), self.cut_texts);
             let json = self.json(record);
             if self.bytes() + json.len() > most {
+                self.take_back(before);
                 break;
             }
             if kept > 0 {
@@ -149,6 +151,14 @@ impl Writer {
         self.files.push('}');
         self.notes.push(notes);
         kept
+    }
+
+    /// Takes back the texts of a record that is left out; `before` is what there was of them.
+    fn take_back(&mut self, before: (usize, usize, usize)) {
+        let (bytes, texts, cut) = before;
+        self.texts.truncate(bytes);
+        self.places.retain(|_, place| *place < texts);
+        self.cut_texts = cut;
     }
 
     fn left_out(&self, kept: usize, all: usize) -> Vec<String> {
@@ -276,6 +286,25 @@ mod tests {
         assert!(few.json.len() < 12_000, "{}", few.json.len());
         assert!(few.notes[0][1].starts_with("the page ends after "), "{:?}", few.notes);
         assert!(data(&file, 10 << 20).notes[0].is_empty());
+    }
+
+    #[test]
+    fn a_record_that_is_left_out_leaves_no_text() {
+        let texts: Vec<_> = (0..1_000).map(|index| format!("{index} {}", "é".repeat(50))).collect();
+        let mut records = records(&["before ".repeat(20)]);
+        records.push(
+            serde_json::from_value(serde_json::json!({"run": "a", "at": 1.0, "event": "tool_call_started",
+                "turn": 1, "call": 2, "tool": "t", "arguments": {"texts": texts}}))
+            .unwrap(),
+        );
+        let data = data(&[("x", records.iter().collect()), ("y", vec![&records[0]])], 4_000);
+        assert!(data.json.len() < 4_000, "{}", data.json.len());
+        let read = read(&data);
+        assert_eq!(read["texts"], serde_json::json!(["before ".repeat(20)]));
+        assert_eq!(read["files"][0]["records"].as_array().unwrap().len(), 1);
+        assert_eq!(read["files"][1]["records"][0]["prompt"], "\u{1}0");
+        let size = "so that it stays below 0 MiB; `abyme stats` counts them all";
+        assert_eq!(data.notes[0], [format!("the page ends after 1 of 2 events, {size}")]);
     }
 
     #[test]

@@ -26,7 +26,10 @@ class Page {
       file.notes = one.notes ?? [];
       return file;
     });
-    this.compared = this.options.compare ? this.files.slice(0, 2).map((file) => file.roots[0]) : null;
+    const both = this.files.slice(0, 2);
+    // A run that the page has no event of is compared with nothing.
+    const isComparison = this.options.compare && both.every((file) => file.roots.length);
+    this.compared = isComparison ? both.map((file) => file.roots[0]) : null;
     this.current = this.roots()[0] ?? null;
     this.hits = [];
     this.hit = -1;

@@ -301,6 +301,15 @@ fn two_runs_are_side_by_side() {
     let page = Page::new().record("a.jsonl", &left).record("b.jsonl", &left).side_by_side();
     chrome.open_file(&written("same", &page), "#turn-2");
     assert!(chrome.text("[data-key=task]").contains("The runs are the same in every turn."));
+    // A page too small for an event of one run shows the other, and one too small for both says so.
+    let none = Trajectory::default();
+    let page = Page::new().record("none.jsonl", &none).record("right.jsonl", &right).side_by_side();
+    chrome.open_file(&written("compared-half", &page), "#turn-1");
+    assert!(chrome.text("[data-key=turn-1]").contains("extra = 1"), "{}", chrome.text("main"));
+    let page = Page::new().record("left.jsonl", &left).record("right.jsonl", &right).side_by_side();
+    chrome.open_file(&written("compared-none", &page.max_data_bytes(1)), "");
+    assert!(chrome.text("main").contains("The record is empty."), "{}", chrome.text("main"));
+    assert!(chrome.text(".top .warning").contains("the page ends after 0 of"));
     chrome.window(1280, 900, false);
     chrome.open_file(&path, "#turn-1");
     chrome.picture(&place("compared.png"));
