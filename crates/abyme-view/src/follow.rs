@@ -29,7 +29,11 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 
-use crate::{data, load::load, page::Page};
+use crate::{
+    data,
+    load::{load, read_bounded},
+    page::{FollowFrom, Page},
+};
 
 /// How often the file is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
@@ -184,7 +188,7 @@ fn read(path: &Path, known: &FileState) -> FileState {
     if state(path).is_none_or(|(len, _)| len == 0) {
         return FileState { problem: None, ..known.clone() };
     }
-    let trajectory = match Trajectory::load(path) {
+    let trajectory = match read_bounded(path) {
         Ok(trajectory) => trajectory,
         Err(error) => return FileState { problem: Some(error.to_string()), ..known.clone() },
     };
@@ -227,24 +231,27 @@ fn is_token(given: &str, token: &str) -> bool {
 }
 
 fn page(shared: &Shared, known: &watch::Receiver<FileState>) -> Response<Body> {
-    let FileState { trajectory, problem, .. } = known.borrow().clone();
+    let FileState { trajectory, generation, problem } = known.borrow().clone();
     if let Some(problem) = problem {
         return refused(StatusCode::UNPROCESSABLE_ENTITY, &problem);
     }
     let name = shared.path.file_name().unwrap_or(shared.path.as_os_str()).to_string_lossy();
-    let count = trajectory.records().count();
-    let page = Page::new().record(name, &trajectory).following(count).render();
+    let from = FollowFrom { records: trajectory.records().count(), generation };
+    let page = Page::new().record(name, &trajectory).following(from).render();
     respond(StatusCode::OK, "text/html; charset=utf-8", full(page.html))
 }
 
-/// The records from a number on, as they come.
+/// The records from a number on, as they come; or that the file began anew since the page was made.
 fn events(request: &Request<Incoming>, known: watch::Receiver<FileState>) -> Response<Body> {
     // A browser that connects again says what it had.
     let last = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()?.parse::<usize>().ok());
     let query = request.uri().query().unwrap_or_default();
-    let asked = query.split('&').find_map(|pair| pair.strip_prefix("from=")?.parse().ok());
-    let from = last.map(|last| last.saturating_add(1)).or(asked).unwrap_or(0);
-    let sent = Sent { records: from, generation: known.borrow().generation, problem: None };
+    let asked = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    let from = asked("from").and_then(|from| from.parse().ok());
+    let records = last.map(|last| last.saturating_add(1)).or(from).unwrap_or(0);
+    let generation = asked("generation").and_then(|generation| generation.parse().ok());
+    let generation = generation.unwrap_or(known.borrow().generation);
+    let sent = Sent { records, generation, problem: None };
     let pieces = stream::unfold((known, sent), |(mut known, mut sent)| async move {
         let piece = loop {
             if let Some(piece) = sent.next(&known.borrow_and_update()) {
@@ -265,6 +272,7 @@ fn events(request: &Request<Incoming>, known: watch::Receiver<FileState>) -> Res
 /// What a stream has said.
 struct Sent {
     records: usize,
+    /// That of the file that its page is of.
     generation: u64,
     problem: Option<String>,
 }

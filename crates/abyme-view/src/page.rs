@@ -46,8 +46,18 @@ const MAX_DATA_BYTES: usize = 48 << 20;
 pub struct Page<'a> {
     files: Vec<(String, &'a Trajectory)>,
     is_comparison: bool,
-    follow_from: Option<usize>,
+    follow_from: Option<FollowFrom>,
     max_data_bytes: usize,
+}
+
+/// What a page that follows a run has already.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "follow"), allow(dead_code, reason = "only the server makes such a page"))]
+pub(crate) struct FollowFrom {
+    /// So many of its records.
+    pub(crate) records: usize,
+    /// How often its file had begun anew.
+    pub(crate) generation: u64,
 }
 
 /// What [`Page::render`] makes.
@@ -95,9 +105,9 @@ impl<'a> Page<'a> {
         self
     }
 
-    /// The page of a run that goes on: it asks the server it is from for the records from this one on.
+    /// The page of a run that goes on: it asks the server that it is from for what comes after this.
     #[cfg(feature = "follow")]
-    pub(crate) fn following(mut self, from: usize) -> Self {
+    pub(crate) fn following(mut self, from: FollowFrom) -> Self {
         self.follow_from = Some(from);
         self
     }
@@ -110,7 +120,9 @@ impl<'a> Page<'a> {
         let files: Vec<_> = files.collect();
         let Data { json, notes } = data::data(&files, self.max_data_bytes);
         let is_comparison = self.is_comparison && self.files.len() >= 2;
-        let follow = self.follow_from.map(|from| json!({"from": from}));
+        let follow = self
+            .follow_from
+            .map(|FollowFrom { records, generation }| json!({"from": records, "generation": generation}));
         let options = json!({"compare": is_comparison, "follow": follow});
         let json = data::embeddable(&format!("{json},\"options\":{options}}}"));
         let connect = if self.follow_from.is_some() { "; connect-src 'self'" } else { "" };

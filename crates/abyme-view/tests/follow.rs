@@ -1,12 +1,12 @@
 //! The server of a run that goes on: who is let in, and what comes when.
 
 #![cfg(feature = "follow")]
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{path::Path, time::Duration};
 
 use abyme_core::{
-    Observation, Rlm, Submission, Trajectory, Via, inputs,
+    ErrorKind, Observation, Rlm, Submission, Trajectory, Via, inputs,
     testing::{ScriptedInterpreter, ScriptedModel},
 };
 use abyme_view::Follow;
@@ -123,4 +123,55 @@ async fn records_come_as_they_are_written_and_each_once() {
     let again = events.replacen("\r\n\r\n", &format!("\r\nLast-Event-ID: {}\r\n\r\n", count - 2), 1);
     let heard = answer(&address, &again, "run_finished").await;
     assert_eq!(heard.matches("id: ").count(), 1, "{heard}");
+}
+
+#[tokio::test]
+async fn a_page_of_an_earlier_run_learns_that_the_file_began_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let record = recorded().await;
+    record.save(&path).unwrap();
+    let (address, token) = served(&path).await;
+    let count = record.records().count();
+    let page = async |generation: u64| {
+        for _ in 0..100 {
+            let page = answer(&address, &get(&format!("/{token}/"), &address), "</html>").await;
+            if page.contains(&format!("\"from\":{count},\"generation\":{generation}}}")) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("no page with {generation}");
+    };
+    page(0).await;
+    let other = recorded().await;
+    assert_ne!(other.run(), record.run());
+    other.save(directory.path().join("other")).unwrap();
+    std::fs::rename(directory.path().join("other"), &path).unwrap();
+    page(1).await;
+
+    let events = |query: &str| get(&format!("/{token}/events?{query}"), &address);
+    // It asks for the first time, or again because its connection was lost.
+    let first = events(&format!("from={count}&generation=0"));
+    let again = first.replacen("\r\n\r\n", &format!("\r\nLast-Event-ID: {}\r\n\r\n", count - 1), 1);
+    for request in [first, again] {
+        let heard = answer(&address, &request, "event: restart").await;
+        assert!(heard.contains("event: restart\ndata: {}\n\n"), "{heard}");
+    }
+    let heard = answer(&address, &events("from=0&generation=1"), "run_finished").await;
+    assert!(!heard.contains("event: restart") && heard.contains(other.run()), "{heard}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_too_large_is_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let (address, token) = served(&path).await;
+    // A file of holes: it takes no space.
+    std::fs::File::create(&path).unwrap().set_len(3 << 30).unwrap();
+    let error = Follow::bind(&path, 0).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("holds 3072 MiB, and at most 2048 MiB"), "{error}");
+    let heard = answer(&address, &get(&format!("/{token}/events?from=0"), &address), "3072 MiB").await;
+    assert!(heard.contains("event: notes\n"), "{heard}");
 }

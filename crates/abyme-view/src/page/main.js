@@ -442,7 +442,8 @@ class Page {
   /** New records come as events of the server that this page is from. */
   follow() {
     const [file] = this.files;
-    const events = new EventSource(`events?from=${this.options.follow.from}`);
+    const { from, generation } = this.options.follow;
+    const events = new EventSource(`events?from=${from}&generation=${generation}`);
     const later = () => {
       if (this.isDue) return;
       this.isDue = true;
