@@ -31,10 +31,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .seed(2026)
         .build()?;
 
-    let first = rlm.run(RichLinesInput { docs: docs.clone() }).await?;
-    let forks = (0..FORKS).map(|_| tokio::spawn(rlm.fork_from(first.trajectory(), 1).into_future()));
+    let run = rlm.run(RichLinesInput { docs: docs.clone() });
+    let forks = (0..FORKS).map(|_| run.fork_at(1));
+    let forks: Vec<_> = forks.map(|fork| tokio::spawn(async move { fork.await?.await })).collect();
+    let first = run.await?;
     let mut found = Vec::new();
-    for fork in forks.collect::<Vec<_>>() {
+    for fork in forks {
         found.push(fork.await??);
     }
 

@@ -58,7 +58,8 @@ use std::{fmt, marker::PhantomData, path::Path, sync::Arc};
 use self::{
     begin::{Begin, GivenRecord, How},
     config::RlmConfig,
-    start::{random_seed, run_id},
+    fork_handle::fork,
+    start::run_id,
 };
 use crate::{
     error::Result,
@@ -156,11 +157,8 @@ impl<S: Signature> Rlm<S> {
     /// had begun and has no recorded end; and those of any run.
     pub fn resume_from(&self, trajectory: Trajectory) -> Run<S::Outputs> {
         let id = trajectory.run().to_owned();
-        Run::new(
-            self.config.clone(),
-            Begin::Recorded(Ok(GivenRecord { trajectory, how: How::Resume { file: None, session: None } })),
-            id,
-        )
+        let how = How::Resume { file: None, session: None };
+        self.recorded(Ok(GivenRecord { trajectory, how }), id)
     }
 
     /// [`resume_from`](Self::resume_from) with the record in a file, which the run goes on writing. The file
@@ -181,23 +179,21 @@ impl<S: Signature> Rlm<S> {
             GivenRecord { trajectory, how }
         });
         let id = recorded.as_ref().map_or_else(|_| run_id(), |given| given.trajectory.run().to_owned());
-        Run::new(self.config.clone(), Begin::Recorded(recorded), id)
+        self.recorded(recorded, id)
     }
 
     /// [`replay_from`](Self::replay_from) with the record in a file.
     pub fn replay(&self, path: impl AsRef<Path>) -> Run<S::Outputs> {
         let how = How::Replay { live: false };
-        let recorded = Trajectory::load(path).map(|trajectory| GivenRecord { trajectory, how });
-        Run::new(self.config.clone(), Begin::Recorded(recorded), run_id())
+        self.recorded(Trajectory::load(path).map(|trajectory| GivenRecord { trajectory, how }), run_id())
     }
 
     /// [`fork_from`](Self::fork_from) with the record in a file, which stays as it is.
     pub fn fork(&self, path: impl AsRef<Path>, turn: u32) -> Run<S::Outputs> {
-        let id = run_id();
-        let forked = Trajectory::load(path).and_then(|record| record.forked(turn, &id, random_seed()));
-        let how = How::Resume { file: None, session: None };
-        let recorded = forked.map(|trajectory| GivenRecord { trajectory, how });
-        Run::new(self.config.clone(), Begin::Recorded(recorded), id)
+        match Trajectory::load(path) {
+            Ok(trajectory) => self.fork_from(&trajectory, turn),
+            Err(error) => self.recorded(Err(error), run_id()),
+        }
     }
 
     /// A run that does again what a record says, without a model, tools or the network: its cells run, in
@@ -212,11 +208,7 @@ impl<S: Signature> Rlm<S> {
     /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) where the record ends before its run did; the
     /// error that the recorded run ended in; and those of any run.
     pub fn replay_from(&self, trajectory: Trajectory) -> Run<S::Outputs> {
-        Run::new(
-            self.config.clone(),
-            Begin::Recorded(Ok(GivenRecord { trajectory, how: How::Replay { live: false } })),
-            run_id(),
-        )
+        self.recorded(Ok(GivenRecord { trajectory, how: How::Replay { live: false } }), run_id())
     }
 
     /// A run that goes on from the end of `turn` of a record, under an id of its own; 0 is before the first
@@ -226,10 +218,11 @@ impl<S: Signature> Rlm<S> {
     /// When it is awaited: [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if there is no such
     /// turn or the run ended in it, and those of [`resume_from`](Self::resume_from).
     pub fn fork_from(&self, trajectory: &Trajectory, turn: u32) -> Run<S::Outputs> {
-        let id = run_id();
-        let trajectory = trajectory.forked(turn, &id, random_seed());
-        let how = How::Resume { file: None, session: None };
-        let recorded = trajectory.map(|trajectory| GivenRecord { trajectory, how });
+        fork(self.config.clone(), trajectory, turn, None)
+    }
+
+    /// A run that begins with a record.
+    fn recorded(&self, recorded: Result<GivenRecord>, id: String) -> Run<S::Outputs> {
         Run::new(self.config.clone(), Begin::Recorded(recorded), id)
     }
 

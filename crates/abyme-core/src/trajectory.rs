@@ -123,6 +123,15 @@ impl Trajectory {
         ends.last().flatten()
     }
 
+    /// The limits of the run: those that it went on with last, if it did.
+    pub(crate) fn limits(&self) -> Option<&Limits> {
+        let limits = self.own_events().filter_map(|event| match event {
+            Event::RunStarted { limits, .. } | Event::RunResumed { limits, .. } => Some(limits),
+            _ => None,
+        });
+        limits.last()
+    }
+
     /// The run turn by turn: what the model thought, the cell it wrote, and what it produced.
     pub fn turns(&self) -> Vec<Turn> {
         turn::turns(self.own_events())
@@ -262,7 +271,9 @@ impl Recorder {
     /// A recorder of a run that goes on where `trajectory` ends, with these limits.
     pub(crate) fn resumed(trajectory: &Trajectory, sinks: Vec<Arc<dyn EventSink>>, limits: &Limits) -> Self {
         let records = trajectory.records.clone();
-        let past = PastTree::new(&records, FollowMode::Resume);
+        let had = trajectory.limits().and_then(|limits| limits.run_timeout);
+        let has_more_time = had.is_some_and(|had| limits.run_timeout.is_none_or(|now| now > had));
+        let past = PastTree::new(&records, FollowMode::Resume, has_more_time);
         let clock = TreeClock::standing(past.last_at());
         Self::root(trajectory.run().to_owned(), sinks, clock, records, Some(past), limits.clone())
     }
@@ -274,7 +285,7 @@ impl Recorder {
         sinks: Vec<Arc<dyn EventSink>>,
         live: bool,
     ) -> Self {
-        let past = PastTree::new(&trajectory.records, FollowMode::Replay { live });
+        let past = PastTree::new(&trajectory.records, FollowMode::Replay { live }, false);
         let (clock, limits) = (TreeClock::standing(0.0), Limits::default());
         let mut recorder = Self::root(run, sinks, clock, Vec::new(), Some(past.clone()), limits);
         recorder.past = past.of(trajectory.run());
@@ -386,18 +397,20 @@ impl Recorder {
     pub(crate) fn go_live(&self) {
         let tree = &*self.tree;
         let Some(past) = tree.past.as_ref() else { return };
-        if past.follow() == FollowMode::Resume
-            && let Some(records) = past.announce()
-        {
-            let event = Event::RunResumed {
-                abyme: env!("CARGO_PKG_VERSION").to_owned(),
-                unix_ms: unix_ms(),
-                records: records as u64,
-                limits: tree.limits.clone(),
-                notes: std::mem::take(&mut *tree.notes.lock().unwrap_or_else(PoisonError::into_inner)),
-            };
-            let at = tree.clock.now().as_secs_f64();
-            tree.push(Arc::new(Record::new(&tree.root, at, event)));
+        if past.follow() == FollowMode::Resume {
+            let root = past.announce().map(|records| (&tree.root, records));
+            let child = self.past.as_ref().and_then(Past::announce_child_cut);
+            for (run, records) in root.into_iter().chain(child.map(|records| (&self.run, records))) {
+                let event = Event::RunResumed {
+                    abyme: env!("CARGO_PKG_VERSION").to_owned(),
+                    unix_ms: unix_ms(),
+                    records: records as u64,
+                    limits: tree.limits.clone(),
+                    notes: std::mem::take(&mut *tree.notes.lock().unwrap_or_else(PoisonError::into_inner)),
+                };
+                let at = tree.clock.now().as_secs_f64();
+                tree.push(Arc::new(Record::new(run, at, event)));
+            }
         }
         tree.clock.go_on(self.clock.last());
     }
@@ -413,6 +426,11 @@ impl Recorder {
             Event::RunStarted { messages, .. } => messages.clone(),
             _ => Vec::new(),
         }
+    }
+
+    /// Leaves a record that leads to another request than one of this purpose which ends with `message`.
+    pub(crate) fn expect(&self, purpose: Purpose, message: &str) {
+        self.past.iter().for_each(|past| past.expect(purpose, message));
     }
 
     /// Records a message, and gives it as it was said.

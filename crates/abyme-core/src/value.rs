@@ -111,6 +111,20 @@ impl Value {
         }
     }
 
+    /// Whether two values are the same: NaN is itself, unlike for `==`, and `0.0` is not `-0.0`.
+    pub(crate) fn is_same(&self, other: &Value) -> bool {
+        match (self, other) {
+            (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()),
+            (Value::List(a), Value::List(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_same(b))
+            }
+            (Value::Dict(a), Value::Dict(b)) => {
+                a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| a.is_same(b)))
+            }
+            (a, b) => a == b,
+        }
+    }
+
     /// Whether this is `None`.
     pub fn is_none(&self) -> bool {
         matches!(self, Value::None)
@@ -170,5 +184,22 @@ impl Value {
             Value::Dict(entries) => Some(entries),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nan_is_the_same_as_itself_wherever_it_is() {
+        let nested = |number: f64| {
+            Value::dict([("a", Value::list([Value::from(number), Value::None])), ("b", 1.into())])
+        };
+        let other_order =
+            Value::dict([("b", Value::from(1)), ("a", Value::list([Value::from(-f64::NAN), Value::None]))]);
+        assert!(nested(f64::NAN).is_same(&other_order) && nested(f64::NAN) != nested(f64::NAN));
+        assert!(nested(0.0).is_same(&nested(0.0)) && !nested(0.0).is_same(&nested(-0.0)));
+        assert!(!Value::Int(1).is_same(&Value::Float(1.0)) && !nested(1.0).is_same(&Value::dict([("a", 1)])));
     }
 }

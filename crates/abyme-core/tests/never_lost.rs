@@ -244,6 +244,11 @@ fn refused_cells() -> Vec<Case> {
         case("a refused submission", [say(cell("submit a=many")), json()], EXTRACTED),
         case("a dead session", [say(cell("die")), json()], EXTRACTED),
         case("a session that vanished", [say(cell("vanish")), json()], EXTRACTED),
+        case(
+            "a cell that the backend does not take",
+            [say(cell("invalid")), json()],
+            Output(Status::CutShort),
+        ),
         case("no other session", [say(cell("die")), json()], Output(Status::CutShort)).sessions(1),
         case(
             "sessions that die again and again",

@@ -1,17 +1,20 @@
 //! The host calls of a cell that runs again, as its record answers them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use indexmap::IndexMap;
 
-use super::caller::raised;
+use super::caller::{SubCall, raised};
 use crate::{
     error::ErrorKind,
     inputs::Inputs,
     interpreter::{HostCall, HostError},
     model::Usage,
     signature::TaskSignature,
-    trajectory::{CallOutcome, Difference, Event, Past, PastTree, Record, usage_of},
+    trajectory::{CallOutcome, Difference, Event, Past, PastTree, Record},
     value::Value,
 };
 
@@ -38,10 +41,23 @@ pub(super) enum AnswerMode {
 
 #[derive(Debug, Default)]
 struct Left {
-    host_calls: Vec<PastHostCall>,
-    sub_calls: Vec<PastSubCall>,
-    children: Vec<PastChild>,
+    host_calls: VecDeque<PastHostCall>,
+    sub_calls: VecDeque<PastSubCall>,
+    children: VecDeque<PastChild>,
     effects: Vec<ToolUse>,
+}
+
+/// How the calls of a cell ended, as far as that is known.
+#[derive(Debug, Default)]
+struct Ends<'r> {
+    /// The end of each call, by its number.
+    of_call: HashMap<u32, &'r Event>,
+    /// The last try of each sub-call whose end is not in the record.
+    failed: HashMap<u32, HostError>,
+    /// The calls of host calls that returned.
+    returned: HashSet<u32>,
+    /// The calls that started children.
+    children: HashSet<u32>,
 }
 
 /// A call of a host function that returned.
@@ -67,14 +83,14 @@ pub(super) struct PastSubCall {
 }
 
 /// What makes two sub-calls the same.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct SubCallKey {
-    pub(super) function: String,
-    pub(super) model: String,
-    pub(super) prompt: String,
-    pub(super) max_tokens: Option<u32>,
-    pub(super) temperature: Option<f64>,
-    pub(super) is_repair: bool,
+#[derive(Debug)]
+struct SubCallKey {
+    function: String,
+    model: String,
+    prompt: String,
+    max_tokens: Option<u32>,
+    temperature: Option<f64>,
+    is_repair: bool,
 }
 
 /// A child of a host call that did not return, or that is replayed.
@@ -108,37 +124,23 @@ impl Answers {
     /// The answers that the records of a cell's host calls give.
     pub(super) fn of(past: &Past, records: &[Arc<Record>], mode: AnswerMode) -> Self {
         let mut left = Left::default();
-        let mut returned = Vec::new();
-        let is_child = |call: &u32| {
-            records.iter().any(|record| match &record.event {
-                Event::ChildStarted { call: started, .. } => started == call,
-                _ => false,
-            })
-        };
-        for record in records {
-            if let Event::HostCallReturned { function, arguments, calls, outcome, .. } = &record.event
-                && let Some(result) = result_of(outcome)
-            {
-                let (function, arguments) = (function.clone(), arguments.clone());
-                returned.extend(calls.iter().copied());
-                let has_children = calls.iter().any(is_child);
-                left.host_calls.push(PastHostCall { function, arguments, has_children, result });
-            }
-        }
+        let ends = Ends::of(records);
         for record in records {
             match &record.event {
+                Event::HostCallReturned { function, arguments, calls, outcome, .. } => {
+                    let (function, arguments) = (function.clone(), arguments.clone());
+                    let has_children = calls.iter().any(|call| ends.children.contains(call));
+                    if let Some(result) = result_of(outcome) {
+                        let past = PastHostCall { function, arguments, has_children, result };
+                        left.host_calls.push_back(past);
+                    }
+                }
                 Event::ToolCallStarted { call, tool, arguments, .. } => {
                     let (function, arguments) = (tool.clone(), arguments.clone());
-                    let end = records.iter().find_map(|end| match &end.event {
-                        Event::ToolCallFinished { call: ended, outcome, .. } if ended == call => {
-                            result_of(outcome)
-                        }
-                        _ => None,
-                    });
-                    match end {
+                    match ends.value(*call) {
                         Some(result) => {
-                            let has_children = false;
-                            left.host_calls.push(PastHostCall { function, arguments, has_children, result });
+                            let past = PastHostCall { function, arguments, has_children: false, result };
+                            left.host_calls.push_back(past);
                         }
                         None => left.effects.push(ToolUse { tool: function, arguments }),
                     }
@@ -152,7 +154,14 @@ impl Answers {
                     temperature,
                     repairs,
                     ..
-                } if !returned.contains(call) => {
+                } if !ends.returned.contains(call) => {
+                    let (result, is_cut, usage, is_ended) = match ends.of_call.get(call) {
+                        Some(Event::SubCallFinished { outcome, is_cut, usage, .. }) => {
+                            (result_of(outcome), *is_cut, *usage, true)
+                        }
+                        _ => (ends.failed.get(call).cloned().map(Err), false, Usage::default(), false),
+                    };
+                    let Some(result) = result else { continue };
                     let asked = SubCallKey {
                         function: function.clone(),
                         model: model.clone(),
@@ -161,40 +170,15 @@ impl Answers {
                         temperature: *temperature,
                         is_repair: repairs.is_some(),
                     };
-                    let end = records.iter().find_map(|end| match &end.event {
-                        Event::SubCallFinished {
-                            call: ended, outcome, is_cut, usage, answered_by, ..
-                        } if ended == call && answered_by.is_none() => {
-                            Some((result_of(outcome)?, *is_cut, *usage))
-                        }
-                        _ => None,
-                    });
                     let call = *call;
-                    if let Some((result, is_cut, usage)) = end {
-                        let is_ended = true;
-                        left.sub_calls.push(PastSubCall { asked, call, result, is_cut, usage, is_ended });
-                    } else if let Some(error) = records.iter().find_map(|end| failed_for_good(end, call)) {
-                        let (result, is_cut, usage, is_ended) = (Err(error), false, Usage::default(), false);
-                        left.sub_calls.push(PastSubCall { asked, call, result, is_cut, usage, is_ended });
-                    }
+                    left.sub_calls.push_back(PastSubCall { asked, call, result, is_cut, usage, is_ended });
                 }
                 Event::ChildStarted { call, function, child, prompt, .. }
-                    if mode == AnswerMode::Replay || !returned.contains(call) =>
+                    if mode == AnswerMode::Replay || !ends.returned.contains(call) =>
                 {
-                    let result = records.iter().find_map(|end| match &end.event {
-                        Event::ChildFinished { call: ended, outcome, .. } if ended == call => {
-                            result_of(outcome)
-                        }
-                        _ => None,
-                    });
-                    let (function, prompt) = (function.clone(), prompt.clone());
-                    left.children.push(PastChild {
-                        function,
-                        prompt,
-                        child: child.clone(),
-                        call: *call,
-                        result,
-                    });
+                    let (function, prompt, child) = (function.clone(), prompt.clone(), child.clone());
+                    let (call, result) = (*call, ends.value(*call));
+                    left.children.push_back(PastChild { function, prompt, child, call, result });
                 }
                 _ => {}
             }
@@ -212,13 +196,13 @@ impl Answers {
         &self,
         turn: u32,
         function: &str,
-        arguments: &IndexMap<String, Value>,
+        arguments: impl FnOnce() -> IndexMap<String, Value>,
     ) -> Result<(), HostError> {
         if self.mode == AnswerMode::Open {
             return Ok(());
         }
         if let (AnswerMode::Replay, Some(tree)) = (self.mode, &self.tree) {
-            tree.differs(Difference::of_call(turn, function, arguments));
+            tree.differs(Difference::of_call(turn, function, &arguments()));
         }
         Err(HostError::runtime_error(format!("the record has no answer for this call of `{function}`")))
     }
@@ -235,8 +219,8 @@ impl Answers {
     }
 
     /// The recorded answer of a sub-call.
-    pub(super) fn sub_call(&self, asked: &SubCallKey) -> Option<PastSubCall> {
-        take(&mut self.left().sub_calls, |one| one.asked == *asked)
+    pub(super) fn sub_call(&self, asked: &SubCall<'_>) -> Option<PastSubCall> {
+        take(&mut self.left().sub_calls, |one| one.asked.is_of(asked))
     }
 
     /// The child that was started for the same.
@@ -249,14 +233,13 @@ impl Answers {
     ) -> Option<PastChild> {
         let tree = self.tree.as_ref()?;
         let is_same_task = |child: &str| {
-            let first = tree.of(child).and_then(|past| past.first());
-            first.is_none_or(|record| match &record.event {
+            tree.first(child).is_none_or(|record| match &record.event {
                 Event::RunStarted { signature: was, inputs: before, .. } => {
                     was.to_string() == signature.to_string()
                         && before.len() == inputs.names().count()
-                        && inputs.iter().all(|(name, value)| {
-                            before.get(name).is_some_and(|before| is_same_value(before, value))
-                        })
+                        && inputs
+                            .iter()
+                            .all(|(name, value)| before.get(name).is_some_and(|before| before.is_same(value)))
                 }
                 _ => true,
             })
@@ -276,6 +259,62 @@ impl Answers {
     }
 }
 
+impl<'r> Ends<'r> {
+    fn of(records: &'r [Arc<Record>]) -> Self {
+        let mut ends = Self::default();
+        for record in records {
+            let event = &record.event;
+            match event {
+                Event::HostCallReturned { calls, outcome, .. } if is_known(outcome) => {
+                    ends.returned.extend(calls);
+                }
+                Event::ChildStarted { call, .. } => {
+                    ends.children.insert(*call);
+                }
+                Event::SubCallFinished { call, outcome, answered_by: None, .. } if is_known(outcome) => {
+                    ends.of_call.insert(*call, event);
+                }
+                Event::ToolCallFinished { call, outcome, .. }
+                | Event::ChildFinished { call, outcome, .. }
+                    if is_known(outcome) =>
+                {
+                    ends.of_call.insert(*call, event);
+                }
+                // The record says that there is no other try.
+                Event::ModelCallFailed { call: Some(call), kind, error, retry_seconds: None, .. }
+                    if *kind != ErrorKind::Cancelled =>
+                {
+                    ends.failed.insert(*call, raised(*kind, error));
+                }
+                _ => {}
+            }
+        }
+        ends
+    }
+
+    /// What a call of a tool, or a child, gave.
+    fn value(&self, call: u32) -> Option<Result<Value, HostError>> {
+        match self.of_call.get(&call)? {
+            Event::ToolCallFinished { outcome, .. } | Event::ChildFinished { outcome, .. } => {
+                result_of(outcome)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl SubCallKey {
+    fn is_of(&self, asked: &SubCall<'_>) -> bool {
+        let prompt = asked.request.messages.last().map_or("", |message| &message.content);
+        self.function == asked.function
+            && self.model == asked.model.name()
+            && self.max_tokens == asked.request.max_tokens
+            && self.temperature == asked.request.temperature
+            && self.is_repair == asked.repairs.is_some()
+            && self.prompt == prompt
+    }
+}
+
 impl Tally {
     /// What all calls of a cell used, those of its children too.
     pub(super) fn of_all(past: &Past, records: &[Arc<Record>]) -> Self {
@@ -285,15 +324,9 @@ impl Tally {
     /// What those used that are not made again when a cell runs again that did not end: the calls that
     /// returned, and all tries that failed.
     pub(super) fn of_returned(past: &Past, records: &[Arc<Record>]) -> Self {
-        let returned: Vec<u32> = records
-            .iter()
-            .filter_map(|record| match &record.event {
-                Event::HostCallReturned { calls, .. } => Some(calls.clone()),
-                _ => None,
-            })
-            .flatten()
-            .collect();
-        Self::of(past, records, |call| returned.contains(&call))
+        let Ends { returned, of_call, .. } = Ends::of(records);
+        let is_tool = |call: u32| matches!(of_call.get(&call), Some(Event::ToolCallFinished { .. }));
+        Self::of(past, records, |call| returned.contains(&call) || is_tool(call))
     }
 
     fn of(past: &Past, records: &[Arc<Record>], counts: impl Fn(u32) -> bool) -> Self {
@@ -306,7 +339,7 @@ impl Tally {
                     tally.sub_calls += u32::from(answered_by.is_none());
                 }
                 Event::ChildStarted { call, child, .. } if counts(*call) => tally.add_child(past, child),
-                Event::ToolCallStarted { tool, .. } => tally.tools.push(tool.clone()),
+                Event::ToolCallStarted { call, tool, .. } if counts(*call) => tally.tools.push(tool.clone()),
                 _ => {}
             }
         }
@@ -316,20 +349,16 @@ impl Tally {
     /// What those used that are not made again when a cell is replayed: all but the children whose calls
     /// returned.
     pub(super) fn of_replayed(past: &Past, records: &[Arc<Record>]) -> Self {
-        let replayed: Vec<u32> = records
-            .iter()
-            .filter_map(|record| match &record.event {
-                Event::ChildFinished { call, outcome, .. } if result_of(outcome).is_some() => Some(*call),
-                _ => None,
-            })
-            .collect();
-        Self::of(past, records, |call| !replayed.contains(&call))
+        let ends = Ends::of(records).of_call;
+        let is_replayed = |call: u32| matches!(ends.get(&call), Some(Event::ChildFinished { .. }));
+        Self::of(past, records, |call| !is_replayed(call))
     }
 
     /// Adds what a child and those below it used.
     pub(super) fn add_child(&mut self, past: &Past, child: &str) {
-        for record in past.tree().below(child) {
-            self.usage += usage_of(record);
+        let below = past.tree().below(child);
+        self.usage += past.tree().used_in(below.iter().map(|(_, record)| record));
+        for (_, record) in below {
             self.sub_calls += match &record.event {
                 Event::ModelReplied { .. } => 1,
                 Event::ModelCallFailed { call: None, retry_seconds: None, .. } => 1,
@@ -351,38 +380,18 @@ fn result_of<T: Clone>(outcome: &CallOutcome<T>) -> Option<Result<T, HostError>>
     }
 }
 
-/// What the last try of a sub-call raised, if the record says that there is no other.
-fn failed_for_good(record: &Record, of: u32) -> Option<HostError> {
-    match &record.event {
-        Event::ModelCallFailed { call: Some(call), kind, error, retry_seconds: None, .. }
-            if *call == of && *kind != ErrorKind::Cancelled =>
-        {
-            Some(raised(*kind, error))
-        }
-        _ => None,
-    }
+fn is_known<T>(outcome: &CallOutcome<T>) -> bool {
+    !matches!(outcome, CallOutcome::Cancelled(_))
 }
 
 /// Takes the first of these that fits.
-fn take<T>(from: &mut Vec<T>, fits: impl Fn(&T) -> bool) -> Option<T> {
+fn take<T>(from: &mut VecDeque<T>, fits: impl Fn(&T) -> bool) -> Option<T> {
     let at = from.iter().position(fits)?;
-    Some(from.remove(at))
+    from.remove(at)
 }
 
 fn is_same(a: &IndexMap<String, Value>, b: &IndexMap<String, Value>) -> bool {
-    a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| is_same_value(a, b)))
-}
-
-/// Whether two values are the same; unlike for `==`, NaN is itself.
-fn is_same_value(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits() || a == b,
-        (Value::List(a), Value::List(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same_value(a, b))
-        }
-        (Value::Dict(a), Value::Dict(b)) => is_same(a, b),
-        (a, b) => a == b,
-    }
+    a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| a.is_same(b)))
 }
 
 /// The arguments of a host call by name, where no tool says what `*args` is called.

@@ -51,12 +51,8 @@ impl Begin {
     /// The limits and the label of the run that the record is of.
     pub(super) fn recorded(&self) -> Option<(&Limits, Option<&str>)> {
         let Begin::Recorded(Ok(GivenRecord { trajectory, .. })) = self else { return None };
-        let Event::RunStarted { limits, label, .. } = trajectory.events().next()? else { return None };
-        let changed = trajectory.events().filter_map(|event| match event {
-            Event::RunResumed { limits, .. } => Some(limits),
-            _ => None,
-        });
-        Some((changed.last().unwrap_or(limits), label.as_deref()))
+        let Event::RunStarted { label, .. } = trajectory.events().next()? else { return None };
+        Some((trajectory.limits()?, label.as_deref()))
     }
 
     /// Finds what is wrong with it before anything begins. A run that keeps its record in a file has a seed.

@@ -386,8 +386,10 @@ impl<'a> ModelCaller<'a> {
             let backoff = retries.backoff_after(&error);
             match (backoff, of.left()) {
                 (Some(backoff), Some(left)) if backoff >= left => {
+                    // A run that is resumed does what this error leads to.
+                    let error = no_time_to_retry(of, &retries.give_up(error), left);
                     failed(&error, None);
-                    return Err(no_time_to_retry(of, &retries.give_up(error), left));
+                    return Err(error);
                 }
                 (Some(backoff), _) => {
                     failed(&error, Some(backoff));
@@ -513,9 +515,10 @@ fn answer(model: &dyn LanguageModel, response: Response) -> Result<String> {
 }
 
 fn no_time_to_retry(of: CallOf<'_>, error: &Error, left: Duration) -> Error {
+    let usage = error.usage().copied().unwrap_or_default();
     if let Some(own) = of.own_timeout() {
         let message = format!("{}; its last try failed: {error}", timed_out(of.model, own));
-        return Error::new(ErrorKind::ModelTimeout, message).permanent();
+        return Error::new(ErrorKind::ModelTimeout, message).with_usage(usage).permanent();
     }
     let wait = error.retry_after().map_or_else(String::new, |wait| {
         format!(
@@ -525,5 +528,5 @@ fn no_time_to_retry(of: CallOf<'_>, error: &Error, left: Duration) -> Error {
         )
     });
     let message = format!("the run has no time left for another try{wait}: {error}");
-    Error::new(ErrorKind::LimitReached, message)
+    Error::new(ErrorKind::LimitReached, message).with_usage(usage)
 }

@@ -223,8 +223,8 @@ impl<'a> Children<'a> {
         let parent_recorder = self.caller.recorder();
         let is_replayed = self.answers.is_replay();
         if past.is_none() {
-            let arguments = IndexMap::from([("prompt".to_owned(), Value::Text(prompt.clone()))]);
-            self.answers.check_open(self.turn, asked.function, &arguments)?;
+            let arguments = || IndexMap::from([("prompt".to_owned(), Value::Text(prompt.clone()))]);
+            self.answers.check_open(self.turn, asked.function, arguments)?;
         }
         if !is_replayed && let Some(PastChild { call, child, result: Some(result), .. }) = &past {
             asked.made.add(*call);
@@ -232,6 +232,7 @@ impl<'a> Children<'a> {
             parent_recorder.past().iter().for_each(|past| tally.add_child(past, child));
             // Its first turn is reserved with the others of its batch.
             self.caller.budget().recall(tally.usage, tally.sub_calls.saturating_sub(1));
+            tally.tools.iter().for_each(|tool| self.tool_uses.recall(tool));
             return result.clone();
         }
         let before = past.as_ref().map(|past| past.child.as_str());

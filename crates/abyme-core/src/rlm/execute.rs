@@ -19,7 +19,8 @@ use crate::{
 /// Executes a run until it ends or is `cancelled`.
 pub(super) async fn execute(parts: RunParts<'_>, cancelled: impl Future<Output = ()>) -> Result<Outputs> {
     let RunParts { config, limits, budget, recorder, .. } = parts;
-    let start = Loop { decide_effect: parts.decide_effect, seed: parts.seed };
+    let seed = parts.forked_from.and_then(|origin| origin.seed).or(parts.seed);
+    let start = Loop { decide_effect: parts.decide_effect, seed };
     let caller = ModelCaller::new(config, limits, budget, recorder);
     let mut turns = Turns::new(parts, caller, &start);
     turns.open()?;

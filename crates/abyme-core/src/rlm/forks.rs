@@ -73,20 +73,18 @@ impl Drop for ForkServer {
 }
 
 impl ForkRequests {
-    /// Waits until the run has come to the end of `turn`; `None` if it was dropped before.
-    pub(super) async fn fork_at(&self, turn: u32) -> Option<ForkPoint> {
+    /// Asks for the fork that the run makes when it has come to the end of `turn`. It is not answered if the
+    /// run was dropped before.
+    pub(super) fn fork_at(&self, turn: u32) -> oneshot::Receiver<ForkPoint> {
         let (answer, point) = oneshot::channel();
-        {
-            let mut waiting = self.waiting();
-            if let Some(trajectory) = waiting.ended.clone() {
-                return Some(ForkPoint { trajectory, session: None });
-            }
-            if waiting.is_over {
-                return None;
-            }
-            waiting.requests.push(ForkRequest { turn, answer });
+        let request = ForkRequest { turn, answer };
+        let mut waiting = self.waiting();
+        match waiting.ended.clone() {
+            Some(trajectory) => request.answer(ForkPoint { trajectory, session: None }),
+            None if waiting.is_over => {}
+            None => waiting.requests.push(request),
         }
-        point.await.ok()
+        point
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {

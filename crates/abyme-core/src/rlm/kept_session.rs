@@ -9,6 +9,8 @@ use crate::{inputs::Inputs, interpreter::Session};
 pub(super) struct KeptSession {
     pub(super) session: Session,
     pub(super) inputs: Inputs,
+    /// The seed that its random numbers had last.
+    pub(super) seed: Option<u64>,
 }
 
 /// Where a run takes its session from and leaves it, for the next run of its conversation.

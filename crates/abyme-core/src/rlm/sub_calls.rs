@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use tokio::time::Instant;
 
 use super::{
-    answers::{Answers, SubCallKey},
+    answers::Answers,
     arguments::{self, check_prompt, wrong_argument},
     batch::{self, on_error},
     budget::{CallSize, Reservation},
@@ -248,17 +248,10 @@ impl<'a> SubCalls<'a> {
 
     /// One call of a model, unless the record has its answer.
     async fn sub_call(&self, asked: &SubCall<'_>, reserved: Reservation) -> Result<Answer, HostError> {
-        let same = SubCallKey {
-            function: asked.function.to_owned(),
-            model: asked.model.name().to_owned(),
-            prompt: asked.request.messages.last().map(|message| message.content.clone()).unwrap_or_default(),
-            max_tokens: asked.request.max_tokens,
-            temperature: asked.request.temperature,
-            is_repair: asked.repairs.is_some(),
-        };
-        let Some(past) = self.answers.sub_call(&same) else {
-            let arguments = IndexMap::from([("prompt".to_owned(), Value::from(same.prompt))]);
-            self.answers.check_open(self.turn, asked.function, &arguments)?;
+        let Some(past) = self.answers.sub_call(asked) else {
+            let prompt = || asked.request.messages.last().map_or("", |message| &message.content);
+            let arguments = || IndexMap::from([("prompt".to_owned(), Value::from(prompt()))]);
+            self.answers.check_open(self.turn, asked.function, arguments)?;
             return self.caller.sub_call(self.turn, asked, reserved).await;
         };
         asked.made.add(past.call);
@@ -275,7 +268,7 @@ impl<'a> SubCalls<'a> {
         }
         // It is reserved with the others of its batch, as it was. What tries used that failed is counted.
         if past.usage != Usage::default() {
-            self.caller.budget().settle(&same.model, CallSize::of(&asked.request), past.usage);
+            self.caller.budget().settle(asked.model.name(), CallSize::of(&asked.request), past.usage);
         }
         past.result.map(|text| Answer { call: past.call, text, is_cut: past.is_cut })
     }

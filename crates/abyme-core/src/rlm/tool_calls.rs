@@ -40,7 +40,7 @@ impl<'a> ToolCalls<'a> {
             return match self.answers.host_call(&call.name, &named(&call)) {
                 Some(past) => past.result,
                 None => {
-                    self.answers.check_open(self.turn, &call.name, &call.kwargs)?;
+                    self.answers.check_open(self.turn, &call.name, || call.kwargs.clone())?;
                     let message = format!("the host has no function `{}`", call.name);
                     Err(HostError::new("NameError", message))
                 }
@@ -50,7 +50,7 @@ impl<'a> ToolCalls<'a> {
         if let Some(past) = self.answers.host_call(tool.name(), &arguments) {
             return past.result;
         }
-        self.answers.check_open(self.turn, tool.name(), &arguments)?;
+        self.answers.check_open(self.turn, tool.name(), || arguments.clone())?;
         let admitted = self.uses.admit(tool.name()).await;
         let (recorder, turn, number) = (self.caller.recorder(), self.turn, self.caller.next_host_call());
         recorder.record(Event::ToolCallStarted {

@@ -10,7 +10,7 @@ use super::budget::CallSize;
 use crate::{
     model::{BYTES_PER_TOKEN, Message, Request, Role, Usage, bytes_of},
     prompt,
-    trajectory::{Event, Recorder},
+    trajectory::{Event, Purpose, Recorder},
     value::Value,
 };
 
@@ -146,11 +146,12 @@ impl<'a> Transcript<'a> {
         self.say(turn, Message::assistant(text));
     }
 
-    /// Appends the pending text as the user's message.
+    /// Appends the pending text as the user's message, for a request of this purpose.
     ///
     /// Two messages of the user in a row become one, because many chat templates refuse them: after a failed
     /// call the last message is the user's, and grows at its end.
-    pub(super) fn send_pending(&mut self, turn: u32) {
+    pub(super) fn send_pending(&mut self, turn: u32, purpose: Purpose) {
+        self.recorder.expect(purpose, &self.pending);
         let text = std::mem::take(&mut self.pending);
         if text.is_empty() {
             return;
@@ -365,7 +366,7 @@ mod tests {
         for turn in 1..=4 {
             transcript.replied(turn, "short");
             transcript.add(long("x"));
-            transcript.send_pending(turn);
+            transcript.send_pending(turn, Purpose::Act);
         }
         assert!(transcript.cut_half(5, "too long"));
         let lengths: Vec<_> = transcript.messages().iter().map(|message| message.content.len()).collect();

@@ -3,7 +3,7 @@
 mod cells;
 mod sessions;
 
-use std::{future::pending, pin::pin, sync::Arc};
+use std::{borrow::Cow, future::pending, pin::pin, sync::Arc};
 
 use abyme_python_syntax::visible_text;
 use indexmap::IndexMap;
@@ -160,8 +160,13 @@ impl<'a> Turns<'a> {
         let is_told = |name: &str| {
             self.parts.earlier.is_some_and(|earlier| earlier.names.iter().any(|told| told == name))
         };
-        let inputs = self.inputs.iter().filter(|(name, _)| !is_told(name));
-        let inputs: Inputs = inputs.map(|(name, value)| (name, value.clone())).collect();
+        let inputs = match self.inputs.names().any(is_told) {
+            false => Cow::Borrowed(self.inputs),
+            true => {
+                let untold = self.inputs.iter().filter(|(name, _)| !is_told(name));
+                Cow::Owned(untold.map(|(name, value)| (name, value.clone())).collect())
+            }
+        };
         let given = FirstMessages {
             signature: &config.signature,
             inputs: &inputs,
@@ -206,9 +211,9 @@ impl<'a> Turns<'a> {
             && let Some(first) = past.first()
             && let Event::RunStarted { limits, tools, .. } = &first.event
         {
-            // What changed on purpose is not another prompt.
-            let now = begun(limits, tools.clone(), self.first_messages_of(limits, tools));
             if self.budget.depth() == 0 {
+                // What changed on purpose is not another prompt.
+                let now = begun(limits, tools.clone(), self.first_messages_of(limits, tools));
                 check_task(self.recorder, &first.event, &now)?;
                 tool_notes(tools, &config.tools).into_iter().for_each(|note| self.recorder.note(note));
             }
@@ -275,7 +280,7 @@ impl<'a> Turns<'a> {
             self.recorder.check_same()?;
             if !self.recorder.is_following() {
                 // Before the model is asked, which costs something.
-                self.session(holder).await?;
+                self.session(holder, self.turn + u32::from(!self.repairing)).await?;
             }
             self.make_forks(holder).await;
             self.budget.take_slot().await;
@@ -352,7 +357,7 @@ impl<'a> Turns<'a> {
     /// Sends the transcript to the root model. One that is long for the model's context is compacted before,
     /// and one that turns out too long is compacted, or else cut, and sent again.
     async fn ask(&mut self, purpose: Purpose, _reserved: Reservation) -> Result<Response> {
-        self.transcript.send_pending(self.turn);
+        self.transcript.send_pending(self.turn, purpose);
         let mut may_compact = self.config.compaction.enabled && self.failed_summaries < MAX_FAILED_SUMMARIES;
         // A summary that failed is asked for again once the model refuses what it should have shortened.
         let may_be_due = purpose != Purpose::Extract && self.failed_summaries == 0;
@@ -629,20 +634,24 @@ impl<'a> Turns<'a> {
             .timeout(limits.cell_timeout)
             .total_timeout(self.budget.time_left())
             .max_output_chars(limits.max_output_chars.saturating_mul(if keeps_head { 2 } else { 1 }));
-        let executed = match self.recorder.past_cell() {
+        let past = self.recorder.past_cell();
+        let is_recorded = past.is_some();
+        let executed = match past {
             Some(past) => self.execute_again(holder, cell, past).await,
             None => {
-                let session = &mut self.session(holder).await?.session;
+                let session = &mut self.session(holder, self.turn).await?.session;
                 self.execute(session, cell, &Answers::default()).await
             }
         };
         let (mut observation, notes) = match executed {
             Ok(executed) => executed,
+            // That the record cannot be followed is no result of the run.
             Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::Differs | ErrorKind::InvalidInput | ErrorKind::Cancelled
-                ) =>
+                if is_recorded
+                    && matches!(
+                        error.kind(),
+                        ErrorKind::Differs | ErrorKind::InvalidInput | ErrorKind::Cancelled
+                    ) =>
             {
                 return Err(error);
             }
@@ -725,7 +734,7 @@ impl<'a> Turns<'a> {
                     self.history_due = true;
                     None
                 }
-                None => match self.open_session().await {
+                None => match self.open_session(self.turn + 1).await {
                     Ok(opened) => {
                         *holder = Some(opened);
                         self.history_due = true;

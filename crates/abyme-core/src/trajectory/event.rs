@@ -398,7 +398,8 @@ pub enum Event {
         turns: u32,
     },
     /// A run that had not come to its end goes on. The time in between does not count: `at` goes on from the
-    /// last record before.
+    /// last record before. A child has such a record where other limits lead it elsewhere than its record,
+    /// which then says this of the child and of those below it alone.
     #[non_exhaustive]
     RunResumed {
         /// Version of Abyme.
@@ -512,6 +513,19 @@ pub struct ForkOrigin {
     /// What the random numbers of the fork go on with, where those of the run had a seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// What that run was a fork of, if it was one from an earlier turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Box<ForkOrigin>>,
+}
+
+impl ForkOrigin {
+    /// What the random numbers of the fork have as their seed in a turn, where that is not the run's own.
+    pub(crate) fn seed_in(&self, turn: u32) -> Option<u64> {
+        match turn > self.turn {
+            true => self.seed,
+            false => self.before.as_ref()?.seed_in(turn),
+        }
+    }
 }
 
 /// What a run did when it was run again, where that is not what its record says.

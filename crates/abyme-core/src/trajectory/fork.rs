@@ -40,8 +40,16 @@ impl Trajectory {
             let message = format!("the run ended in turn {turn}: fork it at an earlier one");
             return refused(message);
         }
-        let is_seeded = matches!(records[0].event, Event::RunStarted { seed: Some(_), .. });
-        let origin = ForkOrigin { run: run.clone(), turn, seed: is_seeded.then_some(seed) };
+        let (is_seeded, mut before) = match &records[0].event {
+            Event::RunStarted { seed, forked_from, .. } => (seed.is_some(), forked_from.as_ref()),
+            _ => (false, None),
+        };
+        // A fork that began later has nothing in common with this one but what both have of the run above.
+        while let Some(later) = before.take_if(|before| before.turn >= turn) {
+            before = later.before.as_deref();
+        }
+        let (seed, before) = (is_seeded.then_some(seed), before.cloned().map(Box::new));
+        let origin = ForkOrigin { run: run.clone(), turn, seed, before };
         let forked = records[..=end].iter().map(|record| relabelled(record, &run, id, &origin));
         Ok(Trajectory { records: forked.collect() })
     }
@@ -60,7 +68,7 @@ fn ends_turn(event: &Event, number: u32) -> bool {
         Event::CellFinished { turn, .. }
         | Event::SubmissionRefused { turn, .. }
         | Event::SessionLost { turn, .. } => *turn == number,
-        Event::ReplyRefused { turn, purpose, .. } => *turn == number && *purpose != Purpose::Extract,
+        Event::ReplyRefused { turn, purpose: Purpose::Act | Purpose::Repair, .. } => *turn == number,
         _ => false,
     }
 }

@@ -67,8 +67,8 @@ impl Encoder {
     pub(super) fn encode(&mut self, record: &Record) -> String {
         let (mut lines, line) = (String::new(), record.to_line());
         let is_plain = line.len() < MIN_BLOB_BYTES && !line.contains(REFERENCE);
-        match serde_json::to_value(record) {
-            Ok(mut event) if !is_plain => {
+        match (!is_plain).then(|| serde_json::to_value(record)) {
+            Some(Ok(mut event)) => {
                 self.take_blobs(&mut event, &mut lines);
                 self.push(&mut lines, &event.to_string());
             }
@@ -84,7 +84,9 @@ impl Encoder {
                 let (hash, text) = (hash(text), std::mem::take(text));
                 *json = json!({ REFERENCE: hash });
                 if self.blobs.insert(hash.clone()) {
-                    self.push(lines, &json!(Blob { blob: hash, text }).to_string());
+                    // Two texts are written without fail.
+                    let blob = serde_json::to_string(&Blob { blob: hash, text }).unwrap_or_default();
+                    self.push(lines, &blob);
                 }
             }
             Json::Array(items) => items.iter_mut().for_each(|item| self.take_blobs(item, lines)),

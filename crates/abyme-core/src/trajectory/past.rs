@@ -16,7 +16,7 @@ use super::{
     event::{CallOutcome, Difference, Event, Purpose, Record},
 };
 use crate::{
-    error::Error,
+    error::{Error, ErrorKind},
     model::{Response, Usage},
 };
 
@@ -36,6 +36,8 @@ pub(crate) struct PastTree {
     follow: FollowMode,
     /// Those that count, with their places in the whole record.
     kept: Vec<(usize, Arc<Record>)>,
+    /// Where those of each run are among them.
+    of_run: HashMap<String, Vec<usize>>,
     /// How many records there are in all.
     total: usize,
     /// What the runs used in records that do not count any more.
@@ -46,6 +48,8 @@ pub(crate) struct PastTree {
     cut_at: Mutex<Option<usize>>,
     /// Whether the run has said that it goes on.
     announced: AtomicBool,
+    /// Whether it goes on with more time than it had.
+    has_more_time: bool,
 }
 
 /// The past of one run of a tree.
@@ -65,6 +69,8 @@ struct PastState {
     steps: VecDeque<PastStep>,
     /// The host calls of the cell that was started last, until it is asked for.
     cell: Option<Vec<Arc<Record>>>,
+    /// Where a child left its record before the record's end, until that is said.
+    child_cut_at: Option<usize>,
 }
 
 /// One event of the loop, with the host calls of the cell that it starts.
@@ -109,21 +115,37 @@ pub(super) enum Followed {
 }
 
 impl PastTree {
-    pub(super) fn new(records: &[Arc<Record>], follow: FollowMode) -> Arc<Self> {
+    pub(super) fn new(records: &[Arc<Record>], follow: FollowMode, has_more_time: bool) -> Arc<Self> {
         let (mut kept, mut set_aside) = counting(records);
         let root = records.first().map_or("", |record| &record.run).to_owned();
         if follow == FollowMode::Resume {
             drop_tails(&mut kept, &root, &mut set_aside);
         }
+        let mut of_run: HashMap<String, Vec<usize>> = HashMap::new();
+        for (at, (_, record)) in kept.iter().enumerate() {
+            of_run.entry(record.run.clone()).or_default().push(at);
+        }
         Arc::new(Self {
             follow,
             kept,
+            of_run,
             total: records.len(),
             set_aside: Mutex::new(set_aside),
             difference: Mutex::default(),
             cut_at: Mutex::default(),
             announced: AtomicBool::new(false),
+            has_more_time,
         })
+    }
+
+    /// The records of one run, with their places in the whole record.
+    fn records(&self, run: &str) -> impl Iterator<Item = &(usize, Arc<Record>)> {
+        self.of_run.get(run).into_iter().flatten().map(|at| &self.kept[*at])
+    }
+
+    /// What the record of one of its runs begins with.
+    pub(crate) fn first(&self, run: &str) -> Option<&Arc<Record>> {
+        self.records(run).next().map(|(_, record)| record)
     }
 
     pub(crate) fn follow(&self) -> FollowMode {
@@ -134,7 +156,7 @@ impl PastTree {
     pub(crate) fn of(self: &Arc<Self>, run: &str) -> Option<Past> {
         let mut steps: VecDeque<PastStep> = VecDeque::new();
         let mut last_call = 0;
-        for (index, record) in self.kept.iter().filter(|(_, record)| record.run == run) {
+        for (index, record) in self.records(run) {
             last_call = last_call.max(call_of(&record.event).unwrap_or_default());
             match &record.event {
                 Event::SessionRebuilt { .. } => {}
@@ -152,22 +174,23 @@ impl PastTree {
             tree: self.clone(),
             run: run.to_owned(),
             is_child: self.kept.first().is_some_and(|(_, first)| first.run != run),
-            state: Mutex::new(PastState { steps, cell: None }),
+            state: Mutex::new(PastState { steps, ..PastState::default() }),
             last_call,
         })
     }
 
-    /// The records of a run and of those below it.
-    pub(crate) fn below<'t>(&'t self, run: &'t str) -> Vec<&'t Arc<Record>> {
-        let mut below = HashSet::from([run]);
-        let is_below = |record: &&'t Arc<Record>| {
-            let is_below = below.contains(record.run.as_str());
-            if let (true, Event::ChildStarted { child, .. }) = (is_below, &record.event) {
-                below.insert(child);
+    /// The records of a run and of those below it, run by run, with their places in the whole record.
+    pub(crate) fn below<'t>(&'t self, run: &'t str) -> Vec<&'t (usize, Arc<Record>)> {
+        let (mut below, mut runs) = (Vec::new(), vec![run]);
+        while let Some(run) = runs.pop() {
+            for one in self.records(run) {
+                if let Event::ChildStarted { child, .. } = &one.1.event {
+                    runs.push(child);
+                }
+                below.push(one);
             }
-            is_below
-        };
-        self.kept.iter().map(|(_, record)| record).filter(is_below).collect()
+        }
+        below
     }
 
     /// The time of the last record, in seconds since the run's start.
@@ -189,6 +212,19 @@ impl PastTree {
     /// Takes note of a difference, unless there was one before.
     pub(crate) fn differs(&self, difference: Difference) {
         lock(&self.difference).get_or_insert(difference);
+    }
+
+    /// What calls used that these records tell of, and what the runs that begin in them used in records that
+    /// do not count any more, which is given once.
+    pub(crate) fn used_in<'r>(&self, records: impl Iterator<Item = &'r Arc<Record>>) -> Usage {
+        let mut used = Usage::default();
+        for record in records {
+            used += usage_of(record);
+            if let Event::RunStarted { .. } = record.event {
+                used += self.take_set_aside(&record.run);
+            }
+        }
+        used
     }
 
     /// What a run used in records that do not count any more, once.
@@ -270,14 +306,51 @@ impl Past {
         self.state().steps.clear();
     }
 
-    /// Leaves the record before its end: what follows does not count any more.
+    /// Leaves the record before its end: what follows does not count any more, of this run and of those below
+    /// it. What was used in it is settled with what this run goes on with.
     fn leave_at(&self, index: usize) {
-        self.state().steps.clear();
-        lock(&self.tree.cut_at).get_or_insert(index);
-        let mut set_aside = lock(&self.tree.set_aside);
-        let later = self.tree.kept.iter().filter(|(at, _)| *at >= index);
-        // Whatever run of the tree used it: it is settled with what this run goes on with.
-        later.for_each(|(_, record)| *set_aside.entry(self.run.clone()).or_default() += usage_of(record));
+        let mut state = self.state();
+        state.steps.clear();
+        match self.is_child {
+            true => state.child_cut_at = Some(index),
+            false => {
+                lock(&self.tree.cut_at).get_or_insert(index);
+            }
+        }
+        drop(state);
+        let later = self.tree.below(&self.run).into_iter().filter(|(at, _)| *at >= index);
+        let used = self.tree.used_in(later.map(|(_, record)| record));
+        *lock(&self.tree.set_aside).entry(self.run.clone()).or_default() += used;
+    }
+
+    /// Where the run left its record, if it is a child that did, the first time that this is asked.
+    pub(super) fn announce_child_cut(&self) -> Option<usize> {
+        self.state().child_cut_at.take()
+    }
+
+    /// Leaves the record of a run that goes on where that leads to another request than one of this purpose
+    /// which ends with `message`. What was said before that request was said for it.
+    pub(super) fn expect(&self, purpose: Purpose, message: &str) {
+        let state = self.state();
+        let Some(next) = state.steps.front().filter(|_| self.tree.follow == FollowMode::Resume) else {
+            return;
+        };
+        let answer = state.steps.iter().map(|step| &step.record.event).find(|event| match event {
+            Event::ModelReplied { purpose, .. } => *purpose != Purpose::Compact,
+            Event::ModelCallFailed { call: None, retry_seconds, .. } => retry_seconds.is_none(),
+            _ => false,
+        });
+        let is_other = match (answer, &next.record.event) {
+            (Some(Event::ModelReplied { purpose: answered, .. }), _) => *answered != purpose,
+            // What is left for a child depends on what others do at the same time.
+            (None, Event::MessageAppended { message: said, .. }) => !self.is_child && said.content != message,
+            _ => false,
+        };
+        let index = next.index;
+        drop(state);
+        if is_other {
+            self.leave_at(index);
+        }
     }
 
     /// Whether the next reply of the record has the outputs: if that is so in the middle of a turn, the run was
@@ -300,6 +373,14 @@ impl Past {
             let Some(step) = steps.front() else { return reply };
             let record = step.record.clone();
             match &record.event {
+                Event::ModelCallFailed { call: None, retry_seconds: None, kind, .. }
+                    if *kind == ErrorKind::LimitReached && self.tree.has_more_time =>
+                {
+                    let index = step.index;
+                    drop(state);
+                    self.leave_at(index);
+                    return reply;
+                }
                 Event::ModelCallFailed { call: None, retry_seconds, kind, error, .. } => {
                     let is_last = retry_seconds.is_none();
                     let error = Error::new(*kind, error.clone());
@@ -382,10 +463,15 @@ fn counting(records: &[Arc<Record>]) -> Counted {
     let mut set_aside = HashMap::new();
     for (index, record) in records.iter().enumerate() {
         if let Event::RunResumed { records, .. } = record.event {
-            while let Some((_, last)) = kept.pop_if(|(index, _)| *index as u64 >= records) {
-                put_aside(&mut set_aside, &last);
+            let below = (record.run != root).then(|| runs_below(&kept, &record.run));
+            let is_left = |(index, record): &mut (usize, Arc<Record>)| {
+                *index as u64 >= records && below.as_ref().is_none_or(|below| below.contains(&record.run))
+            };
+            let left = kept.extract_if(.., is_left);
+            left.for_each(|(_, left)| put_aside(&mut set_aside, &record.run, &left));
+            if record.run == root {
+                drop_tails(&mut kept, &root, &mut set_aside);
             }
-            drop_tails(&mut kept, &root, &mut set_aside);
             continue;
         }
         kept.push((index, record.clone()));
@@ -421,7 +507,7 @@ fn drop_tails(kept: &mut Vec<(usize, Arc<Record>)>, root: &str, set_aside: &mut 
         match record.event {
             Event::RunFailed { .. } | Event::ModelCallFailed { call: None, .. } => {
                 let (_, record) = kept.remove(at);
-                put_aside(set_aside, &record);
+                put_aside(set_aside, &record.run, &record);
             }
             _ => {
                 tails.remove(&record.run);
@@ -430,8 +516,22 @@ fn drop_tails(kept: &mut Vec<(usize, Arc<Record>)>, root: &str, set_aside: &mut 
     }
 }
 
-fn put_aside(set_aside: &mut HashMap<String, Usage>, record: &Record) {
-    *set_aside.entry(record.run.clone()).or_default() += usage_of(record);
+/// Has `run` settle what a record tells of that does not count any more.
+fn put_aside(set_aside: &mut HashMap<String, Usage>, run: &str, record: &Record) {
+    *set_aside.entry(run.to_owned()).or_default() += usage_of(record);
+}
+
+/// The ids of a run and of those below it.
+fn runs_below(kept: &[(usize, Arc<Record>)], run: &str) -> HashSet<String> {
+    let mut below = HashSet::from([run.to_owned()]);
+    for (_, record) in kept {
+        if let Event::ChildStarted { child, .. } = &record.event
+            && below.contains(&record.run)
+        {
+            below.insert(child.clone());
+        }
+    }
+    below
 }
 
 /// What the model call used that a record tells of.

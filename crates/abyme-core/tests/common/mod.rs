@@ -12,7 +12,7 @@ pub fn cell(code: &str) -> String {
 }
 
 /// An interpreter that understands a few words instead of Python, each a line of the cell:
-/// `print X`, `value X`, `raise X`, `syntax`, `submit name=text`, `final text`, `die`, `vanish`.
+/// `print X`, `value X`, `raise X`, `syntax`, `submit name=text`, `final text`, `die`, `vanish`, `invalid`.
 pub fn interpreter() -> ScriptedInterpreter {
     ScriptedInterpreter::from_fn(|cell| {
         let mut observation = Observation::default();
@@ -36,6 +36,7 @@ pub fn interpreter() -> ScriptedInterpreter {
                 "final" => observation.submission = Some(Submission::value(Via::Final, rest)),
                 "die" => observation.session_ended = Some("the interpreter exited with code 3".into()),
                 "vanish" => return Err(Error::new(ErrorKind::SessionEnded, "the interpreter is gone")),
+                "invalid" => return Err(Error::new(ErrorKind::InvalidInput, "the cell is not taken")),
                 _ => {}
             }
         }

@@ -142,21 +142,26 @@ class RunFile {
   add(record) {
     const index = this.records;
     this.records += 1;
-    const kept =
-      record.event === 'run_resumed' ? this.log.findIndex((one) => one.index >= record.records) : -1;
-    if (kept >= 0) {
-      const aside = this.log.splice(kept);
-      const log = this.log.splice(0);
-      this.runs.clear();
-      this.roots.splice(0);
-      for (const one of log) this.read(one.record, one.index);
-      // What they used counts all the same.
-      for (const { record: gone } of aside) {
-        const isModel = ['model_replied', 'model_call_failed', 'sub_call_finished'].includes(gone.event);
-        if (isModel) addUsage(this.roots[0]?.used ?? {}, gone.usage);
-      }
-    }
+    if (record.event === 'run_resumed') this.setAside(record);
     this.read(record, index);
+  }
+
+  /** What came after so many records is set aside, of the run that says so and of those below it. */
+  setAside({ run: id = '', records }) {
+    const isBelow = (run) => run && (run.id === id || isBelow(run.parent?.run));
+    const isAside = ({ record, index }) => index >= records && isBelow(this.runs.get(record.run ?? ''));
+    const aside = this.log.filter(isAside);
+    if (aside.length === 0) return;
+    const log = this.log.filter((one) => !isAside(one));
+    this.log.splice(0);
+    this.runs.clear();
+    this.roots.splice(0);
+    for (const one of log) this.read(one.record, one.index);
+    // What they used counts all the same.
+    for (const { record: gone } of aside) {
+      const isModel = ['model_replied', 'model_call_failed', 'sub_call_finished'].includes(gone.event);
+      if (isModel) addUsage(this.roots[0]?.used ?? {}, gone.usage);
+    }
   }
 
   read(record, index) {

@@ -97,7 +97,7 @@ impl Questions {
         let whole = signature.checked_inputs(&whole)?;
         let given: IndexMap<String, Value> = whole
             .iter()
-            .filter(|(name, value)| latest.get(name) != Some(value))
+            .filter(|(name, value)| !latest.get(name).is_some_and(|latest| latest.is_same(value)))
             .map(|(name, value)| (name.to_owned(), value.clone()))
             .collect();
         let number = self.past.len() + 1;

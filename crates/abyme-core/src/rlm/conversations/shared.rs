@@ -184,7 +184,8 @@ impl SharedConversation {
         let inputs = holds.filter_map(|name| values.swap_remove(&name).map(|value| (name, value))).collect();
         let mut session = Session::new(restored);
         session.start().await?;
-        Ok(Some(KeptSession { session, inputs }))
+        // Its random numbers go on where they were.
+        Ok(Some(KeptSession { session, inputs, seed: self.config.seed }))
     }
 
     /// Writes the conversation to a file.

@@ -76,7 +76,7 @@ impl Turns<'_> {
     ) -> Result<Executed> {
         let recorder = self.recorder;
         let Some(past) = recorder.past() else {
-            let session = &mut self.session(holder).await?.session;
+            let session = &mut self.session(holder, self.turn).await?.session;
             return self.execute(session, cell, &Answers::default()).await;
         };
         let is_replay = past.tree().follow() != FollowMode::Resume;
@@ -97,7 +97,7 @@ impl Turns<'_> {
             let answers = Answers::of(past, &calls, AnswerMode::Open);
             check_effects(&answers, &self.config.tools, self.parts.decide_effect)?;
             self.recall(&Tally::of_returned(past, &calls));
-            let session = &mut self.session(holder).await?.session;
+            let session = &mut self.session(holder, self.turn).await?.session;
             recorder.go_live();
             return self.execute(session, cell, &answers).await;
         };
@@ -114,7 +114,7 @@ impl Turns<'_> {
             return Ok((observation, notes));
         }
         let answers = Answers::of(past, &calls, AnswerMode::Replay);
-        let session = &mut self.session(holder).await?.session;
+        let session = &mut self.session(holder, self.turn).await?.session;
         let now = self.observe(session, cell, &answers, self.turn).await?;
         let difference = difference_of(past.run(), self.turn, &observation, &now.0);
         difference.into_iter().for_each(|difference| past.tree().differs(difference));

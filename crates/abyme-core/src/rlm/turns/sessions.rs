@@ -24,9 +24,9 @@ impl Turns<'_> {
         for request in forks.due(self.turn) {
             let session = match holder.as_mut().filter(|_| request.turn == self.turn && !self.is_resuming()) {
                 Some(kept) if kept.session.capabilities().fork => {
-                    let inputs = kept.inputs.clone();
+                    let (inputs, seed) = (kept.inputs.clone(), kept.seed);
                     let forked = kept.session.fork().await;
-                    forked.map(|session| KeptSession { session, inputs }).ok()
+                    forked.map(|session| KeptSession { session, inputs, seed }).ok()
                 }
                 _ => None,
             };
@@ -34,12 +34,13 @@ impl Turns<'_> {
         }
     }
 
-    /// The session of the run: opened where there is none, and brought up to date.
+    /// The session of the run, for the cell of this turn: opened where there is none, and brought up to date.
     pub(super) async fn session<'s>(
         &mut self,
         holder: &'s mut Option<KeptSession>,
+        turn: u32,
     ) -> Result<&'s mut KeptSession> {
-        let kept = match holder.take() {
+        let mut kept = match holder.take() {
             Some(mut kept) => {
                 if self.parts.earlier.is_some() {
                     // That of a conversation is as it was before the question.
@@ -48,12 +49,27 @@ impl Turns<'_> {
                 kept
             }
             None => {
-                let mut kept = self.open_session().await?;
+                let mut kept = self.open_session(self.missed.first().map_or(turn, |cell| cell.turn)).await?;
                 self.rebuild(&mut kept).await?;
                 kept
             }
         };
+        self.seed_for(&mut kept, turn).await?;
         Ok(holder.insert(kept))
+    }
+
+    /// What the random numbers of a session have as their seed in a turn. Forks of one run draw different
+    /// numbers.
+    fn seed(&self, turn: u32) -> Option<u64> {
+        self.parts.forked_from.and_then(|origin| origin.seed_in(turn)).or(self.parts.seed)
+    }
+
+    /// Seeds the random numbers of a session for a turn, where it is the first one with this seed.
+    async fn seed_for(&self, kept: &mut KeptSession, turn: u32) -> Result<()> {
+        match self.seed(turn) {
+            seed if kept.seed != seed => self.put_in(kept, seed).await,
+            _ => Ok(()),
+        }
     }
 
     /// Has the session of a conversation hold what the question did, also where the record had all of it. One
@@ -61,7 +77,7 @@ impl Turns<'_> {
     pub(super) async fn catch_up(&mut self, holder: &mut Option<KeptSession>) {
         if self.parts.earlier.is_some()
             && !self.missed.is_empty()
-            && let Err(error) = self.session(holder).await
+            && let Err(error) = self.session(holder, self.turn).await
         {
             tracing::warn!(%error, "the session of a conversation is lost");
             *holder = None;
@@ -74,12 +90,9 @@ impl Turns<'_> {
             return Ok(());
         };
         let mut differences = Vec::new();
-        let mut reseed = self.parts.forked_from.and_then(|origin| Some((origin.turn, origin.seed?)));
         let cells = u32::try_from(missed.len()).unwrap_or(u32::MAX);
         for MissedCell { turn, mut cell, calls, observation } in missed {
-            if let Some((_, seed)) = reseed.take_if(|(forked, _)| turn > *forked) {
-                self.put_in(kept, Some(seed)).await?;
-            }
+            self.seed_for(kept, turn).await?;
             let answers = Answers::of(past, &calls, AnswerMode::Closed);
             if !self.missing_tools.is_empty() {
                 let mut scope = (*cell.scope).clone();
@@ -93,10 +106,6 @@ impl Turns<'_> {
             }
             differences.extend(difference_of(past.run(), turn, &observation, &now));
         }
-        if let Some((_, seed)) = reseed {
-            // Forks of one run draw different numbers.
-            self.put_in(kept, Some(seed)).await?;
-        }
         for difference in &differences {
             tracing::warn!(turn = difference.turn, "a cell ran again and did not do what it had done");
         }
@@ -108,18 +117,25 @@ impl Turns<'_> {
         Ok(())
     }
 
-    /// A session with the inputs and the user's Python tools in it.
-    pub(super) async fn open_session(&self) -> Result<KeptSession> {
+    /// A session with the inputs and the user's Python tools in it, whose first cell is that of this turn.
+    pub(super) async fn open_session(&self, turn: u32) -> Result<KeptSession> {
         let mut session = Session::new(self.config.factory.create().await?);
         session.start().await?;
-        let mut kept = KeptSession { session, inputs: Inputs::new() };
-        self.put_in(&mut kept, self.parts.seed).await?;
+        let mut kept = KeptSession { session, inputs: Inputs::new(), seed: None };
+        self.put_in(&mut kept, self.seed(turn)).await?;
         Ok(kept)
     }
 
-    /// Puts what an earlier run did not into its session. Says whether it is still alive.
+    /// Goes on in the session that the run is given: puts into it what an earlier run did not. Says whether
+    /// it is still alive.
     pub(super) async fn go_on_in(&mut self, kept: &mut KeptSession) -> Result<bool> {
-        let put = self.put_in(kept, None).await;
+        // The turns of the record are behind it.
+        let put = self.put_in(kept, self.seed(u32::MAX)).await;
+        if let (Err(error), true) = (&put, self.is_resuming()) {
+            // The record has all that it takes to make another one.
+            tracing::warn!(%error, "the copy of a session cannot be used, and its cells run again");
+            return Ok(false);
+        }
         if let (Err(_), Some(reason)) = (&put, kept.session.ended()) {
             let reason = reason.to_owned();
             self.transcript.add(prompt::session_lost(&reason));
@@ -129,13 +145,14 @@ impl Turns<'_> {
         put.map(|()| true)
     }
 
-    /// Puts those inputs into a session that are not in it, and seeds its random numbers.
-    pub(super) async fn put_in(&self, kept: &mut KeptSession, seed: Option<u64>) -> Result<()> {
+    /// Puts those inputs into a session that are not in it, and seeds its random numbers unless they have had
+    /// this seed last.
+    async fn put_in(&self, kept: &mut KeptSession, seed: Option<u64>) -> Result<()> {
         let config = self.config;
         let inputs: Inputs = self
             .inputs
             .iter()
-            .filter(|(name, value)| kept.inputs.get(name) != Some(*value))
+            .filter(|(name, value)| !kept.inputs.get(name).is_some_and(|kept| kept.is_same(value)))
             .map(|(name, value)| (name, value.clone()))
             .collect();
         let earlier = self.parts.earlier.map_or(&[][..], |earlier| &earlier.fields);
@@ -143,7 +160,8 @@ impl Turns<'_> {
             let earlier = || earlier.iter().find(|(earlier, _)| earlier == name).map(|(_, field)| field);
             Some((name, config.signature.input(name).or_else(earlier)?))
         });
-        let mut setup = [seed.map(objects::seeding).unwrap_or_default(), objects::setup(fields)].concat();
+        let reseed = seed.filter(|_| kept.seed != seed);
+        let mut setup = [reseed.map(objects::seeding).unwrap_or_default(), objects::setup(fields)].concat();
         let has_context = config.profile.conventions().is_some_and(|of| of.has_context);
         if has_context && config.tool_names().all(|name| name != prompt::CONTEXT) {
             let own = self.inputs.names().filter(|name| config.signature.input(name).is_some());
@@ -174,7 +192,7 @@ impl Turns<'_> {
             return Err(Error::new(ErrorKind::Unavailable, message).operation("Rlm::run"));
         }
         kept.session.set_policy(config.policy.clone());
-        kept.inputs = self.inputs.clone();
+        (kept.inputs, kept.seed) = (self.inputs.clone(), seed);
         Ok(())
     }
 }
