@@ -2,6 +2,8 @@
 
 mod parse;
 mod records;
+#[cfg(feature = "serve")]
+mod serve;
 
 use std::{
     path::{Path, PathBuf},
@@ -12,6 +14,8 @@ use abyme::Price;
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 use self::parse::{duration, fields, named, price, seconds_over_zero, share, size};
+#[cfg(feature = "serve")]
+pub(crate) use self::serve::ServeArgs;
 pub(crate) use self::{
     parse::{Fields, Named},
     records::{By, StatsArgs, ViewArgs},
@@ -66,6 +70,10 @@ pub(crate) enum Command {
     /// What recorded runs used: a table and a chart over many of them
     #[command(after_help = TABLE)]
     Stats(StatsArgs),
+    /// Answer the clients of OpenAI's API: the messages of a request, however long, are a run's inputs
+    #[cfg(feature = "serve")]
+    #[command(after_help = TABLE)]
+    Serve(Box<ServeArgs>),
 }
 
 #[derive(Debug, Args)]

@@ -19,6 +19,8 @@ mod recorded;
 mod rlm;
 mod run;
 mod running;
+#[cfg(feature = "serve")]
+mod serve;
 mod signals;
 mod standard;
 mod stats;
@@ -77,6 +79,8 @@ async fn perform(command: Command, standard: &Standard) -> Result<Exit, Failure>
         Command::Doctor(args) => Box::pin(doctor::run(args, standard)).await,
         Command::Prepare => Box::pin(prepare::run(standard)).await,
         Command::View(args) => Box::pin(view::run(args, standard)).await,
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => Box::pin(serve::run(*args, standard)).await,
         Command::Stats(args) => stats::run(&args, standard),
     }
 }

@@ -13,6 +13,7 @@ mod prepare;
 mod recorded;
 mod run;
 mod secrets;
+mod serve;
 mod server;
 mod support;
 mod terminal;
