@@ -107,6 +107,17 @@ impl Rlm {
     pub fn of<S: Signature>() -> RlmBuilder<S> {
         RlmBuilder::new(S::signature().map(TaskSignature::outputs_as::<S::Outputs>))
     }
+
+    /// The same models, backend, tools and limits for another task, such as one whose inputs have other names.
+    /// What was learned of the models is shared.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Signature`](crate::ErrorKind::Signature) for a signature that does not parse, and
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if an input has the name of a tool.
+    pub fn with_signature(&self, signature: impl IntoSignature) -> Result<Self> {
+        let config = self.config.for_child(signature.into_signature()?, self.config.model.clone())?;
+        Ok(Self { config: Arc::new(config), signature: PhantomData })
+    }
 }
 
 impl<S: Signature> Rlm<S> {
