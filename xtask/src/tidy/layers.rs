@@ -26,6 +26,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("abyme-model-genai", 3),
     ("abyme-model-openai", 3),
     ("abyme-mcp", 3),
+    ("abyme-mcp-server", 3),
     ("abyme", 4),
     ("abyme-benches", 5),
     ("abyme-cli", 5),

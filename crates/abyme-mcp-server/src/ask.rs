@@ -1,0 +1,166 @@
+//! `ask`: a run of the server's RLM over what a client gives.
+
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+
+use abyme_core::{
+    Error, ErrorKind, Field, FieldType, Inputs, Prediction, Result, Rlm, Status, TaskSignature,
+};
+use rmcp::model::{CallToolResult, ContentBlock, JsonObject};
+use serde_json::Value as Json;
+
+use crate::{
+    call::{Ended, failed, result},
+    files,
+    progress::Steps,
+    records::name_of,
+    shared::Shared,
+    tools::{Answer, AskArguments},
+};
+
+/// The input that is asked.
+const QUESTION: &str = "question";
+/// The output where a client asks for none by name.
+const OUTPUT: &str = "answer";
+/// How long a cancelled run may take to end its sessions and its record.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Answers a question, unless `cancelled` comes first.
+pub(crate) async fn ask(
+    shared: &Shared,
+    arguments: AskArguments,
+    cancelled: impl Future<Output = ()>,
+    steps: &Arc<Steps>,
+) -> Ended {
+    let Some(rlm) = &shared.rlm else {
+        return Ended::Answered(failed("this server has no model that could be asked"));
+    };
+    let mut cancelled = pin!(cancelled);
+    if shared.runs.are_full() {
+        steps.say("waiting until another question is answered");
+    }
+    let slot = tokio::select! {
+        slot = shared.runs.slot() => slot,
+        () = &mut cancelled => return Ended::Cancelled,
+    };
+    let _slot = match slot {
+        Ok(slot) => slot,
+        Err(problem) => return Ended::Answered(failed(problem)),
+    };
+    let question = arguments.question.clone();
+    let begun = tokio::select! {
+        begun = begin(shared, rlm, arguments) => begun,
+        () = &mut cancelled => return Ended::Cancelled,
+    };
+    match begun {
+        Ok((rlm, inputs)) => run(shared, &rlm, inputs, &question, cancelled, steps).await,
+        Err(error) => Ended::Answered(failed(error.to_string())),
+    }
+}
+
+/// The task of a question, and its inputs.
+async fn begin(shared: &Shared, rlm: &Rlm, arguments: AskArguments) -> Result<(Rlm, Inputs)> {
+    let AskArguments { question, inputs, paths, outputs } = arguments;
+    let inputs = files::inputs(inputs, paths, shared.files.as_ref()).await?;
+    let signature = signature(&inputs, outputs.as_deref())?;
+    let signature = match rlm.signature().instructions() {
+        Some(instructions) => signature.with_instructions(instructions),
+        None => signature,
+    };
+    Ok((rlm.with_signature(signature)?, inputs.with(QUESTION, question)))
+}
+
+/// The task: the inputs as they are called, and the question.
+fn signature(inputs: &Inputs, outputs: Option<&str>) -> Result<TaskSignature> {
+    if inputs.get(QUESTION).is_some() {
+        let message = format!("an input is called `{QUESTION}`, as the question itself is: rename it");
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    let outputs = outputs.map(str::trim).filter(|outputs| !outputs.is_empty()).unwrap_or(OUTPUT);
+    if outputs.contains("->") {
+        let message = "`outputs` are names with types alone, such as `modules: list[str], total: int`";
+        return Err(Error::new(ErrorKind::Signature, message));
+    }
+    let outputs: TaskSignature = format!("-> {outputs}").parse()?;
+    let question = Field::new(QUESTION, FieldType::Str);
+    let inputs = inputs.names().map(Field::untyped).chain([question]);
+    TaskSignature::new(inputs, outputs.outputs().iter().cloned())
+}
+
+async fn run(
+    shared: &Shared,
+    rlm: &Rlm,
+    inputs: Inputs,
+    question: &str,
+    mut cancelled: Pin<&mut impl Future<Output = ()>>,
+    steps: &Arc<Steps>,
+) -> Ended {
+    let run = rlm.run(inputs).label(name_of(question));
+    let followed = steps.follow(run.id());
+    let mut run = run.on_event(followed);
+    if let Some(directory) = &shared.config.records_dir {
+        let file = directory.join(format!("{}.jsonl", run.id()));
+        run = run.trace(file);
+    }
+    let handle = run.cancel_handle();
+    let mut running = run.into_future();
+    let ended = tokio::select! {
+        ended = &mut running => ended,
+        () = &mut cancelled => {
+            // A cancelled run ends its sessions, and says so in its record.
+            handle.cancel();
+            if let Ok(Err(error)) = tokio::time::timeout(CANCEL_TIMEOUT, &mut running).await
+                && let Some(trajectory) = error.trajectory()
+            {
+                shared.records.keep(question, "cancelled", trajectory).await;
+            }
+            return Ended::Cancelled;
+        }
+    };
+    Ended::Answered(match ended {
+        Ok(prediction) => {
+            let status = prediction.status().to_string();
+            let record = shared.records.keep(question, &status, prediction.trajectory()).await;
+            answered(&prediction, record)
+        }
+        Err(error) => {
+            let record = match error.trajectory() {
+                Some(trajectory) => shared.records.keep(question, "failed", trajectory).await,
+                None => None,
+            };
+            let record = record.map(|uri| format!("\nThe record of the run is {uri}")).unwrap_or_default();
+            failed(format!("the run failed: {error}{record}"))
+        }
+    })
+}
+
+/// The answer: as a text for models, in full for programs, and a note where it is an estimate.
+fn answered(prediction: &Prediction, record: Option<String>) -> CallToolResult {
+    let status = prediction.status();
+    let outputs: JsonObject =
+        prediction.outputs().iter().map(|(name, value)| (name.clone(), value.to_json())).collect();
+    let text = match (outputs.len(), outputs.values().next()) {
+        (1, Some(Json::String(text))) => text.clone(),
+        (1, Some(value)) => value.to_string(),
+        _ => Json::Object(outputs.clone()).to_string(),
+    };
+    let answer = Answer {
+        outputs,
+        status: status.to_string(),
+        turns: prediction.turns(),
+        usage: serde_json::to_value(prediction.usage()).unwrap_or_default(),
+        record,
+    };
+    let mut result = result(text, &answer);
+    if !status.is_complete() {
+        let note = match status {
+            Status::LimitReached(limit) => format!("The run reached its limit `{limit}`"),
+            _ => "The run could not go on".to_owned(),
+        };
+        result.content.push(ContentBlock::text(format!("{note}: the answer is the model's estimate.")));
+    }
+    result
+}
