@@ -1,5 +1,7 @@
 //! The command line.
 
+#[cfg(feature = "mcp-server")]
+mod mcp;
 mod parse;
 mod records;
 #[cfg(feature = "serve")]
@@ -13,6 +15,8 @@ use std::{
 use abyme::Price;
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
+#[cfg(feature = "mcp-server")]
+pub(crate) use self::mcp::McpArgs;
 use self::parse::{duration, fields, named, price, seconds_over_zero, share, size};
 #[cfg(feature = "serve")]
 pub(crate) use self::serve::ServeArgs;
@@ -64,6 +68,10 @@ pub(crate) enum Command {
     /// Prepare the embedded Python now, instead of at its first use on this machine: for images
     #[command(after_help = TABLE)]
     Prepare,
+    /// Serve MCP clients, such as editors and agents: questions over long inputs, and Python sessions
+    #[cfg(feature = "mcp-server")]
+    #[command(after_help = TABLE)]
+    Mcp(Box<McpArgs>),
     /// Show recorded runs as one HTML page, afterwards or while they go on
     #[command(after_help = TABLE)]
     View(ViewArgs),
@@ -98,7 +106,8 @@ impl BackendArgs {
     /// The settings of a run, whose sessions may take so many bytes of memory.
     pub(crate) fn settings(&self, memory: u64) -> Settings {
         let (python, image) = (self.python.clone(), self.image.clone());
-        Settings { python, image, memory: Some(memory), disk: None, message: megabytes(self.max_message_mb) }
+        let message = megabytes(self.max_message_mb);
+        Settings { python, image, memory: Some(memory), message, ..Settings::default() }
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Settings {
     pub(crate) disk: Option<u64>,
     /// Bytes of this process that a message of a session may take.
     pub(crate) message: Option<u64>,
+    /// How many sessions may live at once, where that has to be known before.
+    pub(crate) sessions: Option<u32>,
 }
 
 /// Bytes of an option in MB.
@@ -102,7 +104,7 @@ pub(crate) fn factory(name: &str, settings: &Settings) -> Result<Arc<dyn Interpr
 /// The `wasm` backend, which says on stderr what it does while it prepares Python for this machine.
 pub(crate) fn wasm(settings: &Settings) -> Wasm {
     // One run needs one session, and each slot reserves addresses, which may be limited (`ulimit -v`).
-    let mut wasm = Wasm::new().max_sessions(4);
+    let mut wasm = Wasm::new().max_sessions(settings.sessions.unwrap_or(4));
     if let Some(bytes) = settings.memory {
         wasm = wasm.memory_limit_bytes(bytes);
     }

@@ -1,7 +1,7 @@
 //! `abyme chat`: several questions about files, over one session.
 
 mod lines;
-mod names;
+pub(crate) mod names;
 
 use std::{
     path::{Path, PathBuf},

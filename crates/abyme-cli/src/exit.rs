@@ -98,6 +98,12 @@ impl Failure {
         self.exit
     }
 
+    /// What happened, without what to do about it.
+    #[cfg(feature = "mcp-server")]
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Whether it has a message.
     pub(crate) fn says(&self) -> bool {
         !self.message.is_empty()

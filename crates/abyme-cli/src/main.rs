@@ -11,6 +11,8 @@ mod inputs;
 mod interpreter;
 mod json;
 mod keys;
+#[cfg(feature = "mcp-server")]
+mod mcp;
 mod models;
 mod output;
 mod prepare;
@@ -78,6 +80,8 @@ async fn perform(command: Command, standard: &Standard) -> Result<Exit, Failure>
         Command::Interpreter(args) => Box::pin(interpreter::run(args, standard)).await,
         Command::Doctor(args) => Box::pin(doctor::run(args, standard)).await,
         Command::Prepare => Box::pin(prepare::run(standard)).await,
+        #[cfg(feature = "mcp-server")]
+        Command::Mcp(args) => Box::pin(mcp::run(*args, standard)).await,
         Command::View(args) => Box::pin(view::run(args, standard)).await,
         #[cfg(feature = "serve")]
         Command::Serve(args) => Box::pin(serve::run(*args, standard)).await,

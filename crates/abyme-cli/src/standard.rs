@@ -70,6 +70,22 @@ impl Standard {
         }
     }
 
+    /// Both streams as files of their own, for what reads and writes them beside other work.
+    ///
+    /// # Errors
+    /// If a descriptor cannot be duplicated.
+    #[cfg(feature = "mcp-server")]
+    pub(crate) fn files(&self) -> io::Result<(File, File)> {
+        use std::os::fd::AsFd;
+        match &self.moved {
+            Some((input, output)) => Ok((input.try_clone()?, output.try_clone()?)),
+            None => Ok((
+                File::from(io::stdin().as_fd().try_clone_to_owned()?),
+                File::from(io::stdout().as_fd().try_clone_to_owned()?),
+            )),
+        }
+    }
+
     /// Writes text to stdout as it is.
     ///
     /// # Errors

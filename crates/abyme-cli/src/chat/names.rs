@@ -10,7 +10,7 @@ use crate::{args::Named, exit::Failure};
 pub(super) const QUESTION: &str = "question";
 
 /// The files as `--input` would have them, with the names that their variables get.
-pub(super) fn inputs(files: &[String]) -> Result<Vec<Named>, Failure> {
+pub(crate) fn inputs(files: &[String]) -> Result<Vec<Named>, Failure> {
     let mut inputs: Vec<Named> = Vec::new();
     for file in files {
         let (name, path) = match file.split_once('=') {

@@ -9,6 +9,8 @@ mod demo;
 mod doctor;
 mod interpreter;
 mod live;
+#[cfg(feature = "mcp-server")]
+mod mcp;
 mod prepare;
 mod recorded;
 mod run;

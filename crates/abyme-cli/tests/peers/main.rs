@@ -1,6 +1,7 @@
 //! The command beside other projects' programs: DSPy's own RLM over `abyme interpreter`, and a run over a
 //! LiteLLM proxy that limits it; what such a proxy says, as the client understands it; a real model behind
-//! llama.cpp's own server; and the doctor at a server with the generated code of Modal's own wheel.
+//! llama.cpp's own server; the official client of the Model Context Protocol at `abyme mcp`; and the doctor
+//! at a server with the generated code of Modal's own wheel.
 //!
 //! They need packages of PyPI, each in a virtual environment under `target/venvs`. Without it a test shows as
 //! ignored with the command that makes it; with its name in `ABYME_REQUIRE` it fails then.
@@ -15,6 +16,8 @@
 mod dspy;
 mod litellm;
 mod llamacpp;
+#[cfg(feature = "mcp-server")]
+mod mcp;
 #[cfg(feature = "modal")]
 mod modal;
 
@@ -58,6 +61,10 @@ const LLAMACPP: Peer = Peer {
     pip: "install --no-deps",
 };
 
+#[cfg(feature = "mcp-server")]
+const MCP: Peer =
+    Peer { name: "mcp", installed: "mcp-2.3.0.dist-info", packages: "mcp==2.3.0", pip: "install" };
+
 #[cfg(feature = "modal")]
 const MODAL: Peer = Peer {
     name: "modal",
@@ -70,6 +77,8 @@ fn main() -> ExitCode {
     let trials = [
         #[cfg(feature = "modal")]
         MODAL.trial("modal::the_doctor_makes_two_sandboxes", modal::the_doctor_makes_two_sandboxes),
+        #[cfg(feature = "mcp-server")]
+        MCP.trial("mcp::the_official_client_is_served", mcp::the_official_client_is_served),
         DSPY.trial("dspy::its_rlm_runs_over_the_interpreter", dspy::its_rlm_runs_over_the_interpreter),
         LITELLM.trial("litellm::a_rate_limit_delays_a_run", litellm::a_rate_limit_delays_a_run),
         LITELLM.trial(

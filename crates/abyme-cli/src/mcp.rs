@@ -1,0 +1,141 @@
+//! `abyme mcp`: serves MCP clients, over stdin and stdout or over HTTP.
+
+use std::{path::PathBuf, sync::Arc};
+
+use abyme::{Error, ErrorKind, Inputs, InterpreterFactory, Limits, TaskSignature};
+use abyme_mcp_server::{HttpConfig, RlmServer, RlmServerConfig};
+use tokio::fs::File;
+
+use crate::{
+    args::McpArgs,
+    backend::{self, Settings},
+    chat::names,
+    exit::{Exit, Failure},
+    inputs,
+    rlm::{self, Described},
+    signals::{ORDERLY_TIMEOUT, Stop},
+    standard::Standard,
+};
+
+/// The environment variable with the token of clients over HTTP.
+const TOKEN: &str = "ABYME_MCP_TOKEN";
+/// What the inputs of a question may take. Sessions reserve memory for them, and use what they need.
+const ABOUT_INPUT_BYTES: u64 = 512 << 20;
+
+pub(crate) async fn run(args: McpArgs, standard: &Standard) -> Result<Exit, Failure> {
+    let before = |error: Error| Failure::before_run(&error);
+    let backend = backend(&args)?;
+    let mut builder = RlmServer::builder(config(&args)).sessions(backend.clone());
+    if !args.root.is_empty() {
+        let standard = standard.clone();
+        builder = builder.files(&args.root, move |paths| files(paths, &standard));
+    }
+    let mut wrapped = None;
+    if !args.sessions_only {
+        let task: TaskSignature = "question: str -> answer".parse().map_err(before)?;
+        let described = rlm::described(&args.rlm, &task, ABOUT_INPUT_BYTES).await?;
+        let Described { builder: mut rlm, factory: _, wrapped: of_models } = described;
+        if let Some(text) = &args.instructions {
+            rlm = rlm.instructions(text);
+        }
+        builder = builder.rlm(rlm.interpreter(backend).build().map_err(before)?);
+        wrapped = Some(of_models);
+    }
+    let server = builder.build().map_err(before)?;
+    let mut stop = Stop::listen()?;
+    let ended = tokio::select! {
+        ended = serve(&server, &args, standard) => Ok(ended),
+        exit = stop.received() => Err(exit),
+    };
+    match ended {
+        Ok(ended) => {
+            server.close().await;
+            ended?;
+        }
+        Err(exit) => {
+            // A second signal does not wait.
+            tokio::select! {
+                _ = tokio::time::timeout(ORDERLY_TIMEOUT, server.close()) => {}
+                _ = stop.received() => {}
+            }
+            return Err(Failure::quiet(exit));
+        }
+    }
+    if let Some(wrapped) = wrapped {
+        wrapped.finish_replay()?;
+        wrapped.finish_recording()?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Serves the client of stdin and stdout until it ends, or those over HTTP for good.
+async fn serve(server: &RlmServer, args: &McpArgs, standard: &Standard) -> Result<(), Failure> {
+    let Some(address) = args.http else {
+        let (input, output) = standard
+            .files()
+            .map_err(|error| Failure::new(Exit::Failed, format!("cannot use stdin and stdout: {error}")))?;
+        let served = server.serve_stream(File::from_std(input), File::from_std(output)).await;
+        return served.map_err(|error| match error.kind() {
+            ErrorKind::Protocol => Failure::usage(error.message())
+                .hint("an MCP client starts this command by itself; for HTTP there is --http"),
+            ErrorKind::Io => Failure::new(Exit::Output, error.message()),
+            _ => Failure::from(error),
+        });
+    };
+    let mut config = HttpConfig::default().address(address);
+    config = args.allow_host.iter().fold(config, HttpConfig::allow_host);
+    config = args.allow_origin.iter().fold(config, HttpConfig::allow_origin);
+    let given = std::env::var(TOKEN).ok();
+    if let Some(token) = &given {
+        config = config.token(token);
+    }
+    let http = server.listen(config).await.map_err(|error| Failure::before_run(&error))?;
+    let token = match given {
+        Some(_) => String::new(),
+        None => format!("Authorization: Bearer {}\n", http.token()),
+    };
+    standard.write(&format!("{}\n{token}", http.url()))?;
+    Ok(http.serve().await?)
+}
+
+fn config(args: &McpArgs) -> RlmServerConfig {
+    let limits = rlm::limited(Limits::default(), &args.rlm.limits);
+    let mut config = RlmServerConfig::default()
+        .max_runs(args.max_runs as usize)
+        .max_sessions(args.max_sessions as usize)
+        .session_idle_timeout(args.session_idle_timeout)
+        .max_output_chars(limits.max_output_chars);
+    if let Some(limit) = limits.cell_timeout {
+        config = config.cell_timeout(limit);
+    }
+    match &args.traces {
+        Some(directory) => config.records_dir(directory),
+        None => config,
+    }
+}
+
+/// What makes the sessions of clients, of runs and of their children.
+fn backend(args: &McpArgs) -> Result<Arc<dyn InterpreterFactory>, Failure> {
+    let name = &args.rlm.backend.interpreter;
+    let children = rlm::limited(Limits::default(), &args.rlm.limits).max_concurrent_calls;
+    let of_a_run = u32::try_from(children).unwrap_or(u32::MAX).saturating_add(1);
+    let sessions = args.max_runs.saturating_mul(of_a_run).saturating_add(args.max_sessions);
+    let settings = args.rlm.backend.settings(backend::memory_for(name, ABOUT_INPUT_BYTES));
+    backend::factory(name, &Settings { sessions: Some(sessions.min(1000)), ..settings })
+}
+
+/// The files that a client named, each as the variable of its name.
+fn files(paths: &[PathBuf], standard: &Standard) -> abyme::Result<Inputs> {
+    let wrong = |failure: Failure| Error::new(ErrorKind::InvalidInput, failure.message().to_owned());
+    let name = |path: &PathBuf| match path.to_str() {
+        Some(path) => Ok(path.to_owned()),
+        None => {
+            let message = format!("the name of `{}` is no UTF-8", path.display());
+            Err(Error::new(ErrorKind::InvalidInput, message))
+        }
+    };
+    let paths = paths.iter().map(name).collect::<abyme::Result<Vec<_>>>()?;
+    let given = names::inputs(&paths).map_err(wrong)?;
+    let untyped: TaskSignature = "-> answer".parse()?;
+    inputs::read(&given, &untyped, standard).map_err(wrong)
+}
