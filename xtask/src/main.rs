@@ -6,6 +6,7 @@ mod command;
 mod docker_test_env;
 mod fix;
 mod modal_protos;
+mod pictures;
 mod prices;
 mod python_wasm;
 mod selection;
@@ -37,6 +38,8 @@ enum Command {
     Fix,
     /// Compare the Modal backend's messages with those in the newest wheel of Modal's own client.
     ModalProtos,
+    /// Draw the README's pictures anew, from a run of the demo. Needs Chromium, and PyPI.
+    Pictures,
     /// Make the table of prices in abyme-core from LiteLLM's.
     Prices(prices::Args),
     /// Build the data of the crate abyme-python-wasm: CPython for WASI with its standard library.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::DockerTestEnv(action) => docker_test_env::run(&action),
         Command::Fix => fix::run(),
         Command::ModalProtos => modal_protos::run(),
+        Command::Pictures => pictures::run(),
         Command::Prices(args) => prices::run(&args),
         Command::PythonWasm(args) => python_wasm::run(&args),
         Command::Test(args) => test::run(&args),

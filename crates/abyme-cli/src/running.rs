@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use abyme::{Prediction, Run, Status, Trajectory, TrajectoryWriter};
+use abyme::{Prediction, Run, SessionSnapshots, Status, Trajectory, TrajectoryWriter};
 
 use crate::{
     exit::{Exit, Failure},
@@ -45,8 +45,8 @@ impl Running<'_> {
         standard: &Standard,
     ) -> Result<Exit, Failure> {
         run = run.on_event(progress.clone());
-        if let Some((_, writer)) = &self.trace {
-            run = run.on_event(writer.clone());
+        if let Some((path, writer)) = &self.trace {
+            run = run.on_event(writer.clone()).snapshots(SessionSnapshots::beside(path));
         }
         let mut stop = if progress.is_live() { Stop::listen_with_warning()? } else { Stop::listen()? };
         let started = Instant::now();

@@ -66,7 +66,7 @@ pub use self::{
     rlm::{
         CancelHandle, Conversation, ConversationLimits, Conversations, ConversationsConfig, EffectDecision,
         EventStream, ForkHandle, PastQuestion, Prediction, Rlm, RlmBuilder, Run, RunFuture,
-        SavedConversation, UnfinishedEffect,
+        SavedConversation, SessionSnapshots, UnfinishedEffect,
     },
     signature::{Field, FieldType, Signature, TaskSignature, Untyped},
     status::{Limit, Status},

@@ -33,6 +33,7 @@ mod reply_type;
 mod reply_values;
 mod run;
 mod same_task;
+mod session_snapshots;
 mod start;
 mod sub_calls;
 mod tool_calls;
@@ -51,6 +52,7 @@ pub use self::{
     fork_handle::ForkHandle,
     prediction::Prediction,
     run::{EventStream, Run, RunFuture},
+    session_snapshots::SessionSnapshots,
 };
 
 use std::{fmt, marker::PhantomData, path::Path, sync::Arc};

@@ -1,13 +1,13 @@
 //! How a run begins: anew, or with a record that it goes on from or does again.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use super::{config::RlmConfig, kept_session::KeptSession, start::random_seed};
 use crate::{
     error::{Error, ErrorKind, Result},
     inputs::Inputs,
     limits::Limits,
-    trajectory::{Event, EventSink, ForkOrigin, Recorder, Trajectory, TrajectoryWriter},
+    trajectory::{Event, EventSink, ForkOrigin, Recorder, Trajectory, TrajectoryWriter, unix_ms},
 };
 
 /// How a run begins.
@@ -43,6 +43,8 @@ pub(super) enum How {
 pub(super) struct Beginning {
     pub(super) inputs: Inputs,
     pub(super) seed: Option<u64>,
+    /// The time of day that its sessions begin with, where they are deterministic.
+    pub(super) session_unix_ms: Option<u64>,
     pub(super) forked_from: Option<ForkOrigin>,
     recorded: Option<GivenRecord>,
 }
@@ -65,8 +67,8 @@ impl Begin {
         let recorded = match self {
             Begin::New(inputs) => {
                 let inputs = config.signature.checked_inputs(&inputs?)?;
-                let seed = config.seed.or_else(|| is_kept.then(random_seed));
-                return Ok(Beginning::new(inputs, seed));
+                let seed = config.seed.or_else(|| (is_kept || config.deterministic).then(random_seed));
+                return Ok(Beginning::new(inputs, seed, config));
             }
             Begin::Recorded(recorded) => recorded?,
         };
@@ -87,7 +89,10 @@ impl Begin {
     /// Those of [`checked`](Self::checked), but of the inputs.
     pub(super) fn asked(self, config: &RlmConfig) -> Result<Beginning> {
         match self {
-            Begin::New(inputs) => Ok(Beginning::new(inputs?, config.seed)),
+            Begin::New(inputs) => {
+                let seed = config.seed.or_else(|| config.deterministic.then(random_seed));
+                Ok(Beginning::new(inputs?, seed, config))
+            }
             Begin::Recorded(recorded) => Beginning::recorded(recorded?, config),
         }
     }
@@ -95,13 +100,21 @@ impl Begin {
 
 impl Beginning {
     /// A run that begins anew with these inputs.
-    pub(super) fn new(inputs: Inputs, seed: Option<u64>) -> Self {
-        Self { inputs, seed, forked_from: None, recorded: None }
+    fn new(inputs: Inputs, seed: Option<u64>, config: &RlmConfig) -> Self {
+        let session_unix_ms = config.deterministic.then(unix_ms);
+        Self { inputs, seed, session_unix_ms, forked_from: None, recorded: None }
     }
 
     fn recorded(recorded: GivenRecord, config: &RlmConfig) -> Result<Self> {
-        let Some(Event::RunStarted { signature, inputs, seed, forked_from, parent: None, .. }) =
-            recorded.trajectory.events().next()
+        let Some(Event::RunStarted {
+            signature,
+            inputs,
+            seed,
+            session_unix_ms,
+            forked_from,
+            parent: None,
+            ..
+        }) = recorded.trajectory.events().next()
         else {
             let message = "the record does not begin with the start of a run";
             return Err(Error::new(ErrorKind::InvalidInput, message));
@@ -114,8 +127,25 @@ impl Beginning {
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         let inputs = inputs.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-        let (seed, forked_from) = (*seed, forked_from.clone());
-        Ok(Self { inputs, seed, forked_from, recorded: Some(recorded) })
+        if session_unix_ms.is_some() && !config.factory.capabilities().deterministic {
+            let backend = config.factory.name();
+            let message = format!(
+                "the record is of a deterministic run, whose sessions `{backend}` cannot make: use a backend that \
+                 declares `deterministic`, such as wasm"
+            );
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        let (seed, session_unix_ms) = (*seed, *session_unix_ms);
+        let forked_from = forked_from.clone();
+        Ok(Self { inputs, seed, session_unix_ms, forked_from, recorded: Some(recorded) })
+    }
+
+    /// The file that the run goes on in.
+    pub(super) fn file(&self) -> Option<&Path> {
+        match &self.recorded.as_ref()?.how {
+            How::Resume { file, .. } => file.as_ref().map(TrajectoryWriter::path),
+            How::Replay { .. } => None,
+        }
     }
 
     pub(super) fn is_recorded(&self) -> bool {

@@ -43,6 +43,7 @@ pub struct RlmBuilder<S = Untyped> {
     compaction: Option<Compaction>,
     stop_early: bool,
     seed: Option<u64>,
+    deterministic: bool,
     profile: Profile,
     span_content: SpanContent,
     sinks: Vec<Arc<dyn EventSink>>,
@@ -88,6 +89,7 @@ impl<S: Signature> RlmBuilder<S> {
             compaction: None,
             stop_early: true,
             seed: None,
+            deterministic: false,
             profile: Profile::default(),
             span_content: SpanContent::default(),
             sinks: Vec::new(),
@@ -197,10 +199,23 @@ impl<S: Signature> RlmBuilder<S> {
     /// a run that keeps its [trace](crate::Run::trace) has a seed of its own, made at random, so that its
     /// cells can run again when it is resumed or replayed; all others leave it to Python.
     ///
-    /// `uuid4`, `secrets` and `os.urandom` are not seeded, and neither is the clock. The order of sets is
-    /// that of Python's hash seed, which the wasm backend fixes.
+    /// `uuid4`, `secrets` and `os.urandom` are not seeded, and neither is the clock, unless the run is
+    /// [`deterministic`](Self::deterministic). The order of sets is that of Python's hash seed, which the wasm
+    /// backend fixes.
     pub fn seed(mut self, seed: impl Into<Option<u64>>) -> Self {
         self.seed = seed.into().map(|seed| seed & ((1 << 53) - 1));
+        self
+    }
+
+    /// Sets whether all that sessions learn of the world is the same each time that a run is done again: its
+    /// clocks, the random bytes of its system, the times of its files. They come of the seed and of the time
+    /// at which the run began, which are in its record; clocks go on as [`Determinism`] says. Only backends
+    /// that declare [`Capabilities::deterministic`] can do that, such as wasm. Default false.
+    ///
+    /// [`Determinism`]: crate::Determinism
+    /// [`Capabilities::deterministic`]: crate::Capabilities::deterministic
+    pub fn deterministic(mut self, on: bool) -> Self {
+        self.deterministic = on;
         self
     }
 
@@ -266,12 +281,20 @@ impl<S: Signature> RlmBuilder<S> {
             compaction,
             stop_early: self.stop_early,
             seed: self.seed,
+            deterministic: self.deterministic,
             profile: self.profile,
             plain_models: Arc::default(),
             span_content: self.span_content,
             sinks: self.sinks,
         };
         config.check_prices(&config.limits)?;
+        if config.deterministic && !config.factory.capabilities().deterministic {
+            let message = format!(
+                "`deterministic` needs a backend that declares it, such as wasm, and `{}` does not",
+                config.factory.name()
+            );
+            return Err(Error::new(ErrorKind::Config, message));
+        }
         Ok(config)
     }
 }

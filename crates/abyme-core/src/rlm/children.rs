@@ -278,6 +278,8 @@ impl<'a> Children<'a> {
             forks: None,
             parent: Some(&parent),
             seed: recorder.past().and_then(Past::seed),
+            session_unix_ms: recorder.past().and_then(Past::session_unix_ms),
+            snapshots: None,
             decide_effect: None,
             forked_from: None,
             finish: None,

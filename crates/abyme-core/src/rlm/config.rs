@@ -41,6 +41,8 @@ pub(super) struct RlmConfig {
     pub(super) stop_early: bool,
     /// What the random numbers of every run begin with, if that is fixed.
     pub(super) seed: Option<u64>,
+    /// Whether sessions see the same world each time.
+    pub(super) deterministic: bool,
     /// The prompts that the run begins with.
     pub(super) profile: Profile,
     /// What all runs have learned about their models.

@@ -20,7 +20,7 @@ use crate::{
 pub(super) async fn execute(parts: RunParts<'_>, cancelled: impl Future<Output = ()>) -> Result<Outputs> {
     let RunParts { config, limits, budget, recorder, .. } = parts;
     let seed = parts.forked_from.and_then(|origin| origin.seed).or(parts.seed);
-    let start = Loop { decide_effect: parts.decide_effect, seed };
+    let start = Loop { decide_effect: parts.decide_effect, seed, session_unix_ms: parts.session_unix_ms };
     let caller = ModelCaller::new(config, limits, budget, recorder);
     let mut turns = Turns::new(parts, caller, &start);
     turns.open()?;
@@ -47,6 +47,7 @@ pub(super) async fn execute(parts: RunParts<'_>, cancelled: impl Future<Output =
 struct Loop<'a> {
     decide_effect: Option<&'a DecideEffect>,
     seed: Option<u64>,
+    session_unix_ms: Option<u64>,
 }
 
 #[async_trait]
@@ -55,6 +56,8 @@ impl StartRun for Loop<'_> {
         // A child ends with the cell that waits for it.
         let call = parts.parent.map_or(0, |parent| parent.call);
         let seed = parts.seed.or_else(|| Some(child_seed(self.seed?, call)));
-        execute(RunParts { decide_effect: self.decide_effect, seed, ..parts }, pending()).await
+        let session_unix_ms = parts.session_unix_ms.or(self.session_unix_ms);
+        let parts = RunParts { decide_effect: self.decide_effect, seed, session_unix_ms, ..parts };
+        execute(parts, pending()).await
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{
     marker::PhantomData,
-    path::PathBuf,
+    path::{Path, PathBuf},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -30,6 +30,7 @@ use super::{
     guard::{OnDrop, unless},
     kept_session::SessionHolder,
     prediction::Prediction,
+    session_snapshots::SessionSnapshots,
     start::RunParts,
 };
 use crate::{
@@ -85,6 +86,8 @@ pub struct Run<O = IndexMap<String, Value>> {
     limits: Limits,
     sinks: Vec<Arc<dyn EventSink>>,
     trace: Option<PathBuf>,
+    /// Where its session is kept. None if that was not said.
+    snapshots: Option<Option<SessionSnapshots>>,
     label: Option<String>,
     id: String,
     cancel: CancelHandle,
@@ -105,6 +108,7 @@ impl<O> Run<O> {
             limits: limits.clone(),
             sinks: config.sinks.clone(),
             trace: None,
+            snapshots: None,
             label: label.map(str::to_owned),
             decide_effect: None,
             forks: ForkServer::default(),
@@ -157,6 +161,14 @@ impl<O> Run<O> {
     /// when the run starts, and replaces one of that name.
     pub fn trace(mut self, path: impl Into<PathBuf>) -> Self {
         self.trace = Some(path.into());
+        self
+    }
+
+    /// Sets where and how often the session of this run is kept, or that it is not. Default: beside its
+    /// [`trace`](Self::trace) or the file that it goes on in, where there is one, as [`SessionSnapshots`] has
+    /// it. A question of a conversation has no session of its own to keep.
+    pub fn snapshots(mut self, snapshots: impl Into<Option<SessionSnapshots>>) -> Self {
+        self.snapshots = Some(snapshots.into());
         self
     }
 
@@ -214,6 +226,7 @@ impl<O> Run<O> {
             limits,
             mut sinks,
             trace,
+            snapshots,
             label,
             id,
             cancel,
@@ -235,6 +248,11 @@ impl<O> Run<O> {
             }
         };
         let is_recorded = beginning.is_recorded();
+        let snapshots = snapshots.unwrap_or_else(|| {
+            let record = trace.clone().or_else(|| beginning.file().map(Path::to_owned));
+            record.map(SessionSnapshots::beside)
+        });
+        let snapshots = snapshots.filter(|_| question.is_none());
         limits.check()?;
         config.check_prices(&limits)?;
         if let Some(path) = &trace {
@@ -246,7 +264,7 @@ impl<O> Run<O> {
         let is_given = given.is_some();
         let holder = SessionHolder::new(given);
         let recorder = beginning.recorder(id, sinks, &limits);
-        let Beginning { inputs, seed, forked_from, .. } = beginning;
+        let Beginning { inputs, seed, session_unix_ms, forked_from, .. } = beginning;
         let budget = Budget::root(&limits, recorder.clock());
         if let Some(question) = &mut question {
             question.start(&budget);
@@ -264,6 +282,8 @@ impl<O> Run<O> {
             forks: Some(&forks),
             parent: None,
             seed,
+            session_unix_ms,
+            snapshots: snapshots.as_ref(),
             decide_effect: decide_effect.as_ref().map(|decider| &*decider.0),
             forked_from: forked_from.as_ref(),
             finish: Some(&cancel),

@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{
     budget::Budget, cancel::CancelHandle, config::RlmConfig, effects::DecideEffect, forks::ForkServer,
-    kept_session::SessionHolder,
+    kept_session::SessionHolder, session_snapshots::SessionSnapshots,
 };
 use crate::{
     error::Result,
@@ -46,6 +46,11 @@ pub(super) struct RunParts<'a> {
     pub(super) parent: Option<&'a ParentCall>,
     /// What the random numbers of its sessions begin with, where they have a seed.
     pub(super) seed: Option<u64>,
+    /// The time of day that its sessions begin with, in milliseconds since 1970, where they are
+    /// deterministic.
+    pub(super) session_unix_ms: Option<u64>,
+    /// Where its session is kept.
+    pub(super) snapshots: Option<&'a SessionSnapshots>,
     /// What decides about the unfinished calls of effects, if something does.
     pub(super) decide_effect: Option<&'a DecideEffect>,
     /// The run that it is a fork of, if it is one.

@@ -21,6 +21,7 @@ use super::{
     kept_session::{KeptSession, SessionHolder},
     reply::{Reply, read_reply, read_whole_reply},
     same_task::{check_task, tool_notes},
+    session_snapshots::SessionFiles,
     start::{Outputs, RunParts, StartRun},
     transcript::Transcript,
 };
@@ -84,6 +85,10 @@ pub(super) struct Turns<'a> {
     history_due: bool,
     /// The cells that the record answered, and that the session of the run has yet to run.
     missed: Vec<MissedCell>,
+    /// Where the session is kept.
+    session_files: Option<SessionFiles>,
+    /// The turn of the snapshot that the session began with, until that is recorded.
+    restored_turn: Option<u32>,
     /// The tools that the record's cells had and that there are no more.
     missing_tools: Vec<FunctionSpec>,
 }
@@ -144,6 +149,8 @@ impl<'a> Turns<'a> {
             failed_summaries: 0,
             history_due: false,
             missed: Vec::new(),
+            session_files: parts.snapshots.cloned().map(SessionFiles::new),
+            restored_turn: None,
             missing_tools: Vec::new(),
         }
     }
@@ -197,6 +204,7 @@ impl<'a> Turns<'a> {
             parent: self.parts.parent.cloned(),
             forked_from: self.parts.forked_from.cloned(),
             seed: self.parts.seed,
+            session_unix_ms: self.parts.session_unix_ms,
             signature: config.signature.clone(),
             inputs: self.inputs.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect(),
             tools,
@@ -245,6 +253,9 @@ impl<'a> Turns<'a> {
             ended
         });
         let ended = ended.await;
+        if let (Ok(_), Some(files)) = (&ended, &mut self.session_files) {
+            files.finish();
+        }
         if self.parts.session.is_none()
             && let Some(kept) = holder.as_mut()
             && let Err(error) = kept.session.shutdown().await
@@ -282,6 +293,7 @@ impl<'a> Turns<'a> {
                 // Before the model is asked, which costs something.
                 self.session(holder, self.turn + u32::from(!self.repairing)).await?;
             }
+            self.keep_session(holder).await;
             self.make_forks(holder).await;
             self.budget.take_slot().await;
             let (model, size) = (&*self.config.model, self.transcript.size());
@@ -643,6 +655,9 @@ impl<'a> Turns<'a> {
                 self.execute(session, cell, &Answers::default()).await
             }
         };
+        if let (Ok((observation, _)), Some(_), Some(files)) = (&executed, &holder, &mut self.session_files) {
+            files.spent(observation.duration);
+        }
         let (mut observation, notes) = match executed {
             Ok(executed) => executed,
             // That the record cannot be followed is no result of the run.

@@ -76,6 +76,10 @@ pub enum Event {
         /// What the random numbers of its sessions begin with, below 2^53; none where that is left to Python.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seed: Option<u64>,
+        /// The time of day that its sessions begin with, in milliseconds since 1970, where their clocks and
+        /// random bytes are the same each time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session_unix_ms: Option<u64>,
         /// The task.
         signature: TaskSignature,
         /// The inputs, as the session has them.
@@ -415,11 +419,26 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
     },
+    /// The session was kept in a file beside the record, so that a run that goes on begins with it.
+    #[non_exhaustive]
+    SessionSaved {
+        /// The turn after whose cell it is.
+        turn: u32,
+        /// The name of the file, in the directory of the record.
+        file: String,
+        /// Its size.
+        bytes: u64,
+        /// The SHA-256 of it, in 64 hexadecimal digits.
+        sha256: String,
+    },
     /// The session of a run that goes on was brought up to date.
     #[non_exhaustive]
     SessionRebuilt {
         /// The turn whose cell comes next.
         turn: u32,
+        /// The turn of the snapshot that it began with, if it began with one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        restored_turn: Option<u32>,
         /// How many cells ran again, with the recorded answers of their host calls.
         cells: u32,
         /// The cells that did not produce what they had produced before: then variables may differ too.

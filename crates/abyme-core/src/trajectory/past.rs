@@ -159,7 +159,7 @@ impl PastTree {
         for (index, record) in self.records(run) {
             last_call = last_call.max(call_of(&record.event).unwrap_or_default());
             match &record.event {
-                Event::SessionRebuilt { .. } => {}
+                Event::SessionRebuilt { .. } | Event::SessionSaved { .. } => {}
                 event if is_of_cell(event) => {
                     let is_cell =
                         |step: &&mut PastStep| matches!(step.record.event, Event::CellStarted { .. });
@@ -261,6 +261,23 @@ impl Past {
     /// What the record begins with.
     pub(crate) fn first(&self) -> Option<Arc<Record>> {
         self.state().steps.front().map(|step| step.record.clone())
+    }
+
+    /// The snapshots of its session, the newest first.
+    pub(crate) fn saved_sessions(&self) -> Vec<Arc<Record>> {
+        let is_saved = |record: &&Arc<Record>| matches!(record.event, Event::SessionSaved { .. });
+        let records = self.tree.records(&self.run).map(|(_, record)| record);
+        let mut saved: Vec<_> = records.filter(is_saved).cloned().collect();
+        saved.reverse();
+        saved
+    }
+
+    /// The time of day that the sessions of the run begin with.
+    pub(crate) fn session_unix_ms(&self) -> Option<u64> {
+        match self.first()?.event {
+            Event::RunStarted { session_unix_ms, .. } => session_unix_ms,
+            _ => None,
+        }
     }
 
     /// The seed of the run.
@@ -500,7 +517,8 @@ fn drop_tails(kept: &mut Vec<(usize, Arc<Record>)>, root: &str, set_aside: &mut 
         if tails.is_empty() {
             return;
         }
-        let is_side = is_of_cell(&record.event) || matches!(record.event, Event::SessionRebuilt { .. });
+        let is_side = is_of_cell(&record.event)
+            || matches!(record.event, Event::SessionRebuilt { .. } | Event::SessionSaved { .. });
         if is_side || !tails.contains(&record.run) {
             continue;
         }

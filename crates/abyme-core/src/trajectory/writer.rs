@@ -153,6 +153,10 @@ impl TrajectoryWriter {
         Self { jobs, failure }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.failure.path
+    }
+
     /// Why events are missing at the end of the file, if they are.
     pub fn failure(&self) -> Option<String> {
         self.failure.reason()

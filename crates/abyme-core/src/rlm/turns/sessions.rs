@@ -6,15 +6,16 @@ use super::{MissedCell, Turns};
 use crate::{
     error::{Error, ErrorKind, Result},
     inputs::Inputs,
-    interpreter::{Cell, CodeInterpreter, NoHostFunctions, Session},
+    interpreter::{Cell, CodeInterpreter, Determinism, NoHostFunctions, Session},
     prompt,
     rlm::{
         answers::{AnswerMode, Answers},
         forks::ForkPoint,
         kept_session::KeptSession,
         objects,
+        session_snapshots::SavedSession,
     },
-    trajectory::{Event, difference_of},
+    trajectory::{Event, FollowMode, difference_of},
 };
 
 impl Turns<'_> {
@@ -49,7 +50,13 @@ impl Turns<'_> {
                 kept
             }
             None => {
-                let mut kept = self.open_session(self.missed.first().map_or(turn, |cell| cell.turn)).await?;
+                let mut kept = match self.restore_session().await {
+                    Some(kept) => kept,
+                    None => {
+                        let turn = self.missed.first().map_or(turn, |cell| cell.turn);
+                        self.open_session(turn).await?
+                    }
+                };
                 self.rebuild(&mut kept).await?;
                 kept
             }
@@ -104,17 +111,83 @@ impl Turns<'_> {
                 let message = format!("the session died when cell {turn} of the record ran again: {reason}");
                 return Err(Error::new(ErrorKind::SessionEnded, message).operation("Rlm::resume"));
             }
+            self.session_files.iter_mut().for_each(|files| files.spent(now.duration));
             differences.extend(difference_of(past.run(), turn, &observation, &now));
         }
         for difference in &differences {
             tracing::warn!(turn = difference.turn, "a cell ran again and did not do what it had done");
         }
         // Where the record goes on, nothing is to be added to it yet.
-        if cells > 0 && !self.is_resuming() {
+        let restored_turn = self.restored_turn.take();
+        if (cells > 0 || restored_turn.is_some()) && !self.is_resuming() {
             let turn = self.turn;
-            self.recorder.record(Event::SessionRebuilt { turn, cells, differences });
+            self.recorder.record(Event::SessionRebuilt { turn, restored_turn, cells, differences });
         }
         Ok(())
+    }
+
+    /// Keeps the session in a file beside the record, where it is time for that.
+    pub(super) async fn keep_session(&mut self, holder: &mut Option<KeptSession>) {
+        let is_between_turns = !self.repairing && !self.is_resuming();
+        let (Some(kept), Some(files)) = (holder, &mut self.session_files) else { return };
+        if !is_between_turns || !files.is_due() || !kept.session.capabilities().snapshot {
+            return;
+        }
+        let saved = match kept.session.snapshot().await {
+            Ok(snapshot) => files.save(self.turn, snapshot).await,
+            Err(error) => {
+                files.put_off();
+                Err(error)
+            }
+        };
+        match saved {
+            Ok(Some(saved)) => {
+                let SavedSession { turn, file, bytes, sha256 } = saved.clone();
+                self.recorder.record(Event::SessionSaved { turn, file, bytes, sha256 });
+                // What is not on its way to the disk yet may still be lost: then the earlier one is needed.
+                self.recorder.flush().await;
+                files.keep(saved);
+            }
+            Ok(None) => tracing::info!("the session is too large to be kept beside its record"),
+            Err(error) => tracing::warn!(%error, "the session is not kept beside its record"),
+        }
+    }
+
+    /// The session of the newest snapshot that is of the session that is missed. Cells that it knows need not
+    /// run again.
+    async fn restore_session(&mut self) -> Option<KeptSession> {
+        let (past, files) = (self.recorder.past()?, self.session_files.as_mut()?);
+        let (first, last) = (self.missed.first()?.turn, self.missed.last()?.turn);
+        if past.tree().follow() != FollowMode::Resume {
+            return None;
+        }
+        for record in past.saved_sessions() {
+            let Event::SessionSaved { turn, file, bytes, sha256 } = &record.event else { continue };
+            if !(first..=last).contains(turn) {
+                continue;
+            }
+            let saved =
+                SavedSession { turn: *turn, file: file.clone(), bytes: *bytes, sha256: sha256.clone() };
+            let restored = match files.load(&saved).await {
+                Ok(snapshot) => {
+                    self.config.factory.restore(&snapshot).await.map_err(|error| error.to_string())
+                }
+                Err(problem) => Err(problem),
+            };
+            match restored {
+                Ok(session) => {
+                    files.keep(saved);
+                    self.missed.retain(|cell| cell.turn > *turn);
+                    self.restored_turn = Some(*turn);
+                    let (session, inputs) = (Session::new(session), self.inputs.clone());
+                    return Some(KeptSession { session, inputs, seed: self.seed(*turn) });
+                }
+                Err(problem) => {
+                    tracing::warn!(turn, problem, "a kept session cannot be used, and its cells run again");
+                }
+            }
+        }
+        None
     }
 
     /// A session with the inputs and the user's Python tools in it, whose first cell is that of this turn.
@@ -167,7 +240,9 @@ impl Turns<'_> {
             let own = self.inputs.names().filter(|name| config.signature.input(name).is_some());
             setup.push_str(&objects::context(&own.collect::<Vec<_>>()));
         }
+        let unix_ms = self.parts.session_unix_ms;
         let cell = Cell::new(setup)
+            .determinism(reseed.zip(unix_ms).map(|(seed, unix_ms)| Determinism { seed, unix_ms }))
             .variables(inputs.iter().map(|(name, value)| (name.to_owned(), value.clone())))
             .scope(config.scope.clone())
             .timeout(self.limits.cell_timeout)

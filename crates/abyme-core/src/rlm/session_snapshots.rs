@@ -1,0 +1,209 @@
+//! The session of a run, kept in a file beside its record: a run that goes on need not run all its cells again.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::task::spawn_blocking;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Where and how often the session of a run is kept, so that a run that goes on need not run all its cells
+/// again. Nothing is kept where the backend does not declare [`snapshot`](crate::Capabilities::snapshot).
+///
+/// The newest snapshot is a file beside the record, with the record's name and `.session-` and the turn behind
+/// it. The one before goes when it is written, and the last one when the run has its outputs.
+///
+/// ```
+/// use abyme_core::SessionSnapshots;
+/// use std::time::Duration;
+///
+/// let often = SessionSnapshots::beside("run.jsonl").every(Duration::from_secs(2)).max_bytes(1 << 30);
+/// # let _ = often;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct SessionSnapshots {
+    /// The record of the run. Default `run.jsonl`.
+    pub beside: PathBuf,
+    /// How much time of cells may have to be spent again. Default 10 s.
+    #[serde(with = "crate::seconds")]
+    pub every: Duration,
+    /// Largest snapshot that is kept. A larger one is tried again after twice that time. Default 256 MiB.
+    pub max_bytes: u64,
+}
+
+impl Default for SessionSnapshots {
+    fn default() -> Self {
+        Self { beside: "run.jsonl".into(), every: Duration::from_secs(10), max_bytes: 256 << 20 }
+    }
+}
+
+impl SessionSnapshots {
+    /// Beside this record.
+    pub fn beside(record: impl Into<PathBuf>) -> Self {
+        Self { beside: record.into(), ..Self::default() }
+    }
+
+    /// Sets how much time of cells may have to be spent again.
+    pub fn every(mut self, cell_time: Duration) -> Self {
+        self.every = cell_time;
+        self
+    }
+
+    /// Sets the largest snapshot that is kept.
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+}
+
+/// A snapshot in its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SavedSession {
+    pub(super) turn: u32,
+    /// The name of the file, in the directory of the record.
+    pub(super) file: String,
+    pub(super) bytes: u64,
+    pub(super) sha256: String,
+}
+
+/// Keeps the sessions of one run.
+#[derive(Debug)]
+pub(super) struct SessionFiles {
+    config: SessionSnapshots,
+    /// How much time of cells has to pass until the next one is kept.
+    due_after: Duration,
+    /// What was spent in cells since the last one was kept.
+    spent: Duration,
+    last: Option<SavedSession>,
+}
+
+impl SessionFiles {
+    pub(super) fn new(config: SessionSnapshots) -> Self {
+        let due_after = config.every;
+        Self { config, due_after, spent: Duration::ZERO, last: None }
+    }
+
+    /// Takes note of a cell.
+    pub(super) fn spent(&mut self, time: Duration) {
+        self.spent = self.spent.saturating_add(time);
+    }
+
+    /// Takes note of a session that could not be saved.
+    pub(super) fn put_off(&mut self) {
+        self.spent = Duration::ZERO;
+        self.due_after = self.due_after.saturating_mul(2);
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.spent >= self.due_after
+    }
+
+    /// Writes a snapshot that was taken after a turn. None if it is too large.
+    ///
+    /// # Errors
+    /// That the file cannot be written.
+    pub(super) async fn save(&mut self, turn: u32, snapshot: Vec<u8>) -> Result<Option<SavedSession>> {
+        let bytes = snapshot.len() as u64;
+        if bytes > self.config.max_bytes {
+            self.put_off();
+            return Ok(None);
+        }
+        let path = suffixed(&self.config.beside, turn);
+        let written = path.clone();
+        let writing = spawn_blocking(move || {
+            let sha256 = hash(&snapshot);
+            write(&written, &snapshot).map(|()| sha256)
+        });
+        let sha256 = match writing.await {
+            Ok(Ok(sha256)) => sha256,
+            Ok(Err(error)) => {
+                self.put_off();
+                let message = format!("cannot keep the session in {}: {error}", path.display());
+                return Err(Error::new(ErrorKind::Io, message));
+            }
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        };
+        self.spent = Duration::ZERO;
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Some(SavedSession { turn, file, bytes, sha256 }))
+    }
+
+    /// Takes note of a snapshot that the record names now: the one before is not needed any more.
+    pub(super) fn keep(&mut self, saved: SavedSession) {
+        if let Some(before) = self.last.replace(saved) {
+            self.remove(&before);
+        }
+    }
+
+    /// Reads a snapshot that the record names. None, and why, where it is not as it was written.
+    pub(super) async fn load(&self, saved: &SavedSession) -> Result<Vec<u8>, String> {
+        // The record is a file that somebody may have edited: it names no other directory.
+        if !self.is_own(&saved.file) {
+            return Err(format!("`{}` is no name of a snapshot of this record", saved.file));
+        }
+        let (path, bytes, sha256) = (self.path(&saved.file), saved.bytes, saved.sha256.clone());
+        let reading = spawn_blocking(move || {
+            let cannot = |error: io::Error| format!("cannot read {}: {error}", path.display());
+            let found = fs::metadata(&path).map_err(cannot)?.len();
+            let read = if found == bytes { fs::read(&path).map_err(cannot)? } else { Vec::new() };
+            match found == bytes && hash(&read) == sha256 {
+                true => Ok(read),
+                false => Err(format!("{} is not as it was written", path.display())),
+            }
+        });
+        reading.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+    }
+
+    /// Removes the last snapshot: the run has its outputs.
+    pub(super) fn finish(&mut self) {
+        if let Some(last) = self.last.take() {
+            self.remove(&last);
+        }
+    }
+
+    fn remove(&self, saved: &SavedSession) {
+        if let Err(error) = fs::remove_file(self.path(&saved.file)) {
+            tracing::debug!(%error, file = saved.file, "a snapshot that is not needed any more stays");
+        }
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.config.beside.with_file_name(file)
+    }
+
+    fn is_own(&self, file: &str) -> bool {
+        let record = self.config.beside.file_name().unwrap_or_default().to_string_lossy();
+        file.strip_prefix(&*record)
+            .and_then(|rest| rest.strip_prefix(SUFFIX))
+            .is_some_and(|turn| !turn.is_empty() && turn.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+}
+
+/// What stands between the name of the record and the turn.
+const SUFFIX: &str = ".session-";
+
+fn suffixed(record: &Path, turn: u32) -> PathBuf {
+    let mut name = record.file_name().unwrap_or_default().to_owned();
+    name.push(format!("{SUFFIX}{turn}"));
+    record.with_file_name(name)
+}
+
+fn hash(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}
+
+/// Writes a file that is there as a whole or not at all, and that its owner alone may read: it holds inputs.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(bytes)?;
+    file.persist(path).map(drop).map_err(|error| error.error)
+}
