@@ -7,6 +7,8 @@
 mod conversations;
 #[path = "backends/five_turns.rs"]
 mod five_turns;
+#[path = "backends/forks.rs"]
+mod forks;
 #[path = "backends/killed.rs"]
 mod killed;
 #[path = "backends/program.rs"]
@@ -36,14 +38,14 @@ macro_rules! tests {
 }
 
 fn main() -> ExitCode {
-    // Sessions in this process share its working directory, and one cell lists its own.
-    let place = tempfile::tempdir().unwrap();
-    std::env::set_current_dir(place.path()).unwrap();
     let backends: [Backend; 4] =
         [Arc::new(Subprocess::new()), Arc::new(Wasm::new()), pyo3(), Arc::new(docker())];
     if let Some(ended) = killed::instead_of_tests(&backends) {
         return ended;
     }
+    // Sessions in this process share its working directory, and one cell lists its own.
+    let place = tempfile::tempdir().unwrap();
+    std::env::set_current_dir(place.path()).unwrap();
     let tests = backends.map(|backend| {
         tests![
             backend;
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
             conversations::a_conversation_goes_on_in_its_session,
             conversations::a_conversation_is_brought_back,
             conversations::a_question_goes_on_from_its_record,
+            forks::forks_of_forks_draw_their_own_numbers,
             killed::a_killed_run_goes_on,
         ]
     });

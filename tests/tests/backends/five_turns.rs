@@ -96,5 +96,5 @@ pub(crate) fn rlm(backend: Arc<dyn InterpreterFactory>, calls: &Path) -> Rlm {
 
 /// Its inputs: one of them is long.
 pub(crate) fn given() -> abyme::Inputs {
-    inputs! { docs: Text::from("docs ".repeat(10_000)) }
+    inputs! { docs: Text::from("docs ".repeat(2_000)) }
 }
