@@ -300,7 +300,8 @@ impl Tool {
     /// Calls the tool, within its time-out. A panic in it is an error of this call.
     ///
     /// # Errors
-    /// What the tool's function answers; `ValueError` for a value with more than [`Value::MAX_LEVELS`] levels.
+    /// What the tool's function answers; `ValueError` for a value with more than [`Value::MAX_LEVELS`]
+    /// levels.
     pub async fn call(&self, arguments: IndexMap<String, Value>) -> Result<Value, HostError> {
         let called = AssertUnwindSafe(async { (self.handler)(arguments).await }).catch_unwind();
         let called = match self.limits.timeout {
