@@ -164,7 +164,10 @@ impl Beginning {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] if the record has others: the conversation is not as it was then.
     pub(super) fn complete(&mut self, inputs: &Inputs) -> Result<()> {
-        let is_other = |name: &&str| self.inputs.get(name) != inputs.get(name);
+        let is_other = |name: &&str| match (self.inputs.get(name), inputs.get(name)) {
+            (Some(then), Some(now)) => !then.is_same(now),
+            _ => true,
+        };
         if self.is_recorded()
             && let Some(name) = self.inputs.names().chain(inputs.names()).find(is_other)
         {

@@ -1,7 +1,8 @@
 //! Dates, times and durations in ISO 8601, written as Python's `isoformat` writes them.
 //!
 //! What is read is what `datetime.fromisoformat` (3.11) reads in the extended format, hours without minutes
-//! left out, and also spaces around it and a small `t` or `z`. Digits of a second beyond the sixth, which Python drops, are kept.
+//! left out, and also spaces around it and a small `t` or `z`. Digits of a second beyond the sixth, which
+//! Python drops, are kept.
 
 use std::borrow::Cow;
 

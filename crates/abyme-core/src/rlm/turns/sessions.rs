@@ -204,8 +204,8 @@ impl Turns<'_> {
     pub(super) async fn go_on_in(&mut self, kept: &mut KeptSession) -> Result<bool> {
         // The turns of the record are behind it.
         let put = self.put_in(kept, self.seed(u32::MAX)).await;
-        if let (Err(error), true) = (&put, self.is_resuming()) {
-            // The record has all that it takes to make another one.
+        if let (Err(error), true, None) = (&put, self.is_resuming(), self.parts.earlier) {
+            // The record has all that it takes to make another one, but for that of a conversation.
             tracing::warn!(%error, "the copy of a session cannot be used, and its cells run again");
             return Ok(false);
         }
