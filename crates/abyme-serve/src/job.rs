@@ -57,8 +57,11 @@ impl Job {
         tokio::spawn(async move {
             // What it holds is given back before the client hears of the end, and may ask again.
             let answer = perform(&shared, admission, run, &stop, &mut sender).await;
-            if let Err(refusal) = &answer {
-                tracing::warn!(run = id, status = refusal.status.as_u16(), "{refusal}");
+            match &answer {
+                Ok(_) => tracing::debug!(run = id, "answered"),
+                Err(refusal) if refusal.status.is_server_error() => tracing::warn!(run = id, "{refusal}"),
+                // The client is told, or is gone.
+                Err(refusal) => tracing::debug!(run = id, "{refusal}"),
             }
             // Nobody may be there any more.
             sender.send(answer).ok();
