@@ -19,7 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 pub(crate) use self::mcp::McpArgs;
 use self::parse::{duration, fields, named, price, seconds_over_zero, share, size};
 #[cfg(feature = "serve")]
-pub(crate) use self::serve::ServeArgs;
+pub(crate) use self::serve::ServerArgs;
 pub(crate) use self::{
     parse::{Fields, Named},
     records::{By, StatsArgs, ViewArgs},
@@ -257,6 +257,15 @@ pub(crate) struct ForkArgs {
     /// without asking
     #[arg(long)]
     pub(crate) repeat_effects: bool,
+}
+
+#[cfg(feature = "serve")]
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    #[command(flatten)]
+    pub(crate) rlm: RlmArgs,
 }
 
 /// What an `Rlm` is made of beside its task.

@@ -15,7 +15,7 @@ use abyme_serve::{BoundServer, Key, KeyLimits, ServeConfig, Server};
 use tokio::sync::oneshot;
 
 use crate::{
-    args::ServeArgs,
+    args::{ServeArgs, ServerArgs},
     exit::{Exit, Failure},
     rlm::{self, Described},
     signals::Stop,
@@ -31,6 +31,7 @@ const KEY_NAME: &str = "default";
 const END_GRACE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(args: ServeArgs, standard: &Standard) -> Result<Exit, Failure> {
+    let ServeArgs { server: args, rlm: rlm_args } = args;
     let before = |error: &abyme::Error| Failure::before_run(error);
     let keys = keys(&args)?;
     let mut signature = abyme_serve::signature().map_err(|error| before(&error))?;
@@ -40,8 +41,8 @@ pub(crate) async fn run(args: ServeArgs, standard: &Standard) -> Result<Exit, Fa
     }
     let body_bytes = args.max_body_mb << 20;
     let Described { mut builder, wrapped, factory: _ } =
-        rlm::described(&args.rlm, &signature, body_bytes).await?;
-    if args.rlm.verbose {
+        rlm::described(&rlm_args, &signature, body_bytes).await?;
+    if rlm_args.verbose {
         builder = builder.on_event(RunLog::default());
     }
     let rlm = builder.build().map_err(|error| before(&error))?;
@@ -70,7 +71,7 @@ pub(crate) async fn run(args: ServeArgs, standard: &Standard) -> Result<Exit, Fa
 }
 
 /// Serves until a signal, and lets runs at work end. A second signal ends at once.
-async fn serve(bound: BoundServer, args: &ServeArgs, standard: &Standard) -> Result<Exit, Failure> {
+async fn serve(bound: BoundServer, args: &ServerArgs, standard: &Standard) -> Result<Exit, Failure> {
     let mut stop = Stop::listen_until(|_| true, args.shutdown_grace.saturating_add(END_GRACE))?;
     // A program that reads the address may send a signal at once.
     standard.write(&format!("{}\n", bound.url()))?;
@@ -90,7 +91,7 @@ async fn serve(bound: BoundServer, args: &ServeArgs, standard: &Standard) -> Res
 }
 
 /// The keys of the file, or the one of the environment.
-fn keys(args: &ServeArgs) -> Result<Vec<Key>, Failure> {
+fn keys(args: &ServerArgs) -> Result<Vec<Key>, Failure> {
     let given = &args.key_limits;
     let limits = KeyLimits::default()
         .max_concurrent(given.key_requests)

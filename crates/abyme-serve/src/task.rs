@@ -15,8 +15,8 @@ const TEXT: &str = "question: str, messages: list[dict[str, str]], system: str -
 
 const INSTRUCTIONS: &str = "\
 Write the reply of a chat assistant to `question`. `messages` is the conversation until then, oldest first. \
-All of it may be far longer than you can read at once: look at lengths first, search with code, and read only \
-what matters. Documents may stand in any message, in `question` too. Do what `system` asks of the reply.";
+All of it may be far longer than you can read at once: look at lengths first, search with code, and read \
+only what matters. Documents may stand in any message, in `question` too. Do what `system` asks of it.";
 
 /// The task of a server's runs, to begin an [`Rlm`](abyme_core::Rlm) with. Instructions, descriptions and
 /// further outputs may be changed; the inputs and the output `answer` have to stay.

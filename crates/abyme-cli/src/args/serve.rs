@@ -4,10 +4,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::{RlmArgs, parse::duration};
+use super::parse::duration;
 
+/// What a server is, beside the runs that it makes.
 #[derive(Debug, Args)]
-pub(crate) struct ServeArgs {
+pub(crate) struct ServerArgs {
     /// Where to listen; port 0 is one that is free
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8700")]
     pub(crate) listen: SocketAddr,
@@ -48,8 +49,6 @@ pub(crate) struct ServeArgs {
     /// Record each run in a file of this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) traces: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) rlm: RlmArgs,
 }
 
 /// The limits of each key that has no others in its file.
