@@ -16,7 +16,7 @@ use abyme::Price;
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 #[cfg(feature = "mcp-server")]
-pub(crate) use self::mcp::McpArgs;
+pub(crate) use self::mcp::McpServerArgs;
 use self::parse::{duration, fields, named, price, seconds_over_zero, share, size};
 #[cfg(feature = "serve")]
 pub(crate) use self::serve::ServerArgs;
@@ -264,6 +264,15 @@ pub(crate) struct ForkArgs {
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+    #[command(flatten)]
+    pub(crate) rlm: RlmArgs,
+}
+
+#[cfg(feature = "mcp-server")]
+#[derive(Debug, Args)]
+pub(crate) struct McpArgs {
+    #[command(flatten)]
+    pub(crate) server: McpServerArgs,
     #[command(flatten)]
     pub(crate) rlm: RlmArgs,
 }

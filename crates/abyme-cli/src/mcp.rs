@@ -15,6 +15,7 @@ use crate::{
     rlm::{self, Described},
     signals::{ORDERLY_TIMEOUT, Stop},
     standard::Standard,
+    terminal,
 };
 
 /// The environment variable with the token of clients over HTTP.
@@ -26,16 +27,16 @@ pub(crate) async fn run(args: McpArgs, standard: &Standard) -> Result<Exit, Fail
     let before = |error: Error| Failure::before_run(&error);
     let backend = backend(&args)?;
     let mut builder = RlmServer::builder(config(&args)).sessions(backend.clone());
-    if !args.root.is_empty() {
+    if !args.server.root.is_empty() {
         let standard = standard.clone();
-        builder = builder.files(&args.root, move |paths| files(paths, &standard));
+        builder = builder.files(&args.server.root, move |paths| files(paths, &standard));
     }
     let mut wrapped = None;
-    if !args.sessions_only {
+    if !args.server.sessions_only {
         let task: TaskSignature = "question: str -> answer".parse().map_err(before)?;
         let described = rlm::described(&args.rlm, &task, ABOUT_INPUT_BYTES).await?;
         let Described { builder: mut rlm, factory: _, wrapped: of_models } = described;
-        if let Some(text) = &args.instructions {
+        if let Some(text) = &args.server.instructions {
             rlm = rlm.instructions(text);
         }
         builder = builder.rlm(rlm.interpreter(backend).build().map_err(before)?);
@@ -70,7 +71,7 @@ pub(crate) async fn run(args: McpArgs, standard: &Standard) -> Result<Exit, Fail
 
 /// Serves the client of stdin and stdout until it ends, or those over HTTP for good.
 async fn serve(server: &RlmServer, args: &McpArgs, standard: &Standard) -> Result<(), Failure> {
-    let Some(address) = args.http else {
+    let Some(address) = args.server.http else {
         let (input, output) = standard
             .files()
             .map_err(|error| Failure::new(Exit::Failed, format!("cannot use stdin and stdout: {error}")))?;
@@ -83,13 +84,19 @@ async fn serve(server: &RlmServer, args: &McpArgs, standard: &Standard) -> Resul
         });
     };
     let mut config = HttpConfig::default().address(address);
-    config = args.allow_host.iter().fold(config, HttpConfig::allow_host);
-    config = args.allow_origin.iter().fold(config, HttpConfig::allow_origin);
+    config = args.server.allow_host.iter().fold(config, HttpConfig::allow_host);
+    config = args.server.allow_origin.iter().fold(config, HttpConfig::allow_origin);
     let given = std::env::var(TOKEN).ok();
     if let Some(token) = &given {
         config = config.token(token);
     }
     let http = server.listen(config).await.map_err(|error| Failure::before_run(&error))?;
+    if !address.ip().is_loopback() {
+        terminal::say(
+            "abyme: warning: requests from other machines come over the network as they are, tokens too; put \
+             a proxy with TLS before this server",
+        );
+    }
     let token = match given {
         Some(_) => String::new(),
         None => format!("Authorization: Bearer {}\n", http.token()),
@@ -101,14 +108,14 @@ async fn serve(server: &RlmServer, args: &McpArgs, standard: &Standard) -> Resul
 fn config(args: &McpArgs) -> RlmServerConfig {
     let limits = rlm::limited(Limits::default(), &args.rlm.limits);
     let mut config = RlmServerConfig::default()
-        .max_runs(args.max_runs as usize)
-        .max_sessions(args.max_sessions as usize)
-        .session_idle_timeout(args.session_idle_timeout)
+        .max_runs(args.server.max_runs as usize)
+        .max_sessions(args.server.max_sessions as usize)
+        .session_idle_timeout(args.server.session_idle_timeout)
         .max_output_chars(limits.max_output_chars);
     if let Some(limit) = limits.cell_timeout {
         config = config.cell_timeout(limit);
     }
-    match &args.traces {
+    match &args.server.traces {
         Some(directory) => config.records_dir(directory),
         None => config,
     }
@@ -119,7 +126,7 @@ fn backend(args: &McpArgs) -> Result<Arc<dyn InterpreterFactory>, Failure> {
     let name = &args.rlm.backend.interpreter;
     let children = rlm::limited(Limits::default(), &args.rlm.limits).max_concurrent_calls;
     let of_a_run = u32::try_from(children).unwrap_or(u32::MAX).saturating_add(1);
-    let sessions = args.max_runs.saturating_mul(of_a_run).saturating_add(args.max_sessions);
+    let sessions = args.server.max_runs.saturating_mul(of_a_run).saturating_add(args.server.max_sessions);
     let settings = args.rlm.backend.settings(backend::memory_for(name, ABOUT_INPUT_BYTES));
     backend::factory(name, &Settings { sessions: Some(sessions.min(1000)), ..settings })
 }

@@ -110,8 +110,8 @@ impl Rlm {
         RlmBuilder::new(S::signature().map(TaskSignature::outputs_as::<S::Outputs>))
     }
 
-    /// The same models, backend, tools and limits for another task, such as one whose inputs have other names.
-    /// What was learned of the models is shared.
+    /// The same models, backend, tools and limits for another task, such as one whose inputs have other
+    /// names. What was learned of the models is shared.
     ///
     /// # Errors
     /// [`ErrorKind::Signature`](crate::ErrorKind::Signature) for a signature that does not parse, and

@@ -167,8 +167,8 @@ impl ServerHandler for Handler {
         let mut instructions = Vec::new();
         if self.shared.rlm.is_some() {
             instructions.push(
-                "`ask` answers a question over texts and files that are too long to read yourself. The record \
-                 of each run is a resource.",
+                "`ask` answers a question over texts and files that are too long to read yourself. The \
+                 record of each run is a resource.",
             );
         }
         if self.shared.sessions.is_some() {

@@ -4,10 +4,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::{RlmArgs, parse::seconds_over_zero};
+use super::parse::seconds_over_zero;
 
 #[derive(Debug, Args)]
-pub(crate) struct McpArgs {
+pub(crate) struct McpServerArgs {
     /// Serve over HTTP at this address, in place of stdin and stdout, until Ctrl-C. Where clients connect,
     /// and the token that they send, goes to stdout; ABYME_MCP_TOKEN sets the token [default: 127.0.0.1, a
     /// port that is free]
@@ -32,14 +32,14 @@ pub(crate) struct McpArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "sessions_only")]
     pub(crate) traces: Option<PathBuf>,
     /// Questions at work at once; further ones wait
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) max_runs: u32,
     /// Python sessions open at once; further ones are refused
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) max_sessions: u32,
     /// When a Python session that runs nothing is closed, such as 15m
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = seconds_over_zero)]
     pub(crate) session_idle_timeout: Duration,
-    #[command(flatten)]
-    pub(crate) rlm: RlmArgs,
 }

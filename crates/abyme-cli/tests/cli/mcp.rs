@@ -29,7 +29,8 @@ impl Client {
         let (stdin, stdout) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
         let mut client = Self { child, stdin, stdout, sent: 0 };
         let hello = json!({
-            "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"},
+            "protocolVersion": "2025-06-18", "capabilities": {},
+            "clientInfo": {"name": "raw", "version": "1"},
         });
         assert_eq!(client.ask("initialize", hello)["result"]["serverInfo"]["name"], "abyme");
         client.line(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
