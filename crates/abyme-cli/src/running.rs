@@ -98,8 +98,8 @@ pub(crate) struct Stopped {
     pub(crate) is_twice: bool,
 }
 
-/// Waits for the end of a run. A key has it answer with what it knows; a signal cancels it, so that it ends its
-/// session and closes its record, and a second signal does not wait for that.
+/// Waits for the end of a run. A key has it answer with what it knows; a signal cancels it, so that it ends
+/// its session and closes its record, and a second signal does not wait for that.
 pub(crate) async fn until_stopped(
     run: Run,
     progress: &Progress,

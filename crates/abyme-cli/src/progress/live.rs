@@ -439,9 +439,11 @@ mod tests {
         assert_eq!(&lines[6]['⠋'.len_utf8()..], " 1:05 turn 1: running a cell\\u{7}");
         assert_eq!(lines[7], "  turn 0 of 20; left: 189 sub-calls, 0 tokens, $0.3800, 0:35");
         assert_eq!(lines[8..], ["  q ends it with what is known; Ctrl-C ends it"]);
-        view.see(&record("a", serde_json::json!({
-            "event": "child_finished", "turn": 1, "call": 41, "child": "a", "result": 1, "usage": {}, "seconds": 1.0,
-        })), true);
+        let ended = serde_json::json!({
+            "event": "child_finished", "turn": 1, "call": 41, "child": "a", "result": 1, "usage": {},
+            "seconds": 1.0,
+        });
+        view.see(&record("root", ended), true);
         assert!(view.lines(80, now).iter().any(|line| line.starts_with("1 of 2 child runs")));
         let most = MAX_CHILDREN as u32 + 3;
         (0..most)

@@ -92,7 +92,8 @@ impl Wrapped {
         self.replay.as_ref().map_or(Ok(()), Replay::finish)
     }
 
-    /// Whether all was recorded. To be asked after the answer was given, which a full disk does not take back.
+    /// Whether all was recorded. To be asked after the answer was given, which a full disk does not take
+    /// back.
     ///
     /// # Errors
     /// That of [`Recording::finish`].

@@ -53,9 +53,9 @@ sys.stdout.flush()
 sys.exit(os.waitstatus_to_exitcode(ended[1]))
 "#;
 
-/// Runs the command while a script watches: `until(b"...")` waits for what is shown, `os.write(terminal, b"...")`
-/// types, `os.kill(pid, ...)` sends signals. Gives its exit code and all that was shown. At the end the
-/// terminal is as it was.
+/// Runs the command while a script watches: `until(b"...")` waits for what is shown,
+/// `os.write(terminal, b"...")` types, `os.kill(pid, ...)` sends signals. Gives its exit code and all that
+/// was shown. At the end the terminal is as it was.
 pub(crate) fn on_a_terminal(
     dir: &TestDir,
     args: &[&str],

@@ -370,8 +370,8 @@ impl Past {
         }
     }
 
-    /// Whether the next reply of the record has the outputs: if that is so in the middle of a turn, the run was
-    /// asked to end in it.
+    /// Whether the next reply of the record has the outputs: if that is so in the middle of a turn, the run
+    /// was asked to end in it.
     pub(crate) fn goes_on_with_outputs(&self) -> bool {
         let state = self.state();
         let purposes = state.steps.iter().filter_map(|step| match step.record.event {
