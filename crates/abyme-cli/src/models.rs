@@ -140,10 +140,17 @@ pub(crate) fn model(name: Option<&str>, args: &ModelArgs) -> Result<Model> {
     Ok(model)
 }
 
+/// How the error about a provider begins that the client for OpenAI-compatible servers does not know.
+const UNKNOWN_PROVIDER: &str = "no endpoint is known";
+
 /// The client for a model: that of its provider, or the one for OpenAI-compatible servers if a base URL is
 /// set, which is one of such a server.
 fn client(name: Option<&str>, args: &ModelArgs) -> Result<Model> {
-    let openai = openai(name, args)?;
+    let openai = match openai(name, args) {
+        // The environment names a model that another client may know.
+        Err(error) if error.message().starts_with(UNKNOWN_PROVIDER) => return further(name, error),
+        openai => openai?,
+    };
     if openai.has_base_url() {
         return Ok(Model::OpenAi(openai));
     }
