@@ -1,5 +1,6 @@
 //! The command line.
 
+mod ask;
 #[cfg(feature = "mcp-server")]
 mod mcp;
 mod parse;
@@ -13,7 +14,7 @@ use std::{
 };
 
 use abyme::Price;
-use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 #[cfg(feature = "mcp-server")]
 pub(crate) use self::mcp::McpServerArgs;
@@ -21,6 +22,7 @@ use self::parse::{duration, fields, named, price, seconds_over_zero, share, size
 #[cfg(feature = "serve")]
 pub(crate) use self::serve::ServerArgs;
 pub(crate) use self::{
+    ask::AskArgs,
     parse::{Fields, Named},
     records::{By, StatsArgs, ViewArgs},
 };
@@ -41,6 +43,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Answer a question about files: abyme "which plan has the most refunds?" shop.db reports/
+    #[command(after_help = TABLE, override_usage = ask::USAGE)]
+    Ask(Box<AskArgs>),
     /// Run a task: a model writes Python over your inputs until it submits the outputs
     #[command(after_help = TABLE)]
     Run(Box<RunArgs>),
@@ -495,7 +500,9 @@ pub(crate) struct DoctorArgs {
 
 /// Reads the command line. Help and version are printed here.
 pub(crate) fn parse() -> Result<Command, Failure> {
-    Cli::try_parse().map(|cli| cli.command).map_err(|error| match error.kind() {
+    let args = ask::with_command(std::env::args_os().collect(), &Cli::command());
+    let command = args.get(1).map(|first| first.to_string_lossy().into_owned());
+    Cli::try_parse_from(args).map(|cli| cli.command).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             match Standard::default().write(&error.render().to_string()) {
                 Ok(()) => Failure::quiet(crate::exit::Exit::Ok),
@@ -506,14 +513,12 @@ pub(crate) fn parse() -> Result<Command, Failure> {
             terminal::say(error.render().to_string().trim_end());
             Failure::quiet(crate::exit::Exit::Usage)
         }
-        _ => parse::in_one_line(&error.render().to_string(), std::env::args().nth(1).as_deref()),
+        _ => parse::in_one_line(&error.render().to_string(), command.as_deref()),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -1,6 +1,7 @@
 //! The `abyme` command.
 
 mod args;
+mod ask;
 mod backend;
 mod chat;
 mod demo;
@@ -71,6 +72,7 @@ fn standard() -> Result<Standard, Failure> {
 
 async fn perform(command: Command, standard: &Standard) -> Result<Exit, Failure> {
     match command {
+        Command::Ask(args) => Box::pin(ask::run(*args, standard)).await,
         Command::Run(args) => Box::pin(run::run(*args, standard)).await,
         Command::Resume(args) => Box::pin(recorded::resume(*args, standard)).await,
         Command::Replay(args) => Box::pin(recorded::replay(*args, standard)).await,

@@ -36,6 +36,16 @@ pub(crate) fn object(
     interpreter: &str,
     trace: Option<&Path>,
 ) -> String {
+    line(fields(prediction, seconds, interpreter, trace))
+}
+
+/// The fields of the object.
+pub(crate) fn fields(
+    prediction: &Prediction,
+    seconds: f64,
+    interpreter: &str,
+    trace: Option<&Path>,
+) -> IndexMap<String, Value> {
     let turns = prediction.trajectory().events().find_map(|event| match event {
         Event::RunFinished { turns, .. } => Some(*turns),
         _ => None,
@@ -60,7 +70,10 @@ pub(crate) fn object(
     if let Some(path) = trace {
         fields.insert("trace".to_owned(), path.to_string_lossy().into_owned().into());
     }
-    let mut line = json::strict(&Value::Dict(fields));
-    line.push('\n');
-    line
+    fields
+}
+
+/// An object on one line.
+pub(crate) fn line(fields: IndexMap<String, Value>) -> String {
+    json::strict(&Value::Dict(fields)) + "\n"
 }

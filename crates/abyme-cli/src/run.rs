@@ -1,6 +1,6 @@
 //! `abyme run`: one task over inputs of any size.
 
-mod schema;
+pub(crate) mod schema;
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},

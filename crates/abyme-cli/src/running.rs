@@ -40,9 +40,25 @@ impl Running<'_> {
     /// [`finish`](Self::finish), with what shows the run.
     pub(crate) async fn finish_shown(
         self,
-        mut run: Run,
+        run: Run,
         progress: Arc<Progress>,
         standard: &Standard,
+    ) -> Result<Exit, Failure> {
+        let (json, interpreter) = (self.json, self.interpreter);
+        let trace = self.trace.as_ref().map(|(path, _)| path.clone());
+        let print = |prediction: &Prediction, seconds: f64| match json {
+            true => standard.write(&output::object(prediction, seconds, interpreter, trace.as_deref())),
+            false => standard.write(&output::plain(prediction.outputs())),
+        };
+        self.finish_with(run, progress, print).await
+    }
+
+    /// The same, but that `print` gets the answer and the seconds that it took.
+    pub(crate) async fn finish_with(
+        self,
+        mut run: Run,
+        progress: Arc<Progress>,
+        print: impl FnOnce(&Prediction, f64) -> Result<(), Failure>,
     ) -> Result<Exit, Failure> {
         run = run.on_event(progress.clone());
         if let Some((path, writer)) = &self.trace {
@@ -79,12 +95,7 @@ impl Running<'_> {
             };
             terminal::say(&format!("abyme: warning: the run {why}; the outputs are the model's estimate"));
         }
-        if self.json {
-            let trace = self.trace.as_ref().map(|(path, _)| path.as_path());
-            standard.write(&output::object(&prediction, seconds, self.interpreter, trace))?;
-        } else {
-            standard.write(&output::plain(prediction.outputs()))?;
-        }
+        print(&prediction, seconds)?;
         self.wrapped.finish_recording()?;
         Ok(Exit::Ok)
     }

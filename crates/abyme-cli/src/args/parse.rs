@@ -101,7 +101,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 /// What clap says in a paragraph or more, as a line. `command` is the first word after `abyme`.
 pub(super) fn in_one_line(rendered: &str, command: Option<&str>) -> Failure {
     let help = match command {
-        Some(command @ ("run" | "demo" | "interpreter" | "doctor" | "prepare")) => {
+        Some(command @ ("ask" | "run" | "demo" | "interpreter" | "doctor" | "prepare")) => {
             format!("abyme {command} --help")
         }
         _ => "abyme --help".to_owned(),

@@ -24,15 +24,19 @@ pub(super) fn signature(text: &str, schema: Option<&Path>) -> Result<TaskSignatu
             Failure::usage(message).hint("with --schema, --signature has the inputs alone: \"docs, query\"")
         );
     }
+    let outputs = outputs_of(path)?;
+    // A signature has outputs: this one stands for those of the schema.
+    let inputs = parse(&format!("{inputs} -> outputs_of_the_schema"))?.inputs().to_vec();
+    TaskSignature::new(inputs, outputs).map_err(|error| Failure::before_run(&error).context("--schema"))
+}
+
+/// The outputs that the file of `--schema` describes.
+pub(crate) fn outputs_of(path: &Path) -> Result<Vec<Field>, Failure> {
     let shown = path.display().to_string();
     let bytes = files::read(path, MAX_SCHEMA_BYTES);
     let text = bytes.and_then(|bytes| files::text(bytes, &format!("`{shown}`"), &shown));
     let text = text.map_err(|failure| failure.context("--schema"))?.into_string();
-    let outputs =
-        outputs(&text).map_err(|problem| Failure::usage(format!("--schema: `{shown}`: {problem}")))?;
-    // A signature has outputs: this one stands for those of the schema.
-    let inputs = parse(&format!("{inputs} -> outputs_of_the_schema"))?.inputs().to_vec();
-    TaskSignature::new(inputs, outputs).map_err(|error| Failure::before_run(&error).context("--schema"))
+    outputs(&text).map_err(|problem| Failure::usage(format!("--schema: `{shown}`: {problem}")))
 }
 
 fn parse(text: &str) -> Result<TaskSignature, Failure> {

@@ -1,0 +1,198 @@
+//! What was loaded, and where in it a quote stands.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use abyme_core::{Text, Value};
+use regex::RegexBuilder;
+
+#[cfg(feature = "sqlite")]
+use crate::tables::Tables;
+use crate::{
+    report::Line,
+    sources::{FoundSource, Position, Source},
+    text::Decoded,
+};
+
+/// The longest quote that is looked for.
+const MAX_QUOTE_CHARS: usize = 2_000;
+
+/// A text that was loaded.
+#[derive(Clone, Debug)]
+pub(crate) struct TextFile {
+    name: String,
+    path: Option<PathBuf>,
+    decoded: Decoded,
+    /// Whether the text is the file's own, and not what was made of it.
+    is_plain: bool,
+    /// What the model gets in place of the text.
+    parsed: Option<Value>,
+}
+
+impl TextFile {
+    pub(crate) fn new(name: String, path: Option<PathBuf>, decoded: Decoded, is_plain: bool) -> Self {
+        Self { name, path, decoded, is_plain, parsed: None }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn shared(&self) -> Text {
+        self.decoded.text.clone()
+    }
+
+    pub(crate) fn text(&self) -> &Text {
+        &self.decoded.text
+    }
+
+    pub(crate) fn set_parsed(&mut self, value: Value) {
+        self.parsed = Some(value);
+    }
+
+    /// What the model gets. A text is shared, not copied.
+    pub(crate) fn value(&self) -> Value {
+        self.parsed.clone().unwrap_or_else(|| self.decoded.text.clone().into())
+    }
+
+    pub(crate) fn type_name(&self) -> &'static str {
+        self.parsed.as_ref().map_or("str", Value::type_name)
+    }
+
+    /// Where a quote is.
+    fn position_of(&self, quote: &str) -> Option<Position> {
+        let text = self.text().as_str();
+        let mut at = text.find(quote);
+        if at.is_none() && self.parsed.is_some() {
+            // As the text of a value is written in the file.
+            let escaped = serde_json::to_string(quote).ok();
+            at = escaped.and_then(|escaped| text.find(&escaped[1..escaped.len() - 1]));
+        }
+        let at = at.or_else(|| {
+            // Lines may be broken elsewhere, and Python writes JSON with other spaces.
+            let space = if self.parsed.is_some() { r"\s*" } else { r"\s+" };
+            let words: Vec<_> = quote.split_whitespace().map(regex::escape).collect();
+            let pattern = RegexBuilder::new(&words.join(space)).size_limit(16 << 20).build().ok()?;
+            pattern.find(text).map(|found| found.start())
+        })?;
+        let line = 1 + text.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count();
+        let byte = self.decoded.byte_in_file(at).filter(|_| self.is_plain);
+        Some(Position::Text {
+            line: line as u64,
+            byte: byte.unwrap_or(at as u64),
+            is_of_file: byte.is_some(),
+        })
+    }
+}
+
+/// All that was loaded.
+#[derive(Debug)]
+pub(crate) struct Content {
+    pub(crate) files: Vec<TextFile>,
+    #[cfg(feature = "sqlite")]
+    pub(crate) tables: Tables,
+    pub(crate) report: Vec<Line>,
+}
+
+impl Content {
+    #[cfg_attr(not(feature = "sqlite"), allow(unused_variables, reason = "only tables are queried"))]
+    pub(crate) fn new(max_rows: usize, query_timeout: Duration) -> Self {
+        Self {
+            files: Vec::new(),
+            #[cfg(feature = "sqlite")]
+            tables: Tables::new(max_rows, query_timeout),
+            report: Vec::new(),
+        }
+    }
+
+    /// Whether the file was loaded already.
+    pub(crate) fn has(&self, path: &Path) -> bool {
+        self.paths().any(|loaded| loaded == path)
+    }
+
+    /// The files that were loaded.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        let paths = self.files.iter().filter_map(TextFile::path);
+        #[cfg(feature = "sqlite")]
+        let paths = paths.chain(self.tables.databases());
+        paths
+    }
+
+    /// The name, or one like it that no other file has: names that are no UTF-8 may look the same.
+    pub(crate) fn free_name(&self, name: &str) -> String {
+        let is_taken = |name: &str| self.files.iter().any(|file| file.name == name);
+        let others = (2..).map(|number| format!("{name} ({number})"));
+        std::iter::once(name.to_owned()).chain(others).find(|name| !is_taken(name)).unwrap_or_default()
+    }
+
+    /// Finds a quote.
+    ///
+    /// # Errors
+    /// What to do about it, for a model.
+    pub(crate) fn find(&self, source: &Source) -> Result<FoundSource, String> {
+        let quote = source.quote.trim();
+        if quote.is_empty() {
+            return Err("the quote is empty".to_owned());
+        }
+        if quote.chars().count() > MAX_QUOTE_CHARS {
+            return Err(format!(
+                "the quote is over {MAX_QUOTE_CHARS} characters: give the part that matters"
+            ));
+        }
+        let found = |file: &str, position| {
+            Ok(FoundSource { file: file.to_owned(), quote: quote.to_owned(), position })
+        };
+        let file = self.file(&source.file);
+        if let Some(file) = file
+            && let Some(position) = file.position_of(quote)
+        {
+            return found(file.name(), position);
+        }
+        #[cfg(feature = "sqlite")]
+        if let Some(name) = self.tables.file(&source.file) {
+            return match self.tables.evidence(quote) {
+                Ok(position) => found(name, position),
+                Err(problem) if file.is_none() || is_select(quote) => Err(problem),
+                Err(_) => Err(not_there(name)),
+            };
+        }
+        match file {
+            Some(file) => Err(not_there(file.name())),
+            None => Err(format!("no file is called {:?}", source.file)),
+        }
+    }
+
+    /// The text of this name, or the only one whose path ends so.
+    fn file(&self, name: &str) -> Option<&TextFile> {
+        let exact = self.files.iter().find(|file| file.name == name);
+        exact.or_else(|| only(self.files.iter().filter(|file| ends_in(&file.name, name))))
+    }
+}
+
+fn not_there(name: &str) -> String {
+    format!("this is not in {name:?}; copy it from there, letter for letter")
+}
+
+#[cfg(feature = "sqlite")]
+fn is_select(quote: &str) -> bool {
+    let first = quote.split_whitespace().next().unwrap_or_default();
+    first.eq_ignore_ascii_case("select") || first.eq_ignore_ascii_case("with")
+}
+
+/// Whether a path is `name` below some directory.
+pub(crate) fn ends_in(path: &str, name: &str) -> bool {
+    !name.is_empty() && path.strip_suffix(name).is_some_and(|before| before.ends_with('/'))
+}
+
+/// The item, if it is the only one.
+pub(crate) fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    let first = items.next()?;
+    items.next().is_none().then_some(first)
+}

@@ -1,0 +1,192 @@
+//! A CSV file as a table: what its columns hold, and its rows.
+
+use std::collections::HashSet;
+
+use abyme_core::Text;
+use csv::{ErrorKind, Reader, ReaderBuilder, StringRecord};
+use rusqlite::{Connection, ToSql, params_from_iter, types::ToSqlOutput};
+
+use super::quoted;
+
+/// Which delimiters a file may have whose name does not say it.
+const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
+/// As many as a table of SQLite takes.
+const MAX_COLUMNS: usize = 2_000;
+
+/// A CSV file. The rows are read again when they are needed.
+#[derive(Debug)]
+pub(super) struct CsvTable {
+    pub(super) file: String,
+    pub(super) name: String,
+    text: Text,
+    delimiter: u8,
+    pub(super) columns: Vec<(String, ColumnKind)>,
+    pub(super) rows: u64,
+}
+
+/// What the fields of a column are, from the narrowest to the widest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ColumnKind {
+    /// All of them are empty.
+    Unknown,
+    Integer,
+    Real,
+    Text,
+}
+
+impl ColumnKind {
+    fn of(field: &str) -> Self {
+        if field.is_empty() {
+            return Self::Unknown;
+        }
+        if field.parse::<i64>().is_ok_and(|number| number.to_string() == field) {
+            return Self::Integer;
+        }
+        // Numbers of houses and telephones are texts, and so is what would lose digits.
+        let digits = field.strip_prefix('-').unwrap_or(field);
+        let is_plain = digits.starts_with(|first: char| first.is_ascii_digit())
+            && digits.contains(['.', 'e', 'E'])
+            && !(digits.starts_with('0') && digits[1..].starts_with(|next: char| next.is_ascii_digit()));
+        if is_plain && field.parse::<f64>().is_ok_and(f64::is_finite) { Self::Real } else { Self::Text }
+    }
+
+    /// The type in SQL.
+    pub(super) fn sql(self) -> &'static str {
+        match self {
+            Self::Integer => "INTEGER",
+            Self::Real => "REAL",
+            Self::Unknown | Self::Text => "TEXT",
+        }
+    }
+}
+
+/// A field that is put into a column. An empty one is no value.
+struct Cell<'a>(&'a str, ColumnKind);
+
+impl ToSql for Cell<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let Self(field, kind) = *self;
+        Ok(match kind {
+            _ if field.is_empty() => ToSqlOutput::from(rusqlite::types::Null),
+            ColumnKind::Integer => ToSqlOutput::from(field.parse::<i64>().unwrap_or_default()),
+            ColumnKind::Real => ToSqlOutput::from(field.parse::<f64>().unwrap_or_default()),
+            ColumnKind::Unknown | ColumnKind::Text => ToSqlOutput::from(field),
+        })
+    }
+}
+
+impl CsvTable {
+    /// Looks at all of a file.
+    ///
+    /// # Errors
+    /// Why it is no table.
+    pub(super) fn read(file: &str, name: String, text: Text, has_tabs: bool) -> Result<Self, String> {
+        let delimiter = if has_tabs { b'\t' } else { delimiter(&text) };
+        let mut reader = reader(&text, delimiter);
+        let header = reader.headers().map_err(|error| problem(&error))?.clone();
+        if header.len() > MAX_COLUMNS {
+            return Err(format!("{} columns are too many for a table", header.len()));
+        }
+        let mut columns: Vec<_> =
+            named(&header).into_iter().map(|name| (name, ColumnKind::Unknown)).collect();
+        let (mut record, mut rows) = (StringRecord::new(), 0);
+        while reader.read_record(&mut record).map_err(|error| problem(&error))? {
+            rows += 1;
+            for ((_, kind), field) in columns.iter_mut().zip(&record) {
+                *kind = (*kind).max(ColumnKind::of(field));
+            }
+        }
+        Ok(Self { file: file.to_owned(), name, text, delimiter, columns, rows })
+    }
+
+    /// Makes the table.
+    pub(super) fn insert(&self, connection: &mut Connection) -> rusqlite::Result<()> {
+        let columns: Vec<_> =
+            self.columns.iter().map(|(name, kind)| format!("{} {}", quoted(name), kind.sql())).collect();
+        let table = quoted(&self.name);
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(&format!("CREATE TABLE {table} ({})", columns.join(", ")))?;
+        {
+            let places = vec!["?"; self.columns.len()].join(", ");
+            let mut insert = transaction.prepare(&format!("INSERT INTO {table} VALUES ({places})"))?;
+            let mut reader = reader(&self.text, self.delimiter);
+            let mut record = StringRecord::new();
+            // It was read to its end before, and is the same text.
+            while reader.read_record(&mut record).unwrap_or(false) {
+                let cells = self.columns.iter().zip(&record).map(|((_, kind), field)| Cell(field, *kind));
+                insert.execute(params_from_iter(cells))?;
+            }
+        }
+        transaction.commit()
+    }
+}
+
+fn reader(text: &Text, delimiter: u8) -> Reader<&[u8]> {
+    ReaderBuilder::new().delimiter(delimiter).from_reader(text.as_bytes())
+}
+
+/// The delimiter that makes the most fields of the first line.
+fn delimiter(text: &Text) -> u8 {
+    let fields = |delimiter: u8| reader(text, delimiter).headers().map_or(0, StringRecord::len);
+    // Of several that make as many, the first.
+    DELIMITERS.into_iter().rev().max_by_key(|&delimiter| fields(delimiter)).unwrap_or(b',')
+}
+
+/// Each column with a name of its own.
+fn named(header: &StringRecord) -> Vec<String> {
+    let mut taken = HashSet::new();
+    let mut names = Vec::new();
+    for (index, name) in header.iter().enumerate() {
+        let name = match name.trim() {
+            "" => format!("column_{}", index + 1),
+            name => name.to_owned(),
+        };
+        let others = (2..).map(|number| format!("{name}_{number}"));
+        // SQLite takes large and small letters for the same.
+        let free = std::iter::once(name.clone()).chain(others).find(|name| taken.insert(name.to_lowercase()));
+        names.push(free.unwrap_or(name));
+    }
+    names
+}
+
+/// Why a text is no table.
+fn problem(error: &csv::Error) -> String {
+    match error.kind() {
+        ErrorKind::UnequalLengths { pos, expected_len, len } => {
+            let line = pos.as_ref().map_or_else(String::new, |at| format!(" in line {}", at.line()));
+            format!("no table: the first line has {expected_len} fields, and there are {len}{line}")
+        }
+        _ => format!("no table: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<CsvTable, String> {
+        CsvTable::read("a.csv", "a".to_owned(), text.into(), false)
+    }
+
+    #[test]
+    fn columns_have_names_and_types() {
+        let csv = read("id;zip;price;;ID;note\n1;01234;2.50;x;7;\n-2;99999;3;y;8;\n").unwrap();
+        let columns: Vec<_> = csv.columns.iter().map(|(name, kind)| (name.as_str(), kind.sql())).collect();
+        let expected = [
+            ("id", "INTEGER"),
+            ("zip", "TEXT"),
+            ("price", "REAL"),
+            ("column_4", "TEXT"),
+            ("ID_2", "INTEGER"),
+            ("note", "TEXT"),
+        ];
+        assert_eq!((&columns[..], csv.rows, csv.delimiter), (&expected[..], 2, b';'));
+        assert_eq!(ColumnKind::of("12345678901234567890"), ColumnKind::Text, "it would lose digits");
+    }
+
+    #[test]
+    fn what_is_no_table_says_where() {
+        let problem = read("a,b\n1,2\n1,2,3\n").unwrap_err();
+        assert_eq!(problem, "no table: the first line has 2 fields, and there are 3 in line 3");
+    }
+}

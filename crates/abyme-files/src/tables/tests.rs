@@ -1,0 +1,106 @@
+//! Queries read, keep to their limits, and reach nothing else.
+
+use super::*;
+
+fn database(dir: &Path, name: &str, sql: &str) -> PathBuf {
+    let path = dir.join(name);
+    Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    path
+}
+
+fn tables() -> (tempfile::TempDir, Tables) {
+    let dir = tempfile::tempdir().unwrap();
+    let sql = "CREATE TABLE plans (id INTEGER, name TEXT); INSERT INTO plans VALUES (1, 'basic'), (2, NULL);
+               CREATE VIEW named AS SELECT name FROM plans WHERE name IS NOT NULL;";
+    let path = database(dir.path(), "shop #1.db", sql);
+    let mut tables = Tables::new(1_000, Duration::from_millis(300));
+    assert_eq!(tables.add_database("shop #1.db", &path).unwrap(), "SQLite, 2 tables");
+    let csv = "plan,when,price\n1,2024-01-02,2.5\n1,,3\n2,2024-02-01,1\n";
+    let said = tables.add_csv("data/orders.csv.gz", csv.into(), false).unwrap();
+    assert_eq!(said, "the table \"orders\", 3 rows of 3 columns");
+    (dir, tables)
+}
+
+#[test]
+fn csv_and_databases_are_queried_together() {
+    let (_dir, tables) = tables();
+    assert_eq!(
+        tables.described(),
+        [
+            "- \"orders\"(\"plan\" INTEGER, \"when\" TEXT, \"price\" REAL): 3 rows, from \"data/orders.csv.gz\"",
+            "- shop__1.\"plans\"(\"id\" INTEGER, \"name\" TEXT): 2 rows, from \"shop #1.db\"",
+            "- shop__1.\"named\"(\"name\" TEXT): 1 rows, from \"shop #1.db\"",
+        ]
+    );
+    let sql = "SELECT name, sum(price) AS total, count(\"when\"), 1 AS name FROM orders JOIN plans ON plan = id \
+               GROUP BY id ORDER BY id";
+    let rows = tables.query(sql).unwrap();
+    assert_eq!(
+        rows.repr(500),
+        "[{'name': 'basic', 'total': 5.5, 'count(\"when\")': 1, 'name_2': 1}, \
+         {'name': None, 'total': 1.0, 'count(\"when\")': 1, 'name_2': 1}]"
+    );
+    let columns = tables.query("SELECT name FROM pragma_table_info('plans', 'shop__1')").unwrap();
+    assert_eq!(columns.as_list().unwrap().len(), 2);
+}
+
+#[test]
+fn queries_change_nothing_and_reach_no_other_file() {
+    let (dir, tables) = tables();
+    let other = database(dir.path(), "other.db", "CREATE TABLE secrets (a)");
+    let other = other.display();
+    for sql in [
+        "DELETE FROM plans".to_owned(),
+        "INSERT INTO orders VALUES (1, 2, 3)".to_owned(),
+        "CREATE TEMP TABLE t (a)".to_owned(),
+        "PRAGMA query_only = OFF".to_owned(),
+        "PRAGMA writable_schema = ON".to_owned(),
+        "SELECT load_extension('x')".to_owned(),
+        format!("ATTACH '{other}' AS other"),
+        format!("VACUUM INTO '{other}.copy'"),
+        format!("VACUUM shop__1 INTO '{other}.copy'"),
+    ] {
+        let problem = tables.query(&sql).unwrap_err();
+        let is_refused = problem.contains("only a SELECT") || problem.contains("not authorized");
+        assert!(is_refused, "{sql}: {problem}");
+    }
+    assert!(!dir.path().join("other.db.copy").exists());
+    assert_eq!(tables.query("SELECT count(*) AS n FROM plans").unwrap().repr(90), "[{'n': 2}]");
+}
+
+#[test]
+fn queries_keep_to_their_limits() {
+    let (_dir, tables) = tables();
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)";
+    let fails = |sql: &str| tables.query(sql).unwrap_err();
+    assert_eq!(fails(&format!("{endless} SELECT max(i) FROM n")), "the query took more than 0.3 s");
+    assert!(fails(&format!("{endless} SELECT i FROM n")).contains("over 1000 rows"));
+    assert!(fails("SELECT zeroblob(1000000000)").contains("too big"));
+    assert!(fails(&format!("{endless} SELECT zeroblob(1000000) FROM n LIMIT 100")).contains("over 64 MB"));
+    assert!(fails("SELECT nope FROM plans").contains("no such column"));
+    assert!(fails(" ").contains("empty"));
+    assert!(tables.query("SELECT 1").is_ok(), "a query that failed leaves nothing behind");
+}
+
+#[test]
+fn what_gives_rows_is_evidence() {
+    let (_dir, tables) = tables();
+    let position = tables.evidence("SELECT * FROM plans WHERE id = 1").unwrap();
+    assert_eq!(position, Position::Rows { rows: 1, first: "id=1, name='basic'".to_owned() });
+    assert!(tables.evidence("SELECT * FROM plans WHERE id = 9").unwrap_err().contains("no rows"));
+}
+
+#[test]
+fn databases_that_cannot_be_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut tables = Tables::new(10, Duration::from_secs(1));
+    let mut add = |path: &Path| tables.add_database("x.db", path).unwrap_err();
+    let locked = database(dir.path(), "locked.db", "CREATE TABLE t (a)");
+    let holder = Connection::open(&locked).unwrap();
+    holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    assert_eq!(add(&locked), "the database is locked by another program");
+    let damaged = dir.path().join("damaged.db");
+    std::fs::write(&damaged, [b"SQLite format 3\0".as_slice(), &[0x5a; 500]].concat()).unwrap();
+    assert_eq!(add(&damaged), "the database is damaged, or encrypted");
+    assert!(add(&database(dir.path(), "empty.db", "PRAGMA user_version = 1")).contains("without a table"));
+}

@@ -1,0 +1,273 @@
+//! Files of all kinds, good and bad, become the inputs of a run.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use abyme_core::{Field, FieldType, Value};
+use abyme_files::{Given, LineKind, Loaded, Loader, Source};
+
+struct Dir(tempfile::TempDir);
+
+impl Dir {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn load(&self, loader: &Loader, names: &[&str]) -> Loaded {
+        loader.load(names.iter().map(|name| self.path(name)))
+    }
+
+    /// The lines of the report, without the directory.
+    fn report(&self, loaded: &Loaded) -> Vec<String> {
+        let root = format!("{}/", self.0.path().display());
+        loaded.report().iter().map(|line| line.text.replace(&root, "")).collect()
+    }
+}
+
+fn files(loaded: &Loaded) -> Vec<(String, Value)> {
+    let inputs = loaded.inputs("why?");
+    assert_eq!(inputs.get("question").and_then(Value::as_text), Some("why?"));
+    let files = inputs.get("files").and_then(Value::as_dict).cloned().unwrap_or_default();
+    let name = |name: &str| Path::new(name).file_name().unwrap().to_string_lossy().into_owned();
+    files.iter().map(|(path, value)| (name(path), value.clone())).collect()
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(text).unwrap();
+    packed.finish().unwrap()
+}
+
+#[test]
+fn files_of_all_kinds() {
+    let dir = Dir::new();
+    dir.write("notes.md", "# Notes\nThe fee is 20.\n");
+    dir.write("old.txt", b"Geb\xfchr: f\xfcnf; Stra\xdfe, M\xfcnchen, K\xf6ln, D\xfcsseldorf");
+    dir.write("a.json", r#"{"k": [1, 2.5, null]}"#);
+    dir.write("b.jsonl.gz", gzip(b"{\"n\": 1}\n\n{\"n\": 2}\n"));
+    dir.write("broken.json", "{'a': 1}");
+    let names = ["notes.md", "old.txt", "a.json", "b.jsonl.gz", "broken.json"];
+    let loaded = dir.load(&Loader::new(), &names);
+    let report = dir.report(&loaded);
+    assert_eq!(
+        report,
+        [
+            "notes.md: text, 23 bytes",
+            "old.txt: text, 47 bytes, taken for Latin-1",
+            "a.json: JSON, 21 bytes",
+            "b.jsonl.gz: JSON Lines, a list of 2, 19 bytes, decompressed (gzip)",
+            "broken.json: text, 8 bytes",
+            "broken.json: not JSON: expected a key in double quotes at line 1, column 2; it is there as text",
+        ]
+    );
+    let files = files(&loaded);
+    assert_eq!(files[1].1, "Gebühr: fünf; Straße, München, Köln, Düsseldorf".into());
+    assert_eq!(files[2].1.repr(99), "{'k': [1, 2.5, None]}");
+    assert_eq!(files[3].1.repr(99), "[{'n': 1}, {'n': 2}]");
+    assert_eq!(files[4].1, "{'a': 1}".into());
+}
+
+#[test]
+fn what_cannot_be_loaded_is_a_line_and_the_rest_goes_on() {
+    let dir = Dir::new();
+    dir.write("good.txt", "good");
+    dir.write("empty.txt", "");
+    dir.write("noise.bin", (0..=255).cycle().take(9_000).collect::<Vec<u8>>());
+    dir.write("scan.pdf", "%PDF-1.7 ...");
+    dir.write("cut.gz", &gzip(&b"abc".repeat(50_000))[..100]);
+    dir.write("bomb.gz", gzip(&vec![b'x'; 3_000_000]));
+    dir.write("none.csv", "a,b\n1,2\n3\n");
+    // 100 GB of nothing, and as much that begins like text.
+    File::create(dir.path("sparse.bin")).unwrap().set_len(100_000_000_000).unwrap();
+    let mut long = File::create(dir.path("sparse.txt")).unwrap();
+    long.write_all(&b"text ".repeat(4_000)).unwrap();
+    long.set_len(100_000_000_000).unwrap();
+    let names = [
+        "good.txt",
+        "empty.txt",
+        "noise.bin",
+        "scan.pdf",
+        "cut.gz",
+        "bomb.gz",
+        "none.csv",
+        "sparse.bin",
+        "sparse.txt",
+        "missing.txt",
+    ];
+    let loaded = dir.load(&Loader::new().max_total_bytes(2_000_000), &names);
+    let report = dir.report(&loaded);
+    let left = "the 2.0 MB left of the 2.0 MB that all files may have together";
+    let problems: Vec<_> = loaded
+        .report()
+        .iter()
+        .zip(&report)
+        .filter(|(line, _)| line.kind == LineKind::Problem)
+        .map(|(_, text)| text.as_str())
+        .collect();
+    assert_eq!(problems[..2], ["empty.txt: empty", "noise.bin: binary, which is not read"]);
+    assert!(problems[2].starts_with("scan.pdf: a PDF"), "{problems:?}");
+    assert!(problems[3].starts_with("cut.gz: "), "{problems:?}");
+    assert_eq!(problems[4], format!("bomb.gz: larger than {left}"));
+    if cfg!(feature = "sqlite") {
+        assert_eq!(
+            problems[5],
+            "none.csv: no table: the first line has 2 fields, and there are 1 in line 3; it is there as text alone"
+        );
+        assert_eq!(problems.len(), 9, "{problems:?}");
+    }
+    let rest = &problems[problems.len() - 3..];
+    assert_eq!(
+        rest,
+        [
+            "sparse.bin: binary, which is not read".to_owned(),
+            format!("sparse.txt: 100.0 GB, over {left}"),
+            "missing.txt: there is no such file".to_owned()
+        ]
+    );
+    let files = files(&loaded);
+    assert_eq!(
+        files,
+        [("good.txt".to_owned(), "good".into()), ("none.csv".to_owned(), "a,b\n1,2\n3\n".into())]
+    );
+}
+
+#[test]
+fn directories_and_stdin_are_said_together() {
+    let dir = Dir::new();
+    for number in 0..20 {
+        dir.write(&format!("docs/{number:02}.txt"), "0123456789");
+        dir.write(&format!("docs/{number:02}.png"), b"\x89PNG\0");
+    }
+    dir.write("docs/wide.txt", b"\xff\xfeh\0i\0");
+    let piped = Given::stream("stdin", "piped".as_bytes());
+    let loaded = Loader::new().load([Given::from(dir.path("docs")), piped]);
+    assert_eq!(
+        dir.report(&loaded),
+        [
+            format!("{}: 21 files, 206 bytes, 1 UTF-16LE", dir.path("docs").display()),
+            "docs/00.png, docs/01.png, docs/02.png and 17 more: a picture, which is not read".to_owned(),
+            "stdin: text, 5 bytes".to_owned(),
+        ]
+        .map(|line| line.replace(&format!("{}/", dir.0.path().display()), ""))
+    );
+    assert_eq!(files(&loaded).last().unwrap(), &("stdin".to_owned(), "piped".into()));
+    let some = dir.load(&Loader::new().max_files(5), &["docs", "docs/wide.txt"]);
+    let report = dir.report(&some);
+    assert!(
+        report.iter().any(|line| line.ends_with("more than 5 files, and the others are left out")),
+        "{report:?}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_or_may_not_be_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = Dir::new();
+    let closed = dir.write("closed.txt", "secret");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+    let loaded = Loader::new().load([closed.as_os_str(), "/dev/zero".as_ref()]);
+    let report = dir.report(&loaded);
+    // The user `root` may read everything.
+    if fs::read(&closed).is_err() {
+        assert_eq!(report[0], "closed.txt: permission denied");
+    }
+    assert_eq!(report[1], "/dev/zero: no file and no pipe");
+}
+
+/// A quote is looked up in the file as it is, and the task sends back what is not there.
+#[test]
+fn quotes_are_found_with_line_and_byte() {
+    let dir = Dir::new();
+    dir.write("a/terms.md", "Terms\n\nThe fee for a café is\n  20 euros a month.\n");
+    dir.write(
+        "wide.txt",
+        [b"\xff\xfe".to_vec(), "one\ntwo é three".encode_utf16().flat_map(u16::to_le_bytes).collect()]
+            .concat(),
+    );
+    dir.write("rows.jsonl", "{\"name\":\"A \\\"b\\\"\",\"n\":1}\n");
+    dir.write("packed.txt.gz", gzip(b"first\nsecond\n"));
+    let loaded = dir.load(&Loader::new(), &["a", "wide.txt", "rows.jsonl", "packed.txt.gz"]);
+    let root = format!("{}/", dir.0.path().display());
+    let found = |file: &str, quote: &str| {
+        let source = Source::new(file, quote);
+        let submitted = Value::list([Value::from_serialize(&source).unwrap()]);
+        match &loaded.sources(&submitted)[0] {
+            Ok(found) => Ok(found.to_string().replace(&root, "")),
+            Err(missing) => Err(missing.problem.replace(&root, "")),
+        }
+    };
+    for (file, quote, shown) in [
+        ("terms.md", "20 euros", "a/terms.md:4 (byte 32): \"20 euros\""),
+        ("a/terms.md", "café is 20\neuros", "a/terms.md:3 (byte 21): \"café is 20 euros\""),
+        ("wide.txt", "three", "wide.txt:2 (byte 22): \"three\""),
+        ("rows.jsonl", "A \"b\"", "rows.jsonl:1 (byte 9): \"A \"b\"\""),
+        ("rows.jsonl", "\"n\": 1", "rows.jsonl:1 (byte 18): \"\"n\": 1\""),
+        ("packed.txt.gz", "second", "packed.txt.gz:2 (byte 6 of its text): \"second\""),
+    ] {
+        assert_eq!(found(file, quote), Ok(shown.to_owned()), "{quote}");
+    }
+    assert!(found("terms.md", "30 euros").unwrap_err().starts_with("this is not in \"a/terms.md\""));
+    assert_eq!(found("terms.txt", "20").unwrap_err(), "no file is called \"terms.txt\"");
+    assert_eq!(found("terms.md", " ").unwrap_err(), "the quote is empty");
+    assert!(found("terms.md", &"x".repeat(3_000)).unwrap_err().contains("over 2000 characters"));
+}
+
+#[test]
+fn the_task_names_files_and_refuses_made_up_quotes() {
+    let dir = Dir::new();
+    dir.write("plans.csv", "plan,refunds\nbasic,7\n");
+    let loaded = dir.load(&Loader::new(), &["plans.csv"]);
+    let signature = loaded.signature([Field::new("answer", FieldType::Str)]).unwrap();
+    assert_eq!(
+        signature.to_string(),
+        "question: str, files -> answer: str, sources: list[{'file': str, 'quote': str}]"
+    );
+    let task = signature.instructions().unwrap();
+    assert!(task.contains("plans.csv\": str (21 bytes)"), "{task}");
+    assert_eq!(loaded.tools().len(), usize::from(cfg!(feature = "sqlite")));
+    if cfg!(feature = "sqlite") {
+        assert!(task.contains("- \"plans\"(\"plan\" TEXT, \"refunds\" INTEGER): 1 rows"), "{task}");
+    }
+    let submit = |quote: &str| {
+        let sources = Value::list([Value::from_serialize(&Source::new("plans.csv", quote)).unwrap()]);
+        let fields = [("answer".to_owned(), "basic".into()), ("sources".to_owned(), sources)];
+        signature.coerce_outputs(fields.into_iter().collect()).map(drop).map_err(|errors| errors.to_string())
+    };
+    assert_eq!(submit("basic,7"), Ok(()));
+    let problem = submit("basic,8").unwrap_err();
+    assert!(problem.contains("[0]: this is not in"), "{problem}");
+    assert!(submit("basic,9").is_err());
+    assert_eq!(submit("basic,9"), Ok(()), "the same again: the answer is not lost over it");
+    let taken = loaded.signature([Field::new("sources", FieldType::Str)]).unwrap_err();
+    assert!(taken.message().contains("call yours otherwise"));
+}
+
+#[test]
+fn the_defaults() {
+    let json = serde_json::to_value(Loader::new()).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!({
+            "max_total_bytes": 1 << 30, "max_files": 10_000, "hidden": false, "ignored": false,
+            "max_rows": 100_000, "query_timeout": 30.0,
+        })
+    );
+    assert_eq!(serde_json::from_str::<Loader>("{}").unwrap(), Loader::new());
+}
