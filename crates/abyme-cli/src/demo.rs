@@ -1,14 +1,13 @@
 //! `abyme demo`: a real run with no key and no network. Only the model is scripted.
 
-mod haystack;
 mod script;
 mod tickets;
 
 use std::{sync::Arc, time::Instant};
 
 use abyme::{InterpreterFactory, Prediction, Rlm, Text, Value, inputs};
+use abyme_eval::Haystack;
 
-use self::haystack::Haystack;
 use crate::{
     args::DemoArgs,
     backend,
@@ -92,7 +91,7 @@ async fn search(
     factory: &Arc<dyn InterpreterFactory>,
     shown_on: Option<&Standard>,
 ) -> Result<Search, Failure> {
-    let Haystack { text, question, number: expected } = haystack::generate(args.seed, args.size);
+    let Haystack { text, question, number: expected, .. } = Haystack::generate(args.seed, args.size);
     let mut builder = Rlm::builder("context, query -> answer: int")
         .instructions("Answer the question from the context. The context is too long to read.")
         .model(script::planner())

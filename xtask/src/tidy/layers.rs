@@ -14,6 +14,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("abyme-conformance", 2),
     ("abyme-driver", 2),
     ("abyme-files", 2),
+    ("abyme-eval", 2),
     ("abyme-model-http", 2),
     ("abyme-serve", 2),
     ("abyme-view", 2),
