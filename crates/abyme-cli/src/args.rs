@@ -3,26 +3,29 @@
 mod ask;
 #[cfg(feature = "mcp-server")]
 mod mcp;
+mod models;
 mod parse;
 mod records;
 #[cfg(feature = "serve")]
 mod serve;
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use abyme::Price;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 #[cfg(feature = "mcp-server")]
 pub(crate) use self::mcp::McpServerArgs;
-use self::parse::{duration, fields, named, price, seconds_over_zero, share, size};
+use self::parse::{duration, fields, named, price, seconds_over_zero, share, size, tokens};
 #[cfg(feature = "serve")]
 pub(crate) use self::serve::ServerArgs;
 pub(crate) use self::{
     ask::AskArgs,
+    models::ModelMatrix,
     parse::{Fields, Named},
     records::{By, StatsArgs, ViewArgs},
 };
@@ -87,9 +90,12 @@ pub(crate) enum Command {
     #[cfg(feature = "serve")]
     #[command(after_help = TABLE)]
     Serve(Box<ServeArgs>),
+    /// Try many questions with expected answers, by several models and settings, and report how they did
+    #[command(after_help = TABLE)]
+    Eval(Box<EvalArgs>),
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct BackendArgs {
     /// Where the Python runs
     #[arg(long, value_name = "NAME", default_value = COMPILED[0])]
@@ -116,7 +122,7 @@ impl BackendArgs {
     }
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct ModelArgs {
     /// The model that plans [default: ABYME_MODEL, from the environment or .env]
     #[arg(long, value_name = "NAME")]
@@ -141,7 +147,7 @@ pub(crate) struct ModelArgs {
     pub(crate) no_system_role: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct WrapArgs {
     /// Most requests a minute to each model; further ones wait, which is not the model's time. Also keeps to
     /// what the provider says is left [default: no limit]
@@ -283,7 +289,7 @@ pub(crate) struct McpArgs {
 }
 
 /// What an `Rlm` is made of beside its task.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct RlmArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
@@ -338,7 +344,7 @@ impl RlmArgs {
     }
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct LimitArgs {
     /// Replies the model has [default: 20]
     #[arg(long, value_name = "N")]
@@ -423,6 +429,78 @@ impl From<Profile> for abyme::Profile {
             Profile::Openjarvis => Self::OpenJarvis,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// Tasks, one JSON object a line: {"id", "group", "question", "inputs", "expected", "scorer"}. Without
+    /// --generate
+    #[arg(value_name = "TASKS.jsonl", required_unless_present = "generate", conflicts_with = "generate")]
+    pub(crate) tasks: Option<PathBuf>,
+    /// Where results, records and the report are kept; what is there already is not done again [default: the
+    /// name of the file of tasks, with .eval]
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// A setting by its flags, those of `abyme run`, which come after the others: 'deep=--max-depth 2', or
+    /// just '--max-depth 2'; repeatable: each model is tried with each setting [default: one without flags]
+    #[arg(long, value_name = "NAME=FLAGS", allow_hyphen_values = true)]
+    pub(crate) setting: Vec<String>,
+    /// Also ask each model plainly, with everything in one prompt. What is longer than it can read is
+    /// refused, which counts as wrong; or, with `truncate`, its middle is left out
+    #[arg(long, value_name = "IF TOO LONG", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "refuse")]
+    pub(crate) plain: Option<TooLong>,
+    /// Only ask plainly
+    #[arg(long, conflicts_with = "setting")]
+    pub(crate) no_rlm: bool,
+    /// The model that decides about answers of tasks with the scorer `judge`
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) judge: Option<String>,
+    /// How often each setting answers each task
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) repetitions: u32,
+    /// Tasks in progress at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) concurrency: u32,
+    /// US dollars of all tasks, settings and starts together, the judge included; --max-cost is for each run
+    /// [default: no limit]
+    #[arg(long, value_name = "USD", allow_negative_numbers = true)]
+    pub(crate) max_total_cost: Option<f64>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print tasks, in place of trying any
+    #[arg(long, value_name = "KIND")]
+    pub(crate) generate: Option<Generated>,
+    /// Generated tasks of each length
+    #[arg(long, value_name = "N", requires = "generate", default_value_t = 20)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) count: u32,
+    /// Lengths of generated inputs in tokens of 4 bytes, such as 8k,64k,1m, in powers of 1024
+    #[arg(long, value_name = "N,...", requires = "generate", default_value = "8k", value_delimiter = ',')]
+    #[arg(value_parser = tokens)]
+    pub(crate) tokens: Vec<u64>,
+    // With `--generate`, its `--seed` is that of the tasks.
+    #[command(flatten)]
+    pub(crate) models: ModelMatrix<RlmArgs>,
+}
+
+/// What is done with inputs that a model cannot read in one prompt.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum TooLong {
+    Refuse,
+    Truncate,
+}
+
+/// Generators by name.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Generated {
+    /// One line of a long text has the answer
+    SNiah,
+    /// Labels that follow from what lines mean are to be counted and compared
+    Oolong,
+    /// All pairs of users that meet a condition on such labels
+    OolongPairs,
 }
 
 #[derive(Debug, Args)]
@@ -515,6 +593,15 @@ pub(crate) fn parse() -> Result<Command, Failure> {
         }
         _ => parse::in_one_line(&error.render().to_string(), command.as_deref()),
     })
+}
+
+/// Reads a command line on which a flag may come twice: the last one counts. `given` is what it is about.
+pub(crate) fn parse_overridden(line: &[OsString], given: &str) -> Result<Command, Failure> {
+    let command = Cli::command().mut_subcommands(|command| command.args_override_self(true));
+    let matches = command.try_get_matches_from(line);
+    let read = matches.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    read.map(|cli| cli.command)
+        .map_err(|error| parse::in_one_line(&error.render().to_string(), Some("eval")).context(given))
 }
 
 #[cfg(test)]

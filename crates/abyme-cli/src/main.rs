@@ -6,6 +6,7 @@ mod backend;
 mod chat;
 mod demo;
 mod doctor;
+mod eval;
 mod exit;
 mod files;
 mod inputs;
@@ -88,5 +89,6 @@ async fn perform(command: Command, standard: &Standard) -> Result<Exit, Failure>
         #[cfg(feature = "serve")]
         Command::Serve(args) => Box::pin(serve::run(*args, standard)).await,
         Command::Stats(args) => stats::run(&args, standard),
+        Command::Eval(args) => Box::pin(eval::run(*args, standard)).await,
     }
 }

@@ -39,8 +39,22 @@ pub(crate) async fn described(
     signature: &TaskSignature,
     input_bytes: u64,
 ) -> Result<Described, Failure> {
+    let wrapped = Wrapped::new(&args.wrap, &args.model).map_err(|error| Failure::before_run(&error))?;
+    let (builder, factory) = described_with(args, signature, input_bytes, &wrapped, None).await?;
+    Ok(Described { builder, factory, wrapped })
+}
+
+/// The same, with models that share what stands between with those of others, and so many sessions at once.
+pub(crate) async fn described_with(
+    args: &RlmArgs,
+    signature: &TaskSignature,
+    input_bytes: u64,
+    wrapped: &Wrapped,
+    sessions: Option<u32>,
+) -> Result<(RlmBuilder, Arc<dyn InterpreterFactory>), Failure> {
     let sub_models = sub_models::read(&args.sub_model)?;
-    let settings = args.backend.settings(backend::memory_for(&args.backend.interpreter, input_bytes));
+    let mut settings = args.backend.settings(backend::memory_for(&args.backend.interpreter, input_bytes));
+    settings.sessions = sessions;
     let factory = backend::factory(&args.backend.interpreter, &settings)?;
     let mut builder = Rlm::builder(signature).interpreter(factory.clone());
     builder = builder.limits(|limits| limited(limits, &args.limits));
@@ -58,18 +72,7 @@ pub(crate) async fn described(
         let at = Compaction::default().share(share);
         builder = builder.compaction(if share > 0.0 { at } else { Compaction::off() });
     }
-    let prices = models::prices(args.prices.as_deref()).map_err(|error| Failure::before_run(&error))?;
-    let client = |name: Option<&str>, price: Option<Price>| -> Result<Arc<dyn LanguageModel>, Failure> {
-        let model = models::model(name, &args.model).map_err(|error| Failure::before_run(&error))?;
-        let model = prices.iter().fold(model, Model::with_prices);
-        let model = price.into_iter().fold(model, Model::with_price);
-        Ok(args.limits.max_input_tokens.into_iter().fold(model, Model::with_max_input_tokens).shared())
-    };
-    let wrapped = Wrapped::new(&args.wrap, &args.model).map_err(|error| Failure::before_run(&error))?;
-    let model = |name: Option<&str>, price: Option<Price>| -> Result<Arc<dyn LanguageModel>, Failure> {
-        let fallback = args.wrap.fallback.as_deref().map(|other| client(Some(other), None)).transpose()?;
-        Ok(wrapped.around(client(name, price)?, fallback))
-    };
+    let model = |name: Option<&str>, price: Option<Price>| model(args, name, price, wrapped);
     builder = builder.model(model(args.model.model.as_deref(), args.price)?);
     if let Some(sub_model) = sub_models.default {
         builder = builder.sub_model(model(Some(sub_model), args.sub_price)?);
@@ -84,7 +87,25 @@ pub(crate) async fn described(
     for server in &args.mcp {
         builder = builder.tools(mcp::tools(server).await?);
     }
-    Ok(Described { builder, factory, wrapped })
+    Ok((builder, factory))
+}
+
+/// A model as the command line describes it: the one of this name, or else the configured one.
+pub(crate) fn model(
+    args: &RlmArgs,
+    name: Option<&str>,
+    price: Option<Price>,
+    wrapped: &Wrapped,
+) -> Result<Arc<dyn LanguageModel>, Failure> {
+    let prices = models::prices(args.prices.as_deref()).map_err(|error| Failure::before_run(&error))?;
+    let client = |name: Option<&str>, price: Option<Price>| -> Result<Arc<dyn LanguageModel>, Failure> {
+        let model = models::model(name, &args.model).map_err(|error| Failure::before_run(&error))?;
+        let model = prices.iter().fold(model, Model::with_prices);
+        let model = price.into_iter().fold(model, Model::with_price);
+        Ok(args.limits.max_input_tokens.into_iter().fold(model, Model::with_max_input_tokens).shared())
+    };
+    let fallback = args.wrap.fallback.as_deref().map(|other| client(Some(other), None)).transpose()?;
+    Ok(wrapped.around(client(name, price)?, fallback))
 }
 
 /// The limits with what the flags say in their place.

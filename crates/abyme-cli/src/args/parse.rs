@@ -98,10 +98,25 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// `8k`, `1m`, `500`: a number of tokens, in powers of 1024.
+pub(super) fn tokens(text: &str) -> Result<u64, String> {
+    let (number, unit) = split(text);
+    let unit = match unit.to_ascii_lowercase().as_str() {
+        "" => Some(1),
+        "k" => Some(1 << 10),
+        "m" => Some(1 << 20),
+        _ => None,
+    };
+    let tokens = number.parse::<u64>().ok().zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
+    tokens
+        .filter(|tokens| (256..=64 << 20).contains(tokens))
+        .ok_or_else(|| "expected a number of tokens from 256 to 64m, such as 8k or 1m".to_owned())
+}
+
 /// What clap says in a paragraph or more, as a line. `command` is the first word after `abyme`.
 pub(super) fn in_one_line(rendered: &str, command: Option<&str>) -> Failure {
     let help = match command {
-        Some(command @ ("ask" | "run" | "demo" | "interpreter" | "doctor" | "prepare")) => {
+        Some(command @ ("ask" | "run" | "demo" | "interpreter" | "doctor" | "prepare" | "eval")) => {
             format!("abyme {command} --help")
         }
         _ => "abyme --help".to_owned(),
@@ -159,6 +174,14 @@ mod tests {
         assert_eq!(size("3GB"), Err("the largest text is 2GB".to_owned()));
         for wrong in ["", "MB", "-1MB", "ten", "10TB", "1e9"] {
             assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn token_counts() {
+        assert_eq!((tokens("8k"), tokens("1M"), tokens("500")), (Ok(8_192), Ok(1 << 20), Ok(500)));
+        for wrong in ["", "k", "100", "1g", "1.5k", "65m", "99999999999999999999"] {
+            assert!(tokens(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -8,6 +8,7 @@ mod bad_input;
 mod chat;
 mod demo;
 mod doctor;
+mod eval;
 mod interpreter;
 mod live;
 #[cfg(feature = "mcp-server")]

@@ -1,0 +1,252 @@
+//! `abyme eval`: many questions with expected answers, by several models and settings.
+
+mod settings;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
+
+use abyme::{Error, ErrorKind, LanguageModel, Limits, Rlm, reexports::serde_json};
+use abyme_eval::{
+    Ended, Evaluation, EvaluationConfig, Generator, Kind, Outcome, PlainConfig, Setting, Stop, TaskResult,
+    Tasks,
+};
+
+use self::settings::{GivenSetting, settings};
+use crate::{
+    args::{EvalArgs, Generated, RlmArgs, TooLong},
+    exit::{Exit, Failure},
+    models,
+    rlm::{self, Wrapped},
+    signals::{clean_up_grace, unless_stopped},
+    standard::Standard,
+    terminal,
+};
+
+/// What the inputs of a task are for, in the words of its signature.
+const INSTRUCTIONS: &str = "Answer the question from the other inputs.";
+
+/// The most sessions of one `Rlm` at once: each reserves addresses.
+const MAX_SESSIONS: u32 = 400;
+
+/// An `Rlm` of each setting and signature, once they are needed.
+type Rlms = OnceLock<HashMap<(String, String), Rlm>>;
+
+pub(crate) async fn run(args: EvalArgs, standard: &Standard) -> Result<Exit, Failure> {
+    if let Some(kind) = args.generate {
+        return generate(&args, kind, standard);
+    }
+    let path = args.tasks.clone().unwrap_or_default();
+    let tasks = Tasks::open(&path).map_err(|error| Failure::before_run(&error))?;
+    let directory = args.output.clone().unwrap_or_else(|| path.with_extension("eval"));
+    let line: Vec<_> = std::env::args_os().collect();
+    let columns = columns(&args, settings(&args, &line)?)?;
+    let wrapped = Wrapped::new(&args.models.args.wrap, &args.models.args.model)
+        .map_err(|error| Failure::before_run(&error))?;
+    let rlms = Arc::new(Rlms::new());
+    let settings = columns.iter().map(|column| column.setting(&rlms, &wrapped));
+    let settings = settings.collect::<Result<Vec<_>, _>>()?;
+    let mut config = EvaluationConfig::default().repetitions(args.repetitions);
+    config = config.concurrency(args.concurrency as usize).max_total_cost(args.max_total_cost);
+    let mut evaluation = Evaluation::new(tasks.clone(), settings).config(config).on_result(show);
+    if let Some(judge) = &args.judge {
+        evaluation = evaluation.judge(rlm::model(&args.models.args, Some(judge), None, &wrapped)?);
+    }
+    let missing = evaluation.missing(&directory).map_err(|error| Failure::before_run(&error))?;
+    let grace = clean_up_grace(&args.models.args.backend.interpreter);
+    let work = async {
+        if missing > 0 {
+            // Everything is checked before anything costs time or money.
+            let made = make(&args, &columns, &tasks, &wrapped).await?;
+            rlms.get_or_init(|| made);
+        }
+        evaluation.run(&directory).await.map_err(|error| Failure::before_run(&error))
+    };
+    let Ended { report, missing, stop, .. } = unless_stopped(work, grace).await??;
+    standard.write(&if args.json {
+        report.to_json()
+    } else {
+        terminal::escape(&report.to_string()).into()
+    })?;
+    terminal::say(&format!("results, records and the report are in {}", directory.display()));
+    match stop {
+        None => {
+            wrapped.finish_replay()?;
+            wrapped.finish_recording()?;
+            Ok(Exit::Ok)
+        }
+        Some(Stop::Error(error) | Stop::Broken(error)) => {
+            Err(Failure::from(error).context(&format!("{missing} tries are missing")))
+        }
+        Some(_) => {
+            let message = format!("--max-total-cost is used up, and {missing} tries are missing");
+            Err(Failure::new(Exit::Limit, message).hint("run it again with more, and it goes on"))
+        }
+    }
+}
+
+/// Prints tasks.
+fn generate(args: &EvalArgs, kind: Generated, standard: &Standard) -> Result<Exit, Failure> {
+    let kind = match kind {
+        Generated::SNiah => Kind::SNiah,
+        Generated::Oolong => Kind::Oolong,
+        Generated::OolongPairs => Kind::OolongPairs,
+    };
+    let seed = args.models.args.model.seed.unwrap_or(1).cast_unsigned();
+    let generator = Generator::new(kind).tokens(args.tokens.iter().copied()).count(args.count).seed(seed);
+    for task in generator.tasks() {
+        let line = serde_json::to_string(&task);
+        let line = line.map_err(|error| Failure::new(Exit::Failed, format!("a task is no JSON: {error}")))?;
+        standard.write(&(line + "\n"))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// A setting with its model.
+struct Column {
+    name: String,
+    baseline: Option<String>,
+    rlm: RlmArgs,
+    /// What is done with what is too long, for a plain call.
+    plain: Option<TooLong>,
+}
+
+/// Each model with each setting, and asked plainly.
+fn columns(args: &EvalArgs, given: Vec<GivenSetting>) -> Result<Vec<Column>, Failure> {
+    let with_model = |mut rlm: RlmArgs, model: Option<String>| {
+        rlm.model.model = model;
+        let name = models::model(rlm.model.model.as_deref(), &rlm.model);
+        name.map(|model| (model.name().to_owned(), rlm)).map_err(|error| Failure::before_run(&error))
+    };
+    let of_all = match &args.models.models[..] {
+        [] => vec![None],
+        models => models.iter().cloned().map(Some).collect(),
+    };
+    let mut columns: Vec<Column> = Vec::new();
+    let plain = args.plain.or(args.no_rlm.then_some(TooLong::Refuse));
+    if let Some(too_long) = plain {
+        for model in &of_all {
+            let (name, rlm) = with_model(args.models.args.clone(), model.clone())?;
+            columns.push(Column {
+                name: format!("{name} plain"),
+                baseline: None,
+                rlm,
+                plain: Some(too_long),
+            });
+        }
+    }
+    for GivenSetting { name: setting, models, rlm } in given {
+        let models = if models.is_empty() { &of_all } else { &models.into_iter().map(Some).collect() };
+        for model in models.iter().filter(|_| !args.no_rlm) {
+            let (name, rlm) = with_model(rlm.clone(), model.clone())?;
+            let plain = format!("{name} plain");
+            let first = columns.iter().find(|column| column.name == plain).or(columns.first());
+            let baseline = first.map(|column| column.name.clone());
+            let name = if setting.is_empty() { name } else { format!("{name} {setting}") };
+            columns.push(Column { name, baseline, rlm, plain: None });
+        }
+    }
+    Ok(columns)
+}
+
+impl Column {
+    fn setting(&self, rlms: &Arc<Rlms>, wrapped: &Wrapped) -> Result<Setting, Failure> {
+        let setting = match self.plain {
+            Some(too_long) => {
+                let model = self.model(wrapped)?;
+                let too_long = match too_long {
+                    TooLong::Refuse => abyme_eval::TooLong::Refuse,
+                    TooLong::Truncate => abyme_eval::TooLong::Truncate,
+                };
+                let mut config = PlainConfig::default().too_long(too_long);
+                if let Some(retries) = self.rlm.limits.retries {
+                    config.retry = config.retry.max_retries(retries);
+                }
+                Setting::plain(&self.name, model, config)
+            }
+            None => {
+                let (rlms, name) = (rlms.clone(), self.name.clone());
+                Setting::rlm(&self.name, move |signature| {
+                    let made = rlms.get().and_then(|rlms| rlms.get(&(name.clone(), signature.to_string())));
+                    made.cloned().ok_or_else(|| {
+                        Error::new(ErrorKind::Internal, format!("nothing was made for `{signature}`"))
+                    })
+                })
+            }
+        };
+        Ok(setting.baseline(self.baseline.clone()).options(self.options()))
+    }
+
+    fn model(&self, wrapped: &Wrapped) -> Result<Arc<dyn LanguageModel>, Failure> {
+        rlm::model(&self.rlm, self.rlm.model.model.as_deref(), self.rlm.price, wrapped)
+    }
+
+    /// What decides about its answers. Rates, retries, prices and how many calls go at once do not.
+    fn options(&self) -> String {
+        let RlmArgs { model, sub_model, backend, tool, policy, profile, whole_replies, limits, .. } =
+            &self.rlm;
+        let input = limits.max_input_tokens;
+        if let Some(too_long) = self.plain {
+            return format!("{model:?} {too_long:?} {input:?}");
+        }
+        #[cfg(feature = "mcp")]
+        let mcp = &self.rlm.mcp;
+        #[cfg(not(feature = "mcp"))]
+        let mcp = ();
+        let counts = (limits.max_iterations, limits.max_llm_calls, limits.max_depth, limits.max_output_chars);
+        let amounts = (limits.max_tokens, limits.max_cost, limits.run_timeout, limits.cell_timeout, input);
+        let interpreter = &backend.interpreter;
+        format!(
+            "{model:?} {sub_model:?} {interpreter} {tool:?} {mcp:?} {policy:?} {profile:?} {whole_replies} \
+             {counts:?} {amounts:?} {:?}",
+            limits.compact_at
+        )
+    }
+}
+
+/// The `Rlm` of each setting for each signature of the tasks.
+async fn make(
+    args: &EvalArgs,
+    columns: &[Column],
+    tasks: &Tasks,
+    wrapped: &Wrapped,
+) -> Result<HashMap<(String, String), Rlm>, Failure> {
+    let bytes = tasks.entries().iter().map(|entry| entry.input_bytes).max().unwrap_or_default();
+    let mut rlms = HashMap::new();
+    for column in columns.iter().filter(|column| column.plain.is_none()) {
+        let limits = rlm::limited(Limits::default(), &column.rlm.limits);
+        let of_a_run = (limits.max_depth as usize).saturating_mul(limits.max_concurrent_calls);
+        let sessions = (args.concurrency as usize).saturating_mul(of_a_run.saturating_add(1));
+        let sessions = u32::try_from(sessions).unwrap_or(u32::MAX).min(MAX_SESSIONS);
+        for signature in tasks.signatures() {
+            let described = rlm::described_with(&column.rlm, signature, bytes, wrapped, Some(sessions));
+            let (builder, _) = described.await?;
+            let built = builder.instructions(INSTRUCTIONS).build();
+            let built = built.map_err(|error| Failure::before_run(&error).context(&column.name))?;
+            rlms.insert((column.name.clone(), signature.to_string()), built);
+        }
+    }
+    Ok(rlms)
+}
+
+/// Shows a result in a line.
+fn show(result: &TaskResult, over: usize, all: usize) {
+    let TaskResult { task, setting, outcome, score, usage, seconds, error, .. } = result;
+    let repetition = match result.repetition {
+        1 => String::new(),
+        repetition => format!(" ({repetition})"),
+    };
+    let what = match (outcome, score) {
+        (Outcome::Answered, Some(score)) => format!("{score:.2}"),
+        (Outcome::TooLong, _) => "too long for the model".to_owned(),
+        (Outcome::Failed, _) => "no answer".to_owned(),
+        (Outcome::Stopped, _) => "stopped".to_owned(),
+        _ => "will be tried again".to_owned(),
+    };
+    let cost = usage.cost.map(|dollars| format!(", ${dollars:.4}")).unwrap_or_default();
+    let error = error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+    terminal::say(&format!(
+        "[{over}/{all}] {task}{repetition}, {setting}: {what}{cost}, {seconds:.1} s{error}"
+    ));
+}
