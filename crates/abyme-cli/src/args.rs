@@ -578,7 +578,7 @@ pub(crate) struct DoctorArgs {
 
 /// Reads the command line. Help and version are printed here.
 pub(crate) fn parse() -> Result<Command, Failure> {
-    let args = ask::with_command(std::env::args_os().collect(), &Cli::command());
+    let args = ask::with_command(std::env::args_os().collect(), &Cli::command())?;
     let command = args.get(1).map(|first| first.to_string_lossy().into_owned());
     Cli::try_parse_from(args).map(|cli| cli.command).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {

@@ -1,13 +1,14 @@
 //! `abyme ask`, whose name may be left out.
 
-use std::{ffi::OsString, path::Path, path::PathBuf};
-
-use clap::{
-    Args, Command,
-    error::{ContextKind, ErrorKind},
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
 };
 
+use clap::{Args, Command};
+
 use super::RlmArgs;
+use crate::exit::Failure;
 
 /// How the command is used, for its help.
 pub(super) const USAGE: &str = "abyme [ask] \"QUESTION\" FILES... [OPTIONS]";
@@ -51,28 +52,35 @@ pub(crate) struct AskArgs {
 }
 
 /// The command line with the word `ask` in it, where that was left out: the first word is no command.
-pub(super) fn with_command(mut args: Vec<OsString>, cli: &Command) -> Vec<OsString> {
-    let Some(first) = args.get(1) else { return args };
+///
+/// # Errors
+/// If the first word was meant as a command.
+pub(super) fn with_command(mut args: Vec<OsString>, cli: &Command) -> Result<Vec<OsString>, Failure> {
+    let Some(first) = args.get(1) else { return Ok(args) };
     let is_command = cli.find_subcommand(first).is_some();
     let is_about_all = ["-h", "--help", "-V", "--version"].iter().any(|flag| first == flag);
-    if !is_command && !is_about_all && !is_mistyped(&args, cli) {
-        args.insert(1, "ask".into());
+    if is_command || is_about_all {
+        return Ok(args);
     }
-    args
+    if let Some(command) = mistyped(first, &args[2..], cli) {
+        let message = format!("`{}` is no command; did you mean `{command}`?", first.to_string_lossy());
+        return Err(Failure::usage(message).hint("a question comes with its files: abyme \"why?\" FILES..."));
+    }
+    args.insert(1, "ask".into());
+    Ok(args)
 }
 
-/// Whether the first word was meant as a command: it is like the name of one, and no file is named.
-fn is_mistyped(args: &[OsString], cli: &Command) -> bool {
-    let (first, others) = (&args[1], &args[2..]);
-    let is_word = first.to_str().is_some_and(|word| !word.contains(char::is_whitespace));
+/// The command that a first word was meant as: its name is nearly the same, and no file is named.
+fn mistyped<'a>(first: &OsString, others: &[OsString], cli: &'a Command) -> Option<&'a str> {
+    let word = first.to_str()?;
     let is_file = |word: &OsString| word == "-" || Path::new(word).symlink_metadata().is_ok();
-    if !is_word || is_file(first) || others.iter().any(is_file) {
-        return false;
+    if is_file(first) || others.iter().any(is_file) {
+        return None;
     }
-    let error = cli.clone().try_get_matches_from(&args[..2]).err();
-    error.is_some_and(|error| {
-        error.kind() == ErrorKind::InvalidSubcommand && error.get(ContextKind::SuggestedSubcommand).is_some()
-    })
+    let slips = if word.len() < 5 { 1 } else { 2 };
+    let names = cli.get_subcommands().map(Command::get_name);
+    let near = names.map(|name| (strsim::osa_distance(word, name), name));
+    near.filter(|(distance, _)| *distance <= slips).min().map(|(_, name)| name)
 }
 
 #[cfg(test)]
@@ -86,7 +94,8 @@ mod tests {
     fn what_is_no_command_is_a_question() {
         let first = |words: &[&str]| {
             let args = std::iter::once("abyme").chain(words.iter().copied()).map(OsString::from);
-            with_command(args.collect(), &Cli::command())[1].to_string_lossy().into_owned()
+            let args = with_command(args.collect(), &Cli::command());
+            args.map_or_else(|_| "error".to_owned(), |args| args[1].to_string_lossy().into_owned())
         };
         for words in [&["which plan?", "a"][..], &["why?", "x"], &["--model", "m", "why?"], &["rnu", "src"]] {
             assert_eq!(first(words), "ask", "{words:?}");

@@ -30,11 +30,13 @@ fn shop(dir: &TestDir) {
 fn a_question_is_answered_with_sources() {
     let server = Server::scripted(&[
         "```python\nprint(sorted(files), files['stdin'], question)\n\
-         rows = query('SELECT plan, sum(refunded) AS n FROM orders GROUP BY plan ORDER BY n DESC')\nprint(rows)\n```",
-        "```python\nSUBMIT(answer='plus', sources=[{'file': 'reports/q1.md', 'quote': 'the best plan is plus'}])\n```",
+         print(query('SELECT plan, sum(refunded) AS n FROM orders GROUP BY plan ORDER BY n DESC'))\n```",
+        "```python\nSUBMIT(answer='plus',\n\
+         sources=[{'file': 'reports/q1.md', 'quote': 'the best plan is plus'}])\n```",
         "```python\nSUBMIT(answer='plus', sources=[\n\
-         {'file': 'q1.md', 'quote': 'highest refund rate is plus'}, {'file': 'orders.csv', 'quote': 'plus,1'},\n\
-         {'file': 'orders.csv', 'quote': 'SELECT sum(refunded) AS n FROM orders WHERE plan = \"plus\"'}])\n```",
+         {'file': 'q1.md', 'quote': 'highest refund rate is plus'},\n\
+         {'file': 'orders.csv', 'quote': 'plus,1'},\n\
+         {'file': 'orders.csv', 'quote': \"SELECT sum(refunded) AS n FROM orders WHERE plan = 'plus'\"}])\n```",
     ]);
     let dir = dir(&server);
     shop(&dir);
@@ -44,24 +46,24 @@ fn a_question_is_answered_with_sources() {
     assert_eq!(
         ended.stdout,
         "plus\n\nSources:\n\
-         reports/q1.md:3 (byte 23): \"highest refund rate is plus\"\n\
+         reports/q1.md:3 (byte 24): \"highest refund rate is plus\"\n\
          orders.csv:3 (byte 22): \"plus,1\"\n\
-         orders.csv: SELECT sum(refunded) AS n FROM orders WHERE plan = \"plus\" (1 row: n=2)\n"
+         orders.csv: SELECT sum(refunded) AS n FROM orders WHERE plan = 'plus' (1 row: n=2)\n"
     );
     for line in [
-        "loaded reports: 3 files, 121 bytes, 1 taken for Latin-1, 1 decompressed (gzip)",
+        "loaded reports: 3 files, 116 bytes, 1 taken for Latin-1, 1 decompressed (gzip)",
         "abyme: warning: reports/logo.png: a picture, which is not read",
-        "loaded orders.csv: the table \"orders\", 3 rows of 2 columns, 39 bytes",
+        "loaded orders.csv: the table \"orders\", 3 rows of 2 columns, 36 bytes",
         "loaded stdin: text, 11 bytes",
     ] {
         assert!(ended.stderr.lines().any(|said| said == line), "`{line}` is not in {ended:?}");
     }
     let all = serde_json::to_string(&server.requests()).unwrap();
     for part in [
-        "['orders.csv', 'reports/old.txt', 'reports/q1.md', 'reports/q2.txt.gz', 'stdin'] from a pipe which plan?",
+        "['orders.csv', 'reports/old.txt', 'reports/q1.md', 'reports/q2.txt.gz', 'stdin'] from a pipe which",
         "[{'plan': 'plus', 'n': 2}, {'plan': 'basic', 'n': 0}]",
-        "[0]: this is not in \\\\\\\"reports/q1.md\\\\\\\"",
-        "orders.csv\\\": str (39 bytes)",
+        "[0]: this is not in",
+        "orders.csv\\\": str (36 bytes)",
     ] {
         assert!(all.contains(part), "the model never read `{part}`: {all}");
     }
@@ -70,9 +72,8 @@ fn a_question_is_answered_with_sources() {
 
 #[test]
 fn the_answer_is_written_in_the_form_of_its_file() {
-    let csv = Server::scripted(&[
-        "```python\nSUBMIT(answer='two plans', rows=[{'plan': 'plus', 'n': 2}, {'plan': 'basic', 'n': 0}], sources=[])\n```",
-    ]);
+    let csv = Server::scripted(&["```python\nSUBMIT(answer='two plans', sources=[],\n\
+         rows=[{'plan': 'plus', 'n': 2}, {'plan': 'basic', 'n': 0}])\n```"]);
     let dir_csv = dir(&csv);
     shop(&dir_csv);
     let ended = dir_csv.run(&["ask", "how often?", "orders.csv", "--output", "table.csv"]);
@@ -143,7 +144,7 @@ fn what_can_be_wrong_before_the_run() {
     fails(&["why?", "a.txt", "--output", "none/a.md"], &["there is no directory `none`"]);
     fails(&["why?", "a.txt", "--trace", "a.txt"], &["--trace would overwrite `a.txt`"]);
     fails(&["why?", "a.txt", "--nonsense"], &["--nonsense", "abyme ask --help"]);
-    fails(&["rnu"], &["rnu", "run"]);
+    fails(&["rnu"], &["`rnu` is no command", "did you mean `run`?"]);
     let ended = dir.run(&["why?", "empty.txt"]);
     ended.failed(2, &["none of the files could be loaded"]);
     assert!(ended.stderr.contains("abyme: warning: empty.txt: empty"), "{ended:?}");
