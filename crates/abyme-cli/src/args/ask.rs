@@ -72,7 +72,7 @@ pub(super) fn with_command(mut args: Vec<OsString>, cli: &Command) -> Result<Vec
 
 /// The command that a first word was meant as: its name is nearly the same, and no file is named.
 fn mistyped<'a>(first: &OsString, others: &[OsString], cli: &'a Command) -> Option<&'a str> {
-    let word = first.to_str()?;
+    let word = first.to_str().filter(|word| word.chars().all(char::is_alphabetic))?;
     let is_file = |word: &OsString| word == "-" || Path::new(word).symlink_metadata().is_ok();
     if is_file(first) || others.iter().any(is_file) {
         return None;
