@@ -224,7 +224,9 @@ impl Tables {
             names.extend(free.find(|name| !names.contains(name)));
         }
         if names.is_empty() {
-            return Err("this is no SELECT".to_owned());
+            return Err(
+                "only a SELECT over the tables of the task is possible: this gives no columns".to_owned()
+            );
         }
         let (mut rows, mut bytes) = (Vec::new(), 0);
         let mut results = statement.query([]).map_err(|error| self.query_problem(&error))?;

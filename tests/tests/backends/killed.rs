@@ -54,8 +54,8 @@ pub(crate) async fn a_killed_run_goes_on(backend: Backend) {
     assert!(total > 50, "{total}");
     // A container takes as long to start as all of the run.
     let step = if backend.name() == "docker" { 9 } else { 1 };
-    let runs: Vec<_> = (1..total).step_by(step).map(|events| (dir.path().join(events.to_string()), events));
-    let runs = runs.collect();
+    let runs = (1..total).step_by(step).map(|events| (dir.path().join(events.to_string()), events));
+    let runs: Vec<_> = runs.collect();
     killed(&backend, &runs);
     let mut twice = Vec::new();
     for (number, (dir, events)) in runs.iter().enumerate() {

@@ -100,9 +100,11 @@ mod tests {
         for words in [&["which plan?", "a"][..], &["why?", "x"], &["--model", "m", "why?"], &["rnu", "src"]] {
             assert_eq!(first(words), "ask", "{words:?}");
         }
-        for words in [&["run", "-s", "q -> a"][..], &["ask", "why?"], &["rnu", "-s"], &["--help"], &["stast"]]
-        {
+        for words in [&["run", "-s", "q -> a"][..], &["ask", "why?"], &["--help"]] {
             assert_eq!(first(words), words[0]);
+        }
+        for words in [&["rnu", "-s"][..], &["stast"]] {
+            assert_eq!(first(words), "error", "{words:?}");
         }
     }
 }

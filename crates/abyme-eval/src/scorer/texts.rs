@@ -17,8 +17,8 @@ pub(crate) fn normalized(text: &str) -> String {
     let words = letters.split(|char: char| !char.is_alphanumeric()).filter(|word| !word.is_empty());
     let all: Vec<_> = words.collect();
     let others: Vec<_> = all.iter().copied().filter(|word| !matches!(*word, "a" | "an" | "the")).collect();
-    // The answer A is no article.
-    if others.is_empty() { all.join(" ") } else { others.join(" ") }
+    // The answer A is no article, also with one before it.
+    if others.is_empty() { all.last().copied().unwrap_or_default().to_owned() } else { others.join(" ") }
 }
 
 /// A number, the number that a text is, or the last one in it.
