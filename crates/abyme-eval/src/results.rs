@@ -141,7 +141,7 @@ mod tests {
         }
         drop(results);
         let bytes = fs::read(&path).unwrap();
-        let is_tried = |end: &usize| end % 11 == 0 || *end == bytes.len() || bytes[end - 1] == b'\n';
+        let is_tried = |end: &usize| end.is_multiple_of(11) || *end == bytes.len() || bytes[end - 1] == b'\n';
         for end in (0..=bytes.len()).filter(is_tried) {
             fs::write(&path, &bytes[..end]).unwrap();
             let mut results = Results::open(&path).unwrap();

@@ -217,7 +217,7 @@ impl Loading<'_> {
             Ok(status) => status,
             Err(error) => return outcome.problem(&file.name, walk::io_problem(&error)),
         };
-        if !status.is_file() && !(file.is_named && is_pipe(&status)) {
+        if !(status.is_file() || file.is_named && is_pipe(&status)) {
             return outcome.problem(&file.name, "no file and no pipe");
         }
         match read::open(&file.path) {

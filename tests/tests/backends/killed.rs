@@ -93,8 +93,8 @@ async fn goes_on(backend: &Backend, dir: &Path) {
 
 /// Has another process begin these runs, or go on with them, until each has recorded so many events; and
 /// kills it.
-fn killed(backend: &Backend, runs: &Vec<(PathBuf, usize)>) {
-    let (backend, runs) = (backend.name().to_owned(), runs.clone());
+fn killed(backend: &Backend, runs: &[(PathBuf, usize)]) {
+    let (backend, runs) = (backend.name().to_owned(), runs.to_owned());
     let count = runs.len();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .env(RUNS, serde_json::to_string(&Runs { backend, runs }).unwrap())

@@ -175,14 +175,14 @@ mod tests {
     #[test]
     fn every_form_is_filled_and_short_enough() {
         let mut dice = Dice::new(1);
-        for label in 0..LABELS.len() {
+        for (label, of_label) in LABELS.iter().enumerate() {
             for _ in 0..2_000 {
                 let mut text = String::new();
                 write_question(&mut dice, &mut text, label);
                 assert!(text.len() < LONGEST_QUESTION && !text.contains(['{', '}']), "{text}");
                 assert!(!text.contains("  ") && text.ends_with(['?', '.']), "{text}");
             }
-            let mut forms = LABELS[label].forms.iter();
+            let mut forms = of_label.forms.iter();
             assert!(forms.all(|form| {
                 form.split(['{', '}'])
                     .skip(1)
