@@ -1,11 +1,13 @@
 //! What was loaded, and where in it a quote stands.
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use abyme_core::{Text, Value};
+use indexmap::IndexMap;
 use regex::RegexBuilder;
 
 #[cfg(feature = "sqlite")]
@@ -38,10 +40,6 @@ impl TextFile {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
-    }
-
-    pub(crate) fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
     }
 
     #[cfg(feature = "sqlite")]
@@ -95,7 +93,10 @@ impl TextFile {
 /// All that was loaded.
 #[derive(Debug)]
 pub(crate) struct Content {
-    pub(crate) files: Vec<TextFile>,
+    /// By their names.
+    files: IndexMap<String, TextFile>,
+    /// Where these are.
+    paths: HashSet<PathBuf>,
     #[cfg(feature = "sqlite")]
     pub(crate) tables: Tables,
     pub(crate) report: Vec<Line>,
@@ -105,7 +106,8 @@ impl Content {
     #[cfg_attr(not(feature = "sqlite"), allow(unused_variables, reason = "only tables are queried"))]
     pub(crate) fn new(max_rows: usize, query_timeout: Duration) -> Self {
         Self {
-            files: Vec::new(),
+            files: IndexMap::new(),
+            paths: HashSet::new(),
             #[cfg(feature = "sqlite")]
             tables: Tables::new(max_rows, query_timeout),
             report: Vec::new(),
@@ -114,12 +116,26 @@ impl Content {
 
     /// Whether the file was loaded already.
     pub(crate) fn has(&self, path: &Path) -> bool {
-        self.paths().any(|loaded| loaded == path)
+        #[cfg(feature = "sqlite")]
+        if self.tables.databases().any(|loaded| loaded == path) {
+            return true;
+        }
+        self.paths.contains(path)
+    }
+
+    pub(crate) fn add(&mut self, file: TextFile) {
+        self.paths.extend(file.path.clone());
+        self.files.insert(file.name.clone(), file);
+    }
+
+    /// The texts, in the order in which they were loaded.
+    pub(crate) fn files(&self) -> impl ExactSizeIterator<Item = &TextFile> {
+        self.files.values()
     }
 
     /// The files that were loaded.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
-        let paths = self.files.iter().filter_map(TextFile::path);
+        let paths = self.paths.iter().map(PathBuf::as_path);
         #[cfg(feature = "sqlite")]
         let paths = paths.chain(self.tables.databases());
         paths
@@ -127,7 +143,7 @@ impl Content {
 
     /// The name, or one like it that no other file has: names that are no UTF-8 may look the same.
     pub(crate) fn free_name(&self, name: &str) -> String {
-        let is_taken = |name: &str| self.files.iter().any(|file| file.name == name);
+        let is_taken = |name: &str| self.files.contains_key(name);
         let others = (2..).map(|number| format!("{name} ({number})"));
         std::iter::once(name.to_owned()).chain(others).find(|name| !is_taken(name)).unwrap_or_default()
     }
@@ -171,8 +187,8 @@ impl Content {
 
     /// The text of this name, or the only one whose path ends so.
     fn file(&self, name: &str) -> Option<&TextFile> {
-        let exact = self.files.iter().find(|file| file.name == name);
-        exact.or_else(|| only(self.files.iter().filter(|file| ends_in(&file.name, name))))
+        let exact = self.files.get(name);
+        exact.or_else(|| only(self.files().filter(|file| ends_in(&file.name, name))))
     }
 }
 

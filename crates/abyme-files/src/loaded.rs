@@ -45,12 +45,12 @@ impl Loaded {
 
     /// Whether there is nothing to ask about.
     pub fn is_empty(&self) -> bool {
-        self.content.files.is_empty() && self.tables().is_empty()
+        self.content.files().len() == 0 && self.tables().is_empty()
     }
 
     /// How many bytes of text the session will hold.
     pub fn text_bytes(&self) -> u64 {
-        self.content.files.iter().map(|file| file.text().len() as u64).sum()
+        self.content.files().map(|file| file.text().len() as u64).sum()
     }
 
     /// The files that were loaded.
@@ -62,10 +62,10 @@ impl Loaded {
     /// by their names. The texts are shared with this value.
     pub fn inputs(&self, question: impl Into<String>) -> Inputs {
         let inputs = Inputs::new().with(QUESTION, question.into());
-        if self.content.files.is_empty() {
+        if self.content.files().len() == 0 {
             return inputs;
         }
-        inputs.with(FILES, Value::dict(self.content.files.iter().map(|file| (file.name(), file.value()))))
+        inputs.with(FILES, Value::dict(self.content.files().map(|file| (file.name(), file.value()))))
     }
 
     /// The tools of the run: `query(sql)`, where there are tables. It reads alone, and keeps to the limits of
@@ -104,7 +104,7 @@ impl Loaded {
         };
         let sources = Field::of::<Vec<Source>>(SOURCES).check("quotes that are in their files", check);
         let mut inputs = vec![Field::new(QUESTION, FieldType::Str)];
-        if !self.content.files.is_empty() {
+        if !self.content.files().len() == 0 {
             inputs.push(Field::untyped(FILES).with_description("What the files hold, by their names"));
         }
         let task = TaskSignature::new(inputs, outputs.into_iter().chain([sources]))?;
@@ -123,8 +123,7 @@ impl Loaded {
     fn listed(&self) -> String {
         let files: Vec<_> = self
             .content
-            .files
-            .iter()
+            .files()
             .map(|file| {
                 let size = size(file.text().len() as u64);
                 format!("- {:?}: {} ({size})", file.name(), file.type_name())
@@ -150,8 +149,8 @@ impl Loaded {
             text.push('\n');
         };
         list("`files` is a dict of these names:", &files, "`list(files)` has all names");
-        let rest = "`query(\"SELECT name, sql FROM sqlite_schema\")` tells of them, with the name of the database \
-                    before `sqlite_schema` for those of a database";
+        let rest = "`query(\"SELECT name, sql FROM sqlite_schema\")` tells of them, for those of a database with \
+                    its name before `sqlite_schema`";
         list("`query(sql)` answers SQLite's SQL over these tables:", &self.tables(), rest);
         text.trim_end().to_owned()
     }

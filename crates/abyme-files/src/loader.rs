@@ -299,7 +299,7 @@ impl Loading<'_> {
         let mut text = TextFile::new(name.clone(), path, decoded, packing.is_none() && !is_document);
         let what = self.understood(kind, &mut text, outcome);
         outcome.loaded(&name, what, notes, size_read);
-        self.content.files.push(text);
+        self.content.add(text);
     }
 
     /// What a text is beyond its characters: parsed JSON, or a table.

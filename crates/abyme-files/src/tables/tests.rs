@@ -32,8 +32,8 @@ fn csv_and_databases_are_queried_together() {
             "- shop__1.\"named\"(\"name\" TEXT): 1 rows, from \"shop #1.db\"",
         ]
     );
-    let sql = "SELECT name, sum(price) AS total, count(\"when\"), 1 AS name FROM orders JOIN plans ON plan = id \
-               GROUP BY id ORDER BY id";
+    let sql = "SELECT name, sum(price) AS total, count(\"when\"), 1 AS name FROM orders \
+               JOIN plans ON plan = id GROUP BY id ORDER BY id";
     let rows = tables.query(sql).unwrap();
     assert_eq!(
         rows.repr(500),
