@@ -62,15 +62,13 @@ def drawn(screen):
             ink, paper = colour(fg, INK), colour(bg, PAPER)
             if reverse:
                 ink, paper = paper, ink
-            x = PAD + start * WIDTH
+            x, width = PAD + start * WIDTH, f"{len(text) * WIDTH:.1f}"
             if paper != PAPER:
-                parts.append(
-                    f'<rect x="{x:.1f}" y="{y}" width="{len(text) * WIDTH:.1f}" height="{HEIGHT}" fill="{paper}"/>'
-                )
+                parts.append(f'<rect x="{x:.1f}" y="{y}" width="{width}" height="{HEIGHT}" fill="{paper}"/>')
             if text.strip():
                 weight = ' font-weight="bold"' if bold else ""
                 parts.append(
-                    f'<text x="{x:.1f}" y="{y + 14}" fill="{ink}"{weight} textLength="{len(text) * WIDTH:.1f}"'
+                    f'<text x="{x:.1f}" y="{y + 14}" fill="{ink}"{weight} textLength="{width}"'
                     f' xml:space="preserve">{html.escape(text)}</text>'
                 )
     return "".join(parts)

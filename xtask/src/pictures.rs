@@ -1,5 +1,5 @@
-//! `cargo xtask pictures`: draws the README's pictures anew, from a real run of the demo: the terminal, and the
-//! page of its record in a headless Chromium.
+//! `cargo xtask pictures`: draws the README's pictures anew, from a real run of the demo: the terminal, and
+//! the page of its record in a headless Chromium.
 
 use std::{fs, process::Command};
 

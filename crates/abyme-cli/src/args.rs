@@ -24,7 +24,7 @@ use self::parse::{duration, fields, named, price, seconds_over_zero, share, size
 #[cfg(feature = "serve")]
 pub(crate) use self::serve::ServerArgs;
 pub(crate) use self::{
-    ask::AskArgs,
+    ask::QuestionArgs,
     models::ModelMatrix,
     parse::{Fields, Named},
     records::{By, StatsArgs, ViewArgs},
@@ -268,6 +268,20 @@ pub(crate) struct ForkArgs {
     /// without asking
     #[arg(long)]
     pub(crate) repeat_effects: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AskArgs {
+    #[command(flatten)]
+    pub(crate) question: QuestionArgs,
+    #[command(flatten)]
+    pub(crate) rlm: RlmArgs,
+    /// Print one JSON object instead of the answer
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the run to a file as it happens, one event a line
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) trace: Option<PathBuf>,
 }
 
 #[cfg(feature = "serve")]

@@ -32,17 +32,17 @@ const ROWS: &str = "rows";
 
 pub(crate) async fn run(args: AskArgs, standard: &Standard) -> Result<Exit, Failure> {
     // Everything is checked before anything costs time or money.
-    let form = args.output.as_deref().map(Form::of).transpose()?;
+    let form = args.question.output.as_deref().map(Form::of).transpose()?;
     let outputs = outputs(&args, form)?;
     let loader = Loader::new()
-        .hidden(args.hidden)
-        .ignored(args.no_ignore)
-        .max_files(args.max_files)
-        .max_total_bytes(args.max_files_mb << 20);
+        .hidden(args.question.hidden)
+        .ignored(args.question.no_ignore)
+        .max_files(args.question.max_files)
+        .max_total_bytes(args.question.max_files_mb << 20);
     let (question, names) = split(&args, &loader)?;
     let loaded = load(loader, names, &args, standard).await?;
     for (flag, path) in
-        [("--output", &args.output), ("--trace", &args.trace), ("--record", &args.rlm.wrap.record)]
+        [("--output", &args.question.output), ("--trace", &args.trace), ("--record", &args.rlm.wrap.record)]
     {
         check_written(flag, path.as_deref(), &loaded, &args)?;
     }
@@ -77,7 +77,7 @@ pub(crate) async fn run(args: AskArgs, standard: &Standard) -> Result<Exit, Fail
         } else {
             standard.write(&answer.plain())?;
         }
-        match (&args.output, form) {
+        match (&args.question.output, form) {
             (Some(path), Some(form)) => answer.write(path, form),
             _ => Ok(()),
         }
@@ -88,7 +88,7 @@ pub(crate) async fn run(args: AskArgs, standard: &Standard) -> Result<Exit, Fail
 
 /// What is to be submitted, beside the sources.
 fn outputs(args: &AskArgs, form: Option<Form>) -> Result<Vec<Field>, Failure> {
-    if let Some(path) = &args.schema {
+    if let Some(path) = &args.question.schema {
         return schema::outputs_of(path);
     }
     let answer = Field::new(ANSWER, FieldType::Str);
@@ -107,8 +107,8 @@ fn outputs(args: &AskArgs, form: Option<Form>) -> Result<Vec<Field>, Failure> {
 
 /// The question, and the names of files.
 fn split(args: &AskArgs, loader: &Loader) -> Result<(String, Vec<OsString>), Failure> {
-    let is_file = |word: &&OsString| loader.is_file(word) || args.urls && urls::is_url(word);
-    let (files, others): (Vec<&OsString>, Vec<_>) = args.words.iter().partition(is_file);
+    let is_file = |word: &&OsString| loader.is_file(word) || args.question.urls && urls::is_url(word);
+    let (files, others): (Vec<&OsString>, Vec<_>) = args.question.words.iter().partition(is_file);
     let usage = "as in abyme \"which plan has the most refunds?\" shop.db reports/";
     let shown = |word: &OsStr| format!("`{}`", word.to_string_lossy());
     match others[..] {
@@ -147,9 +147,9 @@ async fn load(
     for name in names {
         match stdin.take_if(|_| name == "-") {
             Some(stdin) => given.push(Given::stream("stdin", stdin)),
-            None if args.urls && urls::is_url(&name) => {
+            None if args.question.urls && urls::is_url(&name) => {
                 let url = name.to_string_lossy();
-                match urls::fetch(&url, args.max_files_mb << 20).await {
+                match urls::fetch(&url, args.question.max_files_mb << 20).await {
                     Ok(body) => given.push(Given::stream(url, std::io::Cursor::new(body))),
                     Err(problem) => terminal::say(&format!("abyme: warning: {url}: {problem}")),
                 }
@@ -180,6 +180,6 @@ fn check_written(flag: &str, path: Option<&Path>, loaded: &Loaded, args: &AskArg
     if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
         return Err(Failure::usage(format!("{flag}: there is no directory `{}`", directory.display())));
     }
-    let read = loaded.paths().chain(args.rlm.read_files()).chain(args.schema.as_deref());
+    let read = loaded.paths().chain(args.rlm.read_files()).chain(args.question.schema.as_deref());
     files::check_written(flag, Some(path), read)
 }

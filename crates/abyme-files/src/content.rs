@@ -14,7 +14,7 @@ use regex::RegexBuilder;
 use crate::tables::Tables;
 use crate::{
     report::Line,
-    sources::{FoundSource, Position, Source},
+    sources::{FoundSource, Position, Source, ends_in, only},
     text::Decoded,
 };
 
@@ -200,15 +200,4 @@ fn not_there(name: &str) -> String {
 fn is_select(quote: &str) -> bool {
     let first = quote.split_whitespace().next().unwrap_or_default();
     first.eq_ignore_ascii_case("select") || first.eq_ignore_ascii_case("with")
-}
-
-/// Whether a path is `name` below some directory.
-pub(crate) fn ends_in(path: &str, name: &str) -> bool {
-    !name.is_empty() && path.strip_suffix(name).is_some_and(|before| before.ends_with('/'))
-}
-
-/// The item, if it is the only one.
-pub(crate) fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
-    let first = items.next()?;
-    items.next().is_none().then_some(first)
 }

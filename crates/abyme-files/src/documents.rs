@@ -101,8 +101,8 @@ mod tests {
         let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
         archive.start_file("word/document.xml", zip::write::SimpleFileOptions::default()).unwrap();
         let xml = "<?xml version=\"1.0\"?><w:document><w:body><w:p><w:r><w:t>A &amp; B</w:t><w:tab/>\
-                   <w:t xml:space=\"preserve\"> fee&#58;</w:t></w:r></w:p>\n<w:p><w:r><w:t>20</w:t></w:r></w:p>\
-                   </w:body></w:document>";
+                   <w:t xml:space=\"preserve\"> fee&#58;</w:t></w:r></w:p>\n\
+                   <w:p><w:r><w:t>20</w:t></w:r></w:p></w:body></w:document>";
         archive.write_all(xml.as_bytes()).unwrap();
         let bytes = archive.finish().unwrap().into_inner();
         assert_eq!(text_of(Kind::Docx, bytes.clone()).unwrap(), "A & B\t fee:\n20\n");
@@ -121,8 +121,8 @@ mod pdf_tests {
             let objects = [
                 "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
                 "<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_owned(),
-                "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 300] /Contents 4 0 R /Resources << /Font << /F1 \
-                 5 0 R >> >> >>"
+                "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 300] /Contents 4 0 R \
+                 /Resources << /Font << /F1 5 0 R >> >> >>"
                     .to_owned(),
                 format!("<< /Length {} >>\nstream\n{content}\nendstream", content.len()),
                 "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>".to_owned(),

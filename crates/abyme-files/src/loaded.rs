@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+#[cfg(feature = "sqlite")]
+use abyme_core::HostError;
 use abyme_core::{Error, ErrorKind, Field, FieldType, Inputs, Result, TaskSignature, Tool, Value};
 
 use crate::{
@@ -21,7 +23,7 @@ const FILES: &str = "files";
 /// The output with the quotes.
 const SOURCES: &str = "sources";
 /// What the model is told. A text for a model.
-const TASK: &str = include_str!("task.md");
+const TASK: &str = include_str!("prompt/task.md");
 /// How many characters of the task list files, and how many list tables.
 const MAX_LIST_CHARS: usize = 8_000;
 /// How often a submission goes back for its quotes. The answer that was paid for is not lost over them.
@@ -73,7 +75,7 @@ impl Loaded {
     pub fn tools(&self) -> Vec<Tool> {
         #[cfg(feature = "sqlite")]
         if !self.content.tables.is_empty() {
-            return vec![crate::tables::tool(self.content.clone())];
+            return vec![query_tool(self.content.clone())];
         }
         Vec::new()
     }
@@ -149,8 +151,8 @@ impl Loaded {
             text.push('\n');
         };
         list("`files` is a dict of these names:", &files, "`list(files)` has all names");
-        let rest = "`query(\"SELECT name, sql FROM sqlite_schema\")` tells of them, for those of a database with \
-                    its name before `sqlite_schema`";
+        let rest = "`query(\"SELECT name, sql FROM sqlite_schema\")` tells of them, for those of a database \
+                    with its name before `sqlite_schema`";
         list("`query(sql)` answers SQLite's SQL over these tables:", &self.tables(), rest);
         text.trim_end().to_owned()
     }
@@ -190,4 +192,22 @@ impl Refusals {
         self.count += 1;
         self.count <= MAX_REFUSALS && !is_again
     }
+}
+
+/// The tool `query`.
+#[cfg(feature = "sqlite")]
+fn query_tool(content: Arc<Content>) -> Tool {
+    /// Its arguments.
+    #[derive(serde::Deserialize, schemars::JsonSchema)]
+    struct Query {
+        /// One SELECT in SQLite's SQL
+        sql: String,
+    }
+    let max_rows = content.tables.max_rows;
+    let description = format!(
+        "Gives the rows of a query over the tables of the task, as dicts by column. It only reads. More than \
+         {max_rows} rows are an error: aggregate, or use LIMIT."
+    );
+    let query = move |Query { sql }: Query| content.tables.query(&sql).map_err(HostError::runtime_error);
+    Tool::new("query", description, query).returns("list[dict[str, Any]]")
 }

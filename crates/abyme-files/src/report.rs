@@ -8,8 +8,8 @@ use indexmap::IndexMap;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Line {
-    /// What it says, without a full stop. It may hold names of files as they are: whoever shows it on a
-    /// terminal has to escape control characters.
+    /// What it says, without a full stop. It may hold names of files as they are: control characters
+    /// have to be escaped before a terminal shows it.
     pub text: String,
     /// What it is about.
     pub kind: LineKind,

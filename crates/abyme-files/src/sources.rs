@@ -105,3 +105,14 @@ pub(crate) fn shown(text: &str) -> String {
         None => line,
     }
 }
+
+/// Whether a path is `name` below some directory.
+pub(crate) fn ends_in(path: &str, name: &str) -> bool {
+    !name.is_empty() && path.strip_suffix(name).is_some_and(|before| before.ends_with('/'))
+}
+
+/// The item, if it is the only one.
+pub(crate) fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    let first = items.next()?;
+    items.next().is_none().then_some(first)
+}

@@ -7,11 +7,11 @@ mod tests;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use abyme_core::{HostError, Text, Tool, Value};
+use abyme_core::{Text, Value};
 use indexmap::IndexMap;
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, Statement,
@@ -19,14 +19,9 @@ use rusqlite::{
     limits::Limit,
     types::ValueRef,
 };
-use schemars::JsonSchema;
-use serde::Deserialize;
 
-use self::csv_table::CsvTable;
-use crate::{
-    content::{Content, ends_in, only},
-    sources::{Position, shown},
-};
+use self::csv_table::{CsvTable, quoted};
+use crate::sources::{Position, ends_in, only, shown};
 
 /// How many databases one connection of SQLite takes.
 const MAX_DATABASES: usize = 10;
@@ -56,7 +51,7 @@ const PRAGMAS: [&str; 7] = [
 pub(crate) struct Tables {
     databases: Vec<Database>,
     csvs: Vec<CsvTable>,
-    max_rows: usize,
+    pub(crate) max_rows: usize,
     query_timeout: Duration,
     /// Opened by the first query.
     connection: Mutex<Option<Connection>>,
@@ -79,23 +74,6 @@ struct TableInfo {
     columns: Vec<(String, String)>,
     /// `None` where counting took too long.
     rows: Option<u64>,
-}
-
-/// The tool `query`.
-pub(crate) fn tool(content: Arc<Content>) -> Tool {
-    /// Its arguments.
-    #[derive(Deserialize, JsonSchema)]
-    struct Query {
-        /// One SELECT in SQLite's SQL
-        sql: String,
-    }
-    let max_rows = content.tables.max_rows;
-    let description = format!(
-        "Gives the rows of a query over the tables of the task, as dicts by column. It only reads. More than \
-         {max_rows} rows are an error: aggregate, or use LIMIT."
-    );
-    let query = move |Query { sql }: Query| content.tables.query(&sql).map_err(HostError::runtime_error);
-    Tool::new("query", description, query).returns("list[dict[str, Any]]")
 }
 
 impl Tables {
@@ -345,11 +323,6 @@ fn problem(error: &rusqlite::Error) -> String {
         }
         _ => error.to_string(),
     }
-}
-
-/// A name in SQL.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// A name for what a file holds, in letters, digits and `_`.

@@ -127,7 +127,8 @@ fn what_cannot_be_loaded_is_a_line_and_the_rest_goes_on() {
     if cfg!(feature = "sqlite") {
         assert_eq!(
             problems[5],
-            "none.csv: no table: the first line has 2 fields, and there are 1 in line 3; it is there as text alone"
+            "none.csv: no table: the first line has 2 fields, and there are 1 in line 3; it is there as text \
+             alone"
         );
         assert_eq!(problems.len(), 9, "{problems:?}");
     }

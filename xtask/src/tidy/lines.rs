@@ -8,13 +8,13 @@ const MAX_COLUMNS: usize = 110;
 const UNBREAKABLE: usize = 80;
 
 /// Texts for models: a line is a paragraph there, and a line end would be one more token.
-const PROMPTS: &str = "crates/abyme-core/src/prompt/";
+const PROMPTS: &str = "/src/prompt/";
 
 pub(crate) fn check(workspace: &Workspace) -> Vec<Problem> {
     let in_scope = workspace
         .files
         .iter()
-        .filter(|file| matches!(file.extension(), "rs" | "py" | "md") && !file.path.starts_with(PROMPTS));
+        .filter(|file| matches!(file.extension(), "rs" | "py" | "md") && !file.path.contains(PROMPTS));
     in_scope.flat_map(check_file).collect()
 }
 

@@ -7,14 +7,14 @@ use std::{
 
 use clap::{Args, Command};
 
-use super::RlmArgs;
 use crate::exit::Failure;
 
 /// How the command is used, for its help.
 pub(super) const USAGE: &str = "abyme [ask] \"QUESTION\" FILES... [OPTIONS]";
 
+/// A question about files, and where its answer goes.
 #[derive(Debug, Args)]
-pub(crate) struct AskArgs {
+pub(crate) struct QuestionArgs {
     /// The question, and what it is about: files, directories, patterns, - for stdin. What is no file is the
     /// question
     #[arg(value_name = "QUESTION | FILE", required = true)]
@@ -41,14 +41,6 @@ pub(crate) struct AskArgs {
     #[arg(long, value_name = "N", default_value_t = 1024)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     pub(crate) max_files_mb: u64,
-    #[command(flatten)]
-    pub(crate) rlm: RlmArgs,
-    /// Print one JSON object instead of the answer
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Write the run to a file as it happens, one event a line
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub(crate) trace: Option<PathBuf>,
 }
 
 /// The command line with the word `ask` in it, where that was left out: the first word is no command.

@@ -36,7 +36,8 @@ fn a_question_is_answered_with_sources() {
         "```python\nSUBMIT(answer='plus', sources=[\n\
          {'file': 'q1.md', 'quote': 'highest refund rate is plus'},\n\
          {'file': 'orders.csv', 'quote': 'plus,1'},\n\
-         {'file': 'orders.csv', 'quote': \"SELECT sum(refunded) AS n FROM orders WHERE plan = 'plus'\"}])\n```",
+         {'file': 'orders.csv', 'quote': \"SELECT sum(refunded) AS n FROM orders \
+          WHERE plan = 'plus'\"}])\n```",
     ]);
     let dir = dir(&server);
     shop(&dir);

@@ -4,8 +4,8 @@ use abyme_core::Determinism;
 
 use crate::{case::cases, result::fail, session::SessionUnderTest};
 
-/// What of the world Python shows: clocks, random bytes and what is made of them, times of files, the order of
-/// sets, addresses.
+/// What of the world Python shows: clocks, random bytes and what is made of them, times of files, the order
+/// of sets, addresses.
 const LOOK: &str = r#"
 import datetime, os, random, secrets, tempfile, time, uuid
 def look():

@@ -130,8 +130,8 @@ impl Beginning {
         if session_unix_ms.is_some() && !config.factory.capabilities().deterministic {
             let backend = config.factory.name();
             let message = format!(
-                "the record is of a deterministic run, whose sessions `{backend}` cannot make: use a backend that \
-                 declares `deterministic`, such as wasm"
+                "the record is of a deterministic run, whose sessions `{backend}` cannot make: use a backend \
+                 that declares `deterministic`, such as wasm"
             );
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }

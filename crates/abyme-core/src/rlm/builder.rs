@@ -200,8 +200,8 @@ impl<S: Signature> RlmBuilder<S> {
     /// cells can run again when it is resumed or replayed; all others leave it to Python.
     ///
     /// `uuid4`, `secrets` and `os.urandom` are not seeded, and neither is the clock, unless the run is
-    /// [`deterministic`](Self::deterministic). The order of sets is that of Python's hash seed, which the wasm
-    /// backend fixes.
+    /// [`deterministic`](Self::deterministic). The order of sets is that of Python's hash seed, which the
+    /// wasm backend fixes.
     pub fn seed(mut self, seed: impl Into<Option<u64>>) -> Self {
         self.seed = seed.into().map(|seed| seed & ((1 << 53) - 1));
         self

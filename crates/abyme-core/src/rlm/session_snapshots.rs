@@ -1,4 +1,5 @@
-//! The session of a run, kept in a file beside its record: a run that goes on need not run all its cells again.
+//! The session of a run, kept in a file beside its record: a run that goes on need not run all its cells
+//! again.
 
 use std::{
     fs,
@@ -16,8 +17,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// Where and how often the session of a run is kept, so that a run that goes on need not run all its cells
 /// again. Nothing is kept where the backend does not declare [`snapshot`](crate::Capabilities::snapshot).
 ///
-/// The newest snapshot is a file beside the record, with the record's name and `.session-` and the turn behind
-/// it. The one before goes when it is written, and the last one when the run has its outputs.
+/// The newest snapshot is a file beside the record, with the record's name and `.session-` and the turn
+/// behind it. The one before goes when it is written, and the last one when the run has its outputs.
 ///
 /// ```
 /// use abyme_core::SessionSnapshots;

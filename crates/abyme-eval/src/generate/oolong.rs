@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What is asked, and how the answer is compared.
-struct Asked {
+struct MadeQuestion {
     question: String,
     expected: serde_json::Value,
     /// Whether it is a number.
@@ -21,7 +21,7 @@ struct Asked {
 /// A task over lines of `bytes` bytes; its number decides what kind of question it is.
 pub(super) fn task(dice: &mut Dice, bytes: u64, number: u32) -> Task {
     let records = records(dice, bytes);
-    let ways: [fn(&mut Dice, &Records) -> Option<Asked>; 6] = [
+    let ways: [fn(&mut Dice, &Records) -> Option<MadeQuestion>; 6] = [
         |dice, records| Some(how_many(dice, records)),
         most_common,
         compared,
@@ -32,7 +32,7 @@ pub(super) fn task(dice: &mut Dice, bytes: u64, number: u32) -> Task {
     let way = ways[(number as usize).saturating_sub(1) % ways.len()];
     // What would have two answers is not asked.
     let asked = way(dice, &records).unwrap_or_else(|| how_many(dice, &records));
-    let Asked { question, expected, counts } = asked;
+    let MadeQuestion { question, expected, counts } = asked;
     let task = Task::new(preamble() + &question, expected).input(CONTEXT, records.text);
     match counts {
         true => {
@@ -48,19 +48,19 @@ fn label(dice: &mut Dice) -> (usize, &'static str) {
     (label, LABELS[label].name)
 }
 
-fn how_many(dice: &mut Dice, records: &Records) -> Asked {
+fn how_many(dice: &mut Dice, records: &Records) -> MadeQuestion {
     let (label, name) = label(dice);
-    Asked {
+    MadeQuestion {
         question: format!("How many questions have the label {name}?"),
         expected: records.counts(|_| true)[label].into(),
         counts: true,
     }
 }
 
-fn how_many_before(dice: &mut Dice, records: &Records) -> Option<Asked> {
+fn how_many_before(dice: &mut Dice, records: &Records) -> Option<MadeQuestion> {
     let (label, name) = label(dice);
     let day = records.some_day(dice);
-    Some(Asked {
+    Some(MadeQuestion {
         question: format!(
             "How many questions that were handed in before {} have the label {name}?",
             date(day)
@@ -70,20 +70,20 @@ fn how_many_before(dice: &mut Dice, records: &Records) -> Option<Asked> {
     })
 }
 
-fn most_common(dice: &mut Dice, records: &Records) -> Option<Asked> {
+fn most_common(dice: &mut Dice, records: &Records) -> Option<MadeQuestion> {
     let counts = records.counts(|_| true);
     let (words, best) = match dice.small(2) {
         0 => ("the most", only(counts.iter().map(|count| i64::from(*count)))?),
         _ => ("the fewest", only(counts.iter().map(|count| -i64::from(*count)))?),
     };
-    Some(Asked {
+    Some(MadeQuestion {
         question: format!("Which label do {words} questions have? Answer with the label."),
         expected: LABELS[best].name.into(),
         counts: false,
     })
 }
 
-fn compared(dice: &mut Dice, records: &Records) -> Option<Asked> {
+fn compared(dice: &mut Dice, records: &Records) -> Option<MadeQuestion> {
     let (first, one) = label(dice);
     let second = (first + 1 + dice.small(LABELS.len() - 1)) % LABELS.len();
     let counts = records.counts(|_| true);
@@ -93,7 +93,7 @@ fn compared(dice: &mut Dice, records: &Records) -> Option<Asked> {
         std::cmp::Ordering::Greater => "more",
     };
     let other = LABELS[second].name;
-    Some(Asked {
+    Some(MadeQuestion {
         question: format!(
             "Do more questions, fewer, or as many have the label {one} than have the label {other}? Answer \
              with `more`, `fewer` or `as many`."
@@ -103,14 +103,14 @@ fn compared(dice: &mut Dice, records: &Records) -> Option<Asked> {
     })
 }
 
-fn user_with_most(dice: &mut Dice, records: &Records) -> Option<Asked> {
+fn user_with_most(dice: &mut Dice, records: &Records) -> Option<MadeQuestion> {
     let (label, name) = label(dice);
     let count = |user: &u32| {
         let of_user = records.lines.iter().filter(|line| line.user == *user && line.label == label);
         i64::try_from(of_user.count()).unwrap_or(i64::MAX)
     };
     let best = only(records.users.iter().map(count))?;
-    Some(Asked {
+    Some(MadeQuestion {
         question: format!(
             "Which user handed in the most questions with the label {name}? Answer with the user's number."
         ),
@@ -119,14 +119,14 @@ fn user_with_most(dice: &mut Dice, records: &Records) -> Option<Asked> {
     })
 }
 
-fn most_common_of_users(dice: &mut Dice, records: &Records) -> Option<Asked> {
+fn most_common_of_users(dice: &mut Dice, records: &Records) -> Option<MadeQuestion> {
     let mut users: Vec<u32> = (0..3).map(|_| records.users[dice.index(records.users.len())]).collect();
     users.sort_unstable();
     users.dedup();
     let counts = records.counts(|line| users.contains(&line.user));
     let best = only(counts.iter().map(|count| i64::from(*count)))?;
     let listed: Vec<_> = users.iter().map(ToString::to_string).collect();
-    Some(Asked {
+    Some(MadeQuestion {
         question: format!(
             "Look at the questions of these users alone: {}. Which label do the most of them have? Answer \
              with the label.",

@@ -6,8 +6,6 @@ use abyme_core::Text;
 use csv::{ErrorKind, Reader, ReaderBuilder, StringRecord};
 use rusqlite::{Connection, ToSql, params_from_iter, types::ToSqlOutput};
 
-use super::quoted;
-
 /// Which delimiters a file may have whose name does not say it.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 /// As many as a table of SQLite takes.
@@ -158,6 +156,11 @@ fn problem(error: &csv::Error) -> String {
         }
         _ => format!("no table: {error}"),
     }
+}
+
+/// A name in SQL.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 #[cfg(test)]

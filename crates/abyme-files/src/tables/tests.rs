@@ -27,7 +27,8 @@ fn csv_and_databases_are_queried_together() {
     assert_eq!(
         tables.described(),
         [
-            "- \"orders\"(\"plan\" INTEGER, \"when\" TEXT, \"price\" REAL): 3 rows, from \"data/orders.csv.gz\"",
+            "- \"orders\"(\"plan\" INTEGER, \"when\" TEXT, \"price\" REAL): 3 rows, \
+             from \"data/orders.csv.gz\"",
             "- shop__1.\"plans\"(\"id\" INTEGER, \"name\" TEXT): 2 rows, from \"shop #1.db\"",
             "- shop__1.\"named\"(\"name\" TEXT): 1 rows, from \"shop #1.db\"",
         ]
