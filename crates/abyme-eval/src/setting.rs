@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// let rlm = Setting::rlm("rlm", move |signature| {
 ///     Rlm::builder(signature.clone()).model(model.clone()).interpreter(interpreter.clone()).build()
 /// });
-/// let rlm = rlm.baseline("plain").options("scripted, 20 turns");
+/// let rlm = rlm.baseline("plain".to_owned()).options("scripted, 20 turns");
 /// # }
 /// ```
 #[derive(Clone, Debug)]

@@ -106,7 +106,7 @@ impl Loaded {
         };
         let sources = Field::of::<Vec<Source>>(SOURCES).check("quotes that are in their files", check);
         let mut inputs = vec![Field::new(QUESTION, FieldType::Str)];
-        if !self.content.files().len() == 0 {
+        if self.content.files().len() > 0 {
             inputs.push(Field::untyped(FILES).with_description("What the files hold, by their names"));
         }
         let task = TaskSignature::new(inputs, outputs.into_iter().chain([sources]))?;
