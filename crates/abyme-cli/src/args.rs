@@ -39,6 +39,7 @@ use crate::{
 /// Recursive Language Models: answer questions over inputs far larger than a context window.
 #[derive(Debug, Parser)]
 #[command(name = "abyme", version, after_help = TABLE, disable_help_subcommand = true)]
+#[command(override_usage = "abyme \"QUESTION\" FILES...\n       abyme <COMMAND>")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -342,6 +343,13 @@ pub(crate) struct RlmArgs {
     /// Let each reply come to its end, in place of stopping it once its cell is complete
     #[arg(long)]
     pub(crate) whole_replies: bool,
+    /// What the random numbers of sessions begin with [default: a number made at random]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..1 << 53))]
+    pub(crate) session_seed: Option<u64>,
+    /// Have sessions see the same time and random bytes each time that the run is done again, where the
+    /// interpreter can: wasm
+    #[arg(long)]
+    pub(crate) deterministic: bool,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     /// Show each turn on stderr as the model writes it, with all that its cell printed, those of children
@@ -528,6 +536,9 @@ pub(crate) struct DemoArgs {
     /// Print one JSON object and nothing else
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write the second part to a file, one event a line, to look at with `abyme view`
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) trace: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) backend: BackendArgs,
 }

@@ -68,7 +68,7 @@ async fn both_parts(
             started.elapsed().as_secs_f64()
         ))?;
     }
-    let outputs_right = tickets::run(factory, shown.then_some(standard)).await?;
+    let outputs_right = tickets::run(factory, shown.then_some(standard), args.trace.as_deref()).await?;
     match (search.right, outputs_right) {
         (true, true) => Ok(Exit::Ok),
         (false, _) => Err(Failure::new(Exit::WrongAnswer, "the answer is not the number that was hidden")),

@@ -68,6 +68,7 @@ pub(crate) async fn described_with(
         builder = builder.retry(RetryPolicy::default().max_retries(retries));
     }
     builder = builder.stop_early(!args.whole_replies).profile(args.profile.into());
+    builder = builder.seed(args.session_seed).deterministic(args.deterministic);
     if let Some(share) = args.limits.compact_at {
         let at = Compaction::default().share(share);
         builder = builder.compaction(if share > 0.0 { at } else { Compaction::off() });

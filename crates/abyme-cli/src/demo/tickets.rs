@@ -1,7 +1,7 @@
 //! The demo's second part: a cell that fails and is repaired, a batch of sub-calls, outputs of declared
 //! types.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use abyme::{InterpreterFactory, Rlm, inputs, testing::ScriptedModel};
 
@@ -12,10 +12,12 @@ use crate::{
     standard::Standard,
 };
 
-/// Runs the part, shown on `shown_on`. Returns whether the outputs are right.
+/// Runs the part, shown on `shown_on` and recorded in the file `trace`. Returns whether the outputs are
+/// right.
 pub(super) async fn run(
     factory: Arc<dyn InterpreterFactory>,
     shown_on: Option<&Standard>,
+    trace: Option<&Path>,
 ) -> Result<bool, Failure> {
     let mut builder = Rlm::builder("tickets -> bugs: list[int], counts: dict[str, int]")
         .instructions("Sort the tickets into bugs, wishes and questions.")
@@ -25,7 +27,11 @@ pub(super) async fn run(
     if let Some(standard) = shown_on {
         builder = builder.on_event(Progress::new(Target::Stdout(standard.clone()), Detail::Turns));
     }
-    let prediction = builder.build()?.run(inputs! { tickets: TICKETS }).await?;
+    let run = builder.build()?.run(inputs! { tickets: TICKETS });
+    let prediction = match trace {
+        Some(path) => run.trace(path).await?,
+        None => run.await?,
+    };
     let bugs: Vec<u32> = prediction.get("bugs")?;
     let counts: BTreeMap<String, u32> = prediction.get("counts")?;
     if let Some(standard) = shown_on {

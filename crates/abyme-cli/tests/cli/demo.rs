@@ -24,7 +24,8 @@ fn finds_what_was_hidden() {
 
 #[test]
 fn shows_the_run_turn_by_turn() {
-    let ended = TestDir::new().run(&["demo", "--size", "1KB"]);
+    let dir = TestDir::new();
+    let ended = dir.run(&["demo", "--size", "1KB", "--trace", "demo.jsonl"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
     for part in [
         "── turn 3",
@@ -36,6 +37,8 @@ fn shows_the_run_turn_by_turn() {
     ] {
         assert!(ended.stdout.contains(part), "{part} is not in:\n{}", ended.stdout);
     }
+    let record = std::fs::read_to_string(dir.path("demo.jsonl")).unwrap();
+    assert!(record.contains("llm_query_batched") && record.contains("\"run_finished\""), "{record}");
 }
 
 #[test]
