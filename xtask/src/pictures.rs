@@ -38,7 +38,7 @@ pub(crate) fn run() -> Result<()> {
     browser.args(["--headless", "--no-sandbox", "--hide-scrollbars", "--virtual-time-budget=2000"]);
     browser.arg(format!("--window-size={PAGE_SIZE}"));
     browser.arg(format!("--screenshot={}", pictures.join("page.png").display()));
-    browser.arg(format!("file://{}#turn-2", page.display()));
+    browser.arg(format!("file://{}#turn-3", page.display()));
     command::output(&mut browser)?;
     eprintln!("look at {}", pictures.display());
     Ok(())
