@@ -603,8 +603,10 @@ pub(crate) struct DoctorArgs {
 
 /// Reads the command line. Help and version are printed here.
 pub(crate) fn parse() -> Result<Command, Failure> {
-    let args = ask::with_command(std::env::args_os().collect(), &Cli::command())?;
-    let command = args.get(1).map(|first| first.to_string_lossy().into_owned());
+    let cli = Cli::command();
+    let args = ask::with_command(std::env::args_os().collect(), &cli)?;
+    let command = args.get(1).filter(|first| cli.find_subcommand(first).is_some());
+    let command = command.map(|first| first.to_string_lossy().into_owned());
     Cli::try_parse_from(args).map(|cli| cli.command).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             match Standard::default().write(&error.render().to_string()) {

@@ -5,7 +5,6 @@ mod urls;
 
 use std::{
     ffi::{OsStr, OsString},
-    hash::{BuildHasher, Hasher, RandomState},
     path::Path,
     sync::Arc,
 };
@@ -50,10 +49,9 @@ pub(crate) async fn run(args: AskArgs, standard: &Standard) -> Result<Exit, Fail
     let Described { mut builder, factory, wrapped } =
         rlm::described(&args.rlm, &signature, loaded.text_bytes()).await?;
     builder = builder.tools(loaded.tools());
-    if args.trace.is_some() {
-        builder = builder.seed(RandomState::new().build_hasher().finish());
-    }
-    let rlm = builder.build().map_err(|error| Failure::before_run(&error))?;
+    let rlm = rlm::seeded(builder, &args.rlm, args.trace.is_some())
+        .build()
+        .map_err(|error| Failure::before_run(&error))?;
     // After all checks, so that an error on the command line does not cost an earlier trace.
     let trace = args.trace.as_deref().map(TrajectoryWriter::create).transpose();
     let trace = trace.map_err(|error| Failure::before_run(&error))?.map(Arc::new);

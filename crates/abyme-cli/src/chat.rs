@@ -125,6 +125,10 @@ pub(crate) async fn run(args: ChatArgs, standard: &Standard) -> Result<Exit, Fai
     // Now, because the command may end before all is closed.
     lines.restore_terminal();
     let closed = chat.close().await;
+    if let (Err(_), Err(failure)) = (&ended, &closed) {
+        // The other one is returned.
+        failure.show();
+    }
     let exit = ended?;
     closed?;
     wrapped.finish_replay()?;

@@ -43,6 +43,12 @@ impl Keys {
     /// `None` where no person can press one: without a terminal, and in the background.
     pub(crate) fn take() -> Option<Self> {
         let mode = TerminalMode::now().filter(TerminalMode::is_ours)?;
+        // Some systems cannot wait for a terminal.
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut terminal = [PollFd::new(mode.terminal(), PollFlags::IN)];
+        if poll(&mut terminal, Some(&now)).is_err() || terminal[0].revents().contains(PollFlags::NVAL) {
+            return None;
+        }
         let shared = Arc::new(Shared { mode, holder: Mutex::new(Holder::Us), end: Notify::new() });
         shared.mode.take_keys();
         let keys = Self(shared.clone());
@@ -99,8 +105,6 @@ impl Shared {
         loop {
             let mut terminal = [PollFd::new(self.mode.terminal(), PollFlags::IN)];
             let is_pressed = match poll(&mut terminal, Some(&look)) {
-                // Some systems cannot wait for a terminal.
-                Ok(1..) if terminal[0].revents().contains(PollFlags::NVAL) => return,
                 Ok(ready) => ready > 0,
                 Err(rustix::io::Errno::INTR) => false,
                 Err(_) => return,

@@ -152,6 +152,11 @@ impl Progress {
         }
     }
 
+    /// Whether a person can press keys.
+    pub(crate) fn takes_keys(&self) -> bool {
+        self.keys().is_some()
+    }
+
     fn keys(&self) -> Option<&Keys> {
         self.live.as_ref()?.keys()
     }
@@ -478,6 +483,15 @@ impl RunView<'_> {
             Event::SubmissionRefused { turn, problems, .. } => {
                 let problem = problems.lines().next().unwrap_or_default();
                 self.line(&format!("turn {turn}: the submission does not fit: {problem}"));
+            }
+            Event::RunResumed { notes, .. } => {
+                notes.iter().for_each(|note| self.line(&format!("note: {note}")))
+            }
+            Event::SessionRebuilt { turn, differences, .. } if !differences.is_empty() => {
+                let cells = differences.len();
+                self.line(&format!(
+                    "turn {turn}: {cells} cells that ran again did not do what they had done; variables may differ"
+                ));
             }
             // How the run ended is told with the answer or the error.
             _ => {}

@@ -5,7 +5,11 @@ mod mcp;
 mod sub_models;
 mod wrapped;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    path::Path,
+    sync::Arc,
+};
 
 use abyme::{
     CodePolicy, Compaction, InterpreterFactory, LanguageModel, Limits, Price, RetryPolicy, Rlm, RlmBuilder,
@@ -68,7 +72,7 @@ pub(crate) async fn described_with(
         builder = builder.retry(RetryPolicy::default().max_retries(retries));
     }
     builder = builder.stop_early(!args.whole_replies).profile(args.profile.into());
-    builder = builder.seed(args.session_seed).deterministic(args.deterministic);
+    builder = builder.deterministic(args.deterministic);
     if let Some(share) = args.limits.compact_at {
         let at = Compaction::default().share(share);
         builder = builder.compaction(if share > 0.0 { at } else { Compaction::off() });
@@ -145,6 +149,13 @@ pub(crate) fn limited(mut limits: Limits, args: &LimitArgs) -> Limits {
 }
 
 /// Offers the functions of a Python file.
+/// Sets what the random numbers of sessions begin with. A run that is recorded has a seed of its own, so that
+/// its cells can run again; the library gives one only to a run that it writes down itself.
+pub(crate) fn seeded(builder: RlmBuilder, args: &RlmArgs, is_recorded: bool) -> RlmBuilder {
+    let made = is_recorded.then(|| RandomState::new().build_hasher().finish());
+    builder.seed(args.session_seed.or(made))
+}
+
 fn with_tool(builder: RlmBuilder, path: &Path) -> Result<RlmBuilder, Failure> {
     let source = files::read(path, MAX_TOOL_BYTES)
         .and_then(|bytes| files::text(bytes, &format!("`{}`", path.display()), &path.display().to_string()))

@@ -2,10 +2,7 @@
 
 pub(crate) mod schema;
 
-use std::{
-    hash::{BuildHasher, Hasher, RandomState},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use abyme::TrajectoryWriter;
 
@@ -40,10 +37,9 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
         builder = builder.describe(&described.name, described.value.as_str());
     }
 
-    if args.trace.is_some() {
-        builder = builder.seed(RandomState::new().build_hasher().finish());
-    }
-    let rlm = builder.build().map_err(|error| Failure::before_run(&error))?;
+    let rlm = rlm::seeded(builder, &args.rlm, args.trace.is_some())
+        .build()
+        .map_err(|error| Failure::before_run(&error))?;
     // After all checks, so that an error on the command line does not cost an earlier trace.
     let trace = args.trace.as_deref().map(TrajectoryWriter::create).transpose();
     let trace = trace.map_err(|error| Failure::before_run(&error))?.map(Arc::new);

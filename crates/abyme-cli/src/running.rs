@@ -64,7 +64,7 @@ impl Running<'_> {
         if let Some((path, writer)) = &self.trace {
             run = run.on_event(writer.clone()).snapshots(SessionSnapshots::beside(path));
         }
-        let mut stop = if progress.is_live() { Stop::listen_with_warning()? } else { Stop::listen()? };
+        let mut stop = if progress.takes_keys() { Stop::listen_with_warning()? } else { Stop::listen()? };
         let started = Instant::now();
         let ended = until_stopped(run, &progress, &mut stop).await;
         let seconds = started.elapsed().as_secs_f64();

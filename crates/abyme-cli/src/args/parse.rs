@@ -113,13 +113,11 @@ pub(super) fn tokens(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "expected a number of tokens from 256 to 64m, such as 8k or 1m".to_owned())
 }
 
-/// What clap says in a paragraph or more, as a line. `command` is the first word after `abyme`.
+/// What clap says in a paragraph or more, as a line. `command` is the one that it is about, if it is one.
 pub(super) fn in_one_line(rendered: &str, command: Option<&str>) -> Failure {
     let help = match command {
-        Some(command @ ("ask" | "run" | "demo" | "interpreter" | "doctor" | "prepare" | "eval")) => {
-            format!("abyme {command} --help")
-        }
-        _ => "abyme --help".to_owned(),
+        Some(command) => format!("abyme {command} --help"),
+        None => "abyme --help".to_owned(),
     };
     let (mut message, mut tips) = (Vec::new(), Vec::new());
     let mut first = true;

@@ -83,13 +83,13 @@ pub(super) struct SessionFiles {
     due_after: Duration,
     /// What was spent in cells since the last one was kept.
     spent: Duration,
-    last: Option<SavedSession>,
+    has_saved: bool,
 }
 
 impl SessionFiles {
     pub(super) fn new(config: SessionSnapshots) -> Self {
         let due_after = config.every;
-        Self { config, due_after, spent: Duration::ZERO, last: None }
+        Self { config, due_after, spent: Duration::ZERO, has_saved: false }
     }
 
     /// Takes note of a cell.
@@ -103,8 +103,13 @@ impl SessionFiles {
         self.due_after = self.due_after.saturating_mul(2);
     }
 
+    /// Whether a file was written.
+    pub(super) fn has_saved(&self) -> bool {
+        self.has_saved
+    }
+
     pub(super) fn is_due(&self) -> bool {
-        self.spent >= self.due_after
+        self.spent > Duration::ZERO && self.spent >= self.due_after
     }
 
     /// Writes a snapshot that was taken after a turn. None if it is too large.
@@ -133,24 +138,19 @@ impl SessionFiles {
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         };
         self.spent = Duration::ZERO;
+        self.has_saved = true;
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Some(SavedSession { turn, file, bytes, sha256 }))
-    }
-
-    /// Takes note of a snapshot that the record names now: the one before is not needed any more.
-    pub(super) fn keep(&mut self, saved: SavedSession) {
-        if let Some(before) = self.last.replace(saved) {
-            self.remove(&before);
-        }
     }
 
     /// Reads a snapshot that the record names. None, and why, where it is not as it was written.
     pub(super) async fn load(&self, saved: &SavedSession) -> Result<Vec<u8>, String> {
         // The record is a file that somebody may have edited: it names no other directory.
-        if !self.is_own(&saved.file) {
+        if !is_of(&self.config.beside, &saved.file) {
             return Err(format!("`{}` is no name of a snapshot of this record", saved.file));
         }
-        let (path, bytes, sha256) = (self.path(&saved.file), saved.bytes, saved.sha256.clone());
+        let (path, bytes, sha256) =
+            (self.config.beside.with_file_name(&saved.file), saved.bytes, saved.sha256.clone());
         let reading = spawn_blocking(move || {
             let cannot = |error: io::Error| format!("cannot read {}: {error}", path.display());
             let found = fs::metadata(&path).map_err(cannot)?.len();
@@ -163,29 +163,36 @@ impl SessionFiles {
         reading.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
     }
 
-    /// Removes the last snapshot: the run has its outputs.
-    pub(super) fn finish(&mut self) {
-        if let Some(last) = self.last.take() {
-            self.remove(&last);
-        }
+    /// Removes the snapshots of this record that are not needed any more, also those of a run that wrote a
+    /// record of this name before: all but that of `turn`.
+    pub(super) async fn remove_others(&self, turn: Option<u32>) {
+        let (record, kept) =
+            (self.config.beside.clone(), turn.map(|turn| suffixed(&self.config.beside, turn)));
+        let removing = spawn_blocking(move || {
+            for file in fs::read_dir(directory_of(&record)).into_iter().flatten().flatten() {
+                let path = record.with_file_name(file.file_name());
+                if is_of(&record, &file.file_name().to_string_lossy())
+                    && Some(&path) != kept.as_ref()
+                    && let Err(error) = fs::remove_file(&path)
+                {
+                    tracing::debug!(%error, ?path, "a snapshot that is not needed any more stays");
+                }
+            }
+        });
+        removing.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
     }
+}
 
-    fn remove(&self, saved: &SavedSession) {
-        if let Err(error) = fs::remove_file(self.path(&saved.file)) {
-            tracing::debug!(%error, file = saved.file, "a snapshot that is not needed any more stays");
-        }
-    }
+/// Whether a file is a snapshot of this record, by its name.
+fn is_of(record: &Path, file: &str) -> bool {
+    let record = record.file_name().unwrap_or_default().to_string_lossy();
+    file.strip_prefix(&*record)
+        .and_then(|rest| rest.strip_prefix(SUFFIX))
+        .is_some_and(|turn| !turn.is_empty() && turn.bytes().all(|byte| byte.is_ascii_digit()))
+}
 
-    fn path(&self, file: &str) -> PathBuf {
-        self.config.beside.with_file_name(file)
-    }
-
-    fn is_own(&self, file: &str) -> bool {
-        let record = self.config.beside.file_name().unwrap_or_default().to_string_lossy();
-        file.strip_prefix(&*record)
-            .and_then(|rest| rest.strip_prefix(SUFFIX))
-            .is_some_and(|turn| !turn.is_empty() && turn.bytes().all(|byte| byte.is_ascii_digit()))
-    }
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// What stands between the name of the record and the turn.
@@ -203,8 +210,7 @@ fn hash(bytes: &[u8]) -> String {
 
 /// Writes a file that is there as a whole or not at all, and that its owner alone may read: it holds inputs.
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory_of(path))?;
     file.write_all(bytes)?;
     file.persist(path).map(drop).map_err(|error| error.error)
 }

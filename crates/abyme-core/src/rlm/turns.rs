@@ -253,8 +253,12 @@ impl<'a> Turns<'a> {
             ended
         });
         let ended = ended.await;
-        if let (Ok(_), Some(files)) = (&ended, &mut self.session_files) {
-            files.finish();
+        let had_saved = || self.recorder.past().is_some_and(|past| !past.saved_sessions().is_empty());
+        if let (Ok(_), Some(files)) = (&ended, &self.session_files)
+            && (files.has_saved() || had_saved())
+        {
+            // The run has its outputs.
+            files.remove_others(None).await;
         }
         if self.parts.session.is_none()
             && let Some(kept) = holder.as_mut()

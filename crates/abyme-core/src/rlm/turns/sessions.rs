@@ -142,11 +142,11 @@ impl Turns<'_> {
         };
         match saved {
             Ok(Some(saved)) => {
-                let SavedSession { turn, file, bytes, sha256 } = saved.clone();
+                let SavedSession { turn, file, bytes, sha256 } = saved;
                 self.recorder.record(Event::SessionSaved { turn, file, bytes, sha256 });
                 // What is not on its way to the disk yet may still be lost: then the earlier one is needed.
                 self.recorder.flush().await;
-                files.keep(saved);
+                files.remove_others(Some(turn)).await;
             }
             Ok(None) => tracing::info!("the session is too large to be kept beside its record"),
             Err(error) => tracing::warn!(%error, "the session is not kept beside its record"),
@@ -176,7 +176,6 @@ impl Turns<'_> {
             };
             match restored {
                 Ok(session) => {
-                    files.keep(saved);
                     self.missed.retain(|cell| cell.turn > *turn);
                     self.restored_turn = Some(*turn);
                     let (session, inputs) = (Session::new(session), self.inputs.clone());
