@@ -95,8 +95,8 @@ use crate::error::Result;
 /// - **C16** [`fork`](Self::fork) and [`snapshot`](Self::snapshot) are there where [`Capabilities`] declare
 ///   them, and answer [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where not. A fork knows all
 ///   that the original knows: variables, functions, imports, files, the scope of the last cell, an `answer`
-///   that is not ready. From then on the two share nothing (C15) and draw different random numbers, and each
-///   ends by itself. What [`InterpreterFactory::restore`] makes of a snapshot is such a copy, any number of
+///   that is not ready. From then on the two share nothing (C15) and draw different random numbers unless they
+///   are deterministic (C17), and each ends by itself. What [`InterpreterFactory::restore`] makes of a snapshot is such a copy, any number of
 ///   times, in this process or another. Both happen between cells, start a session that was not started,
 ///   change nothing of the original, and answer `SessionEnded` after its end. Bytes that are damaged, or come
 ///   from another backend, version or build, are refused with

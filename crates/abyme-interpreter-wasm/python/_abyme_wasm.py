@@ -142,9 +142,12 @@ def _reseed():
 
 
 def run(request):
-    """Run a cell: a request as `Repl.run` takes it. `reseed`: the session was copied since the last one."""
-    if sys.modules.pop(__name__, None) is not None or request.get("reseed"):
+    """Run a cell: a request as `Repl.run` takes it. `copied`: the session was copied since the last one, and
+    whether it is to differ from its original."""
+    is_first = sys.modules.pop(__name__, None) is not None
+    if is_first or request.get("copied"):
         _reseed()
+    if is_first or "copied" in request:
         _session.repl.given.clear()
     return _session.run(request)
 

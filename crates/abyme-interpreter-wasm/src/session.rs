@@ -45,8 +45,9 @@ pub(crate) struct WasmSession {
     /// The session's slot. It is kept when an instance is lost, so that the next instance need not wait for
     /// one. `None` once the session is over.
     slot: Option<Slot>,
-    /// Whether the next cell has to seed `random` anew, so that a copy differs from its original.
-    reseed: bool,
+    /// Whether the next cell is the first one of a copy, which seeds `random` anew: it is to differ from its
+    /// original, unless both are deterministic.
+    is_copy: bool,
 }
 
 /// The checkpoint that a crashed session comes back to.
@@ -186,12 +187,12 @@ impl WasmSession {
         slot: Slot,
         vm: Box<Vm>,
         checkpoint: Checkpoint,
-        reseed: bool,
+        is_copy: bool,
     ) -> Self {
         let (state, slot, known_scope) = (SessionState::Idle(vm), Some(slot), KnownScope::default());
         let on = runtime.config.checkpoints && checkpoint.fits(runtime.config.checkpoint_limit_bytes);
         let checkpoint = if on { LastCheckpoint::Current(checkpoint) } else { LastCheckpoint::Off };
-        Self { runtime, calls, state, checkpoint, known_scope, given: GivenTexts::default(), slot, reseed }
+        Self { runtime, calls, state, checkpoint, known_scope, given: GivenTexts::default(), slot, is_copy }
     }
 
     /// Why the session is over, if it is.
@@ -245,7 +246,9 @@ impl WasmSession {
         // The scope is sent only when it changed.
         let scope = self.known_scope.changed(&cell.scope).cloned();
         let given = self.given.number(&cell);
-        let (cell, request) = request(cell, scope, given, self.reseed).await?;
+        let is_fixed = matches!(&self.state, SessionState::Idle(vm) if vm.wasi().is_fixed());
+        let copied = self.is_copy.then_some(!is_fixed);
+        let (cell, request) = request(cell, scope, given, copied).await?;
         self.update_checkpoint().await?;
         let SessionState::Idle(mut vm) =
             std::mem::replace(&mut self.state, SessionState::Ended("it was cut off".to_owned()))
@@ -335,7 +338,7 @@ impl WasmSession {
             CellOutcome::Done(vm, answer) => match Done::from_value(answer) {
                 Ok(done) => {
                     self.state = SessionState::Idle(vm);
-                    self.reseed = false;
+                    self.is_copy = false;
                     self.known_scope.learn(&cell.scope, &done, interrupted);
                     self.given.learn(&done);
                     Ok(collector.finish(done, interrupted))

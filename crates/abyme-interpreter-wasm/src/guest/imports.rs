@@ -7,6 +7,7 @@ use std::{fmt, future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use abyme_core::{DecodeBudget, DecodeProblem, HostCall, OverBudget, Value};
 use abyme_driver::repl::{Stream, submission};
+use abyme_wasi::HasWasi;
 use bytes::Bytes;
 use tokio::task::yield_now;
 use wasmtime::{Caller, Linker};
@@ -139,6 +140,9 @@ async fn wait(mut caller: Caller<'_, GuestState>, (call, seconds): (u32, f64)) -
     })
     .await;
     calls.lock().stop_waiting();
+    if let (Some(0), Some(limit)) = (finished, limit) {
+        caller.data_mut().wasi().slept(limit);
+    }
     match finished {
         Some(call) => Ok(call),
         None => {

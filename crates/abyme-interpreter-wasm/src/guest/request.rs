@@ -38,11 +38,11 @@ pub(crate) async fn request(
     cell: Cell,
     scope: Option<Arc<Scope>>,
     given: Vec<(String, u64)>,
-    reseed: bool,
+    copied: Option<bool>,
 ) -> Result<(Cell, GuestMessage)> {
     let large = cell.variables.iter().map(|(_, value)| work(value, 0)).sum::<usize>() > INLINE;
     let encode = move || {
-        let message = message(&cell, scope.as_deref(), &given, reseed)?;
+        let message = message(&cell, scope.as_deref(), &given, copied)?;
         Ok((cell, message))
     };
     if !large {
@@ -58,10 +58,10 @@ pub(crate) fn message(
     cell: &Cell,
     scope: Option<&Scope>,
     given: &[(String, u64)],
-    reseed: bool,
+    copied: Option<bool>,
 ) -> Result<GuestMessage> {
     let mut encoder = Encoder::default();
-    encode(&mut encoder, cell, scope, given, reseed).map_err(|problem| {
+    encode(&mut encoder, cell, scope, given, copied).map_err(|problem| {
         Error::new(ErrorKind::InvalidInput, format!("the cell cannot be sent: {problem}"))
     })?;
     Ok(encoder.into())
@@ -72,7 +72,7 @@ fn encode(
     cell: &Cell,
     scope: Option<&Scope>,
     given: &[(String, u64)],
-    reseed: bool,
+    copied: Option<bool>,
 ) -> Result<(), String> {
     encoder.begin_dict();
     encoder.text("code")?;
@@ -106,9 +106,9 @@ fn encode(
     }
     encoder.text("max_output_chars")?;
     encoder.int(i64::try_from(cell.max_output_chars).unwrap_or(i64::MAX))?;
-    if reseed {
-        encoder.text("reseed")?;
-        encoder.bool(true);
+    if let Some(is_to_differ) = copied {
+        encoder.text("copied")?;
+        encoder.bool(is_to_differ);
     }
     encoder.end_dict();
     Ok(())

@@ -73,7 +73,7 @@ async fn run(
     cell: &Cell,
     scope: Option<&Scope>,
 ) -> Result<(Box<Vm>, Result<Value, CellFailure>)> {
-    let mut cell = pin!(vm.run(message(cell, scope, &[], false)?));
+    let mut cell = pin!(vm.run(message(cell, scope, &[], None)?));
     let ended = poll_fn(|context| {
         loop {
             if let Poll::Ready(ended) = cell.as_mut().poll(context) {

@@ -30,6 +30,10 @@ impl Random {
         Self(Some(Seeded { seed, rng: ChaCha12Rng::seed_from_u64(seed) }))
     }
 
+    pub(super) fn seed(&self) -> Option<u64> {
+        self.0.as_ref().map(|seeded| seeded.seed)
+    }
+
     pub(super) fn fill(&mut self, bytes: &mut [u8]) -> Result<(), Errno> {
         match &mut self.0 {
             Some(seeded) => {

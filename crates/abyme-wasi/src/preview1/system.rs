@@ -36,13 +36,26 @@ impl Wasi {
 
     /// Makes all that the guest learns of the world repeatable: random bytes come of `seed` from here on; the
     /// time of day, which begins with `day` after 1970, and the monotonic clock go on only when the guest
-    /// reads them or sleeps. The clocks of a guest that is so already go on.
+    /// reads them or sleeps. The clocks of a guest that is so already go on, and so do its random bytes if
+    /// they are of this seed.
     pub fn fix(&mut self, seed: u64, day: Duration) {
-        self.random = Random::seeded(seed);
+        if self.random.seed() != Some(seed) {
+            self.random = Random::seeded(seed);
+        }
         if self.clock.fixed_day().is_none() {
             self.clock.fix(day);
             self.files.set_all_times(self.clock.day());
         }
+    }
+
+    /// Whether what the guest learns of the world is repeatable.
+    pub fn is_fixed(&self) -> bool {
+        self.clock.fixed_day().is_some()
+    }
+
+    /// Takes note that the guest waited for so long, where its own clocks have to go on by that.
+    pub fn slept(&mut self, time: Duration) {
+        self.clock.slept(time);
     }
 
     /// Takes what the guest wrote to descriptor 1 (`stream` 0) or 2 (`stream` 1) since the last call. `None`
