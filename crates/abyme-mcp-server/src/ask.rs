@@ -103,7 +103,8 @@ async fn run(
     let mut run = run.on_event(followed);
     if let Some(directory) = &shared.config.records_dir {
         let file = directory.join(format!("{}.jsonl", run.id()));
-        run = run.trace(file);
+        // A client that leaves ends its run, and nobody resumes it.
+        run = run.trace(file).snapshots(None);
     }
     let handle = run.cancel_handle();
     let mut running = run.into_future();

@@ -1,6 +1,6 @@
 //! The server over HTTP: the protocol's streamable transport, for clients that have the token.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use abyme_core::{Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -99,8 +99,10 @@ impl HttpServer {
 
     /// Serves until the server closes or this future is dropped, which cancels what is at work.
     ///
+    /// A connection that cannot be taken is left out.
+    ///
     /// # Errors
-    /// [`ErrorKind::Io`] if no connection can be taken any more.
+    /// None today.
     pub async fn serve(self) -> Result<()> {
         let Self { listener, token, config, shared, .. } = self;
         let stop = shared.stop.child_token();
@@ -113,12 +115,12 @@ impl HttpServer {
                 let Ok(permit) = connections.clone().acquire_owned().await else { return Ok(()) };
                 let stream = match listener.accept().await {
                     Ok((stream, _)) => stream,
-                    // The other side gave up, or descriptors are short for now.
-                    Err(error) if is_passing(&error) => {
+                    // The other side gave up, the network failed, or descriptors are short for now.
+                    Err(error) => {
+                        tracing::debug!(%error, "a connection could not be taken");
                         tokio::time::sleep(Duration::from_millis(50)).await;
                         continue;
                     }
-                    Err(error) => return Err(Error::new(ErrorKind::Io, error.to_string()).with_source(error)),
                 };
                 let front = front.clone();
                 tokio::spawn(async move {
@@ -253,12 +255,6 @@ fn is_initialize(body: &[u8]) -> bool {
         method: String,
     }
     serde_json::from_slice::<Message>(body).is_ok_and(|message| message.method == "initialize")
-}
-
-fn is_passing(error: &io::Error) -> bool {
-    // 23 and 24 are ENFILE and EMFILE.
-    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
-        || matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 fn refused(status: StatusCode, why: &str) -> Response<Body> {

@@ -50,7 +50,8 @@ impl Job {
             run = run.on_event(thoughts.clone());
         }
         if let Some(directory) = &shared.config.trace_dir {
-            run = run.trace(directory.join(format!("{}.jsonl", head.run)));
+            // A client that leaves ends its run, and nobody resumes it.
+            run = run.trace(directory.join(format!("{}.jsonl", head.run))).snapshots(None);
         }
         let (mut sender, ended) = oneshot::channel();
         let (shared, id) = (shared.clone(), head.run.clone());

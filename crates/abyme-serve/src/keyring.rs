@@ -160,6 +160,8 @@ fn write_usage(path: &Path, usage: &UsageOfDay) -> io::Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     serde_json::to_writer(&mut file, usage)?;
     file.flush()?;
+    // A file of a length and no content would keep the server from starting.
+    file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }

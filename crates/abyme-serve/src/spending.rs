@@ -115,7 +115,8 @@ impl DayBudget {
     /// The state, without what an earlier day used.
     fn on(&self, day: u64) -> MutexGuard<'_, DayState> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.day != day {
+        // A caller may have read the clock before midnight, and come after one that read it later.
+        if state.day < day {
             (state.day, state.used) = (day, Spending::default());
         }
         state

@@ -5,7 +5,6 @@
 
 use std::{
     convert::Infallible,
-    io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
@@ -113,10 +112,10 @@ impl Follow {
         format!("http://{}/{}/", self.address, self.shared.token)
     }
 
-    /// Serves the page until this future is dropped.
+    /// Serves the page until this future is dropped. A connection that cannot be taken is left out.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] if no connection can be taken any more.
+    /// None today.
     pub async fn serve(self) -> Result<()> {
         let Self { listener, shared, .. } = self;
         let (sender, known) = watch::channel(FileState::default());
@@ -127,12 +126,11 @@ impl Follow {
                 let Ok(permit) = connections.clone().acquire_owned().await else { return Ok(()) };
                 let stream = match listener.accept().await {
                     Ok((stream, _)) => stream,
-                    // The other side gave up, or descriptors are short for now.
-                    Err(error) if is_passing(&error) => {
+                    // The other side gave up, the network failed, or descriptors are short for now.
+                    Err(_) => {
                         tokio::time::sleep(Duration::from_millis(50)).await;
                         continue;
                     }
-                    Err(error) => return Err(Error::new(ErrorKind::Io, error.to_string()).with_source(error)),
                 };
                 let (shared, known) = (shared.clone(), known.clone());
                 tokio::spawn(async move {
@@ -153,12 +151,6 @@ impl Follow {
             () = watch_file(&shared.path, &sender) => Ok(()),
         }
     }
-}
-
-fn is_passing(error: &io::Error) -> bool {
-    // 23 and 24 are ENFILE and EMFILE.
-    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
-        || matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 /// Reads the file whenever it changed.
