@@ -323,13 +323,20 @@ impl Evaluation {
                                and the model has no price";
                 stop = Some(Stop::Error(Error::new(ErrorKind::Config, message)));
             }
-            if let Some(error) = failure.filter(|error| error.kind() != ErrorKind::Cancelled) {
-                broken_in_a_row += 1;
-                if stop.is_none() && (ends_all(error.kind()) || broken_in_a_row >= MAX_BROKEN) {
-                    stop = Some(Stop::Error(error));
-                } else {
-                    broken = Some(error);
+            match failure {
+                // Only the end of the money cancels a run.
+                Some(error) if error.kind() == ErrorKind::Cancelled => {
+                    stop.get_or_insert(Stop::Cost);
                 }
+                Some(error) => {
+                    broken_in_a_row += 1;
+                    if stop.is_none() && (ends_all(error.kind()) || broken_in_a_row >= MAX_BROKEN) {
+                        stop = Some(Stop::Error(error));
+                    } else {
+                        broken = Some(error);
+                    }
+                }
+                None => {}
             }
         }
         Ok(stop.or_else(|| broken.map(Stop::Broken)))

@@ -89,7 +89,11 @@ impl Job {
         let failure = match self.answer(&meter, &mut result).await {
             Ok(()) => None,
             Err(error) => {
-                result.outcome = self.outcome(&error);
+                result.outcome = match result.answer {
+                    // What failed is the judge.
+                    Some(_) => Outcome::Broken,
+                    None => self.outcome(&error),
+                };
                 result.error = Some(error.to_string());
                 result.score = result.outcome.counts().then_some(0.0);
                 (!result.outcome.counts()).then_some(error)
@@ -134,9 +138,9 @@ impl Job {
                     let output = signature.output(ANSWER).map(|field| field.ty().to_string());
                     let output = output.unwrap_or_default();
                     let call = plain::call(model, config, &inputs, &output).await;
-                    keep(&path, model.name(), &call)?;
                     result.usage = call.usage;
                     result.kept_share = call.kept_share;
+                    keep(&path, model.name(), &call)?;
                     call.reply.and_then(|reply| Ok(plain::answer(&reply)?.into()))
                 }
             };

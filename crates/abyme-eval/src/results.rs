@@ -86,7 +86,7 @@ fn read(bytes: &[u8]) -> Result<(Vec<TaskResult>, u64)> {
         match serde_json::from_slice(line) {
             Ok(result) if line.ends_with(b"\n") => results.push(result),
             _ if line.trim_ascii().is_empty() && line.ends_with(b"\n") => {}
-            _ if is_last => break,
+            _ if is_last && !line.ends_with(b"\n") => break,
             Ok(_) => {}
             Err(error) => {
                 let message = format!("line {} is damaged: {error}", index + 1);

@@ -128,8 +128,8 @@ fn most_common_of_users(dice: &mut Dice, records: &Records) -> Option<MadeQuesti
     let listed: Vec<_> = users.iter().map(ToString::to_string).collect();
     Some(MadeQuestion {
         question: format!(
-            "Look at the questions of these users alone: {}. Which label do the most of them have? Answer \
-             with the label.",
+            "Look at the questions of these users alone: {}. Which label do the most of these questions \
+             have? Answer with the label.",
             listed.join(", ")
         ),
         expected: LABELS[best].name.into(),

@@ -121,7 +121,7 @@ impl Condition {
         let labels = labels.join(if self.is_for_all { " and " } else { " or " });
         match self.from {
             None => labels,
-            Some(day) => format!("{labels} (counting only what was handed in on {} or later)", date(day)),
+            Some(day) => format!("(counting only what was handed in on {} or later) {labels}", date(day)),
         }
     }
 }

@@ -15,7 +15,7 @@ pub(super) const LONGEST_QUESTION: usize = 120;
 
 /// The labels, as those of TREC's coarse ones.
 pub(super) const LABELS: [Label; 6] = [
-    Label { name: "abbreviation", meaning: " (what letters stand for)", forms: ABBREVIATION },
+    Label { name: "abbreviation", meaning: " (letters, or what they stand for)", forms: ABBREVIATION },
     Label {
         name: "entity",
         meaning: " (an animal, plant, colour, dish, instrument, book...)",
@@ -140,7 +140,7 @@ const NUMBER: &[&str] = &[
 #[rustfmt::skip] // a word a line is no table
 const THINGS: &[&str] = &[
     "lantern", "barge", "organ", "compass", "loom", "statue", "bridge", "ledger", "kettle", "sundial",
-    "portrait", "anchor", "bell", "carriage", "mosaic", "telescope", "well", "tapestry", "windmill", "crown",
+    "portrait", "rudder", "bell", "carriage", "mosaic", "telescope", "well", "tapestry", "windmill", "crown",
 ];
 
 #[rustfmt::skip] // a word a line is no table
@@ -151,8 +151,8 @@ const PLACES: &[&str] = &[
 
 #[rustfmt::skip] // a word a line is no table
 const JOBS: &[&str] = &[
-    "miller", "surveyor", "weaver", "harbour master", "organist", "baker", "mapmaker", "judge", "glazier",
-    "ferryman", "apothecary", "clockmaker", "shepherd", "librarian", "mason", "beekeeper",
+    "miller", "surveyor", "weaver", "harbour master", "harpist", "baker", "mapmaker", "judge", "glazier",
+    "ferryman", "pharmacist", "clockmaker", "shepherd", "librarian", "mason", "beekeeper",
 ];
 
 #[rustfmt::skip] // a word a line is no table
