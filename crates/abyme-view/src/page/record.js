@@ -125,7 +125,8 @@ class Turn {
 /** The runs of one record. */
 class RunFile {
   constructor(index, name, isLive) {
-    Object.assign(this, { index, name, isLive, runs: new Map(), roots: [], log: [], records: 0, last: 0 });
+    Object.assign(this, { index, name, isLive, runs: new Map(), roots: [], log: [], gone: [] });
+    Object.assign(this, { records: 0, last: 0 });
   }
 
   run(id) {
@@ -152,13 +153,14 @@ class RunFile {
     const isAside = ({ record, index }) => index >= records && isBelow(this.runs.get(record.run ?? ''));
     const aside = this.log.filter(isAside);
     if (aside.length === 0) return;
+    this.gone.push(...aside);
     const log = this.log.filter((one) => !isAside(one));
     this.log.splice(0);
     this.runs.clear();
     this.roots.splice(0);
     for (const one of log) this.read(one.record, one.index);
     // What they used counts all the same.
-    for (const { record: gone } of aside) {
+    for (const { record: gone } of this.gone) {
       const isModel = ['model_replied', 'model_call_failed', 'sub_call_finished'].includes(gone.event);
       if (isModel) addUsage(this.roots[0]?.used ?? {}, gone.usage);
     }
