@@ -94,7 +94,10 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
 
 /// Whether a character does something to a terminal instead of being shown.
 pub(crate) fn steers(char: char) -> bool {
-    let turns_text = matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns_text = matches!(
+        char,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
     char.is_control() || turns_text || matches!(char, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 

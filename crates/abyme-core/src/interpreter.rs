@@ -82,8 +82,8 @@ use crate::error::Result;
 /// - **C10** Time limit: interrupt first (`KeyboardInterrupt`, state kept), then kill;
 ///   [`Observation::interruption`] says which; a killed session is over or restored, as in C4. CPU loops,
 ///   sleeps, regular expressions and `except:` loops all end within the limit plus a grace of 2 s. The clock
-///   stands still during host calls that [stop it](HostFunctions::stops_clock);
-///   [`Cell::total_timeout`] counts on.
+///   stands still during host calls that [stop it](HostFunctions::stops_clock); [`Cell::total_timeout`]
+///   counts on.
 /// - **C11** Output beyond the cap is counted, not stored: printing 1 GB neither grows the host nor ends the
 ///   session.
 /// - **C12** Nothing a cell prints, writes to any descriptor, or monkeypatches is taken for a protocol
@@ -95,11 +95,11 @@ use crate::error::Result;
 /// - **C16** [`fork`](Self::fork) and [`snapshot`](Self::snapshot) are there where [`Capabilities`] declare
 ///   them, and answer [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where not. A fork knows all
 ///   that the original knows: variables, functions, imports, files, the scope of the last cell, an `answer`
-///   that is not ready. From then on the two share nothing (C15) and draw different random numbers unless they
-///   are deterministic (C17), and each ends by itself. What [`InterpreterFactory::restore`] makes of a snapshot is such a copy, any number of
-///   times, in this process or another. Both happen between cells, start a session that was not started,
-///   change nothing of the original, and answer `SessionEnded` after its end. Bytes that are damaged, or come
-///   from another backend, version or build, are refused with
+///   that is not ready. From then on the two share nothing (C15) and draw different random numbers unless
+///   they are deterministic (C17), and each ends by itself. What [`InterpreterFactory::restore`] makes of a
+///   snapshot is such a copy, any number of times, in this process or another. Both happen between cells,
+///   start a session that was not started, change nothing of the original, and answer `SessionEnded` after
+///   its end. Bytes that are damaged, or come from another backend, version or build, are refused with
 ///   [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) and what does not match; nothing is ever
 ///   half restored.
 /// - **C17** Where [`Capabilities::deterministic`] is declared, sessions that were given the same

@@ -9,10 +9,9 @@ use super::{
 };
 use crate::fs::{FilesCheckpoint, Kind, NodeReference};
 
-/// The state of a [`Wasi`]: its files, its open descriptors with their positions, its clock, and
-/// its seed of random bytes if it has one. Output that
-/// was not taken is not part of it. The archive and the mounts are those of the system that it is restored
-/// to.
+/// The state of a [`Wasi`]: its files, its open descriptors with their positions, its clock, and its seed of
+/// random bytes if it has one. Output that was not taken is not part of it. The archive and the mounts are
+/// those of the system that it is restored to.
 ///
 /// Making one is cheap, however much the files hold: it shares their bytes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -85,8 +84,7 @@ impl Wasi {
     }
 
     /// Returns to a state of this system or of another one. Files in mounts are opened anew. Output that was
-    /// not taken is dropped. The host's monotonic clock does not go
-    /// back.
+    /// not taken is dropped. The host's monotonic clock does not go back.
     pub fn restore(&mut self, checkpoint: &WasiCheckpoint) {
         let references: Vec<NodeReference> = checkpoint
             .descriptors

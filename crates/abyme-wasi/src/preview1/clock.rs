@@ -31,8 +31,7 @@ impl Clock {
         Self::Host { origin: Instant::now(), at_origin: START }
     }
 
-    /// Begins anew, as one that only the guest advances; the time of day begins with
-    /// `day`.
+    /// Begins anew, as one that only the guest advances; the time of day begins with `day`.
     pub(super) fn fix(&mut self, day: Duration) {
         let monotonic = nanoseconds(START);
         *self = Self::Fixed { day: nanoseconds(day).saturating_sub(monotonic), monotonic };
