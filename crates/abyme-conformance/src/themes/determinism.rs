@@ -2,7 +2,7 @@
 
 use abyme_core::Determinism;
 
-use crate::{case::cases, result::fail, session::SessionUnderTest};
+use crate::{case::cases, host::Host, result::fail, session::SessionUnderTest};
 
 /// What of the world Python shows: clocks, random bytes and what is made of them, times of files, the order
 /// of sets, addresses.
@@ -110,6 +110,29 @@ cases! {
         s.run("all(time.monotonic() < time.monotonic() for _ in range(1000))").await.value_is("True");
         // Who waits for a time comes to an end.
         s.run("until = time.time() + 0.01\nwhile time.time() < until: pass").await.ok();
+    }
+
+    /// C17: time that passes beside a call of the host is time for the clocks.
+    #[needs(Deterministic, ConcurrentCalls)]
+    async fn a_limit_ends_beside_a_call(s) {
+        s.serve(&Host::new().rest());
+        s.run(s.cell("").determinism(DAY)).await.ok();
+        s.run(
+            r#"
+                import time
+                from concurrent.futures import ThreadPoolExecutor, TimeoutError
+                before = time.monotonic()
+                late = ThreadPoolExecutor().submit(rest, 1.5)
+                try:
+                    late.result(timeout=0.3)
+                except TimeoutError:
+                    limited = round(time.monotonic() - before, 1)
+                late.result()
+                limited
+            "#,
+        )
+        .await
+        .value_is("0.3");
     }
 
     /// C17: a session without it sees the world as it is.
