@@ -47,7 +47,7 @@ pub(crate) async fn run(args: AskArgs, standard: &Standard) -> Result<Exit, Fail
     }
     let signature = loaded.signature(outputs).map_err(|error| Failure::before_run(&error))?;
     let Described { mut builder, factory, wrapped } =
-        rlm::described(&args.rlm, &signature, loaded.text_bytes()).await?;
+        rlm::described(&args.rlm, &signature, loaded.text_bytes(), 1).await?;
     builder = builder.tools(loaded.tools());
     let rlm = rlm::seeded(builder, &args.rlm, args.trace.is_some())
         .build()
@@ -68,6 +68,11 @@ pub(crate) async fn run(args: AskArgs, standard: &Standard) -> Result<Exit, Fail
         for missing in answer.missing() {
             terminal::say(&format!("abyme: warning: a source was not found: {missing}"));
         }
+        // First what a closed stdout would cost.
+        let written = match (&args.question.output, form) {
+            (Some(path), Some(form)) => answer.write(path, form),
+            _ => Ok(()),
+        };
         if args.json {
             let mut fields = output::fields(prediction, seconds, interpreter, args.trace.as_deref());
             fields.insert("sources".to_owned(), answer.sources());
@@ -75,10 +80,7 @@ pub(crate) async fn run(args: AskArgs, standard: &Standard) -> Result<Exit, Fail
         } else {
             standard.write(&answer.plain())?;
         }
-        match (&args.question.output, form) {
-            (Some(path), Some(form)) => answer.write(path, form),
-            _ => Ok(()),
-        }
+        written
     };
     let progress = Arc::new(running.progress());
     running.finish_with(rlm.run(loaded.inputs(question)), progress, print).await
@@ -147,9 +149,10 @@ async fn load(
             Some(stdin) => given.push(Given::stream("stdin", stdin)),
             None if args.question.urls && urls::is_url(&name) => {
                 let url = name.to_string_lossy();
+                let shown = urls::shown(&url);
                 match urls::fetch(&url, args.question.max_files_mb << 20).await {
-                    Ok(body) => given.push(Given::stream(url, std::io::Cursor::new(body))),
-                    Err(problem) => terminal::say(&format!("abyme: warning: {url}: {problem}")),
+                    Ok(body) => given.push(Given::stream(shown, std::io::Cursor::new(body))),
+                    Err(problem) => terminal::say(&format!("abyme: warning: {shown}: {problem}")),
                 }
             }
             None if name == "-" => {}

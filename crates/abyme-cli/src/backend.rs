@@ -103,7 +103,7 @@ pub(crate) fn factory(name: &str, settings: &Settings) -> Result<Arc<dyn Interpr
 
 /// The `wasm` backend, which says on stderr what it does while it prepares Python for this machine.
 pub(crate) fn wasm(settings: &Settings) -> Wasm {
-    // One run needs one session, and each slot reserves addresses, which may be limited (`ulimit -v`).
+    // Each session reserves addresses, which may be limited (`ulimit -v`).
     let mut wasm = Wasm::new().max_sessions(settings.sessions.unwrap_or(4));
     if let Some(bytes) = settings.memory {
         wasm = wasm.memory_limit_bytes(bytes);

@@ -104,7 +104,7 @@ pub(crate) async fn run(args: ChatArgs, standard: &Standard) -> Result<Exit, Fai
     };
     let files = inputs::read(&given, &signature, standard)?;
     let Described { mut builder, wrapped, factory: _ } =
-        rlm::described(&args.rlm, &signature, inputs::about_bytes(&given)).await?;
+        rlm::described(&args.rlm, &signature, inputs::about_bytes(&given), 1).await?;
     if let Some(text) = &args.instructions {
         builder = builder.instructions(text);
     }

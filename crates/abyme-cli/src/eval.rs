@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use abyme::{Error, ErrorKind, LanguageModel, Limits, Rlm, reexports::serde_json};
+use abyme::{Error, ErrorKind, LanguageModel, Rlm, reexports::serde_json};
 use abyme_eval::{
     Ended, Evaluation, EvaluationConfig, Generator, Kind, Outcome, PlainConfig, Setting, Stop, TaskResult,
     Tasks,
@@ -26,9 +26,6 @@ use crate::{
 
 /// What the inputs of a task are for, in the words of its signature.
 const INSTRUCTIONS: &str = "Answer the question from the other inputs.";
-
-/// The most sessions of one `Rlm` at once: each reserves addresses.
-const MAX_SESSIONS: u32 = 400;
 
 /// An `Rlm` of each setting and signature, once they are needed.
 type Rlms = OnceLock<HashMap<(String, String), Rlm>>;
@@ -215,12 +212,9 @@ async fn make(
     let bytes = tasks.entries().iter().map(|entry| entry.input_bytes).max().unwrap_or_default();
     let mut rlms = HashMap::new();
     for column in columns.iter().filter(|column| column.plain.is_none()) {
-        let limits = rlm::limited(Limits::default(), &column.rlm.limits);
-        let of_a_run = (limits.max_depth as usize).saturating_mul(limits.max_concurrent_calls);
-        let sessions = (args.concurrency as usize).saturating_mul(of_a_run.saturating_add(1));
-        let sessions = u32::try_from(sessions).unwrap_or(u32::MAX).min(MAX_SESSIONS);
         for signature in tasks.signatures() {
-            let described = rlm::described_with(&column.rlm, signature, bytes, wrapped, Some(sessions));
+            let described =
+                rlm::described_with(&column.rlm, signature, bytes, wrapped, args.concurrency as usize);
             let (builder, _) = described.await?;
             let built = builder.instructions(INSTRUCTIONS).build();
             let built = built.map_err(|error| Failure::before_run(&error).context(&column.name))?;

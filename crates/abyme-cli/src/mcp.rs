@@ -34,7 +34,8 @@ pub(crate) async fn run(args: McpArgs, standard: &Standard) -> Result<Exit, Fail
     let mut wrapped = None;
     if !args.server.sessions_only {
         let task: TaskSignature = "question: str -> answer".parse().map_err(before)?;
-        let described = rlm::described(&args.rlm, &task, ABOUT_INPUT_BYTES).await?;
+        let described =
+            rlm::described(&args.rlm, &task, ABOUT_INPUT_BYTES, args.server.max_runs as usize).await?;
         let Described { builder: mut rlm, factory: _, wrapped: of_models } = described;
         if let Some(text) = &args.server.instructions {
             rlm = rlm.instructions(text);
@@ -124,9 +125,8 @@ fn config(args: &McpArgs) -> RlmServerConfig {
 /// What makes the sessions of clients, of runs and of their children.
 fn backend(args: &McpArgs) -> Result<Arc<dyn InterpreterFactory>, Failure> {
     let name = &args.rlm.backend.interpreter;
-    let children = rlm::limited(Limits::default(), &args.rlm.limits).max_concurrent_calls;
-    let of_a_run = u32::try_from(children).unwrap_or(u32::MAX).saturating_add(1);
-    let sessions = args.server.max_runs.saturating_mul(of_a_run).saturating_add(args.server.max_sessions);
+    let of_runs = rlm::sessions_of(&args.rlm, args.server.max_runs as usize);
+    let sessions = of_runs.saturating_add(args.server.max_sessions);
     let settings = args.rlm.backend.settings(backend::memory_for(name, ABOUT_INPUT_BYTES));
     backend::factory(name, &Settings { sessions: Some(sessions.min(1000)), ..settings })
 }

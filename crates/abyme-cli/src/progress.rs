@@ -490,7 +490,8 @@ impl RunView<'_> {
             Event::SessionRebuilt { turn, differences, .. } if !differences.is_empty() => {
                 let cells = differences.len();
                 self.line(&format!(
-                    "turn {turn}: {cells} cells that ran again did not do what they had done; variables may differ"
+                    "turn {turn}: {cells} cells that ran again did not do what they had done; variables may \
+                     differ"
                 ));
             }
             // How the run ended is told with the answer or the error.

@@ -120,7 +120,7 @@ impl Prepared {
         use_models(&mut rlm, model, sub_model);
         use_interpreter(&mut rlm, interpreter)?;
         let bytes = inputs.values().map(inputs::about_bytes_of).sum();
-        let Described { mut builder, wrapped, .. } = rlm::described(&rlm, signature, bytes).await?;
+        let Described { mut builder, wrapped, .. } = rlm::described(&rlm, signature, bytes, 1).await?;
         if let Ask::Nobody = ask {
             builder = builder.model(nobody(model)).sub_model(nobody(sub_model));
         }

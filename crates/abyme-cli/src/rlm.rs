@@ -25,6 +25,8 @@ use crate::{
     models::{self, Model},
 };
 
+/// The most sessions at once: each reserves addresses.
+const MAX_SESSIONS: u32 = 400;
 /// The largest file of tools.
 const MAX_TOOL_BYTES: u64 = 16 << 20;
 
@@ -37,28 +39,29 @@ pub(crate) struct Described {
 }
 
 /// Checks what the command line says and builds what it describes. `input_bytes` are about what the inputs
-/// will take.
+/// will take, and `runs` may be at work at once.
 pub(crate) async fn described(
     args: &RlmArgs,
     signature: &TaskSignature,
     input_bytes: u64,
+    runs: usize,
 ) -> Result<Described, Failure> {
     let wrapped = Wrapped::new(&args.wrap, &args.model).map_err(|error| Failure::before_run(&error))?;
-    let (builder, factory) = described_with(args, signature, input_bytes, &wrapped, None).await?;
+    let (builder, factory) = described_with(args, signature, input_bytes, &wrapped, runs).await?;
     Ok(Described { builder, factory, wrapped })
 }
 
-/// The same, with models that share what stands between with those of others, and so many sessions at once.
+/// The same, with models that share what stands between with those of others.
 pub(crate) async fn described_with(
     args: &RlmArgs,
     signature: &TaskSignature,
     input_bytes: u64,
     wrapped: &Wrapped,
-    sessions: Option<u32>,
+    runs: usize,
 ) -> Result<(RlmBuilder, Arc<dyn InterpreterFactory>), Failure> {
     let sub_models = sub_models::read(&args.sub_model)?;
     let mut settings = args.backend.settings(backend::memory_for(&args.backend.interpreter, input_bytes));
-    settings.sessions = sessions;
+    settings.sessions = Some(sessions_of(args, runs));
     let factory = backend::factory(&args.backend.interpreter, &settings)?;
     let mut builder = Rlm::builder(signature).interpreter(factory.clone());
     builder = builder.limits(|limits| limited(limits, &args.limits));
@@ -149,6 +152,13 @@ pub(crate) fn limited(mut limits: Limits, args: &LimitArgs) -> Limits {
 }
 
 /// Offers the functions of a Python file.
+/// How many sessions so many runs may have at once, with those of their children.
+pub(crate) fn sessions_of(args: &RlmArgs, runs: usize) -> u32 {
+    let limits = limited(Limits::default(), &args.limits);
+    let of_a_run = (limits.max_depth as usize).saturating_mul(limits.max_concurrent_calls).saturating_add(1);
+    u32::try_from(runs.saturating_mul(of_a_run)).unwrap_or(u32::MAX).min(MAX_SESSIONS)
+}
+
 /// Sets what the random numbers of sessions begin with. A run that is recorded has a seed of its own, so that
 /// its cells can run again; the library gives one only to a run that it writes down itself.
 pub(crate) fn seeded(builder: RlmBuilder, args: &RlmArgs, is_recorded: bool) -> RlmBuilder {

@@ -29,7 +29,7 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
     files::check_written("--trace", args.trace.as_deref(), read())?;
     let inputs = inputs::read(&args.input, &signature, standard)?;
     let Described { mut builder, factory, wrapped } =
-        rlm::described(&args.rlm, &signature, inputs::about_bytes(&args.input)).await?;
+        rlm::described(&args.rlm, &signature, inputs::about_bytes(&args.input), 1).await?;
     if let Some(text) = &args.instructions {
         builder = builder.instructions(text);
     }

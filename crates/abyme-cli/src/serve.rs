@@ -41,7 +41,7 @@ pub(crate) async fn run(args: ServeArgs, standard: &Standard) -> Result<Exit, Fa
     }
     let body_bytes = args.max_body_mb << 20;
     let Described { mut builder, wrapped, factory: _ } =
-        rlm::described(&rlm_args, &signature, body_bytes).await?;
+        rlm::described(&rlm_args, &signature, body_bytes, args.max_runs).await?;
     if rlm_args.verbose {
         builder = builder.on_event(RunLog::default());
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    fmt::Write,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -71,7 +72,10 @@ impl TextFile {
         if at.is_none() && self.parsed.is_some() {
             // As the text of a value is written in the file.
             let escaped = serde_json::to_string(quote).ok();
-            at = escaped.and_then(|escaped| text.find(&escaped[1..escaped.len() - 1]));
+            at = escaped.and_then(|escaped| {
+                let inner = &escaped[1..escaped.len() - 1];
+                text.find(inner).or_else(|| text.find(&in_ascii(inner)))
+            });
         }
         let at = at.or_else(|| {
             // Lines may be broken elsewhere, and Python writes JSON with other spaces.
@@ -88,6 +92,21 @@ impl TextFile {
             is_of_file: byte.is_some(),
         })
     }
+}
+
+/// A text of JSON as Python's `json` writes it: in ASCII alone.
+fn in_ascii(json: &str) -> String {
+    let mut ascii = String::with_capacity(json.len());
+    for char in json.chars() {
+        match char.is_ascii() {
+            true => ascii.push(char),
+            false => char.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
+                // Writing to a text does not fail.
+                let _ = write!(ascii, "\\u{unit:04x}");
+            }),
+        }
+    }
+    ascii
 }
 
 /// All that was loaded.

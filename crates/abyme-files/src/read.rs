@@ -58,7 +58,7 @@ impl<R: Read> Opened<R> {
     /// Those of reading.
     pub(crate) fn whole(self, most: u64) -> io::Result<Option<Vec<u8>>> {
         let mut bytes = self.head;
-        let rest = (most + 1).saturating_sub(bytes.len() as u64);
+        let rest = most.saturating_add(1).saturating_sub(bytes.len() as u64);
         self.input.take(rest).read_to_end(&mut bytes)?;
         Ok((bytes.len() as u64 <= most).then_some(bytes))
     }

@@ -120,7 +120,8 @@ impl Tables {
             return Err("a SQLite database without a table".to_owned());
         }
         let is_taken = |name: &str| {
-            ["main", "temp"].contains(&name) || self.databases.iter().any(|other| other.name == name)
+            let others = self.databases.iter().map(|other| other.name.as_str());
+            others.chain(["main", "temp"]).any(|other| other.eq_ignore_ascii_case(name))
         };
         let said = match &tables[..] {
             [table] => format!("SQLite, the table {}", quoted(&table.name)),
@@ -222,6 +223,8 @@ impl Tables {
                     ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned().into(),
                     ValueRef::Blob(blob) => Value::Bytes(blob.to_vec().into()),
                 };
+                // The names are in each row of the result.
+                bytes += name.len();
                 bytes += match &value {
                     Value::Text(text) => text.len(),
                     Value::Bytes(blob) => blob.len(),
@@ -329,7 +332,9 @@ fn problem(error: &rusqlite::Error) -> String {
 fn free_name(path: &Path, is_taken: impl Fn(&str) -> bool) -> String {
     let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
     let name: String = stem.chars().map(|char| if char.is_alphanumeric() { char } else { '_' }).collect();
-    let starts_well = name.starts_with(|first: char| first.is_alphabetic() || first == '_');
+    let starts_well = name.starts_with(|first: char| first.is_alphabetic() || first == '_')
+        // SQLite keeps such names to itself.
+        && !name.to_ascii_lowercase().starts_with("sqlite_");
     let name = if starts_well { name } else { format!("t_{name}") };
     let others = (2..).map(|number| format!("{name}_{number}"));
     std::iter::once(name.clone()).chain(others).find(|name| !is_taken(name)).unwrap_or(name)

@@ -37,7 +37,7 @@ pub(crate) struct FoundFile {
 impl FoundFile {
     fn new(path: &Path, is_named: bool) -> Self {
         let shown = path.strip_prefix(".").unwrap_or(path);
-        Self { path: path.to_path_buf(), name: shown.to_string_lossy().into_owned(), is_named }
+        Self { path: shown.to_path_buf(), name: shown.to_string_lossy().into_owned(), is_named }
     }
 }
 

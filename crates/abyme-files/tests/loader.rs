@@ -202,9 +202,10 @@ fn quotes_are_found_with_line_and_byte() {
         [b"\xff\xfe".to_vec(), "one\ntwo é three".encode_utf16().flat_map(u16::to_le_bytes).collect()]
             .concat(),
     );
+    dir.write("ascii.json", r#"{"name": "caf\u00e9 \ud83d\ude00"}"#);
     dir.write("rows.jsonl", "{\"name\":\"A \\\"b\\\"\",\"n\":1}\n");
     dir.write("packed.txt.gz", gzip(b"first\nsecond\n"));
-    let loaded = dir.load(&Loader::new(), &["a", "wide.txt", "rows.jsonl", "packed.txt.gz"]);
+    let loaded = dir.load(&Loader::new(), &["a", "wide.txt", "rows.jsonl", "packed.txt.gz", "ascii.json"]);
     let root = format!("{}/", dir.0.path().display());
     let found = |file: &str, quote: &str| {
         let source = Source::new(file, quote);
@@ -218,6 +219,7 @@ fn quotes_are_found_with_line_and_byte() {
         ("terms.md", "20 euros", "a/terms.md:4 (byte 32): \"20 euros\""),
         ("a/terms.md", "café is 20\neuros", "a/terms.md:3 (byte 21): \"café is 20 euros\""),
         ("wide.txt", "three", "wide.txt:2 (byte 22): \"three\""),
+        ("ascii.json", "café 😀", "ascii.json:1 (byte 10): \"café 😀\""),
         ("rows.jsonl", "A \"b\"", "rows.jsonl:1 (byte 9): \"A \"b\"\""),
         ("rows.jsonl", "\"n\": 1", "rows.jsonl:1 (byte 18): \"\"n\": 1\""),
         ("packed.txt.gz", "second", "packed.txt.gz:2 (byte 6 of its text): \"second\""),

@@ -110,7 +110,9 @@ impl Answer {
         fn rows_of(value: &Value) -> Option<Vec<&IndexMap<String, Value>>> {
             value.as_list()?.iter().map(Value::as_dict).collect()
         }
-        let rows = self.outputs.values().find_map(rows_of).unwrap_or_else(|| vec![&self.outputs]);
+        let lists = || self.outputs.values().filter_map(rows_of);
+        let rows = lists().find(|rows| !rows.is_empty()).or_else(|| lists().next());
+        let rows = rows.unwrap_or_else(|| vec![&self.outputs]);
         let mut names: Vec<&String> = Vec::new();
         for row in &rows {
             names.extend(row.keys().filter(|name| !names.contains(name)).collect::<Vec<_>>());

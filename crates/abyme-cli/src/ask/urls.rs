@@ -12,10 +12,25 @@ pub(super) fn is_url(word: &OsStr) -> bool {
     word.to_str().is_some_and(|word| word.starts_with("https://") || word.starts_with("http://"))
 }
 
+/// What is said of a URL, and what the file is called: without the parts that may hold a key.
+pub(super) fn shown(url: &str) -> String {
+    let Ok(mut url) = Url::parse(url) else { return url.to_owned() };
+    // A URL that takes no user has none.
+    let _ = (url.set_username(""), url.set_password(None));
+    url.set_query(None);
+    url.set_fragment(None);
+    url.to_string()
+}
+
 /// The body of the answer, decompressed, of at most so many bytes.
 pub(super) async fn fetch(url: &str, most: u64) -> Result<Vec<u8>, String> {
     let url = Url::parse(url).map_err(|error| format!("this is no URL: {error}"))?;
-    let client = http_client(&url, |client| client.timeout(TIMEOUT)).map_err(|error| error.to_string())?;
+    // A page of http leads to one of https more often than not, which a client of http could not trust.
+    let mut secure = url.clone();
+    let _ = secure.set_scheme("https");
+    let client = http_client(&secure, |client| client.timeout(TIMEOUT));
+    let client = client.or_else(|_| http_client(&url, |client| client.timeout(TIMEOUT)));
+    let client = client.map_err(|error| error.to_string())?;
     let sent = client.get(url).send().await.and_then(|answer| answer.error_for_status());
     let mut answer = sent.map_err(|error| problem(&error))?;
     let mut body = Vec::new();

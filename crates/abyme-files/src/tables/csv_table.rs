@@ -82,6 +82,9 @@ impl CsvTable {
         let delimiter = if has_tabs { b'\t' } else { delimiter(&text) };
         let mut reader = reader(&text, delimiter);
         let header = reader.headers().map_err(|error| problem(&error))?.clone();
+        if header.is_empty() {
+            return Err("there is no field in it".to_owned());
+        }
         if header.len() > MAX_COLUMNS {
             return Err(format!("{} columns are too many for a table", header.len()));
         }

@@ -105,3 +105,26 @@ fn databases_that_cannot_be_used() {
     assert_eq!(add(&damaged), "the database is damaged, or encrypted");
     assert!(add(&database(dir.path(), "empty.db", "PRAGMA user_version = 1")).contains("without a table"));
 }
+
+#[test]
+fn no_name_of_a_file_keeps_the_others_from_being_queried() {
+    let dir = tempfile::tempdir().unwrap();
+    let sql = "CREATE TABLE t (a); INSERT INTO t VALUES (1)";
+    let mut tables = Tables::new(1_000, Duration::from_millis(300));
+    for name in ["Main.db", "shop.db", "Shop.DB", "sqlite_x.db"] {
+        let path = database(dir.path(), name, sql);
+        tables.add_database(name, &path).unwrap();
+    }
+    tables.add_csv("sqlite_stats.csv", "a\n1\n".into(), false).unwrap();
+    for empty in ["\n\n", "\u{feff}"] {
+        assert_eq!(tables.add_csv("empty.csv", empty.into(), false).unwrap_err(), "there is no field in it");
+    }
+    let sql = "SELECT (SELECT count(*) FROM Main_2.t) + (SELECT count(*) FROM shop.t)
+               + (SELECT count(*) FROM Shop_2.t) + (SELECT count(*) FROM t_sqlite_x.t)
+               + (SELECT count(*) FROM t_sqlite_stats) AS n";
+    assert_eq!(tables.query(sql).unwrap().repr(90), "[{'n': 5}]");
+    let long = "n".repeat(1 << 20);
+    let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100)";
+    let problem = tables.query(&format!("{rows} SELECT i AS {long} FROM n")).unwrap_err();
+    assert!(problem.contains("over 64 MB"), "{problem}");
+}
