@@ -69,6 +69,32 @@ async fn a_run_goes_on_from_the_newest_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn random_numbers_go_on_where_the_snapshot_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let record = dir.path().join("run.jsonl");
+    let often = || SessionSnapshots::beside(&record).every(Duration::ZERO);
+    for deterministic in [false, true] {
+        let rlm = |cells: &[Option<&str>]| {
+            let task = task(model(cells)).interpreter(Wasm::new()).deterministic(deterministic);
+            task.policy(abyme::CodePolicy::guard_rail()).seed(5).build().unwrap()
+        };
+        let first = Some("import random\nseen = [str(random.random())]");
+        let last = Some("SUBMIT(seen + [str(random.random())])");
+        let run = rlm(&[first, None]).run(inputs! { docs: "one" }).trace(&record);
+        run.snapshots(often()).await.unwrap_err();
+        let found = rlm(&[Some("import os\nos.system('ls')"), last]).resume(&record).await.unwrap();
+        assert_eq!(rebuilt(&record), [(Some(1), 0)]);
+        let refused = found.trajectory().turns()[1].observation.clone().and_then(|seen| seen.error);
+        assert!(
+            refused.is_some_and(|error| error.stage == abyme::Stage::Policy),
+            "the policy holds there too"
+        );
+        let replayed = rlm(&[]).replay(&record).await.unwrap();
+        assert_eq!(replayed.difference(), None, "deterministic: {deterministic}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_that_is_not_as_it_was_is_not_used() {
     let wasm = Wasm::new();
     let dir = tempfile::tempdir().unwrap();

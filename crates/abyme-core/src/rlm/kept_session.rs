@@ -2,7 +2,12 @@
 
 use tokio::sync::Mutex;
 
-use crate::{inputs::Inputs, interpreter::Session};
+use super::{config::RlmConfig, objects};
+use crate::{
+    error::Result,
+    inputs::Inputs,
+    interpreter::{Cell, CodeInterpreter, NoHostFunctions, Session},
+};
 
 /// A session, and the inputs that are variables in it.
 #[derive(Debug)]
@@ -11,6 +16,51 @@ pub(super) struct KeptSession {
     pub(super) inputs: Inputs,
     /// The seed that its random numbers had last.
     pub(super) seed: Option<u64>,
+}
+
+impl KeptSession {
+    /// What [`snapshot`](Self::snapshot) gave, as a session.
+    ///
+    /// # Errors
+    /// That the session does not start.
+    pub(super) async fn restored(
+        session: Box<dyn CodeInterpreter>,
+        inputs: Inputs,
+        seed: Option<u64>,
+        is_deterministic: bool,
+        config: &RlmConfig,
+    ) -> Result<Self> {
+        let mut kept = Self { session: Session::new(session), inputs, seed };
+        kept.session.start().await?;
+        if seed.is_some() && !is_deterministic {
+            let cell = Cell::new(objects::RESTORE_RANDOM).scope(config.scope.clone());
+            let observation = kept.session.execute(cell, &NoHostFunctions).await?;
+            if observation.error.is_some() {
+                // It is seeded anew then.
+                kept.seed = None;
+            }
+        }
+        kept.session.set_policy(config.policy.clone());
+        Ok(kept)
+    }
+
+    /// The session as bytes. Its random numbers go on where they are, if they have a seed: backends begin others
+    /// in a copy (C16), unless it is deterministic.
+    ///
+    /// # Errors
+    /// Those of [`Session::snapshot`].
+    pub(super) async fn snapshot(&mut self, is_deterministic: bool, config: &RlmConfig) -> Result<Vec<u8>> {
+        if self.seed.is_some() && !is_deterministic {
+            let cell = Cell::new(objects::KEEP_RANDOM).scope(config.scope.clone());
+            // The policy is for the model's code.
+            self.session.set_policy(None);
+            let ended = self.session.execute(cell, &NoHostFunctions).await;
+            self.session.set_policy(config.policy.clone());
+            // One that raises keeps nothing, and the copy is seeded anew.
+            let _ = ended?;
+        }
+        self.session.snapshot().await
+    }
 }
 
 /// Where a run takes its session from and leaves it, for the next run of its conversation.

@@ -31,6 +31,17 @@ pub(super) fn seeding(seed: u64) -> String {
     format!("import random as _abyme_random\n_abyme_random.seed({seed})\ndel _abyme_random\n")
 }
 
+/// The code that keeps where the random numbers of a session are, for a copy of it.
+pub(super) const KEEP_RANDOM: &str = "import random as _abyme_random
+_abyme_random_state = _abyme_random.getstate()
+del _abyme_random
+";
+/// The code that has them go on there.
+pub(super) const RESTORE_RANDOM: &str = "import random as _abyme_random
+_abyme_random.setstate(_abyme_random_state)
+del _abyme_random, _abyme_random_state
+";
+
 /// The code that makes `context` of the inputs of these names: the only one, or a dict of all. Empty where an
 /// input has that name.
 pub(super) fn context(names: &[&str]) -> String {

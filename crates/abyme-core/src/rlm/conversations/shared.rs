@@ -20,7 +20,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     inputs::Inputs,
-    interpreter::{CodeInterpreter, Session},
+    interpreter::CodeInterpreter,
     limits::Limits,
     model::Usage,
     rlm::{
@@ -182,10 +182,10 @@ impl SharedConversation {
         let mut values = questions.values(&self.config);
         let holds = session.holds.into_iter();
         let inputs = holds.filter_map(|name| values.swap_remove(&name).map(|value| (name, value))).collect();
-        let mut session = Session::new(restored);
-        session.start().await?;
+        let (seed, is_deterministic) = (self.config.seed, self.config.deterministic);
         // Its random numbers go on where they were.
-        Ok(Some(KeptSession { session, inputs, seed: self.config.seed }))
+        let kept = KeptSession::restored(restored, inputs, seed, is_deterministic, &self.config).await?;
+        Ok(Some(kept))
     }
 
     /// Writes the conversation to a file.
@@ -210,7 +210,7 @@ impl SharedConversation {
         if kept.session.ended().is_some() || !kept.session.capabilities().snapshot {
             return Ok(None);
         }
-        match kept.session.snapshot().await {
+        match kept.snapshot(self.config.deterministic, &self.config).await {
             Ok(snapshot) => {
                 let holds = kept.inputs.names().map(str::to_owned).collect();
                 Ok(Some(SessionBytes { holds, snapshot: snapshot.into() }))

@@ -133,7 +133,8 @@ impl Turns<'_> {
         if !is_between_turns || !files.is_due() || !kept.session.capabilities().snapshot {
             return;
         }
-        let saved = match kept.session.snapshot().await {
+        let is_deterministic = self.parts.session_unix_ms.is_some();
+        let saved = match kept.snapshot(is_deterministic, self.config).await {
             Ok(snapshot) => files.save(self.turn, snapshot).await,
             Err(error) => {
                 files.put_off();
@@ -156,7 +157,7 @@ impl Turns<'_> {
     /// The session of the newest snapshot that is of the session that is missed. Cells that it knows need not
     /// run again.
     async fn restore_session(&mut self) -> Option<KeptSession> {
-        let (past, files) = (self.recorder.past()?, self.session_files.as_mut()?);
+        let (past, files) = (self.recorder.past()?, self.session_files.as_ref()?);
         let (first, last) = (self.missed.first()?.turn, self.missed.last()?.turn);
         if past.tree().follow() != FollowMode::Resume {
             return None;
@@ -169,17 +170,14 @@ impl Turns<'_> {
             let saved =
                 SavedSession { turn: *turn, file: file.clone(), bytes: *bytes, sha256: sha256.clone() };
             let restored = match files.load(&saved).await {
-                Ok(snapshot) => {
-                    self.config.factory.restore(&snapshot).await.map_err(|error| error.to_string())
-                }
+                Ok(snapshot) => self.restored(&snapshot, *turn).await.map_err(|error| error.to_string()),
                 Err(problem) => Err(problem),
             };
             match restored {
-                Ok(session) => {
+                Ok(kept) => {
                     self.missed.retain(|cell| cell.turn > *turn);
                     self.restored_turn = Some(*turn);
-                    let (session, inputs) = (Session::new(session), self.inputs.clone());
-                    return Some(KeptSession { session, inputs, seed: self.seed(*turn) });
+                    return Some(kept);
                 }
                 Err(problem) => {
                     tracing::warn!(turn, problem, "a kept session cannot be used, and its cells run again");
@@ -187,6 +185,13 @@ impl Turns<'_> {
             }
         }
         None
+    }
+
+    /// The session that was kept after a turn.
+    async fn restored(&self, snapshot: &[u8], turn: u32) -> Result<KeptSession> {
+        let session = self.config.factory.restore(snapshot).await?;
+        let (inputs, is_deterministic) = (self.inputs.clone(), self.parts.session_unix_ms.is_some());
+        KeptSession::restored(session, inputs, self.seed(turn), is_deterministic, self.config).await
     }
 
     /// A session with the inputs and the user's Python tools in it, whose first cell is that of this turn.
