@@ -44,8 +44,8 @@ impl KeptSession {
         Ok(kept)
     }
 
-    /// The session as bytes. Its random numbers go on where they are, if they have a seed: backends begin others
-    /// in a copy (C16), unless it is deterministic.
+    /// The session as bytes. Its random numbers go on where they are, if they have a seed: backends begin
+    /// others in a copy (C16), unless it is deterministic.
     ///
     /// # Errors
     /// Those of [`Session::snapshot`].
