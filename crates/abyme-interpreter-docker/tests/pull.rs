@@ -33,13 +33,16 @@ fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// An image with one file in it, called `thing:1`.
-fn store() -> Store {
+/// An image with one file in it, called `thing:1`. It is another in each registry: tests that run at the same
+/// time share an engine, which keeps one image for the same bytes, under both names.
+fn store(registry: &str) -> Store {
     let mut layer = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_size(4 << 20);
     header.set_mode(0o644);
-    layer.append_data(&mut header, "file", &vec![7; 4 << 20][..]).unwrap();
+    let mut file = vec![7; 4 << 20];
+    file[..registry.len()].copy_from_slice(registry.as_bytes());
+    layer.append_data(&mut header, "file", &file[..]).unwrap();
     let layer = layer.into_inner().unwrap();
     let config = serde_json::json!({
         "architecture": "amd64", "os": "linux", "config": {},
@@ -67,7 +70,7 @@ async fn registry() -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let asked = Arc::new(Mutex::new(Vec::new()));
-    let (heard, store) = (asked.clone(), store());
+    let (heard, store) = (asked.clone(), store(&address));
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let (heard, store) = (heard.clone(), store.clone());
