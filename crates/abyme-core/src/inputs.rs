@@ -44,6 +44,11 @@ impl Inputs {
         self.values.iter().map(|(name, value)| (name.as_str(), value))
     }
 
+    /// Names and values, as a dict.
+    pub(crate) fn entries(&self) -> &IndexMap<String, Value> {
+        &self.values
+    }
+
     /// The value of an input.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.values.get(name)

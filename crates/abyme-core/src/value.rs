@@ -118,9 +118,7 @@ impl Value {
             (Value::List(a), Value::List(b)) => {
                 a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_same(b))
             }
-            (Value::Dict(a), Value::Dict(b)) => {
-                a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| a.is_same(b)))
-            }
+            (Value::Dict(a), Value::Dict(b)) => same_entries(a, b),
             (a, b) => a == b,
         }
     }
@@ -187,6 +185,11 @@ impl Value {
     }
 }
 
+/// Whether two dicts have the same keys, in any order, with the same values (see [`Value::is_same`]).
+pub(crate) fn same_entries(a: &IndexMap<String, Value>, b: &IndexMap<String, Value>) -> bool {
+    a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| a.is_same(b)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,5 +204,12 @@ mod tests {
         assert!(nested(f64::NAN).is_same(&other_order) && nested(f64::NAN) != nested(f64::NAN));
         assert!(nested(0.0).is_same(&nested(0.0)) && !nested(0.0).is_same(&nested(-0.0)));
         assert!(!Value::Int(1).is_same(&Value::Float(1.0)) && !nested(1.0).is_same(&Value::dict([("a", 1)])));
+        let entries = |given: &[(&str, f64)]| -> IndexMap<String, Value> {
+            given.iter().map(|(key, value)| ((*key).to_owned(), Value::from(*value))).collect()
+        };
+        let two = entries(&[("a", f64::NAN), ("b", 1.0)]);
+        assert!(same_entries(&two, &entries(&[("b", 1.0), ("a", f64::NAN)])));
+        assert!(!same_entries(&two, &entries(&[("a", f64::NAN)])));
+        assert!(!same_entries(&two, &entries(&[("a", f64::NAN), ("c", 1.0)])));
     }
 }

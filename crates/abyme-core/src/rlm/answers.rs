@@ -15,7 +15,7 @@ use crate::{
     model::Usage,
     signature::TaskSignature,
     trajectory::{CallOutcome, Difference, Event, Past, PastTree, Record},
-    value::Value,
+    value::{Value, same_entries},
 };
 
 /// What the record knows of the host calls of one cell. Each answer is given once, in the order in which the
@@ -214,7 +214,7 @@ impl Answers {
         arguments: &IndexMap<String, Value>,
     ) -> Option<PastHostCall> {
         take(&mut self.left().host_calls, |one| {
-            one.function == function && is_same(&one.arguments, arguments)
+            one.function == function && same_entries(&one.arguments, arguments)
         })
     }
 
@@ -235,11 +235,7 @@ impl Answers {
         let is_same_task = |child: &str| {
             tree.first(child).is_none_or(|record| match &record.event {
                 Event::RunStarted { signature: was, inputs: before, .. } => {
-                    was.to_string() == signature.to_string()
-                        && before.len() == inputs.names().count()
-                        && inputs
-                            .iter()
-                            .all(|(name, value)| before.get(name).is_some_and(|before| before.is_same(value)))
+                    was.to_string() == signature.to_string() && same_entries(before, inputs.entries())
                 }
                 _ => true,
             })
@@ -388,10 +384,6 @@ fn is_known<T>(outcome: &CallOutcome<T>) -> bool {
 fn take<T>(from: &mut VecDeque<T>, fits: impl Fn(&T) -> bool) -> Option<T> {
     let at = from.iter().position(fits)?;
     from.remove(at)
-}
-
-fn is_same(a: &IndexMap<String, Value>, b: &IndexMap<String, Value>) -> bool {
-    a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| a.is_same(b)))
 }
 
 /// The arguments of a host call by name, where no tool says what `*args` is called.
