@@ -51,6 +51,9 @@ const MAX_FAILED_SUMMARIES: u32 = 2;
 /// before the run's turns end.
 const MAX_EMPTY_REPLIES: u32 = 3;
 
+/// Why a run ends that was asked to end with what it knows.
+const ASKED: &str = "the run was asked to answer with what is known";
+
 /// The state of one run: its transcript, and what it counts.
 pub(super) struct Turns<'a> {
     parts: RunParts<'a>,
@@ -293,6 +296,9 @@ impl<'a> Turns<'a> {
     async fn take_turns(&mut self, holder: &mut Option<KeptSession>) -> Result<Result<Outputs, End>> {
         loop {
             self.recorder.check_same()?;
+            if self.was_asked_to_end(|said, ask| said.ends_with(ask)) {
+                return Ok(Err(End::Asked));
+            }
             if !self.recorder.is_following() {
                 // Before the model is asked, which costs something.
                 self.session(holder, self.turn + u32::from(!self.repairing)).await?;
@@ -323,12 +329,22 @@ impl<'a> Turns<'a> {
                 step => step?,
             };
             match step {
+                // The turn was dropped before it told the model what came of it.
+                Step::Continue(_) if self.was_asked_to_end(|said, ask| said == ask) => {
+                    return Ok(Err(End::Asked));
+                }
                 Step::Continue(message) if !self.begin_anew() => self.transcript.add(message),
                 Step::Continue(_) => {}
                 Step::Done(outputs) => return Ok(Ok(outputs)),
                 Step::Extract(end) => return Ok(Err(end)),
             }
         }
+    }
+
+    /// Whether the run was asked to end here, by what its record says next.
+    fn was_asked_to_end(&self, is_asked: impl FnOnce(&str, &str) -> bool) -> bool {
+        let said = self.recorder.past().and_then(Past::next_said);
+        said.is_some_and(|said| is_asked(&said, &self.extract_request(ASKED)))
     }
 
     /// Begins anew with the prompts for small models, if the model does not get along with the others. Says
@@ -439,6 +455,14 @@ impl<'a> Turns<'a> {
         extracts_text && prompt::takes_prose(&self.config.signature)
     }
 
+    /// What asks the model for the outputs.
+    fn extract_request(&self, reason: &str) -> String {
+        match self.extracts_text() {
+            true => prompt::extract_text(reason),
+            false => prompt::extract(reason, &self.config.signature),
+        }
+    }
+
     /// Asks the model for the outputs as JSON, because there are no further turns.
     ///
     /// The extract call is not subject to the limit that led to it. Time is kept for it.
@@ -447,12 +471,9 @@ impl<'a> Turns<'a> {
         let reason = match &end {
             End::Limit(limit) => self.budget.describe(*limit),
             End::CutShort(error) => error.message().to_owned(),
-            End::Asked => "the run was asked to answer with what is known".to_owned(),
+            End::Asked => ASKED.to_owned(),
         };
-        let ask = match self.extracts_text() {
-            true => prompt::extract_text(&reason),
-            false => prompt::extract(&reason, signature),
-        };
+        let ask = self.extract_request(&reason);
         self.transcript.add(ask.clone());
         let mut failure = String::new();
         let mut model_error = None;

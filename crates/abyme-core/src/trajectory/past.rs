@@ -381,6 +381,21 @@ impl Past {
         purposes.take(1).eq([Purpose::Extract])
     }
 
+    /// What the record says to the model next, if that is said before the next reply.
+    pub(crate) fn next_said(&self) -> Option<String> {
+        let state = self.state();
+        let next = state.steps.iter().map(|step| &step.record.event).find(|event| {
+            matches!(
+                event,
+                Event::MessageAppended { .. } | Event::ModelReplied { .. } | Event::ModelCallFailed { .. }
+            )
+        });
+        match next {
+            Some(Event::MessageAppended { message, .. }) => Some(message.content.clone()),
+            _ => None,
+        }
+    }
+
     /// The answer to the next request of this purpose.
     pub(crate) fn reply(&self, turn: u32, purpose: Purpose) -> PastReply {
         let mut reply = PastReply::default();
