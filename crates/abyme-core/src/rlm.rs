@@ -36,6 +36,7 @@ mod same_task;
 mod session_snapshots;
 mod start;
 mod sub_calls;
+mod submitted;
 mod tool_calls;
 mod transcript;
 mod turns;

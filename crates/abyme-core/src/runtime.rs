@@ -1,6 +1,11 @@
-//! The tokio runtime that a session or a run needs around it.
+//! The tokio runtime that a session or a run needs around it, and what has to run beside it.
 
-use tokio::runtime::{Handle, Id};
+use std::panic::resume_unwind;
+
+use tokio::{
+    runtime::{Handle, Id},
+    task::spawn_blocking,
+};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -45,6 +50,23 @@ impl HomeRuntime {
                  own)",
             )),
         }
+    }
+}
+
+/// Runs a function on a thread that may block. Its panic is the caller's. `None` if the program is shutting
+/// down, and the function was not called.
+pub(crate) async fn off_the_runtime<T: Send + 'static>(
+    function: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    if Handle::try_current().is_err() {
+        // Without tokio there is nothing else that could go on.
+        return Some(function());
+    }
+    let span = tracing::Span::current();
+    match spawn_blocking(move || span.in_scope(function)).await {
+        Ok(result) => Some(result),
+        Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+        Err(_) => None,
     }
 }
 

@@ -4,7 +4,8 @@
 mod common;
 
 use abyme_core::{
-    Inputs, Observation, Result, Rlm, Signature, Status, Submission, TaskSignature, Value, Via, inputs,
+    Field, FieldType, Inputs, Observation, Result, Rlm, Signature, Status, Submission, TaskSignature, Value,
+    Via, inputs,
     testing::{ScriptedInterpreter, ScriptedModel},
 };
 use common::{cell, said};
@@ -128,4 +129,26 @@ fn an_output_of_another_name_is_a_mistake_of_the_builder() {
         error.message(),
         "no output is called `module` (did you mean `modules`?); the signature is `docs -> modules`"
     );
+}
+
+/// On a runtime of one thread, a check that waited on the run's task would wait for ever for this program.
+#[tokio::test]
+async fn a_check_that_takes_its_time_holds_nothing_up() {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let check = move |_: &String| -> std::result::Result<(), String> {
+        let waited = wait.lock().unwrap().recv_timeout(std::time::Duration::from_secs(20));
+        waited.map_err(|_| "nobody went on meanwhile".to_owned())
+    };
+    let answer = Field::new("answer", FieldType::Str).check("anything", check);
+    let task = TaskSignature::new(vec![Field::new("docs", FieldType::Str)], vec![answer]).unwrap();
+    let model = ScriptedModel::replies([cell("submit answer=42")]);
+    let rlm = Rlm::builder(task).model(model).interpreter(common::interpreter().factory()).build().unwrap();
+    let sent = tokio::spawn(async move {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        go.send(()).unwrap();
+    });
+    let run = rlm.run(inputs! { docs: "?" }).await.unwrap();
+    assert_eq!((run.status(), run.outputs()["answer"].as_text()), (Status::Submitted, Some("42")));
+    sent.await.unwrap();
 }

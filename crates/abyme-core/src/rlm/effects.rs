@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use super::answers::{Answers, ToolUse};
 use crate::{
     error::{Error, ErrorKind, Result},
+    runtime::off_the_runtime,
     tool::Tool,
     value::Value,
 };
@@ -36,7 +37,7 @@ pub enum EffectDecision {
 }
 
 /// Decides about the unfinished calls of effects.
-pub(super) type DecideEffect = dyn Fn(&UnfinishedEffect) -> EffectDecision + Send + Sync;
+type DecideEffect = dyn Fn(&UnfinishedEffect) -> EffectDecision + Send + Sync;
 
 /// What a run asks about them.
 #[derive(Clone)]
@@ -52,14 +53,22 @@ impl fmt::Debug for EffectDecider {
 ///
 /// # Errors
 /// [`ErrorKind::InvalidInput`] with the tool, its arguments and what to do, if one is not to be made again.
-pub(super) fn check_effects(answers: &Answers, tools: &[Tool], decide: Option<&DecideEffect>) -> Result<()> {
+pub(super) async fn check_effects(
+    answers: &Answers,
+    tools: &[Tool],
+    decide: Option<&EffectDecider>,
+) -> Result<()> {
     for ToolUse { tool, arguments } in answers.unfinished() {
         if !tools.iter().any(|one| one.name() == tool && one.is_effect()) {
             continue;
         }
         let effect = UnfinishedEffect { tool, arguments };
-        if decide.is_some_and(|decide| decide(&effect) == EffectDecision::Repeat) {
-            continue;
+        if let Some(EffectDecider(decide)) = decide {
+            // A person may be asked, who takes a while.
+            let (decide, asked) = (decide.clone(), effect.clone());
+            if off_the_runtime(move || decide(&asked)).await == Some(EffectDecision::Repeat) {
+                continue;
+            }
         }
         let UnfinishedEffect { tool, arguments } = effect;
         let arguments: Vec<_> =

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{
     caller::ModelCaller,
-    effects::DecideEffect,
+    effects::EffectDecider,
     guard::OnDrop,
     start::{Outputs, RunParts, StartRun, child_seed},
     turns::Turns,
@@ -45,7 +45,7 @@ pub(super) async fn execute(parts: RunParts<'_>, cancelled: impl Future<Output =
 
 /// Runs children in the loop that runs their parents.
 struct Loop<'a> {
-    decide_effect: Option<&'a DecideEffect>,
+    decide_effect: Option<&'a EffectDecider>,
     seed: Option<u64>,
     session_unix_ms: Option<u64>,
 }

@@ -284,7 +284,7 @@ impl<O> Run<O> {
             seed,
             session_unix_ms,
             snapshots: snapshots.as_ref(),
-            decide_effect: decide_effect.as_ref().map(|decider| &*decider.0),
+            decide_effect: decide_effect.as_ref(),
             forked_from: forked_from.as_ref(),
             finish: Some(&cancel),
         };

@@ -6,7 +6,6 @@ mod sessions;
 use std::{borrow::Cow, future::pending, pin::pin, sync::Arc};
 
 use abyme_python_syntax::visible_text;
-use indexmap::IndexMap;
 use tracing::Instrument;
 
 use super::{
@@ -16,27 +15,24 @@ use super::{
     caller::ModelCaller,
     compact::Compactor,
     config::RlmConfig,
-    extract::read_outputs,
     guard::unless,
     kept_session::{KeptSession, SessionHolder},
     reply::{Reply, read_reply, read_whole_reply},
     same_task::{check_task, tool_notes},
     session_snapshots::SessionFiles,
     start::{Outputs, RunParts, StartRun},
+    submitted::{outputs_of, outputs_of_answer, outputs_of_extract},
     transcript::Transcript,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     inputs::Inputs,
-    interpreter::{
-        Cell, CodeInterpreter, FunctionSpec, Observation, Stage, Submission, Submitted, render_observation,
-    },
+    interpreter::{Cell, CodeInterpreter, FunctionSpec, Observation, Stage, render_observation},
     limits::{Limits, Remaining},
     model::{FinishReason, Message, Response},
     prompt::{self, FirstMessages, Profile, TextAlone},
     status::{Limit, Status},
     trajectory::{Event, FollowMode, Past, Purpose, Record, Recorder, unix_ms},
-    value::Value,
 };
 
 /// How often a session may die before the run gives up.
@@ -500,7 +496,7 @@ impl<'a> Turns<'a> {
                 }
             };
             model_error = None;
-            let outputs = read_outputs(signature, &response);
+            let outputs = outputs_of_extract(signature, &response).await;
             self.transcript.replied(self.turn, &visible_text(&response.text));
             let problems = match outputs {
                 Ok(outputs) => {
@@ -599,10 +595,9 @@ impl<'a> Turns<'a> {
                         ("the reply holds no code".to_owned(), prompt::nudge(signature, &remaining))
                     }
                     _ if prompt::takes_prose(signature) && is_whole => {
-                        match signature.coerce_single(Value::from(answer)) {
+                        match outputs_of_answer(signature, answer).await {
                             Ok(outputs) => return Ok(Step::Done((outputs, Status::Answered))),
                             Err(problems) => {
-                                let problems = problems.to_string();
                                 let message = prompt::refused(&problems, signature);
                                 (problems, prompt::after_cell(&message, &remaining))
                             }
@@ -717,7 +712,7 @@ impl<'a> Turns<'a> {
         let mut refused = None;
         if let Some(submission) = observation.submission.take() {
             let via = submission.via;
-            match self.coerce(submission) {
+            match outputs_of(&self.config.signature, submission).await {
                 Ok(outputs) => return Ok(Step::Done((outputs, Status::Submitted))),
                 Err(problems) => {
                     self.recorder.record(Event::SubmissionRefused {
@@ -791,16 +786,6 @@ impl<'a> Turns<'a> {
             observed = format!("{observed}\n{}", prompt::session_lost(&reason));
         }
         Ok(Step::Continue(prompt::after_cell(&observed, &self.remaining())))
-    }
-
-    /// The outputs of a submission, or what does not fit.
-    fn coerce(&self, submission: Submission) -> Result<IndexMap<String, Value>, String> {
-        let signature = &self.config.signature;
-        match submission.submitted {
-            Submitted::Fields(fields) => signature.coerce_outputs(fields),
-            Submitted::Value(value) => signature.coerce_single(value),
-        }
-        .map_err(|problems| problems.to_string())
     }
 }
 

@@ -224,6 +224,11 @@ impl TaskSignature {
         &self.checks
     }
 
+    /// Whether code of the host's looks at the outputs.
+    pub(crate) fn has_checks(&self) -> bool {
+        !self.checks.is_empty() || self.outputs().iter().any(|field| !field.checks().is_empty())
+    }
+
     /// What the model is told about all outputs together.
     pub(crate) fn said_of_outputs(&self) -> impl Iterator<Item = &str> {
         self.checks.iter().filter_map(Check::words)

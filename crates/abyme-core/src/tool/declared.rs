@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value as Json, json};
 
-use super::function::{Serialized, ToolReturn, off_the_runtime};
+use super::function::{Serialized, ToolReturn, called_off_the_runtime};
 use crate::{
     interpreter::HostError,
     names::{KEYWORDS, RELIED_ON, RESERVED, listed},
@@ -131,7 +131,7 @@ impl Arguments {
 pub async fn blocking(
     function: impl FnOnce() -> Result<Value, HostError> + Send + 'static,
 ) -> Result<Value, HostError> {
-    off_the_runtime(function).await
+    called_off_the_runtime(function).await
 }
 
 /// Asks a future to be `Send`, where its attribute can say so.

@@ -5,7 +5,6 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     fmt::Display,
     future::Future,
-    panic::resume_unwind,
     pin::Pin,
     sync::Arc,
 };
@@ -13,10 +12,10 @@ use std::{
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::runtime::Handle;
 
 use crate::{
     interpreter::HostError,
+    runtime::off_the_runtime,
     value::{Text, Value},
 };
 
@@ -105,7 +104,7 @@ where
     }
 
     fn call(self: Arc<Self>, arguments: Value) -> Called {
-        Box::pin(off_the_runtime(move || self(read(&arguments)?).into_result()))
+        Box::pin(called_off_the_runtime(move || self(read(&arguments)?).into_result()))
     }
 }
 
@@ -119,7 +118,7 @@ where
     }
 
     fn call(self: Arc<Self>, _: Value) -> Called {
-        Box::pin(off_the_runtime(move || self().into_result()))
+        Box::pin(called_off_the_runtime(move || self().into_result()))
     }
 }
 
@@ -128,19 +127,11 @@ async fn finished(future: impl Future<Output: ToolReturn>) -> Result<Value, Host
 }
 
 /// Runs a function on a thread that may block. Its panic is the caller's.
-pub(super) async fn off_the_runtime(
+pub(super) async fn called_off_the_runtime(
     function: impl FnOnce() -> Result<Value, HostError> + Send + 'static,
 ) -> Result<Value, HostError> {
-    if Handle::try_current().is_err() {
-        // Without tokio there is no run whose other calls could go on.
-        return function();
-    }
-    let span = tracing::Span::current();
-    match tokio::task::spawn_blocking(move || span.in_scope(function)).await {
-        Ok(result) => result,
-        Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
-        Err(_) => Err(HostError::runtime_error("the program is shutting down")),
-    }
+    let done = off_the_runtime(function).await;
+    done.unwrap_or_else(|| Err(HostError::runtime_error("the program is shutting down")))
 }
 
 /// What a tool may return: truth values, numbers, texts, `()`, options, collections and tuples of what

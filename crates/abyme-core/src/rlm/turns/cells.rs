@@ -95,7 +95,7 @@ impl Turns<'_> {
             recorder.check_live(self.turn)?;
             // The record ends in it. What it was answered is answered again, and the rest is asked.
             let answers = Answers::of(past, &calls, AnswerMode::Open);
-            check_effects(&answers, &self.config.tools, self.parts.decide_effect)?;
+            check_effects(&answers, &self.config.tools, self.parts.decide_effect).await?;
             self.recall(&Tally::of_returned(past, &calls));
             let session = &mut self.session(holder, self.turn).await?.session;
             recorder.go_live();
