@@ -59,12 +59,22 @@ async fn a_dropped_run_drops_its_model_call() {
 struct Noting {
     inner: ScriptedFactory,
     shut_down: Arc<AtomicBool>,
+    /// How long that takes.
+    shutdown: Duration,
 }
 
 #[derive(Debug)]
 struct NotingSession {
     inner: Box<dyn CodeInterpreter>,
     shut_down: Arc<AtomicBool>,
+    shutdown: Duration,
+}
+
+impl Noting {
+    fn new(shut_down: &Arc<AtomicBool>) -> Self {
+        let (inner, shut_down) = (interpreter().factory(), shut_down.clone());
+        Self { inner, shut_down, shutdown: Duration::ZERO }
+    }
 }
 
 #[async_trait::async_trait]
@@ -79,7 +89,8 @@ impl InterpreterFactory for Noting {
 
     async fn create(&self) -> Result<Box<dyn CodeInterpreter>> {
         let inner = self.inner.create().await?;
-        Ok(Box::new(NotingSession { inner, shut_down: self.shut_down.clone() }))
+        let (shut_down, shutdown) = (self.shut_down.clone(), self.shutdown);
+        Ok(Box::new(NotingSession { inner, shut_down, shutdown }))
     }
 }
 
@@ -102,6 +113,7 @@ impl CodeInterpreter for NotingSession {
 
     async fn shutdown(&mut self) -> Result<()> {
         self.shut_down.store(true, Ordering::SeqCst);
+        tokio::time::sleep(self.shutdown).await;
         self.inner.shutdown().await
     }
 }
@@ -109,7 +121,7 @@ impl CodeInterpreter for NotingSession {
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_run_shuts_its_session_down_and_keeps_its_record() {
     let (dropped, shut_down) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let backend = Noting { inner: interpreter().factory(), shut_down: shut_down.clone() };
+    let backend = Noting::new(&shut_down);
     let model = Stuck { dropped: dropped.clone() };
     let rlm = Rlm::builder("q -> a").model(model).interpreter(backend).build().unwrap();
     let run = rlm.run(inputs! { q: "?" });
@@ -178,7 +190,7 @@ async fn a_run_that_has_to_finish_now_answers_with_what_it_knows() {
     let answers = "{\"a\": 41}";
     for (code, outputs) in [("print 41", answers), ("hang", answers), ("print 41", "nothing")] {
         let shut_down = Arc::new(AtomicBool::new(false));
-        let backend = Noting { inner: interpreter().factory(), shut_down: shut_down.clone() };
+        let backend = Noting::new(&shut_down);
         let model = Slow { cell: code, outputs };
         let rlm = Rlm::builder("q -> a: int").model(model).interpreter(backend).build().unwrap();
         let run = rlm.run(inputs! { q: "?" });
@@ -219,4 +231,95 @@ async fn a_run_that_has_to_finish_now_answers_with_what_it_knows() {
     let run = rlm.run(inputs! { q: "?" });
     run.cancel_handle().finish_now();
     assert_eq!(run.await.unwrap().usage().calls, 1, "it asks for the outputs and for nothing else");
+}
+
+/// Takes long for every session but the first.
+#[derive(Debug)]
+struct SlowAgain {
+    inner: ScriptedFactory,
+    is_again: AtomicBool,
+}
+
+#[async_trait::async_trait]
+impl InterpreterFactory for SlowAgain {
+    fn name(&self) -> &str {
+        "slow-again"
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn create(&self) -> Result<Box<dyn CodeInterpreter>> {
+        if self.is_again.swap(true, Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+        self.inner.create().await
+    }
+}
+
+/// The record of such a run says so by what it asks for, and takes no turn when it goes on.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_finished_between_turns_takes_no_more_of_them() {
+    let rlm = |replies: &[String]| {
+        let (rlm, model) = scripted("q -> a: int", replies.to_vec());
+        let factory = SlowAgain { inner: interpreter().factory(), is_again: AtomicBool::new(false) };
+        (rlm.interpreter(factory).build().unwrap(), model)
+    };
+    let (outputs, more) = ("{\"a\": 41}".to_owned(), cell("submit a=1"));
+    // Before the first turn, and after one whose session died.
+    for (replies, wait) in [(vec![outputs.clone()], 0), (vec![cell("die"), outputs.clone()], 5)] {
+        let (first, _) = rlm(&replies);
+        let run = first.run(inputs! { q: "?" });
+        let handle = run.cancel_handle();
+        if wait == 0 {
+            handle.finish_now();
+        }
+        let (ended, ()) = tokio::join!(run.into_future(), async {
+            tokio::time::sleep(Duration::from_secs(wait)).await;
+            handle.finish_now();
+        });
+        let expected = ended.unwrap();
+        assert_eq!((expected.status(), expected.usage().calls), (Status::EndedEarly, replies.len() as u64));
+        let record = expected.trajectory();
+        let asks = record.events().position(|event| match event {
+            Event::MessageAppended { message, .. } => message.content.contains("answer with what is known"),
+            _ => false,
+        });
+        let asks = asks.expect("the record has the request") + 1;
+        for records in asks..=record.records().count() {
+            let lines: String = record.to_jsonl().split_inclusive('\n').take(records + 1).collect();
+            let begun = Trajectory::from_jsonl(&lines).unwrap();
+            assert_eq!(begun.records().count(), records);
+            let is_answered = begun
+                .events()
+                .any(|event| matches!(event, Event::ModelReplied { purpose: Purpose::Extract, .. }));
+            let (again, model) = rlm(&[if is_answered { more.clone() } else { outputs.clone() }]);
+            let resumed = again.resume_from(begun).await.unwrap();
+            assert_eq!((resumed.status(), resumed.outputs()), (Status::EndedEarly, expected.outputs()));
+            assert_eq!(model.requests().len(), usize::from(!is_answered), "{records}");
+        }
+        let (again, model) = rlm(&[more.clone()]);
+        let replayed = again.replay_from(record.clone()).await.unwrap();
+        assert_eq!((replayed.status(), model.requests().len()), (Status::EndedEarly, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_until_something_else_is_done() {
+    let stuck = || {
+        let backend = Noting { shutdown: Duration::from_secs(60), ..Noting::new(&Arc::default()) };
+        Rlm::builder("q -> a").model(Stuck::default()).interpreter(backend).build().unwrap()
+    };
+    let stop = || tokio::time::sleep(Duration::from_secs(5));
+    let error = stuck().run(inputs! { q: "?" }).until(stop(), None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    let last = error.trajectory().unwrap().events().last();
+    assert!(matches!(last, Some(Event::RunFailed { .. })), "it ended in order: {last:?}");
+    let error = stuck().run(inputs! { q: "?" }).until(stop(), Duration::from_secs(10)).await.unwrap_err();
+    assert_eq!((error.kind(), error.trajectory().is_none()), (ErrorKind::Cancelled, true));
+
+    let (rlm, _) = scripted("q -> a", [cell("submit a=done")]);
+    let run = rlm.build().unwrap().run(inputs! { q: "?" }).until(std::future::pending(), None);
+    assert_eq!(run.await.unwrap().get::<String>("a").unwrap(), "done");
 }

@@ -7,6 +7,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -326,6 +327,44 @@ impl<O> Run<O> {
         };
         recorder.flush().await;
         ended
+    }
+}
+
+impl<O: DeserializeOwned + 'static> Run<O> {
+    /// Awaits the run, and cancels it when `stop` is done: then it ends its session and its record, for which
+    /// it has the `grace`, or as long as it takes.
+    ///
+    /// ```no_run
+    /// # async fn example(rlm: abyme_core::Rlm, gone: impl Future<Output = ()>) -> abyme_core::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// use abyme_core::inputs;
+    ///
+    /// // `gone` ends with the client that asked.
+    /// let answer = rlm.run(inputs! { docs: "a very long text" }).until(gone, Duration::from_secs(5)).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`] after `stop`, with the record unless the grace is over; and those of any run.
+    pub async fn until(
+        self,
+        stop: impl Future<Output = ()>,
+        grace: impl Into<Option<Duration>>,
+    ) -> Result<Prediction<O>> {
+        let handle = self.cancel_handle();
+        let mut running = self.into_future();
+        tokio::select! {
+            ended = &mut running => return ended,
+            () = stop => handle.cancel(),
+        }
+        match grace.into() {
+            None => running.await,
+            Some(grace) => tokio::time::timeout(grace, running).await.unwrap_or_else(|_| {
+                let message = "the run was cancelled, and did not end in time";
+                Err(Error::new(ErrorKind::Cancelled, message))
+            }),
+        }
     }
 }
 
