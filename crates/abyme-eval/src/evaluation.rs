@@ -169,6 +169,7 @@ impl Evaluation {
         }
         let results = Results::open(path)?;
         self.check_settings(&results)?;
+        self.check_judge(&results)?;
         Ok(self.jobs(directory.as_ref(), &results).len())
     }
 
@@ -185,6 +186,7 @@ impl Evaluation {
         fs::create_dir_all(directory).map_err(|error| cannot_write(directory, error))?;
         let mut results = Results::open(directory.join("results.jsonl"))?;
         self.check_settings(&results)?;
+        self.check_judge(&results)?;
         let jobs = self.jobs(directory, &results);
         if !jobs.is_empty() {
             self.check_models()?;
@@ -249,6 +251,31 @@ impl Evaluation {
         }
     }
 
+    /// Refuses to mix what two models decided.
+    fn check_judge(&self, results: &Results) -> Result<()> {
+        let Some(judge) = &self.judge else { return Ok(()) };
+        let tasks: HashSet<_> =
+            self.tasks.entries().iter().map(|entry| (entry.id.as_str(), entry.hash.as_str())).collect();
+        let other = |line: &&TaskResult| {
+            let is_of_task = tasks.contains(&(line.task.as_str(), line.task_hash.as_str()));
+            let is_other = line.judge.as_ref().is_some_and(|before| before != judge.name());
+            line.outcome.counts() && is_of_task && is_other
+        };
+        match results.lines().iter().find(other) {
+            None => Ok(()),
+            Some(line) => {
+                let message = format!(
+                    "the answers to `{}` here were judged by {}, and the judge now is {}: use another \
+                     directory, or the same judge",
+                    line.task,
+                    line.judge.as_deref().unwrap_or_default(),
+                    judge.name()
+                );
+                Err(Error::new(ErrorKind::InvalidInput, message))
+            }
+        }
+    }
+
     fn check_models(&self) -> Result<()> {
         for setting in &self.settings {
             match &setting.way {
@@ -290,10 +317,16 @@ impl Evaluation {
     /// Makes tries until there are no more, or it makes no sense to go on.
     async fn make(&self, jobs: Vec<Job>, results: &mut Results) -> Result<Option<Stop>> {
         let before = results.lines().iter().filter_map(TaskResult::cost).sum();
-        let spending = Spending::new(self.config.max_total_cost, before);
+        let has_unknown = results.lines().iter().any(TaskResult::has_unknown_cost);
+        let spending = Spending::new(self.config.max_total_cost, before, has_unknown);
         let (mut waiting, mut running) = (jobs.into_iter().peekable(), JoinSet::new());
         let (all, mut over) = (self.tries(), self.tries() - waiting.len());
         let (mut stop, mut broken, mut broken_in_a_row) = (None, None, 0);
+        if spending.is_unknown() && waiting.peek().is_some() {
+            let message = "max_total_cost cannot be kept: the results that are here used calls of which nobody \
+                           knows what they cost; go on without it, or begin in another directory";
+            stop = Some(Stop::Error(Error::new(ErrorKind::Config, message)));
+        }
         loop {
             while stop.is_none() && running.len() < self.config.concurrency && waiting.peek().is_some() {
                 let least = waiting.peek().map_or(0.0, Job::least_cost);

@@ -8,15 +8,15 @@ use std::{
     time::Instant,
 };
 
-use abyme_core::{Error, ErrorKind, LanguageModel, Result, Trajectory, Usage};
+use abyme_core::{Error, ErrorKind, Field, FieldType, LanguageModel, Result, Trajectory, Usage};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
-    judge::judge,
+    judge::{Judged, judge},
     plain::{self, PlainCall},
     result::{Outcome, TaskResult},
     setting::{Setting, Way},
-    spending::Meter,
+    spending::{Meter, priced},
     task::ANSWER,
     tasks::{LoadedTask, TaskEntry, Tasks},
 };
@@ -75,6 +75,7 @@ impl Job {
             error: None,
             kept_share: None,
             usage: Usage::default(),
+            judge: None,
             judge_usage: None,
             turns: None,
             seconds: 0.0,
@@ -85,8 +86,8 @@ impl Job {
 
     /// Makes the try.
     pub(crate) async fn run(self, meter: Arc<Meter>) -> Done {
-        let mut result = self.result(Outcome::Answered);
-        let failure = match self.answer(&meter, &mut result).await {
+        let (mut result, mut replies) = (self.result(Outcome::Answered), Vec::new());
+        let failure = match self.answer(&meter, &mut result, &mut replies).await {
             Ok(()) => None,
             Err(error) => {
                 result.outcome = match result.answer {
@@ -100,13 +101,19 @@ impl Job {
             }
         };
         let used = result.usage + result.judge_usage.unwrap_or_default();
-        meter.end(&used, result.outcome == Outcome::Answered);
+        meter.end(&replies, &used);
         Done { result, failure }
     }
 
-    async fn answer(&self, meter: &Arc<Meter>, result: &mut TaskResult) -> Result<()> {
+    /// `replies` gets what each reply used whose cost has to be known.
+    async fn answer(
+        &self,
+        meter: &Arc<Meter>,
+        result: &mut TaskResult,
+        replies: &mut Vec<Usage>,
+    ) -> Result<()> {
         let task = {
-            let LoadedTask { task, inputs } = self.tasks.load(&self.entry)?;
+            let LoadedTask { task, inputs } = self.load().await?;
             let signature = task.signature()?;
             let record = self.record();
             let path = self.directory.join(&record);
@@ -123,25 +130,18 @@ impl Job {
                         .trace(&path)
                         .on_event(meter.clone());
                     result.run = Some(run.id().to_owned());
-                    let handle = run.cancel_handle();
-                    let mut running = run.into_future();
-                    let ended = tokio::select! {
-                        ended = &mut running => ended,
-                        () = meter.used_up() => {
-                            handle.cancel();
-                            running.await
-                        }
-                    };
-                    of_run(ended, result)
+                    let ended = of_run(run.until(meter.used_up(), None).await, result);
+                    replies.extend(ended.is_ok().then_some(result.usage));
+                    ended
                 }
                 Way::Plain(model, config) => {
-                    let output = signature.output(ANSWER).map(|field| field.ty().to_string());
-                    let output = output.unwrap_or_default();
-                    let call = plain::call(model, config, &inputs, &output).await;
+                    let ty = signature.output(ANSWER).map_or(&FieldType::Str, Field::ty);
+                    let call = plain::call(model, config, &inputs, &ty.to_string()).await;
                     result.usage = call.usage;
                     result.kept_share = call.kept_share;
+                    replies.extend(call.reply.as_ref().map(|reply| priced(&**model, reply.usage)).ok());
                     keep(&path, model.name(), &call)?;
-                    call.reply.and_then(|reply| Ok(plain::answer(&reply)?.into()))
+                    call.reply.and_then(|reply| plain::answer(&reply, ty))
                 }
             };
             result.seconds = started.elapsed().as_secs_f64();
@@ -151,19 +151,23 @@ impl Job {
         let answer = result.answer.as_ref().unwrap_or(&serde_json::Value::Null);
         result.score = match (task.scorer.score(answer, &task.expected), &self.judge) {
             (Some(score), _) => Some(score),
-            (None, Some(model)) => match judge(model, &task, answer).await {
-                Ok((score, usage)) => {
-                    result.judge_usage = Some(usage);
-                    Some(score)
-                }
-                Err(error) => {
-                    result.judge_usage = error.usage().copied();
-                    return Err(error.context("the judge"));
-                }
-            },
+            (None, Some(model)) => {
+                let Judged { score, replies: said, usage } = judge(model, &task, answer).await;
+                replies.extend(said);
+                (result.judge, result.judge_usage) = (Some(model.name().to_owned()), Some(usage));
+                Some(score.map_err(|error| error.context("the judge"))?)
+            }
             (None, None) => return Err(Error::new(ErrorKind::Config, "there is no judge")),
         };
         Ok(())
+    }
+
+    /// Its task with the inputs, which may be large: read where no other try waits for it.
+    async fn load(&self) -> Result<LoadedTask> {
+        let (tasks, entry) = (self.tasks.clone(), self.entry.clone());
+        let loaded = tokio::task::spawn_blocking(move || tasks.load(&entry)).await;
+        loaded
+            .map_err(|error| Error::new(ErrorKind::Internal, "reading a task panicked").with_source(error))?
     }
 
     /// What an error means for the result.

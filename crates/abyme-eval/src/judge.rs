@@ -4,33 +4,45 @@ use std::sync::Arc;
 
 use abyme_core::{Error, ErrorKind, LanguageModel, LanguageModelExt, Request, Result, RetryPolicy, Usage};
 
-use crate::task::Task;
+use crate::{spending::priced, task::Task};
 
 /// Characters of an answer that the judge reads.
 const MAX_ANSWER_CHARS: usize = 20_000;
 /// What its reply ends with.
 const VERDICT: &str = "VERDICT:";
 
-/// Asks the judge: the score, and what it used. A reply without a verdict is asked for once more.
-pub(crate) async fn judge(
-    model: &Arc<dyn LanguageModel>,
-    task: &Task,
-    answer: &serde_json::Value,
-) -> Result<(f64, Usage)> {
+/// What a judge said.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    pub(crate) score: Result<f64>,
+    /// What each of its replies used.
+    pub(crate) replies: Vec<Usage>,
+    /// What all calls used.
+    pub(crate) usage: Usage,
+}
+
+/// Asks the judge. A reply without a verdict is asked for once more.
+pub(crate) async fn judge(model: &Arc<dyn LanguageModel>, task: &Task, answer: &serde_json::Value) -> Judged {
     let retrying = model.clone().with_retry(RetryPolicy::default());
     let request = Request::prompt(prompt(task, answer));
-    let mut usage = Usage::default();
+    let (mut replies, mut usage) = (Vec::new(), Usage::default());
     for _ in 0..2 {
-        let reply = retrying.complete(&request).await?;
-        let mut used = reply.usage;
-        used.cost = used.cost.or_else(|| model.price().and_then(|price| price.of(&used)));
+        let reply = match retrying.complete(&request).await {
+            Ok(reply) => reply,
+            Err(error) => {
+                usage += error.usage().copied().unwrap_or_else(Usage::call);
+                return Judged { score: Err(error), replies, usage };
+            }
+        };
+        let used = priced(&**model, reply.usage);
+        replies.push(used);
         usage += used;
         if let Some(score) = verdict(&reply.text) {
-            return Ok((score, usage));
+            return Judged { score: Ok(score), replies, usage };
         }
     }
     let message = format!("the judge {} gave no verdict", model.name());
-    Err(Error::new(ErrorKind::MalformedReply, message).with_usage(usage))
+    Judged { score: Err(Error::new(ErrorKind::MalformedReply, message)), replies, usage }
 }
 
 fn prompt(task: &Task, answer: &serde_json::Value) -> String {
@@ -81,11 +93,22 @@ mod tests {
         let scripted = ScriptedModel::replies([said("Well."), said("Same.\nVERDICT: RIGHT")]);
         let model: Arc<dyn LanguageModel> = Arc::new(scripted.clone());
         let task = Task::new("Capital of France?", "Paris");
-        let (score, usage) = judge(&model, &task, &"It is Paris.".into()).await.unwrap();
-        assert_eq!((score, usage.calls, usage.input_tokens), (1.0, 2, Some(20)));
+        let Judged { score, replies, usage } = judge(&model, &task, &"It is Paris.".into()).await;
+        assert_eq!((score.unwrap(), usage.calls, usage.input_tokens), (1.0, 2, Some(20)));
+        assert_eq!(replies, [Usage::tokens(10, 1); 2]);
         let prompt = &scripted.requests()[0].messages[0].content;
         for part in ["Capital of France?", "<expected>\nParis\n", "<answer>\nIt is Paris.\n"] {
             assert!(prompt.contains(part), "{prompt}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_judge_used_before_it_failed_is_counted() {
+        let said = Response::new("Well.").usage(Usage::tokens(10, 1).cost(0.5));
+        let refused = Error::new(ErrorKind::Auth, "no").with_usage(Usage::call());
+        let model: Arc<dyn LanguageModel> = Arc::new(ScriptedModel::results([Ok(said), Err(refused)]));
+        let Judged { score, replies, usage } = judge(&model, &Task::new("?", "x"), &"y".into()).await;
+        assert_eq!(score.unwrap_err().kind(), ErrorKind::Auth);
+        assert_eq!((replies.len(), usage.calls, usage.cost), (1, 2, Some(0.5)));
     }
 }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use abyme_core::{
-    Error, ErrorKind, FinishReason, Inputs, LanguageModel, LanguageModelExt, Request, Response, Result, Usage,
+    Error, ErrorKind, FieldType, FinishReason, Inputs, LanguageModel, LanguageModelExt, Request, Response,
+    Result, Usage,
 };
 
 use crate::{
     setting::{PlainConfig, TooLong},
+    spending::priced,
     task::QUESTION,
 };
 
@@ -71,10 +73,11 @@ pub(crate) async fn call(
     loop {
         let request = Request::prompt(prompt.cut_to(keep));
         let reply = retrying.complete(&request).await;
-        usage += match &reply {
+        let used = match &reply {
             Ok(reply) => reply.usage,
             Err(error) => error.usage().copied().unwrap_or_else(Usage::call),
         };
+        usage += priced(&**model, used);
         let is_too_long = reply.as_ref().is_err_and(|error| error.kind() == ErrorKind::ContextTooLong);
         if is_too_long && config.too_long == TooLong::Truncate && cuts < MAX_CUTS {
             cuts += 1;
@@ -83,9 +86,6 @@ pub(crate) async fn call(
         }
         let all = prompt.inputs.len();
         let kept_share = (keep < all).then(|| keep as f64 / all as f64);
-        if usage.cost.is_none() {
-            usage.cost = model.price().and_then(|price| price.of(&usage));
-        }
         return PlainCall { request, reply, usage, kept_share };
     }
 }
@@ -97,14 +97,20 @@ pub(crate) fn least_cost(model: &dyn LanguageModel, input_bytes: u64) -> f64 {
     model.price().and_then(|price| price.of(&Usage::tokens(tokens, 0))).unwrap_or_default()
 }
 
-/// The answer in a reply: without the thoughts that some models begin it with.
+/// The answer in a reply: without the thoughts that some models begin it with, and as its type, as the answer
+/// of a run is. What has another type stays the text that it is, which a scorer may read.
 ///
 /// # Errors
 /// [`ErrorKind::OutputType`] where nothing is left.
-pub(crate) fn answer(reply: &Response) -> Result<String> {
+pub(crate) fn answer(reply: &Response, ty: &FieldType) -> Result<serde_json::Value> {
     let text = reply.text.rsplit_once("</think>").map_or(reply.text.as_str(), |(_, after)| after).trim();
     match (text.is_empty(), &reply.finish_reason) {
-        (false, _) => Ok(text.to_owned()),
+        (false, _) if *ty == FieldType::Str => Ok(text.into()),
+        (false, _) => {
+            let mut values = [Some(text), last_fenced(text)].into_iter().flatten();
+            let value = values.find_map(|text| ty.coerce(text.into()).ok());
+            Ok(value.map_or_else(|| text.into(), |value| value.to_json()))
+        }
         (true, FinishReason::Length) => {
             Err(Error::new(ErrorKind::OutputType, "the length limit cut the reply before its answer"))
         }
@@ -113,6 +119,14 @@ pub(crate) fn answer(reply: &Response) -> Result<String> {
         }
         (true, _) => Err(Error::new(ErrorKind::OutputType, "the reply has no text")),
     }
+}
+
+/// What the last fence of Markdown in a text holds, which has words around it.
+fn last_fenced(text: &str) -> Option<&str> {
+    let (before, _) = text.rsplit_once("```")?;
+    let (_, fenced) = before.rsplit_once("```")?;
+    let (_language, content) = fenced.split_once('\n')?;
+    Some(content.trim())
 }
 
 impl Prompt {
@@ -217,15 +231,34 @@ mod tests {
         assert_eq!(refused.reply.unwrap_err().kind(), ErrorKind::ContextTooLong);
         let model = scripted();
         let cut = call(model.clone(), TooLong::Truncate, &inputs, "str").await;
-        assert_eq!(answer(&cut.reply.unwrap()).unwrap(), "yes");
+        assert_eq!(answer(&cut.reply.unwrap(), &FieldType::Str).unwrap(), "yes");
         assert_eq!(model.requests().len(), 4, "100, 60, 36, 22 kB");
     }
 
     #[test]
     fn a_reply_without_an_answer_says_why() {
         let cut = Response::new("<think>so").finish_reason(FinishReason::Length);
-        assert_eq!(answer(&cut).unwrap(), "<think>so");
+        assert_eq!(answer(&cut, &FieldType::Str).unwrap(), "<think>so");
         let cut = Response::new("").finish_reason(FinishReason::Length);
-        assert!(answer(&cut).unwrap_err().message().contains("length limit"));
+        assert!(answer(&cut, &FieldType::Str).unwrap_err().message().contains("length limit"));
+    }
+
+    #[test]
+    fn an_answer_has_its_type_as_that_of_a_run_has() {
+        use serde_json::json;
+        let pairs = "```json\n[[\"a\", \"b\"]]\n```";
+        for (reply, ty, expected) in [
+            ("```json\n[\"a\", \"b\"]\n```", "list[str]", json!(["a", "b"])),
+            (&format!("These are all:\n\n{pairs}\nThat is it."), "list[list[str]]", json!([["a", "b"]])),
+            ("<think>[1]</think>\n```\n[2]\n```", "list[int]", json!([2])),
+            ("Here:\n```json\n12.5\n```", "float", json!(12.5)),
+            ("12", "int", json!(12)),
+            ("There are 12.", "int", json!("There are 12.")),
+            ("- a\n- b", "list[str]", json!("- a\n- b")),
+            ("```\nParis\n```", "str", json!("```\nParis\n```")),
+        ] {
+            let ty = ty.parse().unwrap();
+            assert_eq!(answer(&Response::new(reply), &ty).unwrap(), expected, "{reply}");
+        }
     }
 }

@@ -3,6 +3,8 @@
 use abyme_core::Usage;
 use serde::{Deserialize, Serialize};
 
+use crate::spending::is_unknown;
+
 /// How one try of one task by one setting ended: a line of `results.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -37,6 +39,9 @@ pub struct TaskResult {
     /// What it used.
     #[serde(default)]
     pub usage: Usage,
+    /// The model that gave the score, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge: Option<String>,
     /// What the judge used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judge_usage: Option<Usage>,
@@ -85,5 +90,12 @@ impl TaskResult {
     #[must_use]
     pub fn cost(&self) -> Option<f64> {
         (self.usage + self.judge_usage.unwrap_or_default()).cost
+    }
+
+    /// Whether nobody knows what it cost. That of a try without an answer may never be known, and is nothing
+    /// as a rule.
+    pub(crate) fn has_unknown_cost(&self) -> bool {
+        let used = [Some(&self.usage), self.judge_usage.as_ref()];
+        self.outcome == Outcome::Answered && used.into_iter().flatten().any(is_unknown)
     }
 }

@@ -123,6 +123,7 @@ mod tests {
             error: None,
             kept_share: None,
             usage: Usage::tokens(10, 2),
+            judge: None,
             judge_usage: None,
             turns: None,
             seconds: 0.5,

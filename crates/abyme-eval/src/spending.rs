@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use abyme_core::{Event, EventSink, Record, Usage};
+use abyme_core::{Event, EventSink, LanguageModel, Record, Usage};
 use tokio::sync::watch;
 
 /// The money of an evaluation.
@@ -28,9 +28,9 @@ struct Amounts {
 }
 
 impl Spending {
-    /// Begins with what was spent before.
-    pub(crate) fn new(limit: Option<f64>, before: f64) -> Arc<Self> {
-        let amounts = Mutex::new(Amounts { ended: before, ..Amounts::default() });
+    /// Begins with what was spent before. `has_unknown` says that nobody knows what some of that was.
+    pub(crate) fn new(limit: Option<f64>, before: f64, has_unknown: bool) -> Arc<Self> {
+        let amounts = Mutex::new(Amounts { ended: before, has_unknown, ..Amounts::default() });
         Arc::new(Self { limit, amounts, used_up: watch::Sender::new(false) })
     }
 
@@ -112,12 +112,13 @@ impl Meter {
         self.spending.used_up().await;
     }
 
-    /// What the try used in all. What one with an answer used has to be known.
-    pub(crate) fn end(&self, usage: &Usage, has_answer: bool) {
-        if has_answer && usage.calls > 0 && usage.cost.is_none() {
+    /// What the try used in all, and what each of its replies used, which has to be known: a sum hides what
+    /// is not. What failed calls cost may never be known, and is nothing as a rule.
+    pub(crate) fn end(&self, replies: &[Usage], all: &Usage) {
+        if replies.iter().any(is_unknown) {
             self.spending.set_unknown();
         }
-        self.spending.set(self.number, usage, true);
+        self.spending.set(self.number, all, true);
     }
 }
 
@@ -130,7 +131,7 @@ impl EventSink for Meter {
             return;
         };
         // What a failed call cost may never be known, and is nothing as a rule.
-        if usage.calls > 0 && usage.cost.is_none() && !matches!(record.event, Event::ModelCallFailed { .. }) {
+        if is_unknown(usage) && !matches!(record.event, Event::ModelCallFailed { .. }) {
             self.spending.set_unknown();
         }
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,17 +140,29 @@ impl EventSink for Meter {
     }
 }
 
+/// Whether calls were made of which nobody knows what they cost.
+pub(crate) fn is_unknown(usage: &Usage) -> bool {
+    usage.calls > 0 && usage.cost.is_none()
+}
+
+/// What a call used, with its cost by the price of its model where the provider does not tell it.
+pub(crate) fn priced(model: &dyn LanguageModel, mut used: Usage) -> Usage {
+    used.cost = used.cost.or_else(|| model.price().and_then(|price| price.of(&used)));
+    used
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
     async fn what_is_spent_is_counted_as_it_comes() {
-        let spending = Spending::new(Some(1.0), 0.25);
+        let spending = Spending::new(Some(1.0), 0.25, false);
         let first = spending.begin(0.5).unwrap();
         assert!(spending.begin(0.5).is_none(), "0.75 are spoken for");
         let second = spending.begin(0.0).unwrap();
-        first.end(&Usage::tokens(1, 1).cost(0.25), true);
+        let used = Usage::tokens(1, 1).cost(0.25);
+        first.end(&[used], &used);
         spending.set(second.number, &Usage::tokens(1, 1).cost(0.49), false);
         assert!(spending.begin(0.0).is_some());
         assert!(!*spending.used_up.borrow());
@@ -160,14 +173,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_limit_needs_known_costs() {
-        let spending = Spending::new(Some(1.0), 0.0);
-        spending.begin(0.0).unwrap().end(&Usage::call(), false);
+        let spending = Spending::new(Some(1.0), 0.0, false);
+        spending.begin(0.0).unwrap().end(&[], &Usage::call());
         assert!(!spending.is_unknown());
-        spending.begin(0.0).unwrap().end(&Usage::tokens(1, 1), true);
+        let (known, unknown) = (Usage::tokens(1, 1).cost(0.1), Usage::tokens(1, 1));
+        spending.begin(0.0).unwrap().end(&[known, unknown], &(known + unknown));
         spending.used_up().await;
         assert!(spending.is_unknown());
-        let free = Spending::new(None, 0.0);
-        free.begin(0.0).unwrap().end(&Usage::call(), true);
+        assert!(Spending::new(Some(1.0), 0.0, true).is_unknown());
+        let free = Spending::new(None, 0.0, true);
+        free.begin(0.0).unwrap().end(&[Usage::call()], &Usage::call());
         assert!(!free.is_unknown() && free.begin(9.0).is_some());
     }
 }

@@ -71,6 +71,16 @@ pub struct TextFile {
     pub file: PathBuf,
 }
 
+impl TextFile {
+    /// Its text. A relative path begins at `directory`.
+    ///
+    /// # Errors
+    /// Those of [`Text::from_file`].
+    pub(crate) fn read(&self, directory: &Path) -> Result<Text> {
+        Text::from_file(directory.join(&self.file))
+    }
+}
+
 impl Task {
     /// A question without inputs, whose answer is to be exactly what is expected.
     pub fn new(question: impl Into<String>, expected: impl Into<serde_json::Value>) -> Self {
@@ -130,11 +140,6 @@ impl Task {
         format!("{inputs}{QUESTION}: str -> {ANSWER}: {output}").parse()
     }
 
-    /// Whether an input is the text of a file.
-    pub(crate) fn names_file(&self, input: &str) -> bool {
-        matches!(self.inputs.get(input), Some(TaskInput::File(_)))
-    }
-
     /// The inputs with the question. Files are read from `directory`.
     ///
     /// # Errors
@@ -143,7 +148,7 @@ impl Task {
         let value = |(name, input): (&String, &TaskInput)| {
             let value = match input {
                 TaskInput::Value(value) => Value::from(value.clone()),
-                TaskInput::File(TextFile { file }) => Text::from_file(directory.join(file))?.into(),
+                TaskInput::File(file) => file.read(directory)?.into(),
             };
             Ok((name.clone(), value))
         };

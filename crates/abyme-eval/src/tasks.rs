@@ -7,10 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use abyme_core::{Error, ErrorKind, Inputs, Result, TaskSignature};
+use abyme_core::{Error, ErrorKind, Inputs, Result, TaskSignature, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{scorer::Scorer, task::Task};
+use crate::{
+    scorer::Scorer,
+    task::{Task, TaskInput, TextFile},
+};
 
 /// The longest line of a file of tasks: 1 GiB.
 const MAX_LINE_BYTES: u64 = 1 << 30;
@@ -62,7 +65,7 @@ impl Tasks {
         let path = path.into();
         let mut tasks = Self { path, entries: Vec::new(), signatures: Vec::new() };
         let mut file = BufReader::new(tasks.file()?);
-        let (mut offset, mut number, mut lines) = (0, 0, HashMap::new());
+        let (mut offset, mut number, mut lines, mut files) = (0, 0, HashMap::new(), HashMap::new());
         loop {
             let mut line = Vec::new();
             let read = (&mut file).take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
@@ -75,7 +78,7 @@ impl Tasks {
                 return Err(tasks.wrong(number, "longer than 1 GiB"));
             }
             if !line.trim_ascii().is_empty() {
-                let id = tasks.add(&line, offset, number)?.id.clone();
+                let id = tasks.add(&line, offset, number, &mut files)?.id.clone();
                 if let Some(before) = lines.insert(id.clone(), number) {
                     return Err(
                         tasks.wrong(number, format!("the task of line {before} is called `{id}` too"))
@@ -114,22 +117,40 @@ impl Tasks {
         let mut file = self.file()?;
         let read = file.seek(SeekFrom::Start(entry.offset)).and_then(|_| file.read_exact(&mut line));
         read.map_err(|error| self.unreadable(error))?;
-        let loaded = self.read(&line, entry.line)?;
-        if identity(&line, &loaded.task, &loaded.inputs).0 != entry.hash {
+        let task = self.read(&line, entry.line)?;
+        let inputs = task.values(self.directory()).map_err(|error| error.context(self.at(entry.line)))?;
+        let of_file = |name: &str, _: &TextFile| {
+            let text = inputs.get(name).and_then(Value::as_text).unwrap_or_default();
+            Ok(FileIdentity::of(text))
+        };
+        if identity(&line, &task, of_file)?.0 != entry.hash {
             return Err(self.wrong(entry.line, "another task than before: something changes the file"));
         }
-        Ok(loaded)
+        Ok(LoadedTask { task, inputs })
     }
 
-    /// Adds a task.
-    fn add(&mut self, line: &[u8], offset: u64, number: usize) -> Result<&TaskEntry> {
-        let LoadedTask { task, inputs } = self.read(line, number)?;
+    /// Adds a task. A file that many tasks name is read once.
+    fn add(
+        &mut self,
+        line: &[u8],
+        offset: u64,
+        number: usize,
+        files: &mut HashMap<PathBuf, FileIdentity>,
+    ) -> Result<&TaskEntry> {
+        let task = self.read(line, number)?;
         let signature = task.signature().map_err(|error| self.wrong(number, error.message()))?;
         task.scorer.check(&task.expected).map_err(|problem| self.wrong(number, problem))?;
         if !self.signatures.contains(&signature) {
             self.signatures.push(signature);
         }
-        let (hash, input_bytes) = identity(line, &task, &inputs);
+        let of_file = |_: &str, named: &TextFile| {
+            if let Some(known) = files.get(&named.file) {
+                return Ok(*known);
+            }
+            let text = named.read(self.directory()).map_err(|error| error.context(self.at(number)))?;
+            Ok(*files.entry(named.file.clone()).or_insert(FileIdentity::of(&text)))
+        };
+        let (hash, input_bytes) = identity(line, &task, of_file)?;
         let id = if task.id.is_empty() { format!("task-{number}") } else { task.id };
         let length = line.len() as u64;
         let is_judged = task.scorer == Scorer::Judge;
@@ -147,13 +168,11 @@ impl Tasks {
         Ok(&self.entries[self.entries.len() - 1])
     }
 
-    /// Reads a task and its inputs.
-    fn read(&self, line: &[u8], number: usize) -> Result<LoadedTask> {
+    /// Reads a task.
+    fn read(&self, line: &[u8], number: usize) -> Result<Task> {
         let json = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
         let task = serde_json::from_slice::<Task>(json);
-        let task = task.map_err(|error| self.wrong(number, format!("no task: {error}")))?;
-        let inputs = task.values(self.directory()).map_err(|error| error.context(self.at(number)))?;
-        Ok(LoadedTask { task, inputs })
+        task.map_err(|error| self.wrong(number, format!("no task: {error}")))
     }
 
     fn directory(&self) -> &Path {
@@ -177,16 +196,38 @@ impl Tasks {
     }
 }
 
-/// The hash of a task, and the bytes of its inputs. What a file holds counts, not its name.
-fn identity(line: &[u8], task: &Task, inputs: &Inputs) -> (String, u64) {
-    let (mut hashed, mut input_bytes) = (line.trim_ascii().to_vec(), 0);
-    for (name, value) in inputs.iter() {
-        input_bytes += value.as_text().map_or_else(|| value.to_json().to_string().len(), str::len) as u64;
-        if task.names_file(name) {
-            hashed.extend(xxh3_64(value.as_text().unwrap_or_default().as_bytes()).to_be_bytes());
-        }
+/// What a file holds, as far as a task differs by it.
+#[derive(Clone, Copy, Debug)]
+struct FileIdentity {
+    hash: u64,
+    bytes: u64,
+}
+
+impl FileIdentity {
+    fn of(text: &str) -> Self {
+        Self { hash: xxh3_64(text.as_bytes()), bytes: text.len() as u64 }
     }
-    (format!("{:016x}", xxh3_64(&hashed)), input_bytes)
+}
+
+/// The hash of a task, and the bytes of its inputs. What a file holds counts, not its name. `of_file` is asked
+/// for each input that is a file.
+fn identity(
+    line: &[u8],
+    task: &Task,
+    mut of_file: impl FnMut(&str, &TextFile) -> Result<FileIdentity>,
+) -> Result<(String, u64)> {
+    let (mut hashed, mut input_bytes) = (line.trim_ascii().to_vec(), task.question.len() as u64);
+    for (name, input) in &task.inputs {
+        input_bytes += match input {
+            TaskInput::Value(json) => json.as_str().map_or_else(|| json.to_string().len(), str::len) as u64,
+            TaskInput::File(file) => {
+                let FileIdentity { hash, bytes } = of_file(name, file)?;
+                hashed.extend(hash.to_be_bytes());
+                bytes
+            }
+        };
+    }
+    Ok((format!("{:016x}", xxh3_64(&hashed)), input_bytes))
 }
 
 #[cfg(test)]
@@ -227,6 +268,29 @@ mod tests {
         assert!(error.message().contains("line 4: another task"), "{error}");
         tasks = Tasks::open(tasks.path()).unwrap();
         assert_ne!(tasks.entries()[1].hash, entry.hash, "the file is part of the task");
+    }
+
+    #[test]
+    fn tasks_that_name_one_file_differ_with_it() {
+        let task = |id: &str, file: &str| {
+            format!(
+                "{{\"id\": \"{id}\", \"question\": \"?\", \"expected\": 1, \
+                     \"inputs\": {{\"docs\": {{\"file\": \"{file}\"}}}}}}\n"
+            )
+        };
+        let text = task("a", "docs.txt") + &task("b", "docs.txt") + &task("c", "./docs.txt");
+        let (directory, tasks) = open(&text);
+        let tasks = tasks.unwrap();
+        for entry in tasks.entries() {
+            assert_eq!(entry.input_bytes, 7 + 1);
+            assert_eq!(tasks.load(entry).unwrap().inputs.get("docs").unwrap().as_text(), Some("A text."));
+        }
+        fs::write(directory.path().join("docs.txt"), "Another").unwrap();
+        let changed = Tasks::open(tasks.path()).unwrap();
+        for (before, after) in tasks.entries().iter().zip(changed.entries()) {
+            assert_ne!(before.hash, after.hash);
+            assert!(tasks.load(before).is_err() && changed.load(after).is_ok());
+        }
     }
 
     #[test]

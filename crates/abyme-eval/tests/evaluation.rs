@@ -287,3 +287,39 @@ async fn failures_of_a_setting_count_as_wrong() {
     let text = ended.report.to_string();
     assert!(text.contains("- plain: 1 of 4 tries were too long for the model"), "{text}");
 }
+
+#[tokio::test]
+async fn another_judge_and_unpriced_judges_are_noticed() {
+    let directory = directory();
+    let task = |number: u32| Task::new(format!("Say «{number}»."), "1").id(number.to_string());
+    write(directory.path(), [task(1).scorer(Scorer::Judge), task(3)].into_iter());
+    let judge = |name: &str, used: Usage| {
+        ScriptedModel::from_fn(move |_| Ok(Response::new("Same.\nVERDICT: RIGHT").usage(used)))
+            .with_name(name)
+    };
+    let priced = Usage::tokens(10, 2).cost(0.01);
+    let with = |judge: ScriptedModel, limit: Option<f64>| {
+        let config = EvaluationConfig::default().concurrency(1).max_total_cost(limit);
+        Evaluation::new(tasks(&directory), [plain(model())]).config(config).judge(judge)
+    };
+    let ended = with(judge("one", priced), Some(1.0)).run(out(&directory)).await.unwrap();
+    assert!(ended.stop.is_none() && ended.missing == 0, "{:?}", ended.stop);
+    let judges: Vec<_> = lines(&directory).into_iter().map(|line| line.judge).collect();
+    assert_eq!(judges, [Some("one".to_owned()), None]);
+    let error = with(judge("two", priced), None).run(out(&directory)).await.unwrap_err();
+    assert!(error.message().contains("judged by one") && error.message().contains("is two"), "{error}");
+    assert!(with(judge("two", priced), None).missing(out(&directory)).is_err());
+    assert_eq!(with(judge("one", priced), None).missing(out(&directory)).unwrap(), 0);
+
+    let other = directory.path().join("other");
+    let unpriced = judge("one", Usage::tokens(10, 2));
+    let ended = with(unpriced.clone(), Some(1.0)).run(&other).await.unwrap();
+    let Some(Stop::Error(error)) = ended.stop else { panic!("{:?}", ended.stop) };
+    assert!(error.message().contains("what a call cost"), "{error}");
+    assert_eq!(ended.missing, 1, "the second task was not tried");
+    // A later start knows that the sum of the results is not known.
+    let ended = with(unpriced.clone(), Some(1.0)).run(&other).await.unwrap();
+    let Some(Stop::Error(error)) = ended.stop else { panic!("{:?}", ended.stop) };
+    assert!(error.message().contains("nobody knows") && ended.missing == 1, "{error}");
+    assert_eq!(with(unpriced, None).run(&other).await.unwrap().missing, 0);
+}

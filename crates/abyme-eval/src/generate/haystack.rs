@@ -51,57 +51,24 @@ impl Haystack {
 fn write_line(dice: &mut Dice, text: &mut String, line: u32) {
     let (who, did, what) = (dice.pick(PEOPLE), dice.pick(VERBS), dice.pick(THINGS));
     let (how, place, when) = (dice.pick(KINDS), dice.pick(PLACES), dice.pick(TIMES));
-    let parts: &[&str] = match dice.small(4) {
-        0 => &[who, " ", did, " the ", how, " ", what, " near the ", place, " ", when, ", under file "],
-        1 => &[
-            "The ",
-            how,
-            " ",
-            what,
-            " in the ",
-            place,
-            " was what ",
-            who,
-            " ",
-            did,
-            " ",
-            when,
-            ", see page ",
-        ],
-        2 => &[
-            "On the way to the ",
-            place,
-            ", ",
-            who,
-            " ",
-            did,
-            " a ",
-            how,
-            " ",
-            what,
-            " ",
-            when,
-            ", lot number ",
-        ],
-        _ => &[
-            "Nobody in the ",
-            place,
-            " knew that ",
-            who,
-            " ",
-            did,
-            " this ",
-            how,
-            " ",
-            what,
-            " ",
-            when,
-            ", receipt ",
-        ],
-    };
-    parts.iter().for_each(|part| text.push_str(part));
+    let number = u64::from(line) * 97 + 1_000_003;
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{}.", u64::from(line) * 97 + 1_000_003);
+    let _ = match dice.small(4) {
+        0 => writeln!(text, "{who} {did} the {how} {what} near the {place} {when}, under file {number}."),
+        1 => {
+            writeln!(text, "The {how} {what} in the {place} was what {who} {did} {when}, see page {number}.")
+        }
+        2 => {
+            writeln!(
+                text,
+                "On the way to the {place}, {who} {did} a {how} {what} {when}, lot number {number}."
+            )
+        }
+        _ => writeln!(
+            text,
+            "Nobody in the {place} knew that {who} {did} this {how} {what} {when}, receipt {number}."
+        ),
+    };
 }
 
 /// More than any line has.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
-use super::texts::{normalized, text};
+use super::texts::{normalized, signed, text};
 
 /// The harmonic mean of precision and recall; 1 where both sets are empty.
 pub(super) fn f1<T: Ord>(answer: &BTreeSet<T>, expected: &BTreeSet<T>) -> f64 {
@@ -53,7 +53,8 @@ fn in_text(text: &str) -> Vec<Vec<String>> {
     if !bracketed.is_empty() {
         return bracketed;
     }
-    let lines = text.lines().map(|line| {
+    let signed = signed(text);
+    let lines = signed.lines().map(|line| {
         let words = line.split(|char: char| char.is_whitespace() || matches!(char, ',' | '-' | '–' | ';'));
         words.map(normalized).filter(|word| !word.is_empty()).collect::<Vec<_>>()
     });

@@ -3,18 +3,52 @@
 use serde_json::Value as Json;
 use unicode_normalization::UnicodeNormalization;
 
-/// A value as a text: a text as it is, anything else as JSON.
+/// The sign of a number, as [`signed`] writes it.
+const MINUS: char = '\u{2212}';
+const CURRENCIES: [char; 4] = ['$', '€', '£', '¥'];
+
+/// A value as a text: a text as it is, anything else as JSON, and a whole number without a point.
 pub(super) fn text(json: &Json) -> String {
+    /// Below it, all whole numbers are there.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
     match json {
         Json::String(text) => text.clone(),
+        Json::Number(number) if number.is_f64() => match number.as_f64() {
+            // Minus zero becomes zero.
+            Some(whole) if whole.fract() == 0.0 && whole.abs() < EXACT => format!("{:.0}", whole + 0.0),
+            _ => number.to_string(),
+        },
         other => other.to_string(),
     }
 }
 
-/// The words of a text in small letters, with one space between them, without articles.
+/// A text whose signs of numbers are minuses, and all other dashes of these kinds are hyphens. A sign stands
+/// before a number, with a currency between them or not, and not after a word or another number.
+pub(super) fn signed(text: &str) -> String {
+    let (mut signed, mut before) = (String::with_capacity(text.len()), ' ');
+    for (at, char) in text.char_indices() {
+        let is_dash = matches!(char, '-' | MINUS);
+        let number = text[at + char.len_utf8()..].trim_start_matches(CURRENCIES);
+        if is_dash && !before.is_alphanumeric() && number.starts_with(char::is_numeric) {
+            before = MINUS;
+        } else if before == MINUS && CURRENCIES.contains(&char) {
+            // It would stand between the sign and its number.
+            continue;
+        } else {
+            before = if is_dash { '-' } else { char };
+        }
+        signed.push(before);
+    }
+    signed
+}
+
+/// The words of a text in small letters, with one space between them, without articles. Numbers keep their
+/// signs.
 pub(crate) fn normalized(text: &str) -> String {
-    let letters: String = text.nfkc().flat_map(char::to_lowercase).collect();
-    let words = letters.split(|char: char| !char.is_alphanumeric()).filter(|word| !word.is_empty());
+    let composed: String = text.nfkc().collect();
+    let letters: String = signed(&composed).chars().flat_map(char::to_lowercase).collect();
+    let words =
+        letters.split(|char: char| !char.is_alphanumeric() && char != MINUS).filter(|word| !word.is_empty());
     let all: Vec<_> = words.collect();
     let others: Vec<_> = all.iter().copied().filter(|word| !matches!(*word, "a" | "an" | "the")).collect();
     // The answer A is no article, also with one before it.
