@@ -1,9 +1,10 @@
 //! What was loaded, and where in it a quote stands.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt::Write,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -12,7 +13,7 @@ use indexmap::IndexMap;
 use regex::RegexBuilder;
 
 #[cfg(feature = "sqlite")]
-use crate::tables::Tables;
+use crate::tables::{LOCKED, Tables};
 use crate::{
     report::Line,
     sources::{FoundSource, Position, Source, ends_in, only},
@@ -119,7 +120,13 @@ pub(crate) struct Content {
     #[cfg(feature = "sqlite")]
     pub(crate) tables: Tables,
     pub(crate) report: Vec<Line>,
+    /// The quotes that were looked up. A submission is checked, and told about when its run has ended; and a
+    /// text may be large, and a query slow.
+    known: Mutex<HashMap<Source, Looked>>,
 }
+
+/// Where a quote is, or what to do about it, for a model.
+type Looked = Result<FoundSource, String>;
 
 impl Content {
     #[cfg_attr(not(feature = "sqlite"), allow(unused_variables, reason = "only tables are queried"))]
@@ -130,6 +137,7 @@ impl Content {
             #[cfg(feature = "sqlite")]
             tables: Tables::new(max_rows, query_timeout),
             report: Vec::new(),
+            known: Mutex::default(),
         }
     }
 
@@ -167,11 +175,23 @@ impl Content {
         std::iter::once(name.to_owned()).chain(others).find(|name| !is_taken(name)).unwrap_or_default()
     }
 
-    /// Finds a quote.
+    /// Finds a quote. It blocks for as long as a query may take, but once for each quote.
     ///
     /// # Errors
     /// What to do about it, for a model.
-    pub(crate) fn find(&self, source: &Source) -> Result<FoundSource, String> {
+    pub(crate) fn find(&self, source: &Source) -> Looked {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(looked) = known().get(source) {
+            return looked.clone();
+        }
+        let looked = self.look_up(source);
+        if !is_passing(&looked) {
+            known().insert(source.clone(), looked.clone());
+        }
+        looked
+    }
+
+    fn look_up(&self, source: &Source) -> Looked {
         let quote = source.quote.trim();
         if quote.is_empty() {
             return Err("the quote is empty".to_owned());
@@ -209,6 +229,17 @@ impl Content {
         let exact = self.files.get(name);
         exact.or_else(|| only(self.files().filter(|file| ends_in(&file.name, name))))
     }
+}
+
+/// Whether it may be otherwise the next time: a database is locked for a while.
+#[cfg(feature = "sqlite")]
+fn is_passing(looked: &Looked) -> bool {
+    looked.as_ref().is_err_and(|problem| problem == LOCKED)
+}
+
+#[cfg(not(feature = "sqlite"))]
+fn is_passing(_: &Looked) -> bool {
+    false
 }
 
 fn not_there(name: &str) -> String {

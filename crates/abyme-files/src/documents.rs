@@ -2,19 +2,20 @@
 
 use crate::kind::Kind;
 
-/// The text of a document.
+/// The text of a document; `None` if that is more than `most` bytes.
 ///
 /// # Errors
 /// Why there is none, for people.
-pub(crate) fn text_of(kind: Kind, bytes: Vec<u8>) -> Result<String, String> {
+pub(crate) fn text_of(kind: Kind, bytes: Vec<u8>, most: u64) -> Result<Option<String>, String> {
     let text = match kind {
-        Kind::Pdf => pdf(bytes)?,
-        _ => docx(&bytes)?,
+        Kind::Pdf => Some(pdf(bytes)?),
+        _ => docx(&bytes, most)?,
     };
+    let Some(text) = text.filter(|text| text.len() as u64 <= most) else { return Ok(None) };
     if text.trim().is_empty() {
         return Err("there is no text in it: pages that are pictures have to be read by OCR first".to_owned());
     }
-    Ok(text)
+    Ok(Some(text))
 }
 
 #[cfg(not(feature = "pdf"))]
@@ -23,7 +24,7 @@ fn pdf(_: Vec<u8>) -> Result<String, String> {
 }
 
 #[cfg(not(feature = "docx"))]
-fn docx(_: &[u8]) -> Result<String, String> {
+fn docx(_: &[u8], _: u64) -> Result<Option<String>, String> {
     Err("a Word document, which needs a build with the feature `docx`".to_owned())
 }
 
@@ -55,21 +56,30 @@ fn pdf(bytes: Vec<u8>) -> Result<String, String> {
 #[cfg(feature = "pdf")]
 const PDF_THREAD: &str = "abyme-pdf";
 
+/// The most that is unpacked for each byte of text that a document may have, and for a short one. An archive
+/// can hold far more than it is long, and what marks text up is several times its length.
 #[cfg(feature = "docx")]
-fn docx(bytes: &[u8]) -> Result<String, String> {
+const MAX_XML: (u64, u64) = (16, 16 << 20);
+
+/// The text of a Word document, as far as to tell whether it is more than `most` bytes.
+#[cfg(feature = "docx")]
+fn docx(bytes: &[u8], most: u64) -> Result<Option<String>, String> {
     use std::io::{BufReader, Cursor, Read};
 
     use quick_xml::{Reader, escape::resolve_predefined_entity, events::Event};
 
-    /// The most text of a document: an archive can hold far more than it is long.
-    const MAX_XML_BYTES: u64 = 256 << 20;
+    let max_xml = most.saturating_mul(MAX_XML.0).max(MAX_XML.1);
     let broken = |error: &dyn std::fmt::Display| format!("a Word document that is damaged: {error}");
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| broken(&error))?;
     let document = archive.by_name("word/document.xml").map_err(|error| broken(&error))?;
-    let mut reader = Reader::from_reader(BufReader::new(document.take(MAX_XML_BYTES)));
+    let mut reader = Reader::from_reader(BufReader::new(document.take(max_xml.saturating_add(1))));
     let (mut text, mut buffer, mut is_text) = (String::new(), Vec::new(), false);
     loop {
-        match reader.read_event_into(&mut buffer).map_err(|error| broken(&error))? {
+        let event = reader.read_event_into(&mut buffer);
+        if reader.buffer_position() > max_xml || text.len() as u64 > most {
+            return Ok(None);
+        }
+        match event.map_err(|error| broken(&error))? {
             Event::Start(tag) if tag.name().as_ref() == "w:t" => is_text = true,
             Event::End(tag) if tag.name().as_ref() == "w:t" => is_text = false,
             Event::End(tag) if tag.name().as_ref() == "w:p" => text.push('\n'),
@@ -83,7 +93,7 @@ fn docx(bytes: &[u8]) -> Result<String, String> {
                     text.push_str(resolve_predefined_entity(&entity).unwrap_or_default());
                 }
             }
-            Event::Eof => return Ok(text),
+            Event::Eof => return Ok(Some(text)),
             _ => {}
         }
         buffer.clear();
@@ -105,8 +115,26 @@ mod tests {
                    <w:p><w:r><w:t>20</w:t></w:r></w:p></w:body></w:document>";
         archive.write_all(xml.as_bytes()).unwrap();
         let bytes = archive.finish().unwrap().into_inner();
-        assert_eq!(text_of(Kind::Docx, bytes.clone()).unwrap(), "A & B\t fee:\n20\n");
-        assert!(text_of(Kind::Docx, bytes[..bytes.len() / 2].to_vec()).unwrap_err().contains("damaged"));
+        let text = |most| text_of(Kind::Docx, bytes.clone(), most).unwrap();
+        assert_eq!(text(15).unwrap(), "A & B\t fee:\n20\n");
+        assert_eq!(text(14), None);
+        let half = bytes[..bytes.len() / 2].to_vec();
+        assert!(text_of(Kind::Docx, half, 1 << 20).unwrap_err().contains("damaged"));
+    }
+
+    #[test]
+    fn what_an_archive_hides_is_not_cut_silently() {
+        let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        archive.start_file("word/document.xml", zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(b"<w:document><w:p><w:t>first</w:t></w:p>").unwrap();
+        for _ in 0..17 {
+            archive.write_all(&vec![b' '; 1 << 20]).unwrap();
+        }
+        archive.write_all(b"<w:p><w:t>last</w:t></w:p></w:document>").unwrap();
+        let bytes = archive.finish().unwrap().into_inner();
+        assert!(bytes.len() < 1 << 20, "{}", bytes.len());
+        assert_eq!(text_of(Kind::Docx, bytes.clone(), 1_000).unwrap(), None);
+        assert_eq!(text_of(Kind::Docx, bytes, 2 << 20).unwrap().unwrap(), "first\nlast\n");
     }
 }
 
@@ -138,9 +166,13 @@ mod pdf_tests {
             file.push_str(&format!("trailer << /Size 6 /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n"));
             file.into_bytes()
         }
-        let text = text_of(Kind::Pdf, pdf("BT /F1 12 Tf 20 200 Td (The fee is 20.) Tj ET")).unwrap();
+        let text = pdf("BT /F1 12 Tf 20 200 Td (The fee is 20.) Tj ET");
+        assert_eq!(text_of(Kind::Pdf, text.clone(), 5).unwrap(), None);
+        let text = text_of(Kind::Pdf, text, 1_000).unwrap().unwrap();
         assert!(text.contains("The fee is 20."), "{text:?}");
-        assert!(text_of(Kind::Pdf, pdf("0 0 100 100 re f")).unwrap_err().contains("no text in it"));
-        assert!(text_of(Kind::Pdf, b"%PDF-1.4 garbage".to_vec()).unwrap_err().starts_with("a PDF that"));
+        assert!(text_of(Kind::Pdf, pdf("0 0 100 100 re f"), 1_000).unwrap_err().contains("no text in it"));
+        assert!(
+            text_of(Kind::Pdf, b"%PDF-1.4 garbage".to_vec(), 1_000).unwrap_err().starts_with("a PDF that")
+        );
     }
 }

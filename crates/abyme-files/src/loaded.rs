@@ -8,7 +8,9 @@ use std::{
 
 #[cfg(feature = "sqlite")]
 use abyme_core::HostError;
-use abyme_core::{Error, ErrorKind, Field, FieldType, Inputs, Result, TaskSignature, Tool, Value};
+use abyme_core::{
+    Error, ErrorKind, Field, FieldType, FunctionSpec, Inputs, Result, TaskSignature, Tool, Value,
+};
 
 use crate::{
     content::Content,
@@ -22,6 +24,10 @@ const QUESTION: &str = "question";
 const FILES: &str = "files";
 /// The output with the quotes.
 const SOURCES: &str = "sources";
+/// The tool for tables.
+const QUERY: &str = "query";
+/// How the tool is described begins so.
+const QUERY_DOES: &str = "Gives the rows of a query over the tables of the task, as dicts by column.";
 /// What the model is told. A text for a model.
 const TASK: &str = include_str!("prompt/task.md");
 /// How many characters of the task list files, and how many list tables.
@@ -113,7 +119,45 @@ impl Loaded {
         Ok(task.with_instructions(TASK.replace("{{files}}", &self.listed())))
     }
 
-    /// The quotes of submitted `sources`, each found or not.
+    /// The task of a recorded question about these files, which is to go on: its outputs, with quotes that are
+    /// looked up again. It is another task where the files are not as they were.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Signature`] for a task that is no question about files.
+    pub fn signature_again(&self, recorded: &TaskSignature) -> Result<TaskSignature> {
+        if recorded.input(QUESTION).is_none() || recorded.output(SOURCES).is_none() {
+            let message = "the record is not of a question about files: it has no `question`, or no `sources`";
+            return Err(Error::new(ErrorKind::Signature, message));
+        }
+        let outputs = recorded.outputs().iter().filter(|field| field.name() != SOURCES);
+        self.signature(outputs.cloned())
+    }
+
+    /// Whether a recorded tool is one of [`tools`](Self::tools), which works with its files alone.
+    pub fn is_own_tool(recorded: &FunctionSpec) -> bool {
+        recorded.name == QUERY && recorded.description.starts_with(QUERY_DOES)
+    }
+
+    /// What a file or directory became that was given by this name: the value of a file; of a directory a dict
+    /// of those of its files, by their names below it. `None` where nothing of it was loaded as a value.
+    pub fn value_of(&self, given: impl AsRef<Path>) -> Option<Value> {
+        let given = given.as_ref();
+        // As the names of files are shown.
+        let given = given.strip_prefix(".").unwrap_or(given);
+        let mut files = self.content.files();
+        if let Some(file) = files.find(|file| Path::new(file.name()) == given) {
+            return Some(file.value());
+        }
+        let below = self.content.files().filter_map(|file| {
+            let name = Path::new(file.name()).strip_prefix(given).ok()?;
+            Some((name.to_string_lossy().into_owned(), file.value()))
+        });
+        let below: Vec<_> = below.collect();
+        (!below.is_empty()).then(|| Value::dict(below))
+    }
+
+    /// The quotes of submitted `sources`, each found or not. It blocks where a quote was not looked up before,
+    /// as those of a submission were: for as long as a query may take.
     pub fn sources(&self, submitted: &Value) -> Vec<Result<FoundSource, MissingSource>> {
         let sources: Vec<Source> = submitted.to().unwrap_or_default();
         let find =
@@ -204,10 +248,8 @@ fn query_tool(content: Arc<Content>) -> Tool {
         sql: String,
     }
     let max_rows = content.tables.max_rows;
-    let description = format!(
-        "Gives the rows of a query over the tables of the task, as dicts by column. It only reads. More than \
-         {max_rows} rows are an error: aggregate, or use LIMIT."
-    );
+    let description =
+        format!("{QUERY_DOES} It only reads. More than {max_rows} rows are an error: aggregate, or use LIMIT.");
     let query = move |Query { sql }: Query| content.tables.query(&sql).map_err(HostError::runtime_error);
-    Tool::new("query", description, query).returns("list[dict[str, Any]]")
+    Tool::new(QUERY, description, query).returns("list[dict[str, Any]]")
 }

@@ -106,14 +106,15 @@ impl Loader {
         Self::default()
     }
 
-    /// Sets how many bytes all texts may have together, decompressed. A file that does not fit is left out,
+    /// Sets how many bytes all texts may have together, decompressed and as UTF-8; of a document its text
+    /// counts. A file that does not fit is left out,
     /// and the report says so. Databases are not counted: they stay where they are. Default: 1 GiB.
     pub fn max_total_bytes(mut self, bytes: u64) -> Self {
         self.max_total_bytes = bytes;
         self
     }
 
-    /// Sets how many files of all directories and patterns are looked at. Default: 10 000.
+    /// Sets how many files of all directories and patterns together are looked at. Default: 10 000.
     pub fn max_files(mut self, files: usize) -> Self {
         self.max_files = files;
         self
@@ -179,7 +180,9 @@ impl Loader {
                 Given::Name(name) => {
                     let mut outcome = Outcome::new(name.to_string_lossy().into_owned());
                     let found = walk::find(&name, self.rules(files_left), &mut outcome);
-                    files_left -= found.len().min(files_left);
+                    // A file that is named itself is not one of many.
+                    let of_many = found.iter().filter(|file| !file.is_named).count();
+                    files_left = files_left.saturating_sub(of_many);
                     for file in &found {
                         loading.add_file(file, &mut outcome);
                     }
@@ -191,8 +194,8 @@ impl Loader {
         Loaded::new(loading.content)
     }
 
-    fn rules(&self, max_files: usize) -> Rules {
-        Rules { hidden: self.hidden, ignored: self.ignored, max_files }
+    fn rules(&self, files_left: usize) -> Rules {
+        Rules { hidden: self.hidden, ignored: self.ignored, max_files: self.max_files, files_left }
     }
 }
 
@@ -276,7 +279,6 @@ impl Loading<'_> {
             Ok(None) => return outcome.problem(name, too_large(None)),
             Err(error) => return outcome.problem(name, walk::io_problem(&error)),
         };
-        self.bytes_left -= bytes.len() as u64;
         if let Some((found, before)) = file.as_ref().filter(|(_, status)| status.is_file()) {
             let read = packing.is_none().then_some(bytes.len());
             if read::has_changed(&found.path, before, read) {
@@ -285,13 +287,19 @@ impl Loading<'_> {
         }
         let size_read = bytes.len() as u64;
         let decoded = if is_document {
-            match documents::text_of(kind, bytes) {
-                Ok(text) => Decoded::of(text),
+            match documents::text_of(kind, bytes, self.bytes_left) {
+                Ok(Some(text)) => Decoded::of(text),
+                Ok(None) => return outcome.problem(name, too_large(None)),
                 Err(problem) => return outcome.problem(name, problem),
             }
         } else {
             text::decode(bytes)
         };
+        // What is kept is the text, which may be longer than the file.
+        let Some(left) = self.bytes_left.checked_sub(decoded.text.len() as u64) else {
+            return outcome.problem(name, too_large(None));
+        };
+        self.bytes_left = left;
         let packed = packing.map(|packing| format!("decompressed ({})", packing.name()));
         let notes = packed.into_iter().chain(decoded.note()).collect();
         let name = self.content.free_name(name);

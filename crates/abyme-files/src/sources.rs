@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 const SHOWN_CHARS: usize = 160;
 
 /// A quote, as a model gives it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Source {
     /// The file, by the name that it has here

@@ -23,6 +23,8 @@ use rusqlite::{
 use self::csv_table::{CsvTable, quoted};
 use crate::sources::{Position, ends_in, only, shown};
 
+/// What is said of a database that another program holds.
+pub(crate) const LOCKED: &str = "the database is locked by another program";
 /// How many databases one connection of SQLite takes.
 const MAX_DATABASES: usize = 10;
 /// How many tables of a database are told of.
@@ -36,7 +38,9 @@ const MAX_RESULT_BYTES: usize = 64 << 20;
 /// How many steps of SQLite's machine lie between two looks at the clock.
 const STEPS: i32 = 10_000;
 /// The pragmas that only tell about tables.
-const PRAGMAS: [&str; 7] = [
+const PRAGMAS: [&str; 8] = [
+    // Tables for full-text search look at it whenever they are read.
+    "data_version",
     "database_list",
     "foreign_key_list",
     "index_info",
@@ -269,9 +273,25 @@ impl Tables {
         }
         connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA query_only = ON;")?;
         connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_RESULT_BYTES as i32)?;
+        for database in &self.databases {
+            connect_virtual_tables(&connection, &database.name)?;
+        }
         connection.authorizer(Some(allowed))?;
         Ok(connection)
     }
+}
+
+/// Connects the tables that a module of SQLite has, such as those for full-text search. Each declares its
+/// columns in SQL when it is first used, which no query may do. One that cannot be connected fails by itself.
+fn connect_virtual_tables(connection: &Connection, database: &str) -> rusqlite::Result<()> {
+    let virtual_tables =
+        format!("SELECT name FROM {}.sqlite_schema WHERE type = 'table' AND rootpage = 0", quoted(database));
+    let mut names = connection.prepare(&virtual_tables)?;
+    let names: Vec<String> = names.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    for name in names {
+        connection.prepare(&format!("SELECT * FROM {}.{}", quoted(database), quoted(&name))).ok();
+    }
+    Ok(())
 }
 
 /// What a query may do: read tables, and nothing that reaches a file.
@@ -318,9 +338,7 @@ fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<(String
 /// What went wrong, for people and models.
 fn problem(error: &rusqlite::Error) -> String {
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            "the database is locked by another program".to_owned()
-        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => LOCKED.to_owned(),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             "the database is damaged, or encrypted".to_owned()
         }

@@ -21,7 +21,10 @@ const MAX_ENTRIES: usize = 1_000_000;
 pub(crate) struct Rules {
     pub(crate) hidden: bool,
     pub(crate) ignored: bool,
+    /// How many files all directories and patterns may give together.
     pub(crate) max_files: usize,
+    /// How many of these are left.
+    pub(crate) files_left: usize,
 }
 
 /// A file to load.
@@ -50,7 +53,7 @@ pub(crate) fn stands_for_files(given: &OsStr, rules: Rules) -> bool {
     given.to_str().filter(|text| !text.contains(char::is_whitespace)).and_then(Pattern::new).is_some_and(
         |pattern| {
             let mut outcome = Outcome::default();
-            !pattern.walk(Rules { max_files: 1, ..rules }, &mut outcome).is_empty()
+            !pattern.walk(Rules { files_left: 1, ..rules }, &mut outcome).is_empty()
         },
     )
 }
@@ -62,7 +65,7 @@ pub(crate) fn find(given: &OsStr, rules: Rules, outcome: &mut Outcome) -> Vec<Fo
         Ok(status) if status.is_dir() => {
             outcome.is_many = true;
             let found = walk(path, None, rules, outcome);
-            if found.is_empty() {
+            if found.is_empty() && rules.files_left > 0 {
                 let why = match rules.hidden && rules.ignored {
                     true => "there is no file in it",
                     false => "there is no file in it, but for hidden and ignored ones",
@@ -76,7 +79,7 @@ pub(crate) fn find(given: &OsStr, rules: Rules, outcome: &mut Outcome) -> Vec<Fo
             if let Some(pattern) = given.to_str().and_then(Pattern::new) {
                 outcome.is_many = true;
                 let found = pattern.walk(rules, outcome);
-                if found.is_empty() {
+                if found.is_empty() && rules.files_left > 0 {
                     outcome.problem(&outcome.given.clone(), "no file matches it");
                 }
                 return found;
@@ -142,7 +145,8 @@ impl Pattern {
 
 /// The files below a directory, in the order of their names.
 fn walk(root: &Path, pattern: Option<&Pattern>, rules: Rules, outcome: &mut Outcome) -> Vec<FoundFile> {
-    let mut walk = WalkBuilder::new(root);
+    // With a separator at its end, a link that was named is the directory that it leads to.
+    let mut walk = WalkBuilder::new(root.join(""));
     walk.hidden(!rules.hidden)
         .ignore(!rules.ignored)
         .git_ignore(!rules.ignored)
@@ -182,8 +186,10 @@ fn walk(root: &Path, pattern: Option<&Pattern>, rules: Rules, outcome: &mut Outc
             outcome.problem(&file.name, "a link, which is not followed; name what it leads to");
         } else if !kind.is_file() {
             outcome.problem(&file.name, "no file");
-        } else if found.len() == rules.max_files {
-            let why = format!("more than {} files, and the others are left out", rules.max_files);
+        } else if found.len() == rules.files_left {
+            let most = rules.max_files;
+            let why =
+                format!("more than {most} files in all directories and patterns: the others are left out");
             outcome.problem(&outcome.given.clone(), why);
             break;
         } else {
@@ -209,7 +215,7 @@ fn walk_problem(error: &ignore::Error) -> (Option<String>, String) {
 mod tests {
     use super::*;
 
-    const RULES: Rules = Rules { hidden: false, ignored: false, max_files: 100 };
+    const RULES: Rules = Rules { hidden: false, ignored: false, max_files: 100, files_left: 100 };
 
     fn tree() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
@@ -252,11 +258,15 @@ mod tests {
         assert_eq!(found.len(), 8, "{found:?}");
         assert!(!found.contains(&"node_modules/f.md".to_owned()));
         assert_eq!(names(path, "out", RULES).0, ["out/g.md"], "it was named");
-        let (found, said) = names(path, "", Rules { max_files: 2, ..RULES });
-        assert_eq!(
-            (found.len(), &said[..]),
-            (2, &["DIR: more than 2 files, and the others are left out".to_owned()][..])
-        );
+        let more = "DIR: more than 100 files in all directories and patterns: the others are left out";
+        for files_left in [0, 2] {
+            let (found, said) = names(path, "", Rules { files_left, ..RULES });
+            assert_eq!((found.len(), &said[..]), (files_left, &[more.to_owned()][..]));
+            let (_, said) = names(path, "**/*.md", Rules { files_left, ..RULES });
+            assert_eq!(said, [more]);
+        }
+        let (_, said) = names(path, "sub/deep", Rules { files_left: 1, ..RULES });
+        assert!(said.is_empty(), "there are no others: {said:?}");
     }
 
     #[test]
@@ -285,6 +295,15 @@ mod tests {
         assert_eq!(found, ["a.md", "b.txt", "caf\u{fffd}.txt", "sub/c.md", "sub/deep/d.md"]);
         assert_eq!(said, ["/dangling, /ring, /sub/up: a link, which is not followed; name what it leads to"]);
         assert_eq!(names(path, "dangling", RULES).1, ["DIR: a link to what is not there"]);
+        symlink("sub", path.join("linked")).unwrap();
+        fs::remove_file(path.join("sub/up")).unwrap();
+        for given in ["linked", "linked/", "linked/**/*.md"] {
+            assert_eq!(
+                names(path, given, RULES),
+                (vec!["linked/c.md".to_owned(), "linked/deep/d.md".to_owned()], vec![]),
+                "{given}"
+            );
+        }
         assert!(names(path, "ring", RULES).1[0].contains("symbolic links"));
         assert_eq!(names(path, "none.txt", RULES).1, ["DIR: there is no such file"]);
     }

@@ -128,3 +128,24 @@ fn no_name_of_a_file_keeps_the_others_from_being_queried() {
     let problem = tables.query(&format!("{rows} SELECT i AS {long} FROM n")).unwrap_err();
     assert!(problem.contains("over 64 MB"), "{problem}");
 }
+
+#[test]
+fn tables_of_modules_are_queried() {
+    let dir = tempfile::tempdir().unwrap();
+    let sql = "CREATE VIRTUAL TABLE notes USING fts5(title, body);
+               INSERT INTO notes VALUES ('a', 'the quick fox'), ('b', 'a slow dog');
+               CREATE VIRTUAL TABLE boxes USING rtree(id, low, high);
+               INSERT INTO boxes VALUES (1, 0, 10), (2, 20, 30);
+               CREATE TABLE plain (n); INSERT INTO plain VALUES (7);";
+    let path = database(dir.path(), "search.db", sql);
+    let mut tables = Tables::new(100, Duration::from_secs(5));
+    tables.add_database("search.db", &path).unwrap();
+    let gives = |sql: &str| tables.query(sql).unwrap().repr(200);
+    assert_eq!(gives("SELECT title FROM notes WHERE notes MATCH 'fox'"), "[{'title': 'a'}]");
+    assert_eq!(gives("SELECT id FROM boxes WHERE low >= 15"), "[{'id': 2}]");
+    assert_eq!(gives("SELECT n FROM plain"), "[{'n': 7}]");
+    for sql in ["INSERT INTO notes(notes) VALUES ('optimize')", "CREATE VIRTUAL TABLE x USING fts5(a)"] {
+        let problem = tables.query(sql).unwrap_err();
+        assert!(problem.contains("only a SELECT") || problem.contains("not authorized"), "{problem}");
+    }
+}
