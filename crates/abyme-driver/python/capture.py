@@ -28,31 +28,36 @@ class Capture:
         self._lock = RLock()
         self._active = False
         self._direct_fd = None
+        self._last_emit = 0.0
         self.fd = None  # the descriptor whose output comes here too, for `fileno()`
         self._reset(0)
 
     def _reset(self, cap):
         self.total = 0
+        self._cap = cap
         self._head_room = cap // 2
         self.waiting = []  # pieces of the head that are not sent yet
         self._waiting_chars = 0
         self._tail = []
         self._tail_chars = 0
         self._tail_cap = cap - cap // 2
-        self._last_emit = monotonic()
 
-    def begin(self, cap):
+    def begin(self, cap, now):
         """Start a cell that may write `cap` characters. Text written between cells is dropped."""
-        with self._lock:
-            self._reset(cap)
-            self._active = True
+        if cap != self._cap or self.total or self.waiting:
+            with self._lock:
+                self._reset(cap)
+        self._last_emit = now
+        self._active = True
 
     def end(self):
         """End a cell. Return the unsent part of the head, the tail, and the number of characters."""
+        self._active = False
+        if not self.total:  # most cells leave one of their streams alone
+            return {"head": "", "tail": "", "total": 0}
         with self._lock:
-            self._active = False
             answer = {"head": "".join(self.waiting), "tail": self._joined_tail(), "total": self.total}
-            self._reset(0)
+            self._reset(self._cap)
         return answer
 
     def write(self, text):
@@ -148,8 +153,20 @@ class Capture:
             data = data[write_fd(self._direct_fd, data) :]
 
 
+def stream_of_session(kind, **attributes):
+    """A stream of a class of its own, which has its attributes: what is in its dict then is from a cell."""
+    about = {"__doc__": kind.__doc__, "__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    return type(kind.__name__, (kind,), {**about, **attributes})()
+
+
+def text_out(capture):
+    """A `TextOut` that writes to a capture."""
+    name = f"<{capture.name}>"
+    return stream_of_session(TextOut, _capture=capture, name=name, buffer=ByteOut(capture, name))
+
+
 class TextOut(io.TextIOBase):
-    """`sys.stdout` and `sys.stderr` of a session."""
+    """`sys.stdout` and `sys.stderr` of a session, made by `text_out`."""
 
     encoding = "utf-8"
     errors = "replace"
@@ -157,11 +174,6 @@ class TextOut(io.TextIOBase):
     line_buffering = True
     write_through = True
     mode = "w"
-
-    def __init__(self, capture):
-        self._capture = capture
-        self.name = f"<{capture.name}>"
-        self.buffer = ByteOut(capture, self)
 
     def write(self, text):
         """Write `text`. Return the number of characters."""
@@ -201,9 +213,9 @@ class ByteOut(io.RawIOBase):
 
     mode = "wb"
 
-    def __init__(self, capture, text):
+    def __init__(self, capture, name):
         self._capture = capture
-        self.name = text.name
+        self.name = name
 
     def write(self, data):
         """Write bytes. Return their number."""
@@ -233,9 +245,7 @@ class NoInput(io.TextIOBase):
     errors = "replace"
     name = "<stdin>"
     mode = "r"
-
-    def __init__(self):
-        self.fd = None  # a descriptor that is at its end too
+    fd = None  # a descriptor that is at its end too
 
     @property
     def buffer(self):

@@ -5,8 +5,10 @@ __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__b
 
 _MODULE = type(__import__("sys"))
 _FUNCTION = type(lambda: None)
-_SIZED = frozenset((str, bytes, bytearray, list, tuple, dict, set, frozenset))
-_UNSIZED = frozenset((int, float, bool, complex, type(None), type, _FUNCTION))  # the common ones
+SIZED = frozenset((str, bytes, bytearray, list, tuple, dict, set, frozenset))
+UNSIZED = frozenset((int, float, bool, complex, type(None), type, _FUNCTION))  # the common ones
+WORDS = {kind: kind.__name__ for kind in (*SIZED, *UNSIZED)}  # the types of which `type_name` needs no look
+WORDS[type] = "class"
 _BRACKETS = {list: "[]", tuple: "()", set: "{}", dict: "{}"}
 
 
@@ -31,6 +33,19 @@ def show(value, limit):
         return f"<repr failed: {type(problem).__name__}: {clip(message_of(problem), 200)}>", "", None
 
 
+def show_scalar(value, limit):
+    """What `show` returns for a short text or a number, for which no code of a cell runs; None for others."""
+    kind = type(value)
+    if kind is not int and kind is not float and kind is not bool:
+        if kind is not str or len(value) > limit:
+            return None
+    try:
+        text = repr(value)
+    except ValueError:  # an integer with too many digits
+        return None
+    return (text, "", len(text)) if len(text) <= limit else None
+
+
 def message_of(problem):
     """`str(exception)`, which may fail like any other method."""
     try:
@@ -42,7 +57,7 @@ def message_of(problem):
 def _weight(value, limit, counted):
     """A lower bound for the length of the repr. It stops counting above `limit`, so it visits few items."""
     kind = type(value)
-    if kind not in _SIZED:
+    if kind not in SIZED:
         return 1
     if kind is str or kind is bytes or kind is bytearray:
         return len(value)
@@ -62,7 +77,7 @@ def _weight(value, limit, counted):
 def _bounded(value, limit):
     """A repr of builtin containers and texts that builds no more than it returns."""
     kind = type(value)
-    if kind not in _SIZED or limit < 16:
+    if kind not in SIZED or limit < 16:
         is_short = _weight(value, 1000, set()) <= 1000
         return clip(repr(value), max(limit, 16)) if is_short else f"<{summary(value)}>"
     if kind is str or kind is bytes or kind is bytearray:
@@ -107,9 +122,9 @@ def _some(items, kind, limit):
 def size_of(value):
     """The length of a builtin, the shape of an array or table, or None for a value without a cheap size."""
     kind = type(value)
-    if kind in _SIZED:
+    if kind in SIZED:
         return len(value)
-    if kind in _UNSIZED or kind.__module__ == "builtins":
+    if kind in UNSIZED or kind.__module__ == "builtins":
         return None
     if hasattr(kind, "shape"):
         shape = getattr(value, "shape", None)

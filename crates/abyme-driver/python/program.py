@@ -12,6 +12,18 @@ __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__b
 COMPILE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
 _FUTURES = 0x1FE0000  # the bits that `from __future__ import ...` sets in co_flags
 _COROUTINE = 0x80
+_INNER = " \t\n#)]}"  # how lines begin that belong to the statement before them, and the lines without any
+_CLAUSES = ("else:", "else ", "elif ", "except:", "except ", "except*", "finally:")  # and these do
+_DECORATED = ("def ", "class ", "async ", "@")
+# How statements begin that are no expressions.
+_STATEMENTS = ("for ", "while ", "if ", "with ", "try:", "import ", "from ", "del ", *_DECORATED)
+_COMPARING = "<>!:"  # before a `=` that is not that of an assignment
+_MAY_HOLD_EQUALS = frozenset("('\"#\\")  # before what may have a `=` in it: calls, texts, comments
+_KEYWORDS = frozenset(
+    "False None True __debug__ and as assert async await break class continue def del elif else except "
+    "finally for from global if import in is lambda nonlocal not or pass raise return try while with "
+    "yield".split()
+)
 _modules = sys.modules
 _import = __import__
 
@@ -19,44 +31,87 @@ hide_frames_of(lambda: None)
 
 
 def compile_cell(code, cell):
-    """`(statements, expression)`: code objects or None. `expression` is the last statement if it is one."""
-    return _compile_line(code, cell) or _compile_parts(code, cell)
-
-
-def _compile_line(code, cell):
-    """Compile a cell whose last line is an expression, such as `print(x)`. None for any other cell.
-
-    This takes half the time because it makes no tree. If the lines before the last one are a program, no
-    statement of them continues in the last line, so that is a statement of its own.
+    """`(statements, last, awaits)`: code objects to execute, what to evaluate after them, and whether any of
+    these awaits at top level. `last` is the last statement if that is an expression: a code object, a source
+    text that is the name of a variable, or None.
     """
-    start = code.rfind("\n", 0, len(code.rstrip())) + 1
-    if code[start : start + 1] in " \t\f#" or "\r" in code:
+    if not code:
+        return (), None, False
+    return _compile_split(code, cell) or _compile_parts(code, cell)
+
+
+def _compile_split(code, cell):
+    """Compile a cell in two: the statements before the last one, and the last one. None if that fails.
+
+    This takes half the time because it makes no tree. Where the last one begins is a guess. If the lines
+    before are a program, no statement of them continues behind it, so the guess is right.
+    """
+    start = _guess_last(code)
+    if start < 0 or "\r" in code or "\f" in code:
         return None
-    source = "\n" * code.count("\n", 0, start) + code[start:]
+    last = code[start:].rstrip()
+    source = "\n" * code.count("\n", 0, start) + last
     try:
-        last = compile(source, cell, "eval", 0, True)
+        is_statement = last.startswith(_STATEMENTS) or _is_assignment(last)
+        if last.isidentifier() and last.isascii() and last not in _KEYWORDS:
+            tail = source  # most need not be compiled
+        elif not is_statement:
+            tail = compile(source, cell, "eval", 0, True)
+        elif ";" in last or "__future__" in last or "global" in code:
+            return None  # an expression may follow, or it must be seen whole to find what is wrong with it
+        else:
+            tail = compile(source, cell, "exec", 0, True)
         if not start:
-            return None, last
+            return ((tail,), None, False) if is_statement else ((), tail, False)
         statements = compile(code[:start], cell, "exec", 0, True)
         futures = statements.co_flags & _FUTURES
-        return statements, compile(source, cell, "eval", futures, True) if futures else last
+        if futures and type(tail) is not str:
+            tail = compile(source, cell, "exec" if is_statement else "eval", futures, True)
     except COMPILE_ERRORS:
         return None
+    return ((statements, tail), None, False) if is_statement else ((statements,), tail, False)
+
+
+def _guess_last(code):
+    """The beginning of the last line that looks like the first one of a statement; negative without one."""
+    end = len(code.rstrip())
+    while True:
+        start = code.rfind("\n", 0, end) + 1
+        if code[start : start + 1] not in _INNER and not code.startswith(_CLAUSES, start):
+            break
+        end = start - 1
+        if end < 0:
+            return -1
+    while start and code.startswith(_DECORATED, start):
+        above = code.rfind("\n", 0, start - 1) + 1
+        if code[above] != "@":
+            break
+        start = above
+    return start
+
+
+def _is_assignment(statement):
+    """Whether this is one for sure, such as `x = y`, `x.y += z` or `x, y[z] = a`."""
+    target, equals, value = statement.partition("=")
+    if not equals or value[:1] == "=" or target[-1:] in _COMPARING:
+        return False
+    return _MAY_HOLD_EQUALS.isdisjoint(target) and "lambda" not in target
 
 
 def _compile_parts(code, cell):
     """Compile any cell, with the errors that the model gets."""
     tree = compile(code, cell, "exec", PyCF_ONLY_AST, True)
-    statements = last = None
+    statements, last = (), None
     if tree.body and isinstance(tree.body[-1], Expr):
         last = Expression(tree.body.pop().value)
     futures = 0
     if tree.body:
-        statements = _compile_tree(tree, cell, "exec", 0, code)
-        futures = statements.co_flags & _FUTURES
+        statements = (_compile_tree(tree, cell, "exec", 0, code),)
+        futures = statements[0].co_flags & _FUTURES
     if last is not None:
         last = _compile_tree(last, cell, "eval", futures, code)
-    return statements, last
+    codes = statements if last is None else (*statements, last)
+    return statements, last, any([part.co_flags & _COROUTINE for part in codes])
 
 
 def _compile_tree(tree, cell, mode, flags, code):
@@ -69,25 +124,32 @@ def _compile_tree(tree, cell, mode, flags, code):
         return compile(tree, cell, mode, flags | PyCF_ALLOW_TOP_LEVEL_AWAIT, True)
 
 
-def execute(parts, variables, loop):
-    """Run the statements and return the value of the last expression."""
-    statements, last = parts
-    if any([code is not None and code.co_flags & _COROUTINE for code in parts]):
-        return loop.run(_execute_async(parts, variables))
-    if statements is not None:
-        exec(statements, variables)
+def execute(code, cell, variables, loop, compiled):
+    """Compile and run a cell; return the value of its last expression. `compiled` gets an item in between."""
+    statements, last, awaits = compile_cell(code, cell)
+    compiled.append(True)
+    if awaits:
+        return loop.run(_execute_async(statements, last, variables))
+    for part in statements:
+        exec(part, variables)
+    if type(last) is str:
+        name = last.strip()
+        if name in variables:
+            return variables[name]
+        last = compile(last, cell, "eval", 0, True)
     return eval(last, variables) if last is not None else None
 
 
-async def _execute_async(parts, variables):
+async def _execute_async(statements, last, variables):
     """`execute` for a cell that awaits at top level."""
-    for code in parts:
-        value = None
-        if code is not None:
-            value = eval(code, variables)
-            if code.co_flags & _COROUTINE:
-                value = await value
-    return value
+    for code in statements:
+        await _awaited(code, variables)
+    return await _awaited(last, variables) if last is not None else None
+
+
+async def _awaited(code, variables):
+    value = eval(code, variables)
+    return await value if code.co_flags & _COROUTINE else value
 
 
 class SessionLoop:
@@ -100,14 +162,28 @@ class SessionLoop:
 
     def __init__(self):
         self._loop = None
+        self._known = None  # asyncio, its policy and what that keeps the loop in, if all are Python's own
 
-    def prepare(self, code):
+    def must_prepare(self, code):
+        """Whether a cell may ask `asyncio` for the loop, and it is not in place. No code of a cell runs."""
+        asyncio = _modules.get("asyncio")
+        if asyncio is None:
+            return "asyncio" in code
+        if self._known is None or asyncio is not self._known[0]:
+            return True
+        _, policy, local, loop = self._known
+        try:
+            found = vars(_modules["asyncio.events"])["_event_loop_policy"]
+            return found is not policy or local._loop is not loop or loop._closed or loop._thread_id is not None
+        except Exception:  # a cell broke asyncio
+            return True
+
+    def prepare(self):
         """Have the loop in place for a cell that may ask `asyncio` for it, which costs an import."""
-        if "asyncio" in _modules or "asyncio" in code:
-            try:
-                self._current()
-            except Exception:  # a cell broke asyncio
-                pass
+        try:
+            self._current()
+        except Exception:  # a cell broke asyncio
+            pass
 
     def run(self, coroutine):
         """Run the coroutine of a cell to its end."""
@@ -136,6 +212,8 @@ class SessionLoop:
             loop = self._loop if _is_usable(self._loop) else policy.new_event_loop()
             policy.set_event_loop(loop)
         self._loop = loop
+        is_own = all([type(each).__module__.partition(".")[0] == "asyncio" for each in (policy, loop)])
+        self._known = (asyncio, policy, policy._local, loop) if is_own else None
         return loop
 
 

@@ -11,15 +11,21 @@ Requests and answers are described in PROTOCOL.md (`run` and `done`), with value
 
 import builtins
 import sys
+from _operator import is_
+from itertools import repeat
+from time import monotonic
 
 from _abyme import processes
-from _abyme.capture import Capture, NoInput, TextOut
+from _abyme.capture import Capture, NoInput, stream_of_session, text_out
 from _abyme.convert import plain
-from _abyme.display import clip, is_module, message_of, one_line, show, size_of, summary, type_name
+from _abyme.display import (
+    SIZED, UNSIZED, WORDS, clip, is_module, message_of, one_line, show, show_scalar, size_of, summary,
+    type_name,
+)  # fmt: skip
 from _abyme.errors import bare_report, hide_frames_of, report
 from _abyme.gate import Gate
 from _abyme.given import GivenTexts
-from _abyme.program import COMPILE_ERRORS, SessionLoop, compile_cell, execute
+from _abyme.program import COMPILE_ERRORS, SessionLoop, execute
 from _abyme.scope import ToolModules, host_function
 from _abyme.sources import Sources
 from _abyme.submit import MISSING, Submissions, is_stop
@@ -38,6 +44,7 @@ _SHOW_VARS_DOC = (
     "All variables of the session, one line each: name, type with size, preview. Print or return it."
 )
 _ONLY_STR = frozenset((str,))
+_OUTPUTS = ("stdout", "stderr", "__stdout__", "__stderr__")
 _DYNAMIC = ("globals", "locals", "vars", "dir", "eval", "exec", "__dict__")
 _BUILTINS = vars(builtins)
 _REBOUND = "{}: the session provides this and has put it back; use another name for your own\n"
@@ -59,11 +66,13 @@ class Repl:
         self.stdout = Capture("stdout", host.output, self.gate)
         self.stderr = Capture("stderr", host.output, self.gate)
         self.gate.before_raise = self.flush
-        self._streams = (TextOut(self.stdout), TextOut(self.stderr), NoInput())
-        self._stream_states = [dict(vars(stream)) for stream in self._streams]
+        self._streams = (text_out(self.stdout), text_out(self.stderr), stream_of_session(NoInput))
         self.module = type(sys)("__main__")
         self.variables = vars(self.module)
         self.variables["__builtins__"] = builtins
+        self._own = dict(self.variables)  # what each module has
+        self._front = ((), ())  # see `_front_of`
+        self._look = None  # names, values and their front at the end of a cell, until they may have changed
         self._sources = Sources(self.variables)
         self._loop = SessionLoop()
         self._tools = ToolModules(self._sources.add)
@@ -116,8 +125,7 @@ class Repl:
 
     def set_descriptors(self, stdin, stdout, stderr):
         """Set the descriptors whose input and output are those of the session, for `sys.stdout.fileno()`."""
-        self._streams[2].fd, self.stdout.fd, self.stderr.fd = stdin, stdout, stderr
-        self._stream_states = [dict(vars(stream)) for stream in self._streams]
+        type(self._streams[2]).fd, self.stdout.fd, self.stderr.fd = stdin, stdout, stderr
 
     @property
     def running(self):
@@ -130,9 +138,9 @@ class Repl:
         """Restore what an earlier cell may have changed, and open the session for this one."""
         if request.get("code"):  # the model, which counts cells too, does not know of one without code
             self._count += 1
-        cap = request.get("max_output_chars", DEFAULT_OUTPUT_CHARS)
-        self.stdout.begin(cap)
-        self.stderr.begin(cap)
+        cap, now = request.get("max_output_chars", DEFAULT_OUTPUT_CHARS), monotonic()
+        self.stdout.begin(cap, now)
+        self.stderr.begin(cap, now)
         self._enter()
         self._submissions.begin()
         self.gate.begin()
@@ -141,24 +149,26 @@ class Repl:
         """Set the scope, compile, run and look at the result. Fills `answer`. An error names its stage."""
         code = request.get("code") or ""
         cell = request.get("name") or f"<cell {self._count}>"
-        _, problem = self.gate.attempt(self._prepare, request, code)
-        if problem is not None:
-            self._restore()
-            answer["error"] = self._report(problem, "scope", cell)
-            return
+        if self._must_prepare(request, code):
+            _, problem = self.gate.attempt(self._prepare, request, code)
+            if problem is not None:
+                self._restore()
+                answer["error"] = self._report(problem, "scope", cell)
+                return
         self._sources.add(cell, code)
-        parts, problem = self.gate.attempt(compile_cell, code, cell)
-        if problem is not None:
+        compiled = []
+        value, problem = self.gate.attempt(execute, code, cell, self.variables, self._loop, compiled)
+        if problem is not None and not compiled:
             stage = "compile" if isinstance(problem, COMPILE_ERRORS) else "run"
             answer["error"] = self._report(problem, stage, cell)
             return
-        value, problem = self.gate.attempt(execute, parts, self.variables, self._loop)
         if self.after_cell is not None:
             problem = self.after_cell(problem) or problem
         late = self._settle()
         if problem is None or is_stop(problem):
             problem = late
         if problem is not None:
+            self._look = None  # the report may run code that changes names
             answer["error"] = self._report(problem, "run", cell)
         elif value is not None:
             answer["value"] = self._show(value, cap)
@@ -167,16 +177,25 @@ class Repl:
         # collection of garbage, and those of a few deep recursions fill a small memory.
         problem = late = None
 
+    def _must_prepare(self, request, code):
+        """Whether `_prepare` has anything to do."""
+        if request.get("scope") is not None or request.get("variables") or self._lazy:
+            return True
+        return "multiprocessing" in code or self._loop.must_prepare(code)
+
     def _prepare(self, request, code):
         """Prepare what a cell needs when it starts: scope, variables, and the modules that it may mention."""
         scope = request.get("scope")
         if scope is not None:
             self._set_scope(scope)
-        self._set_variables(request.get("variables") or {})
-        self.given.add(request.get("given"), self.variables)
+        variables = request.get("variables")
+        if variables:
+            self._set_variables(variables)
+            self.given.add(request.get("given"), self.variables)
         if self._lazy:
             self._import_lazy(code)
-        self._loop.prepare(code)
+        if self._loop.must_prepare(code):
+            self._loop.prepare()
         processes.prepare(code)
 
     def _settle(self):
@@ -185,16 +204,24 @@ class Repl:
         if _get_recursion_limit() < self._recursion_limit:
             _set_recursion_limit(self._recursion_limit)
         _, interrupt = self.gate.attempt(self._flush_others)
-        _keep_names(self.variables)
-        rebound = self._restore()
+        names, values = list(self.variables), list(self.variables.values())
+        front = self._front_of(names, values)
+        if not _ONLY_STR.issuperset(map(type, names[front:])):
+            _keep_names(self.variables)
+        rebound = None if front else self._restore()
+        self._look = (names, values, front) if front else None
         if rebound:
             self.stderr.write(_REBOUND.format(", ".join(rebound)))
         return self._settle_answer() or interrupt
 
     def _settle_answer(self):
         """Take over or leave what the name `answer` is bound to. A waiting interrupt breaks the first try."""
+        special = self._submissions.answer
         current, late = self.variables["answer"], None
-        self.variables["answer"] = self._submissions.answer
+        if current is special and current is not self._answer_input and special.is_left_alone():
+            return None
+        self._look = None
+        self.variables["answer"] = special
         for _ in range(2):
             bound, problem = self.gate.attempt(self._submissions.settle_answer, current, self._answer_input)
             if problem is None:
@@ -207,13 +234,17 @@ class Repl:
 
     def _flush_others(self):
         """Flush the streams that the cell put in the place of ours: what they keep back belongs to it."""
-        for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
-            stream = getattr(sys, name, None)
-            if stream is not None and not any([stream is own for own in self._streams]):
+        out, err, _ = self._streams
+        for stream in self._current_streams():
+            if stream is not out and stream is not err and stream is not None:
                 try:
                     stream.flush()
                 except Exception:  # it is closed, or no stream at all
                     pass
+
+    def _current_streams(self):
+        """The streams that a cell may have replaced, and those that C code and careful programs use."""
+        return [getattr(sys, name, None) for name in _OUTPUTS]
 
     def _enter(self):
         """Make this session the program of the process. Replaced where sessions share a process."""
@@ -223,9 +254,9 @@ class Repl:
     def _restore_streams(self):
         """Undo what a cell did to the streams: it may have replaced them or set attributes of ours."""
         sys.stdout, sys.stderr, sys.stdin = self._streams
-        for stream, state in zip(self._streams, self._stream_states):
-            vars(stream).clear()
-            vars(stream).update(state)
+        for stream in self._streams:
+            if stream.__dict__:
+                stream.__dict__.clear()
 
     def _restore(self):
         """Put back the provided names. Return those that were bound to something else."""
@@ -260,9 +291,12 @@ class Repl:
         variables = self.variables
         if variables.get("_", self._last) is self._last:  # unless the cell uses the name for something else
             self._last = variables["_"] = value
-        parts, problem = self.gate.attempt(show, value, cap)
-        if problem is not None:
-            parts = (f"<repr failed: {type(problem).__name__}>", "", None)
+        parts = show_scalar(value, cap)
+        if parts is None:
+            self._look = None  # its code may change names
+            parts, problem = self.gate.attempt(show, value, cap)
+            if problem is not None:
+                parts = (f"<repr failed: {type(problem).__name__}>", "", None)
         return dict(zip(("text", "tail", "total"), parts))
 
     # ---- names ----
@@ -281,7 +315,7 @@ class Repl:
         given.update(tools)
         for name in self._provided.keys() - given.keys():
             self.variables.pop(name, None)
-        self._provided, self._others = given, {**given, **answer}
+        self._provided, self._others = given, {**self._own, **given, **answer}
         self._restore()
 
     def _set_variables(self, variables):
@@ -335,18 +369,41 @@ class Repl:
 
     def _user_variables(self):
         """The variables that the model or the user made: `(name, value)` pairs."""
-        others = self._others
+        look, self._look, others = self._look, None, self._others
+        if look is None:
+            names, values = list(self.variables), list(self.variables.values())
+            look = names, values, self._front_of(names, values)
+            if not look[2]:
+                self._find_front(names, values)
+        names, values, front = look
         return [
             (name, value)
-            for name, value in list(self.variables.items())
+            for name, value in zip(names[front:], values[front:])
             if type(name) is str
             and others.get(name, MISSING) is not value
             and name[:1] != "_"
             and self._is_variable(name, value)
         ]
 
+    def _front_of(self, names, values):
+        """How many names come before the user's in the namespace, and all have their values; 0 if one has not.
+
+        Most sessions have some thirty of them. This check runs at C speed.
+        """
+        front_names, front_values = self._front
+        intact = all(map(is_, names, front_names)) and all(map(is_, values, front_values))
+        return len(front_names) if intact and len(names) >= len(front_names) else 0
+
+    def _find_front(self, names, values):
+        """Note the names that come first, if the provided ones are all among them."""
+        others = map(self._others.get, names, repeat(MISSING))
+        size = next((at for at, same in enumerate(map(is_, others, values)) if not same), len(names))
+        has_all = set(names[:size]).issuperset((*self._provided, "answer", "__name__", "__builtins__"))
+        self._front = (names[:size], values[:size]) if has_all else ((), ())
+
     def _is_variable(self, name, value):
-        if is_module(value):
+        kind = type(value)
+        if kind not in UNSIZED and kind not in SIZED and is_module(value):
             if _modules.get(name) is value:  # most sessions have a dozen: remembering them makes this quick
                 self._others[name] = value
             return False
@@ -355,17 +412,18 @@ class Repl:
     def _note_changes(self, answer):
         """Compare the namespace with that after the last cell, by identity and size, never by content."""
         changed, problem = self.gate.attempt(self._compare)
+        self._look = None
         if problem is None:
             answer["changed"], answer["changed_total"] = changed[:MAX_CHANGED], len(changed)
 
     def _compare(self):
         before, now, changed = self._states, {}, []
         for name, value in self._user_variables():
-            size = size_of(value)
+            kind = type(value)
+            size = len(value) if kind in SIZED else None if kind in UNSIZED else size_of(value)
             now[name] = state = (id(value), size)
             if before.get(name) != state:
-                about = {"name": name, "type": type_name(value), "summary": summary(value, size)}
-                changed.append({key: clip(text, NAME_CHARS) for key, text in about.items()})
+                changed.append({"name": clip(name, NAME_CHARS), **_about(value, kind, size)})
         self._states = now
         return changed
 
@@ -385,6 +443,13 @@ class Repl:
             else:
                 reason, _ = self.gate.attempt(_reason, problem)
                 answer["unreadable"][name] = reason or type(problem).__name__
+
+
+def _about(value, kind, size):
+    word = WORDS.get(kind)
+    if word is not None:
+        return {"type": word, "summary": word if size is None else f"{word}[{size}]"}
+    return {"type": clip(type_name(value), NAME_CHARS), "summary": clip(summary(value, size), NAME_CHARS)}
 
 
 def _reason(problem):

@@ -274,6 +274,10 @@ class Answer(dict):
         self._given = "value" if "value" in items else "content" if "content" in items else None
         dict.update(self, items)
 
+    def is_left_alone(self):
+        """Whether `ready` is as it was, for which no code of a cell runs."""
+        return dict.get(self, "ready") is False
+
     def is_ready(self):
         """Whether `ready` is true."""
         return bool(dict.get(self, "ready"))

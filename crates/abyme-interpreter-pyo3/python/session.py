@@ -8,7 +8,7 @@ from ctypes import c_ulong, py_object, pythonapi
 from itertools import count
 
 from _abyme import proxies, threads
-from _abyme.capture import TextOut
+from _abyme.capture import text_out
 from _abyme.errors import hide_frames_of, last_words
 from _abyme.repl import Repl
 from _abyme.scope import host_error
@@ -62,8 +62,7 @@ class Session(Repl):
         threads.adopt(self)
         super().__init__(Host(call, submit, output))
         captures = [proxies.CaptureOfWriter(self, name) for name in ("stdout", "stderr")]
-        self._streams = (*map(TextOut, captures), self._streams[2])
-        self._stream_states = [dict(vars(stream)) for stream in self._streams]
+        self._streams = (*map(text_out, captures), self._streams[2])
         self.after_cell = self._end_forked_child
 
     def _enter(self):

@@ -1,5 +1,6 @@
-"""The two ways to compile a cell: by its last line, and by its tree. They must give the same code."""
+"""The two ways to compile a cell: in two parts, and by its tree. They must give the same code."""
 
+import ast
 import itertools
 import os
 import sys
@@ -10,7 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from support import load  # noqa: E402
 
 program = load(("gate", "capture", "annotations", "convert", "display", "errors", "submit", "program"))
-by_line, by_tree = program._compile_line, program._compile_parts
+in_two, by_tree = program._compile_split, program._compile_parts
 
 HEADS = [
     "",
@@ -57,6 +58,11 @@ HEADS = [
     "return\n",
     "x = = 1\n",
     "await x\n",
+    "global x\n",
+    "x = f(\n",
+    "x = [a\n",
+    "x = {\n",
+    "print(\n",
     "x\r\ny\r\n",
     "x\ry\r",
     "\0\n",
@@ -107,6 +113,59 @@ LASTS = [
     "f(\nx)\n",
     "ä",
     "0o9",
+    "ﬁ",
+    "None",
+    "__debug__",
+    "x == 1",
+    "x <= y",
+    "x # a = b",
+    "x += 1",
+    "x @= y",
+    "x <<= 1",
+    "x: int = 1",
+    "x.y = 1",
+    "x, y[a] = 1, 2",
+    "x[y] = z\n\n",
+    "x['='] = z",
+    "x['=']",
+    "x[y == z]",
+    "x[(y := z)]",
+    "'a' '= b'",
+    "lambda a=1: a",
+    "f(a=1)",
+    "x = 1; y",
+    "x = 1; y = 2",
+    "x = [\n1,\n]",
+    "x = [\n1,\n]; x",
+    "a = 1)",
+    "a = 1\n)",
+    "for a in b]",
+    "for a in b]\n",
+    "if a else b)",
+    "for x in y:\n    z",
+    "for x in y:\n    global z",
+    "for x in y:\n    z\nelse:\n    z",
+    "async for x in y:\n    z",
+    "if x:\n    y\nelif z:\n    y\n# a comment\nelse:\n\n    y\n",
+    "try:\n    x\nexcept (A,\nB):\n    y\nfinally:\n    z",
+    "while x: y; z",
+    "with x as y: z",
+    "with (x as y,\n      z):\n    a",
+    "def f(\n    a,\n):\n    return a",
+    "def f():\n    '''a\nb'''\n    return 1",
+    "@a\n@b(c)\ndef f(): pass",
+    "@a(\nb)\ndef f(): pass",
+    "@a",
+    "class A:\n    x: int = 1",
+    "import a, b",
+    "from a import (\n    b,\n)",
+    "from __future__ import annotations",
+    "del x",
+    "f(\n    x,\n)",
+    "f(\nx = 1\n)",
+    "[\nx\nfor x in y\n]",
+    "match x:\n    case 1: y",
+    "global x",
     "(" * 300,
     "x" + ".y" * 50,
 ]
@@ -143,33 +202,78 @@ class Compile(unittest.TestCase):
         for head, last in itertools.product(HEADS, LASTS):
             code = head + last
             with self.subTest(code=code):
-                found = by_line(code, "<cell 1>")
+                found = in_two(code, "<cell 1>")
                 if found is None:
                     continue  # the other way is taken, with its code or its error
                 taken += 1
                 expected = by_tree(code, "<cell 1>")
-                self.assertEqual(
-                    [view(part) for part in self.parts(found)], [view(part) for part in expected]
-                )
-        self.assertGreater(taken, 300)
+                self.assertEqual(self.last(found, expected), view(expected[1]))
+                self.assertEqual((found[2], expected[2]), (False, False))
+                if found[1] is not None:
+                    self.assertEqual(self.statements(found), self.statements(expected))
+                else:
+                    self.check_statements(code, found[0], expected[0])
+        self.assertGreater(taken, 1200)
+
+    def check_statements(self, code, found, expected):
+        """A cell that ends with a statement: the two parts are the whole."""
+        start = program._guess_last(code)
+        parts = [code[:start]] * bool(start) + ["\n" * code.count("\n", 0, start) + code[start:].rstrip()]
+        flags = expected[0].co_flags & program._FUTURES
+        codes = [compile(part, "<cell 1>", "exec", flags, True) for part in parts]
+        self.assertEqual(list(map(view, found)), list(map(view, codes)))
+        nodes = [node for part in parts for node in ast.parse(part).body]
+        self.assertEqual(
+            [ast.dump(node, include_attributes=True) for node in nodes],
+            [ast.dump(node, include_attributes=True) for node in ast.parse(code).body],
+        )
+        self.assertNotIsInstance(nodes[-1], ast.Expr)
 
     def test_usual_cells_take_the_short_way(self):
         for code in (
             "x",
             "x = 1\nx",
+            "x = 1",
+            "x += 1\n",
+            "x.y, z[1] = 2, 3",
+            "import re",
             "for x in y:\n    z\nprint(x)",
+            "for x in y:\n    z",
+            "x = [\n    1,\n]\n",
+            "print(\n    x,\n)",
+            "@a\ndef f():\n\n    return 1\n",
+            "if x:\n    y\nelse:\n    z",
             "import re\n\nre.findall('a', b)[:10]\n\n",
         ):
             with self.subTest(code=code):
-                self.assertIsNotNone(by_line(code, "<cell 1>"))
+                self.assertIsNotNone(in_two(code, "<cell 1>"))
+
+    def test_a_name_is_looked_up_as_python_does(self):
+        variables = {"x": 1, "None": 2, "__builtins__": {"y": 3}}
+        for code, value in (("x", 1), ("z = 5\nz\n", 5), ("y", 3), ("None", None), ("", None)):
+            self.assertEqual(program.execute(code, "<cell 1>", variables, None, []), value, code)
+        try:
+            program.execute("x\n\nmissing", "<cell 1>", variables, None, [])
+            self.fail("there is no such variable")
+        except NameError as problem:
+            trace = problem.__traceback__
+        while trace.tb_next:
+            trace = trace.tb_next
+        self.assertEqual((trace.tb_frame.f_code.co_filename, trace.tb_lineno), ("<cell 1>", 3))
 
     @staticmethod
-    def parts(found):
-        """A head without statements is None for one way, and code that does nothing for the other."""
-        statements, last = found
-        if statements is not None and view(statements) == view(compile("", "<cell 1>", "exec", 0, True)):
-            statements = None
-        return statements, last
+    def statements(parts):
+        """A head without statements is left out by one way, and code that does nothing for the other."""
+        nothing = view(compile("", "<cell 1>", "exec", 0, True))
+        return [code for code in map(view, parts[0]) if code != nothing]
+
+    @staticmethod
+    def last(parts, expected):
+        """The last expression. One that is only a name is the same with and without `from __future__`."""
+        last = parts[1]
+        if type(last) is str:
+            last = compile(last, "<cell 1>", "eval", expected[1].co_flags & program._FUTURES, True)
+        return view(last)
 
 
 if __name__ == "__main__":
