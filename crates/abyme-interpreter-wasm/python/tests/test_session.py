@@ -45,7 +45,7 @@ class NewSession(WorldCase):
 
     def test_reseed_after_a_copy(self):
         first, second = self.cells(
-            "import random; random.seed(1)", {"code": "random.random()", "reseed": True}
+            "import random; random.seed(1)", {"code": "random.random()", "copied": True}
         )
         self.assertNotEqual(second["value"], "0.13436424411240122")
         first, second = self.cells("import random; random.seed(1)", "random.random()")
