@@ -102,7 +102,13 @@ class Channel:
         with self._writer.lock:
             self._run = None
         self._abandon_calls()
-        self.send({"type": "done", "run": run}, values)
+        parts = None
+        if not values["variables"] and not values["unreadable"]:  # the rest is texts and small numbers
+            parts = wire.encode_short({"type": "done", "run": run, **values}, self._max_bytes)
+        if parts is None:
+            self.send({"type": "done", "run": run}, values)
+        else:
+            self._write_parts(parts, None)
 
     def send(self, message, values=None):
         """Send a message with `values` packed into it. ValueError if they are too large."""
@@ -119,7 +125,9 @@ class Channel:
         if values:
             for key, value in values.items():
                 message[key] = wire.pack(value, blobs)
-        parts = wire.encode(message, blobs)
+        return self._write_parts(wire.encode(message, blobs), allowed)
+
+    def _write_parts(self, parts, allowed):
         try:
             return self._writer.write(parts, allowed)
         except wire.ChannelClosed:

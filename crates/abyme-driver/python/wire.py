@@ -24,6 +24,8 @@ _ITEM, _ENTRY, _KEY, _LIST, _TEXT, _BLOB = 72, 128, 24, 24, 96, 80
 _PREFIX = 12
 _NONE = type(None)
 _ATOMIC = 4096  # PIPE_BUF: a write of this size to a pipe is never cut
+_NO_BLOBS = bytes(4)
+_LITTLE = 1 << 20  # more than any message of so few bytes takes
 _WRITE_PARTS = 512  # below IOV_MAX of every system
 
 
@@ -274,6 +276,18 @@ def encode(message, blobs):
     return [b"".join(prefix), *blobs]
 
 
+def encode_short(message, limit):
+    """`encode` for a message that needs no packing, if it is short: then it takes little of the host's
+    memory. None for a long one.
+    """
+    if limit is not None and limit < _LITTLE:
+        return None
+    header = _dumps(message).encode("utf-8", "replace")
+    if len(header) > _ATOMIC - _PREFIX:
+        return None
+    return [b"".join((MAGIC, len(header).to_bytes(4, "big"), _NO_BLOBS, header))]
+
+
 class FrameWriter:
     """Writes whole frames, one at a time, from any thread."""
 
@@ -372,6 +386,11 @@ class FrameReader:
 
     def peek(self):
         """`(message, blobs)` if a frame is complete: the header as parsed JSON, with packed values."""
+        buffer = self._buffer
+        if self._sizes is None and buffer[8:_PREFIX] == _NO_BLOBS and buffer[:4] == MAGIC:
+            size = int.from_bytes(buffer[4:8], "big")
+            if len(buffer) == _PREFIX + size:  # most often one frame is there, and nothing else
+                self._sizes, self._header, self._buffer = [size], buffer[_PREFIX:], b""
         if self._sizes is None and not self._take_sizes():
             return None
         if self._header is None and not self._take_header():
