@@ -242,6 +242,9 @@ class Repl:
                 except Exception:  # it is closed, or no stream at all
                     pass
 
+    def _set_streams(self):
+        sys.stdout, sys.stderr, sys.stdin = self._streams
+
     def _current_streams(self):
         """The streams that a cell may have replaced, and those that C code and careful programs use."""
         return [getattr(sys, name, None) for name in _OUTPUTS]
@@ -253,7 +256,7 @@ class Repl:
 
     def _restore_streams(self):
         """Undo what a cell did to the streams: it may have replaced them or set attributes of ours."""
-        sys.stdout, sys.stderr, sys.stdin = self._streams
+        self._set_streams()
         for stream in self._streams:
             if stream.__dict__:
                 stream.__dict__.clear()

@@ -70,6 +70,14 @@ class Session(Repl):
         proxies.reinstall()
         self._restore_streams()
 
+    def _set_streams(self):
+        streams = self.streams
+        streams["stdout"], streams["stderr"], streams["stdin"] = self._streams
+
+    def _current_streams(self):
+        others = (getattr(sys, name, None) for name in ("__stdout__", "__stderr__"))
+        return [self.streams["stdout"], self.streams["stderr"], *others]
+
     def run_cell(self, number, request):
         """Run a cell, which `interrupt` knows by its number."""
         self._cell = number
