@@ -11,7 +11,7 @@ mod scope;
 mod session;
 
 pub use self::{
-    capabilities::{Access, Capabilities, Isolation},
+    capabilities::{Access, Capabilities, Guarantee, Isolation},
     cell::{Cell, Determinism},
     ext::{CodeInterpreterExt, InterpreterFactoryExt},
     host::{HostCall, HostError, HostFunctions, NoHostFunctions},

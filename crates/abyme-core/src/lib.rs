@@ -50,7 +50,7 @@ pub use self::{
     inputs::Inputs,
     interpreter::{
         Access, Capabilities, Captured, Cell, ChangedVariable, CodeInterpreter, CodeInterpreterExt,
-        Determinism, FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory,
+        Determinism, FunctionSpec, Guarantee, HostCall, HostError, HostFunctions, InterpreterFactory,
         InterpreterFactoryExt, Interruption, Isolation, NoHostFunctions, Observation, OutputSpec,
         ParameterKind, ParameterSpec, Pool, PoolConfig, PythonError, Scope, Session, Stage, Submission,
         Submitted, Via,

@@ -1,5 +1,7 @@
 //! What a backend declares about its sessions: what they can do, and what they keep code from doing.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
@@ -32,6 +34,53 @@ pub enum Access {
     AllowList,
     /// As far as the host's user reaches.
     Open,
+}
+
+/// What holds of a session whatever the code in it does. A backend that gives one of these says by what
+/// ([`Capabilities::guarantees`]); what it does not name, it does not give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Guarantee {
+    /// The memory of no process of the host can be read or written.
+    OwnAddressSpace,
+    /// No file can be opened but those that were named.
+    FilesystemAllowlist,
+    /// No owner, mode, time or attribute of a file of the host can be changed.
+    FilesystemReadonlyMetadata,
+    /// The temporary directory is the session's own, and is gone after it.
+    PrivateTmp,
+    /// What all files of the session take together is bounded.
+    DiskCapped,
+    /// No connection, datagram or listener reaches the network, the host's own addresses included.
+    NoNetwork,
+    /// No unix socket of the host can be reached.
+    NoUnixSockets,
+    /// The memory of the session is bounded.
+    MemoryCapped,
+    /// Its processor time is bounded.
+    CpuCapped,
+    /// The number of its processes is bounded.
+    ProcessCapped,
+    /// A cell ends at its time limit and its grace, with its session if need be.
+    WallCapped,
+    /// It sees the environment variables that were named, and no others of the host's.
+    CleanEnvironment,
+    /// All its processes end with it and with the host, however these end.
+    KilledWithHost,
+    /// No program can give it rights that the host's user has not given.
+    NoNewPrivileges,
+    /// System calls that such code has no use for are refused.
+    ReducedKernelSurface,
+    /// It starts no other program.
+    NoExec,
+}
+
+impl std::fmt::Display for Guarantee {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// What a backend's sessions can do, and what they keep code from doing. The declarations are tested (C14);
@@ -80,6 +129,10 @@ pub struct Capabilities {
     pub deterministic: bool,
     /// Whether packages with native code (numpy, pandas) can be imported where they are installed.
     pub native_packages: bool,
+    /// What the sessions hold to whatever their code does, each with what it is held by. Empty where nothing
+    /// is promised beyond the declarations above.
+    #[serde(default)]
+    pub guarantees: BTreeMap<Guarantee, String>,
     /// What the model should know about this backend, as sentences for its prompt.
     pub notes: Vec<String>,
 }
@@ -104,6 +157,7 @@ impl Capabilities {
             snapshot: false,
             deterministic: false,
             native_packages: false,
+            guarantees: BTreeMap::new(),
             notes: Vec::new(),
         }
     }
@@ -141,11 +195,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_guarantee_has_one_name() {
+        let written = serde_json::to_value(Guarantee::NoUnixSockets).unwrap();
+        assert_eq!(
+            (written, Guarantee::NoExec.to_string()),
+            ("no_unix_sockets".into(), "no_exec".to_owned())
+        );
+    }
+
+    #[test]
     fn what_was_written_before_a_power_was_known_still_loads() {
         let mut json = serde_json::to_value(Capabilities::new(Isolation::Process)).unwrap();
         for power in ["restores", "concurrent_calls", "fork", "snapshot", "deterministic"] {
             assert_eq!(json.as_object_mut().unwrap().remove(power), Some(false.into()), "{power}");
         }
+        let guarantees = json.as_object_mut().unwrap().remove("guarantees");
+        assert_eq!(guarantees, Some(serde_json::json!({})));
         let loaded: Capabilities = serde_json::from_value(json).unwrap();
         assert_eq!(loaded, Capabilities::new(Isolation::Process));
     }

@@ -210,6 +210,7 @@ impl<'a> Turns<'a> {
             model: config.model.name().to_owned(),
             sub_model: config.sub_model.name().to_owned(),
             interpreter: config.factory.name().to_owned(),
+            guarantees: config.factory.capabilities().guarantees.clone(),
             limits: limits.clone(),
             messages,
         };

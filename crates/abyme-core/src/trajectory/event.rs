@@ -1,6 +1,6 @@
 //! What happens in a run, as the trajectory records it.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use indexmap::IndexMap;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::ErrorKind,
-    interpreter::{FunctionSpec, HostError, Observation, Via},
+    interpreter::{FunctionSpec, Guarantee, HostError, Observation, Via},
     limits::Limits,
     model::{FinishReason, Message, NativeCall, Usage},
     signature::TaskSignature,
@@ -93,6 +93,9 @@ pub enum Event {
         sub_model: String,
         /// The backend.
         interpreter: String,
+        /// What its sessions hold to whatever their code does, each with what it is held by.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        guarantees: BTreeMap<Guarantee, String>,
         /// The limits of the run.
         limits: Limits,
         /// The first messages of every request of this run.
