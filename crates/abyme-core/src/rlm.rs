@@ -1,6 +1,7 @@
 //! The loop: a model writes cells, a session runs them, until typed outputs are submitted.
 
 mod answers;
+mod approval;
 mod arguments;
 mod batch;
 mod begin;
@@ -44,6 +45,7 @@ mod turns;
 #[cfg(feature = "testing")]
 pub(crate) use self::budget::round_trips;
 pub use self::{
+    approval::ApprovalRequest,
     builder::RlmBuilder,
     cancel::CancelHandle,
     conversations::{
@@ -167,8 +169,8 @@ impl<S: Signature> Rlm<S> {
     /// # Errors
     /// When it is awaited: [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the record is of
     /// another task, prompt or backend, with what differs, if it is of a later question of a conversation
-    /// (see [`Conversation::resume_from`]), and if a call of a tool with an [`effect`](crate::Tool::effect)
-    /// had begun and has no recorded end; and those of any run.
+    /// (see [`Conversation::resume_from`]), and if a call of a tool that [writes](crate::Effect::Write) had
+    /// begun and has no recorded end; and those of any run.
     pub fn resume_from(&self, trajectory: Trajectory) -> Run<S::Outputs> {
         let id = trajectory.run().to_owned();
         let how = How::Resume { file: None, session: None };

@@ -1,13 +1,18 @@
 //! Tools: the user's functions that a cell can call.
 
+mod binding;
 #[doc(hidden)]
 pub mod declared;
+mod effect;
 mod function;
 mod limits;
 mod parameters;
 
-pub use self::function::{Serialized, ToolFunction, ToolReturn};
 pub(crate) use self::limits::ToolUses;
+pub use self::{
+    effect::Effect,
+    function::{Serialized, ToolFunction, ToolReturn},
+};
 
 use std::{
     collections::HashSet, fmt, future::Future, ops::Deref, panic::AssertUnwindSafe, pin::Pin, sync::Arc,
@@ -25,7 +30,7 @@ use self::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    interpreter::{FunctionSpec, HostCall, HostError, ParameterKind, ParameterSpec},
+    interpreter::{FunctionSpec, HostCall, HostError, ParameterSpec},
     names::{self, NameUse},
     signature::{DescribedType, FieldType},
     value::Value,
@@ -110,7 +115,8 @@ pub struct Tool {
     /// What `spec.description` is made of, with the limits.
     texts: Texts,
     limits: ToolLimits,
-    is_effect: bool,
+    /// Each once, in order.
+    effects: Vec<Effect>,
     /// Why it cannot be called.
     problem: Option<String>,
 }
@@ -141,7 +147,7 @@ impl Tool {
             Some(Err(problem)) => (Parameters::default(), Some(problem)),
             None => (Parameters::default(), None),
         };
-        let Parameters { specs, notes, unset, takes_none } = parameters;
+        let Parameters { specs, notes, unset, takes_none, .. } = parameters;
         let (function, unset): (_, Arc<[String]>) = (Arc::new(function), unset.into());
         let mut tool = Self::from_parts(name, description, specs, move |arguments| {
             let arguments = match takes_none {
@@ -185,9 +191,11 @@ impl Tool {
         tool.noted(notes)
     }
 
-    /// A tool whose parameters are described by a JSON Schema of an object, over untyped arguments by name.
+    /// A tool whose parameters are described by a JSON Schema of an object, over arguments by name.
     ///
-    /// Parameters that the schema does not require arrive as `None` unless the schema has a `default`.
+    /// Arguments are brought to the types of the schema, as [`FieldType::coerce`] does it; what does not fit
+    /// raises `TypeError`. Parameters that the schema does not require arrive as `None` unless the schema has
+    /// a `default`.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if the schema is not that of an object.
@@ -206,14 +214,19 @@ impl Tool {
             true => Parameters::read(schema).ok(),
             false => None,
         };
-        let Some(Parameters { specs, notes, .. }) = read else {
+        let Some(Parameters { specs, notes, types, .. }) = read else {
             let message = format!(
                 "the parameters of tool `{name}` need the JSON Schema of an object, \
                  such as {{\"type\": \"object\", \"properties\": {{\"text\": {{\"type\": \"string\"}}}}}}"
             );
             return Err(Error::new(ErrorKind::Config, message));
         };
-        Ok(Self::from_parts(name, description, specs, function).noted(notes))
+        let (function, types) = (Arc::new(function), Arc::new(types));
+        let tool = Self::from_parts(name, description, specs, move |arguments| {
+            let (function, types) = (function.clone(), types.clone());
+            async move { function(binding::typed(&types, arguments)?).await }
+        });
+        Ok(tool.noted(notes))
     }
 
     /// A tool with the given parameters, over untyped arguments by name.
@@ -235,7 +248,7 @@ impl Tool {
             handler: Arc::new(move |arguments| Box::pin(function(arguments))),
             texts: Texts { description, ..Texts::default() },
             limits: ToolLimits::default(),
-            is_effect: false,
+            effects: Vec::new(),
             problem: None,
         }
     }
@@ -270,21 +283,25 @@ impl Tool {
         self.documented()
     }
 
-    /// Marks a tool that changes something outside of the run, such as one that sends a mail: a call of it is
-    /// never made twice without asking.
+    /// Says what a call does outside of its run; a tool may have several effects. Default: none.
     ///
-    /// It matters for a run that goes on ([`Rlm::resume`](crate::Rlm::resume)). The calls of all tools that
-    /// ended are answered from its record. One that began, and of which the record does not say how it ended,
-    /// is made again, unless it is of such a tool: then the run does not go on before
-    /// [`Run::on_unfinished_effect`](crate::Run::on_unfinished_effect) says what to do.
-    pub fn effect(mut self) -> Self {
-        self.is_effect = true;
+    /// - Calls of a tool that writes or uses the network wait for approval, where a run has somebody who
+    ///   gives it ([`RlmBuilder::approve_tools`](crate::RlmBuilder::approve_tools)).
+    /// - A call of a tool that writes is never made twice without asking. The calls of all tools that ended
+    ///   are answered from the record of a run that goes on ([`Rlm::resume`](crate::Rlm::resume)). One that
+    ///   began, and of which the record does not say how it ended, is made again, unless its tool writes:
+    ///   then the run does not go on before
+    ///   [`Run::on_unfinished_effect`](crate::Run::on_unfinished_effect) says what to do.
+    pub fn effect(mut self, effect: Effect) -> Self {
+        if let Err(at) = self.effects.binary_search(&effect) {
+            self.effects.insert(at, effect);
+        }
         self
     }
 
-    /// Whether it is marked as an [`effect`](Self::effect).
-    pub fn is_effect(&self) -> bool {
-        self.is_effect
+    /// What its calls do outside of their run, as [`effect`](Self::effect) says it.
+    pub fn effects(&self) -> &[Effect] {
+        &self.effects
     }
 
     /// How Python sees the tool.
@@ -335,13 +352,11 @@ impl Tool {
     }
 
     /// The arguments of a call by name. What `*args` took comes under its name.
-    pub(crate) fn arguments(&self, call: HostCall) -> IndexMap<String, Value> {
-        let HostCall { args, mut kwargs, .. } = call;
-        let mut parameters = self.spec.parameters.iter();
-        if let Some(parameter) = parameters.find(|one| one.kind == ParameterKind::VarPositional) {
-            kwargs.insert(parameter.name.clone(), Value::List(args));
-        }
-        kwargs
+    ///
+    /// # Errors
+    /// `TypeError` for arguments that the tool does not take, and for those that it misses.
+    pub(crate) fn arguments(&self, call: HostCall) -> Result<IndexMap<String, Value>, HostError> {
+        binding::bound(self.name(), &self.spec.parameters, call)
     }
 
     /// Adds what is known of the parameters.

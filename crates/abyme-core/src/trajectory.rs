@@ -20,8 +20,8 @@ pub(crate) use self::{
 };
 pub use self::{
     event::{
-        CallOutcome, CallRef, Difference, Event, EventSink, ForkOrigin, ParentCall, Purpose, Record,
-        ReplyPart, StoppedEarly,
+        Approval, CallOutcome, CallRef, Difference, Event, EventSink, ForkOrigin, ParentCall, Purpose,
+        Record, ReplyPart, StoppedEarly,
     },
     ledger::{EntryKind, Ledger, LedgerEntry, StoppedReplies},
     turn::Turn,

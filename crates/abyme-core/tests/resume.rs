@@ -1,6 +1,8 @@
 //! Runs that go on from their record: cut at every event, they end as if they had never ended.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
+#[path = "resume/approval.rs"]
+mod approval;
 #[path = "resume/forks.rs"]
 mod forks;
 #[path = "resume/limits.rs"]
@@ -14,7 +16,7 @@ use std::sync::{
 };
 
 use abyme_core::{
-    EffectDecision, Error, ErrorKind, Event, Rlm, Trajectory, Usage, inputs, testing::ScriptedModel,
+    Effect, EffectDecision, Error, ErrorKind, Event, Rlm, Trajectory, Usage, inputs, testing::ScriptedModel,
 };
 use words::{SCRIPT, WordsFactory, answered, cut, events, model, pretty_assert, set, tool, unbroken};
 
@@ -116,7 +118,7 @@ async fn a_record_of_another_task_is_refused_with_what_differs() {
 
 #[tokio::test]
 async fn an_effect_that_began_is_not_made_again_without_asking() {
-    let effect = |set: &mut Arc<Mutex<Vec<String>>>| tool(set).effect();
+    let effect = |set: &mut Arc<Mutex<Vec<String>>>| tool(set).effect(Effect::Write);
     let mut calls = Arc::default();
     const REPLIES: &[&str] = &["```python\ntool x\n```", "```python\nsubmit answer=1\n```"];
     let build = |calls: &mut Arc<Mutex<Vec<String>>>| {

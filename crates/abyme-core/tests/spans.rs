@@ -10,7 +10,7 @@ use std::{
 };
 
 use abyme_core::{
-    ErrorKind, HostCall, Response, Rlm, SpanContent, Tool, Usage, Value, inputs,
+    ErrorKind, HostCall, ParameterSpec, Response, Rlm, SpanContent, Tool, Usage, Value, inputs,
     testing::{ScriptedInterpreter, ScriptedModel},
 };
 use common::cell;
@@ -100,7 +100,7 @@ async fn spans(content: SpanContent) -> Vec<Recorded> {
         1 => Ok(Response::new("canary_answer").usage(usage).model("small-2026".to_owned())),
         _ => Ok(Response::new("canary_text").usage(usage)),
     });
-    let find = Tool::from_parts("find", "", Vec::new(), |_| async {
+    let find = Tool::from_parts("find", "", vec![ParameterSpec::new("what")], |_| async {
         Err::<Value, _>(abyme_core::HostError::new("KeyError", "canary_failure"))
     });
     let rlm = Rlm::builder("canary_input -> a")

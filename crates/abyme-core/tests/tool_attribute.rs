@@ -15,7 +15,7 @@ use std::{
 };
 
 use abyme::{
-    FnTool, HostCall, HostError, Rlm, Text, Tool, Value, inputs,
+    Effect, FnTool, HostCall, HostError, Rlm, Text, Tool, Value, inputs,
     testing::{ScriptedInterpreter, ScriptedModel},
     tool, tools,
 };
@@ -71,7 +71,7 @@ struct NoSchema {
 }
 
 /// Numbers of a range.
-#[tool(name = "numbers", timeout = "1.5s", max_calls = 3, max_concurrent_calls = 2, effect)]
+#[tool(name = "numbers", timeout = "1.5s", max_calls = 3, max_concurrent_calls = 2, effects(write, read))]
 async fn numbers_in(
     ranges: Vec<Range>,
     #[arg(default)] order: Order,
@@ -290,7 +290,8 @@ fn limits_under_which_no_call_could_work_are_refused_when_building() {
         rlm.build().unwrap_err().to_string()
     };
     assert!(refused(nothing.tool().max_calls(0)).contains("tool `nothing`: `max_calls` is 0"));
-    assert!(!nothing.tool().is_effect() && nothing.tool().effect().is_effect());
+    assert!(nothing.tool().effects().is_empty());
+    assert_eq!(numbers_in.tool().effects(), [Effect::Read, Effect::Write]);
     assert!(refused(nothing.tool().max_concurrent_calls(0)).contains("`max_concurrent_calls` is 0"));
     assert!(refused(nothing.tool().timeout(Duration::ZERO)).contains("its time-out is 0"));
 }

@@ -9,7 +9,8 @@ use std::{
 };
 
 use abyme_core::{
-    ErrorKind, HostCall, HostError, Rlm, RlmBuilder, Serialized, Tool, Trajectory, Value, inputs,
+    ErrorKind, Event, HostCall, HostError, ParameterKind, ParameterSpec, Rlm, RlmBuilder, Serialized, Tool,
+    Trajectory, Value, inputs,
     testing::{ScriptedInterpreter, ScriptedModel},
 };
 use common::cell;
@@ -31,9 +32,13 @@ fn builder(calls: Vec<HostCall>) -> (RlmBuilder, ScriptedModel) {
     (Rlm::builder("q -> a").model(model.clone()).interpreter(interpreter.factory()), model)
 }
 
-/// Calls each tool once, with a `text`, and gives what comes of it.
+/// Calls each tool once, with a `text` if it takes one, and gives what comes of it.
 async fn called(tools: Vec<Tool>) -> Vec<String> {
-    let calls = tools.iter().map(|tool| HostCall::new(tool.name()).argument("text", "abc")).collect();
+    let call = |tool: &Tool| match tool.spec().parameters.is_empty() {
+        true => HostCall::new(tool.name()),
+        false => HostCall::new(tool.name()).argument("text", "abc"),
+    };
+    let calls = tools.iter().map(call).collect();
     let run = builder(calls).0.tools(tools).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
     let value = run.trajectory().turns()[0].observation.clone().unwrap().value.unwrap();
     value.to_string().lines().map(str::to_owned).collect()
@@ -198,6 +203,62 @@ async fn the_model_reads_what_arguments_mean() {
         ],
         "a given None is not the default"
     );
+}
+
+/// Python's own signature of a tool checks the same before. These calls come without it, as forged ones do.
+#[tokio::test]
+async fn the_host_checks_the_arguments_of_every_call() {
+    let schema = serde_json::json!({
+        "type": "object",
+        "properties": {"count": {"type": "integer", "minimum": 1}, "tags": {"type": "array"}},
+        "required": ["count"],
+    });
+    let by_schema =
+        Tool::from_schema("by_schema", "", &schema, |arguments| async move { Ok(Value::Dict(arguments)) });
+    let any = vec![
+        ParameterSpec::new("args").kind(ParameterKind::VarPositional),
+        ParameterSpec::new("kwargs").kind(ParameterKind::VarKeyword),
+    ];
+    let tools = vec![
+        Tool::new("shout", "", shout),
+        Tool::new("nothing", "", || ()),
+        by_schema.unwrap(),
+        Tool::from_parts("anything", "", any, |arguments| async move { Ok(Value::Dict(arguments)) }),
+    ];
+    let with_args = |name: &str, args: &[&str]| {
+        let mut call = HostCall::new(name);
+        call.args = args.iter().map(|&text| text.into()).collect();
+        call
+    };
+    let calls = vec![
+        HostCall::new("shout").argument("text", "a").argument("\u{1b}[2J", "b"),
+        HostCall::new("shout"),
+        with_args("shout", &["a"]),
+        HostCall::new("nothing").argument("text", "a"),
+        HostCall::new("by_schema").argument("count", "7").argument("tags", Value::None),
+        HostCall::new("by_schema").argument("count", 0),
+        HostCall::new("by_schema").argument("count", Value::dict([("deep", 1)])),
+        HostCall::new("by_schema").argument("count", 1).argument("tags", "none"),
+        with_args("anything", &["a", "b"]).argument("c", 1),
+    ];
+    let run = builder(calls).0.tools(tools).build().unwrap().run(inputs! { q: "?" }).await.unwrap();
+    let value = run.trajectory().turns()[0].observation.clone().unwrap().value.unwrap().to_string();
+    assert_eq!(
+        value.lines().collect::<Vec<_>>(),
+        [
+            r"TypeError: shout() got an unexpected keyword argument `\u{1b}[2J`",
+            "TypeError: shout() misses the argument `text`",
+            "TypeError: shout() takes its arguments by name, and got 1 without one",
+            "TypeError: nothing() got an unexpected keyword argument `text`",
+            "{'count': 7, 'tags': None}",
+            "TypeError: at count: expected int (at least 1), got int 0",
+            "TypeError: at count: expected int (at least 1), got dict {'deep': 1}",
+            "TypeError: at tags: expected list | None, got str 'none'",
+            "{'c': 1, 'args': ['a', 'b']}",
+        ]
+    );
+    let called = run.trajectory().events().filter(|event| matches!(event, Event::ToolCallStarted { .. }));
+    assert_eq!(called.count(), 5, "what does not fit its tool is not a call of it");
 }
 
 #[tokio::test]

@@ -117,7 +117,7 @@ pub fn signature(literal: TokenStream) -> TokenStream {
 /// | `timeout = "30s"` | how long a call may take (`ms`, `s`, `m`, `h`, a `Duration`); then `TimeoutError` |
 /// | `max_calls = 5` | how many calls a run may make; then `RuntimeError` |
 /// | `max_concurrent_calls = 2` | how many calls of a run work at the same time; others wait |
-/// | `effect` | it changes something outside: a run that is resumed never makes a call twice without asking |
+/// | `effects(write, network)` | what it does outside of the run: `read`, `write`, `network` |
 /// | `crate = path` | where the crate `abyme` is, if not at `::abyme` |
 ///
 /// The function's name becomes that of a constant (`FnTool`), so a `let` or a parameter in its scope cannot

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use abyme_core::{HostError, Result, Tool, Value, signature::DescribedType};
+use abyme_core::{Effect, HostError, Result, Tool, Value, signature::DescribedType};
 use indexmap::IndexMap;
 use rmcp::model::{CallToolRequestParams, JsonObject, Tool as Listed, ToolAnnotations};
 use serde_json::Value as Json;
@@ -52,7 +52,9 @@ fn one(listed: &Listed, name: String, connection: &Arc<Connection>) -> Result<To
         };
         tool = tool.returns(DescribedType::from_schema("result", inner, schema).ty.to_string());
     }
-    Ok(tool.timeout(call_timeout))
+    let annotations = listed.annotations.clone().unwrap_or_default();
+    let effects = effects(&annotations);
+    Ok(effects.into_iter().fold(tool.timeout(call_timeout), Tool::effect))
 }
 
 /// What the model reads: the server's words, its own name for the tool, and what it says about effects.
@@ -61,13 +63,21 @@ fn description(listed: &Listed) -> String {
     let title = listed.title.clone().or(annotations.title.clone());
     let text = listed.description.as_deref().map(str::trim).filter(|text| !text.is_empty());
     let text = text.map(str::to_owned).or(title).unwrap_or_else(|| listed.name.to_string());
-    match effects(&annotations) {
+    match told_effects(&annotations) {
         Some(effects) => format!("{text}\n\n{effects}"),
         None => text,
     }
 }
 
-fn effects(annotations: &ToolAnnotations) -> Option<&'static str> {
+/// What a call does outside of the run. A server that says nothing may change something; one that says that
+/// others are reached through it sends something to them.
+fn effects(annotations: &ToolAnnotations) -> Vec<Effect> {
+    let first = if annotations.read_only_hint == Some(true) { Effect::Read } else { Effect::Write };
+    let network = (annotations.open_world_hint == Some(true)).then_some(Effect::Network);
+    [first].into_iter().chain(network).collect()
+}
+
+fn told_effects(annotations: &ToolAnnotations) -> Option<&'static str> {
     match (annotations.read_only_hint, annotations.destructive_hint) {
         (Some(true), _) => Some("It changes nothing, its server says."),
         (_, Some(true)) => Some("It may overwrite or delete something, its server says."),

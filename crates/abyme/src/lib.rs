@@ -6,13 +6,13 @@ pub mod guide;
 
 // Running tasks.
 pub use abyme_core::{
-    CancelHandle, CodePolicy, Compaction, Conversation, ConversationLimits, Conversations,
-    ConversationsConfig, Difference, EffectDecision, EntryKind, Event, EventSink, EventStream, Field,
-    FieldType, FnTool, ForkHandle, Fsync, Inputs, Ledger, LedgerEntry, Limit, Limits, PastQuestion,
-    Prediction, Profile, Record, Rlm, RlmBuilder, Run, RunFuture, SavedConversation, Serialized,
-    SessionSnapshots, Signature, SpanContent, Status, TaskSignature, Tool, ToolFunction, ToolReturn,
-    Trajectory, TrajectoryWriter, TrajectoryWriterConfig, Turn, UnfinishedEffect, Untyped, Violation, inputs,
-    tool, tools,
+    Approval, ApprovalRequest, CancelHandle, CodePolicy, Compaction, Conversation, ConversationLimits,
+    Conversations, ConversationsConfig, Difference, Effect, EffectDecision, EntryKind, Event, EventSink,
+    EventStream, Field, FieldType, FnTool, ForkHandle, Fsync, Inputs, Ledger, LedgerEntry, Limit, Limits,
+    PastQuestion, Prediction, Profile, Record, Rlm, RlmBuilder, Run, RunFuture, SavedConversation,
+    Serialized, SessionSnapshots, Signature, SpanContent, Status, TaskSignature, Tool, ToolFunction,
+    ToolReturn, Trajectory, TrajectoryWriter, TrajectoryWriterConfig, Turn, UnfinishedEffect, Untyped,
+    Violation, inputs, tool, tools,
 };
 // Values and errors.
 pub use abyme_core::{Blame, Error, ErrorKind, Result, Text, Value};

@@ -352,8 +352,9 @@ impl HostFunctions for SessionHost {
     async fn call(&self, call: HostCall) -> Result<Value, HostError> {
         match self.tools.iter().find(|tool| tool.name() == call.name) {
             Some(tool) => {
+                let arguments = tool.arguments(call)?;
                 let _at_work = self.tool_uses.admit(tool.name()).await?;
-                tool.call(tool.arguments(call)).await
+                tool.call(arguments).await
             }
             None => self.host.call(call).await,
         }

@@ -14,7 +14,7 @@ use crate::{
     interpreter::{HostCall, HostError},
     model::Usage,
     signature::TaskSignature,
-    trajectory::{CallOutcome, Difference, Event, Past, PastTree, Record},
+    trajectory::{Approval, CallOutcome, Difference, Event, Past, PastTree, Record},
     value::{Value, same_entries},
 };
 
@@ -45,6 +45,8 @@ struct Left {
     sub_calls: VecDeque<PastSubCall>,
     children: VecDeque<PastChild>,
     effects: Vec<ToolUse>,
+    /// What was answered about calls of tools whose end is not in the record.
+    approvals: VecDeque<(ToolUse, Approval)>,
 }
 
 /// How the calls of a cell ended, as far as that is known.
@@ -135,14 +137,20 @@ impl Answers {
                         left.host_calls.push_back(past);
                     }
                 }
-                Event::ToolCallStarted { call, tool, arguments, .. } => {
+                Event::ToolCallStarted { call, tool, arguments, approval, .. } => {
                     let (function, arguments) = (tool.clone(), arguments.clone());
                     match ends.value(*call) {
                         Some(result) => {
                             let past = PastHostCall { function, arguments, has_children: false, result };
                             left.host_calls.push_back(past);
                         }
-                        None => left.effects.push(ToolUse { tool: function, arguments }),
+                        None => {
+                            let asked = ToolUse { tool: function, arguments };
+                            if !matches!(approval, Some(Approval::Denied(_))) {
+                                left.effects.push(asked.clone());
+                            }
+                            left.approvals.extend(approval.clone().map(|approval| (asked, approval)));
+                        }
                     }
                 }
                 Event::SubCallStarted {
@@ -243,6 +251,14 @@ impl Answers {
         take(&mut self.left().children, |one| {
             one.function == function && one.prompt == prompt && is_same_task(&one.child)
         })
+    }
+
+    /// What was answered when this call of a tool asked for approval, where it began and its end is not known.
+    pub(super) fn approval(&self, tool: &str, arguments: &IndexMap<String, Value>) -> Option<Approval> {
+        let asked = take(&mut self.left().approvals, |(asked, _)| {
+            asked.tool == tool && is_same(&asked.arguments, arguments)
+        });
+        asked.map(|(_, approval)| approval)
     }
 
     /// The calls of tools that began, and of which it is not known how they ended.

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use super::{
+    approval::{ApprovalRequest, Approver},
     builtins::RESERVED_FUNCTIONS,
     config::{RlmConfig, check_inputs, scope_of, tool_names},
 };
@@ -22,7 +23,7 @@ use crate::{
     signature::{Signature, TaskSignature, Untyped},
     telemetry::SpanContent,
     tool::Tool,
-    trajectory::EventSink,
+    trajectory::{Approval, EventSink},
 };
 
 /// Puts an [`Rlm`](crate::Rlm) together. Made by [`Rlm::builder`](crate::Rlm::builder) and
@@ -36,6 +37,7 @@ pub struct RlmBuilder<S = Untyped> {
     named_models: IndexMap<String, Arc<dyn LanguageModel>>,
     factory: Option<Arc<dyn InterpreterFactory>>,
     tools: Vec<Tool>,
+    approver: Option<Approver>,
     modules: Vec<ModuleSource>,
     policy: Option<Arc<CodePolicy>>,
     limits: Limits,
@@ -82,6 +84,7 @@ impl<S: Signature> RlmBuilder<S> {
             named_models: IndexMap::new(),
             factory: None,
             tools: Vec::new(),
+            approver: None,
             modules: Vec::new(),
             policy: None,
             limits: Limits::default(),
@@ -142,6 +145,38 @@ impl<S: Signature> RlmBuilder<S> {
     /// Offers several tools to the cells.
     pub fn tools(mut self, tools: impl IntoIterator<Item = Tool>) -> Self {
         self.tools.extend(tools);
+        self
+    }
+
+    /// Has calls of tools that [write](crate::Effect::Write) or use the [network](crate::Effect::Network)
+    /// wait until `approve` answers, those of children too. Default: nobody is asked.
+    ///
+    /// A call that is [denied](Approval::Denied) is not made, and raises `PermissionError` with the reason in
+    /// Python. The answer is in the record ([`ToolCallStarted`](crate::Event::ToolCallStarted)), so a run
+    /// that is resumed or replayed does not ask again about a call that it answers. The clock of the cell
+    /// stands still during such a call, which may work for as long as a cell may
+    /// ([`Limits::cell_timeout`](crate::Limits::cell_timeout)) once it is approved. Several calls may ask at
+    /// the same time; a panic is a denial.
+    ///
+    /// It is asked about what the host does. Python that a session runs by itself, tools in Python included,
+    /// is kept in by the backend.
+    ///
+    /// ```no_run
+    /// use abyme_core::{Approval, Rlm};
+    ///
+    /// let builder = Rlm::builder("mails -> summary: str").approve_tools(|request| async move {
+    ///     match &*request.tool {
+    ///         "save_draft" => Approval::Given,
+    ///         other => Approval::Denied(format!("nobody may use {other} at night")),
+    ///     }
+    /// });
+    /// ```
+    pub fn approve_tools<F, Fut>(mut self, approve: F) -> Self
+    where
+        F: Fn(ApprovalRequest) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Approval> + Send + 'static,
+    {
+        self.approver = Some(Approver::new(approve));
         self
     }
 
@@ -273,6 +308,7 @@ impl<S: Signature> RlmBuilder<S> {
             model,
             factory,
             tools: self.tools.into(),
+            approver: self.approver,
             python_tools: python_tools.into(),
             scope: Arc::new(scope),
             policy: self.policy,

@@ -6,6 +6,7 @@ use abyme_python_syntax::{CodePolicy, Function};
 use indexmap::IndexMap;
 
 use super::{
+    approval::Approver,
     builtins::{self, BUDGET},
     reply_stream::PlainModels,
 };
@@ -18,7 +19,7 @@ use crate::{
     prompt::Profile,
     signature::TaskSignature,
     telemetry::SpanContent,
-    tool::Tool,
+    tool::{Effect, Tool},
     trajectory::EventSink,
 };
 
@@ -31,6 +32,8 @@ pub(super) struct RlmConfig {
     pub(super) named_models: IndexMap<String, Arc<dyn LanguageModel>>,
     pub(super) factory: Arc<dyn InterpreterFactory>,
     pub(super) tools: Arc<[Tool]>,
+    /// Who approves calls of tools with effects, if somebody does.
+    pub(super) approver: Option<Approver>,
     pub(super) python_tools: Arc<[Function]>,
     pub(super) scope: Arc<Scope>,
     pub(super) policy: Option<Arc<CodePolicy>>,
@@ -83,6 +86,12 @@ impl RlmConfig {
                 Err(Error::new(ErrorKind::Config, message))
             }
         }
+    }
+
+    /// The effects of the user's tools, by the names of those that have any.
+    pub(super) fn effects(&self) -> IndexMap<String, Vec<Effect>> {
+        let tools = self.tools.iter().filter(|tool| !tool.effects().is_empty());
+        tools.map(|tool| (tool.name().to_owned(), tool.effects().to_vec())).collect()
     }
 
     /// The names of the user's tools.

@@ -1,4 +1,4 @@
-//! Calls of tools with an effect that began and have no recorded end: whether they are made again is asked.
+//! Calls of tools that write, which began and have no recorded end: whether they are made again is asked.
 
 use std::{fmt, sync::Arc};
 
@@ -8,15 +8,15 @@ use super::answers::{Answers, ToolUse};
 use crate::{
     error::{Error, ErrorKind, Result},
     runtime::off_the_runtime,
-    tool::Tool,
+    tool::{Effect, Tool},
     value::Value,
 };
 
 /// How much of an argument an error shows.
 const SHOWN_CHARS: usize = 200;
 
-/// A call of a tool with an [`effect`](Tool::effect) that a run had begun when it ended. Whether it took
-/// effect is not known.
+/// A call of a tool that [writes](Effect::Write), which a run had begun when it ended. Whether it took effect
+/// is not known.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct UnfinishedEffect {
@@ -59,7 +59,7 @@ pub(super) async fn check_effects(
     decide: Option<&EffectDecider>,
 ) -> Result<()> {
     for ToolUse { tool, arguments } in answers.unfinished() {
-        if !tools.iter().any(|one| one.name() == tool && one.is_effect()) {
+        if !tools.iter().any(|one| one.name() == tool && one.effects().contains(&Effect::Write)) {
             continue;
         }
         let effect = UnfinishedEffect { tool, arguments };

@@ -99,8 +99,8 @@ impl HostFunctions for CellHost<'_> {
         result
     }
 
-    /// Models and children have time limits of their own.
+    /// Models and children have time limits of their own, and so have tools that somebody approves.
     fn stops_clock(&self, call: &HostCall) -> bool {
-        RESERVED_FUNCTIONS.contains(&call.name.as_str())
+        RESERVED_FUNCTIONS.contains(&call.name.as_str()) || self.tool_calls.waits_for_approval(&call.name)
     }
 }

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::{
+    approval::{ApprovalRequest, Approver},
     begin::{Begin, Beginning, GivenRecord, How},
     budget::Budget,
     cancel::CancelHandle,
@@ -40,7 +41,7 @@ use crate::{
     limits::Limits,
     runtime::HomeRuntime,
     telemetry, tool,
-    trajectory::{EventSink, Record, TrajectoryWriter},
+    trajectory::{Approval, EventSink, Record, TrajectoryWriter},
     value::Value,
 };
 
@@ -140,7 +141,7 @@ impl<O> Run<O> {
         self
     }
 
-    /// Decides about calls of tools with an [`effect`](crate::Tool::effect) that had begun when the record of
+    /// Decides about calls of tools that [write](crate::Effect::Write), which had begun when the record of
     /// this run ended, and of which it is not known whether they took effect. Without it such a run does not
     /// go on.
     pub fn on_unfinished_effect(
@@ -148,6 +149,18 @@ impl<O> Run<O> {
         decide: impl Fn(&UnfinishedEffect) -> EffectDecision + Send + Sync + 'static,
     ) -> Self {
         self.decide_effect = Some(EffectDecider(Arc::new(decide)));
+        self
+    }
+
+    /// Has this run ask `approve` before it calls a tool with an effect: see
+    /// [`RlmBuilder::approve_tools`](crate::RlmBuilder::approve_tools), in whose place it is.
+    pub fn approve_tools<F, Fut>(mut self, approve: F) -> Self
+    where
+        F: Fn(ApprovalRequest) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Approval> + Send + 'static,
+    {
+        let approver = Some(Approver::new(approve));
+        self.config = Arc::new(RlmConfig { approver, ..(*self.config).clone() });
         self
     }
 

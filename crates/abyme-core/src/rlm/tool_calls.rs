@@ -1,18 +1,20 @@
 //! Serves the calls of the user's tools, and records them.
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
     answers::{Answers, named},
+    approval::{ApprovalRequest, Approver, denied},
     caller::{CANCELLED, ModelCaller},
     guard::OnDrop,
 };
 use crate::{
     interpreter::{HostCall, HostError},
     tool::{Tool, ToolUses},
-    trajectory::{CallOutcome, Event},
+    trajectory::{Approval, CallOutcome, Event},
     value::Value,
 };
+use indexmap::IndexMap;
 
 /// The tool calls of one cell.
 pub(super) struct ToolCalls<'a> {
@@ -46,18 +48,23 @@ impl<'a> ToolCalls<'a> {
                 }
             };
         };
-        let arguments = tool.arguments(call);
+        let arguments = tool.arguments(call)?;
         if let Some(past) = self.answers.host_call(tool.name(), &arguments) {
             return past.result;
         }
         self.answers.check_open(self.turn, tool.name(), || arguments.clone())?;
         let admitted = self.uses.admit(tool.name()).await;
+        let approval = match &admitted {
+            Ok(_) => self.approval(tool, &arguments).await,
+            Err(_) => None,
+        };
         let (recorder, turn, number) = (self.caller.recorder(), self.turn, self.caller.next_host_call());
         recorder.record(Event::ToolCallStarted {
             turn,
             call: number,
             tool: tool.name().to_owned(),
             arguments: arguments.clone(),
+            approval: approval.clone(),
         });
         let started = Instant::now();
         let finished = |outcome| {
@@ -65,12 +72,49 @@ impl<'a> ToolCalls<'a> {
             recorder.record(Event::ToolCallFinished { turn, call: number, outcome, seconds });
         };
         let unfinished = OnDrop::new(|| finished(CallOutcome::Cancelled(CANCELLED.to_owned())));
-        let result = match admitted {
-            Ok(_at_work) => tool.call(arguments).await,
-            Err(error) => Err(error),
+        let result = match (admitted, approval) {
+            (Err(error), _) => Err(error),
+            (Ok(_), Some(Approval::Denied(reason))) => Err(denied(tool.name(), &reason)),
+            (Ok(_at_work), None) => tool.call(arguments).await,
+            (Ok(_at_work), Some(Approval::Given)) => self.call_approved(tool, arguments).await,
         };
         unfinished.disarm();
         finished(CallOutcome::of(&result));
         result
+    }
+
+    /// Whether somebody is asked before this tool is called.
+    pub(super) fn waits_for_approval(&self, name: &str) -> bool {
+        let tool = self.tools.iter().find(|tool| tool.name() == name);
+        self.caller.config().approver.is_some() && tool.is_some_and(Approver::judges)
+    }
+
+    /// Whether the call may be made; `None` where nobody is asked.
+    async fn approval(&self, tool: &Tool, arguments: &IndexMap<String, Value>) -> Option<Approval> {
+        if let Some(past) = self.answers.approval(tool.name(), arguments) {
+            return Some(past);
+        }
+        let approver = self.caller.config().approver.as_ref().filter(|_| Approver::judges(tool))?;
+        let request = ApprovalRequest {
+            run: self.caller.recorder().run().to_owned(),
+            turn: self.turn,
+            tool: tool.name().to_owned(),
+            effects: tool.effects().to_vec(),
+            arguments: arguments.clone(),
+        };
+        Some(approver.ask(request).await)
+    }
+
+    /// The clock of the cell stands still meanwhile, so its limit holds for the call by itself.
+    async fn call_approved(
+        &self,
+        tool: &Tool,
+        arguments: IndexMap<String, Value>,
+    ) -> Result<Value, HostError> {
+        let Some(limit) = self.caller.limits().cell_timeout else { return tool.call(arguments).await };
+        timeout(limit, tool.call(arguments)).await.unwrap_or_else(|_| {
+            let message = format!("`{}` took more than {} s", tool.name(), limit.as_secs_f64());
+            Err(HostError::new("TimeoutError", message))
+        })
     }
 }

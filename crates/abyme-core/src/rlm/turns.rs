@@ -207,6 +207,7 @@ impl<'a> Turns<'a> {
             signature: config.signature.clone(),
             inputs: self.inputs.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect(),
             tools,
+            effects: config.effects(),
             model: config.model.name().to_owned(),
             sub_model: config.sub_model.name().to_owned(),
             interpreter: config.factory.name().to_owned(),

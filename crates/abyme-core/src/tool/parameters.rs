@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use crate::{
     interpreter::{ParameterKind, ParameterSpec},
-    signature::{DescribedType, merged, requires},
+    signature::{DescribedType, FieldType, merged, requires},
     value::Value,
 };
 
@@ -13,6 +13,8 @@ use crate::{
 pub(super) struct Parameters {
     /// The required ones first, as Python wants them.
     pub(super) specs: Vec<ParameterSpec>,
+    /// What each of them is.
+    pub(super) types: Vec<(String, FieldType)>,
     /// What is known about them, and about what is inside of them, in words.
     pub(super) notes: Vec<String>,
     /// Those that may be left out and have no default that the schema names.
@@ -45,18 +47,19 @@ impl Parameters {
             let DescribedType { ty, description, notes } = DescribedType::from_schema(name, property, schema);
             parameters.notes.extend(description.map(|text| format!("{name}: {text}")));
             parameters.notes.extend(notes);
-            let spec = ParameterSpec::new(name);
-            parameters.specs.push(match merged(property, schema).remove("default") {
-                Some(Json::Null) if ty.matches(&Value::None) => {
-                    spec.annotation(ty.to_string()).default_value(Value::None)
-                }
-                Some(default) if !default.is_null() => spec.annotation(ty.to_string()).default_value(default),
-                None if requires(&whole, name) => spec.annotation(ty.to_string()),
+            let (spec, mut ty) = (ParameterSpec::new(name), ty);
+            let spec = match merged(property, schema).remove("default") {
+                Some(Json::Null) if ty.matches(&Value::None) => spec.default_value(Value::None),
+                Some(default) if !default.is_null() => spec.default_value(default),
+                None if requires(&whole, name) => spec,
                 _ => {
                     parameters.unset.push(name.clone());
-                    spec.annotation(ty.optional().to_string()).default_value(Value::None)
+                    ty = ty.optional();
+                    spec.default_value(Value::None)
                 }
-            });
+            };
+            parameters.specs.push(spec.annotation(ty.to_string()));
+            parameters.types.push((name.clone(), ty));
         }
         parameters.specs.sort_by_key(|parameter| parameter.default.is_some());
         let open = whole.get("additionalProperties").is_some_and(|more| *more != Json::Bool(false));

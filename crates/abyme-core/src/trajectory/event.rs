@@ -13,6 +13,7 @@ use crate::{
     model::{FinishReason, Message, NativeCall, Usage},
     signature::TaskSignature,
     status::Status,
+    tool::Effect,
     value::Value,
 };
 
@@ -87,6 +88,9 @@ pub enum Event {
         /// The user's tools, those in Python left out.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         tools: Vec<FunctionSpec>,
+        /// What calls of tools do outside of the run, by the names of those that do something.
+        #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+        effects: IndexMap<String, Vec<Effect>>,
         /// The model that plans.
         model: String,
         /// The model that answers `llm_query`.
@@ -316,6 +320,9 @@ pub enum Event {
         tool: String,
         /// Its arguments.
         arguments: IndexMap<String, Value>,
+        /// Whether it may be made, where somebody was asked: what is denied ends with an error at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approval: Option<Approval>,
     },
     /// A tool returned, failed, or was cancelled with its cell.
     #[non_exhaustive]
@@ -452,6 +459,18 @@ pub enum Event {
 
 fn is_false(flag: &bool) -> bool {
     !flag
+}
+
+/// What was answered to a call of a tool that asked for approval.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Approval {
+    /// The call is made.
+    Given,
+    /// The call is not made, for this reason, which the model reads. It may be empty.
+    Denied(String),
 }
 
 /// The call that started a child run.

@@ -3,7 +3,8 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{
-    Attribute, Error, Expr, ExprLit, Lit, LitStr, Meta, Path, Result, meta::ParseNestedMeta, parse::Parser,
+    Attribute, Error, Expr, ExprLit, Ident, Lit, LitStr, Meta, Path, Result, meta::ParseNestedMeta,
+    parse::Parser, spanned::Spanned,
 };
 
 /// What stands in `#[tool(...)]`.
@@ -16,7 +17,7 @@ pub(super) struct ToolArguments {
     timeout: Option<TokenStream>,
     max_calls: Option<Expr>,
     max_concurrent_calls: Option<Expr>,
-    is_effect: bool,
+    effects: Vec<Ident>,
 }
 
 impl ToolArguments {
@@ -29,7 +30,7 @@ impl ToolArguments {
             timeout: None,
             max_calls: None,
             max_concurrent_calls: None,
-            is_effect: false,
+            effects: Vec::new(),
         }
     }
 
@@ -58,7 +59,10 @@ impl ToolArguments {
             "timeout" => self.timeout = Some(duration(&meta.value()?.parse()?)?),
             "max_calls" => self.max_calls = Some(meta.value()?.parse()?),
             "max_concurrent_calls" => self.max_concurrent_calls = Some(meta.value()?.parse()?),
-            "effect" => self.is_effect = true,
+            "effects" => meta.parse_nested_meta(|effect| {
+                self.effects.push(effect_of(&effect)?);
+                Ok(())
+            })?,
             "crate" => self.krate = meta.value()?.call(Path::parse_mod_style)?,
             _ => return Err(unknown(meta)),
         }
@@ -67,7 +71,7 @@ impl ToolArguments {
 
     /// The chained setters of what is said here.
     pub(super) fn setters(&self) -> TokenStream {
-        let Self { returns, timeout, max_calls, max_concurrent_calls, .. } = self;
+        let Self { krate, returns, timeout, max_calls, max_concurrent_calls, .. } = self;
         let returns = returns.iter().map(|text| quote!(.returns(#text)));
         let timeout = timeout.iter().map(|limit| {
             quote!(.timeout({
@@ -87,16 +91,28 @@ impl ToolArguments {
                 calls
             }))
         });
-        let effect = self.is_effect.then(|| quote!(.effect()));
-        quote!(#(#returns)* #(#timeout)* #(#max_calls)* #(#at_once)* #effect)
+        let effects = self.effects.iter().map(|effect| quote!(.effect(#krate::Effect::#effect)));
+        quote!(#(#returns)* #(#timeout)* #(#max_calls)* #(#at_once)* #(#effects)*)
     }
 }
 
 fn unknown(meta: &ParseNestedMeta<'_>) -> Error {
     meta.error(
         "`#[tool]` knows `name`, `description`, `returns`, `timeout`, `max_calls`, \
-         `max_concurrent_calls`, `effect` and `crate`",
+         `max_concurrent_calls`, `effects` and `crate`",
     )
+}
+
+/// The variant of `Effect` that a word stands for.
+fn effect_of(word: &ParseNestedMeta<'_>) -> Result<Ident> {
+    let name = word.path.get_ident().map(Ident::to_string).unwrap_or_default();
+    let variant = match name.as_str() {
+        "read" => "Read",
+        "write" => "Write",
+        "network" => "Network",
+        _ => return Err(word.error("a tool's effects are `read`, `write` and `network`")),
+    };
+    Ok(Ident::new(variant, word.path.span()))
 }
 
 /// A `Duration`: that of a text such as `"30s"`, or the expression.

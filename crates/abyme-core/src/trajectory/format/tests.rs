@@ -39,7 +39,10 @@ fn long_texts_are_there_once_and_read_back_in_every_place() {
         ("float".to_owned(), Value::Float(f64::INFINITY)),
     ]);
     let records = [
-        record(0.5, Event::ToolCallStarted { turn: 1, call: 1, tool: "t".to_owned(), arguments }),
+        record(
+            0.5,
+            Event::ToolCallStarted { turn: 1, call: 1, tool: "t".to_owned(), arguments, approval: None },
+        ),
         record(0.75, Event::SessionLost { turn: 1, reason: long.clone() }),
         record(
             1.0,

@@ -53,8 +53,13 @@ fn ledger(events: impl IntoIterator<Item = (&'static str, f64, Event)>) -> Ledge
 /// A turn that was asked for twice, with a cell that asks a model, a tool and a child, and is cut off.
 fn cut_off() -> Ledger {
     let cell = |turn| Event::CellStarted { turn, reasoning: String::new(), code: String::new() };
-    let tool =
-        Event::ToolCallStarted { turn: 1, call: 2, tool: "find".to_owned(), arguments: IndexMap::new() };
+    let tool = Event::ToolCallStarted {
+        turn: 1,
+        call: 2,
+        tool: "find".to_owned(),
+        approval: None,
+        arguments: IndexMap::new(),
+    };
     let found =
         Event::ToolCallFinished { turn: 1, call: 2, outcome: CallOutcome::Result(Value::None), seconds: 0.5 };
     let child = Event::ChildStarted {
