@@ -1,6 +1,8 @@
 //! An observation as the model reads it: what is most useful comes first, and all of it shares one budget of
 //! characters.
 
+use std::borrow::Cow;
+
 use super::observation::{Captured, ChangedVariable, Interruption, Observation, PythonError, Stage};
 
 /// How much of the budget a part may take, beside the others that are there, before it is cut. What a part
@@ -67,7 +69,40 @@ fn section(label: &str, text: &Captured, share: usize, end: End) -> Option<Strin
         0 => String::new(),
         _ => format!(" ({} characters)", text.total_chars),
     };
-    Some(format!("[{label}{length}]\n{}", text.to_string().trim_end_matches('\n')))
+    Some(format!("[{label}{length}]\n{}", told_apart(text.to_string().trim_end_matches('\n'))))
+}
+
+/// The labels of a message after a cell, without what may follow in them.
+const LABELS: [&str; 10] = [
+    "error",
+    "value",
+    "stdout",
+    "stderr",
+    "changed",
+    "submitted by",
+    "session restored",
+    "session ended",
+    "time limit",
+    "submission refused",
+];
+
+/// A text none of whose lines can be taken for one that the session writes: such a line is indented.
+///
+/// What a cell prints may come from its inputs, and so from whoever wrote these.
+fn told_apart(text: &str) -> Cow<'_, str> {
+    let is_of_session = |line: &str| {
+        let label = line.strip_prefix('[');
+        let label = label.and_then(|line| LABELS.iter().find_map(|label| line.strip_prefix(label)));
+        label.is_some_and(|rest| rest.starts_with([']', ' '])) || line.starts_with("(turn ")
+    };
+    if !text.lines().any(is_of_session) {
+        return Cow::Borrowed(text);
+    }
+    let lines = text.split('\n').map(|line| match is_of_session(line) {
+        true => format!(" {line}"),
+        false => line.to_owned(),
+    });
+    Cow::Owned(lines.collect::<Vec<_>>().join("\n"))
 }
 
 fn error_text(error: &PythonError) -> String {
