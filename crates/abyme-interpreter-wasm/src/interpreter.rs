@@ -115,10 +115,11 @@ impl Wasm {
         self.set(|config| config.checkpoints = on)
     }
 
-    /// Sets how much memory a checkpoint may hold, in bytes. A session that changed more, as by an input of
-    /// that size, goes on without checkpoints: a crash ends it then. A checkpoint of 100 MB takes 100 MB of
-    /// the host's memory. It takes time for what the last cell wrote, or for all it holds where the system
-    /// does not track writes (Linux does since 6.7). Default 256 MiB.
+    /// Sets how much memory a checkpoint may hold, in bytes. A session that changed more goes on without
+    /// checkpoints: a crash ends it then. A checkpoint of 100 MB takes 100 MB of the host's memory. It takes
+    /// time for what the last cell wrote, or for all it holds where the system does not track writes (Linux
+    /// does since 6.7). Inputs that are ASCII do not count: a checkpoint shares the host's copy of them, and
+    /// keeps it. Default 256 MiB.
     pub fn checkpoint_limit_bytes(self, bytes: u64) -> Self {
         self.set(|config| config.checkpoint_limit_bytes = bytes)
     }

@@ -13,7 +13,7 @@ use crate::{
         calls::HostCalls,
         imports::{self, InvalidMessage},
         request::GuestMessage,
-        state::GuestState,
+        state::{GuestState, PlacedText},
     },
     memory::watch::{self, ComparedPage, Since, Watch, Watcher},
     slots::Slot,
@@ -123,6 +123,7 @@ impl Vm {
         let guest = self.store.data_mut();
         guest.request = request;
         guest.answer = None;
+        guest.placed.clear();
         self.store.set_epoch_deadline(1);
         let outcome = self.run.call_async(&mut self.store, ()).await;
         let guest = self.store.data_mut();
@@ -143,6 +144,11 @@ impl Vm {
     /// The linear memory.
     pub(crate) fn memory(&self) -> &[u8] {
         self.store.data().memory.map_or(&[], |memory| memory.data(&self.store))
+    }
+
+    /// Texts that the last cell was given and that are in the linear memory byte for byte, or were.
+    pub(crate) fn placed_texts(&self) -> &[PlacedText] {
+        &self.store.data().placed
     }
 
     /// The numbers of the pages of the linear memory that may have been written to.

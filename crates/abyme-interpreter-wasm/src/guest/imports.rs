@@ -16,7 +16,7 @@ use crate::guest::{
     marshal::{Encoder, LongObject, decode},
     pystr::pieces,
     request::is_too_large,
-    state::GuestState,
+    state::{GuestState, PlacedText},
 };
 
 const MODULE: &str = "abyme";
@@ -239,6 +239,11 @@ async fn fill(mut caller: Caller<'_, GuestState>, (at, to): (u32, u32)) -> wasmt
                 }
                 let (memory, _) = slice(&mut caller, to, layout.size())?;
                 written += layout.write(part, &mut memory[written..]);
+            }
+            let guest = caller.data_mut();
+            // Of the results of calls there may be any number, and the host need not keep them.
+            if layout.is_utf8() && guest.prepared.is_cell {
+                guest.placed.push(PlacedText { start: to as usize, bytes: text.to_bytes() });
             }
         }
         LongObject::Bytes(bytes) => {

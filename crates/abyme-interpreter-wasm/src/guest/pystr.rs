@@ -24,6 +24,11 @@ impl StrLayout {
         Self { chars: text.chars().count(), max_char, width }
     }
 
+    /// Whether the text is in the guest as it is in UTF-8.
+    pub(crate) fn is_utf8(&self) -> bool {
+        (self.width, self.max_char) == (1, 0x7f)
+    }
+
     /// Bytes of the text in the guest, without its header.
     pub(crate) fn size(&self) -> usize {
         self.chars * self.width

@@ -15,12 +15,14 @@ use crate::guest::{
 pub(crate) struct GuestMessage {
     pub(crate) data: Vec<u8>,
     pub(crate) longs: Vec<LongObject>,
+    /// Whether it is a cell, whose texts are the host's for as long as the session has them.
+    pub(crate) is_cell: bool,
 }
 
 impl From<Encoder> for GuestMessage {
     fn from(encoder: Encoder) -> Self {
         let (data, longs) = encoder.finish();
-        Self { data, longs }
+        Self { data, longs, is_cell: false }
     }
 }
 
@@ -64,7 +66,7 @@ pub(crate) fn message(
     encode(&mut encoder, cell, scope, given, copied).map_err(|problem| {
         Error::new(ErrorKind::InvalidInput, format!("the cell cannot be sent: {problem}"))
     })?;
-    Ok(encoder.into())
+    Ok(GuestMessage { is_cell: true, ..encoder.into() })
 }
 
 fn encode(

@@ -2,9 +2,18 @@
 
 use abyme_core::{OverBudget, Value};
 use abyme_wasi::{HasWasi, Wasi};
+use bytes::Bytes;
 use wasmtime::{AsContextMut, Caller, Memory, ResourceLimiter};
 
 use crate::guest::{calls::HostCalls, request::GuestMessage};
+
+/// A text that was written into the guest's memory, where it may have been overwritten since.
+#[derive(Clone, Debug)]
+pub(crate) struct PlacedText {
+    /// Its address.
+    pub(crate) start: usize,
+    pub(crate) bytes: Bytes,
+}
 
 /// The host's data of one guest.
 pub(crate) struct GuestState {
@@ -14,6 +23,8 @@ pub(crate) struct GuestState {
     pub(crate) request: GuestMessage,
     /// The message that the guest takes next.
     pub(crate) prepared: GuestMessage,
+    /// Texts of the last cell that are in the guest's memory as they are here, byte for byte: its inputs.
+    pub(crate) placed: Vec<PlacedText>,
     /// The result of the last cell, unless it is too large.
     pub(crate) answer: Option<Result<Value, OverBudget>>,
     /// The guest's memory, once the instance exists.
@@ -31,6 +42,7 @@ impl GuestState {
             calls,
             request: GuestMessage::default(),
             prepared: GuestMessage::default(),
+            placed: Vec::new(),
             answer: None,
             memory: None,
             interrupt: [0; 4],

@@ -4,14 +4,19 @@
 //! session's files. A checkpoint that follows another differs only in pages that were written to between
 //! them. A new instance with a checkpoint put into it is the session again: the same one after a crash, a
 //! copy as a fork, or one in another process.
+//!
+//! A long text that the session was given fills pages that are parts of it, byte for byte, if it is ASCII.
+//! The host has that text, so such a page is kept as a part of it and not as a copy. Whether it still is that
+//! part is seen by comparing, as with all pages.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use abyme_core::Result;
+use bytes::Bytes;
 use tokio::task::yield_now;
 
 use crate::{
-    guest::calls::HostCalls,
+    guest::{calls::HostCalls, state::PlacedText},
     memory::{
         page::{BATCH, PAGE},
         watch::{ComparedPage, Since},
@@ -29,7 +34,45 @@ mod tests;
 const INSERTED: usize = 2;
 
 /// A page of memory.
-pub(crate) type Page = [u8];
+#[derive(Clone, Debug)]
+pub(crate) enum Page {
+    /// A copy.
+    Own(Arc<[u8]>),
+    /// A part of a text that the session was given. The host has it anyway.
+    Given(Bytes),
+}
+
+impl Deref for Page {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(page) => page,
+            Self::Given(page) => page,
+        }
+    }
+}
+
+impl Page {
+    fn own(content: &[u8]) -> Self {
+        Self::Own(Arc::from(content))
+    }
+
+    /// Copies the content, into the memory that is there if no other checkpoint has it.
+    fn set(&mut self, content: &[u8]) {
+        if let Self::Own(page) = self
+            && let Some(page) = Arc::get_mut(page)
+        {
+            page.copy_from_slice(content);
+            return;
+        }
+        *self = Self::own(content);
+    }
+
+    fn is_own(&self) -> bool {
+        matches!(self, Self::Own(_))
+    }
+}
 
 /// The state of a session between two cells.
 #[derive(Clone, Debug)]
@@ -37,14 +80,16 @@ pub(crate) struct Checkpoint {
     /// The size of the memory.
     pub(crate) len: usize,
     /// The changed pages, in the order of their numbers.
-    pub(crate) pages: Vec<(u32, Arc<Page>)>,
+    pub(crate) pages: Vec<(u32, Page)>,
+    /// How many of them are copies.
+    pub(crate) own: usize,
     pub(crate) wasi: WasiCheckpoint,
 }
 
 impl Checkpoint {
     /// Takes the state of `vm`, whose last checkpoint was `before`: where the system tracks writes, only
-    /// pages that were written to since are compared. Without `before` all are. `None` if the state has more
-    /// than `limit` bytes.
+    /// pages that were written to since are compared. Without `before` all are. `None` if the copies have
+    /// more than `limit` bytes.
     ///
     /// Other tasks have their turn in between. If the future is dropped, `before` is lost and `vm` is as it
     /// was.
@@ -56,8 +101,9 @@ impl Checkpoint {
     ) -> Option<Self> {
         let since = if before.is_some() { Since::LastScan } else { Since::BaseImage };
         let written = vm.written_pages(since);
-        let memory = vm.memory();
-        let mut pages = before.map(|before| before.pages).unwrap_or_default();
+        let (memory, mut placed) = (vm.memory(), vm.placed_texts().to_vec());
+        placed.sort_by_key(|text| text.start);
+        let (mut pages, mut own) = before.map(|before| (before.pages, before.own)).unwrap_or_default();
         let mut compared = Vec::with_capacity(written.len());
         let (mut fresh, mut gone, mut place) = (Vec::new(), Vec::new(), 0);
         for (count, number) in written.into_iter().enumerate() {
@@ -71,24 +117,29 @@ impl Checkpoint {
             let changed = match known {
                 Some((_, known)) if **known == *now => false,
                 None if is_base(base, at, now) => false,
-                Some(_) if is_base(base, at, now) => {
+                Some((_, known)) if is_base(base, at, now) => {
+                    own -= usize::from(known.is_own());
                     gone.push(number);
                     true
                 }
                 Some((_, known)) => {
-                    match Arc::get_mut(known) {
-                        Some(page) => page.copy_from_slice(now),
-                        None => *known = Arc::from(now),
+                    own -= usize::from(known.is_own());
+                    match given(&placed, at, now) {
+                        Some(page) => *known = page,
+                        None => known.set(now),
                     }
+                    own += usize::from(known.is_own());
                     true
                 }
                 None => {
-                    fresh.push((number, Arc::from(now)));
+                    let page = given(&placed, at, now).unwrap_or_else(|| Page::own(now));
+                    own += usize::from(page.is_own());
+                    fresh.push((number, page));
                     true
                 }
             };
             compared.push(ComparedPage { page: number, changed });
-            if !fits(pages.len() + fresh.len() - gone.len(), limit) {
+            if !fits(own, limit) {
                 return None;
             }
         }
@@ -103,26 +154,26 @@ impl Checkpoint {
             let place = pages.partition_point(|(other, _)| *other < number);
             pages.insert(place, (number, page));
         }
-        let checkpoint = Self { len: memory.len(), pages, wasi: vm.wasi().checkpoint() };
+        let checkpoint = Self { len: memory.len(), pages, own, wasi: vm.wasi().checkpoint() };
         vm.compared(&compared);
         Some(checkpoint)
     }
 
     /// The state of an instance that did not run yet.
     pub(crate) fn of_fresh(vm: &Vm) -> Self {
-        Self { len: vm.memory().len(), pages: Vec::new(), wasi: vm.wasi().checkpoint() }
+        Self { len: vm.memory().len(), pages: Vec::new(), own: 0, wasi: vm.wasi().checkpoint() }
     }
 
     /// A changed page.
     #[cfg(test)]
-    fn page(&self, number: u32) -> Option<&Page> {
+    fn page(&self, number: u32) -> Option<&[u8]> {
         let at = self.pages.binary_search_by_key(&number, |(number, _)| *number).ok()?;
         Some(&self.pages[at].1)
     }
 
-    /// Whether it holds no more than `limit` bytes.
+    /// Whether its copies have no more than `limit` bytes.
     pub(crate) fn fits(&self, limit: u64) -> bool {
-        fits(self.pages.len(), limit)
+        fits(self.own, limit)
     }
 
     /// Makes an instance in this state. Other tasks have their turn in between.
@@ -145,6 +196,14 @@ impl Checkpoint {
 
 fn fits(pages: usize, limit: u64) -> bool {
     (pages * PAGE) as u64 <= limit
+}
+
+/// The page as a part of a text that was placed where it is, if it still is that text.
+fn given(placed: &[PlacedText], at: usize, now: &[u8]) -> Option<Page> {
+    let last = placed.partition_point(|text| text.start <= at);
+    let text = placed.get(last.checked_sub(1)?)?;
+    let part = at - text.start..at - text.start + now.len();
+    (text.bytes.get(part.clone())? == now).then(|| Page::Given(text.bytes.slice(part)))
 }
 
 /// Whether a page is as in the base image; behind the image's end, memory begins as zeros.

@@ -94,7 +94,7 @@ async fn parse(bytes: &[u8], key: &ImageKey) -> Result<Checkpoint, String> {
     let len =
         take(&mut rest, 8).and_then(|len| usize::try_from(u64::from_le_bytes(len.try_into().ok()?)).ok());
     let (len, count) = (len.ok_or(early)?, take_u32(&mut rest).ok_or(early)?);
-    let mut pages: Vec<(u32, Arc<Page>)> = Vec::new();
+    let mut pages: Vec<(u32, Page)> = Vec::new();
     for number in 0..count as usize {
         if number % BATCH == BATCH - 1 {
             yield_now().await;
@@ -107,9 +107,10 @@ async fn parse(bytes: &[u8], key: &ImageKey) -> Result<Checkpoint, String> {
         if pages.last().is_some_and(|(last, _)| *last >= number) {
             return Err("its pages are out of order".to_owned());
         }
-        pages.push((number, Arc::from(page)));
+        pages.push((number, Page::Own(Arc::from(page))));
     }
-    Ok(Checkpoint { len, pages, wasi: WasiCheckpoint::from_bytes(rest)? })
+    let own = pages.len();
+    Ok(Checkpoint { len, pages, own, wasi: WasiCheckpoint::from_bytes(rest)? })
 }
 
 fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {

@@ -104,3 +104,61 @@ async fn a_session_over_the_limit_goes_on_without() {
     let observation = live.execute(dies, &NoHostFunctions).await.unwrap();
     assert!(observation.restored.is_none() && observation.session_ended.is_some(), "{observation:?}");
 }
+
+/// A text in which no two pages are the same.
+fn lines(count: usize) -> String {
+    (0..count).map(|number| format!("{number:>9}\n")).collect()
+}
+
+async fn give(live: &mut WasmSession, texts: &[(&str, String)]) {
+    let mut cell = Cell::new("");
+    for (name, text) in texts {
+        cell = cell.variable(*name, text.as_str());
+    }
+    let observation = live.execute(cell, &NoHostFunctions).await.unwrap();
+    assert!(observation.is_ok(), "{observation:?}");
+}
+
+#[tokio::test]
+async fn given_texts_are_kept_as_parts_of_them() {
+    let runtime =
+        with(WasmConfig { max_sessions: 2, checkpoint_limit_bytes: 12 << 20, ..WasmConfig::default() }).await;
+    let mut live = WasmSession::new(runtime.clone()).await.unwrap();
+    run(&mut live, "x = 1").await;
+    give(&mut live, &[("one", lines(1_000_000)), ("two", lines(300_000).to_uppercase())]).await;
+    let kept = live.settled().await.unwrap();
+    assert!(kept.pages.len() - kept.own > 13_000_000 / PAGE - 4, "{} of {}", kept.own, kept.pages.len());
+    assert_whole(&mut live, &runtime, "given").await;
+    // They come back after a crash, in a copy, and from bytes.
+    let observation = live.execute(Cell::new("import os\nos._exit(1)"), &NoHostFunctions).await.unwrap();
+    assert!(observation.restored.is_some(), "{observation:?}");
+    const ALL: &str = "places = range(0, 1_000_000, 97)\n\
+                       assert all(one[10 * n:10 * n + 9].strip() == str(n) for n in places)\n\
+                       assert len(two) == 3_000_000 and two.endswith('299999\\n')";
+    run(&mut live, ALL).await;
+    assert_whole(&mut live, &runtime, "after a crash").await;
+    run(&mut live.fork().await.unwrap(), ALL).await;
+    let bytes = crate::memory::snapshot::write(&kept, &runtime.key).await.unwrap();
+    let read = crate::memory::snapshot::read(&bytes, &runtime.key).await.unwrap();
+    assert_eq!(read.own, kept.pages.len());
+    assert!(read.pages.iter().zip(&kept.pages).all(|(read, kept)| read.0 == kept.0 && *read.1 == *kept.1));
+    // Where others are in their place, these are copied.
+    run(&mut live, "del one, two\nthree = bytearray(b'y') * 4_000_000").await;
+    assert_whole(&mut live, &runtime, "overwritten").await;
+    let over = live.settled().await.unwrap();
+    assert!(over.own > kept.own + 4_000_000 / PAGE - 4, "{} after {}", over.own, kept.own);
+    give(&mut live, &[("three", lines(200_000))]).await;
+    assert_whole(&mut live, &runtime, "given anew").await;
+    run(&mut live, "assert len(three) == 2_000_000 and three.endswith('199999\\n')").await;
+}
+
+#[tokio::test]
+async fn a_text_of_wide_characters_is_copied() {
+    let runtime =
+        with(WasmConfig { max_sessions: 1, checkpoint_limit_bytes: 64 << 20, ..WasmConfig::default() }).await;
+    let mut live = WasmSession::new(runtime.clone()).await.unwrap();
+    give(&mut live, &[("text", "日本".repeat(1_000_000)), ("latin", "é".repeat(1_000_000))]).await;
+    let kept = live.settled().await.unwrap();
+    assert_eq!(kept.own, kept.pages.len());
+    assert_whole(&mut live, &runtime, "given").await;
+}
