@@ -25,15 +25,15 @@ def _load_driver():
     package.__path__ = [os.path.dirname(os.path.abspath(__file__))]
     sys.modules["_abyme"] = package
     try:
-        from _abyme import errors, repl, scope, wire
+        from _abyme import confine, errors, repl, scope, wire
 
-        return errors, repl, scope, wire
+        return confine, errors, repl, scope, wire
     finally:
         for name in [name for name in sys.modules if name.partition(".")[0] == "_abyme"]:
             del sys.modules[name]
 
 
-errors, repl, scope, wire = _load_driver()
+confine, errors, repl, scope, wire = _load_driver()
 errors.hide_frames_of(_load_driver)
 
 PROTOCOL = 1
@@ -495,6 +495,8 @@ def _private(fd, mode):
 
 def main():
     """Set the process up as a session and serve it."""
+    if len(sys.argv) > 1:
+        confine.refuse_programs(sys.argv[1])  # before there are threads, which it would not hold for
     sys.argv = ["abyme"]
     sys.path.insert(0, "")  # the working directory, which `-I` leaves out: cells import what they write there
     sys.dont_write_bytecode = True  # a module that is written twice in a second would be taken from the cache

@@ -4,6 +4,7 @@
 pub const DRIVER: &[(&str, &str)] = &[
     ("annotations", include_str!("../python/annotations.py")),
     ("capture", include_str!("../python/capture.py")),
+    ("confine", include_str!("../python/confine.py")),
     ("convert", include_str!("../python/convert.py")),
     ("display", include_str!("../python/display.py")),
     ("errors", include_str!("../python/errors.py")),
