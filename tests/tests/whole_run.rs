@@ -9,7 +9,8 @@ use std::{
 
 use abyme::{
     ConversationsConfig, InterpreterFactory, LanguageModel, LanguageModelExt, Profile, Request, Response,
-    Rlm, RlmBuilder, Subprocess, Text, Tool, Trajectory, Value, Wasm, inputs, testing::ScriptedModel,
+    Rlm, RlmBuilder, Subprocess, Text, Tool, Trajectory, Value, Wasm, inputs, subprocess::IsolationMode,
+    testing::ScriptedModel,
 };
 use tokio::sync::Notify;
 
@@ -131,7 +132,9 @@ async fn a_dropped_run_leaves_no_process_and_keeps_its_record() {
     let asked_again = Arc::new(Notify::new());
     let first = ScriptedModel::replies([cell("import os\nprint(os.getpid())")]);
     let model = Silent { first, asked_again: asked_again.clone() };
-    let rlm = Rlm::builder("q -> a").model(model).interpreter(Subprocess::new()).build().unwrap();
+    // Isolated code does not know its process by the host's number.
+    let backend = Subprocess::new().isolation(IsolationMode::Off);
+    let rlm = Rlm::builder("q -> a").model(model).interpreter(backend).build().unwrap();
     let dropped = tokio::select! {
         _ = rlm.run(inputs! { q: "?" }).trace(&trace) => false,
         asked = tokio::time::timeout(Duration::from_secs(60), asked_again.notified()) => asked.is_ok(),

@@ -3,11 +3,11 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use abyme_core::{Access, Capabilities, CodeInterpreter, InterpreterFactory, Isolation, Result};
-use abyme_driver::DriverInterpreter;
+use abyme_driver::{DriverInterpreter, Launcher};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{config::Config, session::SubprocessLauncher};
+use crate::{config::Config, isolation::mode::IsolationMode, session::SubprocessLauncher};
 
 /// Python in a child process: the configuration and the factory of its sessions.
 ///
@@ -37,8 +37,8 @@ impl Default for Subprocess {
 
 impl From<Config> for Subprocess {
     fn from(config: Config) -> Self {
-        let capabilities = capabilities(&config);
-        Self { launcher: Arc::new(SubprocessLauncher::new(config, capabilities)) }
+        let open = capabilities(&config);
+        Self { launcher: Arc::new(SubprocessLauncher::new(config, open)) }
     }
 }
 
@@ -58,6 +58,34 @@ impl Subprocess {
     /// later.
     pub fn python(self, python: impl Into<PathBuf>) -> Self {
         self.with(|config| config.python = python.into())
+    }
+
+    /// Sets what a session does about a mechanism of its isolation that this machine does not have. Default:
+    /// it does not start ([`IsolationMode::Required`]); on other systems than Linux, which have none, it
+    /// starts without ([`IsolationMode::Off`]).
+    pub fn isolation(self, mode: IsolationMode) -> Self {
+        self.with(|config| config.isolation = mode)
+    }
+
+    /// Lets code in isolated sessions start processes (`fork`, `multiprocessing`), which it cannot by default,
+    /// and programs as far as they are readable: Python itself, and what [`allow_read`](Self::allow_read)
+    /// names, such as `/usr/bin`. Memory is then limited for each process alone.
+    pub fn allow_processes(self) -> Self {
+        self.with(|config| config.allow_processes = true)
+    }
+
+    /// Lets isolated sessions read a file or directory of the host, at its own path, with all below it.
+    /// Without this they read Python with its packages, and the system's libraries. It must be there when
+    /// the first session starts.
+    pub fn allow_read(self, path: impl Into<PathBuf>) -> Self {
+        self.with(|config| config.read_allow.push(path.into()))
+    }
+
+    /// Sets how much all files of an isolated session may take together, in bytes. Default 1 GiB. They are in
+    /// memory. Sessions without namespaces write to the host's disk, and keep to
+    /// [`max_file_bytes`](Self::max_file_bytes) alone.
+    pub fn disk_limit_bytes(self, bytes: u64) -> Self {
+        self.with(|config| config.disk_limit_bytes = bytes)
     }
 
     /// Sets the address space of the process, in bytes (`RLIMIT_AS`). Default 4 GiB; `None` is no limit.
@@ -102,8 +130,8 @@ impl Subprocess {
         })
     }
 
-    /// Sets where the session's private working directory is made. Default: the system's directory for
-    /// temporary files.
+    /// Sets where the private working directory of a session without namespaces is made. Default: the
+    /// system's directory for temporary files.
     pub fn temp_dir(self, dir: impl Into<PathBuf>) -> Self {
         self.with(|config| config.temp_dir = Some(dir.into()))
     }
@@ -137,13 +165,14 @@ impl Subprocess {
 
     /// Changes the configuration. The result shares nothing with `self`.
     fn with(self, change: impl FnOnce(&mut Config)) -> Self {
-        let mut launcher = self.launcher.unstarted();
-        change(&mut launcher.config);
-        launcher.capabilities = capabilities(&launcher.config);
-        Self { launcher: Arc::new(launcher) }
+        let mut config = self.launcher.config.clone();
+        change(&mut config);
+        let open = capabilities(&config);
+        Self { launcher: Arc::new(self.launcher.with_config(config, open)) }
     }
 }
 
+/// What is declared where nothing is applied.
 fn capabilities(config: &Config) -> Capabilities {
     let mut capabilities = Capabilities::new(Isolation::Process);
     capabilities.network = Access::Open;
@@ -171,7 +200,7 @@ impl InterpreterFactory for Subprocess {
     }
 
     fn capabilities(&self) -> &Capabilities {
-        &self.launcher.capabilities
+        Launcher::capabilities(&*self.launcher)
     }
 
     async fn create(&self) -> Result<Box<dyn CodeInterpreter>> {

@@ -25,6 +25,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) struct Python {
     /// The real executable.
     pub(crate) executable: PathBuf,
+    /// What it reads: itself, its library and its packages.
+    pub(crate) reads: Vec<PathBuf>,
     /// What the driver's bootstrap reads first.
     pub(crate) bundle: Vec<u8>,
 }
@@ -33,6 +35,7 @@ pub(crate) struct Python {
 struct About {
     executable: PathBuf,
     version: (u32, u32, u32),
+    reads: Vec<PathBuf>,
 }
 
 impl Python {
@@ -89,6 +92,8 @@ impl Python {
         }
         let executable =
             if about.executable.as_os_str().is_empty() { program.to_owned() } else { about.executable };
-        Ok(Self { executable, bundle: python::bundle(BundleKind::Compiled, code) })
+        let mut reads = about.reads;
+        reads.push(executable.clone());
+        Ok(Self { executable, reads, bundle: python::bundle(BundleKind::Compiled, code) })
     }
 }

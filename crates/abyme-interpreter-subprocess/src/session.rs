@@ -3,8 +3,8 @@
 use std::{
     io::{self, Read},
     os::unix::net::UnixStream,
-    process::{Child, ChildStderr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -14,9 +14,7 @@ use abyme_driver::{
     python::{self, BOOT},
 };
 use async_trait::async_trait;
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, kill_process_group, waitid,
-};
+use rustix::process::{Signal, WaitIdStatus, kill_process};
 use tokio::{
     io::AsyncWriteExt,
     net::unix::{OwnedReadHalf, OwnedWriteHalf},
@@ -24,9 +22,11 @@ use tokio::{
 };
 
 use crate::{
-    command,
+    command::{before_exec, command},
     config::Config,
+    isolation::{Plan, Prepared},
     probe::Python,
+    process::ChildProcess,
     spawner::{Spawner, reap},
     work_dir::{WorkDir, WorkDirs},
 };
@@ -45,22 +45,55 @@ type DriverFiles = Arc<[(String, String)]>;
 #[derive(Debug)]
 pub(crate) struct SubprocessLauncher {
     pub(crate) config: Config,
-    pub(crate) capabilities: Capabilities,
+    /// What the configuration declares before its isolation is decided on.
+    open: Capabilities,
+    /// What is applied, and what that declares. Decided on first use, because trying it out takes a moment.
+    plan: OnceLock<(Plan, Capabilities)>,
     /// The driver to run in place of Abyme's own.
     driver: Option<DriverFiles>,
-    python: OnceCell<(Python, Spawner)>,
+    python: OnceCell<Found>,
     work_dirs: WorkDirs,
 }
 
+/// What is found on first use.
+#[derive(Debug)]
+struct Found {
+    python: Python,
+    prepared: Prepared,
+    /// The thread that starts the processes.
+    spawner: Spawner,
+}
+
 impl SubprocessLauncher {
-    pub(crate) fn new(config: Config, capabilities: Capabilities) -> Self {
-        Self { config, capabilities, driver: None, python: OnceCell::new(), work_dirs: WorkDirs::default() }
+    /// `open` is what the configuration declares, the isolation left out.
+    pub(crate) fn new(config: Config, open: Capabilities) -> Self {
+        Self {
+            config,
+            open,
+            plan: OnceLock::new(),
+            driver: None,
+            python: OnceCell::new(),
+            work_dirs: WorkDirs::default(),
+        }
+    }
+
+    /// The driver of another configuration, with nothing started.
+    pub(crate) fn with_config(&self, config: Config, open: Capabilities) -> Self {
+        Self { driver: self.driver.clone(), ..Self::new(config, open) }
     }
 
     /// The same configuration, with nothing started.
     pub(crate) fn unstarted(&self) -> Self {
-        let (config, capabilities) = (self.config.clone(), self.capabilities.clone());
-        Self { driver: self.driver.clone(), ..Self::new(config, capabilities) }
+        self.with_config(self.config.clone(), self.open.clone())
+    }
+
+    fn plan(&self) -> &(Plan, Capabilities) {
+        self.plan.get_or_init(|| {
+            let plan = Plan::of(&self.config);
+            let mut capabilities = self.open.clone();
+            plan.declare(&self.config, &mut capabilities);
+            (plan, capabilities)
+        })
     }
 
     pub(crate) fn with_driver(mut self, files: DriverFiles) -> Self {
@@ -69,13 +102,15 @@ impl SubprocessLauncher {
     }
 
     /// The real Python and the thread that starts it, found on first use. A failure is not remembered.
-    async fn python(&self) -> Result<&(Python, Spawner)> {
+    async fn python(&self) -> Result<&Found> {
         let find = || async {
             let files: Vec<(&str, &str)> = match &self.driver {
                 Some(files) => files.iter().map(|(name, source)| (name.as_str(), source.as_str())).collect(),
                 None => python::DRIVER.to_vec(),
             };
-            Ok((Python::find(&self.config.python, &files).await?, Spawner::new()?))
+            let python = Python::find(&self.config.python, &files).await?;
+            let prepared = self.plan().0.prepare(&self.config, &python.reads)?;
+            Ok(Found { python, prepared, spawner: Spawner::new()? })
         };
         self.python.get_or_try_init(find).await
     }
@@ -87,34 +122,42 @@ impl Launcher for SubprocessLauncher {
     type Writer = OwnedWriteHalf;
 
     fn capabilities(&self) -> &Capabilities {
-        &self.capabilities
+        &self.plan().1
     }
 
     async fn launch(&self) -> Result<DriverSession<OwnedReadHalf, OwnedWriteHalf>> {
-        let (python, spawner) = self.python().await?;
+        let Found { python, prepared, spawner } = self.python().await?;
         let config = &self.config;
         let failed = |what: &str, error: io::Error| {
             Error::new(ErrorKind::Unavailable, format!("{what}: {error}")).with_source(error)
         };
-        let parent = config.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
-        let work_dir = self
-            .work_dirs
-            .make(&parent)
-            .map_err(|error| failed("cannot make a working directory for the session", error))?;
+        let made = match prepared.own_work_dir() {
+            Some(_) => None,
+            None => {
+                let parent = config.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
+                let made = self.work_dirs.make(&parent);
+                Some(made.map_err(|error| failed("cannot make a working directory for the session", error))?)
+            }
+        };
+        let of_host = made.as_ref().map(WorkDir::path);
+        let work_dir = prepared.own_work_dir().or(of_host).unwrap_or(Path::new("/"));
+        let (entry, watch) = prepared.entry(work_dir)?;
         let connect = || -> io::Result<_> {
             let (ours, theirs) = UnixStream::pair()?;
             ours.set_nonblocking(true)?;
-            let command = command::command(&python.executable, config, work_dir.path(), theirs)?;
+            let command = command(&python.executable, config, work_dir, theirs)?;
             Ok((tokio::net::UnixStream::from_std(ours)?, command))
         };
         let (socket, mut command) =
             connect().map_err(|error| failed("cannot connect a child process", error))?;
-        command.args(["-I", "-c", BOOT]);
-        let child = spawner
-            .spawn(command)
-            .await
-            .map_err(|error| failed(&format!("cannot start {}", python.executable.display()), error))?;
-        let process = Arc::new(Process::new(child, work_dir, spawner.clone()));
+        if let Some(dir) = of_host {
+            command.current_dir(dir);
+        }
+        command.args(["-I", "-c", BOOT]).args(prepared.driver_arguments());
+        before_exec(&mut command, entry);
+        let child = spawner.spawn(command, watch).await;
+        let child = child.map_err(|error| error.explained(&python.executable.display().to_string()))?;
+        let process = Arc::new(Process::new(child, made, spawner.clone()));
         let (input, mut output) = socket.into_split();
         // The handshake detects a child that dies or never reads, and says how it ended.
         let _ = tokio::time::timeout(config.start_timeout, output.write_all(&python.bundle)).await;
@@ -135,45 +178,37 @@ struct Process {
 
 #[derive(Debug)]
 struct Running {
-    child: Child,
-    stderr: Option<ChildStderr>,
-    work_dir: WorkDir,
+    child: ChildProcess,
+    /// Its directory, if that is one of the host's.
+    work_dir: Option<WorkDir>,
 }
 
 impl Process {
-    fn new(mut child: Child, work_dir: WorkDir, spawner: Spawner) -> Self {
-        let stderr = child.stderr.take();
-        Self { _spawner: spawner, running: Mutex::new(Some(Running { child, stderr, work_dir })) }
+    fn new(child: ChildProcess, work_dir: Option<WorkDir>, spawner: Spawner) -> Self {
+        Self { _spawner: spawner, running: Mutex::new(Some(Running { child, work_dir })) }
     }
 
     fn running(&self) -> MutexGuard<'_, Option<Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Kills the whole process group. A thread of its own reaps it and removes its directory, so that this
+    /// Kills the process with all that it started. A thread of its own reaps it and removes its directory, so that this
     /// never blocks.
     fn end(&self, done: Option<oneshot::Sender<()>>) {
         let Some(running) = self.running().take() else { return };
-        // Only `reap` below reaps the child, so the id is still its own.
-        if let Some(pid) = pid_of(&running.child) {
-            let _ = kill_process_group(pid, Signal::KILL);
-            let _ = kill_process(pid, Signal::KILL);
-        }
+        running.child.kill();
         reap(running.child, running.work_dir, done);
     }
 
     /// How the child exited, if it did. It is left to be reaped, so that its id stays its own.
     fn status(&self) -> Option<WaitIdStatus> {
-        let running = self.running();
-        let pid = pid_of(&running.as_ref()?.child)?;
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        waitid(WaitId::Pid(pid), options).ok().flatten()
+        self.running().as_ref()?.child.status()
     }
 
     /// What the child wrote to its stderr before the driver took that over.
     fn last_words(&self) -> String {
         let mut words = Vec::new();
-        if let Some(stderr) = self.running().as_mut().and_then(|running| running.stderr.take())
+        if let Some(stderr) = self.running().as_mut().and_then(|running| running.child.take_stderr())
             && rustix::io::ioctl_fionbio(&stderr, true).is_ok()
         {
             let _ = stderr.take(LAST_WORDS).read_to_end(&mut words);
@@ -196,7 +231,7 @@ impl Control for Process {
 
     fn interrupt(&self) -> bool {
         let running = self.running();
-        let pid = running.as_ref().and_then(|running| pid_of(&running.child));
+        let pid = running.as_ref().and_then(|running| running.child.pid());
         pid.is_some_and(|pid| kill_process(pid, Signal::INT).is_ok())
     }
 
@@ -223,10 +258,6 @@ impl Control for Process {
         };
         if words.is_empty() { how } else { format!("{how}; its last words: {words}") }
     }
-}
-
-fn pid_of(child: &Child) -> Option<Pid> {
-    i32::try_from(child.id()).ok().and_then(Pid::from_raw)
 }
 
 /// An exit status in words.

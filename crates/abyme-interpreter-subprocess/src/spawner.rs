@@ -3,16 +3,16 @@
 //! The kernel's parent death signal follows the *thread* that started a process, not the program. A child
 //! that is started from a runtime's worker or blocking thread would die with that thread.
 
-use std::{
-    io,
-    process::{Child, Command},
-    sync::mpsc,
-};
+use std::{io, process::Command, sync::mpsc};
 
-use abyme_core::{Error, ErrorKind, Result};
+use abyme_core::{Error, ErrorKind};
 use tokio::sync::oneshot;
 
-use crate::work_dir::WorkDir;
+use crate::{
+    isolation::entry::Watch,
+    process::{ChildProcess, StartError},
+    work_dir::WorkDir,
+};
 
 /// A handle on the thread. The thread lives as long as a handle does.
 #[derive(Clone, Debug)]
@@ -22,30 +22,13 @@ pub(crate) struct Spawner {
 
 struct Job {
     command: Box<Command>,
-    reply: oneshot::Sender<io::Result<UnclaimedChild>>,
-}
-
-/// A child on its way to the caller of [`Spawner::spawn`]. It is killed if that future is dropped.
-struct UnclaimedChild(Option<Child>);
-
-impl UnclaimedChild {
-    fn claim(mut self) -> io::Result<Child> {
-        self.0.take().ok_or_else(|| io::Error::other("a child process was claimed twice"))
-    }
-}
-
-impl Drop for UnclaimedChild {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
+    watch: Option<Watch>,
+    reply: oneshot::Sender<Result<ChildProcess, StartError>>,
 }
 
 impl Spawner {
     /// Starts the thread.
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self, Error> {
         let (jobs, queue) = mpsc::channel::<Job>();
         std::thread::Builder::new().name("abyme-spawner".to_owned()).spawn(move || work(&queue)).map_err(
             |error| {
@@ -59,12 +42,16 @@ impl Spawner {
         Ok(Self { jobs })
     }
 
-    /// Starts a child process.
-    pub(crate) async fn spawn(&self, command: Command) -> io::Result<Child> {
+    /// Starts a child process. It is killed if this future is dropped.
+    pub(crate) async fn spawn(
+        &self,
+        command: Command,
+        watch: Option<Watch>,
+    ) -> Result<ChildProcess, StartError> {
         let (reply, child) = oneshot::channel();
         let ended = || io::Error::other("the thread for child processes has ended");
-        self.jobs.send(Job { command: Box::new(command), reply }).map_err(|_| ended())?;
-        child.await.map_err(|_| ended())??.claim()
+        self.jobs.send(Job { command: Box::new(command), watch, reply }).map_err(|_| ended())?;
+        child.await.map_err(|_| ended())?
     }
 }
 
@@ -73,10 +60,10 @@ impl Spawner {
 ///
 /// This has a thread of its own, because a directory may be large and starting other children must not wait
 /// for it.
-pub(crate) fn reap(mut child: Child, work_dir: WorkDir, done: Option<oneshot::Sender<()>>) {
+pub(crate) fn reap(mut child: ChildProcess, work_dir: Option<WorkDir>, done: Option<oneshot::Sender<()>>) {
     let work = move || {
-        let _ = child.wait();
-        if let Err(error) = work_dir.close()
+        child.reap();
+        if let Some(Err(error)) = work_dir.map(WorkDir::close)
             && error.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!(%error, "a session's working directory could not be removed");
@@ -85,16 +72,15 @@ pub(crate) fn reap(mut child: Child, work_dir: WorkDir, done: Option<oneshot::Se
             let _ = done.send(());
         }
     };
-    // Without a thread, what was moved into it is dropped: the directory is removed, and the child stays a
-    // zombie.
+    // Without a thread, what was moved into it is dropped, which does the same here and now.
     if let Err(error) = std::thread::Builder::new().name("abyme-reaper".to_owned()).spawn(work) {
         tracing::warn!(%error, "no thread to reap a child process");
     }
 }
 
 fn work(queue: &mpsc::Receiver<Job>) {
-    while let Ok(Job { mut command, reply }) = queue.recv() {
+    while let Ok(Job { command, watch, reply }) = queue.recv() {
         // If the caller no longer waits, the child is dropped here, which kills it.
-        let _ = reply.send(command.spawn().map(|child| UnclaimedChild(Some(child))));
+        let _ = reply.send(ChildProcess::start(*command, watch));
     }
 }

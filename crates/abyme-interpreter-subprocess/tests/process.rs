@@ -11,11 +11,16 @@ use abyme_core::{
     CodeInterpreter, ErrorKind, InterpreterFactory, InterpreterFactoryExt, Observation, Pool, PoolConfig,
     Session,
 };
-use abyme_interpreter_subprocess::Subprocess;
+use abyme_interpreter_subprocess::{IsolationMode, Subprocess};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 async fn session(subprocess: Subprocess) -> Session {
     subprocess.session().await.unwrap()
+}
+
+/// Sessions whose processes and directories are the host's, where the test can look at them.
+fn open() -> Subprocess {
+    Subprocess::new().isolation(IsolationMode::Off)
 }
 
 fn shown(observation: &Observation) -> String {
@@ -63,7 +68,7 @@ fn eventually(what: impl Fn() -> bool) -> bool {
 
 #[tokio::test]
 async fn the_working_directory_is_private_and_removed() {
-    let mut session = session(Subprocess::new()).await;
+    let mut session = session(open()).await;
     let code = "import os, stat\nopen('left.txt', 'w').write('x')\n\
                 f'{os.getcwd()} {stat.S_IMODE(os.stat(os.getcwd()).st_mode):o}'";
     let (dir, mode) = value(&mut session, code)
@@ -109,7 +114,7 @@ async fn the_limits_are_set() {
 
 #[tokio::test]
 async fn the_whole_group_is_killed() {
-    let mut session = session(Subprocess::new()).await;
+    let mut session = session(open()).await;
     let child = value(&mut session, "import subprocess\nsubprocess.Popen(['sleep', '1000']).pid").await;
     assert!(eventually(|| is_running(&child)));
     session.shutdown().await.unwrap();
@@ -118,7 +123,7 @@ async fn the_whole_group_is_killed() {
 
 #[tokio::test]
 async fn dropping_a_session_leaves_nothing() {
-    let mut dropped = session(Subprocess::new()).await;
+    let mut dropped = session(open()).await;
     let seen = value(&mut dropped, "import os\nf'{os.getpid()} {os.getcwd()}'").await;
     let (pid, dir) = seen.split_once(' ').unwrap();
     drop(dropped);
@@ -154,7 +159,7 @@ async fn a_python_that_is_not_there_says_what_to_do() {
     let error = other.session().await.unwrap_err();
     assert!(error.message().contains("not a Python that Abyme can use"), "{error}");
 
-    let nowhere = Subprocess::new().temp_dir("/nonexistent");
+    let nowhere = open().temp_dir("/nonexistent");
     let error = nowhere.session().await.unwrap_err();
     assert!(error.message().contains("working directory"), "{error}");
 }
@@ -180,7 +185,7 @@ async fn a_pool_holds_started_processes() {
 async fn a_pool_drops_what_died_while_it_waited() {
     // Tests that run in this process at the same time have children of their own.
     let dir = tempfile::tempdir().unwrap();
-    let factory = Subprocess::new().temp_dir(dir.path());
+    let factory = open().temp_dir(dir.path());
     let pool = Pool::new(factory, PoolConfig::default().size(1));
     pool.fill().await.unwrap();
     let pids = children_in(&dir.path().canonicalize().unwrap());
@@ -230,7 +235,7 @@ async fn used_up_processor_time_is_named() {
 fn sessions_outlive_a_runtime_without_a_panic() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let (session, pid) = runtime.block_on(async {
-        let mut session = session(Subprocess::new()).await;
+        let mut session = session(open()).await;
         let pid = value(&mut session, "import os\nos.getpid()").await;
         (session, pid)
     });
@@ -245,7 +250,7 @@ async fn host_to_be_killed() {
     if std::env::var_os("ABYME_TEST_HOST").is_none() {
         return;
     }
-    let mut session = session(Subprocess::new()).await;
+    let mut session = session(open()).await;
     println!("session {}", value(&mut session, "import os\nos.getpid()").await);
     let _ = session.run_code("while True: pass").await;
 }
@@ -278,7 +283,7 @@ fn directories_of_a_killed_host_are_removed_by_the_next() {
     let cwd = "import os\nos.getcwd()";
     if let Some(dir) = std::env::var_os(KILLED) {
         runtime.block_on(async {
-            let mut session = session(Subprocess::new().temp_dir(dir)).await;
+            let mut session = session(open().temp_dir(dir)).await;
             println!("{KILLED} {}", value(&mut session, cwd).await);
             kill_process(rustix::process::getpid(), Signal::KILL).unwrap();
         });
@@ -293,10 +298,10 @@ fn directories_of_a_killed_host_are_removed_by_the_next() {
     let left = text.lines().find_map(|line| line.split_once(KILLED)).unwrap().1.trim();
     assert!(Path::new(left).is_dir(), "{left}");
     runtime.block_on(async {
-        let mut first = session(Subprocess::new().temp_dir(parent.path())).await;
+        let mut first = session(open().temp_dir(parent.path())).await;
         assert!(eventually(|| !Path::new(left).exists()));
         let alive = value(&mut first, cwd).await;
-        let mut second = session(Subprocess::new().temp_dir(parent.path())).await;
+        let mut second = session(open().temp_dir(parent.path())).await;
         assert_eq!(value(&mut second, "1 + 1").await, "2");
         std::thread::sleep(Duration::from_millis(100));
         assert!(Path::new(&alive).is_dir());

@@ -19,7 +19,7 @@ pub use abyme_core::{Blame, Error, ErrorKind, Result, Text, Value};
 // Sessions.
 pub use abyme_core::{
     Access, Capabilities, Captured, Cell, ChangedVariable, CodeInterpreter, CodeInterpreterExt, Determinism,
-    FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory, InterpreterFactoryExt,
+    FunctionSpec, Guarantee, HostCall, HostError, HostFunctions, InterpreterFactory, InterpreterFactoryExt,
     Interruption, Isolation, NoHostFunctions, Observation, OutputSpec, ParameterKind, ParameterSpec, Pool,
     PoolConfig, PythonError, Scope, Session, Stage, Submission, Submitted, Via,
 };
@@ -130,7 +130,7 @@ pub mod pyo3 {
 #[cfg(feature = "subprocess")]
 #[cfg_attr(docsrs, doc(cfg(feature = "subprocess")))]
 pub mod subprocess {
-    pub use abyme_interpreter_subprocess::Subprocess;
+    pub use abyme_interpreter_subprocess::{IsolationMode, Subprocess};
 }
 
 /// The backend that runs CPython in WebAssembly.

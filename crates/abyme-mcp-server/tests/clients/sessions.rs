@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use abyme_core::Inputs;
-use abyme_interpreter_subprocess::Subprocess;
 use abyme_mcp_server::{RlmServer, RlmServerConfig};
 use serde_json::json;
 
-use crate::support::{Listener, call, connect, ends, failed, ok, open, text};
+use crate::support::{Listener, call, connect, ends, failed, ok, open, sessions, text};
 
 fn server(config: RlmServerConfig) -> RlmServer {
-    RlmServer::builder(config).sessions(Subprocess::new()).build().unwrap()
+    RlmServer::builder(config).sessions(sessions()).build().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -19,7 +18,7 @@ async fn a_session_keeps_its_variables_and_says_what_happened() {
     let temp = tempfile::tempdir().unwrap();
     std::fs::write(temp.path().join("a"), "from a file").unwrap();
     let server = RlmServer::builder(config)
-        .sessions(Subprocess::new())
+        .sessions(sessions())
         .files(
             [temp.path()],
             |paths| Ok(Inputs::new().with("a", std::fs::read_to_string(&paths[0]).unwrap())),

@@ -12,7 +12,7 @@ use abyme_core::{
     LanguageModel, Request, Response, Result, Rlm,
     testing::{ScriptedInterpreter, ScriptedModel},
 };
-use abyme_interpreter_subprocess::Subprocess;
+use abyme_interpreter_subprocess::{IsolationMode, Subprocess};
 use abyme_mcp_server::{RlmServer, RlmServerBuilder, RlmServerConfig};
 use async_trait::async_trait;
 use rmcp::{
@@ -64,15 +64,20 @@ impl Silent {
         let backend = ScriptedInterpreter::from_fn(|_| Ok(Default::default())).factory();
         let rlm =
             Rlm::builder("question -> answer").model(self.clone()).interpreter(backend).build().unwrap();
-        RlmServer::builder(config).rlm(rlm).sessions(Subprocess::new()).build().unwrap()
+        RlmServer::builder(config).rlm(rlm).sessions(sessions()).build().unwrap()
     }
+}
+
+/// Sessions that know their processes by the numbers that the tests know them by.
+pub(crate) fn sessions() -> Subprocess {
+    Subprocess::new().isolation(IsolationMode::Off)
 }
 
 /// A server whose model answers each question with this cell, and that has real sessions.
 pub(crate) fn scripted(cell: &'static str, config: RlmServerConfig) -> RlmServerBuilder {
     let model = ScriptedModel::from_fn(move |_| Ok(format!("```python\n{cell}\n```").into()));
-    let rlm = Rlm::builder("question -> answer").model(model).interpreter(Subprocess::new()).build().unwrap();
-    RlmServer::builder(config).rlm(rlm).sessions(Subprocess::new())
+    let rlm = Rlm::builder("question -> answer").model(model).interpreter(sessions()).build().unwrap();
+    RlmServer::builder(config).rlm(rlm).sessions(sessions())
 }
 
 /// A client that remembers the progress it hears of.

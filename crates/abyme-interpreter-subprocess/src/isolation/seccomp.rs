@@ -1,0 +1,251 @@
+//! Which system calls are refused.
+//!
+//! The filters know what is refused and let all else pass: packages with native code make calls that no list
+//! foresees. Calls that are refused with `ENOSYS` are those that have a substitute, which libraries then use.
+
+use std::{collections::BTreeMap, io};
+
+use libc as sys;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch,
+};
+
+/// What a session may do beyond what all may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Allowance {
+    /// Whether it starts processes.
+    pub(crate) processes: bool,
+    /// Whether it may change modes, owners, times and attributes of files, which are its own if it has a file
+    /// system of its own.
+    pub(crate) metadata: bool,
+}
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// The filters that a child installs before exec, in this order.
+pub(crate) fn filters(allowance: Allowance) -> io::Result<Vec<BpfProgram>> {
+    let filters = [
+        #[cfg(target_arch = "x86_64")]
+        no_calls_of_32_bits(),
+        compile(refused(allowance)?, sys::EPERM)?,
+        compile(absent(), sys::ENOSYS)?,
+    ];
+    Ok(filters.into())
+}
+
+/// The filter against exec, which can be installed only after exec: by the driver, before it takes a cell.
+/// As the bytes that the kernel takes.
+pub(crate) fn no_exec() -> io::Result<Vec<u8>> {
+    let calls = [sys::SYS_execve, sys::SYS_execveat];
+    let program = compile(calls.into_iter().map(|call| (call, Vec::new())).collect(), sys::EPERM)?;
+    let bytes = |instruction: &seccompiler::sock_filter| {
+        let mut bytes = instruction.code.to_ne_bytes().to_vec();
+        bytes.extend([instruction.jt, instruction.jf]);
+        bytes.extend(instruction.k.to_ne_bytes());
+        bytes
+    };
+    Ok(program.iter().flat_map(bytes).collect())
+}
+
+/// Applies filters to this process, for good. For a child between fork and exec: nothing is allocated unless
+/// one fails.
+pub(crate) fn apply(filters: &[BpfProgram]) -> Result<(), rustix::io::Errno> {
+    filters.iter().try_for_each(|filter| {
+        seccompiler::apply_filter(filter).map_err(|error| match error {
+            seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error) => {
+                rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO)
+            }
+            _ => rustix::io::Errno::INVAL,
+        })
+    })
+}
+
+/// Calls that fail with `EPERM`.
+fn refused(allowance: Allowance) -> io::Result<Rules> {
+    let mut rules: Rules = REFUSED.iter().map(|&call| (call, Vec::new())).collect();
+    if !allowance.metadata {
+        rules.extend(METADATA.iter().map(|&call| (call, Vec::new())));
+        // Limits of other processes of the same user.
+        rules.insert(sys::SYS_prlimit64, vec![rule(0, SeccompCmpOp::Ne, 0)?]);
+    }
+    // An event loop wakes itself through a pair of connected sockets. Pairs of other kinds can be sent
+    // elsewhere.
+    let kind = SeccompCmpOp::MaskedEq(0xf);
+    rules.insert(
+        sys::SYS_socketpair,
+        vec![
+            rule(0, SeccompCmpOp::Ne, sys::AF_UNIX as u64)?,
+            rule(1, kind.clone(), sys::SOCK_DGRAM as u64)?,
+            rule(1, kind.clone(), sys::SOCK_SEQPACKET as u64)?,
+            rule(1, kind, sys::SOCK_RAW as u64)?,
+        ],
+    );
+    let clone = if allowance.processes {
+        let namespaces = [
+            sys::CLONE_NEWNS,
+            sys::CLONE_NEWCGROUP,
+            sys::CLONE_NEWUTS,
+            sys::CLONE_NEWIPC,
+            sys::CLONE_NEWUSER,
+            sys::CLONE_NEWPID,
+            sys::CLONE_NEWNET,
+        ];
+        let has = |flag: i32| rule(0, SeccompCmpOp::MaskedEq(flag as u64), flag as u64);
+        namespaces.into_iter().map(has).collect::<io::Result<_>>()?
+    } else {
+        #[cfg(target_arch = "x86_64")]
+        rules.extend([(sys::SYS_fork, Vec::new()), (sys::SYS_vfork, Vec::new())]);
+        // Threads only.
+        vec![rule(0, SeccompCmpOp::MaskedEq(sys::CLONE_THREAD as u64), 0)?]
+    };
+    rules.insert(sys::SYS_clone, clone);
+    // Input for a terminal, as if it had been typed.
+    rules.insert(sys::SYS_ioctl, vec![rule(1, SeccompCmpOp::MaskedEq(u32::MAX.into()), sys::TIOCSTI)?]);
+    // What changes how later programs run; asking is allowed.
+    rules.insert(sys::SYS_personality, vec![rule(0, SeccompCmpOp::Ne, 0xffff_ffff)?]);
+    Ok(rules)
+}
+
+/// Calls that fail with `ENOSYS`.
+fn absent() -> Rules {
+    ABSENT.iter().map(|&call| (call, Vec::new())).collect()
+}
+
+fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> io::Result<SeccompRule> {
+    let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Qword, operator, value);
+    SeccompRule::new(vec![condition.map_err(io::Error::other)?]).map_err(io::Error::other)
+}
+
+/// A filter under which the calls fail. Calls of another architecture end the process.
+fn compile(rules: Rules, errno: i32) -> io::Result<BpfProgram> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
+    let fails = SeccompAction::Errno(errno.unsigned_abs());
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, fails, arch).map_err(io::Error::other)?;
+    BpfProgram::try_from(filter).map_err(io::Error::other)
+}
+
+/// Ends the process at calls with addresses of 32 bits (x32), which have numbers of their own and the
+/// architecture of the others.
+#[cfg(target_arch = "x86_64")]
+fn no_calls_of_32_bits() -> BpfProgram {
+    const LOAD_NUMBER: u16 = 0x20;
+    const JUMP_IF_GREATER_OR_EQUAL: u16 = 0x35;
+    const RETURN: u16 = 0x06;
+    const X32: u32 = 0x4000_0000;
+    let instruction = |code, jt, k| seccompiler::sock_filter { code, jt, jf: 0, k };
+    vec![
+        instruction(LOAD_NUMBER, 0, 0),
+        instruction(JUMP_IF_GREATER_OR_EQUAL, 1, X32),
+        instruction(RETURN, 0, sys::SECCOMP_RET_ALLOW),
+        instruction(RETURN, 0, sys::SECCOMP_RET_KILL_PROCESS),
+    ]
+}
+
+/// What code in a session has no use for: other processes, the kernel, the machine, the network.
+const REFUSED: &[i64] = &[
+    // Other processes.
+    sys::SYS_ptrace,
+    sys::SYS_process_vm_readv,
+    sys::SYS_process_vm_writev,
+    sys::SYS_process_madvise,
+    sys::SYS_pidfd_getfd,
+    sys::SYS_kcmp,
+    // The network, and sockets of the host. Without a socket the calls that take one are of no use.
+    sys::SYS_socket,
+    // Mounts and namespaces.
+    sys::SYS_mount,
+    sys::SYS_umount2,
+    sys::SYS_pivot_root,
+    sys::SYS_chroot,
+    sys::SYS_move_mount,
+    sys::SYS_open_tree,
+    sys::SYS_fsopen,
+    sys::SYS_fsconfig,
+    sys::SYS_fsmount,
+    sys::SYS_fspick,
+    sys::SYS_mount_setattr,
+    sys::SYS_setns,
+    sys::SYS_unshare,
+    // Keys, programs for the kernel, and what watches it.
+    sys::SYS_keyctl,
+    sys::SYS_add_key,
+    sys::SYS_request_key,
+    sys::SYS_bpf,
+    sys::SYS_perf_event_open,
+    sys::SYS_userfaultfd,
+    sys::SYS_fanotify_init,
+    sys::SYS_open_by_handle_at,
+    sys::SYS_name_to_handle_at,
+    sys::SYS_lookup_dcookie,
+    sys::SYS_syslog,
+    // The machine.
+    sys::SYS_acct,
+    sys::SYS_adjtimex,
+    sys::SYS_clock_adjtime,
+    sys::SYS_clock_settime,
+    sys::SYS_settimeofday,
+    sys::SYS_delete_module,
+    sys::SYS_finit_module,
+    sys::SYS_init_module,
+    sys::SYS_kexec_load,
+    sys::SYS_quotactl,
+    sys::SYS_reboot,
+    sys::SYS_sethostname,
+    sys::SYS_setdomainname,
+    sys::SYS_swapoff,
+    sys::SYS_swapon,
+    sys::SYS_vhangup,
+    #[cfg(target_arch = "x86_64")]
+    sys::SYS_ioperm,
+    #[cfg(target_arch = "x86_64")]
+    sys::SYS_iopl,
+    #[cfg(target_arch = "x86_64")]
+    sys::SYS_modify_ldt,
+];
+
+/// What the C library or others do another way if it is not there: starting a thread whose flags are behind a
+/// pointer; memory that counts towards no limit of a process; input and output past all other rules.
+const ABSENT: &[i64] = &[
+    sys::SYS_clone3,
+    sys::SYS_memfd_create,
+    sys::SYS_memfd_secret,
+    sys::SYS_shmget,
+    sys::SYS_semget,
+    sys::SYS_msgget,
+    sys::SYS_mq_open,
+    sys::SYS_io_uring_setup,
+    sys::SYS_io_uring_enter,
+    sys::SYS_io_uring_register,
+];
+
+/// What changes a file's mode, owner, times or attributes.
+const METADATA: &[i64] = &[
+    sys::SYS_fchmod,
+    sys::SYS_fchmodat,
+    // fchmodat2, setxattrat, removexattrat
+    452,
+    463,
+    466,
+    sys::SYS_fchown,
+    sys::SYS_fchownat,
+    sys::SYS_utimensat,
+    sys::SYS_setxattr,
+    sys::SYS_lsetxattr,
+    sys::SYS_fsetxattr,
+    sys::SYS_removexattr,
+    sys::SYS_lremovexattr,
+    sys::SYS_fremovexattr,
+    #[cfg(target_arch = "x86_64")]
+    sys::SYS_chmod,
+    #[cfg(target_arch = "x86_64")]
+    sys::SYS_chown,
+    #[cfg(target_arch = "x86_64")]
+    sys::SYS_lchown,
+    #[cfg(target_arch = "x86_64")]
+    sys::SYS_utime,
+    #[cfg(target_arch = "x86_64")]
+    sys::SYS_utimes,
+    #[cfg(target_arch = "x86_64")]
+    sys::SYS_futimesat,
+];

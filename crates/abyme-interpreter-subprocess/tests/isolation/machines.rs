@@ -1,0 +1,182 @@
+//! Machines and users with other rights than those of this one: each test runs itself again there.
+
+use std::process::Command;
+
+use abyme_core::{Access, ErrorKind, Guarantee, InterpreterFactory, InterpreterFactoryExt};
+use abyme_interpreter_subprocess::{IsolationMode, Subprocess};
+
+use crate::attack::{eventually, isolated, open, printed, processes_with, run, secret};
+
+/// Where a test runs that was started again.
+const THERE: &str = "ABYME_TEST_THERE";
+/// A Python that every user can execute.
+const PYTHON_OF_ALL: &str = "/usr/bin/python3";
+
+/// Whether this process is the one that was started again.
+fn is_there() -> bool {
+    std::env::var_os(THERE).is_some()
+}
+
+/// Runs a test of this program again, below the command `with`, and expects it to pass.
+fn again(test: &str, with: &[&str]) {
+    let this = std::env::current_exe().unwrap();
+    let mut words = with.iter().map(std::ffi::OsStr::new).chain([this.as_os_str()]);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words).args(["--exact", test, "--nocapture"]).env(THERE, "1");
+    command.env("ABYME_TEST_PYTHON", PYTHON_OF_ALL).current_dir("/");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A user without rights gets the same isolation as root.
+#[test]
+fn a_plain_user_is_isolated() {
+    if !is_there() && is_root() {
+        let user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"];
+        return again("machines::a_plain_user_is_isolated", &user);
+    }
+    runtime().block_on(async {
+        assert!(!is_root());
+        for code in
+            ["open('/etc/passwd.abyme', 'w')", "import os\nos.fork()", "import socket\nsocket.socket()"]
+        {
+            assert!(run(&isolated(), code).await.error.is_some(), "{code}");
+        }
+        let look =
+            "import os, pwd\nprint(os.getuid(), pwd.getpwuid(os.getuid()).pw_name, os.listdir('/tmp'))";
+        let seen = printed(&run(&isolated(), look).await);
+        assert!(seen.starts_with("1000 session") && !seen.contains("abyme-"), "{seen}");
+        let host = std::process::id();
+        let code = format!("print(open('/proc/{host}/environ').read())");
+        assert!(printed(&run(&open(), &code).await).contains(THERE));
+        assert!(run(&isolated(), &code).await.error.is_some());
+    });
+}
+
+/// As in a container that may make no user namespace: this one is nested in one whose limit is 0.
+const NO_NAMESPACES: [&str; 4] = ["unshare", "-Ur", "sh", "-c"];
+
+fn without_namespaces(test: &str) {
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$0\" \"$@\"";
+    again(test, &[NO_NAMESPACES.as_slice(), &[script]].concat());
+}
+
+/// Where a mechanism is missing, a session does not start, and says why and what to do.
+#[test]
+fn a_missing_mechanism_is_named() {
+    if !is_there() {
+        return without_namespaces("machines::a_missing_mechanism_is_named");
+    }
+    runtime().block_on(async {
+        let error = isolated().session().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        for part in
+            ["user namespaces", "sysctl", "IsolationMode::BestEffort", "--isolation best-effort", "wasm"]
+        {
+            assert!(error.message().contains(part), "{error}");
+        }
+    });
+}
+
+/// With best effort it starts with what is there, which is much, and declares that and no more.
+#[test]
+fn best_effort_declares_what_it_applies() {
+    if !is_there() {
+        return without_namespaces("machines::best_effort_declares_what_it_applies");
+    }
+    runtime().block_on(async {
+        let effort = isolated().isolation(IsolationMode::BestEffort);
+        let declared = effort.capabilities().clone();
+        assert_eq!((declared.host_files, declared.network), (Access::AllowList, Access::Denied));
+        assert_eq!(declared.processes, Access::Denied);
+        let has = |guarantee| declared.guarantees.get(&guarantee).map(String::as_str);
+        assert_eq!(has(Guarantee::FilesystemAllowlist), Some("Landlock"));
+        assert_eq!(has(Guarantee::FilesystemReadonlyMetadata), Some("seccomp"));
+        assert_eq!(has(Guarantee::NoNetwork), Some("seccomp"));
+        assert_eq!((has(Guarantee::PrivateTmp), has(Guarantee::DiskCapped)), (None, None));
+        let dir = tempfile::tempdir().unwrap();
+        let (file, secret) = (dir.path().join("secret"), secret());
+        std::fs::write(&file, &secret).unwrap();
+        let path = file.display().to_string();
+        for (way, is_refused) in [
+            (format!("print(open({path:?}).read())"), true),
+            (format!("import os\nos.chmod({path:?}, 0o777)"), true),
+            (format!("print(open('/proc/{}/environ').read())", std::process::id()), true),
+            ("import socket\nsocket.socket()".to_owned(), true),
+            ("import os\nos.fork()".to_owned(), true),
+            ("import os, sys\nos.execv(sys.executable, [sys.executable])".to_owned(), true),
+            (
+                "open('own', 'w').write('x')\nopen('own').read()\nimport json, sqlite3, decimal".to_owned(),
+                false,
+            ),
+        ] {
+            let observation = run(&effort, &way).await;
+            assert_eq!(observation.error.is_some(), is_refused, "{way} {observation:?}");
+        }
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), secret);
+        let read = format!("print(open({path:?}).read())");
+        assert_eq!(printed(&run(&open(), &read).await), secret);
+    });
+}
+
+/// Not a test by itself: the host that `a_killed_host_takes_all_processes_along` starts and kills.
+#[tokio::test]
+async fn host_to_be_killed() {
+    if let Some(mark) = std::env::var_os("ABYME_TEST_HOST") {
+        let mark = mark.into_string().unwrap();
+        let mut session = isolated().allow_processes().env("ABYME_TEST_MARK", mark).session().await.unwrap();
+        let code = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    while True: time.sleep(1)\nprint('forked')";
+        assert_eq!(printed(&session.run_code(code).await.unwrap()), "forked");
+        println!("ready");
+        let _ = session.run_code("while True: pass").await;
+    }
+}
+
+#[test]
+fn a_killed_host_takes_all_processes_along() {
+    let (mark, this) = (secret(), std::env::current_exe().unwrap());
+    let mut command = Command::new(this);
+    command.args(["--exact", "machines::host_to_be_killed", "--nocapture"]).env("ABYME_TEST_HOST", &mark);
+    let mut host = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let variable = format!("ABYME_TEST_MARK={mark}");
+    assert!(eventually(|| processes_with(&variable).len() == 2), "{:?}", processes_with(&variable));
+    host.kill().unwrap();
+    host.wait().unwrap();
+    assert!(eventually(|| processes_with(&variable).is_empty()), "{:?}", processes_with(&variable));
+}
+
+/// What is declared here, where everything is to be had.
+#[test]
+fn the_declarations() {
+    let closed = Subprocess::new();
+    let declared = closed.capabilities();
+    assert_eq!((declared.network, declared.processes), (Access::Denied, Access::Denied));
+    assert_eq!((declared.host_files, declared.environment), (Access::AllowList, Access::AllowList));
+    for guarantee in
+        [Guarantee::OwnAddressSpace, Guarantee::NoExec, Guarantee::DiskCapped, Guarantee::KilledWithHost]
+    {
+        assert!(declared.guarantees.contains_key(&guarantee), "{guarantee}");
+    }
+    assert!(!declared.guarantees.contains_key(&Guarantee::CpuCapped));
+    let processes = Subprocess::new().allow_processes();
+    let declared = processes.capabilities();
+    assert_eq!(declared.processes, Access::Open);
+    assert!(!declared.guarantees.contains_key(&Guarantee::NoExec));
+    for guarantee in [Guarantee::ProcessCapped, Guarantee::MemoryCapped] {
+        let by = declared.guarantees.get(&guarantee).map(String::as_str);
+        assert!(matches!(by, None | Some("control group")), "{guarantee}: {by:?}");
+    }
+    let off = Subprocess::new().isolation(IsolationMode::Off);
+    let declared = off.capabilities();
+    assert_eq!((declared.network, declared.host_files), (Access::Open, Access::Open));
+    assert_eq!(declared.guarantees.keys().collect::<Vec<_>>(), [&Guarantee::WallCapped]);
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap()
+}
