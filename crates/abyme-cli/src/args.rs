@@ -30,7 +30,7 @@ pub(crate) use self::{
     records::{By, StatsArgs, ViewArgs},
 };
 use crate::{
-    backend::{COMPILED, Settings, megabytes},
+    backend::{COMPILED, Isolation, Settings, megabytes},
     exit::{Failure, TABLE},
     standard::Standard,
     terminal,
@@ -108,6 +108,10 @@ pub(crate) struct BackendArgs {
     /// The image of the `docker` and `modal` interpreters [default: python:3.13-slim]
     #[arg(long, value_name = "NAME")]
     pub(crate) image: Option<String>,
+    /// What the `subprocess` interpreter does about a mechanism of its isolation that this machine does not
+    /// have [default on Linux: required]
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub(crate) isolation: Option<Isolation>,
     /// Most memory of this command that one message of the session may take, such as a submission, in MB of
     /// 1024 KB [default: 256]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
@@ -118,8 +122,8 @@ impl BackendArgs {
     /// The settings of a run, whose sessions may take so many bytes of memory.
     pub(crate) fn settings(&self, memory: u64) -> Settings {
         let (python, image) = (self.python.clone(), self.image.clone());
-        let message = megabytes(self.max_message_mb);
-        Settings { python, image, memory: Some(memory), message, ..Settings::default() }
+        let (message, isolation) = (megabytes(self.max_message_mb), self.isolation);
+        Settings { python, image, memory: Some(memory), message, isolation, ..Settings::default() }
     }
 }
 
@@ -555,8 +559,8 @@ pub(crate) struct InterpreterArgs {
     /// for modal, 4096 for subprocess]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(16..=1 << 30))]
     pub(crate) memory_mb: Option<u64>,
-    /// Most size of what the session writes: wasm and docker, all files together [default: 64]; subprocess,
-    /// each file [default: 1024]; in MB of 1024 KB
+    /// Most size of what the session writes, all files together [default: 64; 1024 for subprocess, where it is
+    /// for each file if the session is not isolated], in MB of 1024 KB
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
     pub(crate) disk_mb: Option<u64>,
     /// Most memory of this command that one message of the session may take, such as a submission or the
@@ -577,6 +581,10 @@ pub(crate) struct InterpreterArgs {
     /// The image of the `docker` and `modal` backends [default: python:3.13-slim]
     #[arg(long, value_name = "NAME")]
     pub(crate) image: Option<String>,
+    /// What the `subprocess` interpreter does about a mechanism of its isolation that this machine does not
+    /// have [default on Linux: required]
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub(crate) isolation: Option<Isolation>,
 }
 
 #[derive(Debug, Args)]
@@ -593,6 +601,10 @@ pub(crate) struct DoctorArgs {
     /// The image of the `docker` and `modal` interpreters [default: python:3.13-slim]
     #[arg(long, value_name = "NAME")]
     pub(crate) image: Option<String>,
+    /// What the `subprocess` interpreter does about a mechanism of its isolation that this machine does not
+    /// have [default on Linux: required]
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub(crate) isolation: Option<Isolation>,
     /// Ask the model one tiny question, to see that key and connection work, and say what to do if not
     #[arg(long)]
     pub(crate) check_model: bool,

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use abyme::{InterpreterFactory, Subprocess, Wasm};
+use abyme::{InterpreterFactory, Subprocess, Wasm, subprocess::IsolationMode};
 
 use crate::{exit::Failure, terminal};
 
@@ -18,8 +18,31 @@ pub(crate) struct Settings {
     pub(crate) disk: Option<u64>,
     /// Bytes of this process that a message of a session may take.
     pub(crate) message: Option<u64>,
+    /// What a session of the `subprocess` backend does about a mechanism of its isolation that is missing.
+    pub(crate) isolation: Option<Isolation>,
     /// How many sessions may live at once, where that has to be known before.
     pub(crate) sessions: Option<u32>,
+}
+
+/// The flag `--isolation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Isolation {
+    /// A session that cannot be isolated does not start
+    Required,
+    /// It starts with what this machine has
+    BestEffort,
+    /// Code has the rights of the user who runs this command
+    Off,
+}
+
+impl From<Isolation> for IsolationMode {
+    fn from(isolation: Isolation) -> Self {
+        match isolation {
+            Isolation::Required => IsolationMode::Required,
+            Isolation::BestEffort => IsolationMode::BestEffort,
+            Isolation::Off => IsolationMode::Off,
+        }
+    }
 }
 
 /// Bytes of an option in MB.
@@ -79,6 +102,12 @@ pub(crate) fn factory(name: &str, settings: &Settings) -> Result<Arc<dyn Interpr
             "--image {image} is for the `docker` and `modal` interpreters, and this is `{name}`"
         )));
     }
+    if settings.isolation.is_some() && name != "subprocess" {
+        return Err(Failure::usage(format!(
+            "--isolation is for the `subprocess` interpreter, and this is `{name}`, whose isolation cannot be \
+             chosen"
+        )));
+    }
     match name {
         "wasm" => Ok(Arc::new(wasm(settings))),
         "subprocess" => Ok(Arc::new(subprocess(settings))),
@@ -126,7 +155,10 @@ fn subprocess(settings: &Settings) -> Subprocess {
         subprocess = subprocess.memory_limit_bytes(bytes);
     }
     if let Some(bytes) = settings.disk {
-        subprocess = subprocess.max_file_bytes(bytes);
+        subprocess = subprocess.max_file_bytes(bytes).disk_limit_bytes(bytes);
+    }
+    if let Some(isolation) = settings.isolation {
+        subprocess = subprocess.isolation(isolation.into());
     }
     if let Some(bytes) = settings.message {
         subprocess = subprocess.max_message_bytes(bytes);

@@ -58,7 +58,9 @@ async fn examine(args: &DoctorArgs) -> std::result::Result<Report, Failure> {
             continue;
         }
         let settings = match name {
-            "subprocess" => Settings { python: args.python.clone(), ..Settings::default() },
+            "subprocess" => {
+                Settings { python: args.python.clone(), isolation: args.isolation, ..Settings::default() }
+            }
             "docker" | "modal" => Settings { image: args.image.clone(), ..Settings::default() },
             _ => Settings::default(),
         };

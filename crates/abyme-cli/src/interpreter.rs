@@ -34,6 +34,7 @@ pub(crate) async fn run(args: InterpreterArgs, standard: &Standard) -> Result<Ex
         memory: megabytes(args.memory_mb),
         disk: megabytes(args.disk_mb),
         message: megabytes(args.max_message_mb),
+        isolation: args.isolation,
         sessions: None,
     };
     if args.backend == "pyo3" && (args.memory_mb.is_some() || args.disk_mb.is_some()) {

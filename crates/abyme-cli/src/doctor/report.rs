@@ -137,6 +137,9 @@ impl Backend {
             access(caps.host_files),
             access(caps.environment),
         );
+        if !caps.guarantees.is_empty() {
+            let _ = writeln!(text, "      {:<11} keeps: {}", "", kept(caps));
+        }
     }
 
     fn value(&self) -> Value {
@@ -175,6 +178,10 @@ impl Backend {
             ("files", access(caps.host_files).into()),
             ("environment", access(caps.environment).into()),
             ("memory_limit_bytes", memory),
+            (
+                "guarantees",
+                Value::dict(caps.guarantees.iter().map(|(name, by)| (name.to_string(), by.as_str()))),
+            ),
         ]);
         Value::dict(fields)
     }
@@ -270,6 +277,12 @@ fn isolation(isolation: Isolation) -> &'static str {
         Isolation::Machine => "machine",
         _ => "other",
     }
+}
+
+/// What is guaranteed, each with what it is held by.
+fn kept(caps: &Capabilities) -> String {
+    let kept = caps.guarantees.iter().map(|(name, by)| format!("{name} ({by})"));
+    kept.collect::<Vec<_>>().join(", ")
 }
 
 fn access(access: Access) -> &'static str {

@@ -141,6 +141,16 @@ fn a_python_for_an_interpreter_that_takes_none() {
     dir.run(&["prepare", "--python", "/no/python"]).failed(2, &["--python"]);
 }
 
+/// Only `subprocess` has an isolation to choose.
+#[test]
+fn an_isolation_for_an_interpreter_that_takes_none() {
+    let dir = dir();
+    let parts = ["--isolation", "`wasm`", "`subprocess`"];
+    dir.run(&["run", "-s", "q -> a", "-i", "q=1", "--isolation", "off"]).failed(2, &parts);
+    dir.run(&["interpreter", "--isolation", "best-effort"]).failed(2, &parts);
+    dir.run(&["interpreter", "--backend", "subprocess", "--isolation", "some"]).failed(2, &["best-effort"]);
+}
+
 #[test]
 fn help_has_the_exit_codes() {
     for command in [&["--help"][..], &["run", "--help"], &["interpreter", "--help"], &["prepare", "--help"]] {

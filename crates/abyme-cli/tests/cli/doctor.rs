@@ -19,12 +19,17 @@ fn tells_what_works() {
         assert!(backend["version"].as_str().unwrap().starts_with("3."), "{backend}");
         assert_eq!(backend["isolation"], isolation);
     }
+    if cfg!(target_os = "linux") {
+        let kept = &report["backends"][1]["guarantees"];
+        assert_eq!(kept["filesystem_allowlist"], "private mounts, Landlock");
+        assert_eq!(kept["no_exec"], "seccomp");
+    }
     let left_out = report["left_out"].as_array().unwrap();
     assert_eq!(left_out.contains(&"docker".into()), cfg!(not(feature = "docker")));
     assert_eq!(left_out.contains(&"pyo3".into()), cfg!(not(feature = "pyo3")));
     assert_eq!(report["model"]["configured"], false);
     let text = TestDir::new().run(&["doctor"]).stdout;
-    for part in ["ok  wasm", "ok  subprocess", "ABYME_MODEL"] {
+    for part in ["ok  wasm", "ok  subprocess", "keeps: ", "ABYME_MODEL"] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
     }
 }

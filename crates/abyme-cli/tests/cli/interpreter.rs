@@ -15,6 +15,8 @@ const ENDLESS: [&str; 3] = ["f()\nwhile True: pass", "f()\nimport time; time.sle
 
 /// For what is about a process of its own.
 const SUBPROCESS: [&str; 2] = ["--backend", "subprocess"];
+/// Code that knows its process by the number that the test knows it by.
+const OPEN: [&str; 4] = ["--backend", "subprocess", "--isolation", "off"];
 
 /// A host.
 struct Host {
@@ -392,7 +394,7 @@ fn output_over_the_cap_keeps_both_ends() {
 #[test]
 fn the_end_of_stdin_leaves_no_child() {
     for code in ENDLESS {
-        let mut host = Host::start(&SUBPROCESS);
+        let mut host = Host::start(&OPEN);
         let pid: i64 = host.run("import os; os.getpid()")["value"].as_str().unwrap().parse().unwrap();
         assert!(is_alive(pid));
         host.close_stdin_during(code);
@@ -446,7 +448,7 @@ fn a_stdout_that_takes_nothing_is_told() {
 #[test]
 fn signals_and_a_closed_stdout_end_it() {
     for (name, code) in [("TERM", 143), ("INT", 130), ("HUP", 129), ("QUIT", 131)] {
-        let mut host = Host::start(&SUBPROCESS);
+        let mut host = Host::start(&OPEN);
         let pid: i64 = host.run("import os; os.getpid()")["value"].as_str().unwrap().parse().unwrap();
         signal(&host.child, name);
         assert_eq!(host.exit(), code);

@@ -116,7 +116,7 @@ fn nothing_is_left_of_what_a_client_began() {
     let dir = dir(&server);
     let ask = json!({"name": "ask", "arguments": {"question": "?"}});
     let start = |expected: usize| {
-        let mut client = Client::start(&dir, &["--interpreter=subprocess"]);
+        let mut client = Client::start(&dir, &["--interpreter=subprocess", "--isolation=off"]);
         let (_, pid) = client.session();
         client.send("tools/call", ask.clone());
         eventually("the model is asked", || server.began().len() == expected);
