@@ -10,6 +10,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("abyme-python-wasm", 0),
     ("abyme-wasi", 0),
     ("abyme-derive", 0),
+    ("abyme-listen", 0),
     ("abyme-core", 1),
     ("abyme-conformance", 2),
     ("abyme-driver", 2),

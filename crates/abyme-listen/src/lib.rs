@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+
+mod connection;
+mod listener;
+mod token;
+
+pub use self::{
+    connection::{HttpConnection, Timeouts, http_connection},
+    listener::{Accepted, Listener},
+    token::{Token, TokenError, bearer, random_token},
+};
