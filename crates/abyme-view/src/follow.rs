@@ -5,13 +5,14 @@
 
 use std::{
     convert::Infallible,
-    net::{Ipv4Addr, SocketAddr},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use abyme_core::{Error, ErrorKind, Result, Trajectory};
+use abyme_listen::{Listener, Timeouts, Token, http_connection, random_token};
 use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
@@ -19,14 +20,9 @@ use hyper::{
     Method, Request, Response, StatusCode,
     body::{Frame, Incoming},
     header::{self, HeaderValue},
-    server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
-};
+use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     data,
@@ -38,8 +34,6 @@ use crate::{
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Reading the file takes at most one part in so many of the time.
 const READ_SHARE: u32 = 5;
-/// How long a request may take to come.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Further connections wait.
 const MAX_CONNECTIONS: usize = 64;
 /// Records that go out in one piece.
@@ -60,8 +54,9 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 /// ```
 #[derive(Debug)]
 pub struct Follow {
-    listener: TcpListener,
-    address: SocketAddr,
+    listener: Listener,
+    /// What the address of the page has, and no other page of the browser knows.
+    token: String,
     shared: Shared,
 }
 
@@ -69,7 +64,7 @@ pub struct Follow {
 #[derive(Clone, Debug)]
 struct Shared {
     path: Arc<Path>,
-    token: Arc<str>,
+    token: Token,
 }
 
 /// What is known of the file.
@@ -93,61 +88,53 @@ impl Follow {
         if read(path, &FileState::default()).problem.is_some() {
             load(path)?;
         }
-        let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
-        let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
-        let (address, listener) = bound.map_err(|error| {
+        let listener = Listener::bind((Ipv4Addr::LOCALHOST, port).into(), MAX_CONNECTIONS).await;
+        let listener = listener.map_err(|error| {
             Error::new(ErrorKind::Io, format!("cannot listen on port {port} of this machine: {error}"))
                 .with_source(error)
         })?;
-        let mut random = [0; 16];
-        getrandom::fill(&mut random)
+        let token = random_token()
             .map_err(|error| Error::new(ErrorKind::Internal, format!("no random numbers: {error}")))?;
-        let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { listener, address, shared: Shared { path: path.into(), token: token.into() } })
+        let shared = Shared { path: path.into(), token: Token::of(&token) };
+        Ok(Self { listener, token, shared })
     }
 
     /// The address of the page. Who knows it can read the record.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}/{}/", self.address, self.shared.token)
+        format!("http://{}/{}/", self.listener.address(), self.token)
     }
 
-    /// Serves the page until this future is dropped. A connection that cannot be taken is left out.
+    /// Serves the page until this future is dropped, which ends the connections. One that cannot be taken is
+    /// left out.
     ///
     /// # Errors
     /// None today.
     pub async fn serve(self) -> Result<()> {
         let Self { listener, shared, .. } = self;
         let (sender, known) = watch::channel(FileState::default());
-        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut connections = JoinSet::new();
         let accept = async {
             loop {
-                // A semaphore that is never closed always gives.
-                let Ok(permit) = connections.clone().acquire_owned().await else { return Ok(()) };
-                let stream = match listener.accept().await {
-                    Ok((stream, _)) => stream,
-                    // The other side gave up, the network failed, or descriptors are short for now.
-                    Err(_) => {
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                        continue;
+                tokio::select! {
+                    accepted = listener.accept() => {
+                        let (shared, known) = (shared.clone(), known.clone());
+                        connections.spawn(async move {
+                            let service = service_fn(|request| {
+                                let answer = answer(&request, &shared, &known);
+                                async { Ok::<_, Infallible>(answer) }
+                            });
+                            // A browser that goes away is no error.
+                            http_connection(accepted.stream, Timeouts::default(), service).await.ok();
+                            drop(accepted.place);
+                        });
                     }
-                };
-                let (shared, known) = (shared.clone(), known.clone());
-                tokio::spawn(async move {
-                    let service = service_fn(|request| {
-                        let answer = answer(&request, &shared, &known);
-                        async { Ok::<_, Infallible>(answer) }
-                    });
-                    let mut server = http1::Builder::new();
-                    server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-                    // A browser that goes away is no error.
-                    server.serve_connection(TokioIo::new(stream), service).await.ok();
-                    drop(permit);
-                });
+                    Some(_) = connections.join_next() => {}
+                }
             }
         };
         tokio::select! {
-            ended = accept => ended,
+            () = accept => Ok(()),
             () = watch_file(&shared.path, &sender) => Ok(()),
         }
     }
@@ -206,7 +193,7 @@ fn answer(
         return refused(StatusCode::FORBIDDEN, "this server is for the machine that it runs on");
     }
     let mut parts = request.uri().path().trim_start_matches('/').splitn(2, '/');
-    if !is_token(parts.next().unwrap_or_default(), &shared.token) {
+    if !shared.token.is(parts.next().unwrap_or_default()) {
         return refused(StatusCode::FORBIDDEN, "the token of the address is missing or wrong");
     }
     match parts.next() {
@@ -214,12 +201,6 @@ fn answer(
         Some("events") => events(request, known.clone()),
         _ => refused(StatusCode::NOT_FOUND, "nothing is here"),
     }
-}
-
-/// Whether they are equal, in a time that does not tell where they differ.
-fn is_token(given: &str, token: &str) -> bool {
-    let differences = given.bytes().zip(token.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
-    given.len() == token.len() && differences == 0
 }
 
 fn page(shared: &Shared, known: &watch::Receiver<FileState>) -> Response<Body> {
@@ -312,20 +293,4 @@ fn respond(status: StatusCode, kind: &'static str, body: Body) -> Response<Body>
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_is_whole_or_wrong() {
-        assert!(is_token("abc", "abc"));
-        assert!(
-            !is_token("ab", "abc")
-                && !is_token("abd", "abc")
-                && !is_token("abcd", "abc")
-                && !is_token("", "abc")
-        );
-    }
 }

@@ -153,16 +153,22 @@ class RunFile {
     const isAside = ({ record, index }) => index >= records && isBelow(this.runs.get(record.run ?? ''));
     const aside = this.log.filter(isAside);
     if (aside.length === 0) return;
-    this.gone.push(...aside);
+    // What runs are above one is not known any more where its start is set aside too.
+    const lineage = (run) => (run ? [run.id, ...lineage(run.parent?.run)] : []);
+    for (const one of aside) {
+      this.gone.push({ record: one.record, lineage: lineage(this.runs.get(one.record.run ?? '')) });
+    }
     const log = this.log.filter((one) => !isAside(one));
     this.log.splice(0);
     this.runs.clear();
     this.roots.splice(0);
     for (const one of log) this.read(one.record, one.index);
-    // What they used counts all the same.
-    for (const { record: gone } of this.gone) {
+    // What they used counts all the same, of the run that it is of and of those above it.
+    for (const { record: gone, lineage } of this.gone) {
       const isModel = ['model_replied', 'model_call_failed', 'sub_call_finished'].includes(gone.event);
-      if (isModel) addUsage(this.roots[0]?.used ?? {}, gone.usage);
+      if (!isModel) continue;
+      const runs = lineage.map((id) => this.runs.get(id)).filter(Boolean);
+      for (const run of runs) addUsage(run.used, gone.usage);
     }
   }
 
