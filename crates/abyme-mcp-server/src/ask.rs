@@ -17,7 +17,7 @@ use crate::{
     files,
     progress::Steps,
     records::name_of,
-    shared::Shared,
+    shared::{Place, Shared},
     tools::{Answer, AskArguments},
 };
 
@@ -28,9 +28,10 @@ const OUTPUT: &str = "answer";
 /// How long a cancelled run may take to end its sessions and its record.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Answers a question, unless `cancelled` comes first.
+/// Answers a question that has a place, unless `cancelled` comes first.
 pub(crate) async fn ask(
     shared: &Shared,
+    place: Place,
     arguments: AskArguments,
     cancelled: impl Future<Output = ()>,
     steps: &Arc<Steps>,
@@ -39,11 +40,11 @@ pub(crate) async fn ask(
         return Ended::Answered(failed("this server has no model that could be asked"));
     };
     let mut cancelled = pin!(cancelled);
-    if shared.runs.are_full() {
+    if place.waits() {
         steps.say("waiting until another question is answered");
     }
     let slot = tokio::select! {
-        slot = shared.runs.slot() => slot,
+        slot = place.slot() => slot,
         () = &mut cancelled => return Ended::Cancelled,
     };
     let _slot = match slot {
@@ -95,7 +96,7 @@ async fn run(
     rlm: &Rlm,
     inputs: Inputs,
     question: &str,
-    mut cancelled: Pin<&mut impl Future<Output = ()>>,
+    cancelled: Pin<&mut impl Future<Output = ()>>,
     steps: &Arc<Steps>,
 ) -> Ended {
     let run = rlm.run(inputs).label(name_of(question));
@@ -106,21 +107,7 @@ async fn run(
         // A client that leaves ends its run, and nobody resumes it.
         run = run.trace(file).snapshots(None);
     }
-    let handle = run.cancel_handle();
-    let mut running = run.into_future();
-    let ended = tokio::select! {
-        ended = &mut running => ended,
-        () = &mut cancelled => {
-            // A cancelled run ends its sessions, and says so in its record.
-            handle.cancel();
-            if let Ok(Err(error)) = tokio::time::timeout(CANCEL_TIMEOUT, &mut running).await
-                && let Some(trajectory) = error.trajectory()
-            {
-                shared.records.keep(question, "cancelled", trajectory).await;
-            }
-            return Ended::Cancelled;
-        }
-    };
+    let ended = run.until(cancelled, CANCEL_TIMEOUT).await;
     Ended::Answered(match ended {
         Ok(prediction) => {
             let status = prediction.status().to_string();
@@ -128,10 +115,15 @@ async fn run(
             answered(&prediction, record)
         }
         Err(error) => {
+            let is_cancelled = error.kind() == ErrorKind::Cancelled;
+            let how = if is_cancelled { "cancelled" } else { "failed" };
             let record = match error.trajectory() {
-                Some(trajectory) => shared.records.keep(question, "failed", trajectory).await,
+                Some(trajectory) => shared.records.keep(question, how, trajectory).await,
                 None => None,
             };
+            if is_cancelled {
+                return Ended::Cancelled;
+            }
             let record = record.map(|uri| format!("\nThe record of the run is {uri}")).unwrap_or_default();
             failed(format!("the run failed: {error}{record}"))
         }

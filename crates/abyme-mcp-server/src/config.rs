@@ -8,6 +8,7 @@ use std::{
 };
 
 use abyme_core::{Cell, Error, ErrorKind, Result};
+use abyme_listen::Token;
 use serde::{Deserialize, Serialize};
 
 /// What a server allows its clients, whichever way they come.
@@ -109,7 +110,8 @@ impl RlmServerConfig {
         self
     }
 
-    /// Sets how long a question that is a task may take, and how long its answer is kept. Default 1 hour.
+    /// Sets how long a question that is a task may take, the wait for its turn included, and for how long
+    /// after its end its answer is kept. Default 1 hour each.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.task_timeout = limit;
         self
@@ -210,8 +212,9 @@ impl HttpConfig {
         self
     }
 
-    /// Sets the token that each request has in its header `Authorization: Bearer`. Default: one made at
-    /// random, which [`HttpServer::token`](crate::HttpServer::token) tells.
+    /// Sets the token that each request has in its header `Authorization: Bearer`: 16 characters at least,
+    /// without the space around them. Default, and where it is empty: one made at random, which
+    /// [`HttpServer::token`](crate::HttpServer::token) tells.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
         self
@@ -258,18 +261,16 @@ impl HttpConfig {
     }
 
     /// Refuses what cannot work.
-    pub(crate) fn check(&self) -> Result<()> {
-        let wrong = |message: &str| Err(Error::new(ErrorKind::Config, message.to_owned()));
+    /// The token, if one is given.
+    pub(crate) fn check(&self) -> Result<Option<&str>> {
+        let wrong = |message: String| Err(Error::new(ErrorKind::Config, message));
         match self {
-            Self { token: Some(token), .. } if token.len() < 8 => {
-                wrong("the token of the server has fewer than 8 characters: use a longer one")
+            Self { max_connections: 0, .. } => {
+                wrong("`max_connections` is 0: nothing could be served".to_owned())
             }
-            Self { token: Some(token), .. } if !token.bytes().all(|byte| byte.is_ascii_graphic()) => wrong(
-                "the token of the server has characters that a header cannot have: use letters and digits",
-            ),
-            Self { max_connections: 0, .. } => wrong("`max_connections` is 0: nothing could be served"),
-            Self { max_clients: 0, .. } => wrong("`max_clients` is 0: nothing could be served"),
-            _ => Ok(()),
+            Self { max_clients: 0, .. } => wrong("`max_clients` is 0: nothing could be served".to_owned()),
+            _ => Token::given(self.token.as_deref())
+                .or_else(|problem| wrong(format!("the token of the server {problem}"))),
         }
     }
 }
@@ -313,10 +314,11 @@ mod tests {
     fn what_cannot_work_is_refused_and_no_token_is_shown() {
         assert!(RlmServerConfig::default().max_runs(0).check().is_err());
         assert!(RlmServerConfig::default().task_timeout(Duration::ZERO).check().is_err());
-        assert!(HttpConfig::default().token("short").check().is_err());
+        assert!(HttpConfig::default().token("0123456789abcde").check().is_err());
         assert!(HttpConfig::default().token("with a space in it").check().is_err());
-        let config = HttpConfig::default().token("s3cret-s3cret");
-        assert!(config.check().is_ok());
+        assert_eq!(HttpConfig::default().token(" \n").check().unwrap(), None);
+        let config = HttpConfig::default().token(" s3cret-s3cret-s3cret\n");
+        assert_eq!(config.check().unwrap(), Some("s3cret-s3cret-s3cret"));
         assert!(!format!("{config:?}").contains("s3cret"));
     }
 }

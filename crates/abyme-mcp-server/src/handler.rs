@@ -50,18 +50,23 @@ impl Handler {
         cancelled: impl Future<Output = ()>,
     ) -> Result<CallToolResponse, ErrorData> {
         let client = progress_of(context);
+        // A task that is refused would be kept as long as one that has an answer.
+        let place = match self.shared.runs.place() {
+            Ok(place) => place,
+            Err(problem) => return Ok(failed(problem).into()),
+        };
         if context.client_capabilities().is_some_and(|client| client.supports_tasks()) {
             // A client that does not stay connected hears nothing after the answer to this request.
             let stays = self.connection.stays(context);
             let gone = if stays { &self.connection.gone } else { &self.shared.stop };
             let client = client.filter(|_| stays);
-            let task = tasks::begin(&self.shared, gone.clone(), arguments, client);
+            let task = tasks::begin(&self.shared, place, gone.clone(), arguments, client);
             return Ok(CallToolResponse::Task(CreateTaskResult::new(task)));
         }
         let steps = Arc::new(Steps::default());
         let reporter = Reporter { client, task: None };
         let ended = tokio::select! {
-            ended = ask(&self.shared, arguments, cancelled, &steps) => ended,
+            ended = ask(&self.shared, place, arguments, cancelled, &steps) => ended,
             never = reporter.report(&steps) => match never {},
         };
         match ended {
@@ -92,9 +97,11 @@ impl Handler {
         context: &RequestContext<RoleServer>,
     ) -> abyme_core::Result<CallToolResult> {
         let OpenArguments { inputs, paths } = arguments(SESSION_OPEN, given)?;
+        // Files may be large, and are not read for a session that is refused.
+        let slot = sessions.slot()?;
         let inputs = files::inputs(inputs, paths, self.shared.files.as_ref()).await?;
         let owner = self.connection.stays(context).then_some(self.connection.id);
-        let session = sessions.open(owner, &inputs).await?;
+        let session = sessions.open(slot, owner, &inputs).await?;
         let opened = Opened {
             session,
             variables: inputs.names().map(str::to_owned).collect(),

@@ -1,27 +1,22 @@
 //! The server over HTTP: the protocol's streamable transport, for clients that have the token.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use abyme_core::{Error, ErrorKind, Result};
+use abyme_listen::{Listener, Timeouts, Token, bearer, http_connection};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited, combinators::BoxBody};
 use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode,
+    Method, Request, Response, StatusCode,
     body::Incoming,
     header::{self, HeaderValue},
-    server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
 use rmcp::transport::streamable_http_server::{
     SessionId, SessionManager, StreamableHttpServerConfig, StreamableHttpService,
     session::local::LocalSessionManager,
 };
-use sha2::{Digest, Sha256};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -35,8 +30,6 @@ use crate::{
 
 /// Where the protocol is spoken.
 const PATH: &str = "/mcp";
-/// How long the head of a request may take to come.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the rest of a request may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often it is looked for clients that are gone.
@@ -47,8 +40,7 @@ type Service = StreamableHttpService<Handler, LocalSessionManager>;
 
 /// A server that listens. Made by [`RlmServer::listen`](crate::RlmServer::listen).
 pub struct HttpServer {
-    listener: TcpListener,
-    address: SocketAddr,
+    listener: Listener,
     token: String,
     config: HttpConfig,
     shared: Arc<Shared>,
@@ -56,7 +48,7 @@ pub struct HttpServer {
 
 impl std::fmt::Debug for HttpServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HttpServer").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("HttpServer").field("address", &self.listener.address()).finish_non_exhaustive()
     }
 }
 
@@ -65,8 +57,7 @@ struct Front {
     service: Service,
     clients: Arc<Clients>,
     manager: Arc<LocalSessionManager>,
-    /// The hash of the token: comparing hashes takes a time that tells nothing.
-    token: [u8; 32],
+    token: Token,
     max_body_bytes: usize,
     config: HttpConfig,
     stop: CancellationToken,
@@ -74,21 +65,19 @@ struct Front {
 
 impl HttpServer {
     pub(crate) async fn bind(shared: Arc<Shared>, config: HttpConfig) -> Result<Self> {
-        config.check()?;
-        let token = config.token.clone().map_or_else(random_id, Ok)?;
-        let bound = TcpListener::bind(config.address).await;
-        let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
-        let (address, listener) = bound.map_err(|error| {
+        let given = config.check()?.map(str::to_owned);
+        let token = given.map_or_else(random_id, Ok)?;
+        let listener = Listener::bind(config.address, config.max_connections).await.map_err(|error| {
             Error::new(ErrorKind::Io, format!("cannot listen on {}: {error}", config.address))
                 .with_source(error)
         })?;
-        Ok(Self { listener, address, token, config, shared })
+        Ok(Self { listener, token, config, shared })
     }
 
     /// The address that clients connect to.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}{PATH}", self.address)
+        format!("http://{}{PATH}", self.listener.address())
     }
 
     /// The token that clients send in the header `Authorization: Bearer`.
@@ -104,33 +93,21 @@ impl HttpServer {
     /// # Errors
     /// None today.
     pub async fn serve(self) -> Result<()> {
-        let Self { listener, token, config, shared, .. } = self;
+        let Self { listener, token, config, shared } = self;
         let stop = shared.stop.child_token();
         let _ends = stop.clone().drop_guard();
-        let connections = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
         let front = Arc::new(Front::new(shared.clone(), config, &token, stop.clone()));
         let accept = async {
             loop {
-                // A semaphore that is never closed always gives.
-                let Ok(permit) = connections.clone().acquire_owned().await else { return Ok(()) };
-                let stream = match listener.accept().await {
-                    Ok((stream, _)) => stream,
-                    // The other side gave up, the network failed, or descriptors are short for now.
-                    Err(error) => {
-                        tracing::debug!(%error, "a connection could not be taken");
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                        continue;
-                    }
-                };
-                let front = front.clone();
+                let (accepted, front) = (listener.accept().await, front.clone());
                 tokio::spawn(async move {
-                    front.connection(stream).await;
-                    drop(permit);
+                    front.connection(accepted.stream).await;
+                    drop(accepted.place);
                 });
             }
         };
         tokio::select! {
-            ended = accept => ended,
+            () = accept => Ok(()),
             () = front.forget_clients() => Ok(()),
             () = stop.cancelled() => Ok(()),
             never = shared.close_idle_sessions() => match never {},
@@ -159,7 +136,7 @@ impl Front {
             Ok(Handler::new(shared.clone(), connection, Some(of_handlers.clone())))
         };
         let service = StreamableHttpService::new(handler, manager.clone(), transport);
-        let token = Sha256::digest(token).into();
+        let token = Token::of(token);
         Self { service, clients, manager, token, max_body_bytes, config, stop }
     }
 
@@ -168,17 +145,15 @@ impl Front {
             let front = self.clone();
             async move { Ok::<_, Infallible>(front.answer(request).await) }
         });
-        let mut server = http1::Builder::new();
-        server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
         tokio::select! {
             // A client that goes away is no error.
-            _ = server.serve_connection(TokioIo::new(stream), service) => {}
+            _ = http_connection(stream, Timeouts::default(), service) => {}
             () = self.stop.cancelled() => {}
         }
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
-        if !self.is_allowed(request.headers()) {
+        if !bearer(request.headers()).is_some_and(|token| self.token.is(token)) {
             let mut refused = refused(StatusCode::UNAUTHORIZED, "the token is missing or wrong");
             refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return refused;
@@ -224,15 +199,6 @@ impl Front {
             })
             .boxed()
         })
-    }
-
-    fn is_allowed(&self, headers: &HeaderMap) -> bool {
-        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = given.and_then(|given| {
-            let (scheme, token) = given.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-        });
-        token.is_some_and(|token| <[u8; 32]>::from(Sha256::digest(token)) == self.token)
     }
 
     /// Closes the sessions of clients that are gone.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use abyme_core::{Error, ErrorKind, Inputs, InterpreterFactory, Result, Rlm};
+use abyme_core::{CodePolicy, Error, ErrorKind, Inputs, InterpreterFactory, Result, Rlm};
 use rmcp::{ServiceExt, service::ServerInitializeError, transport::async_rw::AsyncRwTransport};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -54,6 +54,7 @@ pub struct RlmServerBuilder {
     config: RlmServerConfig,
     rlm: Option<Rlm>,
     backend: Option<Arc<dyn InterpreterFactory>>,
+    session_policy: Option<CodePolicy>,
     files: Result<Option<Files>>,
 }
 
@@ -68,6 +69,13 @@ impl RlmServerBuilder {
     /// Offers `session_open`, `session_run` and `session_close`, with sessions of this backend.
     pub fn sessions(mut self, backend: impl InterpreterFactory + 'static) -> Self {
         self.backend = Some(Arc::new(backend));
+        self
+    }
+
+    /// Checks the code that clients give to `session_run` before it runs, as an [`Rlm`] has a policy for the
+    /// cells of its runs. Default: none.
+    pub fn session_policy(mut self, policy: impl Into<Option<CodePolicy>>) -> Self {
+        self.session_policy = policy.into();
         self
     }
 
@@ -88,7 +96,7 @@ impl RlmServerBuilder {
     /// [`ErrorKind::Config`] for a server that offers nothing, a limit of 0, a folder that cannot be read,
     /// and a directory for records that cannot be made.
     pub fn build(self) -> Result<RlmServer> {
-        let Self { config, rlm, backend, files } = self;
+        let Self { config, rlm, backend, session_policy, files } = self;
         if rlm.is_none() && backend.is_none() {
             let message = "the server offers nothing: give it an `Rlm`, a backend for sessions, or both";
             return Err(Error::new(ErrorKind::Config, message));
@@ -100,7 +108,7 @@ impl RlmServerBuilder {
                     .with_source(error)
             })?;
         }
-        let sessions = backend.map(|backend| Sessions::new(backend, &config));
+        let sessions = backend.map(|backend| Sessions::new(backend, session_policy, &config));
         let shared = Shared::new(config, rlm, files?, sessions)?;
         Ok(RlmServer { shared: Arc::new(shared) })
     }
@@ -109,7 +117,7 @@ impl RlmServerBuilder {
 impl RlmServer {
     /// Begins with what clients are allowed.
     pub fn builder(config: RlmServerConfig) -> RlmServerBuilder {
-        RlmServerBuilder { config, rlm: None, backend: None, files: Ok(None) }
+        RlmServerBuilder { config, rlm: None, backend: None, session_policy: None, files: Ok(None) }
     }
 
     /// Serves one client over a pair of streams, such as stdin and stdout: one JSON message a line. Ends when

@@ -8,9 +8,10 @@ use std::{
 };
 
 use abyme_core::{
-    Cell, CodeInterpreter, Error, ErrorKind, Inputs, InterpreterFactory, InterpreterFactoryExt,
+    Cell, CodeInterpreter, CodePolicy, Error, ErrorKind, Inputs, InterpreterFactory, InterpreterFactoryExt,
     NoHostFunctions, Observation, Result, Session,
 };
+use abyme_listen::random_token;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +21,7 @@ use crate::config::RlmServerConfig;
 #[derive(Debug)]
 pub(crate) struct Sessions {
     factory: Arc<dyn InterpreterFactory>,
+    policy: Option<Arc<CodePolicy>>,
     open: Mutex<HashMap<String, Arc<Open>>>,
     slots: Arc<Semaphore>,
     max_sessions: usize,
@@ -56,9 +58,14 @@ impl Open {
 }
 
 impl Sessions {
-    pub(crate) fn new(factory: Arc<dyn InterpreterFactory>, config: &RlmServerConfig) -> Self {
+    pub(crate) fn new(
+        factory: Arc<dyn InterpreterFactory>,
+        policy: Option<CodePolicy>,
+        config: &RlmServerConfig,
+    ) -> Self {
         Self {
             factory,
+            policy: policy.map(Arc::new),
             open: Mutex::default(),
             slots: Arc::new(Semaphore::new(config.max_sessions)),
             max_sessions: config.max_sessions,
@@ -73,17 +80,29 @@ impl Sessions {
         self.factory.name()
     }
 
-    /// Opens a session with these variables; what it is known by.
-    pub(crate) async fn open(&self, owner: Option<u64>, inputs: &Inputs) -> Result<String> {
-        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
+    /// Takes the room for one more session.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] if there is none.
+    pub(crate) fn slot(&self) -> Result<OwnedSemaphorePermit> {
+        self.slots.clone().try_acquire_owned().map_err(|_| {
             let message = format!(
                 "{} sessions are open, which is as many as this server keeps: close one first",
                 self.max_sessions
             );
-            return Err(Error::new(ErrorKind::InvalidInput, message));
-        };
+            Error::new(ErrorKind::InvalidInput, message)
+        })
+    }
+
+    /// Opens a session with these variables in a [`slot`](Self::slot); what it is known by.
+    pub(crate) async fn open(
+        &self,
+        slot: OwnedSemaphorePermit,
+        owner: Option<u64>,
+        inputs: &Inputs,
+    ) -> Result<String> {
         let id = random_id()?;
-        let mut session = self.factory.session().await?;
+        let mut session = self.factory.session().await?.policy(self.policy.clone());
         for (name, value) in inputs.iter() {
             session.set_variable(name, value.clone()).await?;
         }
@@ -192,8 +211,5 @@ fn unknown(id: &str) -> Error {
 
 /// An id that cannot be guessed.
 pub(crate) fn random_id() -> Result<String> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random)
-        .map_err(|error| Error::new(ErrorKind::Internal, format!("no random numbers: {error}")))?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    random_token().map_err(|error| Error::new(ErrorKind::Internal, format!("no random numbers: {error}")))
 }

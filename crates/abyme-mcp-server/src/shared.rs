@@ -5,7 +5,7 @@ use std::{
     convert::Infallible,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -76,9 +76,15 @@ impl Shared {
 /// The questions at work, and those that wait.
 pub(crate) struct Runs {
     slots: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    waiting: Arc<Semaphore>,
     max_runs: usize,
     max_waiting: usize,
+}
+
+/// The place of a question: at work, or among those that wait.
+pub(crate) enum Place {
+    AtWork(OwnedSemaphorePermit),
+    Waiting { place: OwnedSemaphorePermit, slots: Arc<Semaphore> },
 }
 
 impl Runs {
@@ -87,32 +93,27 @@ impl Runs {
         let max_runs = config.max_runs.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         Self {
             slots: Arc::new(Semaphore::new(max_runs)),
-            waiting: AtomicUsize::new(0),
+            waiting: Arc::new(Semaphore::new(config.max_waiting.min(Semaphore::MAX_PERMITS))),
             max_runs,
             max_waiting: config.max_waiting,
         }
     }
 
-    /// Whether a further question has to wait.
-    pub(crate) fn are_full(&self) -> bool {
-        self.slots.available_permits() == 0
-    }
-
-    /// The right to be at work, once it is free; why there is none.
-    pub(crate) async fn slot(&self) -> Result<OwnedSemaphorePermit, String> {
+    /// A place for one more question. Nothing is kept of one that gets none.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub(crate) fn place(&self) -> Result<Place, String> {
         if let Ok(slot) = self.slots.clone().try_acquire_owned() {
-            return Ok(slot);
+            return Ok(Place::AtWork(slot));
         }
-        let waiting = Waiting(&self.waiting);
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.max_waiting {
-            return Err(format!(
+        match self.waiting.clone().try_acquire_owned() {
+            Ok(place) => Ok(Place::Waiting { place, slots: self.slots.clone() }),
+            Err(_) => Err(format!(
                 "{} questions are at work and {} wait, which is as many as this server takes: ask later",
                 self.max_runs, self.max_waiting
-            ));
+            )),
         }
-        let slot = self.slots.clone().acquire_owned().await;
-        drop(waiting);
-        slot.map_err(|_| "the server closes".to_owned())
     }
 
     /// Waits until none is at work.
@@ -124,11 +125,25 @@ impl Runs {
     }
 }
 
-struct Waiting<'a>(&'a AtomicUsize);
+impl Place {
+    /// Whether it has to wait.
+    pub(crate) fn waits(&self) -> bool {
+        matches!(self, Self::Waiting { .. })
+    }
 
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+    /// The right to be at work, once it is free.
+    ///
+    /// # Errors
+    /// That the server closes.
+    pub(crate) async fn slot(self) -> Result<OwnedSemaphorePermit, String> {
+        match self {
+            Self::AtWork(slot) => Ok(slot),
+            Self::Waiting { place, slots } => {
+                let slot = slots.acquire_owned().await;
+                drop(place);
+                slot.map_err(|_| "the server closes".to_owned())
+            }
+        }
     }
 }
 

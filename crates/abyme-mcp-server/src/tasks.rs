@@ -13,7 +13,7 @@ use crate::{
     ask::ask,
     call::Ended,
     progress::{Reporter, Steps},
-    shared::Shared,
+    shared::{Place, Shared},
     tools::AskArguments,
 };
 
@@ -23,6 +23,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Begins to answer a question. The task ends with `gone`, and where no client asks about it for long.
 pub(crate) fn begin(
     shared: &Arc<Shared>,
+    place: Place,
     gone: CancellationToken,
     arguments: AskArguments,
     client: Option<(Peer<RoleServer>, ProgressToken)>,
@@ -44,7 +45,7 @@ pub(crate) fn begin(
                 }
             };
             let ended = tokio::select! {
-                ended = ask(&of_task, arguments, cancelled, &steps) => ended,
+                ended = ask(&of_task, place, arguments, cancelled, &steps) => ended,
                 never = reporter.report(&steps) => match never {},
             };
             match ended {

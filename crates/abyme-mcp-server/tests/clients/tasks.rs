@@ -96,3 +96,20 @@ async fn a_task_that_takes_too_long_fails() {
     assert_eq!(ended(&client, &task).await.status(), TaskStatus::Failed);
     model.has(0).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_is_refused_is_no_task() {
+    let model = Silent::default();
+    let server = model.server(RlmServerConfig::default().max_runs(1).max_waiting(1));
+    let (client, _serving) = connect(&server, listener()).await;
+    let (at_work, _waits) = (begin(&client).await, begin(&client).await);
+    model.has(1).await;
+    let refused = client.call_tool_once(params("ask", json!({"question": "?"}))).await.unwrap();
+    let CallToolResponse::Complete(refused) = refused else { panic!("a task is kept: {refused:?}") };
+    assert!(format!("{refused:?}").contains("1 questions are at work and 1 wait"), "{refused:?}");
+    // The place of one that is cancelled goes to the one that waits, and another one may wait.
+    client.cancel_task(CancelTaskParams::new(&at_work.task_id)).await.unwrap();
+    assert_eq!(ended(&client, &at_work).await.status(), TaskStatus::Cancelled);
+    model.has(1).await;
+    begin(&client).await;
+}
