@@ -144,7 +144,7 @@ impl Content {
     /// Whether the file was loaded already.
     pub(crate) fn has(&self, path: &Path) -> bool {
         #[cfg(feature = "sqlite")]
-        if self.tables.databases().any(|loaded| loaded == path) {
+        if self.tables.paths().any(|loaded| loaded == path) {
             return true;
         }
         self.paths.contains(path)
@@ -164,7 +164,7 @@ impl Content {
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         let paths = self.paths.iter().map(PathBuf::as_path);
         #[cfg(feature = "sqlite")]
-        let paths = paths.chain(self.tables.databases());
+        let paths = paths.chain(self.tables.paths());
         paths
     }
 

@@ -9,6 +9,9 @@ pub(crate) const HEAD_BYTES: usize = 8 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Sqlite,
+    Parquet,
+    Zip,
+    Tar,
     /// Fields between delimiters. `true` where the name says that these are tabs.
     Csv(bool),
     Json,
@@ -49,12 +52,14 @@ impl Kind {
     /// What the file is that has this name and begins like this.
     pub(crate) fn of(name: &str, head: &[u8]) -> Self {
         const ZIP: &[u8] = b"PK\x03\x04";
+        /// Where a tar archive says what it is.
+        const TAR: (usize, &[u8]) = (257, b"ustar");
         /// What files of these kinds begin with, all of them binary.
         const MAGIC: [(&[u8], Kind); 10] = [
             (b"SQLite format 3\0", Kind::Sqlite),
-            (b"PAR1", Kind::Unread("a Parquet file")),
+            (b"PAR1", Kind::Parquet),
             (b"%PDF-", Kind::Pdf),
-            (ZIP, Kind::Unread("a zip archive")),
+            (ZIP, Kind::Zip),
             (b"BZh", Kind::Unread("compressed with bzip2")),
             (b"\xfd7zXZ\0", Kind::Unread("compressed with xz")),
             (b"7z\xbc\xaf\x27\x1c", Kind::Unread("a 7-Zip archive")),
@@ -64,7 +69,10 @@ impl Kind {
         ];
         let ending = Path::new(name).extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         if let Some((magic, kind)) = MAGIC.iter().find(|(magic, _)| head.starts_with(magic)) {
-            return if *magic == ZIP && ending == "docx" { Self::Docx } else { *kind };
+            return if *magic == ZIP { Self::of_zip(&ending) } else { *kind };
+        }
+        if head.get(TAR.0..).is_some_and(|rest| rest.starts_with(TAR.1)) {
+            return Self::Tar;
         }
         match ending.as_str() {
             "csv" => Self::Csv(false),
@@ -72,6 +80,20 @@ impl Kind {
             "json" | "geojson" | "ipynb" => Self::Json,
             "jsonl" | "ndjson" => Self::JsonLines,
             _ => Self::Text,
+        }
+    }
+}
+
+impl Kind {
+    /// What the zip archive is whose name has this ending.
+    fn of_zip(ending: &str) -> Self {
+        match ending {
+            "docx" => Self::Docx,
+            "xlsx" | "xlsm" => Self::Unread("an Excel workbook"),
+            "pptx" => Self::Unread("a presentation"),
+            "odt" | "ods" | "odp" => Self::Unread("an OpenDocument file"),
+            "epub" => Self::Unread("an e-book"),
+            _ => Self::Zip,
         }
     }
 }
@@ -90,6 +112,10 @@ mod tests {
         assert_eq!(Kind::of("a.csv", b"SQLite format 3\0\x10"), Kind::Sqlite);
         assert_eq!(Kind::of("a.txt", b"%PDF-1.7"), Kind::Pdf);
         assert_eq!(Kind::of("a.docx", b"PK\x03\x04"), Kind::Docx);
+        assert_eq!(Kind::of("a.zip", b"PK\x03\x04"), Kind::Zip);
+        assert_eq!(Kind::of("a.xlsx", b"PK\x03\x04"), Kind::Unread("an Excel workbook"));
+        let tar = [&[b'a'; 257][..], b"ustar\0"].concat();
+        assert_eq!((Kind::of("a.tar", &tar), Kind::of("a.txt", &tar[..200])), (Kind::Tar, Kind::Text));
         assert_eq!(Kind::of("A.TSV", b"x\ty"), Kind::Csv(true));
         assert_eq!(Kind::of("dir.json/notes", b"{}"), Kind::Text);
         assert_eq!(Kind::of(unpacked_name("a.jsonl.gz"), b"{}"), Kind::JsonLines);

@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "archives")]
+mod archives;
 mod content;
 mod documents;
 mod kind;

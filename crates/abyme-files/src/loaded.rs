@@ -119,14 +119,15 @@ impl Loaded {
         Ok(task.with_instructions(TASK.replace("{{files}}", &self.listed())))
     }
 
-    /// The task of a recorded question about these files, which is to go on: its outputs, with quotes that are
-    /// looked up again. It is another task where the files are not as they were.
+    /// The task of a recorded question about these files, which is to go on: its outputs, with quotes that
+    /// are looked up again. It is another task where the files are not as they were.
     ///
     /// # Errors
     /// [`ErrorKind::Signature`] for a task that is no question about files.
     pub fn signature_again(&self, recorded: &TaskSignature) -> Result<TaskSignature> {
         if recorded.input(QUESTION).is_none() || recorded.output(SOURCES).is_none() {
-            let message = "the record is not of a question about files: it has no `question`, or no `sources`";
+            let message =
+                "the record is not of a question about files: it has no `question`, or no `sources`";
             return Err(Error::new(ErrorKind::Signature, message));
         }
         let outputs = recorded.outputs().iter().filter(|field| field.name() != SOURCES);
@@ -138,8 +139,8 @@ impl Loaded {
         recorded.name == QUERY && recorded.description.starts_with(QUERY_DOES)
     }
 
-    /// What a file or directory became that was given by this name: the value of a file; of a directory a dict
-    /// of those of its files, by their names below it. `None` where nothing of it was loaded as a value.
+    /// What a file or directory became that was given by this name: the value of a file; of a directory a
+    /// dict of those of its files, by their names below it. `None` where nothing of it was loaded as a value.
     pub fn value_of(&self, given: impl AsRef<Path>) -> Option<Value> {
         let given = given.as_ref();
         // As the names of files are shown.
@@ -156,8 +157,8 @@ impl Loaded {
         (!below.is_empty()).then(|| Value::dict(below))
     }
 
-    /// The quotes of submitted `sources`, each found or not. It blocks where a quote was not looked up before,
-    /// as those of a submission were: for as long as a query may take.
+    /// The quotes of submitted `sources`, each found or not. It blocks where a quote was not looked up
+    /// before, as those of a submission were: for as long as a query may take.
     pub fn sources(&self, submitted: &Value) -> Vec<Result<FoundSource, MissingSource>> {
         let sources: Vec<Source> = submitted.to().unwrap_or_default();
         let find =
@@ -248,8 +249,9 @@ fn query_tool(content: Arc<Content>) -> Tool {
         sql: String,
     }
     let max_rows = content.tables.max_rows;
-    let description =
-        format!("{QUERY_DOES} It only reads. More than {max_rows} rows are an error: aggregate, or use LIMIT.");
+    let description = format!(
+        "{QUERY_DOES} It only reads. More than {max_rows} rows are an error: aggregate, or use LIMIT."
+    );
     let query = move |Query { sql }: Query| content.tables.query(&sql).map_err(HostError::runtime_error);
     Tool::new(QUERY, description, query).returns("list[dict[str, Any]]")
 }

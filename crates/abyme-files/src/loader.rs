@@ -162,8 +162,8 @@ impl Loader {
             loader: self,
             content: Content::new(self.max_rows, self.query_timeout),
             bytes_left: self.max_total_bytes,
+            files_left: self.max_files,
         };
-        let mut files_left = self.max_files;
         let mut has_stdin = false;
         for given in given {
             let outcome = match given.into() {
@@ -179,10 +179,10 @@ impl Loader {
                 }
                 Given::Name(name) => {
                     let mut outcome = Outcome::new(name.to_string_lossy().into_owned());
-                    let found = walk::find(&name, self.rules(files_left), &mut outcome);
+                    let found = walk::find(&name, self.rules(loading.files_left), &mut outcome);
                     // A file that is named itself is not one of many.
                     let of_many = found.iter().filter(|file| !file.is_named).count();
-                    files_left = files_left.saturating_sub(of_many);
+                    loading.files_left = loading.files_left.saturating_sub(of_many);
                     for file in &found {
                         loading.add_file(file, &mut outcome);
                     }
@@ -203,12 +203,30 @@ struct Loading<'a> {
     loader: &'a Loader,
     content: Content,
     bytes_left: u64,
+    files_left: usize,
+}
+
+/// Where something comes from that is loaded.
+enum Origin<'a> {
+    File(&'a FoundFile, fs::Metadata),
+    Stream,
+    Archive,
+}
+
+impl<'a> Origin<'a> {
+    /// A regular file, and what is known of it.
+    fn file(&self) -> Option<(&'a FoundFile, &fs::Metadata)> {
+        match self {
+            Self::File(file, status) if status.is_file() => Some((*file, status)),
+            _ => None,
+        }
+    }
 }
 
 impl Loading<'_> {
     fn add_stream(&mut self, name: &str, from: Box<dyn Read + Send>) -> Outcome {
         let mut outcome = Outcome::new(name.to_owned());
-        self.add(name, from, None, &mut outcome);
+        self.add(name, from, Origin::Stream, &mut outcome);
         outcome
     }
 
@@ -225,31 +243,32 @@ impl Loading<'_> {
         }
         match read::open(&file.path) {
             Ok((opened, status)) => {
-                self.add(&file.name, opened, Some((file, status)), outcome);
+                self.add(&file.name, opened, Origin::File(file, status), outcome);
             }
             Err(error) => outcome.problem(&file.name, walk::io_problem(&error)),
         }
     }
 
-    /// Adds what can be read from `input`. `file` is the file that it is.
-    fn add(
-        &mut self,
-        name: &str,
-        input: impl Read + 'static,
-        file: Option<(&FoundFile, fs::Metadata)>,
-        outcome: &mut Outcome,
-    ) {
+    /// Adds what can be read from `input`.
+    fn add<'i>(&mut self, name: &str, input: impl Read + 'i, origin: Origin<'_>, outcome: &mut Outcome) {
         let opened = match Opened::new(name, input) {
             Ok(opened) => opened,
             Err(error) => return outcome.problem(name, walk::io_problem(&error)),
         };
         let (kind, packing) = (opened.kind(), opened.packing);
         match kind {
-            Kind::Sqlite if packing.is_some() || file.is_none() => {
-                return outcome
-                    .problem(name, "a SQLite database has to be a file, not compressed and not stdin");
+            Kind::Sqlite | Kind::Parquet => {
+                let what = if kind == Kind::Sqlite { "SQLite database" } else { "Parquet file" };
+                let Some((file, _)) = origin.file().filter(|_| packing.is_none()) else {
+                    let why = "has to be a file of its own: not compressed, not in an archive and not stdin";
+                    return outcome.problem(name, format!("a {what} {why}"));
+                };
+                return match kind {
+                    Kind::Sqlite => self.add_database(name, file, outcome),
+                    _ => self.add_parquet(name, file, outcome),
+                };
             }
-            Kind::Sqlite => return self.add_database(name, file.map(|(file, _)| file), outcome),
+            Kind::Zip | Kind::Tar => return self.add_archive(name, opened, &origin, outcome),
             Kind::Unread(what) => return outcome.problem(name, format!("{what}, which is not read")),
             _ if opened.head().is_empty() => return outcome.problem(name, "empty"),
             _ => {}
@@ -264,22 +283,16 @@ impl Loading<'_> {
             }
         }
         // What is known to be too large is not read.
-        let length = file.as_ref().filter(|(_, status)| status.is_file()).map(|(_, status)| status.len());
-        let too_large = |length: Option<u64>| {
-            let length =
-                length.map_or_else(|| "larger than".to_owned(), |bytes| format!("{}, over", size(bytes)));
-            let (left, most) = (size(self.bytes_left), size(self.loader.max_total_bytes));
-            format!("{length} the {left} left of the {most} that all files may have together")
-        };
+        let length = origin.file().map(|(_, status)| status.len());
         if packing.is_none() && length.is_some_and(|bytes| bytes > self.bytes_left) {
-            return outcome.problem(name, too_large(length));
+            return outcome.problem(name, self.too_large(length));
         }
         let bytes = match opened.whole(self.bytes_left) {
             Ok(Some(bytes)) => bytes,
-            Ok(None) => return outcome.problem(name, too_large(None)),
+            Ok(None) => return outcome.problem(name, self.too_large(None)),
             Err(error) => return outcome.problem(name, walk::io_problem(&error)),
         };
-        if let Some((found, before)) = file.as_ref().filter(|(_, status)| status.is_file()) {
+        if let Some((found, before)) = origin.file() {
             let read = packing.is_none().then_some(bytes.len());
             if read::has_changed(&found.path, before, read) {
                 outcome.problem(name, "it changed while it was read; what was read until then is used");
@@ -289,7 +302,7 @@ impl Loading<'_> {
         let decoded = if is_document {
             match documents::text_of(kind, bytes, self.bytes_left) {
                 Ok(Some(text)) => Decoded::of(text),
-                Ok(None) => return outcome.problem(name, too_large(None)),
+                Ok(None) => return outcome.problem(name, self.too_large(None)),
                 Err(problem) => return outcome.problem(name, problem),
             }
         } else {
@@ -297,17 +310,95 @@ impl Loading<'_> {
         };
         // What is kept is the text, which may be longer than the file.
         let Some(left) = self.bytes_left.checked_sub(decoded.text.len() as u64) else {
-            return outcome.problem(name, too_large(None));
+            return outcome.problem(name, self.too_large(None));
         };
         self.bytes_left = left;
         let packed = packing.map(|packing| format!("decompressed ({})", packing.name()));
         let notes = packed.into_iter().chain(decoded.note()).collect();
         let name = self.content.free_name(name);
-        let path = file.map(|(found, _)| found.path.clone());
-        let mut text = TextFile::new(name.clone(), path, decoded, packing.is_none() && !is_document);
+        let path = match &origin {
+            Origin::File(found, _) => Some(found.path.clone()),
+            Origin::Stream | Origin::Archive => None,
+        };
+        let is_plain = packing.is_none() && !is_document && !matches!(origin, Origin::Archive);
+        let mut text = TextFile::new(name.clone(), path, decoded, is_plain);
         let what = self.understood(kind, &mut text, outcome);
         outcome.loaded(&name, what, notes, size_read);
         self.content.add(text);
+    }
+
+    /// What is said of something that does not fit any more.
+    fn too_large(&self, length: Option<u64>) -> String {
+        let length =
+            length.map_or_else(|| "larger than".to_owned(), |bytes| format!("{}, over", size(bytes)));
+        let (left, most) = (size(self.bytes_left), size(self.loader.max_total_bytes));
+        format!("{length} the {left} left of the {most} that all files may have together")
+    }
+
+    /// Adds the files of an archive, as those of a directory.
+    #[cfg(feature = "archives")]
+    fn add_archive(
+        &mut self,
+        name: &str,
+        opened: Opened<Box<dyn Read + '_>>,
+        origin: &Origin<'_>,
+        outcome: &mut Outcome,
+    ) {
+        use std::ops::ControlFlow;
+
+        use crate::archives::{Archive, Member, each_member};
+
+        if let Origin::Archive = origin {
+            return outcome.problem(name, "an archive in an archive, which is not read");
+        }
+        outcome.is_many = true;
+        let archive = match (opened.kind(), origin.file(), opened.packing) {
+            (Kind::Tar, ..) => Archive::Tar(Box::new(opened.reader())),
+            (_, Some((file, _)), None) => Archive::ZipFile(&file.path),
+            _ => match opened.whole(self.bytes_left) {
+                Ok(Some(bytes)) => Archive::Zip(bytes),
+                Ok(None) => return outcome.problem(name, self.too_large(None)),
+                Err(error) => return outcome.problem(name, walk::io_problem(&error)),
+            },
+        };
+        let (mut seen, hidden) = (0, self.loader.hidden);
+        let shown = each_member(archive, |member, content| {
+            seen += 1;
+            let of_archive = format!("{name}/{member}");
+            match content {
+                _ if seen > walk::MAX_ENTRIES => {
+                    outcome.problem(name, walk::too_many_entries());
+                    return ControlFlow::Break(());
+                }
+                _ if walk::is_skipped_member(member, hidden) => {}
+                _ if self.files_left == 0 => {
+                    outcome.problem(name, walk::too_many(self.loader.max_files));
+                    return ControlFlow::Break(());
+                }
+                Member::Other(why) => outcome.problem(&of_archive, why),
+                Member::File(content) => {
+                    self.files_left -= 1;
+                    self.add(&of_archive, content, Origin::Archive, outcome);
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        match shown {
+            Err(problem) => outcome.problem(name, problem),
+            Ok(()) if seen == 0 => outcome.problem(name, "there is no file in it"),
+            Ok(()) => {}
+        }
+    }
+
+    #[cfg(not(feature = "archives"))]
+    fn add_archive(
+        &mut self,
+        name: &str,
+        _: Opened<Box<dyn Read + '_>>,
+        _: &Origin<'_>,
+        outcome: &mut Outcome,
+    ) {
+        outcome.problem(name, "an archive, which needs a build with the feature `archives`");
     }
 
     /// What a text is beyond its characters: parsed JSON, or a table.
@@ -345,8 +436,7 @@ impl Loading<'_> {
     }
 
     #[cfg(feature = "sqlite")]
-    fn add_database(&mut self, name: &str, file: Option<&FoundFile>, outcome: &mut Outcome) {
-        let Some(file) = file else { return };
+    fn add_database(&mut self, name: &str, file: &FoundFile, outcome: &mut Outcome) {
         match self.content.tables.add_database(name, &file.path) {
             Ok(said) => outcome.loaded(name, said, Vec::new(), 0),
             Err(problem) => outcome.problem(name, problem),
@@ -354,8 +444,25 @@ impl Loading<'_> {
     }
 
     #[cfg(not(feature = "sqlite"))]
-    fn add_database(&mut self, name: &str, _: Option<&FoundFile>, outcome: &mut Outcome) {
+    fn add_database(&mut self, name: &str, _: &FoundFile, outcome: &mut Outcome) {
         outcome.problem(name, "a SQLite database, which needs a build with the feature `sqlite`");
+    }
+
+    #[cfg(feature = "parquet")]
+    fn add_parquet(&mut self, name: &str, file: &FoundFile, outcome: &mut Outcome) {
+        match self.content.tables.add_parquet(name, &file.path, self.bytes_left) {
+            Ok(Some((said, bytes))) => {
+                self.bytes_left -= bytes;
+                outcome.loaded(name, said, Vec::new(), bytes);
+            }
+            Ok(None) => outcome.problem(name, self.too_large(None)),
+            Err(problem) => outcome.problem(name, problem),
+        }
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    fn add_parquet(&mut self, name: &str, _: &FoundFile, outcome: &mut Outcome) {
+        outcome.problem(name, "a Parquet file, which needs a build with the feature `parquet`");
     }
 }
 

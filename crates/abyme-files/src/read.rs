@@ -20,13 +20,13 @@ pub(crate) struct Opened<R> {
     pub(crate) packing: Option<Packing>,
 }
 
-impl Opened<Box<dyn Read>> {
+impl<'a> Opened<Box<dyn Read + 'a>> {
     /// Begins to read a file called `name`, decompressing it.
     ///
     /// # Errors
     /// Those of reading, and of what is compressed wrongly.
-    pub(crate) fn new(name: &str, input: impl Read + 'static) -> io::Result<Self> {
-        let mut input: Box<dyn Read> = Box::new(input);
+    pub(crate) fn new(name: &str, input: impl Read + 'a) -> io::Result<Self> {
+        let mut input: Box<dyn Read + 'a> = Box::new(input);
         let mut head = first_bytes(&mut input)?;
         let packing = Packing::of(&head);
         let mut name = name;
@@ -50,6 +50,12 @@ impl<R: Read> Opened<R> {
 
     pub(crate) fn kind(&self) -> Kind {
         Kind::of(&self.name, &self.head)
+    }
+
+    /// All of it, as it is read.
+    #[cfg(feature = "archives")]
+    pub(crate) fn reader(self) -> impl Read {
+        io::Cursor::new(self.head).chain(self.input)
     }
 
     /// All of it; `None` if that is more than `most` bytes.

@@ -1,7 +1,10 @@
-//! The tables that were loaded, and queries over them: SQLite reads its own files, and CSV files become
-//! tables of a private database in memory.
+//! The tables that were loaded, and queries over them: SQLite reads its own files, and CSV and Parquet files
+//! become tables of a private database in memory.
 
 mod csv_table;
+mod memory_table;
+#[cfg(feature = "parquet")]
+mod parquet_table;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +23,12 @@ use rusqlite::{
     types::ValueRef,
 };
 
-use self::csv_table::{CsvTable, quoted};
+#[cfg(feature = "parquet")]
+use self::parquet_table::ParquetTable;
+use self::{
+    csv_table::CsvTable,
+    memory_table::{MemoryTable, declared, quoted},
+};
 use crate::sources::{Position, ends_in, only, shown};
 
 /// What is said of a database that another program holds.
@@ -54,7 +62,7 @@ const PRAGMAS: [&str; 8] = [
 #[derive(Debug)]
 pub(crate) struct Tables {
     databases: Vec<Database>,
-    csvs: Vec<CsvTable>,
+    in_memory: Vec<Box<dyn MemoryTable>>,
     pub(crate) max_rows: usize,
     query_timeout: Duration,
     /// Opened by the first query.
@@ -84,7 +92,7 @@ impl Tables {
     pub(crate) fn new(max_rows: usize, query_timeout: Duration) -> Self {
         Self {
             databases: Vec::new(),
-            csvs: Vec::new(),
+            in_memory: Vec::new(),
             max_rows,
             query_timeout,
             connection: Mutex::default(),
@@ -92,19 +100,20 @@ impl Tables {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.databases.is_empty() && self.csvs.is_empty()
+        self.databases.is_empty() && self.in_memory.is_empty()
     }
 
-    /// Where the databases are.
-    pub(crate) fn databases(&self) -> impl Iterator<Item = &Path> {
-        self.databases.iter().map(|database| database.path.as_path())
+    /// Where the files are that are not kept as texts.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        let databases = self.databases.iter().map(|database| database.path.as_path());
+        databases.chain(self.in_memory.iter().filter_map(|table| table.path()))
     }
 
     /// The name of the file with tables that is called so.
     pub(crate) fn file(&self, name: &str) -> Option<&str> {
         let names = || {
             let databases = self.databases.iter().map(|database| database.file.as_str());
-            databases.chain(self.csvs.iter().map(|csv| csv.file.as_str()))
+            databases.chain(self.in_memory.iter().map(|table| table.file()))
         };
         names().find(|file| *file == name).or_else(|| only(names().filter(|file| ends_in(file, name))))
     }
@@ -138,35 +147,51 @@ impl Tables {
 
     /// Adds a CSV file as a table. Says what is in it.
     pub(crate) fn add_csv(&mut self, file: &str, text: Text, has_tabs: bool) -> Result<String, String> {
-        let name = free_name(Path::new(crate::kind::unpacked_name(file)), |name| {
-            self.csvs.iter().any(|other| other.name.eq_ignore_ascii_case(name))
-        });
-        let csv = CsvTable::read(file, name, text, has_tabs)?;
-        let said =
-            format!("the table {}, {} rows of {} columns", quoted(&csv.name), csv.rows, csv.columns.len());
-        self.csvs.push(csv);
+        let table = CsvTable::read(file, self.free_name(file), text, has_tabs)?;
+        let said = table.said();
+        self.in_memory.push(Box::new(table));
         Ok(said)
+    }
+
+    /// Adds a Parquet file as a table, whose values take at most so many bytes. Says what is in it, and how
+    /// many bytes these are; `None` if they are more.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn add_parquet(
+        &mut self,
+        file: &str,
+        path: &Path,
+        most: u64,
+    ) -> Result<Option<(String, u64)>, String> {
+        let Some(table) = ParquetTable::read(file, self.free_name(file), path, most)? else {
+            return Ok(None);
+        };
+        let said = (table.said(), table.bytes);
+        self.in_memory.push(Box::new(table));
+        Ok(Some(said))
+    }
+
+    /// A name for the table of a file.
+    fn free_name(&self, file: &str) -> String {
+        free_name(Path::new(crate::kind::unpacked_name(file)), |name| {
+            self.in_memory.iter().any(|other| other.name().eq_ignore_ascii_case(name))
+        })
     }
 
     /// A line for each table.
     pub(crate) fn described(&self) -> Vec<String> {
-        let columns = |columns: &mut dyn Iterator<Item = (&str, &str)>| {
-            let columns: Vec<_> = columns.map(|(name, ty)| format!("{} {ty}", quoted(name))).collect();
-            columns.iter().map(|column| column.trim_end()).collect::<Vec<_>>().join(", ")
-        };
-        let csvs = self.csvs.iter().map(|csv| {
-            let named = &mut csv.columns.iter().map(|(name, kind)| (name.as_str(), kind.sql()));
-            format!("- {}({}): {} rows, from {:?}", quoted(&csv.name), columns(named), csv.rows, csv.file)
-        });
+        let in_memory = self
+            .in_memory
+            .iter()
+            .map(|table| format!("- {}: {} rows, from {:?}", table.declared(), table.rows(), table.file()));
         let tables = self.databases.iter().flat_map(|database| {
             database.tables.iter().map(move |table| {
-                let named = &mut table.columns.iter().map(|(name, ty)| (name.as_str(), ty.as_str()));
+                let named = format!("{}.{}", database.name, quoted(&table.name));
+                let columns = table.columns.iter().map(|(name, ty)| (name.as_str(), ty.as_str()));
                 let rows = table.rows.map_or_else(|| "very many".to_owned(), |rows| rows.to_string());
-                let (name, file) = (quoted(&table.name), &database.file);
-                format!("- {}.{name}({}): {rows} rows, from {file:?}", database.name, columns(named))
+                format!("- {}: {rows} rows, from {:?}", declared(&named, columns), database.file)
             })
         });
-        csvs.chain(tables).collect()
+        in_memory.chain(tables).collect()
     }
 
     /// Whether a query gives rows, and the first of them.
@@ -268,8 +293,8 @@ impl Tables {
         for Database { path, name, .. } in &self.databases {
             connection.execute(&format!("ATTACH ?1 AS {}", quoted(name)), [read_only_uri(path)])?;
         }
-        for csv in &self.csvs {
-            csv.insert(&mut connection)?;
+        for table in &self.in_memory {
+            table.insert(&mut connection)?;
         }
         connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA query_only = ON;")?;
         connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_RESULT_BYTES as i32)?;

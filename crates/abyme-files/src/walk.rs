@@ -13,8 +13,8 @@ use crate::report::Outcome;
 
 /// Directories that hold what programs made, not what people wrote.
 const SKIPPED: [&str; 6] = [".git", ".hg", ".svn", "__pycache__", "node_modules", "target"];
-/// How many entries of directories are looked at for one name.
-const MAX_ENTRIES: usize = 1_000_000;
+/// How many entries of directories are looked at for one name, and of an archive.
+pub(crate) const MAX_ENTRIES: usize = 1_000_000;
 
 /// Which files of a directory are meant.
 #[derive(Clone, Copy, Debug)]
@@ -165,8 +165,7 @@ fn walk(root: &Path, pattern: Option<&Pattern>, rules: Rules, outcome: &mut Outc
     let mut found = Vec::new();
     for (number, entry) in walk.build().enumerate() {
         if number == MAX_ENTRIES {
-            let why = format!("it has over {MAX_ENTRIES} entries, and the others are left out");
-            outcome.problem(&outcome.given.clone(), why);
+            outcome.problem(&outcome.given.clone(), too_many_entries());
             break;
         }
         let entry = match entry {
@@ -187,16 +186,30 @@ fn walk(root: &Path, pattern: Option<&Pattern>, rules: Rules, outcome: &mut Outc
         } else if !kind.is_file() {
             outcome.problem(&file.name, "no file");
         } else if found.len() == rules.files_left {
-            let most = rules.max_files;
-            let why =
-                format!("more than {most} files in all directories and patterns: the others are left out");
-            outcome.problem(&outcome.given.clone(), why);
+            outcome.problem(&outcome.given.clone(), too_many(rules.max_files));
             break;
         } else {
             found.push(file);
         }
     }
     found
+}
+
+/// Whether a member of an archive is left out, as a file of this name in a directory is.
+#[cfg(feature = "archives")]
+pub(crate) fn is_skipped_member(name: &str, hidden: bool) -> bool {
+    let mut parts = name.split(['/', '\\']).filter(|part| !matches!(*part, "" | "." | ".."));
+    parts.any(|part| SKIPPED.contains(&part) || part == "__MACOSX" || !hidden && part.starts_with('.'))
+}
+
+/// What is said of a directory or an archive with very many entries.
+pub(crate) fn too_many_entries() -> String {
+    format!("it has over {MAX_ENTRIES} entries, and the others are left out")
+}
+
+/// What is said where there are more files than may be looked at.
+pub(crate) fn too_many(most: usize) -> String {
+    format!("more than {most} files in all directories, patterns and archives: the others are left out")
 }
 
 /// Where the walk failed, if it says so, and why.
@@ -258,7 +271,8 @@ mod tests {
         assert_eq!(found.len(), 8, "{found:?}");
         assert!(!found.contains(&"node_modules/f.md".to_owned()));
         assert_eq!(names(path, "out", RULES).0, ["out/g.md"], "it was named");
-        let more = "DIR: more than 100 files in all directories and patterns: the others are left out";
+        let more =
+            "DIR: more than 100 files in all directories, patterns and archives: the others are left out";
         for files_left in [0, 2] {
             let (found, said) = names(path, "", Rules { files_left, ..RULES });
             assert_eq!((found.len(), &said[..]), (files_left, &[more.to_owned()][..]));

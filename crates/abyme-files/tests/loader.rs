@@ -271,3 +271,101 @@ fn the_defaults() {
     );
     assert_eq!(serde_json::from_str::<Loader>("{}").unwrap(), Loader::new());
 }
+
+#[cfg(feature = "archives")]
+mod archives {
+    use super::*;
+
+    fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        for (name, content) in members {
+            archive.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+            archive.write_all(content).unwrap();
+        }
+        archive.add_symlink("link", "a.txt", zip::write::SimpleFileOptions::default()).unwrap();
+        archive.finish().unwrap().into_inner()
+    }
+
+    fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut archive = tar::Builder::new(Vec::new());
+        for (name, content) in members {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            archive.append_data(&mut header, name, *content).unwrap();
+        }
+        let mut link = tar::Header::new_gnu();
+        link.set_entry_type(tar::EntryType::Symlink);
+        link.set_size(0);
+        archive.append_link(&mut link, "link", "a.txt").unwrap();
+        archive.into_inner().unwrap()
+    }
+
+    #[test]
+    fn members_are_files() {
+        let dir = Dir::new();
+        let inner = gzip(b"{\"n\": 1}");
+        let members: [(&str, &[u8]); 7] = [
+            ("a.txt", b"The fee\nis 20."),
+            ("data/b.json.gz", &inner),
+            ("data/c.csv", b"x,y\n1,2\n"),
+            (".hidden/d.txt", b"x"),
+            ("__MACOSX/e.txt", b"x"),
+            ("f.png", b"\x89PNG\0"),
+            ("g.zip", b"PK\x03\x04"),
+        ];
+        dir.write("one.zip", zip(&members));
+        dir.write("two.tar.gz", gzip(&tar(&members)));
+        dir.write("three.tar", tar(&members));
+        for name in ["one.zip", "two.tar.gz", "three.tar"] {
+            let loaded = dir.load(&Loader::new(), &[name]);
+            let report = dir.report(&loaded);
+            let root = format!("{}/", dir.0.path().display());
+            // The whole path is what was given.
+            assert_eq!(
+                report[0].replace(&root, ""),
+                format!("{name}: 3 files, 30 bytes, 1 decompressed (gzip)")
+            );
+            let problems: Vec<_> = report[1..].iter().map(|line| line.replace(name, "*")).collect();
+            assert_eq!(
+                problems,
+                [
+                    "*/f.png: a picture, which is not read",
+                    "*/g.zip: an archive in an archive, which is not read",
+                    "*/link: a link, which is not followed",
+                ]
+            );
+            let files = files(&loaded);
+            assert_eq!(files[0], ("a.txt".to_owned(), "The fee\nis 20.".into()));
+            assert_eq!((files[1].0.as_str(), files[1].1.repr(50)), ("b.json.gz", "{'n': 1}".to_owned()));
+            let source = Source::new(format!("{name}/a.txt"), "is 20");
+            let found = loaded.sources(&Value::list([Value::from_serialize(&source).unwrap()]));
+            let found = found[0].as_ref().unwrap().to_string().replace(&root, "");
+            assert_eq!(found, format!("{name}/a.txt:2 (byte 8 of its text): \"is 20\""));
+        }
+    }
+
+    #[test]
+    fn archives_are_bounded() {
+        let dir = Dir::new();
+        let large = vec![b'x'; 3_000_000];
+        let members: [(&str, &[u8]); 3] = [("a.txt", b"a"), ("bomb.txt", &large), ("c.txt", b"c")];
+        dir.write("bomb.zip", zip(&members));
+        dir.write("bomb.tgz", gzip(&tar(&members)));
+        dir.write("cut.zip", &zip(&members)[..200]);
+        dir.write("cut.tar", &tar(&members)[..2_000_000]);
+        for name in ["bomb.zip", "bomb.tgz"] {
+            let loaded = dir.load(&Loader::new().max_total_bytes(1_000_000), &[name]);
+            let names: Vec<_> = files(&loaded).into_iter().map(|(name, _)| name).collect();
+            assert_eq!(names, ["a.txt", "c.txt"]);
+            let report = dir.report(&loaded);
+            assert!(report.iter().any(|line| line.contains("bomb.txt: larger than the")), "{report:?}");
+            let loaded = dir.load(&Loader::new().max_files(1), &[name]);
+            assert_eq!(files(&loaded).len(), 1);
+            assert!(dir.report(&loaded)[1].contains("more than 1 files"), "{:?}", dir.report(&loaded));
+        }
+        for name in ["cut.zip", "cut.tar"] {
+            let report = dir.report(&dir.load(&Loader::new(), &[name]));
+            assert!(report.iter().any(|line| line.contains(name) && !line.contains("files")), "{report:?}");
+        }
+    }
+}

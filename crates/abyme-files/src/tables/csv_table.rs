@@ -1,30 +1,28 @@
 //! A CSV file as a table: what its columns hold, and its rows.
 
-use std::collections::HashSet;
-
 use abyme_core::Text;
 use csv::{ErrorKind, Reader, ReaderBuilder, StringRecord};
 use rusqlite::{Connection, ToSql, params_from_iter, types::ToSqlOutput};
 
+use super::memory_table::{MemoryTable, named};
+
 /// Which delimiters a file may have whose name does not say it.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
-/// As many as a table of SQLite takes.
-const MAX_COLUMNS: usize = 2_000;
 
 /// A CSV file. The rows are read again when they are needed.
 #[derive(Debug)]
 pub(super) struct CsvTable {
-    pub(super) file: String,
-    pub(super) name: String,
+    file: String,
+    name: String,
     text: Text,
     delimiter: u8,
-    pub(super) columns: Vec<(String, ColumnKind)>,
-    pub(super) rows: u64,
+    columns: Vec<(String, ColumnKind)>,
+    rows: u64,
 }
 
 /// What the fields of a column are, from the narrowest to the widest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum ColumnKind {
+enum ColumnKind {
     /// All of them are empty.
     Unknown,
     Integer,
@@ -49,7 +47,7 @@ impl ColumnKind {
     }
 
     /// The type in SQL.
-    pub(super) fn sql(self) -> &'static str {
+    fn sql(self) -> &'static str {
         match self {
             Self::Integer => "INTEGER",
             Self::Real => "REAL",
@@ -82,14 +80,8 @@ impl CsvTable {
         let delimiter = if has_tabs { b'\t' } else { delimiter(&text) };
         let mut reader = reader(&text, delimiter);
         let header = reader.headers().map_err(|error| problem(&error))?.clone();
-        if header.is_empty() {
-            return Err("there is no field in it".to_owned());
-        }
-        if header.len() > MAX_COLUMNS {
-            return Err(format!("{} columns are too many for a table", header.len()));
-        }
-        let mut columns: Vec<_> =
-            named(&header).into_iter().map(|name| (name, ColumnKind::Unknown)).collect();
+        let names = named(&header.iter().collect::<Vec<_>>())?;
+        let mut columns: Vec<_> = names.into_iter().map(|name| (name, ColumnKind::Unknown)).collect();
         let (mut record, mut rows) = (StringRecord::new(), 0);
         while reader.read_record(&mut record).map_err(|error| problem(&error))? {
             rows += 1;
@@ -99,17 +91,31 @@ impl CsvTable {
         }
         Ok(Self { file: file.to_owned(), name, text, delimiter, columns, rows })
     }
+}
 
-    /// Makes the table.
-    pub(super) fn insert(&self, connection: &mut Connection) -> rusqlite::Result<()> {
-        let columns: Vec<_> =
-            self.columns.iter().map(|(name, kind)| format!("{} {}", quoted(name), kind.sql())).collect();
-        let table = quoted(&self.name);
+impl MemoryTable for CsvTable {
+    fn file(&self) -> &str {
+        &self.file
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn columns(&self) -> Vec<(&str, &str)> {
+        self.columns.iter().map(|(name, kind)| (name.as_str(), kind.sql())).collect()
+    }
+
+    fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    fn insert(&self, connection: &mut Connection) -> rusqlite::Result<()> {
         let transaction = connection.transaction()?;
-        transaction.execute_batch(&format!("CREATE TABLE {table} ({})", columns.join(", ")))?;
+        let (create, insert) = self.statements();
+        transaction.execute_batch(&create)?;
         {
-            let places = vec!["?"; self.columns.len()].join(", ");
-            let mut insert = transaction.prepare(&format!("INSERT INTO {table} VALUES ({places})"))?;
+            let mut insert = transaction.prepare(&insert)?;
             let mut reader = reader(&self.text, self.delimiter);
             let mut record = StringRecord::new();
             // It was read to its end before, and is the same text.
@@ -133,23 +139,6 @@ fn delimiter(text: &Text) -> u8 {
     DELIMITERS.into_iter().rev().max_by_key(|&delimiter| fields(delimiter)).unwrap_or(b',')
 }
 
-/// Each column with a name of its own.
-fn named(header: &StringRecord) -> Vec<String> {
-    let mut taken = HashSet::new();
-    let mut names = Vec::new();
-    for (index, name) in header.iter().enumerate() {
-        let name = match name.trim() {
-            "" => format!("column_{}", index + 1),
-            name => name.to_owned(),
-        };
-        let others = (2..).map(|number| format!("{name}_{number}"));
-        // SQLite takes large and small letters for the same.
-        let free = std::iter::once(name.clone()).chain(others).find(|name| taken.insert(name.to_lowercase()));
-        names.push(free.unwrap_or(name));
-    }
-    names
-}
-
 /// Why a text is no table.
 fn problem(error: &csv::Error) -> String {
     match error.kind() {
@@ -159,11 +148,6 @@ fn problem(error: &csv::Error) -> String {
         }
         _ => format!("no table: {error}"),
     }
-}
-
-/// A name in SQL.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 #[cfg(test)]
@@ -177,7 +161,6 @@ mod tests {
     #[test]
     fn columns_have_names_and_types() {
         let csv = read("id;zip;price;;ID;note\n1;01234;2.50;x;7;\n-2;99999;3;y;8;\n").unwrap();
-        let columns: Vec<_> = csv.columns.iter().map(|(name, kind)| (name.as_str(), kind.sql())).collect();
         let expected = [
             ("id", "INTEGER"),
             ("zip", "TEXT"),
@@ -186,7 +169,7 @@ mod tests {
             ("ID_2", "INTEGER"),
             ("note", "TEXT"),
         ];
-        assert_eq!((&columns[..], csv.rows, csv.delimiter), (&expected[..], 2, b';'));
+        assert_eq!((&csv.columns()[..], csv.rows, csv.delimiter), (&expected[..], 2, b';'));
         assert_eq!(ColumnKind::of("12345678901234567890"), ColumnKind::Text, "it would lose digits");
     }
 
