@@ -84,6 +84,15 @@ pub mod docker {
     pub use abyme_interpreter_docker::{Docker, EngineInfo, Pull, PullProgress};
 }
 
+/// Files and directories as the inputs of a run, and where in them the quotes of an answer stand.
+#[cfg(feature = "files")]
+#[cfg_attr(docsrs, doc(cfg(feature = "files")))]
+pub mod files {
+    pub use abyme_files::{
+        FoundSource, Given, Line, LineKind, Loaded, Loader, MissingSource, Position, Source,
+    };
+}
+
 /// The client for Google's Gemini API.
 #[cfg(feature = "gemini")]
 #[cfg_attr(docsrs, doc(cfg(feature = "gemini")))]
