@@ -308,8 +308,12 @@ impl<O> Run<O> {
         drop(over);
         if let Some(question) = question {
             match &ended {
-                // What it goes on from was refused.
-                Err(error) if is_recorded && error.kind() == ErrorKind::InvalidInput => question.withdraw(),
+                // What it goes on from was refused, before anything was asked.
+                Err(error)
+                    if is_recorded && error.kind() == ErrorKind::InvalidInput && recorder.is_following() =>
+                {
+                    question.withdraw();
+                }
                 _ => question.end(ended.as_ref().ok(), &recorder.trajectory()),
             }
         }
