@@ -113,19 +113,13 @@ async fn perform(
     }
 
     let began = Instant::now();
-    let cancel = run.cancel_handle();
-    let mut running = run.into_future();
-    let ended = tokio::select! {
-        ended = &mut running => ended,
-        () = client.closed() => {
-            cancel.cancel();
-            running.await
-        }
-        () = shared.ending() => {
-            cancel.cancel();
-            running.await
+    let unwanted = async {
+        tokio::select! {
+            () = client.closed() => {}
+            () = shared.ending() => {}
         }
     };
+    let ended = run.until(unwanted, None).await;
     let (time, usage) = (began.elapsed(), used(&ended));
     shared.queue.took(time);
     if let Some(reservation) = reservation {

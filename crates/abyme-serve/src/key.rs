@@ -3,12 +3,9 @@
 use std::{fmt, path::Path};
 
 use abyme_core::{Error, ErrorKind, Result, Text};
+use abyme_listen::Token;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
-
-/// A token that is shorter could be guessed.
-const MIN_TOKEN_CHARS: usize = 16;
 
 /// A token that lets clients in, the name that it has in metrics and records, and what its clients may do.
 ///
@@ -25,7 +22,7 @@ const MIN_TOKEN_CHARS: usize = 16;
 #[derive(Clone)]
 pub struct Key {
     name: String,
-    pub(crate) digest: [u8; 32],
+    pub(crate) token: Token,
     pub(crate) limits: KeyLimits,
     pub(crate) reads_metrics: bool,
 }
@@ -95,20 +92,9 @@ impl Key {
     /// [`ErrorKind::Config`] for a token that has less than 16 characters or one that no header can hold.
     pub fn new(name: impl Into<String>, token: &str) -> Result<Self> {
         let name = name.into();
-        let wrong = |what: &str| Err(Error::new(ErrorKind::Config, format!("key `{name}`: {what}")));
-        let token = token.trim();
-        if token.len() < MIN_TOKEN_CHARS {
-            return wrong("its token has less than 16 characters; `openssl rand -hex 32` makes a good one");
-        }
-        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return wrong("its token has a character that is no letter, digit or sign of ASCII");
-        }
-        Ok(Self {
-            digest: digest(token.as_bytes()),
-            name,
-            limits: KeyLimits::default(),
-            reads_metrics: false,
-        })
+        let token = Token::new(token)
+            .map_err(|wrong| Error::new(ErrorKind::Config, format!("key `{name}`: its token {wrong}")))?;
+        Ok(Self { token, name, limits: KeyLimits::default(), reads_metrics: false })
     }
 
     /// Sets what the clients of the key may do.
@@ -185,11 +171,6 @@ impl Key {
         }
         Ok(keys)
     }
-}
-
-/// The hash of a token.
-pub(crate) fn digest(token: &[u8]) -> [u8; 32] {
-    Sha256::digest(token).into()
 }
 
 impl fmt::Debug for Key {

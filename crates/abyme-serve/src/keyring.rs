@@ -8,16 +8,16 @@ use std::{
 };
 
 use abyme_core::{Error, ErrorKind, Limits, Result};
+use abyme_listen::{Token, bearer};
 use axum::http::{HeaderMap, StatusCode, header, uri::Authority};
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
 
 use crate::{
-    key::{Key, KeyLimits, digest},
+    key::{Key, KeyLimits},
     rate::RequestRate,
     refusal::Refusal,
     spending::{DayBudget, Reservation, Spending, UsedUp, today, until_tomorrow},
@@ -39,7 +39,8 @@ pub(crate) struct Keyring {
 #[derive(Debug)]
 pub(crate) struct KeyState {
     name: String,
-    digest: [u8; 32],
+    /// None where requests need none.
+    token: Option<Token>,
     reads_metrics: bool,
     max_concurrent: Option<usize>,
     concurrent: Option<Arc<Semaphore>>,
@@ -65,7 +66,7 @@ impl Keyring {
         let is_open = keys.is_empty();
         for (index, key) in keys.iter().enumerate() {
             key.limits.check(key.name())?;
-            let same = |other: &&Key| other.name() == key.name() || other.digest == key.digest;
+            let same = |other: &&Key| other.name() == key.name() || other.token == key.token;
             if let Some(other) = keys[..index].iter().find(same) {
                 let message =
                     format!("keys `{}` and `{}` have the same name or token", other.name(), key.name());
@@ -94,17 +95,12 @@ impl Keyring {
                     .status(StatusCode::FORBIDDEN, "wrong_host")),
             };
         }
-        let header = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-        let token = header.and_then(|value| {
-            let (scheme, token) = value.split_at_checked(7)?;
-            scheme.eq_ignore_ascii_case(b"bearer ").then_some(token.trim_ascii())
-        });
-        let Some(token) = token else { return Err(Refusal::wrong_token(true)) };
-        let given = digest(token);
+        let Some(token) = bearer(headers) else { return Err(Refusal::wrong_token(true)) };
+        let given = Token::of(token);
         // Every key is compared, each in a time that does not tell where it differs.
         let mut matching = None;
         for key in &self.keys {
-            if bool::from(key.digest.ct_eq(&given)) {
+            if key.token == Some(given) {
                 matching = Some(key);
             }
         }
@@ -170,7 +166,7 @@ impl KeyState {
     fn new(key: Key, day: u64, used: Spending) -> Self {
         let max_concurrent = key.limits.max_concurrent.map(|most| most.min(Semaphore::MAX_PERMITS));
         Self {
-            digest: key.digest,
+            token: Some(key.token),
             reads_metrics: key.reads_metrics,
             max_concurrent,
             concurrent: max_concurrent.map(|most| Arc::new(Semaphore::new(most))),
@@ -184,7 +180,7 @@ impl KeyState {
     fn open() -> Self {
         Self {
             name: OPEN_NAME.to_owned(),
-            digest: [0; 32],
+            token: None,
             reads_metrics: true,
             max_concurrent: None,
             concurrent: None,

@@ -1,22 +1,13 @@
 //! The server: what it is made of, and the connections that it takes until it ends.
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use abyme_core::{Error, ErrorKind, Result, Rlm};
+use abyme_listen::{Listener, Timeouts, http_connection};
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper_util::service::TowerToHyperService;
 use indexmap::IndexMap;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinSet,
-};
-use tokio_io_timeout::TimeoutWriter;
+use tokio::{net::TcpStream, task::JoinSet};
 
 use crate::{
     config::ServeConfig,
@@ -29,10 +20,6 @@ use crate::{
 
 /// How long cancelled runs may take to end their sessions, and connections to send their last words.
 const END_GRACE: Duration = Duration::from_secs(5);
-/// A pause after a connection that could not be taken, because descriptors are short for example.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(200);
-/// After how much silence the system asks whether a client is still there, how often, and how many times.
-const PROBES: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(10), 3);
 
 /// An OpenAI-compatible server of one or more [`Rlm`]s whose task is [`signature`](crate::signature).
 ///
@@ -63,8 +50,7 @@ pub struct Server {
 /// [`Server::bind`].
 #[derive(Debug)]
 pub struct BoundServer {
-    listener: TcpListener,
-    address: SocketAddr,
+    listener: Listener,
     shared: Arc<Shared>,
 }
 
@@ -139,12 +125,10 @@ impl Server {
             })?;
         }
         let keyring = Keyring::new(keys, config.usage_file.clone())?;
-        let bound = TcpListener::bind(address).await;
-        let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
-        let (address, listener) = bound.map_err(|error| {
+        let listener = Listener::bind(address, config.max_connections).await.map_err(|error| {
             Error::new(ErrorKind::Io, format!("cannot listen on {address}: {error}")).with_source(error)
         })?;
-        Ok(BoundServer { listener, address, shared: Shared::new(config, models, keyring) })
+        Ok(BoundServer { listener, shared: Shared::new(config, models, keyring) })
     }
 }
 
@@ -167,13 +151,13 @@ impl BoundServer {
     /// Where the server listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.listener.address()
     }
 
     /// The base URL for clients.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}/v1", self.address)
+        format!("http://{}/v1", self.address())
     }
 
     /// Serves until `shutdown` is done. Then nothing new begins, requests that wait are refused, and runs at
@@ -183,35 +167,21 @@ impl BoundServer {
     /// # Errors
     /// None: a connection that fails is its client's affair.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<()> {
-        let Self { listener, shared, address: _ } = self;
+        let Self { listener, shared } = self;
         let router = routes::router(shared.clone());
-        let room = Arc::new(Semaphore::new(shared.config.max_connections));
         let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
         loop {
-            let next = async {
-                let permit = room.clone().acquire_owned().await;
-                (permit, listener.accept().await)
-            };
             tokio::select! {
                 () = &mut shutdown => break,
                 Some(_) = connections.join_next() => {}
-                (permit, accepted) = next => match accepted {
-                    Ok((stream, _)) => {
-                        let served = connection(stream, router.clone(), shared.clone());
-                        connections.spawn(async move {
-                            served.await;
-                            drop(permit);
-                        });
-                    }
-                    Err(error) => {
-                        // The other side may have given up already, which is nothing to tell.
-                        if !is_of_the_client(&error) {
-                            tracing::warn!(%error, "a connection could not be taken");
-                            tokio::time::sleep(ACCEPT_BACKOFF).await;
-                        }
-                    }
-                },
+                accepted = listener.accept() => {
+                    let served = connection(accepted.stream, router.clone(), shared.clone());
+                    connections.spawn(async move {
+                        served.await;
+                        drop(accepted.place);
+                    });
+                }
             }
         }
         // From now on connections are refused.
@@ -233,27 +203,13 @@ async fn all_ended(shared: &Shared, connections: &mut JoinSet<()>) {
     shared.queue.is_empty().await;
 }
 
-fn is_of_the_client(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
-}
-
 /// Answers the requests of a connection, until it is closed, breaks, is idle for too long or takes nothing of
 /// its answer.
 async fn connection(stream: TcpStream, router: Router, shared: Arc<Shared>) {
     let _open = shared.metrics.connection();
-    // Pieces of a stream are small, and are to arrive at once.
-    stream.set_nodelay(true).ok();
-    // A client whose machine is gone says nothing, and would be waited for until its run has ended.
-    let (time, interval, retries) = PROBES;
-    let probes = TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(retries);
-    SockRef::from(&stream).set_tcp_keepalive(&probes).ok();
-    let mut writer = TimeoutWriter::new(stream);
-    writer.set_timeout(Some(shared.config.write_timeout));
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(shared.config.header_timeout);
-    let served = http.serve_connection(TokioIo::new(Box::pin(writer)), TowerToHyperService::new(router));
-    let mut served = pin!(served);
+    let timeouts =
+        Timeouts::default().header(shared.config.header_timeout).write(shared.config.write_timeout);
+    let mut served = pin!(http_connection(stream, timeouts, TowerToHyperService::new(router)));
     // What goes wrong here is the client's doing.
     tokio::select! {
         ended = served.as_mut() => drop(ended),

@@ -82,7 +82,8 @@ impl DayBudget {
     }
 
     /// Holds a run's share of what is left: as much as each of the runs gets that there may be at once. So
-    /// they never use more than the budget together, whatever each of them does.
+    /// they keep to the budget together, whatever each of them does, but for the last call of each: what a
+    /// call uses is known when it is over.
     pub(crate) fn reserve(
         self: &Arc<Self>,
         day: u64,
