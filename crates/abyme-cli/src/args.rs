@@ -24,7 +24,7 @@ use self::parse::{duration, fields, named, price, seconds_over_zero, share, size
 #[cfg(feature = "serve")]
 pub(crate) use self::serve::ServerArgs;
 pub(crate) use self::{
-    ask::QuestionArgs,
+    ask::{LoadArgs, QuestionArgs},
     models::ModelMatrix,
     parse::{Fields, Named},
     records::{By, StatsArgs, ViewArgs},
@@ -233,6 +233,12 @@ pub(crate) struct RecordedArgs {
     /// --sub-model NAME=MODEL have to be given as they were
     #[arg(value_name = "RUN.jsonl")]
     pub(crate) file: PathBuf,
+    /// The files of a recorded question, named as they were: their tables can be queried then, and quotes
+    /// are looked up in them
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
     #[command(flatten)]
     pub(crate) rlm: RlmArgs,
     /// Print one JSON object instead of the outputs
@@ -338,7 +344,7 @@ pub(crate) struct RlmArgs {
     #[cfg(feature = "mcp")]
     #[arg(long, value_name = "COMMAND|URL")]
     pub(crate) mcp: Vec<String>,
-    /// Check each cell before it runs: a guard rail, not a wall
+    /// Check each cell before it runs, those of the sessions of `abyme mcp` too: a guard rail, not a wall
     #[arg(long, value_name = "NAME")]
     pub(crate) policy: Option<Policy>,
     /// The prompts and conventions of the run, and with them its limits
@@ -419,6 +425,14 @@ pub(crate) struct LimitArgs {
 pub(crate) enum Policy {
     /// No processes, network, files or native code by mistake
     GuardRail,
+}
+
+impl From<Policy> for abyme::CodePolicy {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::GuardRail => Self::guard_rail(),
+        }
+    }
 }
 
 /// Prompts by name.

@@ -9,12 +9,14 @@ use std::{
     sync::Arc,
 };
 
-use abyme::{Field, FieldType, Prediction, TrajectoryWriter};
+use abyme::{Field, FieldType, Prediction, TrajectoryWriter, Value};
 use abyme_files::{Given, LineKind, Loaded, Loader};
+use indexmap::IndexMap;
 
-use self::answer::{Answer, Form};
+pub(crate) use self::answer::Answer;
+use self::answer::Form;
 use crate::{
-    args::AskArgs,
+    args::{AskArgs, LoadArgs},
     exit::{Exit, Failure},
     files, output,
     rlm::{self, Described},
@@ -33,18 +35,9 @@ pub(crate) async fn run(args: AskArgs, standard: &Standard) -> Result<Exit, Fail
     // Everything is checked before anything costs time or money.
     let form = args.question.output.as_deref().map(Form::of).transpose()?;
     let outputs = outputs(&args, form)?;
-    let loader = Loader::new()
-        .hidden(args.question.hidden)
-        .ignored(args.question.no_ignore)
-        .max_files(args.question.max_files)
-        .max_total_bytes(args.question.max_files_mb << 20);
-    let (question, names) = split(&args, &loader)?;
-    let loaded = load(loader, names, &args, standard).await?;
-    for (flag, path) in
-        [("--output", &args.question.output), ("--trace", &args.trace), ("--record", &args.rlm.wrap.record)]
-    {
-        check_written(flag, path.as_deref(), &loaded, &args)?;
-    }
+    let (question, names) = split(&args, &args.question.load.loader())?;
+    let loaded = load(names, &args.question.load, standard).await?;
+    check_written(&loaded, &args)?;
     let signature = loaded.signature(outputs).map_err(|error| Failure::before_run(&error))?;
     let Described { mut builder, factory, wrapped } =
         rlm::described(&args.rlm, &signature, loaded.text_bytes(), 1).await?;
@@ -64,26 +57,42 @@ pub(crate) async fn run(args: AskArgs, standard: &Standard) -> Result<Exit, Fail
         wrapped,
     };
     let print = |prediction: &Prediction, seconds: f64| {
-        let answer = Answer::new(prediction.outputs(), &loaded);
-        for missing in answer.missing() {
-            terminal::say(&format!("abyme: warning: a source was not found: {missing}"));
-        }
+        let answer = answer(prediction, &loaded);
         // First what a closed stdout would cost.
         let written = match (&args.question.output, form) {
             (Some(path), Some(form)) => answer.write(path, form),
             _ => Ok(()),
         };
-        if args.json {
-            let mut fields = output::fields(prediction, seconds, interpreter, args.trace.as_deref());
-            fields.insert("sources".to_owned(), answer.sources());
-            standard.write(&output::line(fields))?;
-        } else {
-            standard.write(&answer.plain())?;
-        }
+        let trace = args.trace.as_deref();
+        print(&answer, args.json.then(|| output::fields(prediction, seconds, interpreter, trace)), standard)?;
         written
     };
-    let progress = Arc::new(running.progress());
+    let progress = Arc::new(running.progress(standard));
     running.finish_with(rlm.run(loaded.inputs(question)), progress, print).await
+}
+
+/// The answer with its sources. Those that were not found are said.
+pub(crate) fn answer(prediction: &Prediction, loaded: &Loaded) -> Answer {
+    let answer = Answer::new(prediction.outputs(), loaded);
+    for missing in answer.missing() {
+        terminal::say(&format!("abyme: warning: a source was not found: {missing}"));
+    }
+    answer
+}
+
+/// Prints an answer, or else these fields of JSON with its sources.
+pub(crate) fn print(
+    answer: &Answer,
+    json: Option<IndexMap<String, Value>>,
+    standard: &Standard,
+) -> Result<(), Failure> {
+    match json {
+        Some(mut fields) => {
+            fields.insert("sources".to_owned(), answer.sources());
+            standard.write(&output::line(fields))
+        }
+        None => standard.write(&answer.plain()),
+    }
 }
 
 /// What is to be submitted, beside the sources.
@@ -107,7 +116,7 @@ fn outputs(args: &AskArgs, form: Option<Form>) -> Result<Vec<Field>, Failure> {
 
 /// The question, and the names of files.
 fn split(args: &AskArgs, loader: &Loader) -> Result<(String, Vec<OsString>), Failure> {
-    let is_file = |word: &&OsString| loader.is_file(word) || args.question.urls && urls::is_url(word);
+    let is_file = |word: &&OsString| loader.is_file(word) || args.question.load.urls && urls::is_url(word);
     let (files, others): (Vec<&OsString>, Vec<_>) = args.question.words.iter().partition(is_file);
     let usage = "as in abyme \"which plan has the most refunds?\" shop.db reports/";
     let shown = |word: &OsStr| format!("`{}`", word.to_string_lossy());
@@ -136,21 +145,21 @@ fn split(args: &AskArgs, loader: &Loader) -> Result<(String, Vec<OsString>), Fai
 }
 
 /// Loads the files, and says what was loaded.
-async fn load(
-    loader: Loader,
+pub(crate) async fn load(
     names: Vec<OsString>,
-    args: &AskArgs,
+    args: &LoadArgs,
     standard: &Standard,
 ) -> Result<Loaded, Failure> {
+    let loader = args.loader();
     let mut given = Vec::new();
     let mut stdin = Some(standard.input());
     for name in names {
         match stdin.take_if(|_| name == "-") {
             Some(stdin) => given.push(Given::stream("stdin", stdin)),
-            None if args.question.urls && urls::is_url(&name) => {
+            None if args.urls && urls::is_url(&name) => {
                 let url = name.to_string_lossy();
                 let shown = urls::shown(&url);
-                match urls::fetch(&url, args.question.max_files_mb << 20).await {
+                match urls::fetch(&url, args.max_files_mb << 20).await {
                     Ok(body) => given.push(Given::stream(shown, std::io::Cursor::new(body))),
                     Err(problem) => terminal::say(&format!("abyme: warning: {shown}: {problem}")),
                 }
@@ -173,14 +182,20 @@ async fn load(
     Ok(loaded)
 }
 
-/// What is written replaces a file of its name, which must not be one that is read, and has to have a
-/// directory.
-fn check_written(flag: &str, path: Option<&Path>, loaded: &Loaded, args: &AskArgs) -> Result<(), Failure> {
-    let Some(path) = path else { return Ok(()) };
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
-        return Err(Failure::usage(format!("{flag}: there is no directory `{}`", directory.display())));
+/// What is written replaces a file of its name, which must not be one that is read or written for another
+/// flag, and has to have a directory.
+fn check_written(loaded: &Loaded, args: &AskArgs) -> Result<(), Failure> {
+    let written = [
+        ("--output", args.question.output.as_deref()),
+        ("--trace", args.trace.as_deref()),
+        ("--record", args.rlm.wrap.record.as_deref()),
+    ];
+    for (flag, path) in written {
+        let directory = path.and_then(Path::parent).filter(|parent| !parent.as_os_str().is_empty());
+        if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
+            return Err(Failure::usage(format!("{flag}: there is no directory `{}`", directory.display())));
+        }
     }
     let read = loaded.paths().chain(args.rlm.read_files()).chain(args.question.schema.as_deref());
-    files::check_written(flag, Some(path), read)
+    files::check_written(written, read)
 }

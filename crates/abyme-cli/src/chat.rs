@@ -19,7 +19,7 @@ use crate::{
     args::{ChatArgs, Named},
     exit::{Exit, Failure},
     files, inputs, output,
-    progress::{Detail, Progress, Target},
+    progress::{Detail, Progress},
     rlm::{self, Described},
     running::{Stopped, show_ledger, until_stopped},
     signals::Stop,
@@ -80,10 +80,8 @@ impl<'a> ChatLine<'a> {
 
 pub(crate) async fn run(args: ChatArgs, standard: &Standard) -> Result<Exit, Failure> {
     let given = names::inputs(&args.files)?;
-    let read = || inputs::files(&given).chain(args.rlm.read_files());
-    files::check_written("--save", args.save.as_deref(), read())?;
-    // The conversation that is gone on with is read too.
-    files::check_written("--record", args.rlm.wrap.record.as_deref(), read().chain(args.save.as_deref()))?;
+    let written = [("--save", args.save.as_deref()), ("--record", args.rlm.wrap.record.as_deref())];
+    files::check_written(written, inputs::files(&given).chain(args.rlm.read_files()))?;
     let saved = match &args.save {
         Some(path) if path.exists() => {
             let signature = Conversation::saved_signature(path).await;
@@ -227,7 +225,7 @@ impl Chat<'_> {
     /// pressed again while it comes to its end, the chat.
     async fn ask(&mut self, question: &str) -> Result<Option<Exit>, Failure> {
         let detail = if self.args.rlm.verbose { Detail::Turns } else { Detail::Lines };
-        let progress = Arc::new(Progress::new(Target::Stderr, detail));
+        let progress = Arc::new(Progress::on_stderr(detail, self.standard));
         let inputs = self.files.clone().with(names::QUESTION, question);
         let run = self.talk().ask(inputs).on_event(progress.clone());
         let ended = until_stopped(run, &progress, &mut self.stop).await;
@@ -305,7 +303,8 @@ impl Chat<'_> {
             return;
         };
         let read = inputs::files(self.given).chain(self.args.rlm.read_files());
-        if let Err(failure) = files::check_written("/save", Some(&path), read) {
+        let written = [("--record", self.args.rlm.wrap.record.as_deref()), ("/save", Some(&*path))];
+        if let Err(failure) = files::check_written(written, read) {
             failure.show();
             return;
         }

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use abyme::{Error, ErrorKind, LanguageModel, Rlm, reexports::serde_json};
+use abyme::{Error, ErrorKind, LanguageModel, Rlm, TaskSignature, reexports::serde_json};
 use abyme_eval::{
     Ended, Evaluation, EvaluationConfig, Generator, Kind, Outcome, PlainConfig, Setting, Stop, TaskResult,
     Tasks,
@@ -15,10 +15,10 @@ use abyme_eval::{
 
 use self::settings::{GivenSetting, settings};
 use crate::{
-    args::{EvalArgs, Generated, RlmArgs, TooLong},
+    args::{BackendArgs, EvalArgs, Generated, LimitArgs, RlmArgs, TooLong, WrapArgs},
     exit::{Exit, Failure},
-    models,
-    rlm::{self, Wrapped},
+    files, models,
+    rlm::{self, Shared},
     signals::{clean_up_grace, unless_stopped},
     standard::Standard,
     terminal,
@@ -27,35 +27,36 @@ use crate::{
 /// What the inputs of a task are for, in the words of its signature.
 const INSTRUCTIONS: &str = "Answer the question from the other inputs.";
 
-/// An `Rlm` of each setting and signature, once they are needed.
-type Rlms = OnceLock<HashMap<(String, String), Rlm>>;
+/// An `Rlm` of each setting, once they are needed.
+type Rlms = OnceLock<HashMap<String, Rlm>>;
 
 pub(crate) async fn run(args: EvalArgs, standard: &Standard) -> Result<Exit, Failure> {
     if let Some(kind) = args.generate {
         return generate(&args, kind, standard);
     }
     let path = args.tasks.clone().unwrap_or_default();
+    let record = args.models.args.wrap.record.as_deref();
+    files::check_written([("--record", record)], args.models.args.read_files().chain([&*path]))?;
     let tasks = Tasks::open(&path).map_err(|error| Failure::before_run(&error))?;
     let directory = args.output.clone().unwrap_or_else(|| path.with_extension("eval"));
     let line: Vec<_> = std::env::args_os().collect();
     let columns = columns(&args, settings(&args, &line)?)?;
-    let wrapped = Wrapped::new(&args.models.args.wrap, &args.models.args.model)
-        .map_err(|error| Failure::before_run(&error))?;
+    let mut shared = Shared::new(&args.models.args.wrap, &args.models.args.model)?;
     let rlms = Arc::new(Rlms::new());
-    let settings = columns.iter().map(|column| column.setting(&rlms, &wrapped));
+    let settings = columns.iter().map(|column| column.setting(&rlms, &mut shared));
     let settings = settings.collect::<Result<Vec<_>, _>>()?;
     let mut config = EvaluationConfig::default().repetitions(args.repetitions);
     config = config.concurrency(args.concurrency as usize).max_total_cost(args.max_total_cost);
     let mut evaluation = Evaluation::new(tasks.clone(), settings).config(config).on_result(show);
     if let Some(judge) = &args.judge {
-        evaluation = evaluation.judge(rlm::model(&args.models.args, Some(judge), None, &wrapped)?);
+        evaluation = evaluation.judge(rlm::model(&args.models.args, Some(judge), None, &mut shared)?);
     }
     let missing = evaluation.missing(&directory).map_err(|error| Failure::before_run(&error))?;
     let grace = clean_up_grace(&args.models.args.backend.interpreter);
     let work = async {
         if missing > 0 {
             // Everything is checked before anything costs time or money.
-            let made = make(&args, &columns, &tasks, &wrapped).await?;
+            let made = make(&args, &columns, &tasks, &mut shared).await?;
             rlms.get_or_init(|| made);
         }
         evaluation.run(&directory).await.map_err(|error| Failure::before_run(&error))
@@ -69,8 +70,8 @@ pub(crate) async fn run(args: EvalArgs, standard: &Standard) -> Result<Exit, Fai
     terminal::say(&format!("results, records and the report are in {}", directory.display()));
     match stop {
         None => {
-            wrapped.finish_replay()?;
-            wrapped.finish_recording()?;
+            shared.wrapped.finish_replay()?;
+            shared.wrapped.finish_recording()?;
             Ok(Exit::Ok)
         }
         Some(Stop::Error(error) | Stop::Broken(error)) => {
@@ -148,10 +149,10 @@ fn columns(args: &EvalArgs, given: Vec<GivenSetting>) -> Result<Vec<Column>, Fai
 }
 
 impl Column {
-    fn setting(&self, rlms: &Arc<Rlms>, wrapped: &Wrapped) -> Result<Setting, Failure> {
+    fn setting(&self, rlms: &Arc<Rlms>, shared: &mut Shared) -> Result<Setting, Failure> {
         let setting = match self.plain {
             Some(too_long) => {
-                let model = self.model(wrapped)?;
+                let model = self.model(shared)?;
                 let too_long = match too_long {
                     TooLong::Refuse => abyme_eval::TooLong::Refuse,
                     TooLong::Truncate => abyme_eval::TooLong::Truncate,
@@ -165,63 +166,98 @@ impl Column {
             None => {
                 let (rlms, name) = (rlms.clone(), self.name.clone());
                 Setting::rlm(&self.name, move |signature| {
-                    let made = rlms.get().and_then(|rlms| rlms.get(&(name.clone(), signature.to_string())));
-                    made.cloned().ok_or_else(|| {
-                        Error::new(ErrorKind::Internal, format!("nothing was made for `{signature}`"))
-                    })
+                    let made = rlms.get().and_then(|rlms| rlms.get(&name));
+                    let made = made.ok_or_else(|| {
+                        Error::new(ErrorKind::Internal, format!("nothing was made for `{name}`"))
+                    })?;
+                    made.with_signature(instructed(signature))
                 })
             }
         };
-        Ok(setting.baseline(self.baseline.clone()).options(self.options()))
+        Ok(setting.baseline(self.baseline.clone()).options(self.options()?))
     }
 
-    fn model(&self, wrapped: &Wrapped) -> Result<Arc<dyn LanguageModel>, Failure> {
-        rlm::model(&self.rlm, self.rlm.model.model.as_deref(), self.rlm.price, wrapped)
+    fn model(&self, shared: &mut Shared) -> Result<Arc<dyn LanguageModel>, Failure> {
+        rlm::model(&self.rlm, self.rlm.model.model.as_deref(), self.rlm.price, shared)
     }
 
-    /// What decides about its answers. Rates, retries, prices and how many calls go at once do not.
-    fn options(&self) -> String {
-        let RlmArgs { model, sub_model, backend, tool, policy, profile, whole_replies, limits, .. } =
-            &self.rlm;
-        let input = limits.max_input_tokens;
+    /// What decides about its answers. Rates, retries, prices, how long a try may take and how many calls go
+    /// at once do not. All flags are named, so that a new one is thought of here.
+    fn options(&self) -> Result<String, Failure> {
+        let RlmArgs {
+            model,
+            price: _,
+            prices: _,
+            sub_model,
+            sub_price: _,
+            wrap: WrapArgs { fallback, rpm: _, tpm: _, cache: _, record: _, replay: _ },
+            backend: BackendArgs { interpreter, python, image, max_message_mb },
+            tool,
+            #[cfg(feature = "mcp")]
+            mcp,
+            policy,
+            profile,
+            whole_replies,
+            session_seed,
+            deterministic,
+            limits,
+            verbose: _,
+        } = &self.rlm;
+        let LimitArgs {
+            max_iterations,
+            max_llm_calls,
+            max_depth,
+            max_concurrent_calls: _,
+            max_tokens,
+            max_cost,
+            run_timeout,
+            max_output_chars,
+            compact_at,
+            max_input_tokens: input,
+            cell_timeout,
+            model_timeout: _,
+            retries: _,
+        } = limits;
         if let Some(too_long) = self.plain {
-            return format!("{model:?} {too_long:?} {input:?}");
+            return Ok(format!("{model:?} {fallback:?} {too_long:?} {input:?}"));
         }
-        #[cfg(feature = "mcp")]
-        let mcp = &self.rlm.mcp;
         #[cfg(not(feature = "mcp"))]
         let mcp = ();
-        let counts = (limits.max_iterations, limits.max_llm_calls, limits.max_depth, limits.max_output_chars);
-        let amounts = (limits.max_tokens, limits.max_cost, limits.run_timeout, limits.cell_timeout, input);
-        let interpreter = &backend.interpreter;
-        format!(
-            "{model:?} {sub_model:?} {interpreter} {tool:?} {mcp:?} {policy:?} {profile:?} {whole_replies} \
-             {counts:?} {amounts:?} {:?}",
-            limits.compact_at
-        )
+        let tools = tool.iter().map(|path| rlm::tool_source(path)).collect::<Result<Vec<_>, _>>()?;
+        let counts = (max_iterations, max_llm_calls, max_depth, max_output_chars);
+        let amounts = (max_tokens, max_cost, run_timeout, cell_timeout, input);
+        let sessions = (interpreter, python, image, max_message_mb, session_seed, deterministic);
+        Ok(format!(
+            "{model:?} {sub_model:?} {fallback:?} {sessions:?} {tools:?} {mcp:?} {policy:?} {profile:?} \
+             {whole_replies} {counts:?} {amounts:?} {compact_at:?}"
+        ))
     }
 }
 
-/// The `Rlm` of each setting for each signature of the tasks.
+/// The `Rlm` of each setting, for the first signature of the tasks. Those for the others are made of it, so
+/// that sessions and connections are made once.
 async fn make(
     args: &EvalArgs,
     columns: &[Column],
     tasks: &Tasks,
-    wrapped: &Wrapped,
-) -> Result<HashMap<(String, String), Rlm>, Failure> {
+    shared: &mut Shared,
+) -> Result<HashMap<String, Rlm>, Failure> {
     let bytes = tasks.entries().iter().map(|entry| entry.input_bytes).max().unwrap_or_default();
     let mut rlms = HashMap::new();
+    let Some(signature) = tasks.signatures().first().map(instructed) else { return Ok(rlms) };
     for column in columns.iter().filter(|column| column.plain.is_none()) {
-        for signature in tasks.signatures() {
-            let described =
-                rlm::described_with(&column.rlm, signature, bytes, wrapped, args.concurrency as usize);
-            let (builder, _) = described.await?;
-            let built = builder.instructions(INSTRUCTIONS).build();
-            let built = built.map_err(|error| Failure::before_run(&error).context(&column.name))?;
-            rlms.insert((column.name.clone(), signature.to_string()), built);
-        }
+        let runs = args.concurrency as usize;
+        let (builder, _) = rlm::described_with(&column.rlm, &signature, bytes, shared, runs).await?;
+        let built = builder.build();
+        let built = built.map_err(|error| Failure::before_run(&error).context(&column.name))?;
+        rlms.insert(column.name.clone(), built);
     }
     Ok(rlms)
+}
+
+/// A signature that says what its inputs are for.
+fn instructed(signature: &TaskSignature) -> TaskSignature {
+    signature.clone().with_instructions(INSTRUCTIONS)
 }
 
 /// Shows a result in a line.

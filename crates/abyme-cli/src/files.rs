@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{self, Read},
     os::unix::fs::FileTypeExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use abyme::Text;
@@ -36,24 +36,41 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// What is written replaces a file of its name, which must not be one that the command reads. To be called
-/// before anything is opened.
+/// What is written replaces a file of its name, which must be neither one that the command reads nor one that
+/// it writes for another flag. `written` has each flag with its file. To be called before anything is opened.
 ///
 /// # Errors
 /// The flag and the file, if it is one.
-pub(crate) fn check_written<'a>(
-    flag: &str,
-    written: Option<&Path>,
+pub(crate) fn check_written<'a, 'w>(
+    written: impl IntoIterator<Item = (&'w str, Option<&'w Path>)>,
     read: impl IntoIterator<Item = &'a Path>,
 ) -> Result<(), Failure> {
-    let Some(written) = written.and_then(|path| path.canonicalize().ok()) else { return Ok(()) };
-    let same = read.into_iter().find(|path| path.canonicalize().is_ok_and(|path| path == written));
-    match same {
-        Some(path) => {
-            let message = format!("{flag} would overwrite `{}`, which this command reads", path.display());
-            Err(Failure::usage(message).hint("name another file"))
+    let written = written.into_iter().filter_map(|(flag, path)| Some((flag, path?, place(path?)?)));
+    let written: Vec<_> = written.collect();
+    for (index, (flag, path, at)) in written.iter().enumerate() {
+        if let Some((other, ..)) = written[..index].iter().find(|(_, _, other)| other == at) {
+            let message = format!("{flag} and {other} would both write `{}`", path.display());
+            return Err(Failure::usage(message).hint("name two files"));
         }
-        None => Ok(()),
+    }
+    for path in read {
+        let Ok(at) = path.canonicalize() else { continue };
+        if let Some((flag, ..)) = written.iter().find(|(_, _, written)| *written == at) {
+            let message = format!("{flag} would overwrite `{}`, which this command reads", path.display());
+            return Err(Failure::usage(message).hint("name another file"));
+        }
+    }
+    Ok(())
+}
+
+/// Where a file is, or will be. None for what is not there to be replaced, such as `/dev/null`.
+fn place(path: &Path) -> Option<PathBuf> {
+    match path.canonicalize() {
+        Ok(path) => path.is_file().then_some(path),
+        Err(_) => {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            Some(parent.unwrap_or(Path::new(".")).canonicalize().ok()?.join(path.file_name()?))
+        }
     }
 }
 
@@ -100,6 +117,25 @@ mod tests {
     fn what_has_no_end_is_read_to_its_bound() {
         assert_eq!(bounded(io::repeat(b'x'), 100).unwrap(), None);
         assert_eq!(bounded(&b"abc"[..], 3).unwrap().unwrap(), b"abc");
+    }
+
+    #[test]
+    fn one_file_is_not_written_twice_nor_over_what_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("old"), "x").unwrap();
+        std::os::unix::fs::symlink("old", path("link")).unwrap();
+        let check = |one: &Path, other: &Path, read: &Path| {
+            let said = check_written([("--a", Some(one)), ("--b", Some(other)), ("--c", None)], [read]);
+            said.err().map(|failure| format!("{failure:?}")).unwrap_or_default()
+        };
+        assert_eq!(check(&path("new"), &path("other"), &path("old")), "");
+        assert_eq!(check(Path::new("/dev/null"), Path::new("/dev/null"), Path::new("/dev/null")), "");
+        for (one, other) in [("new", "./new"), ("old", "link"), ("old", "old")] {
+            let said = check(&path(one), &path(other), &path("none"));
+            assert!(said.contains("--b and --a would both write"), "{said}");
+        }
+        assert!(check(&path("new"), &path("link"), &path("old")).contains("--b would overwrite"));
     }
 
     #[test]

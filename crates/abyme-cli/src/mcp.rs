@@ -2,7 +2,8 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use abyme::{Error, ErrorKind, Inputs, InterpreterFactory, Limits, TaskSignature};
+use abyme::{CodePolicy, Error, ErrorKind, Inputs, InterpreterFactory, Limits, TaskSignature};
+use abyme_files::{LineKind, Loader};
 use abyme_mcp_server::{HttpConfig, RlmServer, RlmServerConfig};
 use tokio::fs::File;
 
@@ -11,7 +12,6 @@ use crate::{
     backend::{self, Settings},
     chat::names,
     exit::{Exit, Failure},
-    inputs,
     rlm::{self, Described},
     signals::{ORDERLY_TIMEOUT, Stop},
     standard::Standard,
@@ -25,11 +25,17 @@ const ABOUT_INPUT_BYTES: u64 = 512 << 20;
 
 pub(crate) async fn run(args: McpArgs, standard: &Standard) -> Result<Exit, Failure> {
     let before = |error: Error| Failure::before_run(&error);
+    if let (true, Some(flag)) = (args.server.sessions_only, of_runs_alone(&args)) {
+        let message = format!("--sessions-only answers no questions, and {flag} is for the cells of these");
+        return Err(Failure::usage(message).hint("leave one of the two out"));
+    }
     let backend = backend(&args)?;
     let mut builder = RlmServer::builder(config(&args)).sessions(backend.clone());
+    if let Some(policy) = args.rlm.policy {
+        builder = builder.session_policy(CodePolicy::from(policy));
+    }
     if !args.server.root.is_empty() {
-        let standard = standard.clone();
-        builder = builder.files(&args.server.root, move |paths| files(paths, &standard));
+        builder = builder.files(&args.server.root, files);
     }
     let mut wrapped = None;
     if !args.server.sessions_only {
@@ -60,7 +66,10 @@ pub(crate) async fn run(args: McpArgs, standard: &Standard) -> Result<Exit, Fail
                 _ = tokio::time::timeout(ORDERLY_TIMEOUT, server.close()) => {}
                 _ = stop.received() => {}
             }
-            return Err(Failure::quiet(exit));
+            // A server over HTTP has no other end. A client that started this command closes its stdin.
+            if args.server.http.is_none() {
+                return Err(Failure::quiet(exit));
+            }
         }
     }
     if let Some(wrapped) = wrapped {
@@ -87,7 +96,7 @@ async fn serve(server: &RlmServer, args: &McpArgs, standard: &Standard) -> Resul
     let mut config = HttpConfig::default().address(address);
     config = args.server.allow_host.iter().fold(config, HttpConfig::allow_host);
     config = args.server.allow_origin.iter().fold(config, HttpConfig::allow_origin);
-    let given = std::env::var(TOKEN).ok();
+    let given = std::env::var(TOKEN).ok().filter(|token| !token.trim().is_empty());
     if let Some(token) = &given {
         config = config.token(token);
     }
@@ -104,6 +113,18 @@ async fn serve(server: &RlmServer, args: &McpArgs, standard: &Standard) -> Resul
     };
     standard.write(&format!("{}\n{token}", http.url()))?;
     Ok(http.serve().await?)
+}
+
+/// A flag that only questions have a use for.
+fn of_runs_alone(args: &McpArgs) -> Option<&'static str> {
+    if !args.rlm.tool.is_empty() {
+        return Some("--tool");
+    }
+    #[cfg(feature = "mcp")]
+    if !args.rlm.mcp.is_empty() {
+        return Some("--mcp");
+    }
+    None
 }
 
 fn config(args: &McpArgs) -> RlmServerConfig {
@@ -131,18 +152,27 @@ fn backend(args: &McpArgs) -> Result<Arc<dyn InterpreterFactory>, Failure> {
     backend::factory(name, &Settings { sessions: Some(sessions.min(1000)), ..settings })
 }
 
-/// The files that a client named, each as the variable of its name.
-fn files(paths: &[PathBuf], standard: &Standard) -> abyme::Result<Inputs> {
-    let wrong = |failure: Failure| Error::new(ErrorKind::InvalidInput, failure.message().to_owned());
+/// The files and directories that a client named, each as the variable of its name.
+fn files(paths: &[PathBuf]) -> abyme::Result<Inputs> {
+    let wrong = |message: String| Error::new(ErrorKind::InvalidInput, message);
     let name = |path: &PathBuf| match path.to_str() {
         Some(path) => Ok(path.to_owned()),
-        None => {
-            let message = format!("the name of `{}` is no UTF-8", path.display());
-            Err(Error::new(ErrorKind::InvalidInput, message))
-        }
+        None => Err(wrong(format!("the name of `{}` is no UTF-8", path.display()))),
     };
-    let paths = paths.iter().map(name).collect::<abyme::Result<Vec<_>>>()?;
-    let given = names::inputs(&paths).map_err(wrong)?;
-    let untyped: TaskSignature = "-> answer".parse()?;
-    inputs::read(&given, &untyped, standard).map_err(wrong)
+    let names = paths.iter().map(name).collect::<abyme::Result<Vec<_>>>()?;
+    let given = names::inputs(&names).map_err(|failure| wrong(failure.message().to_owned()))?;
+    let loaded = Loader::new().load(paths);
+    let mut inputs = Inputs::new();
+    for (named, path) in given.into_iter().zip(paths) {
+        let value = loaded.value_of(path).ok_or_else(|| {
+            let problems = loaded.report().iter().filter(|line| line.kind == LineKind::Problem);
+            let problems: Vec<_> = problems.map(ToString::to_string).collect();
+            wrong(match problems[..] {
+                [] => format!("`{}` has tables, and there is no query over tables here", path.display()),
+                _ => problems.join("; "),
+            })
+        })?;
+        inputs = inputs.with(named.name, value);
+    }
+    Ok(inputs)
 }

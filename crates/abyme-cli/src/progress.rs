@@ -10,11 +10,14 @@ use std::{
     collections::HashMap,
     future::pending,
     io::{self, BufRead, BufReader, IsTerminal, Write},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use abyme::{
-    Event, EventSink, Observation, Record,
+    Event, EventSink, Observation, Record, Trajectory,
     interpreter::render_observation,
     trajectory::{Purpose, ReplyPart},
 };
@@ -65,6 +68,7 @@ pub(crate) struct Progress {
     paint: Paint,
     /// The runs of the tree by their ids.
     runs: Mutex<HashMap<String, Counts>>,
+    is_asking: AtomicBool,
 }
 
 /// One run of the tree, as it is shown.
@@ -93,12 +97,33 @@ struct Counts {
 }
 
 impl Progress {
-    /// On a terminal it is drawn, and takes the keys, until [`finish`](Self::finish).
+    /// On a terminal it is drawn, until [`finish`](Self::finish), and takes the keys, unless what reads
+    /// stdout may want them: a pager does.
+    pub(crate) fn on_stderr(detail: Detail, standard: &Standard) -> Self {
+        Self::with_keys(Target::Stderr, detail, !standard.is_output_pipe())
+    }
+
+    /// The same on another target, where no key is taken.
     pub(crate) fn new(target: Target, detail: Detail) -> Self {
+        Self::with_keys(target, detail, false)
+    }
+
+    fn with_keys(target: Target, detail: Detail, takes_keys: bool) -> Self {
         let is_dumb = std::env::var_os("TERM").is_none_or(|name| name == "dumb");
         let is_live = matches!(target, Target::Stderr) && io::stderr().is_terminal() && !is_dumb;
         let paint = if is_live { Paint::of_environment() } else { Paint::default() };
-        Self { target, detail, live: is_live.then(|| Live::start(paint)), paint, runs: Mutex::default() }
+        let live = is_live.then(|| Live::start(paint, takes_keys));
+        Self { target, detail, live, paint, runs: Mutex::default(), is_asking: AtomicBool::new(false) }
+    }
+
+    /// Takes note of what a run did before it goes on: the budget that is drawn is that of the whole run.
+    pub(crate) fn catch_up(&self, record: &Trajectory) {
+        self.live.iter().for_each(|live| live.view().catch_up(record));
+    }
+
+    /// Whether a question waits for its answer: then the person does not see what is drawn.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.is_asking.load(Ordering::Acquire)
     }
 
     /// Ends what is drawn, so that the answer stands alone.
@@ -134,22 +159,25 @@ impl Progress {
         self.live.iter().for_each(|live| live.view().notice(text));
     }
 
-    /// Asks the person at the terminal, in the middle of a run. `None` where nobody sits there.
+    /// Asks the person at the terminal, in the middle of a run, and waits for the answer. `None` where nobody
+    /// sits there.
     pub(crate) fn ask(&self, standard: &Standard, question: &str) -> Option<String> {
         if !standard.is_input_terminal() {
             return None;
         }
         let ask = || {
             let mut answer = String::new();
-            let written = writeln!(io::stderr().lock(), "{}", escape(question));
-            written.and_then(|()| BufReader::new(standard.input()).read_line(&mut answer)).ok()?;
+            terminal::say(question);
+            BufReader::new(standard.input()).read_line(&mut answer).ok()?;
             Some(answer)
         };
-        let ask = || terminal::above_drawn(ask);
-        match self.keys() {
-            Some(keys) => keys.lend(ask),
+        self.is_asking.store(true, Ordering::Release);
+        let answer = match &self.live {
+            Some(live) => live.hidden(ask),
             None => ask(),
-        }
+        };
+        self.is_asking.store(false, Ordering::Release);
+        answer
     }
 
     /// Whether a person can press keys.
@@ -249,7 +277,7 @@ impl RunView<'_> {
         let look = self.progress.look();
         let (is_first, lines, line) = self.counts(|counts| {
             let is_first = !counts.live.has_begun();
-            (is_first, counts.live.push(part, piece, look), counts.live.line().to_owned())
+            (is_first, counts.live.push(part, piece, look), counts.live.end_of_line().to_owned())
         });
         if let Some(live) = &self.progress.live {
             let doing = if part == ReplyPart::Reasoning { "thinks" } else { "writes" };

@@ -6,15 +6,17 @@ use std::{
 };
 
 use abyme::{
-    EffectDecision, Event, LanguageModel, Response, Rlm, Run, Trajectory, TrajectoryWriter, UnfinishedEffect,
-    testing::ScriptedModel,
+    EffectDecision, Event, LanguageModel, Prediction, Response, Rlm, Run, Trajectory, TrajectoryWriter,
+    UnfinishedEffect, testing::ScriptedModel,
 };
+use abyme_files::Loaded;
 
 use crate::{
     args::{ForkArgs, RecordedArgs, ReplayArgs, ResumeArgs, RlmArgs},
+    ask,
     backend::COMPILED,
     exit::{Exit, Failure},
-    files, inputs, models,
+    files, inputs, models, output,
     progress::Progress,
     rlm::{self, Described, Wrapped},
     running::Running,
@@ -29,9 +31,9 @@ pub(crate) async fn resume(args: ResumeArgs, standard: &Standard) -> Result<Exit
     let (record, writer) =
         TrajectoryWriter::append(&recorded.file).map_err(|error| Failure::before_run(&error))?;
     let (file, writer) = (recorded.file.clone(), Arc::new(writer));
-    let prepared = Prepared::new(recorded, &record, Ask::Models).await?;
-    let run = prepared.rlm.resume_from(record);
-    prepared.carry_out(run, Some((file, writer)), repeat_effects, standard).await
+    let prepared = Prepared::new(recorded, &record, Ask::Models, standard).await?;
+    let run = prepared.rlm.resume_from(record.clone());
+    prepared.carry_out(run, Some(&record), Some((file, writer)), repeat_effects, standard).await
 }
 
 /// `abyme fork`: goes on from the end of a turn, as a run of its own.
@@ -39,9 +41,9 @@ pub(crate) async fn fork(args: ForkArgs, standard: &Standard) -> Result<Exit, Fa
     let ForkArgs { recorded, turn, trace, repeat_effects } = args;
     check_written(&recorded, trace.as_deref())?;
     let record = load(&recorded.file)?;
-    let prepared = Prepared::new(recorded, &record, Ask::Models).await?;
+    let prepared = Prepared::new(recorded, &record, Ask::Models, standard).await?;
     let run = with_trace(prepared.rlm.fork_from(&record, turn), trace);
-    prepared.carry_out(run, None, repeat_effects, standard).await
+    prepared.carry_out(run, None, None, repeat_effects, standard).await
 }
 
 /// `abyme replay`: does again what a record says, and finds the first difference; or goes on from there.
@@ -50,10 +52,11 @@ pub(crate) async fn replay(args: ReplayArgs, standard: &Standard) -> Result<Exit
     check_written(&recorded, trace.as_deref())?;
     let record = load(&recorded.file)?;
     let is_live = recorded.rlm.model.model.is_some();
-    let prepared = Prepared::new(recorded, &record, if is_live { Ask::Models } else { Ask::Nobody }).await?;
+    let ask = if is_live { Ask::Models } else { Ask::Nobody };
+    let prepared = Prepared::new(recorded, &record, ask, standard).await?;
     let run = prepared.rlm.replay_from(record);
     let run = with_trace(if is_live { run.live() } else { run }, trace);
-    match prepared.carry_out(run, None, false, standard).await {
+    match prepared.carry_out(run, None, None, false, standard).await {
         // The record ends before its run did, and nothing differed until then.
         Err(failure) if !is_live && failure.exit() == Exit::Interrupted && failure.says() => {
             failure.show_as_warning();
@@ -69,9 +72,8 @@ fn load(path: &Path) -> Result<Trajectory, Failure> {
 
 /// Whether nothing that is written replaces what the command reads.
 fn check_written(args: &RecordedArgs, trace: Option<&Path>) -> Result<(), Failure> {
-    let read = || args.rlm.read_files().chain([args.file.as_path()]);
-    files::check_written("--record", args.rlm.wrap.record.as_deref(), read())?;
-    files::check_written("--trace", trace, read())
+    let written = [("--record", args.rlm.wrap.record.as_deref()), ("--trace", trace)];
+    files::check_written(written, args.rlm.read_files().chain([args.file.as_path()]))
 }
 
 /// Records a run in a file of its own.
@@ -102,14 +104,28 @@ struct Prepared {
     wrapped: Wrapped,
     args: RlmArgs,
     json: bool,
+    /// The files of a question.
+    loaded: Option<Loaded>,
 }
 
 impl Prepared {
     /// Puts together what the record says, and what the flags say in its place.
-    async fn new(args: RecordedArgs, record: &Trajectory, ask: Ask) -> Result<Self, Failure> {
-        let RecordedArgs { file, mut rlm, json } = args;
+    async fn new(
+        args: RecordedArgs,
+        record: &Trajectory,
+        ask: Ask,
+        standard: &Standard,
+    ) -> Result<Self, Failure> {
+        let RecordedArgs { file, files, load, mut rlm, json } = args;
         let Some(Event::RunStarted {
-            signature, inputs, model, sub_model, interpreter, parent: None, ..
+            signature,
+            inputs,
+            model,
+            sub_model,
+            interpreter,
+            tools,
+            parent: None,
+            ..
         }) = record.events().next()
         else {
             let message = format!("{} does not begin with the start of a run", file.display());
@@ -119,18 +135,38 @@ impl Prepared {
         };
         use_models(&mut rlm, model, sub_model);
         use_interpreter(&mut rlm, interpreter)?;
+        let loaded = match files.is_empty() {
+            false => Some(ask::load(files, &load, standard).await?),
+            true => None,
+        };
+        let signature = match &loaded {
+            Some(loaded) => {
+                &loaded.signature_again(signature).map_err(|error| Failure::before_run(&error))?
+            }
+            None => signature,
+        };
+        let has_tables = tools.iter().any(Loaded::is_own_tool);
+        if let (true, None, Ask::Models) = (has_tables, &loaded, ask) {
+            let message =
+                format!("{} is of a question about tables, and goes on with their files", file.display());
+            return Err(Failure::usage(message)
+                .hint(format!("name them as they were: abyme resume {} shop.db", file.display())));
+        }
         let bytes = inputs.values().map(inputs::about_bytes_of).sum();
         let Described { mut builder, wrapped, .. } = rlm::described(&rlm, signature, bytes, 1).await?;
+        builder = builder.tools(loaded.iter().flat_map(Loaded::tools));
         if let Ask::Nobody = ask {
             builder = builder.model(nobody(model)).sub_model(nobody(sub_model));
         }
         let built = builder.build().map_err(|error| Failure::before_run(&error))?;
-        Ok(Self { rlm: built, interpreter: interpreter.clone(), wrapped, args: rlm, json })
+        Ok(Self { rlm: built, interpreter: interpreter.clone(), wrapped, args: rlm, json, loaded })
     }
 
+    /// Carries the run out. `before` is what it did already that it does not tell again.
     async fn carry_out(
         self,
         run: Run,
+        before: Option<&Trajectory>,
         trace: Option<(PathBuf, Arc<TrajectoryWriter>)>,
         repeat_effects: bool,
         standard: &Standard,
@@ -138,9 +174,19 @@ impl Prepared {
         let run = run.limits(|limits| rlm::limited(limits, &self.args.limits));
         let (json, verbose) = (self.json, self.args.verbose);
         let running = Running { json, verbose, interpreter: &self.interpreter, trace, wrapped: self.wrapped };
-        let progress = Arc::new(running.progress());
+        let progress = Arc::new(running.progress(standard));
+        before.iter().for_each(|record| progress.catch_up(record));
         let run = run.on_unfinished_effect(decide(repeat_effects, progress.clone(), standard.clone()));
-        running.finish_shown(run, progress, standard).await
+        let Some(loaded) = &self.loaded else {
+            return running.finish_shown(run, progress, standard).await;
+        };
+        let (interpreter, trace) =
+            (running.interpreter, running.trace.as_ref().map(|(path, _)| path.clone()));
+        let print = |prediction: &Prediction, seconds: f64| {
+            let fields = || output::fields(prediction, seconds, interpreter, trace.as_deref());
+            ask::print(&ask::answer(prediction, loaded), json.then(fields), standard)
+        };
+        running.finish_with(run, progress, print).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "mcp")]
 mod mcp;
+mod shared;
 mod sub_models;
 mod wrapped;
 
@@ -16,9 +17,9 @@ use abyme::{
     TaskSignature,
 };
 
-pub(crate) use self::wrapped::Wrapped;
+pub(crate) use self::{shared::Shared, wrapped::Wrapped};
 use crate::{
-    args::{LimitArgs, Policy, RlmArgs},
+    args::{LimitArgs, RlmArgs},
     backend,
     exit::Failure,
     files,
@@ -46,30 +47,31 @@ pub(crate) async fn described(
     input_bytes: u64,
     runs: usize,
 ) -> Result<Described, Failure> {
-    let wrapped = Wrapped::new(&args.wrap, &args.model).map_err(|error| Failure::before_run(&error))?;
-    let (builder, factory) = described_with(args, signature, input_bytes, &wrapped, runs).await?;
-    Ok(Described { builder, factory, wrapped })
+    files::check_written([("--record", args.wrap.record.as_deref())], args.read_files())?;
+    let mut shared = Shared::new(&args.wrap, &args.model)?;
+    let (builder, factory) = described_with(args, signature, input_bytes, &mut shared, runs).await?;
+    Ok(Described { builder, factory, wrapped: shared.wrapped })
 }
 
-/// The same, with models that share what stands between with those of others.
+/// The same, with parts that others have too.
 pub(crate) async fn described_with(
     args: &RlmArgs,
     signature: &TaskSignature,
     input_bytes: u64,
-    wrapped: &Wrapped,
+    shared: &mut Shared,
     runs: usize,
 ) -> Result<(RlmBuilder, Arc<dyn InterpreterFactory>), Failure> {
     let sub_models = sub_models::read(&args.sub_model)?;
     let mut settings = args.backend.settings(backend::memory_for(&args.backend.interpreter, input_bytes));
     settings.sessions = Some(sessions_of(args, runs));
-    let factory = backend::factory(&args.backend.interpreter, &settings)?;
+    let factory = shared.factory(&args.backend.interpreter, &settings)?;
     let mut builder = Rlm::builder(signature).interpreter(factory.clone());
     builder = builder.limits(|limits| limited(limits, &args.limits));
     for path in &args.tool {
         builder = with_tool(builder, path)?;
     }
-    if let Some(Policy::GuardRail) = args.policy {
-        builder = builder.policy(CodePolicy::guard_rail());
+    if let Some(policy) = args.policy {
+        builder = builder.policy(CodePolicy::from(policy));
     }
     if let Some(retries) = args.limits.retries {
         builder = builder.retry(RetryPolicy::default().max_retries(retries));
@@ -80,7 +82,7 @@ pub(crate) async fn described_with(
         let at = Compaction::default().share(share);
         builder = builder.compaction(if share > 0.0 { at } else { Compaction::off() });
     }
-    let model = |name: Option<&str>, price: Option<Price>| model(args, name, price, wrapped);
+    let mut model = |name: Option<&str>, price: Option<Price>| model(args, name, price, shared);
     builder = builder.model(model(args.model.model.as_deref(), args.price)?);
     if let Some(sub_model) = sub_models.default {
         builder = builder.sub_model(model(Some(sub_model), args.sub_price)?);
@@ -93,7 +95,7 @@ pub(crate) async fn described_with(
 
     #[cfg(feature = "mcp")]
     for server in &args.mcp {
-        builder = builder.tools(mcp::tools(server).await?);
+        builder = builder.tools(shared.tools(server).await?);
     }
     Ok((builder, factory))
 }
@@ -103,9 +105,9 @@ pub(crate) fn model(
     args: &RlmArgs,
     name: Option<&str>,
     price: Option<Price>,
-    wrapped: &Wrapped,
+    shared: &mut Shared,
 ) -> Result<Arc<dyn LanguageModel>, Failure> {
-    let prices = models::prices(args.prices.as_deref()).map_err(|error| Failure::before_run(&error))?;
+    let prices = shared.prices(args.prices.as_deref())?;
     let client = |name: Option<&str>, price: Option<Price>| -> Result<Arc<dyn LanguageModel>, Failure> {
         let model = models::model(name, &args.model).map_err(|error| Failure::before_run(&error))?;
         let model = prices.iter().fold(model, Model::with_prices);
@@ -113,7 +115,8 @@ pub(crate) fn model(
         Ok(args.limits.max_input_tokens.into_iter().fold(model, Model::with_max_input_tokens).shared())
     };
     let fallback = args.wrap.fallback.as_deref().map(|other| client(Some(other), None)).transpose()?;
-    Ok(wrapped.around(client(name, price)?, fallback))
+    let around = shared.wrapped.around(client(name, price)?, fallback, &args.model);
+    around.map_err(|error| Failure::before_run(&error))
 }
 
 /// The limits with what the flags say in their place.
@@ -151,7 +154,6 @@ pub(crate) fn limited(mut limits: Limits, args: &LimitArgs) -> Limits {
     limits
 }
 
-/// Offers the functions of a Python file.
 /// How many sessions so many runs may have at once, with those of their children.
 pub(crate) fn sessions_of(args: &RlmArgs, runs: usize) -> u32 {
     let limits = limited(Limits::default(), &args.limits);
@@ -166,10 +168,15 @@ pub(crate) fn seeded(builder: RlmBuilder, args: &RlmArgs, is_recorded: bool) -> 
     builder.seed(args.session_seed.or(made))
 }
 
+/// Offers the functions of a Python file.
 fn with_tool(builder: RlmBuilder, path: &Path) -> Result<RlmBuilder, Failure> {
-    let source = files::read(path, MAX_TOOL_BYTES)
-        .and_then(|bytes| files::text(bytes, &format!("`{}`", path.display()), &path.display().to_string()))
-        .map_err(|failure| failure.context("--tool"))?;
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-    Ok(builder.python_tools(name, source.into_string()))
+    Ok(builder.python_tools(name, tool_source(path)?))
+}
+
+/// What a file of tools holds.
+pub(crate) fn tool_source(path: &Path) -> Result<String, Failure> {
+    let source = files::read(path, MAX_TOOL_BYTES)
+        .and_then(|bytes| files::text(bytes, &format!("`{}`", path.display()), &path.display().to_string()));
+    Ok(source.map_err(|failure| failure.context("--tool"))?.into_string())
 }

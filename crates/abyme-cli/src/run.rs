@@ -21,12 +21,9 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
     let names = args.input.iter().map(|input| input.name.as_str());
     inputs::check_once(&args.input)?;
     signature.check_inputs(names).map_err(|error| Failure::before_run(&error))?;
-    let read = || {
-        let schema = args.schema.as_deref();
-        inputs::files(&args.input).chain(args.rlm.read_files()).chain(schema)
-    };
-    files::check_written("--record", args.rlm.wrap.record.as_deref(), read())?;
-    files::check_written("--trace", args.trace.as_deref(), read())?;
+    let read = inputs::files(&args.input).chain(args.rlm.read_files()).chain(args.schema.as_deref());
+    let written = [("--record", args.rlm.wrap.record.as_deref()), ("--trace", args.trace.as_deref())];
+    files::check_written(written, read)?;
     let inputs = inputs::read(&args.input, &signature, standard)?;
     let Described { mut builder, factory, wrapped } =
         rlm::described(&args.rlm, &signature, inputs::about_bytes(&args.input), 1).await?;

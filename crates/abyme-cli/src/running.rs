@@ -7,7 +7,7 @@ use abyme::{Prediction, Run, SessionSnapshots, Status, Trajectory, TrajectoryWri
 use crate::{
     exit::{Exit, Failure},
     output,
-    progress::{Detail, Progress, Target},
+    progress::{Detail, Progress},
     rlm::Wrapped,
     signals::{ORDERLY_TIMEOUT, Stop},
     standard::Standard,
@@ -28,13 +28,13 @@ pub(crate) struct Running<'a> {
 impl Running<'_> {
     /// Shows the run until its end, which a key or a signal may bring about, and prints the answer.
     pub(crate) async fn finish(self, run: Run, standard: &Standard) -> Result<Exit, Failure> {
-        let progress = Arc::new(self.progress());
+        let progress = Arc::new(self.progress(standard));
         self.finish_shown(run, progress, standard).await
     }
 
     /// What shows the run.
-    pub(crate) fn progress(&self) -> Progress {
-        Progress::new(Target::Stderr, if self.verbose { Detail::Turns } else { Detail::Lines })
+    pub(crate) fn progress(&self, standard: &Standard) -> Progress {
+        Progress::on_stderr(if self.verbose { Detail::Turns } else { Detail::Lines }, standard)
     }
 
     /// [`finish`](Self::finish), with what shows the run.
@@ -126,7 +126,8 @@ pub(crate) async fn until_stopped(
                 progress.notice("it answers with what it knows");
                 handle.finish_now();
             }
-            exit = stop.received() => match stop.is_warning(exit) {
+            // At a question nobody would see the warning.
+            exit = stop.received() => match !progress.is_asking() && stop.is_warning(exit) {
                 true => progress.notice("Ctrl-C again stops it; q has it answer with what it knows"),
                 false => break exit,
             },

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use crate::{
     args::{ServeArgs, ServerArgs},
     exit::{Exit, Failure},
+    files,
     rlm::{self, Described},
     signals::Stop,
     standard::Standard,
@@ -33,6 +34,8 @@ const END_GRACE: Duration = Duration::from_secs(10);
 pub(crate) async fn run(args: ServeArgs, standard: &Standard) -> Result<Exit, Failure> {
     let ServeArgs { server: args, rlm: rlm_args } = args;
     let before = |error: &abyme::Error| Failure::before_run(error);
+    let written = [("--record", rlm_args.wrap.record.as_deref()), ("--usage", args.usage.as_deref())];
+    files::check_written(written, rlm_args.read_files().chain(args.keys.as_deref()))?;
     let keys = keys(&args)?;
     let mut signature = abyme_serve::signature().map_err(|error| before(&error))?;
     if let Some(text) = &args.instructions {

@@ -56,6 +56,16 @@ impl Standard {
         }
     }
 
+    /// Whether another program reads what goes out.
+    pub(crate) fn is_output_pipe(&self) -> bool {
+        let kind = match &self.moved {
+            Some((_, output)) => rustix::fs::fstat(output),
+            None => rustix::fs::fstat(io::stdout()),
+        };
+        let kind = kind.map(|status| rustix::fs::FileType::from_raw_mode(status.st_mode));
+        kind.is_ok_and(|kind| matches!(kind, rustix::fs::FileType::Fifo | rustix::fs::FileType::Socket))
+    }
+
     pub(crate) fn input(&self) -> Box<dyn Read + Send> {
         match &self.moved {
             Some((input, _)) => Box::new(input.clone()),

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use abyme_files::Loader;
 use clap::{Args, Command};
 
 use crate::exit::Failure;
@@ -25,6 +26,13 @@ pub(crate) struct QuestionArgs {
     /// A file with a JSON Schema, an object whose properties are the outputs in place of an answer
     #[arg(long, value_name = "FILE.json")]
     pub(crate) schema: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+}
+
+/// What is loaded of the files that are named.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LoadArgs {
     /// Read the hidden files of directories too
     #[arg(long)]
     pub(crate) hidden: bool,
@@ -41,6 +49,17 @@ pub(crate) struct QuestionArgs {
     #[arg(long, value_name = "N", default_value_t = 1024)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     pub(crate) max_files_mb: u64,
+}
+
+impl LoadArgs {
+    /// What loads them.
+    pub(crate) fn loader(&self) -> Loader {
+        Loader::new()
+            .hidden(self.hidden)
+            .ignored(self.no_ignore)
+            .max_files(self.max_files)
+            .max_total_bytes(self.max_files_mb << 20)
+    }
 }
 
 /// The command line with the word `ask` in it, where that was left out: the first word is no command.

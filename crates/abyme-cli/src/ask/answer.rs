@@ -36,7 +36,7 @@ impl Form {
 
 /// Outputs, and where their sources are.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// Without the sources.
     outputs: IndexMap<String, Value>,
     found: Vec<FoundSource>,

@@ -1,9 +1,9 @@
 //! The settings of an evaluation: each `--setting` read as flags.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, fmt::Debug};
 
 use crate::{
-    args::{Command, EvalArgs, RlmArgs, parse_overridden},
+    args::{Command, EvalArgs, RlmArgs, WrapArgs, parse_overridden},
     exit::Failure,
 };
 
@@ -28,6 +28,10 @@ pub(crate) fn settings(args: &EvalArgs, line: &[OsString]) -> Result<Vec<GivenSe
         let Command::Eval(read) = parse_overridden(&line, &about)? else {
             return Err(Failure::usage(format!("{about} names another command")));
         };
+        if let Some(flag) = shared_flag(args, &read) {
+            let message = format!("{about}: {flag} is for all settings together: give it outside");
+            return Err(Failure::usage(message));
+        }
         let mut models = read.models.models;
         let own = models.split_off(args.models.models.len().min(models.len()));
         Ok(GivenSetting { name: name.to_owned(), models: own, rlm: read.models.args })
@@ -36,6 +40,54 @@ pub(crate) fn settings(args: &EvalArgs, line: &[OsString]) -> Result<Vec<GivenSe
         [] => Ok(vec![read(None)?]),
         given => given.iter().map(|given| read(Some(given))).collect(),
     }
+}
+
+/// A flag that is no part of a setting, and that these two do not have in common.
+fn shared_flag(args: &EvalArgs, setting: &EvalArgs) -> Option<&'static str> {
+    let (before, after) = (shared_flags(args), shared_flags(setting));
+    before.into_iter().zip(after).find_map(|(before, after)| (before.1 != after.1).then_some(before.0))
+}
+
+/// What no setting has for itself. All flags are named, so that a new one is thought of here.
+fn shared_flags(args: &EvalArgs) -> Vec<(&'static str, String)> {
+    let EvalArgs {
+        tasks,
+        output,
+        setting,
+        plain,
+        no_rlm,
+        judge,
+        repetitions,
+        concurrency,
+        max_total_cost,
+        json,
+        generate,
+        count,
+        tokens,
+        models,
+    } = args;
+    let WrapArgs { rpm, tpm, fallback: _, cache, record, replay } = &models.args.wrap;
+    let flags: [(_, &dyn Debug); 18] = [
+        ("TASKS.jsonl", tasks),
+        ("--output", output),
+        ("--setting", setting),
+        ("--plain", plain),
+        ("--no-rlm", no_rlm),
+        ("--judge", judge),
+        ("--repetitions", repetitions),
+        ("--concurrency", concurrency),
+        ("--max-total-cost", max_total_cost),
+        ("--json", json),
+        ("--generate", generate),
+        ("--count", count),
+        ("--tokens", tokens),
+        ("--rpm", rpm),
+        ("--tpm", tpm),
+        ("--cache", cache),
+        ("--record", record),
+        ("--replay", replay),
+    ];
+    flags.map(|(flag, value)| (flag, format!("{value:?}"))).into()
 }
 
 /// `name=--flag ...`, or flags alone, which are their own name.
@@ -86,6 +138,32 @@ mod tests {
         assert!(more.rlm.model.no_system_role);
         let failure = read("abyme eval t.jsonl --setting 'x=--max-deep 2'").unwrap_err();
         assert!(format!("{failure:?}").contains("--max-deep"), "{failure:?}");
+    }
+
+    #[test]
+    fn what_is_for_all_settings_is_refused_in_one() {
+        for flags in [
+            "--judge j",
+            "--repetitions 2",
+            "--rpm 5",
+            "--cache d",
+            "--record r",
+            "--output o",
+            "--plain",
+            "--no-rlm",
+            "--json",
+            "--max-total-cost 1",
+            "other.jsonl",
+            "--concurrency 9",
+        ] {
+            let failure = read(&format!("abyme eval t.jsonl --setting 'x={flags}'")).unwrap_err();
+            let said = format!("{failure:?}");
+            let flag = flags.split(' ').next().unwrap_or_default();
+            assert!(said.contains(flag) && said.contains("--setting `x="), "{said}");
+        }
+        let (_, settings) =
+            read("abyme eval t.jsonl --judge j --rpm 5 --setting 'x=--fallback f --rpm 5'").unwrap();
+        assert_eq!(settings[0].rlm.wrap.fallback.as_deref(), Some("f"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use abyme::{Event, Limits, Record, Usage};
+use abyme::{Event, Limits, Record, Trajectory, Usage};
 use console::{Term, measure_text_width, truncate_str};
 use indexmap::IndexMap;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
@@ -36,15 +36,16 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Begins to draw.
-    pub(crate) fn start(paint: Paint) -> Self {
-        let keys = Keys::take();
+    /// Begins to draw, and to take keys, if it may.
+    pub(crate) fn start(paint: Paint, takes_keys: bool) -> Self {
+        let keys = takes_keys.then(Keys::take).flatten();
         let view = Arc::new(Mutex::new(View::new(paint, keys.is_some())));
         let bar = ProgressBar::new_spinner();
         let drawn = view.clone();
         let draw = move |_: &ProgressState, out: &mut dyn fmt::Write| {
             let (_, width) = Term::stderr().size();
-            let lines = lock(&drawn).lines(width.into(), Instant::now());
+            let view = lock(&drawn);
+            let lines = if view.is_hidden { Vec::new() } else { view.lines(width.into(), Instant::now()) };
             // Writing to a text does not fail.
             let _ = out.write_str(&lines.join("\n"));
         };
@@ -67,6 +68,24 @@ impl Live {
 
     pub(crate) fn keys(&self) -> Option<&Keys> {
         self.keys.as_ref()
+    }
+
+    /// Lets a person be asked something, and type the answer: nothing is drawn and no key is taken meanwhile.
+    pub(crate) fn hidden<T>(&self, ask: impl FnOnce() -> T) -> T {
+        terminal::draw(None);
+        self.bar.disable_steady_tick();
+        lock(&self.view).is_hidden = true;
+        self.bar.force_draw();
+        let answer = match &self.keys {
+            Some(keys) => keys.lend(ask),
+            None => ask(),
+        };
+        if !self.bar.is_finished() {
+            lock(&self.view).is_hidden = false;
+            self.bar.enable_steady_tick(TICK);
+            terminal::draw(Some(self.bar.clone()));
+        }
+        answer
     }
 
     /// Takes no more keys.
@@ -95,6 +114,8 @@ fn lock(view: &Mutex<View>) -> MutexGuard<'_, View> {
 pub(crate) struct View {
     paint: Paint,
     has_keys: bool,
+    /// Whether a question has its place.
+    is_hidden: bool,
     started: Instant,
     /// What Ctrl-C does.
     ctrl_c: &'static str,
@@ -174,6 +195,7 @@ impl View {
         Self {
             paint,
             has_keys,
+            is_hidden: false,
             started: Instant::now(),
             ctrl_c: "Ctrl-C ends it",
             notice: None,
@@ -263,6 +285,19 @@ impl View {
             }
             _ => {}
         }
+    }
+
+    /// Takes note of what the run did before it goes on.
+    pub(crate) fn catch_up(&mut self, record: &Trajectory) {
+        for one in record.records() {
+            self.see(one, one.run == record.run());
+        }
+        // What the record answers is not done once more.
+        (self.calls, self.child_runs) = (Meter::default(), Meter::default());
+        // The time of a run is that of all its parts.
+        let seconds = record.records().last().map_or(0.0, |last| last.at);
+        let before = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        self.started = self.started.checked_sub(before).unwrap_or(self.started);
     }
 
     fn child(&mut self, run: &str, change: impl FnOnce(&mut Child)) {
@@ -405,6 +440,28 @@ mod tests {
             "event": "child_started", "turn": 1, "call": call, "function": "rlm_query", "child": child,
             "prompt": prompt,
         })
+    }
+
+    #[test]
+    fn the_budget_of_a_run_that_goes_on_is_that_of_the_whole_run() {
+        let went_on = |limits: &Limits| {
+            let mut went_on =
+                serde_json::json!({"event": "run_resumed", "abyme": "0.1.0", "unix_ms": 0, "records": 0});
+            went_on["limits"] = serde_json::to_value(limits).unwrap();
+            went_on
+        };
+        let limits = Limits::default().max_cost(0.5).max_tokens(1_000_u64);
+        let mut last = record("root", done(0.04));
+        last.at = 65.0;
+        let records = [record("root", went_on(&limits)), record("root", done(0.03)), last];
+        let before: Trajectory = records.into_iter().collect();
+        let mut view = View::new(Paint::default(), true);
+        view.catch_up(&before);
+        let lines = view.lines(80, Instant::now());
+        assert_eq!(&lines[0]['⠋'.len_utf8()..], " 1:05 ");
+        assert_eq!(lines[1], "  turn 1 of 20; left: 198 sub-calls, 800 tokens, $0.4300");
+        // What the record answers is no progress.
+        assert!(lines.iter().all(|line| !line.contains('█')), "{lines:#?}");
     }
 
     #[test]

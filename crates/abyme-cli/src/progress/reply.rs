@@ -8,6 +8,9 @@ use super::{
 };
 use crate::terminal::escape;
 
+/// Bytes of a line that may be seen of it while it is written: more than a terminal is wide.
+const MAX_END_BYTES: usize = 4_000;
+
 /// What of a reply in progress was shown as it came.
 #[derive(Debug, Default)]
 pub(crate) struct LiveReply {
@@ -33,9 +36,9 @@ impl LiveReply {
         self.part.is_some()
     }
 
-    /// The line that is not complete yet.
-    pub(crate) fn line(&self) -> &str {
-        &self.line
+    /// The end of the line that is not complete yet: more of it is not seen, and it may be very long.
+    pub(crate) fn end_of_line(&self) -> &str {
+        &self.line[self.line.ceil_char_boundary(self.line.len().saturating_sub(MAX_END_BYTES))..]
     }
 
     /// Takes a piece. Gives the lines that are complete, ready for a terminal.
@@ -45,11 +48,14 @@ impl LiveReply {
             lines.extend(self.end(look));
         }
         self.part = Some(part);
-        self.line.push_str(piece);
-        while let Some(end) = self.line.find('\n') {
-            let line: String = self.line.drain(..=end).collect();
+        let mut rest = piece;
+        while let Some((end, next)) = rest.split_once('\n') {
+            self.line.push_str(end);
+            let line = std::mem::take(&mut self.line);
             lines.extend(self.shown(line.trim_end(), look));
+            rest = next;
         }
+        self.line.push_str(rest);
         lines
     }
 
@@ -92,6 +98,20 @@ mod tests {
         assert_eq!(live.push(ReplyPart::Reasoning, "first.\nThen", look), ["  ~ Look first."]);
         assert_eq!(live.push(ReplyPart::Text, "I print\r\nit.", look), ["  ~ Then", "I print"]);
         assert_eq!((live.end(look), live.end(look)), (Some("it.".to_owned()), None));
+    }
+
+    #[test]
+    fn of_a_line_that_is_long_the_end_is_seen_and_all_of_it_shown() {
+        let (mut live, look) = (LiveReply::default(), ReplyLook::Plain);
+        for _ in 0..10_000 {
+            assert!(live.push(ReplyPart::Text, "ä", look).is_empty());
+        }
+        assert_eq!(live.end_of_line(), "ä".repeat(MAX_END_BYTES / 2));
+        assert_eq!(
+            live.push(ReplyPart::Text, "!\n\nx", look),
+            [format!("{}!", "ä".repeat(10_000)), String::new()]
+        );
+        assert_eq!(live.end_of_line(), "x");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -20,7 +21,10 @@ pub(crate) struct Wrapped {
     rates: Option<RateLimiterConfig>,
     /// One for each model: providers count them apart.
     limiters: Mutex<HashMap<String, RateLimiter>>,
-    cache: Option<ResponseCache>,
+    /// Where replies are kept.
+    cache: Option<PathBuf>,
+    /// One for each way in which models are asked: what else decides about an answer.
+    caches: Mutex<HashMap<String, ResponseCache>>,
     recording: Option<Recording>,
     replay: Option<Replay>,
 }
@@ -33,11 +37,6 @@ impl Wrapped {
     pub(crate) fn new(args: &WrapArgs, models: &ModelArgs) -> Result<Self> {
         let rates = (args.rpm.is_some() || args.tpm.is_some())
             .then(|| RateLimiterConfig::default().requests_per_minute(args.rpm).tokens_per_minute(args.tpm));
-        let cache = args.cache.as_ref().map(|directory| {
-            // What else decides about an answer.
-            let settings = format!("{models:?}");
-            ResponseCache::new(ResponseCacheConfig::default().directory(directory).namespace(settings))
-        });
         let recording: Option<Result<_>> = args.record.as_ref().map(|path| {
             let is_secret = |name: &str| ["_KEY", "_TOKEN", "_SECRET"].iter().any(|end| name.ends_with(end));
             let variables = std::env::vars_os();
@@ -45,35 +44,57 @@ impl Wrapped {
             let secrets = secrets.filter_map(|(_, value)| value.into_string().ok());
             Ok(secrets.fold(Recording::create(path)?, Recording::secret))
         });
-        Ok(Self {
+        let wrapped = Self {
             rates,
             limiters: Mutex::default(),
-            cache: cache.transpose()?,
+            cache: args.cache.clone(),
+            caches: Mutex::default(),
             recording: recording.transpose()?,
             replay: args.replay.as_ref().map(Replay::open).transpose()?.map(Replay::unordered),
-        })
+        };
+        wrapped.cache(models)?;
+        Ok(wrapped)
     }
 
-    /// A model with all of that, and `fallback` in its place while it cannot answer.
+    /// The replies that are kept of models that are asked so.
+    fn cache(&self, models: &ModelArgs) -> Result<Option<ResponseCache>> {
+        let Some(directory) = &self.cache else { return Ok(None) };
+        let settings = format!("{models:?}");
+        let mut caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cache) = caches.get(&settings) {
+            return Ok(Some(cache.clone()));
+        }
+        let config = ResponseCacheConfig::default().directory(directory).namespace(&settings);
+        let cache = ResponseCache::new(config)?;
+        caches.insert(settings, cache.clone());
+        Ok(Some(cache))
+    }
+
+    /// A model that is asked as `models` says with all of that, and `fallback` in its place while it cannot
+    /// answer.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](abyme::ErrorKind::Io) if the directory of kept replies cannot be used.
     pub(crate) fn around(
         &self,
         model: Arc<dyn LanguageModel>,
         fallback: Option<Arc<dyn LanguageModel>>,
-    ) -> Arc<dyn LanguageModel> {
+        models: &ModelArgs,
+    ) -> Result<Arc<dyn LanguageModel>> {
         if let Some(replay) = &self.replay {
-            return Arc::new(replay.model(model.name()));
+            return Ok(Arc::new(replay.model(model.name())));
         }
         let mut model = self.limited(model);
         if let Some(other) = fallback {
             model = Arc::new(model.with_fallback(self.limited(other)));
         }
-        if let Some(cache) = &self.cache {
-            model = Arc::new(model.with_cache(cache));
+        if let Some(cache) = self.cache(models)? {
+            model = Arc::new(model.with_cache(&cache));
         }
-        match &self.recording {
+        Ok(match &self.recording {
             Some(recording) => Arc::new(model.with_recording(recording)),
             None => model,
-        }
+        })
     }
 
     fn limited(&self, model: Arc<dyn LanguageModel>) -> Arc<dyn LanguageModel> {

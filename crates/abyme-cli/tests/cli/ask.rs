@@ -25,6 +25,21 @@ fn shop(dir: &TestDir) {
     dir.write("orders.csv", "plan,refunded\nbasic,0\nplus,1\nplus,1\n");
 }
 
+#[test]
+fn what_this_abyme_does_not_read_says_how_to_get_one_that_does() {
+    let server = Server::scripted(&["```python\nSUBMIT(answer=str(sorted(files)), sources=[])\n```"]);
+    let dir = dir(&server);
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    archive.start_file("notes/a.txt", zip::write::SimpleFileOptions::default()).unwrap();
+    archive.write_all(b"in the archive").unwrap();
+    dir.write("all.zip", archive.finish().unwrap().into_inner());
+    dir.write("rows.parquet", b"PAR1 and more");
+    let ended = dir.run(&["what is there?", "all.zip", "rows.parquet"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "['all.zip/notes/a.txt']\n"), "{ended:?}");
+    assert!(ended.stderr.contains("loaded all.zip: 1 file, 14 bytes"), "{ended:?}");
+    assert!(ended.stderr.contains("abyme: warning: rows.parquet: a Parquet file"), "{ended:?}");
+}
+
 /// Directories, a table, stdin; a quote that is made up comes back; the answer has its sources.
 #[test]
 fn a_question_is_answered_with_sources() {
@@ -144,6 +159,14 @@ fn what_can_be_wrong_before_the_run() {
     fails(&["why?", "a.txt", "--output", "a.docx"], &["--output", ".csv, .json or .md"]);
     fails(&["why?", "a.txt", "--output", "none/a.md"], &["there is no directory `none`"]);
     fails(&["why?", "a.txt", "--trace", "a.txt"], &["--trace would overwrite `a.txt`"]);
+    fails(
+        &["why?", "a.txt", "--trace", "b.json", "--output", "./b.json"],
+        &["--trace and --output", "both write"],
+    );
+    fails(
+        &["why?", "a.txt", "--trace", "b", "--record", "b"],
+        &["--record and --trace would both write `b`"],
+    );
     fails(&["why?", "a.txt", "--nonsense"], &["--nonsense", "abyme ask --help"]);
     fails(&["rnu"], &["`rnu` is no command", "did you mean `run`?"]);
     let ended = dir.run(&["why?", "empty.txt"]);

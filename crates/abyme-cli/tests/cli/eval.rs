@@ -120,6 +120,30 @@ fn settings_are_compared_and_a_report_is_written() {
     let mut other = args[..11].to_vec();
     other[4] = "one=--max-iterations 2";
     dir.run(&other).failed(2, &["test-model one", "other options"]);
+    for flags in ["--session-seed 5", "--deterministic", "--fallback other", "--python python3"] {
+        let mut other = args[..11].to_vec();
+        let setting = format!("one=--max-iterations 1 {flags}");
+        other[4] = &setting;
+        dir.run(&other).failed(2, &["test-model one", "other options"]);
+    }
+    other[4] = "one=--repetitions 2";
+    dir.run(&other).failed(2, &["--setting", "--repetitions is for all settings"]);
+}
+
+#[test]
+fn kept_replies_are_those_of_one_setting() {
+    let server = server(|_| {});
+    let dir = dir(&server);
+    dir.write("tasks.jsonl", generated(&dir, &["s-niah", "--tokens", "1k", "--count", "1"]));
+    let cold = ["eval", "tasks.jsonl", "--cache", "kept", "--setting", "cold=--temperature 0"];
+    assert_eq!(dir.run(&[&cold[..], &["--setting", "warm=--temperature 1"]].concat()).code, 0);
+    let temperatures = |server: &Server| -> Vec<_> {
+        server.requests().iter().map(|request| request["temperature"].clone()).collect()
+    };
+    assert_eq!(temperatures(&server).len(), 2, "{:?}", temperatures(&server));
+    assert_ne!(temperatures(&server)[0], temperatures(&server)[1]);
+    assert_eq!(dir.run(&[&cold[..], &["--output", "again"]].concat()).code, 0);
+    assert_eq!(server.requests().len(), 2, "the reply was kept");
 }
 
 #[test]

@@ -119,6 +119,22 @@ os.write(terminal, b"q")
     assert!(screen.trim_end().ends_with("so far"), "{screen}");
 }
 
+/// A pager reads stdout and wants the keys itself.
+#[test]
+fn keys_are_left_to_what_reads_stdout() {
+    let (_server, dir) = ponderer();
+    let script = r#"
+until(b"turn 2: waiting for the model")
+assert mode() == before
+os.write(terminal, b"q")
+until(b"Ctrl-C stops it")
+os.write(terminal, b"\x03")
+"#;
+    let (code, screen) = on_a_terminal(&dir, &RUN, &[("PIPED", "1")], script);
+    assert_eq!(code, 130, "{screen}");
+    assert!(!screen.contains("q ends it") && !screen.contains("ended early"), "{screen}");
+}
+
 #[test]
 fn ctrl_c_twice_stops_a_run() {
     let (_server, dir) = ponderer();

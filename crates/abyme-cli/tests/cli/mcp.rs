@@ -108,6 +108,28 @@ fn questions_sessions_and_records_over_stdin_and_stdout() {
 }
 
 #[test]
+fn files_are_read_in_any_form_and_cells_checked_by_the_policy() {
+    let dir = TestDir::new();
+    std::fs::create_dir(dir.path("data")).unwrap();
+    dir.write("data/old.txt", b"f\xfcnf");
+    dir.write("data/rows.json", "{\"n\": 1}");
+    dir.write("data/noise.bin", b"\0\x01\x02\0");
+    let args = ["--sessions-only", "--interpreter=subprocess", "--root=.", "--policy=guard-rail"];
+    let mut client = Client::start(&dir, &args);
+    let opened = client.call("session_open", json!({"paths": ["data", "data/old.txt"]}));
+    assert_eq!(opened["structuredContent"]["variables"], json!(["data", "old"]), "{opened}");
+    let session = opened["structuredContent"]["session"].clone();
+    let mut run = |code: &str| client.call("session_run", json!({"session": session, "code": code}));
+    let ran = run("(sorted(data), data['rows.json']['n'], old, data['old.txt'] == old)");
+    assert_eq!(ran["structuredContent"]["value"], "(['old.txt', 'rows.json'], 1, 'fünf', True)", "{ran}");
+    let refused = run("import subprocess");
+    assert_eq!(refused["isError"], true, "{refused}");
+    assert!(refused.to_string().contains("subprocess"), "{refused}");
+    let binary = client.call("session_open", json!({"paths": ["data/noise.bin"]}));
+    assert!(binary.to_string().contains("binary, which is not read"), "{binary}");
+}
+
+#[test]
 fn nothing_is_left_of_what_a_client_began() {
     let server = Server::start(|_| {
         std::thread::sleep(Duration::from_secs(60));
@@ -174,16 +196,23 @@ fn over_http_clients_need_the_token() {
     let (mut child, url, mut stdout) = start(None);
     let mut header = String::new();
     stdout.read_line(&mut header).unwrap();
-    let token = header.trim_end().strip_prefix("Authorization: Bearer ").unwrap();
+    let token = header.trim_end().strip_prefix("Authorization: Bearer ").unwrap().to_owned();
     assert!(url.starts_with("http://127.0.0.1:") && url.ends_with("/mcp"), "{url}");
-    assert_eq!((status(&url, token), status(&url, "another-token")), (200, 401));
+    assert_eq!((status(&url, &token), status(&url, "another-token")), (200, 401));
     signal(&child, "INT");
-    assert_eq!(exit_within(&mut child, Duration::from_secs(10)), 130);
+    assert_eq!(exit_within(&mut child, Duration::from_secs(10)), 0, "that is how a server ends");
 
-    let (mut child, url, mut stdout) = start(Some("canary-0123456789"));
-    assert_eq!((status(&url, "canary-0123456789"), status(&url, token)), (200, 401));
+    let (mut child, _, mut stdout) = start(Some(" \n"));
+    header.clear();
+    stdout.read_line(&mut header).unwrap();
+    assert!(header.starts_with("Authorization: Bearer "), "an empty token is none: {header}");
+    signal(&child, "INT");
+    assert_eq!(exit_within(&mut child, Duration::from_secs(10)), 0);
+
+    let (mut child, url, mut stdout) = start(Some(" canary-0123456789\n"));
+    assert_eq!((status(&url, "canary-0123456789"), status(&url, &token)), (200, 401));
     signal(&child, "TERM");
-    assert_eq!(exit_within(&mut child, Duration::from_secs(10)), 143);
+    assert_eq!(exit_within(&mut child, Duration::from_secs(10)), 0);
     let mut rest = String::new();
     std::io::Read::read_to_string(&mut stdout, &mut rest).unwrap();
     std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut rest).unwrap();
@@ -202,6 +231,7 @@ fn what_cannot_work_is_said() {
         (&["mcp", "--sessions-only", "--max-sessions=0"], 2, &["--max-sessions"]),
         (&["mcp", "--sessions-only", "--http=example.com"], 2, &["--http"]),
         (&["mcp", "--sessions-only", "--allow-host=x"], 2, &["--http"]),
+        (&["mcp", "--sessions-only", "--tool=file"], 2, &["--sessions-only", "--tool"]),
         (&["mcp", "--model=m", "--api-base=http://127.0.0.1:9/v1", "--traces=file"], 2, &["no directory"]),
     ] {
         dir.run(args).failed(code, parts);
@@ -215,5 +245,5 @@ fn what_cannot_work_is_said() {
     assert_eq!((ended.code, &*ended.stdout, &*ended.stderr), (0, "", ""));
     let weak = dir.command(&["mcp", "--sessions-only", "--http"]).env("ABYME_MCP_TOKEN", "short").output();
     let weak = String::from_utf8(weak.unwrap().stderr).unwrap();
-    assert!(weak.contains("fewer than 8 characters") && !weak.contains("short"), "{weak}");
+    assert!(weak.contains("less than 16 characters") && !weak.contains("short"), "{weak}");
 }

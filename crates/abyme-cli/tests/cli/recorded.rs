@@ -85,6 +85,37 @@ fn a_fork_has_a_record_of_its_own() {
     dir.run(&["fork", "run.jsonl", "--turn", "9"]).failed(2, &["9"]);
 }
 
+/// A question about files goes on with its tables and its checks, once the files are named again.
+#[test]
+fn a_question_goes_on_with_its_files() {
+    const QUESTION: &[&str] = &[
+        "```python\nprint(query('SELECT sum(refunded) AS n FROM orders'))\n```",
+        "```python\nSUBMIT(answer='plus', sources=[{'file': 'orders.csv', 'quote': 'made up'}])\n```",
+        "```python\nn = query('SELECT sum(refunded) AS n FROM orders')\n\
+         SUBMIT(answer=str(n), sources=[{'file': 'orders.csv', 'quote': 'plus,1'}])\n```",
+    ];
+    let server = Server::scripted(QUESTION);
+    let dir = crate::run::dir(&server);
+    dir.write("orders.csv", "plan,refunded\nbasic,0\nplus,1\nplus,1\n");
+    let whole = dir.run(&["which plan?", "orders.csv", "--trace", "run.jsonl"]);
+    let expected = "[{'n': 2}]\n\nSources:\norders.csv:3 (byte 22): \"plus,1\"\n";
+    assert_eq!((whole.code, whole.stdout.as_str()), (0, expected), "{whole:?}");
+    cut_after(&dir, "cell_finished", 1);
+    let record = fs::read_to_string(dir.path("run.jsonl")).unwrap();
+    let asked = server.requests().len();
+    dir.run(&["resume", "run.jsonl"]).failed(2, &["tables", "resume run.jsonl"]);
+    dir.write("other.csv", "plan\nplus\n");
+    dir.run(&["resume", "run.jsonl", "other.csv"]).failed(2, &["not of this task"]);
+    assert_eq!(server.requests().len(), asked);
+    dir.write("run.jsonl", &record);
+    let ended = dir.run(&["resume", "run.jsonl", "orders.csv"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, expected), "{ended:?}");
+    let said = serde_json::to_string(&server.requests()[asked..]).unwrap();
+    assert!(said.contains("this is not in"), "the quote that was made up came back: {said}");
+    let replayed = dir.run(&["replay", "run.jsonl", "orders.csv"]);
+    assert_eq!((replayed.code, replayed.stdout.as_str()), (0, expected), "{replayed:?}");
+}
+
 #[test]
 fn records_that_cannot_be_gone_on_with_stay_as_they_are() {
     let server = Server::scripted(REPLIES);

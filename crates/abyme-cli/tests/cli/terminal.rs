@@ -35,6 +35,9 @@ pid = os.fork()
 if pid == 0:
     for descriptor in range(3):
         os.dup2(line, descriptor)
+    if "PIPED" in os.environ:
+        # As with `| less`: stdout is a pipe that somebody reads.
+        os.dup2(os.pipe()[1], 1)
     os.execv(sys.argv[1], sys.argv[1:])
 "#;
 
@@ -55,7 +58,7 @@ sys.exit(os.waitstatus_to_exitcode(ended[1]))
 
 /// Runs the command while a script watches: `until(b"...")` waits for what is shown,
 /// `os.write(terminal, b"...")` types, `os.kill(pid, ...)` sends signals. Gives its exit code and all that
-/// was shown. At the end the terminal is as it was.
+/// was shown. At the end the terminal is as it was. With the variable `PIPED` stdout is a pipe.
 pub(crate) fn on_a_terminal(
     dir: &TestDir,
     args: &[&str],
