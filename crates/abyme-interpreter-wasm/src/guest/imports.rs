@@ -19,6 +19,9 @@ use crate::guest::{
     state::{GuestState, PlacedText},
 };
 
+#[cfg(test)]
+mod tests;
+
 const MODULE: &str = "abyme";
 /// How many bytes of a long object are written before other tasks have their turn.
 const PART: usize = 4 << 20;
