@@ -252,7 +252,7 @@ async fn the_host_checks_the_arguments_of_every_call() {
             "TypeError: nothing() got an unexpected keyword argument `text`",
             "{'count': 7, 'tags': None}",
             "TypeError: at count: expected int (at least 1), got int 0",
-            "TypeError: at count: expected int (at least 1), got dict {'deep': 1}",
+            "TypeError: at count: expected int, got dict {'deep': 1}",
             "TypeError: at tags: expected list | None, got str 'none'",
             "{'c': 1, 'args': ['a', 'b']}",
         ]
