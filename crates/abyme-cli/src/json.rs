@@ -98,8 +98,11 @@ pub(crate) fn write_text(out: &mut String, text: &str) {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            // All that steer are in the basic plane.
-            _ => push(out, format_args!("\\u{:04x}", u32::from(char))),
+            // Outside of the basic plane it takes two.
+            _ => char
+                .encode_utf16(&mut [0; 2])
+                .iter()
+                .for_each(|unit| push(out, format_args!("\\u{unit:04x}"))),
         }
         done = at;
     }
@@ -133,9 +136,9 @@ mod tests {
 
     #[test]
     fn text_is_escaped_and_read_back() {
-        let text = "a\"b\\\n\u{1b}\u{2028}\u{85}é👩";
+        let text = "a\"b\\\n\u{1b}\u{2028}\u{85}é👩\u{e0041}";
         let written = python(&text.into());
-        assert_eq!(written, r#""a\"b\\\n\u001b\u2028\u0085é👩""#);
+        assert_eq!(written, r#""a\"b\\\n\u001b\u2028\u0085é👩\udb40\udc41""#);
         assert_eq!(Value::parse_json(&written).unwrap(), text.into());
     }
 }

@@ -7,10 +7,21 @@
 use std::{
     fs::File,
     io::{self, IsTerminal, Read, Write},
+    os::fd::{AsFd, BorrowedFd},
     sync::Arc,
+    time::Duration,
 };
 
-use crate::exit::{Exit, Failure};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    termios::{QueueSelector, tcflush},
+};
+
+use crate::{
+    exit::{Exit, Failure},
+    terminal::escape,
+};
 
 /// stdin and stdout.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +38,6 @@ impl Standard {
     /// If a descriptor cannot be duplicated.
     #[cfg(feature = "pyo3")]
     pub(crate) fn moved() -> Result<Self, Failure> {
-        use std::os::fd::AsFd;
         let move_both = || -> io::Result<Self> {
             let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
             let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
@@ -73,6 +83,27 @@ impl Standard {
         }
     }
 
+    /// Waits for something to read, but no longer than this. Where that cannot be known, reading finds out.
+    pub(crate) fn is_readable_within(&self, wait: Duration) -> bool {
+        let wait = Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() };
+        let poll_one =
+            |input: BorrowedFd<'_>| poll(&mut [PollFd::from_borrowed_fd(input, PollFlags::IN)], Some(&wait));
+        let ready = match &self.moved {
+            Some((input, _)) => poll_one(input.as_fd()),
+            None => poll_one(io::stdin().as_fd()),
+        };
+        !matches!(ready, Ok(0) | Err(Errno::INTR))
+    }
+
+    /// Drops what was typed and not read.
+    pub(crate) fn drop_typed(&self) {
+        // Without a terminal nothing is typed.
+        match &self.moved {
+            Some((input, _)) => tcflush(input, QueueSelector::IFlush).ok(),
+            None => tcflush(io::stdin(), QueueSelector::IFlush).ok(),
+        };
+    }
+
     pub(crate) fn output(&self) -> Box<dyn Write + Send> {
         match &self.moved {
             Some((_, output)) => Box::new(output.clone()),
@@ -86,13 +117,23 @@ impl Standard {
     /// If a descriptor cannot be duplicated.
     #[cfg(feature = "mcp-server")]
     pub(crate) fn files(&self) -> io::Result<(File, File)> {
-        use std::os::fd::AsFd;
         match &self.moved {
             Some((input, output)) => Ok((input.try_clone()?, output.try_clone()?)),
             None => Ok((
                 File::from(io::stdin().as_fd().try_clone_to_owned()?),
                 File::from(io::stdout().as_fd().try_clone_to_owned()?),
             )),
+        }
+    }
+
+    /// Writes text to stdout that a program takes as it is, and whose control characters a person is shown.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub(crate) fn write_or_show(&self, text: &str) -> Result<(), Failure> {
+        match self.is_output_terminal() {
+            true => self.write(&escape(text)),
+            false => self.write(text),
         }
     }
 

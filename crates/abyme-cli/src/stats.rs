@@ -39,9 +39,9 @@ pub(crate) fn run(args: &StatsArgs, standard: &Standard) -> Result<Exit, Failure
         fs::write(path, stats.chart()).map_err(|error| not_written(path, &error))?;
     }
     if args.json {
-        standard.write(&format!("{}\n", stats.to_json()))?;
+        standard.write_or_show(&format!("{}\n", stats.to_json()))?;
     } else if args.csv {
-        standard.write(&stats.to_csv())?;
+        standard.write_or_show(&stats.to_csv())?;
     } else {
         standard.write(&terminal::escape(&format!("{stats}\n")))?;
     }

@@ -29,13 +29,15 @@ pub(crate) fn start_log() {
     };
 }
 
-/// stderr for lines of the log, which come whole.
+/// stderr for lines of the log, which come whole. They may hold what a provider or a server wrote.
 #[derive(Debug, Default)]
 struct LogLines;
 
 impl Write for LogLines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        above_drawn(|| io::stderr().write(line))
+        let shown = String::from_utf8_lossy(line);
+        above_drawn(|| io::stderr().write_all(escape(&shown).as_bytes()))?;
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -92,13 +94,18 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Whether a character does something to a terminal instead of being shown.
+/// Whether a character does something to a terminal instead of being shown, or is there without being seen.
 pub(crate) fn steers(char: char) -> bool {
     let turns_text = matches!(
         char,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
     );
-    char.is_control() || turns_text || matches!(char, '\u{2028}' | '\u{2029}' | '\u{feff}')
+    // Joiners are part of scripts and emoji, and stay. Tags can spell a whole hidden text.
+    let is_unseen = matches!(
+        char,
+        '\u{200b}' | '\u{2060}'..='\u{2065}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+    );
+    char.is_control() || turns_text || is_unseen || matches!(char, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -109,6 +116,7 @@ mod tests {
     fn control_sequences_become_visible() {
         assert_eq!(escape("\u{1b}[2Ja\u{9b}31m\u{7}"), "\\u{1b}[2Ja\\u{9b}31m\\u{7}");
         assert_eq!(escape("safe\rEVIL\r\n\u{202e}txt"), "safe\\rEVIL\r\n\\u{202e}txt");
+        assert_eq!(escape("a\u{e0041}b\u{200b}\u{2066}c"), "a\\u{e0041}b\\u{200b}\\u{2066}c");
     }
 
     #[test]

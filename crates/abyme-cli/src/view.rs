@@ -42,14 +42,14 @@ pub(crate) async fn run(args: ViewArgs, standard: &Standard) -> Result<Exit, Fai
         terminal::say(&format!("abyme: warning: {note}"));
     }
     match &args.output {
-        Some(path) if path == Path::new("-") => standard.write(&rendered.html)?,
+        Some(path) if path == Path::new("-") => standard.write_or_show(&rendered.html)?,
         Some(path) => {
             write_private(path, &rendered.html)?;
-            standard.write(&format!("{}\n", path.display()))?;
+            standard.write_or_show(&format!("{}\n", path.display()))?;
         }
         None => {
             let path = temporary(&rendered.html)?;
-            standard.write(&format!("{}\n", path.display()))?;
+            standard.write_or_show(&format!("{}\n", path.display()))?;
             if has_reader(&args, standard) {
                 open(&path);
             }

@@ -201,6 +201,43 @@ mod tests {
         assert_eq!(page.html.matches("</script>").count(), 2);
     }
 
+    /// Wherever a run puts such a text, it stays inside of the script element with the data, and comes back
+    /// from there as it was.
+    #[test]
+    fn no_text_of_a_run_is_markup() {
+        let evil = "</script><script>alert(1)</script><!--\u{2028}\u{2029}\" onload='alert(1)' javascript:alert(1) \
+                    ]]>&lt;\u{0}\u{1}0{{script}}";
+        let record = |mut event: serde_json::Value| -> abyme_core::Record {
+            event["run"] = "0123456789abcdef".into();
+            event["at"] = 0.5.into();
+            serde_json::from_value(event).unwrap()
+        };
+        let error = json!({"type": evil, "message": evil});
+        let events = [
+            json!({"event": "cell_started", "turn": 1, "reasoning": evil, "code": evil}),
+            json!({"event": "sub_call_started", "turn": 1, "call": 1, "function": evil, "model": evil,
+                   "prompt": evil}),
+            json!({"event": "tool_call_started", "turn": 1, "call": 2, "tool": evil,
+                   "arguments": {(evil): [evil, {(evil): evil}]}, "approval": {"denied": evil}}),
+            json!({"event": "tool_call_finished", "turn": 1, "call": 2, "error": error, "seconds": 0.1}),
+            json!({"event": "child_started", "turn": 1, "call": 3, "function": evil, "child": evil,
+                   "prompt": evil}),
+            json!({"event": "session_lost", "turn": 1, "reason": evil}),
+            json!({"event": "reply_refused", "turn": 1, "purpose": "act", "problem": evil}),
+        ];
+        let trajectory: Trajectory = events.into_iter().map(record).collect();
+        let html = Page::new().record(evil, &trajectory).render().html;
+        let clean = Page::new().record("a", &Trajectory::default()).render().html;
+        for mark in ["</script", "<script", "<!--", "<!", "]]>"] {
+            assert_eq!(html.matches(mark).count(), clean.matches(mark).count(), "{mark}");
+        }
+        let begin = html.find("{\"files\"").unwrap();
+        let end = begin + html[begin..].find("</script>").unwrap();
+        assert!(!html[begin..end].contains(['\u{2028}', '\u{2029}', '\u{0}', '\u{1}']));
+        let data: serde_json::Value = serde_json::from_str(html[begin..end].trim()).unwrap();
+        assert!(data["texts"].as_array().unwrap().iter().any(|text| text == evil), "{data}");
+    }
+
     #[test]
     fn only_a_page_that_is_served_may_connect() {
         assert!(!Page::new().render().html.contains("connect-src"));

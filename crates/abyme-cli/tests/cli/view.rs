@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::{
     server::Server,
     support::{CommandEnd, TestDir, exit_within, signal},
+    terminal::on_a_terminal,
 };
 
 /// A directory with the record of a run in `run.jsonl`.
@@ -149,4 +150,34 @@ fn no_record_is_written_over() {
         dir.run(args).failed(2, &[&said]);
         assert_eq!(read(), before, "{args:?}");
     }
+}
+
+/// The names of files, and what is in them, are foreign: an archive of records may come from anywhere.
+#[test]
+fn nothing_in_a_record_or_its_name_steers_a_terminal() {
+    let dir = recorded();
+    let evil = "evil\u{1b}]0;title\u{7}\u{9b}2J\u{202e}\u{e0041}.jsonl";
+    std::fs::copy(dir.path("run.jsonl"), dir.path(evil)).unwrap();
+    dir.write("broken\u{1b}[2J.jsonl", "no record\u{1b}[2J\n");
+    let page = "--output=page\u{1b}[2J.html";
+    for (args, shown) in [
+        (&["stats", evil][..], "evil"),
+        (&["stats", "--csv", evil], "evil\\u{1b}"),
+        (&["stats", "--json", evil], "evil"),
+        (&["view", evil, page], "page\\u{1b}[2J.html"),
+        (&["view", evil, "--output=-"], "evil"),
+        (&["view", "broken\u{1b}[2J.jsonl", page], "broken\\u{1b}[2J.jsonl"),
+        (&["stats", "missing\u{1b}[2J.jsonl"], "missing\\u{1b}[2J.jsonl"),
+        (&["replay", "missing\u{1b}[2J.jsonl"], "missing\\u{1b}[2J.jsonl"),
+        (&["view", evil, "--output=/nonexistent\u{1b}[2J/page.html"], "/nonexistent\\u{1b}[2J"),
+    ] {
+        let (_, screen) = on_a_terminal(&dir, args, &[], "");
+        let steers = |char: &char| {
+            char.is_control() && !"\r\n\t".contains(*char) || "\u{202e}\u{e0041}".contains(*char)
+        };
+        assert_eq!(screen.chars().find(steers), None, "{args:?}: {screen:?}");
+        assert!(screen.contains(shown), "{args:?}: {screen:?}");
+    }
+    // A program gets what is there.
+    assert!(ok(dir.run(&["stats", "--csv", evil])).stdout.contains(evil));
 }
