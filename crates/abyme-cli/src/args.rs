@@ -344,6 +344,11 @@ pub(crate) struct RlmArgs {
     #[cfg(feature = "mcp")]
     #[arg(long, value_name = "COMMAND|URL")]
     pub(crate) mcp: Vec<String>,
+    /// Ask on the terminal before a tool of an MCP server is called that changes something or sends something
+    /// to others, as far as its server says what it does; where nobody can be asked, such calls are denied
+    #[cfg(feature = "mcp")]
+    #[arg(long)]
+    pub(crate) ask_before_tools: bool,
     /// Check each cell before it runs, those of the sessions of `abyme mcp` too: a guard rail, not a wall
     #[arg(long, value_name = "NAME")]
     pub(crate) policy: Option<Policy>,
@@ -370,6 +375,14 @@ pub(crate) struct RlmArgs {
 }
 
 impl RlmArgs {
+    /// Whether a person is asked before tools with effects are called.
+    pub(crate) fn asks_before_tools(&self) -> bool {
+        #[cfg(feature = "mcp")]
+        return self.ask_before_tools;
+        #[cfg(not(feature = "mcp"))]
+        false
+    }
+
     /// The files among them that the command reads.
     pub(crate) fn read_files(&self) -> impl Iterator<Item = &Path> {
         self.tool.iter().chain(&self.prices).chain(&self.wrap.replay).map(AsRef::as_ref)

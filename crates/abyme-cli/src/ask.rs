@@ -52,6 +52,7 @@ pub(crate) async fn run(args: AskArgs, standard: &Standard) -> Result<Exit, Fail
     let running = Running {
         json: args.json,
         verbose: args.rlm.verbose,
+        asks: args.rlm.asks_before_tools().then_some(standard),
         interpreter,
         trace: args.trace.clone().zip(trace),
         wrapped,

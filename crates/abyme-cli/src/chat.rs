@@ -16,6 +16,7 @@ use abyme::{
 
 use self::lines::{Input, Lines};
 use crate::{
+    approval,
     args::{ChatArgs, Named},
     exit::{Exit, Failure},
     files, inputs, output,
@@ -227,7 +228,10 @@ impl Chat<'_> {
         let detail = if self.args.rlm.verbose { Detail::Turns } else { Detail::Lines };
         let progress = Arc::new(Progress::on_stderr(detail, self.standard));
         let inputs = self.files.clone().with(names::QUESTION, question);
-        let run = self.talk().ask(inputs).on_event(progress.clone());
+        let mut run = self.talk().ask(inputs).on_event(progress.clone());
+        if self.args.rlm.asks_before_tools() {
+            run = approval::asking(run, &progress, self.standard);
+        }
         let ended = until_stopped(run, &progress, &mut self.stop).await;
         progress.finish();
         match ended {

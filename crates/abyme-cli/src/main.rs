@@ -1,5 +1,6 @@
 //! The `abyme` command.
 
+mod approval;
 mod args;
 mod ask;
 mod backend;

@@ -14,6 +14,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use abyme::{
@@ -37,6 +38,8 @@ use crate::{
 
 /// Most characters of a line about what went wrong. The trace has the rest.
 const MAX_NOTE_CHARS: usize = 160;
+/// How often it is looked whether an answer is still wanted.
+const LOOK: Duration = Duration::from_millis(100);
 /// Most characters of what a cell produced, on a terminal where turns were not asked for whole.
 const MAX_OUTPUT_CHARS: usize = 1_000;
 
@@ -162,12 +165,29 @@ impl Progress {
     /// Asks the person at the terminal, in the middle of a run, and waits for the answer. `None` where nobody
     /// sits there.
     pub(crate) fn ask(&self, standard: &Standard, question: &str) -> Option<String> {
+        self.ask_while(standard, question, || true)
+    }
+
+    /// The same, for as long as the answer is wanted.
+    pub(crate) fn ask_while(
+        &self,
+        standard: &Standard,
+        question: &str,
+        is_wanted: impl Fn() -> bool,
+    ) -> Option<String> {
         if !standard.is_input_terminal() {
             return None;
         }
         let ask = || {
+            // What was typed before the question was seen is no answer to it.
+            standard.drop_typed();
+            writeln!(io::stderr().lock(), "{}", escape(question)).ok()?;
+            while !standard.is_readable_within(LOOK) {
+                if !is_wanted() {
+                    return None;
+                }
+            }
             let mut answer = String::new();
-            terminal::say(question);
             BufReader::new(standard.input()).read_line(&mut answer).ok()?;
             Some(answer)
         };

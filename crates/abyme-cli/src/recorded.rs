@@ -173,7 +173,9 @@ impl Prepared {
     ) -> Result<Exit, Failure> {
         let run = run.limits(|limits| rlm::limited(limits, &self.args.limits));
         let (json, verbose) = (self.json, self.args.verbose);
-        let running = Running { json, verbose, interpreter: &self.interpreter, trace, wrapped: self.wrapped };
+        let asks = self.args.asks_before_tools().then_some(standard);
+        let (interpreter, wrapped) = (&*self.interpreter, self.wrapped);
+        let running = Running { json, verbose, asks, interpreter, trace, wrapped };
         let progress = Arc::new(running.progress(standard));
         before.iter().for_each(|record| progress.catch_up(record));
         let run = run.on_unfinished_effect(decide(repeat_effects, progress.clone(), standard.clone()));

@@ -19,6 +19,7 @@ use abyme::{
 
 pub(crate) use self::{shared::Shared, wrapped::Wrapped};
 use crate::{
+    approval,
     args::{LimitArgs, RlmArgs},
     backend,
     exit::Failure,
@@ -93,6 +94,9 @@ pub(crate) async fn described_with(
         builder = builder.named_model(name, model(Some(named), None)?);
     }
 
+    if args.asks_before_tools() {
+        builder = builder.approve_tools(approval::nobody);
+    }
     #[cfg(feature = "mcp")]
     for server in &args.mcp {
         builder = builder.tools(shared.tools(server).await?);

@@ -43,6 +43,7 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
     let running = Running {
         json: args.json,
         verbose: args.rlm.verbose,
+        asks: args.rlm.asks_before_tools().then_some(standard),
         interpreter: factory.name(),
         trace: args.trace.zip(trace),
         wrapped,

@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 use abyme::{Prediction, Run, SessionSnapshots, Status, Trajectory, TrajectoryWriter};
 
 use crate::{
+    approval,
     exit::{Exit, Failure},
     output,
     progress::{Detail, Progress},
@@ -19,6 +20,8 @@ pub(crate) struct Running<'a> {
     /// Whether one JSON object is printed in place of the outputs.
     pub(crate) json: bool,
     pub(crate) verbose: bool,
+    /// Who is asked before tools with effects are called, if somebody is.
+    pub(crate) asks: Option<&'a Standard>,
     pub(crate) interpreter: &'a str,
     /// The file that the run is written to.
     pub(crate) trace: Option<(PathBuf, Arc<TrajectoryWriter>)>,
@@ -61,6 +64,9 @@ impl Running<'_> {
         print: impl FnOnce(&Prediction, f64) -> Result<(), Failure>,
     ) -> Result<Exit, Failure> {
         run = run.on_event(progress.clone());
+        if let Some(standard) = self.asks {
+            run = approval::asking(run, &progress, standard);
+        }
         if let Some((path, writer)) = &self.trace {
             run = run.on_event(writer.clone()).snapshots(SessionSnapshots::beside(path));
         }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     server::{Server, completion},
     support::{CommandEnd, TestDir, eventually, exit_within, signal},
+    terminal::on_a_terminal,
 };
 
 /// A directory whose `.env` configures the model of `server`.
@@ -403,6 +404,44 @@ fn the_tools_of_an_mcp_server() {
     run("python3 missing.py").failed(2, &["--mcp", "`python3`", "No such file"]);
     run("no-such-program --flag").failed(2, &["--mcp", "`no-such-program` does not start"]);
     run("python3 'unclosed").failed(2, &["--mcp", "neither a URL nor a command line"]);
+}
+
+/// The server does not say that its tool only reads.
+#[cfg(feature = "mcp")]
+#[test]
+fn a_tool_is_called_when_the_person_at_the_terminal_says_yes() {
+    let server = Server::scripted(&[
+        "```python\ntry:\n    total = add_up([1, 2, 3])\nexcept PermissionError as denied:\n    total = \
+         -1\n    print(denied)\nSUBMIT(total=total)\n```",
+    ]);
+    let dir = dir(&server);
+    dir.write("adder.py", MCP_SERVER);
+    let args =
+        ["run", "-s", "q -> total: int", "-i", "q=x", "--mcp", "python3 adder.py", "--ask-before-tools"];
+    let nobody = ok(dir.run(&[&args[..], &["--trace", "run.jsonl"]].concat()));
+    assert_eq!(nobody.stdout, "-1\n", "{nobody:?}");
+    let trace = std::fs::read_to_string(dir.path("run.jsonl")).unwrap();
+    assert!(trace.contains(r#""approval":{"denied":"nobody is at the terminal to be asked"}"#), "{trace}");
+    for (typed, total) in [("y", "6"), ("n", "-1"), ("", "-1")] {
+        // What is typed before the question is no answer to it.
+        let script = format!(
+            r#"
+os.write(terminal, b"y\n")
+until(b"`add_up(numbers=[1, 2, 3])`, which changes something. Call it? [y/N]")
+os.write(terminal, b"{typed}\n")
+"#
+        );
+        let (code, screen) = on_a_terminal(&dir, &args, &[], &script);
+        assert_eq!(code, 0, "{screen}");
+        assert!(screen.trim_end().ends_with(total), "{typed}: {screen}");
+    }
+    // A run that is stopped does not wait for an answer.
+    let script = r#"
+until(b"Call it? [y/N]")
+os.kill(pid, signal.SIGTERM)
+"#;
+    let (code, screen) = on_a_terminal(&dir, &args, &[], script);
+    assert_eq!(code, 143, "{screen}");
 }
 
 /// A run whose outputs a schema gives, with a model by name, a child, and prices from a file.
