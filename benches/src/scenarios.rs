@@ -6,6 +6,7 @@ mod budget;
 mod cell;
 mod cell_inputs;
 mod children;
+mod faults;
 mod flood_memory;
 mod fork;
 mod hand_over;
@@ -72,6 +73,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(requests::Requests::prefix()),
         Box::new(requests::Requests::prefix_messages()),
     ];
+    all.extend(faults::Faults::all());
     all.extend(model_call::ModelCall::all());
     all.push(Box::new(limiter::Limiter));
     all.extend(python_speed::all());

@@ -1,0 +1,190 @@
+//! Scenarios `faults-...`: how soon a fault is over, and what it costs the host.
+//!
+//! - `faults-death`: a cell ends its interpreter (`os._exit`); from the start of the cell until the caller has
+//!   the observation that says so.
+//! - `faults-overshoot`: a cell catches every interrupt and goes on; how long after its limit of half a second
+//!   the caller has its answer. It is killed after the backend's grace, which is in the time.
+//! - `faults-dropped`: the future of a cell and its session are dropped; until no process of it is left.
+//!   subprocess only: the others have no process here.
+//! - `faults-close`: the shutdown of a session whose code left threads, exit handlers and blocked signals.
+//! - `faults-flood`: cells print and write without end, to both streams and past them, until their limit; what
+//!   the program's memory grew by at its highest. Linux only.
+//!
+//! What isolation adds to the start of a process is in `start`. pyo3 has no part: nothing there ends code that
+//! does not want to end.
+
+use std::{
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use abyme::{Cell, CodeInterpreter, InterpreterFactory, NoHostFunctions, Observation};
+use async_trait::async_trait;
+
+use super::{
+    memory,
+    work::{Made, check, made, ready, seconds, words},
+};
+use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
+
+/// The limit of a cell that does not end by itself.
+const LIMIT: Duration = Duration::from_millis(500);
+/// Characters that are kept of each stream.
+const OUTPUT_CHARS: usize = 10_000;
+
+const STUBBORN: &str = "while True:\n    try:\n        while True: pass\n    except BaseException: pass";
+const LEAVES_MUCH: &str = "import atexit, signal, threading, time\n\
+    atexit.register(lambda: time.sleep(60))\n\
+    for number in (1, 2, 3, 15):\n    \
+        try: signal.signal(number, signal.SIG_IGN)\n    \
+        except (OSError, ValueError, AttributeError): pass\n\
+    for _ in range(4): threading.Thread(target=time.sleep, args=(60,), daemon=False).start()\n1";
+const FLOOD: &str = "import os, sys\nline = 'x' * 99_999\nwhile True:\n    \
+    print(line); print(line, file=sys.stderr); os.write(1, line.encode()); os.write(2, line.encode())";
+
+/// One of the scenarios.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Faults {
+    Death,
+    Overshoot,
+    Dropped,
+    Close,
+    Flood,
+}
+
+impl Faults {
+    pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
+        let all = [Self::Death, Self::Overshoot, Self::Dropped, Self::Close, Self::Flood];
+        all.into_iter().map(|one| Box::new(one) as Box<dyn Scenario>).collect()
+    }
+}
+
+#[async_trait]
+impl Scenario for Faults {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Death => "faults-death",
+            Self::Overshoot => "faults-overshoot",
+            Self::Dropped => "faults-dropped",
+            Self::Close => "faults-close",
+            Self::Flood => "faults-flood",
+        }
+    }
+
+    fn title(&self) -> &'static str {
+        match self {
+            Self::Death => "a dead interpreter is reported",
+            Self::Overshoot => "a time limit is overshot",
+            Self::Dropped => "a dropped session is gone",
+            Self::Close => "a session closes whatever its code did",
+            Self::Flood => "host memory while a session floods it",
+        }
+    }
+
+    fn workload(&self) -> &'static str {
+        match self {
+            Self::Death => "a cell calls `os._exit`; until the caller knows",
+            Self::Overshoot => "a cell that catches interrupts, over its limit; the time after the limit",
+            Self::Dropped => "a cell and its session are dropped; until no process is left",
+            Self::Close => "shutdown after threads, exit handlers and ignored signals",
+            Self::Flood => "output without end until a limit of 0.5 s; what memory grew by at its highest",
+        }
+    }
+
+    fn unit(&self) -> Unit {
+        if *self == Self::Flood { Unit::Bytes } else { Unit::Seconds }
+    }
+
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
+        let is_here = ["wasm", "subprocess", "docker"].contains(&system);
+        is_here.then_some(match self {
+            Self::Death | Self::Dropped => 1.0,
+            // Half a second, and the grace after which the backend kills.
+            Self::Overshoot => 0.5 + 1.5,
+            Self::Close => 5.0,
+            Self::Flood => 2.0 * OUTPUT_CHARS as f64 + 32e6,
+        })
+    }
+
+    fn samples(&self) -> usize {
+        10
+    }
+
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+        let System::Backend(factory) = system else { return Ok(None) };
+        if factory.name() == "pyo3" || (*self == Self::Dropped && factory.name() != "subprocess") {
+            return Ok(None);
+        }
+        let mut trial = Fault { of: *self, factory: factory.clone() };
+        trial.sample().await?;
+        made(trial)
+    }
+}
+
+struct Fault {
+    of: Faults,
+    factory: Arc<dyn InterpreterFactory>,
+}
+
+async fn execute(session: &mut dyn CodeInterpreter, code: &str) -> Result<Observation, String> {
+    let cell = Cell::new(code).timeout(LIMIT).max_output_chars(OUTPUT_CHARS);
+    session.execute(cell, &NoHostFunctions).await.map_err(words)
+}
+
+#[async_trait]
+impl Trial for Fault {
+    async fn sample(&mut self) -> Result<f64, String> {
+        let mut session = ready(&*self.factory).await?;
+        let started = Instant::now();
+        match self.of {
+            Faults::Death => {
+                let seen = execute(&mut *session, "import os\nos._exit(3)").await?;
+                let taken = seconds(started);
+                check("told", seen.session_ended.or(seen.restored).is_some(), true)?;
+                Ok(taken)
+            }
+            Faults::Overshoot => {
+                let seen = execute(&mut *session, STUBBORN).await?;
+                let taken = seconds(started) - LIMIT.as_secs_f64();
+                check("ended by its limit", seen.interruption.is_some(), true)?;
+                Ok(taken)
+            }
+            Faults::Dropped => {
+                let cell = Cell::new("while True: pass");
+                let running = session.execute(cell, &NoHostFunctions);
+                let ended = tokio::time::timeout(Duration::from_millis(20), running).await;
+                check("still running", ended.is_err(), true)?;
+                let started = Instant::now();
+                drop(session);
+                while children()? > 0 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Ok(seconds(started))
+            }
+            Faults::Close => {
+                let seen = execute(&mut *session, LEAVES_MUCH).await?;
+                check("an error", seen.error.map(|error| error.to_string()), None)?;
+                let started = Instant::now();
+                session.shutdown().await.map_err(words)?;
+                Ok(seconds(started))
+            }
+            Faults::Flood => {
+                memory::forget_peak()?;
+                let before = memory::resident()?;
+                let seen = execute(&mut *session, FLOOD).await?;
+                let grown = memory::peak()?.saturating_sub(before);
+                check("a flood", seen.stdout.total_chars > 1_000_000, true)?;
+                Ok(grown as f64)
+            }
+        }
+    }
+}
+
+/// How many children this process has, dead ones that are not waited for too.
+fn children() -> Result<usize, String> {
+    let threads = fs::read_dir("/proc/self/task")
+        .map_err(|error| format!("children are read from /proc, which is only on Linux: {error}"))?;
+    let lists = threads.flatten().map(|thread| fs::read_to_string(thread.path().join("children")));
+    Ok(lists.flatten().map(|list| list.split_whitespace().count()).sum())
+}
