@@ -135,6 +135,8 @@ async fn execute(session: &mut dyn CodeInterpreter, code: &str) -> Result<Observ
 #[async_trait]
 impl Trial for Fault {
     async fn sample(&mut self) -> Result<f64, String> {
+        // Peers are children, too.
+        let before = if self.of == Faults::Dropped { children()? } else { 0 };
         let mut session = ready(&*self.factory).await?;
         let started = Instant::now();
         match self.of {
@@ -157,7 +159,7 @@ impl Trial for Fault {
                 check("still running", ended.is_err(), true)?;
                 let started = Instant::now();
                 drop(session);
-                while children()? > 0 {
+                while children()? > before {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 Ok(seconds(started))
