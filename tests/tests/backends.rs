@@ -3,6 +3,9 @@
 //! A backend that cannot run here shows as ignored, with the reason.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
+#[cfg(target_os = "linux")]
+#[path = "backends/attacks.rs"]
+mod attacks;
 #[path = "backends/conversations.rs"]
 mod conversations;
 #[path = "backends/five_turns.rs"]
@@ -13,6 +16,8 @@ mod forks;
 mod killed;
 #[path = "backends/program.rs"]
 mod program;
+#[path = "backends/random.rs"]
+mod random;
 #[path = "backends/runs.rs"]
 mod runs;
 
@@ -43,14 +48,17 @@ fn main() -> ExitCode {
     if let Some(ended) = killed::instead_of_tests(&backends) {
         return ended;
     }
+    #[cfg(target_os = "linux")]
+    attacks::set_secret();
     // Sessions in this process share its working directory, and one cell lists its own.
     let place = tempfile::tempdir().unwrap();
     std::env::set_current_dir(place.path()).unwrap();
     let tests = backends.map(|backend| {
-        tests![
-            backend;
+        let tests = tests![
+            backend.clone();
             program::the_same_program_observes_the_same,
             program::a_crash_is_seen_alike,
+            random::random_programs_observe_the_same,
             runs::inputs_sub_calls_tools_and_types_work_together,
             runs::inputs_are_objects_where_asked,
             runs::sub_calls_are_typed_and_awaited,
@@ -68,7 +76,10 @@ fn main() -> ExitCode {
             conversations::a_question_goes_on_from_its_record,
             forks::forks_of_forks_draw_their_own_numbers,
             killed::a_killed_run_goes_on,
-        ]
+        ];
+        #[cfg(target_os = "linux")]
+        let tests = attacks::add_to(tests, &backend);
+        tests
     });
     BackendTests::main_of(tests.into(), true)
 }

@@ -192,6 +192,61 @@ fn drive(bytes: &[u8]) {
     });
 }
 
+/// Values as a driver writes them: the tags of what JSON lacks, with blobs that are there or not.
+fn wire_value() -> impl Strategy<Value = serde_json::Value> {
+    use serde_json::json;
+    let leaf = prop_oneof![
+        Just(json!(null)),
+        any::<bool>().prop_map(|value| json!(value)),
+        any::<i64>().prop_map(|value| json!(value)),
+        any::<f64>().prop_map(|value| json!(value)),
+        ".{0,6}".prop_map(|value| json!(value)),
+        (0..4_u8).prop_map(|blob| json!({"$text": blob})),
+        (0..4_u8).prop_map(|blob| json!({"$bytes": blob})),
+        "-?[0-9]{0,40}".prop_map(|digits| json!({"$int": digits})),
+        prop::sample::select(vec!["nan", "inf", "-inf", "-0.0", "x"])
+            .prop_map(|name| json!({"$float": name})),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(|items| json!(items)),
+            prop::collection::hash_map(".{0,3}", inner.clone(), 0..3).prop_map(|fields| json!(fields)),
+            vec((".{0,3}", inner), 0..3).prop_map(|pairs| json!({"$dict": pairs})),
+        ]
+    })
+}
+
+/// A frame of any kind, whose fields are of their types or not.
+fn wire_frame() -> impl Strategy<Value = Vec<u8>> {
+    let kinds = vec!["ready", "output", "call", "submit", "done", "interrupted", "pong", ""];
+    let names = vec!["f", "llm_query", "stdout", "SUBMIT", "FINAL_VAR", "\u{0}"];
+    let blobs = vec(vec(any::<u8>(), 0..12), 0..4);
+    let told = prop_oneof![9 => Just(0_i64), 1 => -2..3_i64];
+    let fields = (prop::sample::select(kinds), 0..3_u64, 0..4_u64, prop::sample::select(names));
+    (fields, wire_value(), wire_value(), blobs, told, 0..9_usize).prop_map(
+        |((kind, run, id, name), value, other, blobs, told, left_out)| {
+            let mut header = serde_json::json!({
+                "type": kind, "run": run, "id": id, "name": name, "stream": name, "via": name, "text": name,
+                "args": [value], "kwargs": {"a": other}, "fields": {"x": value}, "value": other,
+                "protocol": 1, "python": "3.13.0", "executable": "", "pid": 1,
+                "stdout": {"head": "", "tail": "", "total": 0},
+                "stderr": {"head": "", "tail": "", "total": id}, "variables": {"v": value},
+            });
+            let fields = header.as_object_mut().unwrap();
+            let names: Vec<_> = fields.keys().cloned().collect();
+            fields.remove(&names[left_out]);
+            let header = header.to_string();
+            let mut bytes = b"ABY1".to_vec();
+            bytes.extend(u32::try_from(header.len() as i64 + told).unwrap().to_be_bytes());
+            bytes.extend(u32::try_from(blobs.len()).unwrap().to_be_bytes());
+            blobs.iter().for_each(|blob| bytes.extend((blob.len() as u64).to_be_bytes()));
+            bytes.extend(header.as_bytes());
+            blobs.iter().for_each(|blob| bytes.extend_from_slice(blob));
+            bytes
+        },
+    )
+}
+
 const REPLIES: &[&str] = &[
     "I look at it.\n\n```python\nprint(q[:100])\nSUBMIT(a=1)\n```\nThat is it.",
     "```repl\nx = '''\n```\n'''\n```",
@@ -535,6 +590,13 @@ proptest! {
     #[test]
     fn bytes_of_a_driver(bytes in near_bytes(driver_bytes(), FRAME_WORDS)) {
         drive(&bytes);
+    }
+
+    /// Whole frames in any order, after a good beginning or not.
+    #[test]
+    fn frames_of_a_driver(begins_well in any::<bool>(), frames in vec(wire_frame(), 0..8)) {
+        let begin = if begins_well { driver_bytes() } else { Vec::new() };
+        drive(&[begin, frames.concat()].concat());
     }
 
     #[test]

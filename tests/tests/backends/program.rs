@@ -71,7 +71,7 @@ impl HostFunctions for Host {
     }
 }
 
-fn scope() -> Scope {
+pub(crate) fn scope() -> Scope {
     let parameter = ParameterSpec::new;
     Scope::new()
         .function(
@@ -272,19 +272,25 @@ pub(crate) async fn a_crash_is_seen_alike(backend: Backend) {
     }
 }
 
-struct Run {
+/// A session and what its cells called.
+pub(crate) struct Run {
     session: Box<dyn CodeInterpreter>,
     host: Host,
     last: String,
 }
 
 impl Run {
-    async fn new(factory: impl InterpreterFactory) -> Self {
+    pub(crate) async fn new(factory: impl InterpreterFactory) -> Self {
         Self { session: factory.create().await.unwrap(), host: Host::new(), last: String::new() }
     }
 
-    async fn execute(&mut self, cell: Cell) -> abyme::Result<Observation> {
+    pub(crate) async fn execute(&mut self, cell: Cell) -> abyme::Result<Observation> {
         self.session.execute(cell, &self.host).await
+    }
+
+    /// What was called since the last time.
+    pub(crate) fn calls(&self) -> String {
+        format!("{:?}", self.host.take())
     }
 
     /// What a cell produced and called, as far as it has to be the same.
