@@ -3,7 +3,9 @@
 mod args;
 mod chart;
 mod compare;
+mod cpu;
 mod floors;
+mod goal;
 mod machine;
 mod output;
 mod peers;

@@ -13,6 +13,9 @@ use crate::{
     units::Unit,
 };
 
+/// The system counts processor time in steps of 0.01 s: less than this is mostly error.
+const LEAST_CPU: f64 = 0.1;
+
 /// A benchmark run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -92,6 +95,15 @@ pub(crate) struct Row {
     /// In the order they were taken.
     pub(crate) samples: Vec<f64>,
     pub(crate) goal: Option<f64>,
+    /// What the goal is a multiple of: "0.80× pyeryx".
+    #[serde(default)]
+    pub(crate) goal_ratio: Option<String>,
+    /// Seconds of processor time that all samples took together, here and in processes below. 0: not known.
+    #[serde(default)]
+    pub(crate) cpu: f64,
+    /// Seconds that all samples took together, with what is not timed in them.
+    #[serde(default)]
+    pub(crate) wall: f64,
     /// Why it took no part, or dropped out.
     pub(crate) problem: Option<String>,
     /// Whether that problem is a failure, and not a limit that was known.
@@ -99,6 +111,33 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// A system of which nothing was measured yet.
+    pub(crate) fn of(system: String, kind: Kind) -> Self {
+        Self {
+            system,
+            kind,
+            samples: Vec::new(),
+            goal: None,
+            goal_ratio: None,
+            cpu: 0.0,
+            wall: 0.0,
+            problem: None,
+            failed: false,
+        }
+    }
+
+    /// The processor time of the work that the median is of, in seconds. `None` where it is not known, or was
+    /// too little to be counted.
+    pub(crate) fn cpu_time(&self, unit: Unit) -> Option<f64> {
+        let processors =
+            if self.cpu >= LEAST_CPU && self.wall > 0.0 { self.cpu / self.wall } else { return None };
+        match unit {
+            Unit::Seconds => Some(self.median()? * processors),
+            Unit::PerSecond => Some(processors / self.median()?),
+            Unit::Bytes | Unit::Share => None,
+        }
+    }
+
     /// `None` if it did not come to its end: the samples before that are kept, and not shown as a result.
     pub(crate) fn stats(&self, unit: Unit) -> Option<Stats> {
         if self.problem.is_some() { None } else { Stats::of(&self.samples, unit.more_is_better()) }
@@ -115,10 +154,11 @@ impl Point {
         self.rows.iter().find(|row| row.kind == Kind::Floor)
     }
 
-    /// The best of the peers.
-    pub(crate) fn best_peer(&self, unit: Unit) -> Option<f64> {
-        let peers = self.rows.iter().filter(|row| row.kind == Kind::Peer).filter_map(Row::median);
-        peers.min_by(|left, right| {
+    /// The best of the peers: its median and its name.
+    pub(crate) fn best_peer(&self, unit: Unit) -> Option<(f64, &str)> {
+        let peers = self.rows.iter().filter(|row| row.kind == Kind::Peer);
+        let peers = peers.filter_map(|row| Some((row.median()?, row.system.as_str())));
+        peers.min_by(|(left, _), (right, _)| {
             let order = left.total_cmp(right);
             if unit.more_is_better() { order.reverse() } else { order }
         })
@@ -234,8 +274,7 @@ pub(crate) mod tests {
 
     /// A row, for the tests of others too.
     pub(crate) fn row(system: &str, kind: Kind, samples: &[f64]) -> Row {
-        let system = system.into();
-        Row { system, kind, samples: samples.into(), goal: None, problem: None, failed: false }
+        Row { samples: samples.into(), ..Row::of(system.into(), kind) }
     }
 
     pub(crate) fn scenario(unit: Unit, points: Vec<Point>) -> ScenarioRecord {
@@ -297,8 +336,21 @@ pub(crate) mod tests {
         broken.problem = Some("it died".into());
         let rows = vec![broken, row("one", Kind::Peer, &[2.0]), row("two", Kind::Peer, &[4.0])];
         let point = Point { at: None, rows };
-        assert_eq!(point.best_peer(Unit::Seconds), Some(2.0));
-        assert_eq!(point.best_peer(Unit::PerSecond), Some(4.0));
+        assert_eq!(point.best_peer(Unit::Seconds), Some((2.0, "one")));
+        assert_eq!(point.best_peer(Unit::PerSecond), Some((4.0, "two")));
         assert!(point.first_floor().is_none());
+    }
+
+    #[test]
+    fn processor_time_is_that_of_the_median() {
+        let mut row = row("wasm", Kind::Backend, &[0.002, 0.002]);
+        assert_eq!(row.cpu_time(Unit::Seconds), None);
+        (row.cpu, row.wall) = (1.5, 1.0);
+        assert_eq!(row.cpu_time(Unit::Seconds), Some(0.003));
+        assert_eq!(row.cpu_time(Unit::Bytes), None);
+        row.samples = vec![500.0];
+        assert_eq!(row.cpu_time(Unit::PerSecond), Some(0.003));
+        row.cpu = 0.05;
+        assert_eq!(row.cpu_time(Unit::PerSecond), None);
     }
 }

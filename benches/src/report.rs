@@ -32,7 +32,13 @@ fn replace(text: &str, generated: &str) -> Result<String, String> {
 }
 
 fn generated(record: &Record) -> String {
-    let mut parts = vec![machine(record).markdown(), table::systems(record).markdown()];
+    let mut parts = vec![
+        "### All rows\n\nThe ratio is to the best peer, or to the floor where no peer takes part.\n"
+            .to_owned(),
+        table::summary(record).markdown(),
+        machine(record).markdown(),
+        table::systems(record).markdown(),
+    ];
     for scenario in &record.scenarios {
         let chart = format!("![{}](benches/charts/{}.svg)\n", scenario.title, scenario.name);
         let workload = first_upper(scenario.workload.trim_end_matches('.'));
@@ -110,6 +116,7 @@ mod tests {
             "| date | 2026-11-20T18:30:00Z |",
             "| command | cargo xtask bench --peers |",
             "| docker | backend |  | no engine answers |",
+            "| cell | wasm | 1.00 ms |",
             "### Cell round trip\n\nOne more cell.\n\n| system |",
             "![cell round trip](benches/charts/cell.svg)",
         ] {

@@ -1,11 +1,16 @@
 //! Runs a scenario: all systems are made ready, then take turns, so that noise of the machine hits all of
 //! them alike.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::task::{JoinError, spawn};
 
 use crate::{
+    cpu,
     output::say,
     record::{Point, Row, ScenarioRecord},
     scenario::Scenario,
@@ -33,7 +38,9 @@ pub(crate) async fn run(scenario: &Arc<dyn Scenario>, systems: &[System], quick:
     for at in values {
         let value = name.zip(at).map(|(name, at)| format!(", {name} {at}")).unwrap_or_default();
         say(&format!("{}{value}", scenario.title()));
-        points.push(Point { at, rows: point(scenario, &systems, at, quick).await });
+        let mut rows = point(scenario, &systems, at, quick).await;
+        set_goals(scenario, at, &mut rows, points.first());
+        points.push(Point { at, rows });
     }
     ScenarioRecord {
         name: scenario.name().to_owned(),
@@ -58,12 +65,22 @@ async fn point(scenario: &Arc<dyn Scenario>, systems: &[System], at: Option<u64>
             racer.take_turn(scenario.limit(), round >= uncounted).await;
         }
     }
-    let mut rows: Vec<Row> = racers.into_iter().map(|racer| racer.row).collect();
-    for row in &mut rows {
-        // Some goals are a multiple of a floor, which is known after its samples.
-        row.goal = scenario.goal(&row.system, at);
+    racers.into_iter().map(|racer| racer.row).collect()
+}
+
+/// Goals are multiples of what was measured, so they are known after the samples.
+fn set_goals(scenario: &Arc<dyn Scenario>, at: Option<u64>, rows: &mut [Row], first: Option<&Point>) {
+    let measured: &[Row] = rows;
+    let goal = |row: &Row| {
+        let goal = scenario.goal(&row.system, at)?;
+        goal.resolve(scenario.unit(), &row.system, measured, first)
+    };
+    let goals: Vec<_> = measured.iter().map(goal).collect();
+    for (row, goal) in rows.iter_mut().zip(goals) {
+        if let Some((value, ratio)) = goal {
+            (row.goal, row.goal_ratio) = (Some(value), ratio);
+        }
     }
-    rows
 }
 
 /// A system in a scenario.
@@ -77,14 +94,7 @@ impl Racer {
     /// `None` if the system has no part in the scenario.
     async fn ready(scenario: &Arc<dyn Scenario>, system: &System, at: Option<u64>) -> Option<Self> {
         let name = system.name();
-        let row = Row {
-            kind: system.kind(),
-            samples: Vec::new(),
-            goal: None,
-            problem: None,
-            failed: false,
-            system: name,
-        };
+        let row = Row::of(name, system.kind());
         let (scenario, system) = (scenario.clone(), system.clone());
         let limit = READY.max(2 * scenario.limit());
         let prepared = apart(async move { scenario.prepare(&system, at).await }, limit).await;
@@ -104,16 +114,28 @@ impl Racer {
 
     async fn take_turn(&mut self, limit: Duration, counts: bool) {
         let Some(mut trial) = self.trial.take() else { return };
-        let sampled = apart(async move { (trial.sample().await, trial) }, limit).await;
+        let sampled = apart(
+            async move {
+                let (before, started) = (cpu::of_tree(), Instant::now());
+                let sample = trial.sample().await;
+                let (wall, after) = (started.elapsed().as_secs_f64(), cpu::of_tree());
+                (sample, trial, before.zip(after).map(|(before, after)| (after - before, wall)))
+            },
+            limit,
+        )
+        .await;
         match sampled {
-            Ok((Ok(value), trial)) if value.is_finite() && value >= 0.0 => {
+            Ok((Ok(value), trial, taken)) if value.is_finite() && value >= 0.0 => {
                 self.trial = Some(trial);
                 if counts {
                     self.row.samples.push(value);
+                    let (cpu, wall) = taken.unwrap_or_default();
+                    self.row.cpu += cpu;
+                    self.row.wall += wall;
                 }
             }
-            Ok((Ok(value), _)) => self.drop_out(&format!("it measured {value}"), true),
-            Ok((Err(reason), _)) | Err(reason) => self.drop_out(&reason, true),
+            Ok((Ok(value), ..)) => self.drop_out(&format!("it measured {value}"), true),
+            Ok((Err(reason), ..)) | Err(reason) => self.drop_out(&reason, true),
         }
     }
 

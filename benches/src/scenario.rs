@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{systems::System, trial::Trial, units::Unit};
+use crate::{goal::Goal, systems::System, trial::Trial, units::Unit};
 
 /// One piece of work, in a file of its own under `scenarios/`, which says on top what it is.
 #[async_trait]
@@ -25,9 +25,9 @@ pub(crate) trait Scenario: Send + Sync {
         None
     }
 
-    /// What DESIGN.md section 9 and the issue ask of a system at a point, in the unit. Asked when the samples
-    /// were taken.
-    fn goal(&self, system: &str, at: Option<u64>) -> Option<f64> {
+    /// What DESIGN.md section 9 and the issue ask of a system at a point. Asked when the samples were
+    /// taken.
+    fn goal(&self, system: &str, at: Option<u64>) -> Option<Goal> {
         let _ = (system, at);
         None
     }

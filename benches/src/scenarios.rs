@@ -41,7 +41,7 @@ use crate::scenario::Scenario;
 /// All scenarios.
 pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
     let mut all: Vec<Box<dyn Scenario>> = vec![
-        Box::new(start::Start::default()),
+        Box::new(start::Start),
         Box::new(pool_start::PoolStart),
         Box::new(cell::CellRoundTrip),
         Box::new(host_call::HostCalls),

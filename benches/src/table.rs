@@ -66,7 +66,7 @@ pub(crate) fn results(scenario: &ScenarioRecord, quick: bool) -> Table {
     let floor =
         scenario.points.iter().find_map(|point| point.first_floor()).map(|row| format!("× {}", row.system));
     let floor = floor.as_deref().unwrap_or_default();
-    let head = [axis, "system", "kind", "median", "p95", "n", floor, "than best peer", "goal", "note"];
+    let head = [axis, "system", "kind", "median", "p95", "CPU", "n", floor, "than best peer", "goal", "note"];
     let mut table = Table::new(&head);
     for point in &scenario.points {
         for row in &point.rows {
@@ -83,24 +83,61 @@ fn cells(unit: Unit, point: &Point, row: &Row, quick: bool) -> Vec<String> {
         (Some(stats), Some(other)) if other > 0.0 && stats.median > 0.0 => show(stats.median, other),
         _ => String::new(),
     };
-    let peer = point.best_peer(unit).filter(|_| row.kind.is_ours());
-    let goal = row.goal.filter(|_| !quick);
+    let peer = point.best_peer(unit).map(|(median, _)| median).filter(|_| row.kind.is_ours());
     vec![
         point.at.map(count).unwrap_or_default(),
         row.system.clone(),
         row.kind.word().to_owned(),
         of_stats(&|stats| unit.show(stats.median)),
         of_stats(&|stats| if stats.count > 1 { unit.show(stats.p95) } else { String::new() }),
+        row.cpu_time(unit).map(|cpu| Unit::Seconds.show(cpu)).unwrap_or_default(),
         of_stats(&|stats| stats.count.to_string()),
         against(point.first_floor().and_then(Row::median), &|value, floor| times(value / floor)),
         against(peer, &|value, peer| better(unit.times_worse(value, peer))),
-        match (stats, goal) {
-            (Some(stats), Some(goal)) => verdict(unit, stats.median, goal),
-            (None, Some(goal)) => format!("not met: {}", unit.show(goal)),
-            (_, None) => String::new(),
-        },
+        goal(unit, row, quick),
         row.problem.clone().unwrap_or_default(),
     ]
+}
+
+/// All rows that are ours beside the best of the others. A quick run is not compared with the goals.
+pub(crate) fn summary(record: &Record) -> Table {
+    let mut table = Table::new(&["scenario", "at", "system", "ours", "best peer", "floor", "ratio", "goal"]);
+    for scenario in &record.scenarios {
+        let unit = scenario.unit;
+        for point in &scenario.points {
+            let peer = point.best_peer(unit);
+            let floor = point.first_floor().and_then(|row| Some((row.median()?, row.system.as_str())));
+            let other = |other: Option<(f64, &str)>| {
+                other.map(|(median, name)| format!("{} {name}", unit.show(median))).unwrap_or_default()
+            };
+            for row in point.rows.iter().filter(|row| row.kind.is_ours()) {
+                let Some(ours) = row.median() else { continue };
+                let ratio = peer.or(floor).filter(|(than, _)| ours > 0.0 && *than > 0.0);
+                table.row(vec![
+                    scenario.name.clone(),
+                    point.at.map(count).unwrap_or_default(),
+                    row.system.clone(),
+                    unit.show(ours),
+                    other(peer),
+                    other(floor),
+                    ratio.map(|(than, _)| times(unit.times_worse(ours, than))).unwrap_or_default(),
+                    goal(unit, row, record.quick),
+                ]);
+            }
+        }
+    }
+    table.compact()
+}
+
+/// Whether the goal of a row is met; nothing without one.
+fn goal(unit: Unit, row: &Row, quick: bool) -> String {
+    let Some(goal) = row.goal.filter(|_| !quick) else { return String::new() };
+    let ratio = row.goal_ratio.as_ref().map(|ratio| format!(" ({ratio})")).unwrap_or_default();
+    let shown = format!("{}{ratio}", unit.show(goal));
+    match row.stats(unit) {
+        Some(stats) => verdict(unit, stats.median, goal, &shown),
+        None => format!("not met: {shown}"),
+    }
 }
 
 /// A ratio of ours to a peer's, as words.
@@ -113,8 +150,7 @@ fn better(times_worse: f64) -> String {
 }
 
 /// Whether a goal is met, and by how much not.
-fn verdict(unit: Unit, median: f64, goal: f64) -> String {
-    let shown = unit.show(goal);
+fn verdict(unit: Unit, median: f64, goal: f64, shown: &str) -> String {
     let worse = unit.times_worse(median, goal);
     // A value that rounds to the goal meets it.
     if worse <= 1.005 {
@@ -189,10 +225,11 @@ mod tests {
 
     #[test]
     fn goals_are_met_or_missed_in_either_direction() {
-        assert_eq!(verdict(Unit::Seconds, 0.0005, 0.0005), "met: 500 µs");
-        assert_eq!(verdict(Unit::PerSecond, 2100.0, 2000.0), "met: 2 000 /s");
-        assert_eq!(verdict(Unit::PerSecond, 1500.0, 2000.0), "short of 2 000 /s by 25 %");
-        assert_eq!(verdict(Unit::PerSecond, 500.0, 2000.0), "short of 2 000 /s: 4.00×");
+        let of = |unit: Unit, median, goal| verdict(unit, median, goal, &unit.show(goal));
+        assert_eq!(of(Unit::Seconds, 0.0005, 0.0005), "met: 500 µs");
+        assert_eq!(of(Unit::PerSecond, 2100.0, 2000.0), "met: 2 000 /s");
+        assert_eq!(of(Unit::PerSecond, 1500.0, 2000.0), "short of 2 000 /s by 25 %");
+        assert_eq!(of(Unit::PerSecond, 500.0, 2000.0), "short of 2 000 /s: 4.00×");
         assert_eq!((better(0.1), better(2.0)), ("10.0× better".into(), "2.00× worse".into()));
     }
 
@@ -200,5 +237,33 @@ mod tests {
     fn a_system_that_is_not_here_says_why() {
         let text = systems(&record(Vec::new())).text();
         assert!(text.contains("docker") && text.contains("no engine answers"), "{text}");
+    }
+
+    #[test]
+    fn the_summary_has_our_rows_beside_the_best_of_the_others() {
+        let mut sample = sample();
+        sample.points[0].rows[0].goal_ratio = Some("0.15× rlms".into());
+        let mut record = record(vec![sample]);
+        let expected = "\
+| scenario | at | system | ours | best peer | floor | ratio | goal |
+|---|---|---|---|---|---|---|---|
+| cell | 1 000 | wasm | 2.00 ms | 10.0 ms rlms | 1.00 ms pipe | 0.20× | \
+short of 1.50 ms (0.15× rlms) by 33 % |
+";
+        assert_eq!(summary(&record).markdown(), expected);
+        record.quick = true;
+        assert!(!summary(&record).markdown().contains("goal"));
+    }
+
+    #[test]
+    fn processor_time_has_a_column() {
+        let mut wasm = row("wasm", Kind::Backend, &[0.002]);
+        (wasm.cpu, wasm.wall) = (1.0, 2.0);
+        let table = results(&scenario(Unit::Seconds, vec![Point { at: None, rows: vec![wasm] }]), false);
+        assert_eq!(
+            table.markdown(),
+            "| system | kind | median | CPU | n |\n|---|---|---|---|---|\n\
+             | wasm | backend | 2.00 ms | 1.00 ms | 1 |\n"
+        );
     }
 }

@@ -45,6 +45,13 @@ pub(super) const PEERS: &[PeerSpec] = &[
         script: "eryx_session.py",
         python: 12,
     },
+    PeerSpec {
+        name: "monty",
+        environment: "monty",
+        requirements: &["requirements-monty.txt"],
+        script: "monty_session.py",
+        python: 10,
+    },
 ];
 
 /// A peer that is installed.

@@ -13,7 +13,7 @@ use super::{
     planner::Planner,
     work::{Made, check, made, seconds, words},
 };
-use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
+use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 /// Conversations in the directory.
 const CONVERSATIONS: usize = 10_000;
@@ -43,8 +43,8 @@ impl Scenario for Asleep {
     }
 
     /// 5 ms for each 10 MB of its state: the text, once as an input and once in the session.
-    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
-        (system == "wasm").then_some(10e-3)
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<Goal> {
+        (system == "wasm").then_some(Goal::Value(10e-3))
     }
 
     async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {

@@ -12,7 +12,7 @@ use super::{
     planner::{Planner, SlowEcho},
     work::{Made, check, is_ours, made, of_peer, words},
 };
-use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
+use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const CALLS: u32 = 1000;
 
@@ -39,8 +39,8 @@ impl Scenario for Batch {
         Unit::Seconds
     }
 
-    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
-        is_ours(system).then_some(0.15)
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<Goal> {
+        is_ours(system).then_some(Goal::Value(0.15))
     }
 
     fn samples(&self) -> usize {

@@ -10,7 +10,7 @@ use super::{
     planner::Planner,
     work::{Made, made, seconds},
 };
-use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
+use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const CALLS: u32 = 100_000;
 
@@ -36,8 +36,8 @@ impl Scenario for Bookkeeping {
         Unit::Seconds
     }
 
-    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
-        (system == "loop").then_some(2e-6)
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<Goal> {
+        (system == "loop").then_some(Goal::Value(2e-6))
     }
 
     fn samples(&self) -> usize {

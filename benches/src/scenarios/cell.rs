@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use super::work::{Made, check, made, of_peer, ready, run, seconds, value};
 use crate::{
     floors::{container::RoundTrip, pipe::Pipe},
+    goal::{Goal, SANDBOXED},
     scenario::Scenario,
     systems::System,
     trial::Trial,
@@ -45,8 +46,14 @@ impl Scenario for CellRoundTrip {
         Unit::Seconds
     }
 
-    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
-        goal(system)
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<Goal> {
+        match system {
+            "wasm" => Some(Goal::Times(0.8, SANDBOXED)),
+            "subprocess" => Some(Goal::Times(0.6, &["DSPy LocalInterpreter"])),
+            "docker" => Some(Goal::Times(1.5, &[ATTACHED])),
+            "pyo3" => Some(Goal::Times(1.5, &["rlms LocalREPL"])),
+            _ => None,
+        }
     }
 
     fn floors(&self) -> Vec<&'static str> {
@@ -64,17 +71,6 @@ impl Scenario for CellRoundTrip {
             System::Peer(peer) => of_peer(peer, self.name(), at).await,
             System::Floor(_) | System::Loop => Ok(None),
         }
-    }
-}
-
-/// What DESIGN.md asks of a cell round trip.
-pub(super) fn goal(system: &str) -> Option<f64> {
-    match system {
-        "wasm" => Some(25e-6),
-        "subprocess" => Some(50e-6),
-        "docker" => Some(250e-6),
-        "pyo3" => Some(10e-6),
-        _ => None,
     }
 }
 

@@ -5,10 +5,10 @@ use abyme::{Cell, Text};
 use async_trait::async_trait;
 
 use super::{
-    cell::{self, Counting},
-    work::{Made, SharedText, ascii, made, ready, run},
+    cell::Counting,
+    work::{Made, SharedText, ascii, is_ours, made, ready, run},
 };
-use crate::{scenario::Scenario, systems::System, units::Unit};
+use crate::{goal::Goal, scenario::Scenario, systems::System, units::Unit};
 
 /// The scenario.
 #[derive(Debug, Default)]
@@ -38,8 +38,8 @@ impl Scenario for CellInputs {
         Some(("megabytes", vec![0, 10, 100]))
     }
 
-    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
-        cell::goal(system)
+    fn goal(&self, system: &str, at: Option<u64>) -> Option<Goal> {
+        (is_ours(system) && at > Some(0)).then_some(Goal::TimesFirst(1.1))
     }
 
     fn samples(&self) -> usize {

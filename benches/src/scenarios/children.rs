@@ -17,7 +17,7 @@ use super::{
     planner::Planner,
     work::{Made, check, made, seconds, words},
 };
-use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
+use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 /// Children that are started one after the other.
 const CHILDREN: u64 = 50;
@@ -66,11 +66,11 @@ impl Scenario for Children {
         Unit::Seconds
     }
 
-    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<Goal> {
         let least = 2.0 + (WIDTHS.0 * WIDTHS.1).div_ceil(AT_ONCE as u64) as f64;
         match (system, self.is_tree) {
-            ("wasm", false) => Some(0.003),
-            ("wasm", true) => Some(1.15 * least * REPLY.as_secs_f64()),
+            ("wasm", false) => Some(Goal::Value(0.003)),
+            ("wasm", true) => Some(Goal::Value(1.15 * least * REPLY.as_secs_f64())),
             _ => None,
         }
     }

@@ -8,7 +8,7 @@ use abyme::{Cell, CodeInterpreter};
 use async_trait::async_trait;
 
 use super::work::{Made, check, made, ready, run, seconds, value, words};
-use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
+use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 /// The scenario.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ impl Scenario for Fork {
         Unit::Seconds
     }
 
-    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
-        (system == "wasm").then_some(5e-3)
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<Goal> {
+        (system == "wasm").then_some(Goal::Value(5e-3))
     }
 
     async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {

@@ -9,7 +9,7 @@ use super::{
     loop_overhead::Bare,
     work::{Made, made},
 };
-use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
+use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const RUNS: u32 = 20;
 
@@ -39,8 +39,8 @@ impl Scenario for History {
         Some(("turns before", vec![1, 10, 40]))
     }
 
-    fn goal(&self, _subject: &str, _at: Option<u64>) -> Option<f64> {
-        Some(0.1e-3)
+    fn goal(&self, _subject: &str, _at: Option<u64>) -> Option<Goal> {
+        Some(Goal::Value(0.1e-3))
     }
 
     async fn prepare(&self, system: &System, at: Option<u64>) -> Made {

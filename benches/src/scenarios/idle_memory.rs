@@ -17,7 +17,7 @@ use super::{
     memory,
     work::{Made, ascii, made, run, value, words},
 };
-use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
+use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 /// The scenario, without or with a text.
 #[derive(Debug)]
@@ -57,8 +57,8 @@ impl Scenario for IdleMemory {
         Unit::Bytes
     }
 
-    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
-        (system == "wasm" && self.megabytes == 0).then_some(2e6)
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<Goal> {
+        (system == "wasm" && self.megabytes == 0).then_some(Goal::Value(1e6))
     }
 
     fn samples(&self) -> usize {

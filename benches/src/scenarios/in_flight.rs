@@ -24,7 +24,7 @@ use super::{
     runs::{one, three_turns},
     work::{Made, made, seconds, words},
 };
-use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
+use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const POOL: usize = 64;
 /// Memory mappings of a wasm session, and those that the rest of the program has.
@@ -69,10 +69,10 @@ impl Scenario for InFlight {
         Some(("runs", vec![100, 1000, 10_000]))
     }
 
-    fn goal(&self, system: &str, at: Option<u64>) -> Option<f64> {
+    fn goal(&self, system: &str, at: Option<u64>) -> Option<Goal> {
         match (system, at, self.unit) {
-            ("wasm", Some(10_000), Unit::Bytes) => Some(8e9),
-            ("wasm", Some(10_000), _) => Some(15.0),
+            ("wasm", Some(10_000), Unit::Bytes) => Some(Goal::Value(8e9)),
+            ("wasm", Some(10_000), _) => Some(Goal::Value(15.0)),
             _ => None,
         }
     }

@@ -7,7 +7,7 @@ use abyme::{EventSink, Fsync, Record, Trajectory, TrajectoryWriterConfig};
 use async_trait::async_trait;
 
 use super::work::{Made, made, seconds};
-use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
+use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const EVENTS: usize = 10_000;
 /// A run with a tool and a long input, of every kind of event that a turn has.
@@ -35,8 +35,8 @@ impl Scenario for Journal {
         Unit::Seconds
     }
 
-    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
-        (system == "loop").then_some(30e-6)
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<Goal> {
+        (system == "loop").then_some(Goal::Value(30e-6))
     }
 
     fn samples(&self) -> usize {

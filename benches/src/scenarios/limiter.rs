@@ -12,7 +12,7 @@ use super::{
     loopback::{Answer, Loopback, TEXT},
     work::{Made, check, made, seconds, words},
 };
-use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
+use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const PER_MINUTE: u32 = 600;
 const CALLS: usize = 620;
@@ -39,8 +39,8 @@ impl Scenario for Limiter {
         Unit::Share
     }
 
-    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
-        (system == "loop").then_some(0.98)
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<Goal> {
+        (system == "loop").then_some(Goal::Value(0.98))
     }
 
     fn samples(&self) -> usize {

@@ -11,7 +11,7 @@ use super::{
     planner::{Planner, Stamp},
     work::{Made, check, made, words},
 };
-use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
+use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const RUNS: u32 = 10;
 const TURNS: usize = 20;
@@ -38,8 +38,8 @@ impl Scenario for LoopOverhead {
         Unit::Seconds
     }
 
-    fn goal(&self, _subject: &str, _at: Option<u64>) -> Option<f64> {
-        Some(0.1e-3)
+    fn goal(&self, _subject: &str, _at: Option<u64>) -> Option<Goal> {
+        Some(Goal::Value(0.1e-3))
     }
 
     async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {

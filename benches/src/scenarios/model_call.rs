@@ -28,7 +28,7 @@ use super::{
     memory,
     work::{Made, check, made, seconds, words},
 };
-use crate::{floors::because, scenario::Scenario, systems::System, trial::Trial, units::Unit};
+use crate::{floors::because, goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const REQWEST: &str = "bare reqwest";
 const CALLS: u32 = 500;
@@ -101,13 +101,13 @@ impl Scenario for ModelCall {
         if self.part == Part::BatchMemory { Unit::Bytes } else { Unit::Seconds }
     }
 
-    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
-        let over_floor = |more: f64| self.floor.median().map(|floor| floor + more);
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<Goal> {
+        let over_floor = |more: f64| self.floor.median().map(|floor| Goal::Value(floor + more));
         match self.part {
             _ if system != "loop" => None,
             Part::Cpu => over_floor(50e-6),
             Part::FirstPiece => over_floor(1e-3),
-            Part::Batch => Some(0.15),
+            Part::Batch => Some(Goal::Value(0.15)),
             Part::BatchMemory | Part::Cap => None,
         }
     }

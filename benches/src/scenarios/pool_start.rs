@@ -1,6 +1,8 @@
 //! Scenario `pool-start`. A pool keeps four sessions ready. One is taken and runs `print(6 * 7)`; the clock
 //! stops when the output is there. The pool is full before each sample, and begins to fill up again while the
 //! sample is taken, as it does in a program. The session's end is not timed.
+//!
+//! Floor: `python3 -I -c pass`, which starts afresh.
 
 use std::time::Duration;
 
@@ -8,10 +10,17 @@ use abyme::{Pool, PoolConfig};
 use async_trait::async_trait;
 
 use super::{
-    start::first_output,
-    work::{Made, made, words},
+    start::{PYTHON, first_output},
+    work::{Made, made, of_peer, words},
 };
-use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
+use crate::{
+    floors::python::Pass,
+    goal::{Goal, SANDBOXED},
+    scenario::Scenario,
+    systems::System,
+    trial::Trial,
+    units::Unit,
+};
 
 const SIZE: usize = 4;
 
@@ -37,16 +46,26 @@ impl Scenario for PoolStart {
         Unit::Seconds
     }
 
-    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<Goal> {
         match system {
-            "subprocess" => Some(2e-3),
-            "docker" => Some(10e-3),
+            "wasm" => Some(Goal::Times(0.5, SANDBOXED)),
+            "subprocess" => Some(Goal::Times(0.1, &[PYTHON])),
+            "docker" => Some(Goal::Times(0.3, &[PYTHON])),
             _ => None,
         }
     }
 
-    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
-        let System::Backend(factory) = system else { return Ok(None) };
+    fn floors(&self) -> Vec<&'static str> {
+        vec![PYTHON]
+    }
+
+    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+        let factory = match system {
+            System::Backend(factory) => factory,
+            System::Peer(peer) => return of_peer(peer, self.name(), at).await,
+            System::Floor(PYTHON) => return made(Pass::find()?),
+            System::Floor(_) | System::Loop => return Ok(None),
+        };
         let mut trial = PoolTrial { pool: Pool::new(factory.clone(), PoolConfig::default().size(SIZE)) };
         trial.sample().await?;
         made(trial)

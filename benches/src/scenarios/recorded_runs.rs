@@ -19,7 +19,7 @@ use super::{
     planner::Planner,
     work::{Made, check, made, seconds, words},
 };
-use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
+use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const TURNS: u32 = 50;
 const CELL: &str = "counts = globals().get('counts', []) + [len(context)]\nprint(len(counts))";
@@ -69,13 +69,13 @@ impl Scenario for RecordedRuns {
         }
     }
 
-    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<Goal> {
         let goal = match self {
             Self::Resume => 100e-3,
             Self::Replay => 500.0,
             Self::Fork => 30e-3,
         };
-        (system == "wasm").then_some(goal)
+        (system == "wasm").then_some(Goal::Value(goal))
     }
 
     async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {

@@ -12,7 +12,7 @@ use super::{
     planner::Planner,
     work::{Made, check, made, seconds, words},
 };
-use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
+use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const AT_A_TIME: usize = 2;
 
@@ -39,8 +39,8 @@ impl Scenario for Runs {
         Unit::PerSecond
     }
 
-    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
-        (system == "wasm").then_some(2000.0)
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<Goal> {
+        (system == "wasm").then_some(Goal::Value(2000.0))
     }
 
     fn samples(&self) -> usize {

@@ -10,26 +10,22 @@ use std::{sync::Arc, time::Instant};
 use abyme::{Cell, CodeInterpreter, InterpreterFactory};
 use async_trait::async_trait;
 
-use super::{
-    measured::Measured,
-    work::{Made, check, made, of_peer, run, seconds, words},
-};
+use super::work::{Made, check, made, of_peer, run, seconds, words};
 use crate::{
     floors::{container::FirstLine, python::Pass},
+    goal::{Goal, SANDBOXED},
     scenario::Scenario,
     systems::System,
     trial::Trial,
     units::Unit,
 };
 
-const PYTHON: &str = "python3 -I -c pass";
+pub(super) const PYTHON: &str = "python3 -I -c pass";
 const CONTAINER: &str = "bare container";
 
 /// The scenario.
-#[derive(Debug, Default)]
-pub(crate) struct Start {
-    python: Measured,
-}
+#[derive(Debug)]
+pub(crate) struct Start;
 
 #[async_trait]
 impl Scenario for Start {
@@ -49,11 +45,11 @@ impl Scenario for Start {
         Unit::Seconds
     }
 
-    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<Goal> {
         match system {
-            "wasm" => Some(0.5e-3),
-            "subprocess" => Some(1.5 * self.python.median().unwrap_or(7.1e-3)),
-            "docker" => Some(0.3),
+            "wasm" => Some(Goal::Times(0.5, SANDBOXED)),
+            "subprocess" => Some(Goal::Times(1.5, &[PYTHON])),
+            "docker" => Some(Goal::Times(1.1, &[CONTAINER])),
             _ => None,
         }
     }
@@ -69,7 +65,7 @@ impl Scenario for Start {
                 trial.sample().await?;
                 made(trial)
             }
-            System::Floor(PYTHON) => made(self.python.note(Pass::find()?)),
+            System::Floor(PYTHON) => made(Pass::find()?),
             System::Floor(CONTAINER) => made(FirstLine::prepare().await?),
             System::Peer(peer) => of_peer(peer, self.name(), at).await,
             System::Floor(_) | System::Loop => Ok(None),
