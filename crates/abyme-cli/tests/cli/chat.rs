@@ -70,7 +70,7 @@ fn what_cannot_work_is_said_before_anything_starts() {
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "a\n"), "{ended:?}");
     dir.run(&["chat", "b.txt", "--save", "ab"]).failed(2, &["about other files than `b`"]);
     let saved = std::fs::read(dir.path("ab")).unwrap();
-    let said = "--record would overwrite `ab`, which this command reads";
+    let said = "--record and --save would both write `ab`";
     dir.run(&["chat", "a.txt", "--save", "ab", "--record", "ab"]).failed(2, &[said]);
     assert_eq!(std::fs::read(dir.path("ab")).unwrap(), saved);
     let ended = dir.run_with_stdin(&["chat", "a.txt"], b"SUBMIT(a)\n/save a.txt\n/save aa\n");
