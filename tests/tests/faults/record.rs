@@ -35,9 +35,9 @@ pub(crate) fn beginning_of_a_run(path: &Path) -> Option<Trajectory> {
                 assert!(calls.is_empty(), "calls {calls:?} have no end in {}", path.display());
                 is_over = true;
             }
-            // What had begun and has no end is begun again, under another number.
+            // A call that had begun and has no end is begun again, under another number; a cell goes on.
             Event::RunResumed { .. } => {
-                (is_over, cell) = (false, None);
+                is_over = false;
                 calls.clear();
             }
             _ => {}
