@@ -1,17 +1,17 @@
 //! Scenarios `faults-...`: how soon a fault is over, and what it costs the host.
 //!
-//! - `faults-death`: a cell ends its interpreter (`os._exit`); from the start of the cell until the caller has
-//!   the observation that says so.
-//! - `faults-overshoot`: a cell catches every interrupt and goes on; how long after its limit of half a second
-//!   the caller has its answer. It is killed after the backend's grace, which is in the time.
+//! - `faults-death`: a cell ends its interpreter (`os._exit`); from the start of the cell until the caller
+//!   has the observation that says so.
+//! - `faults-overshoot`: a cell catches every interrupt and goes on; how long after its limit of half a
+//!   second the caller has its answer. It is killed after the backend's grace, which is in the time.
 //! - `faults-dropped`: the future of a cell and its session are dropped; until no process of it is left.
 //!   subprocess only: the others have no process here.
 //! - `faults-close`: the shutdown of a session whose code left threads, exit handlers and blocked signals.
-//! - `faults-flood`: cells print and write without end, to both streams and past them, until their limit; what
-//!   the program's memory grew by at its highest. Linux only.
+//! - `faults-flood`: cells print and write without end, to both streams and past them, until their limit;
+//!   what the program's memory grew by at its highest. Linux only.
 //!
-//! What isolation adds to the start of a process is in `start`. pyo3 has no part: nothing there ends code that
-//! does not want to end.
+//! What isolation adds to the start of a process is in `start`. pyo3 has no part: nothing there ends code
+//! that does not want to end.
 
 use std::{
     fs,

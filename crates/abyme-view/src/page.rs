@@ -205,8 +205,8 @@ mod tests {
     /// from there as it was.
     #[test]
     fn no_text_of_a_run_is_markup() {
-        let evil = "</script><script>alert(1)</script><!--\u{2028}\u{2029}\" onload='alert(1)' javascript:alert(1) \
-                    ]]>&lt;\u{0}\u{1}0{{script}}";
+        let evil = "</script><script>alert(1)</script><!--\u{2028}\u{2029}\" onload='alert(1)' \
+                    javascript:alert(1) ]]>&lt;\u{0}\u{1}0{{script}}";
         let record = |mut event: serde_json::Value| -> abyme_core::Record {
             event["run"] = "0123456789abcdef".into();
             event["at"] = 0.5.into();

@@ -1,10 +1,10 @@
 //! The same attacks on every backend that declares that they come to nothing.
 //!
-//! Each is a payload of Python and an oracle on the host's side: a secret that turns up, a file that changed, a
-//! listener that was reached, a process that died. What the payload says of itself is not believed. Beside
+//! Each is a payload of Python and an oracle on the host's side: a secret that turns up, a file that changed,
+//! a listener that was reached, a process that died. What the payload says of itself is not believed. Beside
 //! each backend the payload runs in a plain `python3`, where the oracle has to see the harm: else the payload
-//! does nothing, and an attack that does nothing proves nothing. After each attack the session still works, or
-//! a fresh one does.
+//! does nothing, and an attack that does nothing proves nothing. After each attack the session still works,
+//! or a fresh one does.
 //!
 //! Addresses are the loopback's and unix sockets, which the test itself opened.
 

@@ -12,8 +12,9 @@ use crate::{Backend, program::Run};
 /// Cells of a program.
 const CELLS: usize = 6;
 /// The first cell: variables of many types, and a way to see how a random expression fails.
-const BEGIN: &str = "n = 7\nv0, v1, v2, v3, v4 = 3, 'ab', [1, 'x', None], {'k': [2]}, 2.5\ndef attempt(do):\n    \
-                     try: return do()\n    except Exception as e: return type(e).__name__";
+const BEGIN: &str = "n = 7\n\
+    v0, v1, v2, v3, v4 = 3, 'ab', [1, 'x', None], {'k': [2]}, 2.5\n\
+    def attempt(do):\n    try: return do()\n    except Exception as e: return type(e).__name__";
 /// How deep expressions are nested.
 const DEPTH: u32 = 3;
 

@@ -1,4 +1,5 @@
-//! Faults of the program that uses Abyme: it drops, it ends, it is killed, and its machine runs out of things.
+//! Faults of the program that uses Abyme: it drops, it ends, it is killed, and its machine runs out of
+//! things.
 
 use std::{
     collections::HashMap,

@@ -253,7 +253,8 @@ impl Answers {
         })
     }
 
-    /// What was answered when this call of a tool asked for approval, where it began and its end is not known.
+    /// What was answered when this call of a tool asked for approval, where it began and its end is not
+    /// known.
     pub(super) fn approval(&self, tool: &str, arguments: &IndexMap<String, Value>) -> Option<Approval> {
         let asked = take(&mut self.left().approvals, |(asked, _)| {
             asked.tool == tool && same_entries(&asked.arguments, arguments)

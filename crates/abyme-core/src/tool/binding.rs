@@ -1,7 +1,7 @@
 //! The arguments of a call, checked on the host.
 //!
-//! Python's own signature of a tool checks them first. A cell owns its side of the channel, so a call can come
-//! with any arguments.
+//! Python's own signature of a tool checks them first. A cell owns its side of the channel, so a call can
+//! come with any arguments.
 
 use indexmap::IndexMap;
 

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 /// What a call of a [`Tool`](crate::Tool) does outside of its run.
 ///
-/// | effect | a call | waits for [approval](crate::RlmBuilder::approve_tools) | is made again by a resumed run |
+/// | effect | a call | [approval](crate::RlmBuilder::approve_tools) | is made again by a resumed run |
 /// |---|---|---|---|
-/// | `Read` | looks at something outside, such as a file | no | yes |
-/// | `Write` | changes something outside, such as an order | yes | not without asking |
-/// | `Network` | sends something to others, such as a search engine | yes | yes |
+/// | `Read` | looks at something outside, such as a file | is not asked for | yes |
+/// | `Write` | changes something outside, such as an order | is waited for | not without asking |
+/// | `Network` | sends something to others, such as a search engine | is waited for | yes |
 ///
 /// A tool may have several: one that sends mails writes and uses the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
