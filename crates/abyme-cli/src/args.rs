@@ -586,8 +586,8 @@ pub(crate) struct InterpreterArgs {
     /// for modal, 4096 for subprocess]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(16..=1 << 30))]
     pub(crate) memory_mb: Option<u64>,
-    /// Most size of what the session writes, all files together [default: 64; 1024 for subprocess, where it is
-    /// for each file if the session is not isolated], in MB of 1024 KB
+    /// Most size of what the session writes, all files together [default: 64; 1024 for subprocess, where it
+    /// is for each file if the session is not isolated], in MB of 1024 KB
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
     pub(crate) disk_mb: Option<u64>,
     /// Most memory of this command that one message of the session may take, such as a submission or the

@@ -104,8 +104,8 @@ pub(crate) fn factory(name: &str, settings: &Settings) -> Result<Arc<dyn Interpr
     }
     if settings.isolation.is_some() && name != "subprocess" {
         return Err(Failure::usage(format!(
-            "--isolation is for the `subprocess` interpreter, and this is `{name}`, whose isolation cannot be \
-             chosen"
+            "--isolation is for the `subprocess` interpreter, and this is `{name}`, whose isolation cannot \
+             be chosen"
         )));
     }
     match name {

@@ -22,9 +22,9 @@ def refuse_programs(argument):
     except Exception as problem:
         if how == "must":
             sys.exit(
-                f"this session cannot be kept from running programs ({type(problem).__name__}: {problem}), for "
-                "which this Python needs `ctypes`: install a Python that has it, or start sessions with what "
-                "there is (`.isolation(IsolationMode::BestEffort)`, `--isolation best-effort`)"
+                f"this session cannot be kept from running programs ({type(problem).__name__}: {problem}): "
+                "that needs a Python with `ctypes`. Install one, or start sessions with what there is "
+                "(`.isolation(IsolationMode::BestEffort)`, `--isolation best-effort`)"
             )
 
 

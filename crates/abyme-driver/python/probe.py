@@ -1,6 +1,7 @@
 """Describes a Python and compiles the driver for it: `python3 -I -c <this>`, with the sources on stdin.
 
-Writes one line of JSON (the real executable, its version, what it reads), then the code that `boot.py` takes after `M`.
+Writes one line of JSON (the real executable, its version, what it reads), then the code that `boot.py` takes
+after `M`.
 """
 
 import json

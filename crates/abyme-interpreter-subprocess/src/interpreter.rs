@@ -67,9 +67,11 @@ impl Subprocess {
         self.with(|config| config.isolation = mode)
     }
 
-    /// Lets code in isolated sessions start processes (`fork`, `multiprocessing`), which it cannot by default,
-    /// and programs as far as they are readable: Python itself, and what [`allow_read`](Self::allow_read)
-    /// names, such as `/usr/bin`. Memory is then limited for each process alone.
+    /// Lets code in isolated sessions start processes (`fork`, `multiprocessing`), which it cannot by
+    /// default, and programs as far as they are readable: Python itself, and what
+    /// [`allow_read`](Self::allow_read) names, such as `/usr/bin`. Where control groups can be made, the
+    /// limits of memory and processes then hold for all of a session's processes together; elsewhere that
+    /// of memory holds for each alone.
     pub fn allow_processes(self) -> Self {
         self.with(|config| config.allow_processes = true)
     }

@@ -52,7 +52,8 @@ impl From<io::Error> for StartError {
 }
 
 impl ChildProcess {
-    /// Starts a child, and waits until it is the program that it is to be. `watch` is there if it is isolated.
+    /// Starts a child, and waits until it is the program that it is to be. `watch` is there if it is
+    /// isolated.
     pub(crate) fn start(mut command: Command, watch: Option<Watch>) -> Result<Self, StartError> {
         let spawned = command.spawn();
         // It holds the child's ends of the pipes.

@@ -51,13 +51,13 @@ pub(crate) struct SubprocessLauncher {
     plan: OnceLock<(Plan, Capabilities)>,
     /// The driver to run in place of Abyme's own.
     driver: Option<DriverFiles>,
-    python: OnceCell<Found>,
+    python: OnceCell<Groundwork>,
     work_dirs: WorkDirs,
 }
 
 /// What is found on first use.
 #[derive(Debug)]
-struct Found {
+struct Groundwork {
     python: Python,
     prepared: Prepared,
     /// The thread that starts the processes.
@@ -102,7 +102,7 @@ impl SubprocessLauncher {
     }
 
     /// The real Python and the thread that starts it, found on first use. A failure is not remembered.
-    async fn python(&self) -> Result<&Found> {
+    async fn python(&self) -> Result<&Groundwork> {
         let find = || async {
             let files: Vec<(&str, &str)> = match &self.driver {
                 Some(files) => files.iter().map(|(name, source)| (name.as_str(), source.as_str())).collect(),
@@ -110,7 +110,7 @@ impl SubprocessLauncher {
             };
             let python = Python::find(&self.config.python, &files).await?;
             let prepared = self.plan().0.prepare(&self.config, &python.reads)?;
-            Ok(Found { python, prepared, spawner: Spawner::new()? })
+            Ok(Groundwork { python, prepared, spawner: Spawner::new()? })
         };
         self.python.get_or_try_init(find).await
     }
@@ -126,7 +126,7 @@ impl Launcher for SubprocessLauncher {
     }
 
     async fn launch(&self) -> Result<DriverSession<OwnedReadHalf, OwnedWriteHalf>> {
-        let Found { python, prepared, spawner } = self.python().await?;
+        let Groundwork { python, prepared, spawner } = self.python().await?;
         let config = &self.config;
         let failed = |what: &str, error: io::Error| {
             Error::new(ErrorKind::Unavailable, format!("{what}: {error}")).with_source(error)
@@ -192,8 +192,8 @@ impl Process {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Kills the process with all that it started. A thread of its own reaps it and removes its directory, so that this
-    /// never blocks.
+    /// Kills the process with all that it started. A thread of its own reaps it and removes its
+    /// directory, so that this never blocks.
     fn end(&self, done: Option<oneshot::Sender<()>>) {
         let Some(running) = self.running().take() else { return };
         running.child.kill();

@@ -13,9 +13,9 @@ use std::{
 const PREFIX: &str = "abyme-";
 const MOUNT_POINT: &str = "/sys/fs/cgroup";
 
-/// Where groups can be made.
+/// Makes groups, where this process can.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct GroupMaker {
     parents: Vec<Parent>,
     made: AtomicU64,
 }
@@ -41,9 +41,9 @@ pub(crate) struct Group {
     dirs: Vec<PathBuf>,
 }
 
-impl Place {
-    /// A place where this process can make groups that limit memory and processes. What processes left there
-    /// that were killed is removed.
+impl GroupMaker {
+    /// Makes groups that limit memory and processes. `None` where that is not possible. What processes left
+    /// there that were killed is removed.
     pub(crate) fn find() -> Option<Self> {
         let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
         let candidates = candidates(&groups, Path::new(MOUNT_POINT));
@@ -53,10 +53,10 @@ impl Place {
                 return None;
             }
             parents.iter().for_each(|parent| sweep(&parent.dir));
-            let place = Self { parents, made: AtomicU64::new(0) };
+            let maker = Self { parents, made: AtomicU64::new(0) };
             // Only trying shows whether limits can be set.
-            place.make(GroupLimits { memory_bytes: Some(1 << 30), processes: Some(16) }).ok()?;
-            Some(place)
+            maker.make(GroupLimits { memory_bytes: Some(1 << 30), processes: Some(16) }).ok()?;
+            Some(maker)
         })
     }
 
@@ -95,7 +95,8 @@ impl Drop for Group {
     fn drop(&mut self) {
         for dir in &self.dirs {
             if let Err(error) = fs::remove_dir(dir) {
-                tracing::warn!(%error, group = %dir.display(), "a session's control group could not be removed");
+                let group = dir.display();
+                tracing::warn!(%error, %group, "a session's control group could not be removed");
             }
         }
     }

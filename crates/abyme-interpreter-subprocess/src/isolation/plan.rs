@@ -11,7 +11,7 @@ use abyme_core::{Access, Capabilities, Error, ErrorKind, Guarantee, Result};
 use seccompiler::BpfProgram;
 
 use super::{
-    cgroup::{GroupLimits, Place},
+    cgroup::{GroupLimits, GroupMaker},
     entry::{Entry, Watch},
     jail::{Jail, OwnSpace},
     landlock,
@@ -37,7 +37,7 @@ pub(crate) struct Plan {
     landlock: bool,
     seccomp: bool,
     /// Where the control groups of sessions are made, if they may start processes and it is possible.
-    groups: Option<Arc<Place>>,
+    groups: Option<Arc<GroupMaker>>,
 }
 
 /// A plan, and all that can be computed before a session is asked for.
@@ -57,7 +57,7 @@ impl Plan {
     /// Decides what is applied. With best effort, each mechanism is tried, which takes some milliseconds.
     pub(crate) fn of(config: &Config) -> Self {
         let all = config.isolation != IsolationMode::Off;
-        let groups = (all && config.allow_processes).then(Place::find).flatten().map(Arc::new);
+        let groups = (all && config.allow_processes).then(GroupMaker::find).flatten().map(Arc::new);
         let mut plan = Self { mode: config.isolation, namespaces: all, landlock: all, seccomp: all, groups };
         if config.isolation == IsolationMode::BestEffort {
             while let Some(mechanism) = plan.try_out(config) {
@@ -261,7 +261,7 @@ impl Prepared {
                 Some(rules.map_err(at(Mechanism::Landlock))?)
             }
         };
-        let made = self.plan.groups.as_ref().map(|place| place.make(self.group_limits)).transpose();
+        let made = self.plan.groups.as_ref().map(|maker| maker.make(self.group_limits)).transpose();
         let group = made.map_err(at(Mechanism::Cgroup))?;
         let entrances = group.as_ref().map_or(Ok(Vec::new()), |group| group.entrances());
         let groups = entrances.map_err(at(Mechanism::Cgroup))?;

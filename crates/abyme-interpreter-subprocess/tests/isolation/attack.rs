@@ -48,7 +48,7 @@ pub(crate) fn printed(observation: &Observation) -> String {
 }
 
 /// Code without the blanks that all its lines begin with.
-fn dedent(code: &str) -> String {
+pub(crate) fn dedent(code: &str) -> String {
     let lines = || code.lines().filter(|line| !line.trim().is_empty());
     let margin = lines().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
     code.lines().map(|line| format!("{}\n", line.get(margin..).unwrap_or(""))).collect()

@@ -92,7 +92,12 @@ async fn pythons_files_are_read_only() {
             "{error:?}"
         );
     }
-    let code = "import os, json\nfor path in (json.__file__, os.path.dirname(json.__file__)):\n    try: os.utime(path)\n    except OSError as e: print(e.errno)";
+    let code = r"
+        import os, json
+        for path in (json.__file__, os.path.dirname(json.__file__)):
+            try: os.utime(path)
+            except OSError as e: print(e.errno)
+    ";
     assert_eq!(printed(&run(&isolated(), code).await), "30\n30");
     assert_eq!(fs::read_to_string(canary.file()).unwrap(), canary.secret);
 }
@@ -138,7 +143,12 @@ async fn disk_is_bounded() {
     let observation = run(&isolated().disk_limit_bytes(20 << 20), fill).await;
     assert!(printed(&observation).contains("28"), "no space is left: {observation:?}");
     assert!(filled(observation) <= 20);
-    let many = "import os\ntry:\n    for n in range(5000): open(f'f{n}', 'w').close()\nexcept OSError as e: print(e.errno)";
+    let many = r"
+        import os
+        try:
+            for n in range(5000): open(f'f{n}', 'w').close()
+        except OSError as e: print(e.errno)
+    ";
     assert_eq!(printed(&run(&isolated().disk_limit_bytes(20 << 20), many).await), "28");
 }
 
@@ -147,7 +157,8 @@ async fn disk_is_bounded() {
 async fn what_a_session_writes_is_its_own() {
     let name = secret();
     let write = format!(
-        "import os\nfor place in ('/tmp', '/dev/shm'): open(f'{{place}}/{name}', 'w').close()\nprint(os.listdir('/tmp'))"
+        "import os\nfor place in ('/tmp', '/dev/shm'): open(f'{{place}}/{name}', 'w').close()\n\
+         print(os.listdir('/tmp'))"
     );
     let look = format!("import os\nprint(any('{name}' in os.listdir(p) for p in ('/tmp', '/dev/shm')))");
     let mut writing = isolated().session().await.unwrap();

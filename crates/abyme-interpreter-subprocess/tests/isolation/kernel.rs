@@ -71,7 +71,8 @@ async fn calls_of_32_bits_end_the_process() {
 #[tokio::test]
 async fn everyday_calls_work() {
     let code = r"
-        import concurrent.futures, getpass, hashlib, os, pathlib, random, shutil, socket, sqlite3, tempfile, threading
+        import concurrent.futures, getpass, hashlib, os, pathlib, random, shutil, socket, sqlite3, tempfile
+        import threading
         import uuid, zoneinfo, mmap, multiprocessing.pool, signal, time, ctypes, subprocess, select
         with concurrent.futures.ThreadPoolExecutor(8) as pool: assert sum(pool.map(abs, range(100))) == 4950
         with multiprocessing.pool.ThreadPool(2) as pool: assert pool.map(abs, [-1]) == [1]
@@ -80,11 +81,13 @@ async fn everyday_calls_work() {
         with tempfile.TemporaryDirectory() as d:
             p = pathlib.Path(d, 'a'); p.write_text('x'); shutil.copy2(p, d + '/b'); os.chmod(p, 0o600)
             os.mkfifo(d + '/fifo')
-            with sqlite3.connect(d + '/c.db') as db: db.execute('create table t (a)'); db.execute('insert into t values (1)')
+            with sqlite3.connect(d + '/c.db') as db:
+                db.execute('create table t (a)'); db.execute('insert into t values (1)')
             db.close()
             with open(p, 'r+b') as f: mmap.mmap(f.fileno(), 1)[0] = 65
         a, b = socket.socketpair(); a.send(b'x'); assert b.recv(1) == b'x'
-        hashlib.sha256(os.urandom(8)); uuid.uuid4(); open('/dev/null', 'w').write('x'); open('/dev/urandom', 'rb').read(1)
+        hashlib.sha256(os.urandom(8)); uuid.uuid4()
+        open('/dev/null', 'w').write('x'); open('/dev/urandom', 'rb').read(1)
         assert zoneinfo.ZoneInfo('Europe/Zurich').key and getpass.getuser() == 'session'
         assert pathlib.Path.home() == pathlib.Path.cwd() == pathlib.Path(tempfile.gettempdir())
         assert os.listdir('/proc/self/fd') and open('/proc/self/status').read() and os.cpu_count() > 0

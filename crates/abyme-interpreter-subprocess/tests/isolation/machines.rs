@@ -5,7 +5,7 @@ use std::process::Command;
 use abyme_core::{Access, ErrorKind, Guarantee, InterpreterFactory, InterpreterFactoryExt};
 use abyme_interpreter_subprocess::{IsolationMode, Subprocess};
 
-use crate::attack::{eventually, isolated, open, printed, processes_with, run, secret};
+use crate::attack::{dedent, eventually, isolated, open, printed, processes_with, run, secret};
 
 /// Where a test runs that was started again.
 const THERE: &str = "ABYME_TEST_THERE";
@@ -130,7 +130,15 @@ async fn host_to_be_killed() {
     if let Some(mark) = std::env::var_os("ABYME_TEST_HOST") {
         let mark = mark.into_string().unwrap();
         let mut session = isolated().allow_processes().env("ABYME_TEST_MARK", mark).session().await.unwrap();
-        let code = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    while True: time.sleep(1)\nprint('forked')";
+        let code = dedent(
+            r"
+            import os, time
+            if os.fork() == 0:
+                os.setsid()
+                while True: time.sleep(1)
+            print('forked')
+            ",
+        );
         assert_eq!(printed(&session.run_code(code).await.unwrap()), "forked");
         println!("ready");
         let _ = session.run_code("while True: pass").await;

@@ -6,7 +6,7 @@ use abyme_conformance::prerequisite::note_ignored;
 use abyme_core::{CodeInterpreter, Guarantee, InterpreterFactory, InterpreterFactoryExt};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::attack::{attack, eventually, isolated, open, printed, processes_with, run, secret};
+use crate::attack::{attack, dedent, eventually, isolated, open, printed, processes_with, run, secret};
 
 /// A process of the host's that is to be left alone. It ends with the test.
 struct Victim(Child);
@@ -95,9 +95,18 @@ async fn a_daemon_does_not_outlive_its_session() {
         let mark = format!("ABYME_TEST_MARK={}", secret());
         let (name, value) = mark.split_once('=').unwrap();
         let mut session = subprocess.env(name, value).session().await.unwrap();
-        let code = "import os, sys, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        \
-                    os.execv(sys.executable, [sys.executable, '-I', '-S', '-c', 'import time; time.sleep(300)'])\n    \
-                    os._exit(0)\nos.wait()";
+        let code = dedent(
+            r"
+            import os, sys
+            if os.fork() == 0:
+                os.setsid()
+                if os.fork() == 0:
+                    sleep = 'import time; time.sleep(300)'
+                    os.execv(sys.executable, [sys.executable, '-I', '-S', '-c', sleep])
+                os._exit(0)
+            os.wait()
+            ",
+        );
         let observation = session.run_code(code).await.unwrap();
         assert!(observation.is_ok(), "{observation:?}");
         assert!(eventually(|| processes_with(&mark).len() == 2), "{:?}", processes_with(&mark));
@@ -127,7 +136,7 @@ async fn a_dropped_session_leaves_no_process() {
     };
     let before = children();
     let mut session = isolated().session().await.unwrap();
-    session.run_code("1").await.unwrap();
+    assert!(session.run_code("1").await.unwrap().is_ok());
     assert!(children() > before, "the first process of the namespace is a child of the host");
     drop(session);
     assert!(eventually(|| children() <= before));
@@ -138,16 +147,19 @@ async fn no_process_is_started() {
     let forks =
         "import os\nfor n in range(20):\n    if os.fork() == 0: os._exit(0)\n    os.wait()\n    print(n)";
     attack(forks, |observation| printed(observation).ends_with("19")).await;
-    let runs = "import subprocess, sys\nprint(subprocess.run([sys.executable, '-c', 'print(1)'], capture_output=True).stdout)";
+    let runs = "import subprocess, sys\n\
+                print(subprocess.run([sys.executable, '-c', 'print(1)'], capture_output=True).stdout)";
     attack(runs, |observation| printed(observation).contains('1')).await;
     let system = "import os\nprint('status', os.system('exit 7'))";
     attack(system, |observation| printed(observation) == "status 1792").await;
-    let spawn = "import os, sys\npid = os.posix_spawn(sys.executable, [sys.executable, '-c', ''], {})\nprint('status', os.waitpid(pid, 0)[1])";
+    let spawn = "import os, sys\npid = os.posix_spawn(sys.executable, [sys.executable, '-c', ''], {})\n\
+                 print('status', os.waitpid(pid, 0)[1])";
     attack(spawn, |observation| printed(observation) == "status 0").await;
     // Without a fork, the process itself would become another program, and the session would end.
     let exec = "import os, sys\nos.execv(sys.executable, [sys.executable, '-c', 'pass'])";
     attack(exec, |observation| observation.session_ended.is_some()).await;
-    let threads = "from concurrent.futures import ThreadPoolExecutor\nprint(sum(ThreadPoolExecutor(50).map(int, '1' * 50)))";
+    let threads = "from concurrent.futures import ThreadPoolExecutor as Pool\n\
+                   print(sum(Pool(50).map(int, '1' * 50)))";
     assert_eq!(printed(&run(&isolated(), threads).await), "50");
 }
 
@@ -170,7 +182,18 @@ async fn a_fork_bomb_is_bounded() {
     if !bounded.capabilities().guarantees.contains_key(&Guarantee::ProcessCapped) {
         return note_ignored("control groups", "this user can make none here");
     }
-    let bomb = "import os, time\nstarted = 0\ntry:\n    while started < 60:\n        if os.fork() == 0:\n            time.sleep(60)\n            os._exit(0)\n        started += 1\nexcept OSError: pass\nprint(started)";
+    let bomb = r"
+        import os, time
+        started = 0
+        try:
+            while started < 60:
+                if os.fork() == 0:
+                    time.sleep(60)
+                    os._exit(0)
+                started += 1
+        except OSError: pass
+        print(started)
+    ";
     assert_eq!(printed(&run(&open(), bomb).await), "60");
     let started: u32 = printed(&run(&bounded, bomb).await).parse().unwrap();
     assert!((1..=20).contains(&started), "{started}");
@@ -190,7 +213,7 @@ async fn a_fork_bomb_is_bounded() {
     ";
     let limit = isolated().allow_processes().memory_limit_bytes(256 << 20).disk_limit_bytes(16 << 20);
     let mut session = limit.session().await.unwrap();
-    let observation = session.run_code(hoarding.replace("\n        ", "\n")).await.unwrap();
+    let observation = session.run_code(dedent(hoarding)).await.unwrap();
     let survived = observation.session_ended.is_none() && printed(&observation) == "0";
     assert!(!survived, "1200 MB were held under a limit of 272 MB: {observation:?}");
     let _ = session.shutdown().await;
