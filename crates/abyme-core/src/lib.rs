@@ -66,7 +66,7 @@ pub use self::{
     rlm::{
         ApprovalRequest, CancelHandle, Conversation, ConversationLimits, Conversations, ConversationsConfig,
         EffectDecision, EventStream, ForkHandle, PastQuestion, Prediction, Rlm, RlmBuilder, Run, RunFuture,
-        SavedConversation, SessionSnapshots, UnfinishedEffect,
+        SavedConversation, SessionSnapshots, UnfinishedEffect, built_in_functions,
     },
     signature::{Field, FieldType, Signature, TaskSignature, Untyped},
     status::{Limit, Status},

@@ -47,6 +47,7 @@ pub(crate) use self::budget::round_trips;
 pub use self::{
     approval::ApprovalRequest,
     builder::RlmBuilder,
+    builtins::built_in_functions,
     cancel::CancelHandle,
     conversations::{
         Conversation, ConversationLimits, Conversations, ConversationsConfig, PastQuestion, SavedConversation,

@@ -118,6 +118,7 @@ def _rehearse(modules):
     filters = warnings.filters[:]
     session = Session(modules, modules["prepare"].Rehearsal())
     modules["prepare"].rehearse(session.run)
+    modules["prepare"].compile_functions(os.path.join(_HERE, "functions.json"))
     modules["prepare"].clean_up()
     warnings.filters[:] = filters
     warnings._filters_mutated()

@@ -4,10 +4,13 @@ Running each path once fills the caches of Python: inline caches of bytecode, sl
 patterns.
 """
 
+import json
+import os
 import sys
 from importlib import import_module
 
 from _abyme.errors import hide_frames_of
+from _abyme.scope import host_function
 from _abyme.tasks import scheduler
 
 # Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
@@ -157,6 +160,14 @@ def rehearse(run):
             expected = code in ("f(", "1 / 0", "nme", "llm_query()", "llm_query('fail')") or "raise" in code
             if answer["error"] is not None and not expected and "no_such_module" not in code:
                 raise RuntimeError(f"the rehearsal failed: {code!r}: {answer['error']['traceback']}")
+
+
+def compile_functions(file):
+    """Compile the functions that every run offers, for the scopes of all sessions, if a file names them."""
+    if os.path.exists(file):
+        with open(file, encoding="utf-8") as specs:
+            for spec in json.load(specs):
+                host_function(spec, None)
 
 
 def clean_up():

@@ -13,7 +13,7 @@ use std::{
 
 use abyme_core::{
     Cell, CodeInterpreter, ErrorKind, FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory,
-    Interruption, NoHostFunctions, Scope, Stage, Value,
+    Interruption, NoHostFunctions, Scope, Stage, Value, built_in_functions,
 };
 use abyme_interpreter_wasm::Wasm;
 use async_trait::async_trait;
@@ -57,6 +57,24 @@ async fn randomness_and_clocks_are_fresh() {
         value(&mut a, "t = time.monotonic(); time.sleep(0.05); 0.04 < time.monotonic() - t < 5").await,
         "True"
     );
+}
+
+/// What is in the base image is never freed, which its count of references shows.
+#[tokio::test]
+async fn the_functions_of_a_run_are_in_the_base_image() {
+    let mut interpreter = factory().create().await.unwrap();
+    let functions = built_in_functions();
+    let names: Vec<_> = functions.iter().map(|function| function.name.clone()).collect();
+    let other = FunctionSpec::new("another", "");
+    let scope = functions.into_iter().fold(Scope::new().function(other), Scope::function);
+    let code = format!(
+        "import sys\nkept = lambda f: sys.getrefcount(f.__code__) > 1_000_000\n\
+         all(map(kept, [{}])), kept(another)",
+        names.join(", ")
+    );
+    let cell = Cell::new(code).scope(Arc::new(scope));
+    let observation = interpreter.execute(cell, &NoHostFunctions).await.unwrap();
+    assert_eq!(observation.value.unwrap().to_string(), "(True, False)");
 }
 
 #[tokio::test]

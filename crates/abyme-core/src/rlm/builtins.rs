@@ -44,8 +44,9 @@ const LLM_QUERY_BATCHED_DOC: &str = "Asks many prompts at the same time, with th
 The options are those of llm_query.
 on_error: \"raise\" raises an error that names all prompts that failed, in place of returning.";
 
-/// The built-in host functions, as Python sees them.
-pub(super) fn specs() -> Vec<FunctionSpec> {
+/// The functions that every run offers to its cells, as Python sees them, for backends that have their
+/// sessions begin with them.
+pub fn built_in_functions() -> Vec<FunctionSpec> {
     let on_error = || {
         let on_error = ParameterSpec::new("on_error").kind(ParameterKind::KeywordOnly);
         on_error.annotation("str").default_value("return")
@@ -131,7 +132,7 @@ pub(super) fn described(
         BUDGET => offers_budget,
         _ => true,
     };
-    let mut described: Vec<_> = specs().into_iter().filter(is_described).collect();
+    let mut described: Vec<_> = built_in_functions().into_iter().filter(is_described).collect();
     for spec in &mut described {
         if let Some((first, _)) = spec.description.split_once("\n\n") {
             spec.description.truncate(first.len());

@@ -113,7 +113,7 @@ pub(super) fn scope_of(
     modules: Vec<ModuleSource>,
 ) -> Scope {
     let mut scope = Scope::new();
-    scope.functions = builtins::specs();
+    scope.functions = builtins::built_in_functions();
     if !offers_budget(signature, tools, python_tools) {
         scope.functions.retain(|function| function.name != BUDGET);
     }

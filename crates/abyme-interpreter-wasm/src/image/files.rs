@@ -1,8 +1,8 @@
 //! The files of a guest: the standard library, the mounts, and while the base image is prepared the driver.
 
-use std::{fs, io, path::PathBuf, sync::Arc};
+use std::{borrow::Cow, fs, io, path::PathBuf, sync::Arc};
 
-use abyme_core::{Error, ErrorKind, Result};
+use abyme_core::{Error, ErrorKind, Result, built_in_functions};
 use abyme_driver::python::DRIVER;
 use abyme_wasi::{Archive, FileSystem, Mount, Quota};
 
@@ -12,6 +12,8 @@ use crate::config::WasmConfig;
 const ABYME: &str = "/abyme";
 /// The parts of the driver that speak a protocol over streams, which this backend does not use.
 const TRANSPORT: [&str; 2] = ["stdio", "wire"];
+/// The functions of `built_in_functions` as JSON, for `prepare.py`.
+const FUNCTIONS: &str = "functions.json";
 /// The Python files of this backend.
 const OWN: &[(&str, &str)] = &[
     ("_abyme_wasm.py", include_str!("../../python/_abyme_wasm.py")),
@@ -28,11 +30,15 @@ const OWN: &[(&str, &str)] = &[
     ("threads.py", include_str!("../../python/threads.py")),
 ];
 
-/// All Python in the base image besides the standard library: paths below `/abyme`, and sources.
-pub(crate) fn sources() -> impl Iterator<Item = (String, &'static str)> {
+/// What the base image is made of besides the standard library: paths below `/abyme`, and contents. All of
+/// it is Python but for the functions that every run offers, which sessions then have compiled.
+pub(crate) fn sources() -> impl Iterator<Item = (String, Cow<'static, str>)> {
     let driver = DRIVER.iter().filter(|(name, _)| !TRANSPORT.contains(name));
-    let driver = driver.map(|(name, source)| (format!("driver/{name}.py"), *source));
-    OWN.iter().map(|(name, source)| ((*name).to_owned(), *source)).chain(driver)
+    let driver = driver.map(|(name, source)| (format!("driver/{name}.py"), Cow::from(*source)));
+    let own = OWN.iter().map(|(name, source)| ((*name).to_owned(), Cow::from(*source)));
+    // Texts and lists of them: writing these down cannot fail.
+    let functions = serde_json::to_string(&built_in_functions()).unwrap_or_default();
+    own.chain(driver).chain([(FUNCTIONS.to_owned(), Cow::from(functions))])
 }
 
 /// The files that a session begins with.
@@ -57,7 +63,7 @@ impl SourceDir {
             let dir = tempfile::Builder::new().prefix("abyme-").tempdir()?;
             fs::create_dir(dir.path().join("driver"))?;
             for (name, source) in sources() {
-                fs::write(dir.path().join(name), source)?;
+                fs::write(dir.path().join(name), source.as_bytes())?;
             }
             Ok(Self(dir))
         };
@@ -90,6 +96,6 @@ mod tests {
         files.sort();
         let own: Vec<_> = OWN.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(own, files);
-        assert_eq!(sources().count(), OWN.len() + DRIVER.len() - TRANSPORT.len());
+        assert_eq!(sources().count(), OWN.len() + DRIVER.len() - TRANSPORT.len() + 1);
     }
 }

@@ -6,7 +6,7 @@
 
 use std::{future::poll_fn, ops::Range, pin::pin, sync::Arc, task::Poll};
 
-use abyme_core::{Cell, FunctionSpec, ParameterSpec, Result, Scope, Value};
+use abyme_core::{Cell, Result, Scope, Value, built_in_functions};
 use abyme_driver::repl::Collector;
 
 use crate::{
@@ -56,14 +56,9 @@ pub(crate) async fn pages(vm: Vm, calls: &HostCalls, base: &[u8]) -> Result<Vec<
     Ok(if count <= MAX_PAGES { ranges } else { Vec::new() })
 }
 
-/// Functions like those that a run offers.
+/// What a run offers.
 fn scope() -> Scope {
-    let function = |name: &str, parameter: &str| {
-        let model = ParameterSpec::new("model").default_value(Value::None);
-        FunctionSpec::new(name, "Asks a model.").parameter(ParameterSpec::new(parameter)).parameter(model)
-    };
-    let scope = Scope::new().function(function("llm_query", "prompt"));
-    scope.function(function("llm_query_batched", "prompts")).output("answer", "int")
+    built_in_functions().into_iter().fold(Scope::new(), Scope::function).output("answer", "int")
 }
 
 /// Runs a cell whose calls are answered at once.
