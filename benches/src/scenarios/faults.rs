@@ -26,7 +26,7 @@ use super::{
     memory,
     work::{Made, check, made, ready, seconds, words},
 };
-use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
+use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 /// The limit of a cell that does not end by itself.
 const LIMIT: Duration = Duration::from_millis(500);
@@ -96,15 +96,15 @@ impl Scenario for Faults {
         if *self == Self::Flood { Unit::Bytes } else { Unit::Seconds }
     }
 
-    fn goal(&self, system: &str, _at: Option<u64>) -> Option<f64> {
+    fn goal(&self, system: &str, _at: Option<u64>) -> Option<Goal> {
         let is_here = ["wasm", "subprocess", "docker"].contains(&system);
-        is_here.then_some(match self {
+        is_here.then_some(Goal::Value(match self {
             Self::Death | Self::Dropped => 1.0,
             // Half a second, and the grace after which the backend kills.
             Self::Overshoot => 0.5 + 1.5,
             Self::Close => 5.0,
             Self::Flood => 2.0 * OUTPUT_CHARS as f64 + 32e6,
-        })
+        }))
     }
 
     fn samples(&self) -> usize {

@@ -191,10 +191,12 @@ impl Column {
             sub_model,
             sub_price: _,
             wrap: WrapArgs { fallback, rpm: _, tpm: _, cache: _, record: _, replay: _ },
-            backend: BackendArgs { interpreter, python, image, max_message_mb },
+            backend: BackendArgs { interpreter, python, image, isolation, max_message_mb },
             tool,
             #[cfg(feature = "mcp")]
             mcp,
+            #[cfg(feature = "mcp")]
+            ask_before_tools,
             policy,
             profile,
             whole_replies,
@@ -222,14 +224,14 @@ impl Column {
             return Ok(format!("{model:?} {fallback:?} {too_long:?} {input:?}"));
         }
         #[cfg(not(feature = "mcp"))]
-        let mcp = ();
+        let (mcp, ask_before_tools) = ((), ());
         let tools = tool.iter().map(|path| rlm::tool_source(path)).collect::<Result<Vec<_>, _>>()?;
         let counts = (max_iterations, max_llm_calls, max_depth, max_output_chars);
         let amounts = (max_tokens, max_cost, run_timeout, cell_timeout, input);
-        let sessions = (interpreter, python, image, max_message_mb, session_seed, deterministic);
+        let sessions = (interpreter, python, image, isolation, max_message_mb, session_seed, deterministic);
         Ok(format!(
-            "{model:?} {sub_model:?} {fallback:?} {sessions:?} {tools:?} {mcp:?} {policy:?} {profile:?} \
-             {whole_replies} {counts:?} {amounts:?} {compact_at:?}"
+            "{model:?} {sub_model:?} {fallback:?} {sessions:?} {tools:?} {mcp:?} {ask_before_tools:?} {policy:?} \
+             {profile:?} {whole_replies} {counts:?} {amounts:?} {compact_at:?}"
         ))
     }
 }
