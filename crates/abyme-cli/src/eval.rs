@@ -230,8 +230,8 @@ impl Column {
         let amounts = (max_tokens, max_cost, run_timeout, cell_timeout, input);
         let sessions = (interpreter, python, image, isolation, max_message_mb, session_seed, deterministic);
         Ok(format!(
-            "{model:?} {sub_model:?} {fallback:?} {sessions:?} {tools:?} {mcp:?} {ask_before_tools:?} {policy:?} \
-             {profile:?} {whole_replies} {counts:?} {amounts:?} {compact_at:?}"
+            "{model:?} {sub_model:?} {fallback:?} {sessions:?} {tools:?} {mcp:?} {ask_before_tools:?} \
+             {policy:?} {profile:?} {whole_replies} {counts:?} {amounts:?} {compact_at:?}"
         ))
     }
 }

@@ -299,7 +299,7 @@ async fn a_run_that_finished_between_turns_takes_no_more_of_them() {
             assert_eq!((resumed.status(), resumed.outputs()), (Status::EndedEarly, expected.outputs()));
             assert_eq!(model.requests().len(), usize::from(!is_answered), "{records}");
         }
-        let (again, model) = rlm(&[more.clone()]);
+        let (again, model) = rlm(std::slice::from_ref(&more));
         let replayed = again.replay_from(record.clone()).await.unwrap();
         assert_eq!((replayed.status(), model.requests().len()), (Status::EndedEarly, 0));
     }

@@ -174,7 +174,9 @@ class SessionLoop:
         _, policy, local, loop = self._known
         try:
             found = vars(_modules["asyncio.events"])["_event_loop_policy"]
-            return found is not policy or local._loop is not loop or loop._closed or loop._thread_id is not None
+            if found is not policy or local._loop is not loop:
+                return True
+            return loop._closed or loop._thread_id is not None
         except Exception:  # a cell broke asyncio
             return True
 

@@ -389,7 +389,7 @@ class Repl:
         ]
 
     def _front_of(self, names, values):
-        """How many names come before the user's in the namespace, and all have their values; 0 if one has not.
+        """How many names come before the user's in the namespace with all their values; 0 if one has another.
 
         Most sessions have some thirty of them. This check runs at C speed.
         """

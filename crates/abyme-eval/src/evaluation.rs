@@ -323,8 +323,8 @@ impl Evaluation {
         let (all, mut over) = (self.tries(), self.tries() - waiting.len());
         let (mut stop, mut broken, mut broken_in_a_row) = (None, None, 0);
         if spending.is_unknown() && waiting.peek().is_some() {
-            let message = "max_total_cost cannot be kept: the results that are here used calls of which nobody \
-                           knows what they cost; go on without it, or begin in another directory";
+            let message = "max_total_cost cannot be kept: the results that are here used calls of which \
+                           nobody knows what they cost; go on without it, or begin in another directory";
             stop = Some(Stop::Error(Error::new(ErrorKind::Config, message)));
         }
         loop {

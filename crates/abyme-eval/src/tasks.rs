@@ -209,8 +209,8 @@ impl FileIdentity {
     }
 }
 
-/// The hash of a task, and the bytes of its inputs. What a file holds counts, not its name. `of_file` is asked
-/// for each input that is a file.
+/// The hash of a task, and the bytes of its inputs. What a file holds counts, not its name. `of_file` is
+/// asked for each input that is a file.
 fn identity(
     line: &[u8],
     task: &Task,
