@@ -17,7 +17,7 @@ use crate::{
     files,
     progress::Steps,
     records::name_of,
-    shared::{Place, Shared},
+    shared::{Admission, Shared},
     tools::{Answer, AskArguments},
 };
 
@@ -31,7 +31,7 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Answers a question that has a place, unless `cancelled` comes first.
 pub(crate) async fn ask(
     shared: &Shared,
-    place: Place,
+    place: Admission,
     arguments: AskArguments,
     cancelled: impl Future<Output = ()>,
     steps: &Arc<Steps>,

@@ -82,7 +82,7 @@ pub(crate) struct Runs {
 }
 
 /// The place of a question: at work, or among those that wait.
-pub(crate) enum Place {
+pub(crate) enum Admission {
     AtWork(OwnedSemaphorePermit),
     Waiting { place: OwnedSemaphorePermit, slots: Arc<Semaphore> },
 }
@@ -103,12 +103,12 @@ impl Runs {
     ///
     /// # Errors
     /// Why there is none, in words.
-    pub(crate) fn place(&self) -> Result<Place, String> {
+    pub(crate) fn place(&self) -> Result<Admission, String> {
         if let Ok(slot) = self.slots.clone().try_acquire_owned() {
-            return Ok(Place::AtWork(slot));
+            return Ok(Admission::AtWork(slot));
         }
         match self.waiting.clone().try_acquire_owned() {
-            Ok(place) => Ok(Place::Waiting { place, slots: self.slots.clone() }),
+            Ok(place) => Ok(Admission::Waiting { place, slots: self.slots.clone() }),
             Err(_) => Err(format!(
                 "{} questions are at work and {} wait, which is as many as this server takes: ask later",
                 self.max_runs, self.max_waiting
@@ -125,7 +125,7 @@ impl Runs {
     }
 }
 
-impl Place {
+impl Admission {
     /// Whether it has to wait.
     pub(crate) fn waits(&self) -> bool {
         matches!(self, Self::Waiting { .. })

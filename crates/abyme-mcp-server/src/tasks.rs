@@ -13,7 +13,7 @@ use crate::{
     ask::ask,
     call::Ended,
     progress::{Reporter, Steps},
-    shared::{Place, Shared},
+    shared::{Admission, Shared},
     tools::AskArguments,
 };
 
@@ -23,7 +23,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Begins to answer a question. The task ends with `gone`, and where no client asks about it for long.
 pub(crate) fn begin(
     shared: &Arc<Shared>,
-    place: Place,
+    place: Admission,
     gone: CancellationToken,
     arguments: AskArguments,
     client: Option<(Peer<RoleServer>, ProgressToken)>,

@@ -147,7 +147,7 @@ fn killed_sessions_lose_no_event() {
         let count = times("ABYME_TEST_KILLS", 24);
         runtime().block_on(async {
             let rlm = rlm(processes(dir.path()));
-            rlm.run(inputs! { docs: "warm" }).await.unwrap();
+            rlm.run(inputs! { docs: "first" }).await.unwrap();
             let oracle = Oracle::new(dir.path());
             let mut ends = HashMap::<String, usize>::new();
             let mut killed = 0;
@@ -251,7 +251,7 @@ fn killed_hosts_lose_no_event() {
 fn runs_until_killed(dir: &Path) {
     runtime().block_on(async {
         let rlm = rlm(processes(dir));
-        rlm.run(inputs! { docs: "warm" }).await.unwrap();
+        rlm.run(inputs! { docs: "first" }).await.unwrap();
         println!("begun");
         let all = stream::iter(0..100_000).for_each_concurrent(3, |number| {
             let run = rlm.run(inputs! { docs: "text" }).trace(dir.join(format!("{number}.jsonl")));
@@ -270,7 +270,7 @@ fn dropped_runs_leave_nothing() {
             for (name, rlm, most) in
                 [("subprocess", rlm(processes(dir.path())), 120), ("wasm", rlm(guests()), 25)]
             {
-                rlm.run(inputs! { docs: "warm" }).await.unwrap();
+                rlm.run(inputs! { docs: "first" }).await.unwrap();
                 let oracle = Oracle::new(dir.path());
                 let mut cut = 0;
                 for number in 0..times("ABYME_TEST_KILLS", 24) {
@@ -472,7 +472,7 @@ fn a_host_without_memory_ends_and_its_sessions_too() {
 fn takes_all_memory(dir: &Path) {
     runtime().block_on(async {
         let rlm = rlm(processes(dir));
-        rlm.run(inputs! { docs: "warm" }).await.unwrap();
+        rlm.run(inputs! { docs: "first" }).await.unwrap();
         println!("begun");
         let runs = stream::iter(0..100_000).for_each_concurrent(2, |number| {
             let run = rlm.run(inputs! { docs: "text" }).trace(dir.join(format!("{number}.jsonl")));

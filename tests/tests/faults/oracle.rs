@@ -10,7 +10,7 @@ use std::{
 };
 
 /// How long what was let go may take to be gone. Nothing is measured by it: it only ends a test that fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 /// The test that a process runs by itself.
 const ALONE: &str = "ABYME_TEST_ALONE";
 
@@ -42,7 +42,7 @@ pub(crate) fn times(variable: &str, usual: usize) -> usize {
 pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < PATIENCE, "{what}");
+        assert!(start.elapsed() < WAIT_TIMEOUT, "{what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -78,7 +78,7 @@ impl Oracle {
         loop {
             let now = have(&self.dir);
             let Some(left) = self.left(&now, more_mappings, more_bytes) else { return };
-            assert!(start.elapsed() < PATIENCE, "{left}\nbefore: {:#?}\nnow: {now:#?}", self.before);
+            assert!(start.elapsed() < WAIT_TIMEOUT, "{left}\nbefore: {:#?}\nnow: {now:#?}", self.before);
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -140,7 +140,7 @@ pub(crate) fn of_sessions(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// The processes that this one started and that are not waited for yet, and those that work below `dir`,
-/// whoever their parent is by now.
+/// whichever process their parent is by now.
 fn processes(dir: &Path) -> Vec<String> {
     let own = std::process::id().to_string();
     let all = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {

@@ -136,7 +136,7 @@ fn kept_replies_are_those_of_one_setting() {
     let dir = dir(&server);
     dir.write("tasks.jsonl", generated(&dir, &["s-niah", "--tokens", "1k", "--count", "1"]));
     let cold = ["eval", "tasks.jsonl", "--cache", "kept", "--setting", "cold=--temperature 0"];
-    assert_eq!(dir.run(&[&cold[..], &["--setting", "warm=--temperature 1"]].concat()).code, 0);
+    assert_eq!(dir.run(&[&cold[..], &["--setting", "bold=--temperature 1"]].concat()).code, 0);
     let temperatures = |server: &Server| -> Vec<_> {
         server.requests().iter().map(|request| request["temperature"].clone()).collect()
     };

@@ -88,7 +88,7 @@ const LABELS: [&str; 10] = [
 
 /// A text none of whose lines can be taken for one that the session writes: such a line is indented.
 ///
-/// What a cell prints may come from its inputs, and so from whoever wrote these.
+/// What a cell prints may come from its inputs, and so from the author of these.
 fn told_apart(text: &str) -> Cow<'_, str> {
     let is_of_session = |line: &str| {
         let label = line.strip_prefix('[');

@@ -24,15 +24,15 @@ pub struct ApprovalRequest {
     pub tool: String,
     /// What the call does outside of the run.
     pub effects: Vec<Effect>,
-    /// The arguments of the call. Whoever wrote the cell chose them.
+    /// The arguments of the call. The author of the cell chose them.
     pub arguments: IndexMap<String, Value>,
 }
 
-type Asked = Pin<Box<dyn Future<Output = Approval> + Send>>;
+type Answer = Pin<Box<dyn Future<Output = Approval> + Send>>;
 
 /// Who approves calls of tools.
 #[derive(Clone)]
-pub(super) struct Approver(Arc<dyn Fn(ApprovalRequest) -> Asked + Send + Sync>);
+pub(super) struct Approver(Arc<dyn Fn(ApprovalRequest) -> Answer + Send + Sync>);
 
 impl Approver {
     pub(super) fn new<F, Fut>(approve: F) -> Self

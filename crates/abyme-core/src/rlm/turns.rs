@@ -47,7 +47,6 @@ const MAX_FAILED_SUMMARIES: u32 = 2;
 /// before the run's turns end.
 const MAX_EMPTY_REPLIES: u32 = 3;
 
-/// Why a run ends that was asked to end with what it knows.
 const ASKED: &str = "the run was asked to answer with what is known";
 
 /// The state of one run: its transcript, and what it counts.

@@ -10,7 +10,7 @@ use super::words::{WordsFactory, cut, events, model, pretty_assert, tool};
 
 /// What was asked, and what was called.
 #[derive(Clone, Default)]
-struct Seen {
+struct Log {
     asked: Arc<Mutex<Vec<ApprovalRequest>>>,
     called: Arc<Mutex<Vec<String>>>,
 }
@@ -22,7 +22,7 @@ const SCRIPT: &[&str] = &[
 ];
 
 /// A run whose tool has these effects. `x` is approved, `panic` is what it says, and all others are denied.
-fn built(seen: &Seen, effects: &[Effect], change: impl FnOnce(RlmBuilder) -> RlmBuilder) -> Rlm {
+fn built(seen: &Log, effects: &[Effect], change: impl FnOnce(RlmBuilder) -> RlmBuilder) -> Rlm {
     let tool = effects.iter().fold(tool(&seen.called), |tool, effect| tool.effect(*effect));
     let asked = seen.asked.clone();
     let rlm = Rlm::builder("docs -> answer: int").instructions("ROOT").model(model(SCRIPT)).tool(tool);
@@ -62,7 +62,7 @@ fn recorded(record: &Trajectory) -> Vec<(Option<Approval>, Option<String>)> {
 
 #[tokio::test]
 async fn a_tool_with_an_effect_is_called_when_that_is_approved_and_a_denial_is_an_exception() {
-    let seen = Seen::default();
+    let seen = Log::default();
     let rlm = built(&seen, &[Effect::Network, Effect::Write, Effect::Network], |rlm| rlm);
     let run = started(&rlm).await.unwrap();
     let record = run.trajectory();
@@ -91,7 +91,7 @@ async fn a_tool_with_an_effect_is_called_when_that_is_approved_and_a_denial_is_a
 
 #[tokio::test]
 async fn what_only_reads_asks_nobody_and_neither_does_a_run_without_somebody_to_ask() {
-    let seen = Seen::default();
+    let seen = Log::default();
     started(&built(&seen, &[Effect::Read], |rlm| rlm)).await.unwrap();
     started(&built(&seen, &[], |rlm| rlm)).await.unwrap();
     assert!(seen.asked.lock().unwrap().is_empty());
@@ -105,8 +105,8 @@ async fn what_only_reads_asks_nobody_and_neither_does_a_run_without_somebody_to_
 
 /// One run may ask another one than its `Rlm`; a panic is a denial; children ask too.
 #[tokio::test]
-async fn whoever_is_asked_last_decides_for_the_children_too() {
-    let seen = Seen::default();
+async fn the_last_approver_decides_for_the_children_too() {
+    let seen = Log::default();
     let rlm = built(&seen, &[Effect::Write], |rlm| rlm.limits(|limits| limits.max_depth(1)));
     let children =
         |rlm: RlmBuilder| rlm.model(super::words::scripted(&["```python\nchild child-1\n```"], CHILD));
@@ -131,7 +131,7 @@ async fn whoever_is_asked_last_decides_for_the_children_too() {
 
 #[tokio::test]
 async fn a_run_that_goes_on_asks_about_no_call_that_its_record_has_an_answer_for() {
-    let whole = Seen::default();
+    let whole = Log::default();
     let expected = started(&built(&whole, &[Effect::Write], |rlm| rlm)).await.unwrap();
     let record = expected.trajectory();
     let calls = whole.asked.lock().unwrap().len();
@@ -142,7 +142,7 @@ async fn a_run_that_goes_on_asks_about_no_call_that_its_record_has_an_answer_for
         let last = begun.events().last();
         let is_open = matches!(last, Some(Event::ToolCallStarted { .. }));
         denied_open += usize::from(is_open && matches!(answers.last(), Some((Some(Approval::Denied(_)), _))));
-        let seen = Seen::default();
+        let seen = Log::default();
         let again = built(&seen, &[Effect::Write], |rlm| rlm).resume_from(begun.clone());
         // A call that was denied has not begun, so nobody is asked about it.
         let resumed = again.on_unfinished_effect(|effect| {
@@ -156,7 +156,7 @@ async fn a_run_that_goes_on_asks_about_no_call_that_its_record_has_an_answer_for
     }
     assert_eq!(denied_open, 1, "the cut between a denial and the end of its call was tried");
 
-    let seen = Seen::default();
+    let seen = Log::default();
     let replayed = built(&seen, &[Effect::Write], |rlm| rlm).replay_from(record.clone()).await.unwrap();
     assert!(replayed.difference().is_none());
     assert!(seen.asked.lock().unwrap().is_empty() && seen.called.lock().unwrap().is_empty());
