@@ -102,7 +102,7 @@ async fn all_kinds_of_tools_work(client: &McpClient) {
     assert_eq!(call(client, "fail", &[]).await.unwrap_err().to_string(), "RuntimeError: out of paper");
     assert_eq!(call(client, "refuse", &[]).await.unwrap_err().to_string(), "ValueError: `x` is missing");
     let refused = call(client, "print_", &[("text", Value::Bytes(vec![1].into()))]).await.unwrap_err();
-    assert!(refused.to_string().starts_with("TypeError: at text: a server takes no bytes"), "{refused}");
+    assert!(refused.to_string().starts_with("TypeError: at text: expected str, got bytes"), "{refused}");
     let late = tool(client, "hang").timeout(Duration::from_millis(50)).call(IndexMap::new()).await;
     assert_eq!(late.unwrap_err().to_string(), "TimeoutError: `hang` took more than 0.05 s");
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use abyme::{
     CodeInterpreter, ErrorKind, InterpreterFactoryExt, Interruption, Observation, Session, Subprocess,
+    subprocess::IsolationMode,
 };
 
 use crate::{
@@ -122,7 +123,12 @@ fn a_directory_that_cannot_be_made_leaves_nothing() {
             factory.session().await.unwrap().shutdown().await.unwrap();
             let oracle = Oracle::new(dir.path());
             for nowhere in ["/proc/1/nothing", "/dev/null", "/nonexistent"] {
-                let error = Subprocess::new().temp_dir(nowhere).session().await.unwrap_err();
+                let error = Subprocess::new()
+                    .isolation(IsolationMode::Off)
+                    .temp_dir(nowhere)
+                    .session()
+                    .await
+                    .unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::Unavailable, "{nowhere}: {error}");
                 assert!(error.message().contains("working directory"), "{error}");
             }

@@ -69,13 +69,14 @@ impl Jail {
             Some(own) => own.enter(&self.report)?,
             None => die_with(self.host).map_err(|errno| (Mechanism::Init, errno))?,
         }
-        let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-        self.limits.apply().map_err(|error| (Mechanism::Limits, errno(error)))?;
         syscall::close_on_exec_from(FIRST_PRIVATE_DESCRIPTOR).map_err(|errno| (Mechanism::Limits, errno))?;
         rustix::thread::set_no_new_privs(true).map_err(|errno| (Mechanism::Seccomp, errno))?;
         if let Some(rules) = &self.rules {
             rules.apply().map_err(|errno| (Mechanism::Landlock, errno))?;
         }
+        // After what opens descriptors: until exec, the host's count towards the session's limit.
+        let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        self.limits.apply().map_err(|error| (Mechanism::Limits, errno(error)))?;
         seccomp::apply(&self.filters).map_err(|errno| (Mechanism::Seccomp, errno))
     }
 }

@@ -5,6 +5,7 @@
 use std::io;
 
 use abyme_core::{Error, ErrorKind};
+use rustix::io::Errno;
 
 /// A step of the isolation that this machine, or its administrator, may refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +68,14 @@ impl Mechanism {
 
     /// The error of a session that needs the mechanism and does not get it.
     pub(crate) fn missing(self, problem: &io::Error) -> Error {
+        if is_shortage(problem) {
+            let message = format!(
+                "a session cannot be started ({problem}, while {} were set up): have fewer sessions at once, \
+                 close files, or raise what this process may have (`ulimit -n`, `ulimit -u`)",
+                self.name()
+            );
+            return Error::new(ErrorKind::Unavailable, message).with("mechanism", self.name());
+        }
         let message = format!(
             "a session cannot be isolated here, because {} cannot be used ({problem}): {}; or start sessions \
              with what there is (`.isolation(IsolationMode::BestEffort)`, `--isolation best-effort`); or use \
@@ -76,4 +85,10 @@ impl Mechanism {
         );
         Error::new(ErrorKind::Unavailable, message).with("mechanism", self.name())
     }
+}
+
+/// Whether the machine has the mechanism, but no more of something else.
+fn is_shortage(problem: &io::Error) -> bool {
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
+    Errno::from_io_error(problem).is_some_and(|errno| shortages.contains(&errno))
 }

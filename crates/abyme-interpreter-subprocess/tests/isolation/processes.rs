@@ -32,6 +32,19 @@ impl Drop for Victim {
     }
 }
 
+/// The limit on descriptors is the session's. A child has those of its host too, until it is Python.
+#[tokio::test]
+async fn a_host_with_more_open_files_than_a_session_may_have_starts_sessions() {
+    const LIMIT: u64 = 64;
+    let files: Vec<_> = (0..2 * LIMIT).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+    for subprocess in [open(), isolated()] {
+        let mut session = subprocess.max_open_files(LIMIT).session().await.unwrap();
+        let code = "(lambda r: r.getrlimit(r.RLIMIT_NOFILE)[0])(__import__('resource'))";
+        assert_eq!(session.eval::<u64>(code).await.unwrap(), LIMIT);
+    }
+    drop(files);
+}
+
 #[tokio::test]
 async fn other_processes_are_not_killed() {
     for (subprocess, expected) in [(open(), true), (isolated(), false)] {
