@@ -210,6 +210,7 @@ struct Loading<'a> {
 enum Origin<'a> {
     File(&'a FoundFile, fs::Metadata),
     Stream,
+    #[cfg_attr(not(feature = "archives"), allow(dead_code, reason = "only that feature opens archives"))]
     Archive,
 }
 
