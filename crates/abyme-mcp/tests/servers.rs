@@ -159,17 +159,18 @@ async fn prefix_and_only_choose_names_and_tools() {
 #[tokio::test]
 async fn a_server_that_dies_is_an_exception_of_the_cell() {
     let client = stdio().await;
+    // A cell each: the calls of one cell go out at the same time.
     let interpreter = ScriptedInterpreter::calling(|cell| match cell.code.as_str() {
-        "call" => vec![HostCall::new("exit"), HostCall::new("pid")],
+        tool @ ("exit" | "pid") => vec![HostCall::new(tool)],
         _ => Vec::new(),
     });
-    let model = ScriptedModel::replies(["```python\ncall\n```", "as text", "as text"]);
+    let model = ScriptedModel::replies(["```python\nexit\n```", "```python\npid\n```", "text", "text"]);
     let rlm = Rlm::builder("q -> a").model(model).interpreter(interpreter.factory()).tools(client.tools());
     let run = rlm.build().unwrap().run(inputs! { q: "?" }).await.unwrap();
-    let value = run.trajectory().turns()[0].observation.clone().unwrap().value.unwrap().to_string();
-    let (exit, pid) = value.split_once('\n').unwrap();
-    assert!(exit.starts_with("ConnectionError: MCP server `"), "{value}");
-    assert!(pid.starts_with("ConnectionError: MCP server `"), "{value}");
+    for turn in 0..2 {
+        let value = run.trajectory().turns()[turn].observation.clone().unwrap().value.unwrap().to_string();
+        assert!(value.starts_with("ConnectionError: MCP server `"), "{value}");
+    }
     let after = call(&client, "pid", &[]).await.unwrap_err().to_string();
     assert!(
         after.contains("is gone") && after.ends_with("its stderr ends with: the disk is on fire"),
