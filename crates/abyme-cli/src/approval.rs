@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, thread};
 
-use abyme::{Approval, ApprovalRequest, Run};
+use abyme::{Approval, ApprovalRequest, Run, Value};
+use indexmap::IndexMap;
 use tokio::sync::{Mutex, oneshot};
 
 use crate::{progress::Progress, standard::Standard};
@@ -34,8 +35,8 @@ pub(crate) fn asking(run: Run, progress: &Arc<Progress>, standard: &Standard) ->
             if thread::Builder::new().name("abyme-question".into()).spawn(ask).is_err() {
                 return Approval::Denied("no thread could be started to ask".to_owned());
             }
-            match answer.await.ok().flatten().as_deref().map(str::trim) {
-                Some("y" | "Y" | "yes") => Approval::Given,
+            match answer.await.ok().flatten() {
+                Some(answer) if is_yes(&answer) => Approval::Given,
                 Some(_) => Approval::Denied("the person at the terminal said no".to_owned()),
                 None => Approval::Denied(NOBODY.to_owned()),
             }
@@ -44,16 +45,18 @@ pub(crate) fn asking(run: Run, progress: &Arc<Progress>, standard: &Standard) ->
 }
 
 fn question(request: &ApprovalRequest) -> String {
-    let arguments: Vec<_> = request
-        .arguments
-        .iter()
-        .map(|(name, value)| format!("{name}={}", value.repr(MAX_ARGUMENT_CHARS)))
-        .collect();
     let effects: Vec<_> = request.effects.iter().map(ToString::to_string).collect();
-    format!(
-        "A cell wants to call `{}({})`, which {}. Call it? [y/N]",
-        request.tool,
-        arguments.join(", "),
-        effects.join(" and ")
-    )
+    let call = shown_call(&request.tool, &request.arguments);
+    format!("A cell wants to call `{call}`, which {}. Call it? [y/N]", effects.join(" and "))
+}
+
+/// A call as a question shows it.
+pub(crate) fn shown_call(tool: &str, arguments: &IndexMap<String, Value>) -> String {
+    let shown = arguments.iter().map(|(name, value)| format!("{name}={}", value.repr(MAX_ARGUMENT_CHARS)));
+    format!("{tool}({})", shown.collect::<Vec<_>>().join(", "))
+}
+
+/// Whether a question was answered with yes.
+pub(crate) fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim(), "y" | "Y" | "yes")
 }

@@ -12,6 +12,7 @@ use crate::{
     backend::{self, Settings},
     chat::names,
     exit::{Exit, Failure},
+    files::check_written,
     rlm::{self, Described},
     signals::{ORDERLY_TIMEOUT, Stop},
     standard::Standard,
@@ -29,6 +30,7 @@ pub(crate) async fn run(args: McpArgs, standard: &Standard) -> Result<Exit, Fail
         let message = format!("--sessions-only answers no questions, and {flag} is for the cells of these");
         return Err(Failure::usage(message).hint("leave one of the two out"));
     }
+    check_written([("--record", args.rlm.wrap.record.as_deref())], args.rlm.read_files())?;
     let backend = backend(&args)?;
     let mut builder = RlmServer::builder(config(&args)).sessions(backend.clone());
     if let Some(policy) = args.rlm.policy {
@@ -162,11 +164,11 @@ fn files(paths: &[PathBuf]) -> abyme::Result<Inputs> {
     let names = paths.iter().map(name).collect::<abyme::Result<Vec<_>>>()?;
     let given = names::inputs(&names).map_err(|failure| wrong(failure.message().to_owned()))?;
     let loaded = Loader::new().load(paths);
+    let problems = || loaded.report().iter().filter(|line| line.kind == LineKind::Problem);
     let mut inputs = Inputs::new();
     for (named, path) in given.into_iter().zip(paths) {
         let value = loaded.value_of(path).ok_or_else(|| {
-            let problems = loaded.report().iter().filter(|line| line.kind == LineKind::Problem);
-            let problems: Vec<_> = problems.map(ToString::to_string).collect();
+            let problems: Vec<_> = problems().map(ToString::to_string).collect();
             wrong(match problems[..] {
                 [] => format!("`{}` has tables, and there is no query over tables here", path.display()),
                 _ => problems.join("; "),
@@ -174,5 +176,6 @@ fn files(paths: &[PathBuf]) -> abyme::Result<Inputs> {
         })?;
         inputs = inputs.with(named.name, value);
     }
+    problems().for_each(|line| terminal::say(&format!("abyme: warning: {line}")));
     Ok(inputs)
 }

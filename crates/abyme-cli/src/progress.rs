@@ -10,10 +10,7 @@ use std::{
     collections::HashMap,
     future::pending,
     io::{self, BufRead, BufReader, IsTerminal, Write},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -71,7 +68,6 @@ pub(crate) struct Progress {
     paint: Paint,
     /// The runs of the tree by their ids.
     runs: Mutex<HashMap<String, Counts>>,
-    is_asking: AtomicBool,
 }
 
 /// One run of the tree, as it is shown.
@@ -116,17 +112,31 @@ impl Progress {
         let is_live = matches!(target, Target::Stderr) && io::stderr().is_terminal() && !is_dumb;
         let paint = if is_live { Paint::of_environment() } else { Paint::default() };
         let live = is_live.then(|| Live::start(paint, takes_keys));
-        Self { target, detail, live, paint, runs: Mutex::default(), is_asking: AtomicBool::new(false) }
+        Self { target, detail, live, paint, runs: Mutex::default() }
     }
 
-    /// Takes note of what a run did before it goes on: the budget that is drawn is that of the whole run.
+    /// Takes note of what a run did before it goes on: its children go on as its children, and the budget
+    /// that is drawn is that of the whole run.
     pub(crate) fn catch_up(&self, record: &Trajectory) {
+        for one in record.records() {
+            self.depth_of(one);
+        }
         self.live.iter().for_each(|live| live.view().catch_up(record));
+    }
+
+    /// How many runs are above that of a record. A child that starts is known from then on.
+    fn depth_of(&self, record: &Record) -> usize {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let depth = runs.get(&record.run).map_or(0, |counts| counts.depth);
+        if let Event::ChildStarted { child, .. } = &record.event {
+            runs.insert(child.clone(), Counts { depth: depth + 1, ..Counts::default() });
+        }
+        depth
     }
 
     /// Whether a question waits for its answer: then the person does not see what is drawn.
     pub(crate) fn is_asking(&self) -> bool {
-        self.is_asking.load(Ordering::Acquire)
+        self.live.as_ref().is_some_and(Live::is_hidden)
     }
 
     /// Ends what is drawn, so that the answer stands alone.
@@ -163,7 +173,7 @@ impl Progress {
     }
 
     /// Asks the person at the terminal, in the middle of a run, and waits for the answer. `None` where nobody
-    /// sits there.
+    /// sits there, or nobody would see the question.
     pub(crate) fn ask(&self, standard: &Standard, question: &str) -> Option<String> {
         self.ask_while(standard, question, || true)
     }
@@ -175,7 +185,7 @@ impl Progress {
         question: &str,
         is_wanted: impl Fn() -> bool,
     ) -> Option<String> {
-        if !standard.is_input_terminal() {
+        if !standard.is_input_terminal() || !io::stderr().is_terminal() {
             return None;
         }
         let ask = || {
@@ -191,13 +201,10 @@ impl Progress {
             BufReader::new(standard.input()).read_line(&mut answer).ok()?;
             Some(answer)
         };
-        self.is_asking.store(true, Ordering::Release);
-        let answer = match &self.live {
+        match &self.live {
             Some(live) => live.hidden(ask),
             None => ask(),
-        };
-        self.is_asking.store(false, Ordering::Release);
-        answer
+        }
     }
 
     /// Whether a person can press keys.
@@ -428,23 +435,13 @@ impl RunView<'_> {
 
 impl EventSink for Progress {
     fn record(&self, record: &Arc<Record>) {
-        let depth = {
-            let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-            let depth = runs.get(&record.run).map_or(0, |counts| counts.depth);
-            if let Event::ChildStarted { child, .. } = &record.event {
-                runs.insert(child.clone(), Counts { depth: depth + 1, ..Counts::default() });
-            }
-            depth
-        };
+        let depth = self.depth_of(record);
         self.live.iter().for_each(|live| live.view().see(record, depth == 0));
         RunView { progress: self, id: &record.run, depth }.show(&record.event);
     }
 
     fn piece(&self, piece: &Arc<Record>) {
-        let depth = {
-            let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-            runs.get(&piece.run).map_or(0, |counts| counts.depth)
-        };
+        let depth = self.depth_of(piece);
         self.live.iter().for_each(|live| live.view().see(piece, depth == 0));
         if let Event::ModelText { turn, purpose, part, text, .. } = &piece.event {
             RunView { progress: self, id: &piece.run, depth }.show_piece(*turn, *purpose, *part, text);
@@ -536,10 +533,9 @@ impl RunView<'_> {
                 notes.iter().for_each(|note| self.line(&format!("note: {note}")))
             }
             Event::SessionRebuilt { turn, differences, .. } if !differences.is_empty() => {
-                let cells = differences.len();
+                let cells = counted(differences.len() as u64, "cell");
                 self.line(&format!(
-                    "turn {turn}: {cells} cells that ran again did not do what they had done; variables may \
-                     differ"
+                    "turn {turn}: {cells} did not do again what had been done; variables may differ"
                 ));
             }
             // How the run ended is told with the answer or the error.

@@ -12,6 +12,7 @@ use abyme::{
 use abyme_files::Loaded;
 
 use crate::{
+    approval::{is_yes, shown_call},
     args::{ForkArgs, RecordedArgs, ReplayArgs, ResumeArgs, RlmArgs},
     ask,
     backend::COMPILED,
@@ -26,12 +27,11 @@ use crate::{
 /// `abyme resume`: goes on where the record ends, and in its file.
 pub(crate) async fn resume(args: ResumeArgs, standard: &Standard) -> Result<Exit, Failure> {
     let ResumeArgs { recorded, repeat_effects } = args;
-    check_written(&recorded, None)?;
     // It is held from here on, so that nothing else goes on with it.
     let (record, writer) =
         TrajectoryWriter::append(&recorded.file).map_err(|error| Failure::before_run(&error))?;
     let (file, writer) = (recorded.file.clone(), Arc::new(writer));
-    let prepared = Prepared::new(recorded, &record, Ask::Models, standard).await?;
+    let prepared = Prepared::new(recorded, &record, Ask::Models, None, standard).await?;
     let run = prepared.rlm.resume_from(record.clone());
     prepared.carry_out(run, Some(&record), Some((file, writer)), repeat_effects, standard).await
 }
@@ -39,9 +39,8 @@ pub(crate) async fn resume(args: ResumeArgs, standard: &Standard) -> Result<Exit
 /// `abyme fork`: goes on from the end of a turn, as a run of its own.
 pub(crate) async fn fork(args: ForkArgs, standard: &Standard) -> Result<Exit, Failure> {
     let ForkArgs { recorded, turn, trace, repeat_effects } = args;
-    check_written(&recorded, trace.as_deref())?;
     let record = load(&recorded.file)?;
-    let prepared = Prepared::new(recorded, &record, Ask::Models, standard).await?;
+    let prepared = Prepared::new(recorded, &record, Ask::Models, trace.as_deref(), standard).await?;
     let run = with_trace(prepared.rlm.fork_from(&record, turn), trace);
     prepared.carry_out(run, None, None, repeat_effects, standard).await
 }
@@ -49,11 +48,10 @@ pub(crate) async fn fork(args: ForkArgs, standard: &Standard) -> Result<Exit, Fa
 /// `abyme replay`: does again what a record says, and finds the first difference; or goes on from there.
 pub(crate) async fn replay(args: ReplayArgs, standard: &Standard) -> Result<Exit, Failure> {
     let ReplayArgs { recorded, trace } = args;
-    check_written(&recorded, trace.as_deref())?;
     let record = load(&recorded.file)?;
     let is_live = recorded.rlm.model.model.is_some();
     let ask = if is_live { Ask::Models } else { Ask::Nobody };
-    let prepared = Prepared::new(recorded, &record, ask, standard).await?;
+    let prepared = Prepared::new(recorded, &record, ask, trace.as_deref(), standard).await?;
     let run = prepared.rlm.replay_from(record);
     let run = with_trace(if is_live { run.live() } else { run }, trace);
     match prepared.carry_out(run, None, None, false, standard).await {
@@ -68,12 +66,6 @@ pub(crate) async fn replay(args: ReplayArgs, standard: &Standard) -> Result<Exit
 
 fn load(path: &Path) -> Result<Trajectory, Failure> {
     Trajectory::load(path).map_err(|error| Failure::before_run(&error))
-}
-
-/// Whether nothing that is written replaces what the command reads.
-fn check_written(args: &RecordedArgs, trace: Option<&Path>) -> Result<(), Failure> {
-    let written = [("--record", args.rlm.wrap.record.as_deref()), ("--trace", trace)];
-    files::check_written(written, args.rlm.read_files().chain([args.file.as_path()]))
 }
 
 /// Records a run in a file of its own.
@@ -114,6 +106,7 @@ impl Prepared {
         args: RecordedArgs,
         record: &Trajectory,
         ask: Ask,
+        trace: Option<&Path>,
         standard: &Standard,
     ) -> Result<Self, Failure> {
         let RecordedArgs { file, files, load, mut rlm, json } = args;
@@ -139,6 +132,9 @@ impl Prepared {
             false => Some(ask::load(files, &load, standard).await?),
             true => None,
         };
+        let written = [("--record", rlm.wrap.record.as_deref()), ("--trace", trace)];
+        let of_question = loaded.iter().flat_map(Loaded::paths);
+        files::check_written(written, rlm.read_files().chain([file.as_path()]).chain(of_question))?;
         let signature = match &loaded {
             Some(loaded) => {
                 &loaded.signature_again(signature).map_err(|error| Failure::before_run(&error))?
@@ -150,7 +146,7 @@ impl Prepared {
             let message =
                 format!("{} is of a question about tables, and goes on with their files", file.display());
             return Err(Failure::usage(message)
-                .hint(format!("name them as they were: abyme resume {} shop.db", file.display())));
+                .hint(format!("name them after the record, as they were: {} shop.db", file.display())));
         }
         let bytes = inputs.values().map(inputs::about_bytes_of).sum();
         let Described { mut builder, wrapped, .. } = rlm::described(&rlm, signature, bytes, 1).await?;
@@ -226,15 +222,12 @@ fn decide(
         if repeat {
             return EffectDecision::Repeat;
         }
-        let arguments: Vec<_> =
-            effect.arguments.iter().map(|(name, value)| format!("{name}={}", value.repr(200))).collect();
         let question = format!(
-            "`{}({})` had begun when the run ended, and may have taken effect. Call it again? [y/N]",
-            effect.tool,
-            arguments.join(", ")
+            "`{}` had begun when the run ended, and may have taken effect. Call it again? [y/N]",
+            shown_call(&effect.tool, &effect.arguments)
         );
-        match progress.ask(&standard, &question).as_deref().map(str::trim) {
-            Some("y" | "Y" | "yes") => EffectDecision::Repeat,
+        match progress.ask(&standard, &question) {
+            Some(answer) if is_yes(&answer) => EffectDecision::Repeat,
             _ => EffectDecision::Stop,
         }
     }

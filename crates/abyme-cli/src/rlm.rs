@@ -48,7 +48,6 @@ pub(crate) async fn described(
     input_bytes: u64,
     runs: usize,
 ) -> Result<Described, Failure> {
-    files::check_written([("--record", args.wrap.record.as_deref())], args.read_files())?;
     let mut shared = Shared::new(&args.wrap, &args.model)?;
     let (builder, factory) = described_with(args, signature, input_bytes, &mut shared, runs).await?;
     Ok(Described { builder, factory, wrapped: shared.wrapped })

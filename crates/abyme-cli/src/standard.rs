@@ -52,28 +52,33 @@ impl Standard {
 
     /// Whether a person types what comes in.
     pub(crate) fn is_input_terminal(&self) -> bool {
-        match &self.moved {
-            Some((input, _)) => input.is_terminal(),
-            None => io::stdin().is_terminal(),
-        }
+        self.input_descriptor().is_terminal()
     }
 
     /// Whether a person reads what goes out.
     pub(crate) fn is_output_terminal(&self) -> bool {
-        match &self.moved {
-            Some((_, output)) => output.is_terminal(),
-            None => io::stdout().is_terminal(),
-        }
+        self.output_descriptor().is_terminal()
     }
 
     /// Whether another program reads what goes out.
     pub(crate) fn is_output_pipe(&self) -> bool {
-        let kind = match &self.moved {
-            Some((_, output)) => rustix::fs::fstat(output),
-            None => rustix::fs::fstat(io::stdout()),
-        };
-        let kind = kind.map(|status| rustix::fs::FileType::from_raw_mode(status.st_mode));
+        let status = rustix::fs::fstat(self.output_descriptor());
+        let kind = status.map(|status| rustix::fs::FileType::from_raw_mode(status.st_mode));
         kind.is_ok_and(|kind| matches!(kind, rustix::fs::FileType::Fifo | rustix::fs::FileType::Socket))
+    }
+
+    fn input_descriptor(&self) -> BorrowedFd<'_> {
+        match &self.moved {
+            Some((input, _)) => input.as_fd(),
+            None => rustix::stdio::stdin(),
+        }
+    }
+
+    fn output_descriptor(&self) -> BorrowedFd<'_> {
+        match &self.moved {
+            Some((_, output)) => output.as_fd(),
+            None => rustix::stdio::stdout(),
+        }
     }
 
     pub(crate) fn input(&self) -> Box<dyn Read + Send> {
@@ -85,23 +90,18 @@ impl Standard {
 
     /// Waits for something to read, but no longer than this. Where that cannot be known, reading finds out.
     pub(crate) fn is_readable_within(&self, wait: Duration) -> bool {
-        let wait = Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() };
-        let poll_one =
-            |input: BorrowedFd<'_>| poll(&mut [PollFd::from_borrowed_fd(input, PollFlags::IN)], Some(&wait));
-        let ready = match &self.moved {
-            Some((input, _)) => poll_one(input.as_fd()),
-            None => poll_one(io::stdin().as_fd()),
+        let wait = Timespec {
+            tv_sec: wait.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: wait.subsec_nanos().into(),
         };
-        !matches!(ready, Ok(0) | Err(Errno::INTR))
+        let mut input = [PollFd::from_borrowed_fd(self.input_descriptor(), PollFlags::IN)];
+        !matches!(poll(&mut input, Some(&wait)), Ok(0) | Err(Errno::INTR))
     }
 
     /// Drops what was typed and not read.
     pub(crate) fn drop_typed(&self) {
         // Without a terminal nothing is typed.
-        match &self.moved {
-            Some((input, _)) => tcflush(input, QueueSelector::IFlush).ok(),
-            None => tcflush(io::stdin(), QueueSelector::IFlush).ok(),
-        };
+        let _ = tcflush(self.input_descriptor(), QueueSelector::IFlush);
     }
 
     pub(crate) fn output(&self) -> Box<dyn Write + Send> {

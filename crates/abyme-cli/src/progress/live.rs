@@ -88,6 +88,11 @@ impl Live {
         answer
     }
 
+    /// Whether a person is being asked something.
+    pub(crate) fn is_hidden(&self) -> bool {
+        lock(&self.view).is_hidden
+    }
+
     /// Takes no more keys.
     pub(crate) fn give_keys_back(&self) {
         self.keys.iter().for_each(Keys::give_back);

@@ -1,10 +1,6 @@
 //! What stands between a run and its models: rate limits, a stand-in, kept replies, a cassette.
 
-use std::{
-    collections::HashMap,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use abyme::{
     LanguageModel, LanguageModelExt, RateLimiter, RateLimiterConfig, Recording, Replay, ResponseCache,
@@ -20,11 +16,11 @@ use crate::{
 pub(crate) struct Wrapped {
     rates: Option<RateLimiterConfig>,
     /// One for each model: providers count them apart.
-    limiters: Mutex<HashMap<String, RateLimiter>>,
+    limiters: HashMap<String, RateLimiter>,
     /// Where replies are kept.
     cache: Option<PathBuf>,
     /// One for each way in which models are asked: what else decides about an answer.
-    caches: Mutex<HashMap<String, ResponseCache>>,
+    caches: HashMap<String, ResponseCache>,
     recording: Option<Recording>,
     replay: Option<Replay>,
 }
@@ -44,11 +40,11 @@ impl Wrapped {
             let secrets = secrets.filter_map(|(_, value)| value.into_string().ok());
             Ok(secrets.fold(Recording::create(path)?, Recording::secret))
         });
-        let wrapped = Self {
+        let mut wrapped = Self {
             rates,
-            limiters: Mutex::default(),
+            limiters: HashMap::new(),
             cache: args.cache.clone(),
-            caches: Mutex::default(),
+            caches: HashMap::new(),
             recording: recording.transpose()?,
             replay: args.replay.as_ref().map(Replay::open).transpose()?.map(Replay::unordered),
         };
@@ -57,16 +53,15 @@ impl Wrapped {
     }
 
     /// The replies that are kept of models that are asked so.
-    fn cache(&self, models: &ModelArgs) -> Result<Option<ResponseCache>> {
+    fn cache(&mut self, models: &ModelArgs) -> Result<Option<ResponseCache>> {
         let Some(directory) = &self.cache else { return Ok(None) };
         let settings = format!("{models:?}");
-        let mut caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cache) = caches.get(&settings) {
+        if let Some(cache) = self.caches.get(&settings) {
             return Ok(Some(cache.clone()));
         }
         let config = ResponseCacheConfig::default().directory(directory).namespace(&settings);
         let cache = ResponseCache::new(config)?;
-        caches.insert(settings, cache.clone());
+        self.caches.insert(settings, cache.clone());
         Ok(Some(cache))
     }
 
@@ -76,7 +71,7 @@ impl Wrapped {
     /// # Errors
     /// [`ErrorKind::Io`](abyme::ErrorKind::Io) if the directory of kept replies cannot be used.
     pub(crate) fn around(
-        &self,
+        &mut self,
         model: Arc<dyn LanguageModel>,
         fallback: Option<Arc<dyn LanguageModel>>,
         models: &ModelArgs,
@@ -97,10 +92,9 @@ impl Wrapped {
         })
     }
 
-    fn limited(&self, model: Arc<dyn LanguageModel>) -> Arc<dyn LanguageModel> {
+    fn limited(&mut self, model: Arc<dyn LanguageModel>) -> Arc<dyn LanguageModel> {
         let Some(rates) = &self.rates else { return model };
-        let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
-        let limiter = limiters.entry(model.name().to_owned());
+        let limiter = self.limiters.entry(model.name().to_owned());
         let limiter = limiter.or_insert_with(|| RateLimiter::new(rates.clone()));
         Arc::new(model.with_rate_limit(limiter))
     }
