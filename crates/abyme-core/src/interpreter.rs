@@ -24,6 +24,8 @@ pub use self::{
     session::Session,
 };
 
+pub(crate) use self::render::LABELS;
+
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;

@@ -16,7 +16,7 @@ use abyme_python_syntax::Function;
 
 use crate::{
     inputs::Inputs,
-    interpreter::{Capabilities, FunctionSpec, ParameterSpec},
+    interpreter::{Capabilities, FunctionSpec, LABELS, ParameterSpec},
     limits::{Limits, Remaining},
     model::Message,
     signature::{Field, FieldType, TaskSignature},
@@ -530,13 +530,10 @@ pub(crate) fn imitation_of(code: &str) -> Option<String> {
 fn is_of_session(line: &str) -> bool {
     let label = line.strip_prefix('[').and_then(|rest| rest.split_once(']'));
     let label = label.map(|(label, _)| label.split(" (").next().unwrap_or(label));
-    label.is_some_and(|label| LABELS.contains(&label))
+    // The second is what models make of `[stdout]`.
+    label.is_some_and(|label| LABELS.contains(&label) || label == "output")
         || (line.starts_with("(turn ") && line.contains("sub-calls left"))
 }
-
-/// The labels of an observation, and what models make of them.
-const LABELS: [&str; 8] =
-    ["output", "stdout", "stderr", "value", "error", "changed", "time limit", "submission refused"];
 
 /// Says that the session died and what is left.
 pub(crate) fn session_lost(reason: &str) -> String {

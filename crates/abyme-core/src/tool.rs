@@ -320,8 +320,17 @@ impl Tool {
     /// What the tool's function answers; `ValueError` for a value with more than [`Value::MAX_LEVELS`]
     /// levels.
     pub async fn call(&self, arguments: IndexMap<String, Value>) -> Result<Value, HostError> {
+        self.call_within(None, arguments).await
+    }
+
+    /// [`call`](Self::call), within this time too.
+    pub(crate) async fn call_within(
+        &self,
+        limit: Option<Duration>,
+        arguments: IndexMap<String, Value>,
+    ) -> Result<Value, HostError> {
         let called = AssertUnwindSafe(async { (self.handler)(arguments).await }).catch_unwind();
-        let called = match self.limits.timeout {
+        let called = match [self.limits.timeout, limit].into_iter().flatten().min() {
             Some(limit) if Handle::try_current().is_ok() => match timeout(limit, called).await {
                 Ok(called) => called,
                 Err(_) => {

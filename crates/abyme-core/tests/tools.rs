@@ -236,6 +236,7 @@ async fn the_host_checks_the_arguments_of_every_call() {
         with_args("shout", &["a"]),
         HostCall::new("nothing").argument("text", "a"),
         HostCall::new("by_schema").argument("count", "7").argument("tags", Value::None),
+        HostCall::new("by_schema").argument("count", 2),
         HostCall::new("by_schema").argument("count", 0),
         HostCall::new("by_schema").argument("count", Value::dict([("deep", 1)])),
         HostCall::new("by_schema").argument("count", 1).argument("tags", "none"),
@@ -251,6 +252,7 @@ async fn the_host_checks_the_arguments_of_every_call() {
             "TypeError: shout() takes its arguments by name, and got 1 without one",
             "TypeError: nothing() got an unexpected keyword argument `text`",
             "{'count': 7, 'tags': None}",
+            "{'count': 2, 'tags': None}",
             "TypeError: at count: expected int (at least 1), got int 0",
             "TypeError: at count: expected int, got dict {'deep': 1}",
             "TypeError: at tags: expected list | None, got str 'none'",
@@ -258,7 +260,7 @@ async fn the_host_checks_the_arguments_of_every_call() {
         ]
     );
     let called = run.trajectory().events().filter(|event| matches!(event, Event::ToolCallStarted { .. }));
-    assert_eq!(called.count(), 5, "what does not fit its tool is not a call of it");
+    assert_eq!(called.count(), 6, "what does not fit its tool is not a call of it");
 }
 
 #[tokio::test]

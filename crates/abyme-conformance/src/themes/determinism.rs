@@ -18,7 +18,7 @@ def look():
         datetime.datetime.now().isoformat(), time.time_ns(), time.monotonic_ns(), time.perf_counter_ns(),
         status.st_mtime_ns, status.st_ctime_ns, temporary, uuid.uuid4().hex, uuid.uuid1().hex,
         secrets.token_hex(4), os.urandom(3), random.SystemRandom().random(),
-        list({'one', 'two', 'three', 'four', 'five'}), id(object()), hash('text'),
+        list({'one', 'two', 'three', 'four', 'five'}), hash('text'), id(object()),
     )
 "#;
 
@@ -38,7 +38,7 @@ async fn look(s: &mut SessionUnderTest) -> String {
 
 /// What `look` gives, but for the address.
 fn without_address(seen: &str) -> String {
-    seen.rsplit(", ").skip(2).collect::<Vec<_>>().join(", ")
+    seen.rsplit(", ").skip(1).collect::<Vec<_>>().join(", ")
 }
 
 fn same(left: &str, right: &str) {

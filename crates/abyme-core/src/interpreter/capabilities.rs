@@ -36,8 +36,7 @@ pub enum Access {
     Open,
 }
 
-/// What holds of a session whatever the code in it does. A backend that gives one of these says by what
-/// ([`Capabilities::guarantees`]); what it does not name, it does not give.
+/// What holds of a session whatever the code in it does, and by what: [`Capabilities::guarantees`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -129,8 +128,8 @@ pub struct Capabilities {
     pub deterministic: bool,
     /// Whether packages with native code (numpy, pandas) can be imported where they are installed.
     pub native_packages: bool,
-    /// What the sessions hold to whatever their code does, each with what it is held by. Empty where nothing
-    /// is promised beyond the declarations above.
+    /// What the sessions hold to whatever their code does, each with what it is held by. It says more of the
+    /// declarations above where that depends on the machine, as with `subprocess`; an empty one says nothing.
     #[serde(default)]
     pub guarantees: BTreeMap<Guarantee, String>,
     /// What the model should know about this backend, as sentences for its prompt.

@@ -72,8 +72,8 @@ fn section(label: &str, text: &Captured, share: usize, end: End) -> Option<Strin
     Some(format!("[{label}{length}]\n{}", told_apart(text.to_string().trim_end_matches('\n'))))
 }
 
-/// The labels of a message after a cell, without what may follow in them.
-const LABELS: [&str; 10] = [
+/// The labels of a message after a turn, without what may follow in them.
+pub(crate) const LABELS: [&str; 13] = [
     "error",
     "value",
     "stdout",
@@ -82,8 +82,11 @@ const LABELS: [&str; 10] = [
     "submitted by",
     "session restored",
     "session ended",
+    "session lost",
     "time limit",
     "submission refused",
+    "cut off",
+    "filtered",
 ];
 
 /// A text none of whose lines can be taken for one that the session writes: such a line is indented.

@@ -152,9 +152,10 @@ impl<S: Signature> RlmBuilder<S> {
     /// wait until `approve` answers, those of children too. Default: nobody is asked.
     ///
     /// A call that is [denied](Approval::Denied) is not made, and raises `PermissionError` with the reason in
-    /// Python. The answer is in the record ([`ToolCallStarted`](crate::Event::ToolCallStarted)), so a run
-    /// that is resumed or replayed does not ask again about a call that it answers. The clock of the cell
-    /// stands still during such a call, which may work for as long as a cell may
+    /// Python. It counts towards the [calls](crate::Tool::max_calls) that its tool may have. The answer is in
+    /// the record ([`ToolCallStarted`](crate::Event::ToolCallStarted)), so a run that is resumed or replayed
+    /// does not ask again about a call that it answers. The clock of the cell stands still during such a
+    /// call, which may work for as long as a cell may
     /// ([`Limits::cell_timeout`](crate::Limits::cell_timeout)) once it is approved. Several calls may ask at
     /// the same time; a panic is a denial.
     ///

@@ -18,27 +18,21 @@ pub(super) type Submittal = Result<IndexMap<String, Value>, String>;
 /// The outputs of a submission.
 pub(super) async fn outputs_of(signature: &TaskSignature, submission: Submission) -> Submittal {
     let read = |signature: &TaskSignature| match submission.submitted {
-        Submitted::Fields(fields) => {
-            signature.coerce_outputs(fields).map_err(|problems| problems.to_string())
-        }
-        Submitted::Value(value) => signature.coerce_single(value).map_err(|problems| problems.to_string()),
+        Submitted::Fields(fields) => signature.coerce_outputs(fields),
+        Submitted::Value(value) => signature.coerce_single(value),
     };
-    checked(signature, read).await
+    checked(signature, |signature| read(signature).map_err(|problems| problems.to_string())).await
 }
 
 /// The outputs as an answer in words gives them.
 pub(super) async fn outputs_of_answer(signature: &TaskSignature, answer: String) -> Submittal {
     let value = Value::from(answer);
-    let read =
-        |signature: &TaskSignature| signature.coerce_single(value).map_err(|problems| problems.to_string());
-    checked(signature, read).await
+    checked(signature, |signature| signature.coerce_single(value).map_err(|problems| problems.to_string()))
+        .await
 }
 
 /// The outputs as the reply to an extract call gives them.
 pub(super) async fn outputs_of_extract(signature: &TaskSignature, response: &Response) -> Submittal {
-    if !signature.has_checks() {
-        return read_outputs(signature, response);
-    }
     let response = response.clone();
     checked(signature, move |signature| read_outputs(signature, &response)).await
 }

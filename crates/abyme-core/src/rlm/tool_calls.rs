@@ -1,6 +1,7 @@
 //! Serves the calls of the user's tools, and records them.
 
-use tokio::time::{Instant, timeout};
+use indexmap::IndexMap;
+use tokio::time::Instant;
 
 use super::{
     answers::{Answers, named},
@@ -14,7 +15,6 @@ use crate::{
     trajectory::{Approval, CallOutcome, Event},
     value::Value,
 };
-use indexmap::IndexMap;
 
 /// The tool calls of one cell.
 pub(super) struct ToolCalls<'a> {
@@ -76,7 +76,10 @@ impl<'a> ToolCalls<'a> {
             (Err(error), _) => Err(error),
             (Ok(_), Some(Approval::Denied(reason))) => Err(denied(tool.name(), &reason)),
             (Ok(_at_work), None) => tool.call(arguments).await,
-            (Ok(_at_work), Some(Approval::Given)) => self.call_approved(tool, arguments).await,
+            // The clock of the cell stood still for the approval, so its limit holds for the call by itself.
+            (Ok(_at_work), Some(Approval::Given)) => {
+                tool.call_within(self.caller.limits().cell_timeout, arguments).await
+            }
         };
         unfinished.disarm();
         finished(CallOutcome::of(&result));
@@ -103,18 +106,5 @@ impl<'a> ToolCalls<'a> {
             arguments: arguments.clone(),
         };
         Some(approver.ask(request).await)
-    }
-
-    /// The clock of the cell stands still meanwhile, so its limit holds for the call by itself.
-    async fn call_approved(
-        &self,
-        tool: &Tool,
-        arguments: IndexMap<String, Value>,
-    ) -> Result<Value, HostError> {
-        let Some(limit) = self.caller.limits().cell_timeout else { return tool.call(arguments).await };
-        timeout(limit, tool.call(arguments)).await.unwrap_or_else(|_| {
-            let message = format!("`{}` took more than {} s", tool.name(), limit.as_secs_f64());
-            Err(HostError::new("TimeoutError", message))
-        })
     }
 }

@@ -12,7 +12,8 @@ use crate::{
     value::Value,
 };
 
-/// The arguments of a call by name. What `*args` took comes under its name.
+/// The arguments of a call by name, with the defaults of those that it leaves out. What `*args` took comes
+/// under its name.
 ///
 /// # Errors
 /// `TypeError` for an argument that no parameter takes, and for a parameter that has none.
@@ -25,12 +26,11 @@ pub(super) fn bound(
     let wrong = |what: String| HostError::type_error(format!("{name}() {what}"));
     let of_kind = |kind| parameters.iter().find(move |one| one.kind == kind);
     let takes_any = of_kind(ParameterKind::VarKeyword).is_some();
-    let is_taken = |given: &str| {
-        parameters.iter().any(|one| {
-            let by_name = matches!(one.kind, ParameterKind::PositionalOrKeyword | ParameterKind::KeywordOnly);
-            by_name && one.name == given
-        })
+    let by_name = || {
+        let is_named = |kind| matches!(kind, ParameterKind::PositionalOrKeyword | ParameterKind::KeywordOnly);
+        parameters.iter().filter(move |one| is_named(one.kind))
     };
+    let is_taken = |given: &str| by_name().any(|one| one.name == given);
     if let Some(unknown) = kwargs.keys().find(|given| !takes_any && !is_taken(given)) {
         return Err(wrong(format!("got an unexpected keyword argument {}", names::ticked(unknown))));
     }
@@ -43,15 +43,15 @@ pub(super) fn bound(
         }
         None => {}
     }
-    let missing = parameters.iter().find(|one| {
-        let is_required = one.default.is_none()
-            && matches!(one.kind, ParameterKind::PositionalOrKeyword | ParameterKind::KeywordOnly);
-        is_required && !kwargs.contains_key(&one.name)
-    });
-    match missing {
-        Some(parameter) => Err(wrong(format!("misses the argument `{}`", parameter.name))),
-        None => Ok(kwargs),
+    for parameter in by_name() {
+        if kwargs.contains_key(&parameter.name) {
+            continue;
+        }
+        let missing = || wrong(format!("misses the argument `{}`", parameter.name));
+        let default = parameter.default.clone().ok_or_else(missing)?;
+        kwargs.insert(parameter.name.clone(), default);
     }
+    Ok(kwargs)
 }
 
 /// Brings arguments to the types that the schema of their tool gives them.

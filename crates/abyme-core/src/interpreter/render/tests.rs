@@ -99,3 +99,23 @@ fn silence_is_explained() {
     let text = render_observation(&observation, 100);
     assert!(text.starts_with("(the cell ran without output") && text.ends_with("[changed] rows: list[412]"));
 }
+
+/// The messages of the session begin with a label, and all labels are known here.
+#[test]
+fn no_line_of_a_cell_looks_like_the_beginning_of_a_message() {
+    let prompts = concat!(env!("CARGO_MANIFEST_DIR"), "/src/prompt");
+    let mut labelled = 0;
+    for entry in std::fs::read_dir(prompts).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|ending| ending != "md") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let first = text.lines().next().unwrap();
+        if first.starts_with('[') {
+            labelled += 1;
+            assert_eq!(told_apart(&format!("a\n{first}\nb")), format!("a\n {first}\nb"), "{path:?}");
+        }
+    }
+    assert!(labelled >= 5, "{labelled}");
+}
