@@ -69,11 +69,11 @@ fn description(listed: &Listed) -> String {
     }
 }
 
-/// What a call does outside of the run. A server that says nothing may change something; one that says that
-/// others are reached through it sends something to them.
+/// What a call does outside of the run. A server that says nothing may change something, and may send
+/// something to others: so the protocol reads missing hints.
 fn effects(annotations: &ToolAnnotations) -> Vec<Effect> {
     let first = if annotations.read_only_hint == Some(true) { Effect::Read } else { Effect::Write };
-    let network = (annotations.open_world_hint == Some(true)).then_some(Effect::Network);
+    let network = (annotations.open_world_hint != Some(false)).then_some(Effect::Network);
     [first].into_iter().chain(network).collect()
 }
 
