@@ -14,7 +14,10 @@ use rustix::{
     },
 };
 
-use crate::isolation::{entry::Watch, mechanism::Mechanism};
+use crate::isolation::{
+    entry::Watch,
+    mechanism::{Mechanism, is_shortage},
+};
 
 /// A child that was started and not reaped, so that its id stays its own. It is killed when it is dropped.
 #[derive(Debug)]
@@ -35,6 +38,11 @@ pub(crate) struct StartError {
 }
 
 impl StartError {
+    /// Whether the machine is short of something for now.
+    pub(crate) fn is_shortage(&self) -> bool {
+        is_shortage(&self.error)
+    }
+
     /// The error for the caller. `what` is what was to be started.
     pub(crate) fn explained(self, what: &str) -> Error {
         match self.mechanism {
@@ -66,7 +74,7 @@ impl ChildProcess {
                 match started.init {
                     // The child that was spawned started two others and ended.
                     Some(_) => drop(child.wait()),
-                    None => started.python = pid_of(child.id()),
+                    None => started.python = Some(Pid::from_child(&child)),
                 }
             }
             // It was reaped, unless it had started others.
@@ -124,8 +132,4 @@ impl Drop for ChildProcess {
         self.kill();
         self.reap();
     }
-}
-
-fn pid_of(id: u32) -> Option<Pid> {
-    i32::try_from(id).ok().and_then(Pid::from_raw)
 }

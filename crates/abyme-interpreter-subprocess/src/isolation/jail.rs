@@ -10,7 +10,11 @@ use std::{
     sync::Arc,
 };
 
-use rustix::{io::Errno, process::DumpableBehavior};
+use rustix::{
+    io::Errno,
+    process::DumpableBehavior,
+    thread::{CapabilitySet, CapabilitySets},
+};
 use seccompiler::BpfProgram;
 
 use super::{
@@ -67,7 +71,13 @@ impl Jail {
         }
         match &self.own {
             Some(own) => own.enter(&self.report)?,
-            None => die_with(self.host).map_err(|errno| (Mechanism::Init, errno))?,
+            None => {
+                die_with(self.host).map_err(|errno| (Mechanism::Init, errno))?;
+                // Those of a root host would lift limits again. Namespaces leave none over the host.
+                let none = CapabilitySet::empty();
+                let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+                rustix::thread::set_capabilities(None, none).map_err(|errno| (Mechanism::Limits, errno))?;
+            }
         }
         syscall::close_on_exec_from(FIRST_PRIVATE_DESCRIPTOR).map_err(|errno| (Mechanism::Limits, errno))?;
         rustix::thread::set_no_new_privs(true).map_err(|errno| (Mechanism::Seccomp, errno))?;

@@ -34,6 +34,11 @@ pub(crate) fn version() -> Result<ABI> {
     syscall::landlock_version().map(ABI::from)
 }
 
+/// Whether it can refuse that a file is emptied, as it does since its third version.
+pub(crate) fn knows_truncation() -> bool {
+    version().is_ok_and(|abi| AccessFs::from_all(abi).contains(AccessFs::Truncate))
+}
+
 impl Rules {
     /// For a child with a file system of its own: it may read all of it and write to `/tmp`.
     pub(crate) fn inside() -> io::Result<Self> {

@@ -88,7 +88,7 @@ impl Mechanism {
 }
 
 /// Whether the machine has the mechanism, but no more of something else.
-fn is_shortage(problem: &io::Error) -> bool {
+pub(crate) fn is_shortage(problem: &io::Error) -> bool {
     let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
     Errno::from_io_error(problem).is_some_and(|errno| shortages.contains(&errno))
 }

@@ -74,7 +74,8 @@ impl Root {
         steps.push(Step::Link { target: c"/tmp/shm".to_owned(), at: c"/dev/shm".to_owned() });
         for device in DEVICES {
             let path = format!("/dev/{device}");
-            let attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+            // A device is written to all the same. What is read-only are its mode, owner and times.
+            let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
             steps.push(Step::mount(Path::new(&path), false, attributes)?);
         }
         let read_only = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
@@ -87,7 +88,9 @@ impl Root {
             });
         }
         let files = (disk_limit_bytes / BYTES_PER_FILE).max(64);
-        let tmp_options = format!("mode=0700,size={disk_limit_bytes},nr_inodes={files}");
+        // A size of 0 would be no limit.
+        let size = disk_limit_bytes.max(1);
+        let tmp_options = format!("mode=0700,size={size},nr_inodes={files}");
         let users = format!("session:x:{INNER_ID}:{INNER_ID}::{}:/\n", WORK.to_string_lossy());
         Ok(Self { steps, tmp_options: c_text(tmp_options)?, init: init::program(), users: c_text(users)? })
     }

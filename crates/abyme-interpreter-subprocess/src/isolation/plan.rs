@@ -17,7 +17,7 @@ use super::{
     landlock,
     layout::Layout,
     limits::Limits,
-    mechanism::Mechanism,
+    mechanism::{Mechanism, is_shortage},
     mode::IsolationMode,
     mounts::{self, Root},
     namespaces::IdMaps,
@@ -90,12 +90,13 @@ impl Plan {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let (entry, watch) = match prepared.enter(&std::env::temp_dir()) {
             Ok((entry, watch)) => (entry, watch?),
-            Err((mechanism, _)) => return Some(mechanism),
+            Err((mechanism, error)) => return (!is_shortage(&error)).then_some(mechanism),
         };
         crate::command::before_exec(&mut command, entry);
         // There is no such program: what counts is what the child told before it looked for it.
         let started = crate::process::ChildProcess::start(command, Some(watch));
-        started.err().and_then(|error| error.mechanism)
+        // Something that is short for a moment is no mechanism that is missing: a session will say so.
+        started.err().filter(|error| !error.is_shortage()).and_then(|error| error.mechanism)
     }
 
     /// Computes what all sessions have in common. `python` are the paths that Python itself needs.
@@ -124,7 +125,11 @@ impl Plan {
             false => None,
         };
         let root = root.transpose().map_err(|error| failed("a path cannot be mounted", error))?;
-        let allowance = seccomp::Allowance { processes: config.allow_processes, metadata: self.namespaces };
+        let allowance = seccomp::Allowance {
+            processes: config.allow_processes,
+            metadata: self.namespaces,
+            truncation: self.namespaces || landlock::knows_truncation(),
+        };
         let filters = if self.seccomp { seccomp::filters(allowance) } else { Ok(Vec::new()) };
         let filters = filters.map_err(|error| failed("no filter of system calls can be made", error))?;
         let refusal = (self.seccomp && !config.allow_processes).then(seccomp::no_exec).transpose();
@@ -139,7 +144,9 @@ impl Plan {
             filters: filters.into(),
             group_limits: GroupLimits {
                 // Files in memory count, too.
-                memory_bytes: config.memory_limit_bytes.map(|bytes| bytes + config.disk_limit_bytes),
+                memory_bytes: config
+                    .memory_limit_bytes
+                    .map(|bytes| bytes.saturating_add(config.disk_limit_bytes)),
                 processes: config.max_processes,
             },
             limits: if self.is_off() { limits } else { limits.and_of_the_kernel() },

@@ -19,6 +19,8 @@ pub(crate) struct Allowance {
     /// Whether it may change modes, owners, times and attributes of files, which are its own if it has a file
     /// system of its own.
     pub(crate) metadata: bool,
+    /// Whether it may empty files by their paths, because something else refuses it for those of the host.
+    pub(crate) truncation: bool,
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
@@ -68,6 +70,19 @@ fn refused(allowance: Allowance) -> io::Result<Rules> {
         rules.extend(METADATA.iter().map(|&call| (call, Vec::new())));
         // Limits of other processes of the same user.
         rules.insert(sys::SYS_prlimit64, vec![rule(0, SeccompCmpOp::Ne, 0)?]);
+        // What has it end with its host.
+        rules.insert(sys::SYS_prctl, vec![word(0, sys::PR_SET_PDEATHSIG as u64)?]);
+    }
+    if !allowance.truncation {
+        rules.insert(sys::SYS_truncate, Vec::new());
+        // Opened to be read alone, and emptied.
+        let mode = (sys::O_ACCMODE | sys::O_TRUNC) as u64;
+        let empties = |argument| rule(argument, SeccompCmpOp::MaskedEq(mode), sys::O_TRUNC as u64);
+        rules.insert(sys::SYS_openat, vec![empties(2)?]);
+        // Its flags are behind a pointer.
+        rules.insert(sys::SYS_openat2, Vec::new());
+        #[cfg(target_arch = "x86_64")]
+        rules.insert(sys::SYS_open, vec![empties(1)?]);
     }
     // An event loop wakes itself through a pair of connected sockets. Pairs of other kinds can be sent
     // elsewhere.
@@ -82,7 +97,9 @@ fn refused(allowance: Allowance) -> io::Result<Rules> {
         ],
     );
     let clone = if allowance.processes {
-        let namespaces = [
+        let flags = [
+            // A child of the host, which nobody would wait for: the session could not end.
+            sys::CLONE_PARENT,
             sys::CLONE_NEWNS,
             sys::CLONE_NEWCGROUP,
             sys::CLONE_NEWUTS,
@@ -92,7 +109,7 @@ fn refused(allowance: Allowance) -> io::Result<Rules> {
             sys::CLONE_NEWNET,
         ];
         let has = |flag: i32| rule(0, SeccompCmpOp::MaskedEq(flag as u64), flag as u64);
-        namespaces.into_iter().map(has).collect::<io::Result<_>>()?
+        flags.into_iter().map(has).collect::<io::Result<_>>()?
     } else {
         #[cfg(target_arch = "x86_64")]
         rules.extend([(sys::SYS_fork, Vec::new()), (sys::SYS_vfork, Vec::new())]);
@@ -101,7 +118,13 @@ fn refused(allowance: Allowance) -> io::Result<Rules> {
     };
     rules.insert(sys::SYS_clone, clone);
     // Input for a terminal, as if it had been typed.
-    rules.insert(sys::SYS_ioctl, vec![rule(1, SeccompCmpOp::MaskedEq(u32::MAX.into()), sys::TIOCSTI)?]);
+    let mut controls = vec![word(1, sys::TIOCSTI)?];
+    if !allowance.metadata {
+        for attributes in [FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR] {
+            controls.push(word(1, attributes)?);
+        }
+    }
+    rules.insert(sys::SYS_ioctl, controls);
     // What changes how later programs run; asking is allowed.
     rules.insert(sys::SYS_personality, vec![rule(0, SeccompCmpOp::Ne, 0xffff_ffff)?]);
     Ok(rules)
@@ -115,6 +138,11 @@ fn absent() -> Rules {
 fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> io::Result<SeccompRule> {
     let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Qword, operator, value);
     SeccompRule::new(vec![condition.map_err(io::Error::other)?]).map_err(io::Error::other)
+}
+
+/// An argument of which the kernel reads 32 bits is this.
+fn word(argument: u8, value: u64) -> io::Result<SeccompRule> {
+    rule(argument, SeccompCmpOp::MaskedEq(u32::MAX.into()), value)
 }
 
 /// A filter under which the calls fail. Calls of another architecture end the process.
@@ -160,6 +188,8 @@ const REFUSED: &[i64] = &[
     sys::SYS_chroot,
     sys::SYS_move_mount,
     sys::SYS_open_tree,
+    // open_tree_attr
+    467,
     sys::SYS_fsopen,
     sys::SYS_fsconfig,
     sys::SYS_fsmount,
@@ -189,7 +219,9 @@ const REFUSED: &[i64] = &[
     sys::SYS_finit_module,
     sys::SYS_init_module,
     sys::SYS_kexec_load,
+    sys::SYS_kexec_file_load,
     sys::SYS_quotactl,
+    sys::SYS_quotactl_fd,
     sys::SYS_reboot,
     sys::SYS_sethostname,
     sys::SYS_setdomainname,
@@ -205,7 +237,8 @@ const REFUSED: &[i64] = &[
 ];
 
 /// What the C library or others do another way if it is not there: starting a thread whose flags are behind a
-/// pointer; memory that counts towards no limit of a process; input and output past all other rules.
+/// pointer; memory that counts towards no limit of a process, pages that a pipe holds among it; input and
+/// output past all other rules.
 const ABSENT: &[i64] = &[
     sys::SYS_clone3,
     sys::SYS_memfd_create,
@@ -214,19 +247,25 @@ const ABSENT: &[i64] = &[
     sys::SYS_semget,
     sys::SYS_msgget,
     sys::SYS_mq_open,
+    sys::SYS_vmsplice,
     sys::SYS_io_uring_setup,
     sys::SYS_io_uring_enter,
     sys::SYS_io_uring_register,
 ];
 
+/// The controls of a file that set its attributes.
+const FS_IOC_SETFLAGS: u64 = 0x4008_6602;
+const FS_IOC_FSSETXATTR: u64 = 0x401c_5820;
+
 /// What changes a file's mode, owner, times or attributes.
 const METADATA: &[i64] = &[
     sys::SYS_fchmod,
     sys::SYS_fchmodat,
-    // fchmodat2, setxattrat, removexattrat
+    // fchmodat2, setxattrat, removexattrat, file_setattr
     452,
     463,
     466,
+    469,
     sys::SYS_fchown,
     sys::SYS_fchownat,
     sys::SYS_utimensat,

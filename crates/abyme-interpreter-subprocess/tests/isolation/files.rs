@@ -99,7 +99,21 @@ async fn pythons_files_are_read_only() {
             except OSError as e: print(e.errno)
     ";
     assert_eq!(printed(&run(&isolated(), code).await), "30\n30");
+    for way in ["os.chmod('/dev/null', 0o666)", "os.utime('/dev/null')"] {
+        let error = run(&isolated(), &format!("import os\n{way}")).await.error.unwrap();
+        let is_refused =
+            ["Read-only file system", "not permitted"].iter().any(|why| error.message.contains(why));
+        assert!(is_refused, "{way}: {error:?}");
+    }
+    let write = "print(open('/dev/null', 'w').write('x'))";
+    assert_eq!(printed(&run(&isolated(), write).await), "1", "it is written to all the same");
     assert_eq!(fs::read_to_string(canary.file()).unwrap(), canary.secret);
+}
+
+#[tokio::test]
+async fn no_room_for_files_is_none() {
+    let observation = run(&isolated().disk_limit_bytes(0), "open('big', 'wb').write(bytes(1 << 20))").await;
+    assert!(observation.error.unwrap().message.contains("No space left"));
 }
 
 #[tokio::test]

@@ -8,9 +8,11 @@ const TRY: &str = r#"
     libc = ctypes.CDLL(None, use_errno=True)
     numbers = {
         'x86_64': dict(io_uring_setup=425, memfd_create=319, keyctl=250, unshare=272, add_key=248, shmget=29,
-                       bpf=321, mount=165, ptrace=101, personality=135, userfaultfd=323, clone3=435),
+                       bpf=321, mount=165, ptrace=101, personality=135, userfaultfd=323, clone3=435,
+                       vmsplice=278),
         'aarch64': dict(io_uring_setup=425, memfd_create=279, keyctl=219, unshare=97, add_key=217, shmget=194,
-                        bpf=280, mount=40, ptrace=117, personality=92, userfaultfd=282, clone3=435),
+                        bpf=280, mount=40, ptrace=117, personality=92, userfaultfd=282, clone3=435,
+                        vmsplice=75),
     }[os.uname().machine]
     buffer = ctypes.create_string_buffer(256)
     arguments = dict(
@@ -18,7 +20,7 @@ const TRY: &str = r#"
         add_key=(b'user', b'abyme', b'x', 1, -3), shmget=(0, 4096, 0o600), personality=(0x0040000,),
         ptrace=(0, 0, 0, 0),
         # Calls that would take a right of root's fail otherwise than by EPERM where they are not refused.
-        bpf=(99, buffer, 0), userfaultfd=(0xffff,), clone3=(buffer, 1),
+        bpf=(99, buffer, 0), userfaultfd=(0xffff,), clone3=(buffer, 1), vmsplice=(-1, buffer, 1, 0),
     )
     for name, given in sorted(arguments.items()):
         ctypes.set_errno(0)
@@ -41,6 +43,7 @@ async fn calls_without_a_use_are_refused() {
         ("shmget", 38),
         ("unshare", 1),
         ("userfaultfd", 1),
+        ("vmsplice", 38),
     ];
     let expected: Vec<String> = refused.iter().map(|(name, errno)| format!("{name} {errno}")).collect();
     assert_eq!(seen, expected.join("\n"));

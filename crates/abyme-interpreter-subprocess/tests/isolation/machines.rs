@@ -109,6 +109,9 @@ fn best_effort_declares_what_it_applies() {
             (format!("print(open('/proc/{}/environ').read())", std::process::id()), true),
             ("import socket\nsocket.socket()".to_owned(), true),
             ("import os\nos.fork()".to_owned(), true),
+            // PR_SET_PDEATHSIG, and the attributes of a file (FS_IOC_SETFLAGS)
+            ("import ctypes\nif ctypes.CDLL(None).prctl(1, 0): raise OSError".to_owned(), true),
+            ("import fcntl\nfcntl.ioctl(open('own', 'w'), 0x40086602, bytes(8))".to_owned(), true),
             ("import os, sys\nos.execv(sys.executable, [sys.executable])".to_owned(), true),
             (
                 "open('own', 'w').write('x')\nopen('own').read()\nimport json, sqlite3, decimal".to_owned(),

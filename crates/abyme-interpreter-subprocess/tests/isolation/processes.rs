@@ -188,6 +188,21 @@ async fn processes_are_allowed_by_their_setting() {
     assert_eq!(printed(&observation), "[1, 2]\n42", "{observation:?}");
 }
 
+/// A child of the host's that nobody waits for would keep the session from ending.
+#[tokio::test]
+async fn no_child_is_left_to_the_host() {
+    let code = r"
+        import ctypes, os
+        libc = ctypes.CDLL(None, use_errno=True)
+        number = {'x86_64': 56, 'aarch64': 220}[os.uname().machine]
+        clone_parent, sigchld = 0x8000, 17
+        result = libc.syscall(number, clone_parent | sigchld, 0, 0, 0, 0)
+        if result == 0: os._exit(0)
+        print(result, ctypes.get_errno())
+    ";
+    assert_eq!(printed(&run(&isolated().allow_processes(), code).await), "-1 1");
+}
+
 /// Where control groups can be made, processes of a session are counted and their memory is summed up.
 #[tokio::test]
 async fn a_fork_bomb_is_bounded() {
