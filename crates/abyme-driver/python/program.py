@@ -12,13 +12,15 @@ __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__b
 COMPILE_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
 _FUTURES = 0x1FE0000  # the bits that `from __future__ import ...` sets in co_flags
 _COROUTINE = 0x80
+_BLANKS = " \t\n"  # other spaces are no Python
 _INNER = " \t\n#)]}"  # how lines begin that belong to the statement before them, and the lines without any
 _CLAUSES = ("else:", "else ", "elif ", "except:", "except ", "except*", "finally:")  # and these do
 _DECORATED = ("def ", "class ", "async ", "@")
 # How statements begin that are no expressions.
 _STATEMENTS = ("for ", "while ", "if ", "with ", "try:", "import ", "from ", "del ", *_DECORATED)
 _COMPARING = "<>!:"  # before a `=` that is not that of an assignment
-_MAY_HOLD_EQUALS = frozenset("('\"#\\")  # before what may have a `=` in it: calls, texts, comments
+# Before what may have a `=` in it: calls, texts, comments. And a cell's annotations belong together.
+_MAY_HOLD_EQUALS = frozenset("('\"#\\:")
 _KEYWORDS = frozenset(
     "False None True __debug__ and as assert async await break class continue def del elif else except "
     "finally for from global if import in is lambda nonlocal not or pass raise return try while with "
@@ -49,7 +51,7 @@ def _compile_split(code, cell):
     start = _guess_last(code)
     if start < 0 or "\r" in code or "\f" in code:
         return None
-    last = code[start:].rstrip()
+    last = code[start:].rstrip(_BLANKS)
     source = "\n" * code.count("\n", 0, start) + last
     try:
         is_statement = last.startswith(_STATEMENTS) or _is_assignment(last)
@@ -74,7 +76,7 @@ def _compile_split(code, cell):
 
 def _guess_last(code):
     """The beginning of the last line that looks like the first one of a statement; negative without one."""
-    end = len(code.rstrip())
+    end = len(code.rstrip(_BLANKS))
     while True:
         start = code.rfind("\n", 0, end) + 1
         if code[start : start + 1] not in _INNER and not code.startswith(_CLAUSES, start):
