@@ -119,7 +119,7 @@ impl Wasm {
     /// checkpoints: a crash ends it then. A checkpoint of 100 MB takes 100 MB of the host's memory. It takes
     /// time for what the last cell wrote, or for all it holds where the system does not track writes (Linux
     /// does since 6.7). Inputs that are ASCII do not count: a checkpoint shares the host's copy of them, and
-    /// keeps it. Default 256 MiB.
+    /// keeps it whole; in a session that was restored from bytes they do. Default 256 MiB.
     pub fn checkpoint_limit_bytes(self, bytes: u64) -> Self {
         self.set(|config| config.checkpoint_limit_bytes = bytes)
     }

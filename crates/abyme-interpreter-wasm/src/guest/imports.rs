@@ -244,8 +244,10 @@ async fn fill(mut caller: Caller<'_, GuestState>, (at, to): (u32, u32)) -> wasmt
                 written += layout.write(part, &mut memory[written..]);
             }
             let guest = caller.data_mut();
-            // Of the results of calls there may be any number, and the host need not keep them.
-            if layout.is_utf8() && guest.prepared.is_cell {
+            // Of the results of calls there may be any number, and the host need not keep them. A guest that
+            // asks for the same again has one place for each.
+            let may_place = guest.placed.len() < guest.prepared.longs.len();
+            if may_place && layout.is_utf8() && guest.prepared.is_cell {
                 guest.placed.push(PlacedText { start: to as usize, bytes: text.to_bytes() });
             }
         }

@@ -162,8 +162,10 @@ proptest! {
             }
             guest.store.data_mut().request = {
                 let mut encoder = Encoder::default();
-                encoder.value(&Value::from("é🦀".repeat(20_000))).unwrap();
-                encoder.into()
+                let texts = [Value::from("é🦀".repeat(20_000)), Value::from("a".repeat(20_000))];
+                encoder.value(&Value::list(texts)).unwrap();
+                // As a cell, whose texts the host remembers the places of.
+                GuestMessage { is_cell: true, ..encoder.into() }
             };
             for (which, arguments) in calls {
                 if let Err(error) = guest.call(which, &arguments).await {
@@ -173,6 +175,8 @@ proptest! {
                     return;
                 }
                 // The host's side, as far as the guest can make it grow.
+                let state = guest.store.data();
+                assert!(state.placed.len() <= state.prepared.longs.len(), "{}", state.placed.len());
                 let started = guest.store.data().calls.lock().take_started();
                 for (number, call) in started {
                     let given = Ok(call.kwargs.get("k").cloned().unwrap_or_default());
