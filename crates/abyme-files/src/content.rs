@@ -155,6 +155,12 @@ impl Content {
         self.files.insert(file.name.clone(), file);
     }
 
+    /// Notes that a file was loaded that is not kept itself, such as an archive.
+    #[cfg(feature = "archives")]
+    pub(crate) fn note(&mut self, path: &Path) {
+        self.paths.insert(path.to_path_buf());
+    }
+
     /// The texts, in the order in which they were loaded.
     pub(crate) fn files(&self) -> impl ExactSizeIterator<Item = &TextFile> {
         self.files.values()

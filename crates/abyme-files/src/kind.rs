@@ -82,9 +82,7 @@ impl Kind {
             _ => Self::Text,
         }
     }
-}
 
-impl Kind {
     /// What the zip archive is whose name has this ending.
     fn of_zip(ending: &str) -> Self {
         match ending {

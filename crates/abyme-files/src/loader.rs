@@ -15,7 +15,7 @@ use crate::{
     documents,
     kind::Kind,
     loaded::Loaded,
-    read::{self, Opened},
+    read::{self, Opened, Work},
     report::{Outcome, size},
     text::{self, Decoded, NoText},
     walk::{self, FoundFile, Rules},
@@ -25,6 +25,9 @@ use crate::{
 const STDIN: &str = "stdin";
 /// The largest JSON that is parsed for the model. Parsed, it takes several times its size.
 const MAX_PARSED_BYTES: usize = 64 << 20;
+/// The most that is unpacked of one archive for each byte that all texts may have, and where that is little.
+/// Files that are left out take time, too, and a small archive may hold very much.
+const MAX_UNPACKED: (u64, u64) = (4, 4 << 20);
 
 /// What a [`Loader`] loads.
 #[non_exhaustive]
@@ -107,8 +110,9 @@ impl Loader {
     }
 
     /// Sets how many bytes all texts may have together, decompressed and as UTF-8; of a document its text
-    /// counts. A file that does not fit is left out,
-    /// and the report says so. Databases are not counted: they stay where they are. Default: 1 GiB.
+    /// counts. A file that does not fit is left out, and the report says so. Of one archive, four times as
+    /// much is unpacked, files that are left out included. Databases are not counted: they stay where they
+    /// are. Default: 1 GiB.
     pub fn max_total_bytes(mut self, bytes: u64) -> Self {
         self.max_total_bytes = bytes;
         self
@@ -211,7 +215,11 @@ enum Origin<'a> {
     File(&'a FoundFile, fs::Metadata),
     Stream,
     #[cfg_attr(not(feature = "archives"), allow(dead_code, reason = "only that feature opens archives"))]
-    Archive,
+    Archive {
+        /// As the archive says.
+        bytes: u64,
+        work: &'a Work,
+    },
 }
 
 impl<'a> Origin<'a> {
@@ -220,6 +228,22 @@ impl<'a> Origin<'a> {
         match self {
             Self::File(file, status) if status.is_file() => Some((*file, status)),
             _ => None,
+        }
+    }
+
+    /// How many bytes it has, compressed or not, if that is known before it is read.
+    fn length(&self) -> Option<u64> {
+        match self {
+            Self::Archive { bytes, .. } => Some(*bytes),
+            _ => self.file().map(|(_, status)| status.len()),
+        }
+    }
+
+    /// The work that it takes part of.
+    fn work(&self) -> Option<&'a Work> {
+        match self {
+            Self::Archive { work, .. } => Some(*work),
+            Self::File(..) | Self::Stream => None,
         }
     }
 }
@@ -252,11 +276,15 @@ impl Loading<'_> {
 
     /// Adds what can be read from `input`.
     fn add<'i>(&mut self, name: &str, input: impl Read + 'i, origin: Origin<'_>, outcome: &mut Outcome) {
-        let opened = match Opened::new(name, input) {
+        let mut opened = match Opened::new(name, input) {
             Ok(opened) => opened,
-            Err(error) => return outcome.problem(name, walk::io_problem(&error)),
+            Err(error) => return outcome.problem(name, self.read_problem(&origin, &error)),
         };
         let (kind, packing) = (opened.kind(), opened.packing);
+        // What a compressed file in an archive holds is unpacked, too.
+        if let Some(work) = origin.work().filter(|_| packing.is_some()) {
+            opened = opened.within(work);
+        }
         match kind {
             Kind::Sqlite | Kind::Parquet => {
                 let what = if kind == Kind::Sqlite { "SQLite database" } else { "Parquet file" };
@@ -284,14 +312,14 @@ impl Loading<'_> {
             }
         }
         // What is known to be too large is not read.
-        let length = origin.file().map(|(_, status)| status.len());
+        let length = origin.length();
         if packing.is_none() && length.is_some_and(|bytes| bytes > self.bytes_left) {
             return outcome.problem(name, self.too_large(length));
         }
         let bytes = match opened.whole(self.bytes_left) {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return outcome.problem(name, self.too_large(None)),
-            Err(error) => return outcome.problem(name, walk::io_problem(&error)),
+            Err(error) => return outcome.problem(name, self.read_problem(&origin, &error)),
         };
         if let Some((found, before)) = origin.file() {
             let read = packing.is_none().then_some(bytes.len());
@@ -319,9 +347,9 @@ impl Loading<'_> {
         let name = self.content.free_name(name);
         let path = match &origin {
             Origin::File(found, _) => Some(found.path.clone()),
-            Origin::Stream | Origin::Archive => None,
+            Origin::Stream | Origin::Archive { .. } => None,
         };
-        let is_plain = packing.is_none() && !is_document && !matches!(origin, Origin::Archive);
+        let is_plain = packing.is_none() && !is_document && !matches!(origin, Origin::Archive { .. });
         let mut text = TextFile::new(name.clone(), path, decoded, is_plain);
         let what = self.understood(kind, &mut text, outcome);
         outcome.loaded(&name, what, notes, size_read);
@@ -334,6 +362,25 @@ impl Loading<'_> {
             length.map_or_else(|| "larger than".to_owned(), |bytes| format!("{}, over", size(bytes)));
         let (left, most) = (size(self.bytes_left), size(self.loader.max_total_bytes));
         format!("{length} the {left} left of the {most} that all files may have together")
+    }
+
+    /// Why something could not be read.
+    fn read_problem(&self, origin: &Origin<'_>, error: &io::Error) -> String {
+        match origin.work() {
+            Some(work) if work.is_used_up() => self.too_much_work(),
+            _ => walk::io_problem(error),
+        }
+    }
+
+    /// How many bytes of one archive are unpacked.
+    fn max_unpacked(&self) -> u64 {
+        self.loader.max_total_bytes.saturating_mul(MAX_UNPACKED.0).max(MAX_UNPACKED.1)
+    }
+
+    /// What is said of an archive that ends before its end, and of the file at which it does.
+    fn too_much_work(&self) -> String {
+        let most = size(self.max_unpacked());
+        format!("the archive has more than {most} to unpack, and what comes after that is left out")
     }
 
     /// Adds the files of an archive, as those of a directory.
@@ -349,7 +396,7 @@ impl Loading<'_> {
 
         use crate::archives::{Archive, Member, each_member};
 
-        if let Origin::Archive = origin {
+        if let Origin::Archive { .. } = origin {
             return outcome.problem(name, "an archive in an archive, which is not read");
         }
         outcome.is_many = true;
@@ -363,7 +410,8 @@ impl Loading<'_> {
             },
         };
         let (mut seen, hidden) = (0, self.loader.hidden);
-        let shown = each_member(archive, |member, content| {
+        let work = Work::new(self.max_unpacked());
+        let shown = each_member(archive, &work, |member, content| {
             seen += 1;
             let of_archive = format!("{name}/{member}");
             match content {
@@ -377,14 +425,22 @@ impl Loading<'_> {
                     return ControlFlow::Break(());
                 }
                 Member::Other(why) => outcome.problem(&of_archive, why),
-                Member::File(content) => {
+                Member::File(content, bytes) => {
                     self.files_left -= 1;
-                    self.add(&of_archive, content, Origin::Archive, outcome);
+                    self.add(&of_archive, content, Origin::Archive { bytes, work: &work }, outcome);
                 }
             }
-            ControlFlow::Continue(())
+            if work.is_used_up() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
+        // Its files have names of their own, and no paths.
+        if let Origin::File(file, _) = origin
+            && seen > 0
+        {
+            self.content.note(&file.path);
+        }
         match shown {
+            // The same is said of the file at which it ended, so that this is one line.
+            _ if work.is_used_up() => outcome.problem(name, self.too_much_work()),
             Err(problem) => outcome.problem(name, problem),
             Ok(()) if seen == 0 => outcome.problem(name, "there is no file in it"),
             Ok(()) => {}

@@ -1,9 +1,11 @@
 //! Reads one file: within its bound, decompressed, and noticing where it changes meanwhile.
 
 use std::{
+    cell::Cell,
     fs::{File, Metadata},
     io::{self, BufRead, BufReader, Read},
     path::Path,
+    rc::Rc,
 };
 
 use flate2::read::MultiGzDecoder;
@@ -41,6 +43,11 @@ impl<'a> Opened<Box<dyn Read + 'a>> {
         }
         Ok(Self { input, name: name.to_owned(), head, packing })
     }
+
+    /// The same, where the rest of it takes part of this work.
+    pub(crate) fn within(self, work: &Work) -> Self {
+        Self { input: Box::new(work.limit(self.input)), ..self }
+    }
 }
 
 impl<R: Read> Opened<R> {
@@ -67,6 +74,45 @@ impl<R: Read> Opened<R> {
         let rest = most.saturating_add(1).saturating_sub(bytes.len() as u64);
         self.input.take(rest).read_to_end(&mut bytes)?;
         Ok((bytes.len() as u64 <= most).then_some(bytes))
+    }
+}
+
+/// How many bytes may still be unpacked. Clones share it, and so do the readers that it limits.
+#[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "archives"), allow(dead_code, reason = "only that feature opens archives"))]
+pub(crate) struct Work(Rc<Cell<u64>>);
+
+impl Work {
+    #[cfg(feature = "archives")]
+    pub(crate) fn new(bytes: u64) -> Self {
+        Self(Rc::new(Cell::new(bytes)))
+    }
+
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.0.get() == 0
+    }
+
+    /// A reader that fails once the work is used up: what was read until then is not all of it.
+    pub(crate) fn limit<R: Read>(&self, input: R) -> impl Read + use<R> {
+        Limited { input, work: self.clone() }
+    }
+}
+
+struct Limited<R> {
+    input: R,
+    work: Work,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.work.is_used_up() {
+            return Err(io::Error::other("too much to unpack"));
+        }
+        let left = self.work.0.get();
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.input.read(&mut buffer[..most])?;
+        self.work.0.set(left.saturating_sub(read as u64));
+        Ok(read)
     }
 }
 

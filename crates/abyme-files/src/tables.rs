@@ -23,12 +23,7 @@ use rusqlite::{
     types::ValueRef,
 };
 
-#[cfg(feature = "parquet")]
-use self::parquet_table::ParquetTable;
-use self::{
-    csv_table::CsvTable,
-    memory_table::{MemoryTable, declared, quoted},
-};
+use self::memory_table::{MemoryTable, declared, quoted};
 use crate::sources::{Position, ends_in, only, shown};
 
 /// What is said of a database that another program holds.
@@ -62,7 +57,7 @@ const PRAGMAS: [&str; 8] = [
 #[derive(Debug)]
 pub(crate) struct Tables {
     databases: Vec<Database>,
-    in_memory: Vec<Box<dyn MemoryTable>>,
+    in_memory: Vec<MemoryTable>,
     pub(crate) max_rows: usize,
     query_timeout: Duration,
     /// Opened by the first query.
@@ -106,14 +101,14 @@ impl Tables {
     /// Where the files are that are not kept as texts.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         let databases = self.databases.iter().map(|database| database.path.as_path());
-        databases.chain(self.in_memory.iter().filter_map(|table| table.path()))
+        databases.chain(self.in_memory.iter().filter_map(|table| table.content.path()))
     }
 
     /// The name of the file with tables that is called so.
     pub(crate) fn file(&self, name: &str) -> Option<&str> {
         let names = || {
             let databases = self.databases.iter().map(|database| database.file.as_str());
-            databases.chain(self.in_memory.iter().map(|table| table.file()))
+            databases.chain(self.in_memory.iter().map(|table| table.file.as_str()))
         };
         names().find(|file| *file == name).or_else(|| only(names().filter(|file| ends_in(file, name))))
     }
@@ -147,9 +142,9 @@ impl Tables {
 
     /// Adds a CSV file as a table. Says what is in it.
     pub(crate) fn add_csv(&mut self, file: &str, text: Text, has_tabs: bool) -> Result<String, String> {
-        let table = CsvTable::read(file, self.free_name(file), text, has_tabs)?;
+        let table = csv_table::read(file, self.free_name(file), text, has_tabs)?;
         let said = table.said();
-        self.in_memory.push(Box::new(table));
+        self.in_memory.push(table);
         Ok(said)
     }
 
@@ -162,18 +157,18 @@ impl Tables {
         path: &Path,
         most: u64,
     ) -> Result<Option<(String, u64)>, String> {
-        let Some(table) = ParquetTable::read(file, self.free_name(file), path, most)? else {
+        let Some((table, bytes)) = parquet_table::read(file, self.free_name(file), path, most)? else {
             return Ok(None);
         };
-        let said = (table.said(), table.bytes);
-        self.in_memory.push(Box::new(table));
-        Ok(Some(said))
+        let said = table.said();
+        self.in_memory.push(table);
+        Ok(Some((said, bytes)))
     }
 
     /// A name for the table of a file.
     fn free_name(&self, file: &str) -> String {
         free_name(Path::new(crate::kind::unpacked_name(file)), |name| {
-            self.in_memory.iter().any(|other| other.name().eq_ignore_ascii_case(name))
+            self.in_memory.iter().any(|other| other.name.eq_ignore_ascii_case(name))
         })
     }
 
@@ -182,7 +177,7 @@ impl Tables {
         let in_memory = self
             .in_memory
             .iter()
-            .map(|table| format!("- {}: {} rows, from {:?}", table.declared(), table.rows(), table.file()));
+            .map(|table| format!("- {}: {} rows, from {:?}", table.declared(), table.rows, table.file));
         let tables = self.databases.iter().flat_map(|database| {
             database.tables.iter().map(move |table| {
                 let named = format!("{}.{}", database.name, quoted(&table.name));

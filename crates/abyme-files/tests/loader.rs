@@ -358,7 +358,7 @@ mod archives {
             let names: Vec<_> = files(&loaded).into_iter().map(|(name, _)| name).collect();
             assert_eq!(names, ["a.txt", "c.txt"]);
             let report = dir.report(&loaded);
-            assert!(report.iter().any(|line| line.contains("bomb.txt: larger than the")), "{report:?}");
+            assert!(report.iter().any(|line| line.contains("bomb.txt: 3.0 MB, over the")), "{report:?}");
             let loaded = dir.load(&Loader::new().max_files(1), &[name]);
             assert_eq!(files(&loaded).len(), 1);
             assert!(dir.report(&loaded)[1].contains("more than 1 files"), "{:?}", dir.report(&loaded));
@@ -367,5 +367,49 @@ mod archives {
             let report = dir.report(&dir.load(&Loader::new(), &[name]));
             assert!(report.iter().any(|line| line.contains(name) && !line.contains("files")), "{report:?}");
         }
+    }
+
+    #[test]
+    fn an_archive_is_loaded_once_and_is_one_of_the_files() {
+        let dir = Dir::new();
+        let members: [(&str, &[u8]); 1] = [("a.txt", b"a")];
+        let path = dir.write("docs/a.zip", zip(&members));
+        let loaded = dir.load(&Loader::new(), &["docs", "docs/a.zip"]);
+        assert_eq!(files(&loaded), [("a.txt".to_owned(), "a".into())]);
+        assert_eq!(loaded.paths().collect::<Vec<_>>(), [path.as_path()]);
+    }
+
+    /// What is left out takes time, too: an archive ends where that is too much.
+    #[test]
+    fn an_archive_ends_where_it_is_too_much_work() {
+        let dir = Dir::new();
+        let bomb = gzip(&vec![b'x'; 3_000_000]);
+        let names: Vec<_> = (1..=6).map(|number| format!("bomb{number}.txt.gz")).collect();
+        let bombs = names.iter().map(|name| (name.as_str(), bomb.as_slice()));
+        let members: Vec<(&str, &[u8])> = [("a.txt", b"a".as_slice())]
+            .into_iter()
+            .chain(bombs)
+            .chain([("z.txt", b"z".as_slice())])
+            .collect();
+        dir.write("bombs.zip", zip(&members));
+        dir.write("bombs.tgz", gzip(&tar(&members)));
+        let large = vec![b'x'; 6_000_000];
+        let members: [(&str, &[u8]); 3] = [("a.txt", b"a"), (".hidden/bomb.txt", &large), ("z.txt", b"z")];
+        dir.write("skipped.tgz", gzip(&tar(&members)));
+        let loader = Loader::new().max_total_bytes(1_000_000);
+        let ended = "the archive has more than 4.2 MB to unpack, and what comes after that is left out";
+        for (name, at) in [
+            ("bombs.zip", "bombs.zip/bomb5.txt.gz, bombs.zip"),
+            ("bombs.tgz", "bombs.tgz/bomb5.txt.gz, bombs.tgz"),
+            ("skipped.tgz", "skipped.tgz"),
+        ] {
+            let loaded = dir.load(&loader, &[name]);
+            let report = dir.report(&loaded);
+            assert_eq!(files(&loaded), [("a.txt".to_owned(), "a".into())], "{report:?}");
+            assert_eq!(report.last().unwrap(), &format!("{at}: {ended}"), "{report:?}");
+            assert_eq!(report.iter().filter(|line| line.contains("to unpack")).count(), 1, "{report:?}");
+        }
+        let loaded = dir.load(&Loader::new(), &["skipped.tgz"]);
+        assert_eq!(files(&loaded).len(), 2, "{:?}", dir.report(&loaded));
     }
 }

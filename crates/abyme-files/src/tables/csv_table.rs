@@ -2,22 +2,42 @@
 
 use abyme_core::Text;
 use csv::{ErrorKind, Reader, ReaderBuilder, StringRecord};
-use rusqlite::{Connection, ToSql, params_from_iter, types::ToSqlOutput};
+use rusqlite::{Statement, ToSql, params_from_iter, types::ToSqlOutput};
 
-use super::memory_table::{MemoryTable, named};
+use super::memory_table::{MemoryTable, TableContent, named};
 
 /// Which delimiters a file may have whose name does not say it.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
-/// A CSV file. The rows are read again when they are needed.
+/// Looks at all of a CSV file.
+///
+/// # Errors
+/// Why it is no table.
+pub(super) fn read(file: &str, name: String, text: Text, has_tabs: bool) -> Result<MemoryTable, String> {
+    let delimiter = if has_tabs { b'\t' } else { delimiter(&text) };
+    let mut reader = reader(&text, delimiter);
+    let header = reader.headers().map_err(|error| problem(&error))?.clone();
+    let names = named(&header.iter().collect::<Vec<_>>())?;
+    let mut kinds = vec![ColumnKind::Unknown; names.len()];
+    let (mut record, mut rows) = (StringRecord::new(), 0);
+    while reader.read_record(&mut record).map_err(|error| problem(&error))? {
+        rows += 1;
+        for (kind, field) in kinds.iter_mut().zip(&record) {
+            *kind = (*kind).max(ColumnKind::of(field));
+        }
+    }
+    let columns = names.into_iter().zip(kinds.iter().map(|kind| kind.sql())).collect();
+    let content = Box::new(CsvContent { text, delimiter, kinds });
+    Ok(MemoryTable { file: file.to_owned(), name, columns, rows, content })
+}
+
+/// The text of a CSV file, and how it is read.
 #[derive(Debug)]
-pub(super) struct CsvTable {
-    file: String,
-    name: String,
+struct CsvContent {
     text: Text,
     delimiter: u8,
-    columns: Vec<(String, ColumnKind)>,
-    rows: u64,
+    /// Those of its columns.
+    kinds: Vec<ColumnKind>,
 }
 
 /// What the fields of a column are, from the narrowest to the widest.
@@ -71,60 +91,16 @@ impl ToSql for Cell<'_> {
     }
 }
 
-impl CsvTable {
-    /// Looks at all of a file.
-    ///
-    /// # Errors
-    /// Why it is no table.
-    pub(super) fn read(file: &str, name: String, text: Text, has_tabs: bool) -> Result<Self, String> {
-        let delimiter = if has_tabs { b'\t' } else { delimiter(&text) };
-        let mut reader = reader(&text, delimiter);
-        let header = reader.headers().map_err(|error| problem(&error))?.clone();
-        let names = named(&header.iter().collect::<Vec<_>>())?;
-        let mut columns: Vec<_> = names.into_iter().map(|name| (name, ColumnKind::Unknown)).collect();
-        let (mut record, mut rows) = (StringRecord::new(), 0);
-        while reader.read_record(&mut record).map_err(|error| problem(&error))? {
-            rows += 1;
-            for ((_, kind), field) in columns.iter_mut().zip(&record) {
-                *kind = (*kind).max(ColumnKind::of(field));
-            }
+impl TableContent for CsvContent {
+    fn insert(&self, row: &mut Statement<'_>) -> rusqlite::Result<()> {
+        let mut reader = reader(&self.text, self.delimiter);
+        let mut record = StringRecord::new();
+        // It was read to its end before, and is the same text.
+        while reader.read_record(&mut record).unwrap_or(false) {
+            let cells = self.kinds.iter().zip(&record).map(|(kind, field)| Cell(field, *kind));
+            row.execute(params_from_iter(cells))?;
         }
-        Ok(Self { file: file.to_owned(), name, text, delimiter, columns, rows })
-    }
-}
-
-impl MemoryTable for CsvTable {
-    fn file(&self) -> &str {
-        &self.file
-    }
-
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn columns(&self) -> Vec<(&str, &str)> {
-        self.columns.iter().map(|(name, kind)| (name.as_str(), kind.sql())).collect()
-    }
-
-    fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    fn insert(&self, connection: &mut Connection) -> rusqlite::Result<()> {
-        let transaction = connection.transaction()?;
-        let (create, insert) = self.statements();
-        transaction.execute_batch(&create)?;
-        {
-            let mut insert = transaction.prepare(&insert)?;
-            let mut reader = reader(&self.text, self.delimiter);
-            let mut record = StringRecord::new();
-            // It was read to its end before, and is the same text.
-            while reader.read_record(&mut record).unwrap_or(false) {
-                let cells = self.columns.iter().zip(&record).map(|((_, kind), field)| Cell(field, *kind));
-                insert.execute(params_from_iter(cells))?;
-            }
-        }
-        transaction.commit()
+        Ok(())
     }
 }
 
@@ -154,13 +130,13 @@ fn problem(error: &csv::Error) -> String {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<CsvTable, String> {
-        CsvTable::read("a.csv", "a".to_owned(), text.into(), false)
+    fn read_text(text: &str) -> Result<MemoryTable, String> {
+        read("a.csv", "a".to_owned(), text.into(), false)
     }
 
     #[test]
     fn columns_have_names_and_types() {
-        let csv = read("id;zip;price;;ID;note\n1;01234;2.50;x;7;\n-2;99999;3;y;8;\n").unwrap();
+        let csv = read_text("id;zip;price;;ID;note\n1;01234;2.50;x;7;\n-2;99999;3;y;8;\n").unwrap();
         let expected = [
             ("id", "INTEGER"),
             ("zip", "TEXT"),
@@ -169,13 +145,14 @@ mod tests {
             ("ID_2", "INTEGER"),
             ("note", "TEXT"),
         ];
-        assert_eq!((&csv.columns()[..], csv.rows, csv.delimiter), (&expected[..], 2, b';'));
+        let columns: Vec<_> = csv.columns.iter().map(|(name, ty)| (name.as_str(), *ty)).collect();
+        assert_eq!((&columns[..], csv.rows), (&expected[..], 2));
         assert_eq!(ColumnKind::of("12345678901234567890"), ColumnKind::Text, "it would lose digits");
     }
 
     #[test]
     fn what_is_no_table_says_where() {
-        let problem = read("a,b\n1,2\n1,2,3\n").unwrap_err();
+        let problem = read_text("a,b\n1,2\n1,2,3\n").unwrap_err();
         assert_eq!(problem, "no table: the first line has 2 fields, and there are 3 in line 3");
     }
 }

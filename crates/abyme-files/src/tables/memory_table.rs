@@ -2,48 +2,54 @@
 
 use std::{collections::HashSet, fmt::Debug, path::Path};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Statement};
 
 /// As many as a table of SQLite takes.
 const MAX_COLUMNS: usize = 2_000;
 
 /// A file that becomes a table.
-pub(super) trait MemoryTable: Debug + Send + Sync {
+#[derive(Debug)]
+pub(super) struct MemoryTable {
     /// As the user calls the file.
-    fn file(&self) -> &str;
+    pub(super) file: String,
+    /// Its name in SQL.
+    pub(super) name: String,
+    /// The names of its columns, with their types in SQL.
+    pub(super) columns: Vec<(String, &'static str)>,
+    pub(super) rows: u64,
+    pub(super) content: Box<dyn TableContent>,
+}
 
-    /// Where it is, if it is read again.
+/// What a table is made of. It is read again when the table is needed.
+pub(super) trait TableContent: Debug + Send + Sync {
+    /// Where it is, if that is a file.
     fn path(&self) -> Option<&Path> {
         None
     }
 
-    /// Its name in SQL.
-    fn name(&self) -> &str;
+    /// Inserts all rows, each with this statement.
+    fn insert(&self, row: &mut Statement<'_>) -> rusqlite::Result<()>;
+}
 
-    /// The names of its columns, with their types in SQL.
-    fn columns(&self) -> Vec<(&str, &str)>;
-
-    fn rows(&self) -> u64;
-
-    /// Makes the table.
-    fn insert(&self, connection: &mut Connection) -> rusqlite::Result<()>;
-
+impl MemoryTable {
     /// What is said of it when it is loaded.
-    fn said(&self) -> String {
-        let (rows, columns) = (self.rows(), self.columns().len());
-        format!("the table {}, {rows} rows of {columns} columns", quoted(self.name()))
+    pub(super) fn said(&self) -> String {
+        format!("the table {}, {} rows of {} columns", quoted(&self.name), self.rows, self.columns.len())
     }
 
     /// `"name"("column" TYPE, ...)`.
-    fn declared(&self) -> String {
-        declared(&quoted(self.name()), self.columns())
+    pub(super) fn declared(&self) -> String {
+        declared(&quoted(&self.name), self.columns.iter().map(|(name, ty)| (name.as_str(), *ty)))
     }
 
-    /// The statements that make an empty table, and that put a row into it.
-    fn statements(&self) -> (String, String) {
-        let places = vec!["?"; self.columns().len()].join(", ");
-        let insert = format!("INSERT INTO {} VALUES ({places})", quoted(self.name()));
-        (format!("CREATE TABLE {}", self.declared()), insert)
+    /// Makes the table.
+    pub(super) fn insert(&self, connection: &mut Connection) -> rusqlite::Result<()> {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(&format!("CREATE TABLE {}", self.declared()))?;
+        let places = vec!["?"; self.columns.len()].join(", ");
+        let insert = format!("INSERT INTO {} VALUES ({places})", quoted(&self.name));
+        self.content.insert(&mut transaction.prepare(&insert)?)?;
+        transaction.commit()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
@@ -13,100 +14,84 @@ use parquet::{
     record::{Field, Row},
     schema::types::Type,
 };
-use rusqlite::{Connection, params_from_iter, types::Value as SqlValue};
+use rusqlite::{Statement, params_from_iter, types::Value as SqlValue};
 
-use super::memory_table::{MemoryTable, named};
+use super::memory_table::{MemoryTable, TableContent, named};
 
-/// A Parquet file. The rows are read again when they are needed.
-#[derive(Debug)]
-pub(super) struct ParquetTable {
-    file: String,
+/// Looks at all of a file whose values take at most so many bytes. With the table comes how many they take;
+/// `None` if they take more.
+///
+/// # Errors
+/// Why it is no table.
+pub(super) fn read(
+    file: &str,
     name: String,
-    path: PathBuf,
-    columns: Vec<(String, &'static str)>,
-    rows: u64,
-    /// Bytes of its values, decompressed.
-    pub(super) bytes: u64,
+    path: &Path,
+    most: u64,
+) -> Result<Option<(MemoryTable, u64)>, String> {
+    let reader = unless_panicking(|| open(path)).map_err(|error| problem(&error))?;
+    let metadata = reader.metadata();
+    let sizes = metadata.row_groups().iter().map(|group| u64::try_from(group.total_byte_size()));
+    let encoded = sizes.fold(0, |sum: u64, size| sum.saturating_add(size.unwrap_or(u64::MAX)));
+    // What says itself that it is too large is not read. What says less may be far larger: a value that is
+    // there many times is encoded once.
+    if encoded > most {
+        return Ok(None);
+    }
+    let fields = metadata.file_metadata().schema().get_fields();
+    let names = named(&fields.iter().map(|field| field.name()).collect::<Vec<_>>())?;
+    let columns = names.into_iter().zip(fields).map(|(name, field)| (name, type_of(field))).collect();
+    let content = ParquetContent { path: path.to_path_buf() };
+    let (mut rows, mut bytes) = (0, 0);
+    // What is damaged is found before a query needs it.
+    let ended = content.each_row(|row| {
+        rows += 1;
+        for (_, field) in row.get_column_iter() {
+            bytes += size_of(&sql_value(field));
+        }
+        Ok(if bytes > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    });
+    ended.map_err(|error| problem(&error))?;
+    let table = MemoryTable { file: file.to_owned(), name, columns, rows, content: Box::new(content) };
+    Ok((bytes <= most).then_some((table, bytes)))
 }
 
-impl ParquetTable {
-    /// Looks at all of a file whose values take at most so many bytes. `None` if they take more.
-    ///
-    /// # Errors
-    /// Why it is no table.
-    pub(super) fn read(file: &str, name: String, path: &Path, most: u64) -> Result<Option<Self>, String> {
-        let reader = unless_panicking(|| open(path)).map_err(|error| problem(&error))?;
-        let metadata = reader.metadata();
-        let sizes = metadata.row_groups().iter().map(|group| u64::try_from(group.total_byte_size()));
-        let bytes = sizes.fold(0, |sum: u64, size| sum.saturating_add(size.unwrap_or(u64::MAX)));
-        if bytes > most {
-            return Ok(None);
-        }
-        let fields = metadata.file_metadata().schema().get_fields();
-        let names = named(&fields.iter().map(|field| field.name()).collect::<Vec<_>>())?;
-        let columns = names.into_iter().zip(fields).map(|(name, field)| (name, type_of(field))).collect();
-        let mut table =
-            Self { file: file.to_owned(), name, path: path.to_path_buf(), columns, rows: 0, bytes };
-        let mut rows = 0;
-        // What is damaged is found before a query needs it.
-        table
-            .each_row(|_| {
-                rows += 1;
-                Ok(())
-            })
-            .map_err(|error| problem(&error))?;
-        table.rows = rows;
-        Ok(Some(table))
-    }
+/// A Parquet file, which stays where it is.
+#[derive(Debug)]
+struct ParquetContent {
+    path: PathBuf,
+}
 
-    fn each_row(&self, mut each: impl FnMut(&Row) -> Result<(), ParquetError>) -> Result<(), ParquetError> {
+impl ParquetContent {
+    /// Shows each row, until `each` has seen enough.
+    fn each_row(
+        &self,
+        mut each: impl FnMut(&Row) -> Result<ControlFlow<()>, ParquetError>,
+    ) -> Result<(), ParquetError> {
         unless_panicking(|| {
             let reader = open(&self.path)?;
             for row in reader.get_row_iter(None)? {
-                each(&row?)?;
+                if each(&row?)?.is_break() {
+                    break;
+                }
             }
             Ok(())
         })
     }
 }
 
-impl MemoryTable for ParquetTable {
-    fn file(&self) -> &str {
-        &self.file
-    }
-
+impl TableContent for ParquetContent {
     fn path(&self) -> Option<&Path> {
         Some(&self.path)
     }
 
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn columns(&self) -> Vec<(&str, &str)> {
-        self.columns.iter().map(|(name, ty)| (name.as_str(), *ty)).collect()
-    }
-
-    fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    fn insert(&self, connection: &mut Connection) -> rusqlite::Result<()> {
-        let transaction = connection.transaction()?;
-        let (create, insert) = self.statements();
-        transaction.execute_batch(&create)?;
-        {
-            let mut insert = transaction.prepare(&insert)?;
-            let ended = self.each_row(|row| {
-                let values = row.get_column_iter().map(|(_, field)| sql_value(field));
-                insert
-                    .execute(params_from_iter(values))
-                    .map_err(|error| ParquetError::External(error.into()))?;
-                Ok(())
-            });
-            ended.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        }
-        transaction.commit()
+    fn insert(&self, row: &mut Statement<'_>) -> rusqlite::Result<()> {
+        let ended = self.each_row(|read| {
+            let values = read.get_column_iter().map(|(_, field)| sql_value(field));
+            row.execute(params_from_iter(values)).map_err(|error| ParquetError::External(error.into()))?;
+            Ok(ControlFlow::Continue(()))
+        });
+        ended.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
     }
 }
 
@@ -174,6 +159,16 @@ fn sql_value(field: &Field) -> SqlValue {
     }
 }
 
+/// How many bytes a value takes in SQLite's memory, about. Very many empty texts take some, too.
+fn size_of(value: &SqlValue) -> u64 {
+    let length = match value {
+        SqlValue::Text(text) => text.len(),
+        SqlValue::Blob(blob) => blob.len(),
+        SqlValue::Null | SqlValue::Integer(_) | SqlValue::Real(_) => 0,
+    };
+    length.max(8) as u64
+}
+
 fn problem(error: &ParquetError) -> String {
     format!("a Parquet file that cannot be read: {}", error.to_string().replace('\n', " "))
 }
@@ -187,6 +182,7 @@ mod tests {
         file::{properties::WriterProperties, writer::SerializedFileWriter},
         schema::parser::parse_message_type,
     };
+    use rusqlite::Connection;
 
     use super::*;
 
@@ -217,8 +213,8 @@ mod tests {
         writer.close().unwrap();
     }
 
-    fn read(path: &Path, most: u64) -> Result<Option<ParquetTable>, String> {
-        ParquetTable::read("plans.parquet", "plans".to_owned(), path, most)
+    fn read_plans(path: &Path, most: u64) -> Result<Option<(MemoryTable, u64)>, String> {
+        read("plans.parquet", "plans".to_owned(), path, most)
     }
 
     #[test]
@@ -226,16 +222,40 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("plans.parquet");
         write(&path);
-        let table = read(&path, 1 << 20).unwrap().unwrap();
+        let (table, bytes) = read_plans(&path, 1 << 20).unwrap().unwrap();
         assert_eq!(table.said(), "the table \"plans\", 2 rows of 4 columns");
         let columns = [("id", "INTEGER"), ("plan", "TEXT"), ("fee", "REAL"), ("since", "TEXT")];
-        assert_eq!(table.columns(), columns);
+        assert_eq!(table.columns, columns.map(|(name, ty)| (name.to_owned(), ty)));
         let mut connection = Connection::open_in_memory().unwrap();
         table.insert(&mut connection).unwrap();
         let query = "SELECT group_concat(id || ifnull(plan, '-') || fee || since, ';') FROM plans";
         let rows: String = connection.query_row(query, [], |row| row.get(0)).unwrap();
         assert_eq!(rows, "1basic2.51970-01-01;2-3.02024-01-02");
-        assert!(read(&path, 10).unwrap().is_none(), "{}", table.bytes);
+        // Three numbers or short texts of 8 bytes, and a date of 10, in two rows.
+        assert_eq!(bytes, 2 * (3 * 8 + 10));
+        assert!(read_plans(&path, 10).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_value_counts_as_often_as_it_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("plans.parquet");
+        let schema = Arc::new(parse_message_type("message m { required binary plan (UTF8); }").unwrap());
+        let properties = Arc::new(WriterProperties::builder().set_dictionary_enabled(true).build());
+        let mut writer = SerializedFileWriter::new(File::create(&path).unwrap(), schema, properties).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        let plan = "x".repeat(10_000);
+        let plans = vec![ByteArray::from(plan.as_str()); 1_000];
+        column.typed::<ByteArrayType>().write_batch(&plans, None, None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+        writer.close().unwrap();
+        let encoded = open(&path).unwrap().metadata().row_group(0).total_byte_size();
+        assert!(encoded < 100_000, "{encoded}");
+        assert!(read_plans(&path, 9_999_999).unwrap().is_none());
+        let (table, bytes) = read_plans(&path, 10_000_000).unwrap().unwrap();
+        assert_eq!((table.rows, bytes), (1_000, 10_000_000));
     }
 
     #[test]
@@ -245,13 +265,13 @@ mod tests {
         write(&path);
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-        assert!(read(&path, 1 << 20).unwrap_err().starts_with("a Parquet file that cannot be read: "));
+        assert!(read_plans(&path, 1 << 20).unwrap_err().starts_with("a Parquet file that cannot be read: "));
         for at in (4..whole.len()).step_by(3) {
             let mut bytes = whole.clone();
             bytes[at] ^= 0xff;
             std::fs::write(&path, &bytes).unwrap();
             // Some of these are another file, and the others an error.
-            if let Err(problem) = read(&path, 1 << 20) {
+            if let Err(problem) = read_plans(&path, 1 << 20) {
                 assert!(!problem.is_empty() && !problem.contains('\n'), "{problem}");
             }
         }
