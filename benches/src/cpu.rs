@@ -1,7 +1,7 @@
-//! Processor time of this program and of all processes below it, as Linux reports it. Elsewhere nothing is
-//! known.
+//! Processor time of this program and of all processes below it, and which these are, as Linux reports it.
+//! Elsewhere nothing is known.
 
-use std::fs;
+use std::{fs, io};
 
 /// Linux counts processor time in hundredths of a second wherever it shows it to programs.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -11,13 +11,23 @@ pub(crate) fn of_tree() -> Option<f64> {
     of(&std::process::id().to_string())
 }
 
+/// The children of a process, dead ones that are not waited for too. `self` is this one.
+///
+/// # Errors
+/// There is no such process, or this is not Linux.
+pub(crate) fn children_of(process: &str) -> io::Result<Vec<String>> {
+    let threads = fs::read_dir(format!("/proc/{process}/task"))?;
+    let lists =
+        threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let lists: Vec<String> = lists.collect();
+    Ok(lists.iter().flat_map(|list| list.split_whitespace()).map(str::to_owned).collect())
+}
+
 fn of(process: &str) -> Option<f64> {
     let own = ticks(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?)?;
-    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
-    let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    let children: Vec<String> = children.collect();
+    let children = children_of(process).unwrap_or_default();
     // One that ends in the meantime is counted by its parent from then on.
-    let below = children.iter().flat_map(|children| children.split_whitespace()).filter_map(of);
+    let below = children.iter().filter_map(|child| of(child));
     Some(own / TICKS_PER_SECOND + below.sum::<f64>())
 }
 

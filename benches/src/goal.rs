@@ -35,7 +35,7 @@ impl Goal {
             Self::Times(ratio, systems) => {
                 let there = rows.iter().filter(|row| systems.contains(&row.system.as_str()));
                 let medians = there.filter_map(|row| Some((row.median()?, row.system.as_str())));
-                let best = medians.min_by(|one, other| unit.times_worse(one.0, other.0).total_cmp(&1.0))?;
+                let best = medians.min_by(|one, other| unit.order(one.0, other.0))?;
                 (ratio, best.0, best.1)
             }
             Self::TimesFirst(ratio) => {
@@ -65,6 +65,9 @@ mod tests {
         assert_eq!(asked(Goal::Times(3.0, both), Unit::PerSecond), Some((6.0, words("3.00× monty"))));
         assert_eq!(asked(Goal::Times(0.5, &["pyeryx"]), Unit::Seconds), None);
         assert_eq!(asked(Goal::Value(7.0), Unit::Bytes), Some((7.0, None)));
+        let none = [row("monty", Kind::Peer, &[0.0]), row("rlms", Kind::Peer, &[0.0])];
+        let goal = Goal::Times(0.5, both).resolve(Unit::Bytes, "wasm", &none, None);
+        assert_eq!(goal, Some((0.0, words("0.50× monty"))), "of two that are the same, the first");
     }
 
     #[test]

@@ -158,10 +158,7 @@ impl Point {
     pub(crate) fn best_peer(&self, unit: Unit) -> Option<(f64, &str)> {
         let peers = self.rows.iter().filter(|row| row.kind == Kind::Peer);
         let peers = peers.filter_map(|row| Some((row.median()?, row.system.as_str())));
-        peers.min_by(|(left, _), (right, _)| {
-            let order = left.total_cmp(right);
-            if unit.more_is_better() { order.reverse() } else { order }
-        })
+        peers.min_by(|(one, _), (other, _)| unit.order(*one, *other))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Numbers for people: `12.3 µs`, `4.5 MB`, `2 010 /s`, `97 %`.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 /// What is measured.
@@ -20,6 +22,12 @@ impl Unit {
     /// Whether a larger number is the better one.
     pub(crate) fn more_is_better(self) -> bool {
         matches!(self, Self::PerSecond | Self::Share)
+    }
+
+    /// The order of two values, the better one first.
+    pub(crate) fn order(self, one: f64, other: f64) -> Ordering {
+        let order = one.total_cmp(&other);
+        if self.more_is_better() { order.reverse() } else { order }
     }
 
     /// A measured value with its unit.
@@ -155,5 +163,8 @@ mod tests {
     fn worse_depends_on_the_unit() {
         assert_eq!(Unit::Seconds.times_worse(4.0, 2.0), 2.0);
         assert_eq!(Unit::PerSecond.times_worse(1000.0, 2000.0), 2.0);
+        assert_eq!(Unit::Seconds.order(1.0, 2.0), Ordering::Less);
+        assert_eq!(Unit::PerSecond.order(1.0, 2.0), Ordering::Greater);
+        assert_eq!(Unit::Seconds.order(0.0, 0.0), Ordering::Equal);
     }
 }

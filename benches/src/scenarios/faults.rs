@@ -14,7 +14,6 @@
 //! that does not want to end.
 
 use std::{
-    fs,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,7 +25,7 @@ use super::{
     memory,
     work::{Made, check, made, ready, seconds, words},
 };
-use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
+use crate::{cpu, goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 /// The limit of a cell that does not end by itself.
 const LIMIT: Duration = Duration::from_millis(500);
@@ -183,10 +182,9 @@ impl Trial for Fault {
     }
 }
 
-/// How many children this process has, dead ones that are not waited for too.
+/// How many children this process has.
 fn children() -> Result<usize, String> {
-    let threads = fs::read_dir("/proc/self/task")
-        .map_err(|error| format!("children are read from /proc, which is only on Linux: {error}"))?;
-    let lists = threads.flatten().map(|thread| fs::read_to_string(thread.path().join("children")));
-    Ok(lists.flatten().map(|list| list.split_whitespace().count()).sum())
+    cpu::children_of("self")
+        .map(|children| children.len())
+        .map_err(|error| format!("children are read from /proc, which is only on Linux: {error}"))
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use crate::cpu;
+
 const ELSEWHERE: &str = "memory is read from /proc, which is only on Linux";
 
 /// Python that tells the private memory of the process it runs in, in kilobytes.
@@ -54,14 +56,11 @@ pub(crate) fn forget_peak() -> Result<(), String> {
 /// # Errors
 /// Not on Linux.
 pub(crate) fn of_children() -> Result<u64, String> {
-    let threads = fs::read_dir("/proc/self/task").map_err(|error| format!("{ELSEWHERE}: {error}"))?;
+    let children = cpu::children_of("self").map_err(|error| format!("{ELSEWHERE}: {error}"))?;
     let mut total = 0;
-    for thread in threads.flatten() {
-        let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-        for child in children.split_whitespace() {
-            // It may have ended in the meantime.
-            total += kilobytes(&format!("/proc/{child}/smaps_rollup"), "Private_Dirty:").unwrap_or_default();
-        }
+    for child in children {
+        // It may have ended in the meantime.
+        total += kilobytes(&format!("/proc/{child}/smaps_rollup"), "Private_Dirty:").unwrap_or_default();
     }
     Ok(total)
 }

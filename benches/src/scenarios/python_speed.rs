@@ -138,13 +138,12 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
 #[derive(Debug)]
 struct PythonSpeed {
     program: &'static Program,
-    native: Measured,
     native_313: Measured,
 }
 
 impl PythonSpeed {
     fn of(program: &'static Program) -> Self {
-        Self { program, native: Measured::default(), native_313: Measured::default() }
+        Self { program, native_313: Measured::default() }
     }
 }
 
@@ -192,7 +191,7 @@ impl Scenario for PythonSpeed {
                 trial.sample().await?;
                 made(trial)
             }
-            System::Floor(PYTHON) => made(self.native.note(native("python3")?)),
+            System::Floor(PYTHON) => made(native("python3")?),
             System::Floor(PYTHON_313) => made(self.native_313.note(native("python3.13")?)),
             _ => Ok(None),
         }
