@@ -19,6 +19,7 @@ use std::{
         unix::{
             fs::MetadataExt,
             net::{SocketAddr, UnixListener},
+            process::CommandExt,
         },
     },
     path::{Path, PathBuf},
@@ -34,13 +35,12 @@ use crate::Backend;
 
 /// What is not there: it comes as an argument of the payloads.
 const SECRET: &str = "canary of the host, 7f3a91";
-/// A variable of the environment of this program and of its parent.
+/// A variable of the environment that this program was started with.
 const VARIABLE: &str = "ABYME_TEST_ATTACKED_SECRET";
 
 /// What is attacked, with everything that tells whether an attack succeeded.
 struct Target {
     dir: TempDir,
-    victim: Child,
     tcp: TcpListener,
     udp: UdpSocket,
     by_path: UnixListener,
@@ -54,11 +54,10 @@ impl Target {
         let dir = tempfile::Builder::new().prefix("abyme-attacked-").tempdir().unwrap();
         fs::write(dir.path().join("secret.txt"), SECRET).unwrap();
         fs::write(dir.path().join("kept.txt"), "as it was").unwrap();
-        let victim = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap();
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let by_path = UnixListener::bind(dir.path().join("socket")).unwrap();
-        let name = format!("abyme-attacked-{}-{}", std::process::id(), victim.id());
+        let name = Self::name(&dir);
         let by_name = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         tcp.set_nonblocking(true).unwrap();
         udp.set_nonblocking(true).unwrap();
@@ -66,17 +65,21 @@ impl Target {
         by_name.set_nonblocking(true).unwrap();
         let inherited = fs::File::open(dir.path().join("secret.txt")).unwrap();
         rustix::io::fcntl_setfd(&inherited, rustix::io::FdFlags::empty()).unwrap();
-        Self { dir, victim, tcp, udp, by_path, by_name, _inherited: inherited }
+        Self { dir, tcp, udp, by_path, by_name, _inherited: inherited }
+    }
+
+    /// The name of the socket that has no path. No other target has it.
+    fn name(dir: &TempDir) -> String {
+        format!("{}-{}", dir.path().file_name().unwrap().display(), std::process::id())
     }
 
     /// What the payloads know of the target, as Python.
     fn known(&self) -> String {
-        let name = format!("abyme-attacked-{}-{}", std::process::id(), self.victim.id());
+        let name = Self::name(&self.dir);
         format!(
-            "import os, socket, sys, time\nDIR = {:?}\nVICTIM = {}\nHOST = {}\nTCP = {}\nUDP = {}\nNAME = \
-             {name:?}\nFD = {}\n",
+            "import os, socket, sys, time\nDIR = {:?}\nHOST = {}\nTCP = {}\nUDP = {}\nNAME = {name:?}\nFD = \
+             {}\n",
             self.dir.path().display().to_string(),
-            self.victim.id(),
             std::process::id(),
             self.tcp.local_addr().unwrap().port(),
             self.udp.local_addr().unwrap().port(),
@@ -104,16 +107,30 @@ impl Target {
             || self.by_path.accept().is_ok()
             || self.by_name.accept().is_ok()
     }
+}
 
-    fn is_victim_alive(&mut self) -> bool {
-        self.victim.try_wait().unwrap().is_none()
+/// A process that is to live on. It ends with this value.
+struct Victim(Child);
+
+impl Victim {
+    fn new() -> Self {
+        Self(Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    /// What the payloads know of it, as Python.
+    fn known(&self) -> String {
+        format!("import os\nVICTIM = {}\n", self.0.id())
+    }
+
+    fn is_alive(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
     }
 }
 
-impl Drop for Target {
+impl Drop for Victim {
     fn drop(&mut self) {
-        self.victim.kill().ok();
-        self.victim.wait().ok();
+        self.0.kill().ok();
+        self.0.wait().ok();
     }
 }
 
@@ -245,16 +262,13 @@ const SECRETS: [&str; 4] = [
          except OSError: pass",
 ];
 
-/// The variable is set for the whole program, before any of its threads start.
+/// Sees to it that the variable is in the environment of this program: executes it once more where it is not.
+/// `/proc/<pid>/environ` shows what a program was started with, and nothing that it set later.
 pub(crate) fn set_secret() {
-    // It is the program's own environment only where it was started with it.
     if std::env::var_os(VARIABLE).is_none() {
-        let again = Command::new(std::env::current_exe().unwrap())
-            .args(std::env::args_os().skip(1))
-            .env(VARIABLE, SECRET)
-            .status()
-            .unwrap();
-        std::process::exit(again.code().unwrap_or(101));
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        let error = again.args(std::env::args_os().skip(1)).env(VARIABLE, SECRET).exec();
+        panic!("the tests cannot be executed once more: {error}");
     }
 }
 
@@ -308,17 +322,17 @@ const BLOWS: [&str; 3] = [
 
 async fn hostile_code_harms_no_process(backend: Backend) {
     for blow in BLOWS {
-        let mut control = Target::new();
+        let mut control = Victim::new();
         let said = unprotected(&format!("{}{blow}", control.known()));
         let start = Instant::now();
-        while control.is_victim_alive() {
+        while control.is_alive() {
             assert!(start.elapsed() < Duration::from_secs(10), "it does nothing: {blow}: {said}");
             std::thread::sleep(Duration::from_millis(10));
         }
-        let mut target = Target::new();
-        let seen = attacked(&backend, &format!("{}{blow}", target.known())).await;
+        let mut victim = Victim::new();
+        let seen = attacked(&backend, &format!("{}{blow}", victim.known())).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(target.is_victim_alive(), "{}: {blow}: {seen}", backend.name());
+        assert!(victim.is_alive(), "{}: {blow}: {seen}", backend.name());
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
 
 use abyme::{
     Cell, CodeInterpreter, FunctionSpec, HostCall, HostError, HostFunctions, InterpreterFactory, Observation,
-    ParameterKind, ParameterSpec, Scope, Subprocess, Value,
+    ParameterKind, ParameterSpec, Scope, Subprocess, Value, subprocess::IsolationMode,
 };
 use async_trait::async_trait;
 use tokio::sync::Barrier;
@@ -229,17 +229,22 @@ const CELLS: &[&str] = &[
      print('on')",
 ];
 
-/// Every cell gives the same observation as on subprocess.
+/// What every backend is compared with: a plain process, which needs nothing of the system but Python.
+pub(crate) fn reference() -> Subprocess {
+    Subprocess::new().isolation(IsolationMode::Off)
+}
+
+/// Every cell gives the same observation as on the reference.
 pub(crate) async fn the_same_program_observes_the_same(backend: Backend) {
     let name = backend.name().to_owned();
-    let (mut here, mut there) = (Run::new(Subprocess::new()).await, Run::new(backend).await);
+    let (mut here, mut there) = (Run::new(reference()).await, Run::new(backend).await);
     let mut differences = String::new();
     for (index, cell) in program().into_iter().enumerate() {
         let code = cell.code.clone();
         let (seen, other) = tokio::join!(here.observe(cell.clone()), there.observe(cell));
         if seen != other {
             differences
-                .push_str(&format!("cell {}:\n{code}\nsubprocess: {seen}\n{name}: {other}\n\n", index + 1));
+                .push_str(&format!("cell {}:\n{code}\nreference: {seen}\n{name}: {other}\n\n", index + 1));
         }
     }
     assert!(differences.is_empty(), "{differences}");
@@ -254,7 +259,7 @@ pub(crate) async fn a_crash_is_seen_alike(backend: Backend) {
     if !survives {
         return; // The exit would be that of this program.
     }
-    let (mut here, mut there) = (Run::new(Subprocess::new()).await, Run::new(backend).await);
+    let (mut here, mut there) = (Run::new(reference()).await, Run::new(backend).await);
     let mut ends = Vec::new();
     for run in [&mut here, &mut there] {
         let _ = run.execute(Cell::new("kept = 1")).await.unwrap();

@@ -4,10 +4,13 @@
 //! error is compared, only its type and line. `ABYME_TEST_PROGRAMS` sets how many there are (12 without it),
 //! and `ABYME_TEST_SEED` where they begin.
 
-use abyme::{Cell, Observation, Subprocess};
+use abyme::{Cell, Observation};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use crate::{Backend, program::Run};
+use crate::{
+    Backend,
+    program::{Run, reference},
+};
 
 /// Cells of a program.
 const CELLS: usize = 6;
@@ -153,7 +156,7 @@ fn plain(seen: &Observation) -> String {
     )
 }
 
-/// Every cell of every program gives the same as on subprocess.
+/// Every cell of every program gives the same as on the reference.
 pub(crate) async fn random_programs_observe_the_same(backend: Backend) {
     let number = |name: &str, usual: u64| std::env::var(name).map_or(usual, |text| text.parse().unwrap());
     let (programs, seed) = (number("ABYME_TEST_PROGRAMS", 12), number("ABYME_TEST_SEED", 17));
@@ -161,7 +164,7 @@ pub(crate) async fn random_programs_observe_the_same(backend: Backend) {
     let (mut failed, mut submitted, mut printed) = (0, 0, 0);
     for program in seed..seed + programs {
         let mut writer = Writer(StdRng::seed_from_u64(program));
-        let (mut here, mut there) = (Run::new(Subprocess::new()).await, Run::new(backend.clone()).await);
+        let (mut here, mut there) = (Run::new(reference()).await, Run::new(backend.clone()).await);
         let mut cells = vec![BEGIN.to_owned()];
         cells.extend((0..CELLS).map(|_| writer.cell()));
         for code in cells {

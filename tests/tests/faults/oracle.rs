@@ -14,12 +14,29 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
 /// The test that a process runs by itself.
 const ALONE: &str = "ABYME_TEST_ALONE";
 
+/// The variable that the environments of sessions have, with the directory of their test.
+pub(crate) const MARK: &str = "ABYME_TEST_SESSION_OF";
+
 /// Runs a test in a process of its own, so that what is counted there is its own.
 pub(crate) fn alone(test: &str, body: impl FnOnce()) {
+    alone_with(test, |_| Ok(()), body);
+}
+
+/// The same, with what `change` changes of the command that starts the process. Its error is the reason why
+/// the test is skipped.
+pub(crate) fn alone_with(
+    test: &str,
+    change: impl FnOnce(&mut Command) -> Result<(), String>,
+    body: impl FnOnce(),
+) {
     if std::env::var(ALONE).is_ok_and(|name| name == test) {
         return body();
     }
-    let ended = again(test).output().unwrap();
+    let mut command = again(test);
+    if let Err(reason) = change(&mut command) {
+        return eprintln!("skipped: {reason}");
+    }
+    let ended = command.output().unwrap();
     let (said, error) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
     assert!(ended.status.success() && said.contains("1 passed"), "{said}{error}");
     // What a person who counts more than usual wants to see.
@@ -52,7 +69,7 @@ pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
 struct Have {
     /// What descriptors are open on, and how many on each.
     descriptors: BTreeMap<String, usize>,
-    /// Children, dead ones too, and all others that work in the directory.
+    /// Children, dead ones too, and all others that are of the directory's sessions.
     processes: Vec<String>,
     mappings: usize,
     resident_bytes: u64,
@@ -66,7 +83,8 @@ pub(crate) struct Oracle {
 }
 
 impl Oracle {
-    /// Begins. Nothing may be left in `dir`, which is where sessions have their directories.
+    /// Begins. Nothing may be left of the sessions of `dir`: no process, and no file where they have their
+    /// directories there.
     pub(crate) fn new(dir: &Path) -> Self {
         Self { dir: dir.to_owned(), before: have(dir) }
     }
@@ -122,13 +140,13 @@ fn have(dir: &Path) -> Have {
         processes: processes(dir),
         mappings: fs::read_to_string("/proc/self/maps").unwrap().lines().count(),
         resident_bytes: resident * 4096,
-        files: of_sessions(dir),
+        files: files_of_sessions(dir),
     }
 }
 
-/// What sessions have below `dir`: all but the directory that a factory has there as long as its program
-/// lives, and the lock in it.
-pub(crate) fn of_sessions(dir: &Path) -> Vec<PathBuf> {
+/// What sessions without namespaces have below `dir`: all but the directory that a factory has there as long
+/// as its program lives, and the lock in it.
+pub(crate) fn files_of_sessions(dir: &Path) -> Vec<PathBuf> {
     let inside = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     let of_factories = fs::read_dir(dir).unwrap().flatten().map(|entry| entry.path());
     let mut files: Vec<_> = of_factories
@@ -139,10 +157,22 @@ pub(crate) fn of_sessions(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The processes that this one started and that are not waited for yet, and those that work below `dir`,
-/// whichever process their parent is by now.
+/// The processes of the sessions of `dir`, whichever process their parent is by now. A dead one has no
+/// environment any more.
+pub(crate) fn processes_of_sessions(dir: &Path) -> Vec<u32> {
+    let mark = format!("{MARK}={}", dir.display());
+    let all = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse::<u32>().ok()?;
+        let environment = fs::read(entry.path().join("environ")).ok()?;
+        environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()).then_some(pid)
+    });
+    all.collect()
+}
+
+/// The processes that this one started and that are not waited for yet, and those of the sessions of `dir`.
 fn processes(dir: &Path) -> Vec<String> {
     let own = std::process::id().to_string();
+    let of_sessions = processes_of_sessions(dir);
     let all = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
         let pid = entry.file_name().to_str()?.parse::<u32>().ok()?;
         let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
@@ -150,8 +180,7 @@ fn processes(dir: &Path) -> Vec<String> {
         let (head, rest) = stat.rsplit_once(") ")?;
         let mut fields = rest.split(' ');
         let (state, parent) = (fields.next()?, fields.next()?);
-        let is_inside = fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir));
-        (parent == own || is_inside).then(|| format!("{pid} {state} {head}"))
+        (parent == own || of_sessions.contains(&pid)).then(|| format!("{pid} {state} {head}"))
     });
     let mut all: Vec<_> = all.collect();
     all.sort();

@@ -3,10 +3,13 @@
 use std::{path::Path, time::Duration};
 
 use abyme::{
-    InterpreterFactory, ParameterSpec, Request, Response, Rlm, Role, Subprocess, Tool, Value, Wasm,
-    testing::ScriptedModel,
+    CodeInterpreter, InterpreterFactory, InterpreterFactoryExt, ParameterSpec, Request, Response, Rlm, Role,
+    Subprocess, Tool, Value, Wasm, subprocess::IsolationMode, testing::ScriptedModel,
 };
 use indexmap::IndexMap;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::oracle::{MARK, processes_of_sessions};
 
 /// What the run answers.
 pub(crate) const ANSWER: &str = "done 42";
@@ -38,9 +41,27 @@ pub(crate) fn rlm(backend: impl InterpreterFactory + 'static) -> Rlm {
     Rlm::builder("docs -> text").model(model).interpreter(backend).tool(give).build().unwrap()
 }
 
-/// Processes whose directories are in `dir`.
+pub(crate) fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// Isolated processes, whose environment says that they are of `dir`. Their files are in memory.
 pub(crate) fn processes(dir: &Path) -> Subprocess {
-    Subprocess::new().temp_dir(dir)
+    Subprocess::new().temp_dir(dir).env(MARK, dir.display().to_string())
+}
+
+/// Processes that are not isolated: their directories are in `dir`.
+pub(crate) fn open_processes(dir: &Path) -> Subprocess {
+    processes(dir).isolation(IsolationMode::Off)
+}
+
+/// Starts a session and ends it, so that a factory has found what it finds once. Checks that the oracle sees
+/// the session's process.
+pub(crate) async fn first_session(factory: &Subprocess, dir: &Path) {
+    let mut session = factory.session().await.unwrap();
+    assert!(session.run_code("1").await.unwrap().is_ok());
+    assert!(!processes_of_sessions(dir).is_empty(), "no process of {factory:?} is seen");
+    session.shutdown().await.unwrap();
 }
 
 /// Sessions in this process, if they are prepared on this machine or can be.

@@ -8,7 +8,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{Mutex, OnceLock},
+    sync::{Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -21,15 +21,18 @@ use serde_json::{Value, json};
 /// The directory that tells that this version of the wheel is installed, and what pip installs.
 const INSTALLED: &str = "modal-1.6.4.dist-info";
 const PACKAGES: &str = "modal==1.6.4 grpcio";
-const NO_NAMESPACES: &str = "no sandbox can be made here (`unshare -n -m -p --fork true` fails)";
+const NO_NAMESPACES: &str =
+    "no sandbox can be made here (`setpriv --pdeathsig KILL unshare -n -m -p --fork true` fails)";
+/// How long a server may take to end its sandboxes.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake/fake_modal.py");
 
 /// A server, which ends with this value.
 pub(crate) struct FakeModal {
     process: Child,
-    /// Its sandboxes' directories, which nothing else removes when it is killed.
+    /// Its sandboxes' directories. It removes them itself, unless it is killed.
     _directory: tempfile::TempDir,
-    lines: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
+    lines: Mutex<Option<(ChildStdin, BufReader<ChildStdout>)>>,
     pub(crate) url: String,
     /// Whether a sandbox can be kept from the network here.
     pub(crate) isolates: bool,
@@ -62,9 +65,9 @@ impl FakeModal {
         let directory = tempfile::Builder::new().prefix("fake-modal-").tempdir().map_err(problem)?;
         let mut process = Command::new(Self::python()?)
             .args(["-I", "-B", PROGRAM])
+            .arg(directory.path())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("TMPDIR", directory.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -78,7 +81,7 @@ impl FakeModal {
             return Err(format!("the server of the tests does not start: it says {ready:?}"));
         };
         let (url, isolates) = (format!("http://127.0.0.1:{control}"), isolates == "1");
-        Ok(Self { process, _directory: directory, lines: Mutex::new((stdin, stdout)), url, isolates })
+        Ok(Self { process, _directory: directory, lines: Mutex::new(Some((stdin, stdout))), url, isolates })
     }
 
     /// The backend over this server.
@@ -93,6 +96,7 @@ impl FakeModal {
     /// Tells the server something, and returns how things are there.
     pub(crate) fn tell(&self, command: &Value) -> Value {
         let mut lines = self.lines.lock().unwrap();
+        let lines = lines.as_mut().unwrap();
         writeln!(lines.0, "{command}").unwrap();
         let mut answer = String::new();
         lines.1.read_line(&mut answer).unwrap();
@@ -132,6 +136,12 @@ impl FakeModal {
 
 impl Drop for FakeModal {
     fn drop(&mut self) {
+        // Without its input it ends its sandboxes, removes their directories and exits.
+        drop(self.lines.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+        let start = Instant::now();
+        while start.elapsed() < EXIT_TIMEOUT && matches!(self.process.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -199,8 +209,9 @@ impl Harness for FakeHarness {
     async fn prerequisite(&self) -> Result<(), String> {
         FakeModal::python()?;
         // Each case may be a process of its own, so what is asked here has to be cheap.
-        let mut unshare = Command::new("unshare");
-        let isolates = unshare.args(["-n", "-m", "-p", "--fork", "true"]).stderr(Stdio::null()).status();
+        let mut unshare = Command::new("setpriv");
+        unshare.args(["--pdeathsig", "KILL", "unshare", "-n", "-m", "-p", "--fork", "true"]);
+        let isolates = unshare.stderr(Stdio::null()).status();
         isolates.is_ok_and(|status| status.success()).then_some(()).ok_or_else(|| NO_NAMESPACES.to_owned())
     }
 

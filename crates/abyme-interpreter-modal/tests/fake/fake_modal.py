@@ -1,11 +1,12 @@
 """A Modal for tests, on loopback: control plane and command router over the generated code of its own wheel.
 
-usage: fake_modal.py. It writes `READY <control port> <router port> <isolated>` to stdout, and then answers
-each line of JSON on stdin with one on stdout: `{"set": {...}}` changes the faults below, `{"kill": "<id>"}`
-terminates a sandbox as somebody else would, `{"revoke": true}` makes every token that was made invalid, `{}`
-asks how things are. A sandbox is a set of namespaces of this machine, with processes, a network and `/tmp` of
-its own, where these can be made; commands in it are real processes. A sandbox is restored from a snapshot by
-starting the same commands again, and writing to them what was written to the first ones.
+usage: fake_modal.py [directory]. Its files are in the directory, which it removes when its stdin ends and it
+exits. It writes `READY <control port> <router port> <isolated>` to stdout, and then answers each line of JSON
+on stdin with one on stdout: `{"set": {...}}` changes the faults below, `{"kill": "<id>"}` terminates a
+sandbox as somebody else would, `{"revoke": true}` makes every token that was made invalid, `{}` asks how
+things are. A sandbox is a set of namespaces of this machine, with processes, a network and `/tmp` of its own,
+where these can be made; commands in it are real processes. A sandbox is restored from a snapshot by starting
+the same commands again, and writing to them what was written to the first ones.
 """
 
 import asyncio
@@ -32,7 +33,9 @@ from modal_proto import task_command_router_pb2 as t
 WORK = "/mnt"  # the working directory in a sandbox
 # The first process of a sandbox. All others end with it.
 FIRST = 'mount --bind "$1" /mnt && mount -t tmpfs tmpfs /tmp && echo ready && exec sleep 86400'
-NAMESPACES = ["unshare", "-m", "-p", "--fork", "--kill-child", "--mount-proc"]
+# A process that is started so ends with this server, however that ends.
+PARENT_DEATH = ["setpriv", "--pdeathsig", "KILL"]
+NAMESPACES = [*PARENT_DEATH, "unshare", "-m", "-p", "--fork", "--kill-child", "--mount-proc"]
 PLAIN_ENVIRONMENT = {"PATH": f"{sys.base_prefix}/bin:/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 MAX_MESSAGE = 100 << 20
 KEPT_OUTPUT = 64 << 20  # of a stream, for readers that come again
@@ -714,4 +717,10 @@ async def main():
         await router.stop(0)
 
 
-asyncio.run(main())
+if len(sys.argv) > 1:
+    tempfile.tempdir = sys.argv[1]
+try:
+    asyncio.run(main())
+finally:
+    if len(sys.argv) > 1:
+        shutil.rmtree(sys.argv[1], ignore_errors=True)
