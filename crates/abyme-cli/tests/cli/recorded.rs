@@ -103,7 +103,7 @@ fn a_question_goes_on_with_its_files() {
     cut_after(&dir, "cell_finished", 1);
     let record = fs::read_to_string(dir.path("run.jsonl")).unwrap();
     let asked = server.requests().len();
-    dir.run(&["resume", "run.jsonl"]).failed(2, &["tables", "resume run.jsonl"]);
+    dir.run(&["resume", "run.jsonl"]).failed(2, &["tables", "after the record", "run.jsonl shop.db"]);
     dir.write("other.csv", "plan\nplus\n");
     dir.run(&["resume", "run.jsonl", "other.csv"]).failed(2, &["not of this task"]);
     assert_eq!(server.requests().len(), asked);

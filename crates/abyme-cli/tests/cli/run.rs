@@ -427,7 +427,7 @@ fn a_tool_is_called_when_the_person_at_the_terminal_says_yes() {
         let script = format!(
             r#"
 os.write(terminal, b"y\n")
-until(b"`add_up(numbers=[1, 2, 3])`, which changes something. Call it? [y/N]")
+until(b"`add_up(numbers=[1, 2, 3])`, which changes something and sends something to others. Call it? [y/N]")
 os.write(terminal, b"{typed}\n")
 "#
         );
