@@ -24,7 +24,7 @@ pub use self::{
     session::Session,
 };
 
-pub(crate) use self::render::LABELS;
+pub(crate) use self::render::{LABELS, told_apart};
 
 use std::{fmt, sync::Arc};
 

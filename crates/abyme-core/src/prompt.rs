@@ -16,7 +16,7 @@ use abyme_python_syntax::Function;
 
 use crate::{
     inputs::Inputs,
-    interpreter::{Capabilities, FunctionSpec, LABELS, ParameterSpec},
+    interpreter::{Capabilities, FunctionSpec, LABELS, ParameterSpec, told_apart},
     limits::{Limits, Remaining},
     model::Message,
     signature::{Field, FieldType, TaskSignature},
@@ -537,7 +537,7 @@ fn is_of_session(line: &str) -> bool {
 
 /// Says that the session died and what is left.
 pub(crate) fn session_lost(reason: &str) -> String {
-    fill(SESSION_LOST, &[("reason", reason)])
+    fill(SESSION_LOST, &[("reason", &told_apart(reason))])
 }
 
 /// The instructions of a run whose task is too long to be said in them.

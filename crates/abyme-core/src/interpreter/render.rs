@@ -89,23 +89,24 @@ pub(crate) const LABELS: [&str; 13] = [
     "filtered",
 ];
 
+/// What ends a line for whoever reads it: what does for Python's `splitlines`.
+const LINE_ENDS: [char; 10] =
+    ['\n', '\r', '\x0b', '\x0c', '\x1c', '\x1d', '\x1e', '\u{85}', '\u{2028}', '\u{2029}'];
+
 /// A text none of whose lines can be taken for one that the session writes: such a line is indented.
 ///
 /// What a cell prints may come from its inputs, and so from the author of these.
-fn told_apart(text: &str) -> Cow<'_, str> {
-    let is_of_session = |line: &str| {
+pub(crate) fn told_apart(text: &str) -> Cow<'_, str> {
+    let is_of_session = |line: &&str| {
         let label = line.strip_prefix('[');
         let label = label.and_then(|line| LABELS.iter().find_map(|label| line.strip_prefix(label)));
         label.is_some_and(|rest| rest.starts_with([']', ' '])) || line.starts_with("(turn ")
     };
-    if !text.lines().any(is_of_session) {
+    let lines = || text.split_inclusive(LINE_ENDS);
+    if !lines().any(|line| is_of_session(&line)) {
         return Cow::Borrowed(text);
     }
-    let lines = text.split('\n').map(|line| match is_of_session(line) {
-        true => format!(" {line}"),
-        false => line.to_owned(),
-    });
-    Cow::Owned(lines.collect::<Vec<_>>().join("\n"))
+    lines().flat_map(|line| [if is_of_session(&line) { " " } else { "" }, line]).collect::<String>().into()
 }
 
 fn error_text(error: &PythonError) -> String {
@@ -121,14 +122,15 @@ fn ending(observation: &Observation) -> Option<String> {
     let seconds = observation.duration.as_secs_f64();
     if let Some(reason) = &observation.restored {
         return Some(format!(
-            "[session restored]\n{reason}. Variables and files are as they were before this cell."
+            "[session restored]\n{}. Variables and files are as they were before this cell.",
+            told_apart(reason)
         ));
     }
     match (observation.interruption, &observation.session_ended) {
         (Some(Interruption::Interrupted), None) => {
             Some(format!("[time limit]\nThe cell was interrupted after {seconds:.1} s. Variables are kept."))
         }
-        (_, Some(reason)) => Some(format!("[session ended]\n{reason}")),
+        (_, Some(reason)) => Some(format!("[session ended]\n{}", told_apart(reason))),
         (Some(Interruption::Killed), None) => {
             Some(format!("[time limit]\nThe cell was killed after {seconds:.1} s. Variables are lost."))
         }
@@ -136,8 +138,9 @@ fn ending(observation: &Observation) -> Option<String> {
     }
 }
 
+/// On one line, whatever a cell made of its names (`globals()[text] = 1`).
 fn name_and_summary(variable: &ChangedVariable) -> String {
-    format!("{}: {}", variable.name, variable.summary)
+    format!("{}: {}", variable.name, variable.summary).replace(LINE_ENDS, " ")
 }
 
 /// The variables that changed, as many as have room; of `total`.

@@ -157,6 +157,47 @@ impl Session {
         self.execute(cell, &host).await
     }
 
+    /// Runs a cell of Abyme's own. It has no host functions, and no policy, which is for the model's code.
+    ///
+    /// # Errors
+    /// Those of [`CodeInterpreter::execute`].
+    pub(crate) async fn execute_own(&mut self, cell: Cell) -> Result<Observation> {
+        self.execute_under(None, cell, &NoHostFunctions).await
+    }
+
+    async fn execute_under(
+        &mut self,
+        policy: Option<Arc<CodePolicy>>,
+        mut cell: Cell,
+        host: &dyn HostFunctions,
+    ) -> Result<Observation> {
+        self.check_alive()?;
+        HomeRuntime::current()?;
+        for (name, _) in &cell.variables {
+            names::check_name(name, NameUse::Variable)?;
+        }
+        for name in &cell.reads {
+            names::check_identifier(name)?;
+        }
+        let violation = policy.and_then(|policy| policy.check(&cell.code).err());
+        if violation.is_some() {
+            // The variables that came with it are set and read all the same.
+            cell.code.clear();
+        }
+        let scope = cell.scope.clone();
+        let offered = Offered { scope: &scope, host };
+        let result = self.inner.execute(cell, &offered).await;
+        let mut observation = self.note_end(result)?;
+        if let Some(violation) = violation {
+            observation.error = Some(blocked(&violation));
+        }
+        self.submitted |= observation.submission.is_some();
+        if let Some(reason) = &observation.session_ended {
+            self.ended = Some(reason.clone());
+        }
+        Ok(observation)
+    }
+
     /// Sets a variable: any [`Value`], text of any size. It may hide a name of Python, such as `json`.
     ///
     /// # Errors
@@ -411,32 +452,7 @@ impl CodeInterpreter for Session {
     }
 
     async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
-        self.check_alive()?;
-        HomeRuntime::current()?;
-        for (name, _) in &cell.variables {
-            names::check_name(name, NameUse::Variable)?;
-        }
-        for name in &cell.reads {
-            names::check_identifier(name)?;
-        }
-        let mut cell = cell;
-        let violation = self.policy.as_ref().and_then(|policy| policy.check(&cell.code).err());
-        if violation.is_some() {
-            // The variables that came with it are set and read all the same.
-            cell.code.clear();
-        }
-        let scope = cell.scope.clone();
-        let offered = Offered { scope: &scope, host };
-        let result = self.inner.execute(cell, &offered).await;
-        let mut observation = self.note_end(result)?;
-        if let Some(violation) = violation {
-            observation.error = Some(blocked(&violation));
-        }
-        self.submitted |= observation.submission.is_some();
-        if let Some(reason) = &observation.session_ended {
-            self.ended = Some(reason.clone());
-        }
-        Ok(observation)
+        self.execute_under(self.policy.clone(), cell, host).await
     }
 
     async fn shutdown(&mut self) -> Result<()> {

@@ -6,7 +6,7 @@ use super::{config::RlmConfig, objects};
 use crate::{
     error::Result,
     inputs::Inputs,
-    interpreter::{Cell, CodeInterpreter, NoHostFunctions, Session},
+    interpreter::{Cell, CodeInterpreter, Session},
 };
 
 /// A session, and the inputs that are variables in it.
@@ -30,17 +30,17 @@ impl KeptSession {
         is_deterministic: bool,
         config: &RlmConfig,
     ) -> Result<Self> {
-        let mut kept = Self { session: Session::new(session), inputs, seed };
+        let session = Session::new(session).policy(config.policy.clone());
+        let mut kept = Self { session, inputs, seed };
         kept.session.start().await?;
         if seed.is_some() && !is_deterministic {
             let cell = Cell::new(objects::RESTORE_RANDOM).scope(config.scope.clone());
-            let observation = kept.session.execute(cell, &NoHostFunctions).await?;
+            let observation = kept.session.execute_own(cell).await?;
             if observation.error.is_some() {
                 // It is seeded anew then.
                 kept.seed = None;
             }
         }
-        kept.session.set_policy(config.policy.clone());
         Ok(kept)
     }
 
@@ -52,12 +52,8 @@ impl KeptSession {
     pub(super) async fn snapshot(&mut self, is_deterministic: bool, config: &RlmConfig) -> Result<Vec<u8>> {
         if self.seed.is_some() && !is_deterministic {
             let cell = Cell::new(objects::KEEP_RANDOM).scope(config.scope.clone());
-            // The policy is for the model's code.
-            self.session.set_policy(None);
-            let ended = self.session.execute(cell, &NoHostFunctions).await;
-            self.session.set_policy(config.policy.clone());
             // One that raises keeps nothing, and the copy is seeded anew.
-            let _ = ended?;
+            let _ = self.session.execute_own(cell).await?;
         }
         self.session.snapshot().await
     }

@@ -6,7 +6,7 @@ use super::{MissedCell, Turns};
 use crate::{
     error::{Error, ErrorKind, Result},
     inputs::Inputs,
-    interpreter::{Cell, CodeInterpreter, Determinism, NoHostFunctions, Session},
+    interpreter::{Cell, CodeInterpreter, Determinism, Session},
     prompt,
     rlm::{
         answers::{AnswerMode, Answers},
@@ -251,9 +251,9 @@ impl Turns<'_> {
             .scope(config.scope.clone())
             .timeout(self.limits.cell_timeout)
             .total_timeout(self.budget.time_left());
-        // The policy is for the model's code.
-        kept.session.set_policy(None);
-        let observation = kept.session.execute(cell, &NoHostFunctions).await?;
+        // It may come from a run with another policy.
+        kept.session.set_policy(config.policy.clone());
+        let observation = kept.session.execute_own(cell).await?;
         if observation.interruption.is_some() {
             let (kind, limit) = match self.budget.exhausted_now() {
                 Some(limit) => (ErrorKind::LimitReached, self.budget.describe(limit)),
@@ -270,7 +270,6 @@ impl Turns<'_> {
             let message = format!("the session could not be set up: {reason}");
             return Err(Error::new(ErrorKind::Unavailable, message).operation("Rlm::run"));
         }
-        kept.session.set_policy(config.policy.clone());
         (kept.inputs, kept.seed) = (self.inputs.clone(), seed);
         Ok(())
     }
