@@ -7,7 +7,11 @@ use abyme_driver::{DriverInterpreter, Launcher};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{config::Config, isolation::mode::IsolationMode, session::SubprocessLauncher};
+#[cfg(not(unix))]
+use crate::elsewhere::SubprocessLauncher;
+#[cfg(unix)]
+use crate::session::SubprocessLauncher;
+use crate::{config::Config, isolation::mode::IsolationMode};
 
 /// Python in a child process: the configuration and the factory of its sessions.
 ///

@@ -5,8 +5,9 @@
 
 #[cfg(target_os = "linux")]
 mod cgroup;
-#[cfg(not(target_os = "linux"))]
+#[cfg(all(unix, not(target_os = "linux")))]
 mod elsewhere;
+#[cfg(unix)]
 pub(crate) mod entry;
 #[cfg(target_os = "linux")]
 mod init;
@@ -16,23 +17,29 @@ mod jail;
 mod landlock;
 #[cfg(target_os = "linux")]
 mod layout;
+#[cfg(unix)]
 pub(crate) mod limits;
+#[cfg(unix)]
 pub(crate) mod mechanism;
 pub(crate) mod mode;
 #[cfg(target_os = "linux")]
 mod mounts;
 #[cfg(target_os = "linux")]
 mod namespaces;
+#[cfg(unix)]
 mod parent_death;
 #[cfg(target_os = "linux")]
 mod plan;
+#[cfg(unix)]
 mod report;
 #[cfg(target_os = "linux")]
 mod seccomp;
 #[cfg(target_os = "linux")]
 mod syscall;
+#[cfg(target_os = "linux")]
+mod write;
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(all(unix, not(target_os = "linux")))]
 pub(crate) use self::elsewhere::{Plan, Prepared};
 #[cfg(target_os = "linux")]
 pub(crate) use self::plan::{Plan, Prepared};

@@ -4,21 +4,30 @@
 //! at every start.
 
 use std::{
-    io::ErrorKind as IoErrorKind,
+    io::{self, ErrorKind as IoErrorKind},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::Command,
     time::Duration,
 };
 
 use abyme_core::{Error, ErrorKind, Result};
 use abyme_driver::python::{self, BundleKind};
 use serde::Deserialize;
-use tokio::{io::AsyncWriteExt, process::Command};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::unix::pipe,
+};
+
+use crate::process::ChildProcess;
 
 /// The oldest Python that the driver runs on.
 const OLDEST: (u32, u32) = (3, 9);
 /// How long Python may take to answer.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How often it is looked whether a Python that has said all has exited.
+const EXIT_POLL: Duration = Duration::from_millis(1);
 
 /// A Python, and the driver compiled for it.
 #[derive(Debug)]
@@ -44,40 +53,26 @@ impl Python {
         let unusable =
             |what: String| Error::new(ErrorKind::Unavailable, what).with("python", program.display());
         let name = program.display();
-        let mut command = Command::new(program);
-        command.args(["-I", "-c", python::PROBE]).kill_on_drop(true);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(
-                |error| {
-                    let what = match error.kind() {
-                        IoErrorKind::NotFound => format!(
-                            "there is no `{name}` here: install Python {}.{} or later, or name another one \
-                         as the `python` to use",
-                            OLDEST.0, OLDEST.1
-                        ),
-                        _ => format!("`{name}` cannot be started: {error}"),
-                    };
-                    unusable(what).with_source(error)
-                },
+        let asked = Asked::start(program).map_err(|error| {
+            let what = match error.kind() {
+                IoErrorKind::NotFound => format!(
+                    "there is no `{name}` here: install Python {}.{} or later, or name another one as the \
+                     `python` to use",
+                    OLDEST.0, OLDEST.1
+                ),
+                _ => format!("`{name}` cannot be started: {error}"),
+            };
+            unusable(what).with_source(error)
+        })?;
+        let output =
+            tokio::time::timeout(PROBE_TIMEOUT, asked.answer(&python::sources_json(driver))).await.map_err(
+                |_| unusable(format!("`{name}` did not answer within {} s", PROBE_TIMEOUT.as_secs())),
             )?;
-        let sources = python::sources_json(driver);
-        let stdin = child.stdin.take();
-        let talk = async {
-            if let Some(mut stdin) = stdin {
-                // A Python that ends early says why on stderr.
-                let _ = stdin.write_all(&sources).await;
-            }
-            child.wait_with_output().await
-        };
-        let output = tokio::time::timeout(PROBE_TIMEOUT, talk)
-            .await
-            .map_err(|_| unusable(format!("`{name}` did not answer within {} s", PROBE_TIMEOUT.as_secs())))?
-            .map_err(|error| unusable(format!("`{name}` failed: {error}")).with_source(error))?;
         let answer = output.stdout.iter().position(|&byte| byte == b'\n').and_then(|end| {
             let about: About = serde_json::from_slice(&output.stdout[..end]).ok()?;
             Some((about, &output.stdout[end + 1..]))
         });
-        let Some((about, code)) = answer.filter(|_| output.status.success()) else {
+        let Some((about, code)) = answer.filter(|_| output.succeeded) else {
             let words = String::from_utf8_lossy(&output.stderr);
             let words = words.trim().lines().last().unwrap_or("it said nothing").to_owned();
             return Err(unusable(format!("`{name}` is not a Python that Abyme can use: {words}")));
@@ -95,5 +90,55 @@ impl Python {
         let mut reads = about.reads;
         reads.push(executable.clone());
         Ok(Self { executable, reads, bundle: python::bundle(BundleKind::Compiled, code) })
+    }
+}
+
+/// A Python that is asked what it is. It is killed and reaped when this is dropped, here and now: tokio leaves
+/// that to its runtime, which may have ended.
+struct Asked {
+    child: ChildProcess,
+    input: pipe::Sender,
+    output: pipe::Receiver,
+    errors: pipe::Receiver,
+}
+
+/// What it answered.
+struct Answered {
+    succeeded: bool,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl Asked {
+    fn start(program: &Path) -> io::Result<Self> {
+        let ((stdin, input), (output, stdout), (errors, stderr)) = (io::pipe()?, io::pipe()?, io::pipe()?);
+        let mut command = Command::new(program);
+        // A version manager may start Python as a child of its own.
+        command.args(["-I", "-c", python::PROBE]).process_group(0);
+        command.stdin(stdin).stdout(stdout).stderr(stderr);
+        Ok(Self {
+            input: pipe::Sender::from_owned_fd(input.into())?,
+            output: pipe::Receiver::from_owned_fd(output.into())?,
+            errors: pipe::Receiver::from_owned_fd(errors.into())?,
+            child: ChildProcess::start(command, None).map_err(|error| error.error)?,
+        })
+    }
+
+    async fn answer(self, sources: &[u8]) -> Answered {
+        let Self { child, mut input, mut output, mut errors } = self;
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let ask = async {
+            // A Python that ends early says why on stderr.
+            let _ = input.write_all(sources).await;
+            drop(input);
+        };
+        let _ = tokio::join!(ask, output.read_to_end(&mut stdout), errors.read_to_end(&mut stderr));
+        let status = loop {
+            match child.status() {
+                Some(status) => break status,
+                None => tokio::time::sleep(EXIT_POLL).await,
+            }
+        };
+        Answered { succeeded: status.exit_status() == Some(0), stdout, stderr }
     }
 }

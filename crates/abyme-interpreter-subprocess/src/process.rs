@@ -34,7 +34,7 @@ pub(crate) struct ChildProcess {
 pub(crate) struct StartError {
     /// What could not be applied, if it was that.
     pub(crate) mechanism: Option<Mechanism>,
-    error: io::Error,
+    pub(crate) error: io::Error,
 }
 
 impl StartError {

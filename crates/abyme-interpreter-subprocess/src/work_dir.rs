@@ -7,12 +7,12 @@ use std::{
     fs::{self, File, Permissions},
     io,
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use tempfile::TempDir;
+use crate::empty::empty;
 
 /// How the names of the directories of factories begin.
 const PREFIX: &str = "abyme-sessions-";
@@ -27,14 +27,14 @@ pub(crate) struct WorkDirs(Mutex<Option<Arc<LockedDir>>>);
 
 #[derive(Debug)]
 struct LockedDir {
-    dir: TempDir,
+    dir: PathBuf,
     _lock: File,
 }
 
 /// The working directory of a session. It is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct WorkDir {
-    dir: TempDir,
+    dir: PathBuf,
     /// Removed after the last session.
     _above: Arc<LockedDir>,
 }
@@ -45,41 +45,72 @@ impl WorkDirs {
         let mut above = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let above = match &*above {
             // A program that cleans up may have removed it.
-            Some(above) if above.dir.path().is_dir() => above.clone(),
+            Some(above) if above.dir.is_dir() => above.clone(),
             _ => {
                 sweep_in_background(parent);
                 above.insert(Arc::new(LockedDir::make(parent)?)).clone()
             }
         };
-        Ok(WorkDir { dir: private_dir("session-", above.dir.path())?, _above: above })
+        Ok(WorkDir { dir: private_dir("session-", &above.dir)?, _above: above })
     }
 }
 
 impl WorkDir {
     pub(crate) fn path(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 
     /// Removes the directory.
     pub(crate) fn close(self) -> io::Result<()> {
-        self.dir.close()
+        remove(self.path())
+    }
+}
+
+impl Drop for WorkDir {
+    fn drop(&mut self) {
+        let _ = remove(self.path());
     }
 }
 
 impl LockedDir {
     fn make(parent: &Path) -> io::Result<Self> {
         let dir = private_dir(PREFIX, parent)?;
-        let making = dir.path().join("lock.new");
-        let lock = File::create_new(&making)?;
-        // On a file system without locks, nothing is ever removed by another process.
-        let _ = lock.try_lock();
-        fs::rename(making, dir.path().join(LOCK))?;
-        Ok(Self { dir, _lock: lock })
+        match locked(&dir) {
+            Ok(lock) => Ok(Self { dir, _lock: lock }),
+            Err(error) => {
+                let _ = remove(&dir);
+                Err(error)
+            }
+        }
     }
 }
 
-fn private_dir(prefix: &str, parent: &Path) -> io::Result<TempDir> {
-    tempfile::Builder::new().prefix(prefix).permissions(Permissions::from_mode(0o700)).tempdir_in(parent)
+impl Drop for LockedDir {
+    fn drop(&mut self) {
+        let _ = remove(&self.dir);
+    }
+}
+
+fn locked(dir: &Path) -> io::Result<File> {
+    let making = dir.join("lock.new");
+    let lock = File::create_new(&making)?;
+    // On a file system without locks, nothing is ever removed by another process.
+    let _ = lock.try_lock();
+    fs::rename(making, dir.join(LOCK))?;
+    Ok(lock)
+}
+
+/// Removes a directory of which code made what it liked.
+fn remove(dir: &Path) -> io::Result<()> {
+    empty(dir)?;
+    fs::remove_dir(dir)
+}
+
+/// A directory for this user alone. `TempDir` would remove it by recursion.
+fn private_dir(prefix: &str, parent: &Path) -> io::Result<PathBuf> {
+    let private = Permissions::from_mode(0o700);
+    let dir = tempfile::Builder::new().prefix(prefix).permissions(private).tempdir_in(parent)?;
+    Ok(dir.keep())
 }
 
 /// Removes what killed processes of this user left. A thread does it, for it may be much.
@@ -93,7 +124,7 @@ fn sweep_in_background(parent: &Path) {
                 });
             if is_ours && is_abandoned(&entry.path()) {
                 tracing::info!(directory = %entry.path().display(), "removing what a killed process left");
-                let _ = fs::remove_dir_all(entry.path());
+                let _ = remove(&entry.path());
             }
         }
     };

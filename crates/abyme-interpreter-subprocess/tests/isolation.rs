@@ -5,6 +5,7 @@
 
 #[path = "isolation/attack.rs"]
 mod attack;
+mod common;
 #[path = "isolation/files.rs"]
 mod files;
 #[path = "isolation/kernel.rs"]

@@ -2,9 +2,12 @@
 //! left.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod common;
+
 use std::{
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use abyme_core::{
@@ -12,6 +15,7 @@ use abyme_core::{
     Session,
 };
 use abyme_interpreter_subprocess::{IsolationMode, Subprocess};
+use common::eventually;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 async fn session(subprocess: Subprocess) -> Session {
@@ -52,18 +56,6 @@ fn children_in(dir: &Path) -> Vec<String> {
         .flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
         .filter(|pid| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(dir)))
         .collect()
-}
-
-/// Waits until something holds, for at most five seconds.
-fn eventually(what: impl Fn() -> bool) -> bool {
-    let start = Instant::now();
-    while !what() {
-        if start.elapsed() > Duration::from_secs(5) {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    true
 }
 
 #[tokio::test]
@@ -128,6 +120,21 @@ async fn dropping_a_session_leaves_nothing() {
     let (pid, dir) = seen.split_once(' ').unwrap();
     drop(dropped);
     assert!(eventually(|| !is_running(pid) && !Path::new(dir).exists()));
+}
+
+/// However deep they are, and though not even their owner may read them.
+#[tokio::test]
+async fn directories_of_any_depth_and_mode_go_with_their_session() {
+    // In memory: some disks take milliseconds for each directory.
+    let temp = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let mut session = session(open().temp_dir(temp.path())).await;
+    let code = "import os\nhere = os.getcwd()\nos.mkdir('closed')\nopen('closed/file', 'w').close()\n\
+                os.chmod('closed', 0)\n\
+                for _ in range(20_000):\n    os.mkdir('d')\n    os.chdir('d')\nhere";
+    let dir = value(&mut session, code).await;
+    assert!(Path::new(&dir).join("d/d/d").is_dir());
+    session.shutdown().await.unwrap();
+    assert!(!Path::new(&dir).exists());
 }
 
 #[tokio::test]
@@ -242,6 +249,27 @@ fn sessions_outlive_a_runtime_without_a_panic() {
     drop(runtime);
     drop(session);
     assert!(eventually(|| !is_running(&pid)));
+}
+
+/// Nobody reaps the process afterwards but who started it.
+#[test]
+fn a_runtime_that_ends_while_python_is_looked_for_leaves_no_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let (python, pids) = (dir.path().join("python"), dir.path().join("pids"));
+    // As a version manager, it has a child of its own, and it takes its time.
+    let script = format!("#!/bin/sh\nsleep 1000 &\necho $$ $! > {}\nwait\n", pids.display());
+    std::fs::write(&python, script).unwrap();
+    std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let subprocess = open().python(python);
+    runtime.spawn(async move { subprocess.session().await.map(drop) });
+    let started = || std::fs::read_to_string(&pids).unwrap_or_default();
+    assert!(eventually(|| started().ends_with('\n')));
+    runtime.shutdown_background();
+    let started = started();
+    let (asked, child) = started.trim().split_once(' ').unwrap();
+    assert!(eventually(|| !Path::new("/proc").join(asked).exists()), "a zombie has a directory there, too");
+    assert!(eventually(|| !is_running(child)));
 }
 
 /// Not a test by itself: the program that `a_killed_host_takes_its_sessions_along` starts and kills.

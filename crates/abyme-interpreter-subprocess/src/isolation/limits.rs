@@ -25,10 +25,13 @@ impl Limits {
         Self(limits.into_iter().filter_map(|(resource, limit)| Some((resource, limit?))).collect())
     }
 
-    /// And the memory that no other limit counts: pages that are locked, and queues of messages.
+    /// And the memory that no other limit counts: pages that are locked, queues of messages, timers and
+    /// signals that wait. And the priority over other processes that some users may take.
     #[cfg(target_os = "linux")]
     pub(crate) fn and_of_the_kernel(mut self) -> Self {
-        self.0.extend([(Resource::Memlock, 0), (Resource::Msgqueue, 0)]);
+        let of_memory = [(Resource::Memlock, 0), (Resource::Msgqueue, 0), (Resource::Sigpending, 1024)];
+        self.0.extend(of_memory);
+        self.0.extend([(Resource::Rtprio, 0), (Resource::Nice, 0)]);
         self
     }
 

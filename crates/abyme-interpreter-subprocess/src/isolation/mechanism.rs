@@ -58,7 +58,8 @@ impl Mechanism {
             Mechanism::Namespaces | Mechanism::Mounts | Mechanism::Init => {
                 "allow them (`sysctl -w kernel.apparmor_restrict_unprivileged_userns=0` on Ubuntu, \
                  `kernel.unprivileged_userns_clone=1` on older Debian, `user.max_user_namespaces` over 0; in \
-                 a container, a profile that allows `unshare` and `mount`)"
+                 a container, a profile that allows `unshare` and `mount`, and for its root the capability \
+                 `CAP_SETFCAP`, or another user)"
             }
             Mechanism::Limits => "raise the hard limits of this process",
             Mechanism::Landlock => "use Linux 5.13 or later with `landlock` in its `lsm=` list",

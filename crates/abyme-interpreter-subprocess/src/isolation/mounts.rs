@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{Mode, OFlags},
+    fs::Mode,
     io::Result,
     mount::{MountFlags, MountPropagationFlags, UnmountFlags},
 };
@@ -21,6 +21,7 @@ use super::{
     layout::{Layout, Node},
     namespaces::INNER_ID,
     syscall,
+    write::make_file,
 };
 
 /// The working directory of a session, inside.
@@ -110,8 +111,8 @@ impl Root {
         make_dir(c"/tmp")?;
         mount(c"session", c"/tmp", c"tmpfs", flags | MountFlags::NOEXEC, self.tmp_options.as_c_str())?;
         make_dir(c"/etc")?;
-        write_file(init::PATH, &self.init, 0o555)?;
-        write_file(c"/etc/passwd", self.users.to_bytes(), 0o444)?;
+        make_file(init::PATH, &self.init, 0o555)?;
+        make_file(c"/etc/passwd", self.users.to_bytes(), 0o444)?;
         self.steps.iter().try_for_each(Step::take)
     }
 
@@ -143,7 +144,7 @@ impl Step {
                 if *is_dir {
                     make_dir(at)?;
                 } else {
-                    write_file(at, b"", 0o444)?;
+                    make_file(at, b"", 0o444)?;
                 }
                 rustix::mount::mount_bind_recursive(from.as_c_str(), at.as_c_str())?;
                 syscall::restrict_mount(at, *attributes, *is_dir)
@@ -157,15 +158,6 @@ fn make_dir(path: &CStr) -> Result<()> {
     match rustix::fs::mkdir(path, Mode::from_bits_retain(0o755)) {
         Err(rustix::io::Errno::EXIST) => Ok(()),
         made => made,
-    }
-}
-
-fn write_file(path: &CStr, content: &[u8], mode: u32) -> Result<()> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::from_bits_retain(mode))?;
-    match rustix::io::write(&file, content)? {
-        written if written == content.len() => Ok(()),
-        _ => Err(rustix::io::Errno::IO),
     }
 }
 

@@ -4,15 +4,9 @@
 //! children: the first process of the pid namespace, and Python. Both are made children of the host
 //! (`CLONE_PARENT`), which signals them and waits for them as for any other child. The one between ends.
 
-use std::ffi::{CStr, CString};
+use rustix::{io::Result, thread::UnshareFlags};
 
-use rustix::{
-    fs::{Mode, OFlags},
-    io::{Errno, Result},
-    thread::UnshareFlags,
-};
-
-use super::syscall;
+use super::{syscall, write::write};
 
 /// The id of the session's user and group inside. It is not that of root, so that Python starts without the
 /// capabilities that its user has over the namespaces.
@@ -21,14 +15,14 @@ pub(crate) const INNER_ID: u32 = 1000;
 /// The user of the host that the session's user stands for.
 #[derive(Clone, Debug)]
 pub(crate) struct IdMaps {
-    uids: CString,
-    gids: CString,
+    uids: String,
+    gids: String,
 }
 
 impl IdMaps {
     /// Those of the current user.
     pub(crate) fn of_this_user() -> Self {
-        let map = |id: u32| CString::new(format!("{INNER_ID} {id} 1")).unwrap_or_default();
+        let map = |id: u32| format!("{INNER_ID} {id} 1");
         Self {
             uids: map(rustix::process::geteuid().as_raw()),
             gids: map(rustix::process::getegid().as_raw()),
@@ -47,17 +41,8 @@ pub(crate) fn enter(maps: &IdMaps) -> Result<()> {
             | UnshareFlags::NEWNS
             | UnshareFlags::NEWPID,
     )?;
-    write(c"/proc/self/setgroups", c"deny")?;
-    write(c"/proc/self/uid_map", &maps.uids)?;
-    write(c"/proc/self/gid_map", &maps.gids)?;
+    write(c"/proc/self/setgroups", b"deny")?;
+    write(c"/proc/self/uid_map", maps.uids.as_bytes())?;
+    write(c"/proc/self/gid_map", maps.gids.as_bytes())?;
     rustix::system::sethostname(b"session")
-}
-
-/// Writes a short text to a file that is there.
-fn write(path: &CStr, text: &CStr) -> Result<()> {
-    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-    match rustix::io::write(&file, text.to_bytes())? {
-        written if written == text.to_bytes().len() => Ok(()),
-        _ => Err(Errno::IO),
-    }
 }

@@ -31,6 +31,8 @@ pub(crate) fn filters(allowance: Allowance) -> io::Result<Vec<BpfProgram>> {
         #[cfg(target_arch = "x86_64")]
         no_calls_of_32_bits(),
         compile(refused(allowance)?, sys::EPERM)?,
+        compile(done_by_nothing(allowance)?, 0)?,
+        // The last one: it refuses further filters, too.
         compile(absent(), sys::ENOSYS)?,
     ];
     Ok(filters.into())
@@ -39,8 +41,10 @@ pub(crate) fn filters(allowance: Allowance) -> io::Result<Vec<BpfProgram>> {
 /// The filter against exec, which can be installed only after exec: by the driver, before it takes a cell.
 /// As the bytes that the kernel takes.
 pub(crate) fn no_exec() -> io::Result<Vec<u8>> {
-    let calls = [sys::SYS_execve, sys::SYS_execveat];
-    let program = compile(calls.into_iter().map(|call| (call, Vec::new())).collect(), sys::EPERM)?;
+    let mut rules = Rules::from([sys::SYS_execve, sys::SYS_execveat].map(|call| (call, Vec::new())));
+    // Each thread could have filters of its own, which count towards no limit.
+    rules.insert(sys::SYS_prctl, vec![word(0, sys::PR_SET_SECCOMP as u64)?]);
+    let program = compile(rules, sys::EPERM)?;
     let bytes = |instruction: &seccompiler::sock_filter| {
         let mut bytes = instruction.code.to_ne_bytes().to_vec();
         bytes.extend([instruction.jt, instruction.jf]);
@@ -68,8 +72,13 @@ fn refused(allowance: Allowance) -> io::Result<Rules> {
     let mut rules: Rules = REFUSED.iter().map(|&call| (call, Vec::new())).collect();
     if !allowance.metadata {
         rules.extend(METADATA.iter().map(|&call| (call, Vec::new())));
-        // Limits of other processes of the same user.
-        rules.insert(sys::SYS_prlimit64, vec![rule(0, SeccompCmpOp::Ne, 0)?]);
+        // Limits and priorities of other processes of the same user.
+        for call in OF_A_PROCESS {
+            rules.insert(*call, vec![rule(0, SeccompCmpOp::Ne, 0)?]);
+        }
+        for (call, process) in [(sys::SYS_setpriority, 0), (sys::SYS_ioprio_set, 1)] {
+            rules.insert(call, vec![rule(0, SeccompCmpOp::Ne, process)?, rule(1, SeccompCmpOp::Ne, 0)?]);
+        }
         // What has it end with its host.
         rules.insert(sys::SYS_prctl, vec![word(0, sys::PR_SET_PDEATHSIG as u64)?]);
     }
@@ -117,8 +126,17 @@ fn refused(allowance: Allowance) -> io::Result<Rules> {
         vec![rule(0, SeccompCmpOp::MaskedEq(sys::CLONE_THREAD as u64), 0)?]
     };
     rules.insert(sys::SYS_clone, clone);
-    // Input for a terminal, as if it had been typed.
-    let mut controls = vec![word(1, sys::TIOCSTI)?];
+    // A lease keeps the host from writing to a file of its own for most of a minute.
+    let mut files = vec![word(1, sys::F_SETLEASE as u64)?];
+    if !allowance.processes {
+        // Locks of open files: as many as one likes, in the kernel's memory.
+        for lock in [sys::F_OFD_SETLK, sys::F_OFD_SETLKW] {
+            files.push(word(1, lock as u64)?);
+        }
+    }
+    rules.insert(sys::SYS_fcntl, files);
+    // Input for a terminal, as if it had been typed; a key that stays with its file system.
+    let mut controls = vec![word(1, sys::TIOCSTI)?, word(1, FS_IOC_ADD_ENCRYPTION_KEY)?];
     if !allowance.metadata {
         for attributes in [FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR] {
             controls.push(word(1, attributes)?);
@@ -127,6 +145,19 @@ fn refused(allowance: Allowance) -> io::Result<Rules> {
     rules.insert(sys::SYS_ioctl, controls);
     // What changes how later programs run; asking is allowed.
     rules.insert(sys::SYS_personality, vec![rule(0, SeccompCmpOp::Ne, 0xffff_ffff)?]);
+    Ok(rules)
+}
+
+/// Calls that succeed, and do nothing.
+fn done_by_nothing(allowance: Allowance) -> io::Result<Rules> {
+    // Writing out all that the machine has not written yet, over and over.
+    let mut rules = Rules::from([sys::SYS_sync, sys::SYS_syncfs].map(|call| (call, Vec::new())));
+    if !allowance.processes {
+        // Locks keep out other processes, of which there are none. As many as one likes are in the kernel's
+        // memory, and one on a file of the host's would keep out the host.
+        let locks = [sys::F_SETLK, sys::F_SETLKW].map(|lock| word(1, lock as u64));
+        rules.insert(sys::SYS_fcntl, locks.into_iter().collect::<io::Result<_>>()?);
+    }
     Ok(rules)
 }
 
@@ -181,6 +212,15 @@ const REFUSED: &[i64] = &[
     sys::SYS_kcmp,
     // The network, and sockets of the host. Without a socket the calls that take one are of no use.
     sys::SYS_socket,
+    // What passes descriptors on. How many of a user are on their way is limited for all its processes.
+    sys::SYS_sendmsg,
+    sys::SYS_sendmmsg,
+    // Attributes of files count towards no limit: lists of who may do what are 64 KB for each. The last is
+    // setxattrat.
+    sys::SYS_setxattr,
+    sys::SYS_lsetxattr,
+    sys::SYS_fsetxattr,
+    463,
     // Mounts and namespaces.
     sys::SYS_mount,
     sys::SYS_umount2,
@@ -238,7 +278,8 @@ const REFUSED: &[i64] = &[
 
 /// What the C library or others do another way if it is not there: starting a thread whose flags are behind a
 /// pointer; memory that counts towards no limit of a process, pages that a pipe holds among it; input and
-/// output past all other rules.
+/// output past all other rules; what the whole machine or all processes of a user have a number of (watches of
+/// files, operations at once); rules and filters, which were made before.
 const ABSENT: &[i64] = &[
     sys::SYS_clone3,
     sys::SYS_memfd_create,
@@ -251,27 +292,41 @@ const ABSENT: &[i64] = &[
     sys::SYS_io_uring_setup,
     sys::SYS_io_uring_enter,
     sys::SYS_io_uring_register,
+    sys::SYS_io_setup,
+    #[cfg(target_arch = "x86_64")]
+    sys::SYS_inotify_init,
+    sys::SYS_inotify_init1,
+    sys::SYS_landlock_create_ruleset,
+    sys::SYS_landlock_add_rule,
+    sys::SYS_landlock_restrict_self,
+    sys::SYS_seccomp,
+];
+
+/// Calls whose first argument is a process, or 0 for the own one.
+const OF_A_PROCESS: &[i64] = &[
+    sys::SYS_prlimit64,
+    sys::SYS_sched_setaffinity,
+    sys::SYS_sched_setattr,
+    sys::SYS_sched_setparam,
+    sys::SYS_sched_setscheduler,
 ];
 
 /// The controls of a file that set its attributes.
 const FS_IOC_SETFLAGS: u64 = 0x4008_6602;
 const FS_IOC_FSSETXATTR: u64 = 0x401c_5820;
+const FS_IOC_ADD_ENCRYPTION_KEY: u64 = 0xc050_6617;
 
 /// What changes a file's mode, owner, times or attributes.
 const METADATA: &[i64] = &[
     sys::SYS_fchmod,
     sys::SYS_fchmodat,
-    // fchmodat2, setxattrat, removexattrat, file_setattr
+    // fchmodat2, removexattrat, file_setattr
     452,
-    463,
     466,
     469,
     sys::SYS_fchown,
     sys::SYS_fchownat,
     sys::SYS_utimensat,
-    sys::SYS_setxattr,
-    sys::SYS_lsetxattr,
-    sys::SYS_fsetxattr,
     sys::SYS_removexattr,
     sys::SYS_lremovexattr,
     sys::SYS_fremovexattr,

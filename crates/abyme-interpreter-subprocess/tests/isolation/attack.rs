@@ -1,9 +1,6 @@
 //! What the tests have in common: an attack, its control, and a look at whether the session lives on.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::path::PathBuf;
 
 use abyme_core::{Cell, CodeInterpreter, InterpreterFactory, NoHostFunctions, Observation};
 use abyme_interpreter_subprocess::{IsolationMode, Subprocess};
@@ -52,18 +49,6 @@ pub(crate) fn dedent(code: &str) -> String {
     let lines = || code.lines().filter(|line| !line.trim().is_empty());
     let margin = lines().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
     code.lines().map(|line| format!("{}\n", line.get(margin..).unwrap_or(""))).collect()
-}
-
-/// Waits until something holds, for at most five seconds.
-pub(crate) fn eventually(what: impl Fn() -> bool) -> bool {
-    let start = Instant::now();
-    while !what() {
-        if start.elapsed() > Duration::from_secs(5) {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    true
 }
 
 /// The processes of this machine whose environment has this text.

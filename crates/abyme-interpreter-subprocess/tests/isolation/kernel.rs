@@ -1,5 +1,7 @@
 //! System calls that are refused, and those that are not.
 
+use abyme_core::InterpreterFactoryExt;
+
 use crate::attack::{attack, isolated, open, printed, run};
 
 /// Tries system calls and prints those that the kernel took.
@@ -9,18 +11,27 @@ const TRY: &str = r#"
     numbers = {
         'x86_64': dict(io_uring_setup=425, memfd_create=319, keyctl=250, unshare=272, add_key=248, shmget=29,
                        bpf=321, mount=165, ptrace=101, personality=135, userfaultfd=323, clone3=435,
-                       vmsplice=278),
+                       vmsplice=278, inotify_init1=294, landlock_create_ruleset=444, io_setup=206, sendmsg=46,
+                       setxattr=188, seccomp=317, prctl=157, fcntl=72),
         'aarch64': dict(io_uring_setup=425, memfd_create=279, keyctl=219, unshare=97, add_key=217, shmget=194,
                         bpf=280, mount=40, ptrace=117, personality=92, userfaultfd=282, clone3=435,
-                        vmsplice=75),
+                        vmsplice=75, inotify_init1=26, landlock_create_ruleset=444, io_setup=0, sendmsg=211,
+                        setxattr=5, seccomp=277, prctl=167, fcntl=25),
     }[os.uname().machine]
     buffer = ctypes.create_string_buffer(256)
+    open('own', 'w').close()
+    own = os.open('own', os.O_RDONLY)
     arguments = dict(
         io_uring_setup=(1, buffer), memfd_create=(b'm', 0), keyctl=(0, -3, 1), unshare=(0x10000000,),
         add_key=(b'user', b'abyme', b'x', 1, -3), shmget=(0, 4096, 0o600), personality=(0x0040000,),
         ptrace=(0, 0, 0, 0),
         # Calls that would take a right of root's fail otherwise than by EPERM where they are not refused.
         bpf=(99, buffer, 0), userfaultfd=(0xffff,), clone3=(buffer, 1), vmsplice=(-1, buffer, 1, 0),
+        inotify_init1=(0,), landlock_create_ruleset=(None, 0, 1), io_setup=(1, buffer), sendmsg=(-1, buffer, 0),
+        # A list of who may do what, of its owner and all others.
+        setxattr=(b'own', b'system.posix_acl_access', bytes.fromhex('02000000' '0100 0700 ffffffff'
+                  '0400 0700 ffffffff' '2000 0700 ffffffff'), 28, 0),
+        seccomp=(2, 0, ctypes.byref(ctypes.c_uint32(0x7fff0000))), prctl=(22, 2, 0), fcntl=(own, 1024, 0),
     )
     for name, given in sorted(arguments.items()):
         ctypes.set_errno(0)
@@ -35,11 +46,19 @@ async fn calls_without_a_use_are_refused() {
         ("add_key", 1),
         ("bpf", 1),
         ("clone3", 38),
+        ("fcntl", 1),
+        ("inotify_init1", 38),
+        ("io_setup", 38),
         ("io_uring_setup", 38),
         ("keyctl", 1),
+        ("landlock_create_ruleset", 38),
         ("memfd_create", 38),
         ("personality", 1),
+        ("prctl", 1),
         ("ptrace", 1),
+        ("seccomp", 38),
+        ("sendmsg", 1),
+        ("setxattr", 1),
         ("shmget", 38),
         ("unshare", 1),
         ("userfaultfd", 1),
@@ -50,6 +69,25 @@ async fn calls_without_a_use_are_refused() {
     let control = printed(&run(&open(), TRY).await);
     for (line, refused) in control.lines().zip(&expected) {
         assert_ne!(line, refused, "this kernel refuses it by itself, and the test shows nothing");
+    }
+}
+
+/// As many locks as one likes are in the kernel's memory, and one on a file of the host's keeps out the host.
+#[tokio::test]
+async fn locks_are_kept_by_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().canonicalize().unwrap().join("shared");
+    std::fs::write(&path, "x").unwrap();
+    let file = std::fs::File::options().read(true).write(true).open(&path).unwrap();
+    for (subprocess, expected) in [(open(), true), (isolated().allow_read(path.parent().unwrap()), false)] {
+        let mut session = subprocess.session().await.unwrap();
+        let code =
+            format!("import fcntl\nf = open({:?})\nfcntl.lockf(f, fcntl.LOCK_SH | fcntl.LOCK_NB)", path);
+        let observation = session.run_code(code).await.unwrap();
+        assert!(observation.is_ok(), "libraries may lock: {observation:?}");
+        let is_kept_out = rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+        assert_eq!(is_kept_out.is_err(), expected);
+        let _ = rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::Unlock);
     }
 }
 

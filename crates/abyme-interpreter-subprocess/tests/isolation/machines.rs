@@ -2,10 +2,17 @@
 
 use std::process::Command;
 
+use abyme_conformance::prerequisite::note_ignored;
 use abyme_core::{Access, ErrorKind, Guarantee, InterpreterFactory, InterpreterFactoryExt};
 use abyme_interpreter_subprocess::{IsolationMode, Subprocess};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
 
-use crate::attack::{dedent, eventually, isolated, open, printed, processes_with, run, secret};
+use crate::{
+    attack::{dedent, isolated, open, printed, processes_with, run, secret},
+    common::eventually,
+};
 
 /// Where a test runs that was started again.
 const THERE: &str = "ABYME_TEST_THERE";
@@ -112,6 +119,9 @@ fn best_effort_declares_what_it_applies() {
             // PR_SET_PDEATHSIG, and the attributes of a file (FS_IOC_SETFLAGS)
             ("import ctypes\nif ctypes.CDLL(None).prctl(1, 0): raise OSError".to_owned(), true),
             ("import fcntl\nfcntl.ioctl(open('own', 'w'), 0x40086602, bytes(8))".to_owned(), true),
+            (format!("import os\nos.setpriority(os.PRIO_PROCESS, {}, 19)", std::process::id()), true),
+            (format!("import os\nos.sched_setaffinity({}, [0])", std::process::id()), true),
+            ("import os\nos.setpriority(os.PRIO_PROCESS, 0, 5)\nos.nice(1)".to_owned(), false),
             ("import os, sys\nos.execv(sys.executable, [sys.executable])".to_owned(), true),
             (
                 "open('own', 'w').write('x')\nopen('own').read()\nimport json, sqlite3, decimal".to_owned(),
@@ -125,6 +135,161 @@ fn best_effort_declares_what_it_applies() {
         let read = format!("print(open({path:?}).read())");
         assert_eq!(printed(&run(&open(), &read).await), secret);
     });
+}
+
+/// Has the kernel refuse system calls to this thread and to what it starts, as one does that lacks them, or a
+/// container's profile. Each is a call, and what its first argument is if that matters.
+fn refuse(calls: &[(i64, Option<u64>)], errno: i32) {
+    let rule = |&(call, first): &(i64, Option<u64>)| {
+        let is = |value| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value).unwrap();
+        let rules = first.map(|value| SeccompRule::new(vec![is(value)]).unwrap());
+        (call, rules.into_iter().collect())
+    };
+    let (calls, errno) = (calls.iter().map(rule).collect(), SeccompAction::Errno(errno.unsigned_abs()));
+    let arch = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(calls, SeccompAction::Allow, errno, arch).unwrap();
+    seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
+}
+
+/// What is missing: its name, what shows it, whether sessions can do without, and what must hold without.
+struct Missing {
+    name: &'static str,
+    calls: Vec<(i64, Option<u64>)>,
+    errno: i32,
+    /// What no guarantee may name with best effort.
+    mechanism: &'static str,
+    holds: &'static [Guarantee],
+    does_not_hold: &'static [Guarantee],
+}
+
+/// A session does not start where it is required, and names what is missing. With best effort it starts,
+/// declares what is left, and that holds.
+fn without(test: &str, with: &[&str], missing: &Missing) {
+    if !is_there() {
+        return again(test, with);
+    }
+    refuse(&missing.calls, missing.errno);
+    runtime().block_on(async {
+        let error = isolated().session().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        let cause = format!("because {} cannot be used", missing.name);
+        assert!(error.message().contains(&cause), "{error}");
+        assert!(error.message().contains("IsolationMode::BestEffort"), "{error}");
+
+        let effort = isolated().isolation(IsolationMode::BestEffort);
+        let declared = &effort.capabilities().guarantees;
+        let named = declared.values().filter(|mechanism| mechanism.contains(missing.mechanism)).count();
+        assert_eq!(named, 0, "{declared:?}");
+        for guarantee in missing.holds {
+            assert!(declared.contains_key(guarantee), "{guarantee}: {declared:?}");
+        }
+        for guarantee in missing.does_not_hold {
+            assert!(!declared.contains_key(guarantee), "{guarantee}: {declared:?}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (file, secret) = (dir.path().join("secret"), secret());
+        std::fs::write(&file, &secret).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let (path, port) = (file.display().to_string(), listener.local_addr().unwrap().port());
+        let attack = format!(
+            "import os, socket\nfor attack in (\n    lambda: open({path:?}).read(),\n    \
+             lambda: open({path:?}, 'w').close(),\n    lambda: os.chmod({path:?}, 0o777),\n    \
+             lambda: socket.create_connection(('127.0.0.1', {port}), timeout=1),\n    \
+             lambda: open('/proc/{}/environ', 'rb').read(),\n):\n    \
+             try: print('did', attack())\n    except OSError: pass",
+            std::process::id()
+        );
+        assert_eq!(printed(&run(&effort, &attack).await), "");
+        assert!(listener.accept().is_err() && std::fs::read_to_string(&file).unwrap() == secret);
+        let forked = run(&effort, "import os\nif os.fork() == 0: os._exit(0)\nos.wait()").await;
+        assert_eq!(forked.error.is_some(), effort.capabilities().processes == Access::Denied);
+        // In the open, the attack has what it wants.
+        let seen = printed(&run(&open(), &attack).await);
+        assert!(seen.matches("did").count() == 5 && seen.contains(&secret), "{seen}");
+        assert!(listener.accept().is_ok());
+    });
+}
+
+/// A kernel before 5.13, or one whose `lsm=` list does not have it.
+#[test]
+fn a_kernel_without_landlock() {
+    let missing = Missing {
+        name: "Landlock",
+        calls: vec![(libc::SYS_landlock_create_ruleset, None)],
+        errno: libc::ENOSYS,
+        mechanism: "Landlock",
+        holds: &[
+            Guarantee::FilesystemAllowlist,
+            Guarantee::OwnAddressSpace,
+            Guarantee::DiskCapped,
+            Guarantee::NoNetwork,
+            Guarantee::NoUnixSockets,
+            Guarantee::KilledWithHost,
+        ],
+        does_not_hold: &[],
+    };
+    without("machines::a_kernel_without_landlock", &[], &missing);
+}
+
+#[test]
+fn a_kernel_without_seccomp() {
+    let missing = Missing {
+        name: "seccomp",
+        calls: vec![
+            (libc::SYS_seccomp, None),
+            (libc::SYS_prctl, Some(libc::PR_SET_SECCOMP.unsigned_abs().into())),
+        ],
+        errno: libc::EINVAL,
+        mechanism: "seccomp",
+        holds: &[Guarantee::FilesystemAllowlist, Guarantee::OwnAddressSpace, Guarantee::NoNetwork],
+        does_not_hold: &[
+            Guarantee::NoUnixSockets,
+            Guarantee::NoExec,
+            Guarantee::ProcessCapped,
+            Guarantee::MemoryCapped,
+            Guarantee::ReducedKernelSurface,
+        ],
+    };
+    without("machines::a_kernel_without_seccomp", &[], &missing);
+}
+
+/// As under the profile of a container: namespaces may be made, and nothing may be mounted in them.
+#[test]
+fn a_container_that_refuses_mounts() {
+    let missing = Missing {
+        name: "mounts in a user namespace",
+        calls: vec![(libc::SYS_mount, None), (libc::SYS_mount_setattr, None)],
+        errno: libc::EPERM,
+        mechanism: "namespace",
+        holds: &[Guarantee::FilesystemAllowlist, Guarantee::NoNetwork, Guarantee::NoUnixSockets],
+        does_not_hold: &[Guarantee::PrivateTmp, Guarantee::DiskCapped],
+    };
+    without("machines::a_container_that_refuses_mounts", &[], &missing);
+}
+
+/// Root of a container whose capabilities were dropped: it may not map itself into a namespace.
+#[test]
+fn a_root_without_capabilities() {
+    const TEST: &str = "machines::a_root_without_capabilities";
+    if !is_root() {
+        return note_ignored(TEST, "this user is not root");
+    }
+    let missing = Missing {
+        name: "user namespaces",
+        calls: Vec::new(),
+        errno: 0,
+        mechanism: "namespace",
+        holds: &[
+            Guarantee::FilesystemAllowlist,
+            Guarantee::FilesystemReadonlyMetadata,
+            Guarantee::NoNetwork,
+            Guarantee::ProcessCapped,
+        ],
+        does_not_hold: &[Guarantee::PrivateTmp, Guarantee::DiskCapped],
+    };
+    let drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"];
+    without(TEST, &drop, &missing);
 }
 
 /// Not a test by itself: the host that `a_killed_host_takes_all_processes_along` starts and kills.

@@ -6,7 +6,10 @@ use abyme_conformance::prerequisite::note_ignored;
 use abyme_core::{CodeInterpreter, Guarantee, InterpreterFactory, InterpreterFactoryExt};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::attack::{attack, dedent, eventually, isolated, open, printed, processes_with, run, secret};
+use crate::{
+    attack::{attack, dedent, isolated, open, printed, processes_with, run, secret},
+    common::eventually,
+};
 
 /// A process of the host's that is to be left alone. It ends with the test.
 struct Victim(Child);
