@@ -46,7 +46,8 @@
 //! Each fault of the host, and what tries it:
 //!
 //! - a future is dropped: conformance `cancellation`, `host::dropped_runs_leave_nothing`
-//! - the runtime is shut down: `host::a_runtime_that_ends_in_the_middle_of_runs_leaves_nothing`
+//! - the runtime is shut down: `host::a_runtime_that_ends_in_the_middle_of_runs_leaves_nothing`, subprocess
+//!   `process::a_runtime_that_ends_while_python_is_looked_for_leaves_no_process`
 //! - SIGTERM, SIGINT, SIGKILL: cli `run::signals_end_the_run_and_close_its_trace`,
 //!   `host::killed_hosts_lose_no_event`
 //! - a deadline, a cancelled batch, a tool that re-enters: core `run`, `cancel`,

@@ -3,6 +3,7 @@
 mod dependencies;
 mod docs;
 mod packages;
+mod targets;
 
 use crate::{
     command::{self, Result, cargo},
@@ -28,6 +29,7 @@ pub(crate) fn run() -> Result<()> {
             "--locked",
         ])?;
     }
+    targets::check()?;
     let mut fuzz = cargo(&["test", "--test", "fuzz"]);
     command::run(fuzz.args(&everything).env("PROPTEST_CASES", FUZZ_CASES))?;
     docs::check(&everything)?;

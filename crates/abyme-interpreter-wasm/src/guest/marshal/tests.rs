@@ -1,7 +1,7 @@
 //! Values are read as they were written, and no data that is read can do harm.
 
 use abyme_core::{DecodeBudget, DecodeProblem, OverBudget, Value};
-use proptest::prelude::*;
+use proptest::{prelude::*, strategy::ValueTree};
 
 use super::{Encoder, decode::decode as decode_bounded, format::MIN_LONG_BYTES};
 
@@ -137,7 +137,84 @@ fn values() -> impl Strategy<Value = Value> {
     })
 }
 
+/// A length as it is, or a lie about it.
+fn told(length: usize, lie: i32) -> [u8; 4] {
+    i32::try_from(length).unwrap().wrapping_add(lie).to_le_bytes()
+}
+
+/// Data in the form of the format, and of the whole of CPython's: what a guest may write that does as it
+/// likes. Tags that are not read here, counts that lie, integers that are not written as they should be, keys
+/// that are no texts.
+fn written() -> impl Strategy<Value = Vec<u8>> {
+    let lie = || prop_oneof![30 => Just(0), 1 => -2..3_i32, 1 => Just(i32::MAX), 1 => Just(i32::MIN)];
+    let bytes = prop_oneof![
+        ".{0,6}".prop_map(String::into_bytes),
+        prop::collection::vec(any::<u8>(), 0..6),
+        Just(b"a\xed\xa0\x80".to_vec()),
+    ];
+    let digits = prop::collection::vec(prop_oneof![any::<u16>(), Just(0_u16), Just(0x7fff)], 0..12);
+    let leaf =
+        prop_oneof![
+            prop::sample::select(b"NFT.0S".to_vec()).prop_map(|tag| vec![tag]),
+            any::<i32>().prop_map(|number| [&b"i"[..], &number.to_le_bytes()].concat()),
+            any::<f64>().prop_map(|number| [&b"g"[..], &number.to_le_bytes()].concat()),
+            (digits, any::<bool>(), lie()).prop_map(|(digits, is_negative, lie)| {
+                let count = i32::try_from(digits.len()).unwrap() * if is_negative { -1 } else { 1 };
+                let digits = digits.iter().flat_map(|digit| digit.to_le_bytes()).collect::<Vec<_>>();
+                [&b"l"[..], &count.wrapping_add(lie).to_le_bytes(), &digits].concat()
+            }),
+            (prop::sample::select(b"suta\xf5".to_vec()), bytes.clone(), lie())
+                .prop_map(|(tag, bytes, lie)| [&[tag][..], &told(bytes.len(), lie), &bytes].concat()),
+            // A short text, a reference, and one to the end of nothing.
+            bytes.prop_map(|bytes| [&[b'z', bytes.len() as u8][..], &bytes].concat()),
+            (0..4_i32).prop_map(|number| [&b"r"[..], &number.to_le_bytes()].concat()),
+        ];
+    leaf.prop_recursive(6, 80, 6, move |inner| {
+        let items = prop::collection::vec(inner.clone(), 0..6);
+        let tags = prop_oneof![9 => prop::sample::select(b"[(".to_vec()), 1 => prop::sample::select(b"<>c\xdb".to_vec())];
+        prop_oneof![
+            (tags, items, lie()).prop_map(|(tag, items, lie)| {
+                [&[tag][..], &told(items.len(), lie), &items.concat()].concat()
+            }),
+            (prop::collection::vec((".{0,4}", inner.clone()), 0..5), any::<bool>()).prop_map(|(pairs, ends)| {
+                let pair = |(key, value): (String, Vec<u8>)| {
+                    [&b"u"[..], &told(key.len(), 0), key.as_bytes(), &value].concat()
+                };
+                let end: &[u8] = if ends { b"0" } else { b"" };
+                [b"{", &pairs.into_iter().map(pair).collect::<Vec<_>>().concat()[..], end].concat()
+            }),
+            // Keys of any kind.
+            (inner.clone(), inner).prop_map(|(key, value)| [b"{", &key[..], &value, b"0"].concat()),
+        ]
+    })
+}
+
+/// What is generated is mostly read: data that are refused at once would try little.
+#[test]
+fn written_data_are_mostly_values() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut next = || written().new_tree(&mut runner).unwrap().current();
+    let (values, nested) = (0..1_000).fold((0, 0), |(values, nested), _| match decode(&next()) {
+        Ok(value) => (values + 1, nested + u32::from(value.has_more_levels_than(2))),
+        Err(_) => (values, nested),
+    });
+    assert!((250..900).contains(&values) && nested > 20, "{values} values, {nested} of them nested");
+}
+
 proptest! {
+    /// What is read is written and read again as the same: nothing is taken that cannot be passed on.
+    #[test]
+    fn what_a_guest_writes_is_a_value_or_an_error(data in written()) {
+        let mut budget = DecodeBudget::new(100_000);
+        let value = decode_bounded(&data, &mut budget);
+        prop_assert!(budget.used() <= 100_000);
+        if let Ok(value) = value {
+            let again = decode(&encode(&value)).unwrap();
+            // NaN is not equal to itself.
+            prop_assert_eq!(again.repr(10_000), value.repr(10_000));
+        }
+    }
+
     #[test]
     fn all_values_come_back(value in values()) {
         prop_assert_eq!(decode(&encode(&value)).unwrap(), value);
