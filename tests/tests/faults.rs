@@ -40,6 +40,8 @@
 //!   `session::words_about_other_cells_are_left_out`
 //! - its directory is gone, its disk is full:
 //!   `interpreter::a_directory_that_is_gone_and_a_disk_that_is_full_are_errors_of_the_cell`
+//! - its directories are thousands of levels deep, or closed to their owner: subprocess
+//!   `process::directories_of_any_depth_and_mode_go_with_their_session`
 //! - an import with addresses and lengths of any kind: wasi `preview1::tests::hostile`, wasm
 //!   `guest::imports::tests`
 //!

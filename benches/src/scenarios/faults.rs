@@ -10,15 +10,20 @@
 //! - `faults-flood`: cells print and write without end, to both streams and past them, until their limit;
 //!   what the program's memory grew by at its highest. Linux only.
 //!
-//! What isolation adds to the start of a process is in `start`. pyo3 has no part: nothing there ends code
-//! that does not want to end.
+//! - `faults-isolation`: a session with isolation and one without start and run a cell, in turns; by how much
+//!   the first takes longer. subprocess only.
+//!
+//! pyo3 has no part: nothing there ends code that does not want to end.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use abyme::{Cell, CodeInterpreter, InterpreterFactory, NoHostFunctions, Observation};
+use abyme::{
+    Cell, CodeInterpreter, InterpreterFactory, NoHostFunctions, Observation, Subprocess,
+    subprocess::IsolationMode,
+};
 use async_trait::async_trait;
 
 use super::{
@@ -50,11 +55,12 @@ pub(crate) enum Faults {
     Dropped,
     Close,
     Flood,
+    Isolation,
 }
 
 impl Faults {
     pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
-        let all = [Self::Death, Self::Overshoot, Self::Dropped, Self::Close, Self::Flood];
+        let all = [Self::Death, Self::Overshoot, Self::Dropped, Self::Close, Self::Flood, Self::Isolation];
         all.into_iter().map(|one| Box::new(one) as Box<dyn Scenario>).collect()
     }
 }
@@ -68,6 +74,7 @@ impl Scenario for Faults {
             Self::Dropped => "faults-dropped",
             Self::Close => "faults-close",
             Self::Flood => "faults-flood",
+            Self::Isolation => "faults-isolation",
         }
     }
 
@@ -78,6 +85,7 @@ impl Scenario for Faults {
             Self::Dropped => "a dropped session is gone",
             Self::Close => "a session closes whatever its code did",
             Self::Flood => "host memory while a session floods it",
+            Self::Isolation => "what isolation adds to a start",
         }
     }
 
@@ -88,6 +96,7 @@ impl Scenario for Faults {
             Self::Dropped => "a cell and its session are dropped; until no process is left",
             Self::Close => "shutdown after threads, exit handlers and ignored signals",
             Self::Flood => "output without end until a limit of 0.5 s; what memory grew by at its highest",
+            Self::Isolation => "start and first cell of an isolated process, less those of an open one",
         }
     }
 
@@ -102,20 +111,23 @@ impl Scenario for Faults {
             // Half a second, and the grace after which the backend kills.
             Self::Overshoot => 0.5 + 1.5,
             Self::Close => 5.0,
+            Self::Isolation => 0.005,
             Self::Flood => 2.0 * OUTPUT_CHARS as f64 + 32e6,
         }))
     }
 
     fn samples(&self) -> usize {
-        10
+        if *self == Self::Isolation { 40 } else { 10 }
     }
 
     async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
         let System::Backend(factory) = system else { return Ok(None) };
-        if factory.name() == "pyo3" || (*self == Self::Dropped && factory.name() != "subprocess") {
+        let is_of_processes = matches!(self, Self::Dropped | Self::Isolation);
+        if factory.name() == "pyo3" || (is_of_processes && factory.name() != "subprocess") {
             return Ok(None);
         }
-        let mut trial = Fault { of: *self, factory: factory.clone() };
+        let open = Subprocess::new().isolation(IsolationMode::Off);
+        let mut trial = Fault { of: *self, factory: factory.clone(), open };
         trial.sample().await?;
         made(trial)
     }
@@ -124,6 +136,19 @@ impl Scenario for Faults {
 struct Fault {
     of: Faults,
     factory: Arc<dyn InterpreterFactory>,
+    /// The same without isolation.
+    open: Subprocess,
+}
+
+/// How long a session takes from nothing to the end of its first cell.
+async fn start(factory: &dyn InterpreterFactory) -> Result<f64, String> {
+    let started = Instant::now();
+    let mut session = factory.create().await.map_err(words)?;
+    let seen = execute(&mut *session, "6 * 7").await?;
+    let taken = seconds(started);
+    check("a value", seen.value.map(|value| value.to_string()), Some("42".to_owned()))?;
+    session.shutdown().await.map_err(words)?;
+    Ok(taken)
 }
 
 async fn execute(session: &mut dyn CodeInterpreter, code: &str) -> Result<Observation, String> {
@@ -134,6 +159,10 @@ async fn execute(session: &mut dyn CodeInterpreter, code: &str) -> Result<Observ
 #[async_trait]
 impl Trial for Fault {
     async fn sample(&mut self) -> Result<f64, String> {
+        if self.of == Faults::Isolation {
+            let (isolated, open) = (start(&*self.factory).await?, start(&self.open).await?);
+            return Ok((isolated - open).max(0.0));
+        }
         // Peers are children, too.
         let before = if self.of == Faults::Dropped { children()? } else { 0 };
         let mut session = ready(&*self.factory).await?;
@@ -178,6 +207,7 @@ impl Trial for Fault {
                 check("a flood", seen.stdout.total_chars > 1_000_000, true)?;
                 Ok(grown as f64)
             }
+            Faults::Isolation => Err("it has no session to begin with".to_owned()),
         }
     }
 }

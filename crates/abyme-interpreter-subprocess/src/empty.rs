@@ -145,7 +145,7 @@ mod tests {
         }
         symlink("nowhere", inside.join("dangling")).unwrap();
         for dir in ["a/b/c", "a/b", "a"] {
-            fs::set_permissions(inside.join(dir), Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(inside.join(dir), Permissions::from_mode(0o000)).unwrap();
         }
         empty(&inside).unwrap();
         assert_eq!(fs::read_dir(&inside).unwrap().count(), 0);

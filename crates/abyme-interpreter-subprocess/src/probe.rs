@@ -133,12 +133,14 @@ impl Asked {
             drop(input);
         };
         let _ = tokio::join!(ask, output.read_to_end(&mut stdout), errors.read_to_end(&mut stderr));
-        let status = loop {
-            match child.status() {
-                Some(status) => break status,
-                None => tokio::time::sleep(EXIT_POLL).await,
+        let ended = || child.status().map(|status| status.exit_status() == Some(0));
+        let succeeded = loop {
+            let ended = ended();
+            if let Some(succeeded) = ended {
+                break succeeded;
             }
+            tokio::time::sleep(EXIT_POLL).await;
         };
-        Answered { succeeded: status.exit_status() == Some(0), stdout, stderr }
+        Answered { succeeded, stdout, stderr }
     }
 }

@@ -14,10 +14,7 @@ use rustix::{
     },
 };
 
-use crate::isolation::{
-    entry::Watch,
-    mechanism::{Mechanism, is_shortage},
-};
+use crate::isolation::{entry::Watch, mechanism::Mechanism};
 
 /// A child that was started and not reaped, so that its id stays its own. It is killed when it is dropped.
 #[derive(Debug)]
@@ -38,11 +35,6 @@ pub(crate) struct StartError {
 }
 
 impl StartError {
-    /// Whether the machine is short of something for now.
-    pub(crate) fn is_shortage(&self) -> bool {
-        is_shortage(&self.error)
-    }
-
     /// The error for the caller. `what` is what was to be started.
     pub(crate) fn explained(self, what: &str) -> Error {
         match self.mechanism {

@@ -244,18 +244,18 @@ impl Control for Process {
 
     async fn how_it_ended(&self) -> String {
         let closed = tokio::time::Instant::now();
-        let status = loop {
-            match self.status() {
-                None if closed.elapsed() < EXIT_TIMEOUT => tokio::time::sleep(Duration::from_millis(5)).await,
-                status => break status,
+        // On some systems a status may not be kept while waiting.
+        let described = || self.status().map(|status| describe(&status));
+        let how = loop {
+            let how = described();
+            if how.is_some() || closed.elapsed() >= EXIT_TIMEOUT {
+                break how;
             }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         };
         let words = self.last_words();
         self.kill().await;
-        let how = match status {
-            Some(status) => describe(&status),
-            None => "closed its connection and was killed".to_owned(),
-        };
+        let how = how.unwrap_or_else(|| "closed its connection and was killed".to_owned());
         if words.is_empty() { how } else { format!("{how}; its last words: {words}") }
     }
 }

@@ -20,10 +20,9 @@ const NAME: &str = "targets";
 const NO_COMPILER: &str = r#"#!/bin/sh
 for argument; do
     case "$previous $argument" in
-        "-o "*) : > "$argument" ;;
-        *" "*.a | *" "*.lib) : > "$argument" ;;
         *" -Fo"*) : > "${argument#-Fo}" ;;
         *" -out:"*) : > "${argument#-out:}" ;;
+        "-o "* | *" "*.a | *" "*.lib) : > "$argument" ;;
     esac
     previous=$argument
 done

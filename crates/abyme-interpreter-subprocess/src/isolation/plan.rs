@@ -96,7 +96,7 @@ impl Plan {
         // There is no such program: what counts is what the child told before it looked for it.
         let started = crate::process::ChildProcess::start(command, Some(watch));
         // Something that is short for a moment is no mechanism that is missing: a session will say so.
-        started.err().filter(|error| !error.is_shortage()).and_then(|error| error.mechanism)
+        started.err().filter(|error| !is_shortage(&error.error)).and_then(|error| error.mechanism)
     }
 
     /// Computes what all sessions have in common. `python` are the paths that Python itself needs.

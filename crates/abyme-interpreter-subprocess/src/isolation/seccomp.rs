@@ -135,6 +135,9 @@ fn refused(allowance: Allowance) -> io::Result<Rules> {
         }
     }
     rules.insert(sys::SYS_fcntl, files);
+    // Pages of a size that the machine has a number of.
+    let huge = sys::MAP_HUGETLB as u64;
+    rules.insert(sys::SYS_mmap, vec![rule(3, SeccompCmpOp::MaskedEq(huge), huge)?]);
     // Input for a terminal, as if it had been typed; a key that stays with its file system.
     let mut controls = vec![word(1, sys::TIOCSTI)?, word(1, FS_IOC_ADD_ENCRYPTION_KEY)?];
     if !allowance.metadata {

@@ -12,11 +12,11 @@ const TRY: &str = r#"
         'x86_64': dict(io_uring_setup=425, memfd_create=319, keyctl=250, unshare=272, add_key=248, shmget=29,
                        bpf=321, mount=165, ptrace=101, personality=135, userfaultfd=323, clone3=435,
                        vmsplice=278, inotify_init1=294, landlock_create_ruleset=444, io_setup=206, sendmsg=46,
-                       setxattr=188, seccomp=317, prctl=157, fcntl=72),
+                       setxattr=188, seccomp=317, prctl=157, fcntl=72, mmap=9),
         'aarch64': dict(io_uring_setup=425, memfd_create=279, keyctl=219, unshare=97, add_key=217, shmget=194,
                         bpf=280, mount=40, ptrace=117, personality=92, userfaultfd=282, clone3=435,
                         vmsplice=75, inotify_init1=26, landlock_create_ruleset=444, io_setup=0, sendmsg=211,
-                        setxattr=5, seccomp=277, prctl=167, fcntl=25),
+                        setxattr=5, seccomp=277, prctl=167, fcntl=25, mmap=222),
     }[os.uname().machine]
     buffer = ctypes.create_string_buffer(256)
     open('own', 'w').close()
@@ -32,6 +32,7 @@ const TRY: &str = r#"
         setxattr=(b'own', b'system.posix_acl_access', bytes.fromhex('02000000' '0100 0700 ffffffff'
                   '0400 0700 ffffffff' '2000 0700 ffffffff'), 28, 0),
         seccomp=(2, 0, ctypes.byref(ctypes.c_uint32(0x7fff0000))), prctl=(22, 2, 0), fcntl=(own, 1024, 0),
+        mmap=(None, 2 << 20, 3, 0x40022, -1, 0),
     )
     for name, given in sorted(arguments.items()):
         ctypes.set_errno(0)
@@ -53,6 +54,7 @@ async fn calls_without_a_use_are_refused() {
         ("keyctl", 1),
         ("landlock_create_ruleset", 38),
         ("memfd_create", 38),
+        ("mmap", 1),
         ("personality", 1),
         ("prctl", 1),
         ("ptrace", 1),
