@@ -312,7 +312,9 @@ fn a_runtime_that_ends_in_the_middle_of_runs_leaves_nothing() {
         // What a factory finds out once is found before runtimes end.
         runtime().block_on(async {
             for backend in &backends {
-                backend.create().await.unwrap().into_session().shutdown().await.unwrap();
+                let mut session = backend.create().await.unwrap().into_session();
+                session.start().await.unwrap();
+                session.shutdown().await.unwrap();
             }
         });
         let ends_after = |moment: Duration| {
