@@ -7,6 +7,7 @@
 pub use self::{
     calls::HasWasi,
     checkpoint::WasiCheckpoint,
+    journal::{Differs, Journal, Record, function_number},
     linker::{GuestExit, add_to_linker},
     output::CapturedOutput,
     system::Wasi,
@@ -17,6 +18,7 @@ mod calls;
 mod checkpoint;
 mod clock;
 mod descriptors;
+mod journal;
 mod linker;
 mod memory;
 mod output;

@@ -20,6 +20,7 @@ pub struct FileSystem {
     pub(super) quota: Quota,
     /// The time that changes are given, in nanoseconds since 1970; the host's if there is none.
     time: Option<u64>,
+    has_mounts: bool,
 }
 
 impl FileSystem {
@@ -30,13 +31,24 @@ impl FileSystem {
     /// A sentence that lists all that is wrong with the mounts.
     pub fn new(quota: Quota, archive: Arc<Archive>, mounts: &[Mount]) -> Result<Self, String> {
         let mounts = OpenMount::open_all(mounts)?;
+        let has_mounts = !mounts.is_empty();
         let fixed = Arc::new(FixedTree::new(archive, &mounts));
-        Ok(Self { fixed, private: Arc::new(Tree::new()), quota, time: None })
+        Ok(Self { fixed, private: Arc::new(Tree::new()), quota, time: None, has_mounts })
     }
 
     /// Sets the time that changes are given from here on, in nanoseconds since 1970; the host's if `None`.
     pub(crate) fn set_time(&mut self, time: Option<u64>) {
         self.time = time;
+    }
+
+    /// How many changes were given the host's time, so far.
+    pub(crate) fn changes_at_host_time(&self) -> u64 {
+        self.private.changes_at_host_time()
+    }
+
+    /// Whether there are files and directories of the host.
+    pub(crate) fn has_mounts(&self) -> bool {
+        self.has_mounts
     }
 
     /// Gives all files and directories these times.

@@ -47,8 +47,19 @@ impl<'a> Call<'a> {
         };
         let (bytes, data) = memory.data_and_store_mut(caller);
         let wasi = data.wasi();
+        wasi.journal.check()?;
         wasi.files.set_time(wasi.clock.fixed_day().map(|_| wasi.clock.day()));
         Ok(Self { wasi, memory: GuestMemory(bytes) })
+    }
+
+    /// The function is not of files.
+    pub(super) fn nothing(&mut self) {}
+
+    /// The function is of files, which may be the host's: what it answers of these is not recorded.
+    pub(super) fn files(&mut self) {
+        if self.wasi.files.has_mounts() {
+            self.wasi.journal.forget();
+        }
     }
 }
 

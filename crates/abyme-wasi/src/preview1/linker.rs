@@ -4,7 +4,10 @@ use std::fmt;
 
 use wasmtime::{Caller, Linker};
 
-use super::calls::{Call, HasWasi, error_number, poll::poll_oneoff};
+use super::{
+    calls::{Call, HasWasi, error_number, poll::poll_oneoff},
+    journal::function_number,
+};
 
 /// The module that guests import.
 pub(super) const MODULE: &str = "wasi_snapshot_preview1";
@@ -19,20 +22,27 @@ pub struct GuestExit(pub u32);
 /// # Errors
 /// If the linker has a function of one of these names already.
 pub fn add_to_linker<T: HasWasi + Send + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    /// Defines functions that are methods of [`Call`], with the parameters that the guest passes.
+    /// Defines functions that are methods of [`Call`], with the parameters that the guest passes. The journal
+    /// notes them, and before those of files, that there may be files of the host.
     macro_rules! define {
-        ($($name:ident($($argument:ident: $type:ty),*);)*) => {$(
+        ($before:ident; $($name:ident($($argument:ident: $type:ty),*);)*) => {$(
             linker.func_wrap(
                 MODULE,
                 stringify!($name),
                 |mut caller: Caller<'_, T>, $($argument: $type),*| -> wasmtime::Result<u32> {
-                    Ok(error_number(Call::of(&mut caller)?.$name($($argument),*)))
+                    let mut call = Call::of(&mut caller)?;
+                    call.$before();
+                    let answer = error_number(call.$name($($argument),*));
+                    let function = const { function_number(stringify!($name)) };
+                    call.wasi.journal.note(function, &[u64::from(answer), $($argument as u64),*]);
+                    Ok(answer)
                 },
             )?;
         )*};
     }
 
     define! {
+        nothing;
         args_get(list: u32, text: u32);
         args_sizes_get(count: u32, size: u32);
         environ_get(list: u32, text: u32);
@@ -46,6 +56,9 @@ pub fn add_to_linker<T: HasWasi + Send + 'static>(linker: &mut Linker<T>) -> was
         sock_shutdown(fd: u32, how: u32);
         clock_res_get(id: u32, result: u32);
         clock_time_get(id: u32, precision: u64, result: u32);
+    }
+    define! {
+        files;
         fd_close(fd: u32);
         fd_fdstat_get(fd: u32, result: u32);
         fd_fdstat_set_flags(fd: u32, flags: u32);

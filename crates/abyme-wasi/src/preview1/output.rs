@@ -49,6 +49,11 @@ impl OutputCapture {
         self.write_all(tail);
     }
 
+    /// Whether there is nothing to take.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.is_empty() && self.tail.is_empty() && !self.cut
+    }
+
     /// Adds to the stream.
     pub(crate) fn write(&mut self, mut bytes: &[u8]) {
         if !self.cut && self.tail.is_empty() {

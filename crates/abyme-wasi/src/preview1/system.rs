@@ -5,10 +5,18 @@ use std::time::Duration;
 use super::{
     clock::Clock,
     descriptors::Descriptors,
+    journal::{Differs, Journal, Record},
     output::{CapturedOutput, OutputCapture},
     random::Random,
 };
-use crate::fs::FileSystem;
+use crate::fs::{Errno, FileSystem};
+
+impl From<Differs> for Errno {
+    /// The guest ends at its next call.
+    fn from(_: Differs) -> Self {
+        Self::Io
+    }
+}
 
 /// The system of one guest: its files, descriptors, output, clock and random bytes.
 #[derive(Debug)]
@@ -18,6 +26,9 @@ pub struct Wasi {
     pub(super) output: [OutputCapture; 2],
     pub(super) clock: Clock,
     pub(super) random: Random,
+    pub(super) journal: Journal,
+    /// How many changes of files had been given the host's time when recording began.
+    changes: u64,
 }
 
 impl Wasi {
@@ -31,6 +42,8 @@ impl Wasi {
             output: Default::default(),
             clock: Clock::new(),
             random: Random::default(),
+            journal: Journal::default(),
+            changes: 0,
         }
     }
 
@@ -51,6 +64,63 @@ impl Wasi {
     /// Whether what the guest learns of the world is repeatable.
     pub fn is_fixed(&self) -> bool {
         self.clock.fixed_day().is_some()
+    }
+
+    /// The time of the clock with this number, in nanoseconds.
+    pub(super) fn time(&mut self, id: u32) -> Result<u64, Errno> {
+        let (clock, journal) = (&mut self.clock, &mut self.journal);
+        match clock.fixed_day() {
+            Some(_) => clock.read(id),
+            None => journal.number(|| clock.read(id)),
+        }
+    }
+
+    /// Fills `bytes` with random ones.
+    pub(super) fn fill_random(&mut self, bytes: &mut [u8]) -> Result<(), Errno> {
+        let (random, journal) = (&mut self.random, &mut self.journal);
+        match random.seed() {
+            Some(_) => random.fill(bytes),
+            None => journal.random(bytes, |bytes| random.fill(bytes)),
+        }
+    }
+
+    /// Begins to record what the guest is told, in up to `limit` bytes, so that what it does from here on can
+    /// be [repeated](Self::replay) from the present [checkpoint](Self::checkpoint).
+    pub fn record(&mut self, limit: u64) {
+        self.journal.record(limit);
+        self.changes = self.files.changes_at_host_time();
+        // Output that was not taken is not part of a checkpoint.
+        if !self.output.iter().all(OutputCapture::is_empty) {
+            self.journal.forget();
+        }
+    }
+
+    /// Ends recording. `None` if the guest cannot be made to do the same again: it was told something that
+    /// was not recorded, or too much.
+    pub fn take_record(&mut self) -> Option<Record> {
+        let record = self.journal.take_record()?;
+        let unchanged = self.changes == self.files.changes_at_host_time();
+        unchanged.then(|| record.ended_at(self.clock.monotonic()))
+    }
+
+    /// Tells the guest from here on what it was told when `record` was made. Sleeps take no time.
+    pub fn replay(&mut self, record: &Record) {
+        self.journal.replay(record);
+    }
+
+    /// Ends repeating. Returns whether the guest did what it did when it was recorded. The host's monotonic
+    /// clock goes on where it was then, or later.
+    pub fn end_replay(&mut self) -> bool {
+        let Some(monotonic) = self.journal.end_replay() else { return false };
+        if self.clock.fixed_day().is_none() {
+            self.clock = self.clock.restored(monotonic, None);
+        }
+        true
+    }
+
+    /// What is recorded or repeated, for what the embedding program itself tells the guest.
+    pub fn journal(&mut self) -> &mut Journal {
+        &mut self.journal
     }
 
     /// Takes note that the guest waited for so long, where its own clocks have to go on by that.

@@ -35,6 +35,9 @@ pub(crate) struct Tree {
     /// The time of changes, in nanoseconds since 1970; the host's if there is none.
     #[serde(skip)]
     time: Option<u64>,
+    /// How many changes were given the host's time.
+    #[serde(skip)]
+    changes_at_host_time: u64,
 }
 
 /// How much a guest may keep in its files.
@@ -56,7 +59,13 @@ impl Tree {
     /// Creates the two roots, empty.
     pub(in crate::fs) fn new() -> Self {
         let root = || Inode::new(None, InodeBody::Directory(Directory::default()), now());
-        Self { inodes: [(TMP, root()), (WORK, root())].into(), next: FIRST, used: 0, time: None }
+        Self {
+            inodes: [(TMP, root()), (WORK, root())].into(),
+            next: FIRST,
+            used: 0,
+            time: None,
+            changes_at_host_time: 0,
+        }
     }
 
     /// Sets the time that changes are given, in nanoseconds since 1970; the host's if `None`.
@@ -71,8 +80,17 @@ impl Tree {
         }
     }
 
-    fn now(&self) -> u64 {
-        self.time.unwrap_or_else(now)
+    /// How many changes were given the host's time.
+    pub(in crate::fs) fn changes_at_host_time(&self) -> u64 {
+        self.changes_at_host_time
+    }
+
+    /// The time for a change.
+    fn now(&mut self) -> u64 {
+        self.time.unwrap_or_else(|| {
+            self.changes_at_host_time += 1;
+            now()
+        })
     }
 
     /// How many bytes of the quota are used.
@@ -350,7 +368,8 @@ impl Tree {
         let ino = Ino(self.next);
         self.next += 1;
         self.directory_mut(dir)?.insert(name, ino);
-        self.inodes.insert(ino, Inode::new(Some(dir), body, self.now()));
+        let now = self.now();
+        self.inodes.insert(ino, Inode::new(Some(dir), body, now));
         Ok(ino)
     }
 

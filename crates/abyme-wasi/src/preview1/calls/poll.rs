@@ -12,7 +12,7 @@ use wasmtime::Caller;
 use super::{Call, HasWasi, error_number};
 use crate::{
     fs::Errno,
-    preview1::{descriptors::Descriptor, memory::GuestMemory, system::Wasi},
+    preview1::{descriptors::Descriptor, journal::function_number, memory::GuestMemory, system::Wasi},
 };
 
 /// The most subscriptions of one call.
@@ -41,12 +41,14 @@ pub(in crate::preview1) async fn poll_oneoff<T: HasWasi>(
     result: u32,
 ) -> wasmtime::Result<u32> {
     let Call { wasi, memory } = Call::of(caller)?;
+    let passed = [subscriptions, events, count, result].map(u64::from);
+    wasi.journal.note(const { function_number("poll_oneoff") }, &passed);
     let subscriptions = match read_subscriptions(wasi, &memory, subscriptions, events, count) {
         Ok(subscriptions) => subscriptions,
         Err(error) => return Ok(error_number(Err(error))),
     };
     let due = subscriptions.iter().map(|one| one.due.unwrap_or_default()).min().unwrap_or_default();
-    if !due.is_zero() {
+    if !due.is_zero() && !wasi.journal.is_replaying() {
         sleep(caller, due).await;
     }
     let Call { wasi, mut memory } = Call::of(caller)?;
@@ -121,7 +123,7 @@ impl Subscription {
 
 /// The duration until a clock reaches `time`; if `time` is not absolute, it is the duration.
 fn clock(wasi: &mut Wasi, id: u32, time: u64, absolute: bool) -> Result<Duration, Errno> {
-    let now = wasi.clock.read(id)?;
+    let now = wasi.time(id)?;
     Ok(Duration::from_nanos(if absolute { time.saturating_sub(now) } else { time }))
 }
 

@@ -35,7 +35,7 @@ impl Call<'_> {
 
     pub(crate) fn random_get(&mut self, address: u32, len: u32) -> Result<(), Errno> {
         for chunk in self.memory.bytes_mut(address, len)?.chunks_mut(RANDOM_CHUNK) {
-            self.wasi.random.fill(chunk)?;
+            self.wasi.fill_random(chunk)?;
         }
         Ok(())
     }
@@ -72,12 +72,12 @@ impl Call<'_> {
     }
 
     pub(crate) fn clock_res_get(&mut self, id: u32, result: u32) -> Result<(), Errno> {
-        self.wasi.clock.read(id)?;
+        self.wasi.time(id)?;
         self.memory.put_u64(result, 1)
     }
 
     pub(crate) fn clock_time_get(&mut self, id: u32, _precision: u64, result: u32) -> Result<(), Errno> {
-        let now = self.wasi.clock.read(id)?;
+        let now = self.wasi.time(id)?;
         self.memory.put_u64(result, now)
     }
 
