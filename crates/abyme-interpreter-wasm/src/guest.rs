@@ -4,5 +4,6 @@ pub(crate) mod calls;
 pub(crate) mod imports;
 pub(crate) mod marshal;
 pub(crate) mod pystr;
+pub(crate) mod record;
 pub(crate) mod request;
 pub(crate) mod state;

@@ -108,18 +108,21 @@ impl Wasm {
         self.set(|config| config.queue_timeout = timeout)
     }
 
-    /// Sets whether each cell begins with a checkpoint, so that a session whose cell crashed or had to be
-    /// killed comes back as it was before that cell. A checkpoint takes time in proportion to the memory that
-    /// changed since the cell before, and a copy of what the session changed. Default true.
+    /// Sets whether a session whose cell crashed or had to be killed comes back as it was before that cell.
+    /// It comes back by a replay: its last cells run once more, with what they were told then (times, random
+    /// bytes, results of calls) and with no effect but on the session. So that this takes some 20 ms at most,
+    /// a checkpoint is taken now and then, which is a copy of what the session changed: before the cell after
+    /// such a time of computing or 1 MiB of results, and after one that was interrupted, was dropped, wrote
+    /// files or used a mount. Default true.
     pub fn checkpoints(self, on: bool) -> Self {
         self.set(|config| config.checkpoints = on)
     }
 
-    /// Sets how much memory a checkpoint may hold, in bytes. A session that changed more goes on without
-    /// checkpoints: a crash ends it then. A checkpoint of 100 MB takes 100 MB of the host's memory. It takes
-    /// time for what the last cell wrote, or for all it holds where the system does not track writes (Linux
-    /// does since 6.7). Inputs that are ASCII do not count: a checkpoint shares the host's copy of them, and
-    /// keeps it whole; in a session that was restored from bytes they do. Default 256 MiB.
+    /// Sets how much memory a checkpoint may hold, in bytes. A session that changed more when one is taken
+    /// goes on without: a crash ends it then. A checkpoint of 100 MB takes 100 MB of the host's memory. It
+    /// takes time for what was written since the last, or for all it holds where the system does not track
+    /// writes (Linux does since 6.7). Inputs that are ASCII do not count: a checkpoint shares the host's copy
+    /// of them, and keeps it whole; in a session that was restored from bytes they do. Default 256 MiB.
     pub fn checkpoint_limit_bytes(self, bytes: u64) -> Self {
         self.set(|config| config.checkpoint_limit_bytes = bytes)
     }

@@ -7,6 +7,7 @@ mod image;
 mod interpreter;
 mod memory;
 mod progress;
+mod recovery;
 mod runtime;
 mod session;
 mod slots;

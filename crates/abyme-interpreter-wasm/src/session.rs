@@ -5,13 +5,13 @@ use std::{
     fmt,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
     vec,
 };
 
 use abyme_core::{
-    Cell, Determinism, Error, ErrorKind, HostCall, HostError, HostFunctions, Observation, OverBudget,
-    PythonError, Result, Stage, Value,
+    Cell, Error, ErrorKind, HostCall, HostError, HostFunctions, Observation, OverBudget, PythonError, Result,
+    Stage, Value,
 };
 use abyme_driver::{
     cell::{Cancelled, CellEnd, CellEvent, InterruptTimer, RunningCell, drive},
@@ -23,9 +23,10 @@ use futures_util::future::BoxFuture;
 use crate::{
     guest::{
         calls::HostCalls,
-        request::{is_too_large, request, size_in_guest},
+        request::{GuestMessage, is_too_large, request, size_in_guest},
     },
     memory::{checkpoint::Checkpoint, snapshot},
+    recovery::{self, RECORD_BYTES, Recovery, ReplayableCell},
     runtime::Runtime,
     slots::Slot,
     vm::{CellFailure, Vm},
@@ -39,7 +40,7 @@ pub(crate) struct WasmSession {
     runtime: Arc<Runtime>,
     calls: HostCalls,
     state: SessionState,
-    checkpoint: LastCheckpoint,
+    recovery: Recovery,
     known_scope: KnownScope,
     given: GivenTexts,
     /// The session's slot. It is kept when an instance is lost, so that the next instance need not wait for
@@ -50,38 +51,12 @@ pub(crate) struct WasmSession {
     is_copy: bool,
 }
 
-/// The checkpoint that a crashed session comes back to.
-enum LastCheckpoint {
-    /// Cells begin without a checkpoint: as configured, or because the session was once larger than a
-    /// checkpoint may be. It stays so, because a guest gives no memory back.
-    Off,
-    /// There is none; the next cell begins with one.
-    Missing,
-    /// The state of the session as it is: no cell ran since.
-    Current(Checkpoint),
-    /// The state before the cell that runs, or before the last one.
-    BeforeCell(Checkpoint),
-}
-
-impl LastCheckpoint {
-    /// Takes the checkpoint out, if there is one. [`Off`](Self::Off) stays as it is.
-    fn take(&mut self) -> Option<Checkpoint> {
-        if let Self::Off = self {
-            return None;
-        }
-        match std::mem::replace(self, Self::Missing) {
-            Self::Current(checkpoint) | Self::BeforeCell(checkpoint) => Some(checkpoint),
-            Self::Off | Self::Missing => None,
-        }
-    }
-}
-
 enum SessionState {
     Idle(Box<Vm>),
     /// A cell runs, or is frozen in the middle because its future was dropped. It owns the instance, so a
     /// dropped `execute` leaves it as it is, to be finished by the next call.
     Running(BoxFuture<'static, GuestEnd>),
-    /// The instance was lost for this reason, and the session is not yet restored to its checkpoint.
+    /// The instance was lost for this reason, and the session is not yet restored.
     Lost(String),
     Ended(String),
 }
@@ -98,6 +73,15 @@ enum CellOutcome {
     InvalidMessage(String),
 }
 
+/// A cell that ran.
+struct Ran {
+    outcome: CellOutcome,
+    /// Whether it was interrupted.
+    interrupted: bool,
+    /// How long the guest computed.
+    time: Duration,
+}
+
 /// What the guest's future gives at the end of a cell.
 type GuestEnd = (Box<Vm>, Result<Value, CellFailure>);
 
@@ -107,6 +91,8 @@ struct GuestCell<'a> {
     calls: &'a HostCalls,
     /// Calls that the guest started.
     started: vec::IntoIter<(u32, HostCall)>,
+    /// How long the guest computed.
+    time: Duration,
 }
 
 impl RunningCell for GuestCell<'_> {
@@ -115,7 +101,10 @@ impl RunningCell for GuestCell<'_> {
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<CellEvent<GuestEnd>> {
         let mut next = self.started.next();
         if next.is_none() {
-            if let Poll::Ready(end) = self.running.as_mut().poll(context) {
+            let start = Instant::now();
+            let polled = self.running.as_mut().poll(context);
+            self.time += start.elapsed();
+            if let Poll::Ready(end) = polled {
                 return Poll::Ready(CellEvent::Ended(end));
             }
             self.started = self.calls.lock().take_started().into_iter();
@@ -190,9 +179,9 @@ impl WasmSession {
         is_copy: bool,
     ) -> Self {
         let (state, slot, known_scope) = (SessionState::Idle(vm), Some(slot), KnownScope::default());
-        let on = runtime.config.checkpoints && checkpoint.fits(runtime.config.checkpoint_limit_bytes);
-        let checkpoint = if on { LastCheckpoint::Current(checkpoint) } else { LastCheckpoint::Off };
-        Self { runtime, calls, state, checkpoint, known_scope, given: GivenTexts::default(), slot, is_copy }
+        let config = &runtime.config;
+        let recovery = Recovery::of(checkpoint, config.checkpoints, config.checkpoint_limit_bytes);
+        Self { runtime, calls, state, recovery, known_scope, given: GivenTexts::default(), slot, is_copy }
     }
 
     /// Why the session is over, if it is.
@@ -207,27 +196,32 @@ impl WasmSession {
     pub(crate) async fn start(&mut self) -> Result<()> {
         if let SessionState::Running(_) = self.state {
             let timer = InterruptTimer::expired(self.runtime.config.interrupt_grace);
-            let (outcome, _) = self.run_to_end(&Cancelled, timer).await;
+            let ran = self.run_to_end(&Cancelled, timer).await;
+            // Before a replay, which is not to be interrupted.
+            self.calls.lock().end();
             self.known_scope.forget();
-            match outcome {
-                CellOutcome::Done(vm, _) | CellOutcome::NoMemory(vm) | CellOutcome::Unanswered(vm, _) => {
+            match ran.outcome {
+                CellOutcome::Done(mut vm, _)
+                | CellOutcome::NoMemory(mut vm)
+                | CellOutcome::Unanswered(mut vm, _) => {
+                    vm.take_record();
                     self.state = SessionState::Idle(vm);
+                    self.recovery.add(None);
                 }
                 CellOutcome::Lost(reason) | CellOutcome::InvalidMessage(reason) => {
                     let reason = format!("a cancelled cell did not stop in order: the interpreter {reason}");
-                    self.restore_checkpoint(reason).await;
+                    self.bring_back(reason).await;
                 }
                 CellOutcome::Killed => {
                     let reason = format!("a cancelled cell did not stop in order: {KILLED}");
-                    self.restore_checkpoint(reason).await;
+                    self.bring_back(reason).await;
                 }
             }
-            self.calls.lock().end();
         }
         if let SessionState::Lost(reason) = &self.state {
             // The call that lost the instance was dropped before the session was restored.
             let reason = reason.clone();
-            self.restore_checkpoint(reason).await;
+            self.bring_back(reason).await;
         }
         match &self.state {
             SessionState::Ended(reason) => Err(session_ended(reason)),
@@ -249,42 +243,59 @@ impl WasmSession {
         let is_fixed = matches!(&self.state, SessionState::Idle(vm) if vm.wasi().is_fixed());
         let copied = self.is_copy.then_some(!is_fixed);
         let (cell, request) = request(cell, scope, given, copied).await?;
-        self.update_checkpoint().await?;
+        if self.recovery.is_due() {
+            self.keep_state().await?;
+        }
         let SessionState::Idle(mut vm) =
             std::mem::replace(&mut self.state, SessionState::Ended("it was cut off".to_owned()))
         else {
             return Err(not_idle());
         };
-        if let Some(checkpoint) = self.checkpoint.take() {
-            self.checkpoint = LastCheckpoint::BeforeCell(checkpoint);
-        }
-        if let Some(Determinism { seed, unix_ms }) = cell.determinism {
-            vm.wasi_mut().fix(seed, Duration::from_millis(unix_ms));
-        }
-        vm.wasi_mut().set_output_window(window(cell.max_output_chars));
+        recovery::begin(&mut vm, cell.determinism, window(cell.max_output_chars));
+        let recorded = if self.recovery.records() {
+            vm.record(RECORD_BYTES);
+            Some(request.clone())
+        } else {
+            vm.forget_placed_texts();
+            None
+        };
         self.calls.lock().begin(Collector::new(cell.max_output_chars));
         self.state = SessionState::Running(Box::pin(vm.run(request)));
         let timer = InterruptTimer::new(&cell, self.runtime.config.interrupt_grace);
-        let (outcome, interrupted) = self.run_to_end(host, timer).await;
+        let mut ran = self.run_to_end(host, timer).await;
+        self.add_to_recovery(&cell, recorded, &mut ran);
         let collector = self.calls.lock().end().unwrap_or_else(|| Collector::new(0));
-        self.observe(outcome, collector, &cell, interrupted).await
+        self.observe(ran.outcome, collector, &cell, ran.interrupted).await
     }
 
-    /// Takes a checkpoint if cells begin with one and the last is of an earlier state. If the future is
-    /// dropped, the next cell begins with a checkpoint that looks at all of the memory.
-    async fn update_checkpoint(&mut self) -> Result<()> {
+    /// Adds a cell to those that are replayed after a crash, unless it crashed itself.
+    fn add_to_recovery(&mut self, cell: &Cell, request: Option<GuestMessage>, ran: &mut Ran) {
+        use CellOutcome::{Done, NoMemory, Unanswered};
+        let is_done = matches!(ran.outcome, Done(..));
+        let (Done(vm, _) | NoMemory(vm) | Unanswered(vm, _)) = &mut ran.outcome else { return };
+        let record = vm.take_record().filter(|_| is_done && !ran.interrupted);
+        let replayable = request.zip(record).map(|(request, record)| ReplayableCell {
+            request,
+            determinism: cell.determinism,
+            output_window: window(cell.max_output_chars),
+            record,
+            // Inputs are copied in from a kept state as they are by a replay.
+            time: ran.time.saturating_sub(vm.filling()),
+            memory_len: vm.memory().len(),
+        });
+        self.recovery.add(replayable);
+    }
+
+    /// Keeps the present state, for the session to come back to. If the future is dropped, the next cell
+    /// begins with that, and looks at all of the memory.
+    async fn keep_state(&mut self) -> Result<()> {
         let SessionState::Idle(vm) = &mut self.state else { return Err(not_idle()) };
-        if let LastCheckpoint::Off | LastCheckpoint::Current(_) = self.checkpoint {
-            return Ok(());
+        let (before, limit) = (self.recovery.take(), self.runtime.config.checkpoint_limit_bytes);
+        let state = Checkpoint::take(vm, self.runtime.base(), before, limit).await;
+        if state.is_none() {
+            vm.stop_watching();
         }
-        let (before, limit) = (self.checkpoint.take(), self.runtime.config.checkpoint_limit_bytes);
-        self.checkpoint = match Checkpoint::take(vm, self.runtime.base(), before, limit).await {
-            Some(checkpoint) => LastCheckpoint::Current(checkpoint),
-            None => {
-                vm.stop_watching();
-                LastCheckpoint::Off
-            }
-        };
+        self.recovery = state.map_or(Recovery::Off, |state| Recovery::of(state, true, limit));
         Ok(())
     }
 
@@ -303,18 +314,15 @@ impl WasmSession {
     /// Returns the state of the session between two cells.
     pub(crate) async fn settled(&mut self) -> Result<Checkpoint> {
         self.start().await?;
-        if let LastCheckpoint::Current(checkpoint) = &self.checkpoint {
-            return Ok(checkpoint.clone());
+        if let Some(state) = self.recovery.present() {
+            return Ok(state.clone());
         }
         let SessionState::Idle(vm) = &mut self.state else { return Err(not_idle()) };
-        let before = self.checkpoint.take();
+        let (on, before) = (!matches!(self.recovery, Recovery::Off), self.recovery.take());
         let state = Checkpoint::take(vm, self.runtime.base(), before, u64::MAX).await;
         let state =
             state.ok_or_else(|| Error::new(ErrorKind::Internal, "a session is larger than any can be"))?;
-        let off = matches!(self.checkpoint, LastCheckpoint::Off);
-        if !off && state.fits(self.runtime.config.checkpoint_limit_bytes) {
-            self.checkpoint = LastCheckpoint::Current(state.clone());
-        }
+        self.recovery = Recovery::of(state.clone(), on, self.runtime.config.checkpoint_limit_bytes);
         Ok(state)
     }
 
@@ -323,6 +331,27 @@ impl WasmSession {
     pub(crate) fn memory(&self) -> Option<&[u8]> {
         match &self.state {
             SessionState::Idle(vm) => Some(vm.memory()),
+            _ => None,
+        }
+    }
+
+    /// How the session comes back after a crash.
+    #[cfg(test)]
+    pub(crate) fn recovery(&mut self) -> &mut Recovery {
+        &mut self.recovery
+    }
+
+    /// The present instance, and what a crash now would bring back; `None` where the next cell begins with
+    /// keeping the state.
+    #[cfg(test)]
+    pub(crate) async fn brought_back(&mut self) -> Option<(&Vm, Result<Box<Vm>, recovery::Problem>)> {
+        let (Recovery::Ready(kept), Some(slot)) = (&self.recovery, &self.slot) else { return None };
+        if self.recovery.is_due() {
+            return None;
+        }
+        let back = kept.bring_back(&self.runtime, &HostCalls::default(), slot).await;
+        match &self.state {
+            SessionState::Idle(vm) => Some((vm, back)),
             _ => None,
         }
     }
@@ -371,34 +400,26 @@ impl WasmSession {
 
     /// The observation of a cell that lost its instance, after restoring the session if that is possible.
     async fn observe_loss(&mut self, mut observation: Observation, reason: String) -> Observation {
-        if self.restore_checkpoint(reason.clone()).await {
-            observation.session_ended = None;
+        self.bring_back(reason.clone()).await;
+        observation.session_ended = self.ended().map(str::to_owned);
+        if observation.session_ended.is_none() {
             observation.restored = Some(reason);
         }
         observation
     }
 
-    /// Restores the session to its last checkpoint. Returns `false` if there is none or that fails: the
-    /// session is over then.
-    async fn restore_checkpoint(&mut self, reason: String) -> bool {
+    /// Restores the session as it was before the cell that was lost. If it cannot be restored, it is over.
+    async fn bring_back(&mut self, reason: String) {
         self.known_scope.forget();
-        use LastCheckpoint::{BeforeCell, Current};
-        let (Current(checkpoint) | BeforeCell(checkpoint), Some(slot)) = (&self.checkpoint, &self.slot)
-        else {
-            self.end(reason);
-            return false;
+        let (Recovery::Ready(kept), Some(slot)) = (&self.recovery, &self.slot) else {
+            return self.end(reason);
         };
         self.state = SessionState::Lost(reason.clone());
-        match checkpoint.restore(&self.runtime, self.calls.clone(), slot.clone()).await {
-            Ok(vm) => {
-                self.state = SessionState::Idle(vm);
-                self.checkpoint = self.checkpoint.take().map_or(LastCheckpoint::Missing, Current);
-                true
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a session could not be restored");
-                self.end(reason);
-                false
+        match kept.bring_back(&self.runtime, &self.calls, slot).await {
+            Ok(vm) => self.state = SessionState::Idle(vm),
+            Err(problem) => {
+                tracing::warn!(%problem, "a session could not be restored");
+                self.end(format!("{reason}; the session cannot be restored: {problem}"));
             }
         }
     }
@@ -406,7 +427,7 @@ impl WasmSession {
     /// Ends the session and frees its slot.
     fn end(&mut self, reason: String) {
         self.state = SessionState::Ended(reason);
-        self.checkpoint = LastCheckpoint::Off;
+        self.recovery = Recovery::Off;
         self.slot = None;
     }
 
@@ -441,28 +462,37 @@ impl WasmSession {
         PythonError::new("MemoryError", message).stage(Stage::Scope)
     }
 
-    /// Runs the cell to its end. Returns whether it was interrupted, too.
-    async fn run_to_end(&mut self, host: &dyn HostFunctions, timer: InterruptTimer) -> (CellOutcome, bool) {
+    /// Runs the cell to its end.
+    async fn run_to_end(&mut self, host: &dyn HostFunctions, timer: InterruptTimer) -> Ran {
+        let mut ran = Ran { outcome: CellOutcome::Killed, interrupted: true, time: Duration::ZERO };
         let SessionState::Running(running) = &mut self.state else {
-            return (CellOutcome::Lost("was not running".to_owned()), false);
+            ran.outcome = CellOutcome::Lost("was not running".to_owned());
+            return ran;
         };
         let _ticking = self.runtime.ticker.tick();
-        let mut cell = GuestCell { running, calls: &self.calls, started: vec::IntoIter::default() };
+        let mut cell = GuestCell {
+            running,
+            calls: &self.calls,
+            started: vec::IntoIter::default(),
+            time: Duration::ZERO,
+        };
         let end = drive(&mut cell, host, &self.given, timer).await;
+        ran.time = cell.time;
         let CellEnd::Ended { end: (vm, result), interrupted } = end else {
             // The guest yields every few milliseconds, so dropping its future ends it.
             self.state = SessionState::Ended(KILLED.to_owned());
-            return (CellOutcome::Killed, true);
+            return ran;
         };
         self.state = SessionState::Ended("it was cut off".to_owned());
-        let outcome = match result {
+        ran.interrupted = interrupted;
+        ran.outcome = match result {
             Ok(answer) => CellOutcome::Done(vm, answer),
             Err(CellFailure::NoMemory) => CellOutcome::NoMemory(vm),
             Err(CellFailure::Unanswered(problem)) => CellOutcome::Unanswered(vm, problem),
             Err(CellFailure::Lost(reason)) => CellOutcome::Lost(reason),
             Err(CellFailure::InvalidMessage(problem)) => CellOutcome::InvalidMessage(problem),
         };
-        (outcome, interrupted)
+        ran
     }
 }
 

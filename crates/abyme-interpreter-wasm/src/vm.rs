@@ -1,6 +1,6 @@
 //! One instance of the guest: the memory of a session and the function that runs its cells.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use abyme_core::{Error, ErrorKind, OverBudget, Result, Value};
 use abyme_driver::repl::Stream;
@@ -12,8 +12,9 @@ use crate::{
     guest::{
         calls::HostCalls,
         imports::{self, InvalidMessage},
+        record::{CellRecord, Replies},
         request::GuestMessage,
-        state::{GuestState, PlacedText},
+        state::{GuestState, PlacedTexts},
     },
     memory::watch::{self, ComparedPage, Since, Watch, Watcher},
     slots::Slot,
@@ -123,7 +124,7 @@ impl Vm {
         let guest = self.store.data_mut();
         guest.request = request;
         guest.answer = None;
-        guest.placed.clear();
+        guest.filling = Duration::ZERO;
         self.store.set_epoch_deadline(1);
         let outcome = self.run.call_async(&mut self.store, ()).await;
         let guest = self.store.data_mut();
@@ -146,9 +147,48 @@ impl Vm {
         self.store.data().memory.map_or(&[], |memory| memory.data(&self.store))
     }
 
-    /// Texts that the last cell was given and that are in the linear memory byte for byte, or were.
-    pub(crate) fn placed_texts(&self) -> &[PlacedText] {
+    /// Begins to record what the next cell is told, in up to `limit` bytes.
+    pub(crate) fn record(&mut self, limit: u64) {
+        let guest = self.store.data_mut();
+        guest.replies = Replies::default();
+        guest.wasi.record(limit);
+    }
+
+    /// Ends recording. `None` if the cell cannot be replayed.
+    pub(crate) fn take_record(&mut self) -> Option<CellRecord> {
+        let guest = self.store.data_mut();
+        let replies = guest.replies.take();
+        Some(CellRecord { told: guest.wasi.take_record()?, replies })
+    }
+
+    /// Tells the next cell what the recorded one was told.
+    pub(crate) fn replay(&mut self, record: &CellRecord) {
+        let guest = self.store.data_mut();
+        guest.replies = Replies::of(record);
+        guest.wasi.replay(&record.told);
+    }
+
+    /// Ends replaying. Returns whether the cell did what the recorded one did.
+    pub(crate) fn end_replay(&mut self) -> bool {
+        let guest = self.store.data_mut();
+        let same = guest.wasi.end_replay() && guest.replies.are_replayed();
+        guest.replies = Replies::default();
+        same
+    }
+
+    /// How long the host wrote the last cell's long objects into the linear memory.
+    pub(crate) fn filling(&self) -> Duration {
+        self.store.data().filling
+    }
+
+    /// Inputs that are in the linear memory byte for byte, or were.
+    pub(crate) fn placed_texts(&self) -> &PlacedTexts {
         &self.store.data().placed
+    }
+
+    /// Forgets which inputs are in the linear memory.
+    pub(crate) fn forget_placed_texts(&mut self) {
+        self.store.data_mut().placed.clear();
     }
 
     /// The numbers of the pages of the linear memory that may have been written to.

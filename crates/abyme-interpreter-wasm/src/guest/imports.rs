@@ -2,21 +2,31 @@
 //! `abyme-python-wasm` describes them.
 //!
 //! Everything that a guest passes is checked; [`InvalidMessage`] ends the guest.
+//!
+//! In a cell that is replayed, each answers what it answered when the cell was recorded, and has no effect
+//! but on the guest.
 
-use std::{fmt, future::poll_fn, pin::pin, task::Poll, time::Duration};
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use abyme_core::{DecodeBudget, DecodeProblem, HostCall, OverBudget, Value};
 use abyme_driver::repl::{Stream, submission};
-use abyme_wasi::HasWasi;
+use abyme_wasi::{Differs, function_number};
 use bytes::Bytes;
 use tokio::task::yield_now;
 use wasmtime::{Caller, Linker};
 
 use crate::guest::{
+    calls::HostCalls,
     marshal::{Encoder, LongObject, decode},
     pystr::pieces,
-    request::is_too_large,
-    state::{GuestState, PlacedText},
+    request::{GuestMessage, is_too_large},
+    state::GuestState,
 };
 
 #[cfg(test)]
@@ -42,10 +52,29 @@ fn invalid(what: impl Into<String>) -> wasmtime::Error {
     wasmtime::Error::new(InvalidMessage(what.into()))
 }
 
+/// The numbers of the imports, for the journal.
+mod function {
+    use super::function_number;
+
+    pub(super) const REQUEST: u64 = function_number("request");
+    pub(super) const ANSWER: u64 = function_number("answer");
+    pub(super) const START: u64 = function_number("start");
+    pub(super) const WAIT: u64 = function_number("wait");
+    pub(super) const REPLY: u64 = function_number("reply");
+    pub(super) const RAW: u64 = function_number("raw");
+    pub(super) const COPY: u64 = function_number("copy");
+    pub(super) const LONGS: u64 = function_number("longs");
+    pub(super) const LONG: u64 = function_number("long");
+    pub(super) const FILL: u64 = function_number("fill");
+    pub(super) const OUTPUT: u64 = function_number("output");
+    pub(super) const SUBMIT: u64 = function_number("submit");
+}
+
 /// Adds all imports of the module.
 pub(crate) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     linker.func_wrap(MODULE, "request", |mut caller: Caller<'_, GuestState>| {
         let guest = caller.data_mut();
+        guest.note(function::REQUEST, &[]);
         guest.prepared = std::mem::take(&mut guest.request);
         guest.prepared.size()
     })?;
@@ -55,8 +84,10 @@ pub(crate) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
     linker.func_wrap(MODULE, "reply", reply)?;
     linker.func_wrap(MODULE, "raw", raw)?;
     linker.func_wrap(MODULE, "copy", copy)?;
-    linker.func_wrap(MODULE, "longs", |caller: Caller<'_, GuestState>| {
-        u32::try_from(caller.data().prepared.longs.len()).unwrap_or(u32::MAX)
+    linker.func_wrap(MODULE, "longs", |mut caller: Caller<'_, GuestState>| {
+        let guest = caller.data_mut();
+        guest.note(function::LONGS, &[]);
+        u32::try_from(guest.prepared.longs.len()).unwrap_or(u32::MAX)
     })?;
     linker.func_wrap(MODULE, "long", long)?;
     linker.func_wrap_async(MODULE, "fill", |caller, arguments| Box::new(fill(caller, arguments)))?;
@@ -101,6 +132,11 @@ fn items<const N: usize>(value: Value, what: &str) -> wasmtime::Result<[Value; N
 
 fn answer(mut caller: Caller<'_, GuestState>, at: u32, size: u32) -> wasmtime::Result<()> {
     let (data, guest) = slice(&mut caller, at, size as usize)?;
+    guest.note_data(function::ANSWER, at.into(), data);
+    if guest.wasi.journal().is_replaying() {
+        guest.answer = Some(Ok(Value::None));
+        return Ok(());
+    }
     let mut budget = guest.calls.lock().budget();
     guest.answer = Some(bounded(data, &mut budget, "answer")?);
     Ok(())
@@ -108,23 +144,44 @@ fn answer(mut caller: Caller<'_, GuestState>, at: u32, size: u32) -> wasmtime::R
 
 fn start(mut caller: Caller<'_, GuestState>, at: u32, size: u32) -> wasmtime::Result<u32> {
     let (data, guest) = slice(&mut caller, at, size as usize)?;
-    let mut budget = guest.calls.lock().budget();
+    guest.note_data(function::START, at.into(), data);
+    if let Some(number) = guest.wasi.journal().replayed_number() {
+        return Ok(number? as u32);
+    }
+    let number = start_call(data, &guest.calls)?;
+    guest.wasi.journal().keep_number(number.into());
+    Ok(number)
+}
+
+/// Begins the call that the guest sent and returns its number.
+fn start_call(data: &[u8], calls: &HostCalls) -> wasmtime::Result<u32> {
+    let mut calls = calls.lock();
+    let mut budget = calls.budget();
     let value = match bounded(data, &mut budget, "call")? {
         Ok(value) => value,
-        Err(problem) => return Ok(guest.calls.lock().start_too_large(problem)),
+        Err(problem) => return Ok(calls.start_too_large(problem)),
     };
     let [name, args, kwargs] = items(value, "call")?;
     let (Some(name), Value::List(args), Value::Dict(kwargs)) = (name.as_text(), args, kwargs) else {
         return Err(invalid("a call that is none"));
     };
-    Ok(guest.calls.lock().start(HostCall::new(name).args(args).kwargs(kwargs), budget.used()))
+    Ok(calls.start(HostCall::new(name).args(args).kwargs(kwargs), budget.used()))
 }
 
 /// Waits without holding a thread: the fiber of the guest is suspended, and polling the cell polls this
 /// future.
 async fn wait(mut caller: Caller<'_, GuestState>, (call, seconds): (u32, f64)) -> wasmtime::Result<u32> {
-    let calls = caller.data().calls.clone();
+    let guest = caller.data_mut();
+    guest.note(function::WAIT, &[call.into(), seconds.to_bits()]);
     let limit = (seconds >= 0.0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
+    if let Some(told) = guest.wasi.journal().replayed_number() {
+        let told = told? as u32;
+        if let (0, Some(limit)) = (told, limit) {
+            guest.wasi.slept(limit);
+        }
+        return Ok(told);
+    }
+    let calls = guest.calls.clone();
     // Calls that are finished at once need no timer.
     let mut sleep = pin!(futures_util::future::OptionFuture::from(limit.map(sleep)));
     let finished = poll_fn(|context| {
@@ -143,9 +200,11 @@ async fn wait(mut caller: Caller<'_, GuestState>, (call, seconds): (u32, f64)) -
     })
     .await;
     calls.lock().stop_waiting();
+    let guest = caller.data_mut();
     if let (Some(0), Some(limit)) = (finished, limit) {
-        caller.data_mut().wasi().slept(limit);
+        guest.wasi.slept(limit);
     }
+    guest.wasi.journal().keep_number(finished.unwrap_or_default().into());
     match finished {
         Some(call) => Ok(call),
         None => {
@@ -159,9 +218,24 @@ async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
-fn reply(mut caller: Caller<'_, GuestState>, call: u32) -> i32 {
+fn reply(mut caller: Caller<'_, GuestState>, call: u32) -> wasmtime::Result<i32> {
     let guest = caller.data_mut();
-    let Some(result) = guest.calls.lock().take_reply(call) else { return -1 };
+    guest.note(function::REPLY, &[call.into()]);
+    let reply = if guest.wasi.journal().is_replaying() {
+        guest.replies.next().ok_or(Differs)?
+    } else {
+        let reply = take_reply(guest, call);
+        guest.replies.keep(&mut guest.wasi, reply.as_ref());
+        reply
+    };
+    let Some(reply) = reply else { return Ok(-1) };
+    guest.prepared = reply;
+    Ok(guest.prepared.size())
+}
+
+/// Takes the reply of a finished call, as the guest gets it.
+fn take_reply(guest: &GuestState, call: u32) -> Option<GuestMessage> {
+    let result = guest.calls.lock().take_reply(call)?;
     let mut encoder = Encoder::default();
     let limit = guest.memory_limit_bytes as u64;
     let encoded = match &result {
@@ -180,8 +254,7 @@ fn reply(mut caller: Caller<'_, GuestState>, call: u32) -> i32 {
         // Two short texts always fit.
         let _ = failure(&mut encoder, "RuntimeError", &format!("the result cannot be sent: {problem}"));
     }
-    guest.prepared = encoder.into();
-    guest.prepared.size()
+    Some(encoder.into())
 }
 
 fn failure(encoder: &mut Encoder, type_name: &str, message: &str) -> Result<(), String> {
@@ -195,6 +268,7 @@ fn failure(encoder: &mut Encoder, type_name: &str, message: &str) -> Result<(), 
 /// Prepares what was written to a descriptor since the last time.
 fn raw(mut caller: Caller<'_, GuestState>, stream: u32) -> wasmtime::Result<i32> {
     let guest = caller.data_mut();
+    guest.note(function::RAW, &[stream.into()]);
     let Some(output) = guest.wasi.take_output(stream as usize) else { return Ok(0) };
     let mut encoder = Encoder::default();
     let bytes = |bytes: Vec<u8>| Value::Bytes(Bytes::from(bytes));
@@ -209,7 +283,9 @@ fn raw(mut caller: Caller<'_, GuestState>, stream: u32) -> wasmtime::Result<i32>
 }
 
 fn copy(mut caller: Caller<'_, GuestState>, to: u32) -> wasmtime::Result<()> {
-    let data = std::mem::take(&mut caller.data_mut().prepared.data);
+    let guest = caller.data_mut();
+    guest.note(function::COPY, &[to.into()]);
+    let data = std::mem::take(&mut guest.prepared.data);
     let (memory, _) = slice(&mut caller, to, data.len())?;
     memory.copy_from_slice(&data);
     Ok(())
@@ -217,6 +293,7 @@ fn copy(mut caller: Caller<'_, GuestState>, to: u32) -> wasmtime::Result<()> {
 
 fn long(mut caller: Caller<'_, GuestState>, at: u32, to: u32) -> wasmtime::Result<()> {
     let (memory, guest) = slice(&mut caller, to, 8)?;
+    guest.note(function::LONG, &[at.into(), to.into()]);
     let (len, max_char) = match guest.prepared.longs.get(at as usize) {
         Some(LongObject::Text(_, layout)) => (layout.chars, layout.max_char),
         Some(LongObject::Bytes(bytes)) => (bytes.len(), 0),
@@ -232,7 +309,9 @@ fn long(mut caller: Caller<'_, GuestState>, at: u32, to: u32) -> wasmtime::Resul
 /// Writes a long object into the guest's memory. Other tasks of the thread have their turn in between.
 async fn fill(mut caller: Caller<'_, GuestState>, (at, to): (u32, u32)) -> wasmtime::Result<()> {
     let missing = || invalid("a question for a long object that there is not");
-    let long = caller.data().prepared.longs.get(at as usize).cloned().ok_or_else(missing)?;
+    let guest = caller.data_mut();
+    guest.note(function::FILL, &[at.into(), to.into()]);
+    let long = guest.prepared.longs.get(at as usize).cloned().ok_or_else(missing)?;
     match long {
         LongObject::Text(text, layout) => {
             let mut written = 0;
@@ -240,15 +319,15 @@ async fn fill(mut caller: Caller<'_, GuestState>, (at, to): (u32, u32)) -> wasmt
                 if written > 0 {
                     yield_now().await;
                 }
-                let (memory, _) = slice(&mut caller, to, layout.size())?;
+                let start = Instant::now();
+                let (memory, guest) = slice(&mut caller, to, layout.size())?;
                 written += layout.write(part, &mut memory[written..]);
+                guest.filling += start.elapsed();
             }
             let guest = caller.data_mut();
-            // Of the results of calls there may be any number, and the host need not keep them. A guest that
-            // asks for the same again has one place for each.
-            let may_place = guest.placed.len() < guest.prepared.longs.len();
-            if may_place && layout.is_utf8() && guest.prepared.is_cell {
-                guest.placed.push(PlacedText { start: to as usize, bytes: text.to_bytes() });
+            // Of the results of calls there may be any number, and the host need not keep them.
+            if layout.is_utf8() && guest.prepared.is_cell {
+                guest.placed.place(to as usize, text.to_bytes());
             }
         }
         LongObject::Bytes(bytes) => {
@@ -256,8 +335,10 @@ async fn fill(mut caller: Caller<'_, GuestState>, (at, to): (u32, u32)) -> wasmt
                 if number > 0 {
                     yield_now().await;
                 }
-                let (memory, _) = slice(&mut caller, to, bytes.len())?;
+                let start = Instant::now();
+                let (memory, guest) = slice(&mut caller, to, bytes.len())?;
                 memory[number * PART..][..part.len()].copy_from_slice(part);
+                guest.filling += start.elapsed();
             }
         }
     }
@@ -265,8 +346,12 @@ async fn fill(mut caller: Caller<'_, GuestState>, (at, to): (u32, u32)) -> wasmt
 }
 
 fn output(mut caller: Caller<'_, GuestState>, stream: u32, at: u32, size: u32) -> wasmtime::Result<()> {
-    let stream = if stream == 0 { Stream::Stdout } else { Stream::Stderr };
     let (data, guest) = slice(&mut caller, at, size as usize)?;
+    guest.note_data(function::OUTPUT, stream.into(), data);
+    if guest.wasi.journal().is_replaying() {
+        return Ok(());
+    }
+    let stream = if stream == 0 { Stream::Stdout } else { Stream::Stderr };
     let text = std::str::from_utf8(data).map_err(|_| invalid("output that is not UTF-8"))?;
     guest.calls.lock().output(stream, text);
     Ok(())
@@ -274,6 +359,10 @@ fn output(mut caller: Caller<'_, GuestState>, stream: u32, at: u32, size: u32) -
 
 fn submit(mut caller: Caller<'_, GuestState>, at: u32, size: u32) -> wasmtime::Result<()> {
     let (data, guest) = slice(&mut caller, at, size as usize)?;
+    guest.note_data(function::SUBMIT, at.into(), data);
+    if guest.wasi.journal().is_replaying() {
+        return Ok(());
+    }
     let mut budget = guest.calls.lock().budget();
     let value = match bounded(data, &mut budget, "submission")? {
         Ok(value) => value,

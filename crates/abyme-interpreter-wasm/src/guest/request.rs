@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use abyme_core::{Cell, Error, ErrorKind, Result, Scope, Value};
 use abyme_driver::repl::scope_value;
+use bytes::Bytes;
 
 use crate::guest::{
     marshal::{Encoder, LongObject},
     pystr::StrLayout,
 };
 
-/// A message that the host prepared for the guest.
-#[derive(Debug, Default)]
+/// A message that the host prepared for the guest. A copy shares the data and the long objects.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct GuestMessage {
-    pub(crate) data: Vec<u8>,
+    pub(crate) data: Bytes,
     pub(crate) longs: Vec<LongObject>,
     /// Whether it is a cell, whose texts are the host's for as long as the session has them.
     pub(crate) is_cell: bool,
@@ -22,13 +23,23 @@ pub(crate) struct GuestMessage {
 impl From<Encoder> for GuestMessage {
     fn from(encoder: Encoder) -> Self {
         let (data, longs) = encoder.finish();
-        Self { data, longs, is_cell: false }
+        Self { data: data.into(), longs, is_cell: false }
     }
 }
 
 impl GuestMessage {
     pub(crate) fn size(&self) -> i32 {
         i32::try_from(self.data.len()).unwrap_or(-1)
+    }
+
+    /// How many bytes its long objects have on the host.
+    pub(crate) fn long_bytes(&self) -> u64 {
+        self.longs.iter().map(|long| long.host_bytes() as u64).sum()
+    }
+
+    /// How many bytes of the host's memory it takes, long objects left out.
+    pub(crate) fn own_bytes(&self) -> u64 {
+        (size_of::<Self>() + self.data.len() + self.longs.len() * size_of::<LongObject>()) as u64
     }
 }
 

@@ -1,18 +1,49 @@
 //! The host's data of one guest: what its imports work on.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use abyme_core::{OverBudget, Value};
 use abyme_wasi::{HasWasi, Wasi};
 use bytes::Bytes;
 use wasmtime::{AsContextMut, Caller, Memory, ResourceLimiter};
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::guest::{calls::HostCalls, request::GuestMessage};
+use crate::guest::{calls::HostCalls, record::Replies, request::GuestMessage};
 
-/// A text that was written into the guest's memory, where it may have been overwritten since.
-#[derive(Clone, Debug)]
-pub(crate) struct PlacedText {
-    /// Its address.
-    pub(crate) start: usize,
-    pub(crate) bytes: Bytes,
+/// Texts that were written into the guest's memory, where they may have been overwritten since. No two are in
+/// the same place, so the size of the memory bounds them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PlacedTexts(BTreeMap<usize, Bytes>);
+
+impl PlacedTexts {
+    /// Adds a text at its address, in place of those that were there.
+    pub(crate) fn place(&mut self, start: usize, text: Bytes) {
+        let end = start + text.len();
+        while let Some((other, before)) = self.0.range(..end).next_back()
+            && other + before.len() > start
+        {
+            let other = *other;
+            self.0.remove(&other);
+        }
+        self.0.insert(start, text);
+    }
+
+    /// The part of a text that `len` bytes at `at` are, or were.
+    pub(crate) fn part(&self, at: usize, len: usize) -> Option<Bytes> {
+        let (start, text) = self.0.range(..=at).next_back()?;
+        let part = at - start..at - start + len;
+        (part.end <= text.len()).then(|| text.slice(part))
+    }
+
+    /// How many bytes they have.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.values().map(Bytes::len).sum()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
 }
 
 /// The host's data of one guest.
@@ -23,8 +54,13 @@ pub(crate) struct GuestState {
     pub(crate) request: GuestMessage,
     /// The message that the guest takes next.
     pub(crate) prepared: GuestMessage,
-    /// Texts of the last cell that are in the guest's memory as they are here, byte for byte: its inputs.
-    pub(crate) placed: Vec<PlacedText>,
+    /// Inputs that are in the guest's memory as they are here, byte for byte: those since the last
+    /// checkpoint, or without checkpoints those of the last cell.
+    pub(crate) placed: PlacedTexts,
+    /// The replies of the cell that is recorded or replayed.
+    pub(crate) replies: Replies,
+    /// How long the host wrote long objects into the guest's memory in this cell.
+    pub(crate) filling: Duration,
     /// The result of the last cell, unless it is too large.
     pub(crate) answer: Option<Result<Value, OverBudget>>,
     /// The guest's memory, once the instance exists.
@@ -42,11 +78,26 @@ impl GuestState {
             calls,
             request: GuestMessage::default(),
             prepared: GuestMessage::default(),
-            placed: Vec::new(),
+            placed: PlacedTexts::default(),
+            replies: Replies::default(),
+            filling: Duration::ZERO,
             answer: None,
             memory: None,
             interrupt: [0; 4],
             memory_limit_bytes,
+        }
+    }
+
+    /// Notes a call of an import and what it passes, where a cell is recorded or replayed.
+    pub(crate) fn note(&mut self, function: u64, passed: &[u64]) {
+        self.wasi.journal().note(function, passed);
+    }
+
+    /// Notes a call that passes data.
+    pub(crate) fn note_data(&mut self, function: u64, passed: u64, data: &[u8]) {
+        let journal = self.wasi.journal();
+        if journal.is_on() {
+            journal.note(function, &[passed, data.len() as u64, xxh3_64(data)]);
         }
     }
 
@@ -92,6 +143,13 @@ impl HasWasi for GuestState {
 impl ResourceLimiter for GuestState {
     fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         Ok(desired <= self.memory_limit_bytes)
+    }
+
+    /// The system has no memory left: what the guest does then depends on the system.
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        tracing::debug!(%error, "the memory of a session cannot grow");
+        self.wasi.journal().forget();
+        Ok(())
     }
 
     fn table_growing(&mut self, _: usize, _: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {

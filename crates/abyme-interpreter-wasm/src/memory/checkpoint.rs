@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::task::yield_now;
 
 use crate::{
-    guest::{calls::HostCalls, state::PlacedText},
+    guest::{calls::HostCalls, state::PlacedTexts},
     memory::{
         page::{BATCH, PAGE},
         watch::{ComparedPage, Since},
@@ -101,8 +101,7 @@ impl Checkpoint {
     ) -> Option<Self> {
         let since = if before.is_some() { Since::LastScan } else { Since::BaseImage };
         let written = vm.written_pages(since);
-        let (memory, mut placed) = (vm.memory(), vm.placed_texts().to_vec());
-        placed.sort_by_key(|text| text.start);
+        let (memory, placed) = (vm.memory(), vm.placed_texts());
         let (mut pages, mut own) = before.map(|before| (before.pages, before.own)).unwrap_or_default();
         let mut compared = Vec::with_capacity(written.len());
         let (mut fresh, mut gone, mut place) = (Vec::new(), Vec::new(), 0);
@@ -124,7 +123,7 @@ impl Checkpoint {
                 }
                 Some((_, known)) => {
                     own -= usize::from(known.is_own());
-                    match given(&placed, at, now) {
+                    match given(placed, at, now) {
                         Some(page) => *known = page,
                         None => known.set(now),
                     }
@@ -132,7 +131,7 @@ impl Checkpoint {
                     true
                 }
                 None => {
-                    let page = given(&placed, at, now).unwrap_or_else(|| Page::own(now));
+                    let page = given(placed, at, now).unwrap_or_else(|| Page::own(now));
                     own += usize::from(page.is_own());
                     fresh.push((number, page));
                     true
@@ -156,6 +155,7 @@ impl Checkpoint {
         }
         let checkpoint = Self { len: memory.len(), pages, own, wasi: vm.wasi().checkpoint() };
         vm.compared(&compared);
+        vm.forget_placed_texts();
         Some(checkpoint)
     }
 
@@ -199,11 +199,8 @@ fn fits(pages: usize, limit: u64) -> bool {
 }
 
 /// The page as a part of a text that was placed where it is, if it still is that text.
-fn given(placed: &[PlacedText], at: usize, now: &[u8]) -> Option<Page> {
-    let last = placed.partition_point(|text| text.start <= at);
-    let text = placed.get(last.checked_sub(1)?)?;
-    let part = at - text.start..at - text.start + now.len();
-    (text.bytes.get(part.clone())? == now).then(|| Page::Given(text.bytes.slice(part)))
+fn given(placed: &PlacedTexts, at: usize, now: &[u8]) -> Option<Page> {
+    placed.part(at, now.len()).filter(|part| part == now).map(Page::Given)
 }
 
 /// Whether a page is as in the base image; behind the image's end, memory begins as zeros.

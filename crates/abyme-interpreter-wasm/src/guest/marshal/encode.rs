@@ -25,6 +25,16 @@ pub(crate) enum LongObject {
     Bytes(Bytes),
 }
 
+impl LongObject {
+    /// How many bytes it has on the host.
+    pub(crate) fn host_bytes(&self) -> usize {
+        match self {
+            Self::Text(text, _) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// The most one object can take: sizes are signed, and its header takes some too.
 const MAX_OBJECT_BYTES: usize = (1 << 31) - (1 << 10);
 

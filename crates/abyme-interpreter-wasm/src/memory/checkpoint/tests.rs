@@ -99,7 +99,8 @@ async fn a_session_over_the_limit_goes_on_without() {
     let dies = Cell::new("import os\nos._exit(1)");
     let observation = live.execute(dies.clone(), &NoHostFunctions).await.unwrap();
     assert!(observation.restored.is_some(), "{observation:?}");
-    run(&mut live, "big = bytearray(b'x') * 10_000_000").await;
+    // It computes so long that its state is kept before the next cell, where that can be.
+    run(&mut live, "big = bytearray(b'x') * 10_000_000\nsum(range(3_000_000))").await;
     run(&mut live, "del big").await;
     let observation = live.execute(dies, &NoHostFunctions).await.unwrap();
     assert!(observation.restored.is_none() && observation.session_ended.is_some(), "{observation:?}");
