@@ -49,8 +49,7 @@ fn ready(factory: &Wasm) -> Box<dyn CodeInterpreter> {
     session
 }
 
-/// A session is made, runs `print(6 * 7)`, and the output is there. With and without a checkpoint before the
-/// cell.
+/// A session is made, runs `print(6 * 7)`, and the output is there. With checkpoints and without.
 #[divan::bench(args = [true, false], sample_count = 200)]
 fn fresh_session_to_first_output(bencher: Bencher<'_, '_>, checkpoints: bool) {
     let factory = factory(checkpoints);
@@ -62,8 +61,8 @@ fn fresh_session_to_first_output(bencher: Bencher<'_, '_>, checkpoints: bool) {
     });
 }
 
-/// One more cell in a session: `x = x + 1; x`, with its full observation. With and without a checkpoint
-/// before it.
+/// One more cell in a session: `x = x + 1; x`, with its full observation. With checkpoints, of which
+/// few are taken, and without.
 #[divan::bench(args = [true, false], sample_count = 500)]
 fn cell(bencher: Bencher<'_, '_>, checkpoints: bool) {
     let mut session = ready(&factory(checkpoints));

@@ -504,10 +504,10 @@ async fn records_are_bounded() {
     }
     assert!(kept_states >= 8, "{kept_states}");
     // A request that is large by itself is not kept either.
-    let values = Value::list((0..200_000).collect::<Vec<i64>>());
+    let values = Value::list((0..400_000).collect::<Vec<i64>>());
     let _ = live.execute(cell("").variable("values", values), &Host).await.unwrap();
     assert!(live.recovery().is_due());
-    assert_eq!(value(&mut live, "len(values)").await, "200000");
+    assert_eq!(value(&mut live, "len(values)").await, "400000");
 }
 
 #[tokio::test]
