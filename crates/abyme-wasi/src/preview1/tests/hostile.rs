@@ -1,5 +1,5 @@
-//! Random calls: each returns an error number or does its work. Half of them have random numbers as arguments,
-//! and half of them what a guest passes there, or nearly.
+//! Random calls: each returns an error number or does its work. Half of them have random numbers as
+//! arguments, and half of them what a guest passes there, or nearly.
 
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
@@ -48,8 +48,8 @@ const NAMED: [(i64, i64); 16] = [
 /// Where descriptions of buffers are, and the buffers.
 const BUFFERS: usize = 0x1_1000;
 const DATA: usize = 0x1_2000;
-/// What each function takes, in the order of [`FUNCTIONS`]: `d`escriptor, of the root (`D`), or one to be gone
-/// (`e`), `p`ath with its `l`ength,
+/// What each function takes, in the order of [`FUNCTIONS`]: `d`escriptor, of the root (`D`), or one to be
+/// gone (`e`), `p`ath with its `l`ength,
 /// `b`uffers with their `c`ount, `a`ddress for what is answered, how `m`any bytes, `o`ffset, `f`lags, rights
 /// (`R`), time (`T`).
 const MEANINGS: [&str; 46] = [
