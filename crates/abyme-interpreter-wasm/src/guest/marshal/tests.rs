@@ -155,7 +155,7 @@ fn written() -> impl Strategy<Value = Vec<u8>> {
     let digits = prop::collection::vec(prop_oneof![any::<u16>(), Just(0_u16), Just(0x7fff)], 0..12);
     let leaf = prop_oneof![
         60 => prop::sample::select(b"NFT".to_vec()).prop_map(|tag| vec![tag]),
-    1 => prop::sample::select(b".0S".to_vec()).prop_map(|tag| vec![tag]),
+        1 => prop::sample::select(b".0S".to_vec()).prop_map(|tag| vec![tag]),
         60 => any::<i32>().prop_map(|number| [&b"i"[..], &number.to_le_bytes()].concat()),
         60 => any::<f64>().prop_map(|number| [&b"g"[..], &number.to_le_bytes()].concat()),
         60 => (digits, any::<bool>(), lie()).prop_map(|(digits, is_negative, lie)| {
@@ -171,12 +171,16 @@ fn written() -> impl Strategy<Value = Vec<u8>> {
     ];
     leaf.prop_recursive(6, 80, 6, move |inner| {
         let items = prop::collection::vec(inner.clone(), 0..6);
-        let tags = prop_oneof![60 => prop::sample::select(b"[(".to_vec()), 1 => prop::sample::select(b"<>c\xdb".to_vec())];
+        let tags = prop_oneof![
+            60 => prop::sample::select(b"[(".to_vec()),
+            1 => prop::sample::select(b"<>c\xdb".to_vec()),
+        ];
+        let pairs = prop::collection::vec((".{0,4}", inner.clone()), 0..5);
         prop_oneof![
             30 => (tags, items, lie()).prop_map(|(tag, items, lie)| {
                 [&[tag][..], &told(items.len(), lie), &items.concat()].concat()
             }),
-            30 => (prop::collection::vec((".{0,4}", inner.clone()), 0..5), prop::bool::weighted(0.98)).prop_map(|(pairs, ends)| {
+            30 => (pairs, prop::bool::weighted(0.98)).prop_map(|(pairs, ends)| {
                 let pair = |(key, value): (String, Vec<u8>)| {
                     [&b"u"[..], &told(key.len(), 0), key.as_bytes(), &value].concat()
                 };
