@@ -93,8 +93,8 @@ impl Python {
     }
 }
 
-/// A Python that is asked what it is. It is killed and reaped when this is dropped, here and now: tokio leaves
-/// that to its runtime, which may have ended.
+/// A Python that is asked what it is. It is killed and reaped when this is dropped, here and now: tokio
+/// leaves that to its runtime, which may have ended.
 struct Asked {
     child: ChildProcess,
     input: pipe::Sender,

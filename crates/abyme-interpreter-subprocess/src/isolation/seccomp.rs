@@ -281,8 +281,8 @@ const REFUSED: &[i64] = &[
 
 /// What the C library or others do another way if it is not there: starting a thread whose flags are behind a
 /// pointer; memory that counts towards no limit of a process, pages that a pipe holds among it; input and
-/// output past all other rules; what the whole machine or all processes of a user have a number of (watches of
-/// files, operations at once); rules and filters, which were made before.
+/// output past all other rules; what the whole machine or all processes of a user have a number of (watches
+/// of files, operations at once); rules and filters, which were made before.
 const ABSENT: &[i64] = &[
     sys::SYS_clone3,
     sys::SYS_memfd_create,

@@ -27,7 +27,8 @@ const TRY: &str = r#"
         ptrace=(0, 0, 0, 0),
         # Calls that would take a right of root's fail otherwise than by EPERM where they are not refused.
         bpf=(99, buffer, 0), userfaultfd=(0xffff,), clone3=(buffer, 1), vmsplice=(-1, buffer, 1, 0),
-        inotify_init1=(0,), landlock_create_ruleset=(None, 0, 1), io_setup=(1, buffer), sendmsg=(-1, buffer, 0),
+        inotify_init1=(0,), landlock_create_ruleset=(None, 0, 1), io_setup=(1, buffer),
+        sendmsg=(-1, buffer, 0),
         # A list of who may do what, of its owner and all others.
         setxattr=(b'own', b'system.posix_acl_access', bytes.fromhex('02000000' '0100 0700 ffffffff'
                   '0400 0700 ffffffff' '2000 0700 ffffffff'), 28, 0),
