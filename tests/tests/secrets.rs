@@ -1,5 +1,5 @@
 //! A key that appears nowhere but in the header it is for: every client, whatever its provider does, as a
-//! call and as a stream, in errors, in `Debug`, in logs, in trajectories.
+//! call and as a stream, in replies, in errors, in `Debug`, in logs, in trajectories and in cassettes.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
@@ -8,13 +8,14 @@ use std::{
 };
 
 use abyme::{
-    Anthropic, ErrorKind, Gemini, Genai, LanguageModel, LanguageModelExt, OpenAi, Recording, Request,
-    RetryPolicy, Rlm, Subprocess, inputs, model::collect,
+    Anthropic, Delta, ErrorKind, FinishReason, Gemini, Genai, LanguageModel, LanguageModelExt, NativeCall,
+    OpenAi, Recording, Request, RetryPolicy, Rlm, Subprocess, inputs,
 };
 use abyme_conformance::model::{
     AnthropicMessages, GeminiContent, KEY, OpenAiChat, Provider, Reply, Scenario, StandInServer, WireFault,
     WireFormat,
 };
+use futures_util::StreamExt;
 
 /// Everything that is logged.
 #[derive(Clone, Default)]
@@ -70,6 +71,9 @@ fn scenarios() -> Vec<Scenario> {
     let reply = Reply::new(["```python\n", "SUBMIT(question)\n", "```"]).reasoning(["hm"]);
     let mut scenarios = vec![
         Scenario::Reply(reply.clone()),
+        Scenario::Reply(repeating()),
+        // What was said until then is shown.
+        Scenario::Cut(Reply::new([format!("```python\nprint('{}", &KEY[..20])])),
         Scenario::Echo,
         Scenario::Cut(reply.clone()),
         Scenario::HangUp,
@@ -105,6 +109,17 @@ fn scenarios() -> Vec<Scenario> {
     scenarios
 }
 
+/// A reply that succeeds, with the key in all that is kept of it, and in two pieces.
+fn repeating() -> Reply {
+    let code = format!("SUBMIT('{KEY}')");
+    let text = format!("```python\n{code}\n```");
+    let (first, second) = text.split_at(text.len() / 2);
+    Reply::new([first, second])
+        .reasoning([&KEY[..12], &KEY[12..]])
+        .finish_reason(FinishReason::Other(KEY.to_owned()))
+        .native_call(NativeCall::new(KEY, format!("{{\"code\": \"{code}\"}}")))
+}
+
 /// What a client shows in the course of everything that its provider may do.
 async fn shown_by<F: WireFormat + Copy>(format: F, client: MakeClient) -> String {
     let mut shown = String::new();
@@ -117,18 +132,28 @@ async fn shown_by<F: WireFormat + Copy>(format: F, client: MakeClient) -> String
         let out = tempfile::NamedTempFile::new().unwrap();
         let recording = Recording::create(out.path()).unwrap();
         let model = Arc::new(model.with_recording(&recording));
-        for answer in [model.complete(&request).await, collect(model.stream(&request)).await] {
-            match answer {
-                Ok(response) => {
-                    shown += &format!("{response:?} {}", serde_json::to_string(&response).unwrap())
-                }
+        match model.complete(&request).await {
+            Ok(response) => shown += &format!("{response:?} {}", serde_json::to_string(&response).unwrap()),
+            Err(error) => shown += &format!("{error} {error:?} {error:#?}"),
+        }
+        let (mut texts, mut thoughts) = (String::new(), String::new());
+        let mut pieces = model.stream(&request);
+        while let Some(piece) = pieces.next().await {
+            match piece {
+                Ok(Delta::Text(text)) => texts += &text,
+                Ok(Delta::Reasoning(text)) => thoughts += &text,
+                Ok(piece) => shown += &format!("{piece:?}"),
                 Err(error) => shown += &format!("{error} {error:?} {error:#?}"),
             }
         }
+        drop(pieces);
+        shown += &format!("{texts}\n{thoughts}\n");
         assert!(provider.keys() >= 2, "the key was not sent");
         // A request that holds the key, as a text that a user passes on.
         let _ = model.complete(&Request::prompt(format!("My key is {KEY}."))).await;
-        shown += &std::fs::read_to_string(out.path()).unwrap();
+        let cassette = std::fs::read_to_string(out.path()).unwrap();
+        shown += &joined_pieces(&cassette);
+        shown += &cassette;
 
         // A run, with what it keeps and writes.
         let out = tempfile::NamedTempFile::new().unwrap();
@@ -143,6 +168,20 @@ async fn shown_by<F: WireFormat + Copy>(format: F, client: MakeClient) -> String
         shown += &std::fs::read_to_string(out.path()).unwrap();
     }
     shown
+}
+
+/// The texts and thoughts of the streams in a cassette, each joined from its pieces.
+fn joined_pieces(cassette: &str) -> String {
+    let mut joined = String::new();
+    for line in cassette.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        for of in ["text", "reasoning"] {
+            let pieces = line["pieces"].as_array().into_iter().flatten();
+            joined.extend(pieces.filter_map(|piece| piece[of].as_str()));
+            joined.push('\n');
+        }
+    }
+    joined
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,7 +202,7 @@ async fn the_key_is_in_nothing_that_a_client_shows() {
     let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(logged.contains("asking the model") && logged.contains("TRACE"), "hardly anything is logged");
     for (what, text) in [("errors, settings and records", &shown), ("logs", &logged)] {
-        for part in [KEY, &KEY[10..]] {
+        for part in [KEY, &KEY[10..], &KEY[..16]] {
             if let Some(at) = text.find(part) {
                 let around: String = text[at.saturating_sub(400)..].chars().take(600).collect();
                 panic!("the key is in the {what}: {around}");

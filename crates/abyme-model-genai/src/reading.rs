@@ -51,6 +51,9 @@ impl Reading {
         loop {
             if self.reply.bytes() > self.most {
                 let cut = self.reply.response(&StreamEnd::default());
+                if cut.text.is_empty() {
+                    return Err(self.exchange.too_large());
+                }
                 return Ok(Delta::Done(cut.finish_reason(FinishReason::Length)));
             }
             // genai writes what providers answer into the log, where a key could be.

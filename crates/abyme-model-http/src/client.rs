@@ -14,7 +14,7 @@ use crate::{
     config::HttpConfig,
     secret::{Mask, Secret},
     tls,
-    url::{host_of, is_loopback},
+    url::{host_of, is_loopback, origin_of},
 };
 
 /// What a client of a provider sends with each request, before the user's own headers.
@@ -73,10 +73,13 @@ struct Inner {
     client: Client,
     config: HttpConfig,
     host: String,
+    origin: String,
     has_key: bool,
     /// Whether what the environment says of proxies counts.
     may_be_proxied: bool,
     mask: Mask,
+    /// The mask of replies.
+    keys: Mask,
 }
 
 impl HttpClient {
@@ -104,7 +107,7 @@ impl HttpClient {
         for (name, value) in &config.headers {
             headers = headers.add(name, value.expose())?;
         }
-        let secrets = headers.secrets.iter().chain(config.headers.values()).chain(&config.proxy);
+        let keys: Vec<_> = headers.secrets.iter().cloned().chain(config.keys()).collect();
         let mut builder = builder
             .user_agent(concat!("abyme/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(config.connect_timeout)
@@ -119,16 +122,24 @@ impl HttpClient {
             None => may_be_proxied = true,
         }
         let has_key = !headers.secrets.is_empty() || config.has_key();
-        let mask = Mask::new(secrets.cloned());
+        let secrets = config.headers.values().chain(&config.proxy).cloned();
+        let mask = Mask::new(secrets.chain(keys.iter().cloned()));
+        let keys = Mask::of_keys(keys);
         let builder = builder.default_headers(headers.map);
         let client = builder.build().map_err(|error| tls::not_set_up(error.without_url()))?;
-        let host = host_of(url);
-        Ok(Self(Arc::new(Inner { client, config: config.clone(), host, has_key, may_be_proxied, mask })))
+        let (host, origin) = (host_of(url), origin_of(url));
+        let config = config.clone();
+        Ok(Self(Arc::new(Inner { client, config, host, origin, has_key, may_be_proxied, mask, keys })))
     }
 
     /// The host that requests go to, with its port if its URL has one.
     pub fn host(&self) -> &str {
         &self.0.host
+    }
+
+    /// Where requests go: scheme, host and port.
+    pub(crate) fn origin(&self) -> &str {
+        &self.0.origin
     }
 
     /// Whether requests carry a key.
@@ -139,6 +150,11 @@ impl HttpClient {
     /// The mask of every secret that requests carry.
     pub fn mask(&self) -> &Mask {
         &self.0.mask
+    }
+
+    /// The mask of the keys that requests carry, for replies.
+    pub(crate) fn keys(&self) -> &Mask {
+        &self.0.keys
     }
 
     /// What one call may take, in however many exchanges: within `timeout` and the configured limits. Its

@@ -60,10 +60,27 @@ impl HttpConfig {
         let is_key = |name: &String| KEY_HEADERS.iter().any(|header| name.eq_ignore_ascii_case(header));
         self.headers.keys().any(is_key)
     }
+
+    /// What the headers hold that are for secrets by their names: each whole, and without the scheme before
+    /// it.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Secret> {
+        let is_secret = |name: &str| {
+            let name = name.to_lowercase();
+            SECRET_HEADERS.iter().any(|part| name.contains(part))
+        };
+        let values = self.headers.iter().filter(move |(name, _)| is_secret(name)).map(|(_, value)| value);
+        values.flat_map(|value| {
+            let last = value.expose().split_whitespace().next_back().unwrap_or_default();
+            [value.clone(), Secret::new(last)]
+        })
+    }
 }
 
 /// Headers that carry a key, so that none has to be configured besides.
 const KEY_HEADERS: &[&str] = &["authorization", "api-key", "x-api-key", "x-goog-api-key"];
+
+/// Parts of the names of headers that hold a secret.
+const SECRET_HEADERS: &[&str] = &["auth", "key", "token", "secret", "password", "cookie"];
 
 /// The setters of [`HttpConfig`] for a client, the same in each. The client is a struct with one unnamed
 /// field, a [`ModelClient`](crate::ModelClient), and its file has [`Secret`] in scope.
@@ -112,9 +129,10 @@ macro_rules! http_settings {
             }
 
             /// Sets the largest answer in bytes, after decompression. Default 8 MiB, which is more than a
-            /// million tokens, or some 30 000 that come as a stream of events. Nothing is read beyond that:
-            /// a larger answer is a response with [`FinishReason::Length`](::abyme_core::FinishReason), with
-            /// the text that came until then if it was streamed, and without one otherwise.
+            /// million tokens, or some 30 000 that come as a stream of events. Nothing is read beyond that.
+            /// Of a larger answer that was streamed, the text that came until then is a response with
+            /// [`FinishReason::Length`](::abyme_core::FinishReason). Where no text came it is an error, of
+            /// kind [`MalformedReply`](::abyme_core::ErrorKind::MalformedReply) and permanent.
             pub fn max_body_bytes(self, bytes: usize) -> Self {
                 Self(self.0.with(|config| config.http.max_body_bytes = bytes))
             }

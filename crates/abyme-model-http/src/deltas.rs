@@ -90,8 +90,9 @@ const AFTERWARDS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The pieces of a reply, from the events of an answer. Dropping it closes the connection.
 ///
-/// An answer larger than the most that is read is a reply that the length limit cut. One that ends before its
-/// reply does is an error of kind [`Connection`](ErrorKind::Connection).
+/// An answer larger than the most that is read is a reply that the length limit cut, or an error if no text
+/// came until then. One that ends before its reply does is an error of kind
+/// [`Connection`](ErrorKind::Connection).
 pub fn deltas<R: ReadReply>(
     incoming: Incoming,
     exchange: Exchange,
@@ -198,12 +199,18 @@ impl<R: ReadReply> Deltas<R> {
 
     fn finish(&mut self, reason: Option<FinishReason>) -> Result<()> {
         self.incoming = None;
-        let mut outcome = self.reader.response();
-        if let Some(reason) = reason {
-            self.exchange.warn_too_large();
-            // What came until then may be no reply yet.
-            outcome = Ok(outcome.unwrap_or_default().finish_reason(reason));
-        }
+        let outcome = match (reason, self.reader.response()) {
+            (None, outcome) => outcome,
+            (Some(reason), Ok(response)) if !response.text.is_empty() => {
+                self.exchange.warn_too_large();
+                Ok(response.finish_reason(reason))
+            }
+            (Some(_), outcome) => {
+                let usage = outcome.map_or_else(|none| none.into_parts().1, |empty| Some(empty.usage));
+                let error = self.exchange.with_head(self.exchange.too_large(), &self.head);
+                return Err(usage.into_iter().fold(error, Error::with_usage));
+            }
+        };
         let response = self.exchange.finish(&self.head, outcome, "")?;
         self.ready.push_back(Delta::Done(response));
         Ok(())

@@ -2,8 +2,11 @@
 
 use std::{borrow::Cow, time::SystemTime};
 
-use abyme_core::{Error, ErrorKind, FinishReason, Response, Result, Usage};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
+use abyme_core::{Error, ErrorKind, Response, Result, Usage};
+use reqwest::{
+    Url,
+    header::{CONTENT_TYPE, HeaderMap, LOCATION},
+};
 use serde_json::Value;
 
 use crate::{
@@ -14,12 +17,14 @@ use crate::{
     rate_limits, retry_hint,
     secret::Mask,
     transport::{Head, Reply},
+    url::origin_of,
 };
 
 /// What an answer belongs to: for reading it, and for messages about what it is instead.
 #[derive(Clone, Debug)]
 pub struct Exchange {
     host: String,
+    origin: String,
     path: String,
     model: String,
     written: String,
@@ -33,6 +38,7 @@ impl Exchange {
     pub fn new(client: &HttpClient, path: &str, model: &str) -> Self {
         Self {
             host: client.host().to_owned(),
+            origin: client.origin().to_owned(),
             path: path.to_owned(),
             model: model.to_owned(),
             written: model.to_owned(),
@@ -48,8 +54,7 @@ impl Exchange {
         self
     }
 
-    /// What `read` makes of the JSON in `reply`, or an error that says what the reply is instead. A body
-    /// that is larger than may be read is a response without text that the length limit cut.
+    /// What `read` makes of the JSON in `reply`, or an error that says what the reply is instead.
     ///
     /// # Errors
     /// With the kinds of the provider's group.
@@ -75,9 +80,7 @@ impl Exchange {
         read: impl FnOnce(&str) -> Result<Result<Response, Unusable>>,
     ) -> Result<Response> {
         if reply.head.status.is_success() && reply.is_cut {
-            self.warn_too_large();
-            let cut = Response::new("").finish_reason(FinishReason::Length);
-            return self.finish(&reply.head, Ok(cut), "");
+            return Err(self.with_head(self.too_large(), &reply.head));
         }
         let body = &*text(reply);
         if !reply.head.status.is_success() {
@@ -103,11 +106,7 @@ impl Exchange {
             found = Some(read(answer)?);
             Ok(Response::default())
         })?;
-        found.ok_or_else(|| {
-            let (host, most) = (&self.host, self.most);
-            let message = format!("the answer of {host} is larger than {most} bytes (`max_body_bytes`)");
-            Error::new(ErrorKind::MalformedReply, message)
-        })
+        found.ok_or_else(|| Error::new(ErrorKind::Internal, "an answer was not read"))
     }
 
     /// What was read of an answer, with what its head says besides. `body` is shown in an error.
@@ -156,10 +155,22 @@ impl Exchange {
     }
 
     pub(crate) fn warn_too_large(&self) {
-        let (host, most) = (&self.host, self.most);
-        tracing::warn!(
-            "the answer of {host} is larger than {most} bytes (`max_body_bytes`): the rest is not read"
-        );
+        tracing::warn!("{}: the rest is not read", self.larger());
+    }
+
+    /// The error of an answer that was larger than may be read before any text of a reply came. It would be
+    /// so again, and would be paid for again.
+    pub fn too_large(&self) -> Error {
+        let message = format!("{}, and no text came until there", self.larger());
+        Error::new(ErrorKind::MalformedReply, message).permanent()
+    }
+
+    fn larger(&self) -> String {
+        let most = match self.most {
+            most if most >= 1 << 20 && most.is_multiple_of(1 << 20) => format!("{} MiB", most >> 20),
+            most => format!("{most} bytes"),
+        };
+        format!("the answer of {} is larger than {most} (`max_body_bytes`)", self.host)
     }
 
     /// What a refusal says, if `reply` is one of something in the request; a client may do without it then.
@@ -247,9 +258,19 @@ impl Exchange {
     fn redirected(&self, reply: &Reply) -> Error {
         let to = reply.head.headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
         let to = self.mask.clean(to.split('?').next().unwrap_or_default(), 200);
-        let status = reply.head.status.as_u16();
-        let message =
-            format!("{} redirects to {to} ({status}): set that as the base URL if you trust it", self.host);
+        let (host, status) = (&self.host, reply.head.status.as_u16());
+        let is_path = to.starts_with('/') && !to.starts_with("//");
+        let stays = is_path || Url::parse(&to).is_ok_and(|to| origin_of(&to) == self.origin);
+        let message = match status {
+            // Those that stay at the host were followed, as long as it made sense.
+            307 | 308 if stays => {
+                format!("{host} redirects in a circle, at last to {to} ({status}): check the base URL")
+            }
+            _ => {
+                let to = if is_path { format!("{}{to}", self.origin) } else { to };
+                format!("{host} redirects to {to} ({status}): set that as the base URL if you trust it")
+            }
+        };
         Error::new(ErrorKind::BadRequest, message)
     }
 
@@ -348,6 +369,8 @@ fn implied(error: &ProviderError) -> u16 {
             400
         }
         () if coded("not_found") => 404,
+        // Anthropic's status for it.
+        () if coded("overloaded") => 529,
         () => 500,
     }
 }

@@ -42,6 +42,7 @@ mod events;
 mod failure;
 mod json;
 mod lazy;
+mod masked_reply;
 mod model_client;
 mod model_config;
 mod models;

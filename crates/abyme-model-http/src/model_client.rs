@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::time::Instant;
 
 use crate::{
-    asking::Call, client::HttpClient, env::Sources, lazy::Lazy, model_config::ModelConfig,
-    provider_api::ProviderApi,
+    asking::Call, client::HttpClient, env::Sources, lazy::Lazy, masked_reply::masked,
+    model_config::ModelConfig, provider_api::ProviderApi,
 };
 
 /// A client of one provider's models: settings, one pool of connections, and the facts that every error
@@ -149,6 +149,12 @@ impl<A: ProviderApi> ModelClient<A> {
         self.resolved().is_ok_and(|resolved| resolved.api.reports_cost(&resolved.config))
     }
 
+    /// The keys that requests carry; none if the configuration cannot work.
+    pub fn secrets(&self) -> Vec<String> {
+        let keys = self.resolved().map_or(&[][..], |resolved| resolved.client.keys().secrets());
+        keys.iter().map(|key| key.expose().to_owned()).collect()
+    }
+
     fn resolved(&self) -> Result<&Resolved<A>> {
         self.0.resolved.get(|| self.0.resolve())
     }
@@ -183,7 +189,8 @@ impl<A: ProviderApi> ModelClient<A> {
             // Timers and sockets need one, and panic without.
             HomeRuntime::current()?;
             let Resolved { api, client, .. } = self.resolved()?;
-            api.available_models(client).await
+            let names = api.available_models(client).await?;
+            Ok(names.iter().map(|name| client.keys().text(name)).collect())
         };
         listed.await.map_err(|error| self.about(error, None, start).operation(operation))
     }
@@ -232,7 +239,8 @@ impl<A: ProviderApi> ModelClient<A> {
             None => (&config.model, model.as_str()),
         };
         let allowed = client.allow(request.timeout);
-        api.open(&Call { request, config, client, model, is_streamed, allowed, written }).await
+        let call = Call { request, config, client, model, is_streamed, allowed, written };
+        Ok(masked(client.keys(), api.open(&call).await?))
     }
 
     /// An error with what it is about.
@@ -365,6 +373,10 @@ macro_rules! model_client {
 
             fn max_input_tokens(&self) -> Option<u64> {
                 self.0.max_input_tokens()
+            }
+
+            fn secrets(&self) -> Vec<String> {
+                self.0.secrets()
             }
 
             async fn complete(

@@ -44,6 +44,7 @@ pub(crate) enum Fault {
     CountsNoCalls,
     HidesTheEnd,
     SaysLength,
+    SaysLengthWhenTooLarge,
     FailsWhenCut,
     PutsThoughtsIntoText,
     DropsNativeCalls,
@@ -193,6 +194,9 @@ impl<M: LanguageModel + 'static> Faulty<M> {
             (Err(_), Fault::SaysBadRequest) => return Err(Error::new(ErrorKind::BadRequest, "it failed")),
             (Err(_), Fault::SaysServer) => return Err(Error::new(ErrorKind::Server, "it failed")),
             (Err(_), Fault::SwallowsErrors) => return Ok(Response::new("")),
+            (Err(error), Fault::SaysLengthWhenTooLarge) if error.message().contains("max_body_bytes") => {
+                return Ok(Response::new("").finish_reason(FinishReason::Length));
+            }
             (Err(error), Fault::TellsTheKey) => return Err(error.context(KEY)),
             (Err(error), _) => {
                 self.is_broken.store(true, Ordering::SeqCst);

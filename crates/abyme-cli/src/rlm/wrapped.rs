@@ -33,20 +33,15 @@ impl Wrapped {
     pub(crate) fn new(args: &WrapArgs, models: &ModelArgs) -> Result<Self> {
         let rates = (args.rpm.is_some() || args.tpm.is_some())
             .then(|| RateLimiterConfig::default().requests_per_minute(args.rpm).tokens_per_minute(args.tpm));
-        let recording: Option<Result<_>> = args.record.as_ref().map(|path| {
-            let is_secret = |name: &str| ["_KEY", "_TOKEN", "_SECRET"].iter().any(|end| name.ends_with(end));
-            let variables = std::env::vars_os();
-            let secrets = variables.filter(|(name, _)| is_secret(&name.to_string_lossy()));
-            let secrets = secrets.filter_map(|(_, value)| value.into_string().ok());
-            Ok(secrets.fold(Recording::create(path)?, Recording::secret))
-        });
+        let recording = args.record.as_ref().map(Recording::create).transpose()?;
+        let replay = args.replay.as_ref().map(Replay::open).transpose()?.map(Replay::unordered);
         let mut wrapped = Self {
             rates,
             limiters: HashMap::new(),
             cache: args.cache.clone(),
             caches: HashMap::new(),
-            recording: recording.transpose()?,
-            replay: args.replay.as_ref().map(Replay::open).transpose()?.map(Replay::unordered),
+            recording: recording.map(|recording| secrets().fold(recording, Recording::secret)),
+            replay: replay.map(|replay| secrets().fold(replay, Replay::secret)),
         };
         wrapped.cache(models)?;
         Ok(wrapped)
@@ -77,6 +72,8 @@ impl Wrapped {
         models: &ModelArgs,
     ) -> Result<Arc<dyn LanguageModel>> {
         if let Some(replay) = &self.replay {
+            // As a recording does by itself. A key that is not set has nothing to be kept out of.
+            model.secrets().into_iter().fold(replay.clone(), Replay::secret);
             return Ok(Arc::new(replay.model(model.name())));
         }
         let mut model = self.limited(model);
@@ -116,6 +113,13 @@ impl Wrapped {
         let finished = self.recording.as_ref().map_or(Ok(()), Recording::finish);
         finished.map_err(|error| Failure::new(Exit::Output, error.to_string()))
     }
+}
+
+/// What the environment holds that a cassette should not, beside the keys of the models that are asked.
+fn secrets() -> impl Iterator<Item = String> {
+    let is_secret = |name: &str| ["_KEY", "_TOKEN", "_SECRET"].iter().any(|end| name.ends_with(end));
+    let secrets = std::env::vars_os().filter(move |(name, _)| is_secret(&name.to_string_lossy()));
+    secrets.filter_map(|(_, value)| value.into_string().ok())
 }
 
 impl Drop for Wrapped {

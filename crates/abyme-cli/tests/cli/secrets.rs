@@ -11,8 +11,11 @@ use crate::support::TestDir;
 fn the_key_is_in_nothing_that_the_command_writes() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let submits = Reply::new(["```python\n", "SUBMIT(q)\n", "```"]);
+    // A reply that succeeds, and repeats the key in two pieces.
+    let (first, second) = (format!("```python\nSUBMIT('{}", &KEY[..9]), format!("{}')\n```", &KEY[9..]));
     let scenarios = [
         Scenario::Reply(submits.clone()),
+        Scenario::Reply(Reply::new([first, second])),
         Scenario::Fail(ErrorKind::Auth),
         Scenario::Fail(ErrorKind::BadRequest),
         Scenario::Fail(ErrorKind::QuotaExceeded),
@@ -46,6 +49,36 @@ fn the_key_is_in_nothing_that_the_command_writes() {
             assert!(all.contains("TRACE") && all.contains("test-model"), "{args:?} logs nothing: {all}");
         }
     }
+}
+
+/// It looks like no provider's, and the environment does not have it.
+#[test]
+fn the_key_of_a_file_is_in_no_cassette() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let provider = Provider::new(Scenario::Reply(Reply::new(["```python\n", "SUBMIT(q)\n", "```"])));
+    let server = runtime.block_on(StandInServer::start(OpenAiChat, provider.clone())).unwrap();
+    let (base, key) = (format!("{}/v1", server.url()), "office.7h3k.canary");
+    let dir = TestDir::new();
+    dir.write(".env", format!("ABYME_API_KEY={key}\n"));
+    let question = format!("q=Is {key} a key?");
+    let run = ["run", "-s", "q -> text", "-i", &question, "--model", "openai/test-model"];
+    let ended = dir.run(&[&run[..], &["--api-base", &base, "--record", "calls.jsonl"]].concat());
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let cassette = std::fs::read_to_string(dir.path("calls.jsonl")).unwrap();
+    assert!(cassette.contains("Is [secret] a key?") && !cassette.contains(key), "{cassette}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_cassette_that_cannot_be_written_is_known_before_the_first_call() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let provider = Provider::new(Scenario::Echo);
+    let server = runtime.block_on(StandInServer::start(OpenAiChat, provider.clone())).unwrap();
+    let base = format!("{}/v1", server.url());
+    let run = ["run", "-s", "q -> text", "-i", "q=x", "--model", "openai/test-model", "--api-base", &base];
+    let ended = TestDir::new().run(&[&run[..], &["--record", "/dev/full"]].concat());
+    assert!(ended.code != 0 && ended.stderr.contains("cannot write the cassette /dev/full"), "{ended:?}");
+    assert_eq!(provider.count(), 0);
 }
 
 #[cfg(all(feature = "anthropic", feature = "gemini"))]

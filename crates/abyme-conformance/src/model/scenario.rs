@@ -82,8 +82,8 @@ pub struct Reply {
     pub reasoning: Vec<String>,
     /// The pieces of its text.
     pub text: Vec<String>,
-    /// Why it ended. [`FinishReason::Stop`], [`Length`](FinishReason::Length) or
-    /// [`ContentFilter`](FinishReason::ContentFilter).
+    /// Why it ended. [`FinishReason::Stop`], [`Length`](FinishReason::Length),
+    /// [`ContentFilter`](FinishReason::ContentFilter), or another reason where the format has a place for it.
     pub finish_reason: FinishReason,
     /// What the provider says that it used. `None`: it does not say.
     pub usage: Option<TokenCounts>,

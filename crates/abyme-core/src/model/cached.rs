@@ -29,7 +29,7 @@ impl<M> Cached<M> {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<M: LanguageModel> LanguageModel for Cached<M> {
-    forward!(this => this.model; name check price reports_cost max_input_tokens limits_each_try);
+    forward!(this => this.model; name check price reports_cost max_input_tokens limits_each_try secrets);
 
     /// Keeps the reply for streams of the same request; a call for a whole one is not answered with it.
     async fn stopped_early(&self, request: &Request, reply: &Response) {

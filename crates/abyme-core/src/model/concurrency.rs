@@ -34,7 +34,7 @@ impl<M> ConcurrencyLimited<M> {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<M: LanguageModel> LanguageModel for ConcurrencyLimited<M> {
-    forward!(this => this.model; name price reports_cost max_input_tokens stopped_early);
+    forward!(this => this.model; name price reports_cost max_input_tokens secrets stopped_early);
 
     fn check(&self) -> Result<()> {
         if self.most == 0 {

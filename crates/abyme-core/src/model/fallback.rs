@@ -156,6 +156,10 @@ impl<A: LanguageModel, B: LanguageModel> LanguageModel for Fallback<A, B> {
         true
     }
 
+    fn secrets(&self) -> Vec<String> {
+        [self.first.secrets(), self.second.secrets()].concat()
+    }
+
     async fn complete(&self, request: &Request) -> Result<Response> {
         let mut failed = None;
         if self.is_first_asked(request) {

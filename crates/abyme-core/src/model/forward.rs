@@ -9,7 +9,8 @@ use super::language_model::LanguageModel;
 macro_rules! forward {
     ($this:ident => $model:expr; all) => {
         $crate::model::forward::forward!($this => $model;
-            name check price reports_cost max_input_tokens limits_each_try complete stream stopped_early);
+            name check price reports_cost max_input_tokens limits_each_try secrets complete stream
+            stopped_early);
     };
     ($this:ident => $model:expr; $($method:ident)*) => {
         $( $crate::model::forward::forward!(@$method $this $model); )*
@@ -48,6 +49,12 @@ macro_rules! forward {
         fn limits_each_try(&self) -> bool {
             let $this = self;
             $model.limits_each_try()
+        }
+    };
+    (@secrets $this:ident $model:expr) => {
+        fn secrets(&self) -> Vec<String> {
+            let $this = self;
+            $model.secrets()
         }
     };
     // As `async_trait` writes it, without a box of its own.

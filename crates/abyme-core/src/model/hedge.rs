@@ -208,7 +208,7 @@ impl Twin {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<M: LanguageModel> LanguageModel for Hedged<M> {
-    forward!(this => this.model; name price reports_cost max_input_tokens stopped_early);
+    forward!(this => this.model; name price reports_cost max_input_tokens secrets stopped_early);
 
     fn check(&self) -> Result<()> {
         let HedgePolicy { percentile, max_share, .. } = self.policy;

@@ -78,6 +78,12 @@ pub trait LanguageModel: Send + Sync + fmt::Debug {
         false
     }
 
+    /// The keys that the model's requests carry, for what has to keep them out of a file: a
+    /// [`Recording`](crate::Recording). They are for no other eyes. Default: none.
+    fn secrets(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Answers a request, with one try.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ impl<M> RateLimited<M> {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<M: LanguageModel> LanguageModel for RateLimited<M> {
-    forward!(this => this.model; name price reports_cost max_input_tokens stopped_early);
+    forward!(this => this.model; name price reports_cost max_input_tokens secrets stopped_early);
 
     fn check(&self) -> Result<()> {
         self.limiter.check()?;

@@ -33,7 +33,7 @@ impl<M> Retrying<M> {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<M: LanguageModel> LanguageModel for Retrying<M> {
-    forward!(this => this.model; name check price reports_cost max_input_tokens stopped_early);
+    forward!(this => this.model; name check price reports_cost max_input_tokens secrets stopped_early);
 
     fn limits_each_try(&self) -> bool {
         true

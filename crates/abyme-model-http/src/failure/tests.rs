@@ -11,6 +11,7 @@ const KEY: &str = "sk-canary-0123456789";
 fn exchange() -> Exchange {
     Exchange {
         host: "api.test".into(),
+        origin: "https://api.test".into(),
         path: "/v1/chat/completions".into(),
         model: "m".into(),
         written: "openai/m".into(),
@@ -101,6 +102,41 @@ fn errors_that_come_with_status_200() {
         ErrorKind::BadRequest
     );
     assert_eq!(told(200, json!("overloaded")).kind(), ErrorKind::Server);
+    let overloaded = told(200, json!({"type": "overloaded_error", "message": "Overloaded"}));
+    assert_eq!(overloaded.kind(), ErrorKind::Server);
+    assert_eq!(overloaded.to_string(), "api.test failed (529): Overloaded");
+}
+
+#[test]
+fn an_answer_that_is_too_large_is_not_asked_for_again() {
+    let exchange = Exchange { most: 8 << 20, ..exchange() };
+    let cut = Reply { is_cut: true, ..reply(200, &[("x-request-id", "req_7")], "{") };
+    let error = exchange.response(&cut, read).unwrap_err();
+    assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::MalformedReply, false));
+    assert_eq!(
+        error.to_string(),
+        "the answer of api.test is larger than 8 MiB (`max_body_bytes`), and no text came until there"
+    );
+    assert!(format!("{error:?}").contains("req_7"));
+}
+
+#[test]
+fn redirections_say_where_they_lead() {
+    let to = |status, location| error(status, &[("location", location)], "").to_string();
+    for location in ["/v1/x", "https://api.test/v1/x"] {
+        let circle =
+            format!("api.test redirects in a circle, at last to {location} (307): check the base URL");
+        assert_eq!(to(307, location), circle);
+    }
+    let elsewhere = to(301, "/v2/x");
+    assert!(
+        elsewhere.starts_with("api.test redirects to https://api.test/v2/x (301): set that as"),
+        "{elsewhere}"
+    );
+    let plain = to(308, "http://api.test/v1/x");
+    assert!(plain.starts_with("api.test redirects to http://api.test/v1/x (308): set that as"), "{plain}");
+    let other = to(308, "https://other.test/x?key=1");
+    assert!(other.starts_with("api.test redirects to https://other.test/x (308): set that as"), "{other}");
 }
 
 #[test]

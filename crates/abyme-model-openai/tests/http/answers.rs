@@ -72,8 +72,9 @@ async fn compressed_answers() {
 
     let bomb = serve(gzip(include_bytes!("fixtures/spaces.gz"))).await;
     let model = model(&bomb.uri()).max_body_bytes(64 << 10);
-    let response = model.with_retry(policy()).complete(&Request::prompt("x")).await.unwrap();
-    assert_eq!((response.text.as_str(), response.finish_reason), ("", FinishReason::Length));
+    let error = model.with_retry(policy()).complete(&Request::prompt("x")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MalformedReply);
+    assert!(error.message().contains("is larger than 65536 bytes (`max_body_bytes`)"), "{error}");
     assert_eq!(requests(&bomb).await, 1, "a second try would be no smaller");
 
     let garbage = serve(gzip(b"this is not gzip")).await;
@@ -85,10 +86,10 @@ async fn compressed_answers() {
 #[tokio::test]
 async fn a_huge_answer_is_not_read_to_its_end() {
     let server = serve(ok(completion(&"x".repeat(200_000)))).await;
-    let response =
-        model(&server.uri()).max_body_bytes(100_000).complete(&Request::prompt("x")).await.unwrap();
-    // As one that the length limit cut: a run asks for a shorter one.
-    assert_eq!((response.text.as_str(), response.finish_reason), ("", FinishReason::Length));
+    let error =
+        model(&server.uri()).max_body_bytes(100_000).complete(&Request::prompt("x")).await.unwrap_err();
+    // Half of a JSON is no text, and the next one would be as large and paid for too.
+    assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::MalformedReply, false));
     assert_eq!(ask(&server.uri()).await.unwrap().text.len(), 200_000);
 }
 

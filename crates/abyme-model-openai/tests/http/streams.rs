@@ -337,13 +337,14 @@ async fn a_stream_above_the_cap_is_a_reply_that_was_cut() {
         while write(&mut stream, "data: xxxxxxxxxxxxxxxxxxxxxxxxxxx").await.is_ok() {}
     })
     .await;
-    let end = read(&model(&line.url).max_body_bytes(100_000)).await.1;
-    assert_eq!(end.unwrap().finish_reason, FinishReason::Length);
+    let error = read(&model(&line.url).max_body_bytes(100_000)).await.1.unwrap_err();
+    assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::MalformedReply, false));
+    assert!(error.message().contains("larger than 100000 bytes"), "{error}");
 
     let bomb = ResponseTemplate::new(200).insert_header("content-encoding", "gzip");
     let bomb = bomb.set_body_raw(include_bytes!("fixtures/spaces.gz").to_vec(), "text/event-stream");
-    let end = read(&model(&serve(bomb).await.uri()).max_body_bytes(64 << 10)).await.1;
-    assert_eq!(end.unwrap().finish_reason, FinishReason::Length);
+    let error = read(&model(&serve(bomb).await.uri()).max_body_bytes(64 << 10)).await.1.unwrap_err();
+    assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::MalformedReply, false));
 }
 
 #[tokio::test]

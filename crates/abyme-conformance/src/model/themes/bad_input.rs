@@ -44,8 +44,8 @@ async fn is_read(exam: &Exam, fault: WireFault) {
     }
 }
 
-/// Checks that a reply which is too large ends as one that was cut, or fails for good, and takes little
-/// memory.
+/// Checks that a reply which is too large ends as one that was cut, or fails for good where no text came, and
+/// takes little memory. An empty text that was cut would be asked for again, and paid for.
 async fn is_bounded(exam: &Exam, fault: WireFault) {
     for way in WAYS {
         let subject = exam.of(Scenario::Wire(fault.clone())).await;
@@ -54,6 +54,7 @@ async fn is_bounded(exam: &Exam, fault: WireFault) {
             Ok(response) => {
                 let reason = response.finish_reason;
                 check_eq(format!("{way:?}: the reason of the end"), reason, FinishReason::Length);
+                check(!response.text.is_empty(), format!("{way:?}: a text of nothing for {fault:?}"));
             }
             Err(error) => check(!error.is_temporary(), format!("{way:?}: {error:?} would be tried again")),
         }

@@ -172,10 +172,11 @@ fn texts(content: Option<&Value>) -> Result<Vec<String>, String> {
     Ok(texts)
 }
 
-fn reason(reply: &Reply) -> &'static str {
+fn reason(reply: &Reply) -> &str {
     match (&reply.finish_reason, &reply.native_call) {
         (FinishReason::Length, _) => "max_tokens",
         (FinishReason::ContentFilter, _) => "refusal",
+        (FinishReason::Other(reason), _) => reason,
         (_, Some(_)) => "tool_use",
         _ => "end_turn",
     }

@@ -134,9 +134,10 @@ fn call(reply: &Reply) -> Option<Value> {
 fn chunk(reply: &Reply, parts: &[Value], is_last: bool) -> Value {
     let mut candidate = json!({"content": {"role": "model", "parts": parts}, "index": 0});
     if is_last {
-        candidate["finishReason"] = match reply.finish_reason {
+        candidate["finishReason"] = match &reply.finish_reason {
             FinishReason::Length => "MAX_TOKENS",
             FinishReason::ContentFilter => "SAFETY",
+            FinishReason::Other(reason) => reason,
             _ => "STOP",
         }
         .into();

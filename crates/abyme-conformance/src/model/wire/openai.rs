@@ -119,10 +119,11 @@ pub(super) fn message(message: &Value) -> Result<Message, String> {
     }
 }
 
-fn reason(reply: &Reply) -> &'static str {
+fn reason(reply: &Reply) -> &str {
     match (&reply.finish_reason, &reply.native_call) {
         (FinishReason::Length, _) => "length",
         (FinishReason::ContentFilter, _) => "content_filter",
+        (FinishReason::Other(reason), _) => reason,
         (_, Some(_)) => "tool_calls",
         _ => "stop",
     }

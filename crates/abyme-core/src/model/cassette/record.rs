@@ -2,13 +2,14 @@
 
 use std::{
     fmt, fs,
-    io::Write,
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
+use serde::Serialize;
 
 use super::{
     entry::{Entry, Facts, Header, Outcome, Piece},
@@ -27,8 +28,9 @@ use crate::{
 /// A cassette that is being recorded. A handle: give it to all models of a run by
 /// [`with_recording`](crate::LanguageModelExt::with_recording), and replay it with [`Replay`](crate::Replay).
 ///
-/// What looks like a key of a well-known provider, and what [`secret`](Self::secret) names, is not written: a
-/// mark stands in its place. Nothing else is left out, so a cassette is as secret as the texts in it.
+/// What looks like a key of a well-known provider, the keys of the models that are recorded, and what
+/// [`secret`](Self::secret) names are not written: a mark stands in their place. Nothing else is left out, so
+/// a cassette is as secret as the texts in it.
 ///
 /// ```
 /// use abyme_core::{LanguageModel, LanguageModelExt, Recording, Replay, Request, testing::ScriptedModel};
@@ -66,7 +68,8 @@ impl fmt::Debug for Recording {
 }
 
 impl Recording {
-    /// Records into a new file, which its owner alone may read; or replaces one of that name.
+    /// Records into a new file, which its owner alone may read; or replaces one of that name. Its first line
+    /// is written at once, so that a file that cannot be written is known before a call is paid for.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] with the path.
@@ -76,13 +79,14 @@ impl Recording {
         options.write(true).create(true).truncate(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path).map_err(|error| {
+        let not_writable = |error: io::Error| {
             let message = format!("cannot write the cassette {}: {error}", path.display());
             Error::new(ErrorKind::Io, message).with_source(error)
-        })?;
-        let (path, scrubber) = (path.to_owned(), Scrubber::new()?);
-        let mut tape = Tape { path, file, scrubber, calls: 0, failure: None };
-        tape.write(&Header::new());
+        };
+        let file = options.open(path).map_err(not_writable)?;
+        let scrubber = Scrubber::new()?;
+        let mut tape = Tape { path: path.to_owned(), file, scrubber, calls: 0, failure: None };
+        tape.write(&Header::new()).map_err(not_writable)?;
         Ok(Self(Arc::new(Mutex::new(tape))))
     }
 
@@ -130,16 +134,24 @@ impl Recording {
 }
 
 impl Tape {
-    fn write(&mut self, line: &impl serde::Serialize) {
-        let written = serde_json::to_string(line).map_err(std::io::Error::from).and_then(|json| {
-            let mut line = self.scrubber.scrub(&json).into_owned();
-            line.push('\n');
-            self.file.write_all(line.as_bytes())
-        });
-        if let Err(error) = written {
-            tracing::warn!(%error, "a call cannot be recorded");
-            self.failure.get_or_insert_with(|| error.to_string());
+    /// Adds a call. After the first that cannot be added there is none: half a line may be the last.
+    fn add(&mut self, entry: &mut Entry) {
+        if self.failure.is_some() {
+            return;
         }
+        if let Some(pieces) = &mut entry.pieces {
+            self.scrubber.scrub_pieces(pieces);
+        }
+        if let Err(error) = self.write(entry) {
+            tracing::warn!(%error, "a call cannot be recorded, and none after it is");
+            self.failure = Some(error.to_string());
+        }
+    }
+
+    fn write(&mut self, line: &impl Serialize) -> io::Result<()> {
+        let mut line = self.scrubber.scrub_json(&serde_json::to_string(line)?).into_owned();
+        line.push('\n');
+        self.file.write_all(line.as_bytes())
     }
 }
 
@@ -173,7 +185,7 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.recording.tape().write(&self.entry);
+        self.recording.tape().add(&mut self.entry);
     }
 }
 
@@ -184,8 +196,9 @@ pub struct Recorded<M> {
     recording: Recording,
 }
 
-impl<M> Recorded<M> {
+impl<M: LanguageModel> Recorded<M> {
     pub(in crate::model) fn new(model: M, recording: Recording) -> Self {
+        let recording = model.secrets().into_iter().fold(recording, Recording::secret);
         Self { model, recording }
     }
 }
@@ -194,7 +207,7 @@ impl<M> Recorded<M> {
 #[deny(clippy::missing_trait_methods)]
 impl<M: LanguageModel> LanguageModel for Recorded<M> {
     forward!(this => this.model;
-        name check price reports_cost max_input_tokens limits_each_try stopped_early);
+        name check price reports_cost max_input_tokens limits_each_try secrets stopped_early);
 
     async fn complete(&self, request: &Request) -> Result<Response> {
         let mut open = self.recording.begin(&self.model, request, None);

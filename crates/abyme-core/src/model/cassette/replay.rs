@@ -88,9 +88,16 @@ impl Replay {
         self
     }
 
-    /// Compares requests without this text, as the recording was told to keep it out.
+    /// Compares requests without this text, as the recording was told to keep it out. One that was not told
+    /// is compared without it too.
     pub fn secret(self, secret: impl Into<String>) -> Self {
-        self.tape().scrubber.secret(secret.into());
+        let mut tape = self.tape();
+        let Tape { scrubber, entries, .. } = &mut *tape;
+        scrubber.secret(secret.into());
+        for entry in entries {
+            entry.request = scrubber.scrub_request(&entry.request);
+        }
+        drop(tape);
         self
     }
 
@@ -139,8 +146,7 @@ impl Tape {
         if let Some(differed) = &self.differed {
             return Err(self.error(differed));
         }
-        let json = serde_json::to_string(&request.question()).unwrap_or_default();
-        let asked = serde_json::from_str(&self.scrubber.scrub(&json)).unwrap_or_default();
+        let asked = self.scrubber.scrub_request(&request.question());
         let left = || {
             let all = self.entries.iter().enumerate();
             all.filter(|(at, entry)| !self.used[*at] && entry.model == model)
@@ -257,6 +263,10 @@ impl LanguageModel for Replayed {
 
     fn limits_each_try(&self) -> bool {
         false
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        Vec::new()
     }
 
     async fn complete(&self, request: &Request) -> Result<Response> {

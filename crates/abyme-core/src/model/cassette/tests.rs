@@ -2,12 +2,14 @@
 
 use std::{fs, time::Duration};
 
-use futures_util::{FutureExt, StreamExt, future::join_all};
+use futures_util::{FutureExt, StreamExt, future::join_all, stream};
 
 use super::{Recording, Replay};
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::{Delta, LanguageModel, LanguageModelExt, Request, Response, Usage, collect},
+    model::{
+        Delta, LanguageModel, LanguageModelExt, NativeCall, Request, Response, ResponseStream, Usage, collect,
+    },
     testing::ScriptedModel,
 };
 
@@ -153,6 +155,91 @@ async fn no_key_is_written_and_requests_are_compared_without() {
         assert_eq!(ask(&replay, prompt).await.unwrap().text, "re: my key is [secret], is it?");
     }
     replay.finish().unwrap();
+}
+
+/// A model whose stream has these pieces, and which sends this key.
+#[derive(Debug)]
+struct InPieces(&'static [&'static str], &'static str);
+
+#[async_trait::async_trait]
+impl LanguageModel for InPieces {
+    fn name(&self) -> &str {
+        "echo"
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        vec![self.1.to_owned()]
+    }
+
+    async fn complete(&self, request: &Request) -> Result<Response> {
+        collect(self.stream(request)).await
+    }
+
+    fn stream<'a>(&'a self, _: &'a Request) -> ResponseStream<'a> {
+        let whole = Response::new(self.0.concat()).reasoning(self.0.concat());
+        let pieces = self.0.iter().map(|&piece| Delta::Text(piece.to_owned()));
+        let pieces = pieces.chain(self.0.iter().map(|&piece| Delta::Reasoning(piece.to_owned())));
+        stream::iter(pieces.chain([Delta::Done(whole)]).map(Ok)).boxed()
+    }
+}
+
+/// The cassette of a stream of these pieces of a model with this key, and the pieces of text that it replays.
+async fn recorded_pieces(pieces: &'static [&'static str], key: &'static str) -> (String, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cassette.jsonl");
+    let recording = Recording::create(&path).unwrap();
+    let request = Request::prompt(format!("is {key} a key?"));
+    collect(InPieces(pieces, key).with_recording(&recording).stream(&request)).await.unwrap();
+    recording.finish().unwrap();
+    let replay = Replay::open(&path).unwrap().secret(key);
+    let (mut texts, mut thoughts, mut whole) = (Vec::new(), String::new(), Response::default());
+    for delta in replay.model("echo").stream(&request).collect::<Vec<_>>().await {
+        match delta.unwrap() {
+            Delta::Text(text) => texts.push(text),
+            Delta::Reasoning(text) => thoughts += &text,
+            Delta::Done(response) => whole = response,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((texts.concat(), thoughts), (whole.text, whole.reasoning));
+    replay.finish().unwrap();
+    (fs::read_to_string(path).unwrap(), texts)
+}
+
+#[tokio::test]
+async fn a_key_that_is_split_over_pieces_is_not_written_and_they_add_up() {
+    let split = &["key='Bearer sk", "-WALK", "SECRET123' and ", "sk-proj-", "abcdefghijklmnop1234.", " Bye"];
+    let (tape, pieces) = recorded_pieces(split, "sk-WALKSECRET123").await;
+    assert_eq!(pieces, ["key='[secret]", "' and ", "[secret]", ".", " Bye"]);
+    assert!(!tape.contains("WALK") && !tape.contains("SECRET") && !tape.contains("abcdefgh"), "{tape}");
+    // What only a part of the text looks like stays, as in the whole text.
+    let (tape, _) = recorded_pieces(&["a ta", "sk-management-system-of-ours"], "walk-secret").await;
+    assert!(tape.contains("a task-management-system-of-ours") && !tape.contains("walk-secret"), "{tape}");
+}
+
+#[tokio::test]
+async fn a_key_after_a_line_break_is_not_written() {
+    let key = "sk-proj-abcdefghijklmnop1234";
+    let call = NativeCall::new("python", serde_json::json!({"code": format!("a\n{key}\n")}).to_string());
+    let model = ScriptedModel::from_fn(move |_| Ok(Response::new("").native_call(call.clone())));
+    let tape = recorded(model, &[&format!("keys:\n{key}")]).await;
+    assert!(tape.contains("keys:\\n[secret]") && !tape.contains(key), "{tape}");
+}
+
+#[tokio::test]
+async fn a_replay_compares_without_a_secret_that_the_recording_was_not_told() {
+    let tape = recorded(echo(), &["in my-staging-host"]).await;
+    let replay = Replay::from_jsonl("x.jsonl", &tape).unwrap().secret("my-staging-host");
+    assert_eq!(ask(&replay, "in my-staging-host").await.unwrap().text, "re: in my-staging-host");
+    replay.finish().unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_cannot_be_written_is_known_at_once() {
+    let error = Recording::create("/dev/full").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io);
+    assert!(error.message().starts_with("cannot write the cassette /dev/full: "), "{error}");
 }
 
 #[tokio::test]
