@@ -53,7 +53,7 @@ impl Python {
         let unusable =
             |what: String| Error::new(ErrorKind::Unavailable, what).with("python", program.display());
         let name = program.display();
-        let asked = Asked::start(program).map_err(|error| {
+        let asked = ProbedPython::start(program).map_err(|error| {
             let what = match error.kind() {
                 IoErrorKind::NotFound => format!(
                     "there is no `{name}` here: install Python {}.{} or later, or name another one as the \
@@ -95,7 +95,7 @@ impl Python {
 
 /// A Python that is asked what it is. It is killed and reaped when this is dropped, here and now: tokio
 /// leaves that to its runtime, which may have ended.
-struct Asked {
+struct ProbedPython {
     child: ChildProcess,
     input: pipe::Sender,
     output: pipe::Receiver,
@@ -109,7 +109,7 @@ struct Answered {
     stderr: Vec<u8>,
 }
 
-impl Asked {
+impl ProbedPython {
     fn start(program: &Path) -> io::Result<Self> {
         let ((stdin, input), (output, stdout), (errors, stderr)) = (io::pipe()?, io::pipe()?, io::pipe()?);
         let mut command = Command::new(program);
