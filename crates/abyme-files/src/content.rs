@@ -15,6 +15,7 @@ use regex::RegexBuilder;
 #[cfg(feature = "sqlite")]
 use crate::tables::{LOCKED, Tables};
 use crate::{
+    html::Page,
     report::Line,
     sources::{FoundSource, Position, Source, ends_in, only},
     text::Decoded,
@@ -29,6 +30,8 @@ pub(crate) struct TextFile {
     name: String,
     path: Option<PathBuf>,
     decoded: Decoded,
+    /// What is shown of an HTML page; `decoded` is its source.
+    page: Option<Page>,
     /// Whether the text is the file's own, and not what was made of it.
     is_plain: bool,
     /// What the model gets in place of the text.
@@ -37,7 +40,7 @@ pub(crate) struct TextFile {
 
 impl TextFile {
     pub(crate) fn new(name: String, path: Option<PathBuf>, decoded: Decoded, is_plain: bool) -> Self {
-        Self { name, path, decoded, is_plain, parsed: None }
+        Self { name, path, decoded, page: None, is_plain, parsed: None }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -50,7 +53,11 @@ impl TextFile {
     }
 
     pub(crate) fn text(&self) -> &Text {
-        &self.decoded.text
+        self.page.as_ref().map_or(&self.decoded.text, Page::text)
+    }
+
+    pub(crate) fn set_page(&mut self, page: Page) {
+        self.page = Some(page);
     }
 
     pub(crate) fn set_parsed(&mut self, value: Value) {
@@ -59,11 +66,15 @@ impl TextFile {
 
     /// What the model gets. A text is shared, not copied.
     pub(crate) fn value(&self) -> Value {
-        self.parsed.clone().unwrap_or_else(|| self.decoded.text.clone().into())
+        self.parsed.clone().unwrap_or_else(|| self.text().clone().into())
     }
 
     pub(crate) fn type_name(&self) -> &'static str {
-        self.parsed.as_ref().map_or("str", Value::type_name)
+        match (&self.parsed, &self.page) {
+            (Some(value), _) => value.type_name(),
+            (None, Some(_)) => "str, what is read of an HTML page",
+            (None, None) => "str",
+        }
     }
 
     /// Where a quote is.
@@ -85,6 +96,10 @@ impl TextFile {
             let pattern = RegexBuilder::new(&words.join(space)).size_limit(16 << 20).build().ok()?;
             pattern.find(text).map(|found| found.start())
         })?;
+        let (text, at) = match &self.page {
+            Some(page) => (self.decoded.text.as_str(), page.in_source(at)),
+            None => (text, at),
+        };
         let line = 1 + text.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count();
         let byte = self.decoded.byte_in_file(at).filter(|_| self.is_plain);
         Some(Position::Text {

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::html;
+
 /// How many bytes of a file are looked at to tell what it is.
 pub(crate) const HEAD_BYTES: usize = 8 << 10;
 
@@ -16,6 +18,8 @@ pub(crate) enum Kind {
     Csv(bool),
     Json,
     JsonLines,
+    /// A web page. `true` where it is XHTML.
+    Html(bool),
     Pdf,
     Docx,
     Text,
@@ -79,6 +83,10 @@ impl Kind {
             "tsv" | "tab" => Self::Csv(true),
             "json" | "geojson" | "ipynb" => Self::Json,
             "jsonl" | "ndjson" => Self::JsonLines,
+            "html" | "htm" => Self::Html(is_xml(head)),
+            "xhtml" | "xht" => Self::Html(true),
+            // What is fetched often has no ending.
+            _ if html::is_page(head) => Self::Html(false),
             _ => Self::Text,
         }
     }
@@ -94,6 +102,11 @@ impl Kind {
             _ => Self::Zip,
         }
     }
+}
+
+/// Whether a page begins as XML does.
+fn is_xml(head: &[u8]) -> bool {
+    head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).starts_with(b"<?xml")
 }
 
 /// The name of a compressed file without what says so.
@@ -116,6 +129,10 @@ mod tests {
         assert_eq!((Kind::of("a.tar", &tar), Kind::of("a.txt", &tar[..200])), (Kind::Tar, Kind::Text));
         assert_eq!(Kind::of("A.TSV", b"x\ty"), Kind::Csv(true));
         assert_eq!(Kind::of("dir.json/notes", b"{}"), Kind::Text);
+        assert_eq!(Kind::of("a.HTM", b"text"), Kind::Html(false));
+        assert_eq!(Kind::of("a.html", b"<?xml version='1.0'?><!DOCTYPE html>"), Kind::Html(true));
+        assert_eq!(Kind::of("https://example.org/", b"\n<!doctype html>"), Kind::Html(false));
+        assert_eq!(Kind::of("a.json", b"<html>"), Kind::Json);
         assert_eq!(Kind::of(unpacked_name("a.jsonl.gz"), b"{}"), Kind::JsonLines);
         assert_eq!(Packing::of(b"\x1f\x8b\x08"), Some(Packing::Gzip));
     }

@@ -4,6 +4,7 @@
 mod archives;
 mod content;
 mod documents;
+mod html;
 mod kind;
 mod loaded;
 mod loader;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     content::{Content, TextFile},
     documents,
+    html::{self, Page},
     kind::Kind,
     loaded::Loaded,
     read::{self, Opened, Work},
@@ -85,6 +86,7 @@ pub struct Loader {
     max_files: usize,
     hidden: bool,
     ignored: bool,
+    html_source: bool,
     max_rows: usize,
     #[serde(with = "abyme_core::seconds")]
     query_timeout: Duration,
@@ -97,6 +99,7 @@ impl Default for Loader {
             max_files: 10_000,
             hidden: false,
             ignored: false,
+            html_source: false,
             max_rows: 100_000,
             query_timeout: Duration::from_secs(30),
         }
@@ -110,9 +113,9 @@ impl Loader {
     }
 
     /// Sets how many bytes all texts may have together, decompressed and as UTF-8; of a document its text
-    /// counts. A file that does not fit is left out, and the report says so. Of one archive, four times as
-    /// much is unpacked, files that are left out included. Databases are not counted: they stay where they
-    /// are. Default: 1 GiB.
+    /// counts, of HTML that and its source. A file that does not fit is left out, and the report says so. Of
+    /// one archive, four times as much is unpacked, files that are left out included. Databases are not
+    /// counted: they stay where they are. Default: 1 GiB.
     pub fn max_total_bytes(mut self, bytes: u64) -> Self {
         self.max_total_bytes = bytes;
         self
@@ -135,6 +138,12 @@ impl Loader {
     /// Default: they are not.
     pub fn ignored(mut self, ignored: bool) -> Self {
         self.ignored = ignored;
+        self
+    }
+
+    /// Sets whether HTML is loaded as its source, tags and all. Default: what a reader sees of the page.
+    pub fn html_source(mut self, source: bool) -> Self {
+        self.html_source = source;
         self
     }
 
@@ -335,15 +344,21 @@ impl Loading<'_> {
                 Err(problem) => return outcome.problem(name, problem),
             }
         } else {
-            text::decode(bytes)
+            let declared = matches!(kind, Kind::Html(_)).then(|| html::declared_encoding(&bytes)).flatten();
+            text::decode(bytes, declared)
         };
-        // What is kept is the text, which may be longer than the file.
-        let Some(left) = self.bytes_left.checked_sub(decoded.text.len() as u64) else {
+        let page = match kind {
+            Kind::Html(is_xml) if !self.loader.html_source => Some(Page::of(&decoded.text, is_xml)),
+            _ => None,
+        };
+        // What is kept is the text, which may be longer than the file; of a page its source, too.
+        let kept = decoded.text.len() + page.as_ref().map_or(0, |page| page.text().len());
+        let Some(left) = self.bytes_left.checked_sub(kept as u64) else {
             return outcome.problem(name, self.too_large(None));
         };
         self.bytes_left = left;
         let packed = packing.map(|packing| format!("decompressed ({})", packing.name()));
-        let notes = packed.into_iter().chain(decoded.note()).collect();
+        let mut notes: Vec<String> = packed.into_iter().chain(decoded.note()).collect();
         let name = self.content.free_name(name);
         let path = match &origin {
             Origin::File(found, _) => Some(found.path.clone()),
@@ -351,7 +366,21 @@ impl Loading<'_> {
         };
         let is_plain = packing.is_none() && !is_document && !matches!(origin, Origin::Archive { .. });
         let mut text = TextFile::new(name.clone(), path, decoded, is_plain);
-        let what = self.understood(kind, &mut text, outcome);
+        let what = match page {
+            Some(page) if !page.text().is_empty() => {
+                text.set_page(page);
+                notes.push("HTML without its markup".to_owned());
+                "text".to_owned()
+            }
+            Some(_) => {
+                outcome.problem(
+                    &name,
+                    "no text is in this page, which may be made by a script; its source is there",
+                );
+                "text".to_owned()
+            }
+            None => self.understood(kind, &mut text, outcome),
+        };
         outcome.loaded(&name, what, notes, size_read);
         self.content.add(text);
     }

@@ -45,8 +45,8 @@ pub(crate) fn check_head(head: &[u8]) -> Result<(), NoText> {
     if head.contains(&0) || controls * 20 > head.len() { Err(NoText::Binary) } else { Ok(()) }
 }
 
-/// Reads text, in the encoding that its mark, its bytes or else a guess says.
-pub(crate) fn decode(bytes: Vec<u8>) -> Decoded {
+/// Reads text, in the encoding that its mark, its bytes, itself (`declared`) or else a guess says.
+pub(crate) fn decode(bytes: Vec<u8>, declared: Option<&'static Encoding>) -> Decoded {
     let (encoding, mark) = match Encoding::for_bom(&bytes) {
         Some((encoding, mark)) => (Some(encoding), mark),
         None => (unmarked_utf16(&bytes), 0),
@@ -63,12 +63,14 @@ pub(crate) fn decode(bytes: Vec<u8>) -> Decoded {
         }
         Err(error) => error.into_bytes(),
     };
-    let encoding = guess(&bytes);
+    // One that is declared as UTF-8 or UTF-16 is none: that would have been seen.
+    let declared = declared.filter(|encoding| ![UTF_8, UTF_16LE, UTF_16BE].contains(encoding));
+    let encoding = declared.unwrap_or_else(|| guess(&bytes));
     let (text, is_damaged) = match encoding {
         encoding if encoding == UTF_8 => (String::from_utf8_lossy(&bytes), true),
         encoding => encoding.decode_without_bom_handling(&bytes),
     };
-    Decoded { text: text.into(), encoding, mark, is_damaged, is_guess: true }
+    Decoded { text: text.into(), encoding, mark, is_damaged, is_guess: declared.is_none() }
 }
 
 impl Decoded {
@@ -155,7 +157,7 @@ mod tests {
     /// The text, its note, and the byte of the file where the text `at` begins.
     fn read(bytes: &[u8], at: &str) -> (String, Option<String>, Option<u64>) {
         check_head(&bytes[..bytes.len().min(8192)]).unwrap();
-        let decoded = decode(bytes.to_vec());
+        let decoded = decode(bytes.to_vec(), None);
         let byte = decoded.text.find(at).and_then(|at| decoded.byte_in_file(at));
         (decoded.text.to_string(), decoded.note(), byte)
     }

@@ -266,6 +266,7 @@ fn the_defaults() {
         json,
         serde_json::json!({
             "max_total_bytes": 1 << 30, "max_files": 10_000, "hidden": false, "ignored": false,
+            "html_source": false,
             "max_rows": 100_000, "query_timeout": 30.0,
         })
     );
@@ -412,4 +413,45 @@ mod archives {
         let loaded = dir.load(&Loader::new(), &["skipped.tgz"]);
         assert_eq!(files(&loaded).len(), 2, "{:?}", dir.report(&loaded));
     }
+}
+
+/// A saved page: the model reads its text, and a quote stands where it is in the file.
+#[test]
+fn html_is_what_a_reader_sees_and_quotes_stand_in_the_file() {
+    let dir = Dir::new();
+    let page = "<html><head><meta charset=\"iso-8859-2\"><script>rate = '12 % of all';</script></head>\n\
+                <body><p>The <b>refund</b>\nrate of &quot;Gr\u{f6}\u{df}e&quot; is\n\
+                <em>12&nbsp;%</em></p></body></html>";
+    let latin: Vec<u8> = page.chars().map(|char| char as u32 as u8).collect();
+    dir.write("page.html", &latin);
+    dir.write("app.htm", "<html><body><div id=root></div><script src=app.js></script></body></html>");
+    dir.write("page.html.gz", gzip(&latin));
+    let loaded = dir.load(&Loader::new(), &["page.html", "app.htm", "page.html.gz"]);
+    let size = latin.len();
+    assert_eq!(
+        dir.report(&loaded),
+        [
+            format!("page.html: text, {size} bytes, ISO-8859-2, HTML without its markup"),
+            "app.htm: text, 73 bytes".to_owned(),
+            "app.htm: no text is in this page, which may be made by a script; its source is there".to_owned(),
+            format!(
+                "page.html.gz: text, {size} bytes, decompressed (gzip), ISO-8859-2, HTML without its markup"
+            ),
+        ]
+    );
+    let files = files(&loaded);
+    assert_eq!(files[0].1, "The refund rate of \"Gr\u{f6}\u{df}e\" is 12 %".into());
+    assert!(files[1].1.as_text().is_some_and(|text| text.starts_with("<html>")), "{:?}", files[1]);
+    let quotes = ["refund rate", "\"Gr\u{f6}\u{df}e\"  is 12 %", "<b>refund", "of all"];
+    let found = loaded.sources(&Value::list(quotes.iter().map(|quote| {
+        Value::dict([("file", dir.path("page.html").display().to_string()), ("quote", (*quote).to_owned())])
+    })));
+    let byte = |text: &str| page.chars().take(page[..page.find(text).unwrap()].chars().count()).count();
+    let shown = |index: usize| found[index].as_ref().unwrap().to_string();
+    assert!(shown(0).contains(&format!("page.html:2 (byte {}):", byte("refund</b>"))), "{}", shown(0));
+    assert!(shown(1).contains(&format!("page.html:3 (byte {}):", byte("&quot;Gr"))), "{}", shown(1));
+    assert!(found[2].is_err() && found[3].is_err(), "{found:?}");
+    let raw = dir.load(&Loader::new().html_source(true), &["page.html"]);
+    assert!(dir.report(&raw)[0].starts_with("page.html: text, "), "{:?}", dir.report(&raw));
+    assert_eq!(raw.inputs("why?").get("files").unwrap().as_dict().unwrap()[0].as_text(), Some(page));
 }
