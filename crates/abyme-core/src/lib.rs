@@ -33,6 +33,7 @@ pub mod testing;
 mod tool;
 pub mod trajectory;
 pub mod value;
+mod whole_file;
 
 pub use abyme_python_syntax::{CodePolicy, Violation};
 
@@ -40,6 +41,8 @@ pub use abyme_python_syntax::{CodePolicy, Violation};
 pub use self::signature::derived;
 #[doc(hidden)]
 pub use self::tool::declared;
+#[doc(hidden)]
+pub use self::whole_file::replace_whole;
 pub use abyme_derive::{Signature, signature, tool, tools};
 
 #[cfg(feature = "cache")]

@@ -169,9 +169,10 @@ impl<S: Signature> Rlm<S> {
     ///
     /// # Errors
     /// When it is awaited: [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the record is of
-    /// another task, prompt or backend, with what differs, if it is of a later question of a conversation
-    /// (see [`Conversation::resume_from`]), and if a call of a tool that [writes](crate::Effect::Write) had
-    /// begun and has no recorded end; and those of any run.
+    /// another task, prompt, profile, policy or backend, with what differs, if it is of a later question of a
+    /// conversation (see [`Conversation::resume_from`]), and if a call of a tool that
+    /// [writes](crate::Effect::Write) may be made once more (see [`Run::on_unfinished_effect`]); and those of
+    /// any run.
     pub fn resume_from(&self, trajectory: Trajectory) -> Run<S::Outputs> {
         let id = trajectory.run().to_owned();
         let how = How::Resume { file: None, session: None };

@@ -304,6 +304,11 @@ impl Tool {
         &self.effects
     }
 
+    /// Whether a call changes something outside.
+    pub(crate) fn writes(&self) -> bool {
+        self.effects.contains(&Effect::Write)
+    }
+
     /// How Python sees the tool.
     pub fn spec(&self) -> &FunctionSpec {
         &self.spec

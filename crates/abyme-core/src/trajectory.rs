@@ -15,13 +15,14 @@ mod writer;
 
 pub(crate) use self::{
     clock::RunClock,
-    difference::{difference, difference_of},
+    difference::{difference, difference_of, name_of},
+    format::hash,
     past::{FollowMode, Past, PastCell, PastReply, PastTree, is_of_cell, usage_of},
 };
 pub use self::{
     event::{
         Approval, CallOutcome, CallRef, Difference, Event, EventSink, ForkOrigin, ParentCall, Purpose,
-        Record, ReplyPart, StoppedEarly,
+        PythonToolSource, Record, ReplyPart, StoppedEarly,
     },
     ledger::{EntryKind, Ledger, LedgerEntry, StoppedReplies},
     turn::Turn,
@@ -492,6 +493,15 @@ impl Recorder {
     /// Waits until every sink has dealt with all events.
     pub(crate) async fn flush(&self) {
         join_all(self.tree.sinks.iter().map(|sink| sink.flush())).await;
+    }
+
+    /// Waits until every sink has dealt with all events.
+    ///
+    /// # Errors
+    /// Why one of them lacks events.
+    pub(crate) async fn written(&self) -> Result<(), String> {
+        self.flush().await;
+        self.tree.sinks.iter().find_map(|sink| sink.failure()).map_or(Ok(()), Err)
     }
 
     /// The record of the run that all others come from.

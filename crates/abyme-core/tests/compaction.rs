@@ -243,6 +243,34 @@ async fn one_output_that_fills_the_window_is_cut() {
     assert!(ran.requests.iter().filter(|request| bytes(request) > 16_000).count() <= 9);
 }
 
+/// Where turns are short, a summary's request is as long as the one that was refused, and no message is long
+/// enough to be cut.
+#[tokio::test]
+async fn many_short_turns_never_end_a_run() {
+    const TURNS: usize = 28;
+    let refused = || Err(Error::new(ErrorKind::BadRequest, "no"));
+    for (window, summary) in (4_000..12_000).step_by(500).flat_map(|window| {
+        let summaries: [Summary; 3] = [summarised, refused, || Ok(Response::new("y".repeat(30_000)))];
+        summaries.map(|summary| (window, summary))
+    }) {
+        for chars in [10, 40, 160] {
+            let model = windowed(window, chars, TURNS, summary);
+            // What the task says is always sent.
+            let first =
+                run("q -> word", &windowed(99_999, chars, 1, summarised), None, |builder| builder).await;
+            if bytes(&first.requests[0]) + 1_500 > window {
+                continue;
+            }
+            let ran = run("q -> word", &model, None, |builder| builder).await;
+            assert_eq!(ran.prediction().status(), Status::Submitted, "{window} {chars}");
+            assert_eq!(ran.cells.iter().filter(|cell| cell.code.starts_with("print")).count(), TURNS - 1);
+            for (_, turns) in ran.histories() {
+                assert!(turns.len() > 1, "what is left out is whole in the variable");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_variable_has_a_name_that_nothing_else_has() {
     let model = windowed(20_000, 1_500, 14, summarised);

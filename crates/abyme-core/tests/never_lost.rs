@@ -313,7 +313,7 @@ fn failing_providers() -> Vec<Case> {
         ),
         case(
             "always too long",
-            [too_long(), too_long(), too_long()],
+            [too_long(), too_long(), too_long(), too_long(), too_long(), too_long(), too_long()],
             Failure(ErrorKind::ContextTooLong, "no"),
         ),
     ]

@@ -3,6 +3,8 @@
 
 #[path = "resume/approval.rs"]
 mod approval;
+#[path = "resume/effects.rs"]
+mod effects;
 #[path = "resume/forks.rs"]
 mod forks;
 #[path = "resume/limits.rs"]
@@ -16,7 +18,8 @@ use std::sync::{
 };
 
 use abyme_core::{
-    Effect, EffectDecision, Error, ErrorKind, Event, Rlm, Trajectory, Usage, inputs, testing::ScriptedModel,
+    CodePolicy, Effect, EffectDecision, Error, ErrorKind, Event, Profile, Rlm, RlmBuilder, Trajectory, Usage,
+    inputs, testing::ScriptedModel,
 };
 use words::{SCRIPT, WordsFactory, answered, cut, events, model, pretty_assert, set, tool, unbroken};
 
@@ -114,6 +117,85 @@ async fn a_record_of_another_task_is_refused_with_what_differs() {
     assert!(format!("{error:?}").contains("ROOT, but other"), "{error:?}");
     let error = first.rlm.resume_from(Trajectory::default()).await.unwrap_err();
     assert!(error.to_string().contains("does not begin"), "{error}");
+}
+
+#[tokio::test]
+async fn a_profile_a_policy_and_tools_in_python_have_to_be_as_they_were() {
+    const SHOUT: &str = "def shout(text: str) -> str:\n    \"\"\"Shouts.\"\"\"\n    return text.upper()\n";
+    let whole = |rlm: RlmBuilder| {
+        rlm.profile(Profile::Standard).policy(CodePolicy::guard_rail()).python_tools("tools.py", SHOUT)
+    };
+    let first = unbroken(&set(SCRIPT, whole)).await.unwrap();
+    let Some(Event::RunStarted { profile, policy, python_tools, .. }) = first.trajectory().events().next()
+    else {
+        panic!("no beginning")
+    };
+    assert_eq!((profile.as_deref(), policy.as_deref()), (Some("standard"), Some("guard_rail")));
+    assert_eq!(python_tools[0].name, "tools.py");
+    let of_children = first.trajectory().events().skip(1).filter_map(|event| match event {
+        Event::RunStarted { profile, policy, python_tools, .. } => Some((profile, policy, python_tools)),
+        _ => None,
+    });
+    let of_children: Vec<_> = of_children.collect();
+    assert!(!of_children.is_empty());
+    assert!(of_children.iter().all(|begun| *begun == (&None, &None, &Vec::new())));
+
+    let record = cut(first.trajectory(), 20);
+    let resumed = |change: fn(RlmBuilder) -> RlmBuilder| {
+        let (again, record) = (set(SCRIPT, change), record.clone());
+        async move { again.rlm.resume_from(record).await }
+    };
+    let own = || CodePolicy::guard_rail().deny_import("json");
+    type Change = fn(RlmBuilder) -> RlmBuilder;
+    let cases: [(Change, &str); 5] = [
+        (
+            |rlm| rlm.policy(CodePolicy::guard_rail()).python_tools("tools.py", SHOUT),
+            "the record is of the profile `standard`, and cannot go on with `abyme`",
+        ),
+        (
+            |rlm| rlm.profile(Profile::Standard).python_tools("tools.py", SHOUT),
+            "the record has the policy `guard_rail` for its cells, and cannot go on with no policy",
+        ),
+        (
+            |rlm| rlm.profile(Profile::Standard).policy(CodePolicy::guard_rail()),
+            "the record is not of this task: the tools of `tools.py` are missing; the beginning differs in",
+        ),
+        (
+            |rlm| {
+                let rlm = rlm.profile(Profile::Standard).policy(CodePolicy::guard_rail());
+                rlm.python_tools("tools.py", SHOUT.replace("text", "words"))
+            },
+            "the tools of `tools.py` are not as they were; the beginning differs in",
+        ),
+        (
+            |rlm| {
+                let rlm = rlm.profile(Profile::Standard).policy(CodePolicy::guard_rail());
+                let more = SHOUT.replace("shout", "whisper");
+                rlm.python_tools("tools.py", SHOUT).python_tools("more.py", more)
+            },
+            "the tools of `more.py` are new; the beginning differs in",
+        ),
+    ];
+    for (change, said) in cases {
+        let error = resumed(change).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains(said), "{said}: {error}");
+    }
+    // Another policy is not this one, and what it is called is not its name.
+    let again = set(SCRIPT, move |rlm| whole(rlm).policy(own()));
+    let error = again.rlm.resume_from(record.clone()).await.unwrap_err().to_string();
+    assert!(error.contains("cannot go on with the policy `") && !error.contains("with no policy"), "{error}");
+    // Code that the model does not read may be mended.
+    let ended = resumed(|rlm| {
+        let rlm = rlm.profile(Profile::Standard).policy(CodePolicy::guard_rail());
+        rlm.python_tools("tools.py", SHOUT.replace("upper()", "upper() + '!'"))
+    });
+    let ended = ended.await.unwrap();
+    let notes = ended.trajectory().events().find_map(|event| match event {
+        Event::RunResumed { notes, .. } => Some(notes.clone()),
+        _ => None,
+    });
+    assert_eq!(notes.unwrap(), ["the tools of `tools.py` are not as they were"]);
 }
 
 #[tokio::test]

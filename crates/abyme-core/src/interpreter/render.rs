@@ -89,7 +89,7 @@ pub(crate) const LABELS: [&str; 13] = [
     "filtered",
 ];
 
-/// What ends a line for whoever reads it: what does for Python's `splitlines`.
+/// What ends a line for its reader: what does for Python's `splitlines`.
 const LINE_ENDS: [char; 10] =
     ['\n', '\r', '\x0b', '\x0c', '\x1c', '\x1d', '\x1e', '\u{85}', '\u{2028}', '\u{2029}'];
 

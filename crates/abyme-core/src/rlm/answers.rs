@@ -44,7 +44,10 @@ struct Left {
     host_calls: VecDeque<PastHostCall>,
     sub_calls: VecDeque<PastSubCall>,
     children: VecDeque<PastChild>,
-    effects: Vec<ToolUse>,
+    /// The calls of tools that began, and of which it is not known how they ended.
+    unfinished: Vec<ToolUse>,
+    /// The other calls of tools, where what the record does not answer is made.
+    effects: Vec<PastEffect>,
     /// What was answered about calls of tools whose end is not in the record.
     approvals: VecDeque<(ToolUse, Approval)>,
 }
@@ -67,6 +70,8 @@ struct Ends<'r> {
 pub(super) struct PastHostCall {
     function: String,
     arguments: IndexMap<String, Value>,
+    /// The numbers of the calls that it made, or its own.
+    calls: Vec<u32>,
     /// Whether it started children.
     pub(super) has_children: bool,
     pub(super) result: Result<Value, HostError>,
@@ -113,6 +118,17 @@ pub(super) struct ToolUse {
     pub(super) arguments: IndexMap<String, Value>,
 }
 
+/// A call of a tool that the cell made, or a child of it.
+#[derive(Debug)]
+struct PastEffect {
+    made: ToolUse,
+    /// The number of the call, or of the one that started the child.
+    call: u32,
+    is_of_child: bool,
+    /// Whether the cell made the call again, or somebody was asked about it.
+    is_settled: bool,
+}
+
 /// What the calls of a cell used that its record has.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -133,7 +149,8 @@ impl Answers {
                     let (function, arguments) = (function.clone(), arguments.clone());
                     let has_children = calls.iter().any(|call| ends.children.contains(call));
                     if let Some(result) = result_of(outcome) {
-                        let past = PastHostCall { function, arguments, has_children, result };
+                        let calls = calls.clone();
+                        let past = PastHostCall { function, arguments, calls, has_children, result };
                         left.host_calls.push_back(past);
                     }
                 }
@@ -141,14 +158,13 @@ impl Answers {
                     let (function, arguments) = (tool.clone(), arguments.clone());
                     match ends.value(*call) {
                         Some(result) => {
-                            let past = PastHostCall { function, arguments, has_children: false, result };
+                            let (calls, has_children) = (vec![*call], false);
+                            let past = PastHostCall { function, arguments, calls, has_children, result };
                             left.host_calls.push_back(past);
                         }
                         None => {
                             let asked = ToolUse { tool: function, arguments };
-                            if !matches!(approval, Some(Approval::Denied(_))) {
-                                left.effects.push(asked.clone());
-                            }
+                            left.unfinished.extend(begun(record));
                             left.approvals.extend(approval.clone().map(|approval| (asked, approval)));
                         }
                     }
@@ -191,6 +207,9 @@ impl Answers {
                 _ => {}
             }
         }
+        if mode == AnswerMode::Open {
+            left.effects = effects_in(past.tree(), records, &ends);
+        }
         Self { tree: Some(past.tree().clone()), mode, left: Mutex::new(left) }
     }
 
@@ -221,9 +240,12 @@ impl Answers {
         function: &str,
         arguments: &IndexMap<String, Value>,
     ) -> Option<PastHostCall> {
-        take(&mut self.left().host_calls, |one| {
+        let mut left = self.left();
+        let taken = take(&mut left.host_calls, |one| {
             one.function == function && same_entries(&one.arguments, arguments)
-        })
+        })?;
+        left.settle(&taken.calls);
+        Some(taken)
     }
 
     /// The recorded answer of a sub-call.
@@ -248,9 +270,12 @@ impl Answers {
                 _ => true,
             })
         };
-        take(&mut self.left().children, |one| {
+        let mut left = self.left();
+        let taken = take(&mut left.children, |one| {
             one.function == function && one.prompt == prompt && is_same_task(&one.child)
-        })
+        })?;
+        left.settle(&[taken.call]);
+        Some(taken)
     }
 
     /// What was answered when this call of a tool asked for approval, where it began and its end is not
@@ -264,12 +289,97 @@ impl Answers {
 
     /// The calls of tools that began, and of which it is not known how they ended.
     pub(super) fn unfinished(&self) -> Vec<ToolUse> {
-        self.left().effects.clone()
+        self.left().unfinished.clone()
+    }
+
+    /// Whether the cell called this tool before, or a child of it did.
+    pub(super) fn has_effect(&self, tool: &str) -> bool {
+        self.left().effects.iter().any(|effect| effect.made.tool == tool)
+    }
+
+    /// Whether children of the cell called tools before.
+    pub(super) fn has_effects_of_children(&self) -> bool {
+        self.left().effects.iter().any(|effect| effect.is_of_child)
+    }
+
+    /// A call of this tool that the cell has not made again and of which nobody was asked. Each is given
+    /// once, in order.
+    pub(super) fn next_effect(&self, tool: &str) -> Option<ToolUse> {
+        self.left().next_effect(|effect| effect.made.tool == tool)
+    }
+
+    /// Such a call of a child that the cell has not started again.
+    pub(super) fn next_effect_of_child(&self, is_it: impl Fn(&ToolUse) -> bool) -> Option<ToolUse> {
+        self.left().next_effect(|effect| effect.is_of_child && is_it(&effect.made))
     }
 
     fn left(&self) -> MutexGuard<'_, Left> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Left {
+    /// Takes note of calls that the record answered.
+    fn settle(&mut self, calls: &[u32]) {
+        let settled = self.effects.iter_mut().filter(|effect| calls.contains(&effect.call));
+        settled.for_each(|effect| effect.is_settled = true);
+    }
+
+    fn next_effect(&mut self, is_it: impl Fn(&PastEffect) -> bool) -> Option<ToolUse> {
+        let next = self.effects.iter_mut().find(|effect| !effect.is_settled && is_it(effect))?;
+        next.is_settled = true;
+        Some(next.made.clone())
+    }
+}
+
+impl PastEffect {
+    /// The call that a record is of, if it is one that was made.
+    fn of(record: &Record, call: u32, is_of_child: bool) -> Option<Self> {
+        Some(Self { made: begun(record)?, call, is_of_child, is_settled: false })
+    }
+}
+
+/// The call of a tool that a record is the start of, unless it was denied.
+fn begun(record: &Record) -> Option<ToolUse> {
+    match &record.event {
+        Event::ToolCallStarted { approval: Some(Approval::Denied(_)), .. } => None,
+        Event::ToolCallStarted { tool, arguments, .. } => {
+            Some(ToolUse { tool: tool.clone(), arguments: arguments.clone() })
+        }
+        _ => None,
+    }
+}
+
+/// The calls of tools that a cell made and that ended, and all those of its children.
+fn effects_in(tree: &PastTree, records: &[Arc<Record>], ends: &Ends<'_>) -> Vec<PastEffect> {
+    let effects = records.iter().flat_map(|record| match &record.event {
+        Event::ToolCallStarted { call, .. } if ends.value(*call).is_some() => {
+            Vec::from_iter(PastEffect::of(record, *call, false))
+        }
+        Event::ChildStarted { call, child, .. } => {
+            let below = tree.below(child).into_iter();
+            below.filter_map(|(_, record)| PastEffect::of(record, *call, true)).collect()
+        }
+        _ => Vec::new(),
+    });
+    effects.collect()
+}
+
+/// The calls of tools that began in the cell that the record of a run ends in, or below it, and of which it
+/// is not known how they ended.
+pub(super) fn unfinished_in(tree: &PastTree, run: &str) -> Vec<ToolUse> {
+    let calls = tree.last_cell(run);
+    let ends = Ends::of(&calls);
+    let unfinished = calls.iter().flat_map(|record| match &record.event {
+        Event::ToolCallStarted { call, .. } if ends.value(*call).is_none() => Vec::from_iter(begun(record)),
+        Event::ChildStarted { call, child, .. }
+            if ends.value(*call).is_none() && !ends.returned.contains(call) =>
+        {
+            unfinished_in(tree, child)
+        }
+        _ => Vec::new(),
+    });
+    unfinished.collect()
 }
 
 impl<'r> Ends<'r> {

@@ -13,6 +13,7 @@ use super::{
     builtins::{RLM_QUERY, RLM_QUERY_BATCHED},
     caller::{CANCELLED, ModelCaller},
     config::RlmConfig,
+    effects::Effects,
     guard::OnDrop,
     made::Made,
     reply_type::ReplyType,
@@ -37,6 +38,7 @@ pub(super) struct Children<'a> {
     caller: &'a ModelCaller<'a>,
     start: &'a dyn StartRun,
     tool_uses: &'a ToolUses,
+    effects: &'a Effects,
     turn: u32,
     /// What the record knows of the cell's calls.
     answers: &'a Answers,
@@ -66,10 +68,11 @@ impl<'a> Children<'a> {
         caller: &'a ModelCaller<'a>,
         start: &'a dyn StartRun,
         tool_uses: &'a ToolUses,
+        effects: &'a Effects,
         turn: u32,
         answers: &'a Answers,
     ) -> Self {
-        Self { caller, start, tool_uses, turn, answers, notes: Mutex::default() }
+        Self { caller, start, tool_uses, effects, turn, answers, notes: Mutex::default() }
     }
 
     pub(super) async fn rlm_query(&self, call: &HostCall, made: &Made) -> Result<Value, HostError> {
@@ -225,6 +228,7 @@ impl<'a> Children<'a> {
         if past.is_none() {
             let arguments = || IndexMap::from([("prompt".to_owned(), Value::Text(prompt.clone()))]);
             self.answers.check_open(self.turn, asked.function, arguments)?;
+            self.effects.check_child(self.answers, &config.tools).await;
         }
         if !is_replayed && let Some(PastChild { call, child, result: Some(result), .. }) = &past {
             asked.made.add(*call);
@@ -280,7 +284,7 @@ impl<'a> Children<'a> {
             seed: recorder.past().and_then(Past::seed),
             session_unix_ms: recorder.past().and_then(Past::session_unix_ms),
             snapshots: None,
-            decide_effect: None,
+            effects: self.effects,
             forked_from: None,
             finish: None,
         };

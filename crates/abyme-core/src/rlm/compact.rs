@@ -4,9 +4,10 @@ use super::{
     budget::CallSize,
     caller::ModelCaller,
     reply::{Reply, read_reply},
-    transcript::Transcript,
+    transcript::{CompactionPlan, Transcript},
 };
 use crate::{
+    error::{ErrorKind, Result},
     model::{LanguageModel, Response},
     prompt,
     trajectory::{Event, Purpose},
@@ -19,7 +20,7 @@ pub(super) struct Compactor<'c, 'a> {
     pub(super) turn: u32,
 }
 
-impl Compactor<'_, '_> {
+impl<'c> Compactor<'c, '_> {
     /// Whether the next request fills more of what the model can read than it may.
     pub(super) fn is_due(&self) -> bool {
         let config = self.caller.config();
@@ -34,15 +35,18 @@ impl Compactor<'_, '_> {
         let config = self.caller.config();
         let limit = self.transcript.limit_bytes(config.model.max_input_tokens());
         let most_kept = config.compaction.keep_turns;
-        let plan = self.transcript.plan_compaction(most_kept, limit.map(|limit| limit / 2.0))?;
-        let request = self.transcript.summary_request(&plan, prompt::compact());
-        let reserved = self.caller.budget().reserve_reply(&*config.model, CallSize::of(&request));
-        let _reserved = reserved.ok()?;
+        let mut plan = self.transcript.plan_compaction(most_kept, limit.map(|limit| limit / 2.0))?;
+        let mut asked = self.ask(&plan).await?;
+        if matches!(&asked, Err(error) if error.kind() == ErrorKind::ContextTooLong)
+            && let Some(older) = self.transcript.older_half(&plan)
+        {
+            // Turns are short here: all but the last ones are too long for the model as well.
+            plan = older;
+            asked = self.ask(&plan).await?;
+        }
         // A failed call is recorded as one.
-        let asked = Box::pin(self.caller.root(self.turn, Purpose::Compact, request, "")).await;
         let Ok(response) = asked else { return Some(false) };
-        let names = config.signature.inputs().iter().chain(config.signature.outputs());
-        let taken: Vec<_> = names.map(|field| field.name()).chain(config.tool_names()).collect();
+        let taken = self.taken_names();
         let is_shorter =
             summary(&response).is_some_and(|text| self.transcript.compact(self.turn, plan, &text, &taken));
         if !is_shorter {
@@ -54,6 +58,27 @@ impl Compactor<'_, '_> {
             });
         }
         Some(is_shorter)
+    }
+
+    /// Asks for the summary of a plan; `None` without a budget for it.
+    async fn ask(&self, plan: &CompactionPlan) -> Option<Result<Response>> {
+        let request = self.transcript.summary_request(plan, prompt::compact());
+        let model = &*self.caller.config().model;
+        let _reserved = self.caller.budget().reserve_reply(model, CallSize::of(&request)).ok()?;
+        Some(Box::pin(self.caller.root(self.turn, Purpose::Compact, request, "")).await)
+    }
+
+    /// Leaves out earlier turns without a summary. Says whether that shortens the transcript.
+    pub(super) fn leave_out(&mut self) -> bool {
+        let taken = self.taken_names();
+        self.transcript.leave_out(self.turn, &taken)
+    }
+
+    /// The names that the variable with the turns cannot have.
+    fn taken_names(&self) -> Vec<&'c str> {
+        let config = self.caller.config();
+        let names = config.signature.inputs().iter().chain(config.signature.outputs());
+        names.map(|field| field.name()).chain(config.tool_names()).collect()
     }
 }
 

@@ -1,42 +1,83 @@
-//! Calls of tools that write, which began and have no recorded end: whether they are made again is asked.
+//! Calls of tools that write, which the record of a run has: whether they may be made once more is asked.
+//!
+//! Before the first cell runs again it is asked about calls that have no recorded end, in the run and in
+//! those below it. While a cell runs again it is asked about calls with a recorded end that the cell does not
+//! make again, where it does something else in their place: nothing says whether that is the same once more.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use indexmap::IndexMap;
+use tokio::sync::Notify;
 
 use super::answers::{Answers, ToolUse};
 use crate::{
     error::{Error, ErrorKind, Result},
     runtime::off_the_runtime,
-    tool::{Effect, Tool},
+    tool::Tool,
     value::Value,
 };
 
-/// How much of an argument an error shows.
+/// How much of an argument is shown.
 const SHOWN_CHARS: usize = 200;
 
-/// A call of a tool that [writes](Effect::Write), which a run had begun when it ended. Whether it took effect
-/// is not known.
+/// A call of a tool that [writes](crate::Effect::Write), which the record of a run has, and which may be made
+/// once more when the run goes on. What it displays says why that is not known.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct UnfinishedEffect {
     /// The tool's name.
     pub tool: String,
-    /// The arguments of the call.
+    /// The arguments of the call, as the record has them.
     pub arguments: IndexMap<String, Value>,
+    /// Whether the record has the end of the call. If it has none, it is not known whether the call took
+    /// effect. If it has one, the cell that runs again does something else in place of the call.
+    pub has_ended: bool,
+    /// The arguments of the call that the cell makes in place of one that has ended; none if it starts a
+    /// child in its place, which may call any tool.
+    pub now: Option<IndexMap<String, Value>>,
+}
+
+impl fmt::Display for UnfinishedEffect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let call = |arguments: &IndexMap<String, Value>| {
+            let shown = arguments.iter().map(|(name, value)| format!("{name}={}", value.repr(SHOWN_CHARS)));
+            format!("`{}({})`", self.tool, shown.collect::<Vec<_>>().join(", "))
+        };
+        let recorded = call(&self.arguments);
+        match &self.now {
+            _ if !self.has_ended => {
+                write!(f, "{recorded} had begun when the run ended, and whether it took effect is not known")
+            }
+            Some(now) => {
+                let now = call(now);
+                write!(
+                    f,
+                    "{recorded} was made before, and the cell, which runs again, makes {now} in its place"
+                )
+            }
+            None => write!(
+                f,
+                "{recorded} was made before by a child, and the cell, which runs again, starts another child \
+                 in its place"
+            ),
+        }
+    }
 }
 
 /// What becomes of an [`UnfinishedEffect`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EffectDecision {
-    /// It is made again.
+    /// It is made again: the call itself, or what the cell does in its place.
     Repeat,
     /// The run does not go on.
     Stop,
 }
 
-/// Decides about the unfinished calls of effects.
+/// Decides about such calls.
 type DecideEffect = dyn Fn(&UnfinishedEffect) -> EffectDecision + Send + Sync;
 
 /// What a run asks about them.
@@ -49,36 +90,92 @@ impl fmt::Debug for EffectDecider {
     }
 }
 
-/// Asks about the unfinished calls of effects before a cell runs again.
-///
-/// # Errors
-/// [`ErrorKind::InvalidInput`] with the tool, its arguments and what to do, if one is not to be made again.
-pub(super) async fn check_effects(
-    answers: &Answers,
-    tools: &[Tool],
-    decide: Option<&EffectDecider>,
-) -> Result<()> {
-    for ToolUse { tool, arguments } in answers.unfinished() {
-        if !tools.iter().any(|one| one.name() == tool && one.effects().contains(&Effect::Write)) {
-            continue;
+/// The recorded effects of a tree of runs: who decides about them, and whether that ends the tree.
+pub(super) struct Effects {
+    decide: Option<EffectDecider>,
+    /// Held while it is asked, so that no other call is made that waits for the same answer.
+    asking: tokio::sync::Mutex<()>,
+    refusal: Mutex<Option<Error>>,
+    refused: Notify,
+}
+
+impl Effects {
+    pub(super) fn new(decide: Option<EffectDecider>) -> Self {
+        Self { decide, asking: Default::default(), refusal: Mutex::default(), refused: Notify::new() }
+    }
+
+    /// Asks about calls that had begun and of which it is not known how they ended.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] with the call, if one is not to be made again.
+    pub(super) async fn check_unfinished(&self, calls: Vec<ToolUse>, tools: &[Tool]) -> Result<()> {
+        for ToolUse { tool, arguments } in calls {
+            if tools.iter().any(|one| one.name() == tool && one.writes()) {
+                self.ask(UnfinishedEffect { tool, arguments, has_ended: false, now: None }).await?;
+            }
         }
-        let effect = UnfinishedEffect { tool, arguments };
-        if let Some(EffectDecider(decide)) = decide {
+        Ok(())
+    }
+
+    /// Asks, before a cell that runs again calls a tool that writes, about a recorded call of it that the
+    /// cell has not made again. If the answer is no, the tree of runs ends, and this waits for that.
+    pub(super) async fn check_call(&self, answers: &Answers, tool: &str, now: &IndexMap<String, Value>) {
+        if !answers.has_effect(tool) {
+            return;
+        }
+        let _asking = self.asking.lock().await;
+        if let Some(ToolUse { tool, arguments }) = answers.next_effect(tool) {
+            let now = Some(now.clone());
+            self.ask_or_end(UnfinishedEffect { tool, arguments, has_ended: true, now }).await;
+        }
+    }
+
+    /// Asks, before a cell that runs again starts a child that its record does not have, about the recorded
+    /// calls of children that the cell has not started again. Ends as [`check_call`](Self::check_call) does.
+    pub(super) async fn check_child(&self, answers: &Answers, tools: &[Tool]) {
+        if !answers.has_effects_of_children() {
+            return;
+        }
+        let _asking = self.asking.lock().await;
+        let writes = |made: &ToolUse| tools.iter().any(|tool| tool.name() == made.tool && tool.writes());
+        while let Some(ToolUse { tool, arguments }) = answers.next_effect_of_child(writes) {
+            self.ask_or_end(UnfinishedEffect { tool, arguments, has_ended: true, now: None }).await;
+        }
+    }
+
+    async fn ask(&self, effect: UnfinishedEffect) -> Result<()> {
+        if let Some(EffectDecider(decide)) = &self.decide {
             // A person may be asked, who takes a while.
             let (decide, asked) = (decide.clone(), effect.clone());
             if off_the_runtime(move || decide(&asked)).await == Some(EffectDecision::Repeat) {
-                continue;
+                return Ok(());
             }
         }
-        let UnfinishedEffect { tool, arguments } = effect;
-        let arguments: Vec<_> =
-            arguments.iter().map(|(name, value)| format!("{name}={}", value.repr(SHOWN_CHARS))).collect();
-        let message = format!(
-            "`{tool}({})` had begun when the run ended, and whether it took effect is not known: look after \
-             it, and resume the run with `on_unfinished_effect`, which says whether the call is made again",
-            arguments.join(", ")
-        );
-        return Err(Error::new(ErrorKind::InvalidInput, message).operation("Rlm::resume").with("tool", tool));
+        let message = format!("{effect}: the run goes on once it is said that this may be done again");
+        let error = Error::new(ErrorKind::InvalidInput, message).operation("Rlm::resume");
+        Err(error.with("tool", effect.tool).with("hint", "`Run::on_unfinished_effect` says it"))
     }
-    Ok(())
+
+    async fn ask_or_end(&self, effect: UnfinishedEffect) {
+        if let Err(error) = self.ask(effect).await {
+            self.end(error).await;
+        }
+    }
+
+    /// Ends the tree of runs with this error: what asks is dropped. No cell sees it, which could catch it.
+    pub(super) async fn end(&self, error: Error) {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.refused.notify_one();
+        std::future::pending().await
+    }
+
+    /// Waits until the tree of runs has to end.
+    pub(super) async fn refused(&self) {
+        self.refused.notified().await;
+    }
+
+    /// Why the tree of runs had to end, if it had.
+    pub(super) fn take_refusal(&self) -> Option<Error> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }

@@ -1,36 +1,59 @@
 //! Executes a run: its turns, between the records of its beginning and its end.
 
-use std::future::pending;
+use std::{future::pending, pin::pin};
 
 use async_trait::async_trait;
 
 use super::{
+    answers::unfinished_in,
     caller::ModelCaller,
-    effects::EffectDecider,
-    guard::OnDrop,
+    guard::{OnDrop, unless},
     start::{Outputs, RunParts, StartRun, child_seed},
     turns::Turns,
 };
 use crate::{
     error::{ErrorKind, Result},
-    trajectory::Event,
+    trajectory::{Event, FollowMode},
 };
 
 /// Executes a run until it ends or is `cancelled`.
 pub(super) async fn execute(parts: RunParts<'_>, cancelled: impl Future<Output = ()>) -> Result<Outputs> {
     let RunParts { config, limits, budget, recorder, .. } = parts;
     let seed = parts.forked_from.and_then(|origin| origin.seed).or(parts.seed);
-    let start = Loop { decide_effect: parts.decide_effect, seed, session_unix_ms: parts.session_unix_ms };
+    let start = Loop { seed, session_unix_ms: parts.session_unix_ms };
     let caller = ModelCaller::new(config, limits, budget, recorder);
     let mut turns = Turns::new(parts, caller, &start);
+    let (is_root, mut cancelled) = (budget.depth() == 0, pin!(cancelled));
     turns.open()?;
+    let past = recorder.past().filter(|past| past.tree().follow() == FollowMode::Resume);
+    let is_resuming = past.is_some();
+    if let Some(past) = past.filter(|_| is_root) {
+        // Before anything is recorded: a run that does not go on leaves its record as it is.
+        let unfinished = unfinished_in(past.tree(), past.run());
+        unless(cancelled.as_mut(), parts.effects.check_unfinished(unfinished, &config.tools)).await?;
+    }
     let failed = |kind, error: String| {
+        if kind == ErrorKind::Cancelled && is_resuming && recorder.is_following() {
+            // It has done nothing that its record does not have, which another resume goes on from.
+            return;
+        }
         let (usage, turns) = (budget.usage(), budget.iterations());
         recorder.record(Event::RunFailed { kind, error, usage, turns });
     };
     let dropped =
         OnDrop::new(|| failed(ErrorKind::Cancelled, "the run was dropped before its end".to_owned()));
-    let ended = turns.take(cancelled).await;
+    let begun = async {
+        // What is paid for can be resumed: its beginning is there before it.
+        if is_root {
+            recorder.flush().await;
+        }
+        Ok(())
+    };
+    let ended = match unless(cancelled.as_mut(), begun).await {
+        Ok(()) => turns.take(cancelled).await,
+        Err(error) => Err(error),
+    };
+    let ended = parts.effects.take_refusal().filter(|_| is_root).map_or(ended, Err);
     dropped.disarm();
     match &ended {
         Ok((outputs, status)) => {
@@ -44,20 +67,18 @@ pub(super) async fn execute(parts: RunParts<'_>, cancelled: impl Future<Output =
 }
 
 /// Runs children in the loop that runs their parents.
-struct Loop<'a> {
-    decide_effect: Option<&'a EffectDecider>,
+struct Loop {
     seed: Option<u64>,
     session_unix_ms: Option<u64>,
 }
 
 #[async_trait]
-impl StartRun for Loop<'_> {
+impl StartRun for Loop {
     async fn start(&self, parts: RunParts<'_>) -> Result<Outputs> {
         // A child ends with the cell that waits for it.
         let call = parts.parent.map_or(0, |parent| parent.call);
         let seed = parts.seed.or_else(|| Some(child_seed(self.seed?, call)));
         let session_unix_ms = parts.session_unix_ms.or(self.session_unix_ms);
-        let parts = RunParts { decide_effect: self.decide_effect, seed, session_unix_ms, ..parts };
-        execute(parts, pending()).await
+        execute(RunParts { seed, session_unix_ms, ..parts }, pending()).await
     }
 }

@@ -9,6 +9,7 @@ use super::{
     },
     caller::ModelCaller,
     children::Children,
+    effects::Effects,
     made::Made,
     start::StartRun,
     sub_calls::SubCalls,
@@ -37,16 +38,17 @@ impl<'a> CellHost<'a> {
         caller: &'a ModelCaller<'a>,
         start: &'a dyn StartRun,
         tool_uses: &'a ToolUses,
+        effects: &'a Effects,
         turn: u32,
         answers: &'a Answers,
     ) -> Self {
         Self {
             caller,
             sub_calls: SubCalls::new(caller, turn, answers),
-            children: Children::new(caller, start, tool_uses, turn, answers),
+            children: Children::new(caller, start, tool_uses, effects, turn, answers),
             turn,
             answers,
-            tool_calls: ToolCalls::new(caller, &caller.config().tools, tool_uses, turn, answers),
+            tool_calls: ToolCalls::new(caller, tool_uses, effects, turn, answers),
         }
     }
 
@@ -99,8 +101,8 @@ impl HostFunctions for CellHost<'_> {
         result
     }
 
-    /// Models and children have time limits of their own, and so have tools that somebody approves.
+    /// Models and children have time limits of their own, and so have tools that somebody is asked about.
     fn stops_clock(&self, call: &HostCall) -> bool {
-        RESERVED_FUNCTIONS.contains(&call.name.as_str()) || self.tool_calls.waits_for_approval(&call.name)
+        RESERVED_FUNCTIONS.contains(&call.name.as_str()) || self.tool_calls.waits_for_somebody(&call.name)
     }
 }

@@ -26,7 +26,7 @@ use super::{
         ConversationLimits,
         shared::{OpenQuestion, SharedConversation},
     },
-    effects::{EffectDecider, EffectDecision, UnfinishedEffect},
+    effects::{EffectDecider, EffectDecision, Effects, UnfinishedEffect},
     execute::execute,
     forks::ForkServer,
     guard::{OnDrop, unless},
@@ -141,9 +141,10 @@ impl<O> Run<O> {
         self
     }
 
-    /// Decides about calls of tools that [write](crate::Effect::Write), which had begun when the record of
-    /// this run ended, and of which it is not known whether they took effect. Without it such a run does not
-    /// go on.
+    /// Decides about calls of tools that [write](crate::Effect::Write), which the record of this run has and
+    /// which may be made once more when it goes on: those that had begun when the record ended, of which it
+    /// is not known whether they took effect; and those that a cell, which runs again, does not make again
+    /// while it makes others in their place. Without it such a run does not go on.
     pub fn on_unfinished_effect(
         mut self,
         decide: impl Fn(&UnfinishedEffect) -> EffectDecision + Send + Sync + 'static,
@@ -283,6 +284,7 @@ impl<O> Run<O> {
         if let Some(question) = &mut question {
             question.start(&budget);
         }
+        let effects = Effects::new(decide_effect);
         let parts = RunParts {
             config: &config,
             inputs: &inputs,
@@ -298,13 +300,19 @@ impl<O> Run<O> {
             seed,
             session_unix_ms,
             snapshots: snapshots.as_ref(),
-            decide_effect: decide_effect.as_ref(),
+            effects: &effects,
             forked_from: forked_from.as_ref(),
             finish: Some(&cancel),
         };
         let usage = || budget.usage();
         let over = OnDrop::new(|| forks.end(recorder.trajectory()));
-        let ended = execute(parts, cancel.cancelled()).await;
+        let stopped = async {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = effects.refused() => {}
+            }
+        };
+        let ended = execute(parts, stopped).await;
         drop(over);
         if let Some(question) = question {
             match &ended {

@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::task::spawn_blocking;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    whole_file::directory_of,
+};
 
 /// Where and how often the session of a run is kept, so that a run that goes on need not run all its cells
 /// again. Nothing is kept where the backend does not declare [`snapshot`](crate::Capabilities::snapshot).
@@ -112,13 +115,15 @@ impl SessionFiles {
         self.spent > Duration::ZERO && self.spent >= self.due_after
     }
 
-    /// Writes a snapshot that was taken after a turn. None if it is too large.
+    /// Writes a snapshot that was taken after a turn. None if it is too large, or belongs to no file.
     ///
     /// # Errors
     /// That the file cannot be written.
     pub(super) async fn save(&mut self, turn: u32, snapshot: Vec<u8>) -> Result<Option<SavedSession>> {
         let bytes = snapshot.len() as u64;
-        if bytes > self.config.max_bytes {
+        // Beside a device, such as `/dev/null`, nothing is looked for later.
+        let is_device = fs::metadata(&self.config.beside).is_ok_and(|status| !status.is_file());
+        if bytes > self.config.max_bytes || is_device {
             self.put_off();
             return Ok(None);
         }
@@ -189,10 +194,6 @@ fn is_of(record: &Path, file: &str) -> bool {
     file.strip_prefix(&*record)
         .and_then(|rest| rest.strip_prefix(SUFFIX))
         .is_some_and(|turn| !turn.is_empty() && turn.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// What stands between the name of the record and the turn.

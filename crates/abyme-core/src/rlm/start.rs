@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{
-    budget::Budget, cancel::CancelHandle, config::RlmConfig, effects::EffectDecider, forks::ForkServer,
+    budget::Budget, cancel::CancelHandle, config::RlmConfig, effects::Effects, forks::ForkServer,
     kept_session::SessionHolder, session_snapshots::SessionSnapshots,
 };
 use crate::{
@@ -51,8 +51,8 @@ pub(super) struct RunParts<'a> {
     pub(super) session_unix_ms: Option<u64>,
     /// Where its session is kept.
     pub(super) snapshots: Option<&'a SessionSnapshots>,
-    /// What decides about the unfinished calls of effects, if something does.
-    pub(super) decide_effect: Option<&'a EffectDecider>,
+    /// What becomes of effects that the record of the tree has.
+    pub(super) effects: &'a Effects,
     /// The run that it is a fork of, if it is one.
     pub(super) forked_from: Option<&'a ForkOrigin>,
     /// What may ask it to end with what it knows. A child ends with the cell that waits for it.

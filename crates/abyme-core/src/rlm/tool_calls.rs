@@ -7,6 +7,7 @@ use super::{
     answers::{Answers, named},
     approval::{ApprovalRequest, Approver, denied},
     caller::{CANCELLED, ModelCaller},
+    effects::Effects,
     guard::OnDrop,
 };
 use crate::{
@@ -21,6 +22,7 @@ pub(super) struct ToolCalls<'a> {
     caller: &'a ModelCaller<'a>,
     tools: &'a [Tool],
     uses: &'a ToolUses,
+    effects: &'a Effects,
     turn: u32,
     /// What the record knows of the cell's calls.
     answers: &'a Answers,
@@ -29,12 +31,12 @@ pub(super) struct ToolCalls<'a> {
 impl<'a> ToolCalls<'a> {
     pub(super) fn new(
         caller: &'a ModelCaller<'a>,
-        tools: &'a [Tool],
         uses: &'a ToolUses,
+        effects: &'a Effects,
         turn: u32,
         answers: &'a Answers,
     ) -> Self {
-        Self { caller, tools, uses, turn, answers }
+        Self { caller, tools: &caller.config().tools, uses, effects, turn, answers }
     }
 
     pub(super) async fn call(&self, call: HostCall) -> Result<Value, HostError> {
@@ -53,6 +55,9 @@ impl<'a> ToolCalls<'a> {
             return past.result;
         }
         self.answers.check_open(self.turn, tool.name(), || arguments.clone())?;
+        if tool.writes() {
+            self.effects.check_call(self.answers, tool.name(), &arguments).await;
+        }
         let admitted = self.uses.admit(tool.name()).await;
         let approval = match &admitted {
             Ok(_) => self.approval(tool, &arguments).await,
@@ -75,21 +80,41 @@ impl<'a> ToolCalls<'a> {
         let result = match (admitted, approval) {
             (Err(error), _) => Err(error),
             (Ok(_), Some(Approval::Denied(reason))) => Err(denied(tool.name(), &reason)),
-            (Ok(_at_work), None) => tool.call(arguments).await,
-            // The clock of the cell stood still for the approval, so its limit holds for the call by itself.
-            (Ok(_at_work), Some(Approval::Given)) => {
-                tool.call_within(self.caller.limits().cell_timeout, arguments).await
-            }
+            (Ok(_at_work), _) => match self.written(tool).await {
+                Err(error) => Err(error),
+                // The clock of the cell stands still, so its limit holds for the call by itself.
+                Ok(()) if self.waits_for_somebody(tool.name()) => {
+                    tool.call_within(self.caller.limits().cell_timeout, arguments).await
+                }
+                Ok(()) => tool.call(arguments).await,
+            },
         };
         unfinished.disarm();
         finished(CallOutcome::of(&result));
         result
     }
 
-    /// Whether somebody is asked before this tool is called.
-    pub(super) fn waits_for_approval(&self, name: &str) -> bool {
-        let tool = self.tools.iter().find(|tool| tool.name() == name);
-        self.caller.config().approver.is_some() && tool.is_some_and(Approver::judges)
+    /// Whether somebody may be asked before this tool is called.
+    pub(super) fn waits_for_somebody(&self, name: &str) -> bool {
+        let Some(tool) = self.tools.iter().find(|tool| tool.name() == name) else { return false };
+        let is_judged = self.caller.config().approver.is_some() && Approver::judges(tool);
+        is_judged || (tool.writes() && self.answers.has_effect(name))
+    }
+
+    /// Waits until the record has all up to the start of a call that changes something. A run that goes on
+    /// asks about calls that its record has begun: one that it lacks would be made twice without asking.
+    async fn written(&self, tool: &Tool) -> Result<(), HostError> {
+        if !tool.writes() {
+            return Ok(());
+        }
+        self.caller.recorder().written().await.map_err(|reason| {
+            let message = format!(
+                "`{}` was not called, because it changes something, and the record of this run, which has to \
+                 say so first, cannot be written: {reason}",
+                tool.name()
+            );
+            HostError::new("OSError", message)
+        })
     }
 
     /// Whether the call may be made; `None` where nobody is asked.

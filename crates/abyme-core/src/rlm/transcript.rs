@@ -17,6 +17,9 @@ use crate::{
 /// What is kept of a message that is cut, at each of its ends, in characters.
 const KEPT_CHARS: usize = 200;
 
+/// In the place of a summary of turns that are left out.
+const NOT_SUMMARISED: &str = "(What is not summarised here is left out to save space.)";
+
 /// The least share of the messages that a summary has to take the place of.
 const LEAST_COMPACTED: usize = 8;
 
@@ -249,9 +252,7 @@ impl<'a> Transcript<'a> {
         kept_bytes: Option<f64>,
     ) -> Option<CompactionPlan> {
         let fixed = self.fixed();
-        let replies: Vec<_> = (fixed..self.messages.len())
-            .filter(|&index| self.messages[index].role == Role::Assistant)
-            .collect();
+        let replies = self.replies();
         let bytes = |range: std::ops::Range<usize>| bytes_of(&self.messages[range]);
         let all = self.messages.len();
         let fits = |last: usize| {
@@ -263,6 +264,36 @@ impl<'a> Transcript<'a> {
         let last = replies[at];
         let is_worth_it = bytes(fixed..last + 1) * LEAST_COMPACTED >= bytes(0..all);
         is_worth_it.then_some(CompactionPlan { last, turns: self.summarised + at + 1 })
+    }
+
+    /// The older half of the turns of a plan; `None` where there is but one.
+    pub(super) fn older_half(&self, plan: &CompactionPlan) -> Option<CompactionPlan> {
+        let replies = self.replies();
+        let count = replies.iter().filter(|&&index| index <= plan.last).count() / 2;
+        let last = *replies.get(count.checked_sub(1)?)?;
+        Some(CompactionPlan { last, turns: self.summarised + count })
+    }
+
+    /// Leaves out the older half of the turns, or all of them where that is not shorter. Says whether it did.
+    /// They are in the variable alone then. Names that are `taken` are not those of the variable.
+    pub(super) fn leave_out(&mut self, turn: u32, taken: &[&str]) -> bool {
+        let replies = self.replies();
+        // The user's last message answers the last reply, and is always sent.
+        let sent = replies.iter().filter(|&&index| index + 1 < self.messages.len()).count();
+        let summary = self.messages.get(self.first).filter(|_| self.summarised > 0);
+        let before =
+            summary.map_or("", |summary| summary.content.trim_end_matches(NOT_SUMMARISED).trim_end());
+        let summary = format!("{before}\n\n{NOT_SUMMARISED}").trim_start().to_owned();
+        [sent.div_ceil(2), sent].into_iter().filter(|&count| count > 0).any(|count| {
+            let plan = CompactionPlan { last: replies[count - 1], turns: self.summarised + count };
+            self.compact(turn, plan, &summary, taken)
+        })
+    }
+
+    /// Where the replies are that no summary stands for.
+    fn replies(&self) -> Vec<usize> {
+        let all = self.fixed()..self.messages.len();
+        all.filter(|&index| self.messages[index].role == Role::Assistant).collect()
     }
 
     /// The request for the summary: it begins as the requests before it did, and ends with `ask`.

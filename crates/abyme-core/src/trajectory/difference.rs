@@ -8,6 +8,9 @@ use crate::interpreter::{Observation, render_observation};
 /// Lines that are shown before the first one that differs, and in all.
 const LINES_BEFORE: usize = 2;
 const SHOWN_LINES: usize = 12;
+/// Characters that are shown of a line, and how many of them come before the first one that differs.
+const SHOWN_LINE_CHARS: usize = 400;
+const CHARS_BEFORE: usize = 100;
 /// Characters of an observation that are compared as the model reads it.
 const SHOWN_CHARS: usize = 100_000;
 
@@ -82,7 +85,18 @@ fn of_texts(run: &str, turn: u32, what: &str, recorded: &str, now: &str) -> Opti
     }
     let same = recorded.lines().zip(now.lines()).take_while(|(recorded, now)| recorded == now).count();
     let first = same.saturating_sub(LINES_BEFORE);
-    let from = |text: &str| text.lines().skip(first).take(SHOWN_LINES).collect::<Vec<_>>().join("\n");
+    // Where the first line that differs is long, it is shown from near where it does.
+    let line = |text: &str| text.lines().nth(same).unwrap_or_default().to_owned();
+    let (was, is) = (line(recorded), line(now));
+    let common = was.chars().zip(is.chars()).take_while(|(was, is)| was == is).count();
+    let from = |text: &str| {
+        let lines = text.lines().enumerate().skip(first).take(SHOWN_LINES);
+        let shown = lines.map(|(at, line)| match at == same && common > SHOWN_LINE_CHARS / 2 {
+            true => shown(line, common - CHARS_BEFORE),
+            false => shown(line, 0),
+        });
+        shown.collect::<Vec<_>>().join("\n")
+    };
     Some(Difference {
         run: run.to_owned(),
         turn,
@@ -90,6 +104,17 @@ fn of_texts(run: &str, turn: u32, what: &str, recorded: &str, now: &str) -> Opti
         recorded: from(recorded),
         now: from(now),
     })
+}
+
+/// A line from a character on, cut to a length that people read.
+fn shown(line: &str, from: usize) -> String {
+    let mut rest = line.chars().skip(from);
+    let before = if from > 0 { "..." } else { "" };
+    let mut shown: String = before.chars().chain(rest.by_ref().take(SHOWN_LINE_CHARS)).collect();
+    if rest.next().is_some() {
+        shown.push_str("...");
+    }
+    shown
 }
 
 /// The name of an event, as a record has it.
@@ -101,7 +126,7 @@ pub(super) fn name(event: &Event) -> String {
 }
 
 /// The name of a value that is written as a word.
-pub(super) fn name_of(value: &impl Serialize) -> String {
+pub(crate) fn name_of(value: &impl Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|json| Some(json.as_str()?.to_owned())).unwrap_or_default()
 }
 
@@ -118,5 +143,18 @@ fn turn_of(event: &Event) -> u32 {
         | Event::SubmissionRefused { turn, .. } => *turn,
         Event::RunFinished { turns, .. } | Event::RunFailed { turns, .. } => *turns,
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_shown_where_they_differ() {
+        let text = |middle: &str| format!("same\n{}{middle}{}\nend", "a".repeat(5_000), "b".repeat(5_000));
+        let difference = of_texts("run", 1, "the cell", &text("old"), &text("new")).unwrap();
+        let shown = |middle: &str| format!("same\n...{}{middle}{}...\nend", "a".repeat(100), "b".repeat(297));
+        assert_eq!((difference.recorded, difference.now), (shown("old"), shown("new")));
     }
 }

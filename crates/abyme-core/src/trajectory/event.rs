@@ -97,6 +97,18 @@ pub enum Event {
         sub_model: String,
         /// The backend.
         interpreter: String,
+        /// The prompts and conventions that it follows, as `standard` or `dspy`; absent for a child, which
+        /// has those of its parent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        profile: Option<String>,
+        /// What checks its cells before they run: `guard_rail`, or the SHA-256 of a policy of the caller's
+        /// own; absent where nothing does, and for a child, whose parent's policy checks its cells.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        policy: Option<String>,
+        /// The sources whose functions are tools in Python; absent for a child, which has those of its
+        /// parent.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        python_tools: Vec<PythonToolSource>,
         /// What its sessions hold to whatever their code does, each with what it is held by.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         guarantees: BTreeMap<Guarantee, String>,
@@ -473,6 +485,23 @@ pub enum Approval {
     Denied(String),
 }
 
+/// A source whose public functions are tools in Python, as a run had it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct PythonToolSource {
+    /// What it is called: `tools.py`.
+    pub name: String,
+    /// The SHA-256 of its text, in 64 hexadecimal digits.
+    pub sha256: String,
+}
+
+impl PythonToolSource {
+    pub(crate) fn new(name: &str, sha256: String) -> Self {
+        Self { name: name.to_owned(), sha256 }
+    }
+}
+
 /// The call that started a child run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -693,9 +722,16 @@ pub trait EventSink: Send + Sync {
         false
     }
 
-    /// Waits until all events so far have arrived at their destination. Called at the end of a run, before
-    /// the run's future is done.
+    /// Waits until all events so far have arrived at their destination. Called before a run asks its model
+    /// for the first time, before it calls a tool that [writes](Effect::Write), and at its end, before the
+    /// run's future is done.
     async fn flush(&self) {}
+
+    /// Why events are missing at their destination, if they are. Asked after a [`flush`](Self::flush): a run
+    /// calls no tool that [writes](Effect::Write) whose call is missing in its record. Default: none are.
+    fn failure(&self) -> Option<String> {
+        None
+    }
 }
 
 #[async_trait]
@@ -715,6 +751,10 @@ impl<T: EventSink + ?Sized> EventSink for Arc<T> {
 
     async fn flush(&self) {
         (**self).flush().await;
+    }
+
+    fn failure(&self) -> Option<String> {
+        (**self).failure()
     }
 }
 

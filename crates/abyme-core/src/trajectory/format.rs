@@ -236,7 +236,7 @@ fn rename(fields: &mut Map<String, Json>, name: impl Fn(&str) -> Option<String>)
     }
 }
 
-fn hash(text: &str) -> String {
+pub(crate) fn hash(text: &str) -> String {
     format!("{:x}", Sha256::digest(text))
 }
 

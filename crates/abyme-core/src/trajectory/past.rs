@@ -193,6 +193,20 @@ impl PastTree {
         below
     }
 
+    /// The records of the host calls of the cell that the record of a run ends in, if it does.
+    pub(crate) fn last_cell(&self, run: &str) -> Vec<Arc<Record>> {
+        let mut cell: Option<Vec<Arc<Record>>> = None;
+        for (_, record) in self.records(run) {
+            match &record.event {
+                Event::CellStarted { .. } => cell = Some(Vec::new()),
+                Event::SessionRebuilt { .. } | Event::SessionSaved { .. } => {}
+                event if is_of_cell(event) => cell.iter_mut().for_each(|calls| calls.push(record.clone())),
+                _ => cell = None,
+            }
+        }
+        cell.unwrap_or_default()
+    }
+
     /// The time of the last record, in seconds since the run's start.
     pub(super) fn last_at(&self) -> f64 {
         self.kept.iter().map(|(_, record)| record.at).fold(0.0, f64::max)

@@ -10,20 +10,20 @@ use std::{
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 
 use super::{
     event::{Event, EventSink, Record},
     file::{self, Out, Stream},
     format::{Decoded, Encoder, decode},
 };
-use crate::error::Result;
+use crate::{error::Result, runtime::off_the_runtime};
 
 /// When a [`TrajectoryWriter`] waits until the disk has what was written.
 ///
 /// A process that is killed loses nothing by any of them: what was written is with the operating system. They
-/// differ in what is there after the machine itself has failed. The thread of the writer waits for the disk,
-/// the run for that thread at its end alone.
+/// differ in what is there after the machine itself has failed. The thread of the writer waits for the disk;
+/// the run waits for that thread before it first asks its model, before it calls a tool that
+/// [writes](crate::Effect::Write), and at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -99,11 +99,14 @@ impl TrajectoryWriterConfig {
 ///
 /// The file is complete when the run's future is done. If a run is dropped, the thread writes what is left a
 /// moment later. A crash of the process costs the events that the thread had not written yet: as a rule the
-/// last one or none, and more if the disk is slower than the run. [`Fsync`] says what a crash of the machine
-/// costs.
+/// last one or none, and more if the disk is slower than the run. But the file has the start of a run before
+/// its model is asked, and all up to the start of a call of a tool that [writes](crate::Effect::Write) before
+/// the tool is called, so that no such call is made again without asking. [`Fsync`] says what a crash of the
+/// machine costs.
 ///
 /// A disk that fills up costs one warning, not the run. The file ends after its last whole line, and goes on
-/// once there is room again; until then [`failure`](Self::failure) says why it does not.
+/// once there is room again; until then [`failure`](Self::failure) says why it does not, and calls of tools
+/// that [write](crate::Effect::Write) are not made: they raise an `OSError` in their cells.
 ///
 /// Nothing else can write the file until the writer and its thread have ended: a second writer is refused,
 /// in this process too.
@@ -115,7 +118,7 @@ pub struct TrajectoryWriter {
 enum Job {
     Write(Arc<Record>),
     /// Answers when everything before it is written.
-    Flush(oneshot::Sender<()>),
+    Flush(mpsc::Sender<()>),
 }
 
 impl fmt::Debug for TrajectoryWriter {
@@ -172,11 +175,16 @@ impl EventSink for TrajectoryWriter {
     }
 
     async fn flush(&self) {
-        let (done, written) = oneshot::channel();
+        let (done, written) = mpsc::channel();
         if self.jobs.send(Job::Flush(done)).is_ok() {
-            // An error means that the thread has ended: there is nothing to wait for.
-            written.await.ok();
+            // An error means that the thread has ended: there is nothing to wait for. The wait is off the
+            // runtime, so that a clock that is paused for a test stands still meanwhile.
+            off_the_runtime(move || written.recv().ok()).await;
         }
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.failure.reason()
     }
 }
 

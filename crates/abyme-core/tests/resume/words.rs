@@ -86,12 +86,15 @@ impl CodeInterpreter for Counted {
         for line in cell.code.lines() {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             let many = || Value::list(rest.split('|'));
+            let tick = || self.factory.ticks.fetch_add(1, Ordering::Relaxed);
             let call = match word {
                 "ask" => HostCall::new("llm_query").argument("prompt", rest),
                 "batch" => HostCall::new("llm_query_batched").argument("prompts", many()),
                 "child" => HostCall::new("rlm_query").argument("prompt", rest).argument("context", "text"),
                 "children" => HostCall::new("rlm_query_batched").argument("prompts", many()),
                 "tool" => HostCall::new("look").argument("text", rest),
+                "tool_at" => HostCall::new("look").argument("text", format!("{rest} at {}", tick())),
+                "child_at" => HostCall::new("rlm_query").argument("prompt", format!("{rest} at {}", tick())),
                 "budget" => HostCall::new("budget"),
                 "keep" => {
                     self.words.kept.push(rest.to_owned());
@@ -102,7 +105,7 @@ impl CodeInterpreter for Counted {
                     continue;
                 }
                 "clock" => {
-                    out.push_str(&format!("{}\n", self.factory.ticks.fetch_add(1, Ordering::Relaxed)));
+                    out.push_str(&format!("{}\n", tick()));
                     continue;
                 }
                 "syntax" => {

@@ -10,7 +10,6 @@
 //! signature: a file is as trustworthy as the directory that it lies in.
 
 use std::{
-    fs::File,
     io::{self, BufWriter, Write},
     path::Path,
 };
@@ -28,10 +27,8 @@ use crate::{
     signature::TaskSignature,
     status::Status,
     value::Value,
+    whole_file::replace_whole,
 };
-
-/// How the names of files begin that are not whole yet.
-pub(super) const UNFINISHED: &str = ".abyme-";
 
 const MAGIC: &[u8; 19] = b"abyme-conversation\n";
 const VERSION: u32 = 1;
@@ -98,7 +95,13 @@ pub(super) fn write(path: &Path, signature: &TaskSignature, content: &FileConten
         Error::new(ErrorKind::Internal, format!("the conversation cannot be written down: {error}"))
             .with_source(error)
     })?;
-    replace(path, &encoded).map_err(|error| {
+    let mut size = 0;
+    let written = replace_whole(path, |file| {
+        let mut out = BufWriter::new(file);
+        size = write_to(&mut out, &encoded)?;
+        out.flush()
+    });
+    written.map(|()| size).map_err(|error| {
         Error::new(ErrorKind::Io, format!("cannot write the conversation to {}: {error}", path.display()))
             .with_source(error)
     })
@@ -162,26 +165,6 @@ fn encode<'a>(signature: &TaskSignature, content: &'a FileContent) -> serde_json
     Ok(EncodedFile { header: serde_json::to_vec(&header)?, values, snapshot })
 }
 
-fn replace(path: &Path, encoded: &EncodedFile<'_>) -> io::Result<u64> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    // It is readable for its owner alone, and removed if anything fails before its end.
-    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory)?;
-    let mut out = BufWriter::new(file.as_file_mut());
-    let size = write_to(&mut out, encoded)?;
-    out.flush()?;
-    drop(out);
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    // So that the new name is on the disk too. A file system that cannot do this keeps its own order.
-    if let Ok(directory) = File::open(directory) {
-        directory.sync_all().ok();
-    }
-    Ok(size)
-}
-
 fn write_to(out: &mut impl Write, encoded: &EncodedFile<'_>) -> io::Result<u64> {
     let len = (encoded.header.len() as u64).to_le_bytes();
     let values = encoded.values.iter().map(EncodedValue::bytes);
@@ -210,6 +193,11 @@ pub(super) fn read_signature(path: &Path) -> Result<String> {
 }
 
 fn read_by<T>(path: &Path, parse: impl FnOnce(&Bytes) -> Result<T, String>) -> Result<T> {
+    // A device may have no end, and a pipe none that comes.
+    if path.metadata().is_ok_and(|status| !status.is_file() && !status.is_dir()) {
+        let message = format!("the conversation {} cannot be read: it is no regular file", path.display());
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
     let bytes = std::fs::read(path).map_err(|error| {
         Error::new(ErrorKind::Io, format!("cannot read the conversation {}: {error}", path.display()))
             .with_source(error)

@@ -19,7 +19,6 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     conversation::Conversation,
-    file::UNFINISHED,
     limits::ConversationLimits,
     shared::{InUse, SharedConversation},
 };
@@ -29,6 +28,7 @@ use crate::{
     rlm::config::RlmConfig,
     runtime::HomeRuntime,
     signature::{Signature, Untyped},
+    whole_file::UNFINISHED,
 };
 
 /// How the files of conversations end.

@@ -11,9 +11,9 @@ use crate::{
     interpreter::{Cell, CodeInterpreter, Observation, Session, Stage},
     rlm::{
         answers::{AnswerMode, Answers, Tally},
-        effects::check_effects,
         host::CellHost,
         kept_session::KeptSession,
+        start::RunParts,
     },
     telemetry,
     trajectory::{Event, FollowMode, PastCell, Record, difference_of},
@@ -48,7 +48,8 @@ impl Turns<'_> {
         answers: &Answers,
         turn: u32,
     ) -> Result<Executed> {
-        let host = CellHost::new(&self.caller, self.start, self.parts.tool_uses, turn, answers);
+        let RunParts { tool_uses, effects, .. } = self.parts;
+        let host = CellHost::new(&self.caller, self.start, tool_uses, effects, turn, answers);
         let span = telemetry::cell(turn, &cell.code, self.config.span_content);
         let started = Instant::now();
         let mut observation = match telemetry::within(&span, session.execute(cell, &host)).await {
@@ -95,7 +96,12 @@ impl Turns<'_> {
             recorder.check_live(self.turn)?;
             // The record ends in it. What it was answered is answered again, and the rest is asked.
             let answers = Answers::of(past, &calls, AnswerMode::Open);
-            check_effects(&answers, &self.config.tools, self.parts.decide_effect).await?;
+            let effects = self.parts.effects;
+            if is_replay
+                && let Err(error) = effects.check_unfinished(answers.unfinished(), &self.config.tools).await
+            {
+                effects.end(error).await;
+            }
             self.recall(&Tally::of_returned(past, &calls));
             let session = &mut self.session(holder, self.turn).await?.session;
             recorder.go_live();
