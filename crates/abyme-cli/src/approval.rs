@@ -51,7 +51,7 @@ fn question(request: &ApprovalRequest) -> String {
 }
 
 /// A call as a question shows it.
-pub(crate) fn shown_call(tool: &str, arguments: &IndexMap<String, Value>) -> String {
+fn shown_call(tool: &str, arguments: &IndexMap<String, Value>) -> String {
     let shown = arguments.iter().map(|(name, value)| format!("{name}={}", value.repr(MAX_ARGUMENT_CHARS)));
     format!("{tool}({})", shown.collect::<Vec<_>>().join(", "))
 }

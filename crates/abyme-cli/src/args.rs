@@ -16,7 +16,10 @@ use std::{
 };
 
 use abyme::Price;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{
+    ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, error::ErrorKind,
+    parser::ValueSource,
+};
 
 #[cfg(feature = "mcp-server")]
 pub(crate) use self::mcp::McpServerArgs;
@@ -206,14 +209,13 @@ pub(crate) struct RunArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ChatArgs {
-    /// A file to ask about: a variable with the name of the file, or NAME with NAME=FILE; a .json file is
-    /// parsed
+    /// A file or directory to ask about: a variable with its name, or NAME with NAME=FILE
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<String>,
     /// What the questions are about, and how to answer them
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) instructions: Option<String>,
-    /// Go on with the conversation in this file, if there is one, and write it there at the end
+    /// Go on with the conversation in this file, if there is one, and write it there after each question
     #[arg(long, value_name = "FILE")]
     pub(crate) save: Option<PathBuf>,
     /// Tokens of all questions together; --max-tokens is for each [default: no limit]
@@ -228,8 +230,8 @@ pub(crate) struct ChatArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RecordedArgs {
-    /// The record of a run, as `abyme run --trace` writes it. Its task, inputs, models, interpreter and
-    /// limits are those of the run, unless flags say otherwise; --tool, --mcp, --policy, --profile and
+    /// The record of a run, as `abyme run --trace` writes it. Its task, inputs, models, interpreter, profile,
+    /// policy and limits are those of the run; flags may name other models and limits. --tool, --mcp and
     /// --sub-model NAME=MODEL have to be given as they were
     #[arg(value_name = "RUN.jsonl")]
     pub(crate) file: PathBuf,
@@ -244,6 +246,23 @@ pub(crate) struct RecordedArgs {
     /// Print one JSON object instead of the outputs
     #[arg(long)]
     pub(crate) json: bool,
+    #[arg(skip)]
+    pub(crate) given: GivenFlags,
+}
+
+/// Which flags with a default were given: a record has them too.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct GivenFlags {
+    pub(crate) interpreter: bool,
+    pub(crate) profile: bool,
+}
+
+impl GivenFlags {
+    fn of(matches: &ArgMatches) -> Self {
+        let is_known = |id| matches.try_contains_id(id).is_ok();
+        let is_given = |id| is_known(id) && matches.value_source(id) == Some(ValueSource::CommandLine);
+        Self { interpreter: is_given("interpreter"), profile: is_given("profile") }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -646,7 +665,7 @@ pub(crate) fn parse() -> Result<Command, Failure> {
     let args = ask::with_command(std::env::args_os().collect(), &cli)?;
     let command = args.get(1).filter(|first| cli.find_subcommand(first).is_some());
     let command = command.map(|first| first.to_string_lossy().into_owned());
-    Cli::try_parse_from(args).map(|cli| cli.command).map_err(|error| match error.kind() {
+    read(cli, args).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             match Standard::default().write(&error.render().to_string()) {
                 Ok(()) => Failure::quiet(crate::exit::Exit::Ok),
@@ -659,6 +678,20 @@ pub(crate) fn parse() -> Result<Command, Failure> {
         }
         _ => parse::in_one_line(&error.render().to_string(), command.as_deref()),
     })
+}
+
+fn read(mut cli: clap::Command, args: Vec<OsString>) -> clap::error::Result<Command> {
+    let mut matches = cli.try_get_matches_from_mut(args)?;
+    let given = matches.subcommand().map(|(_, matches)| GivenFlags::of(matches)).unwrap_or_default();
+    let mut command =
+        Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut cli))?.command;
+    match &mut command {
+        Command::Resume(args) => args.recorded.given = given,
+        Command::Replay(args) => args.recorded.given = given,
+        Command::Fork(args) => args.recorded.given = given,
+        _ => {}
+    }
+    Ok(command)
 }
 
 /// Reads a command line on which a flag may come twice: the last one counts. `given` is what it is about.

@@ -1,5 +1,6 @@
 //! `abyme chat`: several questions about files, over one session.
 
+mod hold;
 mod lines;
 pub(crate) mod names;
 
@@ -14,10 +15,13 @@ use abyme::{
     reexports::indexmap::IndexMap,
 };
 
-use self::lines::{Input, Lines};
+use self::{
+    hold::Hold,
+    lines::{Input, Lines},
+};
 use crate::{
     approval,
-    args::{ChatArgs, Named},
+    args::ChatArgs,
     exit::{Exit, Failure},
     files, inputs, output,
     progress::{Detail, Progress},
@@ -30,6 +34,8 @@ use crate::{
 
 /// How long the chat may take to end after a signal: a large session is written to a file.
 const END_TIMEOUT: Duration = Duration::from_secs(20);
+/// What all files may have together, as text.
+const MAX_FILES_BYTES: u64 = 4 << 30;
 /// Within what time a third Ctrl-C means that nothing else helped.
 const HURRY: Duration = Duration::from_secs(2);
 
@@ -37,7 +43,7 @@ const HURRY: Duration = Duration::from_secs(2);
 const HELP: &str = "\
 /vars         the variables of the session: files, questions, answers, and what cells made
 /cost         what all questions used
-/save [FILE]  write the conversation to a file (--save FILE has it written at the end)
+/save [FILE]  write the conversation to a file (--save FILE has it written after each question)
 /load FILE    go on with another conversation about files of the same names
 /quit         the end; so is Ctrl-D. Ctrl-C ends a question, and pressed twice the chat
 //...          a question that begins with `/`";
@@ -83,6 +89,7 @@ pub(crate) async fn run(args: ChatArgs, standard: &Standard) -> Result<Exit, Fai
     let given = names::inputs(&args.files)?;
     let written = [("--save", args.save.as_deref()), ("--record", args.rlm.wrap.record.as_deref())];
     files::check_written(written, inputs::files(&given).chain(args.rlm.read_files()))?;
+    let hold = args.save.as_deref().map(Hold::on).transpose()?;
     let saved = match &args.save {
         Some(path) if path.exists() => {
             let signature = Conversation::saved_signature(path).await;
@@ -101,15 +108,29 @@ pub(crate) async fn run(args: ChatArgs, standard: &Standard) -> Result<Exit, Fai
         }
         None => signature(names)?,
     };
-    let files = inputs::read(&given, &signature, standard)?;
+    let files = names::load(&given, MAX_FILES_BYTES)?;
+    // Those of directories are known now.
+    files::check_written(written, files.paths.iter().map(PathBuf::as_path))?;
     let Described { mut builder, wrapped, factory: _ } =
-        rlm::described(&args.rlm, &signature, inputs::about_bytes(&given), 1).await?;
+        rlm::described(&args.rlm, &signature, files.text_bytes, 1).await?;
     if let Some(text) = &args.instructions {
         builder = builder.instructions(text);
     }
     let rlm = builder.build().map_err(|error| Failure::before_run(&error))?;
     let stop = listen()?;
-    let mut chat = Chat { rlm, args: &args, given: &given, standard, files, stop, talk: None, failed: None };
+    let (files, read) = (files.inputs, files.paths);
+    let mut chat = Chat {
+        rlm,
+        args: &args,
+        read: &read,
+        standard,
+        files,
+        stop,
+        talk: None,
+        failed: None,
+        hold,
+        saved: None,
+    };
     if let Some(path) = args.save.as_deref().filter(|path| path.exists()) {
         chat.load(path).await.map_err(|error| Failure::before_run(&error).context("--save"))?;
     }
@@ -156,14 +177,19 @@ fn signature<'a>(names: impl Iterator<Item = &'a str>) -> Result<TaskSignature, 
 struct Chat<'a> {
     rlm: Rlm,
     args: &'a ChatArgs,
-    given: &'a [Named],
+    /// The files that were read.
+    read: &'a [PathBuf],
     standard: &'a Standard,
     /// Those that the next question gives.
     files: Inputs,
     stop: Stop,
     talk: Option<Conversation>,
-    /// Why the first question failed that did.
+    /// Why the first line failed that did.
     failed: Option<Exit>,
+    /// Keeps other chats from the file of `--save`.
+    hold: Option<Hold>,
+    /// What the file of `--save` has, if that is all there is.
+    saved: Option<SavedConversation>,
 }
 
 impl Chat<'_> {
@@ -195,12 +221,16 @@ impl Chat<'_> {
             interrupted = false;
             match ChatLine::of(&line) {
                 ChatLine::Nothing => {}
-                ChatLine::Question(question) => match self.ask(question).await? {
-                    None => {}
-                    // The next one at the prompt ends the chat.
-                    Some(Exit::Interrupted) => interrupted = true,
-                    Some(exit) => return Ok(exit),
-                },
+                ChatLine::Question(question) => {
+                    let ended = self.ask(question).await?;
+                    self.keep().await;
+                    match ended {
+                        None => {}
+                        // The next one at the prompt ends the chat.
+                        Some(Exit::Interrupted) => interrupted = true,
+                        Some(exit) => return Ok(exit),
+                    }
+                }
                 ChatLine::Vars => self.show_variables().await?,
                 ChatLine::Cost => {
                     let usage = self.talk().usage().await?;
@@ -209,7 +239,7 @@ impl Chat<'_> {
                 ChatLine::Save(file) => self.save_to(file.map(PathBuf::from)).await,
                 ChatLine::Load(file) => match self.load(Path::new(file)).await {
                     Ok(()) => {}
-                    Err(error) => Failure::from(&error).show(),
+                    Err(error) => self.fails(&Failure::from(&error)),
                 },
                 ChatLine::Help => HELP.lines().for_each(terminal::say),
                 ChatLine::Quit => break,
@@ -242,9 +272,7 @@ impl Chat<'_> {
                 Ok(None)
             }
             Ok(Err(error)) => {
-                let failure = Failure::from(&error);
-                failure.show();
-                self.failed.get_or_insert(failure.exit());
+                self.fails(&Failure::from(&error));
                 Ok(None)
             }
             Err(Stopped { exit: Exit::Interrupted, is_twice }) => {
@@ -292,6 +320,7 @@ impl Chat<'_> {
     async fn load(&mut self, path: &Path) -> abyme::Result<()> {
         let loaded = limited(self.rlm.load_conversation(path).await?, self.args);
         let questions = loaded.questions().await?.len();
+        self.saved = None;
         if let Some(before) = self.talk.replace(loaded) {
             // One that does not end cleanly is no reason not to go on.
             before.shutdown().await.ok();
@@ -306,24 +335,49 @@ impl Chat<'_> {
             terminal::say("/save FILE: the name of the file is missing");
             return;
         };
-        let read = inputs::files(self.given).chain(self.args.rlm.read_files());
+        let read = self.read.iter().map(PathBuf::as_path).chain(self.args.rlm.read_files());
         let written = [("--record", self.args.rlm.wrap.record.as_deref()), ("/save", Some(&*path))];
         if let Err(failure) = files::check_written(written, read) {
-            failure.show();
-            return;
+            return self.fails(&failure);
         }
+        let own = self.hold.as_ref().is_some_and(|hold| hold.is_on(&path));
+        let _hold = match (!own).then(|| Hold::on(&path)).transpose() {
+            Ok(hold) => hold,
+            Err(failure) => return self.fails(&failure),
+        };
         match self.talk().save(&path).await {
             Ok(saved) => say_saved(saved, &path),
-            Err(error) => Failure::from(&error).show(),
+            Err(error) => self.fails(&Failure::new(Exit::Output, error.to_string())),
         }
     }
 
-    /// Saves, if that was asked for, and ends the session.
+    /// Says that a line failed. The chat goes on.
+    fn fails(&mut self, failure: &Failure) {
+        failure.show();
+        self.failed.get_or_insert(failure.exit());
+    }
+
+    /// Saves to the file of `--save`, so that a chat that is killed later has lost no answer.
+    async fn keep(&mut self) {
+        let args = self.args;
+        let Some(path) = &args.save else { return };
+        self.saved = None;
+        match self.talk().save(path).await {
+            Ok(saved) => self.saved = Some(saved),
+            Err(error) => Failure::new(Exit::Output, error.to_string()).show_as_warning(),
+        }
+    }
+
+    /// Saves, if that was asked for and not done, and ends the session.
     async fn close(&mut self) -> Result<(), Failure> {
         let Some(talk) = self.talk.take() else { return Ok(()) };
-        let saved = match &self.args.save {
-            Some(path) => talk.save(path).await.map(|saved| say_saved(saved, path)),
-            None => Ok(()),
+        let saved = match (&self.args.save, self.saved) {
+            (Some(path), Some(saved)) => {
+                say_saved(saved, path);
+                Ok(())
+            }
+            (Some(path), None) => talk.save(path).await.map(|saved| say_saved(saved, path)),
+            (None, _) => Ok(()),
         };
         talk.shutdown().await.ok();
         saved.map_err(|error| Failure::new(Exit::Output, error.to_string()))

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use abyme::{Blame, Error, ErrorKind};
+use abyme::{Blame, Difference, Error, ErrorKind};
 
 use crate::terminal;
 
@@ -55,11 +55,17 @@ pub(crate) struct Failure {
     exit: Exit,
     message: String,
     hint: Option<String>,
+    /// What a run did that its record does not say, if it failed for that.
+    difference: Option<Box<Difference>>,
 }
+
+/// What is said of a run that cannot go on because its beginning is another one.
+const AS_THEY_WERE: &str = "--tool, --mcp, --policy, --profile, --sub-model NAME=MODEL and the files of a \
+                            question have to be given as they were";
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hint: None }
+        Self { exit, message: message.into(), hint: None, difference: None }
     }
 
     /// An error in the command line.
@@ -94,6 +100,10 @@ impl Failure {
         self
     }
 
+    pub(crate) fn difference(&self) -> Option<&Difference> {
+        self.difference.as_deref()
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         self.exit
     }
@@ -109,7 +119,7 @@ impl Failure {
         !self.message.is_empty()
     }
 
-    /// Writes the one line to stderr.
+    /// Writes the one line to stderr, after what differs from a record, if something does.
     pub(crate) fn show(&self) {
         self.show_as("error");
     }
@@ -123,6 +133,7 @@ impl Failure {
         if !self.says() {
             return;
         }
+        self.difference.as_deref().into_iter().for_each(show_difference);
         let hint = self.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
         terminal::say(&format!("abyme: {what}: {}{}", one_line(&self.message), one_line(&hint)));
     }
@@ -132,6 +143,7 @@ impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         use ErrorKind::*;
         let (exit, hint) = match error.kind() {
+            InvalidInput if error.difference().is_some() => (Exit::Usage, Some(AS_THEY_WERE)),
             Config | NotConfigured | InvalidInput | OutputType | Unsupported | Io => (Exit::Usage, None),
             Signature => (Exit::Usage, Some("a signature looks like \"docs, query -> modules: list[str]\"")),
             Unavailable => (Exit::Unavailable, Some("`abyme doctor` shows what works on this machine")),
@@ -169,7 +181,8 @@ impl From<&Error> for Failure {
                 _ => (Exit::Failed, None),
             },
         };
-        Self { exit, message: error.to_string(), hint: hint.map(str::to_owned) }
+        let difference = error.difference().cloned().map(Box::new);
+        Self { exit, message: error.to_string(), hint: hint.map(str::to_owned), difference }
     }
 }
 
@@ -177,6 +190,11 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::from(&error)
     }
+}
+
+/// Writes what a record says and what is now, each in lines of its own.
+pub(crate) fn show_difference(difference: &Difference) {
+    difference.to_string().lines().for_each(terminal::say);
 }
 
 fn one_line(text: &str) -> String {

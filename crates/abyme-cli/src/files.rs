@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::{self, Read},
-    os::unix::fs::FileTypeExt,
+    os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -18,17 +18,14 @@ use crate::exit::{Exit, Failure};
 /// What is wrong with the file, which the message names.
 pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
     let shown = path.display();
-    let Some(kind) = fs::metadata(path).ok().map(|status| status.file_type()).filter(|kind| !kind.is_dir())
-    else {
+    if fs::metadata(path).map_or(true, |status| status.is_dir()) {
         // The errors of what is not there, or a directory, are the library's.
         return match Text::from_file(path) {
             Ok(text) => Ok(text.into_string().into_bytes()),
             Err(error) => Err(Failure::before_run(&error)),
         };
-    };
-    if !kind.is_file() && !kind.is_fifo() {
-        return Err(Failure::usage(format!("cannot read `{shown}`: it is no file and no pipe")));
     }
+    check_read(path)?;
     let bytes = fs::File::open(path).and_then(|file| bounded(file, most));
     match bytes.map_err(|error| Failure::usage(format!("cannot read `{shown}`: {error}")))? {
         Some(bytes) => Ok(bytes),
@@ -36,8 +33,32 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
     }
 }
 
+/// Refuses what is there and is neither a file nor a pipe: a device may have no end.
+///
+/// # Errors
+/// The file, which is named. What is not there, or a directory, is left to what reads it.
+pub(crate) fn check_read(path: &Path) -> Result<(), Failure> {
+    let Ok(kind) = fs::metadata(path).map(|status| status.file_type()) else { return Ok(()) };
+    match kind.is_file() || kind.is_fifo() || kind.is_dir() {
+        true => Ok(()),
+        false => Err(Failure::usage(format!("cannot read `{}`: it is no file and no pipe", path.display()))),
+    }
+}
+
+/// Refuses what is there and is no regular file, where it is read and written again.
+///
+/// # Errors
+/// The file, which is named. A directory is left to what reads it.
+pub(crate) fn check_regular(path: &Path) -> Result<(), Failure> {
+    match fs::metadata(path).is_ok_and(|status| !status.is_file() && !status.is_dir()) {
+        true => Err(Failure::usage(format!("cannot go on with `{}`: it is no regular file", path.display()))),
+        false => Ok(()),
+    }
+}
+
 /// What is written replaces a file of its name, which must be neither one that the command reads nor one that
-/// it writes for another flag. `written` has each flag with its file. To be called before anything is opened.
+/// it writes for another flag; and what is read has to be a file or a pipe. `written` has each flag with its
+/// file. To be called before anything is opened.
 ///
 /// # Errors
 /// The flag and the file, if it is one.
@@ -45,17 +66,19 @@ pub(crate) fn check_written<'a, 'w>(
     written: impl IntoIterator<Item = (&'w str, Option<&'w Path>)>,
     read: impl IntoIterator<Item = &'a Path>,
 ) -> Result<(), Failure> {
-    let written = written.into_iter().filter_map(|(flag, path)| Some((flag, path?, place(path?)?)));
+    let written =
+        written.into_iter().filter_map(|(flag, path)| Some((flag, path?, FileLocation::of(path?)?)));
     let written: Vec<_> = written.collect();
     for (index, (flag, path, at)) in written.iter().enumerate() {
-        if let Some((other, ..)) = written[..index].iter().find(|(_, _, other)| other == at) {
+        if let Some((other, ..)) = written[..index].iter().find(|(_, _, other)| other.is_same(at)) {
             let message = format!("{flag} and {other} would both write `{}`", path.display());
             return Err(Failure::usage(message).hint("name two files"));
         }
     }
     for path in read {
-        let Ok(at) = path.canonicalize() else { continue };
-        if let Some((flag, ..)) = written.iter().find(|(_, _, written)| *written == at) {
+        check_read(path)?;
+        let Some(at) = FileLocation::of(path) else { continue };
+        if let Some((flag, ..)) = written.iter().find(|(_, _, written)| written.is_same(&at)) {
             let message = format!("{flag} would overwrite `{}`, which this command reads", path.display());
             return Err(Failure::usage(message).hint("name another file"));
         }
@@ -63,14 +86,31 @@ pub(crate) fn check_written<'a, 'w>(
     Ok(())
 }
 
-/// Where a file is, or will be. None for what is not there to be replaced, such as `/dev/null`.
-fn place(path: &Path) -> Option<PathBuf> {
-    match path.canonicalize() {
-        Ok(path) => path.is_file().then_some(path),
-        Err(_) => {
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            Some(parent.unwrap_or(Path::new(".")).canonicalize().ok()?.join(path.file_name()?))
+/// Where a file is, or will be.
+struct FileLocation {
+    path: PathBuf,
+    /// Device and number of a file that is there: it may have other names too.
+    id: Option<(u64, u64)>,
+}
+
+impl FileLocation {
+    /// None for what is not there to be replaced, such as `/dev/null`.
+    fn of(path: &Path) -> Option<Self> {
+        match path.canonicalize() {
+            Ok(path) => {
+                let status = path.metadata().ok().filter(|status| status.is_file())?;
+                Some(Self { path, id: Some((status.dev(), status.ino())) })
+            }
+            Err(_) => {
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                let parent = parent.unwrap_or(Path::new(".")).canonicalize().ok()?;
+                Some(Self { path: parent.join(path.file_name()?), id: None })
+            }
         }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.path == other.path || self.id.is_some() && self.id == other.id
     }
 }
 
@@ -89,8 +129,9 @@ pub(crate) fn too_large(what: &str, most: u64) -> Failure {
 /// Bytes as a text, without a byte order mark.
 ///
 /// # Errors
-/// Where it is no UTF-8, and the command that converts it. `file` is what that command reads.
-pub(crate) fn text(mut bytes: Vec<u8>, what: &str, file: &str) -> Result<Text, Failure> {
+/// Where it is no UTF-8, and the command that converts it, `or` what else can be done. `file` is what that
+/// command reads.
+pub(crate) fn text(mut bytes: Vec<u8>, what: &str, file: &str, or: &str) -> Result<Text, Failure> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         bytes.drain(..3);
     }
@@ -101,11 +142,8 @@ pub(crate) fn text(mut bytes: Vec<u8>, what: &str, file: &str) -> Result<Text, F
             [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => ("it is UTF-16", "UTF-16"),
             _ => ("perhaps it is Latin-1", "LATIN1"),
         };
-        Failure::usage(format!("{what} is not text: byte {at} (0x{byte:02x}) is not UTF-8; {encoding}")).hint(
-            format!(
-                "convert it, as with `iconv -f {charset} -t UTF-8 {file}`, or declare the input as `bytes`"
-            ),
-        )
+        Failure::usage(format!("{what} is not text: byte {at} (0x{byte:02x}) is not UTF-8; {encoding}"))
+            .hint(format!("convert it, as with `iconv -f {charset} -t UTF-8 {file}`{or}"))
     })
 }
 
@@ -125,21 +163,25 @@ mod tests {
         let path = |name: &str| dir.path().join(name);
         fs::write(path("old"), "x").unwrap();
         std::os::unix::fs::symlink("old", path("link")).unwrap();
+        fs::hard_link(path("old"), path("hard")).unwrap();
         let check = |one: &Path, other: &Path, read: &Path| {
             let said = check_written([("--a", Some(one)), ("--b", Some(other)), ("--c", None)], [read]);
             said.err().map(|failure| format!("{failure:?}")).unwrap_or_default()
         };
         assert_eq!(check(&path("new"), &path("other"), &path("old")), "");
-        assert_eq!(check(Path::new("/dev/null"), Path::new("/dev/null"), Path::new("/dev/null")), "");
-        for (one, other) in [("new", "./new"), ("old", "link"), ("old", "old")] {
+        assert_eq!(check(Path::new("/dev/null"), Path::new("/dev/null"), &path("old")), "");
+        assert!(check(&path("new"), &path("other"), Path::new("/dev/zero")).contains("no file and no pipe"));
+        for (one, other) in [("new", "./new"), ("old", "link"), ("old", "old"), ("old", "hard")] {
             let said = check(&path(one), &path(other), &path("none"));
             assert!(said.contains("--b and --a would both write"), "{said}");
         }
-        assert!(check(&path("new"), &path("link"), &path("old")).contains("--b would overwrite"));
+        for other in ["link", "hard"] {
+            assert!(check(&path("new"), &path(other), &path("old")).contains("--b would overwrite"));
+        }
     }
 
     #[test]
     fn a_byte_order_mark_is_no_text() {
-        assert_eq!(text("\u{feff}a\u{feff}".into(), "x", "x").unwrap(), "a\u{feff}");
+        assert_eq!(text("\u{feff}a\u{feff}".into(), "x", "x", "").unwrap(), "a\u{feff}");
     }
 }

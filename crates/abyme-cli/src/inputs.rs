@@ -31,8 +31,8 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Whether each input, and stdin, is given once.
-pub(crate) fn check_once(given: &[Named]) -> Result<(), Failure> {
+/// Whether each input, and stdin, is given once, and is none of what has no end.
+pub(crate) fn check(given: &[Named]) -> Result<(), Failure> {
     for (index, input) in given.iter().enumerate() {
         let before = &given[..index];
         if before.iter().any(|other| other.name == input.name) {
@@ -42,6 +42,10 @@ pub(crate) fn check_once(given: &[Named]) -> Result<(), Failure> {
             let message =
                 format!("stdin can be one input only, not both `{}` and `{}`", other.name, input.name);
             return Err(Failure::usage(message));
+        }
+        if let Source::File(path) = Source::of(input) {
+            let checked = files::check_read(path);
+            checked.map_err(|failure| failure.context(&format!("input `{}`", input.name)))?;
         }
     }
     Ok(())
@@ -133,7 +137,7 @@ fn value(
     if declared == Some(&FieldType::Bytes) {
         return Ok(Value::Bytes(bytes.into()));
     }
-    let text: Text = files::text(bytes, &what, &file)?;
+    let text: Text = files::text(bytes, &what, &file, ", or declare the input as `bytes`")?;
     let wants_text = declared.is_some_and(FieldType::is_text);
     if !wants_text && file.to_ascii_lowercase().ends_with(".json") {
         return Value::parse_json(&text).map_err(|error| Failure::before_run(&error.context(&what)));

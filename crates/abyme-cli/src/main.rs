@@ -30,6 +30,8 @@ mod signals;
 mod standard;
 mod stats;
 mod terminal;
+#[cfg(any(feature = "mcp-server", feature = "serve"))]
+mod token;
 mod view;
 
 use std::{process::ExitCode, time::Duration};

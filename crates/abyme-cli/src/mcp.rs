@@ -3,7 +3,6 @@
 use std::{path::PathBuf, sync::Arc};
 
 use abyme::{CodePolicy, Error, ErrorKind, Inputs, InterpreterFactory, Limits, TaskSignature};
-use abyme_files::{LineKind, Loader};
 use abyme_mcp_server::{HttpConfig, RlmServer, RlmServerConfig};
 use tokio::fs::File;
 
@@ -16,13 +15,15 @@ use crate::{
     rlm::{self, Described},
     signals::{ORDERLY_TIMEOUT, Stop},
     standard::Standard,
-    terminal,
+    terminal, token,
 };
 
 /// The environment variable with the token of clients over HTTP.
 const TOKEN: &str = "ABYME_MCP_TOKEN";
 /// What the inputs of a question may take. Sessions reserve memory for them, and use what they need.
 const ABOUT_INPUT_BYTES: u64 = 512 << 20;
+/// What the files of one question may have together, as text.
+const MAX_FILES_BYTES: u64 = 1 << 30;
 
 pub(crate) async fn run(args: McpArgs, standard: &Standard) -> Result<Exit, Failure> {
     let before = |error: Error| Failure::before_run(&error);
@@ -98,7 +99,7 @@ async fn serve(server: &RlmServer, args: &McpArgs, standard: &Standard) -> Resul
     let mut config = HttpConfig::default().address(address);
     config = args.server.allow_host.iter().fold(config, HttpConfig::allow_host);
     config = args.server.allow_origin.iter().fold(config, HttpConfig::allow_origin);
-    let given = std::env::var(TOKEN).ok().filter(|token| !token.trim().is_empty());
+    let given = token::given(TOKEN)?;
     if let Some(token) = &given {
         config = config.token(token);
     }
@@ -162,20 +163,6 @@ fn files(paths: &[PathBuf]) -> abyme::Result<Inputs> {
         None => Err(wrong(format!("the name of `{}` is no UTF-8", path.display()))),
     };
     let names = paths.iter().map(name).collect::<abyme::Result<Vec<_>>>()?;
-    let given = names::inputs(&names).map_err(|failure| wrong(failure.message().to_owned()))?;
-    let loaded = Loader::new().load(paths);
-    let problems = || loaded.report().iter().filter(|line| line.kind == LineKind::Problem);
-    let mut inputs = Inputs::new();
-    for (named, path) in given.into_iter().zip(paths) {
-        let value = loaded.value_of(path).ok_or_else(|| {
-            let problems: Vec<_> = problems().map(ToString::to_string).collect();
-            wrong(match problems[..] {
-                [] => format!("`{}` has tables, and there is no query over tables here", path.display()),
-                _ => problems.join("; "),
-            })
-        })?;
-        inputs = inputs.with(named.name, value);
-    }
-    problems().for_each(|line| terminal::say(&format!("abyme: warning: {line}")));
-    Ok(inputs)
+    let loaded = names::inputs(&names).and_then(|given| names::load(&given, MAX_FILES_BYTES));
+    Ok(loaded.map_err(|failure| wrong(failure.message().to_owned()))?.inputs)
 }

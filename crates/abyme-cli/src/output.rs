@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use abyme::{Event, Ledger, Prediction, Value};
+use abyme::{Difference, Event, Ledger, Prediction, Value};
 use indexmap::IndexMap;
 
 use crate::{
@@ -46,13 +46,16 @@ pub(crate) fn fields(
     interpreter: &str,
     trace: Option<&Path>,
 ) -> IndexMap<String, Value> {
-    let turns = prediction.trajectory().events().find_map(|event| match event {
+    // Children end before the run does, and their events are among its own.
+    let trajectory = prediction.trajectory();
+    let own = trajectory.records().filter(|record| record.run == trajectory.run());
+    let turns = own.filter_map(|record| match &record.event {
         Event::RunFinished { turns, .. } => Some(*turns),
         _ => None,
     });
     // A usage that cannot be written would be a bug; the answer counts more than that.
     let usage = Value::from_serialize(prediction.usage()).unwrap_or_default();
-    let Ledger { by_model, by_depth, by_turn, .. } = prediction.trajectory().ledger();
+    let Ledger { by_model, by_depth, by_turn, .. } = trajectory.ledger();
     let ledger = [
         ("by_model".to_owned(), Value::from_serialize(&by_model).unwrap_or_default()),
         ("by_depth".to_owned(), Value::from_serialize(&by_depth).unwrap_or_default()),
@@ -61,16 +64,24 @@ pub(crate) fn fields(
     let mut fields = IndexMap::from([
         ("outputs".to_owned(), Value::Dict(prediction.outputs().clone())),
         ("status".to_owned(), prediction.status().to_string().into()),
-        ("turns".to_owned(), i64::from(turns.unwrap_or_default()).into()),
+        ("turns".to_owned(), i64::from(turns.last().unwrap_or_default()).into()),
         ("usage".to_owned(), usage),
         ("ledger".to_owned(), Value::Dict(IndexMap::from(ledger))),
         ("seconds".to_owned(), ((seconds * 1e6).round() / 1e6).into()),
         ("interpreter".to_owned(), interpreter.into()),
     ]);
+    if let Some(left) = prediction.difference() {
+        fields.insert("difference".to_owned(), difference(left));
+    }
     if let Some(path) = trace {
         fields.insert("trace".to_owned(), path.to_string_lossy().into_owned().into());
     }
     fields
+}
+
+/// What differs from a record, with both sides.
+pub(crate) fn difference(difference: &Difference) -> Value {
+    Value::from_serialize(difference).unwrap_or_default()
 }
 
 /// An object on one line.

@@ -35,6 +35,8 @@ use crate::{
 
 /// Most characters of a line about what went wrong. The trace has the rest.
 const MAX_NOTE_CHARS: usize = 160;
+/// What stands before the lines of a child, for each run above it.
+const INDENT: &str = "    ";
 /// How often it is looked whether an answer is still wanted.
 const LOOK: Duration = Duration::from_millis(100);
 /// Most characters of what a cell produced, on a terminal where turns were not asked for whole.
@@ -194,6 +196,7 @@ impl Progress {
             writeln!(io::stderr().lock(), "{}", escape(question)).ok()?;
             while !standard.is_readable_within(LOOK) {
                 if !is_wanted() {
+                    writeln!(io::stderr().lock(), "The call is over: no answer is needed any more.").ok();
                     return None;
                 }
             }
@@ -248,7 +251,7 @@ impl RunView<'_> {
         match self.depth {
             0 => self.progress.print(text),
             depth => {
-                let indent = "    ".repeat(depth);
+                let indent = INDENT.repeat(depth);
                 let lines = text.lines().map(|line| format!("{indent}{line}").trim_end().to_owned());
                 self.progress.print(&lines.collect::<Vec<_>>().join("\n"));
             }
@@ -280,7 +283,9 @@ impl RunView<'_> {
     }
 
     fn heading(&self, title: &str) -> String {
-        self.progress.paint.ink(Ink::Heading, &heading(title))
+        let width = self.progress.live.as_ref().map_or(usize::MAX, Live::width);
+        let width = width.saturating_sub(INDENT.len() * self.depth);
+        self.progress.paint.ink(Ink::Heading, &heading(title, width))
     }
 
     fn counts<T>(&self, change: impl FnOnce(&mut Counts) -> T) -> T {
@@ -557,6 +562,10 @@ const LABELS: [&str; 9] = [
     "[time limit]",
 ];
 
-fn heading(title: &str) -> String {
-    format!("── {title} {}", "─".repeat(60))
+/// A title with a rule behind it, on one line of a terminal of this width.
+fn heading(title: &str, width: usize) -> String {
+    const RULE: usize = 60;
+    let title = format!("── {title} ");
+    let left = width.saturating_sub(title.chars().count());
+    format!("{title}{}", "─".repeat(left.min(RULE)))
 }

@@ -2,31 +2,41 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use abyme::{
     EffectDecision, Event, LanguageModel, Prediction, Response, Rlm, Run, Trajectory, TrajectoryWriter,
-    UnfinishedEffect, testing::ScriptedModel,
+    UnfinishedEffect, Value, testing::ScriptedModel,
 };
 use abyme_files::Loaded;
+use clap::ValueEnum;
+use indexmap::IndexMap;
 
 use crate::{
-    approval::{is_yes, shown_call},
-    args::{ForkArgs, RecordedArgs, ReplayArgs, ResumeArgs, RlmArgs},
+    approval::is_yes,
+    args::{ForkArgs, GivenFlags, Policy, Profile, RecordedArgs, ReplayArgs, ResumeArgs, RlmArgs},
     ask,
-    backend::COMPILED,
     exit::{Exit, Failure},
-    files, inputs, models, output,
+    files, inputs, json, models, output,
     progress::Progress,
     rlm::{self, Described, Wrapped},
     running::Running,
     standard::Standard,
 };
 
+/// What a record calls the policy that `--policy` names.
+const GUARD_RAIL: &str = "guard_rail";
+/// The input with the files of a question.
+const FILES: &str = "files";
+
 /// `abyme resume`: goes on where the record ends, and in its file.
 pub(crate) async fn resume(args: ResumeArgs, standard: &Standard) -> Result<Exit, Failure> {
     let ResumeArgs { recorded, repeat_effects } = args;
+    files::check_regular(&recorded.file)?;
     // It is held from here on, so that nothing else goes on with it.
     let (record, writer) =
         TrajectoryWriter::append(&recorded.file).map_err(|error| Failure::before_run(&error))?;
@@ -51,6 +61,7 @@ pub(crate) async fn replay(args: ReplayArgs, standard: &Standard) -> Result<Exit
     let record = load(&recorded.file)?;
     let is_live = recorded.rlm.model.model.is_some();
     let ask = if is_live { Ask::Models } else { Ask::Nobody };
+    let json = recorded.json;
     let prepared = Prepared::new(recorded, &record, ask, trace.as_deref(), standard).await?;
     let run = prepared.rlm.replay_from(record);
     let run = with_trace(if is_live { run.live() } else { run }, trace);
@@ -60,11 +71,22 @@ pub(crate) async fn replay(args: ReplayArgs, standard: &Standard) -> Result<Exit
             failure.show_as_warning();
             Ok(Exit::Ok)
         }
+        Err(failure) => {
+            if let (true, Exit::Differs, Some(difference)) = (json, failure.exit(), failure.difference()) {
+                let fields = [
+                    ("status".to_owned(), "differs".into()),
+                    ("difference".to_owned(), output::difference(difference)),
+                ];
+                standard.write(&output::line(fields.into()))?;
+            }
+            Err(failure)
+        }
         ended => ended,
     }
 }
 
 fn load(path: &Path) -> Result<Trajectory, Failure> {
+    files::check_read(path)?;
     Trajectory::load(path).map_err(|error| Failure::before_run(&error))
 }
 
@@ -109,13 +131,15 @@ impl Prepared {
         trace: Option<&Path>,
         standard: &Standard,
     ) -> Result<Self, Failure> {
-        let RecordedArgs { file, files, load, mut rlm, json } = args;
+        let RecordedArgs { file, files, load, mut rlm, json, given } = args;
         let Some(Event::RunStarted {
             signature,
             inputs,
             model,
             sub_model,
             interpreter,
+            profile,
+            policy,
             tools,
             parent: None,
             ..
@@ -127,7 +151,11 @@ impl Prepared {
             );
         };
         use_models(&mut rlm, model, sub_model);
-        use_interpreter(&mut rlm, interpreter)?;
+        use_interpreter(&mut rlm, interpreter, given)?;
+        if let Some(profile) = profile {
+            use_profile(&mut rlm, profile, given)?;
+            use_policy(&mut rlm, policy.as_deref())?;
+        }
         let loaded = match files.is_empty() {
             false => Some(ask::load(files, &load, standard).await?),
             true => None,
@@ -147,6 +175,9 @@ impl Prepared {
                 format!("{} is of a question about tables, and goes on with their files", file.display());
             return Err(Failure::usage(message)
                 .hint(format!("name them after the record, as they were: {} shop.db", file.display())));
+        }
+        if let Some(loaded) = &loaded {
+            check_inputs(inputs, loaded)?;
         }
         let bytes = inputs.values().map(inputs::about_bytes_of).sum();
         let Described { mut builder, wrapped, .. } = rlm::described(&rlm, signature, bytes, 1).await?;
@@ -174,9 +205,15 @@ impl Prepared {
         let running = Running { json, verbose, asks, interpreter, trace, wrapped };
         let progress = Arc::new(running.progress(standard));
         before.iter().for_each(|record| progress.catch_up(record));
-        let run = run.on_unfinished_effect(decide(repeat_effects, progress.clone(), standard.clone()));
+        let stopped = Arc::new(AtomicBool::new(false));
+        let decide = decide(repeat_effects, progress.clone(), standard.clone(), stopped.clone());
+        let run = run.on_unfinished_effect(decide);
+        let hinted = |ended: Result<Exit, Failure>| match stopped.load(Ordering::Relaxed) {
+            true => ended.map_err(|failure| failure.hint("--repeat-effects makes the call again")),
+            false => ended,
+        };
         let Some(loaded) = &self.loaded else {
-            return running.finish_shown(run, progress, standard).await;
+            return hinted(running.finish_shown(run, progress, standard).await);
         };
         let (interpreter, trace) =
             (running.interpreter, running.trace.as_ref().map(|(path, _)| path.clone()));
@@ -184,7 +221,7 @@ impl Prepared {
             let fields = || output::fields(prediction, seconds, interpreter, trace.as_deref());
             ask::print(&ask::answer(prediction, loaded), json.then(fields), standard)
         };
-        running.finish_with(run, progress, print).await
+        hinted(running.finish_with(run, progress, print).await)
     }
 }
 
@@ -201,34 +238,95 @@ fn use_models(args: &mut RlmArgs, model: &str, sub_model: &str) {
 }
 
 /// The backend of the record: a session cannot be brought back in another one.
-fn use_interpreter(args: &mut RlmArgs, recorded: &str) -> Result<(), Failure> {
-    let given = &args.backend.interpreter;
-    if given != recorded && given != COMPILED[0] {
-        let message =
-            format!("the record is of the interpreter `{recorded}`, and cannot go on with `{given}`");
-        return Err(Failure::usage(message).hint("leave --interpreter out"));
+fn use_interpreter(args: &mut RlmArgs, recorded: &str, given: GivenFlags) -> Result<(), Failure> {
+    if given.interpreter && args.backend.interpreter != recorded {
+        return Err(other("--interpreter", "interpreter", recorded, &args.backend.interpreter));
     }
     args.backend.interpreter = recorded.to_owned();
     Ok(())
 }
 
-/// Asks on the terminal whether a call that may have taken effect is made again.
+/// The profile of the record: the model has read its prompts.
+fn use_profile(args: &mut RlmArgs, recorded: &str, given: GivenFlags) -> Result<(), Failure> {
+    let name = |profile: Profile| {
+        let name = Value::from_serialize(&abyme::Profile::from(profile)).ok();
+        name.and_then(|name| name.as_text().map(str::to_owned)).unwrap_or_default()
+    };
+    if given.profile && name(args.profile) != recorded {
+        return Err(other("--profile", "profile", recorded, &name(args.profile)));
+    }
+    match Profile::value_variants().iter().find(|profile| name(**profile) == recorded) {
+        Some(profile) => args.profile = *profile,
+        None => {
+            let message = format!("the record is of the profile `{recorded}`, which this command has not");
+            return Err(Failure::usage(message).hint("a newer `abyme` may have it"));
+        }
+    }
+    Ok(())
+}
+
+/// The policy of the record, so that no cell goes unchecked because a flag was forgotten.
+fn use_policy(args: &mut RlmArgs, recorded: Option<&str>) -> Result<(), Failure> {
+    match (recorded, args.policy) {
+        (Some(GUARD_RAIL), _) => args.policy = Some(Policy::GuardRail),
+        (None, Some(_)) => {
+            let message = "the cells of the record were checked by no policy, and --policy names one";
+            return Err(Failure::usage(message).hint("leave --policy out"));
+        }
+        (None, None) => {}
+        (Some(_), _) => {
+            let message = "the cells of the record were checked by a policy of a program's own";
+            return Err(Failure::usage(message).hint("go on with it in that program"));
+        }
+    }
+    Ok(())
+}
+
+fn other(flag: &str, what: &str, recorded: &str, given: &str) -> Failure {
+    let message = format!("the record is of the {what} `{recorded}`, and cannot go on with `{given}`");
+    Failure::usage(message).hint(format!("leave {flag} out"))
+}
+
+/// Refuses other files than those that the question was asked about.
+fn check_inputs(recorded: &IndexMap<String, Value>, loaded: &Loaded) -> Result<(), Failure> {
+    let files_of = |value: Option<&Value>| value.and_then(Value::as_dict).cloned().unwrap_or_default();
+    let now = loaded.inputs("");
+    let (was, now) = (files_of(recorded.get(FILES)), files_of(now.get(FILES)));
+    // Numbers that are none are not equal to themselves.
+    let text = |value: Option<&Value>| value.map(json::strict);
+    let differs = |name: &&String| {
+        let (was, now) = (was.get(*name), now.get(*name));
+        was != now && text(was) != text(now)
+    };
+    let Some(name) = was.keys().chain(now.keys()).find(differs) else { return Ok(()) };
+    let problem = match (was.get(name), now.get(name)) {
+        (Some(_), None) => format!("`{name}` is missing"),
+        (None, _) => format!("`{name}` is new"),
+        _ => format!("`{name}` is not as it was"),
+    };
+    let message = format!("the record is of a question about other files: {problem}");
+    Err(Failure::usage(message).hint("name the files after the record, as they were"))
+}
+
+/// Asks on the terminal whether a call that may have taken effect is made again. `stopped` says that one is
+/// not.
 fn decide(
     repeat: bool,
     progress: Arc<Progress>,
     standard: Standard,
+    stopped: Arc<AtomicBool>,
 ) -> impl Fn(&UnfinishedEffect) -> EffectDecision + Send + Sync + 'static {
     move |effect| {
         if repeat {
             return EffectDecision::Repeat;
         }
-        let question = format!(
-            "`{}` had begun when the run ended, and may have taken effect. Call it again? [y/N]",
-            shown_call(&effect.tool, &effect.arguments)
-        );
+        let question = format!("{effect}. Call it again? [y/N]");
         match progress.ask(&standard, &question) {
             Some(answer) if is_yes(&answer) => EffectDecision::Repeat,
-            _ => EffectDecision::Stop,
+            _ => {
+                stopped.store(true, Ordering::Relaxed);
+                EffectDecision::Stop
+            }
         }
     }
 }

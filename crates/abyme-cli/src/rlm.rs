@@ -179,7 +179,8 @@ fn with_tool(builder: RlmBuilder, path: &Path) -> Result<RlmBuilder, Failure> {
 
 /// What a file of tools holds.
 pub(crate) fn tool_source(path: &Path) -> Result<String, Failure> {
-    let source = files::read(path, MAX_TOOL_BYTES)
-        .and_then(|bytes| files::text(bytes, &format!("`{}`", path.display()), &path.display().to_string()));
+    let source = files::read(path, MAX_TOOL_BYTES).and_then(|bytes| {
+        files::text(bytes, &format!("`{}`", path.display()), &path.display().to_string(), "")
+    });
     Ok(source.map_err(|failure| failure.context("--tool"))?.into_string())
 }

@@ -19,7 +19,7 @@ pub(crate) async fn run(args: RunArgs, standard: &Standard) -> Result<Exit, Fail
     // Everything is checked before anything costs time or money, and the command line's text first of all.
     let signature = schema::signature(&args.signature, args.schema.as_deref())?;
     let names = args.input.iter().map(|input| input.name.as_str());
-    inputs::check_once(&args.input)?;
+    inputs::check(&args.input)?;
     signature.check_inputs(names).map_err(|error| Failure::before_run(&error))?;
     let read = inputs::files(&args.input).chain(args.rlm.read_files()).chain(args.schema.as_deref());
     let written = [("--record", args.rlm.wrap.record.as_deref()), ("--trace", args.trace.as_deref())];

@@ -6,7 +6,7 @@ use abyme::{Prediction, Run, SessionSnapshots, Status, Trajectory, TrajectoryWri
 
 use crate::{
     approval,
-    exit::{Exit, Failure},
+    exit::{Exit, Failure, show_difference},
     output,
     progress::{Detail, Progress},
     rlm::Wrapped,
@@ -100,6 +100,10 @@ impl Running<'_> {
                 _ => "could not go on".to_owned(),
             };
             terminal::say(&format!("abyme: warning: the run {why}; the outputs are the model's estimate"));
+        }
+        if let Some(difference) = prediction.difference() {
+            terminal::say("abyme: warning: the run left its record, and the model was asked from there on:");
+            show_difference(difference);
         }
         print(&prediction, seconds)?;
         self.wrapped.finish_recording()?;

@@ -21,7 +21,7 @@ use crate::{
     rlm::{self, Described},
     signals::Stop,
     standard::Standard,
-    terminal,
+    terminal, token,
 };
 
 /// The variable with the token of the only key.
@@ -109,7 +109,7 @@ fn keys(args: &ServerArgs) -> Result<Vec<Key>, Failure> {
         warn_of_readers(path);
         return Ok(keys);
     }
-    let token = std::env::var(TOKEN).ok().filter(|token| !token.trim().is_empty()).ok_or_else(|| {
+    let token = token::given(TOKEN)?.ok_or_else(|| {
         Failure::usage("no token, and without one anybody could use the server").hint(format!(
             "set {TOKEN}, such as to the output of `openssl rand -hex 32`; or --keys FILE.json; or \
              --no-token for the programs of this machine alone"

@@ -62,6 +62,7 @@ async fn follow(args: &ViewArgs, standard: &Standard) -> Result<Exit, Failure> {
     let [path] = &args.records[..] else {
         return Err(Failure::usage("--follow shows one run, and several records are given"));
     };
+    files::check_read(path)?;
     let follow = Follow::bind(path, args.port).await.map_err(|error| Failure::before_run(&error))?;
     let url = follow.url();
     // A program that reads the address may send a signal at once.

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use abyme_core::{Error, ErrorKind, Limits, Result};
+use abyme_core::{Error, ErrorKind, Limits, Result, replace_whole};
 use abyme_listen::{Token, bearer};
 use axum::http::{HeaderMap, StatusCode, header, uri::Authority};
 use serde::{Deserialize, Serialize};
@@ -152,14 +152,8 @@ fn read_usage(path: &Path) -> Result<UsageOfDay> {
 
 /// In the place of the file in one step, so that it is whole whenever the server ends.
 fn write_usage(path: &Path, usage: &UsageOfDay) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    serde_json::to_writer(&mut file, usage)?;
-    file.flush()?;
-    // A file of a length and no content would keep the server from starting.
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    let text = serde_json::to_vec(usage)?;
+    replace_whole(path, |file| file.write_all(&text))
 }
 
 impl KeyState {

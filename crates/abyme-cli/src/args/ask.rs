@@ -39,6 +39,9 @@ pub(crate) struct LoadArgs {
     /// Read the files of directories too that .gitignore and its kin name
     #[arg(long)]
     pub(crate) no_ignore: bool,
+    /// Read HTML as its source, tags and all, in place of what a reader sees of the page
+    #[arg(long)]
+    pub(crate) html_source: bool,
     /// Fetch what is given as a URL, http or https
     #[arg(long)]
     pub(crate) urls: bool,
@@ -57,6 +60,7 @@ impl LoadArgs {
         Loader::new()
             .hidden(self.hidden)
             .ignored(self.no_ignore)
+            .html_source(self.html_source)
             .max_files(self.max_files)
             .max_total_bytes(self.max_files_mb << 20)
     }

@@ -1,10 +1,26 @@
 //! The files of a chat as inputs: each gets a name that Python takes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use abyme::names::{NameUse, check_name};
+use abyme::{
+    Inputs,
+    names::{NameUse, check_name},
+};
+use abyme_files::{LineKind, Loader};
 
-use crate::{args::Named, exit::Failure};
+use crate::{args::Named, exit::Failure, terminal};
+
+/// How many files all directories may have together.
+const MAX_FILES: usize = 10_000;
+
+/// What was loaded for a chat.
+#[derive(Debug, Default)]
+pub(crate) struct LoadedFiles {
+    pub(crate) inputs: Inputs,
+    /// The files, those of directories too.
+    pub(crate) paths: Vec<PathBuf>,
+    pub(crate) text_bytes: u64,
+}
 
 /// The input that is asked.
 pub(super) const QUESTION: &str = "question";
@@ -34,6 +50,35 @@ pub(crate) fn inputs(files: &[String]) -> Result<Vec<Named>, Failure> {
         inputs.push(Named { name: free, value: format!("@{path}") });
     }
     Ok(inputs)
+}
+
+/// Reads the files, as those of a question about files are read: a directory is a dict of its texts. What is
+/// left out of a directory is said. All may have so many bytes together. It blocks.
+///
+/// # Errors
+/// The file that is none, or has nothing that can be a variable.
+pub(crate) fn load(given: &[Named], max_bytes: u64) -> Result<LoadedFiles, Failure> {
+    let mut all = LoadedFiles::default();
+    for input in given {
+        let path = Path::new(input.value.strip_prefix('@').unwrap_or(&input.value));
+        let loader = Loader::new()
+            .max_total_bytes(max_bytes.saturating_sub(all.text_bytes))
+            .max_files(MAX_FILES.saturating_sub(all.paths.len()));
+        let loaded = loader.load([path]);
+        let problems: Vec<_> = loaded.report().iter().filter(|line| line.kind == LineKind::Problem).collect();
+        let Some(value) = loaded.value_of(path) else {
+            let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            return Err(Failure::usage(match problems[..] {
+                [] => format!("`{}` holds no text or JSON, which alone can be a variable", path.display()),
+                _ => problems.join("; "),
+            }));
+        };
+        problems.iter().for_each(|line| terminal::say(&format!("abyme: warning: {line}")));
+        all.inputs = all.inputs.with(&*input.name, value);
+        all.text_bytes += loaded.text_bytes();
+        all.paths.extend(loaded.paths().map(Path::to_owned));
+    }
+    Ok(all)
 }
 
 /// The name of a file without its ending, as Python takes it.

@@ -43,9 +43,8 @@ impl Live {
         let bar = ProgressBar::new_spinner();
         let drawn = view.clone();
         let draw = move |_: &ProgressState, out: &mut dyn fmt::Write| {
-            let (_, width) = Term::stderr().size();
             let view = lock(&drawn);
-            let lines = if view.is_hidden { Vec::new() } else { view.lines(width.into(), Instant::now()) };
+            let lines = if view.is_hidden { Vec::new() } else { view.lines(width(), Instant::now()) };
             // Writing to a text does not fail.
             let _ = out.write_str(&lines.join("\n"));
         };
@@ -64,6 +63,11 @@ impl Live {
             terminal::draw(None);
             self.bar.finish_and_clear();
         }
+    }
+
+    /// How many columns the terminal has now.
+    pub(crate) fn width(&self) -> usize {
+        width()
     }
 
     pub(crate) fn keys(&self) -> Option<&Keys> {
@@ -108,6 +112,10 @@ impl Drop for Live {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+fn width() -> usize {
+    Term::stderr().size().1.into()
 }
 
 fn lock(view: &Mutex<View>) -> MutexGuard<'_, View> {

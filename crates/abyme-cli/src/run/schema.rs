@@ -34,7 +34,7 @@ pub(super) fn signature(text: &str, schema: Option<&Path>) -> Result<TaskSignatu
 pub(crate) fn outputs_of(path: &Path) -> Result<Vec<Field>, Failure> {
     let shown = path.display().to_string();
     let bytes = files::read(path, MAX_SCHEMA_BYTES);
-    let text = bytes.and_then(|bytes| files::text(bytes, &format!("`{shown}`"), &shown));
+    let text = bytes.and_then(|bytes| files::text(bytes, &format!("`{shown}`"), &shown, ""));
     let text = text.map_err(|failure| failure.context("--schema"))?.into_string();
     outputs(&text).map_err(|problem| Failure::usage(format!("--schema: `{shown}`: {problem}")))
 }

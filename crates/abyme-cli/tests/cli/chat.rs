@@ -55,13 +55,56 @@ fn questions_come_one_a_line_and_the_session_stays() {
     assert!(asked.contains("Question 2 of this conversation had") && asked.contains("`n` (int)"), "{asked}");
 }
 
+/// A chat reads what a question about files reads, so that one can go from the one to the other.
+#[test]
+fn files_are_those_of_a_question() {
+    let server = server();
+    let dir = dir(&server);
+    std::fs::create_dir(dir.path("pages")).unwrap();
+    dir.write("pages/a.html", "<title>Fees</title><p>The <b>fee</b> is 20&nbsp;%.");
+    dir.write("pages/logo.png", b"\x89PNG\0\0");
+    dir.write("old.txt", b"Die Geb\xfchr f\xfcr M\xfcnchen betr\xe4gt f\xfcnf Euro.");
+    let questions = b"SUBMIT(pages['a.html'] + '|' + old[4:10])\n/save pages/a.html\n";
+    let ended = dir.run_with_stdin(&["chat", "pages", "old.txt"], questions);
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (2, "Fees\n\nThe fee is 20 %.|Geb\u{fc}hr\n"),
+        "{ended:?}"
+    );
+    assert!(ended.stderr.contains("warning: pages/logo.png: a picture, which is not read"), "{ended:?}");
+    assert!(ended.stderr.contains("/save would overwrite `pages/a.html`"), "{ended:?}");
+    let args = ["chat", "pages", "--save", "pages/a.html"];
+    dir.run(&args).failed(2, &["--save", "no conversation of Abyme"]);
+}
+
+/// As root a device that is replaced by a file is gone for the whole machine.
+#[test]
+fn a_chat_is_saved_in_files_alone() {
+    let server = server();
+    let dir = dir(&server);
+    let socket = dir.path("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let ended = dir.run_with_stdin(&["chat"], b"SUBMIT('a')\n/save socket\n/save none/a\n/save b\n");
+    for part in [
+        "cannot write the conversation to socket: it is no regular file",
+        "cannot write the conversation to none/a: there is no directory `none`",
+        "the conversation is saved in b",
+    ] {
+        assert!(ended.stderr.contains(part), "`{part}` is not in: {ended:?}");
+    }
+    assert_eq!(ended.code, 6, "a program hears of it: {ended:?}");
+    assert!(!socket.is_file(), "it is the socket still");
+}
+
 #[test]
 fn what_cannot_work_is_said_before_anything_starts() {
     let server = server();
     let dir = dir(&server);
     dir.write("a.txt", "a");
     dir.write("b.txt", "b");
-    dir.run(&["chat", "missing.txt"]).failed(2, &["missing.txt"]);
+    dir.run(&["chat", "missing.txt"]).failed(2, &["missing.txt: there is no such file"]);
+    dir.write("empty.txt", "");
+    dir.run(&["chat", "empty.txt"]).failed(2, &["empty.txt: empty"]);
     dir.run(&["chat", "-"]).failed(2, &["stdin has the questions"]);
     dir.write("talk", "something else");
     dir.run(&["chat", "--save", "talk"]).failed(2, &["--save", "no conversation of Abyme"]);
@@ -105,6 +148,42 @@ fn a_signal_ends_the_question_and_another_one_the_chat() {
     signal(&child, "INT");
     assert_eq!(exit_within(&mut child, Duration::from_secs(10)), 130);
     assert!(dir.path("talk").exists(), "what was found until then is kept");
+}
+
+#[test]
+fn a_chat_that_is_killed_has_lost_no_answer_and_no_other_chat_saves_over_it() {
+    let server = Server::start(|request| {
+        let task = request["messages"][1]["content"].as_str().unwrap();
+        let now = task.rsplit("`question` (str").next().unwrap();
+        if now.contains("hang") {
+            std::thread::sleep(Duration::from_secs(60));
+        }
+        let cell = now.split("```\n").nth(1).unwrap().split("\n```").next().unwrap();
+        (200, completion(&format!("```python\n{cell}\n```")))
+    });
+    let dir = dir(&server);
+    let mut child = dir.command(&["chat", "--save", "talk"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+    for (question, answer) in [("n = 7; SUBMIT('one')\n", "one"), ("SUBMIT('two')\n", "two")] {
+        stdin.write_all(question.as_bytes()).unwrap();
+        assert_eq!(answers.next().unwrap().unwrap(), answer);
+    }
+    dir.run(&["chat", "--save", "talk"]).failed(2, &["the conversation talk is in use", "end that chat"]);
+    let other = dir.run_with_stdin(&["chat"], b"SUBMIT('other')\n/save talk\n");
+    assert!(other.stderr.contains("abyme: error: the conversation talk is in use"), "{other:?}");
+    stdin.write_all(b"hang\n").unwrap();
+    eventually("the third question is asked", || server.began().len() == 4);
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let ended = dir.run_with_stdin(&["chat", "--save", "talk"], b"SUBMIT(str(n) + answer_1 + answer_2)\n");
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "7onetwo\n"), "{ended:?}");
+    assert!(ended.stderr.contains("going on after 2 questions of talk"), "{ended:?}");
+    let ended = dir.run_with_stdin(&["chat", "--save", "talk"], b"SUBMIT('new')\n/save\n/save b\n/load b\n");
+    assert!(ended.stderr.contains("saved in b") && !ended.stderr.contains("in use"), "{ended:?}");
+    let names: Vec<_> = dir.temp.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.iter().filter(|name| name.to_string_lossy().ends_with(".lock")).count(), 0, "{names:?}");
 }
 
 /// Types a line, edits it, and ends the chat.

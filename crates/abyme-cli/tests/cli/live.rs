@@ -78,6 +78,9 @@ fn a_run_is_shown_while_it_goes_on() {
     assert_eq!((code, colours(&screen)), (0, 0), "{screen}");
     assert!(screen.contains("q ends it with what is known; Ctrl-C…"), "{screen}");
     assert!(screen.contains("  │ print(llm_query_batched("), "{screen}");
+    let rules: Vec<_> = screen.split("── turn").skip(1).filter_map(|rest| rest.lines().next()).collect();
+    let width = |rule: &str| rule.trim_end().chars().count() + "── turn".chars().count();
+    assert!(rules.len() == 2 && rules.iter().all(|rule| width(rule) == 40), "{rules:?}");
 
     let (code, screen) = on_a_terminal(&dir, &args, &[("TERM", "dumb")], "");
     assert!(code == 0 && !screen.contains('\u{1b}'), "{screen}");

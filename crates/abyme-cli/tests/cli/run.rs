@@ -367,7 +367,7 @@ fn replies_without_code_nudges_and_retries_are_shown() {
 
 /// An MCP server of one tool.
 #[cfg(feature = "mcp")]
-const MCP_SERVER: &str = r#"
+pub(crate) const MCP_SERVER: &str = r#"
 import json, sys
 
 for line in sys.stdin:
@@ -435,13 +435,41 @@ os.write(terminal, b"{typed}\n")
         assert_eq!(code, 0, "{screen}");
         assert!(screen.trim_end().ends_with(total), "{typed}: {screen}");
     }
-    // A run that is stopped does not wait for an answer.
+    // A run that is stopped does not wait for an answer. Nobody would see what a first Ctrl-C warns of.
+    for (stop, expected) in [("os.kill(pid, signal.SIGTERM)", 143), ("os.write(terminal, b'\\x03')", 130)] {
+        let script = format!("until(b'Call it? [y/N]')\n{stop}");
+        let (code, screen) = on_a_terminal(&dir, &args, &[], &script);
+        assert_eq!(code, expected, "{screen}");
+        assert!(!screen.contains("Ctrl-C again"), "{screen}");
+    }
+}
+
+/// The run's time is over before the person has answered: nobody waits for the answer any more.
+#[cfg(feature = "mcp")]
+#[test]
+fn a_question_goes_with_the_call_that_asked_it() {
+    let server = Server::start(|request| {
+        let is_last = request.to_string().contains("best outputs you can");
+        if is_last {
+            // The run must not be over before it is looked whether the answer is still wanted.
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        let reply = if is_last { r#"{"total": -2}"# } else { "```python\nSUBMIT(total=add_up([1, 2]))\n```" };
+        (200, completion(reply))
+    });
+    let dir = dir(&server);
+    dir.write("adder.py", MCP_SERVER);
+    let args = ["run", "-s", "q -> total: int", "-i", "q=x", "--mcp", "python3 adder.py"];
+    let args = [&args[..], &["--ask-before-tools", "--run-timeout", "8", "--trace", "run.jsonl"]].concat();
     let script = r#"
 until(b"Call it? [y/N]")
-os.kill(pid, signal.SIGTERM)
+until(b"no answer is needed any more")
 "#;
     let (code, screen) = on_a_terminal(&dir, &args, &[], script);
-    assert_eq!(code, 143, "{screen}");
+    assert_eq!(code, 0, "{screen}");
+    assert!(screen.trim_end().ends_with("-2"), "{screen}");
+    let trace = std::fs::read_to_string(dir.path("run.jsonl")).unwrap();
+    assert!(!trace.contains(r#""approval":"given""#), "{trace}");
 }
 
 /// A run whose outputs a schema gives, with a model by name, a child, and prices from a file.
@@ -567,11 +595,18 @@ fn calls_are_recorded_and_replayed_without_a_server_and_kept_for_the_next_run() 
 }
 
 #[test]
-fn a_disk_that_is_full_does_not_cost_the_answer() {
+fn a_cassette_that_fails_later_does_not_cost_the_answer() {
     let server = Server::scripted(&["```python\nSUBMIT('paid for')\n```"]);
     let dir = dir(&server);
-    let run = ["run", "-s", "q -> text", "-i", "q=x"];
-    let ended = dir.run(&[&run[..], &["--record", "/dev/full"]].concat());
+    let pipe = dir.path("tape");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // It is there for the first line, and then nobody takes more.
+    let reader = std::thread::spawn(move || {
+        let mut first = [0];
+        std::fs::File::open(pipe).unwrap().read_exact(&mut first).unwrap();
+    });
+    let ended = dir.run(&["run", "-s", "q -> text", "-i", "q=x", "--record", "tape"]);
+    reader.join().unwrap();
     assert_eq!((ended.code, ended.stdout.as_str()), (6, "paid for\n"), "{ended:?}");
-    assert!(ended.stderr.contains("abyme: error: the cassette /dev/full is not complete"), "{ended:?}");
+    assert!(ended.stderr.contains("abyme: error: the cassette tape is not complete"), "{ended:?}");
 }

@@ -1,8 +1,10 @@
 //! `abyme serve`: an answer over HTTP, an end in order, and what is no server.
 
 use std::{
+    ffi::OsStr,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    os::unix::ffi::OsStrExt,
     process::{Child, Command},
     time::Duration,
 };
@@ -11,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     server::{Server, completion},
-    support::{TestDir, exit_within, signal},
+    support::{CommandEnd, TestDir, exit_within, signal},
 };
 
 const TOKEN: &str = "a-token-of-these-tests";
@@ -148,7 +150,17 @@ fn what_is_no_server_is_said_in_one_line() {
         ended.failed(2, parts);
         assert!(!ended.stderr.contains("secret-but-short"), "{ended:?}");
     }
+    let not_utf8 = OsStr::from_bytes(b"a-token-of-\xff\xfe-these-tests");
+    for (token, problem) in [
+        (OsStr::new(" \n"), "no token, and without one anybody could use the server"),
+        (not_utf8, "ABYME_SERVE_TOKEN: the token has a character that is no letter"),
+        ("too-short".as_ref(), "ABYME_SERVE_TOKEN: the token has less than 16 characters"),
+    ] {
+        let mut command = dir.command(&[&["serve"], &model[..]].concat());
+        let ended: CommandEnd = command.env("ABYME_SERVE_TOKEN", token).output().unwrap().into();
+        ended.failed(2, &[problem]);
+    }
     let mut command = dir.command(&[&["serve", "--key-cost=1", "--listen=127.0.0.1:0"], &model[..]].concat());
-    let ended: crate::support::CommandEnd = command.env("ABYME_SERVE_TOKEN", TOKEN).output().unwrap().into();
+    let ended: CommandEnd = command.env("ABYME_SERVE_TOKEN", TOKEN).output().unwrap().into();
     ended.failed(2, &["nothing says what a call of model `test-model` costs"]);
 }
