@@ -31,7 +31,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::{
     chrome::Chrome,
-    records::{HOSTILE, long, rich, rich_with},
+    records::{HOSTILE, left, long, rich, rich_with},
 };
 
 /// What `ABYME_REQUIRE` calls the browser.
@@ -40,8 +40,9 @@ const NAME: &str = "chromium";
 const AXE: &str = "axe-core@4.14.1";
 
 fn main() -> ExitCode {
-    let tests: [(&str, fn()); 7] = [
+    let tests: [(&str, fn()); 8] = [
         ("a_run_is_shown_with_its_figures", a_run_is_shown_with_its_figures),
+        ("what_is_set_aside_counts_and_is_not_shown", what_is_set_aside_counts_and_is_not_shown),
         ("nothing_that_a_run_holds_is_markup", nothing_that_a_run_holds_is_markup),
         ("keys_search_and_links_lead_there", keys_search_and_links_lead_there),
         ("a_long_run_is_in_the_document_in_part", a_long_run_is_in_the_document_in_part),
@@ -313,6 +314,24 @@ fn two_runs_are_side_by_side() {
     chrome.window(1280, 900, false);
     chrome.open_file(&path, "#turn-1");
     chrome.picture(&place("compared.png"));
+    assert_eq!(chrome.problems(), [""; 0]);
+}
+
+/// The page and the table agree about a run that left its record: what was set aside was paid for, and is no
+/// part of the run.
+fn what_is_set_aside_counts_and_is_not_shown() {
+    let record = left();
+    let (mut chrome, _) = shown("left", &record);
+    let figures = RunFigures::of("left.jsonl", &record);
+    // Three turns, one of a child, and the call for outputs.
+    assert_eq!((figures.turns, figures.children, figures.input_tokens), (3, 1, Some(5_000)));
+    let page = chrome.get("abyme.figures()")[0].clone();
+    assert_eq!((&page["turns"], &page["children"]), (&3.into(), &1.into()));
+    assert_eq!(page["used"]["input_tokens"], 5_000);
+    assert!((page["used"]["cost"].as_f64().unwrap() - figures.cost.unwrap()).abs() < 1e-9, "{page}");
+    assert_eq!((chrome.count("nav.outline .row.turn"), chrome.count("[data-key=end]")), (3, 1));
+    assert!(chrome.text("[data-key=end]").contains("it is there"), "{}", chrome.text("[data-key=end]"));
+    assert!(!chrome.text("main").contains("a guess that was set aside"), "{}", chrome.text("main"));
     assert_eq!(chrome.problems(), [""; 0]);
 }
 

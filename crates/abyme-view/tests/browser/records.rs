@@ -83,6 +83,36 @@ fn turn_of(request: &Request) -> usize {
     if request.messages.len() < 2 { 0 } else { turn(request) }
 }
 
+/// A run that ended by its limit, with a call for its outputs, and was resumed with a higher one: it did not
+/// go on from that call, which was paid for.
+pub(crate) fn left() -> Trajectory {
+    let model = ScriptedModel::from_fn(|request| {
+        let is_extract =
+            request.messages.iter().any(|message| message.content.contains("best outputs you can"));
+        let is_child =
+            request.messages.get(1).is_some_and(|message| message.content.contains("Read the half"));
+        let text = match turn_of(request) {
+            _ if is_extract => r#"{"answer": "a guess that was set aside"}"#.to_owned(),
+            _ if is_child => cell("Done.", "SUBMIT(answer='nothing here')"),
+            0 => cell("I ask a child.", "print(rlm_query('Read the half.', docs[:100]))"),
+            1 => cell("I look.", "print(len(docs))"),
+            _ => cell("I know it.", "SUBMIT(answer='it is there')"),
+        };
+        Ok(Response::new(text).usage(usage(1_000, 120)))
+    });
+    let rlm =
+        Rlm::builder("docs -> answer: str").model(model).interpreter(Subprocess::new()).build().unwrap();
+    let inputs = inputs! { docs: "a line\n".repeat(500) };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        rlm.run(inputs).limits(|limits| limits.max_iterations(2)).trace(&path).await.unwrap();
+        rlm.resume(&path).limits(|limits| limits.max_iterations(4)).await.unwrap();
+    });
+    Trajectory::load(&path).unwrap()
+}
+
 /// A thousand turns with ten sub-calls each.
 pub(crate) fn long() -> Trajectory {
     let model = ScriptedModel::from_fn(|request| {
