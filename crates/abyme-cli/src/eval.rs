@@ -37,6 +37,7 @@ pub(crate) async fn run(args: EvalArgs, standard: &Standard) -> Result<Exit, Fai
     let path = args.tasks.clone().unwrap_or_default();
     let record = args.models.args.wrap.record.as_deref();
     files::check_written([("--record", record)], args.models.args.read_files().chain([&*path]))?;
+    files::check_read(&path)?;
     let tasks = Tasks::open(&path).map_err(|error| Failure::before_run(&error))?;
     let directory = args.output.clone().unwrap_or_else(|| path.with_extension("eval"));
     let line: Vec<_> = std::env::args_os().collect();

@@ -57,8 +57,7 @@ pub(crate) fn check_regular(path: &Path) -> Result<(), Failure> {
 }
 
 /// What is written replaces a file of its name, which must be neither one that the command reads nor one that
-/// it writes for another flag; and what is read has to be a file or a pipe. `written` has each flag with its
-/// file. To be called before anything is opened.
+/// it writes for another flag. `written` has each flag with its file. To be called before anything is opened.
 ///
 /// # Errors
 /// The flag and the file, if it is one.
@@ -76,7 +75,6 @@ pub(crate) fn check_written<'a, 'w>(
         }
     }
     for path in read {
-        check_read(path)?;
         let Some(at) = FileLocation::of(path) else { continue };
         if let Some((flag, ..)) = written.iter().find(|(_, _, written)| written.is_same(&at)) {
             let message = format!("{flag} would overwrite `{}`, which this command reads", path.display());
@@ -170,7 +168,6 @@ mod tests {
         };
         assert_eq!(check(&path("new"), &path("other"), &path("old")), "");
         assert_eq!(check(Path::new("/dev/null"), Path::new("/dev/null"), &path("old")), "");
-        assert!(check(&path("new"), &path("other"), Path::new("/dev/zero")).contains("no file and no pipe"));
         for (one, other) in [("new", "./new"), ("old", "link"), ("old", "old"), ("old", "hard")] {
             let said = check(&path(one), &path(other), &path("none"));
             assert!(said.contains("--b and --a would both write"), "{said}");

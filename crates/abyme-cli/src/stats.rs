@@ -15,6 +15,7 @@ use crate::{
 
 pub(crate) fn run(args: &StatsArgs, standard: &Standard) -> Result<Exit, Failure> {
     files::check_written([("--chart", args.chart.as_deref())], args.records.iter().map(AsRef::as_ref))?;
+    args.records.iter().try_for_each(|path| files::check_read(path.as_ref()))?;
     let (mut runs, mut failed) = (Vec::new(), None);
     for path in &args.records {
         match load(path) {

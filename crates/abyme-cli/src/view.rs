@@ -28,6 +28,7 @@ pub(crate) async fn run(args: ViewArgs, standard: &Standard) -> Result<Exit, Fai
     let records = args.compare.as_ref().unwrap_or(&args.records);
     let written = args.output.as_deref().filter(|path| *path != Path::new("-"));
     files::check_written([("--output", written)], records.iter().map(AsRef::as_ref))?;
+    records.iter().try_for_each(|path| files::check_read(path.as_ref()))?;
     let loaded = records.iter().map(load).collect::<Result<Vec<_>, _>>();
     let loaded = loaded.map_err(|error| Failure::before_run(&error))?;
     let mut page = Page::new();

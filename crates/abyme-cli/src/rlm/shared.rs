@@ -14,7 +14,7 @@ use crate::{
     args::{ModelArgs, WrapArgs},
     backend::{self, Settings},
     exit::Failure,
-    models,
+    files, models,
 };
 
 /// Parts of `Rlm`s, by what the command line says of them.
@@ -30,6 +30,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// Opens what the flags put around models.
     pub(crate) fn new(args: &WrapArgs, models: &ModelArgs) -> Result<Self, Failure> {
+        args.replay.iter().try_for_each(|path| files::check_read(path))?;
         Ok(Self {
             wrapped: Wrapped::new(args, models).map_err(|error| Failure::before_run(&error))?,
             factories: HashMap::new(),
@@ -60,6 +61,7 @@ impl Shared {
         if let Some(prices) = self.prices.get(&flag) {
             return Ok(prices.clone());
         }
+        flag.iter().try_for_each(|path| files::check_read(path))?;
         let prices = models::prices(flag.as_deref()).map_err(|error| Failure::before_run(&error))?;
         self.prices.insert(flag, prices.clone());
         Ok(prices)
