@@ -12,8 +12,8 @@ use std::fmt;
 
 /// The run of a guest, as far as it depends on its host.
 ///
-/// Made by [`Wasi::record`](crate::Wasi::record) and [`Wasi::take_record`](crate::Wasi::take_record), and used
-/// by [`Wasi::replay`](crate::Wasi::replay).
+/// Made by [`Wasi::record`](crate::Wasi::record) and [`Wasi::take_record`](crate::Wasi::take_record), and
+/// used by [`Wasi::replay`](crate::Wasi::replay).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// Of all calls, in order.
