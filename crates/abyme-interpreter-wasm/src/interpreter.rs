@@ -111,9 +111,10 @@ impl Wasm {
     /// Sets whether a session whose cell crashed or had to be killed comes back as it was before that cell.
     /// It comes back by a replay: its last cells run once more, with what they were told then (times, random
     /// bytes, results of calls) and with no effect but on the session. So that this takes some 20 ms at most,
-    /// a checkpoint is taken now and then, which is a copy of what the session changed: before the cell after
-    /// such a time of computing or 1 MiB of results, and after one that was interrupted, was dropped, wrote
-    /// files or used a mount. Default true.
+    /// and longer where the session holds much memory, a checkpoint is taken now and then, which is a copy of
+    /// what the session changed: before the cell after such a time of computing or 1 MiB of results (more
+    /// beside much memory), and after one that was interrupted, was dropped, wrote files, or used files where
+    /// there are mounts. Default true.
     pub fn checkpoints(self, on: bool) -> Self {
         self.set(|config| config.checkpoints = on)
     }

@@ -7,7 +7,7 @@
 //!
 //! A state is kept (that is, a checkpoint is taken) before the next cell where a replay would take long or
 //! its records much memory, and after a cell that cannot be replayed: one that was interrupted or dropped,
-//! changed files while the host's clock ran, or used a mount.
+//! changed files while the host's clock ran, or used files where there are mounts.
 
 use std::time::Duration;
 
@@ -178,17 +178,12 @@ impl Kept {
 impl ReplayableCell {
     /// What it takes of the host's memory, inputs left out.
     fn bytes(&self) -> u64 {
-        let replies = self.record.replies.iter();
-        let replies = replies.map(|reply| {
-            let reply = reply.as_ref().map_or(0, |reply| reply.own_bytes() + reply.long_bytes());
-            reply + size_of::<Option<GuestMessage>>() as u64
-        });
-        (size_of::<Self>() + self.record.told.size()) as u64 + self.request.own_bytes() + replies.sum::<u64>()
+        size_of::<Self>() as u64 + self.record.told.size() + self.request.own_bytes()
     }
 
     /// Runs it once more. The problem completes "cell 1 of the 2 since its last kept state ".
     async fn replay(&self, mut vm: Box<Vm>) -> Result<Box<Vm>, Problem> {
-        self.begin(&mut vm);
+        begin(&mut vm, self.determinism, self.output_window);
         vm.replay(&self.record);
         let (mut vm, outcome) = vm.run(self.request.clone()).await;
         let same = vm.end_replay() && vm.memory().len() == self.memory_len;
@@ -196,11 +191,6 @@ impl ReplayableCell {
             Ok(_) if same => Ok(vm),
             _ => Err("did not do again what it did when it first ran".to_owned()),
         }
-    }
-
-    /// Sets what a cell sets of the guest's system before it runs.
-    fn begin(&self, vm: &mut Vm) {
-        begin(vm, self.determinism, self.output_window);
     }
 }
 

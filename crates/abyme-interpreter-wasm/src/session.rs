@@ -292,10 +292,10 @@ impl WasmSession {
         let SessionState::Idle(vm) = &mut self.state else { return Err(not_idle()) };
         let (before, limit) = (self.recovery.take(), self.runtime.config.checkpoint_limit_bytes);
         let state = Checkpoint::take(vm, self.runtime.base(), before, limit).await;
-        if state.is_none() {
+        self.recovery = state.map_or(Recovery::Off, |state| Recovery::of(state, true, limit));
+        if !self.recovery.records() {
             vm.stop_watching();
         }
-        self.recovery = state.map_or(Recovery::Off, |state| Recovery::of(state, true, limit));
         Ok(())
     }
 
@@ -323,6 +323,9 @@ impl WasmSession {
         let state =
             state.ok_or_else(|| Error::new(ErrorKind::Internal, "a session is larger than any can be"))?;
         self.recovery = Recovery::of(state.clone(), on, self.runtime.config.checkpoint_limit_bytes);
+        if !self.recovery.records() {
+            vm.stop_watching();
+        }
         Ok(state)
     }
 

@@ -55,11 +55,9 @@ impl<'a> Call<'a> {
     /// The function is not of files.
     pub(super) fn nothing(&mut self) {}
 
-    /// The function is of files, which may be the host's: what it answers of these is not recorded.
+    /// The function is of files.
     pub(super) fn files(&mut self) {
-        if self.wasi.files.has_mounts() {
-            self.wasi.journal.forget();
-        }
+        self.wasi.forget_mounts();
     }
 }
 

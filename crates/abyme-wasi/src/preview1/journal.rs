@@ -24,6 +24,8 @@ pub struct Record {
     random: Vec<u8>,
     /// The host's monotonic time at the end, in nanoseconds.
     monotonic: u64,
+    /// How many bytes these take, with what the embedding program [held](Journal::hold).
+    bytes: u64,
 }
 
 /// Records the run of a guest, or repeats a recorded one.
@@ -39,19 +41,18 @@ enum State {
     /// Nothing is recorded.
     #[default]
     Off,
+    /// All that the guest was told is in the record.
     Recording {
         record: Record,
-        /// How many bytes the record may still take.
-        room: u64,
-        /// Whether the record holds all that the guest was told.
-        complete: bool,
+        /// How many bytes it may take.
+        limit: u64,
     },
     Replaying {
         record: Record,
         /// How many numbers and random bytes the guest was told.
         numbers: usize,
         random: usize,
-        /// Whether the guest asked for more than was recorded.
+        /// Whether the guest asked for more than was recorded, or would have been told something else.
         differs: bool,
     },
 }
@@ -75,16 +76,16 @@ impl Record {
         Self { monotonic, ..self }
     }
 
-    /// How many bytes it takes, without what the embedding program [held](Journal::hold) itself.
-    pub fn size(&self) -> usize {
-        size_of::<Self>() + self.numbers.len() * size_of::<u64>() + self.random.len()
+    /// How many bytes it takes, with what the embedding program [held](Journal::hold) for it.
+    pub fn size(&self) -> u64 {
+        size_of::<Self>() as u64 + self.bytes
     }
 }
 
 impl Journal {
     /// Begins to record. The record may take `limit` bytes; one that would take more is not complete.
     pub(super) fn record(&mut self, limit: u64) {
-        self.state = State::Recording { record: Record::default(), room: limit, complete: true };
+        self.state = State::Recording { record: Record::default(), limit };
         self.digest = 0;
     }
 
@@ -97,7 +98,7 @@ impl Journal {
     /// Ends recording. `None` if nothing was recorded, or not all that the guest was told.
     pub(super) fn take_record(&mut self) -> Option<Record> {
         match std::mem::take(&mut self.state) {
-            State::Recording { record, complete: true, .. } => Some(Record { digest: self.digest, ..record }),
+            State::Recording { record, .. } => Some(Record { digest: self.digest, ..record }),
             _ => None,
         }
     }
@@ -119,12 +120,8 @@ impl Journal {
         matches!(self.state, State::Replaying { .. })
     }
 
-    /// Whether a run is recorded, completely so far.
-    pub fn is_recording(&self) -> bool {
-        matches!(self.state, State::Recording { complete: true, .. })
-    }
-
-    /// Whether calls are noted at all: without, nobody need make a digest of what they pass.
+    /// Whether calls are noted at all: without, and once the record cannot hold all, nobody need make a
+    /// digest of what they pass.
     pub fn is_on(&self) -> bool {
         !matches!(self.state, State::Off)
     }
@@ -137,17 +134,16 @@ impl Journal {
         }
     }
 
-    /// A number that only the host knows: that of `ask`, or the recorded one.
+    /// A number that only the host knows: `now`, or the recorded one.
     ///
     /// # Errors
-    /// Those of `ask`; [`Differs`] if no more were recorded.
-    pub fn number<E: From<Differs>>(&mut self, ask: impl FnOnce() -> Result<u64, E>) -> Result<u64, E> {
+    /// [`Differs`] if no more were recorded.
+    pub(super) fn number(&mut self, now: u64) -> Result<u64, Differs> {
         if let Some(told) = self.replayed_number() {
-            return Ok(told?);
+            return told;
         }
-        let number = ask()?;
-        self.keep_number(number);
-        Ok(number)
+        self.keep_number(now);
+        Ok(now)
     }
 
     /// The next recorded number, where a run is repeated.
@@ -183,7 +179,11 @@ impl Journal {
             *random += bytes.len();
             return Ok(());
         }
-        ask(bytes)?;
+        if let Err(error) = ask(bytes) {
+            // Of a failure nothing is recorded.
+            self.forget();
+            return Err(error);
+        }
         if self.hold(bytes.len() as u64)
             && let State::Recording { record, .. } = &mut self.state
         {
@@ -195,18 +195,22 @@ impl Journal {
     /// Takes room in the record for so many bytes that the embedding program keeps. Returns whether it is to
     /// keep them. If there is no room, the record is not complete from here on, and what it holds is dropped.
     pub fn hold(&mut self, bytes: u64) -> bool {
-        let State::Recording { room, complete: true, .. } = &mut self.state else { return false };
-        match room.checked_sub(bytes) {
-            Some(left) => *room = left,
-            None => self.forget(),
+        let State::Recording { record, limit } = &mut self.state else { return false };
+        record.bytes = record.bytes.saturating_add(bytes);
+        let fits = record.bytes <= *limit;
+        if !fits {
+            self.forget();
         }
-        self.is_recording()
+        fits
     }
 
-    /// Notes that the guest was told something that is not recorded.
+    /// Notes that the guest is told something that is not recorded.
     pub fn forget(&mut self) {
-        if let State::Recording { record, complete, .. } = &mut self.state {
-            (*record, *complete) = (Record::default(), false);
+        match &mut self.state {
+            State::Off => {}
+            State::Recording { .. } => self.state = State::Off,
+            // There was no such thing in the run that is repeated, or it would have no record.
+            State::Replaying { differs, .. } => *differs = true,
         }
     }
 
@@ -239,7 +243,7 @@ mod tests {
     use super::*;
 
     fn ask(journal: &mut Journal, number: u64) -> Result<u64, Differs> {
-        journal.number(|| Ok(number))
+        journal.number(number)
     }
 
     fn random(journal: &mut Journal, byte: u8, len: usize) -> Result<Vec<u8>, Differs> {
@@ -300,12 +304,36 @@ mod tests {
         journal.record(100);
         assert!(journal.hold(50));
         assert_eq!(random(&mut journal, 1, 60).unwrap(), [1; 60], "the guest gets them all the same");
-        assert!(!journal.hold(1) && !journal.is_recording() && journal.is_on());
+        assert!(!journal.hold(1) && !journal.is_on());
         assert_eq!(journal.take_record(), None);
         journal.record(100);
         journal.forget();
         assert_eq!(ask(&mut journal, 1), Ok(1));
         assert_eq!(journal.take_record(), None);
+    }
+
+    #[test]
+    fn a_failure_is_not_recorded() {
+        let mut journal = Journal::default();
+        journal.record(100);
+        assert_eq!(journal.random(&mut [0], |_| Err(Differs)), Err(Differs));
+        assert_eq!(journal.take_record(), None);
+    }
+
+    #[test]
+    fn what_is_not_recorded_is_no_part_of_a_repeated_run() {
+        let mut journal = Journal::default();
+        journal.record(100);
+        journal.note(1, &[]);
+        let record = journal.take_record().unwrap();
+        for forgets in [false, true] {
+            journal.replay(&record);
+            journal.note(1, &[]);
+            if forgets {
+                journal.forget();
+            }
+            assert_eq!(journal.end_replay().is_none(), forgets);
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub struct GuestExit(pub u32);
 /// If the linker has a function of one of these names already.
 pub fn add_to_linker<T: HasWasi + Send + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     /// Defines functions that are methods of [`Call`], with the parameters that the guest passes. The journal
-    /// notes them, and before those of files, that there may be files of the host.
+    /// notes each. Before one of files it forgets its record, where there are mounts.
     macro_rules! define {
         ($before:ident; $($name:ident($($argument:ident: $type:ty),*);)*) => {$(
             linker.func_wrap(

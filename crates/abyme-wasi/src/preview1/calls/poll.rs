@@ -42,10 +42,15 @@ pub(in crate::preview1) async fn poll_oneoff<T: HasWasi>(
 ) -> wasmtime::Result<u32> {
     let Call { wasi, memory } = Call::of(caller)?;
     let passed = [subscriptions, events, count, result].map(u64::from);
-    wasi.journal.note(const { function_number("poll_oneoff") }, &passed);
+    let function = const { function_number("poll_oneoff") };
+    wasi.journal.note(function, &passed);
     let subscriptions = match read_subscriptions(wasi, &memory, subscriptions, events, count) {
         Ok(subscriptions) => subscriptions,
-        Err(error) => return Ok(error_number(Err(error))),
+        Err(error) => {
+            let answer = error_number(Err(error));
+            wasi.journal.note(function, &[answer.into()]);
+            return Ok(answer);
+        }
     };
     let due = subscriptions.iter().map(|one| one.due.unwrap_or_default()).min().unwrap_or_default();
     if !due.is_zero() && !wasi.journal.is_replaying() {
@@ -53,7 +58,9 @@ pub(in crate::preview1) async fn poll_oneoff<T: HasWasi>(
     }
     let Call { wasi, mut memory } = Call::of(caller)?;
     wasi.clock.slept(due);
-    Ok(error_number(put_events(&mut memory, &subscriptions, due, events, result)))
+    let answer = error_number(put_events(&mut memory, &subscriptions, due, events, result));
+    wasi.journal.note(function, &[answer.into()]);
+    Ok(answer)
 }
 
 /// Sleeps, and looks for an interrupt each time it is polled. Tokio shortens a longer duration to some
@@ -114,7 +121,10 @@ impl Subscription {
         let kind = memory.bytes(at + 8, 1)?[0];
         let due = match kind {
             0 => clock(wasi, memory.u32(at + 16)?, memory.u64(at + 24)?, memory.u16(at + 40)? & 1 != 0),
-            1 | 2 => ready(wasi, memory.u32(at + 16)?, kind == 2),
+            1 | 2 => {
+                wasi.forget_mounts();
+                ready(wasi, memory.u32(at + 16)?, kind == 2)
+            }
             _ => return Err(Errno::Invalid),
         };
         Ok(Self { user_data, kind, due })
