@@ -27,14 +27,14 @@ pub(crate) struct WorkDirs(Mutex<Option<Arc<LockedDir>>>);
 
 #[derive(Debug)]
 struct LockedDir {
-    dir: PathBuf,
+    dir: PrivateDir,
     _lock: File,
 }
 
 /// The working directory of a session. It is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct WorkDir {
-    dir: PathBuf,
+    dir: PrivateDir,
     /// Removed after the last session.
     _above: Arc<LockedDir>,
 }
@@ -45,19 +45,19 @@ impl WorkDirs {
         let mut above = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let above = match &*above {
             // A program that cleans up may have removed it.
-            Some(above) if above.dir.is_dir() => above.clone(),
+            Some(above) if above.dir.0.is_dir() => above.clone(),
             _ => {
                 sweep_in_background(parent);
                 above.insert(Arc::new(LockedDir::make(parent)?)).clone()
             }
         };
-        Ok(WorkDir { dir: private_dir("session-", &above.dir)?, _above: above })
+        Ok(WorkDir { dir: PrivateDir::make("session-", &above.dir.0)?, _above: above })
     }
 }
 
 impl WorkDir {
     pub(crate) fn path(&self) -> &Path {
-        &self.dir
+        &self.dir.0
     }
 
     /// Removes the directory.
@@ -66,51 +66,40 @@ impl WorkDir {
     }
 }
 
-impl Drop for WorkDir {
-    fn drop(&mut self) {
-        let _ = remove(self.path());
-    }
-}
-
 impl LockedDir {
     fn make(parent: &Path) -> io::Result<Self> {
-        let dir = private_dir(PREFIX, parent)?;
-        match locked(&dir) {
-            Ok(lock) => Ok(Self { dir, _lock: lock }),
-            Err(error) => {
-                let _ = remove(&dir);
-                Err(error)
-            }
-        }
+        let dir = PrivateDir::make(PREFIX, parent)?;
+        let making = dir.0.join("lock.new");
+        let lock = File::create_new(&making)?;
+        // On a file system without locks, nothing is ever removed by another process.
+        let _ = lock.try_lock();
+        fs::rename(making, dir.0.join(LOCK))?;
+        Ok(Self { dir, _lock: lock })
     }
 }
 
-impl Drop for LockedDir {
+/// A directory for this user alone, removed when this is dropped. `TempDir` would remove it by recursion.
+#[derive(Debug)]
+struct PrivateDir(PathBuf);
+
+impl PrivateDir {
+    fn make(prefix: &str, parent: &Path) -> io::Result<Self> {
+        let private = Permissions::from_mode(0o700);
+        let dir = tempfile::Builder::new().prefix(prefix).permissions(private).tempdir_in(parent)?;
+        Ok(Self(dir.keep()))
+    }
+}
+
+impl Drop for PrivateDir {
     fn drop(&mut self) {
-        let _ = remove(&self.dir);
+        let _ = remove(&self.0);
     }
-}
-
-fn locked(dir: &Path) -> io::Result<File> {
-    let making = dir.join("lock.new");
-    let lock = File::create_new(&making)?;
-    // On a file system without locks, nothing is ever removed by another process.
-    let _ = lock.try_lock();
-    fs::rename(making, dir.join(LOCK))?;
-    Ok(lock)
 }
 
 /// Removes a directory of which code made what it liked.
 fn remove(dir: &Path) -> io::Result<()> {
     empty(dir)?;
     fs::remove_dir(dir)
-}
-
-/// A directory for this user alone. `TempDir` would remove it by recursion.
-fn private_dir(prefix: &str, parent: &Path) -> io::Result<PathBuf> {
-    let private = Permissions::from_mode(0o700);
-    let dir = tempfile::Builder::new().prefix(prefix).permissions(private).tempdir_in(parent)?;
-    Ok(dir.keep())
 }
 
 /// Removes what killed processes of this user left. A thread does it, for it may be much.

@@ -71,7 +71,7 @@ impl Mechanism {
     pub(crate) fn missing(self, problem: &io::Error) -> Error {
         if is_shortage(problem) {
             let message = format!(
-                "a session cannot be started ({problem}, while {} were set up): have fewer sessions at once, \
+                "a session cannot be started ({problem}, while setting up {}): have fewer sessions at once, \
                  close files, or raise what this process may have (`ulimit -n`, `ulimit -u`)",
                 self.name()
             );

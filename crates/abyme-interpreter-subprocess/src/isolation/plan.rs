@@ -127,7 +127,7 @@ impl Plan {
         let root = root.transpose().map_err(|error| failed("a path cannot be mounted", error))?;
         let allowance = seccomp::Allowance {
             processes: config.allow_processes,
-            metadata: self.namespaces,
+            namespaces: self.namespaces,
             truncation: self.namespaces || landlock::knows_truncation(),
         };
         let filters = if self.seccomp { seccomp::filters(allowance) } else { Ok(Vec::new()) };

@@ -16,9 +16,9 @@ use seccompiler::{
 pub(crate) struct Allowance {
     /// Whether it starts processes.
     pub(crate) processes: bool,
-    /// Whether it may change modes, owners, times and attributes of files, which are its own if it has a file
-    /// system of its own.
-    pub(crate) metadata: bool,
+    /// Whether it has a file system and processes of its own. Then it may change modes, owners, times and
+    /// attributes of files, and limits and priorities of processes.
+    pub(crate) namespaces: bool,
     /// Whether it may empty files by their paths, because something else refuses it for those of the host.
     pub(crate) truncation: bool,
 }
@@ -70,7 +70,7 @@ pub(crate) fn apply(filters: &[BpfProgram]) -> Result<(), rustix::io::Errno> {
 /// Calls that fail with `EPERM`.
 fn refused(allowance: Allowance) -> io::Result<Rules> {
     let mut rules: Rules = REFUSED.iter().map(|&call| (call, Vec::new())).collect();
-    if !allowance.metadata {
+    if !allowance.namespaces {
         rules.extend(METADATA.iter().map(|&call| (call, Vec::new())));
         // Limits and priorities of other processes of the same user.
         for call in OF_A_PROCESS {
@@ -140,7 +140,7 @@ fn refused(allowance: Allowance) -> io::Result<Rules> {
     rules.insert(sys::SYS_mmap, vec![rule(3, SeccompCmpOp::MaskedEq(huge), huge)?]);
     // Input for a terminal, as if it had been typed; a key that stays with its file system.
     let mut controls = vec![word(1, sys::TIOCSTI)?, word(1, FS_IOC_ADD_ENCRYPTION_KEY)?];
-    if !allowance.metadata {
+    if !allowance.namespaces {
         for attributes in [FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR] {
             controls.push(word(1, attributes)?);
         }
