@@ -18,7 +18,7 @@ _CLAUSES = ("else:", "else ", "elif ", "except:", "except ", "except*", "finally
 _DECORATED = ("def ", "class ", "async ", "@")
 # How statements begin that are no expressions.
 _STATEMENTS = ("for ", "while ", "if ", "with ", "try:", "import ", "from ", "del ", *_DECORATED)
-_COMPARING = "<>!:"  # before a `=` that is not that of an assignment
+_COMPARING = "<>!"  # before a `=` that is not that of an assignment
 # Before what may have a `=` in it: calls, texts, comments. And a cell's annotations belong together.
 _MAY_HOLD_EQUALS = frozenset("('\"#\\:")
 _KEYWORDS = frozenset(
