@@ -60,8 +60,8 @@ pub(crate) struct Failure {
 }
 
 /// What is said of a run that cannot go on because its beginning is another one.
-const AS_THEY_WERE: &str = "--tool, --mcp, --policy, --profile, --sub-model NAME=MODEL and the files of a \
-                            question have to be given as they were";
+const AS_THEY_WERE: &str = "--tool, --mcp, --sub-model NAME=MODEL and the files of a question have to be \
+                            given as they were; with records of an earlier Abyme --policy and --profile too";
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {

@@ -84,6 +84,14 @@ pub(crate) fn check_written<'a, 'w>(
     Ok(())
 }
 
+/// The one path of a file that is there, or will be. None where its directory is not there.
+pub(crate) fn real_path(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok().or_else(|| {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        Some(parent.unwrap_or(Path::new(".")).canonicalize().ok()?.join(path.file_name()?))
+    })
+}
+
 /// Where a file is, or will be.
 struct FileLocation {
     path: PathBuf,
@@ -94,16 +102,10 @@ struct FileLocation {
 impl FileLocation {
     /// None for what is not there to be replaced, such as `/dev/null`.
     fn of(path: &Path) -> Option<Self> {
-        match path.canonicalize() {
-            Ok(path) => {
-                let status = path.metadata().ok().filter(|status| status.is_file())?;
-                Some(Self { path, id: Some((status.dev(), status.ino())) })
-            }
-            Err(_) => {
-                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-                let parent = parent.unwrap_or(Path::new(".")).canonicalize().ok()?;
-                Some(Self { path: parent.join(path.file_name()?), id: None })
-            }
+        let path = real_path(path)?;
+        match path.metadata() {
+            Ok(status) if !status.is_file() => None,
+            status => Some(Self { id: status.ok().map(|status| (status.dev(), status.ino())), path }),
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::exit::Failure;
+use crate::{exit::Failure, files};
 
 /// Holds the file of a conversation until it is dropped.
 ///
@@ -53,8 +53,7 @@ impl Drop for Hold {
 
 /// What is locked for a file, by whatever name that is given.
 fn beside(path: &Path) -> PathBuf {
-    let real = path.canonicalize().or_else(|_| std::path::absolute(path));
-    let real = real.unwrap_or_else(|_| path.to_owned());
+    let real = files::real_path(path).unwrap_or_else(|| path.to_owned());
     let mut name = OsString::from(".");
     name.push(real.file_name().unwrap_or_default());
     name.push(".lock");
@@ -86,6 +85,19 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_new_is_held_by_all_its_names() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("sub")).unwrap();
+        std::os::unix::fs::symlink("sub", dir.path().join("link")).unwrap();
+        for name in ["sub/../talk", "link/talk"] {
+            let path = dir.path().join(name);
+            let held = Hold::on(&path).unwrap();
+            fs::write(&path, "saved").unwrap();
+            assert!(held.is_on(&path), "{name}");
+        }
+    }
 
     #[test]
     fn one_chat_holds_a_file_and_leaves_nothing() {

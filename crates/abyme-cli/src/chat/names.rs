@@ -1,4 +1,4 @@
-//! The files of a chat as inputs: each gets a name that Python takes.
+//! Files as inputs of their own, for chats and for tools of MCP clients: each gets a name that Python takes.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use abyme_files::{LineKind, Loader};
 
 use crate::{args::Named, exit::Failure, terminal};
 
-/// How many files all directories may have together.
+/// How many files may be read, an archive as one.
 const MAX_FILES: usize = 10_000;
 
 /// What was loaded for a chat.

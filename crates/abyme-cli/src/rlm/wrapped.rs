@@ -73,7 +73,8 @@ impl Wrapped {
     ) -> Result<Arc<dyn LanguageModel>> {
         if let Some(replay) = &self.replay {
             // As a recording does by itself. A key that is not set has nothing to be kept out of.
-            model.secrets().into_iter().fold(replay.clone(), Replay::secret);
+            let models = [Some(&model), fallback.as_ref()].into_iter().flatten();
+            models.flat_map(|model| model.secrets()).fold(replay.clone(), Replay::secret);
             return Ok(Arc::new(replay.model(model.name())));
         }
         let mut model = self.limited(model);

@@ -49,9 +49,10 @@ impl Scrubber {
         Ok(Self { keys: regex(PATTERN)?, strings: regex(STRING)?, secrets: Vec::new() })
     }
 
-    pub(super) fn secret(&mut self, secret: String) {
-        if secret.len() < MIN_SECRET_LENGTH {
-            return;
+    /// Says whether the text was not known yet.
+    pub(super) fn secret(&mut self, secret: String) -> bool {
+        if secret.len() < MIN_SECRET_LENGTH || self.secrets.contains(&secret) {
+            return false;
         }
         // As it stands in a text that is JSON, too.
         let quoted = serde_json::Value::from(secret.as_str()).to_string();
@@ -60,6 +61,7 @@ impl Scrubber {
                 self.secrets.push(secret);
             }
         }
+        true
     }
 
     /// A line of JSON whose texts hold no secret.
