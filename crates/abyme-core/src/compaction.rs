@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// [`with_max_input_tokens`](crate::LanguageModelExt::with_max_input_tokens), or learnt when the model
 /// refuses a request as too long. Such a refusal is answered by a summary too. Only where that is not
 /// possible, or not enough, the middles of the oldest messages are cut out, and so it is where compaction is
-/// off.
+/// off. Where that is not enough either, earlier turns are left out; they are whole in the variable.
 ///
 /// ```
 /// use abyme_core::Compaction;

@@ -365,7 +365,8 @@ impl Tool {
             })
     }
 
-    /// The arguments of a call by name. What `*args` took comes under its name.
+    /// The arguments of a call by name, with the defaults of those that it leaves out. What `*args` took
+    /// comes under its name.
     ///
     /// # Errors
     /// `TypeError` for arguments that the tool does not take, and for those that it misses.

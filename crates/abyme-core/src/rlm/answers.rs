@@ -44,8 +44,6 @@ struct Left {
     host_calls: VecDeque<PastHostCall>,
     sub_calls: VecDeque<PastSubCall>,
     children: VecDeque<PastChild>,
-    /// The calls of tools that began, and of which it is not known how they ended.
-    unfinished: Vec<ToolUse>,
     /// The other calls of tools, where what the record does not answer is made.
     effects: Vec<PastEffect>,
     /// What was answered about calls of tools whose end is not in the record.
@@ -164,7 +162,6 @@ impl Answers {
                         }
                         None => {
                             let asked = ToolUse { tool: function, arguments };
-                            left.unfinished.extend(begun(record));
                             left.approvals.extend(approval.clone().map(|approval| (asked, approval)));
                         }
                     }
@@ -287,11 +284,6 @@ impl Answers {
         asked.map(|(_, approval)| approval)
     }
 
-    /// The calls of tools that began, and of which it is not known how they ended.
-    pub(super) fn unfinished(&self) -> Vec<ToolUse> {
-        self.left().unfinished.clone()
-    }
-
     /// Whether the cell called this tool before, or a child of it did.
     pub(super) fn has_effect(&self, tool: &str) -> bool {
         self.left().effects.iter().any(|effect| effect.made.tool == tool)
@@ -365,9 +357,19 @@ fn effects_in(tree: &PastTree, records: &[Arc<Record>], ends: &Ends<'_>) -> Vec<
     effects.collect()
 }
 
+/// The calls of tools among these that began, and of which it is not known how they ended.
+pub(super) fn unfinished_among(calls: &[Arc<Record>]) -> Vec<ToolUse> {
+    let ends = Ends::of(calls);
+    let has_no_end = |record: &&Arc<Record>| match &record.event {
+        Event::ToolCallStarted { call, .. } => ends.value(*call).is_none(),
+        _ => false,
+    };
+    calls.iter().filter(has_no_end).filter_map(|record| begun(record)).collect()
+}
+
 /// The calls of tools that began in the cell that the record of a run ends in, or below it, and of which it
 /// is not known how they ended.
-pub(super) fn unfinished_in(tree: &PastTree, run: &str) -> Vec<ToolUse> {
+pub(super) fn unfinished_in(tree: &Arc<PastTree>, run: &str) -> Vec<ToolUse> {
     let calls = tree.last_cell(run);
     let ends = Ends::of(&calls);
     let unfinished = calls.iter().flat_map(|record| match &record.event {

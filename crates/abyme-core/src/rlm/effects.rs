@@ -32,8 +32,9 @@ pub struct UnfinishedEffect {
     pub tool: String,
     /// The arguments of the call, as the record has them.
     pub arguments: IndexMap<String, Value>,
-    /// Whether the record has the end of the call. If it has none, it is not known whether the call took
-    /// effect. If it has one, the cell that runs again does something else in place of the call.
+    /// Whether the record has the end of the call, or of the child that made it: then the cell that runs
+    /// again does something else in place of the call or of that child. If it has none, it is not known
+    /// whether the call took effect.
     pub has_ended: bool,
     /// The arguments of the call that the cell makes in place of one that has ended; none if it starts a
     /// child in its place, which may call any tool.
@@ -65,6 +66,11 @@ impl fmt::Display for UnfinishedEffect {
             ),
         }
     }
+}
+
+/// Whether the tool of this name changes something outside.
+fn writes(tools: &[Tool], name: &str) -> bool {
+    tools.iter().any(|tool| tool.name() == name && tool.writes())
 }
 
 /// What becomes of an [`UnfinishedEffect`].
@@ -110,7 +116,7 @@ impl Effects {
     /// [`ErrorKind::InvalidInput`] with the call, if one is not to be made again.
     pub(super) async fn check_unfinished(&self, calls: Vec<ToolUse>, tools: &[Tool]) -> Result<()> {
         for ToolUse { tool, arguments } in calls {
-            if tools.iter().any(|one| one.name() == tool && one.writes()) {
+            if writes(tools, &tool) {
                 self.ask(UnfinishedEffect { tool, arguments, has_ended: false, now: None }).await?;
             }
         }
@@ -137,8 +143,8 @@ impl Effects {
             return;
         }
         let _asking = self.asking.lock().await;
-        let writes = |made: &ToolUse| tools.iter().any(|tool| tool.name() == made.tool && tool.writes());
-        while let Some(ToolUse { tool, arguments }) = answers.next_effect_of_child(writes) {
+        let is_effect = |made: &ToolUse| writes(tools, &made.tool);
+        while let Some(ToolUse { tool, arguments }) = answers.next_effect_of_child(is_effect) {
             self.ask_or_end(UnfinishedEffect { tool, arguments, has_ended: true, now: None }).await;
         }
     }

@@ -53,7 +53,9 @@ pub(super) async fn execute(parts: RunParts<'_>, cancelled: impl Future<Output =
         Ok(()) => turns.take(cancelled).await,
         Err(error) => Err(error),
     };
-    let ended = parts.effects.take_refusal().filter(|_| is_root).map_or(ended, Err);
+    // A child that ends at the same moment leaves it to the root.
+    let refusal = if is_root { parts.effects.take_refusal() } else { None };
+    let ended = refusal.map_or(ended, Err);
     dropped.disarm();
     match &ended {
         Ok((outputs, status)) => {

@@ -76,7 +76,7 @@ pub(super) fn policy_name(policy: &CodePolicy) -> String {
     match *policy == CodePolicy::guard_rail() {
         true => "guard_rail".to_owned(),
         // Sets of texts can be written.
-        false => hash(&serde_json::to_string(policy).unwrap_or_default()),
+        false => hash(serde_json::to_string(policy).unwrap_or_default()),
     }
 }
 

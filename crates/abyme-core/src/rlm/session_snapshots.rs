@@ -9,11 +9,11 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use tokio::task::spawn_blocking;
 
 use crate::{
     error::{Error, ErrorKind, Result},
+    trajectory::hash,
     whole_file::directory_of,
 };
 
@@ -203,10 +203,6 @@ fn suffixed(record: &Path, turn: u32) -> PathBuf {
     let mut name = record.file_name().unwrap_or_default().to_owned();
     name.push(format!("{SUFFIX}{turn}"));
     record.with_file_name(name)
-}
-
-fn hash(bytes: &[u8]) -> String {
-    format!("{:x}", Sha256::digest(bytes))
 }
 
 /// Writes a file that is there as a whole or not at all, and that its owner alone may read: it holds inputs.

@@ -76,17 +76,15 @@ impl<'a> ToolCalls<'a> {
             let seconds = started.elapsed().as_secs_f64();
             recorder.record(Event::ToolCallFinished { turn, call: number, outcome, seconds });
         };
+        // The clock of the cell stands still then, so its limit holds for the call by itself.
+        let limit = if self.may_ask(tool) { self.caller.limits().cell_timeout } else { None };
         let unfinished = OnDrop::new(|| finished(CallOutcome::Cancelled(CANCELLED.to_owned())));
         let result = match (admitted, approval) {
             (Err(error), _) => Err(error),
             (Ok(_), Some(Approval::Denied(reason))) => Err(denied(tool.name(), &reason)),
             (Ok(_at_work), _) => match self.written(tool).await {
                 Err(error) => Err(error),
-                // The clock of the cell stands still, so its limit holds for the call by itself.
-                Ok(()) if self.waits_for_somebody(tool.name()) => {
-                    tool.call_within(self.caller.limits().cell_timeout, arguments).await
-                }
-                Ok(()) => tool.call(arguments).await,
+                Ok(()) => tool.call_within(limit, arguments).await,
             },
         };
         unfinished.disarm();
@@ -96,9 +94,12 @@ impl<'a> ToolCalls<'a> {
 
     /// Whether somebody may be asked before this tool is called.
     pub(super) fn waits_for_somebody(&self, name: &str) -> bool {
-        let Some(tool) = self.tools.iter().find(|tool| tool.name() == name) else { return false };
+        self.tools.iter().find(|tool| tool.name() == name).is_some_and(|tool| self.may_ask(tool))
+    }
+
+    fn may_ask(&self, tool: &Tool) -> bool {
         let is_judged = self.caller.config().approver.is_some() && Approver::judges(tool);
-        is_judged || (tool.writes() && self.answers.has_effect(name))
+        is_judged || (tool.writes() && self.answers.has_effect(tool.name()))
     }
 
     /// Waits until the record has all up to the start of a call that changes something. A run that goes on

@@ -2,7 +2,7 @@
 //!
 //! It only grows at its end, so that providers' prompt caches hit. There are two exceptions: earlier turns
 //! whose place a summary takes, and a transcript that the model or its provider refuses as it is, whose
-//! earlier messages are cut.
+//! earlier messages are cut, or left out.
 
 use abyme_python_syntax::{Reply, parse_reply};
 

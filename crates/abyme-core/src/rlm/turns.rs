@@ -221,7 +221,7 @@ impl<'a> Turns<'a> {
             && let Some(first) = past.first()
             && let Event::RunStarted { limits, tools, .. } = &first.event
         {
-            if self.budget.depth() == 0 {
+            if is_root {
                 // What changed on purpose is not another prompt.
                 let now = begun(limits, tools.clone(), self.first_messages_of(limits, tools));
                 check_task(self.recorder, &first.event, &now)?;

@@ -215,7 +215,8 @@ pub enum Event {
         messages: Vec<Message>,
     },
     /// Earlier turns were summarised: see [`Compaction`](crate::Compaction). The summary is the reply before
-    /// this event.
+    /// this event. Or they were left out, where nothing else made a refused request shorter: then `messages`
+    /// say so in place of a summary.
     #[non_exhaustive]
     TranscriptCompacted {
         /// The turn it belongs to.

@@ -81,7 +81,7 @@ impl Encoder {
     fn take_blobs(&mut self, json: &mut Json, lines: &mut String) {
         match json {
             Json::String(text) if text.len() >= MIN_BLOB_BYTES => {
-                let (hash, text) = (hash(text), std::mem::take(text));
+                let (hash, text) = (hash(&*text), std::mem::take(text));
                 *json = json!({ REFERENCE: hash });
                 if self.blobs.insert(hash.clone()) {
                     // Two texts are written without fail.
@@ -236,8 +236,9 @@ fn rename(fields: &mut Map<String, Json>, name: impl Fn(&str) -> Option<String>)
     }
 }
 
-pub(crate) fn hash(text: &str) -> String {
-    format!("{:x}", Sha256::digest(text))
+/// SHA-256, in hexadecimal digits.
+pub(crate) fn hash(bytes: impl AsRef<[u8]>) -> String {
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 /// The checksum of a line, which covers those before it.

@@ -194,17 +194,10 @@ impl PastTree {
     }
 
     /// The records of the host calls of the cell that the record of a run ends in, if it does.
-    pub(crate) fn last_cell(&self, run: &str) -> Vec<Arc<Record>> {
-        let mut cell: Option<Vec<Arc<Record>>> = None;
-        for (_, record) in self.records(run) {
-            match &record.event {
-                Event::CellStarted { .. } => cell = Some(Vec::new()),
-                Event::SessionRebuilt { .. } | Event::SessionSaved { .. } => {}
-                event if is_of_cell(event) => cell.iter_mut().for_each(|calls| calls.push(record.clone())),
-                _ => cell = None,
-            }
-        }
-        cell.unwrap_or_default()
+    pub(crate) fn last_cell(self: &Arc<Self>, run: &str) -> Vec<Arc<Record>> {
+        let last = self.of(run).and_then(|past| past.state().steps.pop_back());
+        let cell = last.filter(|step| matches!(step.record.event, Event::CellStarted { .. }));
+        cell.map(|step| step.calls).unwrap_or_default()
     }
 
     /// The time of the last record, in seconds since the run's start.

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     interpreter::{Cell, CodeInterpreter, Observation, Session, Stage},
     rlm::{
-        answers::{AnswerMode, Answers, Tally},
+        answers::{AnswerMode, Answers, Tally, unfinished_among},
         host::CellHost,
         kept_session::KeptSession,
         start::RunParts,
@@ -98,7 +98,8 @@ impl Turns<'_> {
             let answers = Answers::of(past, &calls, AnswerMode::Open);
             let effects = self.parts.effects;
             if is_replay
-                && let Err(error) = effects.check_unfinished(answers.unfinished(), &self.config.tools).await
+                && let Err(error) =
+                    effects.check_unfinished(unfinished_among(&calls), &self.config.tools).await
             {
                 effects.end(error).await;
             }
