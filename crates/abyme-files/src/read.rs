@@ -5,7 +5,6 @@ use std::{
     fs::{File, Metadata},
     io::{self, BufRead, BufReader, Read},
     path::Path,
-    rc::Rc,
 };
 
 use flate2::read::MultiGzDecoder;
@@ -45,7 +44,7 @@ impl<'a> Opened<Box<dyn Read + 'a>> {
     }
 
     /// The same, where the rest of it takes part of this work.
-    pub(crate) fn within(self, work: &Work) -> Self {
+    pub(crate) fn within(self, work: &'a Work) -> Self {
         Self { input: Box::new(work.limit(self.input)), ..self }
     }
 }
@@ -77,15 +76,15 @@ impl<R: Read> Opened<R> {
     }
 }
 
-/// How many bytes may still be unpacked. Clones share it, and so do the readers that it limits.
-#[derive(Clone, Debug)]
+/// How many bytes may still be unpacked, by all readers together that it limits.
+#[derive(Debug)]
 #[cfg_attr(not(feature = "archives"), allow(dead_code, reason = "only that feature opens archives"))]
-pub(crate) struct Work(Rc<Cell<u64>>);
+pub(crate) struct Work(Cell<u64>);
 
 impl Work {
     #[cfg(feature = "archives")]
     pub(crate) fn new(bytes: u64) -> Self {
-        Self(Rc::new(Cell::new(bytes)))
+        Self(Cell::new(bytes))
     }
 
     pub(crate) fn is_used_up(&self) -> bool {
@@ -93,17 +92,17 @@ impl Work {
     }
 
     /// A reader that fails once the work is used up: what was read until then is not all of it.
-    pub(crate) fn limit<R: Read>(&self, input: R) -> impl Read + use<R> {
-        Limited { input, work: self.clone() }
+    pub(crate) fn limit<R: Read>(&self, input: R) -> impl Read + use<'_, R> {
+        Limited { input, work: self }
     }
 }
 
-struct Limited<R> {
+struct Limited<'w, R> {
     input: R,
-    work: Work,
+    work: &'w Work,
 }
 
-impl<R: Read> Read for Limited<R> {
+impl<R: Read> Read for Limited<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.work.is_used_up() {
             return Err(io::Error::other("too much to unpack"));
