@@ -41,7 +41,7 @@ fn leaves_nothing(test: &str, body: impl AsyncFnOnce(&Subprocess)) {
 fn a_process_that_is_stopped_ends_at_its_time_limit() {
     const TEST: &str = "interpreter::a_process_that_is_stopped_ends_at_its_time_limit";
     leaves_nothing(TEST, async |factory: &Subprocess| {
-        let mut session = factory.session().await.unwrap().cell_timeout(Duration::from_secs(5));
+        let mut session = factory.session().await.unwrap().cell_timeout(Duration::from_secs(1));
         let stop = "import os, signal\nprint('so far', flush=True)\nos.kill(os.getpid(), signal.SIGSTOP)";
         let seen = session.run_code(stop).await.unwrap();
         // Where a process may not signal itself like this, the cell only fails, and the session lives.
