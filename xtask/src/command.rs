@@ -48,9 +48,17 @@ pub(crate) fn exists(program: &str, arguments: &[&str]) -> bool {
 }
 
 /// Whether `ABYME_REQUIRE` names this, so that its absence is an error and not a line.
-pub(crate) fn is_required(name: &str) -> bool {
+fn is_required(name: &str) -> bool {
     let required = std::env::var("ABYME_REQUIRE").unwrap_or_default();
     required.split(',').any(|one| one.trim() == name)
+}
+
+/// The reason why something is left out.
+///
+/// # Errors
+/// If `ABYME_REQUIRE` names it.
+pub(crate) fn unless_required(name: &str, reason: String) -> Result<String> {
+    if is_required(name) { Err(format!("ABYME_REQUIRE names {name}, but {reason}")) } else { Ok(reason) }
 }
 
 /// A command as one would type it.

@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use cargo_metadata::{Metadata, MetadataCommand, Package};
 
-use crate::command::{Result, exists, is_required, root};
+use crate::command::{Result, exists, root, unless_required};
 
 /// The crate that users depend on.
 pub(crate) const FACADE: &str = "abyme";
@@ -104,11 +104,7 @@ fn python() -> String {
 
 /// Why the Python that pyo3 would link cannot be linked, if that is so; an error if `ABYME_REQUIRE` names it.
 pub(crate) fn no_libpython() -> Result<Option<String>> {
-    let Some(reason) = missing() else { return Ok(None) };
-    if is_required(FEATURE) {
-        return Err(format!("ABYME_REQUIRE names {FEATURE}, but {reason}"));
-    }
-    Ok(Some(reason))
+    missing().map(|reason| unless_required(FEATURE, reason)).transpose()
 }
 
 fn missing() -> Option<String> {

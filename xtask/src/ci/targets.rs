@@ -31,9 +31,7 @@ pub(crate) fn check() -> Result<()> {
     let compiler = no_compiler()?;
     for target in TARGETS {
         if let Err(reason) = install(target) {
-            if command::is_required(NAME) {
-                return Err(format!("ABYME_REQUIRE names {NAME}, but {reason}"));
-            }
+            let reason = command::unless_required(NAME, reason)?;
             eprintln!("xtask: ignored: the check for {target}, because {reason}");
             continue;
         }
