@@ -1,13 +1,19 @@
 //! Tests of a backend besides the suite.
 
-use std::{fmt, process::ExitCode, sync::Arc};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::{
     harness::{AnyHarness, Harness},
     job::CaseFuture,
-    prerequisite,
+    prerequisite::{Prerequisite, is_required, obstacle, required_but},
+    result::{CaseResult, of_panic},
 };
 
 /// Tests of a backend besides the suite, for a target with `harness = false`. As with the suite's cases, they
@@ -77,32 +83,37 @@ impl BackendTests {
         if !side_by_side {
             arguments.test_threads = Some(1);
         }
-        let trials = backends.into_iter().flat_map(|backend| backend.trials(arguments.list)).collect();
+        let trials = backends.into_iter().flat_map(Self::trials).collect();
         libtest_mimic::run(&arguments, trials).exit_code()
     }
 
-    fn trials(self, is_list: bool) -> Vec<Trial> {
-        // The list must not depend on the machine.
-        let obstacle = if is_list {
-            None
-        } else {
-            prerequisite::obstacle(self.harness.name(), self.harness.prerequisite())
-        };
-        let is_required = prerequisite::is_required(self.harness.name());
+    fn trials(self) -> Vec<Trial> {
+        let Self { harness, tests } = self;
+        let is_required = is_required(harness.name());
+        let name = harness.name().to_owned();
+        let ask = move || obstacle(harness.name(), harness.prerequisite());
+        let prerequisite = Arc::new(Prerequisite::new(&name, ask));
         let trial = |(name, own_obstacle, test): (String, Option<String>, Test)| {
-            let obstacle = obstacle.clone().or(own_obstacle);
-            Trial::ignorable_test(name, move || match obstacle {
-                Some(reason) if is_required => Err(Failed::from(prerequisite::required_but(&reason))),
-                Some(reason) => Ok(Completion::ignored_with(reason)),
-                None => run(test),
+            let prerequisite = prerequisite.clone();
+            Trial::ignorable_test(name, move || {
+                match own_obstacle.as_deref().or_else(|| prerequisite.obstacle()) {
+                    Some(reason) if is_required => Err(Failed::from(required_but(reason))),
+                    Some(reason) => Ok(Completion::ignored_with(reason)),
+                    None => run(test).map_err(|problem| prerequisite.explain(problem).into()),
+                }
             })
         };
-        self.tests.into_iter().map(trial).collect()
+        tests.into_iter().map(trial).collect()
     }
 }
 
-fn run(test: Test) -> Result<Completion, Failed> {
+/// Runs a test, which fails by panicking.
+fn run(test: Test) -> Result<Completion, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.map_err(|error| Failed::from(format!("no runtime: {error}")))?.block_on(test());
-    Ok(Completion::Completed)
+    let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
+    match catch_unwind(AssertUnwindSafe(|| runtime.block_on(test()))).map_err(of_panic) {
+        Ok(()) | Err(CaseResult::Passed) => Ok(Completion::Completed),
+        Err(CaseResult::Skipped(reason)) => Ok(Completion::ignored_with(reason)),
+        Err(CaseResult::Failed(problem)) => Err(problem),
+    }
 }

@@ -2,7 +2,6 @@
 //! mean.
 
 use std::{
-    io::Write,
     num::NonZero,
     process::{Command, ExitCode},
     sync::{
@@ -19,7 +18,7 @@ use crate::{
     harness::{AnyHarness, Harness},
     job::Job,
     model::{self, ModelHarness},
-    prerequisite,
+    prerequisite::{self, Prerequisite},
     result::CaseResult,
     runner,
     themes::cases,
@@ -29,8 +28,7 @@ use crate::{
 pub struct Suite {
     name: String,
     jobs: Vec<Arc<Job>>,
-    /// Asks the machine, and returns what is missing.
-    obstacle: Box<dyn Fn() -> Option<String> + Send + Sync>,
+    prerequisite: Prerequisite,
     expected: Vec<(String, String)>,
     limit: Option<Duration>,
     process_per_case: bool,
@@ -75,8 +73,8 @@ impl Suite {
         jobs: Vec<Arc<Job>>,
         obstacle: impl Fn() -> Option<String> + Send + Sync + 'static,
     ) -> Self {
-        let obstacle = Box::new(obstacle);
-        Self { name, jobs, obstacle, expected: Vec::new(), limit: None, process_per_case: false }
+        let prerequisite = Prerequisite::new(&name, obstacle);
+        Self { name, jobs, prerequisite, expected: Vec::new(), limit: None, process_per_case: false }
     }
 
     /// Expects a case to fail, for a reason. It runs nevertheless, and must not pass.
@@ -166,7 +164,7 @@ impl Suite {
     pub fn main_of(suites: Vec<Self>) -> ExitCode {
         for suite in &suites {
             if let Err(problem) = suite.check() {
-                complain(&problem);
+                prerequisite::complain(&problem);
                 return ExitCode::FAILURE;
             }
         }
@@ -180,41 +178,23 @@ impl Suite {
         let is_for_one = arguments.exact && arguments.filter.is_some();
         let in_processes = self.process_per_case && !is_for_one;
         let prefix = if is_alone { String::new() } else { format!("{}::", self.name) };
-        // The list must not depend on the machine.
-        let obstacle = if arguments.list { None } else { (self.obstacle)() };
         let suite = Arc::new(self);
-        let trial = |job| suite.trial(job, &prefix, obstacle.as_deref(), in_processes);
-        let mut trials: Vec<Trial> = suite.jobs.iter().map(trial).collect();
-        if let Some(reason) = obstacle {
-            complain(&format!("{} cannot run here: {reason}", suite.name));
-            if prerequisite::is_required(&suite.name) {
-                let problem = prerequisite::required_but(&reason);
-                let name = format!("{prefix}prerequisite");
-                trials.push(Trial::test(name, move || Err(Failed::from(problem))));
-            }
-        }
-        trials
+        suite.jobs.iter().map(|job| suite.trial(job, &prefix, in_processes)).collect()
     }
 
-    fn trial(
-        self: &Arc<Self>,
-        job: &Arc<Job>,
-        prefix: &str,
-        obstacle: Option<&str>,
-        in_process: bool,
-    ) -> Trial {
+    fn trial(self: &Arc<Self>, job: &Arc<Job>, prefix: &str, in_process: bool) -> Trial {
         let (suite, job) = (self.clone(), job.clone());
-        let kind = match (obstacle, &job.lacks, self.excuse(&job)) {
-            (Some(_), _, _) => "unavailable".to_owned(),
-            (None, Some(need), _) => format!("lacks {need}"),
-            (None, None, Some(_)) => "xfail".to_owned(),
-            (None, None, None) => String::new(),
+        let kind = match (&job.lacks, self.excuse(&job)) {
+            (Some(need), _) => format!("lacks {need}"),
+            (None, Some(_)) => "xfail".to_owned(),
+            (None, None) => String::new(),
         };
-        let obstacle = obstacle.map(str::to_owned);
         let name = format!("{prefix}{}", job.name);
         let full_name = name.clone();
         let trial = Trial::ignorable_test(name, move || {
-            if let Some(reason) = obstacle {
+            if job.lacks.is_none()
+                && let Some(reason) = suite.prerequisite.obstacle()
+            {
                 return Ok(Completion::ignored_with(reason));
             }
             if in_process {
@@ -223,7 +203,10 @@ impl Suite {
             let result = runner::run(&job, suite.limit_of(&job));
             match suite.judge(job.name, result) {
                 Verdict::Fine => Ok(Completion::Completed),
-                Verdict::Bad(message) => Err(Failed::from(format!("{}\n\n{message}\n", job.doc))),
+                Verdict::Bad(message) => {
+                    let message = format!("{}\n\n{message}\n", job.doc);
+                    Err(Failed::from(suite.prerequisite.explain(message)))
+                }
                 Verdict::Ignored(reason) => Ok(Completion::ignored_with(reason)),
             }
         });
@@ -366,9 +349,4 @@ fn run_jobs(jobs: &[(Arc<Job>, Duration)]) -> Vec<(&'static str, CaseResult)> {
 fn take<'a, T>(next: &AtomicUsize, jobs: &'a [T]) -> Option<(usize, &'a T)> {
     let index = next.fetch_add(1, Ordering::Relaxed);
     jobs.get(index).map(|job| (index, job))
-}
-
-fn complain(problem: &str) {
-    // Standard error may be closed. There is no other way to report.
-    let _ = writeln!(std::io::stderr(), "abyme-conformance: {problem}");
 }

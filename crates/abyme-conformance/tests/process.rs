@@ -79,8 +79,12 @@ fn trials() -> Vec<Trial> {
             check(run.success && told && run.text.contains("1 ignored"), &run)
         }),
         ("a_backend_that_must_run_and_cannot_is_red", || {
-            let run = run("absent", &[], "another, fake")?;
-            check(!run.success && run.text.contains("ABYME_REQUIRE asks for this backend"), &run)
+            let told = "ABYME_REQUIRE asks for this backend, which cannot run here: there is no fake";
+            for arguments in [&["--exact", PASSES][..], &[]] {
+                let run = run("absent", arguments, "another, fake")?;
+                check(!run.success && run.text.contains(told), &run)?;
+            }
+            Ok(())
         }),
         ("a_blocked_case_does_not_block_the_process", || {
             let begun = Instant::now();

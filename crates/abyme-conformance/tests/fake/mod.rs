@@ -90,9 +90,10 @@ impl CodeInterpreter for FakeSession {
     }
 
     async fn start(&mut self) -> Result<()> {
-        match self.ended {
-            true => Err(Error::new(ErrorKind::SessionEnded, "the fake was shut down")),
-            false => Ok(()),
+        match self.fake.manner {
+            _ if self.ended => Err(Error::new(ErrorKind::SessionEnded, "the fake was shut down")),
+            Manner::Absent => Err(Error::new(ErrorKind::Unavailable, "there is no fake to start")),
+            _ => Ok(()),
         }
     }
 
