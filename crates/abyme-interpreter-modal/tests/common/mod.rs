@@ -25,7 +25,8 @@ const NO_NAMESPACES: &str =
     "no sandbox can be made here (`setpriv --pdeathsig KILL unshare -n -m -p --fork true` fails)";
 /// How long a server may take to end its sandboxes.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
-const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake/fake_modal.py");
+// By its text, since tests of another package start it too.
+const PROGRAM: &str = include_str!("../fake/fake_modal.py");
 
 /// A server, which ends with this value.
 pub(crate) struct FakeModal {
@@ -64,7 +65,7 @@ impl FakeModal {
         let problem = |error: std::io::Error| format!("the server of the tests does not start: {error}");
         let directory = tempfile::Builder::new().prefix("fake-modal-").tempdir().map_err(problem)?;
         let mut process = Command::new(Self::python()?)
-            .args(["-I", "-B", PROGRAM])
+            .args(["-I", "-B", "-c", PROGRAM])
             .arg(directory.path())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
