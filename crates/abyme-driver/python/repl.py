@@ -158,6 +158,8 @@ class Repl:
         self._sources.add(cell, code)
         compiled = []
         value, problem = self.gate.attempt(execute, code, cell, self.variables, self._loop, compiled)
+        if problem is not None or "audithook" in code:
+            _check_python(cell)
         if problem is not None and not compiled:
             stage = "compile" if isinstance(problem, COMPILE_ERRORS) else "run"
             answer["error"] = self._report(problem, stage, cell)
@@ -465,6 +467,16 @@ def _keep_names(variables):
         items = list(variables.items())
         variables.clear()
         variables.update([(str.__str__(name), value) for name, value in items if issubclass(type(name), str)])
+
+
+def _check_python(cell):
+    """End the session if no code can be compiled and run any more. Python never removes an audit hook."""
+    try:
+        exec(compile("0", cell, "exec", 0, True), {})
+    except (MemoryError, RecursionError):  # what the cell made of its limits ends with it
+        pass
+    except BaseException:
+        raise RuntimeError("an audit hook of a cell lets no code be compiled and run any more") from None
 
 
 def _check_clash(what, names):

@@ -150,7 +150,11 @@ def run(request):
         _reseed()
     if is_first or "copied" in request:
         _session.repl.given.clear()
-    return _session.run(request)
+    try:
+        return _session.run(request)
+    except BaseException as problem:  # the session is lost, and the host says why
+        os.write(2, f"{type(problem).__name__}: {problem}\n".encode("utf-8", "replace"))
+        raise
 
 
 _session = _prepare()

@@ -225,6 +225,9 @@ class ValuesOnTheWire(StdioCase):
         answer = session.run(code, max_message_bytes=1 << 20)
         self.assertIn("more than 1 MiB of the host's memory", answer["stdout"]["head"])
         self.assertEqual([message["value"] for message in answer["submits"]], [7])
+        answer = session.run("SUBMIT([0] * 1_000_000)", max_message_bytes=1 << 20)
+        self.assertIn("SUBMIT([0]", answer["error"]["traceback"])
+        self.assertNotIn("wire.py", answer["error"]["traceback"])
         answer = session.run("v = [0] * 1_000_000", reads=["v"], max_message_bytes=1 << 20)
         self.assertIn("more than 1 MiB", answer["unreadable"]["v"])
         self.assertEqual(self.value(session, "len(v)"), "1000000")
@@ -664,6 +667,27 @@ class BadInput(StdioCase):
         session.start("echo(1)", scope=ECHO)
         self.assertEqual(session.receive()["type"], "call")
         session.start("2")
+        self.assertEqual(session.receive()["type"], "fatal")
+
+    def test_an_audit_hook_that_raises_ends_the_session(self):
+        code = """
+        import sys
+        def hook(event, args):
+            if {}: raise RuntimeError('no')
+        sys.addaudithook(hook)
+        """
+        said = {"True": "no", "event == 'compile'": "audit hook", "event == 'exec'": "audit hook"}
+        for events, said in said.items():
+            session = self.session()
+            session.start(code.format(events))
+            message = session.receive()
+            self.assertEqual(message["type"], "fatal", events)
+            self.assertIn(said, message["message"])
+        session = self.session()
+        session.run("import sys\nraised = []\nadd = getattr(sys, 'addaudit' + 'hook')")
+        session.run("add(lambda event, _: 1 / 0 if raised and event == 'compile' else 0)")
+        session.run("raised.append(1)")
+        session.start("1 + 1")
         self.assertEqual(session.receive()["type"], "fatal")
 
     def test_pieces(self):

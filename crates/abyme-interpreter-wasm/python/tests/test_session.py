@@ -51,6 +51,12 @@ class NewSession(WorldCase):
         first, second = self.cells("import random; random.seed(1)", "random.random()")
         self.assertEqual(second["value"], "0.13436424411240122")
 
+    def test_a_lack_of_memory_has_its_name(self):
+        words = "not enough memory to pass the value on"
+        self.fails("too_large()", "MemoryError", words)
+        self.fails("import asyncio\nawait asyncio.to_thread(too_large)", "MemoryError", words)
+        self.fails("FINAL('too large')", "MemoryError", words)
+
     def test_modules_of_the_working_directory(self):
         name = f"abyme_test_{os.getpid()}"
         self.value(f"import os, tempfile\nos.chdir(tempfile.mkdtemp())\n"

@@ -27,6 +27,7 @@ SCOPE = {
         },
         {"name": "meet", "parameters": [{"name": "n"}, {"name": "of"}]},
         {"name": "wait_forever", "parameters": []},
+        {"name": "too_large", "parameters": []},
     ]
 }
 
@@ -75,6 +76,8 @@ class Host:
         self.raws = {0: None, 1: None}
 
     def start(self, name, args, kwargs):
+        if name == "too_large":  # as `marshal` says without memory
+            raise ValueError("unmarshallable object")
         self.number += 1
         self.started.append(
             [name, *args, *[kwargs[key] for key in ("prompt", "message", "n") if key in kwargs]]
@@ -132,6 +135,8 @@ class Host:
         self.pieces.append((stream, text))
 
     def submit(self, via, fields, value):
+        if value == "too large":
+            raise SystemError
         self.submitted.append([via, fields if fields is not None else value])
 
     def raw(self, stream):
