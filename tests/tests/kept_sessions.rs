@@ -45,7 +45,7 @@ async fn a_run_goes_on_from_the_newest_snapshot() {
     let wasm = Wasm::new();
     let dir = tempfile::tempdir().unwrap();
     let record = dir.path().join("run.jsonl");
-    let often = || SessionSnapshots::beside(&record).every(Duration::ZERO);
+    let often = || SessionSnapshots::beside(&record).interval(Duration::ZERO);
     let [first, second, third, last] = CELLS.map(Some);
     let rlm = |cells: &[Option<&str>]| task(model(cells)).interpreter(wasm.clone()).build().unwrap();
 
@@ -72,7 +72,7 @@ async fn a_run_goes_on_from_the_newest_snapshot() {
 async fn random_numbers_go_on_where_the_snapshot_was() {
     let dir = tempfile::tempdir().unwrap();
     let record = dir.path().join("run.jsonl");
-    let often = || SessionSnapshots::beside(&record).every(Duration::ZERO);
+    let often = || SessionSnapshots::beside(&record).interval(Duration::ZERO);
     for deterministic in [false, true] {
         let rlm = |cells: &[Option<&str>]| {
             let task = task(model(cells)).interpreter(Wasm::new()).deterministic(deterministic);
@@ -102,7 +102,7 @@ async fn a_snapshot_that_is_not_as_it_was_is_not_used() {
     let [first, second, third, last] = CELLS.map(Some);
     let rlm = |cells: &[Option<&str>]| task(model(cells)).interpreter(wasm.clone()).build().unwrap();
     let run = rlm(&[first, second, third, None]).run(inputs! { docs: "one" }).trace(&record);
-    run.snapshots(SessionSnapshots::beside(&record).every(Duration::ZERO)).await.unwrap_err();
+    run.snapshots(SessionSnapshots::beside(&record).interval(Duration::ZERO)).await.unwrap_err();
     let snapshot = dir.path().join("run.jsonl.session-3");
     let whole = fs::read(&snapshot).unwrap();
 
@@ -121,12 +121,12 @@ async fn a_snapshot_that_is_not_as_it_was_is_not_used() {
         assert_eq!(beside(&again.join("run.jsonl")), [""; 0], "nor is it left");
     }
     // One that is too large is not kept, and a session that takes no snapshots has none.
-    let small = SessionSnapshots::beside(&record).every(Duration::ZERO).max_bytes(100);
+    let small = SessionSnapshots::beside(&record).interval(Duration::ZERO).max_snapshot_bytes(100);
     let run = rlm(&[first, last]).run(inputs! { docs: "one" }).trace(&record);
     run.snapshots(small).await.unwrap();
     let process = task(model(&[first, None])).interpreter(Subprocess::new()).build().unwrap();
     let run = process.run(inputs! { docs: "one" }).trace(&record);
-    run.snapshots(SessionSnapshots::beside(&record).every(Duration::ZERO)).await.unwrap_err();
+    run.snapshots(SessionSnapshots::beside(&record).interval(Duration::ZERO)).await.unwrap_err();
     let saved = |event: &Event| matches!(event, Event::SessionSaved { .. });
     assert!(!Trajectory::load(&record).unwrap().events().any(saved));
 }

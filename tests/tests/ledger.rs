@@ -23,10 +23,10 @@ print(one, refused, many, deep)
 
 /// Counts what it says that the models used.
 #[derive(Clone, Default)]
-struct Server(Arc<Mutex<Counted>>);
+struct Server(Arc<Mutex<ServerCounts>>);
 
 #[derive(Default)]
-struct Counted {
+struct ServerCounts {
     by_model: BTreeMap<String, Usage>,
     was_busy: bool,
 }

@@ -102,7 +102,7 @@ fn main() -> ExitCode {
             .xfail("one_call_is_one_try", "the second model is asked once, too")
             .xfail("what_is_final_is_not_temporary", "a quota of the first is not one of the second"),
         Suite::of_model(WrapperHarness::new("hedged", |model| {
-            model.with_hedge(HedgePolicy::default().after(Duration::from_secs(60)))
+            model.with_hedge(HedgePolicy::default().hedge_timeout(Duration::from_secs(60)))
         })),
         Suite::of_model(WrapperHarness::new("cached", |model| model.with_cache(&ResponseCache::in_memory())))
             .xfail("a_stream_ends_with_what_a_call_returns", "the second of two equal requests uses nothing"),

@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: the workspace's own rules, which no other tool knows. It is a test too.
 
 mod circles;
+mod durations;
 mod headers;
 mod layers;
 mod lines;
@@ -32,6 +33,7 @@ const CHECKS: &[Check] = &[
     ("headers and sizes of files", headers::check),
     ("circles of files", circles::check),
     ("retired words", words::check),
+    ("names of durations", durations::check),
     ("statics", statics::check),
     ("long lines", lines::check),
 ];

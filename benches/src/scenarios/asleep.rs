@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::{
     planner::Planner,
-    work::{Made, check, made, seconds, words},
+    work::{PreparedTrial, check, made, seconds, words},
 };
 use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
@@ -47,7 +47,7 @@ impl Scenario for Asleep {
         (system == "wasm").then_some(Goal::Value(10e-3))
     }
 
-    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> PreparedTrial {
         let System::Backend(factory) = system else { return Ok(None) };
         if !factory.capabilities().snapshot {
             return Ok(None);

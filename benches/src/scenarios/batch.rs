@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use super::{
     planner::{Planner, SlowEcho},
-    work::{Made, check, is_ours, made, of_peer, words},
+    work::{PreparedTrial, check, is_ours, made, of_peer, words},
 };
 use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
@@ -47,7 +47,7 @@ impl Scenario for Batch {
         15
     }
 
-    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, at: Option<u64>) -> PreparedTrial {
         match system {
             System::Backend(factory) => {
                 let planner = Planner::new([

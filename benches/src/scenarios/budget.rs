@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::{
     planner::Planner,
-    work::{Made, made, seconds},
+    work::{PreparedTrial, made, seconds},
 };
 use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
@@ -44,7 +44,7 @@ impl Scenario for Bookkeeping {
         10
     }
 
-    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> PreparedTrial {
         match system {
             System::Loop => made(Booked(Planner::new(["pass"]))),
             _ => Ok(None),

@@ -10,7 +10,7 @@ use std::time::Instant;
 use abyme::{Cell, CodeInterpreter};
 use async_trait::async_trait;
 
-use super::work::{Made, check, made, of_peer, ready, run, seconds, value};
+use super::work::{PreparedTrial, check, made, of_peer, ready, run, seconds, value};
 use crate::{
     floors::{container::RoundTrip, pipe::Pipe},
     goal::{Goal, SANDBOXED},
@@ -60,7 +60,7 @@ impl Scenario for CellRoundTrip {
         vec![PIPE, ATTACHED]
     }
 
-    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, at: Option<u64>) -> PreparedTrial {
         match system {
             System::Backend(factory) => {
                 let session = ready(&**factory).await?;

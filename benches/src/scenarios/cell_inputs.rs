@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{
     cell::Counting,
-    work::{Made, SharedText, ascii, is_ours, made, ready, run},
+    work::{PreparedTrial, SharedText, ascii, is_ours, made, ready, run},
 };
 use crate::{goal::Goal, scenario::Scenario, systems::System, units::Unit};
 
@@ -46,7 +46,7 @@ impl Scenario for CellInputs {
         10
     }
 
-    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, at: Option<u64>) -> PreparedTrial {
         let System::Backend(factory) = system else { return Ok(None) };
         let megabytes = at.unwrap_or_default();
         let text = self.text.get(megabytes, || ascii(megabytes));

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 
 use super::{
     planner::Planner,
-    work::{Made, check, made, seconds, words},
+    work::{PreparedTrial, check, made, seconds, words},
 };
 use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
@@ -83,7 +83,7 @@ impl Scenario for Children {
         Duration::from_secs(120)
     }
 
-    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> PreparedTrial {
         let System::Backend(factory) = system else { return Ok(None) };
         match (self.is_tree, factory.name()) {
             (true, "wasm") => {

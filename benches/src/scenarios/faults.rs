@@ -9,11 +9,12 @@
 //! - `faults-close`: the shutdown of a session whose code left threads, exit handlers and blocked signals.
 //! - `faults-flood`: cells print and write without end, to both streams and past them, until their limit;
 //!   what the program's memory grew by at its highest. Linux only.
-//!
+//! - `faults-traceback`: a cell fails 300 000 calls deep; by how much it takes longer than one that catches
+//!   its error.
 //! - `faults-isolation`: a session with isolation and one without start and run a cell, in turns; by how much
 //!   the first takes longer. subprocess only.
 //!
-//! pyo3 has no part: nothing there ends code that does not want to end.
+//! pyo3 has a part in `faults-traceback` alone: nothing there ends code that does not want to end.
 
 use std::{
     sync::Arc,
@@ -28,7 +29,7 @@ use async_trait::async_trait;
 
 use super::{
     memory,
-    work::{Made, check, made, ready, seconds, words},
+    work::{PreparedTrial, check, made, ready, seconds, words},
 };
 use crate::{cpu, goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
@@ -44,6 +45,9 @@ const LEAVES_MUCH: &str = "import atexit, signal, threading, time\n\
         try: signal.signal(number, signal.SIG_IGN)\n    \
         except (OSError, ValueError, AttributeError): pass\n\
     for _ in range(4): threading.Thread(target=time.sleep, args=(60,), daemon=False).start()\n1";
+const DEEP: &str = "import sys\nsys.setrecursionlimit(300_000)\ndef f(n): return f(n + 1)\n";
+const FAILS: &str = "f(0)";
+const CATCHES: &str = "try: f(0)\nexcept RecursionError: pass";
 const FLOOD: &str = "import os, sys\nline = 'x' * 99_999\nwhile True:\n    \
     print(line); print(line, file=sys.stderr); os.write(1, line.encode()); os.write(2, line.encode())";
 
@@ -55,13 +59,15 @@ pub(crate) enum Faults {
     Dropped,
     Close,
     Flood,
+    Traceback,
     Isolation,
 }
 
 impl Faults {
     pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
-        let all = [Self::Death, Self::Overshoot, Self::Dropped, Self::Close, Self::Flood, Self::Isolation];
-        all.into_iter().map(|one| Box::new(one) as Box<dyn Scenario>).collect()
+        let ends = [Self::Death, Self::Overshoot, Self::Dropped, Self::Close];
+        let others = [Self::Flood, Self::Traceback, Self::Isolation];
+        ends.into_iter().chain(others).map(|one| Box::new(one) as Box<dyn Scenario>).collect()
     }
 }
 
@@ -74,6 +80,7 @@ impl Scenario for Faults {
             Self::Dropped => "faults-dropped",
             Self::Close => "faults-close",
             Self::Flood => "faults-flood",
+            Self::Traceback => "faults-traceback",
             Self::Isolation => "faults-isolation",
         }
     }
@@ -85,6 +92,7 @@ impl Scenario for Faults {
             Self::Dropped => "a dropped session is gone",
             Self::Close => "a session closes whatever its code did",
             Self::Flood => "host memory while a session floods it",
+            Self::Traceback => "what the traceback of a deep recursion adds",
             Self::Isolation => "what isolation adds to a start",
         }
     }
@@ -96,6 +104,7 @@ impl Scenario for Faults {
             Self::Dropped => "a cell and its session are dropped; until no process is left",
             Self::Close => "shutdown after threads, exit handlers and ignored signals",
             Self::Flood => "output without end until a limit of 0.5 s; what memory grew by at its highest",
+            Self::Traceback => "an error 300 000 calls deep, uncaught; less the same, caught",
             Self::Isolation => "start and first cell of an isolated process, less those of an open one",
         }
     }
@@ -105,12 +114,16 @@ impl Scenario for Faults {
     }
 
     fn goal(&self, system: &str, _at: Option<u64>) -> Option<Goal> {
-        let is_here = ["wasm", "subprocess", "docker"].contains(&system);
+        let is_here = match self {
+            Self::Traceback => ["wasm", "subprocess", "pyo3"].contains(&system),
+            _ => ["wasm", "subprocess", "docker"].contains(&system),
+        };
         is_here.then_some(Goal::Value(match self {
             Self::Death | Self::Dropped => 1.0,
             // Half a second, and the grace after which the backend kills.
             Self::Overshoot => 0.5 + 1.5,
             Self::Close => 5.0,
+            Self::Traceback => 0.05,
             Self::Isolation => 0.005,
             Self::Flood => 2.0 * OUTPUT_CHARS as f64 + 32e6,
         }))
@@ -120,10 +133,11 @@ impl Scenario for Faults {
         if *self == Self::Isolation { 40 } else { 10 }
     }
 
-    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> PreparedTrial {
         let System::Backend(factory) = system else { return Ok(None) };
         let is_of_processes = matches!(self, Self::Dropped | Self::Isolation);
-        if factory.name() == "pyo3" || (is_of_processes && factory.name() != "subprocess") {
+        let ends = *self != Self::Traceback;
+        if (ends && factory.name() == "pyo3") || (is_of_processes && factory.name() != "subprocess") {
             return Ok(None);
         }
         let open = Subprocess::new().isolation(IsolationMode::Off);
@@ -151,6 +165,19 @@ async fn start(factory: &dyn InterpreterFactory) -> Result<f64, String> {
     Ok(taken)
 }
 
+/// How long a cell takes that recurses until that is an error, in a session of its own.
+async fn deep(factory: &dyn InterpreterFactory, call: &str) -> Result<f64, String> {
+    let mut session = ready(factory).await?;
+    let cell = Cell::new(format!("{DEEP}{call}")).max_output_chars(OUTPUT_CHARS);
+    let started = Instant::now();
+    let seen = session.execute(cell, &NoHostFunctions).await.map_err(words)?;
+    let taken = seconds(started);
+    let error = seen.error.map(|error| error.type_name);
+    check("an error", error.as_deref(), (call == FAILS).then_some("RecursionError"))?;
+    session.shutdown().await.map_err(words)?;
+    Ok(taken)
+}
+
 async fn execute(session: &mut dyn CodeInterpreter, code: &str) -> Result<Observation, String> {
     let cell = Cell::new(code).timeout(LIMIT).max_output_chars(OUTPUT_CHARS);
     session.execute(cell, &NoHostFunctions).await.map_err(words)
@@ -162,6 +189,11 @@ impl Trial for Fault {
         if self.of == Faults::Isolation {
             let (isolated, open) = (start(&*self.factory).await?, start(&self.open).await?);
             return Ok((isolated - open).max(0.0));
+        }
+        if self.of == Faults::Traceback {
+            let (uncaught, caught) =
+                (deep(&*self.factory, FAILS).await?, deep(&*self.factory, CATCHES).await?);
+            return Ok((uncaught - caught).max(0.0));
         }
         // Peers are children, too.
         let before = if self.of == Faults::Dropped { children()? } else { 0 };
@@ -207,7 +239,7 @@ impl Trial for Fault {
                 check("a flood", seen.stdout.total_chars > 1_000_000, true)?;
                 Ok(grown as f64)
             }
-            Faults::Isolation => Err("it has no session to begin with".to_owned()),
+            Faults::Traceback | Faults::Isolation => Err("it has no session to begin with".to_owned()),
         }
     }
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::{
     memory,
-    work::{Made, check, made, ready, run},
+    work::{PreparedTrial, check, made, ready, run},
 };
 use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
@@ -38,7 +38,7 @@ impl Scenario for FloodMemory {
         5
     }
 
-    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> PreparedTrial {
         let System::Backend(factory) = system else { return Ok(None) };
         memory::forget_peak()?;
         let mut session = ready(&**factory).await?;

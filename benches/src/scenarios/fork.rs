@@ -7,7 +7,7 @@ use std::time::Instant;
 use abyme::{Cell, CodeInterpreter};
 use async_trait::async_trait;
 
-use super::work::{Made, check, made, ready, run, seconds, value, words};
+use super::work::{PreparedTrial, check, made, ready, run, seconds, value, words};
 use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 /// The scenario.
@@ -36,7 +36,7 @@ impl Scenario for Fork {
         (system == "wasm").then_some(Goal::Value(5e-3))
     }
 
-    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> PreparedTrial {
         let System::Backend(factory) = system else { return Ok(None) };
         if !factory.capabilities().fork {
             return Ok(None);

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use super::{
     memory,
     planner::Planner,
-    work::{self, Made, SharedText, check, made, words},
+    work::{self, PreparedTrial, SharedText, check, made, words},
 };
 use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
@@ -53,7 +53,7 @@ impl Scenario for HandOver {
         Duration::from_secs(120)
     }
 
-    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, at: Option<u64>) -> PreparedTrial {
         let System::Backend(factory) = system else { return Ok(None) };
         let megabytes = at.unwrap_or(10);
         memory::need(megabytes * 6_000_000)?;

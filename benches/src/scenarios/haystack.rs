@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use super::{
     memory,
-    work::{Made, SharedText, check, made, seconds, words},
+    work::{PreparedTrial, SharedText, check, made, seconds, words},
 };
 use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
@@ -53,7 +53,7 @@ impl Scenario for Haystack {
         5
     }
 
-    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, at: Option<u64>) -> PreparedTrial {
         let System::Backend(factory) = system else { return Ok(None) };
         let megabytes = at.unwrap_or(1);
         memory::need(megabytes * 4_000_000)?;

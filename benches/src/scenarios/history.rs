@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::{
     loop_overhead::Bare,
-    work::{Made, made},
+    work::{PreparedTrial, made},
 };
 use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
@@ -43,7 +43,7 @@ impl Scenario for History {
         Some(Goal::Value(0.1e-3))
     }
 
-    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, at: Option<u64>) -> PreparedTrial {
         let System::Loop = system else { return Ok(None) };
         let before = usize::try_from(at.unwrap_or(1)).unwrap_or(1);
         // The turn itself, and one that submits.

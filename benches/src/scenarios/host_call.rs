@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Instant};
 use abyme::{Cell, CodeInterpreter, Scope};
 use async_trait::async_trait;
 
-use super::work::{Echo, Made, check, made, of_peer, ready, seconds, succeeded};
+use super::work::{Echo, PreparedTrial, check, made, of_peer, ready, seconds, succeeded};
 use crate::{
     floors::pipe::Pipe,
     goal::{Goal, SANDBOXED},
@@ -54,7 +54,7 @@ impl Scenario for HostCalls {
         vec![PIPE]
     }
 
-    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, at: Option<u64>) -> PreparedTrial {
         match system {
             System::Backend(factory) => {
                 let mut trial = Calling { session: ready(&**factory).await?, scope: Echo::scope() };

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 
 use super::{
     memory,
-    work::{Made, ascii, made, run, value, words},
+    work::{PreparedTrial, ascii, made, run, value, words},
 };
 use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
@@ -65,7 +65,7 @@ impl Scenario for IdleMemory {
         3
     }
 
-    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> PreparedTrial {
         let System::Backend(factory) = system else { return Ok(None) };
         memory::private()?;
         let sessions = match (factory.name(), self.megabytes) {

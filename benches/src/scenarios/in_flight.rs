@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use super::{
     memory,
     runs::{one, three_turns},
-    work::{Made, made, seconds, words},
+    work::{PreparedTrial, made, seconds, words},
 };
 use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
@@ -85,7 +85,7 @@ impl Scenario for InFlight {
         Duration::from_secs(300)
     }
 
-    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, at: Option<u64>) -> PreparedTrial {
         let System::Backend(factory) = system else { return Ok(None) };
         let runs = at.unwrap_or(100);
         let (factory, pool): (Arc<dyn InterpreterFactory>, _) = match factory.name() {

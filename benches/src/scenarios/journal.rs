@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Instant};
 use abyme::{EventSink, Fsync, Record, Trajectory, TrajectoryWriterConfig};
 use async_trait::async_trait;
 
-use super::work::{Made, made, seconds};
+use super::work::{PreparedTrial, made, seconds};
 use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
 const EVENTS: usize = 10_000;
@@ -43,7 +43,7 @@ impl Scenario for Journal {
         10
     }
 
-    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> PreparedTrial {
         match system {
             System::Loop => {
                 let run = Trajectory::from_jsonl(RUN).map_err(|error| error.to_string())?;

@@ -10,7 +10,7 @@ use futures_util::future::try_join_all;
 
 use super::{
     loopback::{Answer, Loopback, TEXT},
-    work::{Made, check, made, seconds, words},
+    work::{PreparedTrial, check, made, seconds, words},
 };
 use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
@@ -47,7 +47,7 @@ impl Scenario for Limiter {
         1
     }
 
-    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> PreparedTrial {
         match system {
             System::Loop => made(Limited),
             _ => Ok(None),

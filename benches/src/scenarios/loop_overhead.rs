@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use super::{
     planner::{Planner, Stamp},
-    work::{Made, check, made, words},
+    work::{PreparedTrial, check, made, words},
 };
 use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
@@ -42,7 +42,7 @@ impl Scenario for LoopOverhead {
         Some(Goal::Value(0.1e-3))
     }
 
-    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> PreparedTrial {
         let System::Loop = system else { return Ok(None) };
         let mut trial = Turns(Bare::new(TURNS, 200)?);
         trial.sample().await?;

@@ -19,19 +19,19 @@ impl Measured {
     }
 
     /// The same trial, with its samples noted here.
-    pub(crate) fn note(&self, trial: impl Trial + 'static) -> Noted {
-        Noted { trial: Box::new(trial), samples: self.clone() }
+    pub(crate) fn note(&self, trial: impl Trial + 'static) -> RecordedTrial {
+        RecordedTrial { trial: Box::new(trial), samples: self.clone() }
     }
 }
 
 /// A trial whose samples are noted.
-pub(crate) struct Noted {
+pub(crate) struct RecordedTrial {
     trial: Box<dyn Trial>,
     samples: Measured,
 }
 
 #[async_trait]
-impl Trial for Noted {
+impl Trial for RecordedTrial {
     async fn sample(&mut self) -> Result<f64, String> {
         let sample = self.trial.sample().await?;
         self.samples.0.lock().unwrap_or_else(PoisonError::into_inner).push(sample);

@@ -26,7 +26,7 @@ use super::{
     loopback::{Answer, FIRST_PIECE, Loopback, TEXT},
     measured::Measured,
     memory,
-    work::{Made, check, made, seconds, words},
+    work::{PreparedTrial, check, made, seconds, words},
 };
 use crate::{floors::because, goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
@@ -116,7 +116,7 @@ impl Scenario for ModelCall {
         vec![REQWEST]
     }
 
-    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> PreparedTrial {
         let is_bare = match system {
             System::Loop => false,
             System::Floor(REQWEST) => true,

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use super::{
     start::{PYTHON, first_output},
-    work::{Made, made, of_peer, words},
+    work::{PreparedTrial, made, of_peer, words},
 };
 use crate::{
     floors::python::Pass,
@@ -59,7 +59,7 @@ impl Scenario for PoolStart {
         vec![PYTHON]
     }
 
-    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, at: Option<u64>) -> PreparedTrial {
         let factory = match system {
             System::Backend(factory) => factory,
             System::Peer(peer) => return of_peer(peer, self.name(), at).await,

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 
 use super::{
     measured::Measured,
-    work::{Made, check, made, ready, run, value},
+    work::{PreparedTrial, check, made, ready, run, value},
 };
 use crate::{
     floors::python::Native, goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit,
@@ -179,7 +179,7 @@ impl Scenario for PythonSpeed {
         vec![PYTHON, PYTHON_313]
     }
 
-    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> PreparedTrial {
         let source = self.program.source();
         let native =
             |command: &str| Native::start(command, &source).map(|python| Floor(self.program, python));

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use super::{
     memory,
     planner::Planner,
-    work::{Made, check, made, seconds, words},
+    work::{PreparedTrial, check, made, seconds, words},
 };
 use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
@@ -78,7 +78,7 @@ impl Scenario for RecordedRuns {
         (system == "wasm").then_some(Goal::Value(goal))
     }
 
-    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> PreparedTrial {
         let System::Backend(factory) = system else { return Ok(None) };
         let (turns, first) = match self {
             Self::Fork if !factory.capabilities().fork => return Ok(None),

@@ -25,7 +25,7 @@ use async_trait::async_trait;
 
 use super::{
     loop_overhead::submission,
-    work::{Made, check, made, words},
+    work::{PreparedTrial, check, made, words},
 };
 use crate::{scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
@@ -97,24 +97,24 @@ impl Scenario for Requests {
         vec![DSPY, RLMS]
     }
 
-    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> PreparedTrial {
         let shape: fn(Vec<Request>) -> Vec<Vec<Message>> = match system {
             System::Loop => ours,
             System::Floor(DSPY) => dspy,
             System::Floor(RLMS) => rlms,
             _ => return Ok(None),
         };
-        made(Counted { shape, count: self.count })
+        made(RequestsTrial { shape, count: self.count })
     }
 }
 
-struct Counted {
+struct RequestsTrial {
     shape: fn(Vec<Request>) -> Vec<Vec<Message>>,
     count: Count,
 }
 
 #[async_trait]
-impl Trial for Counted {
+impl Trial for RequestsTrial {
     async fn sample(&mut self) -> Result<f64, String> {
         let requests = (self.shape)(run().await?);
         check("the number of requests", requests.len(), TURNS)?;

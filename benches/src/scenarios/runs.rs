@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use super::{
     planner::Planner,
-    work::{Made, check, made, seconds, words},
+    work::{PreparedTrial, check, made, seconds, words},
 };
 use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
@@ -47,7 +47,7 @@ impl Scenario for Runs {
         10
     }
 
-    async fn prepare(&self, system: &System, _at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, _at: Option<u64>) -> PreparedTrial {
         let System::Backend(factory) = system else { return Ok(None) };
         let rlm = three_turns(factory.clone(), Duration::ZERO)?;
         one(&rlm).await?;

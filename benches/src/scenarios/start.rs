@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Instant};
 use abyme::{Cell, CodeInterpreter, InterpreterFactory};
 use async_trait::async_trait;
 
-use super::work::{Made, check, made, of_peer, run, seconds, words};
+use super::work::{PreparedTrial, check, made, of_peer, run, seconds, words};
 use crate::{
     floors::{container::FirstLine, python::Pass},
     goal::{Goal, SANDBOXED},
@@ -58,7 +58,7 @@ impl Scenario for Start {
         vec![PYTHON, CONTAINER]
     }
 
-    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, at: Option<u64>) -> PreparedTrial {
         match system {
             System::Backend(factory) => {
                 let mut trial = StartTrial { factory: factory.clone() };

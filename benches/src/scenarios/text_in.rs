@@ -12,7 +12,7 @@ use async_trait::async_trait;
 
 use super::{
     memory,
-    work::{self, Made, SharedText, check, made, of_peer, ready, seconds, value},
+    work::{self, PreparedTrial, SharedText, check, made, of_peer, ready, seconds, value},
 };
 use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units::Unit};
 
@@ -80,7 +80,7 @@ impl Scenario for TextIn {
         vec![MEMCPY]
     }
 
-    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, at: Option<u64>) -> PreparedTrial {
         let megabytes = at.unwrap_or(10);
         // The text, what is on its way, and Python's own copies.
         memory::need(megabytes * 4_000_000)?;

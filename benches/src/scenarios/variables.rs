@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::{
     cell::Counting,
-    work::{Made, made, ready, run},
+    work::{PreparedTrial, made, ready, run},
 };
 use crate::{scenario::Scenario, systems::System, units::Unit};
 
@@ -41,7 +41,7 @@ impl Scenario for Variables {
         10
     }
 
-    async fn prepare(&self, system: &System, at: Option<u64>) -> Made {
+    async fn prepare(&self, system: &System, at: Option<u64>) -> PreparedTrial {
         let System::Backend(factory) = system else { return Ok(None) };
         let mut session = ready(&**factory).await?;
         let fill = format!(

@@ -15,16 +15,16 @@ use async_trait::async_trait;
 use crate::{peers::Peer, trial::Trial};
 
 /// What `prepare` answers.
-pub(crate) type Made = Result<Option<Box<dyn Trial>>, String>;
+pub(crate) type PreparedTrial = Result<Option<Box<dyn Trial>>, String>;
 
 /// A system that takes part.
 #[allow(clippy::unnecessary_wraps, reason = "what `prepare` answers")]
-pub(crate) fn made(trial: impl Trial + 'static) -> Made {
+pub(crate) fn made(trial: impl Trial + 'static) -> PreparedTrial {
     Ok(Some(Box::new(trial)))
 }
 
 /// A peer's part in a scenario.
-pub(crate) async fn of_peer(peer: &Peer, scenario: &'static str, at: Option<u64>) -> Made {
+pub(crate) async fn of_peer(peer: &Peer, scenario: &'static str, at: Option<u64>) -> PreparedTrial {
     peer.trial(scenario, at).await
 }
 

@@ -59,7 +59,7 @@ pub(crate) async fn run(args: AskArgs, standard: &Standard) -> Result<Exit, Fail
     };
     let print = |prediction: &Prediction, seconds: f64| {
         let answer = answer(prediction, &loaded);
-        // First what a closed stdout would cost.
+        // The file is written first, in case stdout is closed.
         let written = match (&args.question.output, form) {
             (Some(path), Some(form)) => answer.write(path, form),
             _ => Ok(()),

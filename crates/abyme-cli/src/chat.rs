@@ -36,7 +36,7 @@ use crate::{
 const END_TIMEOUT: Duration = Duration::from_secs(20);
 /// What all files may have together, as text.
 const MAX_FILES_BYTES: u64 = 4 << 30;
-/// Within what time a third Ctrl-C means that nothing else helped.
+/// A third Ctrl-C within this time ends the command.
 const HURRY: Duration = Duration::from_secs(2);
 
 /// What the commands are, for people.
@@ -109,7 +109,7 @@ pub(crate) async fn run(args: ChatArgs, standard: &Standard) -> Result<Exit, Fai
         None => signature(names)?,
     };
     let files = names::load(&given, MAX_FILES_BYTES)?;
-    // Those of directories are known now.
+    // The files of directories are known now.
     files::check_written(written, files.paths.iter().map(PathBuf::as_path))?;
     let Described { mut builder, wrapped, factory: _ } =
         rlm::described(&args.rlm, &signature, files.text_bytes, 1).await?;
@@ -146,7 +146,7 @@ pub(crate) async fn run(args: ChatArgs, standard: &Standard) -> Result<Exit, Fai
     lines.restore_terminal();
     let closed = chat.close().await;
     if let (Err(_), Err(failure)) = (&ended, &closed) {
-        // The other one is returned.
+        // One failure is returned, so the other one is shown here.
         failure.show();
     }
     let exit = ended?;

@@ -15,7 +15,7 @@ use abyme::{
 
 use self::{
     advice::Problem,
-    report::{Backend, Health, Model, Report},
+    report::{Backend, Health, ModelState, Report},
 };
 use crate::{
     args::DoctorArgs,
@@ -124,13 +124,13 @@ async fn try_out(factory: &dyn InterpreterFactory) -> Result<Health> {
     })
 }
 
-async fn model(args: &DoctorArgs) -> Model {
+async fn model(args: &DoctorArgs) -> ModelState {
     let name = args.model.model.as_deref();
     let chosen = match models::model(name, &args.model) {
         Ok(chosen) => chosen,
-        Err(error) => return Model::problem(error.to_string()),
+        Err(error) => return ModelState::problem(error.to_string()),
     };
-    let mut model = Model {
+    let mut model = ModelState {
         name: Some(chosen.name().to_owned()),
         source: Some(models::source(name)),
         host: chosen.host().map(str::to_owned),

@@ -9,8 +9,8 @@ use std::{
 
 use abyme::{Error, ErrorKind, LanguageModel, Rlm, TaskSignature, reexports::serde_json};
 use abyme_eval::{
-    Ended, Evaluation, EvaluationConfig, Generator, Kind, Outcome, PlainConfig, Setting, Stop, TaskResult,
-    Tasks,
+    Evaluation, EvaluationConfig, EvaluationEnd, Generator, Kind, Outcome, PlainConfig, Setting, Stop,
+    TaskResult, Tasks,
 };
 
 use self::settings::{GivenSetting, settings};
@@ -62,7 +62,7 @@ pub(crate) async fn run(args: EvalArgs, standard: &Standard) -> Result<Exit, Fai
         }
         evaluation.run(&directory).await.map_err(|error| Failure::before_run(&error))
     };
-    let Ended { report, missing, stop, .. } = unless_stopped(work, grace).await??;
+    let EvaluationEnd { report, missing, stop, .. } = unless_stopped(work, grace).await??;
     standard.write(&if args.json {
         report.to_json()
     } else {

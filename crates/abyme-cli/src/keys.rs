@@ -29,7 +29,7 @@ enum Holder {
 }
 
 #[derive(Debug)]
-struct Shared {
+struct SharedTerminal {
     mode: TerminalMode,
     holder: Mutex<Holder>,
     end: Notify,
@@ -37,7 +37,7 @@ struct Shared {
 
 /// Takes the keys of the terminal until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Keys(Arc<Shared>);
+pub(crate) struct Keys(Arc<SharedTerminal>);
 
 impl Keys {
     /// `None` where no person can press one: without a terminal, and in the background.
@@ -49,7 +49,7 @@ impl Keys {
         if poll(&mut terminal, Some(&now)).is_err() || terminal[0].revents().contains(PollFlags::NVAL) {
             return None;
         }
-        let shared = Arc::new(Shared { mode, holder: Mutex::new(Holder::Us), end: Notify::new() });
+        let shared = Arc::new(SharedTerminal { mode, holder: Mutex::new(Holder::Us), end: Notify::new() });
         shared.mode.take_keys();
         let keys = Self(shared.clone());
         // It ends soon after the keys are given back, and nobody waits for it.
@@ -82,7 +82,7 @@ impl Drop for Keys {
     }
 }
 
-impl Shared {
+impl SharedTerminal {
     fn holder(&self) -> MutexGuard<'_, Holder> {
         self.holder.lock().unwrap_or_else(PoisonError::into_inner)
     }

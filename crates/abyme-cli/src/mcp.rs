@@ -141,7 +141,7 @@ fn config(args: &McpArgs) -> RlmServerConfig {
         config = config.cell_timeout(limit);
     }
     match &args.server.traces {
-        Some(directory) => config.records_dir(directory),
+        Some(directory) => config.trace_dir(directory),
         None => config,
     }
 }

@@ -292,7 +292,7 @@ fn check_inputs(recorded: &IndexMap<String, Value>, loaded: &Loaded) -> Result<(
     let files_of = |value: Option<&Value>| value.and_then(Value::as_dict).cloned().unwrap_or_default();
     let now = loaded.inputs("");
     let (was, now) = (files_of(recorded.get(FILES)), files_of(now.get(FILES)));
-    // Numbers that are none are not equal to themselves.
+    // NaN is not equal to itself, so the JSON is compared too.
     let text = |value: Option<&Value>| value.map(json::strict);
     let differs = |name: &&String| {
         let (was, now) = (was.get(*name), now.get(*name));

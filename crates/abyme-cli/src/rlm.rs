@@ -1,7 +1,5 @@
 //! An `Rlm` as the command line describes it: models, what stands between, backend, tools, limits.
 
-#[cfg(feature = "mcp")]
-mod mcp;
 mod shared;
 mod sub_models;
 mod wrapped;

@@ -20,7 +20,7 @@ pub(crate) struct Running<'a> {
     /// Whether one JSON object is printed in place of the outputs.
     pub(crate) json: bool,
     pub(crate) verbose: bool,
-    /// Who is asked before tools with effects are called, if somebody is.
+    /// The terminal that asks before tools with effects are called.
     pub(crate) asks: Option<&'a Standard>,
     pub(crate) interpreter: &'a str,
     /// The file that the run is written to.

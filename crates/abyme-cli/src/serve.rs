@@ -50,7 +50,7 @@ pub(crate) async fn run(args: ServeArgs, standard: &Standard) -> Result<Exit, Fa
     }
     let rlm = builder.build().map_err(|error| before(&error))?;
     let mut config = ServeConfig::default()
-        .max_concurrent_runs(args.max_runs)
+        .max_runs(args.max_runs)
         .max_queued(args.max_queued)
         .max_body_bytes(body_bytes)
         .shutdown_grace(args.shutdown_grace)

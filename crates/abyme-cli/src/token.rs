@@ -9,7 +9,7 @@ use crate::exit::Failure;
 /// # Errors
 /// If what it holds cannot be a token.
 pub(crate) fn given(variable: &str) -> Result<Option<String>, Failure> {
-    // What is no UTF-8 is no token, and says so.
+    // Text that is not UTF-8 is refused as a token.
     let value = std::env::var_os(variable).map(|value| value.to_string_lossy().into_owned());
     let token = Token::given(value.as_deref());
     let token = token.map_err(|problem| Failure::usage(format!("{variable}: the token {problem}")))?;

@@ -11,8 +11,8 @@ const IGNORED: &str = "ABYME_IGNORED";
 /// The most time a backend may take to say whether it can run.
 const PREREQUISITE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Whether a backend or model can run on this machine, which is asked once, when somebody first needs to know:
-/// with a test runner that has a process for each test, to ask takes as long as most tests.
+/// Whether a backend or model can run on this machine. That is asked once, and where it is needed: a test
+/// runner may have a process for each test, and to ask takes as long as most tests.
 pub(crate) struct Prerequisite {
     is_required: bool,
     ask: Box<dyn Fn() -> Option<String> + Send + Sync>,

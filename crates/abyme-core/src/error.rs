@@ -256,7 +256,7 @@ impl Error {
         self.0.rate_limits.as_ref()
     }
 
-    /// The same failure for someone else who waited for the call: what is known of it, without what it used,
+    /// The same failure for another that waited for the call: what is known of it, without what it used,
     /// which is counted once.
     #[cfg(feature = "cache")]
     pub(crate) fn told(&self) -> Self {

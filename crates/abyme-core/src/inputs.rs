@@ -62,7 +62,8 @@ impl<N: Into<String>, V: Into<Value>> FromIterator<(N, V)> for Inputs {
 }
 
 /// Builds [`Inputs`](crate::Inputs) from `name: value` pairs. A value is anything that converts into a
-/// [`Value`](crate::Value); the signature of the run decides which type it has in the session.
+/// [`Value`](crate::Value); the signature of the run decides which type it has in the session, so that an
+/// `int` for an input declared `str` becomes its text.
 #[macro_export]
 macro_rules! inputs {
     ($($name:ident : $value:expr),* $(,)?) => {

@@ -79,5 +79,7 @@ pub use self::{
         Approval, Difference, EntryKind, Event, EventSink, Fsync, Ledger, LedgerEntry, Record, Trajectory,
         TrajectoryWriter, TrajectoryWriterConfig, Turn,
     },
-    value::{DecodeBudget, DecodeProblem, OverBudget, Text, Value},
+    value::{
+        DecodeBudget, DecodeProblem, OverBudget, Text, Value, WithoutLoneSurrogates, without_lone_surrogates,
+    },
 };

@@ -162,7 +162,7 @@ impl Limits {
                 to.max_concurrent_calls,
             ),
             max_output_chars: choose(self.max_output_chars, &from.max_output_chars, to.max_output_chars),
-            // No profile has others.
+            // Profiles change no other limit.
             ..self
         }
     }

@@ -1,60 +1,44 @@
 //! The loop: a model writes cells, a session runs them, until typed outputs are submitted.
 
-mod answers;
-mod approval;
-mod arguments;
-mod batch;
-mod begin;
 mod budget;
 mod builder;
-mod builtins;
 mod caller;
+mod calls;
 mod cancel;
-mod children;
 mod compact;
 mod config;
 mod conversations;
-mod effects;
 mod execute;
 mod extract;
-mod fork_handle;
-mod forks;
 mod guard;
-mod host;
-mod in_flight;
 mod input_limits;
 mod kept_session;
-mod made;
 mod objects;
-mod options;
 mod prediction;
 mod reply;
 mod reply_stream;
-mod reply_type;
-mod reply_values;
+mod resume;
 mod run;
-mod same_task;
 mod session_snapshots;
 mod start;
-mod sub_calls;
 mod submitted;
-mod tool_calls;
 mod transcript;
 mod turns;
 
 #[cfg(feature = "testing")]
 pub(crate) use self::budget::round_trips;
 pub use self::{
-    approval::ApprovalRequest,
     builder::RlmBuilder,
-    builtins::built_in_functions,
+    calls::{approval::ApprovalRequest, builtins::built_in_functions},
     cancel::CancelHandle,
     conversations::{
         Conversation, ConversationLimits, Conversations, ConversationsConfig, PastQuestion, SavedConversation,
     },
-    effects::{EffectDecision, UnfinishedEffect},
-    fork_handle::ForkHandle,
     prediction::Prediction,
+    resume::{
+        effects::{EffectDecision, UnfinishedEffect},
+        fork_handle::ForkHandle,
+    },
     run::{EventStream, Run, RunFuture},
     session_snapshots::SessionSnapshots,
 };
@@ -62,9 +46,11 @@ pub use self::{
 use std::{fmt, marker::PhantomData, path::Path, sync::Arc};
 
 use self::{
-    begin::{Begin, GivenRecord, How},
     config::RlmConfig,
-    fork_handle::fork,
+    resume::{
+        begin::{Begin, GivenRecord, How},
+        fork_handle::fork,
+    },
     start::run_id,
 };
 use crate::{
@@ -189,6 +175,16 @@ impl<S: Signature> Rlm<S> {
     /// # Ok(()) }
     /// ```
     ///
+    /// Reading blocks the thread, for up to 1 s more while an earlier run still closes the file. Where other
+    /// tasks share the thread:
+    ///
+    /// ```no_run
+    /// # async fn example(rlm: abyme_core::Rlm) -> Result<(), Box<dyn std::error::Error>> {
+    /// let run = tokio::task::spawn_blocking(move || rlm.resume("run.jsonl")).await?;
+    /// let prediction = run.await?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// When it is awaited: those of [`TrajectoryWriter::append`], and of [`resume_from`](Self::resume_from).
     pub fn resume(&self, path: impl AsRef<Path>) -> Run<S::Outputs> {
@@ -200,13 +196,15 @@ impl<S: Signature> Rlm<S> {
         self.recorded(recorded, id)
     }
 
-    /// [`replay_from`](Self::replay_from) with the record in a file.
+    /// [`replay_from`](Self::replay_from) with the record in a file. The file is read here, which blocks the
+    /// thread.
     pub fn replay(&self, path: impl AsRef<Path>) -> Run<S::Outputs> {
         let how = How::Replay { live: false };
         self.recorded(Trajectory::load(path).map(|trajectory| GivenRecord { trajectory, how }), run_id())
     }
 
-    /// [`fork_from`](Self::fork_from) with the record in a file, which stays as it is.
+    /// [`fork_from`](Self::fork_from) with the record in a file, which stays as it is. The file is read here,
+    /// which blocks the thread.
     pub fn fork(&self, path: impl AsRef<Path>, turn: u32) -> Run<S::Outputs> {
         match Trajectory::load(path) {
             Ok(trajectory) => self.fork_from(&trajectory, turn),

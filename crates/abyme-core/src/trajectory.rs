@@ -42,7 +42,7 @@ use futures_util::future::join_all;
 use self::{
     clock::TreeClock,
     format::{Decoded, Encoder, decode},
-    past::Followed,
+    past::RecordAnswer,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -329,14 +329,14 @@ impl Recorder {
     /// Records an event, and gives it as the record has it: a run that goes on says what it said before.
     fn follow_or_record(&self, event: Event) -> Arc<Record> {
         match self.past.as_ref().map(|past| (past, past.follow(&event))) {
-            Some((past, Followed::Known(record))) => {
+            Some((past, RecordAnswer::Known(record))) => {
                 self.clock.advance(seconds(record.at));
                 if past.tree().follow() != FollowMode::Resume {
                     self.tree.push(Arc::new(Record::new(&self.run, record.at, event)));
                 }
                 record
             }
-            Some((_, Followed::Beside)) => self.add(self.clock.last(), event),
+            Some((_, RecordAnswer::Beside)) => self.add(self.clock.last(), event),
             _ => {
                 self.go_live();
                 self.add(self.clock.now(), event)

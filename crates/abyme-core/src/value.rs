@@ -11,11 +11,13 @@ mod literal;
 mod repr;
 mod schema;
 mod serde_impl;
+mod surrogates;
 mod text;
 
 pub use self::{
     budget::{DecodeBudget, DecodeProblem, OverBudget},
     serde_impl::ConvertError,
+    surrogates::{WithoutLoneSurrogates, without_lone_surrogates},
     text::Text,
 };
 pub(crate) use self::{
@@ -35,6 +37,10 @@ use indexmap::IndexMap;
 /// `inf`, `-inf`), `{"$bytes": "base64"}`, and `{"$dict": [[k, v], …]}` for a dict with a key that starts
 /// with `$`. Nothing is lost on the way there and back. For plain JSON see [`to_json`](Self::to_json) and
 /// [`parse_json`](Self::parse_json).
+///
+/// Each value takes 72 bytes of the host's memory, and a text about 100 more besides its bytes: a list of
+/// millions of short texts takes several times their length. One long text, which cells split, takes its
+/// length.
 ///
 /// ```
 /// use abyme_core::Value;

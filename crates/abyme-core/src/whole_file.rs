@@ -16,7 +16,7 @@ pub(crate) const UNFINISHED: &str = ".abyme-";
 /// Those of the file system. What is there and is no regular file stays as it is: a device that is replaced
 /// by a file is gone for all programs.
 pub fn replace_whole(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let path = place(path)?;
+    let path = target(path)?;
     let directory = directory_of(&path);
     if !directory.is_dir() {
         let message = format!("there is no directory `{}`", directory.display());
@@ -40,7 +40,7 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
 }
 
 /// Where the file is that has this name, or where it will be.
-fn place(path: &Path) -> io::Result<PathBuf> {
+fn target(path: &Path) -> io::Result<PathBuf> {
     match fs::metadata(path) {
         Ok(status) if status.is_file() => path.canonicalize(),
         Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),

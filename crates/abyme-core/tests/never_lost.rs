@@ -172,7 +172,12 @@ impl Case {
             .policy(CodePolicy::guard_rail())
             .limits(|_| limits)
             .build()?;
+        let started = tokio::time::Instant::now();
         let ended = rlm.run(inputs! { q: "?" }).trace(trace).await;
+        if let Some(limit) = self.limits.run_timeout {
+            // The clock stands still but for what waits.
+            assert!(started.elapsed() <= limit + Duration::from_secs(1), "{}: over its time", self.name);
+        }
         assert!(model.acts.lock().unwrap().is_empty(), "{}: not all of the script was played", self.name);
         for request in model.requests.lock().unwrap().iter() {
             let empty = request.messages.iter().any(|message| message.content.trim().is_empty());
@@ -326,6 +331,12 @@ fn used_up() -> Vec<Case> {
         case(
             "time for the extract call too",
             [Hang, Hang],
+            Failure(ErrorKind::LimitReached, "the time of 20 s is over, and the extract call failed"),
+        )
+        .limits(in_time),
+        case(
+            "time for one extract call of two",
+            [Hang, say("seven"), Hang],
             Failure(ErrorKind::LimitReached, "the time of 20 s is over, and the extract call failed"),
         )
         .limits(in_time),

@@ -1,4 +1,4 @@
-//! A run as a value: what is set for one run alone, how it is watched, and who keeps its time.
+//! A run as a value: what is set for one run alone, how it is watched, and what keeps its time.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;

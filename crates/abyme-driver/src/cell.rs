@@ -28,7 +28,7 @@ pub const MAX_CALLS_IN_FLIGHT: usize = 10_000;
 const MAX_EVENTS_PER_TURN: usize = 64;
 
 /// Stands for "no limit": longer than any process lives.
-const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+const NO_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// A cell of one backend while it runs.
 pub trait RunningCell: Send {
@@ -207,8 +207,9 @@ impl InterruptTimer {
 
     fn within(timeout: Option<Duration>, total_timeout: Option<Duration>, grace: Duration) -> Self {
         let now = Instant::now();
-        let after =
-            |limit: Option<Duration>| limit.and_then(|limit| now.checked_add(limit)).unwrap_or(now + FOREVER);
+        let after = |limit: Option<Duration>| {
+            limit.and_then(|limit| now.checked_add(limit)).unwrap_or(now + NO_TIMEOUT)
+        };
         Self { deadline: after(timeout), latest: after(total_timeout), grace, interrupts: 0, stopped: None }
     }
 
@@ -246,7 +247,7 @@ impl InterruptTimer {
         }
         let now = Instant::now();
         if self.interrupts == 0 {
-            self.deadline = now.checked_add(*left).unwrap_or(now + FOREVER);
+            self.deadline = now.checked_add(*left).unwrap_or(now + NO_TIMEOUT);
         }
         self.stopped = None;
         self.interrupts == 0
@@ -260,7 +261,7 @@ impl InterruptTimer {
         }
         self.interrupts += 1;
         let now = Instant::now();
-        self.deadline = now.checked_add(self.grace / 2).unwrap_or(now + FOREVER);
+        self.deadline = now.checked_add(self.grace / 2).unwrap_or(now + NO_TIMEOUT);
         true
     }
 

@@ -106,7 +106,7 @@ impl fmt::Debug for Evaluation {
 /// How an evaluation ended.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Ended {
+pub struct EvaluationEnd {
     /// What is known by now.
     pub report: Report,
     /// Tries that are still missing.
@@ -179,8 +179,8 @@ impl Evaluation {
     /// # Errors
     /// [`ErrorKind::Config`] for an evaluation that cannot work, [`ErrorKind::InvalidInput`] for a file of
     /// results that is damaged or has results of other settings, [`ErrorKind::Io`] if the directory cannot be
-    /// used. What goes wrong with tries is told by [`Ended::stop`].
-    pub async fn run(&self, directory: impl AsRef<Path>) -> Result<Ended> {
+    /// used. What goes wrong with tries is told by [`EvaluationEnd::stop`].
+    pub async fn run(&self, directory: impl AsRef<Path>) -> Result<EvaluationEnd> {
         let directory = directory.as_ref();
         self.check()?;
         fs::create_dir_all(directory).map_err(|error| cannot_write(directory, error))?;
@@ -191,13 +191,13 @@ impl Evaluation {
         if !jobs.is_empty() {
             self.check_models()?;
         }
-        note_killed(&jobs, &mut results)?;
+        note_killed(&jobs, &mut results).await?;
         let stop = self.make(jobs, &mut results).await?;
         let missing = self.jobs(directory, &results).len();
         let report = Report::new(&self.tasks, &self.settings, results.lines(), self.config.repetitions);
         write(&directory.join("report.md"), &report.to_string())?;
         write(&directory.join("report.json"), &report.to_json())?;
-        Ok(Ended { report, missing, stop })
+        Ok(EvaluationEnd { report, missing, stop })
     }
 
     fn tries(&self) -> usize {
@@ -347,7 +347,7 @@ impl Evaluation {
                 show(&result, over, all);
             }
             let counts = result.outcome.counts();
-            results.add(result)?;
+            results.add(result).await?;
             if counts {
                 broken_in_a_row = 0;
             }
@@ -400,7 +400,7 @@ fn key(line: &TaskResult) -> (String, String, String, u32) {
 }
 
 /// Counts what runs used that were killed with the program: their records are there, and no result is.
-fn note_killed(jobs: &[Job], results: &mut Results) -> Result<()> {
+async fn note_killed(jobs: &[Job], results: &mut Results) -> Result<()> {
     let noted: HashSet<String> = results.lines().iter().filter_map(|line| line.run.clone()).collect();
     for job in jobs.iter().filter(|job| matches!(job.setting.way, Way::Rlm(_))) {
         let record = job.record();
@@ -413,7 +413,7 @@ fn note_killed(jobs: &[Job], results: &mut Results) -> Result<()> {
         result.usage = trajectory.ledger().total;
         result.run = Some(trajectory.run().to_owned());
         result.error = Some("the program ended before the run did".to_owned());
-        results.add(result)?;
+        results.add(result).await?;
     }
     Ok(())
 }

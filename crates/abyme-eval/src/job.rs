@@ -12,7 +12,7 @@ use abyme_core::{Error, ErrorKind, Field, FieldType, LanguageModel, Result, Traj
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
-    judge::{Judged, judge},
+    judge::{Verdict, judge},
     plain::{self, PlainCall},
     result::{Outcome, TaskResult},
     setting::{Setting, Way},
@@ -152,7 +152,7 @@ impl Job {
         result.score = match (task.scorer.score(answer, &task.expected), &self.judge) {
             (Some(score), _) => Some(score),
             (None, Some(model)) => {
-                let Judged { score, replies: said, usage } = judge(model, &task, answer).await;
+                let Verdict { score, replies: said, usage } = judge(model, &task, answer).await;
                 replies.extend(said);
                 (result.judge, result.judge_usage) = (Some(model.name().to_owned()), Some(usage));
                 Some(score.map_err(|error| error.context("the judge"))?)

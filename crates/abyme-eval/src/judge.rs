@@ -13,7 +13,7 @@ const VERDICT: &str = "VERDICT:";
 
 /// What a judge said.
 #[derive(Debug)]
-pub(crate) struct Judged {
+pub(crate) struct Verdict {
     pub(crate) score: Result<f64>,
     /// What each of its replies used.
     pub(crate) replies: Vec<Usage>,
@@ -22,7 +22,11 @@ pub(crate) struct Judged {
 }
 
 /// Asks the judge. A reply without a verdict is asked for once more.
-pub(crate) async fn judge(model: &Arc<dyn LanguageModel>, task: &Task, answer: &serde_json::Value) -> Judged {
+pub(crate) async fn judge(
+    model: &Arc<dyn LanguageModel>,
+    task: &Task,
+    answer: &serde_json::Value,
+) -> Verdict {
     let retrying = model.clone().with_retry(RetryPolicy::default());
     let request = Request::prompt(prompt(task, answer));
     let (mut replies, mut usage) = (Vec::new(), Usage::default());
@@ -31,18 +35,18 @@ pub(crate) async fn judge(model: &Arc<dyn LanguageModel>, task: &Task, answer: &
             Ok(reply) => reply,
             Err(error) => {
                 usage += error.usage().copied().unwrap_or_else(Usage::call);
-                return Judged { score: Err(error), replies, usage };
+                return Verdict { score: Err(error), replies, usage };
             }
         };
         let used = priced(&**model, reply.usage);
         replies.push(used);
         usage += used;
         if let Some(score) = verdict(&reply.text) {
-            return Judged { score: Ok(score), replies, usage };
+            return Verdict { score: Ok(score), replies, usage };
         }
     }
     let message = format!("the judge {} gave no verdict", model.name());
-    Judged { score: Err(Error::new(ErrorKind::MalformedReply, message)), replies, usage }
+    Verdict { score: Err(Error::new(ErrorKind::MalformedReply, message)), replies, usage }
 }
 
 fn prompt(task: &Task, answer: &serde_json::Value) -> String {
@@ -93,7 +97,7 @@ mod tests {
         let scripted = ScriptedModel::replies([said("Well."), said("Same.\nVERDICT: RIGHT")]);
         let model: Arc<dyn LanguageModel> = Arc::new(scripted.clone());
         let task = Task::new("Capital of France?", "Paris");
-        let Judged { score, replies, usage } = judge(&model, &task, &"It is Paris.".into()).await;
+        let Verdict { score, replies, usage } = judge(&model, &task, &"It is Paris.".into()).await;
         assert_eq!((score.unwrap(), usage.calls, usage.input_tokens), (1.0, 2, Some(20)));
         assert_eq!(replies, [Usage::tokens(10, 1); 2]);
         let prompt = &scripted.requests()[0].messages[0].content;
@@ -107,7 +111,7 @@ mod tests {
         let said = Response::new("Well.").usage(Usage::tokens(10, 1).cost(0.5));
         let refused = Error::new(ErrorKind::Auth, "no").with_usage(Usage::call());
         let model: Arc<dyn LanguageModel> = Arc::new(ScriptedModel::results([Ok(said), Err(refused)]));
-        let Judged { score, replies, usage } = judge(&model, &Task::new("?", "x"), &"y".into()).await;
+        let Verdict { score, replies, usage } = judge(&model, &Task::new("?", "x"), &"y".into()).await;
         assert_eq!(score.unwrap_err().kind(), ErrorKind::Auth);
         assert_eq!((replies.len(), usage.calls, usage.cost), (1, 2, Some(0.5)));
     }

@@ -16,7 +16,7 @@ mod task;
 mod tasks;
 
 pub use self::{
-    evaluation::{Ended, Evaluation, EvaluationConfig, Stop},
+    evaluation::{Evaluation, EvaluationConfig, EvaluationEnd, Stop},
     generate::{Generator, Kind, haystack::Haystack},
     intervals::{Interval, Method, sign_test},
     report::{Comparison, Report, Row},

@@ -106,7 +106,7 @@ pub struct Comparison {
 }
 
 /// The results that count, by setting and task.
-type Counted<'a> = HashMap<(&'a str, &'a str), Vec<&'a TaskResult>>;
+type CountedResults<'a> = HashMap<(&'a str, &'a str), Vec<&'a TaskResult>>;
 
 impl Report {
     pub(crate) fn new(
@@ -164,7 +164,7 @@ fn counted<'a>(
     settings: &[Arc<Setting>],
     lines: &'a [TaskResult],
     repetitions: u32,
-) -> Counted<'a> {
+) -> CountedResults<'a> {
     let hashes: HashSet<_> =
         settings.iter().map(|setting| (setting.name().to_owned(), setting.hash())).collect();
     let known: HashSet<_> =
@@ -177,7 +177,7 @@ fn counted<'a>(
             last.insert((line.setting.as_str(), line.task.as_str(), line.repetition), line);
         }
     }
-    let mut counted = Counted::new();
+    let mut counted = CountedResults::new();
     for ((setting, task, _), line) in last {
         counted.entry((setting, task)).or_default().push(line);
     }
@@ -185,7 +185,7 @@ fn counted<'a>(
 }
 
 /// The mean score of a setting on a task.
-fn score_of(counted: &Counted<'_>, setting: &str, task: &str) -> Option<f64> {
+fn score_of(counted: &CountedResults<'_>, setting: &str, task: &str) -> Option<f64> {
     let tries = counted.get(&(setting, task))?;
     mean(tries.iter().map(|line| line.score.unwrap_or_default()))
 }
@@ -194,7 +194,7 @@ fn row(
     group: Option<String>,
     setting: &str,
     entries: &[&TaskEntry],
-    counted: &Counted<'_>,
+    counted: &CountedResults<'_>,
     repetitions: u32,
 ) -> Row {
     let of_tasks = entries.iter().filter_map(|entry| counted.get(&(setting, entry.id.as_str())));
@@ -232,7 +232,7 @@ fn comparison(
     setting: &str,
     baseline: &str,
     entries: &[&TaskEntry],
-    counted: &Counted<'_>,
+    counted: &CountedResults<'_>,
 ) -> Option<Comparison> {
     let difference = |entry: &&TaskEntry| {
         let scores = score_of(counted, setting, &entry.id).zip(score_of(counted, baseline, &entry.id));

@@ -4,9 +4,11 @@ use std::{
     fs::{self, File, TryLockError},
     io::{Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use abyme_core::{Error, ErrorKind, Result};
+use tokio::task::spawn_blocking;
 
 use crate::result::TaskResult;
 
@@ -14,7 +16,7 @@ use crate::result::TaskResult;
 #[derive(Debug)]
 pub(crate) struct Results {
     path: PathBuf,
-    file: File,
+    file: Arc<File>,
     /// Bytes of the whole lines.
     whole_bytes: u64,
     lines: Vec<TaskResult>,
@@ -42,11 +44,10 @@ impl Results {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|error| cannot("read", &path, error))?;
         let (lines, whole_bytes) = read(&bytes).map_err(|error| error.context(path.display()))?;
-        let mut results = Self { path, file, whole_bytes, lines };
-        if results.whole_bytes < bytes.len() as u64 {
-            results.cut()?;
+        if whole_bytes < bytes.len() as u64 {
+            cut(&file, whole_bytes).map_err(|error| cannot("mend", &path, error))?;
         }
-        Ok(results)
+        Ok(Self { path, file: Arc::new(file), whole_bytes, lines })
     }
 
     /// All results so far, in the order in which they came.
@@ -55,27 +56,30 @@ impl Results {
     }
 
     /// Adds a result, and waits until the disk has it. If it cannot be written, the file is as it was.
-    pub(crate) fn add(&mut self, result: TaskResult) -> Result<()> {
+    pub(crate) async fn add(&mut self, result: TaskResult) -> Result<()> {
         let mut line = serde_json::to_vec(&result).map_err(|error| {
             Error::new(ErrorKind::Internal, "a result cannot be written as JSON").with_source(error)
         })?;
         line.push(b'\n');
-        if let Err(error) = self.file.write_all(&line).and_then(|()| self.file.sync_data()) {
-            // What is left of the line is also cut off at the next start.
-            let _ = self.cut();
-            return Err(cannot("write", &self.path, error));
-        }
-        self.whole_bytes += line.len() as u64;
+        let (bytes, whole_bytes, file) = (line.len() as u64, self.whole_bytes, self.file.clone());
+        let written = spawn_blocking(move || {
+            (&*file).write_all(&line).and_then(|()| file.sync_data()).inspect_err(|_| {
+                // What is left of the line is also cut off at the next start.
+                let _ = cut(&file, whole_bytes);
+            })
+        });
+        let written = written.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        written.map_err(|error| cannot("write", &self.path, error))?;
+        self.whole_bytes += bytes;
         self.lines.push(result);
         Ok(())
     }
+}
 
-    /// Goes back to the end of the last whole line.
-    fn cut(&mut self) -> Result<()> {
-        let cut = self.file.set_len(self.whole_bytes);
-        let cut = cut.and_then(|()| self.file.seek(SeekFrom::Start(self.whole_bytes)));
-        cut.map(drop).map_err(|error| cannot("mend", &self.path, error))
-    }
+/// Goes back to the end of the last whole line.
+fn cut(mut file: &File, whole_bytes: u64) -> std::io::Result<()> {
+    file.set_len(whole_bytes)?;
+    file.seek(SeekFrom::Start(whole_bytes)).map(drop)
 }
 
 /// The results, and how many bytes their lines have. The last line may be torn.
@@ -132,13 +136,13 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_file_that_was_cut_anywhere_goes_on_with_its_whole_lines() {
+    #[tokio::test]
+    async fn a_file_that_was_cut_anywhere_goes_on_with_its_whole_lines() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("results.jsonl");
         let mut results = Results::open(&path).unwrap();
         for task in ["a", "b", "c"] {
-            results.add(result(task)).unwrap();
+            results.add(result(task)).await.unwrap();
         }
         drop(results);
         let bytes = fs::read(&path).unwrap();
@@ -149,20 +153,20 @@ mod tests {
             let whole = bytes[..end].iter().filter(|byte| **byte == b'\n').count();
             let expected: Vec<_> = ["a", "b", "c"][..whole].iter().map(|task| result(task)).collect();
             assert_eq!(results.lines(), expected, "{end}");
-            results.add(result("d")).unwrap();
+            results.add(result("d")).await.unwrap();
             drop(results);
             let results = Results::open(&path).unwrap();
             assert_eq!((results.lines().len(), results.lines().last()), (whole + 1, Some(&result("d"))));
         }
     }
 
-    #[test]
-    fn a_damaged_line_before_others_is_an_error_and_stays() {
+    #[tokio::test]
+    async fn a_damaged_line_before_others_is_an_error_and_stays() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("results.jsonl");
         let mut results = Results::open(&path).unwrap();
-        results.add(result("a")).unwrap();
-        results.add(result("b")).unwrap();
+        results.add(result("a")).await.unwrap();
+        results.add(result("b")).await.unwrap();
         let error = Results::open(&path).unwrap_err();
         assert!(error.message().contains("in use"), "{error}");
         drop(results);

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use abyme_core::{Error, ErrorKind, Inputs, Result, TaskSignature, Value};
+use abyme_core::{Error, ErrorKind, Inputs, Result, TaskSignature, Value, without_lone_surrogates};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
@@ -171,7 +171,7 @@ impl Tasks {
     /// Reads a task.
     fn read(&self, line: &[u8], number: usize) -> Result<Task> {
         let json = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-        let task = serde_json::from_slice::<Task>(json);
+        let task = serde_json::from_slice::<Task>(&without_lone_surrogates(json));
         task.map_err(|error| self.wrong(number, format!("no task: {error}")))
     }
 
@@ -268,6 +268,14 @@ mod tests {
         assert!(error.message().contains("line 4: another task"), "{error}");
         tasks = Tasks::open(tasks.path()).unwrap();
         assert_ne!(tasks.entries()[1].hash, entry.hash, "the file is part of the task");
+    }
+
+    #[test]
+    fn half_of_a_surrogate_pair_is_a_question_mark() {
+        let (_directory, tasks) = open(r#"{"question": "ab\ud83d", "expected": 1}"#);
+        let tasks = tasks.unwrap();
+        let loaded = tasks.load(&tasks.entries()[0]).unwrap();
+        assert_eq!(loaded.inputs.get(QUESTION).unwrap().as_text(), Some("ab?"));
     }
 
     #[test]

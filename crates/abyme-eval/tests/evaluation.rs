@@ -14,7 +14,8 @@ use abyme_core::{
     testing::{ScriptedInterpreter, ScriptedModel},
 };
 use abyme_eval::{
-    Ended, Evaluation, EvaluationConfig, Outcome, PlainConfig, Scorer, Setting, Stop, Task, TaskResult, Tasks,
+    Evaluation, EvaluationConfig, EvaluationEnd, Outcome, PlainConfig, Scorer, Setting, Stop, Task,
+    TaskResult, Tasks,
 };
 use tempfile::TempDir;
 
@@ -98,6 +99,14 @@ fn lines(directory: &TempDir) -> Vec<TaskResult> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// Whether the owner of a file alone may read it, where files have owners.
+fn is_private(path: &Path) -> bool {
+    #[cfg(unix)]
+    return std::os::unix::fs::MetadataExt::mode(&path.metadata().unwrap()) & 0o077 == 0;
+    #[cfg(not(unix))]
+    return path.exists();
+}
+
 fn near(a: Option<f64>, b: f64) {
     assert!((a.unwrap() - b).abs() < 1e-9, "{a:?} is not {b}");
 }
@@ -107,7 +116,7 @@ async fn a_second_start_makes_only_what_is_missing() {
     let (directory, model) = (directory(), model());
     let evaluation = both(&directory, &model);
     assert_eq!(evaluation.missing(out(&directory)).unwrap(), 16);
-    let Ended { report, missing, stop, .. } = evaluation.run(out(&directory)).await.unwrap();
+    let EvaluationEnd { report, missing, stop, .. } = evaluation.run(out(&directory)).await.unwrap();
     assert!(missing == 0 && stop.is_none());
     assert_eq!(model.requests().len(), 16);
     let [plain, rlm] = &report.settings[..] else { panic!("{report:?}") };
@@ -126,9 +135,11 @@ async fn a_second_start_makes_only_what_is_missing() {
         serde_json::from_slice(&fs::read(out(&directory).join("report.json")).unwrap()).unwrap();
     assert_eq!(json["settings"][1]["interval"]["method"], "wilson");
 
-    // Every try has its record.
+    // Every try has its record, which its owner alone may read.
+    assert!(is_private(&out(&directory).join("results.jsonl")));
     for line in lines(&directory) {
         let record = out(&directory).join(line.record.unwrap());
+        assert!(is_private(&record), "{}", record.display());
         match line.run {
             Some(run) => assert_eq!(Trajectory::load(record).unwrap().run(), run),
             None => {

@@ -137,11 +137,11 @@ pub(crate) struct Content {
     pub(crate) report: Vec<Line>,
     /// The quotes that were looked up. A submission is checked, and told about when its run has ended; and a
     /// text may be large, and a query slow.
-    known: Mutex<HashMap<Source, Looked>>,
+    known: Mutex<HashMap<Source, QuoteLookup>>,
 }
 
 /// Where a quote is, or what to do about it, for a model.
-type Looked = Result<FoundSource, String>;
+type QuoteLookup = Result<FoundSource, String>;
 
 impl Content {
     #[cfg_attr(not(feature = "sqlite"), allow(unused_variables, reason = "only tables are queried"))]
@@ -200,7 +200,7 @@ impl Content {
     ///
     /// # Errors
     /// What to do about it, for a model.
-    pub(crate) fn find(&self, source: &Source) -> Looked {
+    pub(crate) fn find(&self, source: &Source) -> QuoteLookup {
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(looked) = known().get(source) {
             return looked.clone();
@@ -212,7 +212,7 @@ impl Content {
         looked
     }
 
-    fn look_up(&self, source: &Source) -> Looked {
+    fn look_up(&self, source: &Source) -> QuoteLookup {
         let quote = source.quote.trim();
         if quote.is_empty() {
             return Err("the quote is empty".to_owned());
@@ -254,12 +254,12 @@ impl Content {
 
 /// Whether it may be otherwise the next time: a database is locked for a while.
 #[cfg(feature = "sqlite")]
-fn is_passing(looked: &Looked) -> bool {
+fn is_passing(looked: &QuoteLookup) -> bool {
     looked.as_ref().is_err_and(|problem| problem == LOCKED)
 }
 
 #[cfg(not(feature = "sqlite"))]
-fn is_passing(_: &Looked) -> bool {
+fn is_passing(_: &QuoteLookup) -> bool {
     false
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct Rules {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FoundFile {
     pub(crate) path: PathBuf,
-    /// As it is shown, and as the model names it.
+    /// The name that is shown, and by which the model names the file.
     pub(crate) name: String,
     /// Whether it was named itself: then it may be a pipe.
     pub(crate) is_named: bool,

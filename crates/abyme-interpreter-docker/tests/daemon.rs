@@ -15,7 +15,7 @@ use abyme_core::{
     testing::ScriptedModel,
 };
 use abyme_interpreter_docker::{Docker, Pull};
-use common::{Begun, value};
+use common::{BeginSignal, value};
 use tempfile::TempDir;
 
 fn main() -> std::process::ExitCode {
@@ -117,10 +117,10 @@ async fn an_engine_that_is_restarted() {
     let mut busy = docker.session().await.unwrap();
     let mut idle = docker.session().await.unwrap();
     assert_eq!(value(&mut idle, "6 * 7").await, "42");
-    let begun = Arc::new(Begun::default());
+    let begun = Arc::new(BeginSignal::default());
     let host = begun.clone();
     let cell = tokio::spawn(async move {
-        let cell = Begun::cell("import time\nprint('so far', flush=True)\nbegun()\ntime.sleep(60)");
+        let cell = BeginSignal::cell("import time\nprint('so far', flush=True)\nbegun()\ntime.sleep(60)");
         let seen = busy.execute(cell, &*host).await;
         (busy, seen)
     });

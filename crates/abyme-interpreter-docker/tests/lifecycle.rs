@@ -14,10 +14,16 @@ use abyme_core::{
 };
 use abyme_interpreter_docker::Pull;
 use bollard::query_parameters::{CreateImageOptionsBuilder, KillContainerOptionsBuilder, RemoveImageOptions};
-use common::{Begun, containers, containers_of, docker, engine, eventually, nothing_is_left, session, value};
+use common::{
+    BeginSignal, containers, containers_of, docker, engine, eventually, nothing_is_left, session, value,
+};
 
 /// Makes this program a host to be killed: `a_killed_host_is_swept_after` starts it so.
 const HOST: &str = "ABYME_TEST_HOST";
+/// How many sessions that host has.
+const SESSIONS: usize = 8;
+/// Makes this program one that does nothing but look at the engine, and ends.
+const SHORT: &str = "ABYME_TEST_SHORT";
 /// Makes this program a user who may not use the engine.
 const STRANGER: &str = "ABYME_TEST_STRANGER";
 /// How long the drop of the last handle waits for the removal of containers. A busy engine takes longer.
@@ -26,6 +32,11 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 fn main() -> std::process::ExitCode {
     if std::env::var_os(HOST).is_some() {
         return host_to_be_killed();
+    }
+    if std::env::var_os(SHORT).is_some() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async { docker().engine().await.unwrap() });
+        return std::process::ExitCode::SUCCESS;
     }
     if std::env::var_os(STRANGER).is_some() {
         return stranger();
@@ -137,10 +148,15 @@ async fn shutting_the_backend_down_waits() {
 
 fn host_to_be_killed() -> std::process::ExitCode {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let mut session = session(docker()).await;
-        value(&mut session, "6 * 7").await;
+        let docker = docker();
+        for _ in 0..SESSIONS {
+            let mut session = docker.session().await.unwrap();
+            value(&mut session, "6 * 7").await;
+            // It does not look whether its host is there.
+            tokio::spawn(async move { session.run_code("import time\ntime.sleep(600)").await });
+        }
         println!("ready");
-        let _ = session.run_code("while True: pass").await;
+        std::future::pending::<()>().await;
     });
     std::process::ExitCode::FAILURE
 }
@@ -154,12 +170,13 @@ async fn a_killed_host_is_swept_after() {
     let docker = docker();
     let mut other = docker.session().await.unwrap();
     docker.sweep().await.unwrap();
-    assert_eq!(containers_of(host.id()).await.len(), 1, "who lives is left alone");
+    assert_eq!(containers_of(host.id()).await.len(), SESSIONS, "what lives is left alone");
     host.kill().unwrap();
     host.wait().unwrap();
-    // Tests that run at the same time leave containers and sweep too, so how many this one finds is a matter
-    // of luck.
-    docker.sweep().await.unwrap();
+    // A program that ends at once sweeps all of them. Tests that run at the same time leave containers and
+    // sweep too, so how many this one finds is a matter of luck.
+    let short = Command::new(std::env::current_exe().unwrap()).env(SHORT, "1").status().unwrap();
+    assert!(short.success());
     assert!(eventually(|| async { containers_of(host.id()).await.is_empty() }).await);
     assert_eq!(value(&mut other, "6 * 7").await, "42");
 }
@@ -167,13 +184,13 @@ async fn a_killed_host_is_swept_after() {
 async fn a_kill_from_outside_is_named() {
     let mut session = session(docker()).await;
     let container = containers().await.remove(0);
-    let begun = Begun::default();
+    let begun = BeginSignal::default();
     let killer = async {
         begun.heard().await;
         let options = KillContainerOptionsBuilder::default().signal("SIGKILL").build();
         engine().kill_container(&container, Some(options)).await.unwrap();
     };
-    let cell = Begun::cell("import time\nprint('so far', flush=True)\nbegun()\ntime.sleep(30)");
+    let cell = BeginSignal::cell("import time\nprint('so far', flush=True)\nbegun()\ntime.sleep(30)");
     let (observation, ()) = tokio::join!(session.execute(cell, &begun), killer);
     let observation = observation.unwrap();
     assert_eq!(observation.stdout.to_string(), "so far\n");

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 /// The image that is used if no other is set.
 pub(crate) const DEFAULT_IMAGE: &str = "python:3.13-slim";
-/// The longest life that Modal gives a sandbox.
-const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// The longest time that Modal gives a sandbox.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Config {
     #[serde(skip)]
-    pub(crate) token: Option<Token>,
+    pub(crate) token: Option<AccountToken>,
     pub(crate) profile: Option<String>,
     pub(crate) server_url: Option<String>,
     pub(crate) app: String,
@@ -55,7 +55,7 @@ pub(crate) struct Config {
 
 /// An account's token. Nothing shows it.
 #[derive(Clone, PartialEq)]
-pub(crate) struct Token {
+pub(crate) struct AccountToken {
     pub(crate) id: String,
     pub(crate) secret: String,
 }
@@ -155,7 +155,7 @@ impl Config {
             .is_some_and(|bytes| bytes < 128 << 20 || bytes >> 20 > u32::MAX.into())
         {
             Some("`memory_limit_bytes` is to be 128 MiB or more".to_owned())
-        } else if self.timeout < Duration::from_secs(10) || self.timeout > LONGEST_LIFE {
+        } else if self.timeout < Duration::from_secs(10) || self.timeout > MAX_TIMEOUT {
             Some("`timeout` is to be between 10 s and 24 h".to_owned())
         } else if self.idle_timeout.is_some_and(|limit| limit < Duration::from_secs(1)) {
             Some("`idle_timeout` is to be 1 s or more".to_owned())

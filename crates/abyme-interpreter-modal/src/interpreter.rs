@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::{Api, Config, DEFAULT_IMAGE, Network, Token},
+    config::{AccountToken, Api, Config, DEFAULT_IMAGE, Network},
     image::{BuildProgress, Reporter},
     session::ModalLauncher,
 };
@@ -76,7 +76,7 @@ impl Modal {
     /// Sets the token. Default: as above. It is not part of the serialised configuration, and nothing shows
     /// it.
     pub fn token(self, id: impl Into<String>, secret: impl Into<String>) -> Self {
-        self.with(|config| config.token = Some(Token { id: id.into(), secret: secret.into() }))
+        self.with(|config| config.token = Some(AccountToken { id: id.into(), secret: secret.into() }))
     }
 
     /// Sets the profile of `~/.modal.toml` whose token is used. Default: `MODAL_PROFILE`, or the active one;

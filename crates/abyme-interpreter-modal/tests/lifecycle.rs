@@ -111,7 +111,7 @@ async fn a_killed_host_is_swept_after() {
     assert_eq!(lines.next().unwrap().unwrap(), "ready");
     let modal = fake.modal();
     let mut other = modal.session().await.unwrap();
-    assert_eq!(modal.sweep().await.unwrap(), 0, "who lives is left alone");
+    assert_eq!(modal.sweep().await.unwrap(), 0, "what lives is left alone");
     host.kill().unwrap();
     host.wait().unwrap();
     assert_eq!(fake.running().len(), 2);

@@ -29,7 +29,7 @@ const OWN: &[(&str, &str)] = &[
 const LOAD: &str = include_str!("../python/load.py");
 
 /// Work for the thread that Python was started in.
-type Job = Box<dyn FnOnce() + Send>;
+type PythonJob = Box<dyn FnOnce() + Send>;
 
 static RUNNING: Mutex<Option<RunningPython>> = Mutex::new(None);
 
@@ -38,7 +38,7 @@ static RUNNING: Mutex<Option<RunningPython>> = Mutex::new(None);
 pub(crate) struct RunningPython {
     venv: Option<PathBuf>,
     /// To the thread that Python calls its main thread. It waits for Python's lock, which tasks must not do.
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::Sender<PythonJob>,
     module: Arc<Py<PyAny>>,
     spin: SpinLimit,
 }
@@ -75,7 +75,7 @@ impl RunningPython {
 /// Starts Python, sends it to `answer`, and becomes the thread for jobs. If Python runs already, sends that
 /// instead.
 fn start(venv: Option<PathBuf>, answer: oneshot::Sender<Result<RunningPython>>) {
-    let (jobs, queue) = mpsc::channel::<Job>();
+    let (jobs, queue) = mpsc::channel::<PythonJob>();
     let start_once = || {
         let venv = venv.map(|directory| usable_environment(&directory)).transpose()?;
         let mut slot = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,7 +102,7 @@ fn start(venv: Option<PathBuf>, answer: oneshot::Sender<Result<RunningPython>>) 
     }
 }
 
-fn first_start(venv: Option<PathBuf>, jobs: mpsc::Sender<Job>) -> Result<RunningPython> {
+fn first_start(venv: Option<PathBuf>, jobs: mpsc::Sender<PythonJob>) -> Result<RunningPython> {
     if is_running() {
         if venv.is_some() {
             return Err(Error::new(

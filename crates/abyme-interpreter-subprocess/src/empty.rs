@@ -45,7 +45,7 @@ fn remove_level(root: &OwnedFd, moved: &mut u64) -> Result<bool> {
         for inner in Dir::read_from(&dir)? {
             let inner = inner?;
             if !is_removed(&dir, inner.file_name(), inner.file_type())? {
-                // A directory can be moved by who may write to it.
+                // A directory can be moved only by a process that may write to it.
                 drop(open_dir(&dir, inner.file_name())?);
                 move_up(&dir, inner.file_name(), root, moved)?;
             }

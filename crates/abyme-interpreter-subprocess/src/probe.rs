@@ -103,7 +103,7 @@ struct ProbedPython {
 }
 
 /// What it answered.
-struct Answered {
+struct ProbeOutput {
     succeeded: bool,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
@@ -124,7 +124,7 @@ impl ProbedPython {
         })
     }
 
-    async fn answer(self, sources: &[u8]) -> Answered {
+    async fn answer(self, sources: &[u8]) -> ProbeOutput {
         let Self { child, mut input, mut output, mut errors } = self;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let ask = async {
@@ -141,6 +141,6 @@ impl ProbedPython {
             }
             tokio::time::sleep(EXIT_POLL).await;
         };
-        Answered { succeeded, stdout, stderr }
+        ProbeOutput { succeeded, stdout, stderr }
     }
 }

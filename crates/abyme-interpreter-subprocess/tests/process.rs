@@ -251,7 +251,7 @@ fn sessions_outlive_a_runtime_without_a_panic() {
     assert!(eventually(|| !is_running(&pid)));
 }
 
-/// Nobody reaps the process afterwards but who started it.
+/// Only the process that started it reaps it afterwards.
 #[test]
 fn a_runtime_that_ends_while_python_is_looked_for_leaves_no_process() {
     let dir = tempfile::tempdir().unwrap();

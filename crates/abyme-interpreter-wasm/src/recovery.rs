@@ -55,9 +55,9 @@ pub(crate) struct Kept {
     cells: Vec<ReplayableCell>,
     /// How long they computed.
     time: Duration,
-    /// What their records take of the host's memory.
+    /// The bytes that their records take of the host's memory.
     bytes: u64,
-    /// The same, of their inputs.
+    /// The bytes that their inputs take of it.
     input_bytes: u64,
 }
 

@@ -142,3 +142,17 @@ fn a_result_that_cannot_fit_is_refused_at_once() {
     assert_eq!(error(&observations[0]), "MemoryError: the result does not fit the session's memory");
     assert!(observations[1].is_ok(), "{:?}", observations[1]);
 }
+
+#[test]
+fn what_cannot_be_passed_on_for_want_of_memory_is_a_memory_error() {
+    // Texts that differ: what passes them on needs as much again.
+    let full = "x = []\ntry:\n    while True: x.append(str(len(x)) * 100)\nexcept MemoryError: pass";
+    let observations =
+        run(Wasm::new().memory_limit_bytes(GUEST), &[full, "echo(x)", "SUBMIT(x)", "len(x) > 0"]);
+    assert!(observations[0].is_ok(), "{:?}", observations[0]);
+    for observation in &observations[1..3] {
+        assert!(error(observation).starts_with("MemoryError"), "{}", error(observation));
+        assert_eq!((&observation.session_ended, &observation.restored), (&None, &None));
+    }
+    assert!(observations[3].is_ok(), "{:?}", observations[3]);
+}

@@ -185,6 +185,10 @@ async fn runaway_recursion_is_limited() {
         let caught = format!("try:\n    {indented}\nexcept RecursionError: caught = True\ncaught");
         assert_eq!(value(&mut s, &caught).await, "True", "{code}");
     }
+    // The session can still come back after a crash.
+    let crashed = s.run_code("import os\nos._exit(1)").await.unwrap();
+    assert!(crashed.restored.is_some() && crashed.session_ended.is_none(), "{crashed:?}");
+    assert_eq!(value(&mut s, "caught").await, "True");
     // A deep structure is reported at once, too.
     let deep = "import copy\nx = []\nfor _ in range(100_000): x = [x]\ncopy.deepcopy(x)";
     assert!(error(&mut s, deep).await.starts_with("RecursionError"));

@@ -12,29 +12,29 @@ use tokio_io_timeout::TimeoutWriter;
 #[non_exhaustive]
 pub struct Timeouts {
     /// For the head of a request to come, also of the next one on the same connection. Default 10 s.
-    pub header: Duration,
+    pub header_timeout: Duration,
     /// To take the next part of its answer. Default 60 s.
-    pub write: Duration,
+    pub write_timeout: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { header: Duration::from_secs(10), write: Duration::from_secs(60) }
+        Self { header_timeout: Duration::from_secs(10), write_timeout: Duration::from_secs(60) }
     }
 }
 
 impl Timeouts {
     /// Sets how long the head of a request may take to come.
     #[must_use]
-    pub fn header(mut self, timeout: Duration) -> Self {
-        self.header = timeout;
+    pub fn header_timeout(mut self, timeout: Duration) -> Self {
+        self.header_timeout = timeout;
         self
     }
 
     /// Sets for how long a client may take nothing of its answer.
     #[must_use]
-    pub fn write(mut self, timeout: Duration) -> Self {
-        self.write = timeout;
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
         self
     }
 }
@@ -55,9 +55,9 @@ where
     <S::ResBody as hyper::body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let mut writer = TimeoutWriter::new(stream);
-    writer.set_timeout(Some(timeouts.write));
+    writer.set_timeout(Some(timeouts.write_timeout));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(timeouts.header);
+    http.timer(TokioTimer::new()).header_read_timeout(timeouts.header_timeout);
     http.serve_connection(TokioIo::new(Box::pin(writer)), service)
 }
 
@@ -101,9 +101,9 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_sends_or_takes_nothing_is_let_go() {
         let short = Duration::from_millis(50);
-        let (_silent, served) = connected(1, Timeouts::default().header(short)).await;
+        let (_silent, served) = connected(1, Timeouts::default().header_timeout(short)).await;
         assert!(served.await.unwrap().unwrap_err().is_timeout());
-        let (mut stalled, served) = connected(64 << 20, Timeouts::default().write(short)).await;
+        let (mut stalled, served) = connected(64 << 20, Timeouts::default().write_timeout(short)).await;
         stalled.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         assert!(served.await.unwrap().is_err());
     }

@@ -6,6 +6,6 @@ mod token;
 
 pub use self::{
     connection::{HttpConnection, Timeouts, http_connection},
-    listener::{Accepted, Listener},
+    listener::{AcceptedConnection, Listener},
     token::{Token, TokenError, bearer, random_token},
 };

@@ -24,7 +24,7 @@ pub struct Listener {
 /// A connection that was taken. Its place is free again when it is dropped.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Accepted {
+pub struct AcceptedConnection {
     /// The connection.
     pub stream: TcpStream,
     /// Its place among those that there may be at once.
@@ -51,7 +51,7 @@ impl Listener {
 
     /// The next connection, once there is room for it. What cannot be taken is left out. The future may be
     /// dropped at any time without a connection being lost.
-    pub async fn accept(&self) -> Accepted {
+    pub async fn accept(&self) -> AcceptedConnection {
         loop {
             let Ok(place) = self.room.clone().acquire_owned().await else {
                 // Nobody closes the semaphore.
@@ -60,7 +60,7 @@ impl Listener {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
                     set_up(&stream);
-                    return Accepted { stream, place };
+                    return AcceptedConnection { stream, place };
                 }
                 // The other side may have given up already, which is nothing to tell.
                 Err(error) if is_of_the_client(&error) => {}

@@ -64,7 +64,7 @@ impl Token {
         *self == Self::of(given)
     }
 
-    /// That of any bytes: what a client gave may be no token at all.
+    /// The token that any bytes would be: what a client gave may be no token at all.
     #[must_use]
     pub fn of(given: impl AsRef<[u8]>) -> Self {
         Self(Sha256::digest(given).into())

@@ -13,7 +13,7 @@ use rmcp::model::{CallToolResult, ContentBlock, JsonObject};
 use serde_json::Value as Json;
 
 use crate::{
-    call::{Ended, failed, result},
+    call::{CallEnd, failed, result},
     files,
     progress::Steps,
     records::name_of,
@@ -28,37 +28,37 @@ const OUTPUT: &str = "answer";
 /// How long a cancelled run may take to end its sessions and its record.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Answers a question that has a place, unless `cancelled` comes first.
+/// Answers a question that was admitted, unless `cancelled` comes first.
 pub(crate) async fn ask(
     shared: &Shared,
-    place: Admission,
+    admission: Admission,
     arguments: AskArguments,
     cancelled: impl Future<Output = ()>,
     steps: &Arc<Steps>,
-) -> Ended {
+) -> CallEnd {
     let Some(rlm) = &shared.rlm else {
-        return Ended::Answered(failed("this server has no model that could be asked"));
+        return CallEnd::Answered(failed("this server has no model that could be asked"));
     };
     let mut cancelled = pin!(cancelled);
-    if place.waits() {
+    if admission.waits() {
         steps.say("waiting until another question is answered");
     }
     let slot = tokio::select! {
-        slot = place.slot() => slot,
-        () = &mut cancelled => return Ended::Cancelled,
+        slot = admission.slot() => slot,
+        () = &mut cancelled => return CallEnd::Cancelled,
     };
     let _slot = match slot {
         Ok(slot) => slot,
-        Err(problem) => return Ended::Answered(failed(problem)),
+        Err(problem) => return CallEnd::Answered(failed(problem)),
     };
     let question = arguments.question.clone();
     let begun = tokio::select! {
         begun = begin(shared, rlm, arguments) => begun,
-        () = &mut cancelled => return Ended::Cancelled,
+        () = &mut cancelled => return CallEnd::Cancelled,
     };
     match begun {
         Ok((rlm, inputs)) => run(shared, &rlm, inputs, &question, cancelled, steps).await,
-        Err(error) => Ended::Answered(failed(error.to_string())),
+        Err(error) => CallEnd::Answered(failed(error.to_string())),
     }
 }
 
@@ -98,17 +98,17 @@ async fn run(
     question: &str,
     cancelled: Pin<&mut impl Future<Output = ()>>,
     steps: &Arc<Steps>,
-) -> Ended {
+) -> CallEnd {
     let run = rlm.run(inputs).label(name_of(question));
     let followed = steps.follow(run.id());
     let mut run = run.on_event(followed);
-    if let Some(directory) = &shared.config.records_dir {
+    if let Some(directory) = &shared.config.trace_dir {
         let file = directory.join(format!("{}.jsonl", run.id()));
         // A client that leaves ends its run, and nobody resumes it.
         run = run.trace(file).snapshots(None);
     }
     let ended = run.until(cancelled, CANCEL_TIMEOUT).await;
-    Ended::Answered(match ended {
+    CallEnd::Answered(match ended {
         Ok(prediction) => {
             let status = prediction.status().to_string();
             let record = shared.records.keep(question, &status, prediction.trajectory()).await;
@@ -122,7 +122,7 @@ async fn run(
                 None => None,
             };
             if is_cancelled {
-                return Ended::Cancelled;
+                return CallEnd::Cancelled;
             }
             let record = record.map(|uri| format!("\nThe record of the run is {uri}")).unwrap_or_default();
             failed(format!("the run failed: {error}{record}"))

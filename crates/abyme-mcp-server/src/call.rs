@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value as Json;
 
 /// How a call ended.
-pub(crate) enum Ended {
+pub(crate) enum CallEnd {
     /// With a result, also one that says what went wrong.
     Answered(CallToolResult),
     /// Its client wants no answer any more, or the server closes.

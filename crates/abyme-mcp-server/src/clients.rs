@@ -45,7 +45,7 @@ struct Client {
 
 /// What of a client is noted as long as this is there.
 #[derive(Debug)]
-pub(crate) struct Noted {
+pub(crate) struct ClientMark {
     clients: Arc<Clients>,
     session: String,
     what: What,
@@ -72,22 +72,27 @@ impl Clients {
     }
 
     /// A client reads a response.
-    pub(crate) fn response(self: &Arc<Self>, session: &str) -> Noted {
+    pub(crate) fn response(self: &Arc<Self>, session: &str) -> ClientMark {
         self.note(session, What::Response)
     }
 
     /// A call is at work for a client.
-    pub(crate) fn call(self: &Arc<Self>, session: &str) -> Noted {
+    pub(crate) fn call(self: &Arc<Self>, session: &str) -> ClientMark {
         self.note(session, What::Call)
     }
 
-    fn note(self: &Arc<Self>, session: &str, what: What) -> Noted {
+    fn note(self: &Arc<Self>, session: &str, what: What) -> ClientMark {
         let gone = self.map().get_mut(session).map(|client| {
             client.seen = Instant::now();
             *client.counted(what) += 1;
             client.gone.clone()
         });
-        Noted { clients: self.clone(), session: session.to_owned(), what, gone: gone.unwrap_or_default() }
+        ClientMark {
+            clients: self.clone(),
+            session: session.to_owned(),
+            what,
+            gone: gone.unwrap_or_default(),
+        }
     }
 
     /// Forgets a client that said that it ends.
@@ -127,7 +132,7 @@ impl Client {
     }
 }
 
-impl Drop for Noted {
+impl Drop for ClientMark {
     fn drop(&mut self) {
         if let Some(client) = self.clients.map().get_mut(&self.session) {
             let counted = client.counted(self.what);

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 /// | field, and setter | default |
 /// |---|---|
 /// | `max_runs` | 4 |
-/// | `max_waiting` | 32 |
+/// | `max_queued` | 32 |
 /// | `max_sessions` | 8 |
 /// | `session_idle_timeout` | 15 min |
 /// | `cell_timeout` | 120 s |
@@ -26,12 +26,12 @@ use serde::{Deserialize, Serialize};
 /// | `task_poll_timeout` | 5 min |
 /// | `max_records` | 32 |
 /// | `max_record_bytes` | 8 MiB |
-/// | `records_dir` | none |
+/// | `trace_dir` | none |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RlmServerConfig {
     pub(crate) max_runs: usize,
-    pub(crate) max_waiting: usize,
+    pub(crate) max_queued: usize,
     pub(crate) max_sessions: usize,
     #[serde(with = "abyme_core::seconds")]
     pub(crate) session_idle_timeout: Duration,
@@ -45,14 +45,14 @@ pub struct RlmServerConfig {
     pub(crate) task_poll_timeout: Duration,
     pub(crate) max_records: usize,
     pub(crate) max_record_bytes: usize,
-    pub(crate) records_dir: Option<PathBuf>,
+    pub(crate) trace_dir: Option<PathBuf>,
 }
 
 impl Default for RlmServerConfig {
     fn default() -> Self {
         Self {
             max_runs: 4,
-            max_waiting: 32,
+            max_queued: 32,
             max_sessions: 8,
             session_idle_timeout: Duration::from_secs(15 * 60),
             cell_timeout: Cell::TIMEOUT,
@@ -62,7 +62,7 @@ impl Default for RlmServerConfig {
             task_poll_timeout: Duration::from_secs(5 * 60),
             max_records: 32,
             max_record_bytes: 8 << 20,
-            records_dir: None,
+            trace_dir: None,
         }
     }
 }
@@ -75,8 +75,8 @@ impl RlmServerConfig {
     }
 
     /// Sets how many questions may wait; further ones are refused. Default 32.
-    pub fn max_waiting(mut self, questions: usize) -> Self {
-        self.max_waiting = questions;
+    pub fn max_queued(mut self, questions: usize) -> Self {
+        self.max_queued = questions;
         self
     }
 
@@ -136,8 +136,8 @@ impl RlmServerConfig {
     }
 
     /// Writes the record of each run to a file of this directory, as it happens. Default: to none.
-    pub fn records_dir(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.records_dir = Some(directory.into());
+    pub fn trace_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.trace_dir = Some(directory.into());
         self
     }
 
@@ -296,10 +296,10 @@ mod tests {
     #[test]
     fn defaults_are_pinned() {
         let expected = serde_json::json!({
-            "max_runs": 4, "max_waiting": 32, "max_sessions": 8, "session_idle_timeout": 900.0,
+            "max_runs": 4, "max_queued": 32, "max_sessions": 8, "session_idle_timeout": 900.0,
             "cell_timeout": 120.0, "max_output_chars": 10_000, "max_message_bytes": 16 << 20,
             "task_timeout": 3600.0, "task_poll_timeout": 300.0, "max_records": 32,
-            "max_record_bytes": 8 << 20, "records_dir": null,
+            "max_record_bytes": 8 << 20, "trace_dir": null,
         });
         assert_eq!(serde_json::to_value(RlmServerConfig::default()).unwrap(), expected);
         let expected = serde_json::json!({

@@ -47,8 +47,8 @@ impl Connection {
     }
 
     /// The stream that its messages come on, whose end is noted.
-    pub(crate) fn watch<R>(&self, read: R) -> Watched<R> {
-        Watched { read, ended: self.ended.clone() }
+    pub(crate) fn watch<R>(&self, read: R) -> WatchedStream<R> {
+        WatchedStream { read, ended: self.ended.clone() }
     }
 
     /// Waits until its stream has ended, and a grace has passed.
@@ -74,12 +74,12 @@ impl Drop for Connection {
 }
 
 /// A stream whose end is noted.
-pub(crate) struct Watched<R> {
+pub(crate) struct WatchedStream<R> {
     read: R,
     ended: CancellationToken,
 }
 
-impl<R: AsyncRead + Unpin> AsyncRead for Watched<R> {
+impl<R: AsyncRead + Unpin> AsyncRead for WatchedStream<R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -16,8 +16,8 @@ use rmcp::{
 
 use crate::{
     ask::ask,
-    call::{Ended, arguments, failed, result},
-    clients::{Clients, Noted, session_of},
+    call::{CallEnd, arguments, failed, result},
+    clients::{ClientMark, Clients, session_of},
     connection::Connection,
     files,
     progress::{Reporter, Steps},
@@ -25,8 +25,8 @@ use crate::{
     shared::Shared,
     tasks,
     tools::{
-        ASK, AskArguments, CloseArguments, Closed, Exception, OpenArguments, Opened, Ran, RunArguments,
-        SESSION_CLOSE, SESSION_OPEN, SESSION_RUN,
+        ASK, AskArguments, CloseArguments, CloseReply, Exception, OpenArguments, OpenReply, RunArguments,
+        RunReply, SESSION_CLOSE, SESSION_OPEN, SESSION_RUN,
     },
 };
 
@@ -51,8 +51,8 @@ impl Handler {
     ) -> Result<CallToolResponse, ErrorData> {
         let client = progress_of(context);
         // A task that is refused would be kept as long as one that has an answer.
-        let place = match self.shared.runs.place() {
-            Ok(place) => place,
+        let admission = match self.shared.runs.admit() {
+            Ok(admission) => admission,
             Err(problem) => return Ok(failed(problem).into()),
         };
         if context.client_capabilities().is_some_and(|client| client.supports_tasks()) {
@@ -60,18 +60,18 @@ impl Handler {
             let stays = self.connection.stays(context);
             let gone = if stays { &self.connection.gone } else { &self.shared.stop };
             let client = client.filter(|_| stays);
-            let task = tasks::begin(&self.shared, place, gone.clone(), arguments, client);
+            let task = tasks::begin(&self.shared, admission, gone.clone(), arguments, client);
             return Ok(CallToolResponse::Task(CreateTaskResult::new(task)));
         }
         let steps = Arc::new(Steps::default());
         let reporter = Reporter { client, task: None };
         let ended = tokio::select! {
-            ended = ask(&self.shared, place, arguments, cancelled, &steps) => ended,
+            ended = ask(&self.shared, admission, arguments, cancelled, &steps) => ended,
             never = reporter.report(&steps) => match never {},
         };
         match ended {
-            Ended::Answered(result) => Ok(result.into()),
-            Ended::Cancelled => Err(was_cancelled()),
+            CallEnd::Answered(result) => Ok(result.into()),
+            CallEnd::Cancelled => Err(was_cancelled()),
         }
     }
 
@@ -102,7 +102,7 @@ impl Handler {
         let inputs = files::inputs(inputs, paths, self.shared.files.as_ref()).await?;
         let owner = self.connection.stays(context).then_some(self.connection.id);
         let session = sessions.open(slot, owner, &inputs).await?;
-        let opened = Opened {
+        let opened = OpenReply {
             session,
             variables: inputs.names().map(str::to_owned).collect(),
             interpreter: sessions.interpreter().to_owned(),
@@ -116,7 +116,7 @@ impl Handler {
     }
 
     /// Notes a call of a client that stays connected over HTTP, as long as it is at work.
-    fn note(&self, context: &RequestContext<RoleServer>) -> Option<Noted> {
+    fn note(&self, context: &RequestContext<RoleServer>) -> Option<ClientMark> {
         let (clients, session) = self.clients.as_ref().zip(session_of(context))?;
         Some(clients.call(session))
     }
@@ -134,7 +134,7 @@ async fn run(sessions: &Sessions, given: Option<JsonObject>) -> abyme_core::Resu
     let (observation, is_open) = sessions.run(&session, &code, timeout).await?;
     let text = render_observation(&observation, usize::MAX);
     let is_error = !observation.is_ok();
-    let ran = Ran {
+    let ran = RunReply {
         value: observation.value.map(|value| value.to_string()),
         stdout: observation.stdout.to_string(),
         stderr: observation.stderr.to_string(),
@@ -153,7 +153,7 @@ async fn run(sessions: &Sessions, given: Option<JsonObject>) -> abyme_core::Resu
 async fn close(sessions: &Sessions, given: Option<JsonObject>) -> abyme_core::Result<CallToolResult> {
     let CloseArguments { session } = arguments(SESSION_CLOSE, given)?;
     sessions.close(&session).await?;
-    Ok(result(format!("session {session} is closed"), &Closed { session }))
+    Ok(result(format!("session {session} is closed"), &CloseReply { session }))
 }
 
 /// Where to tell the progress of a request, if its client wants to hear of it.

@@ -1,8 +1,8 @@
 //! The server over HTTP: the protocol's streamable transport, for clients that have the token.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{borrow::Cow, convert::Infallible, sync::Arc, time::Duration};
 
-use abyme_core::{Error, ErrorKind, Result};
+use abyme_core::{Error, ErrorKind, Result, without_lone_surrogates};
 use abyme_listen::{Listener, Timeouts, Token, bearer, http_connection};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited, combinators::BoxBody};
@@ -172,6 +172,10 @@ impl Front {
             }
             Ok(Err(_)) => return refused(StatusCode::BAD_REQUEST, "the request broke off"),
             Err(_) => return refused(StatusCode::REQUEST_TIMEOUT, "the request took too long to come"),
+        };
+        let body = match without_lone_surrogates(&body) {
+            Cow::Owned(mended) => Bytes::from(mended),
+            Cow::Borrowed(_) => body,
         };
         let session = session_in(&parts.headers).map(str::to_owned);
         let begins = session.is_none() && parts.method == Method::POST;

@@ -44,17 +44,17 @@ impl Steps {
 
     /// What follows the events of the run with this id.
     pub(crate) fn follow(self: &Arc<Self>, run: &str) -> impl EventSink + 'static {
-        Followed { steps: self.clone(), run: run.to_owned(), sub_calls: AtomicU64::new(0) }
+        RunFollower { steps: self.clone(), run: run.to_owned(), sub_calls: AtomicU64::new(0) }
     }
 }
 
-struct Followed {
+struct RunFollower {
     steps: Arc<Steps>,
     run: String,
     sub_calls: AtomicU64,
 }
 
-impl EventSink for Followed {
+impl EventSink for RunFollower {
     fn record(&self, record: &Arc<Record>) {
         let is_root = record.run == self.run;
         match &record.event {

@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use abyme_core::{CodePolicy, Error, ErrorKind, Inputs, InterpreterFactory, Result, Rlm};
+use abyme_core::{
+    CodePolicy, Error, ErrorKind, Inputs, InterpreterFactory, Result, Rlm, WithoutLoneSurrogates,
+};
 use rmcp::{ServiceExt, service::ServerInitializeError, transport::async_rw::AsyncRwTransport};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -101,7 +103,7 @@ impl RlmServerBuilder {
             let message = "the server offers nothing: give it an `Rlm`, a backend for sessions, or both";
             return Err(Error::new(ErrorKind::Config, message));
         }
-        if let Some(directory) = &config.records_dir {
+        if let Some(directory) = &config.trace_dir {
             std::fs::create_dir_all(directory).map_err(|error| {
                 let shown = directory.display();
                 Error::new(ErrorKind::Config, format!("no directory for records at `{shown}`: {error}"))
@@ -134,8 +136,9 @@ impl RlmServer {
     {
         let shared = self.shared.clone();
         let connection = Connection::new(&shared, Over::Stream);
-        let transport = AsyncRwTransport::new_server(connection.watch(read), write)
-            .with_max_line_length(shared.config.max_message_bytes);
+        let read = WithoutLoneSurrogates::new(connection.watch(read));
+        let transport =
+            AsyncRwTransport::new_server(read, write).with_max_line_length(shared.config.max_message_bytes);
         let stop = shared.stop.child_token();
         let handler = Handler::new(shared.clone(), connection, None);
         let served = async {

@@ -78,10 +78,10 @@ pub(crate) struct Runs {
     slots: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     max_runs: usize,
-    max_waiting: usize,
+    max_queued: usize,
 }
 
-/// The place of a question: at work, or among those that wait.
+/// The right of a question that was let in: to be at work, or to wait for that.
 pub(crate) enum Admission {
     AtWork(OwnedSemaphorePermit),
     Waiting { place: OwnedSemaphorePermit, slots: Arc<Semaphore> },
@@ -93,17 +93,17 @@ impl Runs {
         let max_runs = config.max_runs.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         Self {
             slots: Arc::new(Semaphore::new(max_runs)),
-            waiting: Arc::new(Semaphore::new(config.max_waiting.min(Semaphore::MAX_PERMITS))),
+            waiting: Arc::new(Semaphore::new(config.max_queued.min(Semaphore::MAX_PERMITS))),
             max_runs,
-            max_waiting: config.max_waiting,
+            max_queued: config.max_queued,
         }
     }
 
-    /// A place for one more question. Nothing is kept of one that gets none.
+    /// Lets one more question in, to be at work or to wait. Nothing is kept of one that is refused.
     ///
     /// # Errors
-    /// Why there is none, in words.
-    pub(crate) fn place(&self) -> Result<Admission, String> {
+    /// Why it is refused, in words.
+    pub(crate) fn admit(&self) -> Result<Admission, String> {
         if let Ok(slot) = self.slots.clone().try_acquire_owned() {
             return Ok(Admission::AtWork(slot));
         }
@@ -111,7 +111,7 @@ impl Runs {
             Ok(place) => Ok(Admission::Waiting { place, slots: self.slots.clone() }),
             Err(_) => Err(format!(
                 "{} questions are at work and {} wait, which is as many as this server takes: ask later",
-                self.max_runs, self.max_waiting
+                self.max_runs, self.max_queued
             )),
         }
     }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     ask::ask,
-    call::Ended,
+    call::CallEnd,
     progress::{Reporter, Steps},
     shared::{Admission, Shared},
     tools::AskArguments,
@@ -23,7 +23,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Begins to answer a question. The task ends with `gone`, and where no client asks about it for long.
 pub(crate) fn begin(
     shared: &Arc<Shared>,
-    place: Admission,
+    admission: Admission,
     gone: CancellationToken,
     arguments: AskArguments,
     client: Option<(Peer<RoleServer>, ProgressToken)>,
@@ -33,7 +33,7 @@ pub(crate) fn begin(
         .with_poll_interval_ms(millis(POLL_INTERVAL));
     let of_task = shared.clone();
     shared.tasks.spawn(options, move |context| {
-        let watched = Watched::new(of_task.clone(), context.task_id());
+        let watched = WatchedTask::new(of_task.clone(), context.task_id());
         Box::pin(async move {
             let steps = Arc::new(Steps::default());
             let reporter = Reporter { client, task: Some(context.clone()) };
@@ -45,24 +45,24 @@ pub(crate) fn begin(
                 }
             };
             let ended = tokio::select! {
-                ended = ask(&of_task, place, arguments, cancelled, &steps) => ended,
+                ended = ask(&of_task, admission, arguments, cancelled, &steps) => ended,
                 never = reporter.report(&steps) => match never {},
             };
             match ended {
-                Ended::Answered(result) => Ok(result),
-                Ended::Cancelled => Err(TaskExit::Cancelled),
+                CallEnd::Answered(result) => Ok(result),
+                CallEnd::Cancelled => Err(TaskExit::Cancelled),
             }
         })
     })
 }
 
 /// A task whose clients are watched as long as it is at work.
-struct Watched {
+struct WatchedTask {
     shared: Arc<Shared>,
     task: String,
 }
 
-impl Watched {
+impl WatchedTask {
     fn new(shared: Arc<Shared>, task: &str) -> Self {
         shared.polls.begin(task);
         Self { shared, task: task.to_owned() }
@@ -73,7 +73,7 @@ impl Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for WatchedTask {
     fn drop(&mut self) {
         self.shared.polls.end(&self.task);
     }

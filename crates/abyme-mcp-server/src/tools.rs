@@ -62,7 +62,7 @@ pub(crate) struct OpenArguments {
 
 /// What `session_open` answers.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Opened {
+pub(crate) struct OpenReply {
     /// What the other tools know the session by
     pub(crate) session: String,
     /// The variables that it has
@@ -88,7 +88,7 @@ pub(crate) struct RunArguments {
 
 /// What `session_run` answers.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Ran {
+pub(crate) struct RunReply {
     /// `repr` of the last expression, unless it was `None`
     pub(crate) value: Option<String>,
     /// What was printed. A long text has a note in place of its middle, here and in the other texts
@@ -123,7 +123,7 @@ pub(crate) struct CloseArguments {
 
 /// What `session_close` answers.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Closed {
+pub(crate) struct CloseReply {
     /// The session that was closed
     pub(crate) session: String,
 }
@@ -143,20 +143,20 @@ pub(crate) fn tools(asks: bool, has_sessions: bool) -> Vec<Tool> {
     }
     if has_sessions {
         let closed = || ToolAnnotations::new().open_world(false);
-        tools.push(tool::<OpenArguments, Opened>(
+        tools.push(tool::<OpenArguments, OpenReply>(
             SESSION_OPEN,
             "Open a Python session",
             "Opens a Python session in a sandbox. It keeps its variables from one session_run to the next.",
             closed().destructive(false),
         ));
-        tools.push(tool::<RunArguments, Ran>(
+        tools.push(tool::<RunArguments, RunReply>(
             SESSION_RUN,
             "Run Python in a session",
             "Runs Python in an open session and answers what it printed, the value of its last expression, \
              and its exception.",
             closed(),
         ));
-        tools.push(tool::<CloseArguments, Closed>(
+        tools.push(tool::<CloseArguments, CloseReply>(
             SESSION_CLOSE,
             "Close a Python session",
             "Ends a session, and what runs in it.",

@@ -21,6 +21,15 @@ async fn main() {
             eprintln!("no config file");
             std::process::exit(2);
         }
+        Some("half") => {
+            for line in std::io::stdin().lines() {
+                let request = serde_json::from_str(&line.unwrap()).unwrap();
+                if let Some(answer) = server::answer_with_half(&request) {
+                    println!("{answer}");
+                }
+            }
+            return;
+        }
         Some(other) => panic!("no mode `{other}`"),
     }
     server::TestServer::default().serve(stdio()).await.unwrap().waiting().await.unwrap();

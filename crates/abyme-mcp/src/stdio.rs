@@ -8,10 +8,15 @@ use std::{
     time::Duration,
 };
 
-use rmcp::transport::TokioChildProcess;
+use abyme_core::WithoutLoneSurrogates;
+use rmcp::{
+    RoleClient,
+    service::{RxJsonRpcMessage, TxJsonRpcMessage},
+    transport::{Transport, async_rw::AsyncRwTransport},
+};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    process::{ChildStderr, Command},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
     sync::watch,
     time::timeout,
 };
@@ -48,6 +53,9 @@ const KEPT_CHARS: usize = 200;
 /// How long the last words of a server are waited for, whose stdout is closed already.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long a server may take to end, each time that it is asked to.
+const END_GRACE: Duration = Duration::from_secs(3);
+
 /// The last lines of a server's stderr; none, where there is no process.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LastLines {
@@ -78,22 +86,64 @@ impl LastLines {
     }
 }
 
+/// A process, and the messages that go in and come out. It is killed when this is dropped.
+pub(crate) struct ChildTransport {
+    child: Child,
+    stream: AsyncRwTransport<RoleClient, WithoutLoneSurrogates<ChildStdout>, ChildStdin>,
+}
+
+impl Transport<RoleClient> for ChildTransport {
+    type Error = io::Error;
+
+    fn send(
+        &mut self,
+        message: TxJsonRpcMessage<RoleClient>,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static {
+        self.stream.send(message)
+    }
+
+    fn receive(&mut self) -> impl Future<Output = Option<RxJsonRpcMessage<RoleClient>>> + Send {
+        self.stream.receive()
+    }
+
+    /// As the protocol says: its stdin ends, then it is asked to end, then it is killed.
+    async fn close(&mut self) -> io::Result<()> {
+        self.stream.close().await?;
+        if timeout(END_GRACE, self.child.wait()).await.is_ok() {
+            return Ok(());
+        }
+        #[cfg(unix)]
+        if let Some(pid) = self.child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())) {
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+            if timeout(END_GRACE, self.child.wait()).await.is_ok() {
+                return Ok(());
+            }
+        }
+        self.child.kill().await
+    }
+}
+
 /// Starts the command. The process ends with the transport.
-pub(crate) fn start(server: &McpServer, program: &str) -> io::Result<(TokioChildProcess, LastLines)> {
+pub(crate) fn start(server: &McpServer, program: &str) -> io::Result<(ChildTransport, LastLines)> {
     let mut command = Command::new(program);
     let inherited = INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
     command.args(&server.args).env_clear().envs(inherited).envs(&server.env).kill_on_drop(true);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(path) = &server.working_dir {
         command.current_dir(path);
     }
-    let (transport, stderr) = TokioChildProcess::builder(command).stderr(Stdio::piped()).spawn()?;
+    let mut child = command.spawn()?;
+    let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(io::Error::other("the process has no stdin or no stdout"));
+    };
     let mut lines = LastLines::default();
-    if let Some(stderr) = stderr {
+    if let Some(stderr) = child.stderr.take() {
         let (open, receiver) = watch::channel(());
         tokio::spawn(keep_last(stderr, server.name(), lines.clone(), open));
         lines.open = Some(receiver);
     }
-    Ok((transport, lines))
+    let stream = AsyncRwTransport::new_client(WithoutLoneSurrogates::new(stdout), stdin);
+    Ok((ChildTransport { child, stream }, lines))
 }
 
 /// Reads stderr to its end, so that the server never waits for a reader.

@@ -4,13 +4,14 @@
 #[path = "common/server.rs"]
 mod server;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use abyme_core::{
     ErrorKind, HostCall, HostError, Rlm, Tool, Value, inputs,
     testing::{ScriptedInterpreter, ScriptedModel},
 };
 use abyme_mcp::{McpClient, McpServer};
+use hyper::body::{Body, Incoming};
 use indexmap::IndexMap;
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
@@ -38,20 +39,33 @@ async fn serve_http() -> String {
         Arc::new(LocalSessionManager::default()),
         StreamableHttpServerConfig::default(),
     );
+    listen(move |request| {
+        let service = service.clone();
+        async move {
+            let is_allowed =
+                request.headers().get("authorization").is_some_and(|value| value == "Bearer key");
+            assert!(is_allowed, "each request has the token");
+            service.handle(request).await
+        }
+    })
+    .await
+}
+
+/// The URL of what answers requests on this machine.
+async fn listen<A, B>(answer: impl Fn(hyper::Request<Incoming>) -> A + Clone + Send + 'static) -> String
+where
+    A: Future<Output = hyper::Response<B>> + Send,
+    B: Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + 'static,
+{
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let service = service.clone();
-            let serve = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-                let service = service.clone();
-                async move {
-                    let is_allowed =
-                        request.headers().get("authorization").is_some_and(|value| value == "Bearer key");
-                    assert!(is_allowed, "each request has the token");
-                    Ok::<_, std::convert::Infallible>(service.handle(request).await)
-                }
+            let answer = answer.clone();
+            let serve = hyper::service::service_fn(move |request| {
+                let answered = answer(request);
+                async move { Ok::<_, std::convert::Infallible>(answered.await) }
             });
             let io = hyper_util::rt::TokioIo::new(stream);
             tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, serve));
@@ -107,6 +121,24 @@ async fn all_kinds_of_tools_work(client: &McpClient) {
     assert_eq!(late.unwrap_err().to_string(), "TimeoutError: `hang` took more than 0.05 s");
 }
 
+/// The answer of a server that writes half of a surrogate pair, as Python's `json` does.
+async fn answer_with_half(mut request: hyper::Request<Incoming>) -> hyper::Response<String> {
+    let mut read = Vec::new();
+    while let Some(frame) =
+        std::future::poll_fn(|context| Pin::new(request.body_mut()).poll_frame(context)).await
+    {
+        read.extend_from_slice(&frame.unwrap().into_data().unwrap());
+    }
+    let message = serde_json::from_slice(&read).unwrap_or_default();
+    match server::answer_with_half(&message) {
+        Some(answer) => hyper::Response::builder()
+            .header("content-type", "text/event-stream")
+            .body(format!("data: {answer}\n\n"))
+            .unwrap(),
+        None => hyper::Response::builder().status(202).body(String::new()).unwrap(),
+    }
+}
+
 /// The list of tools changes while the connection is open.
 async fn new_tools_are_there_after_a_refresh(client: &mut McpClient) {
     assert!(!client.tools_changed());
@@ -136,6 +168,16 @@ async fn tools_over_http() {
     let mut client = McpServer::url(serve_http().await).bearer("key").connect().await.unwrap();
     all_kinds_of_tools_work(&client).await;
     new_tools_are_there_after_a_refresh(&mut client).await;
+}
+
+/// Where it is refused, the call is never answered.
+#[tokio::test]
+async fn half_of_a_surrogate_pair_is_a_question_mark() {
+    let over_http = McpServer::url(listen(answer_with_half).await);
+    for server in [McpServer::command(program()).args(["half"]), over_http] {
+        let client = server.call_timeout(Duration::from_secs(20)).connect().await.unwrap();
+        assert_eq!(call(&client, "half", &[]).await.unwrap(), Value::from("ab?"));
+    }
 }
 
 #[tokio::test]

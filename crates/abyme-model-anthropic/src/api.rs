@@ -1,7 +1,7 @@
 //! The Messages API, as a configuration resolves to it.
 
 use abyme_core::{ModelFacts, PriceTable, ResponseStream, Result};
-use abyme_model_http::{Call, HttpClient, Learned, ProviderApi, ProviderError, Sources, Url};
+use abyme_model_http::{Call, HttpClient, KnownDemands, ProviderApi, ProviderError, Sources, Url};
 use async_trait::async_trait;
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 pub(crate) struct Messages {
     url: Url,
     table: PriceTable,
-    learned: Learned<Demands>,
+    learned: KnownDemands<Demands>,
 }
 
 #[async_trait]
@@ -35,7 +35,7 @@ impl ProviderApi for Messages {
     fn connect(config: &Config) -> Result<(HttpClient, Self)> {
         let url = check(config)?;
         let client = HttpClient::new(&url, &config.http, headers(config)?)?;
-        Ok((client, Self { url, table: PriceTable::built_in(), learned: Learned::default() }))
+        Ok((client, Self { url, table: PriceTable::built_in(), learned: KnownDemands::default() }))
     }
 
     fn name_of<'a>(&self, written: &'a str) -> Result<&'a str> {

@@ -1,7 +1,7 @@
 //! `generateContent`, as a configuration resolves to it.
 
 use abyme_core::{ModelFacts, PriceTable, ResponseStream, Result};
-use abyme_model_http::{Call, HttpClient, Learned, ProviderApi, ProviderError, Sources, Url};
+use abyme_model_http::{Call, HttpClient, KnownDemands, ProviderApi, ProviderError, Sources, Url};
 use async_trait::async_trait;
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 /// The API at one place.
 pub(crate) struct GenerateContent {
     url: Url,
-    learned: Learned<Demands>,
+    learned: KnownDemands<Demands>,
 }
 
 #[async_trait]
@@ -34,7 +34,7 @@ impl ProviderApi for GenerateContent {
     fn connect(config: &Config) -> Result<(HttpClient, Self)> {
         let url = check(config)?;
         let client = HttpClient::new(&url, &config.http, headers(config)?)?;
-        Ok((client, Self { url, learned: Learned::default() }))
+        Ok((client, Self { url, learned: KnownDemands::default() }))
     }
 
     fn name_of<'a>(&self, written: &'a str) -> Result<&'a str> {

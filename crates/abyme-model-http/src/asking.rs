@@ -25,9 +25,9 @@ use crate::{
 /// What each model of a server demands, learned from its refusals: a request is repeated as it is wanted, and
 /// later ones of the same model begin that way.
 #[derive(Debug, Default)]
-pub struct Learned<D>(Mutex<HashMap<String, D>>);
+pub struct KnownDemands<D>(Mutex<HashMap<String, D>>);
 
-impl<D: Copy + Default + PartialEq + Debug> Learned<D> {
+impl<D: Copy + Default + PartialEq + Debug> KnownDemands<D> {
     /// What this model is known to demand.
     fn of(&self, model: &str) -> D {
         let learned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,7 +77,7 @@ impl<O> Call<'_, O> {
     /// Those of `write` and of the answer.
     pub async fn ask<D: Copy + Default + PartialEq + Debug, S>(
         &self,
-        learned: &Learned<D>,
+        learned: &KnownDemands<D>,
         write: impl Fn(D) -> Result<(Url, Bytes, S)>,
         more: impl Fn(D, &ProviderError, &S) -> Option<D>,
         reader: impl Fn(D) -> Box<dyn ReadReply>,

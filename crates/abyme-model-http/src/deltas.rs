@@ -15,7 +15,7 @@ use crate::{
     events::{self, Event, EventParser},
     failure::Exchange,
     rate_limits,
-    transport::{Head, Incoming, Piece},
+    transport::{Head, IncomingReply, Piece},
 };
 
 /// How a provider's answer becomes a reply, in events or whole. One reader reads one answer.
@@ -94,7 +94,7 @@ const AFTERWARDS_TIMEOUT: Duration = Duration::from_secs(5);
 /// came until then. One that ends before its reply does is an error of kind
 /// [`Connection`](ErrorKind::Connection).
 pub fn deltas<R: ReadReply>(
-    incoming: Incoming,
+    incoming: IncomingReply,
     exchange: Exchange,
     reader: R,
 ) -> impl Stream<Item = Result<Delta>> + Send {
@@ -119,7 +119,7 @@ pub fn deltas<R: ReadReply>(
 struct Deltas<R> {
     head: Head,
     /// The rest of the answer; `None` once the reply is over.
-    incoming: Option<Incoming>,
+    incoming: Option<IncomingReply>,
     exchange: Exchange,
     reader: R,
     parser: EventParser,
@@ -181,7 +181,7 @@ impl<R: ReadReply> Deltas<R> {
         }
         match read {
             Ok(Progress::Done) => {
-                self.incoming.take().into_iter().for_each(Incoming::release);
+                self.incoming.take().into_iter().for_each(IncomingReply::release);
                 self.finish(None)
             }
             // A reply that was finished stays so.
@@ -219,7 +219,7 @@ impl<R: ReadReply> Deltas<R> {
 
 /// What comes next of an answer, where no event is ready.
 async fn step(
-    incoming: &mut Incoming,
+    incoming: &mut IncomingReply,
     parser: &mut EventParser,
     began: bool,
     progress: Progress,

@@ -5,12 +5,12 @@
 //!
 //! | part | what for |
 //! |---|---|
-//! | [`ModelClient`], [`model_client!`] | a client, whatever its provider: its life and its calls |
-//! | [`ProviderApi`], [`Call`], [`Learned`] | what a client adds: its provider's requests and answers |
+//! | [`ModelClient`], [`model_client!`] | a client, whatever its provider: its settings and its calls |
+//! | [`ProviderApi`], [`Call`], [`KnownDemands`] | what a client adds: its provider's requests and answers |
 //! | [`ModelConfig`], [`HttpConfig`] | the settings that all clients have |
 //! | [`Sources`], [`Provider`] | variables of the environment and of `.env` |
 //! | [`Headers`], [`HttpClient`], [`Allowance`] | sending one request within its limits |
-//! | [`Incoming`], [`Reply`] | an answer that is coming, and a whole one |
+//! | [`IncomingReply`], [`Reply`] | an answer that is coming, and a whole one |
 //! | [`Exchange`], [`ReadReply`], [`deltas`] | reading an answer, or saying what it is instead |
 //! | [`Secret`], [`Mask`] | keys, which are never shown |
 //!
@@ -41,7 +41,6 @@ mod env;
 mod events;
 mod failure;
 mod json;
-mod lazy;
 mod masked_reply;
 mod model_client;
 mod model_config;
@@ -61,7 +60,7 @@ pub use reqwest::{Method, StatusCode, Url, header::HeaderMap};
 pub use self::{
     allowance::Allowance,
     answer::Unusable,
-    asking::{Call, Learned},
+    asking::{Call, KnownDemands},
     client::{Headers, HttpClient},
     config::HttpConfig,
     deltas::{Progress, ReadReply, deltas, reply_in},
@@ -75,7 +74,7 @@ pub use self::{
     provider_error::ProviderError,
     secret::{Mask, Secret},
     tls::http_client,
-    transport::{Head, Incoming, Piece, Reply},
+    transport::{Head, IncomingReply, Piece, Reply},
     url::{base_url, host_of, shown},
 };
 

@@ -1,18 +1,22 @@
-//! A client of models: its life, whatever the provider.
+//! A client of models: how it is configured, made and called, whatever the provider.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{
+    fmt,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use abyme_core::{
-    Delta, Error, ModelFacts, Price, PriceTable, Request, Response, ResponseStream, Result, model::collect,
-    runtime::HomeRuntime,
+    Delta, Error, ErrorKind, ModelFacts, Price, PriceTable, Request, Response, ResponseStream, Result,
+    model::collect, runtime::HomeRuntime,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::time::Instant;
 
 use crate::{
-    asking::Call, client::HttpClient, env::Sources, lazy::Lazy, masked_reply::masked,
-    model_config::ModelConfig, provider_api::ProviderApi,
+    asking::Call, client::HttpClient, env::Sources, masked_reply::masked, model_config::ModelConfig,
+    provider_api::ProviderApi,
 };
 
 /// A client of one provider's models: settings, one pool of connections, and the facts that every error
@@ -40,6 +44,27 @@ struct Resolved<A: ProviderApi> {
     facts: Option<ModelFacts>,
     client: HttpClient,
     api: A,
+}
+
+/// A value that is made at the first use. What is wrong with it is said at every use.
+#[derive(Debug)]
+struct Lazy<T>(OnceLock<Result<T, (ErrorKind, String)>>);
+
+impl<T> Default for Lazy<T> {
+    fn default() -> Self {
+        Self(OnceLock::new())
+    }
+}
+
+impl<T> Lazy<T> {
+    /// The value, which `make` makes if it is not there.
+    ///
+    /// # Errors
+    /// That of the first `make`: its kind and its message.
+    fn get(&self, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+        let made = self.0.get_or_init(|| make().map_err(|error| (error.kind(), error.message().to_owned())));
+        made.as_ref().map_err(|(kind, message)| Error::new(*kind, message))
+    }
 }
 
 /// What is configured, and what it resolves to.

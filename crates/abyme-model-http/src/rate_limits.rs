@@ -8,7 +8,7 @@ use reqwest::header::HeaderMap;
 use crate::retry_hint::{PREFIXES, reset};
 
 /// The limits that headers name, as OpenAI (`x-ratelimit-remaining-tokens`), Anthropic
-/// (`anthropic-ratelimit-input-tokens-remaining`) and all who follow them write it; `None` if there are none.
+/// (`anthropic-ratelimit-input-tokens-remaining`) and all that follow write it; `None` if there are none.
 pub(crate) fn in_headers(headers: &HeaderMap, now: SystemTime) -> Option<RateLimits> {
     let mut limits = RateLimits::default();
     for (name, value) in headers {

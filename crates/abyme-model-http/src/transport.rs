@@ -62,7 +62,7 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_FAILURE_BYTES: usize = 1 << 20;
 
 /// An answer whose head is there and whose body is coming. Dropping it closes the connection.
-pub struct Incoming {
+pub struct IncomingReply {
     /// Its head.
     pub head: Head,
     response: Response,
@@ -98,7 +98,7 @@ impl HttpClient {
         url: &Url,
         body: Option<Bytes>,
         allowed: Allowance,
-    ) -> Result<Incoming> {
+    ) -> Result<IncomingReply> {
         let host = self.host();
         let (start, deadline) = (Instant::now(), allowed.deadline);
         let first_byte = allowed.first_byte.map_or(deadline, |limit| far(start, limit).min(deadline));
@@ -132,7 +132,7 @@ impl HttpClient {
                 (allowed.bytes.min(MAX_FAILURE_BYTES), deadline.min(soon))
             }
         };
-        Ok(Incoming { head, response, host: host.to_owned(), allowed, deadline, most, bytes: 0 })
+        Ok(IncomingReply { head, response, host: host.to_owned(), allowed, deadline, most, bytes: 0 })
     }
 
     /// The error of a request that got no answer.
@@ -171,7 +171,7 @@ impl HttpClient {
     }
 }
 
-impl Incoming {
+impl IncomingReply {
     /// The host that answers.
     pub fn host(&self) -> &str {
         &self.host
@@ -253,7 +253,7 @@ impl Incoming {
 }
 
 /// Without the URL, whose query may hold a key.
-impl fmt::Debug for Incoming {
+impl fmt::Debug for IncomingReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Incoming")
             .field("host", &self.host)

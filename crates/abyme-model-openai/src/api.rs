@@ -1,7 +1,7 @@
 //! An OpenAI-compatible API, as a configuration resolves to it.
 
 use abyme_core::{ModelFacts, ResponseStream, Result};
-use abyme_model_http::{Call, HttpClient, Learned, ProviderApi, ProviderError, ReadReply, Sources};
+use abyme_model_http::{Call, HttpClient, KnownDemands, ProviderApi, ProviderError, ReadReply, Sources};
 use async_trait::async_trait;
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 /// The API at one endpoint.
 pub(crate) struct Compatible {
     endpoint: Endpoint,
-    learned: Learned<Demands>,
+    learned: KnownDemands<Demands>,
 }
 
 #[async_trait]
@@ -42,7 +42,7 @@ impl ProviderApi for Compatible {
         let endpoint = check(config)?;
         let url = endpoint.url(config.options.api, endpoint.model_name(&config.model)?);
         let client = HttpClient::new(&url, &config.http, headers(config, &endpoint)?)?;
-        Ok((client, Self { endpoint, learned: Learned::default() }))
+        Ok((client, Self { endpoint, learned: KnownDemands::default() }))
     }
 
     fn name_of<'a>(&self, written: &'a str) -> Result<&'a str> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 /// use abyme_serve::ServeConfig;
 ///
-/// let config = ServeConfig::default().max_concurrent_runs(8).trace_dir("runs");
+/// let config = ServeConfig::default().max_runs(8).trace_dir("runs");
 /// assert_eq!(config.max_queued, 64);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 #[non_exhaustive]
 pub struct ServeConfig {
     /// Runs at work at once; further requests wait. Default 4.
-    pub max_concurrent_runs: usize,
+    pub max_runs: usize,
     /// Requests that wait; further ones are refused with status 429. Default 64.
     pub max_queued: usize,
     /// How long a request waits, at most; then it is refused with status 429. Default 300 s.
@@ -63,7 +63,7 @@ pub struct ServeConfig {
 impl Default for ServeConfig {
     fn default() -> Self {
         Self {
-            max_concurrent_runs: 4,
+            max_runs: 4,
             max_queued: 64,
             queue_timeout: Duration::from_secs(300),
             max_connections: 512,
@@ -95,7 +95,7 @@ macro_rules! setters {
 impl ServeConfig {
     setters! {
         /// Sets how many runs are at work at once.
-        max_concurrent_runs: usize,
+        max_runs: usize,
         /// Sets how many requests wait.
         max_queued: usize,
         /// Sets how long a request waits.
@@ -139,7 +139,7 @@ impl ServeConfig {
     /// Refuses what cannot work.
     pub(crate) fn check(&self) -> Result<()> {
         let zero = [
-            ("max_concurrent_runs", self.max_concurrent_runs == 0),
+            ("max_runs", self.max_runs == 0),
             ("max_connections", self.max_connections == 0),
             ("max_body_bytes", self.max_body_bytes == 0),
             ("max_total_body_bytes", self.max_total_body_bytes == 0),
@@ -154,8 +154,8 @@ impl ServeConfig {
             return Err(Error::new(ErrorKind::Config, message));
         }
         // What a semaphore can count.
-        if self.max_concurrent_runs.saturating_add(self.max_queued) > tokio::sync::Semaphore::MAX_PERMITS {
-            return Err(Error::new(ErrorKind::Config, "max_concurrent_runs and max_queued are too many"));
+        if self.max_runs.saturating_add(self.max_queued) > tokio::sync::Semaphore::MAX_PERMITS {
+            return Err(Error::new(ErrorKind::Config, "max_runs and max_queued are too many"));
         }
         Ok(())
     }
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn defaults_are_pinned() {
         let expected = serde_json::json!({
-            "max_concurrent_runs": 4, "max_queued": 64, "queue_timeout": 300.0, "max_connections": 512,
+            "max_runs": 4, "max_queued": 64, "queue_timeout": 300.0, "max_connections": 512,
             "max_body_bytes": 67_108_864, "max_total_body_bytes": 1_073_741_824, "header_timeout": 10.0,
             "body_idle_timeout": 20.0, "body_timeout": 300.0, "write_timeout": 60.0,
             "keep_alive_interval": 15.0, "shutdown_grace": 30.0, "reasoning": true, "trace_dir": null,
@@ -179,8 +179,8 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_refused_by_name() {
-        let error = ServeConfig::default().max_concurrent_runs(0).check().unwrap_err();
-        assert!(error.message().starts_with("max_concurrent_runs is 0"), "{error}");
+        let error = ServeConfig::default().max_runs(0).check().unwrap_err();
+        assert!(error.message().starts_with("max_runs is 0"), "{error}");
         assert!(ServeConfig::default().max_queued(usize::MAX).check().is_err());
         ServeConfig::default().max_queued(0).check().unwrap();
     }

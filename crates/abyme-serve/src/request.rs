@@ -3,7 +3,7 @@
 //! What would change the meaning of the reply and cannot be done here is refused. Settings of sampling and
 //! the like are the business of the models behind the server, and are passed over.
 
-use abyme_core::{Inputs, Text, Value};
+use abyme_core::{Inputs, Text, Value, without_lone_surrogates};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
@@ -56,7 +56,7 @@ struct RequestMessage {
 impl ChatRequest {
     /// Reads a body.
     pub(crate) fn read(body: &[u8]) -> Result<Self, Refusal> {
-        let body: RequestBody = serde_json::from_slice(body).map_err(|error| {
+        let body: RequestBody = serde_json::from_slice(&without_lone_surrogates(body)).map_err(|error| {
             Refusal::invalid(format!("the body is no request for a chat completion: {error}"))
         })?;
         body.check()?;
@@ -241,6 +241,13 @@ mod tests {
             question: "What\nnow?", messages: messages, system: "Be brief.\n\nBe kind.",
         };
         assert_eq!(request.inputs, expected);
+    }
+
+    #[test]
+    fn half_of_a_surrogate_pair_is_a_question_mark() {
+        let body = br#"{"model": "m", "messages": [{"role": "user", "content": "ab\ud83d"}]}"#;
+        let request = ChatRequest::read(body).unwrap();
+        assert_eq!(request.inputs.get("question"), Some(&Value::from("ab?")));
     }
 
     #[test]

@@ -207,8 +207,9 @@ async fn all_ended(shared: &Shared, connections: &mut JoinSet<()>) {
 /// its answer.
 async fn connection(stream: TcpStream, router: Router, shared: Arc<Shared>) {
     let _open = shared.metrics.connection();
-    let timeouts =
-        Timeouts::default().header(shared.config.header_timeout).write(shared.config.write_timeout);
+    let timeouts = Timeouts::default()
+        .header_timeout(shared.config.header_timeout)
+        .write_timeout(shared.config.write_timeout);
     let mut served = pin!(http_connection(stream, timeouts, TowerToHyperService::new(router)));
     // What goes wrong here is the client's doing.
     tokio::select! {

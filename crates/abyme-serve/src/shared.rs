@@ -39,7 +39,7 @@ enum Phase {
 impl Shared {
     pub(crate) fn new(config: ServeConfig, models: IndexMap<String, Rlm>, keys: Keyring) -> Arc<Self> {
         Arc::new(Self {
-            queue: RequestQueue::new(config.max_concurrent_runs, config.max_queued),
+            queue: RequestQueue::new(config.max_runs, config.max_queued),
             bodies: BodyMemory::new(config.max_total_body_bytes),
             metrics: Metrics::new(),
             created: unix_seconds(),

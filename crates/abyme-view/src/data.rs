@@ -191,7 +191,7 @@ impl Writer {
     fn replace(&mut self, json: &mut Json) {
         match json {
             Json::String(text) if text.len() >= MIN_TEXT_BYTES => {
-                let number = self.place(std::mem::take(text));
+                let number = self.index_of(std::mem::take(text));
                 *text = format!("{REFERENCE}{number}");
             }
             Json::String(text) if text.starts_with(REFERENCE) => text.insert(0, REFERENCE),
@@ -201,7 +201,7 @@ impl Writer {
         }
     }
 
-    fn place(&mut self, text: String) -> usize {
+    fn index_of(&mut self, text: String) -> usize {
         let text = match self.cut {
             Some(chars) => shortened(text, chars).unwrap_or_else(|text| {
                 self.cut_texts += 1;

@@ -99,7 +99,7 @@ impl Follow {
         Ok(Self { listener, token, shared })
     }
 
-    /// The address of the page. Who knows it can read the record.
+    /// The address of the page. Anybody who knows it can read the record.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}/{}/", self.listener.address(), self.token)

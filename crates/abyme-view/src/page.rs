@@ -54,7 +54,7 @@ pub struct Page<'a> {
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(not(feature = "follow"), allow(dead_code, reason = "only the server makes such a page"))]
 pub(crate) struct FollowFrom {
-    /// So many of its records.
+    /// The number of records that the page has.
     pub(crate) records: usize,
     /// How often its file had begun anew.
     pub(crate) generation: u64,
@@ -179,7 +179,7 @@ pub(crate) fn escaped(text: &str) -> String {
             '>' => safe.push_str("&gt;"),
             '&' => safe.push_str("&amp;"),
             '"' => safe.push_str("&quot;"),
-            // Neither form knows them.
+            // Control characters are valid neither in HTML nor in a URL.
             char if char.is_control() => safe.push('\u{fffd}'),
             char => safe.push(char),
         }

@@ -153,6 +153,7 @@ pub mod wasm {
 pub mod reexports {
     pub use async_trait;
     pub use bytes;
+    pub use futures_util;
     pub use indexmap;
     pub use schemars;
     pub use serde_json;

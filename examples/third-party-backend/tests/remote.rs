@@ -123,10 +123,10 @@ async fn end_of(session: &mut Session) -> Error {
 
 /// Hears `begun()`, by which a cell tells how far it is. What it printed before has arrived then.
 #[derive(Debug, Default)]
-struct Begun(Notify);
+struct BeginSignal(Notify);
 
 #[async_trait]
-impl HostFunctions for Begun {
+impl HostFunctions for BeginSignal {
     async fn call(&self, _: HostCall) -> Result<Value, HostError> {
         self.0.notify_one();
         Ok(Value::None)
@@ -207,7 +207,7 @@ async fn a_silent_address_is_given_up(_: LocalAgent) {
 async fn an_agent_killed_in_mid_cell_ends_the_session(mut agent: LocalAgent) {
     let mut session = session(&agent).await;
     let (process, child, directory) = processes(&mut session).await;
-    let begun = Begun::default();
+    let begun = BeginSignal::default();
     let killer = async {
         tokio::time::timeout(Duration::from_secs(10), begun.0.notified()).await.unwrap();
         agent.kill();

@@ -31,10 +31,10 @@ const CELLS: [&str; 5] = [
 
 /// Answers by what it is asked, and adds a line to a file for each call before it does.
 #[derive(Debug)]
-struct Noted(PathBuf);
+struct NotingModel(PathBuf);
 
 #[async_trait::async_trait]
-impl LanguageModel for Noted {
+impl LanguageModel for NotingModel {
     fn name(&self) -> &str {
         "noted"
     }
@@ -90,7 +90,8 @@ pub(crate) fn rlm(backend: Arc<dyn InterpreterFactory>, calls: &Path) -> Rlm {
             note(&tool_calls, &format!("note {text}"));
             async move { Ok(Value::from(text.to_uppercase())) }
         });
-    let builder = Rlm::builder("docs -> text").model(Noted(calls.to_owned())).interpreter(backend).tool(tool);
+    let builder =
+        Rlm::builder("docs -> text").model(NotingModel(calls.to_owned())).interpreter(backend).tool(tool);
     builder.build().unwrap()
 }
 

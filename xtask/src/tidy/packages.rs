@@ -34,6 +34,9 @@ fn check_package(package: &Package, problems: &mut Vec<Problem>) {
         push(format!("{name} has no description"));
     }
     let published = package.publish.as_ref().is_none_or(|registries| !registries.is_empty());
+    if published && package.license.is_none() {
+        push(format!("{name} has no `license`"));
+    }
     if published && package.readme.as_ref().is_none_or(|readme| !readme_exists(package, readme.as_str())) {
         push(format!("{name} has no README.md"));
     }
@@ -58,6 +61,22 @@ fn names_version(specification: &str, version: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_published_crate_has_a_license() {
+        let metadata = cargo_metadata::MetadataCommand::new().no_deps().exec().unwrap();
+        let core = metadata.packages.iter().find(|package| package.name.as_str() == "abyme-core");
+        let mut package = core.unwrap().clone();
+        let mut problems = Vec::new();
+        check_package(&package, &mut problems);
+        assert!(problems.is_empty());
+        package.license = None;
+        check_package(&package, &mut problems);
+        assert_eq!(problems.len(), 1);
+        package.publish = Some(Vec::new());
+        check_package(&package, &mut problems);
+        assert_eq!(problems.len(), 1, "what is not published needs none");
+    }
 
     #[test]
     fn the_version_is_read_from_code_and_specification() {

@@ -142,7 +142,7 @@ fn split(text: &str) -> (&str, &str) {
 
 const SMALLEST: u64 = 1_000;
 const LARGEST: u64 = 2 * 1024 * 1024 * 1024;
-/// Ten years: more cannot be waited for, and less than what clocks overflow at.
+/// Ten years: long enough to mean "no limit", and no clock overflows.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 #[cfg(test)]

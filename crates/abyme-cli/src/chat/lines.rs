@@ -42,7 +42,7 @@ impl Lines {
         let before = is_terminal.then(TerminalMode::now).flatten();
         let (wanted, requests) = mpsc::channel::<oneshot::Sender<Result<Input, Failure>>>();
         let standard = standard.clone();
-        // It waits for a person at the end of the command, so nobody waits for it.
+        // The thread may wait for a line for ever, so nothing joins it.
         let thread = thread::Builder::new().name("abyme-lines".into()).spawn(move || {
             let mut read: Box<dyn FnMut() -> Result<Input, Failure>> = match is_terminal {
                 true => {

@@ -16,7 +16,7 @@ pub(super) struct Report {
     pub(super) backends: Vec<Backend>,
     /// What was not tried because it costs money, with what it costs.
     pub(super) not_tried: Vec<(&'static str, &'static str)>,
-    pub(super) model: Model,
+    pub(super) model: ModelState,
 }
 
 /// A backend that is compiled in.
@@ -28,7 +28,7 @@ pub(super) struct Backend {
     pub(super) capabilities: Capabilities,
     /// The prepared interpreter on disk, for a backend that has one.
     pub(super) cache: Option<CacheState>,
-    /// What ran, or why nothing does.
+    /// The result of a session, or why none ran.
     pub(super) health: Result<Health, String>,
 }
 
@@ -39,24 +39,24 @@ pub(super) struct Health {
     pub(super) version: String,
     /// Time to the end of the first session's first cell.
     pub(super) first: Duration,
-    /// The same for the next session.
+    /// Time to the end of the next session's first cell.
     pub(super) later: Duration,
 }
 
 /// The model that is configured. A key is there or not; it is never shown.
 #[derive(Debug, Default)]
-pub(super) struct Model {
+pub(super) struct ModelState {
     pub(super) name: Option<String>,
     pub(super) source: Option<String>,
     pub(super) host: Option<String>,
     pub(super) key: bool,
     /// Why it cannot be asked.
     pub(super) problem: Option<String>,
-    /// What came of asking it.
+    /// The result of a call.
     pub(super) check: Option<Result<Duration, Problem>>,
 }
 
-impl Model {
+impl ModelState {
     pub(super) fn problem(problem: String) -> Self {
         Self { problem: Some(problem), ..Self::default() }
     }
@@ -187,7 +187,7 @@ impl Backend {
     }
 }
 
-impl Model {
+impl ModelState {
     fn describe(&self, text: &mut String) {
         let answers = !matches!(self.check, Some(Err(_)));
         let ok = if self.problem.is_none() && answers { "ok" } else { "NO" };
@@ -254,7 +254,7 @@ impl Model {
     }
 }
 
-/// The cache, as it was when the doctor came.
+/// The state of the cache before the check.
 fn cached(cache: &CacheState) -> String {
     let path = cache.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
     match (&cache.problem, cache.ready) {

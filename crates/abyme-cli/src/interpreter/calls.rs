@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use indexmap::IndexMap;
 use tokio::sync::{Notify, oneshot};
 
-use super::{answer, lines::Answer, stdio::Writer};
+use super::{answer, lines::ToolReply, stdio::Writer};
 
 /// Calls that wait for their answers, in the order in which they were written.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Calls {
     ///
     /// # Errors
     /// Why there is no such call.
-    pub(super) fn answer(&self, answer: Answer) -> Result<(), String> {
+    pub(super) fn answer(&self, answer: ToolReply) -> Result<(), String> {
         let mut open = self.open();
         let id = match answer.id {
             Some(id) => id,
@@ -89,18 +89,18 @@ impl HostFunctions for Calls {
             id
         };
         self.opened.notify_one();
-        let _waiting = Waiting { calls: self, id };
+        let _waiting = OpenCall { calls: self, id };
         answered.await.unwrap_or_else(|_| Err(HostError::runtime_error("the call was given up")))
     }
 }
 
 /// Marks a call as not waited for any more when it is dropped.
-struct Waiting<'a> {
+struct OpenCall<'a> {
     calls: &'a Calls,
     id: u64,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for OpenCall<'_> {
     fn drop(&mut self) {
         if let Some(call) = self.calls.open().calls.get_mut(&self.id) {
             *call = None;

@@ -12,8 +12,8 @@ pub(super) enum Line {
     /// Code to run.
     Cell(Box<CellLine>),
     /// What a tool returned.
-    Answer(Answer),
-    /// Neither; why.
+    Answer(ToolReply),
+    /// A line that is neither, and why.
     Bad(String),
 }
 
@@ -29,7 +29,7 @@ pub(super) struct CellLine {
 
 /// What a tool returned, or the text of its failure.
 #[derive(Debug, PartialEq)]
-pub(super) struct Answer {
+pub(super) struct ToolReply {
     pub(super) id: Option<u64>,
     pub(super) result: Result<Value, String>,
 }
@@ -116,7 +116,7 @@ fn names(fields: &mut IndexMap<String, Value>, field: &str) -> Result<Option<Vec
     Ok(Some(names))
 }
 
-fn answer(mut fields: IndexMap<String, Value>) -> Result<Answer, String> {
+fn answer(mut fields: IndexMap<String, Value>) -> Result<ToolReply, String> {
     let id = match fields.swap_remove("id") {
         None | Some(Value::None) => None,
         Some(Value::Int(id)) if id >= 0 => Some(id.unsigned_abs()),
@@ -132,7 +132,7 @@ fn answer(mut fields: IndexMap<String, Value>) -> Result<Answer, String> {
             return Err(format!("`tool_error` has to be a string, not {}", kind(&other.unwrap_or_default())));
         }
     };
-    Ok(Answer { id, result })
+    Ok(ToolReply { id, result })
 }
 
 /// What JSON calls a value.
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn answers() {
         let answer = |line: &str| match parse(line.as_bytes()) {
-            Line::Answer(Answer { id, result }) => (id, result),
+            Line::Answer(ToolReply { id, result }) => (id, result),
             other => panic!("{other:?}"),
         };
         assert_eq!(answer(r#"{"tool_result": null}"#), (None, Ok(Value::None)));

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     answer,
     calls::Calls,
-    lines::{Answer, CellLine, Line},
+    lines::{CellLine, Line, ToolReply},
     stdio::{Reader, Writer},
 };
 use crate::{args::InterpreterArgs, exit::Exit};
@@ -173,7 +173,7 @@ impl Server {
         }
     }
 
-    fn answer(&self, answer: Answer) {
+    fn answer(&self, answer: ToolReply) {
         if let Err(problem) = self.calls.answer(answer) {
             self.bad(&problem);
         }

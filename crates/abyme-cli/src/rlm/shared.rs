@@ -73,8 +73,28 @@ impl Shared {
         if let Some(tools) = self.tools.get(server) {
             return Ok(tools.clone());
         }
-        let tools = super::mcp::tools(server).await?;
+        let tools = tools(server).await?;
         self.tools.insert(server.to_owned(), tools.clone());
         Ok(tools)
+    }
+}
+
+/// Connects to a server: a URL, or a command line as a shell reads it. The server ends with its tools.
+#[cfg(feature = "mcp")]
+async fn tools(server: &str) -> Result<Vec<abyme::Tool>, Failure> {
+    let server = match server.starts_with("http://") || server.starts_with("https://") {
+        true => abyme::McpServer::url(server),
+        false => {
+            let mut words = shlex::split(server).unwrap_or_default().into_iter();
+            let Some(program) = words.next() else {
+                let failure = Failure::usage("--mcp: neither a URL nor a command line");
+                return Err(failure.hint("quote it as for a shell: --mcp 'npx -y some-server \"a folder\"'"));
+            };
+            abyme::McpServer::command(program).args(words)
+        }
+    };
+    match server.connect().await {
+        Ok(client) => Ok(client.tools()),
+        Err(error) => Err(Failure::usage(error.message()).context("--mcp")),
     }
 }

@@ -52,7 +52,7 @@ fn outputs(text: &str) -> Result<Vec<Field>, String> {
                     {\"type\": \"object\", \"properties\": {\"modules\": {\"type\": \"array\"}}}"
             .to_owned());
     };
-    // Where nothing is required, no one thought about it: all of it is asked for.
+    // Without `required`, all properties are required.
     let required = root.get("required").and_then(Json::as_array);
     let is_required =
         |name: &str| required.is_none_or(|required| required.iter().any(|one| one.as_str() == Some(name)));

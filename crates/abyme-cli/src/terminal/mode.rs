@@ -20,7 +20,7 @@ pub(crate) struct TerminalMode {
 }
 
 impl TerminalMode {
-    /// That of the terminal of this process, if it has one.
+    /// The mode of this process's terminal, if it has one.
     pub(crate) fn now() -> Option<Self> {
         let mut options = File::options();
         // A read must not wait for a key that another process took.

@@ -2,7 +2,7 @@
 
 use crate::{
     server::{Server, completion},
-    support::{CACHE, TestDir},
+    support::{CACHE, CommandEnd, TestDir},
 };
 
 #[test]
@@ -100,6 +100,23 @@ fn a_model_that_does_not_answer_fails_the_check() {
     assert!(!format!("{ended:?}").contains("canary"), "{ended:?}");
     let text = dir.run(&["doctor", "--model", "some-model", "--check-model"]).stdout;
     assert!(text.contains("NO  some-model") && text.contains("asked: check the API key"), "{text}");
+}
+
+/// This machine is asked by itself, whatever its name; where a proxy may be what failed, that is said.
+#[test]
+fn a_proxy_of_the_environment_is_for_other_machines() {
+    let server = Server::start(|_| (200, completion("ok")));
+    let checked = |base: &str| {
+        let dir = TestDir::new();
+        dir.write(".env", format!("ABYME_API_KEY=sk-canary\nABYME_API_BASE={base}\n"));
+        let mut command = dir.command(&["doctor", "--json", "--model", "some-model", "--check-model"]);
+        let ended = CommandEnd::from(command.env("HTTP_PROXY", "http://127.0.0.1:9").output().unwrap());
+        ended.json()["model"].clone()
+    };
+    let here = checked(&server.url().replace("127.0.0.1", "0.0.0.0"));
+    assert_eq!(here["answers"], true, "{here}");
+    let elsewhere = checked("http://abyme.invalid/v1");
+    assert!(elsewhere["answer_problem"].as_str().unwrap().contains("sets a proxy"), "{elsewhere}");
 }
 
 /// What the doctor says of a model that does not answer, as JSON and as a text.

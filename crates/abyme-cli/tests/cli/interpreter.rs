@@ -18,6 +18,9 @@ const SUBPROCESS: [&str; 2] = ["--backend", "subprocess"];
 /// Code that knows its process by the number that the test knows it by.
 const OPEN: [&str; 4] = ["--backend", "subprocess", "--isolation", "off"];
 
+/// Where the process of a host has its temporary files.
+const TEMPORARY: &str = "temporary";
+
 /// A host.
 struct Host {
     child: Child,
@@ -29,8 +32,10 @@ struct Host {
 impl Host {
     fn start(args: &[&str]) -> Self {
         let dir = TestDir::new();
-        let mut child =
-            dir.command(&[&["interpreter"], args].concat()).stdin(Stdio::piped()).spawn().unwrap();
+        std::fs::create_dir(dir.path(TEMPORARY)).unwrap();
+        let mut command = dir.command(&[&["interpreter"], args].concat());
+        command.env("TMPDIR", dir.path(TEMPORARY)).stdin(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
         Self { child, stdin, stdout, dir }
     }
@@ -86,6 +91,12 @@ impl Host {
 
     fn exit(&mut self) -> i32 {
         exit_within(&mut self.child, Duration::from_secs(10))
+    }
+
+    /// What the process has, or left, among the temporary files.
+    fn temporary_files(&self) -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(self.dir.path(TEMPORARY)).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
     }
 }
 
@@ -450,9 +461,11 @@ fn signals_and_a_closed_stdout_end_it() {
     for (name, code) in [("TERM", 143), ("INT", 130), ("HUP", 129), ("QUIT", 131)] {
         let mut host = Host::start(&OPEN);
         let pid: i64 = host.run("import os; os.getpid()")["value"].as_str().unwrap().parse().unwrap();
+        assert_eq!(host.temporary_files().len(), 1, "the directory of the sessions");
         signal(&host.child, name);
         assert_eq!(host.exit(), code);
         eventually("the child is gone", || !is_alive(pid));
+        assert!(host.temporary_files().is_empty(), "{name}: {:?}", host.temporary_files());
         // Also in the middle of a cell that never gives way by itself.
         for args in [&[][..], &SUBPROCESS] {
             let mut host = Host::start(args);
@@ -461,6 +474,7 @@ fn signals_and_a_closed_stdout_end_it() {
             std::thread::sleep(Duration::from_millis(200));
             signal(&host.child, name);
             assert_eq!(host.exit(), code, "{args:?}");
+            assert!(host.temporary_files().is_empty(), "{name}, {args:?}: {:?}", host.temporary_files());
         }
     }
     for args in [&[][..], &SUBPROCESS] {

@@ -138,7 +138,7 @@ fn what_is_no_server_is_said_in_one_line() {
         (&["--no-token", "--listen=0.0.0.0:0"], &["loopback"]),
         (&["--no-token", &taken], &["cannot listen on 127.0.0.1"]),
         (&["--no-token", "--listen=nowhere"], &["--listen", "invalid socket address"]),
-        (&["--no-token", "--max-runs=0"], &["max_concurrent_runs is 0"]),
+        (&["--no-token", "--max-runs=0"], &["max_runs is 0"]),
         (&["--no-token", "--keys=keys.json"], &["cannot be used with"]),
         (&["--no-token", "--key-rpm=3"], &["cannot be used with"]),
         (&["--no-token", "--traces=taken"], &["cannot make the directory `taken`"]),

@@ -124,13 +124,13 @@ pub(crate) fn a_dropped_stream_ends_its_generation(environment: &Path) {
 
 /// Plans by a script, and asks the server for one token to see what it makes of the prompt.
 #[derive(Clone, Debug)]
-struct Counted {
+struct CountingPlanner {
     server: OpenAi,
     replies: Arc<Mutex<Vec<&'static str>>>,
 }
 
 #[async_trait::async_trait]
-impl LanguageModel for Counted {
+impl LanguageModel for CountingPlanner {
     fn name(&self) -> &str {
         "counted"
     }
@@ -145,7 +145,8 @@ impl LanguageModel for Counted {
 pub(crate) fn turns_and_tasks_share_their_prompts(environment: &Path) {
     let server = Server::start(environment, 8_192);
     let run = |signature: &'static str, replies: &[&'static str]| {
-        let model = Counted { server: server.model(1), replies: Arc::new(Mutex::new(replies.to_vec())) };
+        let model =
+            CountingPlanner { server: server.model(1), replies: Arc::new(Mutex::new(replies.to_vec())) };
         let rlm = Rlm::builder(signature).model(model).interpreter(Subprocess::new()).build().unwrap();
         let prediction = block_on(async { rlm.run(inputs! { text: "a b c" }).await }).unwrap();
         let usages = prediction.trajectory().events().filter_map(|event| match event {

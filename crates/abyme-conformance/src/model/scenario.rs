@@ -66,7 +66,7 @@ pub enum WireFault {
     RedirectLoop,
     /// A body that is small as it is sent, and large once it is decompressed.
     Bomb,
-    /// A text without end: in pieces to whom asks for a stream, in one to others.
+    /// A text without end: in pieces where a stream was asked for, in one piece otherwise.
     EndlessText,
     /// An event, or a body, that does not come to its end.
     EndlessLine,

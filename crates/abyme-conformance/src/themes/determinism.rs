@@ -108,7 +108,7 @@ cases! {
         .await
         .value_is("[0.5, 0.5]");
         s.run("all(time.monotonic() < time.monotonic() for _ in range(1000))").await.value_is("True");
-        // Who waits for a time comes to an end.
+        // Code that waits for a time comes to an end.
         s.run("until = time.time() + 0.01\nwhile time.time() < until: pass").await.ok();
     }
 

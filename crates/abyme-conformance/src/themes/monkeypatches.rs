@@ -2,7 +2,7 @@
 
 use abyme_core::Via;
 
-use crate::{case::cases, host::Host, observed::plain, session::SessionUnderTest};
+use crate::{case::cases, host::Host, observed::plain, result::fail, session::SessionUnderTest};
 
 cases! {
     theme c12_monkeypatches, clause 12;
@@ -117,6 +117,29 @@ cases! {
         s.run("1 / 0").await.raises("ZeroDivisionError").line_is(1);
     }
 
+    /// C12: Python removes no audit hook. One that lets no code run any more ends the session, which says so.
+    #[needs(CrashIsolated)]
+    async fn audit_hooks_that_raise_end_the_session(s) {
+        // The driver's own code fails with the first hook, before it can look why.
+        let some = [("event == 'compile'", "audit hook"), ("event == 'exec'", "audit hook")];
+        for (events, said) in [("True", "")].into_iter().chain(some) {
+            let mut session = s.another().await;
+            let code = format!(
+                "import sys\n\
+                 def hook(event, args):\n    \
+                     if {events}: raise RuntimeError('no')\n\
+                 sys.addaudithook(hook)"
+            );
+            let reason = session.ends(code).await;
+            if !reason.contains(said) {
+                fail(format!("the reason should name the hook: {reason}"));
+            }
+            session.is_over_or_back().await;
+        }
+        let harmless = "import sys\nsys.addaudithook(lambda event, args: None)";
+        survives(s, harmless).await;
+    }
+
     /// C12: tracing and profiling functions may be left behind.
     async fn tracing_may_be_left_on(s) {
         survives(
@@ -150,6 +173,7 @@ cases! {
         )
         .await;
         s.run("import __main__\n__main__.__name__").await.value_is("'__main__'");
+        survives(s, "import sys\nsys.modules.clear()").await;
         survives(
             s,
             r#"

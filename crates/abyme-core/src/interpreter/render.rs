@@ -23,10 +23,10 @@ pub fn render_observation(observation: &Observation, max_chars: usize) -> String
     let value = observation.value.clone().unwrap_or_default();
     let error = observation.error.as_ref().map(error_text).unwrap_or_default();
     let texts = [
-        ("error", Captured::whole(error), ERROR, End::Last),
-        ("value", value, VALUE, End::Both),
-        ("stdout", observation.stdout.clone(), STDOUT, End::Both),
-        ("stderr", observation.stderr.clone(), STDERR, End::Both),
+        ("error", Captured::whole(error), ERROR, KeptEnd::Last),
+        ("value", value, VALUE, KeptEnd::Both),
+        ("stdout", observation.stdout.clone(), STDOUT, KeptEnd::Both),
+        ("stderr", observation.stderr.clone(), STDERR, KeptEnd::Both),
     ];
     let changed: Vec<String> = observation.changed.iter().map(name_and_summary).collect();
     let changed_chars = changed.iter().map(|item| item.chars().count() + 2).sum();
@@ -50,20 +50,20 @@ pub fn render_observation(observation: &Observation, max_chars: usize) -> String
 
 /// Which end of a text says more.
 #[derive(Clone, Copy)]
-enum End {
+enum KeptEnd {
     Both,
     /// A traceback says at its end what happened.
     Last,
 }
 
 /// A text under its label, cut to so many characters.
-fn section(label: &str, text: &Captured, share: usize, end: End) -> Option<String> {
+fn section(label: &str, text: &Captured, share: usize, end: KeptEnd) -> Option<String> {
     if text.is_empty() {
         return None;
     }
     let text = match end {
-        End::Both => text.shortened(share),
-        End::Last => text.shortened_to(share / 4, share - share / 4),
+        KeptEnd::Both => text.shortened(share),
+        KeptEnd::Last => text.shortened_to(share / 4, share - share / 4),
     };
     let length = match text.omitted_chars {
         0 => String::new(),

@@ -109,7 +109,7 @@ struct Inner {
 }
 
 /// Why an answer is not kept; shared by all that wait for it.
-enum Unkept {
+enum KeepRefusal {
     Cut(Box<Response>),
     Failed(Error),
 }
@@ -162,8 +162,9 @@ impl ResponseCache {
             return None;
         }
         let known_by = ("abyme response 1", &self.0.config.namespace, model, request.question());
-        let json = serde_json::to_vec(&known_by).ok()?;
-        Some(Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect())
+        let mut hash = Sha256::new();
+        serde_json::to_writer(&mut hash, &known_by).ok()?;
+        Some(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// The reply that is kept.
@@ -207,18 +208,18 @@ impl ResponseCache {
                     }
                     Ok(Arc::new(response.clone()))
                 }
-                Ok(response) => Err(Unkept::Cut(Box::new(response.clone()))),
-                Err(error) => Err(Unkept::Failed(error.told())),
+                Ok(response) => Err(KeepRefusal::Cut(Box::new(response.clone()))),
+                Err(error) => Err(KeepRefusal::Failed(error.told())),
             }
         };
         let shared = self.0.memory.try_get_with_by_ref(key.as_str(), asked).await;
-        // Who asked has paid, and the others have not.
+        // The call that asked has paid, and the others have not.
         match (own, shared) {
             (Some(own), _) => own,
             (None, Ok(response)) => Ok(reused(&response)),
             (None, Err(unkept)) => match &*unkept {
-                Unkept::Cut(response) => Ok(reused(response)),
-                Unkept::Failed(error) => Err(error.told()),
+                KeepRefusal::Cut(response) => Ok(reused(response)),
+                KeepRefusal::Failed(error) => Err(error.told()),
             },
         }
     }

@@ -14,7 +14,7 @@ use super::{
     forward::forward,
     language_model::LanguageModel,
     message::{Request, Response},
-    one_try::{Begun, begun, complete_once, resumed},
+    one_try::{OpenStream, begun, complete_once, resumed},
     price::Price,
     stream::{Delta, ResponseStream},
     usage::Usage,
@@ -38,7 +38,8 @@ type Falls = dyn Fn(&Error) -> bool + Send + Sync;
 /// ([`Request::model`]) does not fall back.
 ///
 /// [`Request::timeout`] limits each of the two. What both used is counted, each by its own price. The name is
-/// the first one's; [`Response::model`] says who answered. A stream falls back until its first piece.
+/// the first one's; [`Response::model`] says which model answered. A stream falls back until its first
+/// piece.
 #[derive(Clone)]
 pub struct Fallback<A, B> {
     first: A,
@@ -111,7 +112,7 @@ impl<A: LanguageModel, B: LanguageModel> Fallback<A, B> {
         response
     }
 
-    async fn begin<'a>(&'a self, request: &'a Request) -> Result<(Begun<'a>, Option<Error>, bool)> {
+    async fn begin<'a>(&'a self, request: &'a Request) -> Result<(OpenStream<'a>, Option<Error>, bool)> {
         let mut failed = None;
         if self.is_first_asked(request) {
             match begun(&self.first, request).await {

@@ -29,9 +29,10 @@ const REMEMBERED: usize = 200;
 #[serde(default)]
 #[non_exhaustive]
 pub struct HedgePolicy {
-    /// How long a call may take before. Default: what [`percentile`](Self::percentile) of the last 200 took.
+    /// How long a call may take before it is asked a second time. Default: what
+    /// [`percentile`](Self::percentile) of the last 200 took.
     #[serde(with = "crate::seconds::option", skip_serializing_if = "Option::is_none")]
-    pub after: Option<Duration>,
+    pub hedge_timeout: Option<Duration>,
     /// The part of the last calls that were faster than one that counts as slow. Default 0.95.
     pub percentile: f64,
     /// Calls that have to have answered before times are compared. Default 20.
@@ -43,14 +44,14 @@ pub struct HedgePolicy {
 
 impl Default for HedgePolicy {
     fn default() -> Self {
-        Self { after: None, percentile: 0.95, min_calls: 20, max_share: 0.1 }
+        Self { hedge_timeout: None, percentile: 0.95, min_calls: 20, max_share: 0.1 }
     }
 }
 
 impl HedgePolicy {
     /// Sets how long a call may take before it is asked a second time.
-    pub fn after(mut self, time: impl Into<Option<Duration>>) -> Self {
-        self.after = time.into();
+    pub fn hedge_timeout(mut self, time: impl Into<Option<Duration>>) -> Self {
+        self.hedge_timeout = time.into();
         self
     }
 
@@ -94,11 +95,11 @@ struct Calls {
 }
 
 /// How a call came to its end: its outcome, and what its twin used.
-type Ended<T> = (Result<T>, Twin);
+type CallEnd<T> = (Result<T>, Twin);
 
 /// The other one of two calls.
 enum Twin {
-    /// There was none.
+    /// There was no second call.
     None,
     /// It was dropped without an answer.
     Dropped,
@@ -119,8 +120,8 @@ impl<M> Hedged<M> {
     fn slow_after(&self) -> Option<Duration> {
         let mut seen = self.seen();
         seen.calls += 1;
-        if self.policy.after.is_some() {
-            return self.policy.after;
+        if self.policy.hedge_timeout.is_some() {
+            return self.policy.hedge_timeout;
         }
         let count = seen.times.len();
         let mut times: Vec<_> = seen.times.iter().copied().collect();
@@ -149,7 +150,7 @@ impl<M> Hedged<M> {
     }
 
     /// Makes a call, and a second one if the first is slow.
-    async fn run<'f, T>(&self, call: impl Fn() -> BoxFuture<'f, Result<T>>) -> Ended<T> {
+    async fn run<'f, T>(&self, call: impl Fn() -> BoxFuture<'f, Result<T>>) -> CallEnd<T> {
         let started = Instant::now();
         let mut first = call();
         let in_time = match self.slow_after() {
@@ -172,7 +173,7 @@ impl<M> Hedged<M> {
 }
 
 /// The first of two calls that succeeds.
-async fn either<T>(first: BoxFuture<'_, Result<T>>, second: BoxFuture<'_, Result<T>>) -> Ended<T> {
+async fn either<T>(first: BoxFuture<'_, Result<T>>, second: BoxFuture<'_, Result<T>>) -> CallEnd<T> {
     let (result, other) = futures_util::future::select(first, second).await.factor_first();
     let error = match result {
         Ok(value) => return (Ok(value), Twin::Dropped),
@@ -285,7 +286,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_faster_of_two_answers_counts_and_both_are_paid() {
         let slow = timed([100, 2, 1]);
-        let policy = HedgePolicy::default().after(Duration::from_secs(5));
+        let policy = HedgePolicy::default().hedge_timeout(Duration::from_secs(5));
         let model = slow.clone().with_price(Price::per_million(1e6, 1e6)).with_hedge(policy);
         let (request, started) = (Request::prompt("?"), Instant::now());
         let answer = model.complete(&request).await.unwrap();
@@ -298,7 +299,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_is_asked_again_until_its_first_piece_and_a_failed_twin_is_no_failure() {
-        let policy = HedgePolicy::default().after(Duration::from_secs(5));
+        let policy = HedgePolicy::default().hedge_timeout(Duration::from_secs(5));
         let request = Request::prompt("?");
         let answer = collect(timed([100, 3]).with_hedge(policy.clone()).stream(&request)).await.unwrap();
         assert_eq!((answer.text.as_str(), answer.usage.calls), ("3", 2));

@@ -51,10 +51,10 @@ pub(crate) fn stream_once<'a>(model: &'a dyn LanguageModel, request: &'a Request
 }
 
 /// A stream whose first piece has come.
-pub(super) type Begun<'a> = (Delta, ResponseStream<'a>);
+pub(super) type OpenStream<'a> = (Delta, ResponseStream<'a>);
 
 /// Begins a stream and waits for its first piece, up to which a failed one can be tried again.
-pub(super) async fn begun<'a>(model: &'a dyn LanguageModel, request: &'a Request) -> Result<Begun<'a>> {
+pub(super) async fn begun<'a>(model: &'a dyn LanguageModel, request: &'a Request) -> Result<OpenStream<'a>> {
     let mut stream = stream_once(model, request);
     match stream.next().await {
         Some(first) => Ok((first?, stream)),
@@ -64,7 +64,7 @@ pub(super) async fn begun<'a>(model: &'a dyn LanguageModel, request: &'a Request
 
 /// The stream that begins as `began` says.
 pub(super) fn resumed<'a>(
-    began: impl Future<Output = Result<Begun<'a>>> + Send + 'a,
+    began: impl Future<Output = Result<OpenStream<'a>>> + Send + 'a,
 ) -> impl Stream<Item = Result<Delta>> + Send + 'a {
     stream::once(began).flat_map(|began| match began {
         Ok((first, rest)) => stream::once(async { Ok(first) }).chain(rest).boxed(),

@@ -22,7 +22,7 @@ pub enum Delta {
     Reasoning(String),
     /// What the call has used until now, in place of what was said before.
     Usage(Usage),
-    /// What the provider says of its limits. It comes after the first piece, so that a caller who stops a
+    /// What the provider says of its limits. It comes after the first piece, so that a caller that stops a
     /// stream knows it too.
     RateLimits(Box<RateLimits>),
     /// The whole reply, as [`complete`](super::LanguageModel::complete) would have returned it.

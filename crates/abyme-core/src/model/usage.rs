@@ -19,16 +19,16 @@ pub struct Usage {
     /// Tokens of the requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input_tokens: Option<u64>,
-    /// Those of them that the provider read from its cache.
+    /// The input tokens that the provider read from its cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<u64>,
-    /// Those of them that the provider wrote into its cache, where it counts them.
+    /// The input tokens that the provider wrote into its cache, where it counts them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_write_tokens: Option<u64>,
     /// Tokens of the replies, reasoning included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_tokens: Option<u64>,
-    /// Those of them that were reasoning.
+    /// The output tokens that were reasoning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_tokens: Option<u64>,
     /// Price in US dollars, where the provider tells it.

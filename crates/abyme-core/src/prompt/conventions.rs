@@ -49,7 +49,7 @@ impl Conventions {
             && observation.restored.is_none();
         match is_plain {
             true => (self.observe)(observation, code, max_chars),
-            // None of them knows what to say of these.
+            // No other system has words for these observations.
             false => render_observation(observation, max_chars),
         }
     }

@@ -15,8 +15,8 @@ use tokio::{
     time::Instant,
 };
 
-use self::slot::{Lent, Slot};
-use super::{in_flight::SubCallsInFlight, input_limits::InputLimits};
+use self::slot::{Slot, SlotLoan};
+use super::{calls::in_flight::SubCallsInFlight, input_limits::InputLimits};
 use crate::{
     error::{Error, ErrorKind},
     interpreter::HostError,
@@ -57,7 +57,7 @@ struct TreeUsed {
 pub(super) struct Budget {
     tree: Arc<TreeBudget>,
     parent: Option<Arc<Budget>>,
-    /// Of a child run.
+    /// The slot of a child run; the root needs none.
     slot: Option<Slot>,
     depth: u32,
     max_iterations: u32,
@@ -158,7 +158,7 @@ impl CallSize {
         Self { bytes: bytes_of(&request.messages), max_output_tokens: request.max_tokens }
     }
 
-    /// Of a request with these messages, and no limit on its reply.
+    /// The size of a request with these messages, and no limit on its reply.
     pub(super) fn of_messages(messages: &[Message]) -> Self {
         Self { bytes: bytes_of(messages), max_output_tokens: None }
     }
@@ -372,7 +372,7 @@ impl Budget {
     }
 
     /// Lets children be at work in this run's slot until the guard is dropped.
-    pub(super) fn lend_slot(&self) -> Option<Lent<'_>> {
+    pub(super) fn lend_slot(&self) -> Option<SlotLoan<'_>> {
         self.slot.as_ref().map(Slot::lend)
     }
 

@@ -8,8 +8,10 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use super::{
-    approval::{ApprovalRequest, Approver},
-    builtins::RESERVED_FUNCTIONS,
+    calls::{
+        approval::{ApprovalRequest, Approver},
+        builtins::RESERVED_FUNCTIONS,
+    },
     config::{RlmConfig, check_inputs, scope_of, tool_names},
 };
 use crate::{

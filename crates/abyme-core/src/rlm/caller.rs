@@ -13,9 +13,9 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     budget::{Budget, CallSize, Reservation},
+    calls::call_numbers::CallNumbers,
     config::RlmConfig,
     guard::OnDrop,
-    made::Made,
     reply_stream::{Received, ReplyStream},
 };
 use crate::{
@@ -51,12 +51,12 @@ pub(super) struct SubCall<'r> {
     /// The number of the call whose reply it asks to correct.
     pub(super) repairs: Option<u32>,
     /// Takes note of the number of the call.
-    pub(super) made: &'r Made,
+    pub(super) made: &'r CallNumbers,
 }
 
 /// What a sub-call gave.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct SubCallAnswer {
     /// The number of the call.
     pub(super) call: u32,
     /// The reply, without thoughts.
@@ -66,7 +66,7 @@ pub(super) struct Answer {
 }
 
 /// What a model answered, and whether the loop ended its generation.
-type Answered = (Response, Option<StoppedEarly>);
+type ModelReply = (Response, Option<StoppedEarly>);
 
 /// Which call a try belongs to, for the record, and when it has to be over.
 #[derive(Clone, Copy)]
@@ -134,7 +134,7 @@ impl<'a> ModelCaller<'a> {
     }
 
     /// A number for the next sub-call or child that a host call makes.
-    pub(super) fn next_made(&self, made: &Made) -> u32 {
+    pub(super) fn next_made(&self, made: &CallNumbers) -> u32 {
         let call = self.next_host_call();
         made.add(call);
         call
@@ -292,7 +292,7 @@ impl<'a> ModelCaller<'a> {
         turn: u32,
         asked: &SubCall<'_>,
         _reserved: Reservation,
-    ) -> Result<Answer, HostError> {
+    ) -> Result<SubCallAnswer, HostError> {
         let SubCall { model, request, .. } = asked;
         let _permit = self.budget.call_permit().await;
         self.budget.check()?;
@@ -340,7 +340,7 @@ impl<'a> ModelCaller<'a> {
         let answer = result.and_then(|response| answer(*model, response));
         let answer = answer.map_err(|error| self.failure(&error, asked));
         finished(CallOutcome::of(&answer), is_cut, usage);
-        answer.map(|text| Answer { call, text, is_cut })
+        answer.map(|text| SubCallAnswer { call, text, is_cut })
     }
 
     /// What a call that failed raises in the cell.
@@ -355,7 +355,7 @@ impl<'a> ModelCaller<'a> {
     }
 
     /// Calls a model until it answers, fails for good, or the time is over, pauses between tries included.
-    async fn call(&self, of: CallOf<'_>, mut request: Request) -> Result<Answered> {
+    async fn call(&self, of: CallOf<'_>, mut request: Request) -> Result<ModelReply> {
         let mut retries = Retries::new(&self.config.retry);
         loop {
             let started = Instant::now();
@@ -405,7 +405,7 @@ impl<'a> ModelCaller<'a> {
     }
 
     /// One try: gives the model its time limit, drops the call a moment after it, and settles what it used.
-    async fn call_once(&self, of: CallOf<'_>, request: &mut Request) -> Result<Answered> {
+    async fn call_once(&self, of: CallOf<'_>, request: &mut Request) -> Result<ModelReply> {
         let (model, left, asked) = (of.model, of.left(), Instant::now());
         let most = self.limits.model_timeout;
         let limit = left.map_or(most, |left| left.min(most));

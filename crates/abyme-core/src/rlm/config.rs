@@ -6,8 +6,10 @@ use abyme_python_syntax::{CodePolicy, Function};
 use indexmap::IndexMap;
 
 use super::{
-    approval::Approver,
-    builtins::{self, BUDGET},
+    calls::{
+        approval::Approver,
+        builtins::{self, BUDGET},
+    },
     reply_stream::PlainModels,
 };
 use crate::{

@@ -5,9 +5,9 @@ use std::{future::pending, pin::pin};
 use async_trait::async_trait;
 
 use super::{
-    answers::unfinished_in,
     caller::ModelCaller,
     guard::{OnDrop, unless},
+    resume::answers::unfinished_in,
     start::{Outputs, RunParts, StartRun, child_seed},
     turns::Turns,
 };
@@ -53,7 +53,7 @@ pub(super) async fn execute(parts: RunParts<'_>, cancelled: impl Future<Output =
         Ok(()) => turns.take(cancelled).await,
         Err(error) => Err(error),
     };
-    // A child that ends at the same moment leaves it to the root.
+    // The root reports a refusal, also where a child ends at that moment.
     let refusal = if is_root { parts.effects.take_refusal() } else { None };
     let ended = refusal.map_or(ended, Err);
     dropped.disarm();

@@ -3,7 +3,7 @@
 use abyme_python_syntax::{Reply, parse_reply, submitted_literals, visible_text};
 use indexmap::IndexMap;
 
-use super::reply_values::last_dict;
+use super::calls::reply_values::last_dict;
 use crate::{
     model::{FinishReason, Response},
     prompt,

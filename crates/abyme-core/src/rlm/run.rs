@@ -17,21 +17,23 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::{
-    approval::{ApprovalRequest, Approver},
-    begin::{Begin, Beginning, GivenRecord, How},
     budget::Budget,
+    calls::approval::{ApprovalRequest, Approver},
     cancel::CancelHandle,
     config::RlmConfig,
     conversations::{
         ConversationLimits,
         shared::{OpenQuestion, SharedConversation},
     },
-    effects::{EffectDecider, EffectDecision, Effects, UnfinishedEffect},
     execute::execute,
-    forks::ForkServer,
     guard::{OnDrop, unless},
     kept_session::SessionHolder,
     prediction::Prediction,
+    resume::{
+        begin::{Begin, Beginning, GivenRecord, How},
+        effects::{EffectDecider, EffectDecision, Effects, UnfinishedEffect},
+        forks::ForkServer,
+    },
     session_snapshots::SessionSnapshots,
     start::RunParts,
 };

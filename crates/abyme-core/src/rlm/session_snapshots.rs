@@ -27,8 +27,9 @@ use crate::{
 /// use abyme_core::SessionSnapshots;
 /// use std::time::Duration;
 ///
-/// let often = SessionSnapshots::beside("run.jsonl").every(Duration::from_secs(2)).max_bytes(1 << 30);
-/// # let _ = often;
+/// let often = SessionSnapshots::beside("run.jsonl").interval(Duration::from_secs(2));
+/// let large = often.max_snapshot_bytes(1 << 30);
+/// # let _ = large;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -38,14 +39,14 @@ pub struct SessionSnapshots {
     pub beside: PathBuf,
     /// How much time of cells may have to be spent again. Default 10 s.
     #[serde(with = "crate::seconds")]
-    pub every: Duration,
+    pub interval: Duration,
     /// Largest snapshot that is kept. A larger one is tried again after twice that time. Default 256 MiB.
-    pub max_bytes: u64,
+    pub max_snapshot_bytes: u64,
 }
 
 impl Default for SessionSnapshots {
     fn default() -> Self {
-        Self { beside: "run.jsonl".into(), every: Duration::from_secs(10), max_bytes: 256 << 20 }
+        Self { beside: "run.jsonl".into(), interval: Duration::from_secs(10), max_snapshot_bytes: 256 << 20 }
     }
 }
 
@@ -56,14 +57,14 @@ impl SessionSnapshots {
     }
 
     /// Sets how much time of cells may have to be spent again.
-    pub fn every(mut self, cell_time: Duration) -> Self {
-        self.every = cell_time;
+    pub fn interval(mut self, cell_time: Duration) -> Self {
+        self.interval = cell_time;
         self
     }
 
     /// Sets the largest snapshot that is kept.
-    pub fn max_bytes(mut self, bytes: u64) -> Self {
-        self.max_bytes = bytes;
+    pub fn max_snapshot_bytes(mut self, bytes: u64) -> Self {
+        self.max_snapshot_bytes = bytes;
         self
     }
 }
@@ -91,7 +92,7 @@ pub(super) struct SessionFiles {
 
 impl SessionFiles {
     pub(super) fn new(config: SessionSnapshots) -> Self {
-        let due_after = config.every;
+        let due_after = config.interval;
         Self { config, due_after, spent: Duration::ZERO, has_saved: false }
     }
 
@@ -123,7 +124,7 @@ impl SessionFiles {
         let bytes = snapshot.len() as u64;
         // Beside a device, such as `/dev/null`, nothing is looked for later.
         let is_device = fs::metadata(&self.config.beside).is_ok_and(|status| !status.is_file());
-        if bytes > self.config.max_bytes || is_device {
+        if bytes > self.config.max_snapshot_bytes || is_device {
             self.put_off();
             return Ok(None);
         }

@@ -10,8 +10,12 @@ use indexmap::IndexMap;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{
-    budget::Budget, cancel::CancelHandle, config::RlmConfig, effects::Effects, forks::ForkServer,
-    kept_session::SessionHolder, session_snapshots::SessionSnapshots,
+    budget::Budget,
+    cancel::CancelHandle,
+    config::RlmConfig,
+    kept_session::SessionHolder,
+    resume::{effects::Effects, forks::ForkServer},
+    session_snapshots::SessionSnapshots,
 };
 use crate::{
     error::Result,

@@ -10,15 +10,17 @@ use abyme_python_syntax::visible_text;
 use tracing::Instrument;
 
 use super::{
-    answers::Answers,
     budget::{Budget, Reservation},
-    builtins,
     caller::ModelCaller,
+    calls::builtins,
     config::RlmConfig,
     guard::unless,
     kept_session::{KeptSession, SessionHolder},
     reply::{Reply, read_reply, read_whole_reply},
-    same_task::{check_task, policy_name, tool_notes, tool_sources},
+    resume::{
+        answers::Answers,
+        same_task::{check_task, policy_name, tool_notes, tool_sources},
+    },
     session_snapshots::SessionFiles,
     start::{Outputs, RunParts, StartRun},
     submitted::{outputs_of, outputs_of_answer},
@@ -104,11 +106,11 @@ enum Step {
     /// The run is over.
     Done(Outputs),
     /// No further turn is possible. The outputs come from what there is.
-    Extract(End),
+    Extract(EndReason),
 }
 
 /// Why there are no further turns.
-enum End {
+enum EndReason {
     Limit(Limit),
     /// Something failed for good that is not the root model.
     CutShort(Error),
@@ -282,7 +284,7 @@ impl<'a> Turns<'a> {
         };
         let ended = tokio::select! {
             biased;
-            () = asked => Err(End::Asked),
+            () = asked => Err(EndReason::Asked),
             ended = self.take_turns(holder) => ended?,
         };
         match ended {
@@ -292,11 +294,11 @@ impl<'a> Turns<'a> {
     }
 
     /// Takes turns until the run has its outputs, or no further turn is possible.
-    async fn take_turns(&mut self, holder: &mut Option<KeptSession>) -> Result<Result<Outputs, End>> {
+    async fn take_turns(&mut self, holder: &mut Option<KeptSession>) -> Result<Result<Outputs, EndReason>> {
         loop {
             self.recorder.check_same()?;
             if self.was_asked_to_end(|said, ask| said.ends_with(ask)) {
-                return Ok(Err(End::Asked));
+                return Ok(Err(EndReason::Asked));
             }
             if !self.recorder.is_following() {
                 // Before the model is asked, which costs something.
@@ -313,7 +315,7 @@ impl<'a> Turns<'a> {
             };
             let reserved = match reserved {
                 Ok(reserved) => reserved,
-                Err(limit) => return Ok(Err(End::Limit(limit))),
+                Err(limit) => return Ok(Err(EndReason::Limit(limit))),
             };
             self.turn += u32::from(!self.repairing);
             let span = tracing::info_span!("turn", number = self.turn);
@@ -323,14 +325,14 @@ impl<'a> Turns<'a> {
                     if error.kind() == ErrorKind::Cancelled
                         && self.recorder.past().is_some_and(Past::goes_on_with_outputs) =>
                 {
-                    return Ok(Err(End::Asked));
+                    return Ok(Err(EndReason::Asked));
                 }
                 step => step?,
             };
             match step {
                 // The turn was dropped before it told the model what came of it.
                 Step::Continue(_) if self.was_asked_to_end(|said, ask| said == ask) => {
-                    return Ok(Err(End::Asked));
+                    return Ok(Err(EndReason::Asked));
                 }
                 Step::Continue(message) if !self.begin_anew() => self.transcript.add(message),
                 Step::Continue(_) => {}
@@ -379,11 +381,11 @@ impl<'a> Turns<'a> {
             // The run's own time cut off the call or its retries. That is a limit, not the model's failure.
             Err(error) if error.kind() == ErrorKind::LimitReached && self.turn > 0 => {
                 let limit = self.budget.exhausted_then().unwrap_or(Limit::Time);
-                Ok(Step::Extract(End::Limit(limit)))
+                Ok(Step::Extract(EndReason::Limit(limit)))
             }
             // Nothing more could be left out for another cell. What is known may still fit.
             Err(error) if error.kind() == ErrorKind::ContextTooLong && self.turn > 1 => {
-                Ok(Step::Extract(End::CutShort(error)))
+                Ok(Step::Extract(EndReason::CutShort(error)))
             }
             Err(error) => Err(error),
         }
@@ -411,7 +413,7 @@ impl<'a> Turns<'a> {
         if self.cut_empty >= MAX_EMPTY_REPLIES {
             self.transcript.replied(self.turn, "");
             let message = format!("{} replies in a row were empty: {REASONED_TO_ITS_LIMIT}", self.cut_empty);
-            return Ok(Step::Extract(End::CutShort(Error::new(ErrorKind::MalformedReply, message))));
+            return Ok(Step::Extract(EndReason::CutShort(Error::new(ErrorKind::MalformedReply, message))));
         }
         let remaining = self.remaining();
         let signature = &self.config.signature;
@@ -494,7 +496,7 @@ impl<'a> Turns<'a> {
             self.transcript.replace_last(self.turn, prompt::LEFT_OUT, &problem);
         }
         if self.filtered >= MAX_EMPTY_REPLIES {
-            return Step::Extract(End::CutShort(Error::new(ErrorKind::ContentRefused, problem)));
+            return Step::Extract(EndReason::CutShort(Error::new(ErrorKind::ContentRefused, problem)));
         }
         Step::Continue(prompt::filtered(&self.remaining()))
     }
@@ -550,7 +552,7 @@ impl<'a> Turns<'a> {
             {
                 return Err(error);
             }
-            Err(error) => return Ok(Step::Extract(End::CutShort(error))),
+            Err(error) => return Ok(Step::Extract(EndReason::CutShort(error))),
         };
         let ended_before = observation.error.as_ref().is_some_and(|error| error.stage == Stage::Policy);
         self.history_due &= ended_before || observation.restored.is_some();
@@ -618,11 +620,11 @@ impl<'a> Turns<'a> {
             }
             let end = match self.budget.exhausted_then() {
                 // The run needs no other session.
-                Some(limit) => Some(End::Limit(limit)),
+                Some(limit) => Some(EndReason::Limit(limit)),
                 None if self.sessions_lost > MAX_SESSIONS_LOST => {
                     let times = self.sessions_lost;
                     let message = format!("the session died {times} times; the last time: {reason}");
-                    Some(End::CutShort(Error::new(ErrorKind::SessionEnded, message)))
+                    Some(EndReason::CutShort(Error::new(ErrorKind::SessionEnded, message)))
                 }
                 // It is opened once the record has ended.
                 None if self.recorder.is_following() => {
@@ -635,8 +637,10 @@ impl<'a> Turns<'a> {
                         self.history_due = true;
                         None
                     }
-                    Err(error) if error.kind() == ErrorKind::LimitReached => Some(End::Limit(Limit::Time)),
-                    Err(error) => Some(End::CutShort(error)),
+                    Err(error) if error.kind() == ErrorKind::LimitReached => {
+                        Some(EndReason::Limit(Limit::Time))
+                    }
+                    Err(error) => Some(EndReason::CutShort(error)),
                 },
             };
             if let Some(end) = end {

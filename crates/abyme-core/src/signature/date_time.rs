@@ -6,35 +6,33 @@
 
 use std::borrow::Cow;
 
+use super::scalar::Conversion;
 use crate::value::Value;
-
-/// The converted value, or advice on what to submit instead (perhaps none).
-type Converted = Result<Value, Cow<'static, str>>;
 
 /// The error says why a text is not a date or time; it ends a message.
 type IsoResult<T> = Result<T, &'static str>;
 
 /// A date. Numbers are refused: seconds or milliseconds, and since when, would be a guess.
-pub(super) fn date(value: &Value) -> Converted {
+pub(super) fn date(value: &Value) -> Conversion {
     read(value, iso_date, "submit value.isoformat()")
 }
 
 /// A time of day.
-pub(super) fn time(value: &Value) -> Converted {
+pub(super) fn time(value: &Value) -> Conversion {
     read(value, iso_time, "submit value.isoformat()")
 }
 
 /// A date and time.
-pub(super) fn datetime(value: &Value) -> Converted {
+pub(super) fn datetime(value: &Value) -> Conversion {
     read(value, iso_datetime, "submit value.isoformat()")
 }
 
 /// A duration. Numbers are refused here too.
-pub(super) fn timedelta(value: &Value) -> Converted {
+pub(super) fn timedelta(value: &Value) -> Conversion {
     read(value, iso_duration, "submit a datetime.timedelta")
 }
 
-fn read(value: &Value, iso: fn(&str) -> IsoResult<String>, advice: &'static str) -> Converted {
+fn read(value: &Value, iso: fn(&str) -> IsoResult<String>, advice: &'static str) -> Conversion {
     match value {
         Value::Text(text) => iso(text).map(Value::from).map_err(Cow::Borrowed),
         _ => Err(Cow::Borrowed(advice)),

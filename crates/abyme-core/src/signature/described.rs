@@ -49,16 +49,16 @@ impl DescribedType {
     /// The type of a variable called `name` that holds a `T`, as `serde` reads it.
     pub fn of<T: JsonSchema>(name: &str) -> Self {
         let schema = schemars::schema_for!(T);
-        Self::read(Reader::of_rust(schema.as_value()), schema.as_value(), name)
+        Self::read(SchemaReader::of_rust(schema.as_value()), schema.as_value(), name)
     }
 
     /// The type of a variable called `name` that `schema` describes. References lead into `root`. What JSON
     /// Schema can say and Python's types cannot is `Any`.
     pub fn from_schema(name: &str, schema: &Json, root: &Json) -> Self {
-        Self::read(Reader::new(root), schema, name)
+        Self::read(SchemaReader::new(root), schema, name)
     }
 
-    fn read(mut reader: Reader<'_>, schema: &Json, name: &str) -> Self {
+    fn read(mut reader: SchemaReader<'_>, schema: &Json, name: &str) -> Self {
         let (ty, description) = reader.read(schema, name);
         Self { description: said(description, &ty), ty, notes: reader.notes }
     }
@@ -117,7 +117,7 @@ impl DescribedType {
             },
             Value::Dict(entries) => match given.to_json() {
                 json if is_schema(&json) => {
-                    let mut reader = Reader::new(&json);
+                    let mut reader = SchemaReader::new(&json);
                     let (ty, description) = reader.read(&json, name);
                     if let Some(problem) = reader.problems.into_iter().next() {
                         return Err(invalid(problem));
@@ -242,7 +242,7 @@ impl Field {
 
     fn shaped<T: JsonSchema>(self, check: Option<Check>) -> Self {
         let schema = schemars::schema_for!(T);
-        let mut reader = Reader::of_rust(schema.as_value());
+        let mut reader = SchemaReader::of_rust(schema.as_value());
         let (ty, description) = reader.read(schema.as_value(), self.name());
         self.with_shape(ty, description, reader.notes, check)
     }
@@ -250,10 +250,10 @@ impl Field {
 
 /// The keywords of a schema, with those of all schemas that it refers to.
 pub(crate) fn merged(schema: &Json, root: &Json) -> Map<String, Json> {
-    Reader::new(root).merged(schema).0
+    SchemaReader::new(root).merged(schema).0
 }
 
-struct Reader<'a> {
+struct SchemaReader<'a> {
     root: &'a Json,
     /// The references that are being read, and where in the value: a type may contain itself.
     open: Vec<(String, String)>,
@@ -264,7 +264,7 @@ struct Reader<'a> {
     is_rust: bool,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> SchemaReader<'a> {
     fn new(root: &'a Json) -> Self {
         Self { root, open: Vec::new(), notes: Vec::new(), problems: Vec::new(), is_rust: false }
     }

@@ -28,12 +28,12 @@ const SHOWN_CHARS: usize = 60;
 /// One input or output of a signature. How `serde` writes it leaves out what only Rust knows of a
 /// [typed](Self::of) field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Parts", into = "Parts")]
+#[serde(from = "FieldParts", into = "FieldParts")]
 pub struct Field {
     name: String,
     /// `None` where the signature gives no type.
     ty: Option<FieldType>,
-    /// What the field is, in the words of who made the signature.
+    /// What the field is, in the words of the signature's author.
     text: Option<String>,
     /// What the Rust type says of its parts.
     notes: Vec<String>,
@@ -49,7 +49,7 @@ pub struct Field {
 /// How `serde` sees a field.
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-struct Parts {
+struct FieldParts {
     name: String,
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
@@ -66,18 +66,18 @@ impl schemars::JsonSchema for Field {
     }
 
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        Parts::json_schema(generator)
+        FieldParts::json_schema(generator)
     }
 }
 
-impl From<Field> for Parts {
+impl From<Field> for FieldParts {
     fn from(Field { name, ty, description, .. }: Field) -> Self {
         Self { name, ty, description }
     }
 }
 
-impl From<Parts> for Field {
-    fn from(Parts { name, ty, description }: Parts) -> Self {
+impl From<FieldParts> for Field {
+    fn from(FieldParts { name, ty, description }: FieldParts) -> Self {
         let mut field = Self { ty, ..Self::untyped(name) };
         field.set_description(description.unwrap_or_default());
         field

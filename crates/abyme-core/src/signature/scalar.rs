@@ -7,15 +7,15 @@ use super::suggest;
 use crate::value::{Value, float_repr};
 
 /// The converted value, or advice on what to submit instead (perhaps none).
-type Converted = Result<Value, Cow<'static, str>>;
+pub(super) type Conversion = Result<Value, Cow<'static, str>>;
 
-fn no(advice: &'static str) -> Converted {
+fn no(advice: &'static str) -> Conversion {
     Err(Cow::Borrowed(advice))
 }
 
 /// `str(value)` for numbers and truth values. Nothing for `None`, containers and bytes, whose `str` is never
 /// meant.
-pub(super) fn str(value: &Value) -> Converted {
+pub(super) fn str(value: &Value) -> Conversion {
     match value {
         Value::Text(_) => Ok(value.clone()),
         Value::Bool(_) | Value::Int(_) | Value::BigInt(_) => Ok(Value::from(value.repr(usize::MAX))),
@@ -29,7 +29,7 @@ pub(super) fn str(value: &Value) -> Converted {
 
 /// Whole numbers, also as floats and as the text that `int()` takes, `"3.0"` included. No `bool`: it is
 /// nearly always a comparison submitted by mistake.
-pub(super) fn int(value: &Value) -> Converted {
+pub(super) fn int(value: &Value) -> Conversion {
     match value {
         Value::Int(_) | Value::BigInt(_) => Ok(value.clone()),
         Value::Float(number) if number.is_finite() && number.trunc() == *number => {
@@ -69,7 +69,7 @@ fn plain_digits(text: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Floats, ints that a float holds exactly, and the text that `float()` takes, `"nan"` and `"inf"` included.
-pub(super) fn float(value: &Value) -> Converted {
+pub(super) fn float(value: &Value) -> Conversion {
     let inexact = "the number has more digits than a float holds; declare it as int";
     match value {
         Value::Float(_) => Ok(value.clone()),
@@ -103,7 +103,7 @@ fn exact_float(int: &Value) -> Option<Value> {
 
 /// Truth values, 0 and 1, and the words of pydantic: `true t yes y on 1` and `false f no n off 0` in any
 /// case.
-pub(super) fn bool(value: &Value) -> Converted {
+pub(super) fn bool(value: &Value) -> Conversion {
     let found = match value {
         Value::Bool(value) => Some(*value),
         Value::Int(0) => Some(false),
@@ -124,7 +124,7 @@ pub(super) fn bool(value: &Value) -> Converted {
 }
 
 /// `None`, also as the text that a model may write for it.
-pub(super) fn none(value: &Value) -> Converted {
+pub(super) fn none(value: &Value) -> Conversion {
     match value {
         Value::None => Ok(Value::None),
         Value::Text(text) if matches!(text.trim(), "None" | "null") => Ok(Value::None),
@@ -133,7 +133,7 @@ pub(super) fn none(value: &Value) -> Converted {
 }
 
 /// `bytes`, or a text as its UTF-8 bytes, as in pydantic.
-pub(super) fn bytes(value: &Value) -> Converted {
+pub(super) fn bytes(value: &Value) -> Conversion {
     match value {
         Value::Bytes(_) => Ok(value.clone()),
         Value::Text(text) => Ok(Value::Bytes(text.to_bytes())),
@@ -147,7 +147,7 @@ pub(super) const DECIMAL_PATTERNS: [&str; 3] =
     [r"^-?\d+(\.\d+)?([eE]\d+)?$", r"^-?\d+(\.\d+)?$", r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$"];
 
 /// A decimal, as its digits. A float is what Python writes of it, since that is what is meant.
-pub(super) fn decimal(value: &Value) -> Converted {
+pub(super) fn decimal(value: &Value) -> Conversion {
     let text = match value {
         Value::Text(text) => Cow::Borrowed(text.as_str()),
         Value::Int(_) | Value::BigInt(_) => Cow::Owned(value.repr(usize::MAX)),
@@ -189,7 +189,7 @@ pub(super) fn digits(text: &str) -> Result<String, &'static str> {
 }
 
 /// The option that equals the value, or the first that the value converts to (`"1"` for `1`).
-pub(super) fn literal(options: &[Value], value: &Value) -> Converted {
+pub(super) fn literal(options: &[Value], value: &Value) -> Conversion {
     let converts_to = |option: &&Value| {
         let converted = match option {
             Value::Text(_) => str(value),

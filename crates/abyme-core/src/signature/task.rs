@@ -103,7 +103,7 @@ impl Signature for Untyped {
 /// list. The types are those of [`FieldType`](super::FieldType); the names those that
 /// [`check_name`](crate::names::check_name) allows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Parts", into = "Parts")]
+#[serde(try_from = "SignatureParts", into = "SignatureParts")]
 pub struct TaskSignature {
     instructions: Option<String>,
     inputs: Vec<Field>,
@@ -317,7 +317,7 @@ impl<E: Into<Error>> IntoSignature for Result<TaskSignature, E> {
 /// How `serde` sees a signature.
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-struct Parts {
+struct SignatureParts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     instructions: Option<String>,
     #[serde(default)]
@@ -333,20 +333,20 @@ impl schemars::JsonSchema for TaskSignature {
     }
 
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        Parts::json_schema(generator)
+        SignatureParts::json_schema(generator)
     }
 }
 
-impl From<TaskSignature> for Parts {
+impl From<TaskSignature> for SignatureParts {
     fn from(TaskSignature { instructions, inputs, outputs, checks: _ }: TaskSignature) -> Self {
         Self { instructions, inputs, outputs }
     }
 }
 
-impl TryFrom<Parts> for TaskSignature {
+impl TryFrom<SignatureParts> for TaskSignature {
     type Error = Error;
 
-    fn try_from(Parts { instructions, inputs, outputs }: Parts) -> Result<Self> {
+    fn try_from(SignatureParts { instructions, inputs, outputs }: SignatureParts) -> Result<Self> {
         Ok(TaskSignature { instructions, ..TaskSignature::new(inputs, outputs)? })
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 /// The whole of a snapshot: the script comes from the factory.
 const SNAPSHOT: &[u8] = b"scripted session 1";
 
-type Answer = dyn Fn(&Cell) -> Result<Scripted> + Send + Sync;
+type CellScript = dyn Fn(&Cell) -> Result<Scripted> + Send + Sync;
 
 /// What a scripted cell does: host calls to make, then what it produced.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ struct Scripted {
 #[derive(Clone)]
 pub struct ScriptedInterpreter {
     capabilities: Capabilities,
-    answer: Arc<Answer>,
+    answer: Arc<CellScript>,
     cells: Arc<Mutex<Vec<Cell>>>,
     ended: bool,
 }

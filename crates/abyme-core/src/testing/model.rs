@@ -13,7 +13,7 @@ use crate::{
     model::{LanguageModel, Request, Response},
 };
 
-type Answer = dyn Fn(&Request) -> Result<Response> + Send + Sync;
+type ModelScript = dyn Fn(&Request) -> Result<Response> + Send + Sync;
 
 /// A model that answers from a list of replies, or from a closure over the request, and keeps the requests.
 /// Clones share both.
@@ -30,7 +30,7 @@ type Answer = dyn Fn(&Request) -> Result<Response> + Send + Sync;
 #[derive(Clone)]
 pub struct ScriptedModel {
     name: String,
-    answer: Arc<Answer>,
+    answer: Arc<ModelScript>,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 

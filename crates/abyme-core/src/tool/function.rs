@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The result of a call, when it is there.
-type Called = Pin<Box<dyn Future<Output = Result<Value, HostError>> + Send>>;
+type CallFuture = Pin<Box<dyn Future<Output = Result<Value, HostError>> + Send>>;
 
 /// A function that can be a [`Tool`](crate::Tool). Implemented for functions and closures; not to be
 /// implemented by hand.
@@ -38,7 +38,7 @@ pub trait ToolFunction<Marker>: Send + Sync + 'static {
     fn schema() -> Option<serde_json::Value>;
 
     #[doc(hidden)]
-    fn call(self: Arc<Self>, arguments: Value) -> Called;
+    fn call(self: Arc<Self>, arguments: Value) -> CallFuture;
 }
 
 fn schema_of<A: JsonSchema>() -> Option<serde_json::Value> {
@@ -71,7 +71,7 @@ where
         schema_of::<A>()
     }
 
-    fn call(self: Arc<Self>, arguments: Value) -> Called {
+    fn call(self: Arc<Self>, arguments: Value) -> CallFuture {
         Box::pin(async move {
             let arguments = read(&arguments)?;
             finished(self(arguments)).await
@@ -88,7 +88,7 @@ where
         None
     }
 
-    fn call(self: Arc<Self>, _: Value) -> Called {
+    fn call(self: Arc<Self>, _: Value) -> CallFuture {
         Box::pin(async move { finished(self()).await })
     }
 }
@@ -103,7 +103,7 @@ where
         schema_of::<A>()
     }
 
-    fn call(self: Arc<Self>, arguments: Value) -> Called {
+    fn call(self: Arc<Self>, arguments: Value) -> CallFuture {
         Box::pin(called_off_the_runtime(move || self(read(&arguments)?).into_result()))
     }
 }
@@ -117,7 +117,7 @@ where
         None
     }
 
-    fn call(self: Arc<Self>, _: Value) -> Called {
+    fn call(self: Arc<Self>, _: Value) -> CallFuture {
         Box::pin(called_off_the_runtime(move || self().into_result()))
     }
 }

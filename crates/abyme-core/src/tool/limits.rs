@@ -58,11 +58,11 @@ impl ToolLimits {
 #[derive(Debug, Default)]
 pub(crate) struct ToolUses {
     /// By name; only tools that have a limit of this kind.
-    counted: HashMap<String, Counted>,
+    counted: HashMap<String, ToolQuota>,
 }
 
 #[derive(Debug)]
-struct Counted {
+struct ToolQuota {
     max_calls: Option<u32>,
     calls: AtomicU32,
     at_work: Option<Semaphore>,
@@ -70,7 +70,7 @@ struct Counted {
 
 /// Leave to work. Others that wait for it go on when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Admitted<'a> {
+pub(crate) struct WorkPermit<'a> {
     _permit: Option<SemaphorePermit<'a>>,
 }
 
@@ -81,7 +81,7 @@ impl ToolUses {
         let counted = counted.map(|(name, limits)| {
             let at_work =
                 limits.max_concurrent_calls.map(|most| Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-            (name.to_owned(), Counted { max_calls: limits.max_calls, calls: AtomicU32::new(0), at_work })
+            (name.to_owned(), ToolQuota { max_calls: limits.max_calls, calls: AtomicU32::new(0), at_work })
         });
         Self { counted: counted.collect() }
     }
@@ -98,8 +98,8 @@ impl ToolUses {
 
     /// Counts a call of the tool and waits until it may work. A call that is given up while it waits does not
     /// count.
-    pub(crate) async fn admit(&self, tool: &str) -> Result<Admitted<'_>, HostError> {
-        let Some(counted) = self.counted.get(tool) else { return Ok(Admitted { _permit: None }) };
+    pub(crate) async fn admit(&self, tool: &str) -> Result<WorkPermit<'_>, HostError> {
+        let Some(counted) = self.counted.get(tool) else { return Ok(WorkPermit { _permit: None }) };
         let waiting = counted.reserve(tool)?;
         let permit = match &counted.at_work {
             // It is never closed; a closed one would only mean that nothing is limited.
@@ -107,16 +107,16 @@ impl ToolUses {
             None => None,
         };
         std::mem::forget(waiting);
-        Ok(Admitted { _permit: permit })
+        Ok(WorkPermit { _permit: permit })
     }
 }
 
-impl Counted {
-    fn reserve(&self, tool: &str) -> Result<Waiting<'_>, HostError> {
+impl ToolQuota {
+    fn reserve(&self, tool: &str) -> Result<CallReservation<'_>, HostError> {
         let most = self.max_calls.unwrap_or(u32::MAX);
         let one_more = |calls: u32| (calls < most).then(|| calls.saturating_add(1));
         match self.calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
-            Ok(_) => Ok(Waiting { calls: &self.calls }),
+            Ok(_) => Ok(CallReservation { calls: &self.calls }),
             Err(_) => Err(HostError::runtime_error(format!(
                 "call limit of `{tool}`: 0 of {most} calls left. Go on with what it returned before."
             ))),
@@ -125,11 +125,11 @@ impl Counted {
 }
 
 /// Gives the call back when it is dropped before it works.
-struct Waiting<'a> {
+struct CallReservation<'a> {
     calls: &'a AtomicU32,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for CallReservation<'_> {
     fn drop(&mut self) {
         self.calls.fetch_sub(1, Ordering::Relaxed);
     }

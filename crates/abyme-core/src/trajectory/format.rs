@@ -34,7 +34,7 @@ const SUM_DIGITS: usize = 16;
 
 /// The first line.
 #[derive(Serialize, Deserialize)]
-struct Header {
+struct TrajectoryHeader {
     abyme_trajectory: u64,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Encoder {
 impl Encoder {
     /// An encoder and the line that its file begins with.
     pub(super) fn new() -> (Self, String) {
-        let header = json!(Header { abyme_trajectory: VERSION }).to_string();
+        let header = json!(TrajectoryHeader { abyme_trajectory: VERSION }).to_string();
         (Self::after(&header), header + "\n")
     }
 
@@ -128,8 +128,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded> {
     let Some((_, header)) = lines.next() else {
         return Err(invalid("holds no whole line: its first one was still to be written".to_owned()));
     };
-    let mut reader =
-        Reader { encoder: Encoder::after(header_line(header)?), texts: HashMap::new(), records: Vec::new() };
+    let mut reader = TrajectoryReader {
+        encoder: Encoder::after(header_line(header)?),
+        texts: HashMap::new(),
+        records: Vec::new(),
+    };
     for (index, line) in lines {
         let read = std::str::from_utf8(line).map_err(|_| "is not UTF-8".to_owned());
         if let Err(problem) = read.and_then(|line| reader.read(line.trim_end_matches('\n'))) {
@@ -143,8 +146,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded> {
 fn header_line(line: &[u8]) -> Result<&str> {
     let line = std::str::from_utf8(line).unwrap_or_default().trim_end_matches('\n');
     match serde_json::from_str(line) {
-        Ok(Header { abyme_trajectory: VERSION }) => Ok(line),
-        Ok(Header { abyme_trajectory: other }) => Err(invalid(format!(
+        Ok(TrajectoryHeader { abyme_trajectory: VERSION }) => Ok(line),
+        Ok(TrajectoryHeader { abyme_trajectory: other }) => Err(invalid(format!(
             "is of version {other} of the format, and this Abyme reads version {VERSION}: a newer \
              Abyme can read it"
         ))),
@@ -154,13 +157,13 @@ fn header_line(line: &[u8]) -> Result<&str> {
     }
 }
 
-struct Reader {
+struct TrajectoryReader {
     encoder: Encoder,
     texts: HashMap<String, String>,
     records: Vec<Arc<Record>>,
 }
 
-impl Reader {
+impl TrajectoryReader {
     /// Reads a line, or says what is wrong with it.
     fn read(&mut self, line: &str) -> Result<(), String> {
         self.check_sum(line)?;

@@ -115,7 +115,7 @@ const UNFINISHED: &str = "the record ends before it does";
 
 impl Ledger {
     pub(super) fn of<'a>(records: impl Iterator<Item = &'a Record>) -> Self {
-        let mut reader = Reader::default();
+        let mut reader = LedgerReader::default();
         records.for_each(|record| reader.read(record));
         reader.finish()
     }
@@ -123,10 +123,10 @@ impl Ledger {
 
 /// Reads records in their order.
 #[derive(Default)]
-struct Reader {
+struct LedgerReader {
     entries: Vec<LedgerEntry>,
     /// The runs of the tree by their ids.
-    runs: HashMap<String, Open>,
+    runs: HashMap<String, OpenRun>,
     /// Entries that have begun and not ended.
     open: Vec<usize>,
     last: f64,
@@ -134,7 +134,7 @@ struct Reader {
 
 /// A run of the tree, as far as it was read.
 #[derive(Default)]
-struct Open {
+struct OpenRun {
     depth: u32,
     /// The child that it is, among the entries.
     child: Option<usize>,
@@ -146,7 +146,7 @@ struct Open {
     next_try: HashMap<Option<u32>, f64>,
 }
 
-impl Reader {
+impl LedgerReader {
     fn read(&mut self, record: &Record) {
         let Record { run, at, event } = record;
         let at = *at;
@@ -201,7 +201,7 @@ impl Reader {
             Event::ChildStarted { turn, call, function, child, .. } => {
                 let index = self.host_call(EntryKind::Child, function, run, *turn, *call, at);
                 let depth = self.run(run).depth + 1;
-                let open = Open { depth, child: Some(index), ..Open::default() };
+                let open = OpenRun { depth, child: Some(index), ..OpenRun::default() };
                 self.runs.insert(child.clone(), open);
             }
             Event::ChildFinished { call, outcome, .. } => {
@@ -211,7 +211,7 @@ impl Reader {
         }
     }
 
-    fn run(&mut self, run: &str) -> &mut Open {
+    fn run(&mut self, run: &str) -> &mut OpenRun {
         self.runs.entry(run.to_owned()).or_default()
     }
 
@@ -310,7 +310,7 @@ impl Reader {
             ledger.total += usage;
             *ledger.by_model.entry(name.clone()).or_default() += usage;
             *ledger.by_depth.entry(depth).or_default() += usage;
-            // A cause began before what it caused, so this ends.
+            // An entry's parent began before it, so the loop ends.
             while let Some(above) = parent {
                 let entry = &mut self.entries[above];
                 entry.usage += usage;

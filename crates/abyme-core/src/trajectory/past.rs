@@ -105,12 +105,12 @@ pub(crate) struct PastCell {
 }
 
 /// What the record says of an event.
-pub(super) enum Followed {
+pub(super) enum RecordAnswer {
     /// It is in the record, as this.
     Known(Arc<Record>),
-    /// It is not, and need not be: it belongs to a call of a cell that is run again.
+    /// The record need not have it: it belongs to a call of a cell that is run again.
     Beside,
-    /// It is not: the run is beyond its record.
+    /// The record does not have it: the run is beyond its record.
     New,
 }
 
@@ -296,11 +296,11 @@ impl Past {
     }
 
     /// Compares what the loop does with the record.
-    pub(super) fn follow(&self, event: &Event) -> Followed {
+    pub(super) fn follow(&self, event: &Event) -> RecordAnswer {
         let mut state = self.state();
-        let Some(step) = state.steps.front() else { return Followed::New };
+        let Some(step) = state.steps.front() else { return RecordAnswer::New };
         if is_of_cell(event) {
-            return Followed::Beside;
+            return RecordAnswer::Beside;
         }
         let recorded = &step.record.event;
         let is_same_kind = std::mem::discriminant(recorded) == std::mem::discriminant(event);
@@ -310,19 +310,19 @@ impl Past {
             self.tree.differs(difference);
             if live || !is_same_kind {
                 state.steps.clear();
-                return Followed::New;
+                return RecordAnswer::New;
             }
         }
         if !is_same_kind {
             let index = step.index;
             drop(state);
             self.leave_at(index);
-            return Followed::New;
+            return RecordAnswer::New;
         }
-        let Some(PastStep { record, calls, .. }) = state.steps.pop_front() else { return Followed::New };
+        let Some(PastStep { record, calls, .. }) = state.steps.pop_front() else { return RecordAnswer::New };
         let is_cell = matches!(record.event, Event::CellStarted { .. });
         state.cell = is_cell.then_some(calls);
-        Followed::Known(record)
+        RecordAnswer::Known(record)
     }
 
     /// Leaves the record of a replay: the run goes on by itself.
@@ -493,10 +493,10 @@ pub(super) fn kept(records: &[Arc<Record>]) -> Vec<Arc<Record>> {
 }
 
 /// Records that count, with their places; and what the others used, by run.
-type Counted = (Vec<(usize, Arc<Record>)>, HashMap<String, Usage>);
+type CountedRecords = (Vec<(usize, Arc<Record>)>, HashMap<String, Usage>);
 
 /// The records that count, and what the others used.
-fn counting(records: &[Arc<Record>]) -> Counted {
+fn counting(records: &[Arc<Record>]) -> CountedRecords {
     let root = records.first().map_or("", |record| &record.run).to_owned();
     let mut kept: Vec<(usize, Arc<Record>)> = Vec::with_capacity(records.len());
     let mut set_aside = HashMap::new();

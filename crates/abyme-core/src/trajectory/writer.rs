@@ -112,7 +112,7 @@ impl TrajectoryWriterConfig {
 /// in this process too.
 pub struct TrajectoryWriter {
     jobs: mpsc::Sender<Job>,
-    failure: Arc<Failure>,
+    failure: Arc<WriteFailure>,
 }
 
 enum Job {
@@ -144,7 +144,7 @@ impl TrajectoryWriter {
     }
 
     fn start(name: impl Into<PathBuf>, log: Log) -> Self {
-        let failure = Arc::new(Failure { path: name.into(), reason: Mutex::default() });
+        let failure = Arc::new(WriteFailure { path: name.into(), reason: Mutex::default() });
         let (jobs, queue) = mpsc::channel();
         let thread = thread::Builder::new().name("abyme-trajectory".into()).spawn({
             let failure = failure.clone();
@@ -189,12 +189,12 @@ impl EventSink for TrajectoryWriter {
 }
 
 /// Why the file lacks events.
-struct Failure {
+struct WriteFailure {
     path: PathBuf,
     reason: Mutex<Option<String>>,
 }
 
-impl Failure {
+impl WriteFailure {
     fn note(&self, error: &dyn fmt::Display) {
         let mut reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         if reason.is_none() {
@@ -273,7 +273,7 @@ impl Log {
 }
 
 /// The thread: it ends when the writer is dropped and everything is written.
-fn write_all(queue: &mpsc::Receiver<Job>, mut log: Log, failure: &Failure) {
+fn write_all(queue: &mpsc::Receiver<Job>, mut log: Log, failure: &WriteFailure) {
     let mut has_ended = false;
     for job in queue {
         match job {

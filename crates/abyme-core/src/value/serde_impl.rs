@@ -63,7 +63,7 @@ impl Value {
             Value::Dict(_) => 1,
             _ => return false,
         };
-        // No deeper than it may be, however deep it is: this recurses.
+        // The recursion ends at the limit, however deep the value is.
         let Some(left) = levels.checked_sub(own) else { return true };
         match self {
             Value::List(items) => items.iter().any(|item| item.has_more_levels_than(left)),

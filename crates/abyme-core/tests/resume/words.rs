@@ -34,7 +34,7 @@ pub(super) struct WordsFactory {
 }
 
 #[derive(Debug)]
-struct Counted {
+struct WordsSession {
     words: Words,
     factory: WordsFactory,
 }
@@ -59,12 +59,12 @@ impl InterpreterFactory for WordsFactory {
     async fn create(&self) -> Result<Box<dyn CodeInterpreter>> {
         self.sessions.fetch_add(1, Ordering::Relaxed);
         let words = Words { capabilities: self.capabilities.clone(), kept: Vec::new(), ended: false };
-        Ok(Box::new(Counted { words, factory: self.clone() }))
+        Ok(Box::new(WordsSession { words, factory: self.clone() }))
     }
 }
 
 #[async_trait::async_trait]
-impl CodeInterpreter for Counted {
+impl CodeInterpreter for WordsSession {
     fn capabilities(&self) -> &Capabilities {
         &self.words.capabilities
     }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, cell::RefCell, fmt};
 
-use abyme_core::{DecodeBudget, DecodeProblem, OverBudget, Text, Value};
+use abyme_core::{DecodeBudget, DecodeProblem, OverBudget, Text, Value, without_lone_surrogates};
 use bytes::Bytes;
 use indexmap::IndexMap;
 use serde::{
@@ -310,36 +310,6 @@ impl<'de> Visitor<'de> for PairsSeed<'_, '_> {
         }
         Ok(Value::Dict(entries))
     }
-}
-
-/// JSON in which each escape for one half of a surrogate pair without the other, which UTF-8 cannot hold, is
-/// a question mark. Python's `json` writes such escapes, `serde_json` refuses them.
-pub(crate) fn without_lone_surrogates(json: &[u8]) -> Cow<'_, [u8]> {
-    let surrogate = |at: usize| {
-        let [b'\\', b'u', digits @ ..] = json.get(at..at + 6)? else { return None };
-        let unit = u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-        (0xd800..0xe000).contains(&unit).then_some(unit)
-    };
-    let (mut mended, mut kept, mut at) = (Vec::new(), 0, 0);
-    while let Some(next) = json[at..].iter().position(|&byte| byte == b'\\') {
-        at += next;
-        match (surrogate(at), surrogate(at + 6)) {
-            (Some(0..0xdc00), Some(0xdc00..)) => at += 12,
-            (Some(_), _) => {
-                mended.extend_from_slice(&json[kept..at]);
-                mended.push(b'?');
-                at += 6;
-                kept = at;
-            }
-            // What is escaped may itself be a backslash.
-            (None, _) => at = json.len().min(at + 2),
-        }
-    }
-    if kept == 0 {
-        return Cow::Borrowed(json);
-    }
-    mended.extend_from_slice(&json[kept..]);
-    Cow::Owned(mended)
 }
 
 /// What the beginning of a header says about its message.

@@ -32,7 +32,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// What the frame takes of the memory of who has read it.
+    /// The bytes that the frame takes of the host's memory.
     pub(crate) fn size(&self) -> u64 {
         let blobs = self.blobs.iter().map(|blob| blob.len() as u64 + BLOB).sum::<u64>();
         self.header.len() as u64 + blobs

@@ -22,7 +22,7 @@ pub struct GivenTexts {
 }
 
 impl GivenTexts {
-    /// Those of a session that was saved.
+    /// The given texts of a session that was saved.
     pub fn of(texts: BTreeMap<u64, Text>) -> Self {
         Self { last: texts.keys().next_back().copied().unwrap_or_default(), texts }
     }

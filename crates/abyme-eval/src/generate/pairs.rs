@@ -21,7 +21,7 @@ struct Condition {
     is_for_all: bool,
     /// Only lines from this day on count.
     from: Option<u32>,
-    /// So many lines of a label.
+    /// The least number of lines with a label.
     least: u32,
 }
 

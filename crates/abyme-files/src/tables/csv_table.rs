@@ -36,7 +36,7 @@ pub(super) fn read(file: &str, name: String, text: Text, has_tabs: bool) -> Resu
 struct CsvContent {
     text: Text,
     delimiter: u8,
-    /// Those of its columns.
+    /// The kind of each column.
     kinds: Vec<ColumnKind>,
 }
 

@@ -61,9 +61,9 @@ pub(crate) async fn error(session: &mut Session, code: &str) -> String {
 
 /// Hears `begun()`, by which a cell tells how far it is. What it printed before has arrived then.
 #[derive(Debug, Default)]
-pub(crate) struct Begun(Notify);
+pub(crate) struct BeginSignal(Notify);
 
-impl Begun {
+impl BeginSignal {
     /// A cell that calls it.
     pub(crate) fn cell(code: &str) -> Cell {
         let begun = FunctionSpec::new("begun", "Tells that the cell has come so far.");
@@ -77,7 +77,7 @@ impl Begun {
 }
 
 #[async_trait]
-impl HostFunctions for Begun {
+impl HostFunctions for BeginSignal {
     async fn call(&self, _: HostCall) -> Result<Value, HostError> {
         self.0.notify_one();
         Ok(Value::None)

@@ -437,7 +437,7 @@ impl ControlPlane {
         Ok(request)
     }
 
-    /// The token that calls show beside the account's, fetched anew when half of its life is over.
+    /// The token that calls show beside the account's, fetched anew when half of its validity is over.
     async fn auth_token(&self) -> Result<String, Status> {
         let mut auth = self.auth.lock().await;
         if let Some(token) = auth.as_ref().filter(|token| !token.is_used_up()) {

@@ -6,7 +6,7 @@ use abyme_core::{Error, ErrorKind, Result};
 use etcetera::BaseStrategy as _;
 use serde::Deserialize;
 
-use crate::config::Token;
+use crate::config::AccountToken;
 
 const DEFAULT_URL: &str = "https://api.modal.com";
 const HOW: &str = "run `modal setup`, or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET \
@@ -60,9 +60,9 @@ struct Profile {
 }
 
 /// Finds the credentials in this process's environment and the user's file, unless there is a `token`.
-pub(crate) fn find(wanted: &Overrides<'_>, token: Option<&Token>) -> Result<Credentials> {
+pub(crate) fn find(wanted: &Overrides<'_>, token: Option<&AccountToken>) -> Result<Credentials> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    if let Some(Token { id, secret }) = token {
+    if let Some(AccountToken { id, secret }) = token {
         let of_token = |name: &str| match name {
             "MODAL_TOKEN_ID" => Some(id.clone()),
             "MODAL_TOKEN_SECRET" => Some(secret.clone()),

@@ -1,13 +1,13 @@
-//! A token with a limited life: fetched when it is first needed, and again before its life is over.
+//! A token that is valid for a limited time: fetched when it is first needed, and again before it ends.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 
-/// The life of a token that says nothing of it.
-const UNKNOWN_LIFE: Duration = Duration::from_secs(600);
-const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
-/// The part of its life after which a token is fetched again, as Modal's clients do.
+/// How long a token is valid that does not say it.
+const UNKNOWN_VALIDITY: Duration = Duration::from_secs(600);
+const MAX_VALIDITY: Duration = Duration::from_secs(24 * 3600);
+/// The part of its validity after which a token is fetched again, as Modal's clients do.
 const USED_PART: f64 = 0.5;
 
 /// A token, and until when to use it.
@@ -19,8 +19,8 @@ pub(super) struct Token {
 impl Token {
     /// A token that was just fetched.
     pub(super) fn new(text: String) -> Self {
-        let life = life(&text, SystemTime::now()).mul_f64(USED_PART);
-        Self { text, renewal: Instant::now() + life }
+        let validity = validity(&text, SystemTime::now()).mul_f64(USED_PART);
+        Self { text, renewal: Instant::now() + validity }
     }
 
     pub(super) fn is_used_up(&self) -> bool {
@@ -35,20 +35,20 @@ struct Claims {
     iat: Option<f64>,
 }
 
-/// How long a token lives that was fetched at `now`. The clock here may be wrong, so the token's own times
+/// How long a token is valid that was fetched at `now`. The clock here may be wrong, so the token's own times
 /// count where it has both.
-fn life(text: &str, now: SystemTime) -> Duration {
+fn validity(text: &str, now: SystemTime) -> Duration {
     let claims = text.split('.').nth(1).and_then(decode_base64).and_then(|json| {
         let claims: Claims = serde_json::from_slice(&json).ok()?;
         Some(claims)
     });
-    let Some(claims) = claims else { return UNKNOWN_LIFE };
+    let Some(claims) = claims else { return UNKNOWN_VALIDITY };
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let seconds = claims.exp - claims.iat.unwrap_or(now);
     // A token that has expired before it came says that the clock here is wrong.
     match Duration::try_from_secs_f64(seconds) {
-        Ok(life) if !life.is_zero() => life.min(LONGEST_LIFE),
-        _ => UNKNOWN_LIFE,
+        Ok(validity) if !validity.is_zero() => validity.min(MAX_VALIDITY),
+        _ => UNKNOWN_VALIDITY,
     }
 }
 
@@ -86,13 +86,13 @@ mod tests {
     #[test]
     fn the_life_of_a_token_is_its_own_or_a_guess() {
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        assert_eq!(life(TOKEN, at(1000)), Duration::from_secs(1200));
-        assert_eq!(life(TOKEN, at(9_000_000)), Duration::from_secs(1200), "with a wrong clock too");
-        assert_eq!(life(WITHOUT_IAT, at(2000)), Duration::from_secs(200));
-        assert_eq!(life(WITHOUT_IAT, at(9000)), UNKNOWN_LIFE);
-        assert_eq!(life(WITHOUT_IAT, UNIX_EPOCH), Duration::from_secs(2200));
+        assert_eq!(validity(TOKEN, at(1000)), Duration::from_secs(1200));
+        assert_eq!(validity(TOKEN, at(9_000_000)), Duration::from_secs(1200), "with a wrong clock too");
+        assert_eq!(validity(WITHOUT_IAT, at(2000)), Duration::from_secs(200));
+        assert_eq!(validity(WITHOUT_IAT, at(9000)), UNKNOWN_VALIDITY);
+        assert_eq!(validity(WITHOUT_IAT, UNIX_EPOCH), Duration::from_secs(2200));
         for text in ["", "a.b.c", "a.%%.c", "no dots"] {
-            assert_eq!(life(text, at(0)), UNKNOWN_LIFE, "{text}");
+            assert_eq!(validity(text, at(0)), UNKNOWN_VALIDITY, "{text}");
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
 
 /// Every sandbox of Abyme has this tag, with a value of its own.
 pub(crate) const SESSION: &str = "abyme-session";
-/// The same for all of them.
+/// Every sandbox of Abyme has this tag too, with this value.
 const ABYME: (&str, &str) = ("abyme", "sandbox");
 /// What the names of the tags begin with that name the owner.
 const OWNER: &str = "abyme-owner-";

@@ -1,4 +1,4 @@
-//! Landlock: which files a process may open, whatever the rights of its user are, and whom it may reach.
+//! Landlock: which files a process may open, whatever the rights of its user are, and what it may reach.
 
 use std::{
     ffi::CStr,

@@ -11,7 +11,7 @@ use crate::config::Config;
 pub(crate) struct Limits(Vec<(Resource, u64)>);
 
 impl Limits {
-    /// Those of a configuration.
+    /// The limits that a configuration sets.
     pub(crate) fn of(config: &Config) -> Self {
         let cpu = config.cpu_timeout.map(|limit| limit.as_secs().max(1));
         let limits = [

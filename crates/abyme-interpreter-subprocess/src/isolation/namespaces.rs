@@ -20,7 +20,7 @@ pub(crate) struct IdMaps {
 }
 
 impl IdMaps {
-    /// Those of the current user.
+    /// The maps of the current user.
     pub(crate) fn of_this_user() -> Self {
         let map = |id: u32| format!("{INNER_ID} {id} 1");
         Self {

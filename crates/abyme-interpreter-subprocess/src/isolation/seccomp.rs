@@ -23,7 +23,7 @@ pub(crate) struct Allowance {
     pub(crate) truncation: bool,
 }
 
-type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+type FilterRules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// The filters that a child installs before exec, in this order.
 pub(crate) fn filters(allowance: Allowance) -> io::Result<Vec<BpfProgram>> {
@@ -41,7 +41,7 @@ pub(crate) fn filters(allowance: Allowance) -> io::Result<Vec<BpfProgram>> {
 /// The filter against exec, which can be installed only after exec: by the driver, before it takes a cell.
 /// As the bytes that the kernel takes.
 pub(crate) fn no_exec() -> io::Result<Vec<u8>> {
-    let mut rules = Rules::from([sys::SYS_execve, sys::SYS_execveat].map(|call| (call, Vec::new())));
+    let mut rules = FilterRules::from([sys::SYS_execve, sys::SYS_execveat].map(|call| (call, Vec::new())));
     // Each thread could have filters of its own, which count towards no limit.
     rules.insert(sys::SYS_prctl, vec![word(0, sys::PR_SET_SECCOMP as u64)?]);
     let program = compile(rules, sys::EPERM)?;
@@ -68,8 +68,8 @@ pub(crate) fn apply(filters: &[BpfProgram]) -> Result<(), rustix::io::Errno> {
 }
 
 /// Calls that fail with `EPERM`.
-fn refused(allowance: Allowance) -> io::Result<Rules> {
-    let mut rules: Rules = REFUSED.iter().map(|&call| (call, Vec::new())).collect();
+fn refused(allowance: Allowance) -> io::Result<FilterRules> {
+    let mut rules: FilterRules = REFUSED.iter().map(|&call| (call, Vec::new())).collect();
     if !allowance.namespaces {
         rules.extend(METADATA.iter().map(|&call| (call, Vec::new())));
         // Limits and priorities of other processes of the same user.
@@ -152,9 +152,9 @@ fn refused(allowance: Allowance) -> io::Result<Rules> {
 }
 
 /// Calls that succeed, and do nothing.
-fn done_by_nothing(allowance: Allowance) -> io::Result<Rules> {
+fn done_by_nothing(allowance: Allowance) -> io::Result<FilterRules> {
     // Writing out all that the machine has not written yet, over and over.
-    let mut rules = Rules::from([sys::SYS_sync, sys::SYS_syncfs].map(|call| (call, Vec::new())));
+    let mut rules = FilterRules::from([sys::SYS_sync, sys::SYS_syncfs].map(|call| (call, Vec::new())));
     if !allowance.processes {
         // Locks keep out other processes, of which there are none. As many as one likes are in the kernel's
         // memory, and one on a file of the host's would keep out the host.
@@ -165,7 +165,7 @@ fn done_by_nothing(allowance: Allowance) -> io::Result<Rules> {
 }
 
 /// Calls that fail with `ENOSYS`.
-fn absent() -> Rules {
+fn absent() -> FilterRules {
     ABSENT.iter().map(|&call| (call, Vec::new())).collect()
 }
 
@@ -180,7 +180,7 @@ fn word(argument: u8, value: u64) -> io::Result<SeccompRule> {
 }
 
 /// A filter under which the calls fail. Calls of another architecture end the process.
-fn compile(rules: Rules, errno: i32) -> io::Result<BpfProgram> {
+fn compile(rules: FilterRules, errno: i32) -> io::Result<BpfProgram> {
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
     let fails = SeccompAction::Errno(errno.unsigned_abs());
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, fails, arch).map_err(io::Error::other)?;

@@ -327,7 +327,7 @@ async fn fill(mut caller: Caller<'_, GuestState>, (at, to): (u32, u32)) -> wasmt
             let guest = caller.data_mut();
             // Of the results of calls there may be any number, and the host need not keep them.
             if layout.is_utf8() && guest.prepared.is_cell {
-                guest.placed.place(to as usize, text.to_bytes());
+                guest.placed.insert(to as usize, text.to_bytes());
             }
         }
         LongObject::Bytes(bytes) => {

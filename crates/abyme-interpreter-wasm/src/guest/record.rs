@@ -25,7 +25,7 @@ pub(crate) struct Replies {
 }
 
 impl Replies {
-    /// Those of a record, to be replayed.
+    /// The replies of a record, to be replayed.
     pub(crate) fn of(record: &CellRecord) -> Self {
         Self { replies: record.replies.clone(), replayed: 0 }
     }

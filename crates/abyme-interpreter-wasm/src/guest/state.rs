@@ -17,7 +17,7 @@ pub(crate) struct PlacedTexts(BTreeMap<usize, Bytes>);
 
 impl PlacedTexts {
     /// Adds a text at its address, in place of those that were there.
-    pub(crate) fn place(&mut self, start: usize, text: Bytes) {
+    pub(crate) fn insert(&mut self, start: usize, text: Bytes) {
         let end = start + text.len();
         while let Some((other, before)) = self.0.range(..end).next_back()
             && other + before.len() > start

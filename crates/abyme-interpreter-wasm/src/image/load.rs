@@ -32,7 +32,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 /// Why a file of the cache is not used.
 #[derive(Debug)]
 pub(crate) enum LoadError {
-    /// It is not there.
+    /// There is no file.
     Missing,
     /// It is not what was written, or of another version: it can be replaced.
     Damaged(String),

@@ -96,6 +96,13 @@ async fn clients_of_old_and_new_versions_are_answered() {
         assert!(!client.list_all_resources().await.unwrap().is_empty());
         client.cancel().await.unwrap();
     }
+    // Half of a surrogate pair, as Python's `json` writes it.
+    let arguments = json!({"question": "?", "inputs": {"docs": "ab#"}});
+    let body = tool_call(2, "ask", &arguments).to_string().replace('#', "\\ud83d");
+    let session = served.begin().await;
+    let request = served.post(Some(&session), &json!({})).body(body);
+    let answer = request.send().await.unwrap().text().await.unwrap();
+    assert!(answer.contains("AB?"), "{answer}");
     let listener = Listener { knows_tasks: true, ..Listener::default() };
     let client = served.connect(listener, newest()).await;
     let task = tasks::begin(&client).await;

@@ -24,7 +24,7 @@ async fn a_question_is_answered_with_progress_and_its_record_can_be_read() {
         Ok(paths.iter().map(|path| ("notes", text(path))).collect::<Inputs>())
     };
     let traces = temp.path().join("traces");
-    let config = RlmServerConfig::default().records_dir(&traces);
+    let config = RlmServerConfig::default().trace_dir(&traces);
     let cell = "print(llm_query('x')[:3])\nSUBMIT(answer=f'{question} {docs} {notes}', total=len(docs))";
     let server = scripted(cell, config).files([temp.path()], load).build().unwrap();
     let listener = Listener::default();
@@ -118,7 +118,7 @@ async fn a_run_that_fails_says_why_and_keeps_its_record() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_call_ends_its_run() {
     let model = Silent::default();
-    let server = model.server(RlmServerConfig::default().max_runs(1).max_waiting(1));
+    let server = model.server(RlmServerConfig::default().max_runs(1).max_queued(1));
     let (client, _serving) = connect(&server, Listener::default()).await;
     let peer = client.peer().clone();
     let ask = || {
@@ -177,7 +177,7 @@ async fn a_server_that_closes_ends_what_is_at_work() {
 #[tokio::test]
 async fn malformed_messages_are_answered_or_passed_over() {
     let config = RlmServerConfig::default().max_message_bytes(100_000);
-    let server = scripted("SUBMIT(answer='fine')", config).build().unwrap();
+    let server = scripted("SUBMIT(answer=f'{question} is fine')", config).build().unwrap();
     let (client, of_server) = tokio::io::duplex(1 << 20);
     let (read, write) = tokio::io::split(of_server);
     let serving = tokio::spawn({
@@ -227,9 +227,10 @@ async fn malformed_messages_are_answered_or_passed_over() {
     assert_eq!(answered(14).await["error"]["code"], -32601);
     let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 999}});
     write.write_all(format!("{cancel}\n").as_bytes()).await.unwrap();
-    let ask = json!({"name": "ask", "arguments": {"question": "?"}});
-    write.write_all(send(15, "tools/call", ask).as_bytes()).await.unwrap();
-    assert_eq!(answered(15).await["result"]["content"][0]["text"], "fine");
+    // Half of a surrogate pair, as Python's `json` writes it.
+    let ask = json!({"name": "ask", "arguments": {"question": "ab#"}});
+    write.write_all(send(15, "tools/call", ask).replace('#', "\\ud83d").as_bytes()).await.unwrap();
+    assert_eq!(answered(15).await["result"]["content"][0]["text"], "ab? is fine");
     drop((lines, write));
     tokio::time::timeout(DEADLINE, serving).await.unwrap().unwrap().unwrap();
 

@@ -100,7 +100,7 @@ async fn a_task_that_takes_too_long_fails() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_that_is_refused_is_no_task() {
     let model = Silent::default();
-    let server = model.server(RlmServerConfig::default().max_runs(1).max_waiting(1));
+    let server = model.server(RlmServerConfig::default().max_runs(1).max_queued(1));
     let (client, _serving) = connect(&server, listener()).await;
     let (at_work, _waits) = (begin(&client).await, begin(&client).await);
     model.has(1).await;

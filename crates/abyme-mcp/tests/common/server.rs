@@ -16,6 +16,22 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 
+/// What a server answers that writes half of a surrogate pair, as Python's `json` does; nothing where no
+/// answer is due.
+pub(crate) fn answer_with_half(request: &Value) -> Option<String> {
+    let result = match request["method"].as_str()? {
+        "initialize" => json!({
+            "protocolVersion": request["params"]["protocolVersion"],
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "half", "version": "1"},
+        }),
+        "tools/list" => json!({"tools": [{"name": "half", "inputSchema": {"type": "object"}}]}),
+        _ => json!({"content": [{"type": "text", "text": "ab#"}]}),
+    };
+    let answer = json!({"jsonrpc": "2.0", "id": request.get("id")?, "result": result});
+    Some(answer.to_string().replace('#', "\\ud83d"))
+}
+
 #[derive(Clone, Default)]
 pub(crate) struct TestServer {
     has_late: Arc<AtomicBool>,

@@ -224,5 +224,15 @@ mod tests {
         let own = rustix::process::geteuid().as_raw();
         assert!(check_owner(own).is_ok() && check_owner(0).is_ok());
         assert!(check_owner(own.wrapping_add(4711)).unwrap_err().contains("another user"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        fs::write(&path, "ABYME_X=1").unwrap();
+        let found = || DotEnv::find(folder.path(), &|_| true).get("ABYME_X").unwrap().map(str::to_owned);
+        assert_eq!(found().as_deref(), Some("1"));
+        // Only the administrator can give a file away.
+        if own == 0 {
+            std::os::unix::fs::chown(&path, Some(4711), None).unwrap();
+            assert_eq!(found(), None);
+        }
     }
 }

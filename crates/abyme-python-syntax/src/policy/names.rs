@@ -31,7 +31,7 @@ impl<'a> Names<'a> {
 
     pub(super) fn bind(&mut self, name: &'a str, value: Option<Value>) {
         let value = value.unwrap_or(Value::Own);
-        // What may not run must not hide what the name stands for if it does not.
+        // A binding that may not run keeps what the name stood for before.
         if self.conditional > 0 && value == Value::Own && self.scopes.len() == 1 && self.is_special(name) {
             return;
         }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     lines::{FenceOpening, FenceStyle, Line, line_at},
-    marks::{NAMES, Tag, closing_tag, marker, message_end, next_tag},
+    marks::{NAMES, ThoughtTag, closing_tag, marker, message_end, next_tag},
     search::{FenceEnd, Search, head},
 };
 
@@ -178,7 +178,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn tag(&mut self, tag: Tag, leads: bool, line_end: usize) {
+    fn tag(&mut self, tag: ThoughtTag, leads: bool, line_end: usize) {
         if tag.closing {
             let trails = self.text[tag.end..line_end].trim().is_empty();
             self.stray(tag, leads || trails);
@@ -204,7 +204,7 @@ impl<'a> Scan<'a> {
     /// A closing tag whose opening one stood in the prompt: everything before it was thought. That
     /// holds for a tag on a line of its own. Amid prose it holds only if code follows; otherwise the prose
     /// merely mentions the tag.
-    fn stray(&mut self, tag: Tag, own_line: bool) {
+    fn stray(&mut self, tag: ThoughtTag, own_line: bool) {
         if self.opened || !tag.may_stand_alone() || self.text[tag.end..].trim_start().is_empty() {
             return;
         }
@@ -219,7 +219,7 @@ impl<'a> Scan<'a> {
     /// An opening tag that nothing closes: the reply was cut off within the thought, and drafts in it do not
     /// run. But a reply that ends in a complete fence was not cut off, so that fence is the cell and the tag
     /// was forgotten.
-    fn unclosed_thought(&mut self, tag: Tag) {
+    fn unclosed_thought(&mut self, tag: ThoughtTag) {
         let mut scan = Scan::new(self.text, tag.end, false);
         scan.run();
         let cell = scan.found.blocks.pop().filter(|block| {

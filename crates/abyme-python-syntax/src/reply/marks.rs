@@ -3,7 +3,7 @@
 
 /// A tag such as `<think>` or `</think>`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tag {
+pub(super) struct ThoughtTag {
     /// Index into [`NAMES`].
     pub(super) name: usize,
     pub(super) closing: bool,
@@ -11,7 +11,7 @@ pub(super) struct Tag {
     pub(super) end: usize,
 }
 
-impl Tag {
+impl ThoughtTag {
     /// Whether a closing tag without an opening one still ends a thought, as it does where the chat template
     /// has already written the opening one. `<reasoning>` is also the name of an answer's field, so it needs
     /// both.
@@ -22,7 +22,7 @@ impl Tag {
 
 /// The first tag within `from..to` of `text`. A tag between quotation marks or backticks is a mention, not a
 /// tag.
-pub(super) fn next_tag(text: &str, from: usize, to: usize) -> Option<Tag> {
+pub(super) fn next_tag(text: &str, from: usize, to: usize) -> Option<ThoughtTag> {
     let bytes = text.as_bytes();
     let mut at = from;
     while let Some(found) = text[at..to].find('<') {
@@ -37,7 +37,7 @@ pub(super) fn next_tag(text: &str, from: usize, to: usize) -> Option<Tag> {
                     && bytes[spelling.len()] == b'>'
             });
             if is_tag && end <= to && !is_mentioned(bytes, start, end) {
-                return Some(Tag { name, closing, start, end });
+                return Some(ThoughtTag { name, closing, start, end });
             }
         }
     }
@@ -45,7 +45,7 @@ pub(super) fn next_tag(text: &str, from: usize, to: usize) -> Option<Tag> {
 }
 
 /// The first closing tag of that name in the rest of the text.
-pub(super) fn closing_tag(text: &str, from: usize, name: usize) -> Option<Tag> {
+pub(super) fn closing_tag(text: &str, from: usize, name: usize) -> Option<ThoughtTag> {
     let mut at = from;
     while let Some(tag) = next_tag(text, at, text.len()) {
         if tag.closing && tag.name == name {

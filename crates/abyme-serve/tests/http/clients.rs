@@ -11,7 +11,7 @@ const SHORT: Duration = Duration::from_millis(100);
 
 #[tokio::test]
 async fn a_client_that_goes_away_takes_its_run_with_it() {
-    let config = ServeConfig::default().max_concurrent_runs(1);
+    let config = ServeConfig::default().max_runs(1);
     let server = TestServer::start(config).await;
     let mut streamed = asked("please_wait echo_it");
     streamed["stream"] = true.into();
@@ -116,7 +116,7 @@ async fn silent_connections_keep_nobody_out_for_long() {
 
 #[tokio::test]
 async fn all_bodies_together_are_bounded() {
-    let config = ServeConfig::default().max_total_body_bytes(50_000).max_concurrent_runs(2);
+    let config = ServeConfig::default().max_total_body_bytes(50_000).max_runs(2);
     let server = TestServer::start(config).await;
     let large = asked(&format!("please_wait echo_large {}", "x".repeat(40_000)));
     let mut wire = Wire::open(server.address).await;

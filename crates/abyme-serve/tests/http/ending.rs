@@ -14,7 +14,7 @@ async fn sent(server: &TestServer, question: &str) -> Wire {
 
 #[tokio::test]
 async fn runs_at_work_come_to_their_end() {
-    let mut server = TestServer::start(ServeConfig::default().max_concurrent_runs(1)).await;
+    let mut server = TestServer::start(ServeConfig::default().max_runs(1)).await;
     let mut idle = Wire::open(server.address).await;
     let mut first = sent(&server, "please_wait echo_first").await;
     server.begun(1).await;

@@ -20,7 +20,7 @@ fn retry_after(reply: &Reply) -> u64 {
 
 #[tokio::test]
 async fn a_full_queue_pushes_back_and_the_others_come_in_turn() {
-    let config = ServeConfig::default().max_concurrent_runs(1).max_queued(1);
+    let config = ServeConfig::default().max_runs(1).max_queued(1);
     let server = TestServer::with_keys(config, [key("a"), key("metrics").reads_metrics(true)]).await;
     let mut first = sent(&server, "a", "please_wait echo_first").await;
     server.begun(1).await;
@@ -61,7 +61,7 @@ async fn a_full_queue_pushes_back_and_the_others_come_in_turn() {
 
 #[tokio::test]
 async fn a_request_waits_no_longer_than_it_may() {
-    let config = ServeConfig::default().max_concurrent_runs(1).queue_timeout(Duration::from_millis(50));
+    let config = ServeConfig::default().max_runs(1).queue_timeout(Duration::from_millis(50));
     let server = TestServer::start(config).await;
     let mut first = sent(&server, "a", "please_wait echo_first").await;
     server.begun(1).await;
@@ -79,7 +79,7 @@ async fn the_limits_of_a_key_are_its_own() {
         key("poor").limits(KeyLimits::default().max_tokens_per_day(150)),
         key("cheap").limits(KeyLimits::default().max_cost_per_day(0.4)),
     ];
-    let server = TestServer::with_keys(ServeConfig::default().max_concurrent_runs(1), keys).await;
+    let server = TestServer::with_keys(ServeConfig::default().max_runs(1), keys).await;
     let ask = async |key: &str| server.send(&post(key, &asked("echo_it"))).await;
 
     let mut first = sent(&server, "once", "please_wait echo_first").await;
@@ -110,7 +110,7 @@ async fn the_limits_of_a_key_are_its_own() {
 /// As many as 10 000, over 50 connections at once: the queue stays as short as it is, and the server answers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_requests_are_answered_or_refused_at_once() {
-    let config = ServeConfig::default().max_concurrent_runs(1).max_queued(40);
+    let config = ServeConfig::default().max_runs(1).max_queued(40);
     let server = TestServer::with_keys(config, [key("a"), key("metrics").reads_metrics(true)]).await;
     let mut at_work = sent(&server, "a", "please_wait echo_first").await;
     server.begun(1).await;

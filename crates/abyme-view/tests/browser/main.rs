@@ -86,14 +86,14 @@ fn axe() -> PathBuf {
 }
 
 /// Where the pages and pictures of a test are.
-fn place(name: &str) -> PathBuf {
+fn path_of(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("view");
     fs::create_dir_all(&directory).unwrap();
     directory.join(name)
 }
 
 fn written(name: &str, page: &Page<'_>) -> PathBuf {
-    let path = place(&format!("{name}.html"));
+    let path = path_of(&format!("{name}.html"));
     fs::write(&path, page.render().html).unwrap();
     path
 }
@@ -171,7 +171,7 @@ fn a_run_is_shown_with_its_figures() {
     ] {
         chrome.window(width, 900, is_dark);
         chrome.open_file(&path, at);
-        chrome.picture(&place(&format!("{name}.png")));
+        chrome.picture(&path_of(&format!("{name}.png")));
         let is_wide = chrome.get("document.documentElement.scrollWidth > innerWidth");
         assert_eq!(is_wide, false, "{name} is wider than its window");
     }
@@ -282,7 +282,7 @@ fn a_long_run_is_in_the_document_in_part() {
     assert!((400..500).contains(&current), "{current}");
     chrome.get("abyme.input.value = 'Part 7 of 640'; abyme.search()");
     assert_eq!(chrome.get("abyme.hits.length"), 1);
-    chrome.picture(&place("long.png"));
+    chrome.picture(&path_of("long.png"));
     assert_eq!(chrome.problems(), [""; 0]);
 }
 
@@ -313,7 +313,7 @@ fn two_runs_are_side_by_side() {
     assert!(chrome.text(".top .warning").contains("the page ends after 0 of"));
     chrome.window(1280, 900, false);
     chrome.open_file(&path, "#turn-1");
-    chrome.picture(&place("compared.png"));
+    chrome.picture(&path_of("compared.png"));
     assert_eq!(chrome.problems(), [""; 0]);
 }
 

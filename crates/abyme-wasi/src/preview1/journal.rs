@@ -180,7 +180,7 @@ impl Journal {
             return Ok(());
         }
         if let Err(error) = ask(bytes) {
-            // Of a failure nothing is recorded.
+            // A failure cannot be replayed, so the recording ends.
             self.forget();
             return Err(error);
         }

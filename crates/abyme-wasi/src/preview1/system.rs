@@ -68,7 +68,7 @@ impl Wasi {
 
     /// The time of the clock with this number, in nanoseconds.
     pub(super) fn time(&mut self, id: u32) -> Result<u64, Errno> {
-        // A clock that there is not is none in a replay either.
+        // An unknown clock is an error in a replay too.
         let now = self.clock.read(id)?;
         if self.is_fixed() {
             return Ok(now);

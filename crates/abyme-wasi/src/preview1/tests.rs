@@ -15,7 +15,7 @@ use crate::fs::{Archive, Errno, FileSystem, Quota};
 
 mod calls;
 mod hostile;
-mod waiting;
+mod poll;
 
 /// Every function, with its parameters: `i` for 32 bits, `I` for 64. All but the last one answer 32 bits.
 const FUNCTIONS: [(&str, &str); 46] = [

@@ -29,7 +29,7 @@ pub(super) struct Disk {
 
 /// A reply in a file. The key makes no two files the same, so that each can be removed alone.
 #[derive(Serialize, Deserialize)]
-struct Kept<R> {
+struct CacheFile<R> {
     key: String,
     /// In seconds since 1970.
     written: u64,
@@ -56,14 +56,14 @@ impl Disk {
                 return None;
             }
         };
-        let kept: Kept<Response> = serde_json::from_slice(&bytes).ok()?;
+        let kept: CacheFile<Response> = serde_json::from_slice(&bytes).ok()?;
         let age = seconds_now().saturating_sub(kept.written);
         let is_fresh = self.max_age.is_none_or(|most| age <= most.as_secs());
         (kept.key == key && is_fresh).then_some(kept.response)
     }
 
     pub(super) async fn write(&self, key: &str, response: &Response) {
-        let kept = Kept { key: key.to_owned(), written: seconds_now(), response };
+        let kept = CacheFile { key: key.to_owned(), written: seconds_now(), response };
         let Ok(bytes) = serde_json::to_vec(&kept) else { return };
         let size = bytes.len() as u64 + INDEX_BYTES;
         if size > self.max_bytes {
@@ -154,7 +154,8 @@ mod tests {
         assert_eq!(disk.read("a").await.unwrap().text, "yes");
         cacache::write(folder.path(), "a", b"{}").await.unwrap();
         assert!(disk.read("a").await.is_none());
-        let old = Kept { key: "a".to_owned(), written: seconds_now() - 60, response: Response::new("yes") };
+        let old =
+            CacheFile { key: "a".to_owned(), written: seconds_now() - 60, response: Response::new("yes") };
         cacache::write(folder.path(), "a", serde_json::to_vec(&old).unwrap()).await.unwrap();
         assert!(disk.read("a").await.is_none());
     }

@@ -20,11 +20,11 @@ const VERSION: u64 = 1;
 
 /// The first line.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Header {
+pub(super) struct CassetteHeader {
     abyme_cassette: u64,
 }
 
-impl Header {
+impl CassetteHeader {
     pub(super) fn new() -> Self {
         Self { abyme_cassette: VERSION }
     }
@@ -55,7 +55,7 @@ pub(super) struct Facts {
     pub(super) max_input_tokens: Option<u64>,
 }
 
-/// Those of a cassette without them.
+/// The facts of a model whose cassette does not name them.
 impl Default for Facts {
     fn default() -> Self {
         Self { price: None, reports_cost: true, max_input_tokens: None }
@@ -96,13 +96,13 @@ impl From<Piece> for Delta {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Outcome {
     Response(Box<Response>),
-    Error(Failure),
+    Error(RecordedFailure),
     Dropped {},
 }
 
 /// An error of a model, without what it told of its limits.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Failure {
+pub(super) struct RecordedFailure {
     kind: String,
     message: String,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::seconds::option")]
@@ -130,7 +130,7 @@ const KINDS: &[(&str, ErrorKind)] = &[
 ];
 const RATE_LIMITED: &str = "rate_limited";
 
-impl From<&Error> for Failure {
+impl From<&Error> for RecordedFailure {
     fn from(error: &Error) -> Self {
         let known = KINDS.iter().find(|(_, kind)| *kind == error.kind());
         let kind = match error.kind() {
@@ -147,7 +147,7 @@ impl From<&Error> for Failure {
     }
 }
 
-impl Failure {
+impl RecordedFailure {
     fn kind(&self) -> Option<ErrorKind> {
         match self.kind == RATE_LIMITED {
             true => Some(ErrorKind::RateLimited { retry_after: self.retry_after }),
@@ -156,8 +156,8 @@ impl Failure {
     }
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
+impl From<RecordedFailure> for Error {
+    fn from(failure: RecordedFailure) -> Self {
         let error = Error::new(failure.kind().unwrap_or(ErrorKind::Internal), failure.message);
         let error = failure.usage.into_iter().fold(error, Error::with_usage);
         if failure.permanent { error.permanent() } else { error }
@@ -174,10 +174,10 @@ pub(super) fn read(name: &str, text: &str) -> Result<Vec<Entry>> {
         Error::new(ErrorKind::Io, message)
     };
     let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let header = lines.next().and_then(|(_, line)| serde_json::from_str::<Header>(line).ok());
+    let header = lines.next().and_then(|(_, line)| serde_json::from_str::<CassetteHeader>(line).ok());
     match header {
-        Some(Header { abyme_cassette: VERSION }) => {}
-        Some(Header { abyme_cassette: other }) => {
+        Some(CassetteHeader { abyme_cassette: VERSION }) => {}
+        Some(CassetteHeader { abyme_cassette: other }) => {
             let message = format!("the cassette {name} is of version {other}; this program reads {VERSION}");
             return Err(Error::new(ErrorKind::Io, message));
         }

@@ -12,7 +12,7 @@ use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
 use super::{
-    entry::{Entry, Facts, Header, Outcome, Piece},
+    entry::{CassetteHeader, Entry, Facts, Outcome, Piece},
     scrub::Scrubber,
 };
 use crate::{
@@ -31,6 +31,9 @@ use crate::{
 /// What looks like a key of a well-known provider, the keys of the models that are recorded, and what
 /// [`secret`](Self::secret) names are not written: a mark stands in their place. Nothing else is left out, so
 /// a cassette is as secret as the texts in it.
+///
+/// A call is written where it ends, on its caller's thread, which waits for the disk: cassettes are for tests
+/// and single commands.
 ///
 /// ```
 /// use abyme_core::{LanguageModel, LanguageModelExt, Recording, Replay, Request, testing::ScriptedModel};
@@ -51,9 +54,9 @@ use crate::{
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct Recording(Arc<Mutex<Tape>>);
+pub struct Recording(Arc<Mutex<RecordedTape>>);
 
-struct Tape {
+struct RecordedTape {
     path: PathBuf,
     file: fs::File,
     scrubber: Scrubber,
@@ -85,8 +88,8 @@ impl Recording {
         };
         let file = options.open(path).map_err(not_writable)?;
         let scrubber = Scrubber::new()?;
-        let mut tape = Tape { path: path.to_owned(), file, scrubber, calls: 0, failure: None };
-        tape.write(&Header::new()).map_err(not_writable)?;
+        let mut tape = RecordedTape { path: path.to_owned(), file, scrubber, calls: 0, failure: None };
+        tape.write(&CassetteHeader::new()).map_err(not_writable)?;
         Ok(Self(Arc::new(Mutex::new(tape))))
     }
 
@@ -111,12 +114,12 @@ impl Recording {
         }
     }
 
-    fn tape(&self) -> MutexGuard<'_, Tape> {
+    fn tape(&self) -> MutexGuard<'_, RecordedTape> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A call begins.
-    fn begin(&self, model: &dyn LanguageModel, request: &Request, pieces: Option<Vec<Piece>>) -> Open {
+    fn begin(&self, model: &dyn LanguageModel, request: &Request, pieces: Option<Vec<Piece>>) -> OpenCall {
         // Nothing of the model is asked while the tape is held.
         let (name, facts) = (model.name().to_owned(), Facts::of(model));
         let mut tape = self.tape();
@@ -129,11 +132,11 @@ impl Recording {
             pieces,
             outcome: Outcome::Dropped {},
         };
-        Open { recording: self.clone(), entry }
+        OpenCall { recording: self.clone(), entry }
     }
 }
 
-impl Tape {
+impl RecordedTape {
     /// Adds a call. After the first that cannot be added there is none: half a line may be the last.
     fn add(&mut self, entry: &mut Entry) {
         if self.failure.is_some() {
@@ -156,12 +159,12 @@ impl Tape {
 }
 
 /// A call that is being recorded. It is written when it is dropped, whatever came of it.
-struct Open {
+struct OpenCall {
     recording: Recording,
     entry: Entry,
 }
 
-impl Open {
+impl OpenCall {
     fn ended(&mut self, outcome: Result<&Response, &Error>) {
         self.entry.outcome = match outcome {
             Ok(response) => Outcome::Response(Box::new(response.clone())),
@@ -183,7 +186,7 @@ impl Open {
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenCall {
     fn drop(&mut self) {
         self.recording.tape().add(&mut self.entry);
     }

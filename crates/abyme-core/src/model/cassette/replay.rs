@@ -36,9 +36,9 @@ use crate::{
 /// not called, the last handle or model that is dropped panics. [`allow_unused`](Self::allow_unused) lets a
 /// part be enough. Requests are compared without secrets, as they were recorded.
 #[derive(Clone)]
-pub struct Replay(Arc<Mutex<Tape>>);
+pub struct Replay(Arc<Mutex<ReplayedTape>>);
 
-struct Tape {
+struct ReplayedTape {
     name: String,
     entries: Vec<Entry>,
     used: Vec<bool>,
@@ -78,7 +78,8 @@ impl Replay {
         let entries = entry::read(name, text)?;
         let (used, name) = (vec![false; entries.len()], name.to_owned());
         let scrubber = Scrubber::new()?;
-        let tape = Tape { name, entries, used, scrubber, ordered: true, excused: false, differed: None };
+        let tape =
+            ReplayedTape { name, entries, used, scrubber, ordered: true, excused: false, differed: None };
         Ok(Self(Arc::new(Mutex::new(tape))))
     }
 
@@ -92,7 +93,7 @@ impl Replay {
     /// is compared without it too.
     pub fn secret(self, secret: impl Into<String>) -> Self {
         let mut tape = self.tape();
-        let Tape { scrubber, entries, .. } = &mut *tape;
+        let ReplayedTape { scrubber, entries, .. } = &mut *tape;
         // Several models have the same keys as a rule.
         if scrubber.secret(secret.into()) {
             for entry in entries {
@@ -137,12 +138,12 @@ impl Replay {
         tape.entries.iter().find(|entry| entry.model == model).map(|entry| entry.facts).unwrap_or_default()
     }
 
-    fn tape(&self) -> MutexGuard<'_, Tape> {
+    fn tape(&self) -> MutexGuard<'_, ReplayedTape> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Tape {
+impl ReplayedTape {
     /// The answer to this request.
     fn take(&mut self, model: &str, request: &Request) -> Result<Entry> {
         if let Some(differed) = &self.differed {
@@ -214,7 +215,7 @@ impl Tape {
     }
 }
 
-impl Drop for Tape {
+impl Drop for ReplayedTape {
     #[expect(clippy::panic, reason = "a test that replays too little must not pass")]
     fn drop(&mut self) {
         if let Some(problem) = self.problem()

@@ -12,7 +12,7 @@ use crate::{
 
 /// What stands in place of a secret.
 const SCRUBBED: &str = "[secret]";
-/// A shorter secret is none, and would be found in too many texts.
+/// Shorter texts are not removed: they occur by chance.
 const MIN_SECRET_LENGTH: usize = 8;
 /// What keys of well-known providers look like. Before one may be a line break as JSON writes it: the
 /// arguments of a call are JSON in a text.

@@ -31,6 +31,9 @@ async fn recorded(model: impl LanguageModel, prompts: &[&str]) -> String {
         let _ = model.complete(&Request::prompt(*prompt).timeout(Duration::from_secs(5))).await;
     }
     recording.finish().unwrap();
+    // Prompts and replies may hold what is secret.
+    #[cfg(unix)]
+    assert_eq!(std::os::unix::fs::MetadataExt::mode(&path.metadata().unwrap()) & 0o077, 0);
     fs::read_to_string(path).unwrap()
 }
 

@@ -16,13 +16,13 @@ pub(super) struct Slot {
     of_parent: Option<Arc<Semaphore>>,
     /// This slot, while it is lent: one permit.
     lent: Arc<Semaphore>,
-    state: Mutex<State>,
+    state: Mutex<SlotState>,
     /// Held by the call that takes the slot: a cell may make many at once.
     taking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct SlotState {
     permit: Option<OwnedSemaphorePermit>,
     is_lent: bool,
     /// Calls of the run's cell that wait for children.
@@ -78,25 +78,25 @@ impl Slot {
 
     /// Lends the slot to the run's children until the returned guard is dropped. After that,
     /// [`take`](Self::take) it back.
-    pub(super) fn lend(&self) -> Lent<'_> {
+    pub(super) fn lend(&self) -> SlotLoan<'_> {
         let mut state = self.state();
         state.waiting += 1;
         if state.permit.is_some() && !state.is_lent {
             state.is_lent = true;
             self.lent.add_permits(1);
         }
-        Lent(self)
+        SlotLoan(self)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, SlotState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// While it is there, its run waits for children.
-pub(in crate::rlm) struct Lent<'a>(&'a Slot);
+pub(in crate::rlm) struct SlotLoan<'a>(&'a Slot);
 
-impl Drop for Lent<'_> {
+impl Drop for SlotLoan<'_> {
     fn drop(&mut self) {
         self.0.state().waiting -= 1;
     }

@@ -15,8 +15,8 @@ use crate::{
     error::{Error, ErrorKind, Result},
     model::Usage,
     rlm::{
-        begin::{Begin, GivenRecord, How},
         config::RlmConfig,
+        resume::begin::{Begin, GivenRecord, How},
         run::Run,
         start::run_id,
     },
@@ -164,7 +164,9 @@ impl<S: Signature> Conversation<S> {
     }
 
     /// [`resume_from`](Self::resume_from) with the record in a file, which the run goes on writing. The file
-    /// is read here, and stays in use by the run.
+    /// is read here, and stays in use by the run. That blocks the thread, for up to 1 s more while an earlier
+    /// run still closes the file. Where other tasks share it:
+    /// `tokio::task::spawn_blocking(move || talk.resume(path)).await?.await?`.
     ///
     /// # Errors
     /// When it is awaited: those of [`TrajectoryWriter::append`], and of [`resume_from`](Self::resume_from).

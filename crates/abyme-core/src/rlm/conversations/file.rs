@@ -19,7 +19,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::questions::{PastQuestion, Questions, Told};
+use super::questions::{EarlierQuestions, PastQuestion, Questions};
 use crate::{
     error::{Error, ErrorKind, Result},
     interpreter::ChangedVariable,
@@ -53,11 +53,11 @@ pub(super) struct SessionBytes {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Header {
+struct ConversationHeader {
     /// Version of Abyme, for people who look.
     abyme: String,
     signature: String,
-    told: Told,
+    told: EarlierQuestions,
     usage: Usage,
     questions: Vec<QuestionHeader>,
     /// What the session holds; absent without a snapshot.
@@ -153,7 +153,7 @@ fn encode<'a>(signature: &TaskSignature, content: &'a FileContent) -> serde_json
             made: question.made.clone(),
         });
     }
-    let header = Header {
+    let header = ConversationHeader {
         abyme: env!("CARGO_PKG_VERSION").to_owned(),
         signature: signature.to_string(),
         told: content.questions.told,
@@ -193,7 +193,7 @@ pub(super) fn read_signature(path: &Path) -> Result<String> {
 }
 
 fn read_by<T>(path: &Path, parse: impl FnOnce(&Bytes) -> Result<T, String>) -> Result<T> {
-    // A device may have no end, and a pipe none that comes.
+    // Reading a device or a pipe might not end.
     if path.metadata().is_ok_and(|status| !status.is_file() && !status.is_dir()) {
         let message = format!("the conversation {} cannot be read: it is no regular file", path.display());
         return Err(Error::new(ErrorKind::InvalidInput, message));
@@ -213,7 +213,7 @@ fn early() -> String {
 }
 
 /// The header of a file whose checksum is right, and what follows it.
-fn open(bytes: &[u8]) -> Result<(Header, &[u8]), String> {
+fn open(bytes: &[u8]) -> Result<(ConversationHeader, &[u8]), String> {
     let Some(rest) = bytes.strip_prefix(MAGIC) else {
         return Err("this is no conversation of Abyme".to_owned());
     };
@@ -231,7 +231,7 @@ fn open(bytes: &[u8]) -> Result<(Header, &[u8]), String> {
     }
     let len = u64::from_le_bytes(*take(&mut rest, 8).and_then(|len| len.first_chunk()).ok_or_else(early)?);
     let header = take(&mut rest, len).ok_or_else(early)?;
-    let header: Header =
+    let header: ConversationHeader =
         serde_json::from_slice(header).map_err(|error| format!("its header is not readable: {error}"))?;
     Ok((header, rest))
 }
@@ -307,7 +307,8 @@ mod tests {
             made: vec![ChangedVariable::new("n", "int", "int")],
         };
         let past = vec![answered, PastQuestion::default()];
-        let questions = Questions { past, told: Told { unlisted: 1, lost: 0 }, usage: Usage::tokens(3, 4) };
+        let questions =
+            Questions { past, told: EarlierQuestions { unlisted: 1, lost: 0 }, usage: Usage::tokens(3, 4) };
         let session = SessionBytes { holds: vec!["docs".into()], snapshot: Bytes::from_static(b"a session") };
         FileContent { questions, session: Some(session) }
     }

@@ -45,13 +45,13 @@ pub struct PastQuestion {
 pub(super) struct Questions {
     pub(super) past: Vec<PastQuestion>,
     /// What is left of them once a session was lost, and how much of it the model is told.
-    pub(super) told: Told,
+    pub(super) told: EarlierQuestions,
     pub(super) usage: Usage,
 }
 
 /// What the model is told of earlier questions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Told {
+pub(super) struct EarlierQuestions {
     /// The oldest questions, which are no longer listed, because the list became too long.
     pub(super) unlisted: usize,
     /// Of the questions up to this one, nothing is left that cells made: their session is gone.

@@ -323,7 +323,7 @@ pub(in crate::rlm) struct OpenQuestion {
     given: IndexMap<String, Value>,
     /// All inputs of its run.
     pub(in crate::rlm) inputs: Inputs,
-    /// Those of them that are of earlier questions.
+    /// The inputs that are of earlier questions.
     pub(in crate::rlm) earlier: EarlierInputs,
     pub(in crate::rlm) limits: Limits,
     /// From the moment from which the question counts.

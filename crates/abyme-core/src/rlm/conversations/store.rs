@@ -26,7 +26,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     names::ticked,
     rlm::config::RlmConfig,
-    runtime::HomeRuntime,
+    runtime::{HomeRuntime, off_the_runtime},
     signature::{Signature, Untyped},
     whole_file::UNFINISHED,
 };
@@ -237,20 +237,34 @@ impl<S: Signature> Conversations<S> {
         // It stays where `open` finds it, so that there are never two of one id.
         let shared = self.inner.shared(id, &path);
         let in_use = shared.lock().await;
-        let had_file = match fs::remove_file(&path) {
-            Ok(()) => true,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => {
-                let message = format!("cannot remove {}: {error}", path.display());
-                return Err(Error::new(ErrorKind::Io, message).with_source(error));
-            }
-        };
-        let was_there = had_file || !shared.is_new();
-        shared.forget(&in_use).await;
-        drop((in_use, shared));
+        // A task of its own: dropped halfway, the conversation would go on from a file that is gone.
+        let removal = tokio::spawn(async move {
+            let removed = off_the_runtime(move || remove(&path)).await;
+            let had_file = removed.unwrap_or_else(|| Err(unremoved()))?;
+            let was_there = had_file || !shared.is_new();
+            shared.forget(&in_use).await;
+            Ok::<_, Error>(was_there)
+        });
+        let was_there = removal.await.map_err(|error| unremoved().with_source(error))??;
         self.inner.forget_unused();
         Ok(was_there)
     }
+}
+
+/// Removes a file. Says whether there was one.
+fn remove(path: &Path) -> Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => {
+            let message = format!("cannot remove {}: {error}", path.display());
+            Err(Error::new(ErrorKind::Io, message).with_source(error))
+        }
+    }
+}
+
+fn unremoved() -> Error {
+    Error::new(ErrorKind::Internal, "the file of a conversation was not removed")
 }
 
 impl<S> Clone for Conversations<S> {
@@ -314,7 +328,7 @@ impl ConversationsInner {
 
     /// Drops those that have nothing in memory and are held by nothing else.
     fn forget_unused(&self) {
-        // One that only the map holds gets its next holder under this lock.
+        // A new holder takes this lock first, so none appears meanwhile.
         self.open().retain(|_, one| Arc::strong_count(one) > 1 || one.is_awake());
     }
 

@@ -1,6 +1,6 @@
 //! What a run asks its root model: for the next cell, for a summary of the turns, and for the outputs.
 
-use super::{ASKED, End, MAX_FAILED_SUMMARIES, REASONED_TO_ITS_LIMIT, Turns, is_cut_empty};
+use super::{ASKED, EndReason, MAX_FAILED_SUMMARIES, REASONED_TO_ITS_LIMIT, Turns, is_cut_empty};
 use crate::{
     error::{Error, ErrorKind, Result},
     limits::Remaining,
@@ -111,12 +111,12 @@ impl<'a> Turns<'a> {
     /// Asks the model for the outputs as JSON, because there are no further turns.
     ///
     /// The extract call is not subject to the limit that led to it. Time is kept for it.
-    pub(super) async fn extract(&mut self, end: End) -> Result<Outputs> {
+    pub(super) async fn extract(&mut self, end: EndReason) -> Result<Outputs> {
         let signature = &self.config.signature;
         let reason = match &end {
-            End::Limit(limit) => self.budget.describe(*limit),
-            End::CutShort(error) => error.message().to_owned(),
-            End::Asked => ASKED.to_owned(),
+            EndReason::Limit(limit) => self.budget.describe(*limit),
+            EndReason::CutShort(error) => error.message().to_owned(),
+            EndReason::Asked => ASKED.to_owned(),
         };
         let ask = self.extract_request(&reason);
         self.transcript.add(ask.clone());
@@ -150,9 +150,9 @@ impl<'a> Turns<'a> {
             let problems = match outputs {
                 Ok(outputs) => {
                     let status = match end {
-                        End::Limit(limit) => Status::LimitReached(limit),
-                        End::CutShort(_) => Status::CutShort,
-                        End::Asked => Status::EndedEarly,
+                        EndReason::Limit(limit) => Status::LimitReached(limit),
+                        EndReason::CutShort(_) => Status::CutShort,
+                        EndReason::Asked => Status::EndedEarly,
                     };
                     return Ok((outputs, status));
                 }
@@ -167,13 +167,17 @@ impl<'a> Turns<'a> {
         }
         let message = format!("{reason}, and {failure}");
         Err(match (end, model_error) {
-            (End::CutShort(error), _) => Error::new(error.kind(), message).with_source(error),
-            (End::Limit(limit), Some(error)) => {
+            (EndReason::CutShort(error), _) => Error::new(error.kind(), message).with_source(error),
+            (EndReason::Limit(limit), Some(error)) => {
                 Error::new(error.kind(), message).with("limit", limit).with_source(error).permanent()
             }
-            (End::Limit(limit), None) => Error::new(ErrorKind::LimitReached, message).with("limit", limit),
-            (End::Asked, Some(error)) => Error::new(error.kind(), message).with_source(error).permanent(),
-            (End::Asked, None) => Error::new(ErrorKind::Cancelled, message),
+            (EndReason::Limit(limit), None) => {
+                Error::new(ErrorKind::LimitReached, message).with("limit", limit)
+            }
+            (EndReason::Asked, Some(error)) => {
+                Error::new(error.kind(), message).with_source(error).permanent()
+            }
+            (EndReason::Asked, None) => Error::new(ErrorKind::Cancelled, message),
         }
         .operation("Rlm::run"))
     }

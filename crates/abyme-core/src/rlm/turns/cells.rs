@@ -10,9 +10,9 @@ use crate::{
     error::{Error, ErrorKind, Result},
     interpreter::{Cell, CodeInterpreter, Observation, Session, Stage},
     rlm::{
-        answers::{AnswerMode, Answers, Tally, unfinished_among},
-        host::CellHost,
+        calls::host::CellHost,
         kept_session::KeptSession,
+        resume::answers::{AnswerMode, Answers, Tally, unfinished_among},
         start::RunParts,
     },
     telemetry,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What a cell produced, and what the host has to say about it.
-pub(super) type Executed = (Observation, Vec<String>);
+pub(super) type CellOutcome = (Observation, Vec<String>);
 
 impl Turns<'_> {
     /// Runs a cell. If the session dies in it, that is an observation too: the model reads of it. Gives also
@@ -30,7 +30,7 @@ impl Turns<'_> {
         session: &mut Session,
         cell: Cell,
         answers: &Answers,
-    ) -> Result<Executed> {
+    ) -> Result<CellOutcome> {
         let (observation, notes) = self.observe(session, cell, answers, self.turn).await?;
         self.recorder.record(Event::CellFinished {
             turn: self.turn,
@@ -47,7 +47,7 @@ impl Turns<'_> {
         cell: Cell,
         answers: &Answers,
         turn: u32,
-    ) -> Result<Executed> {
+    ) -> Result<CellOutcome> {
         let RunParts { tool_uses, effects, .. } = self.parts;
         let host = CellHost::new(&self.caller, self.start, tool_uses, effects, turn, answers);
         let span = telemetry::cell(turn, &cell.code, self.config.span_content);
@@ -74,7 +74,7 @@ impl Turns<'_> {
         holder: &mut Option<KeptSession>,
         cell: Cell,
         PastCell { calls, finished }: PastCell,
-    ) -> Result<Executed> {
+    ) -> Result<CellOutcome> {
         let recorder = self.recorder;
         let Some(past) = recorder.past() else {
             let session = &mut self.session(holder, self.turn).await?.session;

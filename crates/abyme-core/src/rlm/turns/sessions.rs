@@ -9,10 +9,12 @@ use crate::{
     interpreter::{Cell, CodeInterpreter, Determinism, Session},
     prompt,
     rlm::{
-        answers::{AnswerMode, Answers},
-        forks::ForkPoint,
         kept_session::KeptSession,
         objects,
+        resume::{
+            answers::{AnswerMode, Answers},
+            forks::ForkPoint,
+        },
         session_snapshots::SavedSession,
     },
     trajectory::{Event, FollowMode, difference_of},
@@ -44,7 +46,7 @@ impl Turns<'_> {
         let mut kept = match holder.take() {
             Some(mut kept) => {
                 if self.parts.earlier.is_some() {
-                    // That of a conversation is as it was before the question.
+                    // The session of a conversation is as it was before the question.
                     self.rebuild(&mut kept).await?;
                 }
                 kept

@@ -7,12 +7,12 @@ use std::{
 
 use indexmap::IndexMap;
 
-use super::caller::{SubCall, raised};
 use crate::{
     error::ErrorKind,
     inputs::Inputs,
     interpreter::{HostCall, HostError},
     model::Usage,
+    rlm::caller::{SubCall, raised},
     signature::TaskSignature,
     trajectory::{Approval, CallOutcome, Difference, Event, Past, PastTree, Record},
     value::{Value, same_entries},
@@ -21,7 +21,7 @@ use crate::{
 /// What the record knows of the host calls of one cell. Each answer is given once, in the order in which the
 /// calls began.
 #[derive(Debug, Default)]
-pub(super) struct Answers {
+pub(in crate::rlm) struct Answers {
     tree: Option<Arc<PastTree>>,
     mode: AnswerMode,
     left: Mutex<Left>,
@@ -29,13 +29,13 @@ pub(super) struct Answers {
 
 /// What becomes of calls that the record does not answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum AnswerMode {
+pub(in crate::rlm) enum AnswerMode {
     /// They are made.
     #[default]
     Open,
     /// They fail: the cell ran before, and all that it called is in the record.
     Closed,
-    /// The same, and it is a difference. Children run again too.
+    /// As `Closed`, and a call is a difference from the record. Children run again too.
     Replay,
 }
 
@@ -65,26 +65,26 @@ struct Ends<'r> {
 
 /// A call of a host function that returned.
 #[derive(Debug)]
-pub(super) struct PastHostCall {
+pub(in crate::rlm) struct PastHostCall {
     function: String,
     arguments: IndexMap<String, Value>,
     /// The numbers of the calls that it made, or its own.
     calls: Vec<u32>,
     /// Whether it started children.
-    pub(super) has_children: bool,
-    pub(super) result: Result<Value, HostError>,
+    pub(in crate::rlm) has_children: bool,
+    pub(in crate::rlm) result: Result<Value, HostError>,
 }
 
 /// A sub-call of a host call that did not return.
 #[derive(Debug)]
-pub(super) struct PastSubCall {
+pub(in crate::rlm) struct PastSubCall {
     asked: SubCallKey,
-    pub(super) call: u32,
-    pub(super) result: Result<String, HostError>,
-    pub(super) is_cut: bool,
-    pub(super) usage: Usage,
+    pub(in crate::rlm) call: u32,
+    pub(in crate::rlm) result: Result<String, HostError>,
+    pub(in crate::rlm) is_cut: bool,
+    pub(in crate::rlm) usage: Usage,
     /// Whether the record has its end. It may end between the last try and that.
-    pub(super) is_ended: bool,
+    pub(in crate::rlm) is_ended: bool,
 }
 
 /// What makes two sub-calls the same.
@@ -100,20 +100,20 @@ struct SubCallKey {
 
 /// A child of a host call that did not return, or that is replayed.
 #[derive(Debug)]
-pub(super) struct PastChild {
+pub(in crate::rlm) struct PastChild {
     function: String,
     prompt: String,
-    pub(super) child: String,
-    pub(super) call: u32,
+    pub(in crate::rlm) child: String,
+    pub(in crate::rlm) call: u32,
     /// What came of it, if it ended.
-    pub(super) result: Option<Result<Value, HostError>>,
+    pub(in crate::rlm) result: Option<Result<Value, HostError>>,
 }
 
 /// A call of a tool.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct ToolUse {
-    pub(super) tool: String,
-    pub(super) arguments: IndexMap<String, Value>,
+pub(in crate::rlm) struct ToolUse {
+    pub(in crate::rlm) tool: String,
+    pub(in crate::rlm) arguments: IndexMap<String, Value>,
 }
 
 /// A call of a tool that the cell made, or a child of it.
@@ -129,16 +129,16 @@ struct PastEffect {
 
 /// What the calls of a cell used that its record has.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) usage: Usage,
-    pub(super) sub_calls: u32,
+pub(in crate::rlm) struct Tally {
+    pub(in crate::rlm) usage: Usage,
+    pub(in crate::rlm) sub_calls: u32,
     /// The tools that were called.
-    pub(super) tools: Vec<String>,
+    pub(in crate::rlm) tools: Vec<String>,
 }
 
 impl Answers {
     /// The answers that the records of a cell's host calls give.
-    pub(super) fn of(past: &Past, records: &[Arc<Record>], mode: AnswerMode) -> Self {
+    pub(in crate::rlm) fn of(past: &Past, records: &[Arc<Record>], mode: AnswerMode) -> Self {
         let mut left = Left::default();
         let ends = Ends::of(records);
         for record in records {
@@ -211,12 +211,12 @@ impl Answers {
     }
 
     /// Whether the cell is replayed.
-    pub(super) fn is_replay(&self) -> bool {
+    pub(in crate::rlm) fn is_replay(&self) -> bool {
         self.mode == AnswerMode::Replay
     }
 
     /// Refuses a call that the record has no answer for, where it may not be made.
-    pub(super) fn check_open(
+    pub(in crate::rlm) fn check_open(
         &self,
         turn: u32,
         function: &str,
@@ -232,7 +232,7 @@ impl Answers {
     }
 
     /// The recorded answer of a call of a host function.
-    pub(super) fn host_call(
+    pub(in crate::rlm) fn host_call(
         &self,
         function: &str,
         arguments: &IndexMap<String, Value>,
@@ -246,12 +246,12 @@ impl Answers {
     }
 
     /// The recorded answer of a sub-call.
-    pub(super) fn sub_call(&self, asked: &SubCall<'_>) -> Option<PastSubCall> {
+    pub(in crate::rlm) fn sub_call(&self, asked: &SubCall<'_>) -> Option<PastSubCall> {
         take(&mut self.left().sub_calls, |one| one.asked.is_of(asked))
     }
 
     /// The child that was started for the same.
-    pub(super) fn child(
+    pub(in crate::rlm) fn child(
         &self,
         function: &str,
         prompt: &str,
@@ -277,7 +277,11 @@ impl Answers {
 
     /// What was answered when this call of a tool asked for approval, where it began and its end is not
     /// known.
-    pub(super) fn approval(&self, tool: &str, arguments: &IndexMap<String, Value>) -> Option<Approval> {
+    pub(in crate::rlm) fn approval(
+        &self,
+        tool: &str,
+        arguments: &IndexMap<String, Value>,
+    ) -> Option<Approval> {
         let asked = take(&mut self.left().approvals, |(asked, _)| {
             asked.tool == tool && same_entries(&asked.arguments, arguments)
         });
@@ -285,23 +289,23 @@ impl Answers {
     }
 
     /// Whether the cell called this tool before, or a child of it did.
-    pub(super) fn has_effect(&self, tool: &str) -> bool {
+    pub(in crate::rlm) fn has_effect(&self, tool: &str) -> bool {
         self.left().effects.iter().any(|effect| effect.made.tool == tool)
     }
 
     /// Whether children of the cell called tools before.
-    pub(super) fn has_effects_of_children(&self) -> bool {
+    pub(in crate::rlm) fn has_effects_of_children(&self) -> bool {
         self.left().effects.iter().any(|effect| effect.is_of_child)
     }
 
     /// A call of this tool that the cell has not made again and of which nobody was asked. Each is given
     /// once, in order.
-    pub(super) fn next_effect(&self, tool: &str) -> Option<ToolUse> {
+    pub(in crate::rlm) fn next_effect(&self, tool: &str) -> Option<ToolUse> {
         self.left().next_effect(|effect| effect.made.tool == tool)
     }
 
     /// Such a call of a child that the cell has not started again.
-    pub(super) fn next_effect_of_child(&self, is_it: impl Fn(&ToolUse) -> bool) -> Option<ToolUse> {
+    pub(in crate::rlm) fn next_effect_of_child(&self, is_it: impl Fn(&ToolUse) -> bool) -> Option<ToolUse> {
         self.left().next_effect(|effect| effect.is_of_child && is_it(&effect.made))
     }
 
@@ -358,7 +362,7 @@ fn effects_in(tree: &PastTree, records: &[Arc<Record>], ends: &Ends<'_>) -> Vec<
 }
 
 /// The calls of tools among these that began, and of which it is not known how they ended.
-pub(super) fn unfinished_among(calls: &[Arc<Record>]) -> Vec<ToolUse> {
+pub(in crate::rlm) fn unfinished_among(calls: &[Arc<Record>]) -> Vec<ToolUse> {
     let ends = Ends::of(calls);
     let has_no_end = |record: &&Arc<Record>| match &record.event {
         Event::ToolCallStarted { call, .. } => ends.value(*call).is_none(),
@@ -369,7 +373,7 @@ pub(super) fn unfinished_among(calls: &[Arc<Record>]) -> Vec<ToolUse> {
 
 /// The calls of tools that began in the cell that the record of a run ends in, or below it, and of which it
 /// is not known how they ended.
-pub(super) fn unfinished_in(tree: &Arc<PastTree>, run: &str) -> Vec<ToolUse> {
+pub(in crate::rlm) fn unfinished_in(tree: &Arc<PastTree>, run: &str) -> Vec<ToolUse> {
     let calls = tree.last_cell(run);
     let ends = Ends::of(&calls);
     let unfinished = calls.iter().flat_map(|record| match &record.event {
@@ -442,13 +446,13 @@ impl SubCallKey {
 
 impl Tally {
     /// What all calls of a cell used, those of its children too.
-    pub(super) fn of_all(past: &Past, records: &[Arc<Record>]) -> Self {
+    pub(in crate::rlm) fn of_all(past: &Past, records: &[Arc<Record>]) -> Self {
         Self::of(past, records, |_| true)
     }
 
     /// What those used that are not made again when a cell runs again that did not end: the calls that
     /// returned, and all tries that failed.
-    pub(super) fn of_returned(past: &Past, records: &[Arc<Record>]) -> Self {
+    pub(in crate::rlm) fn of_returned(past: &Past, records: &[Arc<Record>]) -> Self {
         let Ends { returned, of_call, .. } = Ends::of(records);
         let is_tool = |call: u32| matches!(of_call.get(&call), Some(Event::ToolCallFinished { .. }));
         Self::of(past, records, |call| returned.contains(&call) || is_tool(call))
@@ -473,14 +477,14 @@ impl Tally {
 
     /// What those used that are not made again when a cell is replayed: all but the children whose calls
     /// returned.
-    pub(super) fn of_replayed(past: &Past, records: &[Arc<Record>]) -> Self {
+    pub(in crate::rlm) fn of_replayed(past: &Past, records: &[Arc<Record>]) -> Self {
         let ends = Ends::of(records).of_call;
         let is_replayed = |call: u32| matches!(ends.get(&call), Some(Event::ChildFinished { .. }));
         Self::of(past, records, |call| !is_replayed(call))
     }
 
     /// Adds what a child and those below it used.
-    pub(super) fn add_child(&mut self, past: &Past, child: &str) {
+    pub(in crate::rlm) fn add_child(&mut self, past: &Past, child: &str) {
         let below = past.tree().below(child);
         self.usage += past.tree().used_in(below.iter().map(|(_, record)| record));
         for (_, record) in below {
@@ -516,7 +520,7 @@ fn take<T>(from: &mut VecDeque<T>, fits: impl Fn(&T) -> bool) -> Option<T> {
 }
 
 /// The arguments of a host call by name, where no tool says what `*args` is called.
-pub(super) fn named(call: &HostCall) -> IndexMap<String, Value> {
+pub(in crate::rlm) fn named(call: &HostCall) -> IndexMap<String, Value> {
     let mut arguments = call.kwargs.clone();
     if !call.args.is_empty() {
         arguments.insert("args".to_owned(), Value::List(call.args.clone()));

@@ -7,21 +7,23 @@ use tokio::sync::oneshot;
 
 use super::{
     begin::{Begin, GivenRecord, How},
-    config::RlmConfig,
     forks::{ForkPoint, ForkRequests},
-    kept_session::KeptSession,
-    run::Run,
-    start::{random_seed, run_id},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
+    rlm::{
+        config::RlmConfig,
+        kept_session::KeptSession,
+        run::Run,
+        start::{random_seed, run_id},
+    },
     trajectory::Trajectory,
     value::Value,
 };
 
 /// A run that goes on from the end of a turn of a record, in this session if there is one, and with the
 /// limits that the run of the record has.
-pub(super) fn fork<O>(
+pub(in crate::rlm) fn fork<O>(
     config: Arc<RlmConfig>,
     record: &Trajectory,
     turn: u32,

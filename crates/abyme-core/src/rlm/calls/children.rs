@@ -7,17 +7,11 @@ use indexmap::IndexMap;
 use tokio::time::Instant;
 
 use super::{
-    answers::{Answers, PastChild, Tally},
     arguments::{self, given, wrong_argument},
     batch::{self, on_error},
     builtins::{RLM_QUERY, RLM_QUERY_BATCHED},
-    caller::{CANCELLED, ModelCaller},
-    config::RlmConfig,
-    effects::Effects,
-    guard::OnDrop,
-    made::Made,
+    call_numbers::CallNumbers,
     reply_type::ReplyType,
-    start::{RunParts, StartRun, run_id},
     sub_calls::SubCalls,
 };
 use crate::{
@@ -26,6 +20,16 @@ use crate::{
     interpreter::{HostCall, HostError},
     model::LanguageModel,
     prompt,
+    rlm::{
+        caller::{CANCELLED, ModelCaller},
+        config::RlmConfig,
+        guard::OnDrop,
+        resume::{
+            answers::{Answers, PastChild, Tally},
+            effects::Effects,
+        },
+        start::{RunParts, StartRun, run_id},
+    },
     signature::{Field, FieldType, TaskSignature},
     telemetry,
     tool::ToolUses,
@@ -34,7 +38,7 @@ use crate::{
 };
 
 /// The children of one cell.
-pub(super) struct Children<'a> {
+pub(in crate::rlm) struct Children<'a> {
     caller: &'a ModelCaller<'a>,
     start: &'a dyn StartRun,
     tool_uses: &'a ToolUses,
@@ -53,7 +57,7 @@ struct ChildOptions<'a> {
     model: &'a Arc<dyn LanguageModel>,
     max_iterations: u32,
     /// Takes note of the children that are started.
-    made: &'a Made,
+    made: &'a CallNumbers,
 }
 
 /// The task of one child.
@@ -64,7 +68,7 @@ struct Task {
 }
 
 impl<'a> Children<'a> {
-    pub(super) fn new(
+    pub(in crate::rlm) fn new(
         caller: &'a ModelCaller<'a>,
         start: &'a dyn StartRun,
         tool_uses: &'a ToolUses,
@@ -75,7 +79,11 @@ impl<'a> Children<'a> {
         Self { caller, start, tool_uses, effects, turn, answers, notes: Mutex::default() }
     }
 
-    pub(super) async fn rlm_query(&self, call: &HostCall, made: &Made) -> Result<Value, HostError> {
+    pub(in crate::rlm) async fn rlm_query(
+        &self,
+        call: &HostCall,
+        made: &CallNumbers,
+    ) -> Result<Value, HostError> {
         let prompt = match call.kwargs.get("prompt") {
             Some(Value::Text(prompt)) => prompt,
             other => return Err(wrong_argument(RLM_QUERY, "prompt", "a str", other)),
@@ -98,7 +106,11 @@ impl<'a> Children<'a> {
         result
     }
 
-    pub(super) async fn rlm_query_batched(&self, call: &HostCall, made: &Made) -> Result<Value, HostError> {
+    pub(in crate::rlm) async fn rlm_query_batched(
+        &self,
+        call: &HostCall,
+        made: &CallNumbers,
+    ) -> Result<Value, HostError> {
         let prompts = arguments::texts(call, "prompts")?;
         let asked = self.asked(call, RLM_QUERY_BATCHED, made)?;
         let on_error = on_error(call)?;
@@ -146,7 +158,7 @@ impl<'a> Children<'a> {
     }
 
     /// What the model should read beside what the calls returned.
-    pub(super) fn take_notes(&self) -> Vec<String> {
+    pub(in crate::rlm) fn take_notes(&self) -> Vec<String> {
         std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -154,7 +166,7 @@ impl<'a> Children<'a> {
         &'c self,
         call: &'c HostCall,
         function: &'static str,
-        made: &'c Made,
+        made: &'c CallNumbers,
     ) -> Result<ChildOptions<'c>, HostError> {
         let signature = given(call, "signature");
         let limit = self.caller.limits().max_iterations;

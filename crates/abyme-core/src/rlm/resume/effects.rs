@@ -88,7 +88,7 @@ type DecideEffect = dyn Fn(&UnfinishedEffect) -> EffectDecision + Send + Sync;
 
 /// What a run asks about them.
 #[derive(Clone)]
-pub(super) struct EffectDecider(pub(super) Arc<DecideEffect>);
+pub(in crate::rlm) struct EffectDecider(pub(in crate::rlm) Arc<DecideEffect>);
 
 impl fmt::Debug for EffectDecider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,8 +96,8 @@ impl fmt::Debug for EffectDecider {
     }
 }
 
-/// The recorded effects of a tree of runs: who decides about them, and whether that ends the tree.
-pub(super) struct Effects {
+/// The recorded effects of a tree of runs: what decides about them, and whether that ends the tree.
+pub(in crate::rlm) struct Effects {
     decide: Option<EffectDecider>,
     /// Held while it is asked, so that no other call is made that waits for the same answer.
     asking: tokio::sync::Mutex<()>,
@@ -106,7 +106,7 @@ pub(super) struct Effects {
 }
 
 impl Effects {
-    pub(super) fn new(decide: Option<EffectDecider>) -> Self {
+    pub(in crate::rlm) fn new(decide: Option<EffectDecider>) -> Self {
         Self { decide, asking: Default::default(), refusal: Mutex::default(), refused: Notify::new() }
     }
 
@@ -114,7 +114,7 @@ impl Effects {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] with the call, if one is not to be made again.
-    pub(super) async fn check_unfinished(&self, calls: Vec<ToolUse>, tools: &[Tool]) -> Result<()> {
+    pub(in crate::rlm) async fn check_unfinished(&self, calls: Vec<ToolUse>, tools: &[Tool]) -> Result<()> {
         for ToolUse { tool, arguments } in calls {
             if writes(tools, &tool) {
                 self.ask(UnfinishedEffect { tool, arguments, has_ended: false, now: None }).await?;
@@ -125,7 +125,12 @@ impl Effects {
 
     /// Asks, before a cell that runs again calls a tool that writes, about a recorded call of it that the
     /// cell has not made again. If the answer is no, the tree of runs ends, and this waits for that.
-    pub(super) async fn check_call(&self, answers: &Answers, tool: &str, now: &IndexMap<String, Value>) {
+    pub(in crate::rlm) async fn check_call(
+        &self,
+        answers: &Answers,
+        tool: &str,
+        now: &IndexMap<String, Value>,
+    ) {
         if !answers.has_effect(tool) {
             return;
         }
@@ -138,7 +143,7 @@ impl Effects {
 
     /// Asks, before a cell that runs again starts a child that its record does not have, about the recorded
     /// calls of children that the cell has not started again. Ends as [`check_call`](Self::check_call) does.
-    pub(super) async fn check_child(&self, answers: &Answers, tools: &[Tool]) {
+    pub(in crate::rlm) async fn check_child(&self, answers: &Answers, tools: &[Tool]) {
         if !answers.has_effects_of_children() {
             return;
         }
@@ -169,19 +174,19 @@ impl Effects {
     }
 
     /// Ends the tree of runs with this error: what asks is dropped. No cell sees it, which could catch it.
-    pub(super) async fn end(&self, error: Error) {
+    pub(in crate::rlm) async fn end(&self, error: Error) {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         self.refused.notify_one();
         std::future::pending().await
     }
 
     /// Waits until the tree of runs has to end.
-    pub(super) async fn refused(&self) {
+    pub(in crate::rlm) async fn refused(&self) {
         self.refused.notified().await;
     }
 
     /// Why the tree of runs had to end, if it had.
-    pub(super) fn take_refusal(&self) -> Option<Error> {
+    pub(in crate::rlm) fn take_refusal(&self) -> Option<Error> {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 
 /// What a batch does about the prompts that fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OnError {
+pub(in crate::rlm) enum OnError {
     /// Each has a place in what it returns.
     Return,
     /// It raises once all have ended.
@@ -16,7 +16,7 @@ pub(super) enum OnError {
 }
 
 /// What a batch does about the prompts that fail.
-pub(super) fn on_error(call: &HostCall) -> Result<OnError, HostError> {
+pub(in crate::rlm) fn on_error(call: &HostCall) -> Result<OnError, HostError> {
     match given(call, "on_error") {
         None => Ok(OnError::Return),
         Some(Value::Text(word)) if word.as_str() == "return" => Ok(OnError::Return),
@@ -36,7 +36,7 @@ pub(super) fn on_error(call: &HostCall) -> Result<OnError, HostError> {
 ///
 /// A call that failed leaves a text in its place that begins with `[ERROR]`, or `None` where the results have
 /// a type: a text would be taken for one of them, and a loop over it goes over characters.
-pub(super) fn returned(
+pub(in crate::rlm) fn returned(
     function: &str,
     parameter: &str,
     results: Vec<Result<Value, HostError>>,

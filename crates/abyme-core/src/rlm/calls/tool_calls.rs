@@ -3,22 +3,24 @@
 use indexmap::IndexMap;
 use tokio::time::Instant;
 
-use super::{
-    answers::{Answers, named},
-    approval::{ApprovalRequest, Approver, denied},
-    caller::{CANCELLED, ModelCaller},
-    effects::Effects,
-    guard::OnDrop,
-};
+use super::approval::{ApprovalRequest, Approver, denied};
 use crate::{
     interpreter::{HostCall, HostError},
+    rlm::{
+        caller::{CANCELLED, ModelCaller},
+        guard::OnDrop,
+        resume::{
+            answers::{Answers, named},
+            effects::Effects,
+        },
+    },
     tool::{Tool, ToolUses},
     trajectory::{Approval, CallOutcome, Event},
     value::Value,
 };
 
 /// The tool calls of one cell.
-pub(super) struct ToolCalls<'a> {
+pub(in crate::rlm) struct ToolCalls<'a> {
     caller: &'a ModelCaller<'a>,
     tools: &'a [Tool],
     uses: &'a ToolUses,
@@ -29,7 +31,7 @@ pub(super) struct ToolCalls<'a> {
 }
 
 impl<'a> ToolCalls<'a> {
-    pub(super) fn new(
+    pub(in crate::rlm) fn new(
         caller: &'a ModelCaller<'a>,
         uses: &'a ToolUses,
         effects: &'a Effects,
@@ -39,7 +41,7 @@ impl<'a> ToolCalls<'a> {
         Self { caller, tools: &caller.config().tools, uses, effects, turn, answers }
     }
 
-    pub(super) async fn call(&self, call: HostCall) -> Result<Value, HostError> {
+    pub(in crate::rlm) async fn call(&self, call: HostCall) -> Result<Value, HostError> {
         let Some(tool) = self.tools.iter().find(|tool| tool.name() == call.name) else {
             return match self.answers.host_call(&call.name, &named(&call)) {
                 Some(past) => past.result,
@@ -93,7 +95,7 @@ impl<'a> ToolCalls<'a> {
     }
 
     /// Whether somebody may be asked before this tool is called.
-    pub(super) fn waits_for_somebody(&self, name: &str) -> bool {
+    pub(in crate::rlm) fn waits_for_somebody(&self, name: &str) -> bool {
         self.tools.iter().find(|tool| tool.name() == name).is_some_and(|tool| self.may_ask(tool))
     }
 

@@ -6,12 +6,12 @@ use crate::{
 };
 
 /// An argument, where one was given.
-pub(super) fn given<'c>(call: &'c HostCall, parameter: &str) -> Option<&'c Value> {
+pub(in crate::rlm) fn given<'c>(call: &'c HostCall, parameter: &str) -> Option<&'c Value> {
     call.kwargs.get(parameter).filter(|value| !value.is_none())
 }
 
 /// A required list of texts.
-pub(super) fn texts<'c>(call: &'c HostCall, parameter: &str) -> Result<Vec<&'c Text>, HostError> {
+pub(in crate::rlm) fn texts<'c>(call: &'c HostCall, parameter: &str) -> Result<Vec<&'c Text>, HostError> {
     // A text is a sequence too: taken for a list it would become one call for each of its characters.
     let items = match call.kwargs.get(parameter) {
         Some(Value::List(items)) => items,
@@ -30,7 +30,7 @@ pub(super) fn texts<'c>(call: &'c HostCall, parameter: &str) -> Result<Vec<&'c T
 }
 
 /// The name of a model, where one was given.
-pub(super) fn model(call: &HostCall) -> Result<Option<&str>, HostError> {
+pub(in crate::rlm) fn model(call: &HostCall) -> Result<Option<&str>, HostError> {
     match call.kwargs.get("model") {
         None | Some(Value::None) => Ok(None),
         Some(Value::Text(name)) => Ok(Some(name.as_str())),
@@ -38,14 +38,14 @@ pub(super) fn model(call: &HostCall) -> Result<Option<&str>, HostError> {
     }
 }
 
-pub(super) fn check_prompt(prompt: &str) -> Result<(), HostError> {
+pub(in crate::rlm) fn check_prompt(prompt: &str) -> Result<(), HostError> {
     match prompt.trim() {
         "" => Err(HostError::value_error("the prompt is empty")),
         _ => Ok(()),
     }
 }
 
-pub(super) fn wrong_argument(
+pub(in crate::rlm) fn wrong_argument(
     function: &str,
     parameter: &str,
     needed: &str,

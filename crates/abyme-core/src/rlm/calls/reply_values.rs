@@ -8,7 +8,7 @@ use crate::value::{Dialect, Reader, Value};
 const MAX_OPENINGS: usize = 200;
 
 /// The value that a text consists of, in a fence or not.
-pub(super) fn whole_value(text: &str) -> Option<Value> {
+pub(in crate::rlm) fn whole_value(text: &str) -> Option<Value> {
     let text = unfenced(text.trim());
     let read = |dialect| Reader::new(text, 0, dialect).only_value().ok();
     read(Dialect::Json).or_else(|| read(Dialect::Python))
@@ -16,7 +16,7 @@ pub(super) fn whole_value(text: &str) -> Option<Value> {
 
 /// The dicts and lists in a text, in order, without those that are inside of others. Models may show an
 /// example or a draft before the one that counts.
-pub(super) fn structures(text: &str) -> Vec<Value> {
+pub(in crate::rlm) fn structures(text: &str) -> Vec<Value> {
     let mut found = Vec::new();
     let mut at = 0;
     for _ in 0..MAX_OPENINGS {
@@ -38,7 +38,7 @@ pub(super) fn structures(text: &str) -> Vec<Value> {
 }
 
 /// The last dict in a text, fenced or not.
-pub(super) fn last_dict(text: &str) -> Option<IndexMap<String, Value>> {
+pub(in crate::rlm) fn last_dict(text: &str) -> Option<IndexMap<String, Value>> {
     structures(text).into_iter().rev().find_map(|value| match value {
         Value::Dict(fields) => Some(fields),
         _ => None,
@@ -46,7 +46,7 @@ pub(super) fn last_dict(text: &str) -> Option<IndexMap<String, Value>> {
 }
 
 /// A text without the fence of Markdown around it.
-pub(super) fn unfenced(text: &str) -> &str {
+pub(in crate::rlm) fn unfenced(text: &str) -> &str {
     let inner = text.strip_prefix("```").and_then(|inner| inner.strip_suffix("```"));
     let inner = inner.and_then(|inner| inner.split_once('\n'));
     inner.map_or(text, |(_, inner)| inner.trim())

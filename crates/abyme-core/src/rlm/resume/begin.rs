@@ -2,17 +2,17 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{config::RlmConfig, kept_session::KeptSession, start::random_seed};
 use crate::{
     error::{Error, ErrorKind, Result},
     inputs::Inputs,
     limits::Limits,
+    rlm::{config::RlmConfig, kept_session::KeptSession, start::random_seed},
     trajectory::{Event, EventSink, ForkOrigin, Recorder, Trajectory, TrajectoryWriter, unix_ms},
 };
 
 /// How a run begins.
 #[derive(Debug)]
-pub(super) enum Begin {
+pub(in crate::rlm) enum Begin {
     /// With these inputs.
     New(Result<Inputs>),
     /// With a record.
@@ -21,14 +21,14 @@ pub(super) enum Begin {
 
 /// A record that a run begins with.
 #[derive(Debug)]
-pub(super) struct GivenRecord {
-    pub(super) trajectory: Trajectory,
-    pub(super) how: How,
+pub(in crate::rlm) struct GivenRecord {
+    pub(in crate::rlm) trajectory: Trajectory,
+    pub(in crate::rlm) how: How,
 }
 
 /// What a run does with its record.
 #[derive(Debug)]
-pub(super) enum How {
+pub(in crate::rlm) enum How {
     /// It goes on where the record ends, and in the file that it was read from.
     Resume {
         file: Option<TrajectoryWriter>,
@@ -40,18 +40,18 @@ pub(super) enum How {
 }
 
 /// What a run begins with, checked.
-pub(super) struct Beginning {
-    pub(super) inputs: Inputs,
-    pub(super) seed: Option<u64>,
+pub(in crate::rlm) struct Beginning {
+    pub(in crate::rlm) inputs: Inputs,
+    pub(in crate::rlm) seed: Option<u64>,
     /// The time of day that its sessions begin with, where they are deterministic.
-    pub(super) session_unix_ms: Option<u64>,
-    pub(super) forked_from: Option<ForkOrigin>,
+    pub(in crate::rlm) session_unix_ms: Option<u64>,
+    pub(in crate::rlm) forked_from: Option<ForkOrigin>,
     recorded: Option<GivenRecord>,
 }
 
 impl Begin {
     /// The limits and the label of the run that the record is of.
-    pub(super) fn recorded(&self) -> Option<(&Limits, Option<&str>)> {
+    pub(in crate::rlm) fn recorded(&self) -> Option<(&Limits, Option<&str>)> {
         let Begin::Recorded(Ok(GivenRecord { trajectory, .. })) = self else { return None };
         let Event::RunStarted { label, .. } = trajectory.events().next()? else { return None };
         Some((trajectory.limits()?, label.as_deref()))
@@ -63,7 +63,7 @@ impl Begin {
     /// [`ErrorKind::InvalidInput`] for inputs that do not fit, and for a record that is of another task, of a
     /// later question of a conversation, or does not begin with the beginning of a run; those of reading the
     /// record.
-    pub(super) fn checked(self, config: &RlmConfig, is_kept: bool) -> Result<Beginning> {
+    pub(in crate::rlm) fn checked(self, config: &RlmConfig, is_kept: bool) -> Result<Beginning> {
         let recorded = match self {
             Begin::New(inputs) => {
                 let inputs = config.signature.checked_inputs(&inputs?)?;
@@ -87,7 +87,7 @@ impl Begin {
     ///
     /// # Errors
     /// Those of [`checked`](Self::checked), but of the inputs.
-    pub(super) fn asked(self, config: &RlmConfig) -> Result<Beginning> {
+    pub(in crate::rlm) fn asked(self, config: &RlmConfig) -> Result<Beginning> {
         match self {
             Begin::New(inputs) => {
                 let seed = config.seed.or_else(|| config.deterministic.then(random_seed));
@@ -141,19 +141,19 @@ impl Beginning {
     }
 
     /// The file that the run goes on in.
-    pub(super) fn file(&self) -> Option<&Path> {
+    pub(in crate::rlm) fn file(&self) -> Option<&Path> {
         match &self.recorded.as_ref()?.how {
             How::Resume { file, .. } => file.as_ref().map(TrajectoryWriter::path),
             How::Replay { .. } => None,
         }
     }
 
-    pub(super) fn is_recorded(&self) -> bool {
+    pub(in crate::rlm) fn is_recorded(&self) -> bool {
         self.recorded.is_some()
     }
 
     /// The inputs that a question gives, without those that its conversation had before.
-    pub(super) fn given(&self, config: &RlmConfig) -> Inputs {
+    pub(in crate::rlm) fn given(&self, config: &RlmConfig) -> Inputs {
         let is_given = |name: &str| !self.is_recorded() || config.signature.input(name).is_some();
         let given = self.inputs.iter().filter(|(name, _)| is_given(name));
         given.map(|(name, value)| (name.to_owned(), value.clone())).collect()
@@ -163,7 +163,7 @@ impl Beginning {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] if the record has others: the conversation is not as it was then.
-    pub(super) fn complete(&mut self, inputs: &Inputs) -> Result<()> {
+    pub(in crate::rlm) fn complete(&mut self, inputs: &Inputs) -> Result<()> {
         let is_other = |name: &&str| match (self.inputs.get(name), inputs.get(name)) {
             (Some(then), Some(now)) => !then.is_same(now),
             _ => true,
@@ -182,14 +182,14 @@ impl Beginning {
     }
 
     /// Has a new file hold what the run did before, so that it can be gone on from too.
-    pub(super) fn show_past(&self, file: &TrajectoryWriter) {
+    pub(in crate::rlm) fn show_past(&self, file: &TrajectoryWriter) {
         if let Some(GivenRecord { trajectory, how: How::Resume { .. } }) = &self.recorded {
             trajectory.shared().for_each(|record| file.record(record));
         }
     }
 
     /// The session that it goes on in, if it is given one.
-    pub(super) fn take_session(&mut self) -> Option<KeptSession> {
+    pub(in crate::rlm) fn take_session(&mut self) -> Option<KeptSession> {
         match &mut self.recorded.as_mut()?.how {
             How::Resume { session, .. } => session.take().map(|session| *session),
             How::Replay { .. } => None,
@@ -197,7 +197,7 @@ impl Beginning {
     }
 
     /// The recorder of the run `id`.
-    pub(super) fn recorder(
+    pub(in crate::rlm) fn recorder(
         &mut self,
         id: String,
         mut sinks: Vec<Arc<dyn EventSink>>,

@@ -18,7 +18,7 @@ const MAX_CHARS: usize = 20_000;
 
 /// A type, and what is said about it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct ReplyType {
+pub(in crate::rlm) struct ReplyType {
     ty: FieldType,
     /// What a JSON Schema says besides the type.
     notes: Vec<String>,
@@ -30,7 +30,7 @@ impl ReplyType {
     ///
     /// # Errors
     /// [`ErrorKind::Signature`] for what is no type, [`ErrorKind::InvalidInput`] for one that is too large.
-    pub(super) fn from_value(schema: &Value) -> Result<Option<Self>> {
+    pub(in crate::rlm) fn from_value(schema: &Value) -> Result<Option<Self>> {
         let DescribedType { ty, description, notes, .. } = DescribedType::parse(REPLY, schema)?;
         let notes = description.map(|text| format!("{REPLY}: {text}")).into_iter().chain(notes);
         let reply_type = Self::of(ty, notes.collect());
@@ -47,12 +47,12 @@ impl ReplyType {
     }
 
     /// The type of one output of a signature, or of a dict of several.
-    pub(super) fn of(ty: FieldType, notes: Vec<String>) -> Self {
+    pub(in crate::rlm) fn of(ty: FieldType, notes: Vec<String>) -> Self {
         Self { json: ty.json_schema(), ty, notes }
     }
 
     /// The output of a run that has to be of this type.
-    pub(super) fn into_output(self, name: &str) -> Field {
+    pub(in crate::rlm) fn into_output(self, name: &str) -> Field {
         // The notes name the reply, and what is said of the whole ends with the limits, which fields say too.
         let limits = self.ty.limits().unwrap_or_default();
         let words = self.notes.iter().filter_map(|note| {
@@ -70,17 +70,17 @@ impl ReplyType {
     }
 
     /// The prompt, with what the reply has to be.
-    pub(super) fn prompt(&self, prompt: &str) -> String {
+    pub(in crate::rlm) fn prompt(&self, prompt: &str) -> String {
         prompt::typed_sub_call(prompt, &self.ty.to_string(), &self.notes)
     }
 
     /// The JSON Schema of the reply.
-    pub(super) fn json_schema(&self) -> &Json {
+    pub(in crate::rlm) fn json_schema(&self) -> &Json {
         &self.json
     }
 
     /// The value in a reply. Fails with what does not fit, for the model to read.
-    pub(super) fn read(&self, reply: &str, is_cut: bool) -> Result<Value, String> {
+    pub(in crate::rlm) fn read(&self, reply: &str, is_cut: bool) -> Result<Value, String> {
         let mut problem = None;
         let mut fits = |candidate: Value| self.fitting(candidate).map_err(|error| problem = Some(error)).ok();
         let found = match whole_value(reply) {

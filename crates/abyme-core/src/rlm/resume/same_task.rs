@@ -13,7 +13,7 @@ use crate::{
 ///
 /// # Errors
 /// [`ErrorKind::InvalidInput`] with what differs.
-pub(super) fn check_task(recorder: &Recorder, recorded: &Event, now: &Event) -> Result<()> {
+pub(in crate::rlm) fn check_task(recorder: &Recorder, recorded: &Event, now: &Event) -> Result<()> {
     let (
         Event::RunStarted {
             abyme: old_abyme,
@@ -72,7 +72,7 @@ pub(super) fn check_task(recorder: &Recorder, recorded: &Event, now: &Event) -> 
 }
 
 /// What a record calls a policy.
-pub(super) fn policy_name(policy: &CodePolicy) -> String {
+pub(in crate::rlm) fn policy_name(policy: &CodePolicy) -> String {
     match *policy == CodePolicy::guard_rail() {
         true => "guard_rail".to_owned(),
         // Sets of texts can be written.
@@ -81,7 +81,7 @@ pub(super) fn policy_name(policy: &CodePolicy) -> String {
 }
 
 /// The sources of tools in Python, as a record has them.
-pub(super) fn tool_sources(modules: &[ModuleSource]) -> Vec<PythonToolSource> {
+pub(in crate::rlm) fn tool_sources(modules: &[ModuleSource]) -> Vec<PythonToolSource> {
     modules.iter().map(|module| PythonToolSource::new(&module.name, hash(&module.source))).collect()
 }
 
@@ -97,7 +97,7 @@ fn tool_source_notes(recorded: &[PythonToolSource], now: &[PythonToolSource]) ->
 }
 
 /// Says which tools are missing, or are not as they were.
-pub(super) fn tool_notes(recorded: &[FunctionSpec], tools: &[Tool]) -> Vec<String> {
+pub(in crate::rlm) fn tool_notes(recorded: &[FunctionSpec], tools: &[Tool]) -> Vec<String> {
     let note = |spec: &FunctionSpec| match tools.iter().find(|tool| tool.name() == spec.name) {
         None => Some(format!("the tool `{}` is missing", spec.name)),
         Some(tool) if tool.spec() != spec => {

@@ -7,15 +7,11 @@ use indexmap::IndexMap;
 use tokio::time::Instant;
 
 use super::{
-    answers::Answers,
     arguments::{self, check_prompt, wrong_argument},
     batch::{self, on_error},
-    budget::{CallSize, Reservation},
     builtins::{LLM_QUERY, LLM_QUERY_BATCHED},
-    caller::{Answer, CANCELLED, ModelCaller, SubCall},
-    guard::OnDrop,
-    in_flight::{Answered, Follow, Lead, Question, Role},
-    made::Made,
+    call_numbers::CallNumbers,
+    in_flight::{FlightRole, Follow, Lead, Question, SharedAnswer},
     options::Options,
     reply_type::ReplyType,
 };
@@ -23,6 +19,12 @@ use crate::{
     interpreter::{HostCall, HostError},
     model::{LanguageModel, Message, Request, Usage},
     prompt,
+    rlm::{
+        budget::{CallSize, Reservation},
+        caller::{CANCELLED, ModelCaller, SubCall, SubCallAnswer},
+        guard::OnDrop,
+        resume::answers::Answers,
+    },
     signature::{FieldType, RecordField, TaskSignature},
     trajectory::{CallOutcome, CallRef, Event},
     value::{Text, Value, text_repr},
@@ -32,7 +34,7 @@ use crate::{
 const SHOWN_CHARS: usize = 200;
 
 /// The sub-calls of one cell.
-pub(super) struct SubCalls<'a> {
+pub(in crate::rlm) struct SubCalls<'a> {
     caller: &'a ModelCaller<'a>,
     turn: u32,
     /// What the record knows of the cell's calls.
@@ -42,26 +44,30 @@ pub(super) struct SubCalls<'a> {
 }
 
 /// A prompt that is about to be asked.
-enum Slot<'a> {
-    /// It is not sent.
+enum BatchItem<'a> {
+    /// The prompt is not sent.
     Refused(HostError),
     /// It is sent, and others may wait for its answer.
-    Ask { request: Request, reserved: Reservation, lead: Option<Lead<'a, Question, Answered>> },
+    Ask { request: Request, reserved: Reservation, lead: Option<Lead<'a, Question, SharedAnswer>> },
     /// It waits for the answer of the same prompt.
-    Follow { question: Question, request: Request, follow: Follow<Answered> },
+    Follow { question: Question, request: Request, follow: Follow<SharedAnswer> },
 }
 
 impl<'a> SubCalls<'a> {
-    pub(super) fn new(caller: &'a ModelCaller<'a>, turn: u32, answers: &'a Answers) -> Self {
+    pub(in crate::rlm) fn new(caller: &'a ModelCaller<'a>, turn: u32, answers: &'a Answers) -> Self {
         Self { caller, turn, answers, notes: Mutex::default() }
     }
 
     /// What the model should read beside what the calls returned.
-    pub(super) fn take_notes(&self) -> Vec<String> {
+    pub(in crate::rlm) fn take_notes(&self) -> Vec<String> {
         std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) async fn llm_query(&self, call: &HostCall, made: &Made) -> Result<Value, HostError> {
+    pub(in crate::rlm) async fn llm_query(
+        &self,
+        call: &HostCall,
+        made: &CallNumbers,
+    ) -> Result<Value, HostError> {
         let prompt = match call.kwargs.get("prompt") {
             Some(Value::Text(prompt)) => prompt,
             other => return Err(wrong_argument(LLM_QUERY, "prompt", "a str", other)),
@@ -70,12 +76,16 @@ impl<'a> SubCalls<'a> {
         self.ask_one(LLM_QUERY, prompt, &options).await
     }
 
-    pub(super) async fn llm_query_batched(&self, call: &HostCall, made: &Made) -> Result<Value, HostError> {
+    pub(in crate::rlm) async fn llm_query_batched(
+        &self,
+        call: &HostCall,
+        made: &CallNumbers,
+    ) -> Result<Value, HostError> {
         let prompts = arguments::texts(call, "prompts")?;
         let options = Options::of(call, self.caller, made)?;
         let on_error = on_error(call)?;
-        let slots = self.slots(&prompts, &options)?;
-        let asked = slots.into_iter().map(|slot| self.ask(LLM_QUERY_BATCHED, slot, &options));
+        let items = self.items(&prompts, &options)?;
+        let asked = items.into_iter().map(|item| self.ask(LLM_QUERY_BATCHED, item, &options));
         let results = join_all(asked).await;
         let is_typed = options.reply_type.is_some();
         let (value, note) = batch::returned(&call.name, "prompts", results, is_typed, on_error)?;
@@ -85,13 +95,13 @@ impl<'a> SubCalls<'a> {
 
     /// Answers in the place of a run that cannot be started here: the only output of `signature`, or a dict
     /// of all.
-    pub(super) async fn answer(
+    pub(in crate::rlm) async fn answer(
         &self,
         function: &'static str,
         model: &dyn LanguageModel,
         prompt: String,
         signature: TaskSignature,
-        made: &Made,
+        made: &CallNumbers,
     ) -> Result<Value, HostError> {
         let options = Options { reply_type: reply_type(&signature), ..Options::new(model, made) };
         self.ask_one(function, &prompt.into(), &options).await
@@ -103,18 +113,18 @@ impl<'a> SubCalls<'a> {
         prompt: &Text,
         options: &Options<'_>,
     ) -> Result<Value, HostError> {
-        let slots = self.slots(&[prompt], options)?;
-        let asked = slots.into_iter().map(|slot| self.ask(function, slot, options));
+        let items = self.items(&[prompt], options)?;
+        let asked = items.into_iter().map(|item| self.ask(function, item, options));
         join_all(asked).await.pop().unwrap_or_else(|| Err(HostError::runtime_error("no prompt was asked")))
     }
 
     /// Decides about each prompt at once, before the first of them is sent: what is refused, what is sent,
     /// and what waits for the same prompt. What is sent is reserved whole or not at all.
-    fn slots(&self, prompts: &[&Text], options: &Options<'_>) -> Result<Vec<Slot<'a>>, HostError> {
+    fn items(&self, prompts: &[&Text], options: &Options<'_>) -> Result<Vec<BatchItem<'a>>, HostError> {
         enum Plan<'a> {
             Refused(HostError),
-            Ask(Option<Lead<'a, Question, Answered>>),
-            Follow(Box<(Question, Request)>, Follow<Answered>),
+            Ask(Option<Lead<'a, Question, SharedAnswer>>),
+            Follow(Box<(Question, Request)>, Follow<SharedAnswer>),
         }
         let mut requests = Vec::new();
         let mut plans = Vec::with_capacity(prompts.len());
@@ -132,11 +142,11 @@ impl<'a> SubCalls<'a> {
                 }
                 (Ok(request), Some(question)) => {
                     match self.caller.budget().in_flight().join(question.clone()) {
-                        Role::Lead(lead) => {
+                        FlightRole::Lead(lead) => {
                             requests.push(request);
                             Plan::Ask(Some(lead))
                         }
-                        Role::Follow(follow) => Plan::Follow(Box::new((question, request)), follow),
+                        FlightRole::Follow(follow) => Plan::Follow(Box::new((question, request)), follow),
                     }
                 }
             });
@@ -148,14 +158,14 @@ impl<'a> SubCalls<'a> {
         Ok(plans
             .into_iter()
             .map(|plan| match plan {
-                Plan::Refused(error) => Slot::Refused(error),
+                Plan::Refused(error) => BatchItem::Refused(error),
                 Plan::Follow(asked, follow) => {
                     let (question, request) = *asked;
-                    Slot::Follow { question, request, follow }
+                    BatchItem::Follow { question, request, follow }
                 }
                 Plan::Ask(lead) => match reserved.next() {
-                    Some((request, reserved)) => Slot::Ask { request, reserved, lead },
-                    None => Slot::Refused(HostError::runtime_error("the prompt was not sent")),
+                    Some((request, reserved)) => BatchItem::Ask { request, reserved, lead },
+                    None => BatchItem::Refused(HostError::runtime_error("the prompt was not sent")),
                 },
             })
             .collect())
@@ -164,13 +174,13 @@ impl<'a> SubCalls<'a> {
     async fn ask(
         &self,
         function: &'static str,
-        mut slot: Slot<'a>,
+        mut item: BatchItem<'a>,
         options: &Options<'_>,
     ) -> Result<Value, HostError> {
         loop {
-            slot = match slot {
-                Slot::Refused(error) => return Err(error),
-                Slot::Ask { request, reserved, lead } => {
+            item = match item {
+                BatchItem::Refused(error) => return Err(error),
+                BatchItem::Ask { request, reserved, lead } => {
                     let answered = self.send(function, request, reserved, options).await;
                     let value = answered.value.clone();
                     if let Some(lead) = lead {
@@ -178,16 +188,16 @@ impl<'a> SubCalls<'a> {
                     }
                     return value;
                 }
-                Slot::Follow { question, request, follow } => {
+                BatchItem::Follow { question, request, follow } => {
                     if let Some(answered) = self.wait(function, &request, follow, options).await {
                         return answered.value;
                     }
                     // The call that asked was dropped with its cell.
                     match self.caller.budget().in_flight().join(question.clone()) {
-                        Role::Follow(follow) => Slot::Follow { question, request, follow },
-                        Role::Lead(lead) => {
+                        FlightRole::Follow(follow) => BatchItem::Follow { question, request, follow },
+                        FlightRole::Lead(lead) => {
                             let reserved = self.caller.reserve_sub_call(options.model, &request)?;
-                            Slot::Ask { request, reserved, lead: Some(lead) }
+                            BatchItem::Ask { request, reserved, lead: Some(lead) }
                         }
                     }
                 }
@@ -202,22 +212,22 @@ impl<'a> SubCalls<'a> {
         request: Request,
         reserved: Reservation,
         options: &Options<'_>,
-    ) -> Answered {
+    ) -> SharedAnswer {
         let (model, timeout, made) = (options.model, options.timeout, options.made);
         let mut asked = SubCall { function, model, request, timeout, repairs: None, made };
-        let mut answered = Answered { by: None, text: String::new(), value: Ok(Value::None) };
+        let mut answered = SharedAnswer { by: None, text: String::new(), value: Ok(Value::None) };
         let first = match self.sub_call(&asked, reserved).await {
             Ok(reply) => reply,
-            Err(error) => return Answered { value: Err(error), ..answered },
+            Err(error) => return SharedAnswer { value: Err(error), ..answered },
         };
         let by = |call| Some(CallRef::new(self.caller.recorder().run(), call));
         answered.by = by(first.call);
         answered.text.clone_from(&first.text);
         let Some(reply_type) = &options.reply_type else {
-            return Answered { value: Ok(first.text.into()), ..answered };
+            return SharedAnswer { value: Ok(first.text.into()), ..answered };
         };
         let problem = match reply_type.read(&first.text, first.is_cut) {
-            Ok(value) => return Answered { value: Ok(value), ..answered },
+            Ok(value) => return SharedAnswer { value: Ok(value), ..answered },
             Err(problem) => problem,
         };
         let said = if first.text.trim().is_empty() { "(no reply)" } else { &first.text };
@@ -231,23 +241,23 @@ impl<'a> SubCalls<'a> {
         };
         let Ok(reserved) = self.caller.reserve_sub_call(options.model, &asked.request) else {
             let value = unfit(&problem, &first.text, ", and no sub-call is left to have it corrected");
-            return Answered { value, ..answered };
+            return SharedAnswer { value, ..answered };
         };
         match self.sub_call(&asked, reserved).await {
             Ok(second) => {
                 let value = reply_type.read(&second.text, second.is_cut);
                 let value = value.or_else(|problem| unfit(&problem, &second.text, ", corrected or not"));
-                Answered { by: by(second.call), text: second.text, value }
+                SharedAnswer { by: by(second.call), text: second.text, value }
             }
             Err(error) => {
                 let and = format!(", and asking again failed ({})", error.message);
-                Answered { value: unfit(&problem, &first.text, &and), ..answered }
+                SharedAnswer { value: unfit(&problem, &first.text, &and), ..answered }
             }
         }
     }
 
     /// One call of a model, unless the record has its answer.
-    async fn sub_call(&self, asked: &SubCall<'_>, reserved: Reservation) -> Result<Answer, HostError> {
+    async fn sub_call(&self, asked: &SubCall<'_>, reserved: Reservation) -> Result<SubCallAnswer, HostError> {
         let Some(past) = self.answers.sub_call(asked) else {
             let prompt = || asked.request.messages.last().map_or("", |message| &message.content);
             let arguments = || IndexMap::from([("prompt".to_owned(), Value::from(prompt()))]);
@@ -270,7 +280,7 @@ impl<'a> SubCalls<'a> {
         if past.usage != Usage::default() {
             self.caller.budget().settle(asked.model.name(), CallSize::of(&asked.request), past.usage);
         }
-        past.result.map(|text| Answer { call: past.call, text, is_cut: past.is_cut })
+        past.result.map(|text| SubCallAnswer { call: past.call, text, is_cut: past.is_cut })
     }
 
     /// Waits for the answer of another call, and records that.
@@ -278,9 +288,9 @@ impl<'a> SubCalls<'a> {
         &self,
         function: &'static str,
         request: &Request,
-        follow: Follow<Answered>,
+        follow: Follow<SharedAnswer>,
         options: &Options<'_>,
-    ) -> Option<Answered> {
+    ) -> Option<SharedAnswer> {
         let (recorder, turn) = (self.caller.recorder(), self.turn);
         let call = self.caller.next_made(options.made);
         recorder.record(Event::SubCallStarted {
@@ -303,10 +313,10 @@ impl<'a> SubCalls<'a> {
         let answered = follow.answer().await;
         unfinished.disarm();
         match &answered {
-            Some(Answered { by, text, value: Ok(_) }) => {
+            Some(SharedAnswer { by, text, value: Ok(_) }) => {
                 finished(CallOutcome::Result(text.clone()), by.clone());
             }
-            Some(Answered { by, value: Err(error), .. }) => {
+            Some(SharedAnswer { by, value: Err(error), .. }) => {
                 finished(CallOutcome::Error(error.clone()), by.clone());
             }
             None => {

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::{
     arguments::{self, given, wrong_argument},
-    caller::ModelCaller,
+    call_numbers::CallNumbers,
     in_flight::Question,
-    made::Made,
     reply_type::ReplyType,
 };
 use crate::{
     interpreter::{HostCall, HostError},
     model::{LanguageModel, Request},
+    rlm::caller::ModelCaller,
     value::{Text, Value},
 };
 
@@ -19,25 +19,29 @@ use crate::{
 const MAX_TEMPERATURE: f64 = 2.0;
 
 /// How a sub-call is made.
-pub(super) struct Options<'a> {
-    pub(super) model: &'a dyn LanguageModel,
+pub(in crate::rlm) struct Options<'a> {
+    pub(in crate::rlm) model: &'a dyn LanguageModel,
     /// What the reply has to be, if it is more than a text.
-    pub(super) reply_type: Option<ReplyType>,
-    pub(super) max_tokens: Option<u32>,
-    pub(super) temperature: Option<f64>,
-    pub(super) timeout: Option<Duration>,
+    pub(in crate::rlm) reply_type: Option<ReplyType>,
+    pub(in crate::rlm) max_tokens: Option<u32>,
+    pub(in crate::rlm) temperature: Option<f64>,
+    pub(in crate::rlm) timeout: Option<Duration>,
     /// Takes note of the calls that are made.
-    pub(super) made: &'a Made,
+    pub(in crate::rlm) made: &'a CallNumbers,
 }
 
 impl<'a> Options<'a> {
     /// A call of `model` that leaves everything to it.
-    pub(super) fn new(model: &'a dyn LanguageModel, made: &'a Made) -> Self {
+    pub(in crate::rlm) fn new(model: &'a dyn LanguageModel, made: &'a CallNumbers) -> Self {
         Self { model, reply_type: None, max_tokens: None, temperature: None, timeout: None, made }
     }
 
     /// The options in the arguments of a call.
-    pub(super) fn of(call: &HostCall, caller: &ModelCaller<'a>, made: &'a Made) -> Result<Self, HostError> {
+    pub(in crate::rlm) fn of(
+        call: &HostCall,
+        caller: &ModelCaller<'a>,
+        made: &'a CallNumbers,
+    ) -> Result<Self, HostError> {
         let reply_type = match given(call, "schema") {
             None => None,
             Some(schema) => ReplyType::from_value(schema).map_err(|error| {
@@ -60,7 +64,7 @@ impl<'a> Options<'a> {
     }
 
     /// The request that asks for `prompt`.
-    pub(super) fn request(&self, prompt: &str) -> Request {
+    pub(in crate::rlm) fn request(&self, prompt: &str) -> Request {
         let prompt = match &self.reply_type {
             Some(reply_type) => reply_type.prompt(prompt),
             None => prompt.to_owned(),
@@ -71,7 +75,7 @@ impl<'a> Options<'a> {
 
     /// What the call shares its answer by; `None` if it asks for a draw of its own, with a temperature above
     /// 0.
-    pub(super) fn question(&self, prompt: &Text) -> Option<Question> {
+    pub(in crate::rlm) fn question(&self, prompt: &Text) -> Option<Question> {
         if self.temperature.is_some_and(|temperature| temperature > 0.0) {
             return None;
         }

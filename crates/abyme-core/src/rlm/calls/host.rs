@@ -3,20 +3,21 @@
 use async_trait::async_trait;
 
 use super::{
-    answers::Answers,
     builtins::{
         BUDGET, LLM_BATCH, LLM_QUERY, LLM_QUERY_BATCHED, RESERVED_FUNCTIONS, RLM_QUERY, RLM_QUERY_BATCHED,
     },
-    caller::ModelCaller,
+    call_numbers::CallNumbers,
     children::Children,
-    effects::Effects,
-    made::Made,
-    start::StartRun,
     sub_calls::SubCalls,
     tool_calls::ToolCalls,
 };
 use crate::{
     interpreter::{HostCall, HostError, HostFunctions},
+    rlm::{
+        caller::ModelCaller,
+        resume::{answers::Answers, effects::Effects},
+        start::StartRun,
+    },
     telemetry,
     tool::ToolUses,
     trajectory::{CallOutcome, Event},
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// The host functions of one cell.
-pub(super) struct CellHost<'a> {
+pub(in crate::rlm) struct CellHost<'a> {
     caller: &'a ModelCaller<'a>,
     sub_calls: SubCalls<'a>,
     children: Children<'a>,
@@ -34,7 +35,7 @@ pub(super) struct CellHost<'a> {
 }
 
 impl<'a> CellHost<'a> {
-    pub(super) fn new(
+    pub(in crate::rlm) fn new(
         caller: &'a ModelCaller<'a>,
         start: &'a dyn StartRun,
         tool_uses: &'a ToolUses,
@@ -53,7 +54,7 @@ impl<'a> CellHost<'a> {
     }
 
     /// What the model should read of the calls beside what they returned.
-    pub(super) fn notes(&self) -> Vec<String> {
+    pub(in crate::rlm) fn notes(&self) -> Vec<String> {
         [self.sub_calls.take_notes(), self.children.take_notes()].concat()
     }
 
@@ -65,7 +66,7 @@ impl<'a> CellHost<'a> {
             Some(_) => {}
             None => self.answers.check_open(self.turn, &call.name, || call.kwargs.clone())?,
         }
-        let made = Made::default();
+        let made = CallNumbers::default();
         let result = match call.name.as_str() {
             LLM_QUERY => self.sub_calls.llm_query(&call, &made).await,
             LLM_QUERY_BATCHED | LLM_BATCH => self.sub_calls.llm_query_batched(&call, &made).await,

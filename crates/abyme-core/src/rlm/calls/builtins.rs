@@ -6,22 +6,22 @@ use crate::{
 };
 
 /// One sub-call.
-pub(super) const LLM_QUERY: &str = "llm_query";
+pub(in crate::rlm) const LLM_QUERY: &str = "llm_query";
 /// Many sub-calls at the same time.
-pub(super) const LLM_QUERY_BATCHED: &str = "llm_query_batched";
+pub(in crate::rlm) const LLM_QUERY_BATCHED: &str = "llm_query_batched";
 /// OpenJarvis' name for [`LLM_QUERY_BATCHED`].
-pub(super) const LLM_BATCH: &str = "llm_batch";
+pub(in crate::rlm) const LLM_BATCH: &str = "llm_batch";
 
 /// A run of its own for a part of the task.
-pub(super) const RLM_QUERY: &str = "rlm_query";
+pub(in crate::rlm) const RLM_QUERY: &str = "rlm_query";
 /// Many of them at the same time.
-pub(super) const RLM_QUERY_BATCHED: &str = "rlm_query_batched";
+pub(in crate::rlm) const RLM_QUERY_BATCHED: &str = "rlm_query_batched";
 /// What is left of the budget. The one built-in function whose name an input or a tool may take, since it is
 /// a natural name for data.
-pub(super) const BUDGET: &str = "budget";
+pub(in crate::rlm) const BUDGET: &str = "budget";
 
 /// The names of the built-in host functions that nothing else may have.
-pub(super) const RESERVED_FUNCTIONS: [&str; 5] =
+pub(in crate::rlm) const RESERVED_FUNCTIONS: [&str; 5] =
     [LLM_BATCH, LLM_QUERY, LLM_QUERY_BATCHED, RLM_QUERY, RLM_QUERY_BATCHED];
 
 /// The first paragraph is for the prompt, the rest for `help`.
@@ -121,7 +121,7 @@ fn child(name: &str, description: &str, prompt: ParameterSpec, context: Paramete
 /// Those that the prompt describes: no alias, children only where they may be, the budget where its name is
 /// free, the parameter `model` only where there are models to name, and of the options of sub-calls the one
 /// that is for every task.
-pub(super) fn described(
+pub(in crate::rlm) fn described(
     named_models: &[&str],
     may_have_children: bool,
     offers_budget: bool,

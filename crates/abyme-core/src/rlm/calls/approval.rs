@@ -28,14 +28,14 @@ pub struct ApprovalRequest {
     pub arguments: IndexMap<String, Value>,
 }
 
-type Answer = Pin<Box<dyn Future<Output = Approval> + Send>>;
+type ApprovalFuture = Pin<Box<dyn Future<Output = Approval> + Send>>;
 
 /// Who approves calls of tools.
 #[derive(Clone)]
-pub(super) struct Approver(Arc<dyn Fn(ApprovalRequest) -> Answer + Send + Sync>);
+pub(in crate::rlm) struct Approver(Arc<dyn Fn(ApprovalRequest) -> ApprovalFuture + Send + Sync>);
 
 impl Approver {
-    pub(super) fn new<F, Fut>(approve: F) -> Self
+    pub(in crate::rlm) fn new<F, Fut>(approve: F) -> Self
     where
         F: Fn(ApprovalRequest) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Approval> + Send + 'static,
@@ -44,12 +44,12 @@ impl Approver {
     }
 
     /// Whether calls of this tool wait for approval.
-    pub(super) fn judges(tool: &Tool) -> bool {
+    pub(in crate::rlm) fn judges(tool: &Tool) -> bool {
         tool.effects().iter().any(|effect| effect.needs_approval())
     }
 
     /// Asks. A panic is a denial.
-    pub(super) async fn ask(&self, request: ApprovalRequest) -> Approval {
+    pub(in crate::rlm) async fn ask(&self, request: ApprovalRequest) -> Approval {
         let asked = AssertUnwindSafe(async { (self.0)(request).await }).catch_unwind().await;
         asked.unwrap_or_else(|_| Approval::Denied("asking for approval failed".to_owned()))
     }
@@ -62,7 +62,7 @@ impl fmt::Debug for Approver {
 }
 
 /// What a denied call raises in its cell.
-pub(super) fn denied(tool: &str, reason: &str) -> HostError {
+pub(in crate::rlm) fn denied(tool: &str, reason: &str) -> HostError {
     let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     let message = format!(
         "`{tool}` was not called, because approval was denied{reason}. The same call will be denied again: \
