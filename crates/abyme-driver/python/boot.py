@@ -50,7 +50,8 @@ class _Finder:
 
     def exec_module(self, module):
         exec(self.codes.pop(module.__name__[len(_PACKAGE) :]), module.__dict__)
-        if not self.codes:  # cells import without this finder
+        # Cells import without this finder. The last file may have been imported by this one.
+        if not self.codes and self in sys.meta_path:
             sys.meta_path.remove(self)
 
 

@@ -4,6 +4,8 @@ from _thread import RLock, get_ident
 from os import read as read_fd
 from os import readv, writev
 
+from _abyme.texts import FilledText, find_functions
+
 # Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
@@ -235,6 +237,8 @@ def _unpack_special(mark, inner, blobs):
             blob, blobs[inner] = blobs[inner], None
             if blob is _TOO_LARGE:
                 raise MemoryError("not enough memory for a value from the host")
+            if type(blob) is FilledText:
+                return blob.text() if mark == "$text" else blob.data()
             return str(blob, "utf-8") if mark == "$text" else bytes(blob)
         if mark == "$int":
             return _parse_int(inner)
@@ -351,6 +355,7 @@ class FrameWriter:
 
 _TOO_LARGE = object()
 _HEAD_BYTES = 200  # the beginning of a header, which says what the message is
+_LARGE = 1 << 20  # from this size on, memory is not taken from a heap and cleared
 
 
 class FrameReader:
@@ -368,8 +373,9 @@ class FrameReader:
         self._header = None
         self._head = b""  # the beginning of a header that did not fit into memory
         self._blobs = []
-        self._target = None  # the memory that `fill` fills directly: [memory, bytes filled]
+        self._target = None  # what `fill` fills directly: [piece, its memory, bytes filled]
         self._target_size = 0
+        self._functions = ()  # for texts that are filled; looked for when the first large blob comes
 
     def fill(self):
         """Block until there are more bytes, and keep them."""
@@ -442,11 +448,11 @@ class FrameReader:
     def _take_piece(self, size):
         """`size` bytes from the buffer, or from memory that `fill` fills if the buffer cannot hold them."""
         if self._target is not None:
-            memory, filled = self._target
+            piece, _memory, filled = self._target
             if filled < size:
                 return None
             self._target = None
-            return memory
+            return piece
         if len(self._buffer) >= size:
             piece, self._buffer = self._buffer[:size], self._buffer[size:]
             return piece
@@ -455,38 +461,48 @@ class FrameReader:
         return None
 
     def _begin_target(self, size):
-        memory, start = _memory(size), self._buffer
-        if memory is not _TOO_LARGE:
+        piece, memory, start = *self._room(size), self._buffer
+        if memory is not None:
             memory[: len(start)] = start
         elif self._header is None:
             self._head = start[:_HEAD_BYTES]
-        self._target, self._target_size, self._buffer = [memory, len(start)], size, b""
+        self._target, self._target_size, self._buffer = [piece, memory, len(start)], size, b""
 
     def _fill_target(self):
         target = self._target
-        memory, filled = target
-        if memory is _TOO_LARGE:  # read past it: the session goes on with a MemoryError
+        piece, memory, filled = target
+        if memory is None:  # read past it: the session goes on with a MemoryError
             data = read_fd(self._fd, min(READ_BYTES, self._target_size - filled))
             if self._header is None:
                 self._head += data[: _HEAD_BYTES - len(self._head)]
             got = len(data)
         else:
-            got = readv(self._fd, [memoryview(memory)[filled : self._target_size]])
+            got = readv(self._fd, [memory[filled:]])
         if not got:
             raise ChannelClosed(partial=True)
-        target[1] = filled + got
+        target[2] = filled = filled + got
+        if type(piece) is FilledText:
+            piece.look(filled)
 
+    def _room(self, size):
+        """A header or a blob that is to come, and its memory."""
+        try:
+            if size < _LARGE:
+                piece = bytearray(size)
+                return piece, memoryview(piece)
+            if self._header is not None:
+                if self._functions == ():
+                    self._functions = find_functions()
+                if self._functions is not None:
+                    piece = FilledText(self._functions, size)
+                    return piece, piece.view
+            from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 
-def _memory(size):
-    """Writable memory for a blob. Anonymous pages need no clearing and return to the system after use."""
-    try:
-        if size < 1 << 20:
-            return bytearray(size)
-        from mmap import mmap
-
-        return mmap(-1, size)
-    except (MemoryError, OSError, ImportError):
-        return _TOO_LARGE
+            # Anonymous pages need no clearing and return to the system after use. Shared ones cost more.
+            piece = mmap(-1, size, MAP_PRIVATE | MAP_ANONYMOUS)
+            return piece, memoryview(piece)
+        except (MemoryError, OSError, ImportError):
+            return _TOO_LARGE, None
 
 
 def _parse_header(data, head):

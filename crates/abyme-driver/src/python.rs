@@ -17,6 +17,7 @@ pub const DRIVER: &[(&str, &str)] = &[
     ("sources", include_str!("../python/sources.py")),
     ("stdio", include_str!("../python/stdio.py")),
     ("submit", include_str!("../python/submit.py")),
+    ("texts", include_str!("../python/texts.py")),
     ("wire", include_str!("../python/wire.py")),
 ];
 

@@ -195,7 +195,7 @@ class ValuesOnTheWire(StdioCase):
         self.assertEqual(answer["variables"]["v"], [text.decode() for text in texts])
 
     def test_values_too_large_for_a_message(self):
-        wire = load(("wire",))
+        wire = load(("texts", "wire"))
         wire.MAX_SENT_HEADER, wire.MAX_SENT_BLOBS = 1000, 3
         with self.assertRaisesRegex(ValueError, "too large"):
             wire.encode({"value": list(range(1000))}, wire.Blobs())
@@ -203,7 +203,7 @@ class ValuesOnTheWire(StdioCase):
             wire.pack([b"x"] * 4, wire.Blobs())
 
     def test_values_that_would_take_too_much_of_the_host(self):
-        wire = load(("wire",))
+        wire = load(("texts", "wire"))
         deep = [[number] for number in range(1000)]
         for value in ([0] * 10_000, ["a"] * 1000, deep, {str(n): n for n in range(1000)}, [b"x" * 200_000]):
             with self.subTest(str(value)[:20]), self.assertRaisesRegex(ValueError, "more than 100000 bytes"):
@@ -211,7 +211,7 @@ class ValuesOnTheWire(StdioCase):
             wire.pack(value, wire.Blobs(1_000_000))
 
     def test_large_integers_take_no_more_time_than_a_cell_can_wait(self):
-        wire = load(("wire",))
+        wire = load(("texts", "wire"))
         large = (1 << 399_999) - 1
         self.assertEqual(len(wire.pack([large] * 5, wire.Blobs())), 5)
         self.assertEqual(len(wire.pack([1 << 512] * 10_000, wire.Blobs())), 10_000)

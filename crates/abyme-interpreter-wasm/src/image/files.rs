@@ -11,7 +11,7 @@ use crate::config::WasmConfig;
 /// The directory of this backend's modules, while the base image is prepared.
 const ABYME: &str = "/abyme";
 /// The parts of the driver that speak a protocol over streams, which this backend does not use.
-const TRANSPORT: [&str; 2] = ["stdio", "wire"];
+const TRANSPORT: [&str; 3] = ["stdio", "texts", "wire"];
 /// The functions of `built_in_functions` as JSON, for `prepare.py`.
 const FUNCTIONS: &str = "functions.json";
 /// The Python files of this backend.
