@@ -2,9 +2,9 @@
 
 To read the bytes of a text into memory of their own and decode them there would copy them twice, and take the
 memory twice. CPython lets C code make a `str` of a known size and write its characters while nobody has seen
-it (`PyUnicode_New`). The characters of ASCII are its bytes, so the bytes of a text are read into such a `str`,
-and looked through as they come: if all of them were ASCII, the `str` is the text. Otherwise its memory was
-any memory, from which the text is decoded. Where Python has no `ctypes` or is not CPython, there is no such
+it (`PyUnicode_New`). ASCII characters are bytes, so the bytes of a text are read into such a `str`, and
+looked through as they come: if all of them were ASCII, the `str` is the text. Otherwise its memory was any
+memory, from which the text is decoded. Where Python has no `ctypes` or is not CPython, there is no such
 `str`, and `wire.py` takes other memory.
 """
 
@@ -79,9 +79,11 @@ def _find():
     size, pointer, number, instance = kind("P"), kind("P"), kind("I"), kind("O")
     library = _ctypes.dlopen(None, RTLD_NOW)
 
+    # Functions of Python's own: they are called with its lock, and raise its exceptions.
+    flags = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_PYTHONAPI
+
     def function(name, result, *arguments):
-        calls_python = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_PYTHONAPI  # with Python's lock, and its errors
-        fields = {"_flags_": calls_python, "_restype_": result, "_argtypes_": arguments}
+        fields = {"_flags_": flags, "_restype_": result, "_argtypes_": arguments}
         return type("Function", (_ctypes.CFuncPtr,), fields)(_ctypes.dlsym(library, name))
 
     return (
