@@ -53,6 +53,6 @@ pub use self::{
 };
 pub(crate) use self::{
     estimate::{Amount, BYTES_PER_TOKEN, Estimates, bytes_of},
-    one_try::{complete_once, stream_once, timed_out},
+    one_try::{complete_once, limits_each_try, stream_once, timed_out},
     retry::Retries,
 };

@@ -15,6 +15,11 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         "cases that measure the process run alone in it, also between several suites",
     ),
     ("abyme-cli", "DRAWN", "a process has one stderr, and its lines come from everywhere in it"),
+    (
+        "abyme-core",
+        "ACCOUNTS",
+        "a provider counts the calls of a key, wherever in the process they come from",
+    ),
     ("abyme-interpreter-pyo3", "RUNNING", "a process starts CPython once, and never again"),
 ];
 

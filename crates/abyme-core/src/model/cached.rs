@@ -8,6 +8,8 @@ use super::{
     forward::forward,
     language_model::LanguageModel,
     message::{Request, Response},
+    one_try::{complete_once, limits_each_try, stream_once},
+    rate_limiter::RateLimiter,
     stream::{Delta, ResponseStream, pieces},
 };
 use crate::error::Result;
@@ -29,7 +31,16 @@ impl<M> Cached<M> {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<M: LanguageModel> LanguageModel for Cached<M> {
-    forward!(this => this.model; name check price reports_cost max_input_tokens limits_each_try secrets);
+    forward!(this => this.model; name check price reports_cost max_input_tokens secrets);
+
+    fn limits_each_try(&self) -> bool {
+        limits_each_try(&self.model)
+    }
+
+    /// A reply that is kept waits for no turn. Calls of the model do, here.
+    fn rate_limiter(&self) -> Option<RateLimiter> {
+        None
+    }
 
     /// Keeps the reply for streams of the same request; a call for a whole one is not answered with it.
     async fn stopped_early(&self, request: &Request, reply: &Response) {
@@ -41,14 +52,16 @@ impl<M: LanguageModel> LanguageModel for Cached<M> {
 
     async fn complete(&self, request: &Request) -> Result<Response> {
         match self.cache.key(self.name(), request) {
-            Some(key) => self.cache.get_or_ask(key, self.model.complete(request)).await,
-            None => self.model.complete(request).await,
+            Some(key) => self.cache.get_or_ask(key, complete_once(&self.model, request)).await,
+            None => complete_once(&self.model, request).await,
         }
     }
 
     /// A kept reply comes in one piece. Streams of the same request are not shared.
     fn stream<'a>(&'a self, request: &'a Request) -> ResponseStream<'a> {
-        let Some(key) = self.cache.key(self.name(), request) else { return self.model.stream(request) };
+        let Some(key) = self.cache.key(self.name(), request) else {
+            return stream_once(&self.model, request);
+        };
         let found = async move {
             let found = match self.cache.get(&key).await {
                 None => self.cache.get(&stopped(&key)).await,
@@ -59,7 +72,7 @@ impl<M: LanguageModel> LanguageModel for Cached<M> {
         let answer = stream::once(found).flat_map(move |(key, found)| match found {
             Some(response) => stream::iter(pieces(response).map(Ok)).boxed(),
             None => {
-                let kept = self.model.stream(request).then(move |piece| {
+                let kept = stream_once(&self.model, request).then(move |piece| {
                     let key = key.clone();
                     async move {
                         if let Ok(Delta::Done(response)) = &piece {

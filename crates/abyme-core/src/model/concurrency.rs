@@ -11,6 +11,7 @@ use super::{
     language_model::LanguageModel,
     message::{Request, Response},
     one_try::{complete_once, stream_once},
+    rate_limiter::RateLimiter,
     stream::ResponseStream,
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -43,6 +44,11 @@ impl<M: LanguageModel> LanguageModel for ConcurrencyLimited<M> {
             return Err(Error::new(ErrorKind::Config, message));
         }
         self.model.check()
+    }
+
+    /// A call takes its turn here, among those that may be in flight.
+    fn rate_limiter(&self) -> Option<RateLimiter> {
+        None
     }
 
     fn limits_each_try(&self) -> bool {

@@ -14,8 +14,9 @@ use super::{
     forward::forward,
     language_model::LanguageModel,
     message::{Request, Response},
-    one_try::{OpenStream, begun, complete_once, resumed},
+    one_try::{OpenStream, begun, complete_at_once, complete_once, resumed, stream_at_once, stream_once},
     price::Price,
+    rate_limiter::RateLimiter,
     stream::{Delta, ResponseStream},
     usage::Usage,
 };
@@ -115,13 +116,13 @@ impl<A: LanguageModel, B: LanguageModel> Fallback<A, B> {
     async fn begin<'a>(&'a self, request: &'a Request) -> Result<(OpenStream<'a>, Option<Error>, bool)> {
         let mut failed = None;
         if self.is_first_asked(request) {
-            match begun(&self.first, request).await {
+            match begun(stream_at_once(&self.first, request)).await {
                 Ok(begun) => return Ok((begun, None, true)),
                 Err(error) if !self.falls(request, &error) => return Err(error),
                 Err(error) => failed = Some(error),
             }
         }
-        match begun(&self.second, request).await {
+        match begun(stream_once(&self.second, request)).await {
             Ok(begun) => Ok((begun, failed, false)),
             Err(error) => Err(self.both_failed(failed, error)),
         }
@@ -153,6 +154,11 @@ impl<A: LanguageModel, B: LanguageModel> LanguageModel for Fallback<A, B> {
         knows(&self.first) && knows(&self.second)
     }
 
+    /// Calls do not wait for the first one, because the second one is there. Theirs of that one do, here.
+    fn rate_limiter(&self) -> Option<RateLimiter> {
+        None
+    }
+
     fn limits_each_try(&self) -> bool {
         true
     }
@@ -164,7 +170,7 @@ impl<A: LanguageModel, B: LanguageModel> LanguageModel for Fallback<A, B> {
     async fn complete(&self, request: &Request) -> Result<Response> {
         let mut failed = None;
         if self.is_first_asked(request) {
-            match complete_once(&self.first, request).await {
+            match complete_at_once(&self.first, request).await {
                 Ok(mut response) => {
                     response.usage = costed(&self.first, response.usage);
                     return Ok(response);

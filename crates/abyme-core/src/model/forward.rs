@@ -9,8 +9,8 @@ use super::language_model::LanguageModel;
 macro_rules! forward {
     ($this:ident => $model:expr; all) => {
         $crate::model::forward::forward!($this => $model;
-            name check price reports_cost max_input_tokens limits_each_try secrets complete stream
-            stopped_early);
+            name check price reports_cost max_input_tokens limits_each_try rate_limiter secrets
+            complete stream stopped_early);
     };
     ($this:ident => $model:expr; $($method:ident)*) => {
         $( $crate::model::forward::forward!(@$method $this $model); )*
@@ -49,6 +49,12 @@ macro_rules! forward {
         fn limits_each_try(&self) -> bool {
             let $this = self;
             $model.limits_each_try()
+        }
+    };
+    (@rate_limiter $this:ident $model:expr) => {
+        fn rate_limiter(&self) -> Option<$crate::model::rate_limiter::RateLimiter> {
+            let $this = self;
+            $model.rate_limiter()
         }
     };
     (@secrets $this:ident $model:expr) => {

@@ -15,7 +15,7 @@ use super::{
     forward::forward,
     language_model::LanguageModel,
     message::{Request, Response},
-    one_try::{begun, complete_once, resumed},
+    one_try::{begun, complete_at_once, resumed, stream_at_once},
     stream::{Delta, ResponseStream},
     usage::Usage,
 };
@@ -209,7 +209,9 @@ impl Twin {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<M: LanguageModel> LanguageModel for Hedged<M> {
-    forward!(this => this.model; name price reports_cost max_input_tokens secrets stopped_early);
+    // A call takes its turn before it: what waits is not slow.
+    forward!(this => this.model;
+        name price reports_cost max_input_tokens rate_limiter secrets stopped_early);
 
     fn check(&self) -> Result<()> {
         let HedgePolicy { percentile, max_share, .. } = self.policy;
@@ -226,13 +228,13 @@ impl<M: LanguageModel> LanguageModel for Hedged<M> {
     }
 
     async fn complete(&self, request: &Request) -> Result<Response> {
-        let (result, twin) = self.run(|| Box::pin(complete_once(&self.model, request))).await;
+        let (result, twin) = self.run(|| Box::pin(complete_at_once(&self.model, request))).await;
         result.map(|response| twin.with(&self.model, response))
     }
 
     fn stream<'a>(&'a self, request: &'a Request) -> ResponseStream<'a> {
         let began = async move {
-            let (began, twin) = self.run(|| Box::pin(begun(&self.model, request))).await;
+            let (began, twin) = self.run(|| Box::pin(begun(stream_at_once(&self.model, request)))).await;
             let (first, rest) = began?;
             let with = move |piece| match piece {
                 Delta::Done(response) => Delta::Done(twin.with(&self.model, response)),

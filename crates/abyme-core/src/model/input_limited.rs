@@ -19,7 +19,7 @@ impl<M> InputLimited<M> {
 #[deny(clippy::missing_trait_methods)]
 impl<M: LanguageModel> LanguageModel for InputLimited<M> {
     forward!(this => this.model;
-        name check price reports_cost limits_each_try secrets complete stream stopped_early);
+        name check price reports_cost limits_each_try rate_limiter secrets complete stream stopped_early);
 
     fn max_input_tokens(&self) -> Option<u64> {
         Some(self.tokens)

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::{
     message::{Request, Response},
     price::Price,
+    rate_limiter::RateLimiter,
     stream::{ResponseStream, of_one_piece},
 };
 use crate::error::Result;
@@ -76,6 +77,14 @@ pub trait LanguageModel: Send + Sync + fmt::Debug {
     /// limits the call by the run's time alone. Default: no.
     fn limits_each_try(&self) -> bool {
         false
+    }
+
+    /// The limiter at which each try of a call takes its turn. The loop, and wrappers that make tries, wait
+    /// there before one, and tell what came of it; the model itself does not. Clients name that of their
+    /// [account](RateLimiter::of_account), so that all runs of the process wait together once a provider
+    /// refuses one. A wrapper that waits by itself names none. Default: none.
+    fn rate_limiter(&self) -> Option<RateLimiter> {
+        None
     }
 
     /// The keys that the model's requests carry, for what has to keep them out of a file: a

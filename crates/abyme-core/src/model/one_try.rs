@@ -1,5 +1,5 @@
-//! One try of a model call, cut off at its time limit, for callers of a model that might ignore it: the
-//! loop, and the wrappers whose calls hold more than one try.
+//! One try of a model call, in its turn and cut off at its time limit, for callers of a model that might
+//! ignore both: the loop, and the wrappers that make tries.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     language_model::LanguageModel,
     message::{Request, Response},
+    rate_limiter::{RateLimiter, Streamed},
     stream::{Delta, ResponseStream},
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -23,8 +24,56 @@ fn cut_off(model: &dyn LanguageModel, request: &Request) -> Option<(Instant, Dur
     Some((Instant::now().checked_add(limit.saturating_add(ANSWER_GRACE))?, limit))
 }
 
-/// [`complete`](LanguageModel::complete), cut off a moment after [`Request::timeout`].
+/// Whether a call of [`complete_once`] or [`stream_once`] may take longer than one try.
+pub(crate) fn limits_each_try(model: &dyn LanguageModel) -> bool {
+    model.limits_each_try() || model.rate_limiter().is_some()
+}
+
+/// [`complete`](LanguageModel::complete), once the model's own limiter lets it out, and cut off a moment
+/// after [`Request::timeout`], which begins then.
 pub(crate) async fn complete_once(model: &dyn LanguageModel, request: &Request) -> Result<Response> {
+    match model.rate_limiter() {
+        Some(limiter) => complete_in_turn(&limiter, model, request).await,
+        None => complete_at_once(model, request).await,
+    }
+}
+
+/// [`stream`](LanguageModel::stream), in the same way.
+pub(crate) fn stream_once<'a>(model: &'a dyn LanguageModel, request: &'a Request) -> ResponseStream<'a> {
+    match model.rate_limiter() {
+        Some(limiter) => stream_in_turn(limiter, model, request),
+        None => stream_at_once(model, request),
+    }
+}
+
+/// [`complete_once`] with this limiter.
+pub(super) async fn complete_in_turn(
+    limiter: &RateLimiter,
+    model: &dyn LanguageModel,
+    request: &Request,
+) -> Result<Response> {
+    let admission = limiter.admission(model.name(), request).await;
+    let result = complete_at_once(model, request).await;
+    admission.learn(result.as_ref());
+    result
+}
+
+/// [`stream_once`] with this limiter.
+pub(super) fn stream_in_turn<'a>(
+    limiter: RateLimiter,
+    model: &'a dyn LanguageModel,
+    request: &'a Request,
+) -> ResponseStream<'a> {
+    let admission = async move { limiter.admission(model.name(), request).await };
+    let pieces = stream::once(admission).flat_map(move |admission| {
+        let mut streamed = Streamed::from(admission);
+        stream_at_once(model, request).inspect(move |piece| streamed.see(piece))
+    });
+    pieces.boxed()
+}
+
+/// [`complete_once`] without a wait.
+pub(super) async fn complete_at_once(model: &dyn LanguageModel, request: &Request) -> Result<Response> {
     let call = model.complete(request);
     match cut_off(model, request) {
         Some((at, limit)) => timeout_at(at, call).await.unwrap_or_else(|_| Err(timed_out(model, limit))),
@@ -32,8 +81,8 @@ pub(crate) async fn complete_once(model: &dyn LanguageModel, request: &Request) 
     }
 }
 
-/// [`stream`](LanguageModel::stream), cut off a moment after [`Request::timeout`].
-pub(crate) fn stream_once<'a>(model: &'a dyn LanguageModel, request: &'a Request) -> ResponseStream<'a> {
+/// [`stream_once`] without a wait.
+pub(super) fn stream_at_once<'a>(model: &'a dyn LanguageModel, request: &'a Request) -> ResponseStream<'a> {
     // The time begins with the first poll, as the call does.
     let cut = stream::once(async move { cut_off(model, request) }).flat_map(move |cut| {
         let pieces = model.stream(request);
@@ -54,8 +103,7 @@ pub(crate) fn stream_once<'a>(model: &'a dyn LanguageModel, request: &'a Request
 pub(super) type OpenStream<'a> = (Delta, ResponseStream<'a>);
 
 /// Begins a stream and waits for its first piece, up to which a failed one can be tried again.
-pub(super) async fn begun<'a>(model: &'a dyn LanguageModel, request: &'a Request) -> Result<OpenStream<'a>> {
-    let mut stream = stream_once(model, request);
+pub(super) async fn begun(mut stream: ResponseStream<'_>) -> Result<OpenStream<'_>> {
     match stream.next().await {
         Some(first) => Ok((first?, stream)),
         None => Err(Error::new(ErrorKind::MalformedReply, "the reply's stream was empty")),

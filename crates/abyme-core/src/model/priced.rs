@@ -33,7 +33,7 @@ impl<M> Priced<M> {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<M: LanguageModel> LanguageModel for Priced<M> {
-    forward!(this => this.model; name check reports_cost max_input_tokens limits_each_try secrets
+    forward!(this => this.model; name check reports_cost max_input_tokens limits_each_try rate_limiter secrets
         stopped_early);
 
     fn price(&self) -> Option<Price> {

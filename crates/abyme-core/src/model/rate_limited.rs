@@ -1,17 +1,15 @@
 //! A model whose calls wait for their turn with a rate limiter.
 
-use async_trait::async_trait;
-use futures_util::{StreamExt, stream};
-
 use super::{
     forward::forward,
     language_model::LanguageModel,
     message::{Request, Response},
-    one_try::{complete_once, stream_once},
-    rate_limiter::{RateLimiter, Streamed},
+    one_try::{complete_in_turn, stream_in_turn},
+    rate_limiter::RateLimiter,
     stream::ResponseStream,
 };
 use crate::error::Result;
+use async_trait::async_trait;
 
 /// A model whose calls wait for their turn. Made by
 /// [`with_rate_limit`](crate::LanguageModelExt::with_rate_limit).
@@ -41,19 +39,16 @@ impl<M: LanguageModel> LanguageModel for RateLimited<M> {
         true
     }
 
+    /// The limiter that was given takes the place of the model's own.
+    fn rate_limiter(&self) -> Option<RateLimiter> {
+        None
+    }
+
     async fn complete(&self, request: &Request) -> Result<Response> {
-        let admission = self.limiter.admission(self.name(), request).await;
-        let result = complete_once(&self.model, request).await;
-        admission.learn(result.as_ref());
-        result
+        complete_in_turn(&self.limiter, &self.model, request).await
     }
 
     fn stream<'a>(&'a self, request: &'a Request) -> ResponseStream<'a> {
-        let admission = self.limiter.admission(self.name(), request);
-        let pieces = stream::once(admission).flat_map(move |admission| {
-            let mut streamed = Streamed::from(admission);
-            stream_once(&self.model, request).inspect(move |piece| streamed.see(piece))
-        });
-        pieces.boxed()
+        stream_in_turn(self.limiter.clone(), &self.model, request)
     }
 }

@@ -1,5 +1,6 @@
 //! Keeps the calls of many models and runs within what a provider allows, together.
 
+mod accounts;
 mod config;
 mod pace;
 mod state;
@@ -10,6 +11,7 @@ mod tests;
 
 use std::{
     fmt,
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -19,7 +21,10 @@ use tokio::{
 };
 
 pub use self::config::RateLimiterConfig;
-use self::state::{Sent, State, Wait};
+use self::{
+    accounts::Accounts,
+    state::{Sent, State, Wait},
+};
 use super::{
     message::{Request, Response},
     stream::Delta,
@@ -38,11 +43,16 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// - limits that are given are spread evenly, so that they hold for each minute, however it is cut;
 /// - what a provider says is left with each reply, and when there will be more, is what goes out;
-/// - a refusal (429) makes all calls wait once, for as long as it says or ever longer. It halves the rate,
-///   which then rises again step by step, as in TCP. The refused call itself is not tried again here: that is
-///   its caller's to decide ([`RetryPolicy`](crate::RetryPolicy)), as of any call;
-/// - as long as nothing is known, a few calls go out first, and one more with each that comes back;
+/// - a refusal (429) makes all calls wait once, for as long as it says or ever longer. Where the provider's own
+///   count does not explain it, the rate is halved: what was used of late, or what was kept to, if that is
+///   less. Then it rises again step by step, as in TCP. The refused call itself is not tried again here: that
+///   is its caller's to decide ([`RetryPolicy`](crate::RetryPolicy)), as of any call;
+/// - as long as nothing is known, a few calls go out first, and one more with each that comes back
+///   ([`RateLimiterConfig::first_calls`]); so it is after a refusal;
 /// - a reply that is stopped before its end counts as what came of it until then.
+///
+/// Without one, calls of a run go out at once until the provider refuses some: the clients of this workspace
+/// have one for each [account](Self::of_account), which only learns.
 ///
 /// ```
 /// use abyme_core::{
@@ -78,11 +88,39 @@ impl Default for RateLimiter {
     }
 }
 
+/// Whether both keep one account.
+impl PartialEq for RateLimiter {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for RateLimiter {}
+
+/// Those that this process shares. A provider counts by account, whoever asks.
+static ACCOUNTS: Accounts<Shared> = Accounts::new();
+
 impl RateLimiter {
     /// A limiter with an account of its own.
     pub fn new(config: RateLimiterConfig) -> Self {
-        let state = Mutex::new(State::new(config.clone()));
-        Self(Arc::new(Shared { config, queue: tokio::sync::Mutex::default(), changed: Notify::new(), state }))
+        Self(Arc::new(Shared::new(config)))
+    }
+
+    /// The limiter of what a provider counts together, such as its host, a key and a model: the same for all
+    /// of this process that ask with an equal `account`, as long as one of them has it.
+    ///
+    /// It knows no limit until a refusal or a reply teaches one; until then all calls go out at once.
+    ///
+    /// ```
+    /// use abyme_core::RateLimiter;
+    ///
+    /// let limiter = RateLimiter::of_account(&("api.example.com", "sk-123", "large"));
+    /// assert_eq!(limiter, RateLimiter::of_account(&("api.example.com", "sk-123", "large")));
+    /// assert_ne!(limiter, RateLimiter::of_account(&("api.example.com", "sk-456", "large")));
+    /// ```
+    pub fn of_account(account: &(impl Hash + ?Sized)) -> Self {
+        let config = || RateLimiterConfig::default().first_calls(None);
+        Self(ACCOUNTS.get(account, || Shared::new(config())))
     }
 
     /// Refuses a limit that lets nothing through.
@@ -117,6 +155,11 @@ impl RateLimiter {
 }
 
 impl Shared {
+    fn new(config: RateLimiterConfig) -> Self {
+        let state = Mutex::new(State::new(config.clone()));
+        Self { config, queue: tokio::sync::Mutex::default(), changed: Notify::new(), state }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -190,7 +233,7 @@ impl Drop for Streamed {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.shared.state().ended();
+        self.shared.state().ended(&self.sent);
         self.shared.changed.notify_one();
     }
 }

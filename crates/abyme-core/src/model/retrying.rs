@@ -7,7 +7,8 @@ use super::{
     forward::forward,
     language_model::LanguageModel,
     message::{Request, Response},
-    one_try::{begun, complete_once, resumed},
+    one_try::{begun, complete_once, resumed, stream_once},
+    rate_limiter::RateLimiter,
     retry::RetryPolicy,
     stream::ResponseStream,
 };
@@ -35,6 +36,11 @@ impl<M> Retrying<M> {
 impl<M: LanguageModel> LanguageModel for Retrying<M> {
     forward!(this => this.model; name check price reports_cost max_input_tokens secrets stopped_early);
 
+    /// Each try takes its turn here.
+    fn rate_limiter(&self) -> Option<RateLimiter> {
+        None
+    }
+
     fn limits_each_try(&self) -> bool {
         true
     }
@@ -45,7 +51,7 @@ impl<M: LanguageModel> LanguageModel for Retrying<M> {
 
     /// A stream is tried again until its first piece has come.
     fn stream<'a>(&'a self, request: &'a Request) -> ResponseStream<'a> {
-        resumed(self.policy.run(|_| begun(&self.model, request))).boxed()
+        resumed(self.policy.run(|_| begun(stream_once(&self.model, request)))).boxed()
     }
 }
 

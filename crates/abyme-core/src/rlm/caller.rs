@@ -23,7 +23,8 @@ use crate::{
     interpreter::HostError,
     limits::Limits,
     model::{
-        FinishReason, LanguageModel, Request, Response, Retries, Usage, complete_once, stream_once, timed_out,
+        FinishReason, LanguageModel, Request, Response, Retries, Usage, complete_once, limits_each_try,
+        stream_once, timed_out,
     },
     telemetry,
     trajectory::{CallOutcome, Event, Past, PastReply, Purpose, Recorder, StoppedEarly, usage_of},
@@ -424,7 +425,7 @@ impl<'a> ModelCaller<'a> {
         // A model that waits for its turn, or tries again, may take longer than one try, but no longer than
         // the run.
         let answer = match left {
-            Some(left) if model.limits_each_try() => {
+            Some(left) if limits_each_try(model) => {
                 timeout(left, call).await.unwrap_or_else(|_| Err(timed_out(model, left)))
             }
             _ => call.await,

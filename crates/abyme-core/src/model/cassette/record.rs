@@ -210,7 +210,7 @@ impl<M: LanguageModel> Recorded<M> {
 #[deny(clippy::missing_trait_methods)]
 impl<M: LanguageModel> LanguageModel for Recorded<M> {
     forward!(this => this.model;
-        name check price reports_cost max_input_tokens limits_each_try secrets stopped_early);
+        name check price reports_cost max_input_tokens limits_each_try rate_limiter secrets stopped_early);
 
     async fn complete(&self, request: &Request) -> Result<Response> {
         let mut open = self.recording.begin(&self.model, request, None);

@@ -21,6 +21,7 @@ use crate::{
         language_model::LanguageModel,
         message::{Request, Response},
         price::Price,
+        rate_limiter::RateLimiter,
         stream::{Delta, ResponseStream, pieces},
     },
 };
@@ -266,6 +267,10 @@ impl LanguageModel for Replayed {
 
     fn limits_each_try(&self) -> bool {
         false
+    }
+
+    fn rate_limiter(&self) -> Option<RateLimiter> {
+        None
     }
 
     fn secrets(&self) -> Vec<String> {

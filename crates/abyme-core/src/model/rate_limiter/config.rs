@@ -18,13 +18,19 @@ pub struct RateLimiterConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_per_minute: Option<u64>,
     /// Whether to keep to what the provider says with each reply of what is left
-    /// ([`RateLimits`](crate::RateLimits) (crate::RateLimits)), besides the above. Default true.
+    /// ([`RateLimits`](crate::RateLimits)), besides the above. Default true.
     pub learns: bool,
+    /// How many calls may be in flight as long as nothing is known of the provider's limits: so many at
+    /// first, and one more with each that is answered. `None`: any number, until a refusal (429) or what a
+    /// reply says teaches a limit. Default 8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_calls: Option<usize>,
     /// How long the rate takes from a tenth of what is given above to the whole, at the start and after as
     /// long without a call: for a provider that limits how fast its use may rise. Default 0: at once.
     #[serde(with = "crate::seconds")]
     pub ramp: Duration,
-    /// How long the rate takes from nothing to what it was, after a refusal (429) halved it. Default 120 s.
+    /// How long the rate takes from nothing to what was used when a refusal (429) came, which halves it.
+    /// Above that it rises by as large a part of itself. Default 120 s.
     #[serde(with = "crate::seconds")]
     pub recovery: Duration,
     /// Longest pause of all calls after refusals where the provider names none; the first is a second, and
@@ -43,6 +49,7 @@ impl Default for RateLimiterConfig {
             requests_per_minute: None,
             tokens_per_minute: None,
             learns: true,
+            first_calls: Some(8),
             ramp: Duration::ZERO,
             recovery: Duration::from_secs(120),
             max_backoff: Duration::from_secs(60),
@@ -67,6 +74,12 @@ impl RateLimiterConfig {
     /// Sets whether to keep to what the provider says is left.
     pub fn learns(mut self, learns: bool) -> Self {
         self.learns = learns;
+        self
+    }
+
+    /// Sets how many calls may be in flight as long as nothing is known.
+    pub fn first_calls(mut self, calls: impl Into<Option<usize>>) -> Self {
+        self.first_calls = calls.into();
         self
     }
 
@@ -103,7 +116,7 @@ mod tests {
     fn defaults_are_pinned() {
         let json = serde_json::to_value(RateLimiterConfig::default()).unwrap();
         let expected = serde_json::json!({
-            "learns": true, "ramp": 0.0, "recovery": 120.0, "max_backoff": 60.0,
+            "learns": true, "first_calls": 8, "ramp": 0.0, "recovery": 120.0, "max_backoff": 60.0,
             "max_requested_backoff": 900.0,
         });
         assert_eq!(json, expected);

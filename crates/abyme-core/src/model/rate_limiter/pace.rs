@@ -20,17 +20,28 @@ pub(super) struct Pace {
     /// What the rate may rise to, where that is known.
     most: Option<f64>,
     per_minute: f64,
-    /// How much the rate rises in a second.
+    /// How much the rate rises in a second, at a ramp.
     rise: f64,
+    /// How the rate rises after a refusal.
+    recovery: Option<Recovery>,
     /// What may go out now; below 0 what went out too early.
     level: f64,
     at: Instant,
 }
 
+/// How a rate rises that was too high.
+#[derive(Debug)]
+struct Recovery {
+    /// What was too much.
+    refused: f64,
+    seconds: f64,
+}
+
 impl Pace {
     /// A pace of `most` a minute, which is reached after `ramp`.
     pub(super) fn of(most: f64, ramp: Duration, now: Instant) -> Self {
-        let mut pace = Self { most: Some(most), per_minute: most, rise: 0.0, level: 0.0, at: now };
+        let mut pace =
+            Self { most: Some(most), per_minute: most, rise: 0.0, recovery: None, level: 0.0, at: now };
         pace.ramp(ramp);
         pace.level = pace.burst();
         pace
@@ -38,22 +49,26 @@ impl Pace {
 
     /// A pace that was found out by a refusal, and may rise again without an end.
     pub(super) fn guessed(per_minute: f64, now: Instant) -> Self {
-        Self { most: None, per_minute, rise: 0.0, level: 0.0, at: now }
+        Self { most: None, per_minute, rise: 0.0, recovery: None, level: 0.0, at: now }
     }
 
     /// Begins a ramp anew.
     pub(super) fn ramp(&mut self, ramp: Duration) {
         if let Some(most) = self.most.filter(|_| !ramp.is_zero()) {
             self.per_minute = most * RAMP_START;
+            self.recovery = None;
             self.rise = most * (1.0 - RAMP_START) / ramp.as_secs_f64();
         }
     }
 
-    /// Halves the rate, which rises to what it could be within `recovery`.
-    pub(super) fn refused(&mut self, recovery: Duration, now: Instant) {
+    /// Halves the rate, or what was `used` of it: a rate that was given may be far above what a provider takes.
+    /// It rises again, to what it was within half of `recovery`.
+    pub(super) fn refused(&mut self, used: f64, recovery: Duration, now: Instant) {
         self.fill(now);
-        self.rise = self.most.unwrap_or(self.per_minute) / recovery.as_secs_f64().max(1.0);
-        self.per_minute = (self.per_minute / 2.0).max(LEAST_PER_MINUTE);
+        let refused = self.per_minute.min(used);
+        self.rise = 0.0;
+        self.recovery = Some(Recovery { refused, seconds: recovery.as_secs_f64().max(1.0) });
+        self.per_minute = (refused / 2.0).max(LEAST_PER_MINUTE);
         self.level = self.level.min(0.0);
     }
 
@@ -82,7 +97,11 @@ impl Pace {
     fn fill(&mut self, now: Instant) {
         let seconds = now.saturating_duration_since(self.at).as_secs_f64();
         self.at = now;
-        let risen = self.per_minute + self.rise * seconds;
+        let rise = match &self.recovery {
+            Some(recovery) => self.per_minute.max(recovery.refused) / recovery.seconds,
+            None => self.rise,
+        };
+        let risen = self.per_minute + rise * seconds;
         let risen = self.most.map_or(risen, |most| risen.min(most));
         let filled = (self.per_minute + risen) / 2.0 * SHARE / 60.0 * seconds;
         self.per_minute = risen;

@@ -16,15 +16,14 @@ use crate::{
     },
 };
 
-/// Calls in flight until something is known about a provider's limits: as many as in TCP's slow start, and
-/// one more with each reply.
-const FIRST_WINDOW: usize = 8;
+/// Calls that go out after a refusal, as in TCP's slow start; one more with each of them that is answered.
+const WINDOW_AFTER_REFUSAL: usize = 2;
 /// The first pause after a refusal where the provider names none.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 /// The part of a pause that is added at random, so that programs that share a key come back apart.
 const JITTER: f64 = 0.1;
-/// Over how many seconds calls are counted, to know how many a minute were too many.
-const RECENT_SECONDS: f64 = 10.0;
+/// Over how many seconds use is counted, to know how much a minute was too much.
+const RECENT_SECONDS: f64 = 2.0;
 
 /// What is limited: requests, tokens, tokens of requests, tokens of replies.
 const RESOURCES: usize = 4;
@@ -51,19 +50,25 @@ pub(super) struct State {
     /// What calls have taken since the start.
     taken: Cost,
     calls: u64,
+    /// Calls in flight, of those that went out after the newest refusal that was news.
     in_flight: usize,
-    window: usize,
+    /// How many of them there may be, where that is limited.
+    window: Option<usize>,
     /// No call goes out before.
     paused: Option<Instant>,
     /// Refusals in a row.
     refusals: u32,
-    /// The last call before the rate was lowered: refusals of calls up to it were for the rate of then.
-    lowered_at: u64,
-    last_call: Option<Instant>,
+    /// The last call before the newest refusal that was news: outcomes of calls up to it say nothing of the
+    /// time since.
+    known_to: u64,
+    /// Whether a call has been answered since then.
+    is_open: bool,
+    /// Up to when `recent` is counted.
+    counted_to: Instant,
     /// When a call was last waiting.
     active_at: Instant,
-    /// Calls in the last seconds; older ones fade.
-    recent: f64,
+    /// What calls took in the last seconds, without those of a pause; older ones fade.
+    recent: Cost,
     estimates: Estimates,
 }
 
@@ -96,6 +101,8 @@ impl State {
             None,
             None,
         ];
+        // What was given is known.
+        let window = config.first_calls.filter(|_| config.learns && paces.iter().all(Option::is_none));
         Self {
             config,
             paces,
@@ -104,13 +111,14 @@ impl State {
             taken: [0.0; RESOURCES],
             calls: 0,
             in_flight: 0,
-            window: FIRST_WINDOW,
+            window,
             paused: None,
             refusals: 0,
-            lowered_at: 0,
-            last_call: None,
+            known_to: 0,
+            is_open: true,
+            counted_to: now,
             active_at: now,
-            recent: 0.0,
+            recent: [0.0; RESOURCES],
             estimates: Estimates::default(),
         }
     }
@@ -139,39 +147,39 @@ impl State {
         if ready > now {
             return Err(Wait::Until(ready));
         }
-        if self.is_blind() && self.in_flight >= self.window {
+        if self.window.is_some_and(|window| self.in_flight >= window) {
             return Err(Wait::Change);
         }
         Ok(self.sent(model, bytes, cost, now))
     }
 
-    /// Whether nothing is known of any limit.
-    fn is_blind(&self) -> bool {
-        self.config.learns && self.paces.iter().all(Option::is_none) && self.told.iter().all(Option::is_none)
-    }
-
     fn sent(&mut self, model: &str, bytes: usize, cost: Cost, now: Instant) -> Sent {
+        self.count_to(now);
         for (at, cost) in cost.into_iter().enumerate() {
+            self.recent[at] += cost;
             self.paces[at].iter_mut().for_each(|pace| pace.take(cost));
             self.told[at].iter_mut().for_each(|told| told.take(cost));
             self.taken[at] += cost;
         }
-        self.recent = self.recent_calls(now) + 1.0;
-        self.last_call = Some(now);
         self.calls += 1;
         self.in_flight += 1;
         Sent { call: self.calls, cost, taken: self.taken, model: model.to_owned(), bytes }
     }
 
-    fn recent_calls(&self, now: Instant) -> f64 {
-        let idle = self.last_call.map_or(0.0, |last| now.saturating_duration_since(last).as_secs_f64());
-        self.recent * (-idle / RECENT_SECONDS).exp()
+    /// Lets what calls took fade.
+    fn count_to(&mut self, now: Instant) {
+        let seconds = now.saturating_duration_since(self.counted_to).as_secs_f64();
+        self.counted_to = self.counted_to.max(now);
+        self.recent.iter_mut().for_each(|recent| *recent *= (-seconds / RECENT_SECONDS).exp());
     }
 
     /// Learns from an answer.
     pub(super) fn answered(&mut self, sent: &Sent, response: &Response, now: Instant) {
-        self.refusals = 0;
-        self.window = self.window.saturating_add(1);
+        if sent.call > self.known_to {
+            self.refusals = 0;
+            self.is_open = true;
+            self.window = self.window.map(|window| window.saturating_add(1));
+        }
         self.estimates.learn(&sent.model, sent.bytes, &response.usage);
         if let Some(used) = cost_of(&response.usage) {
             self.give_back(sent, used);
@@ -202,14 +210,12 @@ impl State {
         if retry_after.is_some_and(|pause| pause > self.config.max_requested_backoff) {
             return;
         }
-        let is_news = sent.call > self.lowered_at;
+        let is_news = sent.call > self.known_to;
         if is_news {
-            self.lowered_at = self.calls;
+            self.known_to = self.calls;
+            self.in_flight = 0;
             self.refusals += 1;
-            let too_many = self.recent_calls(now) * 60.0 / RECENT_SECONDS;
-            self.paces[0].get_or_insert_with(|| Pace::guessed(too_many.max(1.0), now));
-            let recovery = self.config.recovery;
-            self.paces.iter_mut().flatten().for_each(|pace| pace.refused(recovery, now));
+            self.lower(sent.cost, now);
         }
         let doubled = FIRST_BACKOFF * 2u32.saturating_pow(self.refusals.saturating_sub(1).min(16));
         let pause = match retry_after {
@@ -219,12 +225,34 @@ impl State {
         };
         let jittered = pause.mul_f64(1.0 + rand::rng().random_range(0.0..=JITTER));
         self.paused = self.paused.max(now.checked_add(jittered));
+        // Nothing is used in a pause, which says nothing of what is used otherwise.
+        self.count_to(now);
+        self.counted_to = self.paused.unwrap_or(now);
         tracing::debug!(seconds = jittered.as_secs_f64(), "all calls wait: the provider refused one");
     }
 
-    /// One call less is in flight.
-    pub(super) fn ended(&mut self) {
-        self.in_flight -= 1;
+    /// Lowers the rate after a refusal, unless that says nothing of it.
+    fn lower(&mut self, cost: Cost, now: Instant) {
+        self.window = Some(WINDOW_AFTER_REFUSAL);
+        let mut told =
+            self.told.iter_mut().zip(cost).filter_map(|(told, cost)| told.as_mut()?.ready(cost, now));
+        // By the provider's own count nothing was left. Or nothing was answered since the rate was lowered
+        // last: others use it up, or what was used before still counts.
+        if told.any(|ready| ready > now) || !self.is_open {
+            return;
+        }
+        self.is_open = false;
+        self.count_to(now);
+        let used = self.recent.map(|recent| recent * 60.0 / RECENT_SECONDS);
+        self.paces[0].get_or_insert_with(|| Pace::guessed(used[0], now));
+        for (pace, used) in self.paces.iter_mut().zip(used) {
+            pace.iter_mut().for_each(|pace| pace.refused(used, self.config.recovery, now));
+        }
+    }
+
+    /// A call is in flight no more.
+    pub(super) fn ended(&mut self, sent: &Sent) {
+        self.in_flight -= usize::from(sent.call > self.known_to);
     }
 
     /// Puts what a call used in place of what it was expected to use.
@@ -247,7 +275,10 @@ impl State {
                 (None, Some(most)) if self.paces[at].is_none() => {
                     self.paces[at] = Some(Pace::of(most as f64, Duration::ZERO, now));
                 }
-                _ => {}
+                _ => continue,
+            }
+            if self.refusals == 0 {
+                self.window = None;
             }
         }
     }

@@ -160,13 +160,66 @@ async fn what_a_provider_says_is_left_goes_out_and_no_more() {
 
 #[tokio::test(start_paused = true)]
 async fn a_provider_that_only_refuses_is_learnt_from_by_all_at_once() {
-    for (tells, most) in [(Tells::RetryAfter, 0.1), (Tells::Nothing, 0.2)] {
-        let provider = Provider::new(300, tells);
-        let limited = provider.clone().with_rate_limit(&RateLimiter::default());
+    for first_calls in [Some(8), None] {
+        for (tells, most) in [(Tells::RetryAfter, 0.02), (Tells::Nothing, 0.1), (Tells::Headers, 0.02)] {
+            let provider = Provider::new(300, tells);
+            let config = RateLimiterConfig::default().first_calls(first_calls);
+            let limited = provider.clone().with_rate_limit(&RateLimiter::new(config));
+            let model = limited.with_retry(RetryPolicy::default());
+            assert!(ask(&model, 1_000).await.iter().all(Result::is_ok), "{tells:?}");
+            let share = provider.refused() as f64 / 1_000.0;
+            assert!(share < most, "{tells:?}: {share}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_known_to_be_limited_goes_out_at_once() {
+    let provider = Provider::new(10_000, Tells::Nothing);
+    let model = provider.clone().with_rate_limit(&RateLimiter::of_account("a test"));
+    let started = Instant::now();
+    assert!(ask(&model, 1_000).await.iter().all(Result::is_ok));
+    assert_eq!(started.elapsed(), provider.takes);
+}
+
+/// Refuses the tenth call and answers all others.
+#[derive(Debug, Default)]
+struct RefusingOnce(Mutex<usize>);
+
+#[async_trait]
+impl LanguageModel for RefusingOnce {
+    fn name(&self) -> &str {
+        "refusing once"
+    }
+
+    async fn complete(&self, _: &Request) -> Result<Response> {
+        let mut calls = self.0.lock().unwrap();
+        *calls += 1;
+        match *calls {
+            10 => Err(Error::new(ErrorKind::RateLimited { retry_after: None }, "too many requests")),
+            _ => Ok("yes".into()),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_halves_what_was_used_and_the_rate_rises_again() {
+    let given = RateLimiterConfig::default().requests_per_minute(60_000);
+    for config in [given, RateLimiterConfig::default().first_calls(None)] {
+        let provider = Arc::new(RefusingOnce::default());
+        let limited = provider.clone().with_rate_limit(&RateLimiter::new(config));
         let model = limited.with_retry(RetryPolicy::default());
-        assert!(ask(&model, 1_000).await.iter().all(Result::is_ok), "{tells:?}");
-        let share = provider.refused() as f64 / 1_000.0;
-        assert!(provider.refused() > 0 && share < most, "{tells:?}: {share}");
+        // Ten calls at once are 300 a minute, as uses are counted.
+        let ask_first = async {
+            let _ = tokio::time::timeout(Duration::from_secs(11), ask(&model, 1_000)).await;
+        };
+        ask_first.await;
+        let calls = *provider.0.lock().unwrap();
+        assert!((30..=45).contains(&calls), "10 s after the pause at 150 a minute: {calls}");
+        let started = Instant::now();
+        assert!(ask(&model, 5_000).await.iter().all(Result::is_ok));
+        let seconds = started.elapsed().as_secs();
+        assert!((120..=330).contains(&seconds), "without an end to its rise: {seconds}");
     }
 }
 
