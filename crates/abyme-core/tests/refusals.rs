@@ -181,3 +181,17 @@ async fn in_wrappers_each_try_takes_its_turn_too() {
     // The first 200. If none waited for the others, each would come back as they do.
     assert!(refused.iter().all(|refused| (200..=240).contains(refused)), "{refused:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_takes_nothing_is_given_up_in_minutes() {
+    let provider = Provider::new(0, 60, 1, Tells::Nothing);
+    let model = provider.clone().with_retry(RetryPolicy::default());
+    let started = Instant::now();
+    let request = Request::prompt("?");
+    let answers = join_all((0..100).map(|_| model.complete(&request))).await;
+    assert!(answers.iter().all(Result::is_err));
+    let (seconds, refused) = (started.elapsed().as_secs(), provider.counted.lock().unwrap().refused);
+    // As long as one call tries by itself, and as long as it takes to know that nothing is let in.
+    assert!((60..=400).contains(&seconds), "{seconds} s");
+    assert!((500..=1_200).contains(&refused), "{refused}");
+}

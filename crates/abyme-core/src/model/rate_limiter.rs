@@ -43,10 +43,10 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// - limits that are given are spread evenly, so that they hold for each minute, however it is cut;
 /// - what a provider says is left with each reply, and when there will be more, is what goes out;
-/// - a refusal (429) makes all calls wait once, for as long as it says or ever longer. Where the provider's own
-///   count does not explain it, the rate is halved: what was used of late, or what was kept to, if that is
-///   less. Then it rises again step by step, as in TCP. The refused call itself is not tried again here: that
-///   is its caller's to decide ([`RetryPolicy`](crate::RetryPolicy)), as of any call;
+/// - a refusal (429) makes all calls wait once, for as long as it says or ever longer. Where the provider's
+///   own count does not explain it, the rate is halved: what was used of late, or what was kept to, if that
+///   is less. Then it rises again step by step, as in TCP. The refused call itself is not tried again here:
+///   that is its caller's to decide ([`RetryPolicy`](crate::RetryPolicy)), as of any call;
 /// - as long as nothing is known, a few calls go out first, and one more with each that comes back
 ///   ([`RateLimiterConfig::first_calls`]); so it is after a refusal;
 /// - a reply that is stopped before its end counts as what came of it until then.

@@ -34,7 +34,7 @@ pub struct RateLimiterConfig {
     #[serde(with = "crate::seconds")]
     pub recovery: Duration,
     /// Longest pause of all calls after refusals where the provider names none; the first is a second, and
-    /// each in a row doubles it. Default 60 s.
+    /// each in a row doubles it. Default 20 s.
     #[serde(with = "crate::seconds")]
     pub max_backoff: Duration,
     /// Longest pause that is waited for where the provider names it. Where it names a longer one, calls go
@@ -52,7 +52,7 @@ impl Default for RateLimiterConfig {
             first_calls: Some(8),
             ramp: Duration::ZERO,
             recovery: Duration::from_secs(120),
-            max_backoff: Duration::from_secs(60),
+            max_backoff: Duration::from_secs(20),
             max_requested_backoff: Duration::from_secs(900),
         }
     }
@@ -116,7 +116,7 @@ mod tests {
     fn defaults_are_pinned() {
         let json = serde_json::to_value(RateLimiterConfig::default()).unwrap();
         let expected = serde_json::json!({
-            "learns": true, "first_calls": 8, "ramp": 0.0, "recovery": 120.0, "max_backoff": 60.0,
+            "learns": true, "first_calls": 8, "ramp": 0.0, "recovery": 120.0, "max_backoff": 20.0,
             "max_requested_backoff": 900.0,
         });
         assert_eq!(json, expected);

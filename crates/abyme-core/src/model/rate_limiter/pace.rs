@@ -11,6 +11,8 @@ const SHARE: f64 = 0.99;
 const BURST: f64 = 1.0 - SHARE;
 /// The least that a refused rate falls to.
 const LEAST_PER_MINUTE: f64 = 1.0;
+/// The most that a rate rises to which was found out by a refusal.
+const MOST_PER_MINUTE: f64 = 1e6;
 /// What a ramp begins with.
 const RAMP_START: f64 = 0.1;
 
@@ -52,6 +54,11 @@ impl Pace {
         Self { most: None, per_minute, rise: 0.0, recovery: None, level: 0.0, at: now }
     }
 
+    /// Whether it was given, and not found out.
+    pub(super) fn is_given(&self) -> bool {
+        self.most.is_some()
+    }
+
     /// Begins a ramp anew.
     pub(super) fn ramp(&mut self, ramp: Duration) {
         if let Some(most) = self.most.filter(|_| !ramp.is_zero()) {
@@ -61,8 +68,8 @@ impl Pace {
         }
     }
 
-    /// Halves the rate, or what was `used` of it: a rate that was given may be far above what a provider takes.
-    /// It rises again, to what it was within half of `recovery`.
+    /// Halves the rate, or what was `used` of it: a rate that was given may be far above what a provider
+    /// takes. It rises again, to what it was within half of `recovery`.
     pub(super) fn refused(&mut self, used: f64, recovery: Duration, now: Instant) {
         self.fill(now);
         let refused = self.per_minute.min(used);
@@ -102,7 +109,7 @@ impl Pace {
             None => self.rise,
         };
         let risen = self.per_minute + rise * seconds;
-        let risen = self.most.map_or(risen, |most| risen.min(most));
+        let risen = risen.min(self.most.unwrap_or(MOST_PER_MINUTE).max(self.per_minute));
         let filled = (self.per_minute + risen) / 2.0 * SHARE / 60.0 * seconds;
         self.per_minute = risen;
         self.level = (self.level + filled).min(self.burst());

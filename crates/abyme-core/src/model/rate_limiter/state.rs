@@ -18,6 +18,12 @@ use crate::{
 
 /// Calls that go out after a refusal, as in TCP's slow start; one more with each of them that is answered.
 const WINDOW_AFTER_REFUSAL: usize = 2;
+/// After how long a call that was not refused was let in, though its answer may take longer. Then twice as
+/// many may go out, and so on.
+const REFUSED_WITHIN: Duration = Duration::from_secs(2);
+/// After how many refusals in a row nobody waits any more for those that try: the provider may take nothing
+/// for hours, and each call has to learn that for itself. More than come in a minute.
+const REFUSALS_TO_TELL_ALL: u32 = 10;
 /// The first pause after a refusal where the provider names none.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 /// The part of a pause that is added at random, so that programs that share a key come back apart.
@@ -54,6 +60,8 @@ pub(super) struct State {
     in_flight: usize,
     /// How many of them there may be, where that is limited.
     window: Option<usize>,
+    /// When those in flight will have been let in, whether or not they were answered.
+    let_in_at: Option<Instant>,
     /// No call goes out before.
     paused: Option<Instant>,
     /// Refusals in a row.
@@ -61,7 +69,7 @@ pub(super) struct State {
     /// The last call before the newest refusal that was news: outcomes of calls up to it say nothing of the
     /// time since.
     known_to: u64,
-    /// Whether a call has been answered since then.
+    /// Whether a call has been let in since then.
     is_open: bool,
     /// Up to when `recent` is counted.
     counted_to: Instant,
@@ -112,6 +120,7 @@ impl State {
             calls: 0,
             in_flight: 0,
             window,
+            let_in_at: None,
             paused: None,
             refusals: 0,
             known_to: 0,
@@ -136,8 +145,10 @@ impl State {
             self.paces.iter_mut().flatten().for_each(|pace| pace.ramp(self.config.ramp));
         }
         self.active_at = now;
-        let paced = self.paces.iter_mut().zip(cost);
-        let paced = paced.filter_map(|(pace, cost)| Some(pace.as_mut()?.ready(cost, now)));
+        let tells_all = self.refusals >= REFUSALS_TO_TELL_ALL;
+        let paced = self.paces.iter_mut().zip(cost).filter_map(|(pace, cost)| Some((pace.as_mut()?, cost)));
+        let paced = paced.filter(|(pace, _)| pace.is_given() || !tells_all);
+        let paced = paced.map(|(pace, cost)| pace.ready(cost, now));
         let ready = paced.max().unwrap_or(now);
         let told = self.told.iter_mut().zip(cost);
         let told = told.filter_map(|(told, cost)| told.as_mut()?.ready(cost, now));
@@ -147,8 +158,16 @@ impl State {
         if ready > now {
             return Err(Wait::Until(ready));
         }
-        if self.window.is_some_and(|window| self.in_flight >= window) {
-            return Err(Wait::Change);
+        if let Some(window) = self.window.as_mut().filter(|window| self.in_flight >= **window && !tells_all) {
+            match self.let_in_at {
+                None => return Err(Wait::Change),
+                Some(at) if at > now => return Err(Wait::Until(at)),
+                Some(_) => {
+                    *window = window.saturating_mul(2);
+                    self.let_in_at = None;
+                    self.let_in();
+                }
+            }
         }
         Ok(self.sent(model, bytes, cost, now))
     }
@@ -163,6 +182,9 @@ impl State {
         }
         self.calls += 1;
         self.in_flight += 1;
+        if self.known_to > 0 {
+            self.let_in_at.get_or_insert(now + REFUSED_WITHIN);
+        }
         Sent { call: self.calls, cost, taken: self.taken, model: model.to_owned(), bytes }
     }
 
@@ -176,8 +198,7 @@ impl State {
     /// Learns from an answer.
     pub(super) fn answered(&mut self, sent: &Sent, response: &Response, now: Instant) {
         if sent.call > self.known_to {
-            self.refusals = 0;
-            self.is_open = true;
+            self.let_in();
             self.window = self.window.map(|window| window.saturating_add(1));
         }
         self.estimates.learn(&sent.model, sent.bytes, &response.usage);
@@ -187,6 +208,12 @@ impl State {
         if let Some(limits) = &response.rate_limits {
             self.learn(sent, limits, now);
         }
+    }
+
+    /// A call was let in after the newest refusal.
+    fn let_in(&mut self) {
+        self.refusals = 0;
+        self.is_open = true;
     }
 
     /// Learns from a reply that was stopped: `uncounted` bytes of it are not in the usage that `seen` has.
@@ -214,6 +241,7 @@ impl State {
         if is_news {
             self.known_to = self.calls;
             self.in_flight = 0;
+            self.let_in_at = None;
             self.refusals += 1;
             self.lower(sent.cost, now);
         }
@@ -236,8 +264,8 @@ impl State {
         self.window = Some(WINDOW_AFTER_REFUSAL);
         let mut told =
             self.told.iter_mut().zip(cost).filter_map(|(told, cost)| told.as_mut()?.ready(cost, now));
-        // By the provider's own count nothing was left. Or nothing was answered since the rate was lowered
-        // last: others use it up, or what was used before still counts.
+        // By the provider's own count nothing was left. Or nothing was let in since the rate was lowered:
+        // others use it up, or what was used before still counts.
         if told.any(|ready| ready > now) || !self.is_open {
             return;
         }

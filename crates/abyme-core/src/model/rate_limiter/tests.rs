@@ -182,9 +182,12 @@ async fn what_is_not_known_to_be_limited_goes_out_at_once() {
     assert_eq!(started.elapsed(), provider.takes);
 }
 
-/// Refuses the tenth call and answers all others.
+/// Refuses the tenth call and answers all others, after so long.
 #[derive(Debug, Default)]
-struct RefusingOnce(Mutex<usize>);
+struct RefusingOnce {
+    calls: Mutex<usize>,
+    takes: Duration,
+}
 
 #[async_trait]
 impl LanguageModel for RefusingOnce {
@@ -193,9 +196,15 @@ impl LanguageModel for RefusingOnce {
     }
 
     async fn complete(&self, _: &Request) -> Result<Response> {
-        let mut calls = self.0.lock().unwrap();
-        *calls += 1;
-        match *calls {
+        let call = {
+            let mut calls = self.calls.lock().unwrap();
+            *calls += 1;
+            *calls
+        };
+        if call != 10 {
+            tokio::time::sleep(self.takes).await;
+        }
+        match call {
             10 => Err(Error::new(ErrorKind::RateLimited { retry_after: None }, "too many requests")),
             _ => Ok("yes".into()),
         }
@@ -210,17 +219,25 @@ async fn a_refusal_halves_what_was_used_and_the_rate_rises_again() {
         let limited = provider.clone().with_rate_limit(&RateLimiter::new(config));
         let model = limited.with_retry(RetryPolicy::default());
         // Ten calls at once are 300 a minute, as uses are counted.
-        let ask_first = async {
-            let _ = tokio::time::timeout(Duration::from_secs(11), ask(&model, 1_000)).await;
-        };
-        ask_first.await;
-        let calls = *provider.0.lock().unwrap();
+        let _ = tokio::time::timeout(Duration::from_secs(11), ask(&model, 1_000)).await;
+        let calls = *provider.calls.lock().unwrap();
         assert!((30..=45).contains(&calls), "10 s after the pause at 150 a minute: {calls}");
         let started = Instant::now();
         assert!(ask(&model, 5_000).await.iter().all(Result::is_ok));
         let seconds = started.elapsed().as_secs();
         assert!((120..=330).contains(&seconds), "without an end to its rise: {seconds}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_were_let_in_are_not_waited_for() {
+    let provider = Arc::new(RefusingOnce { takes: MINUTE, ..RefusingOnce::default() });
+    let limited = provider.with_rate_limit(&RateLimiter::of_account("a slow provider"));
+    let model = limited.with_retry(RetryPolicy::default());
+    assert!(ask(&model, 10).await.iter().all(Result::is_ok));
+    let started = Instant::now();
+    assert!(ask(&model, 16).await.iter().all(Result::is_ok));
+    assert!(started.elapsed() < MINUTE + Duration::from_secs(10), "{:?}", started.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
