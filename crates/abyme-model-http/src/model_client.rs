@@ -7,7 +7,7 @@ use std::{
 };
 
 use abyme_core::{
-    Delta, Error, ErrorKind, ModelFacts, Price, PriceTable, Request, Response, ResponseStream, Result,
+    Delta, Error, ModelFacts, Price, PriceTable, RateLimiter, Request, Response, ResponseStream, Result,
     model::collect, runtime::HomeRuntime,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -15,8 +15,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::time::Instant;
 
 use crate::{
-    asking::Call, client::HttpClient, env::Sources, masked_reply::masked, model_config::ModelConfig,
-    provider_api::ProviderApi,
+    asking::Call, client::HttpClient, env::Sources, lazy::Lazy, masked_reply::masked,
+    model_config::ModelConfig, provider_api::ProviderApi, secret::Secret,
 };
 
 /// A client of one provider's models: settings, one pool of connections, and the facts that every error
@@ -44,6 +44,8 @@ struct Resolved<A: ProviderApi> {
     facts: Option<ModelFacts>,
     client: HttpClient,
     api: A,
+    /// Where its calls take their turns, together with all others that the provider counts with them.
+    limiter: RateLimiter,
 }
 
 /// A value that is made at the first use. What is wrong with it is said at every use.
@@ -174,6 +176,11 @@ impl<A: ProviderApi> ModelClient<A> {
         self.resolved().is_ok_and(|resolved| resolved.api.reports_cost(&resolved.config))
     }
 
+    /// The limiter of the host, the keys and the model; `None` if the configuration cannot work.
+    pub fn rate_limiter(&self) -> Option<RateLimiter> {
+        self.resolved().ok().map(|resolved| resolved.limiter.clone())
+    }
+
     /// The keys that requests carry; none if the configuration cannot work.
     pub fn secrets(&self) -> Vec<String> {
         let keys = self.resolved().map_or(&[][..], |resolved| resolved.client.keys().secrets());
@@ -198,7 +205,9 @@ impl<A: ProviderApi> Inner<A> {
         let (client, api) = A::connect(&config)?;
         let model = api.name_of(&config.model)?.to_owned();
         let facts = api.facts(&model);
-        Ok(Resolved { config, model, facts, client, api })
+        let keys: Vec<_> = client.keys().secrets().iter().map(Secret::expose).collect();
+        let limiter = RateLimiter::of_account(&(client.host(), keys, &model));
+        Ok(Resolved { config, model, facts, client, api, limiter })
     }
 }
 
@@ -398,6 +407,10 @@ macro_rules! model_client {
 
             fn max_input_tokens(&self) -> Option<u64> {
                 self.0.max_input_tokens()
+            }
+
+            fn rate_limiter(&self) -> Option<::abyme_core::RateLimiter> {
+                self.0.rate_limiter()
             }
 
             fn secrets(&self) -> Vec<String> {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use abyme_core::{ErrorKind, LanguageModel, LanguageModelExt, Request, RetryPolicy};
+use abyme_model_openai::OpenAi;
 use serde_json::json;
 use wiremock::{Request as Received, Respond, ResponseTemplate};
 
@@ -129,4 +130,19 @@ async fn a_policy_without_retries() {
     let model = model(&server.uri()).with_retry(RetryPolicy::none());
     assert_eq!(model.complete(&Request::prompt("x")).await.unwrap_err().kind(), ErrorKind::Server);
     assert_eq!(requests(&server).await, 1);
+}
+
+#[test]
+fn what_a_provider_counts_together_has_one_limiter() {
+    let client = |name: &str, url: &str, key: &str| OpenAi::new(name).base_url(url).api_key(key);
+    let (url, key) = ("http://127.0.0.1:1/v1", "sk-canary-0123456789");
+    let one = client("a", url, key);
+    let limiter = one.rate_limiter().unwrap();
+    assert_eq!(Some(limiter.clone()), client("a", url, key).temperature(0.5).rate_limiter());
+    for other in [client("b", url, key), client("a", "http://127.0.0.1:2/v1", key), client("a", url, "sk-2")]
+    {
+        assert_ne!(Some(limiter.clone()), other.rate_limiter(), "{other:?}");
+    }
+    assert!(!format!("{limiter:?}").contains("canary"));
+    assert_eq!(one.with_rate_limit(&limiter).rate_limiter(), None, "it waits by itself");
 }
