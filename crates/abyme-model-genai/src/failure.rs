@@ -57,6 +57,14 @@ pub(crate) fn error(failed: Genai, exchange: &Exchange, host: &str) -> Error {
     }
 }
 
+/// Whether it is of an answer that is no text.
+pub(crate) fn is_no_text(failed: &Genai) -> bool {
+    matches!(failed, Genai::WebStream { error, .. } if deepest(&**error).contains(NO_TEXT))
+}
+
+/// What the deepest cause says of bytes that are no text.
+const NO_TEXT: &str = "utf-8";
+
 /// The first words of an error's `Debug`: which one it is, without what it holds.
 fn name(error: &Genai) -> String {
     let shown = format!("{error:?}");
@@ -94,10 +102,8 @@ fn answered(exchange: &Exchange, status: StatusCode, headers: HeaderMap, body: S
 
 /// The error of a connection that failed.
 fn broken(cause: &(dyn std::error::Error + 'static), host: &str) -> Error {
-    let mut causes = std::iter::successors(Some(cause), |cause| cause.source());
-    // The address may hold what nobody should see; the deepest cause says what happened.
-    let deepest = causes.by_ref().last().map(ToString::to_string).unwrap_or_default();
-    if deepest.contains("utf-8") {
+    let deepest = deepest(cause);
+    if deepest.contains(NO_TEXT) {
         return Error::new(ErrorKind::MalformedReply, format!("the answer of {host} is no text: {deepest}"));
     }
     let kind = match deepest.contains("timed out") {
@@ -105,4 +111,12 @@ fn broken(cause: &(dyn std::error::Error + 'static), host: &str) -> Error {
         false => ErrorKind::Connection,
     };
     Error::new(kind, format!("the connection to {host} failed: {deepest}"))
+}
+
+/// What the deepest cause says. The others may hold an address, and in it what nobody should see.
+fn deepest(cause: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(Some(cause), |cause| cause.source())
+        .last()
+        .map(ToString::to_string)
+        .unwrap_or_default()
 }

@@ -2,7 +2,14 @@
 //! [`LanguageModel`](abyme_core::LanguageModel)s: Bedrock, Vertex, Cohere and some forty others.
 //!
 //! For OpenAI, Anthropic, Gemini and servers with an OpenAI-compatible API, Abyme has clients of its own,
-//! which can do more: see the crate's `README.md`.
+//! which can do more. What genai keeps from this one:
+//!
+//! - an event is read to its end, however large it is: only the time of the call bounds it;
+//! - a failure with status 200 in place of a stream is
+//!   [`MalformedReply`](abyme_core::ErrorKind::MalformedReply), whatever it says;
+//! - the limits that a provider names in the headers of replies are not known.
+//!
+//! The crate's `README.md` has the rest.
 //!
 //! ```no_run
 //! use abyme_core::{LanguageModel, LanguageModelExt, Request, RetryPolicy};

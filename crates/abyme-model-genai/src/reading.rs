@@ -71,7 +71,12 @@ impl Reading {
                     let message = format!("the answer of {host} ended before the reply did");
                     return Err(Error::new(ErrorKind::Connection, message));
                 }
-                Some(Err(error)) => return Err(failure::error(error, &self.exchange, host)),
+                // What is no text from its beginning is compressed, which was not asked for. It would come so
+                // again.
+                Some(Err(failed)) if !self.began && failure::is_no_text(&failed) => {
+                    return Err(failure::error(failed, &self.exchange, host).permanent());
+                }
+                Some(Err(failed)) => return Err(failure::error(failed, &self.exchange, host)),
                 Some(Ok(event)) => {
                     self.began |= !matches!(event, ChatStreamEvent::Start);
                     if let Some(delta) = self.reply.take(event) {

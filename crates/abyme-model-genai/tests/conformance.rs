@@ -11,6 +11,5 @@ abyme_conformance::model_suite! {
     .lacks([ModelNeed::EventBound]),
     xfail: [
         ("a_failure_with_status_200", "genai does not show an answer that is no stream of events"),
-        ("a_compressed_bomb", "nothing is decompressed, so it is malformed, which may be asked again"),
     ],
 }
