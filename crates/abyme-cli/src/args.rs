@@ -157,11 +157,11 @@ pub(crate) struct ModelArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct WrapArgs {
-    /// Most requests a minute to each model; further ones wait, which is not the model's time. Also keeps to
-    /// what the provider says is left [default: no limit]
+    /// Most requests a minute to each model; further ones wait, which is not the model's time [default: what
+    /// the provider says is left, and what its refusals teach]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rpm: Option<u32>,
-    /// Most tokens a minute to each model, of requests and replies together [default: no limit]
+    /// Most tokens a minute to each model, of requests and replies together [default: as --rpm]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) tpm: Option<u64>,
     /// The model that answers for a minute after another one failed, ran into a limit or was not reached

@@ -1,16 +1,18 @@
 //! `abyme run` against a server on the loopback interface.
 
 use std::{
+    collections::VecDeque,
     io::Read,
     os::unix::fs::PermissionsExt,
     process::Stdio,
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
 use crate::{
-    server::{Server, completion},
+    server::{Server, completion, reply},
     support::{CommandEnd, TestDir, eventually, exit_within, signal},
     terminal::on_a_terminal,
 };
@@ -592,6 +594,29 @@ fn calls_are_recorded_and_replayed_without_a_server_and_kept_for_the_next_run() 
     let other = ["run", "-s", "q -> text", "-i", "q=y", "--interpreter", "subprocess"];
     let differs = dir.run(&[&other[..], &["--replay", "calls.jsonl"]].concat());
     assert!(differs.code != 0 && differs.stderr.contains("is not the recorded one"), "{differs:?}");
+}
+
+#[test]
+fn a_batch_waits_its_turn_where_the_server_refuses_what_is_too_many() {
+    const REPLY: &str = "```python\nanswers = llm_query_batched([f'p{i}' for i in range(150)])\n\
+                         SUBMIT(sum(a.startswith('P') for a in answers))\n```";
+    // 40 in any second, and not a word of when there will be more.
+    let recent = Mutex::new(VecDeque::new());
+    let server = Server::start(move |request| {
+        let (mut recent, now) = (recent.lock().unwrap(), Instant::now());
+        recent.retain(|at| now - *at < Duration::from_secs(1));
+        if recent.len() >= 40 {
+            return (429, json!({"error": {"message": "slow down"}}));
+        }
+        recent.push_back(now);
+        (200, completion(&reply(&[REPLY], request)))
+    });
+    let dir = dir(&server);
+    let ended = ok(dir.run(&["run", "-s", "q -> n: int", "-i", "q=x", "--interpreter", "subprocess"]));
+    assert_eq!(ended.stdout, "150\n", "{ended:?}");
+    // What was under way as the first one was refused, and a few that tried whether they are let in again.
+    let refused = server.began().len() - 151;
+    assert!((1..=45).contains(&refused), "{refused}");
 }
 
 #[test]

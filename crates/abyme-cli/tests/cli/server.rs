@@ -61,7 +61,8 @@ impl Server {
     }
 }
 
-fn reply(replies: &[&str], request: &Value) -> String {
+/// The reply of the root model to a request, by its turn, or that of the sub-model.
+pub(crate) fn reply(replies: &[&str], request: &Value) -> String {
     let messages = request["messages"].as_array().unwrap();
     if messages[0]["role"] != "system" {
         return messages[0]["content"].as_str().unwrap().to_uppercase();
