@@ -17,6 +17,7 @@
 //! - usage that is missing, negative, absurd: conformance `usage`
 //! - a thousand prompts at once, one of them failing: core
 //!   `host::a_batch_runs_at_the_same_time_up_to_the_limit`, `a_batch_keeps_its_order_and_a_failure_its_place`
+//! - more at once, in a batch and in several runs, than the provider takes: core `refusals`
 //! - cancelled in the pause between two tries: `model::a_run_that_is_cancelled_between_two_tries_ends_then`
 //! - fails for good at step k; replies that hold no code: core `never_lost`,
 //!   `run::a_model_that_fails_for_good_keeps_the_trajectory`
