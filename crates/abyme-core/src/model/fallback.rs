@@ -154,7 +154,7 @@ impl<A: LanguageModel, B: LanguageModel> LanguageModel for Fallback<A, B> {
         knows(&self.first) && knows(&self.second)
     }
 
-    /// Calls do not wait for the first one, because the second one is there. Theirs of that one do, here.
+    /// Calls do not wait for the first model, because the second one is there. Those of that one wait here.
     fn rate_limiter(&self) -> Option<RateLimiter> {
         None
     }
