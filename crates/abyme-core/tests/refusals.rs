@@ -29,7 +29,7 @@ struct Provider {
     takes: Duration,
     tells: Tells,
     limiter: RateLimiter,
-    counted: Mutex<Counted>,
+    counted: Mutex<Tally>,
 }
 
 /// What a provider says of its limits.
@@ -41,7 +41,7 @@ enum Tells {
 }
 
 #[derive(Debug, Default)]
-struct Counted {
+struct Tally {
     recent: VecDeque<Instant>,
     answered: usize,
     refused: usize,
@@ -168,7 +168,7 @@ async fn in_wrappers_each_try_takes_its_turn_too() {
     let folder = tempfile::tempdir().unwrap();
     let recording = Recording::create(folder.path().join("calls.jsonl")).unwrap();
     let down = ScriptedModel::from_fn(|_| Err(Error::new(ErrorKind::Server, "503")));
-    let slow = HedgePolicy::default().after(Duration::from_secs(5));
+    let slow = HedgePolicy::default().hedge_timeout(Duration::from_secs(5));
     let refused = [
         refused(|model| model.with_price(Price::per_million(1.0, 1.0))).await,
         refused(|model| model.with_max_input_tokens(1_000)).await,

@@ -7,16 +7,16 @@ use std::{
 };
 
 use abyme_core::{
-    Delta, Error, ModelFacts, Price, PriceTable, RateLimiter, Request, Response, ResponseStream, Result,
-    model::collect, runtime::HomeRuntime,
+    Delta, Error, ErrorKind, ModelFacts, Price, PriceTable, RateLimiter, Request, Response, ResponseStream,
+    Result, model::collect, runtime::HomeRuntime,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::time::Instant;
 
 use crate::{
-    asking::Call, client::HttpClient, env::Sources, lazy::Lazy, masked_reply::masked,
-    model_config::ModelConfig, provider_api::ProviderApi, secret::Secret,
+    asking::Call, client::HttpClient, env::Sources, masked_reply::masked, model_config::ModelConfig,
+    provider_api::ProviderApi, secret::Secret,
 };
 
 /// A client of one provider's models: settings, one pool of connections, and the facts that every error

@@ -6,11 +6,7 @@ use super::workspace::{Problem, SourceFile, Workspace};
 const ENDINGS: &[&str] = &["timeout", "grace", "backoff", "interval", "max_age"];
 
 /// Fields with other names, each with its reason.
-const ALLOWED: &[(&str, &str)] = &[
-    ("Observation::duration", "what a cell took, not what it may take"),
-    ("RateLimiterConfig::ramp", "over how long a rate rises"),
-    ("RateLimiterConfig::recovery", "over how long a rate rises again"),
-];
+const ALLOWED: &[(&str, &str)] = &[("Observation::duration", "what a cell took, not what it may take")];
 
 pub(crate) fn check(workspace: &Workspace) -> Vec<Problem> {
     workspace.files.iter().filter(|file| file.extension() == "rs").flat_map(check_file).collect()

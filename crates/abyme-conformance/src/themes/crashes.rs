@@ -56,8 +56,8 @@ cases! {
     /// C14: an overflow of the C stack ends the session, unless Python sees it coming.
     #[needs(CrashIsolated)]
     async fn a_stack_overflow_stays_inside(s) {
-        // Since Python 3.11 a function in Python that calls itself takes no C stack, and so all of the memory.
-        // One that C calls takes both.
+        // Since Python 3.11 a function in Python that calls itself takes no C stack, and so all memory. One
+        // that C calls takes both.
         for (depth, body) in [("10**8", "max([0], key=f)"), ("10**5", "f(0)")] {
             let mut session = s.another().await;
             let code = format!(

@@ -3,8 +3,8 @@
 mod accounts;
 mod config;
 mod pace;
+mod reported;
 mod state;
-mod told;
 
 #[cfg(test)]
 mod tests;
@@ -97,7 +97,7 @@ impl PartialEq for RateLimiter {
 
 impl Eq for RateLimiter {}
 
-/// Those that this process shares. A provider counts by account, whoever asks.
+/// Those that this process shares. A provider counts by account, and not by caller.
 static ACCOUNTS: Accounts<Shared> = Accounts::new();
 
 impl RateLimiter {

@@ -28,11 +28,11 @@ pub struct RateLimiterConfig {
     /// How long the rate takes from a tenth of what is given above to the whole, at the start and after as
     /// long without a call: for a provider that limits how fast its use may rise. Default 0: at once.
     #[serde(with = "crate::seconds")]
-    pub ramp: Duration,
+    pub ramp_interval: Duration,
     /// How long the rate takes from nothing to what was used when a refusal (429) came, which halves it.
     /// Above that it rises by as large a part of itself. Default 120 s.
     #[serde(with = "crate::seconds")]
-    pub recovery: Duration,
+    pub recovery_interval: Duration,
     /// Longest pause of all calls after refusals where the provider names none; the first is a second, and
     /// each in a row doubles it. Default 20 s.
     #[serde(with = "crate::seconds")]
@@ -50,8 +50,8 @@ impl Default for RateLimiterConfig {
             tokens_per_minute: None,
             learns: true,
             first_calls: Some(8),
-            ramp: Duration::ZERO,
-            recovery: Duration::from_secs(120),
+            ramp_interval: Duration::ZERO,
+            recovery_interval: Duration::from_secs(120),
             max_backoff: Duration::from_secs(20),
             max_requested_backoff: Duration::from_secs(900),
         }
@@ -84,14 +84,14 @@ impl RateLimiterConfig {
     }
 
     /// Sets how long the rate takes to rise at the start.
-    pub fn ramp(mut self, ramp: Duration) -> Self {
-        self.ramp = ramp;
+    pub fn ramp_interval(mut self, ramp_interval: Duration) -> Self {
+        self.ramp_interval = ramp_interval;
         self
     }
 
     /// Sets how long the rate takes to rise after a refusal.
-    pub fn recovery(mut self, recovery: Duration) -> Self {
-        self.recovery = recovery;
+    pub fn recovery_interval(mut self, recovery_interval: Duration) -> Self {
+        self.recovery_interval = recovery_interval;
         self
     }
 
@@ -116,8 +116,8 @@ mod tests {
     fn defaults_are_pinned() {
         let json = serde_json::to_value(RateLimiterConfig::default()).unwrap();
         let expected = serde_json::json!({
-            "learns": true, "first_calls": 8, "ramp": 0.0, "recovery": 120.0, "max_backoff": 20.0,
-            "max_requested_backoff": 900.0,
+            "learns": true, "first_calls": 8, "ramp_interval": 0.0, "recovery_interval": 120.0,
+            "max_backoff": 20.0, "max_requested_backoff": 900.0,
         });
         assert_eq!(json, expected);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::Rng;
 use tokio::time::Instant;
 
-use super::{config::RateLimiterConfig, pace::Pace, told::Told};
+use super::{config::RateLimiterConfig, pace::Pace, reported::ReportedLimit};
 use crate::{
     error::{Error, ErrorKind},
     model::{
@@ -50,7 +50,7 @@ fn each(limits: &RateLimits) -> [&RateLimit; RESOURCES] {
 pub(super) struct State {
     config: RateLimiterConfig,
     paces: [Option<Pace>; RESOURCES],
-    told: [Option<Told>; RESOURCES],
+    told: [Option<ReportedLimit>; RESOURCES],
     /// The call whose reply told it.
     told_by: u64,
     /// What calls have taken since the start.
@@ -102,7 +102,7 @@ pub(super) enum Wait {
 impl State {
     pub(super) fn new(config: RateLimiterConfig) -> Self {
         let now = Instant::now();
-        let pace = |most: Option<f64>| most.map(|most| Pace::of(most, config.ramp, now));
+        let pace = |most: Option<f64>| most.map(|most| Pace::of(most, config.ramp_interval, now));
         let paces = [
             pace(config.requests_per_minute.map(f64::from)),
             pace(config.tokens_per_minute.map(|tokens| tokens as f64)),
@@ -141,8 +141,8 @@ impl State {
         if let Some(until) = self.paused.filter(|until| now < *until) {
             return Err(Wait::Until(until));
         }
-        if arrived.saturating_duration_since(self.active_at) > self.config.ramp {
-            self.paces.iter_mut().flatten().for_each(|pace| pace.ramp(self.config.ramp));
+        if arrived.saturating_duration_since(self.active_at) > self.config.ramp_interval {
+            self.paces.iter_mut().flatten().for_each(|pace| pace.ramp(self.config.ramp_interval));
         }
         self.active_at = now;
         let tells_all = self.refusals >= REFUSALS_TO_TELL_ALL;
@@ -274,7 +274,7 @@ impl State {
         let used = self.recent.map(|recent| recent * 60.0 / RECENT_SECONDS);
         self.paces[0].get_or_insert_with(|| Pace::guessed(used[0], now));
         for (pace, used) in self.paces.iter_mut().zip(used) {
-            pace.iter_mut().for_each(|pace| pace.refused(used, self.config.recovery, now));
+            pace.iter_mut().for_each(|pace| pace.refused(used, self.config.recovery_interval, now));
         }
     }
 
@@ -298,7 +298,7 @@ impl State {
         self.told_by = sent.call;
         for (at, limit) in each(limits).into_iter().enumerate() {
             let since = self.taken[at] - sent.taken[at];
-            match (Told::by(limit, since, now), limit.limit) {
+            match (ReportedLimit::by(limit, since, now), limit.limit) {
                 (Some(told), _) => self.told[at] = Some(told),
                 (None, Some(most)) if self.paces[at].is_none() => {
                     self.paces[at] = Some(Pace::of(most as f64, Duration::ZERO, now));

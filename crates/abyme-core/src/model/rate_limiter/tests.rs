@@ -282,7 +282,7 @@ async fn the_wait_is_not_the_models_time_and_who_gives_up_leaves_its_place() {
 
 #[tokio::test(start_paused = true)]
 async fn a_ramp_begins_slowly() {
-    let config = RateLimiterConfig::default().requests_per_minute(600).ramp(MINUTE);
+    let config = RateLimiterConfig::default().requests_per_minute(600).ramp_interval(MINUTE);
     let provider = Provider::new(10_000, Tells::Nothing);
     let model = provider.clone().with_rate_limit(&RateLimiter::new(config));
     let asking = ask(&model, 2_000);

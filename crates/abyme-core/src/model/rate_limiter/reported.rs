@@ -11,14 +11,14 @@ const PERIOD: Duration = Duration::from_secs(60);
 
 /// What is left of one limit of a provider, as it said it last.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct ReportedLimit {
     limit: Option<f64>,
     left: f64,
     /// When all of it is there again.
     reset: Option<Instant>,
 }
 
-impl Told {
+impl ReportedLimit {
     /// What a reply says, in whose provider's count `since` is still missing: what went out after it.
     pub(super) fn by(limit: &RateLimit, since: f64, now: Instant) -> Option<Self> {
         let left = limit.remaining? as f64 - since;
