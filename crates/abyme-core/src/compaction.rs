@@ -27,6 +27,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// # assert!(never != early);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Compaction {

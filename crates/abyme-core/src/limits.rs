@@ -167,6 +167,30 @@ impl Limits {
         }
     }
 
+    /// These limits, where what somebody changed `from` something `to` something else is as they want it.
+    pub(crate) fn changed(&self, from: &Self, to: &Self) -> Self {
+        fn choose<T: Copy + PartialEq>(own: T, from: T, to: T) -> T {
+            if from == to { own } else { to }
+        }
+        Self {
+            max_iterations: choose(self.max_iterations, from.max_iterations, to.max_iterations),
+            max_llm_calls: choose(self.max_llm_calls, from.max_llm_calls, to.max_llm_calls),
+            max_depth: choose(self.max_depth, from.max_depth, to.max_depth),
+            max_concurrent_calls: choose(
+                self.max_concurrent_calls,
+                from.max_concurrent_calls,
+                to.max_concurrent_calls,
+            ),
+            max_output_chars: choose(self.max_output_chars, from.max_output_chars, to.max_output_chars),
+            max_preview_chars: choose(self.max_preview_chars, from.max_preview_chars, to.max_preview_chars),
+            cell_timeout: choose(self.cell_timeout, from.cell_timeout, to.cell_timeout),
+            model_timeout: choose(self.model_timeout, from.model_timeout, to.model_timeout),
+            run_timeout: choose(self.run_timeout, from.run_timeout, to.run_timeout),
+            max_tokens: choose(self.max_tokens, from.max_tokens, to.max_tokens),
+            max_cost: choose(self.max_cost, from.max_cost, to.max_cost),
+        }
+    }
+
     /// Refuses limits under which no run could work.
     pub(crate) fn check(&self) -> Result<()> {
         let wrong = |what: &str| Err(Error::new(ErrorKind::Config, what.to_owned()));

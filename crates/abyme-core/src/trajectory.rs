@@ -10,6 +10,8 @@ mod fork;
 mod format;
 mod ledger;
 mod past;
+mod run_terms;
+mod terms;
 mod turn;
 mod writer;
 
@@ -18,6 +20,8 @@ pub(crate) use self::{
     difference::{difference, difference_of, name_of},
     format::hash,
     past::{FollowMode, Past, PastCell, PastReply, PastTree, is_of_cell, usage_of},
+    run_terms::RunTerms,
+    terms::{Summaries, Terms},
 };
 pub use self::{
     event::{
@@ -33,7 +37,7 @@ use std::{
     collections::HashSet,
     io::Write,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -237,7 +241,10 @@ pub(crate) struct Recorder {
     run: String,
     tree: Arc<TreeRecorder>,
     clock: RunClock,
-    past: Option<Past>,
+    past: Option<Arc<Past>>,
+    terms: RunTerms,
+    /// The terms that the record of a replay says the run goes by.
+    said_terms: Mutex<Option<Terms>>,
 }
 
 /// What the recorders of a run and its children share.
@@ -251,8 +258,17 @@ struct TreeRecorder {
     past: Option<Arc<PastTree>>,
     /// What is to be said when the run goes on.
     notes: Mutex<Vec<String>>,
-    /// The limits that it goes on with.
-    limits: Limits,
+    /// What the root goes on with.
+    terms: RunTerms,
+}
+
+/// What a run goes on from.
+struct ResumedFrom {
+    /// How many records so far.
+    records: usize,
+    /// What was used beside these.
+    set_aside: Option<Usage>,
+    notes: Vec<String>,
 }
 
 impl TreeRecorder {
@@ -260,37 +276,60 @@ impl TreeRecorder {
         for sink in &self.sinks {
             sink.record(&record);
         }
-        self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        self.records().push(record);
+    }
+
+    /// Says that a run goes on by these terms.
+    fn push_resumed(&self, run: &str, at: Duration, terms: Terms, from: ResumedFrom) {
+        let ResumedFrom { records, set_aside, notes } = from;
+        let Terms { limits, summaries: Summaries { compaction, max_input_tokens } } = terms;
+        let event = Event::RunResumed {
+            abyme: env!("CARGO_PKG_VERSION").to_owned(),
+            unix_ms: unix_ms(),
+            records: records as u64,
+            set_aside,
+            limits,
+            compaction: Some(compaction),
+            max_input_tokens,
+            notes,
+        };
+        self.push(Arc::new(Record::new(run, at.as_secs_f64(), event)));
+    }
+
+    fn records(&self) -> MutexGuard<'_, Vec<Arc<Record>>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Vec<String>> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Recorder {
-    pub(crate) fn new(run: String, sinks: Vec<Arc<dyn EventSink>>) -> Self {
-        Self::root(run, sinks, TreeClock::started(), Vec::new(), None, Limits::default())
+    pub(crate) fn new(run: String, sinks: Vec<Arc<dyn EventSink>>, terms: Terms) -> Self {
+        Self::root(run, sinks, TreeClock::started(), Vec::new(), None, terms)
     }
 
-    /// A recorder of a run that goes on where `trajectory` ends, with these limits.
-    pub(crate) fn resumed(trajectory: &Trajectory, sinks: Vec<Arc<dyn EventSink>>, limits: &Limits) -> Self {
+    /// A recorder of a run that goes on where `trajectory` ends, and by these terms.
+    pub(crate) fn resumed(trajectory: &Trajectory, sinks: Vec<Arc<dyn EventSink>>, terms: Terms) -> Self {
         let records = trajectory.records.clone();
-        let had = trajectory.limits().and_then(|limits| limits.run_timeout);
-        let has_more_time = had.is_some_and(|had| limits.run_timeout.is_none_or(|now| now > had));
-        let past = PastTree::new(&records, FollowMode::Resume, has_more_time);
+        let past = PastTree::new(&records, FollowMode::Resume, &terms.limits);
         let clock = TreeClock::standing(past.last_at());
-        Self::root(trajectory.run().to_owned(), sinks, clock, records, Some(past), limits.clone())
+        let own = past.of(trajectory.run());
+        Self::root(trajectory.run().to_owned(), sinks, clock, records, Some((past, own)), terms)
     }
 
-    /// A recorder of a run that does again what `trajectory` says.
+    /// A recorder of a run that does again what `trajectory` says, with the limits that these terms change.
     pub(crate) fn replayed(
         run: String,
         trajectory: &Trajectory,
         sinks: Vec<Arc<dyn EventSink>>,
         live: bool,
+        terms: Terms,
     ) -> Self {
-        let past = PastTree::new(&trajectory.records, FollowMode::Replay { live }, false);
-        let (clock, limits) = (TreeClock::standing(0.0), Limits::default());
-        let mut recorder = Self::root(run, sinks, clock, Vec::new(), Some(past.clone()), limits);
-        recorder.past = past.of(trajectory.run());
-        recorder
+        let past = PastTree::new(&trajectory.records, FollowMode::Replay { live }, &terms.limits);
+        let own = past.of(trajectory.run());
+        Self::root(run, sinks, TreeClock::standing(0.0), Vec::new(), Some((past, own)), terms)
     }
 
     fn root(
@@ -298,10 +337,12 @@ impl Recorder {
         sinks: Vec<Arc<dyn EventSink>>,
         clock: Arc<TreeClock>,
         records: Vec<Arc<Record>>,
-        past: Option<Arc<PastTree>>,
-        limits: Limits,
+        past: Option<(Arc<PastTree>, Option<Past>)>,
+        terms: Terms,
     ) -> Self {
-        let own = past.as_ref().and_then(|past| past.of(&run));
+        let (past, own) = past.unzip();
+        let own = own.flatten().map(Arc::new);
+        let terms = RunTerms::new(terms).with_past(own.clone());
         let tree = TreeRecorder {
             root: run.clone(),
             clock: clock.clone(),
@@ -309,17 +350,19 @@ impl Recorder {
             records: Mutex::new(records),
             past,
             notes: Mutex::default(),
-            limits,
+            terms: terms.clone(),
         };
-        Self { run, tree: Arc::new(tree), clock: RunClock::new(clock, Duration::ZERO), past: own }
+        let clock = RunClock::new(clock, Duration::ZERO);
+        Self { run, tree: Arc::new(tree), clock, past: own, terms, said_terms: Mutex::default() }
     }
 
     /// Records the events of a child among those of this run. `past` is the id that the child had in the
     /// record, if it has one there.
-    pub(crate) fn child(&self, run: String, past: Option<&str>) -> Self {
-        let past = past.and_then(|run| self.tree.past.as_ref()?.of(run));
+    pub(crate) fn child(&self, run: String, past: Option<&str>, terms: RunTerms) -> Self {
+        let past = past.and_then(|run| self.tree.past.as_ref()?.of(run)).map(Arc::new);
         let clock = RunClock::new(self.tree.clock.clone(), self.clock.last());
-        Self { run, tree: self.tree.clone(), clock, past }
+        let terms = terms.with_past(past.clone());
+        Self { run, tree: self.tree.clone(), clock, past, terms, said_terms: Mutex::default() }
     }
 
     pub(crate) fn record(&self, event: Event) {
@@ -332,6 +375,7 @@ impl Recorder {
             Some((past, RecordAnswer::Known(record))) => {
                 self.clock.advance(seconds(record.at));
                 if past.tree().follow() != FollowMode::Resume {
+                    self.say_terms(self.terms.then(), &event);
                     self.tree.push(Arc::new(Record::new(&self.run, record.at, event)));
                 }
                 record
@@ -339,6 +383,14 @@ impl Recorder {
             Some((_, RecordAnswer::Beside)) => self.add(self.clock.last(), event),
             _ => {
                 self.go_live();
+                if self
+                    .tree
+                    .past
+                    .as_ref()
+                    .is_some_and(|past| past.follow() == FollowMode::Replay { live: true })
+                {
+                    self.say_terms(Some(self.terms.live().clone()), &event);
+                }
                 self.add(self.clock.now(), event)
             }
         }
@@ -390,6 +442,7 @@ impl Recorder {
     pub(crate) fn know(&self, record: &Record) {
         self.clock.advance(seconds(record.at));
         if self.past.as_ref().is_some_and(|past| past.tree().follow() != FollowMode::Resume) {
+            self.say_terms(self.terms.then(), &record.event);
             self.tree.push(Arc::new(Record::new(&self.run, record.at, record.event.clone())));
         }
     }
@@ -399,26 +452,54 @@ impl Recorder {
         let tree = &*self.tree;
         let Some(past) = tree.past.as_ref() else { return };
         if past.follow() == FollowMode::Resume {
-            let root = past.announce().map(|records| (&tree.root, records));
-            let child = self.past.as_ref().and_then(Past::announce_child_cut);
-            for (run, records) in root.into_iter().chain(child.map(|records| (&self.run, records))) {
-                let event = Event::RunResumed {
-                    abyme: env!("CARGO_PKG_VERSION").to_owned(),
-                    unix_ms: unix_ms(),
-                    records: records as u64,
-                    limits: tree.limits.clone(),
-                    notes: std::mem::take(&mut *tree.notes.lock().unwrap_or_else(PoisonError::into_inner)),
-                };
-                let at = tree.clock.now().as_secs_f64();
-                tree.push(Arc::new(Record::new(run, at, event)));
+            let root = past.announce().map(|records| (&tree.root, &tree.terms, records));
+            let child = self.past.as_ref().and_then(|past| past.announce_child_cut());
+            let child = child.map(|records| (&self.run, &self.terms, records));
+            for (run, terms, records) in root.into_iter().chain(child) {
+                let notes = std::mem::take(&mut *tree.notes());
+                let from = ResumedFrom { records, set_aside: None, notes };
+                tree.push_resumed(run, tree.clock.now(), terms.live().clone(), from);
             }
         }
         tree.clock.go_on(self.clock.last());
     }
 
+    /// Has the record of a replay say by which terms it goes from `event` on, where these are others than
+    /// before. Calls of a cell go by those of its end.
+    fn say_terms(&self, terms: Option<Terms>, event: &Event) {
+        if is_of_cell(event) {
+            return;
+        }
+        let mut said = self.said_terms.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Event::RunStarted { limits, compaction, max_input_tokens, .. } = event {
+            // It says so itself.
+            let compaction = compaction.clone().unwrap_or_default();
+            let summaries = Summaries { compaction, max_input_tokens: *max_input_tokens };
+            *said = Some(Terms { limits: limits.clone(), summaries });
+            return;
+        }
+        let Some(terms) = terms.filter(|terms| said.as_ref() != Some(terms)) else { return };
+        self.say_again(terms.clone(), None);
+        *said = Some(terms);
+    }
+
+    /// Has the record of a replay say what was used in records that were set aside in what it does again.
+    pub(crate) fn say_set_aside(&self, used: Usage) {
+        let is_replay = |past: &Past| past.tree().follow() != FollowMode::Resume;
+        let terms = self.said_terms.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(terms) = terms.filter(|_| self.past().is_some_and(is_replay)) {
+            self.say_again(terms, Some(used));
+        }
+    }
+
+    fn say_again(&self, terms: Terms, set_aside: Option<Usage>) {
+        let from = ResumedFrom { records: self.tree.records().len(), set_aside, notes: Vec::new() };
+        self.tree.push_resumed(&self.run, self.clock.last(), terms, from);
+    }
+
     /// Adds to what is said when the run goes on.
     pub(crate) fn note(&self, note: String) {
-        self.tree.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+        self.tree.notes().push(note);
     }
 
     /// Records the beginning of the run, and gives the messages that it begins with.
@@ -463,9 +544,14 @@ impl Recorder {
         &self.clock
     }
 
+    /// What the run goes by.
+    pub(crate) fn terms(&self) -> &RunTerms {
+        &self.terms
+    }
+
     /// What the run did before, if it goes on or is replayed.
     pub(crate) fn past(&self) -> Option<&Past> {
-        self.past.as_ref()
+        self.past.as_deref()
     }
 
     /// Whether the record of the run still answers.
@@ -484,6 +570,8 @@ impl Recorder {
                 let message = format!("the replay is not as the record has it: {}", difference.summary());
                 let error = Error::new(ErrorKind::Differs, message).operation("Rlm::replay");
                 let error = error.with("recorded", &difference.recorded).with("now", &difference.now);
+                let notes = self.tree.notes();
+                let error = if notes.is_empty() { error } else { error.with("changed", notes.join("; ")) };
                 Err(error.with_source(difference))
             }
             _ => Ok(()),
@@ -506,7 +594,7 @@ impl Recorder {
 
     /// The record of the run that all others come from.
     pub(crate) fn trajectory(&self) -> Trajectory {
-        Trajectory { records: self.tree.records.lock().unwrap_or_else(PoisonError::into_inner).clone() }
+        Trajectory { records: self.tree.records().clone() }
     }
 }
 

@@ -340,3 +340,29 @@ async fn the_summary_request_is_pinned() {
     });
     insta::assert_snapshot!(format!("{ask}~~~ then ~~~\n{next}"));
 }
+
+#[tokio::test]
+async fn a_replay_summarises_where_its_record_does_whatever_its_model_can_read() {
+    let model = || windowed(usize::MAX, 2_000, 12, summarised).with_max_input_tokens(4_000);
+    let build = |rlm: RlmBuilder| rlm.interpreter(interpreter().factory()).build().unwrap();
+    let begin = || Rlm::builder("docs -> word").limits(|limits| limits.max_iterations(20));
+    let early = Compaction::default().share(0.5).keep_turns(2);
+    let first = build(begin().model(model()).compaction(early)).run(inputs! { docs: "d" }).await.unwrap();
+    let count = |prediction: &Prediction| {
+        let events = prediction.trajectory().events();
+        events.filter(|event| matches!(event, Event::TranscriptCompacted { .. })).count()
+    };
+    assert!(count(&first) > 0);
+    // No window is known of this one, and it would not be asked for a summary.
+    let other = || build(begin().model(ScriptedModel::replies::<Response>([])).compaction(Compaction::off()));
+    let replay = other().replay_from(first.trajectory().clone()).await.unwrap();
+    assert_eq!((replay.outputs(), count(&replay)), (first.outputs(), count(&first)));
+    let again = other().replay_from(replay.trajectory().clone()).await.unwrap();
+    assert_eq!(count(&again), count(&first));
+    // A run that goes on with it asks for nothing again that the record has.
+    let records = first.trajectory().records();
+    let begun = records.take_while(|record| !matches!(record.event, Event::RunFinished { .. })).cloned();
+    let resumed = other().resume_from(begun.collect()).await.unwrap();
+    assert_eq!((resumed.outputs(), count(&resumed)), (first.outputs(), count(&first)));
+    assert_eq!(resumed.usage(), first.usage());
+}

@@ -9,6 +9,8 @@ mod effects;
 mod forks;
 #[path = "resume/limits.rs"]
 mod limits;
+#[path = "resume/parts.rs"]
+mod parts;
 #[path = "resume/words.rs"]
 mod words;
 

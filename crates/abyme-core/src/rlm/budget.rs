@@ -23,14 +23,13 @@ use crate::{
     limits::{Limits, Remaining},
     model::{Amount, Estimates, LanguageModel, Message, Request, Usage, bytes_of},
     status::Limit,
-    trajectory::RunClock,
+    trajectory::{Purpose, RunClock, RunTerms},
     value::Value,
 };
 
 /// What all runs of a tree share.
 #[derive(Debug)]
 struct TreeBudget {
-    limits: Limits,
     /// Model calls in flight.
     calls: Arc<Semaphore>,
     /// Child runs at work.
@@ -48,8 +47,51 @@ struct TreeUsed {
     /// What is held for calls in flight.
     held: Amount,
     estimates: Estimates,
-    /// A limit that cannot be kept, because this model does not report what counts towards it.
-    unmetered: Option<(Limit, String)>,
+    /// The first model that did not report how many tokens a call used, if one did not.
+    without_tokens: Option<String>,
+    /// The first one that did not report what a call costs.
+    without_cost: Option<String>,
+}
+
+impl TreeUsed {
+    /// What a call of this size will use, where that matters.
+    fn estimate(&self, limits: &Limits, model: &dyn LanguageModel, size: CallSize) -> Amount {
+        match limits.max_tokens.is_some() || limits.max_cost.is_some() {
+            true => self.estimates.of(model.name(), size.bytes, size.max_output_tokens, model.price()),
+            false => Amount::default(),
+        }
+    }
+
+    /// Which limit so much more would exceed.
+    fn exceeded(&self, limits: &Limits, more: Amount) -> Option<Limit> {
+        let tokens = self.usage.total_tokens().unwrap_or_default() + self.held.tokens + more.tokens;
+        let cost = self.usage.cost.unwrap_or_default() + self.held.cost + more.cost;
+        if limits.max_tokens.is_some_and(|limit| tokens > limit) {
+            Some(Limit::Tokens)
+        } else if limits.max_cost.is_some_and(|limit| cost > limit) {
+            Some(Limit::Cost)
+        } else {
+            None
+        }
+    }
+
+    /// A limit that cannot be kept, and the model that does not report what counts towards it.
+    fn unmetered(&self, limits: &Limits) -> Option<(Limit, &str)> {
+        let cost = self.without_cost.as_deref().filter(|_| limits.max_cost.is_some());
+        let tokens = self.without_tokens.as_deref().filter(|_| limits.max_tokens.is_some());
+        let cost = cost.map(|model| (Limit::Cost, model));
+        cost.or_else(|| tokens.map(|model| (Limit::Tokens, model)))
+    }
+
+    fn tokens_left(&self, limits: &Limits) -> Option<u64> {
+        let used = self.usage.total_tokens().unwrap_or_default() + self.held.tokens;
+        Some(limits.max_tokens?.saturating_sub(used))
+    }
+
+    fn cost_left(&self, limits: &Limits) -> Option<f64> {
+        let used = self.usage.cost.unwrap_or_default() + self.held.cost;
+        Some((limits.max_cost? - used).max(0.0))
+    }
 }
 
 /// The budget of one run of a tree.
@@ -60,12 +102,10 @@ pub(super) struct Budget {
     /// The slot of a child run; the root needs none.
     slot: Option<Slot>,
     depth: u32,
-    max_iterations: u32,
+    terms: RunTerms,
     clock: RunClock,
-    /// When the run has to be over, by its clock.
-    deadline: Option<Duration>,
-    /// When its turns have to be over, so that time is left for the extract call.
-    turns_deadline: Option<Duration>,
+    /// When it began, by its clock.
+    started: Duration,
     used: Mutex<RunUsed>,
 }
 
@@ -100,37 +140,11 @@ const MAX_EXTRACT_TIME: Duration = Duration::from_secs(60);
 impl TreeBudget {
     fn new(limits: &Limits) -> Self {
         Self {
-            limits: limits.clone(),
             calls: Arc::new(Semaphore::new(limits.max_concurrent_calls)),
             slots: Arc::new(Semaphore::new(limits.max_concurrent_calls)),
             used: Mutex::default(),
             in_flight: SubCallsInFlight::default(),
             input_limits: InputLimits::default(),
-        }
-    }
-
-    /// Whether estimates matter.
-    fn is_metered(&self) -> bool {
-        self.limits.max_tokens.is_some() || self.limits.max_cost.is_some()
-    }
-
-    fn estimate(&self, used: &TreeUsed, model: &dyn LanguageModel, size: CallSize) -> Amount {
-        match self.is_metered() {
-            true => used.estimates.of(model.name(), size.bytes, size.max_output_tokens, model.price()),
-            false => Amount::default(),
-        }
-    }
-
-    /// Which limit so much more would exceed.
-    fn exceeded(&self, used: &TreeUsed, more: Amount) -> Option<Limit> {
-        let tokens = used.usage.total_tokens().unwrap_or_default() + used.held.tokens + more.tokens;
-        let cost = used.usage.cost.unwrap_or_default() + used.held.cost + more.cost;
-        if self.limits.max_tokens.is_some_and(|limit| tokens > limit) {
-            Some(Limit::Tokens)
-        } else if self.limits.max_cost.is_some_and(|limit| cost > limit) {
-            Some(Limit::Cost)
-        } else {
-            None
         }
     }
 
@@ -166,49 +180,57 @@ impl CallSize {
 
 impl Budget {
     /// The budget of the run that all others of the tree come from.
-    pub(super) fn root(limits: &Limits, clock: &RunClock) -> Arc<Self> {
-        let tree = Arc::new(TreeBudget::new(limits));
-        Self::new(tree, None, limits.max_iterations, clock, limits.run_timeout)
+    pub(super) fn root(terms: &RunTerms, clock: &RunClock) -> Arc<Self> {
+        Self::new(Arc::new(TreeBudget::new(&terms.live().limits)), None, terms, clock)
     }
 
     /// The budget of a child run, whose first turn is paid for. It has to be over when the turns of its
     /// parent have to be.
-    pub(super) fn child(self: &Arc<Self>, max_iterations: u32, clock: &RunClock) -> Arc<Self> {
-        Self::new(self.tree.clone(), Some(self.clone()), max_iterations, clock, self.turns_deadline)
+    pub(super) fn child(self: &Arc<Self>, terms: &RunTerms, clock: &RunClock) -> Arc<Self> {
+        Self::new(self.tree.clone(), Some(self.clone()), terms, clock)
     }
 
     fn new(
         tree: Arc<TreeBudget>,
         parent: Option<Arc<Budget>>,
-        max_iterations: u32,
+        terms: &RunTerms,
         clock: &RunClock,
-        deadline: Option<Duration>,
     ) -> Arc<Self> {
-        let turns_deadline = deadline.map(|deadline| {
-            let left = deadline.saturating_sub(clock.last());
-            deadline - (left / 4).min(MAX_EXTRACT_TIME)
-        });
         Arc::new(Self {
             slot: parent.as_ref().map(|parent| Slot::new(tree.slots.clone(), parent.slot.as_ref())),
             depth: parent.as_ref().map_or(0, |parent| parent.depth + 1),
             used: Mutex::new(RunUsed { is_first_paid: parent.is_some(), ..RunUsed::default() }),
             tree,
             parent,
-            max_iterations,
+            terms: terms.clone(),
             clock: clock.clone(),
-            deadline,
-            turns_deadline,
+            started: clock.last(),
         })
+    }
+
+    /// When the run has to be over under these limits, by its clock.
+    fn deadline_in(&self, limits: &Limits) -> Option<Duration> {
+        match &self.parent {
+            None => limits.run_timeout,
+            Some(parent) => parent.turns_deadline_in(limits),
+        }
+    }
+
+    /// When its turns have to be over, so that time is left for the extract call.
+    fn turns_deadline_in(&self, limits: &Limits) -> Option<Duration> {
+        let deadline = self.deadline_in(limits)?;
+        let left = deadline.saturating_sub(self.started);
+        Some(deadline - (left / 4).min(MAX_EXTRACT_TIME))
+    }
+
+    /// The limits that the run goes by now.
+    fn limits(&self) -> Limits {
+        self.terms.limits()
     }
 
     /// How many runs are above this one.
     pub(super) fn depth(&self) -> u32 {
         self.depth
-    }
-
-    /// Whether a run may have children.
-    pub(super) fn may_have_children(&self) -> bool {
-        self.depth < self.tree.limits.max_depth
     }
 
     /// Reserves a turn. Fails with the limit that ends the run.
@@ -217,10 +239,10 @@ impl Budget {
         model: &dyn LanguageModel,
         size: CallSize,
     ) -> Result<Reservation, Limit> {
-        if self.used().iterations >= self.max_iterations {
+        if self.used().iterations >= self.limits().max_iterations {
             return Err(Limit::Iterations);
         }
-        let reservation = self.reserve_reply(model, size)?;
+        let reservation = self.reserve_reply(model, size, Purpose::Act)?;
         self.used().iterations += 1;
         Ok(reservation)
     }
@@ -233,11 +255,13 @@ impl Budget {
         &self,
         model: &dyn LanguageModel,
         size: CallSize,
+        purpose: Purpose,
     ) -> Result<Reservation, Limit> {
-        let mut used = self.tree.used();
-        match self.exhausted(&used, self.clock.last()) {
-            Some(limit) => Err(limit),
-            None => self.pay_reply(&mut used, model, size),
+        let recorded = self.recorded(purpose)?;
+        let (limits, mut used) = (self.limits(), self.tree.used());
+        match self.exhausted(&limits, &used, self.clock.last()) {
+            Some(limit) if limit == Limit::Time || !recorded => Err(limit),
+            _ => self.pay_reply(&limits, &mut used, model, size, recorded),
         }
     }
 
@@ -248,26 +272,44 @@ impl Budget {
         model: &dyn LanguageModel,
         size: CallSize,
     ) -> Result<Reservation, Limit> {
-        let mut used = self.tree.used();
-        match self.exhausted(&used, self.clock.last()) {
-            Some(limit) if limit != Limit::Time && self.parent.is_some() => Err(limit),
-            _ => self.pay_reply(&mut used, model, size),
+        let recorded = self.recorded(Purpose::Extract)?;
+        let (limits, mut used) = (self.limits(), self.tree.used());
+        match self.exhausted(&limits, &used, self.clock.last()) {
+            Some(limit) if limit != Limit::Time && self.parent.is_some() && !recorded => Err(limit),
+            _ => self.pay_reply(&limits, &mut used, model, size, recorded),
+        }
+    }
+
+    /// Whether the record has this reply of a child, so that it is paid for. Fails with the limit by which it
+    /// was refused then: what is left for a child depends on what others do at the same time, and when that
+    /// was, the record alone knows.
+    fn recorded(&self, purpose: Purpose) -> Result<bool, Limit> {
+        const SHARED: [Limit; 3] = [Limit::SubCalls, Limit::Tokens, Limit::Cost];
+        if self.parent.is_none() {
+            return Ok(false);
+        }
+        match self.terms.was_refused(purpose, &SHARED, |limit| self.describe(limit)) {
+            None => Ok(false),
+            Some(None) => Ok(true),
+            Some(Some(limit)) => Err(limit),
         }
     }
 
     fn pay_reply(
         &self,
+        limits: &Limits,
         used: &mut TreeUsed,
         model: &dyn LanguageModel,
         size: CallSize,
+        is_paid: bool,
     ) -> Result<Reservation, Limit> {
-        let amount = self.tree.estimate(used, model, size);
+        let amount = used.estimate(limits, model, size);
         if self.parent.is_some() {
             let mut own = self.used();
-            if !own.is_first_paid && used.sub_calls >= self.tree.limits.max_llm_calls {
+            if !is_paid && !own.is_first_paid && used.sub_calls >= limits.max_llm_calls {
                 return Err(Limit::SubCalls);
             }
-            if let Some(limit) = self.tree.exceeded(used, amount) {
+            if let Some(limit) = used.exceeded(limits, amount).filter(|_| !is_paid) {
                 return Err(limit);
             }
             used.sub_calls += u32::from(!std::mem::take(&mut own.is_first_paid));
@@ -282,22 +324,22 @@ impl Budget {
         sizes: &[CallSize],
     ) -> Result<Vec<Reservation>, HostError> {
         self.check()?;
-        let mut used = self.tree.used();
+        let (limits, mut used) = (self.limits(), self.tree.used());
         let count = u32::try_from(sizes.len()).unwrap_or(u32::MAX);
-        self.check_sub_calls(&used, count)?;
-        let amounts: Vec<_> = sizes.iter().map(|size| self.tree.estimate(&used, model, *size)).collect();
+        check_sub_calls(&limits, &used, count)?;
+        let amounts: Vec<_> = sizes.iter().map(|size| used.estimate(&limits, model, *size)).collect();
         let total = Amount {
             tokens: amounts.iter().map(|amount| amount.tokens).sum(),
             cost: amounts.iter().map(|amount| amount.cost).sum(),
         };
-        if let Some(limit) = self.tree.exceeded(&used, total) {
+        if let Some(limit) = used.exceeded(&limits, total) {
             let (asked, left) = match limit {
                 Limit::Cost => {
-                    let left = self.cost_left(&used).unwrap_or_default();
+                    let left = used.cost_left(&limits).unwrap_or_default();
                     (format!("about ${:.4}", total.cost), format!("${left:.4}"))
                 }
                 _ => {
-                    let left = self.tokens_left(&used).unwrap_or_default();
+                    let left = used.tokens_left(&limits).unwrap_or_default();
                     (format!("about {} tokens", total.tokens), left.to_string())
                 }
             };
@@ -313,22 +355,10 @@ impl Budget {
     /// Reserves the first turns of `count` children at once.
     pub(super) fn reserve_children(&self, count: u32) -> Result<(), HostError> {
         self.check()?;
-        let mut used = self.tree.used();
-        self.check_sub_calls(&used, count)?;
+        let (limits, mut used) = (self.limits(), self.tree.used());
+        check_sub_calls(&limits, &used, count)?;
         used.sub_calls += count;
         Ok(())
-    }
-
-    fn check_sub_calls(&self, used: &TreeUsed, count: u32) -> Result<(), HostError> {
-        let limit = self.tree.limits.max_llm_calls;
-        if used.sub_calls.saturating_add(count) <= limit {
-            return Ok(());
-        }
-        let left = limit.saturating_sub(used.sub_calls);
-        Err(HostError::runtime_error(format!(
-            "sub-call limit: {count} more asked for, {left} of {limit} left, so none was made. \
-             Work with what you have, in Python, or with fewer and larger prompts."
-        )))
     }
 
     /// The sub-calls of the tree that are in flight.
@@ -378,19 +408,14 @@ impl Budget {
 
     /// Settles what an answered call of `model` used, whose request had this size.
     pub(super) fn settle(&self, model: &str, size: CallSize, usage: Usage) {
-        let limits = &self.tree.limits;
-        let unmetered = if limits.max_cost.is_some() && usage.cost.is_none() {
-            Some(Limit::Cost)
-        } else if limits.max_tokens.is_some() && usage.total_tokens().is_none() {
-            Some(Limit::Tokens)
-        } else {
-            None
-        };
         let mut used = self.tree.used();
         used.usage += usage;
         used.estimates.learn(model, size.bytes, &usage);
-        if let Some(limit) = unmetered {
-            used.unmetered.get_or_insert_with(|| (limit, model.to_owned()));
+        if usage.cost.is_none() {
+            used.without_cost.get_or_insert_with(|| model.to_owned());
+        }
+        if usage.total_tokens().is_none() {
+            used.without_tokens.get_or_insert_with(|| model.to_owned());
         }
         drop(used);
         self.add(usage);
@@ -432,7 +457,7 @@ impl Budget {
 
     /// Fails if a limit cannot be kept, because a model does not report what counts towards it.
     pub(super) fn check_metered(&self) -> Result<(), Error> {
-        let limit = self.tree.used().unmetered.as_ref().map(|(limit, _)| *limit);
+        let limit = self.tree.used().unmetered(&self.limits()).map(|(limit, _)| limit);
         limit.map_or(Ok(()), |limit| Err(Error::new(ErrorKind::Config, self.describe(limit))))
     }
 
@@ -448,12 +473,12 @@ impl Budget {
 
     /// Which limit on time, tokens or cost is used up.
     pub(super) fn exhausted_now(&self) -> Option<Limit> {
-        self.exhausted(&self.tree.used(), self.clock.now())
+        self.exhausted(&self.limits(), &self.tree.used(), self.clock.now())
     }
 
     /// Which limit on time, tokens or cost was used up at the run's last event.
     pub(super) fn exhausted_then(&self) -> Option<Limit> {
-        self.exhausted(&self.tree.used(), self.clock.last())
+        self.exhausted(&self.limits(), &self.tree.used(), self.clock.last())
     }
 
     /// Counts what the run did before it went on.
@@ -478,12 +503,12 @@ impl Budget {
 
     /// When a call for a turn has to be over.
     pub(super) fn turns_deadline(&self) -> Option<Instant> {
-        self.instant(self.turns_deadline)
+        self.instant(self.turns_deadline_in(&self.limits()))
     }
 
     /// When the run, its extract call included, has to be over.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.instant(self.deadline)
+        self.instant(self.deadline_in(&self.limits()))
     }
 
     fn instant(&self, deadline: Option<Duration>) -> Option<Instant> {
@@ -492,20 +517,21 @@ impl Budget {
 
     /// The time left for turns.
     pub(super) fn time_left(&self) -> Option<Duration> {
-        Some(self.turns_deadline?.saturating_sub(self.clock.now()))
+        Some(self.turns_deadline_in(&self.limits())?.saturating_sub(self.clock.now()))
     }
 
     /// What is left at the run's last event, for the model to read.
     pub(super) fn remaining(&self) -> Remaining {
-        let used = self.tree.used();
+        let (limits, used) = (self.limits(), self.tree.used());
+        let deadline = self.turns_deadline_in(&limits);
         Remaining {
             turn: self.used().iterations,
-            max_iterations: self.max_iterations,
-            sub_calls_left: self.tree.limits.max_llm_calls.saturating_sub(used.sub_calls),
-            max_llm_calls: self.tree.limits.max_llm_calls,
-            tokens_left: self.tokens_left(&used),
-            cost_left: self.cost_left(&used),
-            time_left: self.turns_deadline.map(|deadline| deadline.saturating_sub(self.clock.last())),
+            max_iterations: limits.max_iterations,
+            sub_calls_left: limits.max_llm_calls.saturating_sub(used.sub_calls),
+            max_llm_calls: limits.max_llm_calls,
+            tokens_left: used.tokens_left(&limits),
+            cost_left: used.cost_left(&limits),
+            time_left: deadline.map(|deadline| deadline.saturating_sub(self.clock.last())),
             words: None,
         }
     }
@@ -521,26 +547,16 @@ impl Budget {
             ("dollars_left", optional(left.cost_left.map(Value::from))),
             ("seconds_left", optional(self.time_left().map(|left| left.as_secs_f64().into()))),
             ("depth", self.depth.into()),
-            ("max_depth", self.tree.limits.max_depth.into()),
+            ("max_depth", self.limits().max_depth.into()),
         ];
         Value::Dict(entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
-    fn tokens_left(&self, used: &TreeUsed) -> Option<u64> {
-        let used = used.usage.total_tokens().unwrap_or_default() + used.held.tokens;
-        Some(self.tree.limits.max_tokens?.saturating_sub(used))
-    }
-
-    fn cost_left(&self, used: &TreeUsed) -> Option<f64> {
-        let used = used.usage.cost.unwrap_or_default() + used.held.cost;
-        Some((self.tree.limits.max_cost? - used).max(0.0))
-    }
-
     /// A limit in words.
     pub(super) fn describe(&self, limit: Limit) -> String {
-        let limits = &self.tree.limits;
-        if let Some((unmetered, model)) = &self.tree.used().unmetered
-            && *unmetered == limit
+        let limits = self.limits();
+        if let Some((unmetered, model)) = self.tree.used().unmetered(&limits)
+            && unmetered == limit
         {
             let (what, instead) = match limit {
                 Limit::Cost => ("what a call costs", "give it a price (`with_price`)"),
@@ -549,7 +565,7 @@ impl Budget {
             return format!("{limit} cannot be kept: model `{model}` does not say {what}; {instead}");
         }
         match limit {
-            Limit::Iterations => format!("no turn is left of {}", self.max_iterations),
+            Limit::Iterations => format!("no turn is left of {}", limits.max_iterations),
             Limit::SubCalls => format!("no sub-call is left of {}", limits.max_llm_calls),
             Limit::Time => {
                 format!("the time of {:.0} s is over", limits.run_timeout.unwrap_or_default().as_secs_f64())
@@ -559,19 +575,19 @@ impl Budget {
         }
     }
 
-    fn exhausted(&self, used: &TreeUsed, at: Duration) -> Option<Limit> {
-        let (limits, usage) = (&self.tree.limits, &used.usage);
+    fn exhausted(&self, limits: &Limits, used: &TreeUsed, at: Duration) -> Option<Limit> {
+        let usage = &used.usage;
         let over = |limit: Option<u64>, used: Option<u64>| {
             limit.zip(used).is_some_and(|(limit, used)| used >= limit)
         };
-        if self.turns_deadline.is_some_and(|deadline| at >= deadline) {
+        if self.turns_deadline_in(limits).is_some_and(|deadline| at >= deadline) {
             Some(Limit::Time)
         } else if over(limits.max_tokens, usage.total_tokens()) {
             Some(Limit::Tokens)
         } else if limits.max_cost.zip(usage.cost).is_some_and(|(limit, used)| used >= limit) {
             Some(Limit::Cost)
         } else {
-            used.unmetered.as_ref().map(|(limit, _)| *limit)
+            used.unmetered(limits).map(|(limit, _)| limit)
         }
     }
 
@@ -580,12 +596,25 @@ impl Budget {
     }
 }
 
+fn check_sub_calls(limits: &Limits, used: &TreeUsed, count: u32) -> Result<(), HostError> {
+    let limit = limits.max_llm_calls;
+    if used.sub_calls.saturating_add(count) <= limit {
+        return Ok(());
+    }
+    let left = limit.saturating_sub(used.sub_calls);
+    Err(HostError::runtime_error(format!(
+        "sub-call limit: {count} more asked for, {left} of {limit} left, so none was made. \
+         Work with what you have, in Python, or with fewer and larger prompts."
+    )))
+}
+
 /// Reserves and settles so many sub-calls in a budget with every limit, two levels below its root.
 #[cfg(feature = "testing")]
 pub(crate) fn round_trips(model: &dyn LanguageModel, count: u32) {
     let limits = Limits::default().max_llm_calls(u32::MAX).max_tokens(u64::MAX / 2).max_cost(1e12);
-    let clock = RunClock::started();
-    let budget = Budget::root(&limits, &clock).child(1, &clock).child(1, &clock);
+    let (clock, terms) =
+        (RunClock::started(), RunTerms::new(crate::trajectory::Terms { limits, ..Default::default() }));
+    let budget = Budget::root(&terms, &clock).child(&terms, &clock).child(&terms, &clock);
     let size = CallSize { bytes: 3_000, max_output_tokens: None };
     for _ in 0..count {
         let reserved = budget.reserve_sub_calls(model, &[size]);

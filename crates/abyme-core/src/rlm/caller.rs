@@ -36,7 +36,6 @@ pub(super) const CANCELLED: &str = "the call was cancelled";
 /// Calls the models of one run. The one place that limits a call's time and tries it again.
 pub(super) struct ModelCaller<'a> {
     config: &'a RlmConfig,
-    limits: &'a Limits,
     budget: &'a Arc<Budget>,
     recorder: &'a Recorder,
     host_calls: AtomicU32,
@@ -103,14 +102,9 @@ impl CallOf<'_> {
 }
 
 impl<'a> ModelCaller<'a> {
-    pub(super) fn new(
-        config: &'a RlmConfig,
-        limits: &'a Limits,
-        budget: &'a Arc<Budget>,
-        recorder: &'a Recorder,
-    ) -> Self {
+    pub(super) fn new(config: &'a RlmConfig, budget: &'a Arc<Budget>, recorder: &'a Recorder) -> Self {
         let last_call = recorder.past().map_or(0, Past::last_call);
-        Self { config, limits, budget, recorder, host_calls: AtomicU32::new(last_call) }
+        Self { config, budget, recorder, host_calls: AtomicU32::new(last_call) }
     }
 
     pub(super) fn budget(&self) -> &'a Arc<Budget> {
@@ -121,8 +115,9 @@ impl<'a> ModelCaller<'a> {
         self.config
     }
 
-    pub(super) fn limits(&self) -> &'a Limits {
-        self.limits
+    /// The limits that the run goes by now.
+    pub(super) fn limits(&self) -> Limits {
+        self.recorder.terms().limits()
     }
 
     pub(super) fn recorder(&self) -> &'a Recorder {
@@ -202,8 +197,11 @@ impl<'a> ModelCaller<'a> {
     fn past_reply(&self, turn: u32, purpose: Purpose, request: &Request) -> Result<Option<Result<Response>>> {
         self.recorder.check_same()?;
         let set_aside = || {
-            let past = self.recorder.past();
-            past.iter().for_each(|past| self.budget.recall(past.take_set_aside(), 0));
+            let used = self.recorder.past().map(Past::take_set_aside).unwrap_or_default();
+            if used != Usage::default() {
+                self.budget.recall(used, 0);
+                self.recorder.say_set_aside(used);
+            }
         };
         set_aside();
         let Some(PastReply { failed, answer }) = self.recorder.past_reply(turn, purpose) else {
@@ -408,7 +406,7 @@ impl<'a> ModelCaller<'a> {
     /// One try: gives the model its time limit, drops the call a moment after it, and settles what it used.
     async fn call_once(&self, of: CallOf<'_>, request: &mut Request) -> Result<ModelReply> {
         let (model, left, asked) = (of.model, of.left(), Instant::now());
-        let most = self.limits.model_timeout;
+        let most = self.limits().model_timeout;
         let limit = left.map_or(most, |left| left.min(most));
         let is_short = limit < most;
         request.timeout = Some(limit);

@@ -8,9 +8,9 @@ use super::{
 };
 use crate::{
     error::{ErrorKind, Result},
-    model::{LanguageModel, Response},
+    model::Response,
     prompt,
-    trajectory::{Event, Purpose},
+    trajectory::{Event, Purpose, Summaries},
 };
 
 /// The transcript of a run and what it takes to shorten it.
@@ -23,18 +23,18 @@ pub(super) struct Compactor<'c, 'a> {
 impl<'c> Compactor<'c, '_> {
     /// Whether the next request fills more of what the model can read than it may.
     pub(super) fn is_due(&self) -> bool {
-        let config = self.caller.config();
-        let limit = self.transcript.limit_bytes(config.model.max_input_tokens());
-        limit.is_some_and(|limit| self.transcript.size().bytes as f64 > config.compaction.share * limit)
+        let Summaries { compaction, max_input_tokens } = self.summaries();
+        let limit = self.transcript.limit_bytes(max_input_tokens);
+        limit.is_some_and(|limit| self.transcript.size().bytes as f64 > compaction.share * limit)
     }
 
     /// Has the model summarise its earlier turns, and puts the summary in their place. Says whether it did;
     /// `None` if it was not asked, because there is too little to summarise or no budget for it. Whatever
     /// goes wrong is recorded and leaves the transcript as it was.
     pub(super) async fn compact(&mut self) -> Option<bool> {
-        let config = self.caller.config();
-        let limit = self.transcript.limit_bytes(config.model.max_input_tokens());
-        let most_kept = config.compaction.keep_turns;
+        let Summaries { compaction, max_input_tokens } = self.summaries();
+        let limit = self.transcript.limit_bytes(max_input_tokens);
+        let most_kept = compaction.keep_turns;
         let mut plan = self.transcript.plan_compaction(most_kept, limit.map(|limit| limit / 2.0))?;
         let mut asked = self.ask(&plan).await?;
         if matches!(&asked, Err(error) if error.kind() == ErrorKind::ContextTooLong)
@@ -64,7 +64,8 @@ impl<'c> Compactor<'c, '_> {
     async fn ask(&self, plan: &CompactionPlan) -> Option<Result<Response>> {
         let request = self.transcript.summary_request(plan, prompt::compact());
         let model = &*self.caller.config().model;
-        let _reserved = self.caller.budget().reserve_reply(model, CallSize::of(&request)).ok()?;
+        let size = CallSize::of(&request);
+        let _reserved = self.caller.budget().reserve_reply(model, size, Purpose::Compact).ok()?;
         Some(Box::pin(self.caller.root(self.turn, Purpose::Compact, request, "")).await)
     }
 
@@ -72,6 +73,10 @@ impl<'c> Compactor<'c, '_> {
     pub(super) fn leave_out(&mut self) -> bool {
         let taken = self.taken_names();
         self.transcript.leave_out(self.turn, &taken)
+    }
+
+    fn summaries(&self) -> Summaries {
+        self.caller.recorder().terms().summaries()
     }
 
     /// The names that the variable with the turns cannot have.

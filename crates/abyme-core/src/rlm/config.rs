@@ -22,7 +22,7 @@ use crate::{
     signature::TaskSignature,
     telemetry::SpanContent,
     tool::{Effect, Tool},
-    trajectory::EventSink,
+    trajectory::{EventSink, Summaries},
 };
 
 /// What every run of an `Rlm` starts from. Nothing of it changes.
@@ -88,6 +88,12 @@ impl RlmConfig {
                 Err(Error::new(ErrorKind::Config, message))
             }
         }
+    }
+
+    /// When the turns of its runs are summarised.
+    pub(super) fn summaries(&self) -> Summaries {
+        let (compaction, max_input_tokens) = (self.compaction.clone(), self.model.max_input_tokens());
+        Summaries { compaction, max_input_tokens }
     }
 
     /// The effects of the user's tools, by the names of those that have any.

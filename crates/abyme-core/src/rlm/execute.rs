@@ -18,10 +18,10 @@ use crate::{
 
 /// Executes a run until it ends or is `cancelled`.
 pub(super) async fn execute(parts: RunParts<'_>, cancelled: impl Future<Output = ()>) -> Result<Outputs> {
-    let RunParts { config, limits, budget, recorder, .. } = parts;
+    let RunParts { config, budget, recorder, .. } = parts;
     let seed = parts.forked_from.and_then(|origin| origin.seed).or(parts.seed);
     let start = Loop { seed, session_unix_ms: parts.session_unix_ms };
-    let caller = ModelCaller::new(config, limits, budget, recorder);
+    let caller = ModelCaller::new(config, budget, recorder);
     let mut turns = Turns::new(parts, caller, &start);
     let (is_root, mut cancelled) = (budget.depth() == 0, pin!(cancelled));
     turns.open()?;

@@ -43,7 +43,7 @@ use crate::{
     limits::Limits,
     runtime::HomeRuntime,
     telemetry, tool,
-    trajectory::{Approval, EventSink, Record, TrajectoryWriter},
+    trajectory::{Approval, EventSink, Record, Terms, TrajectoryWriter},
     value::Value,
 };
 
@@ -167,8 +167,12 @@ impl<O> Run<O> {
         self
     }
 
-    /// Changes the limits of this run. They start as those of the [`Rlm`](crate::Rlm), or of the run that it
-    /// goes on from.
+    /// Changes the limits of this run. They start as those of the [`Rlm`](crate::Rlm), or as those that the
+    /// run it goes on from, or does again, had last.
+    ///
+    /// A record says from where on which limits held, and a replay goes by them there; what is changed here
+    /// holds for all of it. A run that goes on decides by the limits that it has now, also in its record, and
+    /// may be led elsewhere by them.
     pub fn limits(mut self, change: impl FnOnce(Limits) -> Limits) -> Self {
         self.limits = change(self.limits);
         self
@@ -257,7 +261,8 @@ impl<O> Run<O> {
             Some((conversation, of_all)) => {
                 let mut beginning = begin.asked(&config)?;
                 let given = beginning.given(&config);
-                let begun = conversation.begin(&given, &limits, of_all);
+                let preview = beginning.max_preview_chars(&limits);
+                let begun = conversation.begin(&given, &limits, of_all, preview);
                 let question = unless(pin!(cancel.cancelled()), begun).await?;
                 beginning.complete(&question.inputs)?;
                 let limits = question.limits.clone();
@@ -280,9 +285,10 @@ impl<O> Run<O> {
         let given = beginning.take_session();
         let is_given = given.is_some();
         let holder = SessionHolder::new(given);
-        let recorder = beginning.recorder(id, sinks, &limits);
+        let summaries = config.summaries();
+        let recorder = beginning.recorder(id, sinks, Terms { limits, summaries });
         let Beginning { inputs, seed, session_unix_ms, forked_from, .. } = beginning;
-        let budget = Budget::root(&limits, recorder.clock());
+        let budget = Budget::root(recorder.terms(), recorder.clock());
         if let Some(question) = &mut question {
             question.start(&budget);
         }
@@ -290,7 +296,6 @@ impl<O> Run<O> {
         let parts = RunParts {
             config: &config,
             inputs: &inputs,
-            limits: &limits,
             budget: &budget,
             recorder: &recorder,
             tool_uses: &tool::unused(&config.tools),

@@ -20,7 +20,6 @@ use super::{
 use crate::{
     error::Result,
     inputs::Inputs,
-    limits::Limits,
     signature::Field,
     status::Status,
     tool::ToolUses,
@@ -33,7 +32,6 @@ use crate::{
 pub(super) struct RunParts<'a> {
     pub(super) config: &'a RlmConfig,
     pub(super) inputs: &'a Inputs,
-    pub(super) limits: &'a Limits,
     pub(super) budget: &'a Arc<Budget>,
     pub(super) recorder: &'a Recorder,
     /// How often the tree has used each tool.

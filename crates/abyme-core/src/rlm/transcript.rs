@@ -159,17 +159,17 @@ impl<'a> Transcript<'a> {
         if text.is_empty() {
             return;
         }
+        let said = self.recorder.say(turn, Message::user(text));
         if let Some(last) = self.turns.last_mut() {
             let gap = if last.output.is_empty() { "" } else { "\n\n" };
-            last.output.push_str(&format!("{gap}{text}"));
+            last.output.push_str(&format!("{gap}{}", said.content));
         }
         match self.messages.last_mut() {
             Some(last) if last.role == Role::User && turn > 0 => {
-                let said = self.recorder.say(turn, Message::user(text));
                 last.content.push_str("\n\n");
                 last.content.push_str(&said.content);
             }
-            _ => self.say(turn, Message::user(text)),
+            _ => self.messages.push(said),
         }
     }
 
@@ -386,10 +386,11 @@ fn ends(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trajectory::Terms;
 
     #[test]
     fn the_oldest_messages_are_cut_first_and_the_task_never() {
-        let recorder = Recorder::new(String::new(), Vec::new());
+        let recorder = Recorder::new(String::new(), Vec::new(), Terms::default());
         let mut transcript = Transcript::new(&recorder, false);
         let long = |what: &str| what.repeat(2_000);
         transcript.open(vec![Message::system(long("s")), Message::user(long("t"))]);

@@ -19,7 +19,7 @@ use super::{
     reply::{Reply, read_reply, read_whole_reply},
     resume::{
         answers::Answers,
-        same_task::{check_task, policy_name, tool_notes, tool_sources},
+        same_task::{check_task, policy_name, replay_notes, tool_notes, tool_sources},
     },
     session_snapshots::SessionFiles,
     start::{Outputs, RunParts, StartRun},
@@ -54,7 +54,6 @@ pub(super) struct Turns<'a> {
     parts: RunParts<'a>,
     config: &'a RlmConfig,
     inputs: &'a Inputs,
-    limits: &'a Limits,
     caller: ModelCaller<'a>,
     start: &'a dyn StartRun,
     budget: &'a Arc<Budget>,
@@ -120,12 +119,11 @@ enum EndReason {
 
 impl<'a> Turns<'a> {
     pub(super) fn new(parts: RunParts<'a>, caller: ModelCaller<'a>, start: &'a dyn StartRun) -> Self {
-        let RunParts { config, inputs, limits, budget, recorder, .. } = parts;
+        let RunParts { config, inputs, budget, recorder, .. } = parts;
         Self {
             parts,
             config,
             inputs,
-            limits,
             budget,
             recorder,
             transcript: Transcript::new(
@@ -156,7 +154,7 @@ impl<'a> Turns<'a> {
     /// The messages that the transcript begins with.
     fn first_messages(&self) -> Vec<Message> {
         let tools: Vec<_> = self.config.tools.iter().map(|tool| tool.spec().clone()).collect();
-        self.first_messages_of(self.limits, &tools)
+        self.first_messages_of(&self.recorder.terms().limits_as_recorded(), &tools)
     }
 
     fn first_messages_of(&self, limits: &Limits, tools: &[FunctionSpec]) -> Vec<Message> {
@@ -196,6 +194,8 @@ impl<'a> Turns<'a> {
     pub(super) fn open(&mut self) -> Result<()> {
         let config = self.config;
         let is_root = self.parts.parent.is_none();
+        let terms = self.recorder.terms();
+        let summaries = terms.summaries();
         let begun = |limits: &Limits, tools: Vec<FunctionSpec>, messages: Vec<Message>| Event::RunStarted {
             abyme: env!("CARGO_PKG_VERSION").to_owned(),
             unix_ms: unix_ms(),
@@ -216,6 +216,8 @@ impl<'a> Turns<'a> {
             python_tools: if is_root { tool_sources(&config.scope.modules) } else { Vec::new() },
             guarantees: config.factory.capabilities().guarantees.clone(),
             limits: limits.clone(),
+            compaction: Some(summaries.compaction.clone()),
+            max_input_tokens: summaries.max_input_tokens,
             messages,
         };
         let past = self.recorder.past();
@@ -233,7 +235,14 @@ impl<'a> Turns<'a> {
             self.missing_tools = tools.iter().filter(is_missing).cloned().collect();
         }
         let tools = config.tools.iter().map(|tool| tool.spec().clone()).collect();
-        let messages = self.recorder.started(begun(self.limits, tools, self.first_messages()));
+        let now = begun(&terms.limits(), tools, self.first_messages());
+        if let Some(first) = past.filter(|_| is_root).and_then(Past::first)
+            && past.is_some_and(|past| past.tree().follow() != FollowMode::Resume)
+        {
+            let notes = replay_notes(&first.event, &now, &config.tools);
+            notes.into_iter().for_each(|note| self.recorder.note(note));
+        }
+        let messages = self.recorder.started(now);
         self.transcript.open(messages);
         Ok(())
     }
@@ -310,7 +319,7 @@ impl<'a> Turns<'a> {
             let (model, size) = (&*self.config.model, self.transcript.size());
             // A repair takes no iteration, but the run's time, tokens and money count for it too.
             let reserved = match self.repairing {
-                true => self.budget.reserve_reply(model, size),
+                true => self.budget.reserve_reply(model, size, Purpose::Repair),
                 false => self.budget.reserve_turn(model, size),
             };
             let reserved = match reserved {
@@ -519,7 +528,7 @@ impl<'a> Turns<'a> {
         repairing: bool,
         is_cut: bool,
     ) -> Result<Step> {
-        let limits = self.limits;
+        let limits = self.recorder.terms().limits_as_recorded();
         // A session keeps the first and the last half.
         let keeps_head = self.profile.conventions().is_some_and(|of| of.keeps_head);
         let cell = Cell::new(code.clone())
@@ -570,6 +579,7 @@ impl<'a> Turns<'a> {
             }));
         }
         let is_repeated = code == self.last_code;
+        let max_output_chars = self.recorder.terms().limits().max_output_chars;
         self.lost_replies = None;
         let mut refused = None;
         if let Some(submission) = observation.submission.take() {
@@ -587,8 +597,8 @@ impl<'a> Turns<'a> {
             }
         }
         let mut observed = match conventions {
-            Some(of) => of.observed(&observation, &code, limits.max_output_chars),
-            None => render_observation(&observation, limits.max_output_chars),
+            Some(of) => of.observed(&observation, &code, max_output_chars),
+            None => render_observation(&observation, max_output_chars),
         };
         notes.iter().for_each(|note| observed.push_str(&format!("\n{note}")));
         let asks = observation.error.as_ref().is_some_and(|error| error.type_name == "EOFError");

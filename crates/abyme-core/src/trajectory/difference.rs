@@ -3,7 +3,10 @@
 use serde::Serialize;
 
 use super::event::{Difference, Event};
-use crate::interpreter::{Observation, render_observation};
+use crate::{
+    interpreter::{Observation, render_observation},
+    model::Message,
+};
 
 /// Lines that are shown before the first one that differs, and in all.
 const LINES_BEFORE: usize = 2;
@@ -40,6 +43,16 @@ pub(crate) fn difference(run: &str, recorded: &Event, now: &Event, is_child: boo
             let text = |content: &str| if is_child { without_left(content) } else { content.to_owned() };
             (*turn, "the request to the model", text(&before.content), text(&message.content))
         }
+        (Event::TranscriptCut { messages: before, .. }, Event::TranscriptCut { turn, messages, .. })
+        | (
+            Event::TranscriptCompacted { messages: before, .. },
+            Event::TranscriptCompacted { turn, messages, .. },
+        ) => {
+            let text = |messages: &[Message]| {
+                messages.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n\n")
+            };
+            (*turn, "the shortened conversation", text(before), text(messages))
+        }
         (Event::CellStarted { code: before, .. }, Event::CellStarted { turn, code, .. }) => {
             (*turn, "the cell", before.clone(), code.clone())
         }
@@ -57,7 +70,7 @@ pub(crate) fn difference(run: &str, recorded: &Event, now: &Event, is_child: boo
 }
 
 /// A message without the line that says what is left.
-fn without_left(content: &str) -> String {
+pub(super) fn without_left(content: &str) -> String {
     let says = |line: &&str| line.starts_with("(turn ") && line.contains("sub-calls left");
     content.lines().filter(|line| !says(line)).collect::<Vec<_>>().join("\n")
 }
@@ -136,6 +149,7 @@ fn turn_of(event: &Event) -> u32 {
         | Event::ReplyRefused { turn, .. }
         | Event::ModelCallFailed { turn, .. }
         | Event::TranscriptCut { turn, .. }
+        | Event::TranscriptCompacted { turn, .. }
         | Event::MessageAppended { turn, .. }
         | Event::CellStarted { turn, .. }
         | Event::CellFinished { turn, .. }

@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    compaction::Compaction,
     error::ErrorKind,
     interpreter::{FunctionSpec, Guarantee, HostError, Observation, Via},
     limits::Limits,
@@ -112,8 +113,15 @@ pub enum Event {
         /// What its sessions hold to whatever their code does, each with what it is held by.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         guarantees: BTreeMap<Guarantee, String>,
-        /// The limits of the run.
+        /// The limits of the run. They hold for it and, as far as no event of their own says otherwise, for
+        /// those below it, until a `run_resumed` of it has others.
         limits: Limits,
+        /// When its earlier turns are summarised. Absent in records of before this was written down.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        compaction: Option<Compaction>,
+        /// How many tokens its model can read at once, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_input_tokens: Option<u64>,
         /// The first messages of every request of this run.
         messages: Vec<Message>,
     },
@@ -426,7 +434,8 @@ pub enum Event {
     },
     /// A run that had not come to its end goes on. The time in between does not count: `at` goes on from the
     /// last record before. A child has such a record where other limits lead it elsewhere than its record,
-    /// which then says this of the child and of those below it alone.
+    /// which then says this of the child and of those below it alone. The record of a replay has one for each
+    /// run of the tree where the limits changed in what it does again.
     #[non_exhaustive]
     RunResumed {
         /// Version of Abyme.
@@ -436,8 +445,19 @@ pub enum Event {
         /// How many of the records before this one the run goes on from. Those after them, if there are any,
         /// are set aside: other limits lead elsewhere. What they used still counts.
         records: u64,
-        /// The limits that it goes on with.
+        /// What calls used that no record here tells of: where this is the record of a replay, those that
+        /// were set aside in the record that it does again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        set_aside: Option<Usage>,
+        /// The limits that it goes on with, and those below it.
         limits: Limits,
+        /// When its earlier turns are summarised from now on. Absent in records of before this was written
+        /// down.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        compaction: Option<Compaction>,
+        /// How many tokens its model can read at once from now on, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_input_tokens: Option<u64>,
         /// What is not as it was, for a person: a tool that changed, another model.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,

@@ -18,8 +18,8 @@ impl Trajectory {
     pub(crate) fn forked(&self, turn: u32, id: &str, seed: u64) -> Result<Trajectory> {
         let refused = |message| Err(Error::new(ErrorKind::InvalidInput, message).operation("Rlm::fork"));
         let (run, records) = (self.run().to_owned(), kept(&self.records));
-        let own = |record: &&Arc<Record>| record.run == run;
-        let turns = records.iter().filter(own).filter_map(|record| replied_in(&record.event)).max();
+        let own = |(_, record): &&(usize, Arc<Record>)| record.run == run;
+        let turns = records.iter().filter(own).filter_map(|(_, record)| replied_in(&record.event)).max();
         let turns = turns.unwrap_or_default();
         if turn > turns {
             let message = format!("the run cannot be forked at turn {turn}: its record has {turns} turns");
@@ -29,18 +29,18 @@ impl Trajectory {
             0 => matches!(record.event, Event::RunStarted { .. }),
             _ => ends_turn(&record.event, turn),
         };
-        let Some(end) = records.iter().rposition(|record| record.run == run && is_end(record)) else {
+        let Some(end) = records.iter().rposition(|(_, record)| record.run == run && is_end(record)) else {
             return refused(format!("the run cannot be forked at turn {turn}: the turn has not ended"));
         };
         let is_over = records[end + 1..]
             .iter()
             .filter(own)
-            .any(|record| matches!(record.event, Event::RunFinished { .. }) && turn == turns);
-        if is_over && matches!(&records[end].event, Event::CellFinished { .. }) {
+            .any(|(_, record)| matches!(record.event, Event::RunFinished { .. }) && turn == turns);
+        if is_over && matches!(&records[end].1.event, Event::CellFinished { .. }) {
             let message = format!("the run ended in turn {turn}: fork it at an earlier one");
             return refused(message);
         }
-        let (is_seeded, mut before) = match &records[0].event {
+        let (is_seeded, mut before) = match &records[0].1.event {
             Event::RunStarted { seed, forked_from, .. } => (seed.is_some(), forked_from.as_ref()),
             _ => (false, None),
         };
@@ -50,7 +50,9 @@ impl Trajectory {
         }
         let (seed, before) = (is_seeded.then_some(seed), before.cloned().map(Box::new));
         let origin = ForkOrigin { run: run.clone(), turn, seed, before };
-        let forked = records[..=end].iter().map(|record| relabelled(record, &run, id, &origin));
+        // What was set aside before is paid for too, and where the run went on says by which limits.
+        let forked = self.records[..=records[end].0].iter();
+        let forked = forked.map(|record| relabelled(record, &run, id, &origin));
         Ok(Trajectory { records: forked.collect() })
     }
 }

@@ -12,12 +12,14 @@ use std::{
 };
 
 use super::{
-    difference::{difference, name, name_of},
+    difference::{difference, name, name_of, without_left},
     event::{CallOutcome, Difference, Event, Purpose, Record},
+    terms::{PartTerms, PastTerms},
 };
 use crate::{
     error::{Error, ErrorKind},
-    model::{Response, Usage},
+    limits::Limits,
+    model::{Response, Role, Usage},
 };
 
 /// What a past is for.
@@ -40,8 +42,12 @@ pub(crate) struct PastTree {
     of_run: HashMap<String, Vec<usize>>,
     /// How many records there are in all.
     total: usize,
+    /// What the runs went by in each part of the whole record.
+    terms: PastTerms,
+    /// The run above each child.
+    above: HashMap<String, String>,
     /// What the runs used in records that do not count any more.
-    set_aside: Mutex<HashMap<String, Usage>>,
+    set_aside: Mutex<SetAside>,
     /// The first difference that was seen.
     difference: Mutex<Option<Difference>>,
     /// Where the root left its record, if it did before the record's end.
@@ -52,6 +58,9 @@ pub(crate) struct PastTree {
     has_more_time: bool,
 }
 
+/// What runs used in records that do not count any more, with the places from which on that is so.
+type SetAside = HashMap<String, Vec<(usize, Usage)>>;
+
 /// The past of one run of a tree.
 #[derive(Debug)]
 pub(crate) struct Past {
@@ -61,6 +70,8 @@ pub(crate) struct Past {
     state: Mutex<PastState>,
     /// The highest number among its host calls.
     last_call: u32,
+    /// What it went by in each part of the whole record.
+    parts: Vec<PartTerms>,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +82,17 @@ struct PastState {
     cell: Option<Vec<Arc<Record>>>,
     /// Where a child left its record before the record's end, until that is said.
     child_cut_at: Option<usize>,
+    /// The place of what was done again last.
+    done: usize,
+}
+
+impl PastState {
+    /// The next event of the loop is done again.
+    fn pop(&mut self) -> Option<PastStep> {
+        let step = self.steps.pop_front()?;
+        self.done = step.index;
+        Some(step)
+    }
 }
 
 /// One event of the loop, with the host calls of the cell that it starts.
@@ -115,21 +137,31 @@ pub(super) enum RecordAnswer {
 }
 
 impl PastTree {
-    pub(super) fn new(records: &[Arc<Record>], follow: FollowMode, has_more_time: bool) -> Arc<Self> {
+    /// The past of a run that is executed again with these limits.
+    pub(super) fn new(records: &[Arc<Record>], follow: FollowMode, limits: &Limits) -> Arc<Self> {
         let (mut kept, mut set_aside) = counting(records);
         let root = records.first().map_or("", |record| &record.run).to_owned();
         if follow == FollowMode::Resume {
-            drop_tails(&mut kept, &root, &mut set_aside);
+            drop_tails(&mut kept, &root, &mut set_aside, records.len());
         }
-        let mut of_run: HashMap<String, Vec<usize>> = HashMap::new();
+        let (mut of_run, mut above) = (HashMap::<String, Vec<usize>>::new(), HashMap::new());
         for (at, (_, record)) in kept.iter().enumerate() {
             of_run.entry(record.run.clone()).or_default().push(at);
+            if let Event::ChildStarted { child, .. } = &record.event {
+                above.insert(child.clone(), record.run.clone());
+            }
         }
+        let terms = PastTerms::of(records, limits);
+        let [had, now] = terms.run_timeouts();
+        let has_more_time =
+            follow == FollowMode::Resume && had.is_some_and(|had| now.is_none_or(|now| now > had));
         Arc::new(Self {
             follow,
             kept,
             of_run,
             total: records.len(),
+            terms,
+            above,
             set_aside: Mutex::new(set_aside),
             difference: Mutex::default(),
             cut_at: Mutex::default(),
@@ -176,7 +208,18 @@ impl PastTree {
             is_child: self.kept.first().is_some_and(|(_, first)| first.run != run),
             state: Mutex::new(PastState { steps, ..PastState::default() }),
             last_call,
+            parts: self.terms.parts(run, &self.line(run)),
         })
+    }
+
+    /// A run and those above it.
+    fn line<'t>(&'t self, run: &'t str) -> HashSet<&'t str> {
+        let mut line = HashSet::new();
+        let mut next = Some(run);
+        while let Some(run) = next.filter(|run| line.insert(*run)) {
+            next = self.above.get(run).map(String::as_str);
+        }
+        line
     }
 
     /// The records of a run and of those below it, run by run, with their places in the whole record.
@@ -228,15 +271,21 @@ impl PastTree {
         for record in records {
             used += usage_of(record);
             if let Event::RunStarted { .. } = record.event {
-                used += self.take_set_aside(&record.run);
+                used += self.take_set_aside(&record.run, usize::MAX);
             }
         }
         used
     }
 
-    /// What a run used in records that do not count any more, once.
-    fn take_set_aside(&self, run: &str) -> Usage {
-        lock(&self.set_aside).remove(run).unwrap_or_default()
+    /// What a run used in records that did not count any more before this place of the record, once.
+    fn take_set_aside(&self, run: &str, before: usize) -> Usage {
+        let mut set_aside = lock(&self.set_aside);
+        let of_run = set_aside.get_mut(run).into_iter();
+        let taken = of_run.flat_map(|of_run| of_run.extract_if(.., |(at, _)| *at < before));
+        taken.fold(Usage::default(), |mut used, (_, usage)| {
+            used += usage;
+            used
+        })
     }
 }
 
@@ -255,9 +304,36 @@ impl Past {
         self.last_call
     }
 
-    /// What it used in records that do not count any more, once.
+    /// What it used in records that did not count any more when it did what it does again next, once.
     pub(crate) fn take_set_aside(&self) -> Usage {
-        self.tree.take_set_aside(&self.run)
+        let next = self.state().steps.front().map_or(usize::MAX, |step| step.index);
+        self.tree.take_set_aside(&self.run, next)
+    }
+
+    /// What the run went by when it did what it does again next; none beyond its record.
+    ///
+    /// What is said to the model next is decided once all is known that it says something of. Where a run
+    /// ended in between and went on with other terms, it was said by these.
+    pub(super) fn terms(&self) -> Option<&PartTerms> {
+        let state = self.state();
+        let next = state.steps.iter().find(|step| !is_known_before_it_is_said(&step.record.event))?;
+        self.terms_at(next.index)
+    }
+
+    /// What the run went by when it did what it has done again last.
+    pub(super) fn terms_then(&self) -> Option<&PartTerms> {
+        self.terms_at(self.state().done)
+    }
+
+    fn terms_at(&self, index: usize) -> Option<&PartTerms> {
+        PartTerms::at(&self.parts, index)
+    }
+
+    /// The limits of the run at one of its records.
+    pub(crate) fn limits_at(&self, record: &Arc<Record>) -> Option<&Limits> {
+        let mut records = self.tree.records(&self.run);
+        let (index, _) = records.find(|(_, one)| Arc::ptr_eq(one, record))?;
+        Some(&self.terms_at(*index)?.recorded)
     }
 
     /// Whether nothing is left of the record.
@@ -319,7 +395,7 @@ impl Past {
             self.leave_at(index);
             return RecordAnswer::New;
         }
-        let Some(PastStep { record, calls, .. }) = state.steps.pop_front() else { return RecordAnswer::New };
+        let Some(PastStep { record, calls, .. }) = state.pop() else { return RecordAnswer::New };
         let is_cell = matches!(record.event, Event::CellStarted { .. });
         state.cell = is_cell.then_some(calls);
         RecordAnswer::Known(record)
@@ -344,7 +420,7 @@ impl Past {
         drop(state);
         let later = self.tree.below(&self.run).into_iter().filter(|(at, _)| *at >= index);
         let used = self.tree.used_in(later.map(|(_, record)| record));
-        *lock(&self.tree.set_aside).entry(self.run.clone()).or_default() += used;
+        lock(&self.tree.set_aside).entry(self.run.clone()).or_default().push((index, used));
     }
 
     /// Where the run left its record, if it is a child that did, the first time that this is asked.
@@ -367,7 +443,10 @@ impl Past {
         let is_other = match (answer, &next.record.event) {
             (Some(Event::ModelReplied { purpose: answered, .. }), _) => *answered != purpose,
             // What is left for a child depends on what others do at the same time.
-            (None, Event::MessageAppended { message: said, .. }) => !self.is_child && said.content != message,
+            (None, Event::MessageAppended { message: said, .. }) if self.is_child => {
+                without_left(&said.content) != without_left(message)
+            }
+            (None, Event::MessageAppended { message: said, .. }) => said.content != message,
             _ => false,
         };
         let index = next.index;
@@ -375,6 +454,28 @@ impl Past {
         if is_other {
             self.leave_at(index);
         }
+    }
+
+    /// Whether the next request that the record answers is of this purpose; none if it does not say.
+    pub(super) fn answers(&self, purpose: Purpose) -> Option<bool> {
+        let state = self.state();
+        state.steps.iter().find_map(|step| match step.record.event {
+            Event::ModelReplied { purpose: answered, .. } => Some(answered == purpose),
+            Event::ModelCallFailed { call: None, .. } => Some(true),
+            Event::RunFinished { .. } | Event::RunFailed { .. } => Some(false),
+            _ => None,
+        })
+    }
+
+    /// Whether the record says this when it next says something: to the model, or of how the run ended.
+    pub(super) fn says(&self, what: &str) -> bool {
+        let state = self.state();
+        let next = state.steps.iter().find_map(|step| match &step.record.event {
+            Event::MessageAppended { message, .. } if message.role == Role::User => Some(&message.content),
+            Event::RunFailed { error, .. } => Some(error),
+            _ => None,
+        });
+        next.is_some_and(|said| said.contains(what))
     }
 
     /// Whether the next reply of the record has the outputs: if that is so in the middle of a turn, the run
@@ -408,8 +509,7 @@ impl Past {
         let mut reply = PastReply::default();
         loop {
             let mut state = self.state();
-            let steps = &mut state.steps;
-            let Some(step) = steps.front() else { return reply };
+            let Some(step) = state.steps.front() else { return reply };
             let record = step.record.clone();
             match &record.event {
                 Event::ModelCallFailed { call: None, retry_seconds: None, kind, .. }
@@ -423,9 +523,9 @@ impl Past {
                 Event::ModelCallFailed { call: None, retry_seconds, kind, error, .. } => {
                     let is_last = retry_seconds.is_none();
                     let error = Error::new(*kind, error.clone());
-                    steps.pop_front();
-                    let ends_run =
-                        steps.front().is_none_or(|next| matches!(next.record.event, Event::RunFailed { .. }));
+                    state.pop();
+                    let is_end = |next: &PastStep| matches!(next.record.event, Event::RunFailed { .. });
+                    let ends_run = state.steps.front().is_none_or(is_end);
                     if is_last && (!ends_run || self.tree.follow != FollowMode::Resume) {
                         reply.answer = Some((record, Err(error)));
                         return reply;
@@ -448,7 +548,7 @@ impl Past {
                         .finish_reason(finish_reason.clone())
                         .usage(*usage);
                     let is_stopped = stopped.is_some();
-                    steps.pop_front();
+                    state.pop();
                     reply.answer = Some((record, Ok((response, is_stopped))));
                     return reply;
                 }
@@ -462,7 +562,7 @@ impl Past {
                             recorded: name(other),
                             now: format!("a request to the model ({})", name_of(&purpose)),
                         });
-                        steps.clear();
+                        state.steps.clear();
                         return reply;
                     }
                     drop(state);
@@ -477,8 +577,9 @@ impl Past {
     pub(crate) fn cell(&self) -> Option<PastCell> {
         let mut state = self.state();
         let calls = state.cell.take()?;
-        let is_end = |step: &mut PastStep| matches!(step.record.event, Event::CellFinished { .. });
-        let finished = state.steps.pop_front_if(is_end).map(|step| step.record);
+        let is_end = |step: &PastStep| matches!(step.record.event, Event::CellFinished { .. });
+        let is_ended = state.steps.front().is_some_and(is_end);
+        let finished = is_ended.then(|| state.pop()).flatten().map(|step| step.record);
         Some(PastCell { calls, finished })
     }
 
@@ -487,13 +588,13 @@ impl Past {
     }
 }
 
-/// The records that count, those of which later ones say that they do not left out.
-pub(super) fn kept(records: &[Arc<Record>]) -> Vec<Arc<Record>> {
-    counting(records).0.into_iter().map(|(_, record)| record).collect()
+/// The records that count, those of which later ones say that they do not left out, with their places.
+pub(super) fn kept(records: &[Arc<Record>]) -> Vec<(usize, Arc<Record>)> {
+    counting(records).0
 }
 
 /// Records that count, with their places; and what the others used, by run.
-type CountedRecords = (Vec<(usize, Arc<Record>)>, HashMap<String, Usage>);
+type CountedRecords = (Vec<(usize, Arc<Record>)>, SetAside);
 
 /// The records that count, and what the others used.
 fn counting(records: &[Arc<Record>]) -> CountedRecords {
@@ -501,15 +602,17 @@ fn counting(records: &[Arc<Record>]) -> CountedRecords {
     let mut kept: Vec<(usize, Arc<Record>)> = Vec::with_capacity(records.len());
     let mut set_aside = HashMap::new();
     for (index, record) in records.iter().enumerate() {
-        if let Event::RunResumed { records, .. } = record.event {
+        if let Event::RunResumed { records, set_aside: used, .. } = record.event {
+            let used = used.map(|used| (index, used));
+            set_aside.entry(record.run.clone()).or_insert_with(Vec::new).extend(used);
             let below = (record.run != root).then(|| runs_below(&kept, &record.run));
             let is_left = |(index, record): &mut (usize, Arc<Record>)| {
                 *index as u64 >= records && below.as_ref().is_none_or(|below| below.contains(&record.run))
             };
             let left = kept.extract_if(.., is_left);
-            left.for_each(|(_, left)| put_aside(&mut set_aside, &record.run, &left));
+            left.for_each(|(_, left)| put_aside(&mut set_aside, &record.run, &left, index));
             if record.run == root {
-                drop_tails(&mut kept, &root, &mut set_aside);
+                drop_tails(&mut kept, &root, &mut set_aside, index);
             }
             continue;
         }
@@ -519,8 +622,9 @@ fn counting(records: &[Arc<Record>]) -> CountedRecords {
 }
 
 /// Drops the ends of runs that go on: the failure of a run, and the failed tries of the request that led to
-/// it. Children whose parents got an answer of them have ended for good.
-fn drop_tails(kept: &mut Vec<(usize, Arc<Record>)>, root: &str, set_aside: &mut HashMap<String, Usage>) {
+/// it. Children whose parents got an answer of them have ended for good. They go on `from` this place of the
+/// whole record.
+fn drop_tails(kept: &mut Vec<(usize, Arc<Record>)>, root: &str, set_aside: &mut SetAside, from: usize) {
     let mut open = HashSet::from([root.to_owned()]);
     for (_, record) in kept.iter() {
         match &record.event {
@@ -547,7 +651,7 @@ fn drop_tails(kept: &mut Vec<(usize, Arc<Record>)>, root: &str, set_aside: &mut 
         match record.event {
             Event::RunFailed { .. } | Event::ModelCallFailed { call: None, .. } => {
                 let (_, record) = kept.remove(at);
-                put_aside(set_aside, &record.run, &record);
+                put_aside(set_aside, &record.run, &record, from);
             }
             _ => {
                 tails.remove(&record.run);
@@ -556,9 +660,9 @@ fn drop_tails(kept: &mut Vec<(usize, Arc<Record>)>, root: &str, set_aside: &mut 
     }
 }
 
-/// Has `run` settle what a record tells of that does not count any more.
-fn put_aside(set_aside: &mut HashMap<String, Usage>, run: &str, record: &Record) {
-    *set_aside.entry(run.to_owned()).or_default() += usage_of(record);
+/// Has `run` settle what a record tells of that does not count any more from a place on.
+fn put_aside(set_aside: &mut SetAside, run: &str, record: &Record, from: usize) {
+    set_aside.entry(run.to_owned()).or_default().push((from, usage_of(record)));
 }
 
 /// The ids of a run and of those below it.
@@ -572,6 +676,19 @@ fn runs_below(kept: &[(usize, Arc<Record>)], run: &str) -> HashSet<String> {
         }
     }
     below
+}
+
+/// Whether the event comes between a reply, or the end of a cell, and what the model is told of it.
+fn is_known_before_it_is_said(event: &Event) -> bool {
+    match event {
+        Event::MessageAppended { message, .. } => message.role == Role::Assistant,
+        Event::CellStarted { .. }
+        | Event::ReplyRefused { .. }
+        | Event::SubmissionRefused { .. }
+        | Event::SessionLost { .. }
+        | Event::TranscriptCompacted { .. } => true,
+        _ => false,
+    }
 }
 
 /// What the model call used that a record tells of.

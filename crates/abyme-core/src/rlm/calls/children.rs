@@ -18,7 +18,8 @@ use crate::{
     error::Result,
     inputs::Inputs,
     interpreter::{HostCall, HostError},
-    model::LanguageModel,
+    limits::Limits,
+    model::{LanguageModel, Usage},
     prompt,
     rlm::{
         caller::{CANCELLED, ModelCaller},
@@ -55,7 +56,7 @@ struct ChildOptions<'a> {
     function: &'static str,
     signature: Option<&'a Value>,
     model: &'a Arc<dyn LanguageModel>,
-    max_iterations: u32,
+    max_iterations: Option<u32>,
     /// Takes note of the children that are started.
     made: &'a CallNumbers,
 }
@@ -79,9 +80,11 @@ impl<'a> Children<'a> {
         Self { caller, start, tool_uses, effects, turn, answers, notes: Mutex::default() }
     }
 
+    /// A call that is served under these limits.
     pub(in crate::rlm) async fn rlm_query(
         &self,
         call: &HostCall,
+        limits: &Limits,
         made: &CallNumbers,
     ) -> Result<Value, HostError> {
         let prompt = match call.kwargs.get("prompt") {
@@ -90,14 +93,14 @@ impl<'a> Children<'a> {
         };
         let context = given(call, "context");
         let asked = self.asked(call, RLM_QUERY, made)?;
-        let task = self.task(&asked, prompt, context)?;
-        if !self.caller.budget().may_have_children() {
+        let task = self.task(&asked, limits, prompt, context)?;
+        if !self.may_be_started(limits) {
             let sub_calls = SubCalls::new(self.caller, self.turn, self.answers);
             return sub_calls
                 .answer(RLM_QUERY, &**asked.model, flat_prompt(prompt, context), task.config.signature, made)
                 .await;
         }
-        self.caller.budget().reserve_children(1)?;
+        self.reserve(1)?;
         self.caller.show_asked(self.turn, 1, true);
         let waiting = self.caller.budget().lend_slot();
         let result = self.child(&asked, task).await;
@@ -106,9 +109,11 @@ impl<'a> Children<'a> {
         result
     }
 
+    /// The same for many at once.
     pub(in crate::rlm) async fn rlm_query_batched(
         &self,
         call: &HostCall,
+        limits: &Limits,
         made: &CallNumbers,
     ) -> Result<Value, HostError> {
         let prompts = arguments::texts(call, "prompts")?;
@@ -130,11 +135,13 @@ impl<'a> Children<'a> {
             }
             other => return Err(wrong_argument(RLM_QUERY_BATCHED, "contexts", "a list", other)),
         };
-        let tasks =
-            prompts.iter().zip(&contexts).map(|(prompt, context)| self.task(&asked, prompt, *context));
+        let tasks = prompts
+            .iter()
+            .zip(&contexts)
+            .map(|(prompt, context)| self.task(&asked, limits, prompt, *context));
         let tasks = tasks.collect::<Result<Vec<_>, _>>()?;
-        let results = if self.caller.budget().may_have_children() {
-            self.caller.budget().reserve_children(u32::try_from(tasks.len()).unwrap_or(u32::MAX))?;
+        let results = if self.may_be_started(limits) {
+            self.reserve(tasks.len())?;
             self.caller.show_asked(self.turn, tasks.len(), true);
             let waiting = self.caller.budget().lend_slot();
             let results = join_all(tasks.into_iter().map(|task| self.child(&asked, task))).await;
@@ -162,6 +169,21 @@ impl<'a> Children<'a> {
         std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether the run may have children.
+    fn may_be_started(&self, limits: &Limits) -> bool {
+        self.caller.budget().depth() < limits.max_depth
+    }
+
+    /// Reserves the first turns of so many children. Those of a replay had theirs.
+    fn reserve(&self, count: usize) -> Result<(), HostError> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        match self.answers.is_replay() {
+            true => self.caller.budget().recall(Usage::default(), count),
+            false => self.caller.budget().reserve_children(count)?,
+        }
+        Ok(())
+    }
+
     fn asked<'c>(
         &'c self,
         call: &'c HostCall,
@@ -169,10 +191,9 @@ impl<'a> Children<'a> {
         made: &'c CallNumbers,
     ) -> Result<ChildOptions<'c>, HostError> {
         let signature = given(call, "signature");
-        let limit = self.caller.limits().max_iterations;
         let max_iterations = match given(call, "max_iterations") {
-            None => limit,
-            Some(Value::Int(count)) if *count > 0 => u32::try_from(*count).unwrap_or(limit).min(limit),
+            None => None,
+            Some(Value::Int(count)) if *count > 0 => u32::try_from(*count).ok(),
             Some(Value::Int(count)) => {
                 let message = format!("{function}() needs at least 1 as `max_iterations`, not {count}");
                 return Err(HostError::value_error(message));
@@ -187,6 +208,7 @@ impl<'a> Children<'a> {
     fn task(
         &self,
         asked: &ChildOptions<'_>,
+        limits: &Limits,
         prompt: &Text,
         context: Option<&Value>,
     ) -> Result<Task, HostError> {
@@ -215,7 +237,7 @@ impl<'a> Children<'a> {
         };
         inputs = signature.checked_inputs(&inputs).map_err(|error| invalid(error.message().to_owned()))?;
         // A task in words is said; one that is longer than what a model should read at once is looked at.
-        let (mut signature, instructions) = if prompt.chars_len() <= self.caller.limits().max_output_chars {
+        let (mut signature, instructions) = if prompt.chars_len() <= limits.max_output_chars {
             (signature, prompt.as_str().to_owned())
         } else {
             let name = ["prompt", "task", "request"].into_iter().find(|name| signature.input(name).is_none());
@@ -260,8 +282,9 @@ impl<'a> Children<'a> {
             }
             _ => (self.caller.next_made(asked.made), run_id()),
         };
-        let recorder = parent_recorder.child(child.clone(), before);
-        let budget = self.caller.budget().child(asked.max_iterations, recorder.clock());
+        let terms = parent_recorder.terms().child(asked.max_iterations, asked.model.max_input_tokens());
+        let recorder = parent_recorder.child(child.clone(), before, terms);
+        let budget = self.caller.budget().child(recorder.terms(), recorder.clock());
         if before.is_none() || is_replayed {
             parent_recorder.record(Event::ChildStarted {
                 turn,
@@ -279,12 +302,10 @@ impl<'a> Children<'a> {
             self.caller.recorder().record(event);
         };
         let unfinished = OnDrop::new(|| finished(CallOutcome::Cancelled(CANCELLED.to_owned())));
-        let limits = self.caller.limits().clone().max_iterations(asked.max_iterations);
         let parent = ParentCall::new(self.caller.recorder().run(), call, budget.depth());
         let parts = RunParts {
             config: &config,
             inputs: &inputs,
-            limits: &limits,
             budget: &budget,
             recorder: &recorder,
             tool_uses: self.tool_uses,

@@ -66,12 +66,14 @@ impl<'a> CellHost<'a> {
             Some(_) => {}
             None => self.answers.check_open(self.turn, &call.name, || call.kwargs.clone())?,
         }
+        // A call that is replayed is served as it was.
+        let limits = past.and_then(|past| past.limits).unwrap_or_else(|| self.caller.limits());
         let made = CallNumbers::default();
         let result = match call.name.as_str() {
             LLM_QUERY => self.sub_calls.llm_query(&call, &made).await,
             LLM_QUERY_BATCHED | LLM_BATCH => self.sub_calls.llm_query_batched(&call, &made).await,
-            RLM_QUERY => self.children.rlm_query(&call, &made).await,
-            RLM_QUERY_BATCHED => self.children.rlm_query_batched(&call, &made).await,
+            RLM_QUERY => self.children.rlm_query(&call, &limits, &made).await,
+            RLM_QUERY_BATCHED => self.children.rlm_query_batched(&call, &limits, &made).await,
             _ => Ok(self.caller.budget().to_value()),
         };
         self.caller.recorder().record(Event::HostCallReturned {

@@ -106,6 +106,7 @@ impl SharedConversation {
         inputs: &Inputs,
         own_limits: &Limits,
         limits: ConversationLimits,
+        max_preview_chars: usize,
     ) -> Result<OpenQuestion> {
         let in_use = self.lock().await;
         self.used_now();
@@ -120,8 +121,8 @@ impl SharedConversation {
                 questions.lose();
             }
             let own_limits = limits.left_of(questions, own_limits.clone())?;
-            let (preview, earlier) = (own_limits.max_preview_chars, limits.max_earlier_chars);
-            Ok((questions.next(&self.config, inputs, preview, earlier)?, own_limits))
+            let earlier = limits.max_earlier_chars;
+            Ok((questions.next(&self.config, inputs, max_preview_chars, earlier)?, own_limits))
         })?;
         Ok(OpenQuestion {
             shared: self,

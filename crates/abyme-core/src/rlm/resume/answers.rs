@@ -11,6 +11,7 @@ use crate::{
     error::ErrorKind,
     inputs::Inputs,
     interpreter::{HostCall, HostError},
+    limits::Limits,
     model::Usage,
     rlm::caller::{SubCall, raised},
     signature::TaskSignature,
@@ -72,6 +73,8 @@ pub(in crate::rlm) struct PastHostCall {
     calls: Vec<u32>,
     /// Whether it started children.
     pub(in crate::rlm) has_children: bool,
+    /// The limits under which it was served, where it is served again.
+    pub(in crate::rlm) limits: Option<Limits>,
     pub(in crate::rlm) result: Result<Value, HostError>,
 }
 
@@ -147,8 +150,10 @@ impl Answers {
                     let (function, arguments) = (function.clone(), arguments.clone());
                     let has_children = calls.iter().any(|call| ends.children.contains(call));
                     if let Some(result) = result_of(outcome) {
+                        let is_served = has_children && mode == AnswerMode::Replay;
+                        let limits = is_served.then(|| past.limits_at(record).cloned()).flatten();
                         let calls = calls.clone();
-                        let past = PastHostCall { function, arguments, calls, has_children, result };
+                        let past = PastHostCall { function, arguments, calls, has_children, limits, result };
                         left.host_calls.push_back(past);
                     }
                 }
@@ -156,8 +161,9 @@ impl Answers {
                     let (function, arguments) = (tool.clone(), arguments.clone());
                     match ends.value(*call) {
                         Some(result) => {
-                            let (calls, has_children) = (vec![*call], false);
-                            let past = PastHostCall { function, arguments, calls, has_children, result };
+                            let (calls, has_children, limits) = (vec![*call], false, None);
+                            let past =
+                                PastHostCall { function, arguments, calls, has_children, limits, result };
                             left.host_calls.push_back(past);
                         }
                         None => {

@@ -7,7 +7,7 @@ use crate::{
     inputs::Inputs,
     limits::Limits,
     rlm::{config::RlmConfig, kept_session::KeptSession, start::random_seed},
-    trajectory::{Event, EventSink, ForkOrigin, Recorder, Trajectory, TrajectoryWriter, unix_ms},
+    trajectory::{Event, EventSink, ForkOrigin, Recorder, Terms, Trajectory, TrajectoryWriter, unix_ms},
 };
 
 /// How a run begins.
@@ -152,6 +152,15 @@ impl Beginning {
         self.recorded.is_some()
     }
 
+    /// How many characters of an input the first message shows: as it was, where the run has been told.
+    pub(in crate::rlm) fn max_preview_chars(&self, limits: &Limits) -> usize {
+        let first = self.recorded.as_ref().and_then(|recorded| recorded.trajectory.events().next());
+        match first {
+            Some(Event::RunStarted { limits, .. }) => limits.max_preview_chars,
+            _ => limits.max_preview_chars,
+        }
+    }
+
     /// The inputs that a question gives, without those that its conversation had before.
     pub(in crate::rlm) fn given(&self, config: &RlmConfig) -> Inputs {
         let is_given = |name: &str| !self.is_recorded() || config.signature.input(name).is_some();
@@ -196,21 +205,21 @@ impl Beginning {
         }
     }
 
-    /// The recorder of the run `id`.
+    /// The recorder of the run `id`, which goes by these terms.
     pub(in crate::rlm) fn recorder(
         &mut self,
         id: String,
         mut sinks: Vec<Arc<dyn EventSink>>,
-        limits: &Limits,
+        terms: Terms,
     ) -> Recorder {
         match self.recorded.take() {
-            None => Recorder::new(id, sinks),
+            None => Recorder::new(id, sinks, terms),
             Some(GivenRecord { trajectory, how: How::Resume { file, .. } }) => {
                 sinks.extend(file.map(|file| Arc::new(file) as Arc<dyn EventSink>));
-                Recorder::resumed(&trajectory, sinks, limits)
+                Recorder::resumed(&trajectory, sinks, terms)
             }
             Some(GivenRecord { trajectory, how: How::Replay { live } }) => {
-                Recorder::replayed(id, &trajectory, sinks, live)
+                Recorder::replayed(id, &trajectory, sinks, live, terms)
             }
         }
     }

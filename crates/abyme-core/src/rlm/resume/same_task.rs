@@ -71,6 +71,37 @@ pub(in crate::rlm) fn check_task(recorder: &Recorder, recorded: &Event, now: &Ev
     Ok(())
 }
 
+/// What a replay has otherwise than its record, and what may differ by that. Its models are not asked.
+pub(in crate::rlm) fn replay_notes(recorded: &Event, now: &Event, tools: &[Tool]) -> Vec<String> {
+    let (
+        Event::RunStarted {
+            interpreter: old,
+            profile: old_profile,
+            policy: old_policy,
+            python_tools: old_sources,
+            tools: old_tools,
+            ..
+        },
+        Event::RunStarted { interpreter, profile, policy, python_tools, .. },
+    ) = (recorded, now)
+    else {
+        return Vec::new();
+    };
+    let mut notes = tool_notes(old_tools, tools);
+    let changed = |what: &str, old: Option<&str>, new: Option<&str>| {
+        let name = |name: Option<&str>| name.map_or("none".to_owned(), |name| format!("`{name}`"));
+        (old != new).then(|| format!("the {what} was {} and is {}", name(old), name(new)))
+    };
+    notes.extend(changed("backend", Some(old), Some(interpreter)));
+    // Records of before these were written down say nothing of them.
+    if old_profile.is_some() {
+        notes.extend(changed("profile", old_profile.as_deref(), profile.as_deref()));
+        notes.extend(changed("policy", old_policy.as_deref(), policy.as_deref()));
+        notes.extend(tool_source_notes(old_sources, python_tools));
+    }
+    notes
+}
+
 /// What a record calls a policy.
 pub(in crate::rlm) fn policy_name(policy: &CodePolicy) -> String {
     match *policy == CodePolicy::guard_rail() {

@@ -25,7 +25,8 @@ impl<'a> Turns<'a> {
     /// and one that turns out too long is compacted, or else cut, until it is sent or nothing is left to cut.
     pub(super) async fn ask(&mut self, purpose: Purpose, _reserved: Reservation) -> Result<Response> {
         self.transcript.send_pending(self.turn, purpose);
-        let mut may_compact = self.config.compaction.enabled && self.failed_summaries < MAX_FAILED_SUMMARIES;
+        let is_enabled = self.recorder.terms().summaries().compaction.enabled;
+        let mut may_compact = is_enabled && self.failed_summaries < MAX_FAILED_SUMMARIES;
         // A summary that failed is asked for again once the model refuses what it should have shortened.
         let may_be_due = purpose != Purpose::Extract && self.failed_summaries == 0;
         if may_compact && may_be_due && self.compactor().is_due() {
@@ -113,13 +114,13 @@ impl<'a> Turns<'a> {
     /// The extract call is not subject to the limit that led to it. Time is kept for it.
     pub(super) async fn extract(&mut self, end: EndReason) -> Result<Outputs> {
         let signature = &self.config.signature;
-        let reason = match &end {
-            EndReason::Limit(limit) => self.budget.describe(*limit),
+        let reason = |of: &Self| match &end {
+            EndReason::Limit(limit) => of.budget.describe(*limit),
             EndReason::CutShort(error) => error.message().to_owned(),
             EndReason::Asked => ASKED.to_owned(),
         };
-        let ask = self.extract_request(&reason);
-        self.transcript.add(ask.clone());
+        let ask = |of: &Self| of.extract_request(&reason(of));
+        self.transcript.add(ask(self));
         let mut failure = String::new();
         let mut model_error = None;
         for _ in 0..MAX_EXTRACT_CALLS {
@@ -132,13 +133,15 @@ impl<'a> Turns<'a> {
             };
             let response = match self.ask(Purpose::Extract, reserved).await {
                 Ok(response) => response,
+                // That a record cannot be followed is no result of the run.
+                Err(error) if error.kind() == ErrorKind::Differs => return Err(error),
                 Err(error) => {
                     failure = format!("the extract call failed: {error}");
                     let is_refused = error.kind() == ErrorKind::ContentRefused;
                     let problem = error.message().to_owned();
                     model_error = Some(error);
                     if is_refused && self.transcript.replace_last(self.turn, prompt::LEFT_OUT, &problem) {
-                        self.transcript.add(ask.clone());
+                        self.transcript.add(ask(self));
                         continue;
                     }
                     break;
@@ -165,7 +168,7 @@ impl<'a> Turns<'a> {
             };
             self.transcript.add(prompt::extract_again(&problems));
         }
-        let message = format!("{reason}, and {failure}");
+        let message = format!("{}, and {failure}", reason(self));
         Err(match (end, model_error) {
             (EndReason::CutShort(error), _) => Error::new(error.kind(), message).with_source(error),
             (EndReason::Limit(limit), Some(error)) => {

@@ -251,7 +251,7 @@ impl Turns<'_> {
             .determinism(reseed.zip(unix_ms).map(|(seed, unix_ms)| Determinism { seed, unix_ms }))
             .variables(inputs.iter().map(|(name, value)| (name.to_owned(), value.clone())))
             .scope(config.scope.clone())
-            .timeout(self.limits.cell_timeout)
+            .timeout(self.recorder.terms().limits().cell_timeout)
             .total_timeout(self.budget.time_left());
         // It may come from a run with another policy.
         kept.session.set_policy(config.policy.clone());
