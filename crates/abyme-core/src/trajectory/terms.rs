@@ -47,7 +47,7 @@ impl PartTerms {
 /// The terms of all runs of a record.
 #[derive(Debug)]
 pub(super) struct PastTerms {
-    begun: Vec<Begun>,
+    begun: Vec<NewTerms>,
     /// The limits that the root went on with last.
     newest: Limits,
     /// Those that it is to have now.
@@ -56,7 +56,7 @@ pub(super) struct PastTerms {
 
 /// Terms that begin to hold for a run and, as far as they are limits, for those below it.
 #[derive(Debug)]
-struct Begun {
+struct NewTerms {
     run: String,
     from: usize,
     limits: Limits,
@@ -76,7 +76,7 @@ impl PastTerms {
             };
             let summaries =
                 compaction.clone().map(|compaction| Summaries { compaction, max_input_tokens: tokens });
-            Some(Begun { run: record.run.clone(), from, limits: limits.clone(), summaries })
+            Some(NewTerms { run: record.run.clone(), from, limits: limits.clone(), summaries })
         });
         let begun: Vec<_> = begun.collect();
         let root = records.first().map_or("", |record| &record.run);
