@@ -185,7 +185,8 @@ class Sessions(AgentCase):
         self.assertEqual(stream.file.read(), b"False False\n(3, 4) 40 (0, 0)\n")
 
     def test_an_interrupt_is_confirmed_after_it_is_delivered(self):
-        code = "import time\ntry:\n    print('up', flush=True)\n    time.sleep(60)\n"
+        # Python sleeps on where a signal comes just before it begins to.
+        code = "import time\ntry:\n    print('up', flush=True)\n    while True: time.sleep(0.01)\n"
         code += "except KeyboardInterrupt:\n    print('caught')"
         control, stream = self.session(code)
         stream.file.readline()
