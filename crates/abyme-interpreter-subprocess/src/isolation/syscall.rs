@@ -8,12 +8,17 @@ use std::{
     ffi::CStr,
     os::fd::{AsRawFd, BorrowedFd},
     ptr::null,
+    time::Duration,
 };
 
 use rustix::{
     io::{Errno, Result},
     thread::UnshareFlags,
 };
+
+/// How often a mount that is busy is tried again, and what is waited in between.
+const BUSY_TRIES: u32 = 100;
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
 /// `unshare(2)`.
 pub(crate) fn unshare(flags: UnshareFlags) -> Result<()> {
@@ -77,7 +82,19 @@ pub(crate) fn close_on_exec_from(first: i32) -> Result<()> {
 }
 
 /// Adds attributes (`MOUNT_ATTR_*`) to a mount, and to all below it if it is `recursive`.
+///
+/// A mount that is being written to cannot become read-only. Of a new one that is over in a moment.
 pub(crate) fn restrict_mount(path: &CStr, attributes: u64, recursive: bool) -> Result<()> {
+    for _ in 0..BUSY_TRIES {
+        match try_restrict_mount(path, attributes, recursive) {
+            Err(Errno::BUSY) => std::thread::sleep(BUSY_PAUSE),
+            done => return done,
+        }
+    }
+    try_restrict_mount(path, attributes, recursive)
+}
+
+fn try_restrict_mount(path: &CStr, attributes: u64, recursive: bool) -> Result<()> {
     let attributes = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
     let flags = if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the kernel reads a C string, and as many bytes of the structure as it has.

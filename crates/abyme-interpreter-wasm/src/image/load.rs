@@ -55,8 +55,24 @@ pub(crate) fn load(engine: &Engine, path: &Path, length: u64, sum: u64) -> Resul
         return Err(damaged(&"it is not what was written"));
     }
     // SAFETY: see the top of this file.
-    unsafe { Module::deserialize_open_file(engine, file) }.map_err(|error| damaged(&format!("{error:#}")))
+    let module = unsafe { Module::deserialize_open_file(engine, file) };
+    let module = module.map_err(|error| damaged(&format!("{error:#}")))?;
+    lock(&module);
+    Ok(module)
 }
+
+/// Keeps the mapped file in memory, if this process may lock as much. Otherwise the system takes back what no
+/// session used for a while, and the next ones wait for the disk.
+#[cfg(target_os = "linux")]
+fn lock(module: &Module) {
+    let mapped = module.image_range();
+    let length = mapped.end as usize - mapped.start as usize;
+    // SAFETY: the module keeps the range mapped, and to lock it changes nothing in it. It ends with the mapping.
+    let _ = unsafe { rustix::mm::mlock(mapped.start.cast_mut().cast(), length) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lock(_: &Module) {}
 
 /// The length and checksum of the rest of a file. The checksum finds accidents; the check of the owner keeps
 /// attackers out.
