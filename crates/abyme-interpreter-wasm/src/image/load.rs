@@ -67,7 +67,7 @@ pub(crate) fn load(engine: &Engine, path: &Path, length: u64, sum: u64) -> Resul
 fn lock(module: &Module) {
     let mapped = module.image_range();
     let length = mapped.end as usize - mapped.start as usize;
-    // SAFETY: the module keeps the range mapped, and to lock it changes nothing in it. It ends with the mapping.
+    // SAFETY: the module keeps the range mapped. To lock it changes nothing in it, and ends with the mapping.
     let _ = unsafe { rustix::mm::mlock(mapped.start.cast_mut().cast(), length) };
 }
 
