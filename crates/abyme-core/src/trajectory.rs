@@ -374,7 +374,7 @@ impl Recorder {
         match self.past.as_ref().map(|past| (past, past.follow(&event))) {
             Some((past, RecordAnswer::Known(record))) => {
                 self.clock.advance(seconds(record.at));
-                if past.tree().follow() != FollowMode::Resume {
+                if past.is_replay() {
                     self.say_terms(self.terms.then(), &event);
                     self.tree.push(Arc::new(Record::new(&self.run, record.at, event)));
                 }
@@ -441,7 +441,7 @@ impl Recorder {
     /// Takes note of an event that the record answered with.
     pub(crate) fn know(&self, record: &Record) {
         self.clock.advance(seconds(record.at));
-        if self.past.as_ref().is_some_and(|past| past.tree().follow() != FollowMode::Resume) {
+        if self.past.as_ref().is_some_and(|past| past.is_replay()) {
             self.say_terms(self.terms.then(), &record.event);
             self.tree.push(Arc::new(Record::new(&self.run, record.at, record.event.clone())));
         }
@@ -485,9 +485,8 @@ impl Recorder {
 
     /// Has the record of a replay say what was used in records that were set aside in what it does again.
     pub(crate) fn say_set_aside(&self, used: Usage) {
-        let is_replay = |past: &Past| past.tree().follow() != FollowMode::Resume;
         let terms = self.said_terms.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(terms) = terms.filter(|_| self.past().is_some_and(is_replay)) {
+        if let Some(terms) = terms.filter(|_| self.past().is_some_and(Past::is_replay)) {
             self.say_again(terms, Some(used));
         }
     }

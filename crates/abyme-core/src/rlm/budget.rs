@@ -288,11 +288,7 @@ impl Budget {
         if self.parent.is_none() {
             return Ok(false);
         }
-        match self.terms.was_refused(purpose, &SHARED, |limit| self.describe(limit)) {
-            None => Ok(false),
-            Some(None) => Ok(true),
-            Some(Some(limit)) => Err(limit),
-        }
+        self.terms.recorded(purpose, &SHARED, |limit| self.describe(limit))
     }
 
     fn pay_reply(

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::{ErrorKind, Result},
-    trajectory::{Event, FollowMode},
+    trajectory::Event,
 };
 
 /// Executes a run until it ends or is `cancelled`.
@@ -25,7 +25,7 @@ pub(super) async fn execute(parts: RunParts<'_>, cancelled: impl Future<Output =
     let mut turns = Turns::new(parts, caller, &start);
     let (is_root, mut cancelled) = (budget.depth() == 0, pin!(cancelled));
     turns.open()?;
-    let past = recorder.past().filter(|past| past.tree().follow() == FollowMode::Resume);
+    let past = recorder.past().filter(|past| !past.is_replay());
     let is_resuming = past.is_some();
     if let Some(past) = past.filter(|_| is_root) {
         // Before anything is recorded: a run that does not go on leaves its record as it is.

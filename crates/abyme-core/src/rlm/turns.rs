@@ -34,7 +34,7 @@ use crate::{
     model::{FinishReason, Message, Response},
     prompt::{self, FirstMessages, Profile, TextAlone},
     status::{Limit, Status},
-    trajectory::{Event, FollowMode, Past, Purpose, Record, Recorder, name_of, unix_ms},
+    trajectory::{Event, Past, Purpose, Record, Recorder, name_of, unix_ms},
 };
 
 /// How often a session may die before the run gives up.
@@ -221,7 +221,7 @@ impl<'a> Turns<'a> {
             messages,
         };
         let past = self.recorder.past();
-        if let Some(past) = past.filter(|past| past.tree().follow() == FollowMode::Resume)
+        if let Some(past) = past.filter(|past| !past.is_replay())
             && let Some(first) = past.first()
             && let Event::RunStarted { limits, tools, .. } = &first.event
         {
@@ -236,9 +236,7 @@ impl<'a> Turns<'a> {
         }
         let tools = config.tools.iter().map(|tool| tool.spec().clone()).collect();
         let now = begun(&terms.limits(), tools, self.first_messages());
-        if let Some(first) = past.filter(|_| is_root).and_then(Past::first)
-            && past.is_some_and(|past| past.tree().follow() != FollowMode::Resume)
-        {
+        if let Some(first) = past.filter(|past| is_root && past.is_replay()).and_then(Past::first) {
             let notes = replay_notes(&first.event, &now, &config.tools);
             notes.into_iter().for_each(|note| self.recorder.note(note));
         }

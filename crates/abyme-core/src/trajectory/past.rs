@@ -152,9 +152,7 @@ impl PastTree {
             }
         }
         let terms = PastTerms::of(records, limits);
-        let [had, now] = terms.run_timeouts();
-        let has_more_time =
-            follow == FollowMode::Resume && had.is_some_and(|had| now.is_none_or(|now| now > had));
+        let has_more_time = follow == FollowMode::Resume && terms.has_more_time();
         Arc::new(Self {
             follow,
             kept,
@@ -282,16 +280,18 @@ impl PastTree {
         let mut set_aside = lock(&self.set_aside);
         let of_run = set_aside.get_mut(run).into_iter();
         let taken = of_run.flat_map(|of_run| of_run.extract_if(.., |(at, _)| *at < before));
-        taken.fold(Usage::default(), |mut used, (_, usage)| {
-            used += usage;
-            used
-        })
+        taken.fold(Usage::default(), |used, (_, usage)| used + usage)
     }
 }
 
 impl Past {
     pub(crate) fn tree(&self) -> &Arc<PastTree> {
         &self.tree
+    }
+
+    /// Whether the run is done again under another id, and does not go on.
+    pub(crate) fn is_replay(&self) -> bool {
+        self.tree.follow != FollowMode::Resume
     }
 
     /// The id of the run in the record.
@@ -420,7 +420,7 @@ impl Past {
         drop(state);
         let later = self.tree.below(&self.run).into_iter().filter(|(at, _)| *at >= index);
         let used = self.tree.used_in(later.map(|(_, record)| record));
-        lock(&self.tree.set_aside).entry(self.run.clone()).or_default().push((index, used));
+        put_aside(&mut lock(&self.tree.set_aside), &self.run, used, index);
     }
 
     /// Where the run left its record, if it is a child that did, the first time that this is asked.
@@ -600,17 +600,18 @@ type CountedRecords = (Vec<(usize, Arc<Record>)>, SetAside);
 fn counting(records: &[Arc<Record>]) -> CountedRecords {
     let root = records.first().map_or("", |record| &record.run).to_owned();
     let mut kept: Vec<(usize, Arc<Record>)> = Vec::with_capacity(records.len());
-    let mut set_aside = HashMap::new();
+    let mut set_aside = SetAside::new();
     for (index, record) in records.iter().enumerate() {
         if let Event::RunResumed { records, set_aside: used, .. } = record.event {
-            let used = used.map(|used| (index, used));
-            set_aside.entry(record.run.clone()).or_insert_with(Vec::new).extend(used);
+            if let Some(used) = used {
+                put_aside(&mut set_aside, &record.run, used, index);
+            }
             let below = (record.run != root).then(|| runs_below(&kept, &record.run));
             let is_left = |(index, record): &mut (usize, Arc<Record>)| {
                 *index as u64 >= records && below.as_ref().is_none_or(|below| below.contains(&record.run))
             };
             let left = kept.extract_if(.., is_left);
-            left.for_each(|(_, left)| put_aside(&mut set_aside, &record.run, &left, index));
+            left.for_each(|(_, left)| put_aside(&mut set_aside, &record.run, usage_of(&left), index));
             if record.run == root {
                 drop_tails(&mut kept, &root, &mut set_aside, index);
             }
@@ -651,7 +652,7 @@ fn drop_tails(kept: &mut Vec<(usize, Arc<Record>)>, root: &str, set_aside: &mut 
         match record.event {
             Event::RunFailed { .. } | Event::ModelCallFailed { call: None, .. } => {
                 let (_, record) = kept.remove(at);
-                put_aside(set_aside, &record.run, &record, from);
+                put_aside(set_aside, &record.run, usage_of(&record), from);
             }
             _ => {
                 tails.remove(&record.run);
@@ -660,9 +661,9 @@ fn drop_tails(kept: &mut Vec<(usize, Arc<Record>)>, root: &str, set_aside: &mut 
     }
 }
 
-/// Has `run` settle what a record tells of that does not count any more from a place on.
-fn put_aside(set_aside: &mut SetAside, run: &str, record: &Record, from: usize) {
-    set_aside.entry(run.to_owned()).or_default().push((from, usage_of(record)));
+/// Has `run` settle, from a place on, what was used in records that do not count any more.
+fn put_aside(set_aside: &mut SetAside, run: &str, used: Usage, from: usize) {
+    set_aside.entry(run.to_owned()).or_default().push((from, used));
 }
 
 /// The ids of a run and of those below it.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::{
     event::Purpose,
-    past::{FollowMode, Past},
+    past::Past,
     terms::{Summaries, Terms},
 };
 use crate::limits::Limits;
+use crate::status::Limit;
 
 /// The terms of one run of a tree: in what its record answers those of the record, then its own.
 #[derive(Clone, Debug)]
@@ -44,7 +45,7 @@ impl RunTerms {
     /// The limits by which the run decides what comes next. A run that goes on decides by its own, since
     /// other limits may lead it elsewhere than its record.
     pub(crate) fn limits(&self) -> Limits {
-        let replayed = self.past.as_ref().filter(|past| past.tree().follow() != FollowMode::Resume);
+        let replayed = self.past.as_ref().filter(|past| past.is_replay());
         match replayed.and_then(|past| past.terms()) {
             Some(part) => capped(part.followed.clone(), self.max_iterations),
             None => self.live.limits.clone(),
@@ -54,7 +55,7 @@ impl RunTerms {
     /// The limits of what a run that goes on does again as it was, whatever it goes on with: of a cell in its
     /// record, and of first messages that were said.
     pub(crate) fn limits_as_recorded(&self) -> Limits {
-        let resumed = self.past.as_ref().filter(|past| past.tree().follow() == FollowMode::Resume);
+        let resumed = self.past.as_ref().filter(|past| !past.is_replay());
         match resumed.and_then(|past| past.terms()) {
             Some(part) => part.recorded.clone(),
             None => self.limits(),
@@ -67,21 +68,22 @@ impl RunTerms {
         part.and_then(|part| part.summaries.clone()).unwrap_or_else(|| self.live.summaries.clone())
     }
 
-    /// What the record says of whether a request of this purpose was made next: which of these limits, as it
-    /// is described, refused it. None where it does not say, and where the run may be given more than it had.
-    pub(crate) fn was_refused<L: Copy>(
+    /// Whether the record has the request of this purpose that comes next. Fails with the one of these limits,
+    /// as it is described, that refused it then; a run that goes on may be given more than it had.
+    pub(crate) fn recorded(
         &self,
         purpose: Purpose,
-        limits: &[L],
-        described: impl Fn(L) -> String,
-    ) -> Option<Option<L>> {
-        let past = self.past.as_ref()?;
-        if past.answers(purpose)? {
-            return Some(None);
+        limits: &[Limit],
+        described: impl Fn(Limit) -> String,
+    ) -> Result<bool, Limit> {
+        let Some(past) = &self.past else { return Ok(false) };
+        match past.answers(purpose) {
+            Some(false) if past.is_replay() => {
+                let refused = limits.iter().find(|limit| past.says(&described(**limit)));
+                refused.map_or(Ok(false), |limit| Err(*limit))
+            }
+            answered => Ok(answered == Some(true)),
         }
-        let refused = || limits.iter().find(|limit| past.says(&described(**limit))).copied();
-        let is_replay = past.tree().follow() != FollowMode::Resume;
-        is_replay.then(refused).flatten().map(Some)
     }
 
     /// What the run went by when it did what it has done again last.

@@ -3,7 +3,7 @@
 //! A record says where which terms hold. So a run that is executed again goes by them in the part of the
 //! record that they are of: what was decided and said then is decided and said again.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc};
 
 use super::event::{Event, Record};
 use crate::{compaction::Compaction, limits::Limits};
@@ -25,11 +25,11 @@ pub(crate) struct Summaries {
 
 /// The terms in a part of the record of one run.
 #[derive(Clone, Debug)]
-pub(crate) struct PartTerms {
+pub(super) struct PartTerms {
     /// Where the part begins, in the whole record.
     from: usize,
     /// The limits, as the record has them.
-    pub(crate) recorded: Limits,
+    pub(super) recorded: Limits,
     /// The same, but for what the run is to have otherwise now that it is executed again.
     pub(super) followed: Limits,
     /// None in records of before this was written down.
@@ -85,9 +85,10 @@ impl PastTerms {
         Self { begun, newest, asked: asked.clone() }
     }
 
-    /// The most time that the root may take, as it was, and as it is to be.
-    pub(super) fn run_timeouts(&self) -> [Option<Duration>; 2] {
-        [self.newest.run_timeout, self.asked.run_timeout]
+    /// Whether the root is to have more time than it had.
+    pub(super) fn has_more_time(&self) -> bool {
+        let now = self.asked.run_timeout;
+        self.newest.run_timeout.is_some_and(|had| now.is_none_or(|now| now > had))
     }
 
     /// The parts of the record of `run`, which is one of `line`: it and those above it.

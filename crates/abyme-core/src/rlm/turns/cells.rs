@@ -16,7 +16,7 @@ use crate::{
         start::RunParts,
     },
     telemetry,
-    trajectory::{Event, FollowMode, PastCell, Record, difference_of},
+    trajectory::{Event, PastCell, Record, difference_of},
 };
 
 /// What a cell produced, and what the host has to say about it.
@@ -80,7 +80,7 @@ impl Turns<'_> {
             let session = &mut self.session(holder, self.turn).await?.session;
             return self.execute(session, cell, &Answers::default()).await;
         };
-        let is_replay = past.tree().follow() != FollowMode::Resume;
+        let is_replay = past.is_replay();
         let ended = finished.as_ref().and_then(|record| match &record.event {
             Event::CellFinished { observation, notes, sub_calls, .. } => {
                 Some((observation.clone(), notes.clone(), *sub_calls))
@@ -168,7 +168,7 @@ impl Turns<'_> {
     /// Whether the record still answers, so that the session, if there is one, is that of its end.
     pub(super) fn is_resuming(&self) -> bool {
         let past = self.recorder.past();
-        past.is_some_and(|past| !past.is_over() && past.tree().follow() == FollowMode::Resume)
+        past.is_some_and(|past| !past.is_over() && !past.is_replay())
     }
 
     /// Counts what the record says was used.

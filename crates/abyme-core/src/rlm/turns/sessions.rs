@@ -17,7 +17,7 @@ use crate::{
         },
         session_snapshots::SavedSession,
     },
-    trajectory::{Event, FollowMode, difference_of},
+    trajectory::{Event, difference_of},
 };
 
 impl Turns<'_> {
@@ -161,7 +161,7 @@ impl Turns<'_> {
     async fn restore_session(&mut self) -> Option<KeptSession> {
         let (past, files) = (self.recorder.past()?, self.session_files.as_ref()?);
         let (first, last) = (self.missed.first()?.turn, self.missed.last()?.turn);
-        if past.tree().follow() != FollowMode::Resume {
+        if past.is_replay() {
             return None;
         }
         for record in past.saved_sessions() {
