@@ -36,6 +36,7 @@ def _load_driver():
 confine, errors, repl, scope, wire = _load_driver()
 errors.hide_frames_of(_load_driver)
 errors.hide_frames_of(wire.pack)
+errors.hide_frames_of(wire.FilledText.text)
 
 PROTOCOL = 1
 EXIT_OK, EXIT_PROTOCOL = 0, 70

@@ -114,8 +114,10 @@ impl Transport<RoleClient> for ChildTransport {
         }
         #[cfg(unix)]
         if let Some(pid) = self.child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())) {
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-            if timeout(END_GRACE, self.child.wait()).await.is_ok() {
+            // One that became another user's cannot be asked.
+            if rustix::process::kill_process(pid, rustix::process::Signal::TERM).is_ok()
+                && timeout(END_GRACE, self.child.wait()).await.is_ok()
+            {
                 return Ok(());
             }
         }
