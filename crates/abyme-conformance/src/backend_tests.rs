@@ -12,7 +12,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use crate::{
     harness::{AnyHarness, Harness},
     job::CaseFuture,
-    prerequisite::{Prerequisite, is_required, obstacle, required_but},
+    prerequisite::{Prerequisite, obstacle, required_but},
     result::{CaseResult, of_panic},
 };
 
@@ -89,7 +89,6 @@ impl BackendTests {
 
     fn trials(self) -> Vec<Trial> {
         let Self { harness, tests } = self;
-        let is_required = is_required(harness.name());
         let name = harness.name().to_owned();
         let ask = move || obstacle(harness.name(), harness.prerequisite());
         let prerequisite = Arc::new(Prerequisite::new(&name, ask));
@@ -97,7 +96,7 @@ impl BackendTests {
             let prerequisite = prerequisite.clone();
             Trial::ignorable_test(name, move || {
                 match own_obstacle.as_deref().or_else(|| prerequisite.obstacle()) {
-                    Some(reason) if is_required => Err(Failed::from(required_but(reason))),
+                    Some(reason) if prerequisite.is_required => Err(Failed::from(required_but(reason))),
                     Some(reason) => Ok(Completion::ignored_with(reason)),
                     None => run(test).map_err(|problem| prerequisite.explain(problem).into()),
                 }

@@ -14,7 +14,7 @@ const PREREQUISITE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Whether a backend or model can run on this machine. That is asked once, and where it is needed: a test
 /// runner may have a process for each test, and to ask takes as long as most tests.
 pub(crate) struct Prerequisite {
-    is_required: bool,
+    pub(crate) is_required: bool,
     ask: Box<dyn Fn() -> Option<String> + Send + Sync>,
     answer: OnceLock<Option<String>>,
 }

@@ -17,7 +17,11 @@ fn check_file(file: &SourceFile) -> Vec<Problem> {
     let mut problems = Vec::new();
     let (mut has_defaults, mut name) = (false, None);
     for (index, line) in file.text.lines().enumerate() {
-        let code = line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
+        let code = line
+            .trim_start()
+            .trim_start_matches("pub ")
+            .trim_start_matches("pub(crate) ")
+            .trim_start_matches("pub(super) ");
         match (code.strip_prefix("struct "), name) {
             (Some(rest), _) => {
                 let own = rest.split(|character: char| !character.is_alphanumeric()).next();

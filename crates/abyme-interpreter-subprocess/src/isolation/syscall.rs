@@ -85,13 +85,13 @@ pub(crate) fn close_on_exec_from(first: i32) -> Result<()> {
 ///
 /// A mount that is being written to cannot become read-only. Of a new one that is over in a moment.
 pub(crate) fn restrict_mount(path: &CStr, attributes: u64, recursive: bool) -> Result<()> {
-    for _ in 0..BUSY_TRIES {
+    let mut pauses = 0..BUSY_TRIES;
+    loop {
         match try_restrict_mount(path, attributes, recursive) {
-            Err(Errno::BUSY) => std::thread::sleep(BUSY_PAUSE),
+            Err(Errno::BUSY) if pauses.next().is_some() => std::thread::sleep(BUSY_PAUSE),
             done => return done,
         }
     }
-    try_restrict_mount(path, attributes, recursive)
 }
 
 fn try_restrict_mount(path: &CStr, attributes: u64, recursive: bool) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Loads compiled code from the cache, by an unsafe call.
+//! Loads compiled code from the cache, by unsafe calls.
 //!
 //! # The argument
 //! [`Module::deserialize_open_file`] is unsafe because the file holds machine code, which is run without
@@ -17,6 +17,9 @@
 //!
 //! The file is mapped, not read, so it must not change while it is used: only this user can change it, and
 //! Abyme only ever renames complete files.
+//!
+//! The other unsafe call locks what is mapped in memory, which changes nothing in it and ends with the
+//! mapping.
 
 #![allow(unsafe_code, reason = "the argument is above")]
 
@@ -67,7 +70,7 @@ pub(crate) fn load(engine: &Engine, path: &Path, length: u64, sum: u64) -> Resul
 fn lock(module: &Module) {
     let mapped = module.image_range();
     let length = mapped.end as usize - mapped.start as usize;
-    // SAFETY: the module keeps the range mapped. To lock it changes nothing in it, and ends with the mapping.
+    // SAFETY: the module keeps the range mapped; see the top of this file.
     let _ = unsafe { rustix::mm::mlock(mapped.start.cast_mut().cast(), length) };
 }
 
