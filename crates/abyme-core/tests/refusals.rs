@@ -10,14 +10,12 @@ use std::{
 };
 
 use abyme_core::{
-    Error, ErrorKind, HedgePolicy, HostCall, LanguageModel, LanguageModelExt, Price, RateLimiter,
-    RateLimiterConfig, RateLimits, Recording, Request, Response, ResponseCache, Result, RetryPolicy, Rlm,
-    Usage, Value, inputs,
-    model::collect,
-    testing::{ScriptedInterpreter, ScriptedModel},
+    Error, ErrorKind, HedgePolicy, LanguageModel, LanguageModelExt, Price, RateLimiter, RateLimiterConfig,
+    RateLimits, Recording, Request, Response, ResponseCache, Result, RetryPolicy, Rlm, Usage, inputs,
+    model::collect, testing::ScriptedModel,
 };
 use async_trait::async_trait;
-use common::cell;
+use common::{asking, cell};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
@@ -92,17 +90,6 @@ impl LanguageModel for Provider {
         let limits = (self.tells == Tells::Headers).then_some(limits);
         Ok(Response::new("yes").usage(Usage::tokens(900, 100)).rate_limits(limits))
     }
-}
-
-/// An interpreter whose cell `ask` sends so many different prompts.
-fn asking(prompts: usize) -> ScriptedInterpreter {
-    ScriptedInterpreter::calling(move |cell| {
-        let prompts = Value::list((0..prompts).map(|at| format!("prompt {at}")));
-        match cell.code.as_str() {
-            "ask" => vec![HostCall::new("llm_query_batched").argument("prompts", prompts)],
-            _ => Vec::new(),
-        }
-    })
 }
 
 /// How many prompts of a run failed.

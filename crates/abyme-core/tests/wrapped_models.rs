@@ -6,23 +6,11 @@ mod common;
 use std::time::Duration;
 
 use abyme_core::{
-    Error, ErrorKind, HostCall, LanguageModelExt, RateLimiter, RateLimiterConfig, Response, ResponseCache,
-    RetryPolicy, Rlm, Status, Usage, Value, inputs,
-    testing::{ScriptedInterpreter, ScriptedModel},
+    Error, ErrorKind, LanguageModelExt, RateLimiter, RateLimiterConfig, Response, ResponseCache, RetryPolicy,
+    Rlm, Status, Usage, inputs, testing::ScriptedModel,
 };
-use common::{cell, interpreter};
+use common::{asking, cell, interpreter};
 use tokio::time::Instant;
-
-/// An interpreter whose cell `ask` sends so many different prompts.
-fn asking(prompts: usize) -> ScriptedInterpreter {
-    ScriptedInterpreter::calling(move |cell| {
-        let prompts = Value::list((0..prompts).map(|at| format!("prompt {at}")));
-        match cell.code.as_str() {
-            "ask" => vec![HostCall::new("llm_query_batched").argument("prompts", prompts)],
-            _ => Vec::new(),
-        }
-    })
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_model_that_tries_again_is_not_tried_again_by_the_loop() {

@@ -57,9 +57,10 @@ pub(crate) fn error(failed: Genai, exchange: &Exchange, host: &str) -> Error {
     }
 }
 
-/// Whether it is of an answer that is no text.
+/// Whether it is of an answer that is no text. An error of genai's own is of a failed status, with its page.
 pub(crate) fn is_no_text(failed: &Genai) -> bool {
-    matches!(failed, Genai::WebStream { error, .. } if deepest(&**error).contains(NO_TEXT))
+    matches!(failed, Genai::WebStream { error, .. }
+        if !error.is::<Genai>() && deepest(&**error).contains(NO_TEXT))
 }
 
 /// What the deepest cause says of bytes that are no text.

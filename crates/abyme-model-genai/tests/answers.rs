@@ -101,6 +101,9 @@ async fn failures_have_their_kinds() {
         let error = failure(Answer::json(status, body(message)).header("retry-after", "7")).await;
         assert_eq!(error.kind(), expected, "{status}: {error}");
     }
+    // The page of a proxy says which encoding it has, and is an answer that can be asked for again.
+    let page = failure(Answer::new(503, "text/html", "<meta charset=utf-8>busy")).await;
+    assert!(page.is_temporary(), "{page:?}");
     let redirect = Answer::new(307, "text/plain", "").header("location", "http://127.0.0.2:1/");
     assert_eq!(failure(redirect).await.kind(), ErrorKind::BadRequest);
     let closed = Genai::new("together/llama").base_url("http://127.0.0.1:1").api_key(KEY);

@@ -255,7 +255,7 @@ impl IncomingReply {
 /// Without the URL, whose query may hold a key.
 impl fmt::Debug for IncomingReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Incoming")
+        f.debug_struct("IncomingReply")
             .field("host", &self.host)
             .field("status", &self.head.status)
             .finish_non_exhaustive()

@@ -1,5 +1,7 @@
 //! A model whose calls wait for their turn with a rate limiter.
 
+use async_trait::async_trait;
+
 use super::{
     forward::forward,
     language_model::LanguageModel,
@@ -9,7 +11,6 @@ use super::{
     stream::ResponseStream,
 };
 use crate::error::Result;
-use async_trait::async_trait;
 
 /// A model whose calls wait for their turn. Made by
 /// [`with_rate_limit`](crate::LanguageModelExt::with_rate_limit).

@@ -119,8 +119,7 @@ impl RateLimiter {
     /// assert_ne!(limiter, RateLimiter::of_account(&("api.example.com", "sk-456", "large")));
     /// ```
     pub fn of_account(account: &(impl Hash + ?Sized)) -> Self {
-        let config = || RateLimiterConfig::default().first_calls(None);
-        Self(ACCOUNTS.get(account, || Shared::new(config())))
+        Self(ACCOUNTS.get(account, || Shared::new(RateLimiterConfig::default().first_calls(None))))
     }
 
     /// Refuses a limit that lets nothing through.
@@ -129,6 +128,9 @@ impl RateLimiter {
         match (config.requests_per_minute, config.tokens_per_minute) {
             (Some(0), _) | (_, Some(0)) => {
                 Err(Error::new(ErrorKind::Config, "a rate limit of 0 a minute lets no call through"))
+            }
+            _ if config.first_calls == Some(0) => {
+                Err(Error::new(ErrorKind::Config, "a rate limiter with 0 first calls lets no call through"))
             }
             _ => Ok(()),
         }

@@ -2,13 +2,25 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test program uses a part of it")]
 
 use abyme_core::{
-    Captured, Error, ErrorKind, Observation, PythonError, Rlm, RlmBuilder, Stage, Submission, Value, Via,
+    Captured, Error, ErrorKind, HostCall, Observation, PythonError, Rlm, RlmBuilder, Stage, Submission,
+    Value, Via,
     testing::{ScriptedInterpreter, ScriptedModel},
 };
 
 /// A reply with one cell.
 pub fn cell(code: &str) -> String {
     format!("I try this.\n```python\n{code}\n```")
+}
+
+/// An interpreter whose cell `ask` sends so many different prompts.
+pub fn asking(prompts: usize) -> ScriptedInterpreter {
+    ScriptedInterpreter::calling(move |cell| {
+        let prompts = Value::list((0..prompts).map(|at| format!("prompt {at}")));
+        match cell.code.as_str() {
+            "ask" => vec![HostCall::new("llm_query_batched").argument("prompts", prompts)],
+            _ => Vec::new(),
+        }
+    })
 }
 
 /// An interpreter that understands a few words instead of Python, each a line of the cell:

@@ -23,7 +23,6 @@ pub struct RateLimiterConfig {
     /// How many calls may be in flight as long as nothing is known of the provider's limits: so many at
     /// first, and one more with each that is answered. `None`: any number, until a refusal (429) or what a
     /// reply says teaches a limit. Default 8.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub first_calls: Option<usize>,
     /// How long the rate takes from a tenth of what is given above to the whole, at the start and after as
     /// long without a call: for a provider that limits how fast its use may rise. Default 0: at once.
@@ -120,5 +119,11 @@ mod tests {
             "max_backoff": 20.0, "max_requested_backoff": 900.0,
         });
         assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn any_number_of_first_calls_survives_serde() {
+        let json = serde_json::to_value(RateLimiterConfig::default().first_calls(None)).unwrap();
+        assert_eq!(serde_json::from_value::<RateLimiterConfig>(json).unwrap().first_calls, None);
     }
 }

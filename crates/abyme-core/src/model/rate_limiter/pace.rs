@@ -73,7 +73,6 @@ impl Pace {
     pub(super) fn refused(&mut self, used: f64, recovery: Duration, now: Instant) {
         self.fill(now);
         let refused = self.per_minute.min(used);
-        self.rise = 0.0;
         self.recovery = Some(Recovery { refused, seconds: recovery.as_secs_f64().max(1.0) });
         self.per_minute = (refused / 2.0).max(LEAST_PER_MINUTE);
         self.level = self.level.min(0.0);

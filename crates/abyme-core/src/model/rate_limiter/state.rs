@@ -281,6 +281,9 @@ impl State {
     /// A call is in flight no more.
     pub(super) fn ended(&mut self, sent: &Sent) {
         self.in_flight -= usize::from(sent.call > self.known_to);
+        if self.in_flight == 0 {
+            self.let_in_at = None;
+        }
     }
 
     /// Puts what a call used in place of what it was expected to use.

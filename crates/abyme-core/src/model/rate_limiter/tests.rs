@@ -107,6 +107,15 @@ async fn ask(model: &impl LanguageModel, prompts: usize) -> Vec<Result<Response>
     join_all(requests.iter().map(|request| model.complete(request))).await
 }
 
+#[test]
+fn a_limit_that_lets_nothing_through_is_refused() {
+    let config = RateLimiterConfig::default;
+    for nothing in [config().requests_per_minute(0), config().tokens_per_minute(0), config().first_calls(0)] {
+        assert_eq!(RateLimiter::new(nothing).check().unwrap_err().kind(), ErrorKind::Config);
+    }
+    assert!(RateLimiter::new(config()).check().is_ok());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_thousand_prompts_at_once_wait_for_their_turn_within_a_hundredth_of_the_rate() {
     let provider = Provider::new(600, Tells::Nothing);
