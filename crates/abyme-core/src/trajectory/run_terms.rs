@@ -68,8 +68,8 @@ impl RunTerms {
         part.and_then(|part| part.summaries.clone()).unwrap_or_else(|| self.live.summaries.clone())
     }
 
-    /// Whether the record has the request of this purpose that comes next. Fails with the one of these limits,
-    /// as it is described, that refused it then; a run that goes on may be given more than it had.
+    /// Whether the record has the request of this purpose that comes next. Fails with the one of these
+    /// limits, as it is described, that refused it then; a run that goes on may be given more than it had.
     pub(crate) fn recorded(
         &self,
         purpose: Purpose,
