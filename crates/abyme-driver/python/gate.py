@@ -1,10 +1,18 @@
 """Where an interrupt may be raised: inside the cell's code, never inside the driver's own."""
 
+from _functools import partial
 from _thread import get_ident, interrupt_main
+from gc import get_threshold, set_threshold
 from sys import setprofile, settrace
 
 # Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
+
+# The thresholds at which garbage is never collected. Python 3.12 collects what is due even after gc.disable().
+_NEVER = (2**31 - 1,) * 3
+# Each item holds the thresholds so far, and sets these. A collection that is due starts at the end of any call:
+# two calls would be too late.
+_pauses = zip(iter(get_threshold, None), iter(partial(set_threshold, *_NEVER), 0))
 
 
 class Gate:
@@ -24,6 +32,7 @@ class Gate:
         self.delivered = False  # an interrupt reached this run
         self.by_signal = False  # on_signal is installed, so `interrupt` may use it
         self.before_raise = None  # called just before KeyboardInterrupt is raised in the cell
+        self.thresholds = None  # those of `gc`, while an exception keeps garbage from being collected
 
     def begin(self):
         """Start a run: interrupts count from now on and stop the calling thread."""
@@ -34,6 +43,7 @@ class Gate:
     def end(self):
         """End a run. Return whether an interrupt reached it. A late one never hits the next run."""
         self.running = self.open = self.pending = False
+        self.resume_collections()
         return self.delivered
 
     def on_signal(self, _signum=None, frame=None):
@@ -72,22 +82,39 @@ class Gate:
     def attempt(self, action, *args):
         """Run code of the cell with the gate open. Return `(value, None)` or `(None, exception)`.
 
+        After an exception no garbage is collected until `resume_collections` or the end of the run: a deep
+        recursion leaves some hundred thousand frames, Python is due to look at each of them, and the report
+        lets them go soon.
+
         The handler never raises in the frame of this method (`_BOUNDARY`), so the gate is closed again on
         every path. `_inside` has the first frame in which it may raise, and checks for an interrupt that came
         in between.
         """
         self.open = True
+        failed = False
         try:
             return _inside(self, action, args), None
         except BaseException as problem:
+            failed = True
             return None, problem
         finally:
             self.open = False
+            if failed:
+                for thresholds, _ in _pauses:
+                    if thresholds != _NEVER:  # no other session of the process has paused them
+                        self.thresholds = thresholds
+                    break
             try:  # the cell's hooks must not run inside the driver; one that raises is removed by that
                 setprofile(None)
                 settrace(None)
             except BaseException:
                 settrace(None)
+
+    def resume_collections(self):
+        """Collect garbage again, if an exception has paused it."""
+        if self.thresholds is not None:
+            set_threshold(*self.thresholds)
+            self.thresholds = None
 
     def hold(self):
         """Close the gate on the way from the cell into the driver. `release` takes the result."""

@@ -360,6 +360,7 @@ class Scheduler:
         stop, before = gate.pending, self.signals
         gate.pending = False
         value, problem = gate.attempt(action, *args)
+        gate.resume_collections()  # the cell goes on
         if stop or gate.pending or self.signals != before:
             self.stopping = True
             gate.pending = False

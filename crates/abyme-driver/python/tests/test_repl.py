@@ -310,6 +310,26 @@ class Errors(ReplCase):
         self.assertIn("frames omitted", self.fails("f(200)", "Deep")["traceback"])
         self.assertEqual(self.value("refs[0]() is None"), "True")
 
+    def test_no_garbage_is_collected_between_an_error_and_its_report(self):
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        self.addCleanup(gc.callbacks.clear)
+        self.ok(
+            """
+            import gc
+            seen = []
+            gc.callbacks.append(lambda *_: seen.append(1))
+            def collected():
+                seen.clear()
+                kept = [[] for _ in range(100)]
+                return len(seen) > 0
+            class Told(Exception):
+                def __str__(self): return str(collected())
+            """
+        )
+        fails = "gc.set_threshold(20, 5, 6)\nraise Told"
+        self.assertEqual(self.fails(fails, "Told")["message"], "False")
+        self.assertEqual(self.value("gc.get_threshold()[:2], collected()"), "((20, 5), True)")
+
     def test_reporting_changes_no_exception(self):
         self.ok(
             "import traceback\ndef f(n):\n    if n: f(n - 1)\n    else: 1/0\n"

@@ -57,6 +57,14 @@ class InFlight(WorldCase):
         )
         self.assertEqual(seen["most"], 5)
 
+    def test_garbage_is_collected_after_a_call_that_could_not_start(self):
+        self.value(
+            POOL + "import gc\nbefore = gc.get_threshold()\n"
+            "with ThreadPoolExecutor(1) as pool: problem = pool.submit(llm_query).exception()\n"
+            "type(problem).__name__, gc.get_threshold() == before",
+            "('TypeError', True)",
+        )
+
     def test_host_functions_need_no_stack(self):
         seen = self.value(
             POOL + "prompts = [str(n) for n in range(1000)]\n"
