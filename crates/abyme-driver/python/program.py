@@ -21,6 +21,7 @@ _STATEMENTS = ("for ", "while ", "if ", "with ", "try:", "import ", "from ", "de
 _COMPARING = "<>!"  # before a `=` that is not that of an assignment
 # Before what may have a `=` in it: calls, texts, comments. And a cell's annotations belong together.
 _MAY_HOLD_EQUALS = frozenset("('\"#\\:")
+_MORE = frozenset("\n#:")
 _KEYWORDS = frozenset(
     "False None True __debug__ and as assert async await break class continue def del elif else except "
     "finally for from global if import in is lambda nonlocal not or pass raise return try while with "
@@ -34,8 +35,8 @@ hide_frames_of(lambda: None)
 
 def compile_cell(code, cell):
     """`(statements, last, awaits)`: code objects to execute, what to evaluate after them, and whether any of
-    these awaits at top level. `last` is the last statement if that is an expression: a code object, a source
-    text that is the name of a variable, or None.
+    these awaits at top level. `last` is the last statement if that is an expression: a code object, the name
+    of a variable if it is just that, or None.
     """
     if not code:
         return (), None, False
@@ -52,26 +53,45 @@ def _compile_split(code, cell):
     if start < 0 or "\r" in code or "\f" in code:
         return None
     last = code[start:].rstrip(_BLANKS)
-    source = "\n" * code.count("\n", 0, start) + last
+    statement, tail = _name_at_end(last)
     try:
-        is_statement = last.startswith(_STATEMENTS) or _is_assignment(last)
-        if last.isidentifier() and last.isascii() and last not in _KEYWORDS:
-            tail = source  # most need not be compiled
-        elif not is_statement:
-            tail = compile(source, cell, "eval", 0, True)
-        elif ";" in last or "__future__" in last or "global" in code:
-            return None  # an expression may follow, or it must be seen whole to find what is wrong with it
+        if tail is None:
+            if not last.startswith(_STATEMENTS) and not _is_assignment(last):
+                tail = compile("\n" * code.count("\n", 0, start) + last, cell, "eval", 0, True)
+            elif ";" in last:
+                return None  # an expression may follow
+            else:
+                statement = last
+        if statement:
+            if "__future__" in statement or "global" in code:
+                return None  # it must be seen whole to find what is wrong with it
+            statement = "\n" * code.count("\n", 0, start) + statement
+            statements = (compile(statement, cell, "exec", 0, True),)
         else:
-            tail = compile(source, cell, "exec", 0, True)
+            statements = ()
         if not start:
-            return ((tail,), None, False) if is_statement else ((), tail, False)
-        statements = compile(code[:start], cell, "exec", 0, True)
-        futures = statements.co_flags & _FUTURES
-        if futures and type(tail) is not str:
-            tail = compile(source, cell, "exec" if is_statement else "eval", futures, True)
+            return statements, tail, False
+        head = compile(code[:start], cell, "exec", 0, True)
+        futures = head.co_flags & _FUTURES
+        if futures:
+            return None
     except COMPILE_ERRORS:
         return None
-    return ((statements, tail), None, False) if is_statement else ((statements,), tail, False)
+    return (head, *statements), tail, False
+
+
+def _name_at_end(last):
+    """`(statements, name)`: `last` is a name, with or without statements before it in its line.
+
+    Without a line's end, a comment and a colon, these are simple statements, if they are statements at all.
+    Else `("", None)`.
+    """
+    statements, semicolon, name = last.rpartition(";")
+    name = name.strip(_BLANKS)
+    if name.isidentifier() and name.isascii() and name not in _KEYWORDS and _MORE.isdisjoint(statements):
+        if not semicolon or statements.rstrip(_BLANKS)[-1:] not in ("", ";"):
+            return statements, name
+    return "", None
 
 
 def _guess_last(code):
@@ -135,10 +155,9 @@ def execute(code, cell, variables, loop, compiled):
     for part in statements:
         exec(part, variables)
     if type(last) is str:
-        name = last.strip()
-        if name in variables:
-            return variables[name]
-        last = compile(last, cell, "eval", 0, True)
+        if last in variables:
+            return variables[last]
+        last = _compile_parts(code, cell)[1]
     return eval(last, variables) if last is not None else None
 
 

@@ -135,6 +135,39 @@ LASTS = [
     "f(a=1)",
     "x = 1; y",
     "x = 1; y = 2",
+    "x = 1 ;\ty ",
+    "x = 1; y = 2; z",
+    "x = 1; None",
+    "x = 1;; y",
+    "x = 1; ; y",
+    "; y",
+    "x; y; z",
+    "f(x); y",
+    "x = 'a;b'; y",
+    "x = 'a;b",
+    "x = 'a; b",
+    "x = 1 # a; b",
+    "x = [a; b",
+    "x = [a, b]; \\\ny",
+    "x: int = 1; y",
+    "x = {1: 2}; y",
+    "await x; y",
+    "return; x",
+    "pass; x",
+    "del x; x",
+    "global x; x",
+    "import x; x",
+    "from __future__ import annotations; x",
+    "while(x): y; z",
+    "if(x): y; z",
+    "try: y; z",
+    "class A: x; y",
+    "match x:\n    case 1: y; z",
+    "if x:\n    y; z",
+    "); x",
+    "]; x",
+    "'''; x",
+    "else: y; x",
     "x = [\n1,\n]",
     "x = [\n1,\n]; x",
     "a = 1)",
@@ -207,27 +240,41 @@ class Compile(unittest.TestCase):
                     continue  # the other way is taken, with its code or its error
                 taken += 1
                 expected = by_tree(code, "<cell 1>")
-                self.assertEqual(self.last(found, expected), view(expected[1]))
                 self.assertEqual((found[2], expected[2]), (False, False))
-                if found[1] is not None:
+                if type(found[1]) is str:
+                    self.check_name(found[1], expected[1])
+                else:
+                    self.assertEqual(view(found[1]), view(expected[1]))
+                start = program._guess_last(code)
+                if found[1] is not None and (type(found[1]) is not str or ";" not in code[start:]):
                     self.assertEqual(self.statements(found), self.statements(expected))
                 else:
-                    self.check_statements(code, found[0], expected[0])
-        self.assertGreater(taken, 1200)
+                    self.check_statements(code, start, found)
+        self.assertGreater(taken, 1400)
 
-    def check_statements(self, code, found, expected):
-        """A cell that ends with a statement: the two parts are the whole."""
-        start = program._guess_last(code)
-        parts = [code[:start]] * bool(start) + ["\n" * code.count("\n", 0, start) + code[start:].rstrip()]
-        flags = expected[0].co_flags & program._FUTURES
-        codes = [compile(part, "<cell 1>", "exec", flags, True) for part in parts]
-        self.assertEqual(list(map(view, found)), list(map(view, codes)))
+    def check_name(self, name, expected):
+        """An expression that is a name and nothing else. Its code is never run, unless it is missing."""
+        code = compile(name, "<cell 1>", "eval", expected.co_flags & program._FUTURES, True)
+        self.assertEqual((expected.co_code, expected.co_names), (code.co_code, (name,)))
+
+    def check_statements(self, code, start, found):
+        """A cell of which the last line has a statement: the parts are the whole."""
+        end = code.rindex(";") if found[1] else len(code)
+        parts = [code[:start]] * bool(start)
+        parts.append("\n" * code.count("\n", 0, start) + code[start:end].rstrip(" \t\n"))
+        codes = [compile(part, "<cell 1>", "exec", 0, True) for part in parts]
+        self.assertEqual(list(map(view, found[0])), list(map(view, codes)))
         nodes = [node for part in parts for node in ast.parse(part).body]
+        whole = ast.parse(code).body
+        if found[1]:
+            last = whole.pop()
+            self.assertEqual((type(last), last.value.id), (ast.Expr, found[1]))
+        else:
+            self.assertNotIsInstance(nodes[-1], ast.Expr)
         self.assertEqual(
             [ast.dump(node, include_attributes=True) for node in nodes],
-            [ast.dump(node, include_attributes=True) for node in ast.parse(code).body],
+            [ast.dump(node, include_attributes=True) for node in whole],
         )
-        self.assertNotIsInstance(nodes[-1], ast.Expr)
 
     def test_usual_cells_take_the_short_way(self):
         for code in (
@@ -244,36 +291,36 @@ class Compile(unittest.TestCase):
             "@a\ndef f():\n\n    return 1\n",
             "if x:\n    y\nelse:\n    z",
             "import re\n\nre.findall('a', b)[:10]\n\n",
+            "x = x + 1; x",
+            "import re\nx = f('a;b'); y = 2; x\n",
         ):
             with self.subTest(code=code):
                 self.assertIsNotNone(in_two(code, "<cell 1>"))
 
     def test_a_name_is_looked_up_as_python_does(self):
         variables = {"x": 1, "None": 2, "__builtins__": {"y": 3}}
-        for code, value in (("x", 1), ("z = 5\nz\n", 5), ("y", 3), ("None", None), ("", None)):
+        cells = ("x", 1), ("z = 5\nz\n", 5), ("y", 3), ("None", None), ("", None), ("z = 6; z", 6)
+        for code, value in cells:
             self.assertEqual(program.execute(code, "<cell 1>", variables, None, []), value, code)
-        try:
-            program.execute("x\n\nmissing", "<cell 1>", variables, None, [])
-            self.fail("there is no such variable")
-        except NameError as problem:
-            trace = problem.__traceback__
-        while trace.tb_next:
-            trace = trace.tb_next
-        self.assertEqual((trace.tb_frame.f_code.co_filename, trace.tb_lineno), ("<cell 1>", 3))
+        for code in ("x\n\nmissing", "x\n\ny = x; missing"):
+            try:
+                program.execute(code, "<cell 1>", variables, None, [])
+                self.fail("there is no such variable")
+            except NameError as problem:
+                trace = problem.__traceback__
+            while trace.tb_next:
+                trace = trace.tb_next
+            frame = trace.tb_frame.f_code
+            self.assertEqual((frame.co_filename, trace.tb_lineno), ("<cell 1>", 3))
+            if hasattr(frame, "co_positions"):  # where the marks below the line are
+                column = code.index("missing") - code.rindex("\n") - 1
+                self.assertEqual(list(frame.co_positions())[trace.tb_lasti // 2], (3, 3, column, column + 7))
 
     @staticmethod
     def statements(parts):
         """A head without statements is left out by one way, and code that does nothing for the other."""
         nothing = view(compile("", "<cell 1>", "exec", 0, True))
         return [code for code in map(view, parts[0]) if code != nothing]
-
-    @staticmethod
-    def last(parts, expected):
-        """The last expression. One that is only a name is the same with and without `from __future__`."""
-        last = parts[1]
-        if type(last) is str:
-            last = compile(last, "<cell 1>", "eval", expected[1].co_flags & program._FUTURES, True)
-        return view(last)
 
 
 if __name__ == "__main__":
