@@ -5,6 +5,7 @@
 //! ([`Done::from_value`]). Nothing that comes from Python is trusted. `PROTOCOL.md` says what each field
 //! means; a [`DriverSession`](crate::DriverSession) uses the same parts.
 
+mod cell_size;
 mod collector;
 mod done;
 pub(crate) mod entries;
@@ -12,6 +13,7 @@ mod given;
 mod scope;
 
 pub use self::{
+    cell_size::is_large,
     collector::{Collector, Stream, submission},
     done::{Done, StreamRemainder, ValueRepr},
     given::GivenTexts,

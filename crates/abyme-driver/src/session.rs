@@ -4,7 +4,7 @@ use std::{
     any::Any,
     collections::{BTreeMap, HashMap},
     fmt,
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -15,7 +15,10 @@ use abyme_core::{
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::{JoinHandle, spawn_blocking},
+};
 
 use crate::{
     cell::{
@@ -26,7 +29,7 @@ use crate::{
         DriverMessage, FrameError, FrameLimits, FrameReader, FrameWriter, HostMessage, PROTOCOL_VERSION,
         Ready, TooLarge,
     },
-    repl::{Collector, Done, GivenTexts, KnownScope},
+    repl::{Collector, Done, GivenTexts, KnownScope, is_large},
 };
 
 /// How long the driver's stream may take to accept the last message.
@@ -38,6 +41,9 @@ const DEADLINE_MARGIN: Duration = Duration::from_secs(2);
 /// How many answers may wait to be written: more than a driver can wait for, each of whose calls is answered
 /// once. A driver that makes calls and reads no answers would fill the host's memory.
 const MAX_UNREAD_ANSWERS: usize = 2 * MAX_CALLS_IN_FLIGHT;
+
+/// Messages with headers up to this many bytes are decoded at once, larger ones on a thread that may block.
+const DECODED_AT_ONCE: usize = 1 << 20;
 
 /// Times of a driver session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +108,8 @@ pub struct DriverSession<R, W> {
     timeouts: DriverTimeouts,
     max_message_bytes: u64,
     reader: FrameReader<R>,
+    /// The message that another thread decodes. Nothing is read meanwhile.
+    decoding: Option<JoinHandle<Result<DriverMessage, String>>>,
     writer: FrameWriter<W>,
     writable: bool,
     control: Arc<dyn Control>,
@@ -148,6 +156,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
             timeouts,
             max_message_bytes,
             reader: FrameReader::new(input, FrameLimits::to_host(max_message_bytes)),
+            decoding: None,
             writer: FrameWriter::new(output),
             writable: true,
             control,
@@ -195,6 +204,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
             control.ready(ready);
         }
         self.reader = FrameReader::new(input, FrameLimits::to_host(self.max_message_bytes));
+        self.decoding = None;
         self.writer = FrameWriter::new(output);
         self.writable = true;
         self.control = control;
@@ -252,7 +262,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
     pub async fn execute(&mut self, mut cell: Cell, host: &dyn HostFunctions) -> Result<Observation> {
         self.start().await?;
         self.fit_into_time_left(&mut cell).await?;
-        let run = self.send_run(&cell)?;
+        let (run, cell) = self.send_run(cell).await?;
         let mut collector = Collector::new(cell.max_output_chars);
         let timer = InterruptTimer::new(&cell, self.timeouts.interrupt_grace);
         Ok(match self.finish_run(run, host, &mut collector, timer).await? {
@@ -342,19 +352,30 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
     }
 
     /// Queues a cell for the driver. The scope goes along only if it changed.
-    fn send_run(&mut self, cell: &Cell) -> Result<u64> {
-        let scope = self.known_scope.changed(&cell.scope).map(Arc::as_ref);
+    async fn send_run(&mut self, cell: Cell) -> Result<(u64, Cell)> {
+        let scope = self.known_scope.changed(&cell.scope).cloned();
         let run = self.last_run + 1;
         let max_message_bytes = self.max_message_bytes;
-        let given = &self.given.number(cell);
-        let message = HostMessage::Run { id: run, cell, scope, given, max_message_bytes };
-        let frame = message.to_frame().map_err(|error| {
+        let given = self.given.number(&cell);
+        let is_large = is_large(&cell);
+        let encode = move || {
+            let (scope, given) = (scope.as_deref(), &given);
+            let message = HostMessage::Run { id: run, cell: &cell, scope, given, max_message_bytes };
+            (message.to_frame(), cell)
+        };
+        let (frame, cell) = match is_large {
+            false => encode(),
+            true => spawn_blocking(encode).await.map_err(|error| {
+                Error::new(ErrorKind::Internal, "encoding a cell was cut off").with_source(error)
+            })?,
+        };
+        let frame = frame.map_err(|error| {
             Error::new(ErrorKind::InvalidInput, format!("the cell cannot be sent: {error}"))
         })?;
         self.last_run = run;
         self.writer.push(frame);
         self.in_flight = Some(run);
-        Ok(run)
+        Ok((run, cell))
     }
 
     /// Drives a cell to its end, and ends the session with it if the driver failed.
@@ -430,6 +451,31 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         {
             // A broken stream means that the driver has ended; reading says how.
             self.writable = written.is_ok();
+        }
+    }
+
+    /// Reads and decodes the next message. It keeps its state in the session: a dropped future loses nothing.
+    fn poll_message(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Result<DriverMessage, String>, FrameError>> {
+        loop {
+            if let Some(decoding) = &mut self.decoding {
+                let decoded = ready!(Pin::new(decoding).poll(context));
+                self.decoding = None;
+                return Poll::Ready(Ok(
+                    decoded.unwrap_or_else(|error| Err(format!("a message could not be decoded: {error}")))
+                ));
+            }
+            let frame = match ready!(pin!(self.reader.next_frame()).poll(context)) {
+                Ok(frame) => frame,
+                Err(error) => return Poll::Ready(Err(error)),
+            };
+            let max_bytes = self.max_message_bytes;
+            if frame.header.len() <= DECODED_AT_ONCE {
+                return Poll::Ready(Ok(DriverMessage::from_frame(frame, max_bytes)));
+            }
+            self.decoding = Some(spawn_blocking(move || DriverMessage::from_frame(frame, max_bytes)));
         }
     }
 
@@ -534,10 +580,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> RunningCell for 
             let problem = format!("calls without end, and {unread} answers were not read");
             return Poll::Ready(CellEvent::Ended(DriverEnd::Invalid(problem)));
         }
-        // The future keeps no state of its own, so a new one for each poll loses nothing.
-        let frame = ready!(pin!(self.session.reader.next_frame()).poll(context));
-        let max_bytes = self.session.max_message_bytes;
-        Poll::Ready(match frame.map(|frame| DriverMessage::from_frame(frame, max_bytes)) {
+        Poll::Ready(match ready!(self.session.poll_message(context)) {
             Ok(Ok(message)) => self.receive(message),
             Err(FrameError::TooLarge { head, problem }) => {
                 self.receive_too_large(TooLarge::new(&head, problem))

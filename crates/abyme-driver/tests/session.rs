@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Waker},
     time::Duration,
 };
 
@@ -213,6 +215,41 @@ async fn a_dropped_cell_is_interrupted_and_cleaned_up_by_the_next_call() {
 }
 
 /// Answers each call with its argument, the later ones first.
+/// The `done` of a cell whose last value is a list that takes 2 MB of the header.
+fn large_done(run: u64) -> Json {
+    let nothing = json!({"head": "", "tail": "", "total": 0});
+    let list = vec![1; 1_000_000];
+    json!({"type": "done", "run": run, "stdout": nothing, "stderr": nothing, "variables": {"x": list}})
+}
+
+#[tokio::test]
+async fn a_dropped_cell_loses_no_message_that_is_being_decoded() {
+    let (mut session, mut driver, process) = pair();
+    driver.ready().await;
+    session.start().await.unwrap();
+    {
+        let mut cell = pin!(session.execute(Cell::new("x").read("x"), &NoHostFunctions));
+        let mut sent = pin!(driver.send(large_done(1)));
+        let mut context = Context::from_waker(Waker::noop());
+        while sent.as_mut().poll(&mut context).is_pending() {
+            let _ = cell.as_mut().poll(&mut context);
+        }
+        // The rest of the message has arrived and is taken now.
+        let _ = cell.as_mut().poll(&mut context);
+    }
+    let driving = async {
+        driver.next().await;
+        driver.next().await;
+        driver.send(large_done(2)).await;
+    };
+    let next = session.execute(Cell::new("x").read("x"), &NoHostFunctions);
+    let (seen, ()) = tokio::join!(next, driving);
+    let variables = seen.unwrap().variables;
+    let Some(Value::List(items)) = variables.get("x") else { panic!("{:?}", variables.keys()) };
+    assert_eq!(items.len(), 1_000_000);
+    assert_eq!(process.kills.load(Ordering::SeqCst), 0);
+}
+
 struct Reversing;
 
 #[async_trait]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use abyme_core::{Cell, Error, ErrorKind, Result, Scope, Value};
-use abyme_driver::repl::scope_value;
+use abyme_driver::repl::{is_large, scope_value};
 use bytes::Bytes;
 
 use crate::guest::{
@@ -43,9 +43,6 @@ impl GuestMessage {
     }
 }
 
-/// Cells whose values have up to this many bytes are encoded at once, larger ones on a thread that may block.
-const INLINE: usize = 8 << 20;
-
 /// Encodes a cell. Returns the cell too.
 pub(crate) async fn request(
     cell: Cell,
@@ -53,12 +50,12 @@ pub(crate) async fn request(
     given: Vec<(String, u64)>,
     copied: Option<bool>,
 ) -> Result<(Cell, GuestMessage)> {
-    let large = cell.variables.iter().map(|(_, value)| work(value, 0)).sum::<usize>() > INLINE;
+    let is_large = is_large(&cell);
     let encode = move || {
         let message = message(&cell, scope.as_deref(), &given, copied)?;
         Ok((cell, message))
     };
-    if !large {
+    if !is_large {
         return encode();
     }
     tokio::task::spawn_blocking(encode)
@@ -125,21 +122,6 @@ fn encode(
     }
     encoder.end_dict();
     Ok(())
-}
-
-/// How much work it is to encode a value, in bytes of text: large integers take the square of their size.
-/// What is nested deeper than can be encoded is no work.
-fn work(value: &Value, depth: usize) -> usize {
-    let inner = |item| work(item, depth + 1);
-    match value {
-        _ if depth > Value::MAX_LEVELS => 0,
-        Value::Text(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
-        Value::BigInt(digits) => digits.len() * digits.len() / 4096,
-        Value::List(items) => items.len() * 8 + items.iter().map(inner).sum::<usize>(),
-        Value::Dict(entries) => entries.len() * 16 + entries.values().map(inner).sum::<usize>(),
-        Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) => 0,
-    }
 }
 
 /// Whether a value cannot fit a guest with so much memory, found without encoding it.
