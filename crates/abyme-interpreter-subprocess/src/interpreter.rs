@@ -74,8 +74,8 @@ impl Subprocess {
     /// Lets code in isolated sessions start processes (`fork`, `multiprocessing`), which it cannot by
     /// default, and programs as far as they are readable: Python itself, and what
     /// [`allow_read`](Self::allow_read) names, such as `/usr/bin`. Where control groups can be made, the
-    /// limits of memory and processes then hold for all of a session's processes together; elsewhere that
-    /// of memory holds for each alone.
+    /// limits of memory and processes then hold for all of a session's processes together, and the sizes of
+    /// its files count as memory; elsewhere that of memory holds for each alone.
     pub fn allow_processes(self) -> Self {
         self.with(|config| config.allow_processes = true)
     }
@@ -112,7 +112,8 @@ impl Subprocess {
     }
 
     /// Sets the number of processes and threads of the *user*, all sessions and programs together
-    /// (`RLIMIT_NPROC`). The kernel does not apply it to root. Default 4 096; `None` is no limit.
+    /// (`RLIMIT_NPROC`). The kernel does not apply it to root. Where a session has a control group, as many
+    /// may be in that, whoever the user is. Default 4 096; `None` is no limit.
     pub fn max_processes(self, processes: impl Into<Option<u32>>) -> Self {
         self.with(|config| config.max_processes = processes.into())
     }

@@ -10,6 +10,8 @@ mod elsewhere;
 #[cfg(unix)]
 pub(crate) mod entry;
 #[cfg(target_os = "linux")]
+mod group_name;
+#[cfg(target_os = "linux")]
 mod init;
 #[cfg(target_os = "linux")]
 mod jail;

@@ -95,7 +95,13 @@ impl ChildProcess {
         waitid(WaitId::Pid(self.python?), options).ok().flatten()
     }
 
-    /// Kills the process with its group, or with its pid namespace, which no process leaves.
+    /// The memory limit of all its processes together, if the kernel has killed one of them for it.
+    pub(crate) fn overrun_bytes(&self) -> Option<u64> {
+        self.watch.as_ref().and_then(Watch::overrun_bytes)
+    }
+
+    /// Kills the process with its group, or with its pid namespace or its control group, which no process
+    /// leaves.
     pub(crate) fn kill(&self) {
         if let Some(init) = self.init {
             let _ = kill_process(init, Signal::KILL);
@@ -104,6 +110,7 @@ impl ChildProcess {
             let _ = kill_process_group(python, Signal::KILL);
             let _ = kill_process(python, Signal::KILL);
         }
+        self.watch.iter().for_each(Watch::kill);
     }
 
     /// Waits until a killed child is gone, and reaps it.

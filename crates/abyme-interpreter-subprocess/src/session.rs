@@ -205,6 +205,13 @@ impl Process {
         self.running().as_ref()?.child.status()
     }
 
+    /// How it ended, in words, if it did.
+    fn described(&self) -> Option<String> {
+        let running = self.running();
+        let child = &running.as_ref()?.child;
+        Some(describe(&child.status()?, child.overrun_bytes()))
+    }
+
     /// What the child wrote to its stderr before the driver took that over.
     fn last_words(&self) -> String {
         let mut words = Vec::new();
@@ -245,9 +252,8 @@ impl Control for Process {
     async fn how_it_ended(&self) -> String {
         let closed = tokio::time::Instant::now();
         // On some systems a status may not be kept while waiting.
-        let described = || self.status().map(|status| describe(&status));
         let how = loop {
-            let how = described();
+            let how = self.described();
             if how.is_some() || closed.elapsed() >= EXIT_TIMEOUT {
                 break how;
             }
@@ -260,11 +266,15 @@ impl Control for Process {
     }
 }
 
-/// An exit status in words.
-fn describe(status: &WaitIdStatus) -> String {
+/// An exit status in words. `overrun_bytes` is the limit of memory that the kernel has killed for.
+fn describe(status: &WaitIdStatus, overrun_bytes: Option<u64>) -> String {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => exited(code.into()),
-        (None, Some(signal)) => killed_by(signal.into(), None),
+        (None, Some(signal)) => {
+            let limit = overrun_bytes.filter(|_| signal == Signal::KILL.as_raw());
+            let cause = limit.map(|bytes| format!("because memory ran out (limit {} MB)", bytes >> 20));
+            killed_by(signal.into(), cause.as_deref())
+        }
         (None, None) => "ended".to_owned(),
     }
 }

@@ -3,11 +3,15 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "isolation/again.rs"]
+mod again;
 #[path = "isolation/attack.rs"]
 mod attack;
 mod common;
 #[path = "isolation/files.rs"]
 mod files;
+#[path = "isolation/groups.rs"]
+mod groups;
 #[path = "isolation/kernel.rs"]
 mod kernel;
 #[path = "isolation/machines.rs"]

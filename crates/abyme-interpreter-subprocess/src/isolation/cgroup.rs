@@ -7,16 +7,24 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
-/// How the names of groups begin. The process that made one follows, with the time at which it began.
-const PREFIX: &str = "abyme-";
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::group_name::Maker;
+
 const MOUNT_POINT: &str = "/sys/fs/cgroup";
+/// How often it is tried to remove a group, and how long it is waited in between: processes that were killed
+/// take a moment to be gone.
+const REMOVALS: u32 = 200;
+const REMOVAL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Makes groups, where this process can.
 #[derive(Debug)]
 pub(crate) struct GroupMaker {
     parents: Vec<Parent>,
+    this: Maker,
     made: AtomicU64,
 }
 
@@ -24,8 +32,17 @@ pub(crate) struct GroupMaker {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Parent {
     dir: PathBuf,
-    memory_file: Option<&'static str>,
-    has_processes: bool,
+    kind: Kind,
+}
+
+/// What the groups of a directory limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Memory and processes: version 2.
+    Unified,
+    /// Version 1 has a hierarchy for each.
+    Memory,
+    Processes,
 }
 
 /// What the processes of a session may take together.
@@ -35,48 +52,58 @@ pub(crate) struct GroupLimits {
     pub(crate) processes: Option<u32>,
 }
 
-/// A group, which is removed when this is dropped. It has to be empty then.
+/// A group. It is removed when this is dropped, and what is still in it is killed.
 #[derive(Debug)]
 pub(crate) struct Group {
     dirs: Vec<PathBuf>,
+    memory_bytes: Option<u64>,
 }
 
 impl GroupMaker {
     /// Makes groups that limit memory and processes. `None` where that is not possible. What processes left
-    /// there that were killed is removed.
+    /// there that were killed is killed and removed.
     pub(crate) fn find() -> Option<Self> {
         let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let this = Maker::this()?;
         let candidates = candidates(&groups, Path::new(MOUNT_POINT));
         candidates.into_iter().find_map(|parents| {
-            // Where the controllers of the older version are mounted, the directory above them is no group.
-            if !parents.iter().all(|parent| parent.dir.join("cgroup.procs").is_file()) {
+            if !parents.iter().all(Parent::may_be_used) {
                 return None;
             }
-            parents.iter().for_each(|parent| sweep(&parent.dir));
-            let maker = Self { parents, made: AtomicU64::new(0) };
+            parents.iter().for_each(|parent| sweep(&parent.dir, &this));
+            let maker = Self { parents, this, made: AtomicU64::new(0) };
             // Only trying shows whether limits can be set.
-            maker.make(GroupLimits { memory_bytes: Some(1 << 30), processes: Some(16) }).ok()?;
-            Some(maker)
+            let limits = GroupLimits { memory_bytes: Some(1 << 30), processes: Some(16) };
+            let is_able = || maker.make(limits).is_ok();
+            (is_able() || maker.parents.iter().all(Parent::enable) && is_able()).then_some(maker)
         })
     }
 
     /// Makes a group.
     pub(crate) fn make(&self, limits: GroupLimits) -> io::Result<Group> {
-        let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let this = std::process::id();
-        let name = format!("{PREFIX}{this}-{}-{number}", start_ticks(this).unwrap_or_default());
-        let mut group = Group { dirs: Vec::new() };
-        for parent in &self.parents {
-            let dir = parent.dir.join(&name);
+        loop {
+            let name = self.this.name(self.made.fetch_add(1, Ordering::Relaxed));
+            match self.make_as(&name, limits) {
+                // Another maker of this process has one of this name.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => return made,
+            }
+        }
+    }
+
+    fn make_as(&self, name: &str, limits: GroupLimits) -> io::Result<Group> {
+        let mut group = Group { dirs: Vec::new(), memory_bytes: limits.memory_bytes };
+        for Parent { dir, kind } in &self.parents {
+            let dir = dir.join(name);
             fs::create_dir(&dir)?;
             group.dirs.push(dir.clone());
-            if let (Some(file), Some(bytes)) = (parent.memory_file, limits.memory_bytes) {
+            if let (Some(file), Some(bytes)) = (kind.memory_file(), limits.memory_bytes) {
                 set(&dir.join(file), bytes)?;
                 // Without a limit for it, memory would be swapped; not every kernel counts it.
                 let _ = set(&dir.join("memory.swap.max"), 0);
                 let _ = set(&dir.join("memory.memsw.limit_in_bytes"), bytes);
             }
-            if let (true, Some(processes)) = (parent.has_processes, limits.processes) {
+            if let (true, Some(processes)) = (kind.has_processes(), limits.processes) {
                 set(&dir.join("pids.max"), processes.into())?;
             }
         }
@@ -84,7 +111,65 @@ impl GroupMaker {
     }
 }
 
+impl Kind {
+    fn memory_file(self) -> Option<&'static str> {
+        match self {
+            Self::Unified => Some("memory.max"),
+            Self::Memory => Some("memory.limit_in_bytes"),
+            Self::Processes => None,
+        }
+    }
+
+    fn has_processes(self) -> bool {
+        self != Self::Memory
+    }
+}
+
+impl Parent {
+    /// Whether it is a group whose processes this one may move. Where the controllers of version 1 are
+    /// mounted, the directory above them is none.
+    fn may_be_used(&self) -> bool {
+        let processes = self.dir.join("cgroup.procs");
+        match self.kind {
+            // A process enters a group below this one by the right to write here, too.
+            Kind::Unified => File::options().write(true).open(processes).is_ok(),
+            Kind::Memory | Kind::Processes => processes.is_file(),
+        }
+    }
+
+    /// Has the groups below this one limit something, as whoever a tree is delegated to has to. The kernel
+    /// refuses while this group has processes of its own, and in trees that are not this user's.
+    fn enable(&self) -> bool {
+        let controllers = File::options().write(true).open(self.dir.join("cgroup.subtree_control"));
+        self.kind == Kind::Unified
+            && controllers.and_then(|mut file| file.write_all(b"+memory +pids")).is_ok()
+    }
+}
+
 impl Group {
+    /// Kills all that is in it, whatever it did to stay.
+    pub(crate) fn kill(&self) {
+        for dir in &self.dirs {
+            if let Err(error) = kill(dir) {
+                let group = dir.display();
+                tracing::warn!(%error, %group, "what is in a session's control group could not be killed");
+            }
+        }
+    }
+
+    /// The memory that its processes may take together, if the kernel has killed one that wanted more.
+    pub(crate) fn overrun_bytes(&self) -> Option<u64> {
+        let kills = |dir: &Path, file: &str| {
+            let events = fs::read_to_string(dir.join(file)).ok()?;
+            events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse::<u64>().ok())
+        };
+        let has_killed = |dir: &PathBuf| {
+            let counted = ["memory.events", "memory.oom_control"].map(|file| kills(dir, file));
+            counted.into_iter().flatten().any(|count| count > 0)
+        };
+        self.memory_bytes.filter(|_| self.dirs.iter().any(has_killed))
+    }
+
     /// The files to which a process writes `0` to become one of the group.
     pub(crate) fn entrances(&self) -> io::Result<Vec<File>> {
         self.dirs.iter().map(|dir| File::options().write(true).open(dir.join("cgroup.procs"))).collect()
@@ -94,12 +179,51 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         for dir in &self.dirs {
-            if let Err(error) = fs::remove_dir(dir) {
+            if let Err(error) = remove(dir) {
                 let group = dir.display();
                 tracing::warn!(%error, %group, "a session's control group could not be removed");
             }
         }
     }
+}
+
+/// Kills what is in a group and removes it.
+fn remove(dir: &Path) -> io::Result<()> {
+    for _ in 1..REMOVALS {
+        match fs::remove_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => kill(dir)?,
+            other => return other,
+        }
+        std::thread::sleep(REMOVAL_INTERVAL);
+    }
+    fs::remove_dir(dir)
+}
+
+/// Kills the processes of a group: at once with version 2 since Linux 5.14, and one by one elsewhere, where
+/// those that start meanwhile are left.
+fn kill(dir: &Path) -> io::Result<()> {
+    match File::options().write(true).open(dir.join("cgroup.kill")) {
+        Ok(mut file) => file.write_all(b"1"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let held: Vec<_> = processes(dir)?
+                .into_iter()
+                .filter_map(|pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?)))
+                .collect();
+            // Of a process that ended since, the id may be that of another now, but not its descriptor.
+            let now = processes(dir)?;
+            for (_, process) in held.iter().filter(|(pid, _)| now.contains(pid)) {
+                pidfd_send_signal(process, Signal::KILL)?;
+            }
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The processes of a group, as far as this one's namespace has them.
+fn processes(dir: &Path) -> io::Result<Vec<Pid>> {
+    let list = fs::read_to_string(dir.join("cgroup.procs"))?;
+    Ok(list.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).collect())
 }
 
 /// Sets a limit. The kernel makes its files; any other directory has none.
@@ -120,20 +244,17 @@ fn candidates(groups: &str, mount_point: &Path) -> Vec<Vec<Parent>> {
         };
         let path = Path::new(path.trim_start_matches('/'));
         if controllers.is_empty() {
-            let both = |dir: &Path| {
-                let dir = mount_point.join(dir);
-                vec![Parent { dir, memory_file: Some("memory.max"), has_processes: true }]
-            };
+            let both = |dir: &Path| vec![Parent { dir: mount_point.join(dir), kind: Kind::Unified }];
             candidates.extend(path.parent().map(both));
             candidates.push(both(path));
             continue;
         }
-        let (memory, processes) = (controllers == "memory", controllers == "pids");
-        if memory || processes {
-            let memory_file = memory.then_some("memory.limit_in_bytes");
-            let dir = mount_point.join(controllers).join(path);
-            older.push(Parent { dir, memory_file, has_processes: processes });
-        }
+        let kind = match controllers {
+            "memory" => Kind::Memory,
+            "pids" => Kind::Processes,
+            _ => continue,
+        };
+        older.push(Parent { dir: mount_point.join(controllers).join(path), kind });
     }
     if older.len() == 2 {
         candidates.push(older);
@@ -141,28 +262,14 @@ fn candidates(groups: &str, mount_point: &Path) -> Vec<Vec<Parent>> {
     candidates
 }
 
-/// Removes the groups of processes that are gone.
-fn sweep(parent: &Path) {
+/// Removes the groups of makers that have ended, with what is in them: what left its session, where no
+/// namespace held it.
+fn sweep(parent: &Path, this: &Maker) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        if name.to_str().and_then(owner).is_some_and(|(pid, start)| start_ticks(pid) != Some(start)) {
-            // One that has processes stays: it is of another pid namespace.
-            let _ = fs::remove_dir(entry.path());
+        if entry.file_name().to_str().and_then(Maker::of).is_some_and(|maker| maker.has_ended(this)) {
+            let _ = remove(&entry.path());
         }
     }
-}
-
-/// The process that made a group, and when it began, from the group's name.
-fn owner(name: &str) -> Option<(u32, u64)> {
-    let mut parts = name.strip_prefix(PREFIX)?.split('-');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
-/// When a process began, in ticks since the start of the machine.
-fn start_ticks(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name in parentheses, and may hold anything.
-    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -173,24 +280,12 @@ mod tests {
     #[test]
     fn groups_are_made_where_the_kernel_says() {
         let found = |text| candidates(text, Path::new("/cg"));
-        let both =
-            |dir: &str| Parent { dir: dir.into(), memory_file: Some("memory.max"), has_processes: true };
+        let both = |dir: &str| Parent { dir: dir.into(), kind: Kind::Unified };
         let newer = found("0::/user.slice/app.slice/me.scope\n");
         assert_eq!(newer, [[both("/cg/user.slice/app.slice")], [both("/cg/user.slice/app.slice/me.scope")]]);
         let older = found("8:pids:/\n4:memory:/a/b\n3:cpuset:/\n").pop().unwrap();
-        assert_eq!(older[0].dir, Path::new("/cg/pids/"));
-        assert_eq!(
-            (older[1].dir.as_path(), older[1].memory_file),
-            (Path::new("/cg/memory/a/b"), Some("memory.limit_in_bytes"))
-        );
+        let expected = [("/cg/pids/", Kind::Processes), ("/cg/memory/a/b", Kind::Memory)];
+        assert_eq!(older, expected.map(|(dir, kind)| Parent { dir: dir.into(), kind }));
         assert!(found("8:pids:/\n").is_empty(), "one without the other is not enough");
-    }
-
-    #[test]
-    fn a_group_names_the_process_that_made_it() {
-        let this = std::process::id();
-        let start = start_ticks(this).unwrap();
-        assert_eq!(owner(&format!("abyme-{this}-{start}-3")), Some((this, start)));
-        assert_eq!(owner("abyme-sessions-x"), None);
     }
 }

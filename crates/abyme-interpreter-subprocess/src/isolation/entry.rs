@@ -42,8 +42,7 @@ pub(crate) struct Watch {
     /// The first process of the child's pid namespace, and with it all others, ends when this is dropped.
     pub(crate) lifeline: Option<PipeWriter>,
     /// The control group of the child, which can be removed when the child is gone.
-    #[cfg(target_os = "linux")]
-    pub(crate) _group: Option<Group>,
+    pub(crate) group: Option<Group>,
 }
 
 impl Watch {
@@ -52,8 +51,34 @@ impl Watch {
         self.lifeline = None;
     }
 
+    /// Kills all processes of the child's control group, if it has one.
+    pub(crate) fn kill(&self) {
+        self.group.iter().for_each(Group::kill);
+    }
+
+    /// The memory limit of the child's control group, if the kernel has killed a process that went over it.
+    pub(crate) fn overrun_bytes(&self) -> Option<u64> {
+        self.group.as_ref().and_then(Group::overrun_bytes)
+    }
+
     /// What the child has told by now.
     pub(crate) fn report(&self) -> Report {
         report::read(&self.report)
+    }
+}
+
+/// Other systems have no control groups.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+pub(crate) enum Group {}
+
+#[cfg(not(target_os = "linux"))]
+impl Group {
+    fn kill(&self) {
+        match *self {}
+    }
+
+    fn overrun_bytes(&self) -> Option<u64> {
+        match *self {}
     }
 }

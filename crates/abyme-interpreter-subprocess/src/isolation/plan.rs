@@ -186,7 +186,9 @@ impl Plan {
         };
 
         let (namespaces, landlock, seccomp) = (self.namespaces, self.landlock, self.seccomp);
-        let (files, groups) = (namespaces || landlock, self.groups.is_some());
+        let files = namespaces || landlock;
+        // Who can write to the host's files can leave a group.
+        let groups = files && self.groups.is_some();
         // Each with whether it is given, and by what.
         let by = [
             (OwnAddressSpace, namespaces, "pid namespace"),
@@ -274,6 +276,6 @@ impl Prepared {
         let groups = entrances.map_err(at(Mechanism::Cgroup))?;
         let (filters, limits) = (self.filters.clone(), self.limits.clone());
         let jail = Jail { report: writing, groups, own, rules, filters, limits, host };
-        Ok((Entry::Jail(jail), Some(Watch { report: reading, lifeline, _group: group })))
+        Ok((Entry::Jail(jail), Some(Watch { report: reading, lifeline, group })))
     }
 }

@@ -5,47 +5,18 @@ use std::process::Command;
 use abyme_conformance::prerequisite::note_ignored;
 use abyme_core::{Access, ErrorKind, Guarantee, InterpreterFactory, InterpreterFactoryExt};
 use abyme_interpreter_subprocess::{IsolationMode, Subprocess};
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-};
 
 use crate::{
+    again::{PLAIN_USER, THERE, again, is_root, is_there, refuse, runtime, without_namespaces},
     attack::{dedent, isolated, open, printed, processes_with, run, secret},
     common::eventually,
 };
-
-/// Where a test runs that was started again.
-const THERE: &str = "ABYME_TEST_THERE";
-/// A Python that every user can execute.
-const PYTHON_OF_ALL: &str = "/usr/bin/python3";
-
-/// Whether this process is the one that was started again.
-fn is_there() -> bool {
-    std::env::var_os(THERE).is_some()
-}
-
-/// Runs a test of this program again, below the command `with`, and expects it to pass.
-fn again(test: &str, with: &[&str]) {
-    let this = std::env::current_exe().unwrap();
-    let mut words = with.iter().map(std::ffi::OsStr::new).chain([this.as_os_str()]);
-    let mut command = Command::new(words.next().unwrap());
-    command.args(words).args(["--exact", test, "--nocapture"]).env(THERE, "1");
-    command.env("ABYME_TEST_PYTHON", PYTHON_OF_ALL).current_dir("/");
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
-}
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
 
 /// A user without rights gets the same isolation as root.
 #[test]
 fn a_plain_user_is_isolated() {
     if !is_there() && is_root() {
-        let user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"];
-        return again("machines::a_plain_user_is_isolated", &user);
+        return again("machines::a_plain_user_is_isolated", &PLAIN_USER);
     }
     runtime().block_on(async {
         assert!(!is_root());
@@ -63,14 +34,6 @@ fn a_plain_user_is_isolated() {
         assert!(printed(&run(&open(), &code).await).contains(THERE));
         assert!(run(&isolated(), &code).await.error.is_some());
     });
-}
-
-/// As in a container that may make no user namespace: this one is nested in one whose limit is 0.
-const NO_NAMESPACES: [&str; 4] = ["unshare", "-Ur", "sh", "-c"];
-
-fn without_namespaces(test: &str) {
-    let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$0\" \"$@\"";
-    again(test, &[NO_NAMESPACES.as_slice(), &[script]].concat());
 }
 
 /// Where a mechanism is missing, a session does not start, and says why and what to do.
@@ -135,20 +98,6 @@ fn best_effort_declares_what_it_applies() {
         let read = format!("print(open({path:?}).read())");
         assert_eq!(printed(&run(&open(), &read).await), secret);
     });
-}
-
-/// Has the kernel refuse system calls to this thread and to what it starts, as one does that lacks them, or a
-/// container's profile. Each is a call, and what its first argument is if that matters.
-fn refuse(calls: &[(i64, Option<u64>)], errno: i32) {
-    let rule = |&(call, first): &(i64, Option<u64>)| {
-        let is = |value| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value).unwrap();
-        let rules = first.map(|value| SeccompRule::new(vec![is(value)]).unwrap());
-        (call, rules.into_iter().collect())
-    };
-    let (calls, errno) = (calls.iter().map(rule).collect(), SeccompAction::Errno(errno.unsigned_abs()));
-    let arch = std::env::consts::ARCH.try_into().unwrap();
-    let filter = SeccompFilter::new(calls, SeccompAction::Allow, errno, arch).unwrap();
-    seccompiler::apply_filter(&BpfProgram::try_from(filter).unwrap()).unwrap();
 }
 
 /// What is missing: its name, what shows it, whether sessions can do without, and what must hold without.
@@ -351,8 +300,4 @@ fn the_declarations() {
     let declared = off.capabilities();
     assert_eq!((declared.network, declared.host_files), (Access::Open, Access::Open));
     assert_eq!(declared.guarantees.keys().collect::<Vec<_>>(), [&Guarantee::WallCapped]);
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap()
 }
