@@ -113,7 +113,7 @@ impl Subprocess {
 
     /// Sets the number of processes and threads of the *user*, all sessions and programs together
     /// (`RLIMIT_NPROC`). The kernel does not apply it to root. Where a session has a control group, as many
-    /// may be in that, whoever the user is. Default 4 096; `None` is no limit.
+    /// may be in that, also of root's. Default 4 096; `None` is no limit.
     pub fn max_processes(self, processes: impl Into<Option<u32>>) -> Self {
         self.with(|config| config.max_processes = processes.into())
     }

@@ -137,7 +137,7 @@ impl Parent {
         }
     }
 
-    /// Has the groups below this one limit something, as whoever a tree is delegated to has to. The kernel
+    /// Has the groups below this one limit something, as the owner of a delegated tree has to. The kernel
     /// refuses while this group has processes of its own, and in trees that are not this user's.
     fn enable(&self) -> bool {
         let controllers = File::options().write(true).open(self.dir.join("cgroup.subtree_control"));
