@@ -1,6 +1,7 @@
 //! The workspace's own commands. Run them with `cargo xtask <command>`.
 
 mod bench;
+mod cgroup_vm;
 mod ci;
 mod command;
 mod docker_test_env;
@@ -29,6 +30,8 @@ struct Cli {
 enum Command {
     /// Measure how fast everything is, beside its peers. Takes arguments of its own: try `bench --help`.
     Bench(bench::Args),
+    /// Run the tests of control groups of version 2 in a virtual machine.
+    CgroupVm(cgroup_vm::Args),
     /// Check all but the tests, and change no source: format, lints, fuzz, docs, packages, tidy and more.
     Ci,
     /// Start or stop a Docker engine of its own for the tests.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         // Its exit code is the benchmarks' own.
         Command::Bench(args) => return finish(bench::run(&args)),
+        Command::CgroupVm(args) => cgroup_vm::run_tests(&args),
         Command::Ci => ci::run(),
         Command::DockerTestEnv(action) => docker_test_env::run(&action),
         Command::Fix => fix::run(),
