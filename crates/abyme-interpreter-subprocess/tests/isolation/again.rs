@@ -7,7 +7,7 @@ use seccompiler::{
 };
 
 /// Where a test runs that was started again.
-pub(crate) const THERE: &str = "ABYME_TEST_THERE";
+const THERE: &str = "ABYME_TEST_THERE";
 /// A Python that every user can execute.
 const PYTHON_OF_ALL: &str = "/usr/bin/python3";
 /// As in a container that may make no user namespace: this one is nested in one whose limit is 0.

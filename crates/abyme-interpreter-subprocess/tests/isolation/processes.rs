@@ -137,24 +137,23 @@ async fn a_daemon_does_not_outlive_its_session() {
 /// Of a session that is dropped, all processes go, those of its namespace's first process too.
 #[tokio::test]
 async fn a_dropped_session_leaves_no_process() {
-    let children = || {
-        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
-        tasks
-            .flat_map(|task| {
-                let list = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-                list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
-            })
-            .filter(|pid| {
-                std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ends_with("init"))
-            })
-            .count()
-    };
-    let before = children();
-    let mut session = isolated().session().await.unwrap();
+    let mark = format!("ABYME_TEST_MARK={}", secret());
+    let (name, value) = mark.split_once('=').unwrap();
+    let mut session = isolated().env(name, value).session().await.unwrap();
     assert!(session.run_code("1").await.unwrap().is_ok());
-    assert!(children() > before, "the first process of the namespace is a child of the host");
+    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let own = namespace(&processes_with(&mark)[0]);
+    let of_session: Vec<_> = children().into_iter().filter(|pid| namespace(pid) == own).collect();
+    assert_eq!(of_session.len(), 2, "Python and the first process are children of the host: {of_session:?}");
     drop(session);
-    assert!(eventually(|| children() <= before));
+    assert!(eventually(|| !children().iter().any(|pid| of_session.contains(pid))));
+}
+
+/// The children of this process, dead ones too.
+fn children() -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let lists = tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    lists.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
 #[tokio::test]
