@@ -10,14 +10,15 @@
 //! signature: a file is as trustworthy as the directory that it lies in.
 
 use std::{
-    io::{self, BufWriter, Write},
+    fs::File,
+    io::{self, BufWriter, Read, Write},
     path::Path,
 };
 
 use bytes::Bytes;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::Xxh3;
 
 use super::questions::{EarlierQuestions, PastQuestion, Questions};
 use crate::{
@@ -184,108 +185,201 @@ fn write_to(out: &mut impl Write, encoded: &EncodedFile<'_>) -> io::Result<u64> 
 /// Reads a file of a conversation over `signature`.
 pub(super) fn read(path: &Path, signature: &TaskSignature) -> Result<FileContent> {
     let signature = signature.to_string();
-    read_by(path, |bytes| parse(bytes, &signature))
+    read_by(path, |file, len| parse(file, len, &signature))
 }
 
 /// The signature of the conversation in a file, as a text.
 pub(super) fn read_signature(path: &Path) -> Result<String> {
-    read_by(path, |bytes| Ok(open(bytes)?.0.signature))
+    read_by(path, |file, len| checked(file, len, |header, _| Ok(header.signature)))
 }
 
-fn read_by<T>(path: &Path, parse: impl FnOnce(&Bytes) -> Result<T, String>) -> Result<T> {
+fn read_by<T>(path: &Path, parse: impl FnOnce(File, u64) -> Result<T, ReadProblem>) -> Result<T> {
     // Reading a device or a pipe might not end.
     if path.metadata().is_ok_and(|status| !status.is_file() && !status.is_dir()) {
         let message = format!("the conversation {} cannot be read: it is no regular file", path.display());
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
-    let bytes = std::fs::read(path).map_err(|error| {
-        Error::new(ErrorKind::Io, format!("cannot read the conversation {}: {error}", path.display()))
-            .with_source(error)
-    })?;
-    parse(&Bytes::from(bytes)).map_err(|problem| {
-        let message = format!("the conversation {} cannot be read: {problem}", path.display());
-        Error::new(ErrorKind::InvalidInput, message)
+    let read = || {
+        let file = File::open(path)?;
+        let len = file.metadata()?.len();
+        parse(file, len)
+    };
+    read().map_err(|problem| match problem {
+        ReadProblem::Io(error) => {
+            Error::new(ErrorKind::Io, format!("cannot read the conversation {}: {error}", path.display()))
+                .with_source(error)
+        }
+        ReadProblem::Content(problem) => {
+            let message = format!("the conversation {} cannot be read: {problem}", path.display());
+            Error::new(ErrorKind::InvalidInput, message)
+        }
     })
+}
+
+/// Why a file is not read.
+#[derive(Debug)]
+enum ReadProblem {
+    Io(io::Error),
+    /// What is wrong with what it holds.
+    Content(String),
+}
+
+impl From<io::Error> for ReadProblem {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<String> for ReadProblem {
+    fn from(problem: String) -> Self {
+        Self::Content(problem)
+    }
 }
 
 fn early() -> String {
     "it ends early".to_owned()
 }
 
-/// The header of a file whose checksum is right, and what follows it.
-fn open(bytes: &[u8]) -> Result<(ConversationHeader, &[u8]), String> {
-    let Some(rest) = bytes.strip_prefix(MAGIC) else {
-        return Err("this is no conversation of Abyme".to_owned());
+/// How many bytes are read before their checksum is taken: they are in the processor's cache still.
+const CHUNK: usize = 512 << 10;
+
+/// The rest of a file, which goes into its checksum as it is read. Each part is read to where it stays: to
+/// copy large ones takes as long as all else.
+struct Body<R> {
+    file: R,
+    /// How many bytes are not read yet.
+    left: u64,
+    sum: Xxh3,
+}
+
+impl<R: Read> Body<R> {
+    /// Reads the next `len` bytes. If they are not there, nothing is left.
+    fn take(&mut self, len: u64) -> Result<Vec<u8>, ReadProblem> {
+        let Some(len) = usize::try_from(len).ok().filter(|_| len <= self.left) else {
+            return Err(early().into());
+        };
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let before = bytes.len();
+            self.append((len - before).min(CHUNK), &mut bytes)?;
+            if bytes.len() == before {
+                self.left = 0;
+                return Err(early().into());
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn append(&mut self, len: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
+        let before = bytes.len();
+        self.file.by_ref().take(len as u64).read_to_end(bytes)?;
+        let read = &bytes[before..];
+        self.sum.update(read);
+        self.left -= read.len() as u64;
+        Ok(())
+    }
+
+    fn header(&mut self) -> Result<ConversationHeader, ReadProblem> {
+        let len = self.take(8)?;
+        let len = u64::from_le_bytes(*len.first_chunk().ok_or_else(early)?);
+        let header = self.take(len)?;
+        Ok(serde_json::from_slice(&header).map_err(|error| format!("its header is not readable: {error}"))?)
+    }
+
+    /// The checksum of all of it.
+    fn finish(mut self) -> io::Result<u64> {
+        let mut bytes = Vec::with_capacity(CHUNK.min(usize::try_from(self.left).unwrap_or(CHUNK)));
+        while self.left > 0 {
+            bytes.clear();
+            let len = usize::try_from(self.left).map_or(CHUNK, |left| left.min(CHUNK));
+            self.append(len, &mut bytes)?;
+            if bytes.is_empty() {
+                break;
+            }
+        }
+        Ok(self.sum.digest())
+    }
+}
+
+/// What `parse` makes of the header of a file of `len` bytes, and of what follows it. It reads before the
+/// checksum is known, and what it makes of a damaged file, errors too, is dropped.
+fn checked<R: Read, T>(
+    mut file: R,
+    len: u64,
+    parse: impl FnOnce(ConversationHeader, &mut Body<R>) -> Result<T, ReadProblem>,
+) -> Result<T, ReadProblem> {
+    let mut start = Vec::with_capacity(BODY_AT);
+    file.by_ref().take(BODY_AT as u64).read_to_end(&mut start)?;
+    let Some(rest) = start.strip_prefix(MAGIC) else {
+        return Err("this is no conversation of Abyme".to_owned().into());
     };
     let (version, rest) = rest.split_first_chunk::<4>().ok_or_else(early)?;
     let version = u32::from_le_bytes(*version);
     if version != VERSION {
-        return Err(format!(
-            "it has version {version} of the format, and this program reads version {VERSION}"
-        ));
+        let problem =
+            format!("it has version {version} of the format, and this program reads version {VERSION}");
+        return Err(problem.into());
     }
-    let (sum, _) = rest.split_first_chunk::<8>().ok_or_else(early)?;
-    let mut rest = &bytes[BODY_AT..];
-    if xxh3_64(rest) != u64::from_le_bytes(*sum) {
-        return Err("it is damaged: its checksum is wrong".to_owned());
-    }
-    let len = u64::from_le_bytes(*take(&mut rest, 8).and_then(|len| len.first_chunk()).ok_or_else(early)?);
-    let header = take(&mut rest, len).ok_or_else(early)?;
-    let header: ConversationHeader =
-        serde_json::from_slice(header).map_err(|error| format!("its header is not readable: {error}"))?;
-    Ok((header, rest))
-}
-
-/// What a file holds. The values are copies, and the snapshot, which is most of it and not kept for long, is
-/// a part of `bytes`.
-fn parse(bytes: &Bytes, signature: &str) -> Result<FileContent, String> {
-    let (header, mut rest) = open(bytes)?;
-    if header.signature != signature {
-        return Err(format!(
-            "it is of a task with the signature `{}`, and this one has `{signature}`",
-            header.signature
-        ));
-    }
-    let mut values = |headers: Vec<ValueHeader>| -> Result<IndexMap<String, Value>, String> {
-        let value = |header: ValueHeader| {
-            let bytes = take(&mut rest, header.bytes).ok_or_else(early)?;
-            let value = match header.form {
-                ValueForm::Text => {
-                    String::from_utf8(bytes.to_vec()).map(Value::from).map_err(|e| e.to_string())
-                }
-                ValueForm::Bytes => Ok(Value::Bytes(bytes.to_vec().into())),
-                ValueForm::Json => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
-            };
-            let value =
-                value.map_err(|error| format!("the value of `{}` is not readable: {error}", header.name));
-            Ok((header.name, value?))
-        };
-        headers.into_iter().map(value).collect()
+    let sum = u64::from_le_bytes(*rest.first_chunk::<8>().ok_or_else(early)?);
+    let mut body = Body { file, left: len.saturating_sub(BODY_AT as u64), sum: Xxh3::new() };
+    let parsed = match body.header().and_then(|header| parse(header, &mut body)) {
+        Err(ReadProblem::Io(error)) => return Err(error.into()),
+        parsed => parsed,
     };
-    let mut past = Vec::new();
-    for question in header.questions {
-        past.push(PastQuestion {
-            inputs: values(question.inputs)?,
-            outputs: question.outputs.map(&mut values).transpose()?,
-            status: question.status,
-            usage: question.usage,
-            made: question.made,
-        });
+    if body.finish()? != sum {
+        return Err("it is damaged: its checksum is wrong".to_owned().into());
     }
-    let questions = Questions { past, told: header.told, usage: header.usage };
-    let session = header.holds.map(|holds| SessionBytes { holds, snapshot: bytes.slice_ref(rest) });
-    Ok(FileContent { questions, session })
+    parsed
 }
 
-fn take<'a>(rest: &mut &'a [u8], len: u64) -> Option<&'a [u8]> {
-    let (taken, after) = rest.split_at_checked(usize::try_from(len).ok()?)?;
-    *rest = after;
-    Some(taken)
+/// What a file of `len` bytes holds.
+fn parse(file: impl Read, len: u64, signature: &str) -> Result<FileContent, ReadProblem> {
+    checked(file, len, |header, body| {
+        if header.signature != signature {
+            let problem = format!(
+                "it is of a task with the signature `{}`, and this one has `{signature}`",
+                header.signature
+            );
+            return Err(problem.into());
+        }
+        let mut values = |headers: Vec<ValueHeader>| -> Result<IndexMap<String, Value>, ReadProblem> {
+            headers.into_iter().map(|header| value(header, body)).collect()
+        };
+        let mut past = Vec::new();
+        for question in header.questions {
+            past.push(PastQuestion {
+                inputs: values(question.inputs)?,
+                outputs: question.outputs.map(&mut values).transpose()?,
+                status: question.status,
+                usage: question.usage,
+                made: question.made,
+            });
+        }
+        let questions = Questions { past, told: header.told, usage: header.usage };
+        let session = match header.holds {
+            Some(holds) => Some(SessionBytes { holds, snapshot: body.take(body.left)?.into() }),
+            None => None,
+        };
+        Ok(FileContent { questions, session })
+    })
+}
+
+/// Reads a value, and gives it with its name.
+fn value<R: Read>(header: ValueHeader, body: &mut Body<R>) -> Result<(String, Value), ReadProblem> {
+    let bytes = body.take(header.bytes)?;
+    let value = match header.form {
+        ValueForm::Text => String::from_utf8(bytes).map(Value::from).map_err(|error| error.to_string()),
+        ValueForm::Bytes => Ok(Value::Bytes(bytes.into())),
+        ValueForm::Json => serde_json::from_slice(&bytes).map_err(|error| error.to_string()),
+    };
+    let value = value.map_err(|error| format!("the value of `{}` is not readable: {error}", header.name))?;
+    Ok((header.name, value))
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use xxhash_rust::xxh3::xxh3_64;
 
     use super::*;
 
@@ -337,6 +431,28 @@ mod tests {
     }
 
     #[test]
+    fn parts_that_are_read_in_several_steps_are_whole() {
+        let (_directory, path) = written();
+        let mut content = content();
+        let text: String = (0..CHUNK / 3).map(|number| format!("{number:05}é")).collect();
+        content.questions.past[0].inputs.insert("docs".to_owned(), Value::from(text));
+        let snapshot = Bytes::from((0..2 * CHUNK + 1).map(|number| number as u8).collect::<Vec<_>>());
+        content.session = Some(SessionBytes { holds: Vec::new(), snapshot });
+        write(&path, &signature(), &content).unwrap();
+        assert!(read(&path, &signature()).unwrap() == content);
+        // Damage anywhere is found, also in what no value is made of.
+        let bytes = std::fs::read(&path).unwrap();
+        for at in [BODY_AT, BODY_AT + 20, bytes.len() / 3, CHUNK * 3, bytes.len() - 1] {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x10;
+            std::fs::write(&path, damaged).unwrap();
+            for problem in [read(&path, &signature()).err(), read_signature(&path).err()] {
+                assert!(problem.is_some_and(|error| error.message().contains("damaged")), "byte {at}");
+            }
+        }
+    }
+
+    #[test]
     fn what_cannot_be_read_says_why() {
         let (directory, path) = written();
         let bytes = std::fs::read(&path).unwrap();
@@ -371,7 +487,7 @@ mod tests {
                 let sum = xxh3_64(&bytes[BODY_AT..]);
                 bytes[SUM_AT..BODY_AT].copy_from_slice(&sum.to_le_bytes());
             }
-            let parsed = parse(&Bytes::from(bytes), &signature().to_string());
+            let parsed = parse(&bytes[..], bytes.len() as u64, &signature().to_string());
             prop_assert!(repaired || was == to || parsed.is_err());
         }
     }
