@@ -32,6 +32,8 @@ mod tests;
 
 /// Up to this many new pages are inserted one by one; more are merged.
 const INSERTED: usize = 2;
+/// What memory behind the base image begins as.
+const ZEROS: [u8; PAGE] = [0; PAGE];
 
 /// A page of memory.
 #[derive(Clone, Debug)]
@@ -207,6 +209,6 @@ fn given(placed: &PlacedTexts, at: usize, now: &[u8]) -> Option<Page> {
 fn is_base(base: &[u8], at: usize, page: &[u8]) -> bool {
     match base.get(at..at + PAGE) {
         Some(original) => original == page,
-        None => page.iter().all(|byte| *byte == 0),
+        None => page == ZEROS,
     }
 }
