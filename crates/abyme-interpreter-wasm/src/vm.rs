@@ -1,6 +1,6 @@
 //! One instance of the guest: the memory of a session and the function that runs its cells.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{io, ops::Range, sync::Arc, time::Duration};
 
 use abyme_core::{Error, ErrorKind, OverBudget, Result, Value};
 use abyme_driver::repl::Stream;
@@ -16,7 +16,11 @@ use crate::{
         request::GuestMessage,
         state::{GuestState, PlacedTexts},
     },
-    memory::watch::{self, ComparedPage, Since, Watch, Watcher},
+    memory::{
+        frozen::{self, FrozenPage},
+        page::PAGE,
+        watch::{self, ComparedPage, Since, Watch, Watcher},
+    },
     slots::Slot,
 };
 
@@ -29,8 +33,10 @@ pub(crate) struct Vm {
     pub(crate) store: Store<GuestState>,
     pub(crate) instance: Instance,
     run: TypedFunc<(), i32>,
+    /// The pages of the linear memory that frozen ones are mapped over.
+    mapped: Vec<Range<u32>>,
     /// The slot of the session that this instance belongs to.
-    _slot: Option<Slot>,
+    slot: Option<Slot>,
 }
 
 /// Why a cell gave no result.
@@ -103,15 +109,22 @@ impl VmTemplate {
         }
         store.data_mut().memory = memory;
         let run = instance.get_typed_func(&mut store, "abyme_run")?;
-        Ok(Vm { watch: Watch::new(self.watcher.clone()), store, instance, run, _slot: slot })
+        let watch = Watch::new(self.watcher.clone());
+        Ok(Vm { watch, store, instance, run, mapped: Vec::new(), slot })
     }
 }
 
-// DROP ORDER: the system must stop tracking the memory before `store` gives it back for another instance.
-// This runs before any field is dropped, whatever their order.
+// DROP ORDER: the system must stop tracking the memory, and have no pages of this session in it, before
+// `store` gives it back for another instance. This runs before any field is dropped, whatever their order.
 impl Drop for Vm {
     fn drop(&mut self) {
         self.watch.stop();
+        if let Err(error) = self.unmap() {
+            tracing::error!(%error, "the memory of a session cannot be used again, nor its slot");
+            let wasi = Wasi::new(self.store.data().wasi.files().clone());
+            let other = Store::new(self.store.engine(), GuestState::new(wasi, HostCalls::default(), 0));
+            std::mem::forget((std::mem::replace(&mut self.store, other), self.slot.take()));
+        }
     }
 }
 
@@ -194,7 +207,45 @@ impl Vm {
     /// The numbers of the pages of the linear memory that may have been written to.
     pub(crate) fn written_pages(&mut self, since: Since) -> Vec<u32> {
         let memory = self.store.data().memory.map_or(&[][..], |memory| memory.data(&self.store));
-        self.watch.written(memory, since)
+        let mut written = self.watch.written(memory, since);
+        if since == Since::BaseImage && !self.mapped.is_empty() {
+            // They differ from it, and the system knows of no write.
+            written.extend(self.mapped.iter().cloned().flatten());
+            written.sort_unstable();
+            written.dedup();
+        }
+        written
+    }
+
+    /// Has as many pages as `pages` says, behind the base image, hold frozen ones: this and those after it.
+    /// Returns whether they do; otherwise they are as they were.
+    pub(crate) fn map(&mut self, pages: Range<u32>, first: &FrozenPage) -> bool {
+        let Some(memory) = self.store.data().memory else { return false };
+        let bytes = pages.start as usize * PAGE..pages.end as usize * PAGE;
+        let Some(place) = memory.data_mut(&mut self.store).get_mut(bytes) else { return false };
+        let mapped = first.map(place);
+        match &mapped {
+            Ok(()) => self.mapped.push(pages),
+            Err(error) => tracing::debug!(%error, "pages are copied, not mapped"),
+        }
+        mapped.is_ok()
+    }
+
+    /// The pages that frozen ones were mapped over.
+    #[cfg(test)]
+    pub(crate) fn mapped(&self) -> &[Range<u32>] {
+        &self.mapped
+    }
+
+    /// Has the memory be as another instance needs it, as far as pages were mapped.
+    fn unmap(&mut self) -> io::Result<()> {
+        let (memory, mapped) = (self.store.data().memory, std::mem::take(&mut self.mapped));
+        for pages in mapped {
+            let bytes = pages.start as usize * PAGE..pages.end as usize * PAGE;
+            let place = memory.and_then(|memory| memory.data_mut(&mut self.store).get_mut(bytes));
+            frozen::unmap(place.ok_or(io::ErrorKind::NotFound)?)?;
+        }
+        Ok(())
     }
 
     /// Takes the results of comparing the pages that [`written_pages`](Self::written_pages) returned.

@@ -8,8 +8,15 @@
 //! A long text that the session was given fills pages that are parts of it, byte for byte, if it is ASCII.
 //! The host has that text, so such a page is kept as a part of it and not as a copy. Whether it still is that
 //! part is seen by comparing, as with all pages.
+//!
+//! Copies of many pages are made in one piece, which instances map ([`frozen`]).
 
-use std::{ops::Deref, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::HashMap,
+    ops::{Deref, Range},
+    sync::Arc,
+};
 
 use abyme_core::Result;
 use bytes::Bytes;
@@ -18,7 +25,8 @@ use tokio::task::yield_now;
 use crate::{
     guest::{calls::HostCalls, state::PlacedTexts},
     memory::{
-        page::{BATCH, PAGE},
+        frozen::{self, FrozenPage},
+        page::{self, BATCH, PAGE},
         watch::{ComparedPage, Since},
     },
     runtime::Runtime,
@@ -35,11 +43,18 @@ const INSERTED: usize = 2;
 /// What memory behind the base image begins as.
 const ZEROS: [u8; PAGE] = [0; PAGE];
 
+/// Shorter runs of frozen pages are copied into an instance: to map them takes as long.
+const MIN_MAPPED: usize = (1 << 20) / PAGE;
+/// As many runs are mapped into an instance at most: the system limits how many a process has.
+const MAX_MAPPED: usize = 8;
+
 /// A page of memory.
 #[derive(Clone, Debug)]
 pub(crate) enum Page {
     /// A copy.
     Own(Arc<[u8]>),
+    /// A copy among many.
+    Frozen(FrozenPage),
     /// A part of a text that the session was given. The host has it anyway.
     Given(Bytes),
 }
@@ -50,6 +65,7 @@ impl Deref for Page {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Own(page) => page,
+            Self::Frozen(page) => page,
             Self::Given(page) => page,
         }
     }
@@ -72,7 +88,28 @@ impl Page {
     }
 
     fn is_own(&self) -> bool {
-        matches!(self, Self::Own(_))
+        !matches!(self, Self::Given(_))
+    }
+
+    /// The number of the file that it is frozen in, and how many pages that has.
+    fn file(&self) -> Option<(usize, usize)> {
+        match self {
+            Self::Frozen(page) => Some(page.file()),
+            _ => None,
+        }
+    }
+
+    /// Copies of pages. Other tasks have their turn in between.
+    pub(crate) async fn copies(pages: &[&[u8]]) -> Vec<Self> {
+        if let Some(frozen) = frozen::freeze(pages).await {
+            return frozen.into_iter().map(Self::Frozen).collect();
+        }
+        let mut copies = Vec::with_capacity(pages.len());
+        for pages in pages.chunks(BATCH) {
+            copies.extend(pages.iter().map(|page| Self::own(page)));
+            yield_now().await;
+        }
+        copies
     }
 }
 
@@ -106,7 +143,7 @@ impl Checkpoint {
         let (memory, placed) = (vm.memory(), vm.placed_texts());
         let (mut pages, mut own) = before.map(|before| (before.pages, before.own)).unwrap_or_default();
         let mut compared = Vec::with_capacity(written.len());
-        let (mut fresh, mut gone, mut place) = (Vec::new(), Vec::new(), 0);
+        let (mut fresh, mut gone, mut place, mut thawed) = (Vec::new(), Vec::new(), 0, false);
         for (count, number) in written.into_iter().enumerate() {
             if count % BATCH == BATCH - 1 {
                 yield_now().await;
@@ -115,6 +152,7 @@ impl Checkpoint {
             let Some(now) = memory.get(at..at + PAGE) else { continue };
             place += pages[place..].partition_point(|(other, _)| *other < number);
             let known = pages.get_mut(place).filter(|(other, _)| *other == number);
+            let was_frozen = known.as_ref().is_some_and(|(_, known)| known.file().is_some());
             let changed = match known {
                 Some((_, known)) if **known == *now => false,
                 None if is_base(base, at, now) => false,
@@ -133,12 +171,13 @@ impl Checkpoint {
                     true
                 }
                 None => {
-                    let page = given(placed, at, now).unwrap_or_else(|| Page::own(now));
-                    own += usize::from(page.is_own());
-                    fresh.push((number, page));
+                    let given = given(placed, at, now);
+                    own += usize::from(given.is_none());
+                    fresh.push((number, now, given));
                     true
                 }
             };
+            thawed |= changed && was_frozen;
             compared.push(ComparedPage { page: number, changed });
             if !fits(own, limit) {
                 return None;
@@ -147,6 +186,15 @@ impl Checkpoint {
         if !gone.is_empty() {
             pages.retain(|(number, _)| gone.binary_search(number).is_err());
         }
+        if thawed {
+            thaw_rests(&mut pages);
+        }
+        let copied: Vec<_> =
+            fresh.iter().filter(|(.., given)| given.is_none()).map(|(_, now, _)| *now).collect();
+        let mut copies = Page::copies(&copied).await.into_iter();
+        let fresh = fresh.into_iter();
+        let mut fresh: Vec<_> =
+            fresh.filter_map(|(number, _, given)| Some((number, given.or_else(|| copies.next())?))).collect();
         if fresh.len() > INSERTED {
             pages.append(&mut fresh);
             pages.sort_by_key(|(number, _)| *number); // two sorted runs: one pass
@@ -181,9 +229,19 @@ impl Checkpoint {
     /// Makes an instance in this state. Other tasks have their turn in between.
     pub(crate) async fn restore(&self, runtime: &Runtime, calls: HostCalls, slot: Slot) -> Result<Box<Vm>> {
         let mut vm = runtime.instance(calls, slot).await?;
+        vm.memory_mut(self.len)?;
+        let mut mapped = self.runs(page::count(runtime.base()));
+        mapped.retain(|run| match &self.pages[run.start] {
+            (first, Page::Frozen(page)) => vm.map(*first..*first + run.len() as u32, page),
+            _ => false,
+        });
         let memory = vm.memory_mut(self.len)?;
-        for (count, (number, page)) in self.pages.iter().enumerate() {
-            if count % BATCH == BATCH - 1 {
+        let mut copied = 0;
+        let ends = mapped.iter().map(|run| run.start).chain([self.pages.len()]);
+        let starts = [0].into_iter().chain(mapped.iter().map(|run| run.end));
+        for (number, page) in starts.zip(ends).flat_map(|(start, end)| &self.pages[start..end]) {
+            copied += 1;
+            if copied % BATCH == 0 {
                 yield_now().await;
             }
             let at = *number as usize * PAGE;
@@ -193,6 +251,42 @@ impl Checkpoint {
         }
         vm.wasi_mut().restore(&self.wasi);
         Ok(vm)
+    }
+
+    /// The longest runs of frozen pages that can be mapped in one piece, in order: indices of `pages`. Those
+    /// below `first` are the base image's, which instances have there by a mapping of its own.
+    fn runs(&self, first: u32) -> Vec<Range<usize>> {
+        let start = self.pages.partition_point(|(number, _)| *number < first);
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        let mut before: Option<(u32, &FrozenPage)> = None;
+        for (index, (number, page)) in self.pages.iter().enumerate().skip(start) {
+            let Page::Frozen(page) = page else { continue };
+            let is_next = |(other, last): (u32, &FrozenPage)| other + 1 == *number && page.follows(last);
+            match runs.last_mut() {
+                Some(run) if before.is_some_and(is_next) => run.end = index + 1,
+                _ => runs.push(index..index + 1),
+            }
+            before = Some((*number, page));
+        }
+        runs.retain(|run| run.len() >= MIN_MAPPED);
+        runs.sort_by_key(|run| Reverse(run.len()));
+        runs.truncate(MAX_MAPPED);
+        runs.sort_by_key(|run| run.start);
+        runs
+    }
+}
+
+/// Copies what is left of files of which less than half is left, so that no memory is held for nothing.
+fn thaw_rests(pages: &mut [(u32, Page)]) {
+    let mut left: HashMap<usize, (usize, usize)> = HashMap::new();
+    for (file, of) in pages.iter().filter_map(|(_, page)| page.file()) {
+        left.entry(file).or_insert((0, of)).0 += 1;
+    }
+    let is_rest = |file: usize| left.get(&file).is_some_and(|(left, of)| left * 2 < *of);
+    for (_, page) in pages {
+        if page.file().is_some_and(|(file, _)| is_rest(file)) {
+            *page = Page::own(page);
+        }
     }
 }
 

@@ -8,8 +8,6 @@
 //! Integers are little-endian. The pages are the difference from the base image, so a snapshot can only be
 //! restored with the very same image, which the key names.
 
-use std::sync::Arc;
-
 use abyme_core::{Error, ErrorKind, Result};
 use abyme_wasi::WasiCheckpoint;
 use tokio::task::yield_now;
@@ -94,7 +92,7 @@ async fn parse(bytes: &[u8], key: &ImageKey) -> Result<Checkpoint, String> {
     let len =
         take(&mut rest, 8).and_then(|len| usize::try_from(u64::from_le_bytes(len.try_into().ok()?)).ok());
     let (len, count) = (len.ok_or(early)?, take_u32(&mut rest).ok_or(early)?);
-    let mut pages: Vec<(u32, Page)> = Vec::new();
+    let (mut numbers, mut pages) = (Vec::new(), Vec::new());
     for number in 0..count as usize {
         if number % BATCH == BATCH - 1 {
             yield_now().await;
@@ -104,13 +102,15 @@ async fn parse(bytes: &[u8], key: &ImageKey) -> Result<Checkpoint, String> {
         if (number as usize + 1).checked_mul(PAGE).is_none_or(|end| end > len) {
             return Err("it has a page outside of its memory".to_owned());
         }
-        if pages.last().is_some_and(|(last, _)| *last >= number) {
+        if numbers.last().is_some_and(|last| *last >= number) {
             return Err("its pages are out of order".to_owned());
         }
-        pages.push((number, Page::Own(Arc::from(page))));
+        numbers.push(number);
+        pages.push(page);
     }
-    let own = pages.len();
-    Ok(Checkpoint { len, pages, own, wasi: WasiCheckpoint::from_bytes(rest)? })
+    let wasi = WasiCheckpoint::from_bytes(rest)?;
+    let (own, pages) = (pages.len(), Page::copies(&pages).await);
+    Ok(Checkpoint { len, pages: numbers.into_iter().zip(pages).collect(), own, wasi })
 }
 
 fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {

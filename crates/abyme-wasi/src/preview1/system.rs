@@ -47,6 +47,11 @@ impl Wasi {
         }
     }
 
+    /// Its files.
+    pub fn files(&self) -> &FileSystem {
+        &self.files
+    }
+
     /// Makes all that the guest learns of the world repeatable: random bytes come of `seed` from here on; the
     /// time of day, which begins with `day` after 1970, and the monotonic clock go on only when the guest
     /// reads them or sleeps. The clocks of a guest that is so already go on, and so do its random bytes if

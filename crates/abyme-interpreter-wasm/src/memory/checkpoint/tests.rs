@@ -163,3 +163,72 @@ async fn a_text_of_wide_characters_is_copied() {
     assert_eq!(kept.own, kept.pages.len());
     assert_whole(&mut live, &runtime, "given").await;
 }
+
+/// Content in which no two pages are the same.
+const LARGE: &str = "large = bytearray(b'x') * 20_000_000\n\
+                     for at in range(0, 20_000_000, 4096): large[at:at + 4] = at.to_bytes(4)";
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_copy_maps_what_is_frozen_and_leaves_nothing_of_it() {
+    let runtime = with(WasmConfig { max_sessions: 2, ..WasmConfig::default() }).await;
+    let mut live = WasmSession::new(runtime.clone()).await.unwrap();
+    run(&mut live, LARGE).await;
+    let kept = live.settled().await.unwrap();
+    for _ in 0..3 {
+        let slot = runtime.slot().await.unwrap();
+        let mut vm = kept.restore(&runtime, HostCalls::default(), slot).await.unwrap();
+        let mapped: usize = vm.mapped().iter().map(|pages| pages.len() * PAGE).sum();
+        assert!(mapped > 19_000_000, "{mapped}");
+        assert!(vm.memory() == live.memory().unwrap());
+        // All that is mapped is found, and what is written to it stays in this instance.
+        assert!(vm.mapped().iter().cloned().flatten().is_sorted());
+        let written = vm.written_pages(Since::BaseImage);
+        assert!(vm.mapped().iter().cloned().flatten().all(|page| written.binary_search(&page).is_ok()));
+        let len = kept.len;
+        let first = vm.mapped()[0].start as usize * PAGE;
+        vm.memory_mut(len).unwrap()[first] ^= 0xff;
+        assert!(vm.written_pages(Since::LastScan).contains(&((first / PAGE) as u32)));
+        assert_eq!(difference(&kept, runtime.base(), live.memory().unwrap()), None);
+        drop(vm);
+        // The next one in its place begins with zeros behind the base image.
+        let slot = runtime.slot().await.unwrap();
+        let mut next = runtime.instance(HostCalls::default(), slot).await.unwrap();
+        let base = runtime.base().len();
+        assert!(next.memory_mut(len).unwrap()[base..].iter().all(|byte| *byte == 0));
+    }
+    // A copy goes on, also where its last kept state was lost, and is what it was after a crash.
+    let mut copy = live.fork().await.unwrap();
+    run(&mut copy, "other = bytes(large)\nlarge[4096] = 65").await;
+    assert_whole(&mut copy, &runtime, "a copy that wrote").await;
+    copy.recovery().take();
+    assert_whole(&mut copy, &runtime, "a copy that lost its state").await;
+    let observation = copy.execute(Cell::new("import os\nos._exit(1)"), &NoHostFunctions).await.unwrap();
+    assert!(observation.restored.is_some(), "{observation:?}");
+    run(&mut copy, r"assert large[4096:4101] == b'A\0\x10\0x' and other[4096:4101] == b'\0\0\x10\0x'").await;
+    assert_whole(&mut copy, &runtime, "a copy after a crash").await;
+    assert_whole(&mut live, &runtime, "what was copied").await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_file_of_which_little_is_left_is_let_go() {
+    let runtime = runtime().await;
+    let mut live = WasmSession::new(runtime.clone()).await.unwrap();
+    run(&mut live, "large = bytearray(b'x') * 20_000_000").await;
+    let frozen = |kept: &Checkpoint| kept.pages.iter().filter(|(_, page)| page.file().is_some()).count();
+    let all = frozen(&live.settled().await.unwrap());
+    assert!(all > 20_000_000 / PAGE - 2, "{all}");
+    run(&mut live, "large[:8_000_000] = bytes(8_000_000)").await;
+    let most = frozen(&live.settled().await.unwrap());
+    assert!(most > 12_000_000 / PAGE - 2 && most < all, "{most} of {all}");
+    assert_whole(&mut live, &runtime, "most is left").await;
+    run(&mut live, "large[8_000_000:16_000_000] = b'y' * 8_000_000").await;
+    let kept = live.settled().await.unwrap();
+    let files: HashMap<_, _> = kept.pages.iter().filter_map(|(_, page)| page.file()).collect();
+    assert!(files.values().sum::<usize>() <= 2 * frozen(&kept), "{files:?} for {}", frozen(&kept));
+    assert_whole(&mut live, &runtime, "little is left").await;
+    let observation = live.execute(Cell::new("import os\nos._exit(1)"), &NoHostFunctions).await.unwrap();
+    assert!(observation.restored.is_some(), "{observation:?}");
+    run(&mut live, "assert large[:1] + large[9_000_000:][:1] + large[-1:] == b'\\0yx'").await;
+}

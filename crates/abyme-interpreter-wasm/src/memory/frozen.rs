@@ -1,0 +1,94 @@
+//! Copies of many pages, in one file in memory that nobody can change any more.
+//!
+//! An instance that is put into a state with such pages maps them in place of copying them: it shares them
+//! with all others until it writes to them, and the system reads them in as they are touched. So a copy of a
+//! session takes no time for what it does not touch, and no memory.
+
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(test)]
+mod tests;
+
+use std::{io, ops::Deref, sync::Arc};
+
+#[cfg(not(target_os = "linux"))]
+use elsewhere as linux;
+use tokio::task::yield_now;
+
+use crate::memory::page::{BATCH, PAGE};
+
+/// Fewer pages are not worth a file: a process may have a thousand of them open.
+const MIN_PAGES: usize = (4 << 20) / PAGE;
+
+/// A page in a file.
+#[derive(Clone, Debug)]
+pub(crate) struct FrozenPage {
+    file: Arc<linux::FrozenFile>,
+    number: u32,
+}
+
+impl Deref for FrozenPage {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let at = self.number as usize * PAGE;
+        &self.file[at..at + PAGE]
+    }
+}
+
+impl FrozenPage {
+    /// Whether it comes right after another page.
+    pub(crate) fn follows(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.file, &other.file) && other.number.checked_add(1) == Some(self.number)
+    }
+
+    /// What tells its file from others, and how many pages the file has.
+    pub(crate) fn file(&self) -> (usize, usize) {
+        (Arc::as_ptr(&self.file).addr(), self.file.len() / PAGE)
+    }
+
+    /// Has `place` hold this page and those after it, whose number its size says.
+    ///
+    /// # Errors
+    /// That the system does not map them. `place` is as it was then.
+    pub(crate) fn map(&self, place: &mut [u8]) -> io::Result<()> {
+        self.file.map(self.number as usize * PAGE, place)
+    }
+}
+
+/// Copies pages into a file. `None` if they are few, or where the system has no such files. Other tasks have
+/// their turn in between.
+pub(crate) async fn freeze(pages: &[&[u8]]) -> Option<Vec<FrozenPage>> {
+    if pages.len() < MIN_PAGES {
+        return None;
+    }
+    let frozen = async {
+        let mut writer = linux::Writer::new()?;
+        for pages in pages.chunks(BATCH) {
+            writer.append(pages)?;
+            yield_now().await;
+        }
+        writer.finish()
+    };
+    match frozen.await {
+        Ok(file) => {
+            let file = Arc::new(file);
+            let count = u32::try_from(pages.len()).ok()?;
+            Some((0..count).map(|number| FrozenPage { file: file.clone(), number }).collect())
+        }
+        Err(error) => {
+            tracing::debug!(%error, "pages are copied one by one, not into a file");
+            None
+        }
+    }
+}
+
+/// Has a place that pages were mapped into hold zeros, and no file.
+///
+/// # Errors
+/// That the system refuses. `place` is as it was then.
+pub(crate) fn unmap(place: &mut [u8]) -> io::Result<()> {
+    linux::unmap(place)
+}
