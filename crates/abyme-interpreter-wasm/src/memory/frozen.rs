@@ -1,4 +1,4 @@
-//! Copies of many pages, in one file in memory that nobody can change any more.
+//! Copies of many pages, in files in memory that nobody can change any more.
 //!
 //! An instance that is put into a state with such pages maps them in place of copying them: it shares them
 //! with all others until it writes to them, and the system reads them in as they are touched. So a copy of a
@@ -11,7 +11,7 @@ mod linux;
 #[cfg(test)]
 mod tests;
 
-use std::{io, ops::Deref, sync::Arc};
+use std::{io, ops::Deref, panic::resume_unwind, sync::Arc, thread};
 
 #[cfg(not(target_os = "linux"))]
 use elsewhere as linux;
@@ -58,31 +58,46 @@ impl FrozenPage {
     }
 }
 
-/// Copies pages into a file. `None` if they are few, or where the system has no such files. Other tasks have
-/// their turn in between.
+/// Copies pages into a file, or into two by two threads where they are many. `None` if they are few, or where
+/// the system has no such files. Other tasks have their turn in between.
 pub(crate) async fn freeze(pages: &[&[u8]]) -> Option<Vec<FrozenPage>> {
     if pages.len() < MIN_PAGES {
         return None;
     }
-    let frozen = async {
-        let mut writer = linux::Writer::new()?;
-        for pages in pages.chunks(BATCH) {
-            writer.append(pages)?;
-            yield_now().await;
-        }
-        writer.finish()
-    };
-    match frozen.await {
-        Ok(file) => {
-            let file = Arc::new(file);
-            let count = u32::try_from(pages.len()).ok()?;
-            Some((0..count).map(|number| FrozenPage { file: file.clone(), number }).collect())
-        }
+    let first = if pages.len() < 2 * MIN_PAGES { pages.len() } else { pages.len().div_ceil(2) };
+    match written(pages.split_at(first)).await {
+        Ok(files) => Some(files.into_iter().flatten().flat_map(pages_of).collect()),
         Err(error) => {
             tracing::debug!(%error, "pages are copied one by one, not into a file");
             None
         }
     }
+}
+
+/// Writes files of these pages. The second has no more than the first, and may have none.
+async fn written((one, other): (&[&[u8]], &[&[u8]])) -> io::Result<[Option<linux::FrozenFile>; 2]> {
+    let mut first = linux::Writer::new()?;
+    let mut second = if other.is_empty() { None } else { Some(linux::Writer::new()?) };
+    let mut others = other.chunks(BATCH);
+    for pages in one.chunks(BATCH) {
+        // Most of the work is the system's, for each page, and each file has a lock of its own.
+        thread::scope(|scope| {
+            let beside = second.as_mut().zip(others.next()).map(|(second, pages)| {
+                thread::Builder::new().spawn_scoped(scope, move || second.append(pages))
+            });
+            let beside = beside.transpose()?;
+            first.append(pages)?;
+            beside.map_or(Ok(()), |beside| beside.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        })?;
+        yield_now().await;
+    }
+    Ok([Some(first.finish()?), second.map(linux::Writer::finish).transpose()?])
+}
+
+fn pages_of(file: linux::FrozenFile) -> impl Iterator<Item = FrozenPage> {
+    let file = Arc::new(file);
+    let count = u32::try_from(file.len() / PAGE).unwrap_or(u32::MAX);
+    (0..count).map(move |number| FrozenPage { file: file.clone(), number })
 }
 
 /// Has a place that pages were mapped into hold zeros, and no file.

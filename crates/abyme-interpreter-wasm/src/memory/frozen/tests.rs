@@ -16,6 +16,18 @@ async fn few_pages_are_not_worth_it() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
+async fn two_threads_write_what_is_much() {
+    for count in [2 * MIN_PAGES, 2 * MIN_PAGES + 1, 4 * BATCH + 7] {
+        let content = pages(count);
+        let kept = frozen(&content).await.unwrap();
+        assert!(kept.iter().map(|page| &**page).eq(content.chunks(PAGE)), "{count}");
+        let files: Vec<_> = kept.chunk_by(|one, next| next.follows(one)).map(<[_]>::len).collect();
+        assert_eq!(files, [count.div_ceil(2), count / 2]);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
 async fn a_place_has_what_was_frozen_until_it_is_written_to() {
     const COUNT: usize = 2 * MIN_PAGES - 1;
     let content = pages(COUNT);
