@@ -1,24 +1,29 @@
 //! A conversation in a file: what was asked and answered, and its session, where that can be written.
 //!
 //! ```text
-//! magic (19 bytes)   version (4)   xxh3 of the rest (8)   size of the header (8)   header, as JSON
+//! magic (19 bytes)   version (4)   xxh3 of what follows before the snapshot (8)
+//! size of the snapshot (8)   xxh3 of the snapshot (8)   size of the header (8)   header, as JSON
 //! values of inputs and results, in the header's order   the session's snapshot, to the end
 //! ```
 //!
 //! Integers are little-endian. A text is written as UTF-8 and bytes as they are, so that large ones are read
-//! at the speed of the disk; other values as JSON, without loss. The checksum finds damage. It is no
-//! signature: a file is as trustworthy as the directory that it lies in.
+//! at the speed of the disk; other values as JSON, without loss. The checksums find damage, and there are two
+//! so that two threads can read a large file. They are no signature: a file is as trustworthy as the directory
+//! that it lies in.
 
 use std::{
     fs::File,
-    io::{self, BufWriter, Read, Write},
+    io::{self, BufWriter, Write},
+    ops::Range,
+    panic::resume_unwind,
     path::Path,
+    thread,
 };
 
 use bytes::Bytes;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::questions::{EarlierQuestions, PastQuestion, Questions};
 use crate::{
@@ -32,11 +37,7 @@ use crate::{
 };
 
 const MAGIC: &[u8; 19] = b"abyme-conversation\n";
-const VERSION: u32 = 1;
-/// Where the checksum lies.
-const SUM_AT: usize = MAGIC.len() + 4;
-/// Where what it covers begins.
-const BODY_AT: usize = SUM_AT + 8;
+const VERSION: u32 = 2;
 
 /// What a file holds.
 #[derive(Debug, PartialEq)]
@@ -167,15 +168,17 @@ fn encode<'a>(signature: &TaskSignature, content: &'a FileContent) -> serde_json
 }
 
 fn write_to(out: &mut impl Write, encoded: &EncodedFile<'_>) -> io::Result<u64> {
-    let len = (encoded.header.len() as u64).to_le_bytes();
+    let snapshot = encoded.snapshot;
+    let sizes = [snapshot.len() as u64, xxh3_64(snapshot), encoded.header.len() as u64];
+    let sizes = sizes.map(u64::to_le_bytes).concat();
     let values = encoded.values.iter().map(EncodedValue::bytes);
-    let body: Vec<&[u8]> =
-        [&len[..], &encoded.header].into_iter().chain(values).chain([encoded.snapshot]).collect();
+    let body: Vec<&[u8]> = [&sizes[..], &encoded.header].into_iter().chain(values).collect();
     let mut sum = Xxh3::new();
     body.iter().for_each(|part| sum.update(part));
     let sum = sum.digest().to_le_bytes();
     let mut size = 0;
-    for part in [&MAGIC[..], &VERSION.to_le_bytes(), &sum].into_iter().chain(body) {
+    let start = [&MAGIC[..], &VERSION.to_le_bytes(), &sum];
+    for part in start.into_iter().chain(body).chain([snapshot]) {
         out.write_all(part)?;
         size += part.len() as u64;
     }
@@ -185,26 +188,22 @@ fn write_to(out: &mut impl Write, encoded: &EncodedFile<'_>) -> io::Result<u64> 
 /// Reads a file of a conversation over `signature`.
 pub(super) fn read(path: &Path, signature: &TaskSignature) -> Result<FileContent> {
     let signature = signature.to_string();
-    read_by(path, |file, len| parse(file, len, &signature))
+    read_by(path, |file| parse(file, &signature))
 }
 
 /// The signature of the conversation in a file, as a text.
 pub(super) fn read_signature(path: &Path) -> Result<String> {
-    read_by(path, |file, len| checked(file, len, |header, _| Ok(header.signature)))
+    read_by(path, |file| checked(file, |header, _| Ok(header.signature)).map(|(signature, _)| signature))
 }
 
-fn read_by<T>(path: &Path, parse: impl FnOnce(File, u64) -> Result<T, ReadProblem>) -> Result<T> {
+fn read_by<T>(path: &Path, parse: impl FnOnce(&File) -> Result<T, ReadProblem>) -> Result<T> {
     // Reading a device or a pipe might not end.
     if path.metadata().is_ok_and(|status| !status.is_file() && !status.is_dir()) {
         let message = format!("the conversation {} cannot be read: it is no regular file", path.display());
         return Err(Error::new(ErrorKind::InvalidInput, message));
     }
-    let read = || {
-        let file = File::open(path)?;
-        let len = file.metadata()?.len();
-        parse(file, len)
-    };
-    read().map_err(|problem| match problem {
+    let read = File::open(path).map_err(ReadProblem::Io).and_then(|file| parse(&file));
+    read.map_err(|problem| match problem {
         ReadProblem::Io(error) => {
             Error::new(ErrorKind::Io, format!("cannot read the conversation {}: {error}", path.display()))
                 .with_source(error)
@@ -240,101 +239,145 @@ fn early() -> String {
     "it ends early".to_owned()
 }
 
+fn damaged() -> ReadProblem {
+    "it is damaged: its checksum is wrong".to_owned().into()
+}
+
 /// How many bytes are read before their checksum is taken: they are in the processor's cache still.
 const CHUNK: usize = 512 << 10;
+/// A snapshot of this size is read by a thread of its own.
+const LARGE: u64 = 1 << 20;
 
-/// The rest of a file, which goes into its checksum as it is read. Each part is read to where it stays: to
-/// copy large ones takes as long as all else.
-struct Body<R> {
-    file: R,
-    /// How many bytes are not read yet.
-    left: u64,
+/// A part of a file, which goes into its checksum as it is read. What is in it is read to where it stays: to
+/// copy large values takes as long as all else.
+struct Part<'a> {
+    file: &'a File,
+    /// The bytes that are not read yet.
+    left: Range<u64>,
     sum: Xxh3,
 }
 
-impl<R: Read> Body<R> {
+impl<'a> Part<'a> {
+    fn new(file: &'a File, bytes: Range<u64>) -> Self {
+        Self { file, left: bytes, sum: Xxh3::new() }
+    }
+
     /// Reads the next `len` bytes. If they are not there, nothing is left.
     fn take(&mut self, len: u64) -> Result<Vec<u8>, ReadProblem> {
-        let Some(len) = usize::try_from(len).ok().filter(|_| len <= self.left) else {
+        let there = self.left.end.saturating_sub(self.left.start);
+        let Some(len) = usize::try_from(len).ok().filter(|_| len <= there) else {
             return Err(early().into());
         };
-        let mut bytes = Vec::with_capacity(len);
-        while bytes.len() < len {
-            let before = bytes.len();
-            self.append((len - before).min(CHUNK), &mut bytes)?;
-            if bytes.len() == before {
-                self.left = 0;
-                return Err(early().into());
-            }
+        let mut bytes = vec![0; len];
+        for chunk in bytes.chunks_mut(CHUNK) {
+            self.fill(chunk)?;
         }
         Ok(bytes)
     }
 
-    fn append(&mut self, len: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
-        let before = bytes.len();
-        self.file.by_ref().take(len as u64).read_to_end(bytes)?;
-        let read = &bytes[before..];
-        self.sum.update(read);
-        self.left -= read.len() as u64;
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), ReadProblem> {
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match read_at(self.file, &mut bytes[filled..], self.left.start) {
+                Ok(0) => {
+                    self.left.end = self.left.start;
+                    return Err(early().into());
+                }
+                Ok(read) => (filled, self.left.start) = (filled + read, self.left.start + read as u64),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.sum.update(bytes);
         Ok(())
     }
 
     fn header(&mut self) -> Result<ConversationHeader, ReadProblem> {
-        let len = self.take(8)?;
-        let len = u64::from_le_bytes(*len.first_chunk().ok_or_else(early)?);
+        let len = self.take_u64()?;
         let header = self.take(len)?;
         Ok(serde_json::from_slice(&header).map_err(|error| format!("its header is not readable: {error}"))?)
     }
 
-    /// The checksum of all of it.
-    fn finish(mut self) -> io::Result<u64> {
-        let mut bytes = Vec::with_capacity(CHUNK.min(usize::try_from(self.left).unwrap_or(CHUNK)));
-        while self.left > 0 {
-            bytes.clear();
-            let len = usize::try_from(self.left).map_or(CHUNK, |left| left.min(CHUNK));
-            self.append(len, &mut bytes)?;
-            if bytes.is_empty() {
-                break;
+    fn take_u64(&mut self) -> Result<u64, ReadProblem> {
+        let bytes = self.take(8)?;
+        Ok(u64::from_le_bytes(*bytes.first_chunk().ok_or_else(early)?))
+    }
+
+    /// Reads the rest, and compares the checksum of all of it.
+    fn finish(mut self, sum: u64) -> Result<(), ReadProblem> {
+        let mut bytes = Vec::new();
+        while !self.left.is_empty() {
+            let len = usize::try_from(self.left.end - self.left.start).map_or(CHUNK, |left| left.min(CHUNK));
+            bytes.resize(len, 0);
+            match self.fill(&mut bytes) {
+                Err(ReadProblem::Content(_)) => return Err(damaged()),
+                filled => filled?,
             }
         }
-        Ok(self.sum.digest())
+        if self.sum.digest() == sum { Ok(()) } else { Err(damaged()) }
     }
 }
 
-/// What `parse` makes of the header of a file of `len` bytes, and of what follows it. It reads before the
-/// checksum is known, and what it makes of a damaged file, errors too, is dropped.
-fn checked<R: Read, T>(
-    mut file: R,
-    len: u64,
-    parse: impl FnOnce(ConversationHeader, &mut Body<R>) -> Result<T, ReadProblem>,
-) -> Result<T, ReadProblem> {
-    let mut start = Vec::with_capacity(BODY_AT);
-    file.by_ref().take(BODY_AT as u64).read_to_end(&mut start)?;
-    let Some(rest) = start.strip_prefix(MAGIC) else {
-        return Err("this is no conversation of Abyme".to_owned().into());
-    };
-    let (version, rest) = rest.split_first_chunk::<4>().ok_or_else(early)?;
-    let version = u32::from_le_bytes(*version);
+/// Reads bytes of a file from `at` on.
+fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
+    #[cfg(unix)]
+    let read = std::os::unix::fs::FileExt::read_at(file, bytes, at);
+    #[cfg(windows)]
+    let read = std::os::windows::fs::FileExt::seek_read(file, bytes, at);
+    read
+}
+
+/// What `parse` makes of the header of a file and of the values that follow it, and the snapshot. It reads
+/// before the checksum is known, and what it makes of a damaged file, errors too, is dropped.
+fn checked<T>(
+    file: &File,
+    parse: impl FnOnce(ConversationHeader, &mut Part<'_>) -> Result<T, ReadProblem>,
+) -> Result<(T, Vec<u8>), ReadProblem> {
+    let len = file.metadata()?.len();
+    let mut start = Part::new(file, 0..len);
+    match start.take(MAGIC.len() as u64) {
+        Ok(magic) if magic == MAGIC => {}
+        Err(ReadProblem::Io(error)) => return Err(error.into()),
+        _ => return Err("this is no conversation of Abyme".to_owned().into()),
+    }
+    let version = u32::from_le_bytes(*start.take(4)?.first_chunk().ok_or_else(early)?);
     if version != VERSION {
         let problem =
             format!("it has version {version} of the format, and this program reads version {VERSION}");
         return Err(problem.into());
     }
-    let sum = u64::from_le_bytes(*rest.first_chunk::<8>().ok_or_else(early)?);
-    let mut body = Body { file, left: len.saturating_sub(BODY_AT as u64), sum: Xxh3::new() };
-    let parsed = match body.header().and_then(|header| parse(header, &mut body)) {
-        Err(ReadProblem::Io(error)) => return Err(error.into()),
-        parsed => parsed,
+    let sum = start.take_u64()?;
+    let mut body = Part::new(file, start.left);
+    let (size, snapshot_sum) = (body.take_u64()?, body.take_u64()?);
+    let snapshot_at = len.checked_sub(size).filter(|at| *at >= body.left.start).ok_or_else(damaged)?;
+    body.left.end = snapshot_at;
+    let read_snapshot = || {
+        let mut part = Part::new(file, snapshot_at..len);
+        let snapshot = part.take(size)?;
+        part.finish(snapshot_sum).map(|()| snapshot)
     };
-    if body.finish()? != sum {
-        return Err("it is damaged: its checksum is wrong".to_owned().into());
-    }
-    parsed
+    thread::scope(|scope| {
+        let beside = match size {
+            ..LARGE => None,
+            _ => thread::Builder::new().spawn_scoped(scope, read_snapshot).ok(),
+        };
+        let parsed = body.header().and_then(|header| parse(header, &mut body));
+        let snapshot = match beside {
+            Some(beside) => beside.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            None => read_snapshot(),
+        };
+        match (body.finish(sum), parsed, snapshot) {
+            (Err(problem), ..) => Err(problem),
+            (_, Err(ReadProblem::Io(error)), _) | (.., Err(ReadProblem::Io(error))) => Err(error.into()),
+            (.., Err(ReadProblem::Content(_))) => Err(damaged()),
+            (_, parsed, Ok(snapshot)) => parsed.map(|parsed| (parsed, snapshot)),
+        }
+    })
 }
 
-/// What a file of `len` bytes holds.
-fn parse(file: impl Read, len: u64, signature: &str) -> Result<FileContent, ReadProblem> {
-    checked(file, len, |header, body| {
+/// What a file holds.
+fn parse(file: &File, signature: &str) -> Result<FileContent, ReadProblem> {
+    let ((questions, holds), snapshot) = checked(file, |header, body| {
         if header.signature != signature {
             let problem = format!(
                 "it is of a task with the signature `{}`, and this one has `{signature}`",
@@ -355,17 +398,14 @@ fn parse(file: impl Read, len: u64, signature: &str) -> Result<FileContent, Read
                 made: question.made,
             });
         }
-        let questions = Questions { past, told: header.told, usage: header.usage };
-        let session = match header.holds {
-            Some(holds) => Some(SessionBytes { holds, snapshot: body.take(body.left)?.into() }),
-            None => None,
-        };
-        Ok(FileContent { questions, session })
-    })
+        Ok((Questions { past, told: header.told, usage: header.usage }, header.holds))
+    })?;
+    let session = holds.map(|holds| SessionBytes { holds, snapshot: snapshot.into() });
+    Ok(FileContent { questions, session })
 }
 
 /// Reads a value, and gives it with its name.
-fn value<R: Read>(header: ValueHeader, body: &mut Body<R>) -> Result<(String, Value), ReadProblem> {
+fn value(header: ValueHeader, body: &mut Part<'_>) -> Result<(String, Value), ReadProblem> {
     let bytes = body.take(header.bytes)?;
     let value = match header.form {
         ValueForm::Text => String::from_utf8(bytes).map(Value::from).map_err(|error| error.to_string()),
@@ -379,9 +419,13 @@ fn value<R: Read>(header: ValueHeader, body: &mut Body<R>) -> Result<(String, Va
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use xxhash_rust::xxh3::xxh3_64;
 
     use super::*;
+
+    /// Where the first checksum lies.
+    const SUM_AT: usize = MAGIC.len() + 4;
+    /// Where what it covers begins.
+    const BODY_AT: usize = SUM_AT + 8;
 
     fn signature() -> TaskSignature {
         "docs, rows -> answer".parse().unwrap()
@@ -442,7 +486,8 @@ mod tests {
         assert!(read(&path, &signature()).unwrap() == content);
         // Damage anywhere is found, also in what no value is made of.
         let bytes = std::fs::read(&path).unwrap();
-        for at in [BODY_AT, BODY_AT + 20, bytes.len() / 3, CHUNK * 3, bytes.len() - 1] {
+        let places = [BODY_AT, BODY_AT + 7, BODY_AT + 10, BODY_AT + 20, bytes.len() / 3];
+        for at in places.into_iter().chain([bytes.len() - CHUNK, bytes.len() - 1]) {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x10;
             std::fs::write(&path, damaged).unwrap();
@@ -464,10 +509,12 @@ mod tests {
             assert!(error.message().contains(why), "{why}: {error}");
         };
         let mut newer = bytes.clone();
-        newer[MAGIC.len()] = 2;
-        refused(&newer, "version 2 of the format");
+        newer[MAGIC.len()] = 3;
+        refused(&newer, "version 3 of the format");
         refused(b"something else", "no conversation of Abyme");
         refused(&bytes[..bytes.len() - 1], "damaged");
+        refused(&bytes[..bytes.len() / 2], "damaged");
+        refused(&[&bytes[..], b"more"].concat(), "damaged");
         refused(&bytes[..MAGIC.len() + 2], "ends early");
         let other: TaskSignature = "docs -> answer".parse().unwrap();
         let error = read(&path, &other).unwrap_err();
@@ -478,16 +525,21 @@ mod tests {
     proptest! {
         #[test]
         fn no_damage_is_taken_for_a_conversation(at in 0usize..1 << 16, to in any::<u8>(), repaired: bool) {
-            let mut bytes = Vec::new();
-            write_to(&mut bytes, &encode(&signature(), &content()).unwrap()).unwrap();
+            let (mut bytes, content) = (Vec::new(), content());
+            write_to(&mut bytes, &encode(&signature(), &content).unwrap()).unwrap();
+            let snapshot_at = bytes.len() - content.session.unwrap().snapshot.len();
             let at = at % bytes.len();
             let was = std::mem::replace(&mut bytes[at], to);
             if repaired {
                 // What a hostile file would do.
-                let sum = xxh3_64(&bytes[BODY_AT..]);
-                bytes[SUM_AT..BODY_AT].copy_from_slice(&sum.to_le_bytes());
+                let sum = xxh3_64(&bytes[snapshot_at..]).to_le_bytes();
+                bytes[BODY_AT + 8..BODY_AT + 16].copy_from_slice(&sum);
+                let sum = xxh3_64(&bytes[BODY_AT..snapshot_at]).to_le_bytes();
+                bytes[SUM_AT..BODY_AT].copy_from_slice(&sum);
             }
-            let parsed = parse(&bytes[..], bytes.len() as u64, &signature().to_string());
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&bytes).unwrap();
+            let parsed = parse(&file, &signature().to_string());
             prop_assert!(repaired || was == to || parsed.is_err());
         }
     }
