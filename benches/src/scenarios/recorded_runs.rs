@@ -23,7 +23,8 @@ use crate::{goal::Goal, scenario::Scenario, systems::System, trial::Trial, units
 
 const TURNS: u32 = 50;
 const CELL: &str = "counts = globals().get('counts', []) + [len(context)]\nprint(len(counts))";
-const LARGE: &str = "data = bytes(100_000_000)\nprint(len(data))";
+/// No zeros, which a copy need not hold.
+const LARGE: &str = "data = bytes(range(1, 251)) * 400_000\nprint(len(data))";
 
 /// One of the scenarios.
 #[derive(Clone, Copy, Debug, PartialEq)]
