@@ -9,6 +9,8 @@ import marshal
 import os
 import sys
 
+from _frozen_importlib_external import MAGIC_NUMBER
+
 _sources = json.load(sys.stdin.buffer)
 _codes = {name: compile(text, f"<abyme>/{name}.py", "exec", 0, True) for name, text in _sources.items()}
 _prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
@@ -21,4 +23,4 @@ _about = {
     "reads": [path for path in sys.path if os.path.isabs(path)]
     + [os.path.join(prefix, part) for prefix in _prefixes for part in _parts],
 }
-sys.stdout.buffer.write(json.dumps(_about).encode() + b"\n" + marshal.dumps(_codes))
+sys.stdout.buffer.write(json.dumps(_about).encode() + b"\n" + MAGIC_NUMBER + marshal.dumps(_codes))

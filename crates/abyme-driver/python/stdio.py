@@ -382,8 +382,8 @@ class Driver:
         start_new_thread(self._output.run, ())
         _warnings.filters.insert(0, ("ignore", ForkWarning, DeprecationWarning, None, 0))
 
-    def serve(self):
-        """Answer requests until the host sends `shutdown` or closes the stream."""
+    def serve(self, code):
+        """Answer requests until the host sends `shutdown` or closes the stream. It gets `code` first."""
         try:
             self._channel.send(
                 {
@@ -392,8 +392,10 @@ class Driver:
                     "python": ".".join(map(str, sys.version_info[:3])),
                     "executable": sys.executable,
                     "pid": os.getpid(),
-                }
+                },
+                None if code is None else {"code": code},
             )
+            del code
             while True:
                 self._answer(*self._channel.next_request())
         except BaseException as problem:
@@ -502,7 +504,7 @@ def main():
     sys.argv = ["abyme"]
     sys.path.insert(0, "")  # the working directory, which `-I` leaves out: cells import what they write there
     sys.dont_write_bytecode = True  # a module that is written twice in a second would be taken from the cache
-    Driver().serve()
+    Driver().serve(globals().pop("handed_back", None))  # `boot.py` sets it
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@
 
 mod background;
 pub mod cell;
+mod driver_code;
 mod exit;
 mod interpreter;
 mod lazy_session;
@@ -25,6 +26,7 @@ mod testing;
 
 pub use self::{
     background::BackgroundThread,
+    driver_code::DriverCode,
     exit::{exited, killed_by},
     interpreter::{DriverInterpreter, Launcher},
     lazy_session::{LazySession, session_ended},

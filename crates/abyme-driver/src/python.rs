@@ -34,11 +34,17 @@ pub fn sources_json(driver: &[(&str, &str)]) -> Vec<u8> {
     serde_json::Value::Object(sources).to_string().into_bytes()
 }
 
-/// The bundle that [`BOOT`] reads: sources for any Python, or code that [`PROBE`] compiled for this one.
+/// A bundle of the driver's sources.
+pub(crate) fn sources_bundle(kind: BundleKind) -> Vec<u8> {
+    bundle(kind, &sources_json(DRIVER))
+}
+
+/// The bundle that [`BOOT`] reads: sources for any Python, or code that one has compiled.
 pub fn bundle(kind: BundleKind, data: &[u8]) -> Vec<u8> {
     let mut bundle = Vec::with_capacity(9 + data.len());
     bundle.push(match kind {
         BundleKind::Sources => b'J',
+        BundleKind::SourcesForCode => b'C',
         BundleKind::Compiled => b'M',
     });
     bundle.extend((data.len() as u64).to_be_bytes());
@@ -51,6 +57,9 @@ pub fn bundle(kind: BundleKind, data: &[u8]) -> Vec<u8> {
 pub enum BundleKind {
     /// Sources, as [`sources_json`] writes them.
     Sources,
-    /// Code, as [`PROBE`] compiled it.
+    /// The same, and the driver hands its code back: see [`DriverCode`](crate::DriverCode).
+    SourcesForCode,
+    /// Code, as [`PROBE`] or an earlier driver compiled it. Where another Python did so, the driver asks for
+    /// the sources.
     Compiled,
 }

@@ -24,11 +24,13 @@ use crate::{
     cell::{
         Cancelled, CellEnd, CellEvent, HeldMemory, InterruptTimer, MAX_CALLS_IN_FLIGHT, RunningCell, drive,
     },
+    driver_code::DriverCode,
     lazy_session::session_ended,
     protocol::{
         DriverMessage, FrameError, FrameLimits, FrameReader, FrameWriter, HostMessage, PROTOCOL_VERSION,
         Ready, TooLarge,
     },
+    python::{self, BundleKind},
     repl::{Collector, Done, GivenTexts, KnownScope, is_large},
 };
 
@@ -113,6 +115,8 @@ pub struct DriverSession<R, W> {
     writer: FrameWriter<W>,
     writable: bool,
     control: Arc<dyn Control>,
+    /// Where the code is kept that the driver hands back.
+    code: Option<DriverCode>,
     ready: Option<Ready>,
     known_scope: KnownScope,
     given: GivenTexts,
@@ -160,6 +164,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
             writer: FrameWriter::new(output),
             writable: true,
             control,
+            code: None,
             ready: None,
             known_scope: KnownScope::default(),
             given: GivenTexts::default(),
@@ -221,6 +226,12 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
     pub fn max_message_bytes(mut self, bytes: u64) -> Self {
         self.max_message_bytes = bytes;
         self.reader.set_limits(FrameLimits::to_host(bytes));
+        self
+    }
+
+    /// Keeps the code that the driver hands back in its first message. Without this it is dropped.
+    pub fn keeps_code(mut self, code: &DriverCode) -> Self {
+        self.code = Some(code.clone());
         self
     }
 
@@ -307,20 +318,28 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
 
     async fn handshake(&mut self) -> Result<()> {
         let limit = self.timeouts.start_timeout;
-        let problem = match tokio::time::timeout(limit, self.reader.next_frame()).await {
-            Ok(Ok(frame)) => match DriverMessage::from_frame(frame, self.max_message_bytes) {
-                Ok(DriverMessage::Ready(ready)) if ready.protocol == PROTOCOL_VERSION => {
-                    self.control.ready(&ready);
-                    self.ready = Some(ready);
-                    return Ok(());
+        let max_bytes = match self.code {
+            Some(_) => self.max_message_bytes.max(DriverCode::MAX_MESSAGE_BYTES),
+            None => self.max_message_bytes,
+        };
+        self.reader.set_limits(FrameLimits::to_host(max_bytes));
+        let first = tokio::time::timeout(limit, self.first_message(max_bytes)).await;
+        self.reader.set_limits(FrameLimits::to_host(self.max_message_bytes));
+        let problem = match first {
+            Ok(Ok(Ok(DriverMessage::Ready(ready, compiled)))) if ready.protocol == PROTOCOL_VERSION => {
+                if let (Some(code), Some(compiled)) = (self.code.take(), compiled) {
+                    code.keep(compiled);
                 }
-                Ok(DriverMessage::Ready(ready)) => {
-                    format!("it speaks protocol {}, not {PROTOCOL_VERSION}", ready.protocol)
-                }
-                Ok(DriverMessage::Fatal(message)) => message,
-                Ok(_) => "its first message is not `ready`".to_owned(),
-                Err(problem) => problem,
-            },
+                self.control.ready(&ready);
+                self.ready = Some(ready);
+                return Ok(());
+            }
+            Ok(Ok(Ok(DriverMessage::Ready(ready, _)))) => {
+                format!("it speaks protocol {}, not {PROTOCOL_VERSION}", ready.protocol)
+            }
+            Ok(Ok(Ok(DriverMessage::Fatal(message)))) => message,
+            Ok(Ok(Ok(_))) => "its first message is not `ready`".to_owned(),
+            Ok(Ok(Err(problem))) => problem,
             Ok(Err(FrameError::Ended { .. })) => self.control.how_it_ended().await,
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("it was not ready after {:.1} s", limit.as_secs_f64()),
@@ -328,6 +347,24 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         self.control.kill().await;
         self.ended = Some(format!("it did not start: {problem}"));
         Err(Error::new(ErrorKind::Unavailable, format!("the Python driver did not start: {problem}")))
+    }
+
+    /// The driver's first message, after the sources that it may ask for before.
+    async fn first_message(&mut self, max_bytes: u64) -> Result<Result<DriverMessage, String>, FrameError> {
+        let mut asked = false;
+        loop {
+            // Also what a start left that was given up. A driver that ended meanwhile is found by reading.
+            if !self.writer.is_flushed() {
+                let _ = self.writer.flush().await;
+            }
+            let message = DriverMessage::from_frame(self.reader.next_frame().await?, max_bytes);
+            if asked || !matches!(message, Ok(DriverMessage::AsksForSources)) {
+                return Ok(message);
+            }
+            asked = true;
+            tracing::debug!("the driver is of another Python than its code, and is sent the sources");
+            self.writer.push_bytes(python::sources_bundle(BundleKind::Sources).into());
+        }
     }
 
     /// Keeps a cell within the time that is left to the process: one that may take longer is not started.
@@ -534,8 +571,8 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverCell<'_, R
             // Late messages of an earlier cell, which was interrupted.
             DriverMessage::Submit { .. } | DriverMessage::Output { .. } | DriverMessage::Done { .. } => {}
             DriverMessage::Fatal(message) => return CellEvent::Ended(DriverEnd::Fatal(message)),
-            DriverMessage::Ready(_) => {
-                return CellEvent::Ended(DriverEnd::Invalid("a second `ready`".to_owned()));
+            DriverMessage::Ready(..) | DriverMessage::AsksForSources => {
+                return CellEvent::Ended(DriverEnd::Invalid("a first message in a cell".to_owned()));
             }
         }
         CellEvent::Progress

@@ -16,12 +16,12 @@ use abyme_core::{
     Observation, Result, Value,
 };
 use abyme_driver::{
-    Control, DriverSession, DriverTimeouts,
+    Control, DriverCode, DriverSession, DriverTimeouts,
     protocol::{Frame, FrameLimits, FrameReader, FrameWriter},
 };
 use async_trait::async_trait;
 use serde_json::{Value as Json, json};
-use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
 
 /// Notes what was done to the "process".
 #[derive(Debug, Default)]
@@ -122,6 +122,58 @@ async fn another_version_of_the_protocol_is_refused() {
     assert!(session.start().await.unwrap_err().message().contains("protocol 2, not 1"));
 }
 
+/// A first message with code in it.
+fn ready_with(code: Vec<u8>) -> Frame {
+    let header = json!({"type": "ready", "protocol": 1, "code": {"$bytes": 0}});
+    frame(header.to_string(), vec![code])
+}
+
+#[tokio::test]
+async fn code_that_a_driver_hands_back_is_kept_for_the_next_ones() {
+    let (session, mut driver, _) = pair();
+    let code = DriverCode::default();
+    // Its size counts against the limit of code, not of messages.
+    let mut session = session.max_message_bytes(10_000).keeps_code(&code);
+    driver.writer.push(ready_with(vec![7; 300_000]));
+    driver.writer.flush().await.unwrap();
+    session.start().await.unwrap();
+    assert_eq!(code.bundle().len(), 9 + 300_000);
+    // Who did not ask gets none, and one that is too large to be code is no reason to fail.
+    let (session, mut driver, _) = pair();
+    let code = DriverCode::default();
+    driver.writer.push(ready_with(vec![7; 9 << 20]));
+    let mut session = session.keeps_code(&code);
+    let (sent, started) = tokio::join!(driver.writer.flush(), session.start());
+    assert!(sent.is_ok() && started.is_ok(), "{started:?}");
+    assert_eq!(code.bundle()[0], b'C');
+}
+
+#[tokio::test]
+async fn a_driver_that_cannot_use_its_code_gets_the_sources_once() {
+    let (host, driver) = duplex(1 << 20);
+    let ((host_in, host_out), (mut driver_in, driver_out)) = (split(host), split(driver));
+    let process = Arc::new(FakeProcess::default());
+    let mut session = DriverSession::new(host_in, host_out, process, DriverTimeouts::default());
+    let asked = |writer: &mut FrameWriter<WriteHalf<DuplexStream>>| {
+        writer.push(frame(json!({"type": "sources"}).to_string(), Vec::new()));
+    };
+    let driving = async {
+        let mut writer = FrameWriter::new(driver_out);
+        asked(&mut writer);
+        writer.flush().await.unwrap();
+        let mut head = [0; 9];
+        driver_in.read_exact(&mut head).await.unwrap();
+        assert_eq!(head[0], b'J');
+        let mut sources = vec![0; u64::from_be_bytes(head[1..].try_into().unwrap()) as usize];
+        driver_in.read_exact(&mut sources).await.unwrap();
+        assert!(serde_json::from_slice::<Json>(&sources).unwrap()["stdio"].is_string());
+        asked(&mut writer);
+        writer.flush().await.unwrap();
+    };
+    let (started, ()) = tokio::join!(session.start(), driving);
+    assert!(started.unwrap_err().message().contains("its first message is not `ready`"));
+}
+
 #[tokio::test]
 async fn garbage_ends_the_session() {
     let nothing = json!({"head": "", "tail": "", "total": 0});
@@ -129,6 +181,7 @@ async fn garbage_ends_the_session() {
         json!({"type": "nonsense"}),
         json!(["done"]),
         json!({"type": "ready", "protocol": 1}),
+        json!({"type": "sources"}),
         json!({"type": "submit", "run": 1, "via": "SHOUT", "value": 1}),
         json!({"type": "call", "run": 1, "id": 1, "name": "f", "kwargs": {"a": {"$bytes": 7}}}),
         json!({"type": "done", "run": 1, "stdout": nothing, "stderr": {"head": 1, "tail": "", "total": 0}}),

@@ -38,10 +38,9 @@ pub(crate) async fn start(
     config: Arc<Config>,
     owner: Owner,
     image: Image,
-    program: &'static str,
 ) -> Result<StartedContainer, StartFailure> {
     let name = unique_name();
-    let body = plan::container(&config, &owner, &name, &image, program);
+    let body = plan::container(&config, &owner, &name, &image);
     let options = CreateContainerOptionsBuilder::default().name(&name).build();
     let warnings = match client.docker.create_container(Some(options), body).await {
         Ok(created) => created.warnings,

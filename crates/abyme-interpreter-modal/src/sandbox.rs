@@ -13,7 +13,7 @@ use std::{
 };
 
 use abyme_core::{Error, Result};
-use abyme_driver::BackgroundThread;
+use abyme_driver::{BackgroundThread, DriverCode};
 use tonic::{Code, Status};
 
 pub(crate) use self::{
@@ -48,6 +48,8 @@ pub(crate) struct Sandbox {
     ended: AtomicBool,
     /// How many drivers were given to it.
     pub(crate) drivers: AtomicUsize,
+    /// What its first driver handed back, where several run in it.
+    pub(crate) code: DriverCode,
 }
 
 impl Sandbox {
@@ -116,6 +118,7 @@ impl Sandbox {
             born,
             ended: AtomicBool::new(false),
             drivers: AtomicUsize::new(0),
+            code: DriverCode::default(),
         })
     }
 

@@ -11,8 +11,7 @@ use std::{
 
 use abyme_core::{Capabilities, Error, ErrorKind, Result};
 use abyme_driver::{
-    BackgroundThread, Control, DriverSession, DriverTimeouts, Launcher, Owner,
-    python::{self, BOOT, BundleKind},
+    BackgroundThread, Control, DriverCode, DriverSession, DriverTimeouts, Launcher, Owner, python::BOOT,
 };
 use async_trait::async_trait;
 use prost::Message;
@@ -78,7 +77,8 @@ pub(crate) struct ModalLauncher {
     connection: OnceCell<Connection>,
     /// What the account has for the configuration, looked up on first use.
     prepared: OnceCell<Prepared>,
-    bundle: LazyLock<Arc<[u8]>>,
+    /// For sandboxes of one session: in others, cells of one could change what the next one compiles.
+    code: DriverCode,
     /// Whether the server knows no sandboxes of the second kind.
     without_v2: AtomicBool,
     /// Sandboxes with room for further drivers, and the right to make one more.
@@ -103,7 +103,6 @@ pub(crate) struct Prepared {
 
 impl ModalLauncher {
     pub(crate) fn new(config: Config, capabilities: Capabilities, reporter: Reporter) -> Self {
-        let sources = || python::bundle(BundleKind::Sources, &python::sources_json(python::DRIVER)).into();
         Self {
             config: Arc::new(config),
             capabilities,
@@ -111,7 +110,7 @@ impl ModalLauncher {
             owner: LazyLock::new(Owner::this),
             connection: OnceCell::new(),
             prepared: OnceCell::new(),
-            bundle: LazyLock::new(sources),
+            code: DriverCode::default(),
             without_v2: AtomicBool::new(false),
             shared: AsyncMutex::default(),
             swept: Mutex::new(false),
@@ -425,15 +424,16 @@ impl Launcher for ModalLauncher {
     async fn launch(&self) -> Result<DriverSession<Output, Input>> {
         self.config.check()?;
         let sandbox = self.sandbox().await?;
+        let code = if sandbox.is_shared { sandbox.code.clone() } else { self.code.clone() };
         let (process, mut output, mut input) = self.connect(sandbox).await?;
         let sending = async {
-            input.write_all(&self.bundle).await?;
+            input.write_all(&code.bundle()).await?;
             input.flush().await
         };
         // The handshake detects a driver that ends or never reads, and says how it ended.
         let start_timeout = self.config.start_timeout;
         let _ = timeout(start_timeout, async { tokio::join!(sending, output.opened()) }).await;
-        let session = DriverSession::new(output, input, process, self.timeouts());
+        let session = DriverSession::new(output, input, process, self.timeouts()).keeps_code(&code);
         Ok(session.max_message_bytes(self.config.max_message_bytes))
     }
 

@@ -35,6 +35,7 @@ fn main() -> std::process::ExitCode {
         images_are_built_once_and_their_log_is_reported,
         secrets_and_variables_arrive,
         sessions_can_share_a_sandbox,
+        the_driver_is_compiled_once,
         a_pool_starts_ahead,
         fifty_sessions_at_once,
         a_hundred_megabytes_go_in_and_out,
@@ -204,6 +205,40 @@ async fn sessions_can_share_a_sandbox() {
     drop(sessions);
     modal.shutdown().await;
     fake.nothing_is_left().await;
+}
+
+/// What the bundles of all drivers were, by sandbox: `C` for sources whose code comes back, `M` for code.
+fn bundles(fake: &FakeModal) -> Vec<String> {
+    let first_bytes = |sandbox: &serde_json::Value| -> String {
+        sandbox["first_bytes"].as_array().unwrap().iter().map(|byte| byte.as_str().unwrap()).collect()
+    };
+    let mut bundles: Vec<_> = fake.sandboxes().values().map(first_bytes).collect();
+    bundles.sort();
+    bundles
+}
+
+async fn the_driver_is_compiled_once() {
+    let fake = FakeModal::start();
+    // The code is larger than what a message may take otherwise.
+    let modal = fake.modal().max_message_bytes(100_000);
+    for _ in 0..3 {
+        let mut session = modal.session().await.unwrap();
+        assert_eq!(value(&mut session, "6 * 7").await, "42");
+        let error = session.run_code("1 / 0").await.unwrap().error.unwrap();
+        assert_eq!(error.type_name, "ZeroDivisionError");
+        assert!(!error.traceback.contains("<abyme>"), "{}", error.traceback);
+        session.shutdown().await.unwrap();
+    }
+    assert_eq!(bundles(&fake), ["C", "M", "M"]);
+    // Nothing is taken from a sandbox where cells of another session have run, but for that sandbox.
+    let fake = FakeModal::start();
+    let modal = fake.modal().sessions_per_sandbox(2);
+    let mut sessions = Vec::new();
+    for _ in 0..4 {
+        sessions.push(modal.session().await.unwrap());
+        assert_eq!(value(sessions.last_mut().unwrap(), "6 * 7").await, "42");
+    }
+    assert_eq!(bundles(&fake), ["CM", "CM"]);
 }
 
 async fn a_pool_starts_ahead() {

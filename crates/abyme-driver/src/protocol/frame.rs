@@ -375,6 +375,13 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         }
     }
 
+    /// Queues bytes that are no frame.
+    pub(crate) fn push_bytes(&mut self, bytes: Bytes) {
+        self.dirty = true;
+        self.bytes += bytes.len() as u64;
+        self.queue.push_back(Part { bytes, is_last: false });
+    }
+
     /// How many frames are not written, and how many bytes of them.
     pub(crate) fn queued(&self) -> (usize, u64) {
         (self.frames, self.bytes)

@@ -1,6 +1,7 @@
 //! The messages of the protocol, as the host writes and reads them. `PROTOCOL.md` is the specification.
 
 use abyme_core::{Cell, DecodeBudget, DecodeProblem, HostCall, HostError, Scope, Submission, Value};
+use bytes::Bytes;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -121,11 +122,29 @@ impl HostMessage<'_> {
 /// A message from the driver.
 #[derive(Debug)]
 pub(crate) enum DriverMessage {
-    Ready(Ready),
-    Call { run: u64, id: u64, call: HostCall, size: u64 },
-    Submit { run: u64, submission: Submission },
-    Output { run: u64, stream: Stream, text: String },
-    Done { run: u64, done: Box<Done> },
+    /// With the code of the driver, if it was asked for.
+    Ready(Ready, Option<Bytes>),
+    /// The code that it got is no code for its Python.
+    AsksForSources,
+    Call {
+        run: u64,
+        id: u64,
+        call: HostCall,
+        size: u64,
+    },
+    Submit {
+        run: u64,
+        submission: Submission,
+    },
+    Output {
+        run: u64,
+        stream: Stream,
+        text: String,
+    },
+    Done {
+        run: u64,
+        done: Box<Done>,
+    },
     Fatal(String),
     TooLarge(TooLarge),
 }
@@ -165,12 +184,16 @@ impl DriverMessage {
         drop(frame);
         let mut message = Entries::of("a message", message)?;
         Ok(match message.text("type")?.as_str() {
-            "ready" => Self::Ready(Ready {
-                protocol: u32::try_from(message.number("protocol")?).unwrap_or(u32::MAX),
-                python: message.optional_text("python")?.unwrap_or_default(),
-                executable: message.optional_text("executable")?.unwrap_or_default(),
-                pid: message.optional_size("pid")?.and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0),
-            }),
+            "ready" => {
+                let ready = Ready {
+                    protocol: u32::try_from(message.number("protocol")?).unwrap_or(u32::MAX),
+                    python: message.optional_text("python")?.unwrap_or_default(),
+                    executable: message.optional_text("executable")?.unwrap_or_default(),
+                    pid: message.optional_size("pid")?.and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0),
+                };
+                Self::Ready(ready, message.optional_bytes("code")?)
+            }
+            "sources" => Self::AsksForSources,
             "call" => {
                 let kwargs = message.optional_inner("kwargs")?.map(Entries::into_entries);
                 let call = HostCall::new(message.text("name")?)

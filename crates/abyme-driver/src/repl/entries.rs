@@ -1,6 +1,7 @@
 //! Reads what a driver sends, entry by entry. Nothing in it is trusted.
 
 use abyme_core::Value;
+use bytes::Bytes;
 use indexmap::IndexMap;
 
 /// A dict that is read entry by entry. An entry that is `None` counts as missing.
@@ -46,6 +47,14 @@ impl Entries {
             None => Ok(None),
             Some(Value::Text(text)) => Ok(Some(text.into_string())),
             Some(other) => Err(self.type_problem(key, &other, "str")),
+        }
+    }
+
+    pub(crate) fn optional_bytes(&mut self, key: &str) -> Result<Option<Bytes>, String> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::Bytes(bytes)) => Ok(Some(bytes)),
+            Some(other) => Err(self.type_problem(key, &other, "bytes")),
         }
     }
 

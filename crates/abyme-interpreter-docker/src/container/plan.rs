@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use abyme_driver::Owner;
+use abyme_driver::{Owner, python::BOOT};
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountBindOptions,
     MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, ResourcesUlimits,
@@ -24,14 +24,8 @@ if sys.version_info < (3, 9):
     sys.exit('abyme: too old: %d.%d.%d' % sys.version_info[:3])
 ";
 
-/// A container whose Python runs `program`.
-pub(crate) fn container(
-    config: &Config,
-    owner: &Owner,
-    name: &str,
-    image: &Image,
-    program: &str,
-) -> ContainerCreateBody {
+/// A container whose Python runs the driver.
+pub(crate) fn container(config: &Config, owner: &Owner, name: &str, image: &Image) -> ContainerCreateBody {
     ContainerCreateBody {
         hostname: Some("abyme".to_owned()),
         user: config.user_and_group().map(|(user, group)| format!("{user}:{group}")),
@@ -44,7 +38,7 @@ pub(crate) fn container(
         env: Some(environment(config)),
         // The image's own entry point and health check are its programs: they do not run.
         entrypoint: Some(vec![config.python.clone()]),
-        cmd: Some(vec!["-I".to_owned(), "-c".to_owned(), format!("{VERSION_CHECK}{program}")]),
+        cmd: Some(vec!["-I".to_owned(), "-c".to_owned(), format!("{VERSION_CHECK}{BOOT}")]),
         healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),
         image: Some(image.id.clone()),
         working_dir: Some(WORK.to_owned()),

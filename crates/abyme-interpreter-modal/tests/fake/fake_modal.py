@@ -497,6 +497,7 @@ class Exec:
         self.output = ([bytearray(), 0, False], [bytearray(), 0, False])
         self.more = asyncio.Condition()
         self.stdin_offset, self.stdin_lock, self.stdin_closed = 0, asyncio.Lock(), False
+        self.first_byte = ""
         for state, pipe in zip(self.output, (process.stdout, process.stderr)):
             asyncio.ensure_future(self._pump(state, pipe))
 
@@ -573,11 +574,12 @@ class Router(task_command_router_pb2_grpc.TaskCommandRouterServicer):
     async def TaskExecStdinWrite(self, request):
         running = running_exec(request)
         async with running.stdin_lock:
-            again = running.stdin_offset - request.offset
+            again, data = running.stdin_offset - request.offset, request.data
             if again < 0:
                 refuse("FAILED_PRECONDITION", "there is a gap before this offset")
-            S.duplicates += min(again, len(request.data))
-            data = request.data[again:] if again else request.data
+            S.duplicates += min(again, len(data))
+            data = data[again:] if again else data
+            running.first_byte = running.first_byte or data[:1].decode("latin1")
             if running.command is not None and data:
                 running.command["writes"].append((messages_in(running.output[0][0]), data))
             try:
@@ -641,6 +643,7 @@ def how_things_are():
             "tags": s["tags"],
             "name": s["name"],
             "processes": sum(e.process.returncode is None for e in S.tasks[s["task"]]["execs"].values()),
+            "first_bytes": [e.first_byte for e in S.tasks[s["task"]]["execs"].values() if e.first_byte],
             "timeout": s["definition"].timeout_secs,
             "idle_timeout": s["definition"].idle_timeout_secs,
             "memory_mb": [s["definition"].resources.memory_mb, s["definition"].resources.memory_mb_max],
