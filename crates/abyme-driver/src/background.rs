@@ -83,13 +83,17 @@ impl BackgroundThread {
         });
     }
 
-    /// Does `work` and waits for it. `work` is given up when the returned future is dropped.
+    /// Does `work`, from now on. The returned future waits for it; `work` is given up when that is dropped.
     ///
     /// # Errors
     /// [`ErrorKind::Internal`] if `work` panicked.
-    pub async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T> {
+    pub fn run<T, F>(&self, work: F) -> impl Future<Output = Result<T>> + Send + 'static + use<T, F>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
         let mut task = AbortOnDrop(self.runtime.spawn(work));
-        (&mut task.0).await.map_err(|error| interrupted().with_source(error))
+        async move { (&mut task.0).await.map_err(|error| interrupted().with_source(error)) }
     }
 
     /// Does `work` and waits for it. `work` goes on to its end when the returned future is dropped, and its

@@ -51,6 +51,7 @@ fn main() {
         say("cell", median(500, async || cell(&mut session).await).await);
         let text = "x".repeat(100_000_000);
         let whole = Cell::new("").variable("text", text);
+        say("bare writes of 100 MB to a program that reads", bare.writes(100_000_000).await);
         let began = Instant::now();
         session.execute(whole, &NoHostFunctions).await.unwrap().check().unwrap();
         say("100 MB in", began.elapsed());
@@ -106,6 +107,9 @@ const CONTROL: &str = "/modal.client.ModalClient/";
 const ROUTER: &str = "/modal.task_command_router.TaskCommandRouter/";
 /// Prints once it is there, then echoes.
 const ECHO: &str = "import os\nos.write(1, b'!')\nwhile (line := os.read(0, 1 << 16)): os.write(1, line)";
+/// Prints once it is there, and again when it has so many bytes. Its pipe is as large as a driver's.
+const SINK: &str = "import os\nfrom fcntl import fcntl\nfcntl(0, 1031, 1 << 20)\nos.write(1, b'!')";
+const SINK_LOOP: &str = "while left > 0: left -= len(os.read(0, 1 << 20))\nos.write(1, b'!')";
 
 impl Bare {
     async fn connect(fake: &FakeModal) -> Self {
@@ -126,7 +130,19 @@ impl Bare {
 
     /// A sandbox, a connection, and a Python that prints: what a session cannot do without.
     async fn start(&self) -> Exec {
-        let definition = Sandbox { image_id: self.image_id.clone(), timeout_secs: 600, ..Default::default() };
+        self.run(ECHO).await
+    }
+
+    async fn run(&self, program: &str) -> Exec {
+        // Without a network, like a session's.
+        let blocked = NetworkAccessType::Blocked.into();
+        let network = NetworkAccess { network_access_type: blocked, ..Default::default() };
+        let definition = Sandbox {
+            image_id: self.image_id.clone(),
+            timeout_secs: 600,
+            network_access: Some(network),
+            ..Default::default()
+        };
         let app_id = self.app_id.clone();
         let request = SandboxCreateRequest { app_id, definition: Some(definition), ..Default::default() };
         let made: SandboxCreateResponse = control_call(&self.control, "SandboxCreate", request).await;
@@ -138,7 +154,7 @@ impl Bare {
             control_call(&self.control, "TaskGetCommandRouterAccess", request).await;
         let router = Channel::from_shared(access.url).unwrap().tcp_nodelay(true).connect().await.unwrap();
         let exec_id = "echo".to_owned();
-        let command = ["python3", "-I", "-c", ECHO].map(str::to_owned).to_vec();
+        let command = ["python3", "-I", "-c", program].map(str::to_owned).to_vec();
         let request = TaskExecStartRequest {
             task_id: task_id.clone(),
             exec_id: exec_id.clone(),
@@ -163,6 +179,31 @@ impl Bare {
         let mut exec = Exec { router, jwt: access.jwt, task_id, exec_id, offset: 0, output };
         exec.output.message().await.unwrap().unwrap();
         exec
+    }
+
+    /// How long it takes until a program has so many bytes, in writes as large as the backend's.
+    async fn writes(&self, bytes: usize) -> Duration {
+        let program = format!("{SINK}\nleft = {bytes}\n{SINK_LOOP}");
+        let mut exec = self.run(&program).await;
+        let piece = bytes::Bytes::from(vec![b'x'; 16 << 20]);
+        let began = Instant::now();
+        let mut offset = 0;
+        while offset < bytes {
+            let data = piece.slice(..piece.len().min(bytes - offset));
+            let (task_id, exec_id) = (exec.task_id.clone(), exec.exec_id.clone());
+            let request = TaskExecStdinWriteRequest {
+                task_id,
+                exec_id,
+                offset: offset as u64,
+                data: data.clone(),
+                eof: false,
+            };
+            let _: TaskExecStdinWriteResponse =
+                call(&exec.router, ROUTER, "TaskExecStdinWrite", bearer(request, &exec.jwt)).await;
+            offset += data.len();
+        }
+        assert!(exec.output.message().await.unwrap().is_some());
+        began.elapsed()
     }
 
     /// Writes some bytes and reads them back, without waiting for the answer to the write first.

@@ -47,6 +47,12 @@ try:
     os.setsid()
 except OSError:
     pass
+try:
+    from fcntl import fcntl
+    for pipe in 0, 1:
+        fcntl(pipe, 1031, 1 << 20)  # F_SETPIPE_SZ, which Python 3.9 has no name for
+except (ImportError, OSError):
+    pass
 ";
 
 /// The own program of a sandbox that can be saved. It runs the driver, and relays connect to that.
@@ -408,7 +414,7 @@ impl ModalLauncher {
             return Err(self.not_started(&router, &status));
         }
         let output = Output::new(router.clone(), &exec_id, TaskExecStdioFileDescriptor::Stdout, link);
-        Ok((process, output, Input::new(router, &exec_id)))
+        Ok((process, output, Input::new(router, thread, &exec_id)))
     }
 }
 

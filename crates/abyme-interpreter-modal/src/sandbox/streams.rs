@@ -12,6 +12,8 @@ use std::{
     time::Duration,
 };
 
+use abyme_core::Error;
+use abyme_driver::BackgroundThread;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -187,29 +189,32 @@ impl AsyncRead for Output {
 }
 
 /// A program's stdin. One write is under way at a time, because only its answer says that the next one cannot
-/// overtake it; what comes meanwhile goes out together.
+/// overtake it; what comes meanwhile goes out together. The thread of the connection waits for the answer, and
+/// a flush does not: the task of a cell is not woken for it.
 pub(crate) struct Input {
     router: Arc<Router>,
+    thread: Arc<BackgroundThread>,
     exec_id: String,
     /// How many bytes were sent.
     offset: u64,
     waiting: BytesMut,
     /// Whether its end was sent.
     closed: bool,
-    sending: Option<BoxFuture<'static, Result<(), Status>>>,
+    sending: Option<BoxFuture<'static, Result<Result<(), Status>, Error>>>,
 }
 
 impl Input {
-    pub(crate) fn new(router: Arc<Router>, exec_id: &str) -> Self {
+    pub(crate) fn new(router: Arc<Router>, thread: Arc<BackgroundThread>, exec_id: &str) -> Self {
         let (waiting, exec_id) = (BytesMut::new(), exec_id.to_owned());
-        Self { router, exec_id, offset: 0, waiting, closed: false, sending: None }
+        Self { router, thread, exec_id, offset: 0, waiting, closed: false, sending: None }
     }
 
     fn send(&mut self, eof: bool) {
         let data = self.waiting.split().freeze();
         let (router, exec_id, offset) = (self.router.clone(), self.exec_id.clone(), self.offset);
         self.offset += data.len() as u64;
-        self.sending = Some(async move { router.write(&exec_id, offset, data, eof).await }.boxed());
+        let writing = async move { router.write(&exec_id, offset, data, eof).await };
+        self.sending = Some(self.thread.run(writing).boxed());
     }
 
     /// Waits until the write that is under way is done.
@@ -217,6 +222,7 @@ impl Input {
         if let Some(sending) = &mut self.sending {
             let sent = ready!(sending.poll_unpin(context));
             self.sending = None;
+            let sent = sent.map_err(io::Error::other)?;
             sent.map_err(|status| io::Error::other(format!("{:?}: {}", status.code(), status.message())))?;
         }
         Poll::Ready(Ok(()))
@@ -238,10 +244,6 @@ impl AsyncWrite for Input {
         if self.waiting.len() >= MAX_WRITE_BYTES {
             ready!(self.poll_sent(context))?;
             self.send(false);
-            // The context has to be known to the new write.
-            if let Poll::Ready(sent) = self.poll_sent(context) {
-                sent?;
-            }
         }
         let length = bytes.len().min(MAX_WRITE_BYTES - self.waiting.len());
         self.waiting.extend_from_slice(&bytes[..length]);
@@ -249,17 +251,16 @@ impl AsyncWrite for Input {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
+        if !self.waiting.is_empty() {
             ready!(self.poll_sent(context))?;
-            if self.waiting.is_empty() {
-                return Poll::Ready(Ok(()));
-            }
             self.send(false);
         }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.as_mut().poll_flush(context))?;
+        ready!(self.poll_sent(context))?;
         if !std::mem::replace(&mut self.closed, true) {
             self.send(true);
         }
