@@ -225,7 +225,13 @@ async fn a_file_of_which_little_is_left_is_let_go() {
     assert!(most > 3_600_000 / PAGE - 2 && most < all, "{most} of {all}");
     assert_whole(&mut live, &runtime, "most is left").await;
     run(&mut live, "large[2_400_000:4_800_000] = b'y' * 2_400_000").await;
-    assert_eq!(frozen(&live.settled().await.unwrap()), 0);
+    // What the cell made on the way may be in a file of its own.
+    let kept = live.settled().await.unwrap();
+    let mut left: HashMap<usize, (usize, usize)> = HashMap::new();
+    for (file, of) in kept.pages.iter().filter_map(|(_, page)| page.file()) {
+        left.entry(file).or_insert((0, of)).0 += 1;
+    }
+    assert!(left.values().all(|(left, of)| left * 2 >= *of), "{left:?}");
     assert_whole(&mut live, &runtime, "little is left").await;
     let observation = live.execute(Cell::new("import os\nos._exit(1)"), &NoHostFunctions).await.unwrap();
     assert!(observation.restored.is_some(), "{observation:?}");
