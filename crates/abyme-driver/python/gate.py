@@ -8,10 +8,10 @@ from sys import setprofile, settrace
 # Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
-# The thresholds at which garbage is never collected. Python 3.12 collects what is due even after gc.disable().
+# The thresholds at which garbage is never collected. Python 3.12 collects what is due after gc.disable() too.
 _NEVER = (2**31 - 1,) * 3
-# Each item holds the thresholds so far, and sets these. A collection that is due starts at the end of any call:
-# two calls would be too late.
+# Each item holds the thresholds so far, and sets these. A collection that is due starts at the end of any
+# call: two calls would be too late.
 _pauses = zip(iter(get_threshold, None), iter(partial(set_threshold, *_NEVER), 0))
 
 

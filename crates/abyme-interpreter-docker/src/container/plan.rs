@@ -165,7 +165,7 @@ mod tests {
     fn planned(config: &Config) -> (ContainerCreateBody, HostConfig) {
         let volumes = vec!["/data".to_owned(), "/tmp".to_owned()];
         let image = Image { id: "sha256:1".to_owned(), volumes };
-        let body = container(config, &Owner::this(), "abyme-1", &image, "pass");
+        let body = container(config, &Owner::this(), "abyme-1", &image);
         let host_config = body.host_config.clone().unwrap();
         (body, host_config)
     }

@@ -189,8 +189,8 @@ impl AsyncRead for Output {
 }
 
 /// A program's stdin. One write is under way at a time, because only its answer says that the next one cannot
-/// overtake it; what comes meanwhile goes out together. The thread of the connection waits for the answer, and
-/// a flush does not: the task of a cell is not woken for it.
+/// overtake it; what comes meanwhile goes out together. The thread of the connection waits for the answer,
+/// and a flush does not: the task of a cell is not woken for it.
 pub(crate) struct Input {
     router: Arc<Router>,
     thread: Arc<BackgroundThread>,
