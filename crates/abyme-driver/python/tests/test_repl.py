@@ -322,12 +322,12 @@ class Errors(ReplCase):
                 seen.clear()
                 kept = [[] for _ in range(100)]
                 return len(seen) > 0
-            class Told(Exception):
+            class Failed(Exception):
                 def __str__(self): return str(collected())
             """
         )
-        fails = "gc.set_threshold(20, 5, 6)\nraise Told"
-        self.assertEqual(self.fails(fails, "Told")["message"], "False")
+        fails = "gc.set_threshold(20, 5, 6)\nraise Failed"
+        self.assertEqual(self.fails(fails, "Failed")["message"], "False")
         self.assertEqual(self.value("gc.get_threshold()[:2], collected()"), "((20, 5), True)")
 
     def test_reporting_changes_no_exception(self):

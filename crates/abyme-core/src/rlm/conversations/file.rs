@@ -8,8 +8,8 @@
 //!
 //! Integers are little-endian. A text is written as UTF-8 and bytes as they are, so that large ones are read
 //! at the speed of the disk; other values as JSON, without loss. The checksums find damage, and there are two
-//! so that two threads can read a large file. They are no signature: a file is as trustworthy as the directory
-//! that it lies in.
+//! so that two threads can read a large file. They are no signature: a file is as trustworthy as the
+//! directory that it lies in.
 
 use std::{
     fs::File,

@@ -1,3 +1,5 @@
+//! Tests of frozen pages: what they hold, what is mapped, and what is left of them.
+
 use super::*;
 
 /// Pages that all differ.
