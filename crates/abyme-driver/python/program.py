@@ -52,12 +52,13 @@ def _compile_split(code, cell):
     start = _guess_last(code)
     if start < 0 or "\r" in code or "\f" in code:
         return None
-    last = code[start:].rstrip(_BLANKS)
+    last, above = code[start:].rstrip(_BLANKS), "\n" * code.count("\n", 0, start)
     statement, tail = _name_at_end(last)
+    statements = []
     try:
         if tail is None:
             if not last.startswith(_STATEMENTS) and not _is_assignment(last):
-                tail = compile("\n" * code.count("\n", 0, start) + last, cell, "eval", 0, True)
+                tail = compile(above + last, cell, "eval", 0, True)
             elif ";" in last:
                 return None  # an expression may follow
             else:
@@ -65,19 +66,14 @@ def _compile_split(code, cell):
         if statement:
             if "__future__" in statement or "global" in code:
                 return None  # it must be seen whole to find what is wrong with it
-            statement = "\n" * code.count("\n", 0, start) + statement
-            statements = (compile(statement, cell, "exec", 0, True),)
-        else:
-            statements = ()
-        if not start:
-            return statements, tail, False
-        head = compile(code[:start], cell, "exec", 0, True)
-        futures = head.co_flags & _FUTURES
-        if futures:
-            return None
+            statements.append(compile(above + statement, cell, "exec", 0, True))
+        if start:
+            statements.insert(0, compile(code[:start], cell, "exec", 0, True))
+            if statements[0].co_flags & _FUTURES:
+                return None  # what follows is compiled with them
     except COMPILE_ERRORS:
         return None
-    return (head, *statements), tail, False
+    return tuple(statements), tail, False
 
 
 def _name_at_end(last):
