@@ -25,23 +25,23 @@ const MAX_BYTES: usize = 8 << 20;
 /// of another one may have run before.
 #[derive(Clone, Default)]
 pub struct DriverCode {
+    /// The bundle of what a driver handed back.
     compiled: Arc<OnceLock<Bytes>>,
 }
 
 impl DriverCode {
     /// What [`BOOT`](python::BOOT) reads in a new session: the code, or sources with the request for it.
     pub fn bundle(&self) -> Bytes {
-        let bundle = match self.compiled.get() {
-            Some(code) => python::bundle(BundleKind::Compiled, code),
-            None => python::sources_bundle(BundleKind::SourcesForCode),
-        };
-        bundle.into()
+        match self.compiled.get() {
+            Some(bundle) => bundle.clone(),
+            None => python::sources_bundle(BundleKind::SourcesForCode).into(),
+        }
     }
 
     /// Keeps what a driver handed back. The first code stays.
-    pub(crate) fn keep(&self, code: Bytes) {
+    pub(crate) fn keep(&self, code: &[u8]) {
         if code.len() <= MAX_BYTES {
-            let _ = self.compiled.set(code);
+            let _ = self.compiled.set(python::bundle(BundleKind::Compiled, code).into());
         }
     }
 
@@ -63,10 +63,10 @@ mod tests {
     fn sources_until_a_driver_handed_code_back() {
         let code = DriverCode::default();
         assert_eq!(code.bundle()[0], b'C');
-        code.keep(vec![0; MAX_BYTES + 1].into());
+        code.keep(&vec![0; MAX_BYTES + 1]);
         assert_eq!(code.bundle()[0], b'C', "what is too large to be code is not kept");
-        code.clone().keep("code".into());
-        code.keep("other".into());
+        code.clone().keep(b"code");
+        code.keep(b"other");
         assert_eq!(code.bundle(), "M\0\0\0\0\0\0\0\x04code");
     }
 }

@@ -328,7 +328,7 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> DriverSession<R,
         let problem = match first {
             Ok(Ok(Ok(DriverMessage::Ready(ready, compiled)))) if ready.protocol == PROTOCOL_VERSION => {
                 if let (Some(code), Some(compiled)) = (self.code.take(), compiled) {
-                    code.keep(compiled);
+                    code.keep(&compiled);
                 }
                 self.control.ready(&ready);
                 self.ready = Some(ready);
