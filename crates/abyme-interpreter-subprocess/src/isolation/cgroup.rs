@@ -189,14 +189,16 @@ impl Drop for Group {
 
 /// Kills what is in a group and removes it.
 fn remove(dir: &Path) -> io::Result<()> {
-    for _ in 1..REMOVALS {
+    let mut pauses = 1..REMOVALS;
+    loop {
         match fs::remove_dir(dir) {
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => kill(dir)?,
-            other => return other,
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy && pauses.next().is_some() => {
+                kill(dir)?;
+                std::thread::sleep(REMOVAL_INTERVAL);
+            }
+            done => return done,
         }
-        std::thread::sleep(REMOVAL_INTERVAL);
     }
-    fs::remove_dir(dir)
 }
 
 /// Kills the processes of a group: at once with version 2 since Linux 5.14, and one by one elsewhere, where
