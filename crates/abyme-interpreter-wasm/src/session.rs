@@ -2,7 +2,7 @@
 //! crash.
 
 use std::{
-    fmt,
+    fmt, mem,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -19,6 +19,7 @@ use abyme_driver::{
     session_ended,
 };
 use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
 
 use crate::{
     guest::{
@@ -34,6 +35,10 @@ use crate::{
 
 /// Why a session lost its instance when a cell was killed.
 const KILLED: &str = "the cell ran over its time limit, did not stop when it was interrupted, and was killed";
+
+/// A session whose memory has grown by more bytes than that is given back on a thread that may block: the
+/// system takes some milliseconds for it.
+const LARGE: usize = 16 << 20;
 
 /// A running session.
 pub(crate) struct WasmSession {
@@ -59,6 +64,18 @@ enum SessionState {
     /// The instance was lost for this reason, and the session is not yet restored.
     Lost(String),
     Ended(String),
+}
+
+impl Drop for WasmSession {
+    fn drop(&mut self) {
+        let SessionState::Idle(vm) = &self.state else { return };
+        let is_large = vm.memory().len() > self.runtime.base().len() + LARGE;
+        if let Some(handle) = Handle::try_current().ok().filter(|_| is_large) {
+            let state = mem::replace(&mut self.state, SessionState::Ended("it was shut down".to_owned()));
+            let recovery = mem::replace(&mut self.recovery, Recovery::Off);
+            handle.spawn_blocking(move || drop((state, recovery)));
+        }
+    }
 }
 
 /// How a cell ended.
@@ -247,7 +264,7 @@ impl WasmSession {
             self.keep_state().await?;
         }
         let SessionState::Idle(mut vm) =
-            std::mem::replace(&mut self.state, SessionState::Ended("it was cut off".to_owned()))
+            mem::replace(&mut self.state, SessionState::Ended("it was cut off".to_owned()))
         else {
             return Err(not_idle());
         };

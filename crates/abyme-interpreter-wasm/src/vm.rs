@@ -1,6 +1,6 @@
 //! One instance of the guest: the memory of a session and the function that runs its cells.
 
-use std::{io, ops::Range, sync::Arc, time::Duration};
+use std::{io, mem, ops::Range, sync::Arc, time::Duration};
 
 use abyme_core::{Error, ErrorKind, OverBudget, Result, Value};
 use abyme_driver::repl::Stream;
@@ -33,6 +33,8 @@ pub(crate) struct Vm {
     pub(crate) store: Store<GuestState>,
     pub(crate) instance: Instance,
     run: TypedFunc<(), i32>,
+    /// What the last comparing of pages gave, for `watch`.
+    compared: Vec<ComparedPage>,
     /// The pages of the linear memory that frozen ones are mapped over.
     mapped: Vec<Range<u32>>,
     /// The slot of the session that this instance belongs to.
@@ -110,7 +112,7 @@ impl VmTemplate {
         store.data_mut().memory = memory;
         let run = instance.get_typed_func(&mut store, "abyme_run")?;
         let watch = Watch::new(self.watcher.clone());
-        Ok(Vm { watch, store, instance, run, mapped: Vec::new(), slot })
+        Ok(Vm { watch, store, instance, run, compared: Vec::new(), mapped: Vec::new(), slot })
     }
 }
 
@@ -123,7 +125,7 @@ impl Drop for Vm {
             tracing::error!(%error, "the memory of a session cannot be used again, nor its slot");
             let wasi = Wasi::new(self.store.data().wasi.files().clone());
             let other = Store::new(self.store.engine(), GuestState::new(wasi, HostCalls::default(), 0));
-            std::mem::forget((std::mem::replace(&mut self.store, other), self.slot.take()));
+            mem::forget((mem::replace(&mut self.store, other), self.slot.take()));
         }
     }
 }
@@ -134,6 +136,7 @@ impl Vm {
         mut self: Box<Self>,
         request: GuestMessage,
     ) -> (Box<Self>, Result<Value, CellFailure>) {
+        self.watch_compared();
         let guest = self.store.data_mut();
         guest.request = request;
         guest.answer = None;
@@ -206,6 +209,7 @@ impl Vm {
 
     /// The numbers of the pages of the linear memory that may have been written to.
     pub(crate) fn written_pages(&mut self, since: Since) -> Vec<u32> {
+        self.watch_compared();
         let memory = self.store.data().memory.map_or(&[][..], |memory| memory.data(&self.store));
         let mut written = self.watch.written(memory, since);
         if since == Since::BaseImage && !self.mapped.is_empty() {
@@ -239,7 +243,7 @@ impl Vm {
 
     /// Has the memory be as another instance needs it, as far as pages were mapped.
     fn unmap(&mut self) -> io::Result<()> {
-        let (memory, mapped) = (self.store.data().memory, std::mem::take(&mut self.mapped));
+        let (memory, mapped) = (self.store.data().memory, mem::take(&mut self.mapped));
         for pages in mapped {
             let bytes = pages.start as usize * PAGE..pages.end as usize * PAGE;
             let place = memory.and_then(|memory| memory.data_mut(&mut self.store).get_mut(bytes));
@@ -248,9 +252,14 @@ impl Vm {
         Ok(())
     }
 
-    /// Takes the results of comparing the pages that [`written_pages`](Self::written_pages) returned.
-    pub(crate) fn compared(&mut self, pages: &[ComparedPage]) {
-        self.watch.compared(pages);
+    /// Takes the results of comparing the pages that [`written_pages`](Self::written_pages) returned. What
+    /// they say is acted on before the next cell: a fork does not wait for it.
+    pub(crate) fn compared(&mut self, pages: Vec<ComparedPage>) {
+        self.compared = pages;
+    }
+
+    fn watch_compared(&mut self) {
+        self.watch.compared(&mem::take(&mut self.compared));
     }
 
     /// The caller will not read the written pages again.

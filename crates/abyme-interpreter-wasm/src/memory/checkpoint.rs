@@ -204,7 +204,7 @@ impl Checkpoint {
             pages.insert(place, (number, page));
         }
         let checkpoint = Self { len: memory.len(), pages, own, wasi: vm.wasi().checkpoint() };
-        vm.compared(&compared);
+        vm.compared(compared);
         vm.forget_placed_texts();
         Some(checkpoint)
     }

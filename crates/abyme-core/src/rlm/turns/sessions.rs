@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::task::yield_now;
+
 use super::{MissedCell, Turns};
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -24,7 +26,9 @@ impl Turns<'_> {
     /// Makes the forks that are asked for at the end of the turn.
     pub(super) async fn make_forks(&self, holder: &mut Option<KeptSession>) {
         let Some(forks) = self.parts.forks.filter(|_| !self.repairing) else { return };
-        for request in forks.due(self.turn) {
+        let due = forks.due(self.turn);
+        let are_due = !due.is_empty();
+        for request in due {
             let session = match holder.as_mut().filter(|_| request.turn == self.turn && !self.is_resuming()) {
                 Some(kept) if kept.session.capabilities().fork => {
                     let (inputs, seed) = (kept.inputs.clone(), kept.seed);
@@ -34,6 +38,10 @@ impl Turns<'_> {
                 _ => None,
             };
             request.answer(ForkPoint { trajectory: self.recorder.trajectory(), session });
+        }
+        if are_due {
+            // They begin now, also where nothing in the next turn of this run waits.
+            yield_now().await;
         }
     }
 
