@@ -21,7 +21,7 @@ use tokio::{
     net::TcpListener,
     runtime::Runtime,
 };
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 /// A change to bytes.
 #[derive(Clone, Debug)]
@@ -453,7 +453,7 @@ const SUM: std::ops::Range<usize> = 55..63;
 
 fn with_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
     if bytes.len() >= SUM.end {
-        let sum = xxh3_64(&bytes[SUM.end..]);
+        let sum = XxHash3_64::oneshot(&bytes[SUM.end..]);
         bytes[SUM].copy_from_slice(&sum.to_le_bytes());
     }
     bytes

@@ -7,7 +7,7 @@ mod pairs;
 mod questions;
 mod records;
 
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use self::{dice::Dice, haystack::Haystack, records::CONTEXT};
 use crate::{scorer::Scorer, task::Task};
@@ -98,7 +98,8 @@ impl Generator {
     fn task(&self, tokens: u64, number: u32) -> Task {
         let (name, length) = (self.kind.name(), length(tokens));
         // Each task has a seed of its own, whatever comes before it.
-        let mut dice = Dice::new(xxh3_64(format!("{name} {tokens} {number} {}", self.seed).as_bytes()));
+        let mut dice =
+            Dice::new(XxHash3_64::oneshot(format!("{name} {tokens} {number} {}", self.seed).as_bytes()));
         let bytes = tokens.max(256) * BYTES_PER_TOKEN;
         let task = match self.kind {
             Kind::SNiah => s_niah(&mut dice, bytes),
@@ -166,6 +167,6 @@ mod tests {
     fn the_tasks_of_a_seed_do_not_change() {
         let tasks = of(Kind::SNiah, 4_096, 8, 7);
         let lines: Vec<_> = tasks.iter().map(|task| serde_json::to_string(task).unwrap()).collect();
-        assert_eq!(format!("{:016x}", xxh3_64(lines.join("\n").as_bytes())), "f7c0734ba769ce6f");
+        assert_eq!(format!("{:016x}", XxHash3_64::oneshot(lines.join("\n").as_bytes())), "f7c0734ba769ce6f");
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use abyme_core::{Error, ErrorKind, Field, FieldType, LanguageModel, Result, Trajectory, Usage};
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use crate::{
     judge::{Verdict, judge},
@@ -236,7 +236,7 @@ fn file_name(name: &str) -> String {
     if is_same {
         plain
     } else {
-        format!("{}-{:08x}", plain.trim_start_matches('.'), xxh3_64(name.as_bytes()) >> 32)
+        format!("{}-{:08x}", plain.trim_start_matches('.'), XxHash3_64::oneshot(name.as_bytes()) >> 32)
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use abyme_core::{LanguageModel, Result, RetryPolicy, Rlm, TaskSignature};
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 /// One column of an evaluation: something that answers tasks.
 ///
@@ -98,7 +98,7 @@ impl Setting {
             Way::Rlm(_) => "rlm",
             Way::Plain(..) => "plain",
         };
-        format!("{:016x}", xxh3_64(format!("{way} {}", self.options).as_bytes()))
+        format!("{:016x}", XxHash3_64::oneshot(format!("{way} {}", self.options).as_bytes()))
     }
 }
 

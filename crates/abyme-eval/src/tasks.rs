@@ -8,7 +8,7 @@ use std::{
 };
 
 use abyme_core::{Error, ErrorKind, Inputs, Result, TaskSignature, Value, without_lone_surrogates};
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use crate::{
     scorer::Scorer,
@@ -205,7 +205,7 @@ struct FileIdentity {
 
 impl FileIdentity {
     fn of(text: &str) -> Self {
-        Self { hash: xxh3_64(text.as_bytes()), bytes: text.len() as u64 }
+        Self { hash: XxHash3_64::oneshot(text.as_bytes()), bytes: text.len() as u64 }
     }
 }
 
@@ -227,7 +227,7 @@ fn identity(
             }
         };
     }
-    Ok((format!("{:016x}", xxh3_64(&hashed)), input_bytes))
+    Ok((format!("{:016x}", XxHash3_64::oneshot(&hashed)), input_bytes))
 }
 
 #[cfg(test)]

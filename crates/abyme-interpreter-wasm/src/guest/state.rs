@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use abyme_core::{OverBudget, Value};
 use abyme_wasi::{HasWasi, Wasi};
 use bytes::Bytes;
+use twox_hash::XxHash3_64;
 use wasmtime::{AsContextMut, Caller, Memory, ResourceLimiter};
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::guest::{calls::HostCalls, record::Replies, request::GuestMessage};
 
@@ -97,7 +97,7 @@ impl GuestState {
     pub(crate) fn note_data(&mut self, function: u64, passed: u64, data: &[u8]) {
         let journal = self.wasi.journal();
         if journal.is_on() {
-            journal.note(function, &[passed, data.len() as u64, xxh3_64(data)]);
+            journal.note(function, &[passed, data.len() as u64, XxHash3_64::oneshot(data)]);
         }
     }
 

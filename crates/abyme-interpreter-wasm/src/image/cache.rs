@@ -21,8 +21,8 @@ use std::{
 use abyme_core::{Error, ErrorKind, Result};
 use etcetera::BaseStrategy;
 use sha2::{Digest, Sha256};
+use twox_hash::XxHash3_64;
 use wasmtime::{Engine, Module};
-use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::{
     config::WasmConfig,
@@ -77,7 +77,7 @@ impl ImageKey {
             add(source.as_bytes());
         }
         // wasmtime's version, the processor it compiles for, and all settings that the code depends on.
-        let mut settings = Xxh3Default::new();
+        let mut settings = XxHash3_64::new();
         engine.precompile_compatibility_hash().hash(&mut settings);
         add(&settings.finish().to_le_bytes());
         Self(hasher.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())

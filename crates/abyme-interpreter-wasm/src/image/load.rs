@@ -25,12 +25,13 @@
 
 use std::{
     fs::{self, File},
+    hash::Hasher as _,
     io::{self, Read},
     path::Path,
 };
 
+use twox_hash::XxHash3_64;
 use wasmtime::{Engine, Module};
-use xxhash_rust::xxh3::Xxh3Default;
 
 /// Why a file of the cache is not used.
 #[derive(Debug)]
@@ -80,13 +81,13 @@ fn lock(_: &Module) {}
 /// The length and checksum of the rest of a file. The checksum finds accidents; the check of the owner keeps
 /// attackers out.
 pub(crate) fn checksum(file: &mut File) -> io::Result<(u64, u64)> {
-    let (mut hasher, mut length) = (Xxh3Default::new(), 0);
+    let (mut hasher, mut length) = (XxHash3_64::new(), 0);
     let mut buffer = vec![0; 256 << 10];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok((length, hasher.digest())),
+            0 => return Ok((length, hasher.finish())),
             count => {
-                hasher.update(&buffer[..count]);
+                hasher.write(&buffer[..count]);
                 length += count as u64;
             }
         }

@@ -8,10 +8,12 @@
 //! Integers are little-endian. The pages are the difference from the base image, so a snapshot can only be
 //! restored with the very same image, which the key names.
 
+use std::hash::Hasher as _;
+
 use abyme_core::{Error, ErrorKind, Result};
 use abyme_wasi::WasiCheckpoint;
 use tokio::task::yield_now;
-use xxhash_rust::xxh3::Xxh3;
+use twox_hash::XxHash3_64;
 
 use crate::{
     image::cache::ImageKey,
@@ -55,12 +57,12 @@ pub(crate) async fn write(checkpoint: &Checkpoint, key: &ImageKey) -> Result<Vec
 }
 
 async fn checksum(bytes: &[u8]) -> [u8; SUM] {
-    let mut hasher = Xxh3::new();
+    let mut hasher = XxHash3_64::new();
     for part in bytes.chunks(BATCH * PAGE) {
-        hasher.update(part);
+        hasher.write(part);
         yield_now().await;
     }
-    hasher.digest().to_le_bytes()
+    hasher.finish().to_le_bytes()
 }
 
 /// Reads a session. The bytes may be anything. Other tasks have their turn in between.

@@ -13,6 +13,7 @@
 
 use std::{
     fs::File,
+    hash::Hasher as _,
     io::{self, BufWriter, Write},
     ops::Range,
     panic::resume_unwind,
@@ -23,7 +24,7 @@ use std::{
 use bytes::Bytes;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use twox_hash::XxHash3_64;
 
 use super::questions::{EarlierQuestions, PastQuestion, Questions};
 use crate::{
@@ -169,13 +170,13 @@ fn encode<'a>(signature: &TaskSignature, content: &'a FileContent) -> serde_json
 
 fn write_to(out: &mut impl Write, encoded: &EncodedFile<'_>) -> io::Result<u64> {
     let snapshot = encoded.snapshot;
-    let sizes = [snapshot.len() as u64, xxh3_64(snapshot), encoded.header.len() as u64];
+    let sizes = [snapshot.len() as u64, XxHash3_64::oneshot(snapshot), encoded.header.len() as u64];
     let sizes = sizes.map(u64::to_le_bytes).concat();
     let values = encoded.values.iter().map(EncodedValue::bytes);
     let body: Vec<&[u8]> = [&sizes[..], &encoded.header].into_iter().chain(values).collect();
-    let mut sum = Xxh3::new();
-    body.iter().for_each(|part| sum.update(part));
-    let sum = sum.digest().to_le_bytes();
+    let mut sum = XxHash3_64::new();
+    body.iter().for_each(|part| sum.write(part));
+    let sum = sum.finish().to_le_bytes();
     let mut size = 0;
     let start = [&MAGIC[..], &VERSION.to_le_bytes(), &sum];
     for part in start.into_iter().chain(body).chain([snapshot]) {
@@ -254,12 +255,12 @@ struct Part<'a> {
     file: &'a File,
     /// The bytes that are not read yet.
     left: Range<u64>,
-    sum: Xxh3,
+    sum: XxHash3_64,
 }
 
 impl<'a> Part<'a> {
     fn new(file: &'a File, bytes: Range<u64>) -> Self {
-        Self { file, left: bytes, sum: Xxh3::new() }
+        Self { file, left: bytes, sum: XxHash3_64::new() }
     }
 
     /// Reads the next `len` bytes. If they are not there, nothing is left.
@@ -288,7 +289,7 @@ impl<'a> Part<'a> {
                 Err(error) => return Err(error.into()),
             }
         }
-        self.sum.update(bytes);
+        self.sum.write(bytes);
         Ok(())
     }
 
@@ -314,7 +315,7 @@ impl<'a> Part<'a> {
                 filled => filled?,
             }
         }
-        if self.sum.digest() == sum { Ok(()) } else { Err(damaged()) }
+        if self.sum.finish() == sum { Ok(()) } else { Err(damaged()) }
     }
 }
 
@@ -532,9 +533,9 @@ mod tests {
             let was = std::mem::replace(&mut bytes[at], to);
             if repaired {
                 // What a hostile file would do.
-                let sum = xxh3_64(&bytes[snapshot_at..]).to_le_bytes();
+                let sum = XxHash3_64::oneshot(&bytes[snapshot_at..]).to_le_bytes();
                 bytes[BODY_AT + 8..BODY_AT + 16].copy_from_slice(&sum);
-                let sum = xxh3_64(&bytes[BODY_AT..snapshot_at]).to_le_bytes();
+                let sum = XxHash3_64::oneshot(&bytes[BODY_AT..snapshot_at]).to_le_bytes();
                 bytes[SUM_AT..BODY_AT].copy_from_slice(&sum);
             }
             let mut file = tempfile::tempfile().unwrap();

@@ -15,7 +15,7 @@ use tokio::{
     task::{JoinHandle, spawn_blocking},
     time::Instant,
 };
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use super::{
     conversation::Conversation,
@@ -292,7 +292,7 @@ impl ConversationsInner {
                 format!("the id {} is no name for a conversation: it is empty or too long", ticked(id));
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
-        let shard = xxh3_64(id.as_bytes()) & 0xff;
+        let shard = XxHash3_64::oneshot(id.as_bytes()) & 0xff;
         let directory = self.settings.directory.join(format!("{shard:02x}"));
         Ok(directory.join(name + EXTENSION))
     }
