@@ -16,9 +16,8 @@ use std::{
     hash::Hasher as _,
     io::{self, BufWriter, Write},
     ops::Range,
-    panic::resume_unwind,
-    path::Path,
-    thread,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -186,25 +185,108 @@ fn write_to(out: &mut impl Write, encoded: &EncodedFile<'_>) -> io::Result<u64> 
     Ok(size)
 }
 
+/// A file whose header is read, and that is of a conversation over the signature asked for. The two parts of
+/// what it holds can be read by two threads.
+pub(super) struct OpenFile {
+    pub(super) questions: UnreadQuestions,
+    pub(super) session: UnreadSession,
+}
+
+/// Questions in a file.
+pub(super) struct UnreadQuestions {
+    values: Part,
+    headers: Vec<QuestionHeader>,
+    told: EarlierQuestions,
+    usage: Usage,
+}
+
+/// The session in a file, if there is one.
+pub(super) struct UnreadSession {
+    snapshot: Part,
+    holds: Option<Vec<String>>,
+}
+
+/// Reads the header of a file of a conversation over `signature`.
+pub(super) fn open(path: &Path, signature: &TaskSignature) -> Result<OpenFile> {
+    let parts = parts(path)?;
+    let named = |problem| named(path, problem);
+    let header = match parts.header {
+        Ok(header) if header.signature == signature.to_string() => header,
+        Ok(header) => {
+            let problem = format!(
+                "it is of a task with the signature `{}`, and this one has `{signature}`",
+                header.signature
+            );
+            return Err(named(parts.values.finish().err().unwrap_or(ReadProblem::Content(problem))));
+        }
+        Err(problem) => return Err(named(parts.values.finish().err().unwrap_or(problem))),
+    };
+    Ok(OpenFile {
+        questions: UnreadQuestions {
+            values: parts.values,
+            headers: header.questions,
+            told: header.told,
+            usage: header.usage,
+        },
+        session: UnreadSession { snapshot: parts.snapshot, holds: header.holds },
+    })
+}
+
+impl UnreadQuestions {
+    pub(super) fn read(mut self) -> Result<Questions> {
+        let path = self.values.path.clone();
+        // What is made of a damaged file, errors too, is dropped.
+        let past = self.past();
+        let read = self.values.finish().and(past);
+        let past = read.map_err(|problem| named(&path, problem))?;
+        Ok(Questions { past, told: self.told, usage: self.usage })
+    }
+
+    fn past(&mut self) -> Result<Vec<PastQuestion>, ReadProblem> {
+        let mut values = |headers: Vec<ValueHeader>| -> Result<IndexMap<String, Value>, ReadProblem> {
+            headers.into_iter().map(|header| value(header, &mut self.values)).collect()
+        };
+        let mut past = Vec::new();
+        for question in std::mem::take(&mut self.headers) {
+            past.push(PastQuestion {
+                inputs: values(question.inputs)?,
+                outputs: question.outputs.map(&mut values).transpose()?,
+                status: question.status,
+                usage: question.usage,
+                made: question.made,
+            });
+        }
+        Ok(past)
+    }
+}
+
+impl UnreadSession {
+    pub(super) fn read(mut self) -> Result<Option<SessionBytes>> {
+        let path = self.snapshot.path.clone();
+        let len = self.snapshot.len();
+        let bytes = self.snapshot.take(len);
+        let read = self.snapshot.finish().and(bytes);
+        let snapshot = read.map_err(|problem| named(&path, problem))?;
+        Ok(self.holds.map(|holds| SessionBytes { holds, snapshot: snapshot.into() }))
+    }
+}
+
 /// Reads a file of a conversation over `signature`.
 pub(super) fn read(path: &Path, signature: &TaskSignature) -> Result<FileContent> {
-    let signature = signature.to_string();
-    read_by(path, |file| parse(file, &signature))
+    let OpenFile { questions, session } = open(path, signature)?;
+    Ok(FileContent { questions: questions.read()?, session: session.read()? })
 }
 
 /// The signature of the conversation in a file, as a text.
 pub(super) fn read_signature(path: &Path) -> Result<String> {
-    read_by(path, |file| checked(file, |header, _| Ok(header.signature)).map(|(signature, _)| signature))
+    let FileParts { header, values, snapshot } = parts(path)?;
+    let whole = values.finish().and_then(|()| snapshot.finish());
+    whole.and(header).map(|header| header.signature).map_err(|problem| named(path, problem))
 }
 
-fn read_by<T>(path: &Path, parse: impl FnOnce(&File) -> Result<T, ReadProblem>) -> Result<T> {
-    // Reading a device or a pipe might not end.
-    if path.metadata().is_ok_and(|status| !status.is_file() && !status.is_dir()) {
-        let message = format!("the conversation {} cannot be read: it is no regular file", path.display());
-        return Err(Error::new(ErrorKind::InvalidInput, message));
-    }
-    let read = File::open(path).map_err(ReadProblem::Io).and_then(|file| parse(&file));
-    read.map_err(|problem| match problem {
+/// What went wrong with a file.
+fn named(path: &Path, problem: ReadProblem) -> Error {
+    match problem {
         ReadProblem::Io(error) => {
             Error::new(ErrorKind::Io, format!("cannot read the conversation {}: {error}", path.display()))
                 .with_source(error)
@@ -213,7 +295,7 @@ fn read_by<T>(path: &Path, parse: impl FnOnce(&File) -> Result<T, ReadProblem>) 
             let message = format!("the conversation {} cannot be read: {problem}", path.display());
             Error::new(ErrorKind::InvalidInput, message)
         }
-    })
+    }
 }
 
 /// Why a file is not read.
@@ -246,27 +328,28 @@ fn damaged() -> ReadProblem {
 
 /// How many bytes are read before their checksum is taken: they are in the processor's cache still.
 const CHUNK: usize = 512 << 10;
-/// A snapshot of this size is read by a thread of its own.
-const LARGE: u64 = 1 << 20;
 
 /// A part of a file, which goes into its checksum as it is read. What is in it is read to where it stays: to
 /// copy large values takes as long as all else.
-struct Part<'a> {
-    file: &'a File,
+struct Part {
+    file: Arc<File>,
+    path: PathBuf,
     /// The bytes that are not read yet.
     left: Range<u64>,
+    /// The checksum of those that are.
     sum: XxHash3_64,
+    /// What the checksum of all must be.
+    expected: u64,
 }
 
-impl<'a> Part<'a> {
-    fn new(file: &'a File, bytes: Range<u64>) -> Self {
-        Self { file, left: bytes, sum: XxHash3_64::new() }
+impl Part {
+    fn len(&self) -> u64 {
+        self.left.end.saturating_sub(self.left.start)
     }
 
     /// Reads the next `len` bytes. If they are not there, nothing is left.
     fn take(&mut self, len: u64) -> Result<Vec<u8>, ReadProblem> {
-        let there = self.left.end.saturating_sub(self.left.start);
-        let Some(len) = usize::try_from(len).ok().filter(|_| len <= there) else {
+        let Some(len) = usize::try_from(len).ok().filter(|_| len <= self.len()) else {
             return Err(early().into());
         };
         let mut bytes = vec![0; len];
@@ -279,7 +362,7 @@ impl<'a> Part<'a> {
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), ReadProblem> {
         let mut filled = 0;
         while filled < bytes.len() {
-            match read_at(self.file, &mut bytes[filled..], self.left.start) {
+            match read_at(&self.file, &mut bytes[filled..], self.left.start) {
                 Ok(0) => {
                     self.left.end = self.left.start;
                     return Err(early().into());
@@ -305,17 +388,17 @@ impl<'a> Part<'a> {
     }
 
     /// Reads the rest, and compares the checksum of all of it.
-    fn finish(mut self, sum: u64) -> Result<(), ReadProblem> {
+    fn finish(mut self) -> Result<(), ReadProblem> {
         let mut bytes = Vec::new();
         while !self.left.is_empty() {
-            let len = usize::try_from(self.left.end - self.left.start).map_or(CHUNK, |left| left.min(CHUNK));
+            let len = usize::try_from(self.len()).map_or(CHUNK, |left| left.min(CHUNK));
             bytes.resize(len, 0);
             match self.fill(&mut bytes) {
                 Err(ReadProblem::Content(_)) => return Err(damaged()),
                 filled => filled?,
             }
         }
-        if self.sum.finish() == sum { Ok(()) } else { Err(damaged()) }
+        if self.sum.finish() == self.expected { Ok(()) } else { Err(damaged()) }
     }
 }
 
@@ -328,14 +411,34 @@ fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
     read
 }
 
-/// What `parse` makes of the header of a file and of the values that follow it, and the snapshot. It reads
-/// before the checksum is known, and what it makes of a damaged file, errors too, is dropped.
-fn checked<T>(
-    file: &File,
-    parse: impl FnOnce(ConversationHeader, &mut Part<'_>) -> Result<T, ReadProblem>,
-) -> Result<(T, Vec<u8>), ReadProblem> {
+/// The parts of a file.
+struct FileParts {
+    /// The header, from before the checksum is known: what is wrong with it counts where that is right.
+    header: Result<ConversationHeader, ReadProblem>,
+    /// What follows it before the snapshot.
+    values: Part,
+    snapshot: Part,
+}
+
+/// Finds the parts of a file.
+fn parts(path: &Path) -> Result<FileParts> {
+    // Reading a device or a pipe might not end.
+    if path.metadata().is_ok_and(|status| !status.is_file() && !status.is_dir()) {
+        let message = format!("the conversation {} cannot be read: it is no regular file", path.display());
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    }
+    let found = File::open(path).map_err(ReadProblem::Io).and_then(|file| parts_of(file, path));
+    found.map_err(|problem| named(path, problem))
+}
+
+fn parts_of(file: File, path: &Path) -> Result<FileParts, ReadProblem> {
     let len = file.metadata()?.len();
-    let mut start = Part::new(file, 0..len);
+    let file = Arc::new(file);
+    let part = |left, expected| {
+        let (file, path) = (file.clone(), path.to_path_buf());
+        Part { file, path, left, sum: XxHash3_64::new(), expected }
+    };
+    let mut start = part(0..len, 0);
     match start.take(MAGIC.len() as u64) {
         Ok(magic) if magic == MAGIC => {}
         Err(ReadProblem::Io(error)) => return Err(error.into()),
@@ -348,65 +451,16 @@ fn checked<T>(
         return Err(problem.into());
     }
     let sum = start.take_u64()?;
-    let mut body = Part::new(file, start.left);
-    let (size, snapshot_sum) = (body.take_u64()?, body.take_u64()?);
-    let snapshot_at = len.checked_sub(size).filter(|at| *at >= body.left.start).ok_or_else(damaged)?;
-    body.left.end = snapshot_at;
-    let read_snapshot = || {
-        let mut part = Part::new(file, snapshot_at..len);
-        let snapshot = part.take(size)?;
-        part.finish(snapshot_sum).map(|()| snapshot)
-    };
-    thread::scope(|scope| {
-        let beside = match size {
-            ..LARGE => None,
-            _ => thread::Builder::new().spawn_scoped(scope, read_snapshot).ok(),
-        };
-        let parsed = body.header().and_then(|header| parse(header, &mut body));
-        let snapshot = match beside {
-            Some(beside) => beside.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            None => read_snapshot(),
-        };
-        match (body.finish(sum), parsed, snapshot) {
-            (Err(problem), ..) => Err(problem),
-            (_, Err(ReadProblem::Io(error)), _) | (.., Err(ReadProblem::Io(error))) => Err(error.into()),
-            (.., Err(ReadProblem::Content(_))) => Err(damaged()),
-            (_, parsed, Ok(snapshot)) => parsed.map(|parsed| (parsed, snapshot)),
-        }
-    })
-}
-
-/// What a file holds.
-fn parse(file: &File, signature: &str) -> Result<FileContent, ReadProblem> {
-    let ((questions, holds), snapshot) = checked(file, |header, body| {
-        if header.signature != signature {
-            let problem = format!(
-                "it is of a task with the signature `{}`, and this one has `{signature}`",
-                header.signature
-            );
-            return Err(problem.into());
-        }
-        let mut values = |headers: Vec<ValueHeader>| -> Result<IndexMap<String, Value>, ReadProblem> {
-            headers.into_iter().map(|header| value(header, body)).collect()
-        };
-        let mut past = Vec::new();
-        for question in header.questions {
-            past.push(PastQuestion {
-                inputs: values(question.inputs)?,
-                outputs: question.outputs.map(&mut values).transpose()?,
-                status: question.status,
-                usage: question.usage,
-                made: question.made,
-            });
-        }
-        Ok((Questions { past, told: header.told, usage: header.usage }, header.holds))
-    })?;
-    let session = holds.map(|holds| SessionBytes { holds, snapshot: snapshot.into() });
-    Ok(FileContent { questions, session })
+    let mut values = part(start.left, sum);
+    let (size, snapshot_sum) = (values.take_u64()?, values.take_u64()?);
+    let snapshot_at = len.checked_sub(size).filter(|at| *at >= values.left.start).ok_or_else(damaged)?;
+    values.left.end = snapshot_at;
+    let header = values.header();
+    Ok(FileParts { header, values, snapshot: part(snapshot_at..len, snapshot_sum) })
 }
 
 /// Reads a value, and gives it with its name.
-fn value(header: ValueHeader, body: &mut Part<'_>) -> Result<(String, Value), ReadProblem> {
+fn value(header: ValueHeader, body: &mut Part) -> Result<(String, Value), ReadProblem> {
     let bytes = body.take(header.bytes)?;
     let value = match header.form {
         ValueForm::Text => String::from_utf8(bytes).map(Value::from).map_err(|error| error.to_string()),
@@ -538,9 +592,9 @@ mod tests {
                 let sum = XxHash3_64::oneshot(&bytes[BODY_AT..snapshot_at]).to_le_bytes();
                 bytes[SUM_AT..BODY_AT].copy_from_slice(&sum);
             }
-            let mut file = tempfile::tempfile().unwrap();
-            file.write_all(&bytes).unwrap();
-            let parsed = parse(&file, &signature().to_string());
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), &bytes).unwrap();
+            let parsed = read(file.path(), &signature());
             prop_assert!(repaired || was == to || parsed.is_err());
         }
     }

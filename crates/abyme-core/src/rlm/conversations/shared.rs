@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use bytes::Bytes;
 use indexmap::IndexMap;
 use tokio::{
     sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard},
@@ -13,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    file::{self, FileContent, SessionBytes},
+    file::{self, FileContent, OpenFile, SessionBytes},
     limits::ConversationLimits,
     questions::{PastQuestion, Questions},
 };
@@ -150,15 +151,19 @@ impl SharedConversation {
     /// Has the questions in memory, and the session alive, if it can be brought back.
     pub(super) async fn wake(&self, _in_use: &InUse) -> Result<()> {
         let Some(path) = self.asleep() else { return Ok(()) };
-        let content = self.read(path).await?;
-        self.bring_back(content).await
-    }
-
-    /// Goes on from what a file holds.
-    pub(super) async fn bring_back(&self, content: FileContent) -> Result<()> {
-        let FileContent { questions, session } = content;
-        let kept = match session {
-            Some(session) => self.restore(session, &questions).await?,
+        let config = self.config.clone();
+        let opened = spawn_blocking(move || file::open(&path, &config.signature)).await;
+        let OpenFile { questions, session } = opened.map_err(unwritten)??;
+        // Both parts can be large, and neither needs the other until the end.
+        let questions = spawn_blocking(move || questions.read());
+        let session = spawn_blocking(move || session.read()).await.map_err(unwritten)??;
+        let restored = match session {
+            Some(SessionBytes { holds, snapshot }) => self.restore(snapshot).await?.zip(Some(holds)),
+            None => None,
+        };
+        let questions = questions.await.map_err(unwritten)??;
+        let kept = match restored {
+            Some((restored, holds)) => Some(self.keep(restored, holds, &questions).await?),
             None => None,
         };
         *self.session.lock().await = kept;
@@ -168,25 +173,33 @@ impl SharedConversation {
 
     /// Restores a session. One that cannot be read here, because it is of another backend or build, is as one
     /// that died: its inputs and results are put in again.
-    async fn restore(&self, session: SessionBytes, questions: &Questions) -> Result<Option<KeptSession>> {
+    async fn restore(&self, snapshot: Bytes) -> Result<Option<Box<dyn CodeInterpreter>>> {
         if !self.config.factory.capabilities().snapshot {
             return Ok(None);
         }
-        let restored = match self.config.factory.restore(&session.snapshot).await {
-            Ok(restored) => restored,
+        match self.config.factory.restore(&snapshot).await {
+            Ok(restored) => Ok(Some(restored)),
             Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
                 tracing::warn!(%error, "the session of a conversation is started anew");
-                return Ok(None);
+                Ok(None)
             }
-            Err(error) => return Err(error),
-        };
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A session that was restored, with what it holds.
+    async fn keep(
+        &self,
+        restored: Box<dyn CodeInterpreter>,
+        holds: Vec<String>,
+        questions: &Questions,
+    ) -> Result<KeptSession> {
         let mut values = questions.values(&self.config);
-        let holds = session.holds.into_iter();
+        let holds = holds.into_iter();
         let inputs = holds.filter_map(|name| values.swap_remove(&name).map(|value| (name, value))).collect();
         let (seed, is_deterministic) = (self.config.seed, self.config.deterministic);
         // Its random numbers go on where they were.
-        let kept = KeptSession::restored(restored, inputs, seed, is_deterministic, &self.config).await?;
-        Ok(Some(kept))
+        KeptSession::restored(restored, inputs, seed, is_deterministic, &self.config).await
     }
 
     /// Writes the conversation to a file.
