@@ -1,6 +1,8 @@
 //! What is asked of a system: a ratio to what others take in the same run. A time alone says nothing on
 //! another machine, so a value is asked for only where nothing in the run compares.
 
+use std::thread::available_parallelism;
+
 use crate::{
     record::{Point, Row},
     units::{Unit, times},
@@ -18,6 +20,8 @@ pub(crate) enum Goal {
     Times(f64, &'static [&'static str]),
     /// So many times the system's own median at the first point.
     TimesFirst(f64),
+    /// So many times what its work takes if no processor ever waits.
+    TimesWork(f64),
 }
 
 impl Goal {
@@ -41,6 +45,11 @@ impl Goal {
             Self::TimesFirst(ratio) => {
                 let row = first?.rows.iter().find(|row| row.system == system)?;
                 (ratio, row.median()?, "its own, at first")
+            }
+            Self::TimesWork(ratio) => {
+                let work = rows.iter().find(|row| row.system == system)?.cpu_time(unit)?;
+                let processors = available_parallelism().map_or(1, usize::from);
+                (ratio, work / processors as f64, "its CPU time on all processors")
             }
         };
         Some((ratio * median, Some(format!("{} {of}", times(ratio)))))
@@ -68,6 +77,17 @@ mod tests {
         let none = [row("monty", Kind::Peer, &[0.0]), row("rlms", Kind::Peer, &[0.0])];
         let goal = Goal::Times(0.5, both).resolve(Unit::Bytes, "wasm", &none, None);
         assert_eq!(goal, Some((0.0, words("0.50× monty"))), "of two that are the same, the first");
+    }
+
+    #[test]
+    fn a_ratio_to_the_work_is_of_all_processors() {
+        let mut wasm = row("wasm", Kind::Backend, &[4.0]);
+        let goal = |wasm: &Row| Goal::TimesWork(1.5).resolve(Unit::Seconds, "wasm", &[wasm.clone()], None);
+        assert_eq!(goal(&wasm), None, "nothing is known of its work");
+        (wasm.cpu, wasm.wall) = (6.0, 4.0);
+        let ideal = 6.0 / available_parallelism().map_or(1, usize::from) as f64;
+        let words = "1.50× its CPU time on all processors".to_owned();
+        assert_eq!(goal(&wasm), Some((1.5 * ideal, Some(words))));
     }
 
     #[test]

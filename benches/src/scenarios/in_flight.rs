@@ -72,7 +72,7 @@ impl Scenario for InFlight {
     fn goal(&self, system: &str, at: Option<u64>) -> Option<Goal> {
         match (system, at, self.unit) {
             ("wasm", Some(10_000), Unit::Bytes) => Some(Goal::Value(8e9)),
-            ("wasm", Some(10_000), _) => Some(Goal::Value(15.0)),
+            ("wasm", Some(10_000), _) => Some(Goal::TimesWork(1.5)),
             _ => None,
         }
     }

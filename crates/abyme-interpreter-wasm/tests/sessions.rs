@@ -361,7 +361,12 @@ async fn sessions_over_the_limit_wait_for_their_turn() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         drop(first);
     });
-    third.unwrap();
+    let mut third = third.unwrap();
+    // Also that of a large session, whose memory is given back elsewhere.
+    let grown = third.execute(Cell::new("data = b'x' * 50_000_000"), &NoHostFunctions).await.unwrap();
+    assert!(grown.error.is_none(), "{grown:?}");
+    third.shutdown().await.unwrap();
+    factory.create().await.unwrap().start().await.unwrap();
 }
 
 /// Every session waits in a host call until all of them do, on one thread.

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -66,6 +66,32 @@ async fn a_run_under_way_is_forked_between_its_turns() {
     let handle = dropped.fork_handle();
     drop(dropped);
     assert_eq!(handle.fork_at(1).await.unwrap_err().kind(), ErrorKind::Cancelled);
+}
+
+#[tokio::test]
+async fn a_fork_begins_before_the_next_turn_where_nothing_waits() {
+    let interpreter = ScriptedInterpreter::from_fn(|cell| {
+        let mut seen = Observation::default();
+        seen.submission = (cell.code == "second").then(answer);
+        Ok(seen)
+    });
+    let rlm = Rlm::builder("docs -> answer: int").model(two_cells()).interpreter(interpreter.factory());
+    let is_forked = Arc::new(AtomicBool::new(false));
+    let (forked, was_forked) = (is_forked.clone(), Arc::new(AtomicBool::new(false)));
+    let noted = was_forked.clone();
+    let run = rlm.build().unwrap().run(inputs! { docs: "d" }).on_event(move |record: &Arc<Record>| {
+        if matches!(record.event, Event::ModelReplied { turn: 2, .. }) {
+            noted.store(is_forked.load(Ordering::SeqCst), Ordering::SeqCst);
+        }
+    });
+    let fork = run.fork_at(1);
+    let (whole, fork) = tokio::join!(run.into_future(), async {
+        let fork = fork.await.unwrap();
+        forked.store(true, Ordering::SeqCst);
+        fork.await
+    });
+    assert_eq!(whole.unwrap().outputs(), fork.unwrap().outputs());
+    assert!(was_forked.load(Ordering::SeqCst), "the run went on before its fork was there");
 }
 
 #[tokio::test]

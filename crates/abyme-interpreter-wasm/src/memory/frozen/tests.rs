@@ -19,6 +19,17 @@ async fn few_pages_are_not_worth_it() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn two_threads_write_what_is_much() {
+    write_much().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn two_threads_write_it_in_one_piece_beside_others() {
+    write_much().await;
+}
+
+#[cfg(target_os = "linux")]
+async fn write_much() {
     for count in [2 * MIN_PAGES, 2 * MIN_PAGES + 1, 4 * BATCH + 7] {
         let content = pages(count);
         let kept = frozen(&content).await.unwrap();
