@@ -49,50 +49,61 @@ def _compile_split(code, cell):
     This takes half the time because it makes no tree. Where the last one begins is a guess. If the lines
     before are a program, no statement of them continues behind it, so the guess is right.
     """
-    start = _guess_last(code)
+    text = code.rstrip(_BLANKS)
+    start = _guess_last(text)
     if start < 0 or "\r" in code or "\f" in code:
         return None
-    last, above = code[start:].rstrip(_BLANKS), "\n" * code.count("\n", 0, start)
-    statement, tail = _name_at_end(last)
-    statements = []
+    last, statements = text[start:], []
     try:
-        if tail is None:
-            if not last.startswith(_STATEMENTS) and not _is_assignment(last):
-                tail = compile(above + last, cell, "eval", 0, True)
-            elif ";" in last:
-                return None  # an expression may follow
-            else:
-                statement = last
-        if statement:
-            if "__future__" in statement or "global" in code:
-                return None  # it must be seen whole to find what is wrong with it
-            statements.append(compile(above + statement, cell, "exec", 0, True))
+        if _is_name(last):
+            tail = last
+        else:
+            above = "\n" * code.count("\n", 0, start)
+            statement, tail = _name_at_end(last)
+            if tail is None:
+                if not last.startswith(_STATEMENTS) and not _is_assignment(last):
+                    tail = compile(above + last, cell, "eval", 0, True)
+                elif ";" in last:
+                    return None  # an expression may follow
+                else:
+                    statement = last
+            if statement:
+                if "__future__" in statement or "global" in code:
+                    return None  # it must be seen whole to find what is wrong with it
+                statements.append(compile(above + statement, cell, "exec", 0, True))
         if start:
             statements.insert(0, compile(code[:start], cell, "exec", 0, True))
             if statements[0].co_flags & _FUTURES:
                 return None  # what follows is compiled with them
     except COMPILE_ERRORS:
         return None
-    return tuple(statements), tail, False
+    return statements, tail, False
+
+
+def _is_name(text):
+    return text.isidentifier() and text.isascii() and text not in _KEYWORDS
 
 
 def _name_at_end(last):
-    """`(statements, name)`: `last` is a name, with or without statements before it in its line.
+    """`(statements, name)`: `last` ends with a name, and has statements before it in its line.
 
     Without a line's end, a comment and a colon, these are simple statements, if they are statements at all.
     Else `("", None)`.
     """
     statements, semicolon, name = last.rpartition(";")
     name = name.strip(_BLANKS)
-    if name.isidentifier() and name.isascii() and name not in _KEYWORDS and _MORE.isdisjoint(statements):
-        if not semicolon or statements.rstrip(_BLANKS)[-1:] not in ("", ";"):
+    if semicolon and _is_name(name) and _MORE.isdisjoint(statements):
+        if statements.rstrip(_BLANKS)[-1:] not in ("", ";"):
             return statements, name
     return "", None
 
 
 def _guess_last(code):
-    """The beginning of the last line that looks like the first one of a statement; negative without one."""
-    end = len(code.rstrip(_BLANKS))
+    """The beginning of the last line that looks like the first one of a statement; negative without one.
+
+    No blanks follow the code.
+    """
+    end = len(code)
     while True:
         start = code.rfind("\n", 0, end) + 1
         if code[start : start + 1] not in _INNER and not code.startswith(_CLAUSES, start):
@@ -179,7 +190,7 @@ class SessionLoop:
 
     def __init__(self):
         self._loop = None
-        self._known = None  # asyncio, its policy and what that keeps the loop in, if all are Python's own
+        self._known = None  # asyncio, its policy, where this thread's loop is, if all are Python's own
 
     def must_prepare(self, code):
         """Whether a cell may ask `asyncio` for the loop, and it is not in place. No code of a cell runs."""
@@ -188,10 +199,10 @@ class SessionLoop:
             return "asyncio" in code
         if self._known is None or asyncio is not self._known[0]:
             return True
-        _, policy, local, loop = self._known
+        _, policy, of_thread, loop = self._known
         try:
             found = vars(_modules["asyncio.events"])["_event_loop_policy"]
-            if found is not policy or local._loop is not loop:
+            if found is not policy or of_thread.get("_loop") is not loop:
                 return True
             return loop._closed or loop._thread_id is not None
         except Exception:  # a cell broke asyncio
@@ -232,7 +243,7 @@ class SessionLoop:
             policy.set_event_loop(loop)
         self._loop = loop
         is_own = all([type(each).__module__.partition(".")[0] == "asyncio" for each in (policy, loop)])
-        self._known = (asyncio, policy, policy._local, loop) if is_own else None
+        self._known = (asyncio, policy, vars(policy._local), loop) if is_own else None
         return loop
 
 

@@ -302,7 +302,8 @@ class Repl:
             parts, problem = self.gate.attempt(show, value, cap)
             if problem is not None:
                 parts = (f"<repr failed: {type(problem).__name__}>", "", None)
-        return dict(zip(("text", "tail", "total"), parts))
+        text, tail, total = parts
+        return {"text": text, "tail": tail, "total": total}
 
     # ---- names ----
 
@@ -374,21 +375,23 @@ class Repl:
 
     def _user_variables(self):
         """The variables that the model or the user made: `(name, value)` pairs."""
-        look, self._look, others = self._look, None, self._others
+        look, self._look, others, provided = self._look, None, self._others, self._provided
         if look is None:
             names, values = list(self.variables), list(self.variables.values())
             look = names, values, self._front_of(names, values)
-            if not look[2]:
-                self._find_front(names, values)
         names, values, front = look
-        return [
+        found = [
             (name, value)
             for name, value in zip(names[front:], values[front:])
             if type(name) is str
             and others.get(name, MISSING) is not value
             and name[:1] != "_"
-            and self._is_variable(name, value)
+            and name not in provided
+            and (type(value) in WORDS or not self._is_module(name, value))
         ]
+        if not front:  # not before: now the modules are known
+            self._find_front(names, values)
+        return found
 
     def _front_of(self, names, values):
         """How many names come before the user's in the namespace with all their values; 0 if one has another.
@@ -406,13 +409,12 @@ class Repl:
         has_all = set(names[:size]).issuperset((*self._provided, "answer", "__name__", "__builtins__"))
         self._front = (names[:size], values[:size]) if has_all else ((), ())
 
-    def _is_variable(self, name, value):
-        kind = type(value)
-        if kind not in UNSIZED and kind not in SIZED and is_module(value):
-            if _modules.get(name) is value:  # most sessions have a dozen: remembering them makes this quick
-                self._others[name] = value
+    def _is_module(self, name, value):
+        if not is_module(value):
             return False
-        return name not in self._provided
+        if _modules.get(name) is value:  # most sessions have a dozen: remembering them makes this quick
+            self._others[name] = value
+        return True
 
     def _note_changes(self, answer):
         """Compare the namespace with that after the last cell, by identity and size, never by content."""
@@ -428,7 +430,7 @@ class Repl:
             size = len(value) if kind in SIZED else None if kind in UNSIZED else size_of(value)
             now[name] = state = (id(value), size)
             if before.get(name) != state:
-                changed.append({"name": clip(name, NAME_CHARS), **_about(value, kind, size)})
+                changed.append(_change(name, value, kind, size))
         self._states = now
         return changed
 
@@ -450,11 +452,13 @@ class Repl:
                 answer["unreadable"][name] = reason or type(problem).__name__
 
 
-def _about(value, kind, size):
+def _change(name, value, kind, size):
     word = WORDS.get(kind)
     if word is not None:
-        return {"type": word, "summary": word if size is None else f"{word}[{size}]"}
-    return {"type": clip(type_name(value), NAME_CHARS), "summary": clip(summary(value, size), NAME_CHARS)}
+        about = word if size is None else f"{word}[{size}]"
+    else:
+        word, about = clip(type_name(value), NAME_CHARS), clip(summary(value, size), NAME_CHARS)
+    return {"name": clip(name, NAME_CHARS), "type": word, "summary": about}
 
 
 def _reason(problem):
