@@ -190,7 +190,7 @@ class SessionLoop:
 
     def __init__(self):
         self._loop = None
-        self._known = None  # asyncio, its policy, where this thread's loop is, if all are Python's own
+        self._known = None  # asyncio, its names and policy, where this thread's loop is, if all are its own
 
     def must_prepare(self, code):
         """Whether a cell may ask `asyncio` for the loop, and it is not in place. No code of a cell runs."""
@@ -199,10 +199,9 @@ class SessionLoop:
             return "asyncio" in code
         if self._known is None or asyncio is not self._known[0]:
             return True
-        _, policy, of_thread, loop = self._known
+        _, events, policy, of_thread, loop = self._known
         try:
-            found = vars(_modules["asyncio.events"])["_event_loop_policy"]
-            if found is not policy or of_thread.get("_loop") is not loop:
+            if events["_event_loop_policy"] is not policy or of_thread.get("_loop") is not loop:
                 return True
             return loop._closed or loop._thread_id is not None
         except Exception:  # a cell broke asyncio
@@ -243,7 +242,7 @@ class SessionLoop:
             policy.set_event_loop(loop)
         self._loop = loop
         is_own = all([type(each).__module__.partition(".")[0] == "asyncio" for each in (policy, loop)])
-        self._known = (asyncio, policy, vars(policy._local), loop) if is_own else None
+        self._known = (asyncio, vars(events), policy, vars(policy._local), loop) if is_own else None
         return loop
 
 

@@ -249,7 +249,10 @@ class Repl:
 
     def _current_streams(self):
         """The streams that a cell may have replaced, and those that C code and careful programs use."""
-        return [getattr(sys, name, None) for name in _OUTPUTS]
+        try:
+            return sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__
+        except AttributeError:  # a cell deleted one
+            return [getattr(sys, name, None) for name in _OUTPUTS]
 
     def _enter(self):
         """Make this session the program of the process. Replaced where sessions share a process."""

@@ -123,11 +123,16 @@ class Channel:
             raise RuntimeError("no cell is running: its functions work only while it runs")
 
     def _write(self, message, values, allowed):
-        blobs = wire.Blobs(self._max_bytes)
-        if values:
-            for key, value in values.items():
-                message[key] = wire.pack(value, blobs)
-        return self._write_parts(wire.encode(message, blobs), allowed)
+        parts = None
+        if values and not wire.needs_packing(values.values()):
+            parts = wire.encode_short({**message, **values}, self._max_bytes)
+        if parts is None:
+            blobs = wire.Blobs(self._max_bytes)
+            if values:
+                for key, value in values.items():
+                    message[key] = wire.pack(value, blobs)
+            parts = wire.encode(message, blobs)
+        return self._write_parts(parts, allowed)
 
     def _write_parts(self, parts, allowed):
         try:
@@ -293,15 +298,16 @@ class Host:
         frame = self.channel.call(message, {"args": args, "kwargs": kwargs})
         if frame is None:
             return None  # interrupted: KeyboardInterrupt is raised as soon as the gate opens
-        wire.check_fits(frame[0])
+        message, blobs = frame
+        wire.check_fits(message)
         try:
-            message = wire.unpack(*frame)
+            error = wire.unpack(message.get("error"), blobs)
+            value = wire.unpack(message.get("value"), blobs)
         except wire.ProtocolError as problem:
             self.channel.fatal(problem)
-        error = message.get("error")
         if error is not None:
             raise scope.host_error(str(error.get("type")), str(error.get("message")))
-        return message.get("value")
+        return value
 
     def submit(self, via, fields, value):
         """Send a submission."""

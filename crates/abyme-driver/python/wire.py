@@ -280,6 +280,27 @@ def encode(message, blobs):
     return [b"".join(prefix), *blobs]
 
 
+def needs_packing(values):
+    """Whether `pack` may change any of the values. It leaves those of most calls as they are."""
+    for value in values:
+        if type(value) is not dict:
+            if not _is_own(value):
+                return True
+        elif "$" in "".join(value) or not all(map(_is_own, value.values())):
+            return True
+    return False
+
+
+def _is_own(value):
+    """Whether this is its own Abyme JSON for sure: a short text, an integer, a constant, or an empty list."""
+    kind = type(value)
+    if kind is str:
+        return len(value) < TEXT_BLOB
+    if kind is int:
+        return -(1 << 63) <= value < 1 << 63
+    return value is None or kind is bool or (kind is list and not value)
+
+
 def encode_short(message, limit):
     """`encode` for a message that needs no packing, if it is short: then it takes little of the host's
     memory. None for a long one.

@@ -202,6 +202,17 @@ class ValuesOnTheWire(StdioCase):
         with self.assertRaisesRegex(ValueError, "more than 3"):
             wire.pack([b"x"] * 4, wire.Blobs())
 
+    def test_values_that_need_no_packing(self):
+        wire = load(("texts", "wire"))
+        for value in ("é", "x" * 511, 1, -(1 << 63), True, None, [], {}, {"a": "b", "c": 1, "d": []}):
+            with self.subTest(str(value)[:20]):
+                self.assertFalse(wire.needs_packing([value]))
+                packed = wire.pack(value, blobs := wire.Blobs())
+                self.assertEqual(wire.encode_short([value], None), wire.encode([packed], blobs))
+        for value in ("x" * 512, 1 << 63, 1.5, b"", [1], {"a": "x" * 512}, {"b": 1, "$a": 1}, {"a": {}}):
+            with self.subTest(str(value)[:20]):
+                self.assertTrue(wire.needs_packing([None, value]))
+
     def test_values_that_would_take_too_much_of_the_host(self):
         wire = load(("texts", "wire"))
         deep = [[number] for number in range(1000)]
