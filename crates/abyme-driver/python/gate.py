@@ -91,19 +91,16 @@ class Gate:
         in between.
         """
         self.open = True
-        failed = False
         try:
             return _inside(self, action, args), None
         except BaseException as problem:
-            failed = True
+            for thresholds, _ in _pauses:
+                if thresholds != _NEVER:  # no other session of the process has paused them
+                    self.thresholds = thresholds
+                break
             return None, problem
         finally:
             self.open = False
-            if failed:
-                for thresholds, _ in _pauses:
-                    if thresholds != _NEVER:  # no other session of the process has paused them
-                        self.thresholds = thresholds
-                    break
             try:  # the cell's hooks must not run inside the driver; one that raises is removed by that
                 setprofile(None)
                 settrace(None)

@@ -97,8 +97,8 @@ class Repl:
 
     def run(self, request):
         """Run one cell and return the fields of a `done` message."""
-        self._begin(request)
         cap = request.get("max_output_chars", DEFAULT_OUTPUT_CHARS)
+        self._begin(request, cap)
         answer = {"value": None, "error": None, "changed": [], "changed_total": 0}
         try:
             self._run_cell(request, cap, answer)
@@ -134,11 +134,11 @@ class Repl:
 
     # ---- the steps of a cell ----
 
-    def _begin(self, request):
+    def _begin(self, request, cap):
         """Restore what an earlier cell may have changed, and open the session for this one."""
         if request.get("code"):  # the model, which counts cells too, does not know of one without code
             self._count += 1
-        cap, now = request.get("max_output_chars", DEFAULT_OUTPUT_CHARS), monotonic()
+        now = monotonic()
         self.stdout.begin(cap, now)
         self.stderr.begin(cap, now)
         self._enter()
@@ -387,8 +387,8 @@ class Repl:
             (name, value)
             for name, value in zip(names[front:], values[front:])
             if type(name) is str
-            and others.get(name, MISSING) is not value
             and name[:1] != "_"
+            and others.get(name, MISSING) is not value
             and name not in provided
             and (type(value) in WORDS or not self._is_module(name, value))
         ]
