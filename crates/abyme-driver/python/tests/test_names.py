@@ -608,6 +608,14 @@ class Changes(ReplCase):
             self.changed("class T:\n  shape = (1000000, 4)\nt = T()"), {"T": "class", "t": "T 1000000x4"}
         )
 
+    def test_names_that_come_first_are_looked_at_together(self):
+        self.ok("json.dumps(1)\nx = 1")
+        names, values = map(list, self.repl._front)
+        self.assertEqual(names[-1], "json")
+        self.assertEqual(self.ok("json = x")["changed"][0]["name"], "json")
+        self.assertIsNot(self.repl.variables["json"], values[-1])
+        self.assertEqual(self.ok("x")["changed"], [])
+
     def test_at_most_thirty(self):
         answer = self.ok("for i in range(50): globals()[f'v{i}'] = i\ndel i")
         self.assertEqual((len(answer["changed"]), answer["changed_total"]), (30, 50))
