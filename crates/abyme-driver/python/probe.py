@@ -12,7 +12,10 @@ import sys
 from _frozen_importlib_external import MAGIC_NUMBER
 
 _sources = json.load(sys.stdin.buffer)
-_codes = {name: compile(text, f"<abyme>/{name}.py", "exec", 0, True) for name, text in _sources.items()}
+_codes = {
+    name: marshal.dumps(compile(text, f"<abyme>/{name}.py", "exec", 0, True))
+    for name, text in _sources.items()
+}
 _prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
 _parts = ("lib", "lib64", "pyvenv.cfg", "share/zoneinfo")
 _about = {

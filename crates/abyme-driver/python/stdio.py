@@ -1,44 +1,100 @@
 """Runs a session over its standard input and output: `python3 -I stdio.py`. PROTOCOL.md specifies it.
 
-The protocol moves to private duplicates of descriptors 0 and 1 before anything else happens. Descriptor 0 is
-then /dev/null, and 1 and 2 are pipes into the capture of the running cell. So nothing that a cell, its
-subprocesses or C code write can be taken for a frame.
+The first message goes out as soon as this file is there: the other files are loaded while it travels. Before
+a cell runs, the protocol moves to private duplicates of descriptors 0 and 1. Descriptor 0 is then /dev/null,
+and 1 and 2 are pipes into the capture of the running cell. So nothing that a cell, its subprocesses or C code
+write can be taken for a frame.
 """
 
 import os
 import sys
 
 import _warnings
-from _signal import SIGINT, set_wakeup_fd, signal
+from _signal import SIG_IGN, SIGINT, set_wakeup_fd, signal
 from _thread import RLock, allocate_lock, get_ident, start_new_thread
 from codecs import getincrementaldecoder
 from itertools import count
-from select import POLLIN, poll
+from marshal import loads
 
 # Each driver file has its own copy of the builtins: a cell that runs `builtins.len = None` must not break it.
 __builtins__ = dict(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
 
+PROTOCOL = 1
+_PACKAGE = "_abyme"
 
-def _load_driver():
-    """Import the other files as package `_abyme`, and hide it from cells again."""
-    package = type(sys)("_abyme")
+
+class _Finder:
+    """Finds the other files in the code that `boot.py` was given."""
+
+    def __init__(self, codes):
+        self.codes = codes
+
+    def find_spec(self, name, path=None, target=None):
+        package, _, file = name.partition(".")
+        if package == _PACKAGE and file in self.codes:
+            return type(sys.__spec__)(name, self, origin="abyme")
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        exec(loads(self.codes.pop(module.__name__.partition(".")[2])), module.__dict__)
+
+
+def _say_ready(code):
+    """Send the first message. It is made by hand: what makes the others is not loaded yet."""
+    path = "".join(c if " " <= c not in '"\\' else f"\\u{ord(c):04x}" for c in sys.executable or "")
+    header = '{"type":"ready","protocol":%d,"python":"%d.%d.%d","executable":"%s","pid":%d%s}' % (
+        PROTOCOL,
+        *sys.version_info[:3],
+        path,
+        os.getpid(),
+        "" if code is None else ',"code":{"$bytes":0}',
+    )
+    header = header.encode("utf-8", "replace")  # a path may have lone surrogates
+    sizes = b"" if code is None else len(code).to_bytes(8, "big")
+    prefix = b"ABY1" + len(header).to_bytes(4, "big") + (len(sizes) // 8).to_bytes(4, "big") + sizes
+    frame = memoryview(prefix + header + (code or b""))
+    while frame:
+        frame = frame[os.write(1, frame) :]
+
+
+def _load_driver(codes=None, handed_back=None):
+    """Say `ready`, import the other files as package `_abyme`, and hide it from cells again.
+
+    The imports take longer than all before them, and a request does not come before the first message has
+    arrived. An interrupt is ignored meanwhile, as whenever no cell runs.
+    """
+    package = type(sys)(_PACKAGE)
     package.__path__ = [os.path.dirname(os.path.abspath(__file__))]
-    sys.modules["_abyme"] = package
+    sys.modules[_PACKAGE] = package
+    finder = _Finder(codes or {})
+    sys.meta_path.insert(0, finder)
     try:
-        from _abyme import confine, errors, repl, scope, wire
+        if len(sys.argv) > 1:
+            from _abyme import confine
 
-        return confine, errors, repl, scope, wire
+            confine.refuse_programs(sys.argv[1])  # before there are threads, which it would not hold for
+        signal(SIGINT, SIG_IGN)
+        _say_ready(handed_back)
+        from _abyme import errors, repl, scope, wire
+
+        return errors, repl, scope, wire
     finally:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "_abyme"]:
+        sys.meta_path.remove(finder)
+        for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGE]:
             del sys.modules[name]
 
 
-confine, errors, repl, scope, wire = _load_driver()
+# `boot.py` sets these two names.
+errors, repl, scope, wire = _load_driver(globals().pop("codes", None), globals().pop("handed_back", None))
 errors.hide_frames_of(_load_driver)
 errors.hide_frames_of(wire.pack)
 errors.hide_frames_of(wire.FilledText.text)
 
-PROTOCOL = 1
+# Not with the other imports: the first message does not wait for a library of its own.
+from select import POLLIN, poll
+
 EXIT_OK, EXIT_PROTOCOL = 0, 70
 FOLLOWER_SECONDS = 0.05  # how often the main thread checks for an interrupt while another thread reads
 PRIVATE_FD = 120
@@ -388,20 +444,9 @@ class Driver:
         start_new_thread(self._output.run, ())
         _warnings.filters.insert(0, ("ignore", ForkWarning, DeprecationWarning, None, 0))
 
-    def serve(self, code):
-        """Answer requests until the host sends `shutdown` or closes the stream. It gets `code` first."""
+    def serve(self):
+        """Answer requests until the host sends `shutdown` or closes the stream."""
         try:
-            self._channel.send(
-                {
-                    "type": "ready",
-                    "protocol": PROTOCOL,
-                    "python": ".".join(map(str, sys.version_info[:3])),
-                    "executable": sys.executable,
-                    "pid": os.getpid(),
-                },
-                None if code is None else {"code": code},
-            )
-            del code
             while True:
                 self._answer(*self._channel.next_request())
         except BaseException as problem:
@@ -505,12 +550,10 @@ def _private(fd, mode):
 
 def main():
     """Set the process up as a session and serve it."""
-    if len(sys.argv) > 1:
-        confine.refuse_programs(sys.argv[1])  # before there are threads, which it would not hold for
     sys.argv = ["abyme"]
     sys.path.insert(0, "")  # the working directory, which `-I` leaves out: cells import what they write there
     sys.dont_write_bytecode = True  # a module that is written twice in a second would be taken from the cache
-    Driver().serve(globals().pop("handed_back", None))  # `boot.py` sets it
+    Driver().serve()
 
 
 if __name__ == "__main__":

@@ -45,12 +45,12 @@ def full(stream, streamed=""):
 class Session:
     """A driver process and a host that answers calls with `answer(name, args, kwargs)`."""
 
-    def __init__(self, answer=None, timeout=30):
+    def __init__(self, answer=None, timeout=30, executable=sys.executable):
         self.answer = answer or (lambda name, args, kwargs: None)
         self.timeout = timeout
         self.runs = 0
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-B", os.path.join(PYTHON_DIR, "stdio.py")],
+            [executable, "-I", "-B", os.path.join(PYTHON_DIR, "stdio.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,

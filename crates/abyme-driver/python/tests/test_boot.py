@@ -1,6 +1,7 @@
 """The driver from a bundle on its stdin: sources, code of this Python, and code that is no use to it."""
 
 import json
+import marshal
 import os
 import struct
 import subprocess
@@ -21,18 +22,25 @@ def sources():
     return json.dumps(texts).encode()
 
 
+def command():
+    """What starts a Python that reads a bundle."""
+    with open(os.path.join(PYTHON_DIR, "boot.py"), encoding="utf-8") as file:
+        return [sys.executable, "-I", "-B", "-c", file.read()]
+
+
+def bundle(kind, data):
+    return kind + struct.pack(">Q", len(data)) + data
+
+
 class Booted(Session):
     """A session whose driver comes as these bundles: one, and another one if that is asked for."""
 
     def __init__(self, *bundles):
         self.answer, self.timeout, self.runs, self.asked = None, 30, 0, 0
-        with open(os.path.join(PYTHON_DIR, "boot.py"), encoding="utf-8") as file:
-            boot = file.read()
-        command = [sys.executable, "-I", "-B", "-c", boot]
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, bufsize=0)
+        self.process = subprocess.Popen(command(), stdin=pipe, stdout=pipe, bufsize=0)
         for kind, data in bundles:
-            self.send_bytes(kind + struct.pack(">Q", len(data)) + data)
+            self.send_bytes(bundle(kind, data))
             self.ready = self.receive()
             if self.ready["type"] == "ready":
                 break
@@ -67,6 +75,23 @@ class Boot(unittest.TestCase):
         for useless in (b"\x00" + code[1:], code[:1000], code[:4], b"", code[:4] + b"N"):
             with Booted((b"M", useless), (b"J", sources())) as session:
                 self.assertEqual((session.asked, printed(session)), (1, "42\n"), useless[:20])
+
+    def test_a_file_that_cannot_be_loaded_ends_the_process(self):
+        code = self.code()
+        files = marshal.loads(code[4:])
+        broken = compile("raise ImportError('a library is missing')", "<abyme>/wire.py", "exec")
+        files["wire"] = marshal.dumps(broken)
+        given = bundle(b"M", code[:4] + marshal.dumps(files))
+        done = subprocess.run(command(), input=given, capture_output=True, timeout=30)
+        self.assertEqual((done.returncode, done.stdout.count(b"ABY1")), (1, 1), done)
+        self.assertIn(b"a library is missing", done.stderr)
+
+    def test_nothing_of_the_loading_is_left_to_cells(self):
+        modules = "import sys\n[name for name in sys.modules if 'abyme' in name]"
+        finders = "[finder for finder in sys.meta_path if type(finder).__name__ == '_Finder']"
+        with Booted((b"M", self.code())) as session:
+            self.assertEqual(session.run(modules)["value"]["text"], "[]")
+            self.assertEqual(session.run(finders)["value"]["text"], "[]")
 
 
 if __name__ == "__main__":

@@ -52,6 +52,22 @@ class Basics(StdioCase):
         self.assertEqual((ready["type"], ready["protocol"]), ("ready", 1))
         self.assertEqual(ready["python"], ".".join(map(str, sys.version_info[:3])))
 
+    def test_ready_names_an_executable_with_any_characters(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        path = os.path.join(directory.name, 'a"b\\c\t\x7f\xe9\U0001f600')
+        os.symlink(sys.executable, path)
+        session = Session(executable=path)
+        self.addCleanup(session.__exit__)
+        self.assertEqual(session.ready["executable"], path)
+        self.assertEqual(session.ready["pid"], session.process.pid)
+
+    def test_interrupts_before_the_first_cell_are_ignored(self):
+        session = self.session()
+        for _ in range(20):
+            self.interrupt(session, 0.001)
+        self.assertEqual(self.value(session, "6 * 7"), "42")
+
     def test_cell(self):
         session = self.session()
         answer = self.check(session.run("x = 1\nprint('hi')\nx + 1"))
