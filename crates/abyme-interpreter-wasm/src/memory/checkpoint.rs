@@ -119,7 +119,7 @@ pub(crate) struct Checkpoint {
     /// The size of the memory.
     pub(crate) len: usize,
     /// The changed pages, in the order of their numbers.
-    pub(crate) pages: Vec<(u32, Page)>,
+    pub(crate) pages: Arc<Vec<(u32, Page)>>,
     /// How many of them are copies.
     pub(crate) own: usize,
     pub(crate) wasi: WasiCheckpoint,
@@ -141,7 +141,8 @@ impl Checkpoint {
         let since = if before.is_some() { Since::LastScan } else { Since::BaseImage };
         let written = vm.written_pages(since);
         let (memory, placed) = (vm.memory(), vm.placed_texts());
-        let (mut pages, mut own) = before.map(|before| (before.pages, before.own)).unwrap_or_default();
+        let (pages, mut own) = before.map(|before| (before.pages, before.own)).unwrap_or_default();
+        let mut pages = Arc::unwrap_or_clone(pages);
         let mut compared = Vec::with_capacity(written.len());
         let (mut fresh, mut gone, mut place, mut thawed) = (Vec::new(), Vec::new(), 0, false);
         for (count, number) in written.into_iter().enumerate() {
@@ -173,7 +174,7 @@ impl Checkpoint {
                 None => {
                     let given = given(placed, at, now);
                     own += usize::from(given.is_none());
-                    fresh.push((number, now, given));
+                    fresh.push((number, given));
                     true
                 }
             };
@@ -189,13 +190,15 @@ impl Checkpoint {
         if thawed {
             thaw_rests(&mut pages);
         }
-        let copied: Vec<_> =
-            fresh.iter().filter(|(.., given)| given.is_none()).map(|(_, now, _)| *now).collect();
+        let copied = fresh.iter().filter(|(_, given)| given.is_none());
+        let copied: Vec<_> = copied.map(|(number, _)| &memory[*number as usize * PAGE..][..PAGE]).collect();
         let mut copies = Page::copies(&copied).await.into_iter();
         let fresh = fresh.into_iter();
         let mut fresh: Vec<_> =
-            fresh.filter_map(|(number, _, given)| Some((number, given.or_else(|| copies.next())?))).collect();
-        if fresh.len() > INSERTED {
+            fresh.filter_map(|(number, given)| Some((number, given.or_else(|| copies.next())?))).collect();
+        if pages.is_empty() {
+            pages = std::mem::take(&mut fresh);
+        } else if fresh.len() > INSERTED {
             pages.append(&mut fresh);
             pages.sort_by_key(|(number, _)| *number); // two sorted runs: one pass
         }
@@ -203,6 +206,7 @@ impl Checkpoint {
             let place = pages.partition_point(|(other, _)| *other < number);
             pages.insert(place, (number, page));
         }
+        let pages = Arc::new(pages);
         let checkpoint = Self { len: memory.len(), pages, own, wasi: vm.wasi().checkpoint() };
         vm.compared(compared);
         vm.forget_placed_texts();
@@ -211,7 +215,7 @@ impl Checkpoint {
 
     /// The state of an instance that did not run yet.
     pub(crate) fn of_fresh(vm: &Vm) -> Self {
-        Self { len: vm.memory().len(), pages: Vec::new(), own: 0, wasi: vm.wasi().checkpoint() }
+        Self { len: vm.memory().len(), pages: Arc::default(), own: 0, wasi: vm.wasi().checkpoint() }
     }
 
     /// A changed page.

@@ -8,7 +8,7 @@
 //! Integers are little-endian. The pages are the difference from the base image, so a snapshot can only be
 //! restored with the very same image, which the key names.
 
-use std::hash::Hasher as _;
+use std::{hash::Hasher as _, sync::Arc};
 
 use abyme_core::{Error, ErrorKind, Result};
 use abyme_wasi::WasiCheckpoint;
@@ -112,7 +112,8 @@ async fn parse(bytes: &[u8], key: &ImageKey) -> Result<Checkpoint, String> {
     }
     let wasi = WasiCheckpoint::from_bytes(rest)?;
     let (own, pages) = (pages.len(), Page::copies(&pages).await);
-    Ok(Checkpoint { len, pages: numbers.into_iter().zip(pages).collect(), own, wasi })
+    let pages = Arc::new(numbers.into_iter().zip(pages).collect());
+    Ok(Checkpoint { len, pages, own, wasi })
 }
 
 fn take<'a>(rest: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {

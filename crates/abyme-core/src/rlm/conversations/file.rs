@@ -22,6 +22,7 @@ use std::{
 
 use bytes::Bytes;
 use indexmap::IndexMap;
+use memmap2::MmapOptions;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
@@ -263,11 +264,23 @@ impl UnreadQuestions {
 impl UnreadSession {
     pub(super) fn read(mut self) -> Result<Option<SessionBytes>> {
         let path = self.snapshot.path.clone();
-        let len = self.snapshot.len();
-        let bytes = self.snapshot.take(len);
+        let bytes = self.bytes();
         let read = self.snapshot.finish().and(bytes);
         let snapshot = read.map_err(|problem| named(&path, problem))?;
-        Ok(self.holds.map(|holds| SessionBytes { holds, snapshot: snapshot.into() }))
+        Ok(self.holds.map(|holds| SessionBytes { holds, snapshot }))
+    }
+
+    fn bytes(&mut self) -> Result<Bytes, ReadProblem> {
+        let len = self.snapshot.len();
+        match usize::try_from(len).map_err(io::Error::other)? {
+            size @ LARGE.. => {
+                // All of its pages are made at once: that takes half as long as each when it is written to.
+                let mut bytes = MmapOptions::new().len(size).populate().map_anon()?;
+                self.snapshot.take_to(&mut bytes)?;
+                Ok(Bytes::from_owner(bytes))
+            }
+            _ => Ok(self.snapshot.take(len)?.into()),
+        }
     }
 }
 
@@ -328,6 +341,8 @@ fn damaged() -> ReadProblem {
 
 /// How many bytes are read before their checksum is taken: they are in the processor's cache still.
 const CHUNK: usize = 512 << 10;
+/// A snapshot of this size gets memory of its own.
+const LARGE: usize = 1 << 20;
 
 /// A part of a file, which goes into its checksum as it is read. What is in it is read to where it stays: to
 /// copy large values takes as long as all else.
@@ -353,10 +368,12 @@ impl Part {
             return Err(early().into());
         };
         let mut bytes = vec![0; len];
-        for chunk in bytes.chunks_mut(CHUNK) {
-            self.fill(chunk)?;
-        }
+        self.take_to(&mut bytes)?;
         Ok(bytes)
+    }
+
+    fn take_to(&mut self, bytes: &mut [u8]) -> Result<(), ReadProblem> {
+        bytes.chunks_mut(CHUNK).try_for_each(|chunk| self.fill(chunk))
     }
 
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), ReadProblem> {

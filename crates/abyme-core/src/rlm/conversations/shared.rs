@@ -177,7 +177,10 @@ impl SharedConversation {
         if !self.config.factory.capabilities().snapshot {
             return Ok(None);
         }
-        match self.config.factory.restore(&snapshot).await {
+        let restored = self.config.factory.restore(&snapshot).await;
+        // To give its memory back takes the system some time.
+        spawn_blocking(move || drop(snapshot));
+        match restored {
             Ok(restored) => Ok(Some(restored)),
             Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
                 tracing::warn!(%error, "the session of a conversation is started anew");

@@ -142,7 +142,9 @@ async fn given_texts_are_kept_as_parts_of_them() {
     let bytes = crate::memory::snapshot::write(&kept, &runtime.key).await.unwrap();
     let read = crate::memory::snapshot::read(&bytes, &runtime.key).await.unwrap();
     assert_eq!(read.own, kept.pages.len());
-    assert!(read.pages.iter().zip(&kept.pages).all(|(read, kept)| read.0 == kept.0 && *read.1 == *kept.1));
+    assert!(
+        read.pages.iter().zip(kept.pages.iter()).all(|(read, kept)| read.0 == kept.0 && *read.1 == *kept.1)
+    );
     // Where others are in their place, these are copied.
     run(&mut live, "del one, two\nthree = bytearray(b'y') * 4_000_000").await;
     assert_whole(&mut live, &runtime, "overwritten").await;
