@@ -209,37 +209,30 @@ pub(super) struct UnreadSession {
 
 /// Reads the header of a file of a conversation over `signature`.
 pub(super) fn open(path: &Path, signature: &TaskSignature) -> Result<OpenFile> {
-    let parts = parts(path)?;
-    let named = |problem| named(path, problem);
-    let header = match parts.header {
-        Ok(header) if header.signature == signature.to_string() => header,
-        Ok(header) => {
-            let problem = format!(
-                "it is of a task with the signature `{}`, and this one has `{signature}`",
-                header.signature
-            );
-            return Err(named(parts.values.finish().err().unwrap_or(ReadProblem::Content(problem))));
+    let FileParts { header, values, snapshot } = parts(path)?;
+    let header = header.and_then(|header| {
+        let other = &header.signature;
+        if *other != signature.to_string() {
+            let problem =
+                format!("it is of a task with the signature `{other}`, and this one has `{signature}`");
+            return Err(problem.into());
         }
-        Err(problem) => return Err(named(parts.values.finish().err().unwrap_or(problem))),
-    };
-    Ok(OpenFile {
-        questions: UnreadQuestions {
-            values: parts.values,
-            headers: header.questions,
-            told: header.told,
-            usage: header.usage,
-        },
-        session: UnreadSession { snapshot: parts.snapshot, holds: header.holds },
-    })
+        Ok(header)
+    });
+    match header {
+        Ok(ConversationHeader { questions: headers, told, usage, holds, .. }) => Ok(OpenFile {
+            questions: UnreadQuestions { values, headers, told, usage },
+            session: UnreadSession { snapshot, holds },
+        }),
+        Err(problem) => values.checked(Err(problem)).map_err(|problem| named(path, problem)),
+    }
 }
 
 impl UnreadQuestions {
     pub(super) fn read(mut self) -> Result<Questions> {
         let path = self.values.path.clone();
-        // What is made of a damaged file, errors too, is dropped.
         let past = self.past();
-        let read = self.values.finish().and(past);
-        let past = read.map_err(|problem| named(&path, problem))?;
+        let past = self.values.checked(past).map_err(|problem| named(&path, problem))?;
         Ok(Questions { past, told: self.told, usage: self.usage })
     }
 
@@ -265,8 +258,7 @@ impl UnreadSession {
     pub(super) fn read(mut self) -> Result<Option<SessionBytes>> {
         let path = self.snapshot.path.clone();
         let bytes = self.bytes();
-        let read = self.snapshot.finish().and(bytes);
-        let snapshot = read.map_err(|problem| named(&path, problem))?;
+        let snapshot = self.snapshot.checked(bytes).map_err(|problem| named(&path, problem))?;
         Ok(self.holds.map(|holds| SessionBytes { holds, snapshot }))
     }
 
@@ -274,7 +266,7 @@ impl UnreadSession {
         let len = self.snapshot.len();
         match usize::try_from(len).map_err(io::Error::other)? {
             size @ LARGE.. => {
-                // All of its pages are made at once: that takes half as long as each when it is written to.
+                // All of its pages are made at once: one by one, as they are written to, takes longer.
                 let mut bytes = MmapOptions::new().len(size).populate().map_anon()?;
                 self.snapshot.take_to(&mut bytes)?;
                 Ok(Bytes::from_owner(bytes))
@@ -402,6 +394,15 @@ impl Part {
     fn take_u64(&mut self) -> Result<u64, ReadProblem> {
         let bytes = self.take(8)?;
         Ok(u64::from_le_bytes(*bytes.first_chunk().ok_or_else(early)?))
+    }
+
+    /// What was made of the part, if its checksum is right: what is made of a damaged one, errors too, is
+    /// dropped.
+    fn checked<T>(self, made: Result<T, ReadProblem>) -> Result<T, ReadProblem> {
+        match made {
+            Err(ReadProblem::Io(error)) => Err(error.into()),
+            made => self.finish().and(made),
+        }
     }
 
     /// Reads the rest, and compares the checksum of all of it.
