@@ -58,6 +58,8 @@ impl Goal {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
     use crate::record::{Kind, tests::row};
 
@@ -82,7 +84,8 @@ mod tests {
     #[test]
     fn a_ratio_to_the_work_is_of_all_processors() {
         let mut wasm = row("wasm", Kind::Backend, &[4.0]);
-        let goal = |wasm: &Row| Goal::TimesWork(1.5).resolve(Unit::Seconds, "wasm", &[wasm.clone()], None);
+        let goal =
+            |wasm: &Row| Goal::TimesWork(1.5).resolve(Unit::Seconds, "wasm", slice::from_ref(wasm), None);
         assert_eq!(goal(&wasm), None, "nothing is known of its work");
         (wasm.cpu, wasm.wall) = (6.0, 4.0);
         let ideal = 6.0 / available_parallelism().map_or(1, usize::from) as f64;
