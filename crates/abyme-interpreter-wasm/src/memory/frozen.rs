@@ -15,15 +15,16 @@ use std::{io, ops::Deref, panic::resume_unwind, sync::Arc, thread};
 
 #[cfg(not(target_os = "linux"))]
 use elsewhere as linux;
-use tokio::{
-    runtime::{Handle, RuntimeFlavor},
-    task::{block_in_place, yield_now},
-};
+use tokio::task::yield_now;
 
 use crate::memory::page::{BATCH, PAGE};
 
 /// Fewer pages are not worth a file: a process may have a thousand of them open.
 const MIN_PAGES: usize = (4 << 20) / PAGE;
+
+/// How many pages each thread writes before other tasks have their turn: some 6 ms. Each round starts a
+/// thread, and shorter ones take longer in all.
+const ROUND: usize = 4 * BATCH;
 
 /// A page in a file.
 #[derive(Clone, Debug)]
@@ -81,26 +82,18 @@ pub(crate) async fn freeze(pages: &[&[u8]]) -> Option<Vec<FrozenPage>> {
 async fn written((one, other): (&[&[u8]], &[&[u8]])) -> io::Result<[Option<linux::FrozenFile>; 2]> {
     let mut first = linux::Writer::new()?;
     let mut second = if other.is_empty() { None } else { Some(linux::Writer::new()?) };
-    let mut append = |pages: &[&[u8]], others: Option<&[&[u8]]>| {
+    let mut others = other.chunks(ROUND);
+    for pages in one.chunks(ROUND) {
         // Most of the work is the system's, for each page, and each file has a lock of its own.
         thread::scope(|scope| {
-            let beside = second.as_mut().zip(others).map(|(second, pages)| {
+            let beside = second.as_mut().zip(others.next()).map(|(second, pages)| {
                 thread::Builder::new().spawn_scoped(scope, move || second.append(pages))
             });
             let beside = beside.transpose()?;
             first.append(pages)?;
             beside.map_or(Ok(()), |beside| beside.join().unwrap_or_else(|panic| resume_unwind(panic)))
-        })
-    };
-    if Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread) {
-        // In one piece: a thread for each part makes the copy half as long again.
-        block_in_place(|| append(one, Some(other)))?;
-    } else {
-        let mut others = other.chunks(BATCH);
-        for pages in one.chunks(BATCH) {
-            append(pages, others.next())?;
-            yield_now().await;
-        }
+        })?;
+        yield_now().await;
     }
     Ok([Some(first.finish()?), second.map(linux::Writer::finish).transpose()?])
 }

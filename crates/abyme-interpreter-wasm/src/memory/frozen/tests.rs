@@ -22,15 +22,16 @@ async fn two_threads_write_what_is_much() {
     write_much().await;
 }
 
+/// There no thread may block in place.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn two_threads_write_it_in_one_piece_beside_others() {
-    write_much().await;
+async fn also_among_tasks_that_stay_on_their_thread() {
+    tokio::task::LocalSet::new().run_until(write_much()).await;
 }
 
 #[cfg(target_os = "linux")]
 async fn write_much() {
-    for count in [2 * MIN_PAGES, 2 * MIN_PAGES + 1, 4 * BATCH + 7] {
+    for count in [2 * MIN_PAGES, 2 * MIN_PAGES + 1, 4 * BATCH + 7, 2 * ROUND + 7] {
         let content = pages(count);
         let kept = frozen(&content).await.unwrap();
         assert!(kept.iter().map(|page| &**page).eq(content.chunks(PAGE)), "{count}");
