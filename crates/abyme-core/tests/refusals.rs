@@ -126,7 +126,9 @@ async fn runs_at_once_wait_their_turn_without_any_setting() {
 
 #[tokio::test(start_paused = true)]
 async fn a_thousand_calls_at_once_are_refused_once_and_then_wait() {
-    for (tells, most) in [(Tells::Nothing, 1_200), (Tells::RetryAfter, 1_000), (Tells::Headers, 1_000)] {
+    // Calls that are told nothing try now and then, once in some four seconds of a quarter of an hour: by the
+    // luck of their waits, 208 to 274 times in 1 500 runs of this test.
+    for (tells, most) in [(Tells::Nothing, 1_260), (Tells::RetryAfter, 1_000), (Tells::Headers, 1_000)] {
         let provider = Provider::new(60, 60, 1, tells);
         let model = provider.clone().with_retry(RetryPolicy::default());
         let request = Request::prompt("?");
