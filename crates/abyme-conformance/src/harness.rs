@@ -1,6 +1,6 @@
 //! How a backend presents itself to the suite.
 
-use std::sync::Arc;
+use std::{io::Read, sync::Arc};
 
 use abyme_core::{Capabilities, CodeInterpreter, Error, ErrorKind, InterpreterFactory, Result};
 use async_trait::async_trait;
@@ -43,6 +43,20 @@ pub trait Harness: Send + Sync + 'static {
         let _ = snapshot;
         Err(Error::new(ErrorKind::Unsupported, "this harness restores no sessions"))
     }
+
+    /// [`restore`](Self::restore) from bytes that are read as they are needed, as
+    /// [`InterpreterFactory::restore_from`] does. By default all of them are read before.
+    ///
+    /// # Errors
+    /// Those of [`restore`](Self::restore), and [`ErrorKind::Io`] if the bytes cannot be read.
+    async fn restore_from(
+        &self,
+        mut snapshot: Box<dyn Read + Send>,
+    ) -> Result<(Self::Guard, Box<dyn CodeInterpreter>)> {
+        let mut bytes = Vec::new();
+        snapshot.read_to_end(&mut bytes).map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
+        self.restore(&bytes).await
+    }
 }
 
 #[async_trait]
@@ -68,6 +82,13 @@ impl<T: Harness + ?Sized> Harness for Arc<T> {
 
     async fn restore(&self, snapshot: &[u8]) -> Result<(Self::Guard, Box<dyn CodeInterpreter>)> {
         (**self).restore(snapshot).await
+    }
+
+    async fn restore_from(
+        &self,
+        snapshot: Box<dyn Read + Send>,
+    ) -> Result<(Self::Guard, Box<dyn CodeInterpreter>)> {
+        (**self).restore_from(snapshot).await
     }
 }
 
@@ -117,6 +138,22 @@ impl<F: InterpreterFactory + 'static> Harness for FactoryHarness<F> {
     async fn restore(&self, snapshot: &[u8]) -> Result<((), Box<dyn CodeInterpreter>)> {
         Ok(((), self.factory.restore(snapshot).await?))
     }
+
+    async fn restore_from(&self, snapshot: Box<dyn Read + Send>) -> Result<((), Box<dyn CodeInterpreter>)> {
+        Ok(((), self.factory.restore_from(snapshot).await?))
+    }
+}
+
+/// A session as bytes, in memory or as they come.
+pub(crate) enum Snapshot<'a> {
+    Bytes(&'a [u8]),
+    Reader(Box<dyn Read + Send>),
+}
+
+impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Snapshot<'a> {
+    fn from(bytes: &'a T) -> Self {
+        Self::Bytes(bytes.as_ref())
+    }
 }
 
 /// A harness without the type of its guard.
@@ -126,7 +163,7 @@ pub(crate) trait AnyHarness: Send + Sync {
     fn capabilities(&self) -> &Capabilities;
     async fn prerequisite(&self) -> Result<(), String>;
     async fn session(&self) -> Result<(Box<dyn Send>, Box<dyn CodeInterpreter>)>;
-    async fn restore(&self, snapshot: &[u8]) -> Result<(Box<dyn Send>, Box<dyn CodeInterpreter>)>;
+    async fn restore(&self, snapshot: Snapshot<'_>) -> Result<(Box<dyn Send>, Box<dyn CodeInterpreter>)>;
 }
 
 #[async_trait]
@@ -148,8 +185,11 @@ impl<T: Harness> AnyHarness for T {
         Ok((Box::new(guard), session))
     }
 
-    async fn restore(&self, snapshot: &[u8]) -> Result<(Box<dyn Send>, Box<dyn CodeInterpreter>)> {
-        let (guard, session) = Harness::restore(self, snapshot).await?;
+    async fn restore(&self, snapshot: Snapshot<'_>) -> Result<(Box<dyn Send>, Box<dyn CodeInterpreter>)> {
+        let (guard, session) = match snapshot {
+            Snapshot::Bytes(bytes) => Harness::restore(self, bytes).await?,
+            Snapshot::Reader(reader) => self.restore_from(reader).await?,
+        };
         Ok((Box::new(guard), session))
     }
 }

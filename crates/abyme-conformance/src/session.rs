@@ -17,7 +17,7 @@ use abyme_core::{
 use futures_util::future::{self, Either};
 
 use crate::{
-    harness::AnyHarness,
+    harness::{AnyHarness, Snapshot},
     host::Host,
     observed::{Observed, SLACK},
     result::{fail, fail_at},
@@ -118,8 +118,9 @@ impl SessionUnderTest {
 
     pub(crate) fn try_restore<'a>(
         &self,
-        snapshot: &'a [u8],
-    ) -> impl Future<Output = Result<SessionUnderTest>> + Send + use<'a> {
+        snapshot: impl Into<Snapshot<'a>>,
+    ) -> impl Future<Output = Result<SessionUnderTest>> + Send + 'a {
+        let snapshot = snapshot.into();
         let (harness, host, scope) = (self.harness.clone(), self.host.clone(), self.scope.clone());
         async move {
             let (guard, interpreter) = harness.restore(snapshot).await?;

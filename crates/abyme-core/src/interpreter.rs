@@ -26,11 +26,18 @@ pub use self::{
 
 pub(crate) use self::render::{LABELS, told_apart};
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    io::{self, Read},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 
-use crate::error::Result;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    runtime::off_the_runtime,
+};
 
 /// A live Python session with persistent globals.
 ///
@@ -98,10 +105,11 @@ use crate::error::Result;
 ///   them, and answer [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where not. A fork knows all
 ///   that the original knows: variables, functions, imports, files, the scope of the last cell, an `answer`
 ///   that is not ready. From then on the two share nothing (C15) and draw different random numbers unless
-///   they are deterministic (C17), and each ends by itself. What [`InterpreterFactory::restore`] makes of a
-///   snapshot is such a copy, any number of times, in this process or another. Both happen between cells,
-///   start a session that was not started, change nothing of the original, and answer `SessionEnded` after
-///   its end. Bytes that are damaged, or come from another backend, version or build, are refused with
+///   they are deterministic (C17), and each ends by itself. What [`InterpreterFactory::restore`] and
+///   [`restore_from`](InterpreterFactory::restore_from) make of a snapshot is such a copy, any number of
+///   times, in this process or another. Both happen between cells, start a session that was not started,
+///   change nothing of the original, and answer `SessionEnded` after its end. Bytes that are damaged, or come
+///   from another backend, version or build, are refused with
 ///   [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) and what does not match; nothing is ever
 ///   half restored.
 /// - **C17** Where [`Capabilities::deterministic`] is declared, sessions that were given the same
@@ -232,6 +240,27 @@ pub trait InterpreterFactory: Send + Sync + fmt::Debug {
         let capabilities = self.capabilities();
         Err(capabilities.refuse("restored from bytes", "snapshot", capabilities.snapshot))
     }
+
+    /// [`restore`](Self::restore) from bytes that are read to their end as they are needed, on a thread that
+    /// may block. A large session need not be in memory twice then.
+    ///
+    /// By default all of them are read before the session is restored.
+    ///
+    /// # Errors
+    /// Those of [`restore`](Self::restore); [`ErrorKind::Io`](crate::ErrorKind::Io) if the bytes cannot be
+    /// read.
+    async fn restore_from(&self, mut snapshot: Box<dyn Read + Send>) -> Result<Box<dyn CodeInterpreter>> {
+        let read = off_the_runtime(move || {
+            let mut bytes = Vec::new();
+            snapshot.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        let shutting_down = || Err(io::Error::other("the program is shutting down"));
+        let bytes = read.await.unwrap_or_else(shutting_down).map_err(|error| {
+            let message = format!("the session cannot be restored: {error}");
+            Error::new(ErrorKind::Io, message).with_source(error)
+        })?;
+        self.restore(&bytes).await
+    }
 }
 
 #[async_trait]
@@ -252,6 +281,10 @@ impl<T: InterpreterFactory + ?Sized> InterpreterFactory for Arc<T> {
     async fn restore(&self, snapshot: &[u8]) -> Result<Box<dyn CodeInterpreter>> {
         (**self).restore(snapshot).await
     }
+
+    async fn restore_from(&self, snapshot: Box<dyn Read + Send>) -> Result<Box<dyn CodeInterpreter>> {
+        (**self).restore_from(snapshot).await
+    }
 }
 
 #[async_trait]
@@ -271,5 +304,9 @@ impl<T: InterpreterFactory + ?Sized> InterpreterFactory for Box<T> {
 
     async fn restore(&self, snapshot: &[u8]) -> Result<Box<dyn CodeInterpreter>> {
         (**self).restore(snapshot).await
+    }
+
+    async fn restore_from(&self, snapshot: Box<dyn Read + Send>) -> Result<Box<dyn CodeInterpreter>> {
+        (**self).restore_from(snapshot).await
     }
 }

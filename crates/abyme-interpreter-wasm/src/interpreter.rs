@@ -1,6 +1,6 @@
 //! The backend as users see it: a factory, and sessions of it.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, io::Read, path::PathBuf, sync::Arc, time::Duration};
 
 use abyme_core::{
     Access, Capabilities, Cell, CodeInterpreter, HostFunctions, InterpreterFactory, Isolation, Observation,
@@ -260,6 +260,11 @@ impl InterpreterFactory for Wasm {
 
     async fn restore(&self, snapshot: &[u8]) -> Result<Box<dyn CodeInterpreter>> {
         let session = WasmSession::restore(self.shared.runtime().await?, snapshot).await?;
+        Ok(self.interpreter(LazySession::started(session)))
+    }
+
+    async fn restore_from(&self, snapshot: Box<dyn Read + Send>) -> Result<Box<dyn CodeInterpreter>> {
+        let session = WasmSession::restore_from(self.shared.runtime().await?, snapshot).await?;
         Ok(self.interpreter(LazySession::started(session)))
     }
 }

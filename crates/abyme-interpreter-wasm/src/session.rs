@@ -2,7 +2,9 @@
 //! crash.
 
 use std::{
-    fmt, mem,
+    fmt,
+    io::Read,
+    mem,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -176,6 +178,12 @@ impl WasmSession {
     /// Restores the session that [`snapshot`](Self::snapshot) wrote.
     pub(crate) async fn restore(runtime: Arc<Runtime>, bytes: &[u8]) -> Result<Self> {
         let checkpoint = snapshot::read(bytes, &runtime.key).await?;
+        Self::copy(runtime, checkpoint, KnownScope::default()).await
+    }
+
+    /// [`restore`](Self::restore) from bytes that are read as they are needed.
+    pub(crate) async fn restore_from(runtime: Arc<Runtime>, source: Box<dyn Read + Send>) -> Result<Self> {
+        let checkpoint = snapshot::read_from(source, runtime.key.clone()).await?;
         Self::copy(runtime, checkpoint, KnownScope::default()).await
     }
 

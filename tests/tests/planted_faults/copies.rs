@@ -164,6 +164,7 @@ fn damaged_bytes_are_restored() {
     let expected = [
         "c16_snapshots::a_flipped_bit_is_refused",
         "c16_snapshots::a_wrong_length_is_refused",
+        "c16_snapshots::bytes_may_come_little_by_little",
         "c16_snapshots::bytes_of_something_else_are_refused",
     ];
     fails_in(&SNAPSHOTS, faulty(Fault::Tolerant), &expected);

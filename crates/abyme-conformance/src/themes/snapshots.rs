@@ -1,9 +1,12 @@
 //! C16: a session saved to bytes goes on from there, or not at all.
 
+use std::io::{self, Cursor, Read};
+
 use abyme_core::{ErrorKind, Value, Via};
 
 use crate::{
     case::cases,
+    harness::Snapshot,
     host::Host,
     observed::assert_same,
     result::{fail, skip},
@@ -202,6 +205,30 @@ cases! {
         s.restore(&saved[..whole]).await.run("x").await.value_is("'kept'");
     }
 
+    /// C16: bytes that come little by little are restored as those that are there, and refused as those.
+    #[needs(Snapshot)]
+    async fn bytes_may_come_little_by_little(s) {
+        s.run("x = 'kept'").await.ok();
+        let mut saved = s.snapshot().await;
+        let mut restored = match s.try_restore(Trickle::of(&saved, Ok(()))).await {
+            Ok(restored) => restored,
+            Err(error) => fail(format!("what comes little by little should be restored, but: {error:?}")),
+        };
+        restored.run("x").await.value_is("'kept'");
+        for end in [saved.len() / 2, saved.len()] {
+            match s.try_restore(Trickle::of(&saved[..end], Err("the disk has a bad sector"))).await {
+                Err(error) if error.kind() == ErrorKind::Io && error.message().contains("bad sector") => {}
+                Err(error) => fail(format!("a reader's failure should be an Io error, but: {error:?}")),
+                Ok(_) => fail("a session was restored although its bytes could not be read"),
+            }
+        }
+        if let Some(last) = saved.last_mut() {
+            *last ^= 1;
+        }
+        refused(s, Trickle::of(&saved, Ok(())), "a flipped bit at the end").await;
+        s.in_step().await;
+    }
+
     /// C16: bytes of something else are refused.
     #[needs(Snapshot)]
     async fn bytes_of_something_else_are_refused(s) {
@@ -243,9 +270,9 @@ cases! {
 /// `InvalidInput`, and something to read about it.
 fn refused<'a>(
     s: &SessionUnderTest,
-    bytes: &'a [u8],
+    bytes: impl Into<Snapshot<'a>>,
     what: &'a str,
-) -> impl Future<Output = ()> + Send + use<'a> {
+) -> impl Future<Output = ()> + Send + 'a {
     let restored = s.try_restore(bytes);
     async move {
         match restored.await {
@@ -254,6 +281,30 @@ fn refused<'a>(
                 fail(format!("{what} should be refused with InvalidInput and a reason, but: {error:?}"))
             }
             Ok(_) => fail(format!("{what} should be refused, but was restored")),
+        }
+    }
+}
+
+/// Bytes that come in pieces of odd sizes, with what happens at their end.
+struct Trickle {
+    left: Cursor<Vec<u8>>,
+    end: Result<(), &'static str>,
+    piece: usize,
+}
+
+impl Trickle {
+    fn of(bytes: &[u8], end: Result<(), &'static str>) -> Snapshot<'static> {
+        Snapshot::Reader(Box::new(Self { left: Cursor::new(bytes.to_vec()), end, piece: 0 }))
+    }
+}
+
+impl Read for Trickle {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.piece = self.piece % 5003 + 1;
+        let len = self.piece.min(bytes.len());
+        match self.left.read(&mut bytes[..len])? {
+            0 if len > 0 => self.end.map(|()| 0).map_err(io::Error::other),
+            read => Ok(read),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    io::Read,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -229,5 +230,9 @@ impl InterpreterFactory for Pool {
     /// A restored session is never one of those that were started ahead.
     async fn restore(&self, snapshot: &[u8]) -> Result<Box<dyn CodeInterpreter>> {
         self.inner.factory.restore(snapshot).await
+    }
+
+    async fn restore_from(&self, snapshot: Box<dyn Read + Send>) -> Result<Box<dyn CodeInterpreter>> {
+        self.inner.factory.restore_from(snapshot).await
     }
 }

@@ -14,6 +14,7 @@
 use std::{
     cmp::Reverse,
     collections::HashMap,
+    io,
     ops::{Deref, Range},
     sync::Arc,
 };
@@ -25,7 +26,7 @@ use tokio::task::yield_now;
 use crate::{
     guest::{calls::HostCalls, state::PlacedTexts},
     memory::{
-        frozen::{self, FrozenPage},
+        frozen::{self, FrozenPage, FrozenPages},
         page::{self, BATCH, PAGE},
         watch::{ComparedPage, Since},
     },
@@ -110,6 +111,38 @@ impl Page {
             yield_now().await;
         }
         copies
+    }
+}
+
+/// Copies of pages that come one after the other.
+pub(crate) enum PageCopies {
+    Own(Vec<Page>),
+    Frozen(FrozenPages),
+}
+
+impl PageCopies {
+    /// Copies of so many pages.
+    pub(crate) fn of(count: usize) -> Self {
+        FrozenPages::of(count).map_or_else(|| Self::Own(Vec::new()), Self::Frozen)
+    }
+
+    /// # Errors
+    /// That the system has no room for them.
+    pub(crate) fn add(&mut self, pages: &[&[u8]]) -> io::Result<()> {
+        match self {
+            Self::Own(copies) => copies.extend(pages.iter().map(|page| Page::own(page))),
+            Self::Frozen(frozen) => frozen.add(pages)?,
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// That the system does not show them.
+    pub(crate) fn finish(self) -> io::Result<Vec<Page>> {
+        Ok(match self {
+            Self::Own(copies) => copies,
+            Self::Frozen(frozen) => frozen.finish()?.map(Page::Frozen).collect(),
+        })
     }
 }
 

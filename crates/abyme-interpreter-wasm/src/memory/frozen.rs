@@ -62,6 +62,32 @@ impl FrozenPage {
     }
 }
 
+/// A file of pages that come one after the other.
+pub(crate) struct FrozenPages(linux::Writer);
+
+impl FrozenPages {
+    /// A file for so many pages. `None` if they are few, or where the system has no such files.
+    pub(crate) fn of(count: usize) -> Option<Self> {
+        if count < MIN_PAGES {
+            return None;
+        }
+        let writer = linux::Writer::new();
+        writer.inspect_err(not_frozen).ok().map(Self)
+    }
+
+    /// # Errors
+    /// That the system has no room for them.
+    pub(crate) fn add(&mut self, pages: &[&[u8]]) -> io::Result<()> {
+        self.0.append(pages)
+    }
+
+    /// # Errors
+    /// That the system does not map the file.
+    pub(crate) fn finish(self) -> io::Result<impl Iterator<Item = FrozenPage>> {
+        self.0.finish().map(pages_of)
+    }
+}
+
 /// Copies pages into a file, or into two by two threads where they are many. `None` if they are few, or where
 /// the system has no such files. Other tasks have their turn in between.
 pub(crate) async fn freeze(pages: &[&[u8]]) -> Option<Vec<FrozenPage>> {
@@ -72,7 +98,7 @@ pub(crate) async fn freeze(pages: &[&[u8]]) -> Option<Vec<FrozenPage>> {
     match written(pages.split_at(first)).await {
         Ok(files) => Some(files.into_iter().flatten().flat_map(pages_of).collect()),
         Err(error) => {
-            tracing::debug!(%error, "pages are copied one by one, not into a file");
+            not_frozen(&error);
             None
         }
     }
@@ -96,6 +122,10 @@ async fn written((one, other): (&[&[u8]], &[&[u8]])) -> io::Result<[Option<linux
         yield_now().await;
     }
     Ok([Some(first.finish()?), second.map(linux::Writer::finish).transpose()?])
+}
+
+fn not_frozen(error: &io::Error) {
+    tracing::debug!(%error, "pages are copied one by one, not into a file");
 }
 
 fn pages_of(file: linux::FrozenFile) -> impl Iterator<Item = FrozenPage> {

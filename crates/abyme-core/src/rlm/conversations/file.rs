@@ -14,15 +14,14 @@
 use std::{
     fs::File,
     hash::Hasher as _,
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, Read, Write},
     ops::Range,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
 use indexmap::IndexMap;
-use memmap2::MmapOptions;
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
@@ -257,21 +256,41 @@ impl UnreadQuestions {
 impl UnreadSession {
     pub(super) fn read(mut self) -> Result<Option<SessionBytes>> {
         let path = self.snapshot.path.clone();
-        let bytes = self.bytes();
+        let bytes = self.snapshot.take(self.snapshot.len());
         let snapshot = self.snapshot.checked(bytes).map_err(|problem| named(&path, problem))?;
-        Ok(self.holds.map(|holds| SessionBytes { holds, snapshot }))
+        Ok(self.holds.map(|holds| SessionBytes { holds, snapshot: snapshot.into() }))
     }
 
-    fn bytes(&mut self) -> Result<Bytes, ReadProblem> {
-        let len = self.snapshot.len();
-        match usize::try_from(len).map_err(io::Error::other)? {
-            size @ LARGE.. => {
-                // All of its pages are made at once: one by one, as they are written to, takes longer.
-                let mut bytes = MmapOptions::new().len(size).populate().map_anon()?;
-                self.snapshot.take_to(&mut bytes)?;
-                Ok(Bytes::from_owner(bytes))
-            }
-            _ => Ok(self.snapshot.take(len)?.into()),
+    /// The session's bytes as they are asked for, and what it holds, if there is one.
+    pub(super) fn reader(self) -> (SessionReader, Option<Vec<String>>) {
+        (SessionReader(Arc::new(Mutex::new(self.snapshot))), self.holds)
+    }
+}
+
+/// Reads the bytes of a session. Clones read the same ones.
+#[derive(Clone)]
+pub(super) struct SessionReader(Arc<Mutex<Part>>);
+
+impl SessionReader {
+    fn part(&self) -> MutexGuard<'_, Part> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads what is left, and compares the checksum of all of it.
+    pub(super) fn finish(self) -> Result<()> {
+        let mut part = self.part();
+        part.finish().map_err(|problem| named(&part.path, problem))
+    }
+}
+
+impl Read for SessionReader {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let mut part = self.part();
+        let len = usize::try_from(part.len()).map_or(bytes.len(), |left| left.min(bytes.len()));
+        match part.fill(&mut bytes[..len]) {
+            Ok(()) => Ok(len),
+            Err(ReadProblem::Io(error)) => Err(error),
+            Err(ReadProblem::Content(problem)) => Err(io::Error::other(problem)),
         }
     }
 }
@@ -284,7 +303,7 @@ pub(super) fn read(path: &Path, signature: &TaskSignature) -> Result<FileContent
 
 /// The signature of the conversation in a file, as a text.
 pub(super) fn read_signature(path: &Path) -> Result<String> {
-    let FileParts { header, values, snapshot } = parts(path)?;
+    let FileParts { header, mut values, mut snapshot } = parts(path)?;
     let whole = values.finish().and_then(|()| snapshot.finish());
     whole.and(header).map(|header| header.signature).map_err(|problem| named(path, problem))
 }
@@ -333,8 +352,6 @@ fn damaged() -> ReadProblem {
 
 /// How many bytes are read before their checksum is taken: they are in the processor's cache still.
 const CHUNK: usize = 512 << 10;
-/// A snapshot of this size gets memory of its own.
-const LARGE: usize = 1 << 20;
 
 /// A part of a file, which goes into its checksum as it is read. What is in it is read to where it stays: to
 /// copy large values takes as long as all else.
@@ -360,12 +377,8 @@ impl Part {
             return Err(early().into());
         };
         let mut bytes = vec![0; len];
-        self.take_to(&mut bytes)?;
+        bytes.chunks_mut(CHUNK).try_for_each(|chunk| self.fill(chunk))?;
         Ok(bytes)
-    }
-
-    fn take_to(&mut self, bytes: &mut [u8]) -> Result<(), ReadProblem> {
-        bytes.chunks_mut(CHUNK).try_for_each(|chunk| self.fill(chunk))
     }
 
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), ReadProblem> {
@@ -398,7 +411,7 @@ impl Part {
 
     /// What was made of the part, if its checksum is right: what is made of a damaged one, errors too, is
     /// dropped.
-    fn checked<T>(self, made: Result<T, ReadProblem>) -> Result<T, ReadProblem> {
+    fn checked<T>(mut self, made: Result<T, ReadProblem>) -> Result<T, ReadProblem> {
         match made {
             Err(ReadProblem::Io(error)) => Err(error.into()),
             made => self.finish().and(made),
@@ -406,7 +419,7 @@ impl Part {
     }
 
     /// Reads the rest, and compares the checksum of all of it.
-    fn finish(mut self) -> Result<(), ReadProblem> {
+    fn finish(&mut self) -> Result<(), ReadProblem> {
         let mut bytes = Vec::new();
         while !self.left.is_empty() {
             let len = usize::try_from(self.len()).map_or(CHUNK, |left| left.min(CHUNK));
@@ -568,6 +581,26 @@ mod tests {
                 assert!(problem.is_some_and(|error| error.message().contains("damaged")), "byte {at}");
             }
         }
+    }
+
+    #[test]
+    fn a_session_is_read_as_it_is_asked_for() {
+        let (_directory, path) = written();
+        let reader = || open(&path, &signature()).unwrap().session.reader();
+        let (mut session, holds) = reader();
+        let (mut bytes, mut piece) = (Vec::new(), [0; 4]);
+        while let read @ 1.. = session.read(&mut piece).unwrap() {
+            bytes.extend_from_slice(&piece[..read]);
+        }
+        assert_eq!((&bytes[..], holds), (&b"a session"[..], Some(vec!["docs".to_owned()])));
+        session.finish().unwrap();
+        // What was not asked for is checked too.
+        let mut file = std::fs::read(&path).unwrap();
+        *file.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, file).unwrap();
+        let (mut session, _) = reader();
+        assert_eq!(session.read(&mut piece).unwrap(), 4);
+        assert!(session.finish().is_err_and(|error| error.message().contains("damaged")));
     }
 
     #[test]

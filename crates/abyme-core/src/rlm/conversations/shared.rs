@@ -5,7 +5,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::Bytes;
 use indexmap::IndexMap;
 use tokio::{
     sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard},
@@ -14,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    file::{self, FileContent, OpenFile, SessionBytes},
+    file::{self, FileContent, OpenFile, SessionBytes, SessionReader},
     limits::ConversationLimits,
     questions::{PastQuestion, Questions},
 };
@@ -156,11 +155,8 @@ impl SharedConversation {
         let OpenFile { questions, session } = opened.map_err(unwritten)??;
         // Both parts can be large, and neither needs the other until the end.
         let questions = spawn_blocking(move || questions.read());
-        let session = spawn_blocking(move || session.read()).await.map_err(unwritten)??;
-        let restored = match session {
-            Some(SessionBytes { holds, snapshot }) => self.restore(snapshot).await?.zip(Some(holds)),
-            None => None,
-        };
+        let (session, holds) = session.reader();
+        let restored = self.restore(session, holds.is_some()).await?.zip(holds);
         let questions = questions.await.map_err(unwritten)??;
         let kept = match restored {
             Some((restored, holds)) => Some(self.keep(restored, holds, &questions).await?),
@@ -171,22 +167,25 @@ impl SharedConversation {
         Ok(())
     }
 
-    /// Restores a session. One that cannot be read here, because it is of another backend or build, is as one
-    /// that died: its inputs and results are put in again.
-    async fn restore(&self, snapshot: Bytes) -> Result<Option<Box<dyn CodeInterpreter>>> {
-        if !self.config.factory.capabilities().snapshot {
-            return Ok(None);
-        }
-        let restored = self.config.factory.restore(&snapshot).await;
-        // To give its memory back takes the system some time.
-        spawn_blocking(move || drop(snapshot));
+    /// Restores the session, if there is one. One that cannot be read here, because it is of another backend
+    /// or build, is as one that died: its inputs and results are put in again.
+    async fn restore(
+        &self,
+        session: SessionReader,
+        is_there: bool,
+    ) -> Result<Option<Box<dyn CodeInterpreter>>> {
+        let restored = match is_there && self.config.factory.capabilities().snapshot {
+            true => self.config.factory.restore_from(Box::new(session.clone())).await.map(Some),
+            false => Ok(None),
+        };
+        // That the file is damaged says more than what the backend made of that.
+        spawn_blocking(move || session.finish()).await.map_err(unwritten)??;
         match restored {
-            Ok(restored) => Ok(Some(restored)),
             Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
                 tracing::warn!(%error, "the session of a conversation is started anew");
                 Ok(None)
             }
-            Err(error) => Err(error),
+            restored => restored,
         }
     }
 
