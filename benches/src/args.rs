@@ -38,6 +38,9 @@ pub(crate) struct Args {
     /// List the scenarios and run nothing.
     #[arg(long)]
     pub(crate) list: bool,
+    /// Run the scenario that stdin names: what this program starts itself.
+    #[arg(long, hide = true)]
+    pub(crate) apart: bool,
 }
 
 /// What to run. All names have been checked.

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: how fast Abyme is on this machine, beside its peers.
 
+mod apart;
 mod args;
 mod chart;
 mod compare;
@@ -49,6 +50,9 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    if args.apart {
+        return ended(in_runtime(apart::work()).map(|()| true));
+    }
     let plan = match args.check(scenarios::all(), &directories) {
         Ok(plan) => plan,
         Err(problem) => {
@@ -56,7 +60,15 @@ fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    match work(args, plan, directories) {
+    ended(in_runtime(async move {
+        let record = measure(&args, &plan, &directories).await;
+        finish(&args, &plan, &directories, &record)
+    }))
+}
+
+/// The exit code for whether everything that took part came to its end.
+fn ended(work: Result<bool, String>) -> ExitCode {
+    match work {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FAILED),
         Err(problem) => {
@@ -66,18 +78,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns whether everything that took part came to its end.
-fn work(args: Args, plan: Plan, directories: Directories) -> Result<bool, String> {
+/// Runs it in a task, as in a server: a program's main thread would be woken up by another for every answer.
+fn in_runtime<T: Send + 'static>(
+    work: impl Future<Output = Result<T, String>> + Send + 'static,
+) -> Result<T, String> {
     let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = built.map_err(|error| format!("cannot start tokio: {error}"))?;
-    // In a task, as in a server: a program's main thread would be woken up by another for every answer.
-    let measured = runtime.block_on(runtime.spawn(async move {
-        let record = measure(&args, &plan, &directories).await;
-        finish(&args, &plan, &directories, &record)
-    }));
+    let done = runtime.block_on(runtime.spawn(work));
     // Tasks that hang are left behind; nothing waits for them.
     runtime.shutdown_background();
-    measured.map_err(|error| format!("the benchmark itself failed: {error}"))?
+    done.map_err(|error| format!("the benchmark itself failed: {error}"))?
 }
 
 async fn measure(args: &Args, plan: &Plan, directories: &Directories) -> Record {
@@ -108,7 +118,7 @@ async fn measure(args: &Args, plan: &Plan, directories: &Directories) -> Record 
     };
     show(&format!("{}\n{}", report::machine(&record).text(), table::systems(&record).text()));
     for scenario in &plan.scenarios {
-        let result = runner::run(scenario, &systems, args.quick).await;
+        let result = apart::run(scenario, &systems, args.quick).await;
         let table = table::results(&result, args.quick).text();
         show(&format!(
             "{} ({})
@@ -118,13 +128,14 @@ async fn measure(args: &Args, plan: &Plan, directories: &Directories) -> Record 
         ));
         record.scenarios.push(result);
         record.seconds = started.elapsed().as_secs_f64();
-        // A crash of the process, which the pyo3 backend cannot rule out, does not lose what was measured.
-        // Whether that can be written at all is said at the end.
+        // What ends this program does not lose what was measured. Whether that can be written at all is said
+        // at the end.
         let _ = directories.keep(&record, None);
     }
     record
 }
 
+/// Says whether everything that took part came to its end.
 fn finish(args: &Args, plan: &Plan, directories: &Directories, record: &Record) -> Result<bool, String> {
     if let (Some(before), Some(name)) = (&plan.before, &args.compare) {
         show(&compare::compare(before, record, name));

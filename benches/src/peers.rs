@@ -3,6 +3,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use crate::trial::Trial;
@@ -22,7 +23,7 @@ use self::{
 const FIRST_CELL_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A peer that was installed and tried out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Peer(Arc<InstalledPeer>);
 
 /// All peers, installed and tried out, or the name of one and why it is not here. One after the other,

@@ -33,21 +33,25 @@ pub(crate) async fn run(scenario: &Arc<dyn Scenario>, systems: &[System], quick:
     }
     let mut systems = systems.to_vec();
     systems.extend(scenario.floors().into_iter().map(System::Floor));
-    let name = axis.map(|(name, _)| name);
     let mut points = Vec::new();
     for at in values {
-        let value = name.zip(at).map(|(name, at)| format!(", {name} {at}")).unwrap_or_default();
+        let value = axis.as_ref().zip(at).map(|((name, _), at)| format!(", {name} {at}")).unwrap_or_default();
         say(&format!("{}{value}", scenario.title()));
         let mut rows = point(scenario, &systems, at, quick).await;
         set_goals(scenario, at, &mut rows, points.first());
         points.push(Point { at, rows });
     }
+    record(&**scenario, points)
+}
+
+/// What was measured in a scenario.
+pub(crate) fn record(scenario: &dyn Scenario, points: Vec<Point>) -> ScenarioRecord {
     ScenarioRecord {
         name: scenario.name().to_owned(),
         title: scenario.title().to_owned(),
         workload: scenario.workload().to_owned(),
         unit: scenario.unit(),
-        axis: name.map(str::to_owned),
+        axis: scenario.axis().map(|(name, _)| name.to_owned()),
         points,
     }
 }

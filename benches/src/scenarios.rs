@@ -4,6 +4,7 @@ mod asleep;
 mod batch;
 mod budget;
 mod cell;
+mod cell_beside;
 mod cell_inputs;
 mod children;
 mod faults;
@@ -60,6 +61,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(history::History),
         Box::new(variables::Variables),
         Box::new(cell_inputs::CellInputs::default()),
+        Box::new(cell_beside::CellBeside),
         Box::new(haystack::Haystack::default()),
         Box::new(idle_memory::IdleMemory::bare()),
         Box::new(idle_memory::IdleMemory::after_10mb()),

@@ -103,7 +103,11 @@ fn entrant(name: &str, kind: Kind, tried: Result<(System, String), String>) -> E
     Entrant { record: SystemRecord { name: name.to_owned(), kind, version, problem }, system }
 }
 
-fn factory(name: &str) -> Result<Arc<dyn InterpreterFactory>, String> {
+/// A backend of this name.
+///
+/// # Errors
+/// Why there is none.
+pub(crate) fn factory(name: &str) -> Result<Arc<dyn InterpreterFactory>, String> {
     match name {
         "wasm" => {
             let wasm = Wasm::new().max_sessions(WASM_SESSIONS).memory_limit_bytes(MEMORY);

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 /// What a peer is, and what it needs. Whether it works here is not known yet.
 pub(super) struct PeerSpec {
     /// As tables call it.
@@ -55,7 +57,7 @@ pub(super) const PEERS: &[PeerSpec] = &[
 ];
 
 /// A peer that is installed.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct InstalledPeer {
     pub(super) name: String,
     pub(super) version: String,

@@ -77,6 +77,7 @@ impl Scenario for CellRoundTrip {
 /// Counts in a session, one cell after the other.
 pub(super) struct Counting {
     session: Box<dyn CodeInterpreter>,
+    cells: u32,
     x: u64,
 }
 
@@ -87,9 +88,15 @@ impl Counting {
     /// The session's.
     pub(super) async fn in_session(mut session: Box<dyn CodeInterpreter>) -> Result<Self, String> {
         let _ = run(&mut *session, Cell::new("x = 0")).await?;
-        let mut trial = Self { session, x: 0 };
+        let mut trial = Self { session, cells: CELLS, x: 0 };
         trial.sample().await?;
         Ok(trial)
+    }
+
+    /// Sets how many cells a sample is the mean of.
+    pub(super) fn cells(mut self, cells: u32) -> Self {
+        self.cells = cells;
+        self
     }
 }
 
@@ -97,11 +104,11 @@ impl Counting {
 impl Trial for Counting {
     async fn sample(&mut self) -> Result<f64, String> {
         let started = Instant::now();
-        for _ in 0..CELLS {
+        for _ in 0..self.cells {
             self.x += 1;
             let seen = value(&mut *self.session, Cell::new("x = x + 1\nx")).await?;
             check("x", seen, self.x.to_string())?;
         }
-        Ok(seconds(started) / f64::from(CELLS))
+        Ok(seconds(started) / f64::from(self.cells))
     }
 }
