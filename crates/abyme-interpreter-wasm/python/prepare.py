@@ -1,7 +1,8 @@
 """Work that is done once, before the base image is taken: imports, and a rehearsal of every path of a cell.
 
-Running each path once fills the caches of Python: inline caches of bytecode, slots of types, codecs, compiled
-patterns.
+That fills the caches of Python: inline caches of bytecode, slots of types, codecs, compiled patterns. It
+takes some rounds: what is not specialised counts down to its next attempt, in a page that the session then
+has to copy, and starts the higher the more attempts were in vain.
 """
 
 import json
@@ -151,8 +152,8 @@ def import_all():
 
 
 def rehearse(run):
-    """Run the cells, twice: Python specialises code that has run before."""
-    for _ in range(2):
+    """Run the cells, until sessions gain nothing from more rounds."""
+    for _ in range(12):
         request = {"scope": SCOPE, "variables": {"context": "Some words to work on.\n" * 20}}
         for code in CELLS:
             answer = run({**request, "code": code, "reads": ["x"]})
