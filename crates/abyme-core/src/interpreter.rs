@@ -57,8 +57,8 @@ use crate::{
 ///
 /// # Contract
 /// - **C1** `start` is idempotent and optional; `execute` starts lazily. After `shutdown`, or after the
-///   session died, every call answers [`ErrorKind::SessionEnded`](crate::ErrorKind::SessionEnded) with the
-///   reason; nothing restarts silently. `shutdown` twice is fine. Drop releases everything.
+///   session died, every call answers [`ErrorKind::SessionEnded`] with the reason; nothing restarts silently.
+///   `shutdown` twice is fine. Drop releases everything.
 /// - **C2** Globals persist across cells, in one namespace for globals and locals that belongs to a real
 ///   `__main__` module: dataclasses, pickle, `typing.get_type_hints` and `inspect.getsource` work, and
 ///   functions see later rebinding.
@@ -102,16 +102,15 @@ use crate::{
 /// - **C14** Isolation is declared in [`Capabilities`], and what is declared is true.
 /// - **C15** Two sessions share nothing. Interpreters are values; no globals, no statics.
 /// - **C16** [`fork`](Self::fork) and [`snapshot`](Self::snapshot) are there where [`Capabilities`] declare
-///   them, and answer [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where not. A fork knows all
-///   that the original knows: variables, functions, imports, files, the scope of the last cell, an `answer`
-///   that is not ready. From then on the two share nothing (C15) and draw different random numbers unless
-///   they are deterministic (C17), and each ends by itself. What [`InterpreterFactory::restore`] and
+///   them, and answer [`ErrorKind::Unsupported`] where not. A fork knows all that the original knows:
+///   variables, functions, imports, files, the scope of the last cell, an `answer` that is not ready. From
+///   then on the two share nothing (C15) and draw different random numbers unless they are deterministic
+///   (C17), and each ends by itself. What [`InterpreterFactory::restore`] and
 ///   [`restore_from`](InterpreterFactory::restore_from) make of a snapshot is such a copy, any number of
 ///   times, in this process or another. Both happen between cells, start a session that was not started,
 ///   change nothing of the original, and answer `SessionEnded` after its end. Bytes that are damaged, or come
-///   from another backend, version or build, are refused with
-///   [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) and what does not match; nothing is ever
-///   half restored.
+///   from another backend, version or build, are refused with [`ErrorKind::InvalidInput`] and what does not
+///   match; nothing is ever half restored.
 /// - **C17** Where [`Capabilities::deterministic`] is declared, sessions that were given the same
 ///   [`Determinism`] find the same clocks, random bytes, times of files and order of sets in the same cells
 ///   with the same answers. A sleep takes as long as it does, and the clocks go on by that. A copy, and a
@@ -130,8 +129,8 @@ pub trait CodeInterpreter: Send + fmt::Debug {
     /// Starts the session, so that the first cell does not wait for it (C1).
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if the backend cannot run here, saying what
-    /// is missing; [`ErrorKind::SessionEnded`](crate::ErrorKind::SessionEnded) after the session's end.
+    /// [`ErrorKind::Unavailable`] if the backend cannot run here, saying what is missing;
+    /// [`ErrorKind::SessionEnded`] after the session's end.
     async fn start(&mut self) -> Result<()>;
 
     /// Runs one cell, serving its calls through `host`, and reports what it produced.
@@ -139,10 +138,10 @@ pub trait CodeInterpreter: Send + fmt::Debug {
     /// Dropping the future cancels the cell and every host call in flight (C13).
     ///
     /// # Errors
-    /// Those of [`start`](Self::start); [`ErrorKind::SessionEnded`](crate::ErrorKind::SessionEnded) if the
-    /// session was dead before this cell; [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) if it sent
-    /// garbage and was ended for it. A session that dies in this cell, also killed by the time limit
-    /// ([`Interruption::Killed`], C10), is not an error but an observation (C4).
+    /// Those of [`start`](Self::start); [`ErrorKind::SessionEnded`] if the session was dead before this cell;
+    /// [`ErrorKind::Protocol`] if it sent garbage and was ended for it. A session that dies in this cell,
+    /// also killed by the time limit ([`Interruption::Killed`], C10), is not an error but an observation
+    /// (C4).
     async fn execute(&mut self, cell: Cell, host: &dyn HostFunctions) -> Result<Observation>;
 
     /// Ends the session and releases what it held. Fine to call twice (C1).
@@ -156,8 +155,7 @@ pub trait CodeInterpreter: Send + fmt::Debug {
     /// Backends that declare [`Capabilities::fork`] implement this; others keep the default.
     ///
     /// # Errors
-    /// Those of [`start`](Self::start); [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where a
-    /// session cannot be copied.
+    /// Those of [`start`](Self::start); [`ErrorKind::Unsupported`] where a session cannot be copied.
     async fn fork(&mut self) -> Result<Box<dyn CodeInterpreter>> {
         let capabilities = self.capabilities();
         Err(capabilities.refuse("forked", "fork", capabilities.fork))
@@ -169,8 +167,7 @@ pub trait CodeInterpreter: Send + fmt::Debug {
     /// Backends that declare [`Capabilities::snapshot`] implement this; others keep the default.
     ///
     /// # Errors
-    /// Those of [`start`](Self::start); [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where a
-    /// session cannot be saved.
+    /// Those of [`start`](Self::start); [`ErrorKind::Unsupported`] where a session cannot be saved.
     async fn snapshot(&mut self) -> Result<Vec<u8>> {
         let capabilities = self.capabilities();
         Err(capabilities.refuse("saved to bytes", "snapshot", capabilities.snapshot))
@@ -222,8 +219,7 @@ pub trait InterpreterFactory: Send + Sync + fmt::Debug {
     /// A session of its own; whether it is started already is up to the factory.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) or
-    /// [`ErrorKind::Config`](crate::ErrorKind::Config) if no session can be made here.
+    /// [`ErrorKind::Unavailable`] or [`ErrorKind::Config`] if no session can be made here.
     async fn create(&self) -> Result<Box<dyn CodeInterpreter>>;
 
     /// A session of its own that goes on where [`CodeInterpreter::snapshot`] was taken (C16). The same bytes
@@ -232,9 +228,8 @@ pub trait InterpreterFactory: Send + Sync + fmt::Debug {
     /// Backends that declare [`Capabilities::snapshot`] implement this; others keep the default.
     ///
     /// # Errors
-    /// Those of [`create`](Self::create); [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the
-    /// bytes are damaged or come from another backend, version or build;
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where sessions cannot be restored.
+    /// Those of [`create`](Self::create); [`ErrorKind::InvalidInput`] if the bytes are damaged or come from
+    /// another backend, version or build; [`ErrorKind::Unsupported`] where sessions cannot be restored.
     async fn restore(&self, snapshot: &[u8]) -> Result<Box<dyn CodeInterpreter>> {
         let _ = snapshot;
         let capabilities = self.capabilities();
@@ -247,8 +242,7 @@ pub trait InterpreterFactory: Send + Sync + fmt::Debug {
     /// By default all of them are read before the session is restored.
     ///
     /// # Errors
-    /// Those of [`restore`](Self::restore); [`ErrorKind::Io`](crate::ErrorKind::Io) if the bytes cannot be
-    /// read.
+    /// Those of [`restore`](Self::restore); [`ErrorKind::Io`] if the bytes cannot be read.
     async fn restore_from(&self, mut snapshot: Box<dyn Read + Send>) -> Result<Box<dyn CodeInterpreter>> {
         let read = off_the_runtime(move || {
             let mut bytes = Vec::new();
